@@ -1,0 +1,195 @@
+//! What a dispatcher asks of an engine. Each command carries an operation id, so that sending it twice
+//! does what sending it once does.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Failure;
+use crate::ids::{Blob, ClientId, EngineId, Generation, OperationId, ProgramId, is_name};
+use crate::limits::*;
+
+/// One request to one engine. Answers go to [`crate::topics::Topics::reply`] of `client`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    pub operation: OperationId,
+    pub client: ClientId,
+    /// Relative, because clocks differ: counts from when the engine accepts the command.
+    pub time_limit_ms: u64,
+    pub action: Action,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Action {
+    /// Start a program; with a snapshot, go on from there. What the engine lacks of the module,
+    /// standard input and snapshot it asks the client for (see [`crate::peer`]).
+    Run {
+        program: ProgramId,
+        spec: ProgramSpec,
+        snapshot: Option<Blob>,
+    },
+    Move {
+        on: Target,
+        target: EngineId,
+    },
+    /// Copy a running program to `target` under a new id; the original runs on.
+    Spawn {
+        on: Target,
+        target: EngineId,
+        copy: ProgramId,
+        copy_name: String,
+    },
+    Pause {
+        on: Target,
+    },
+    /// Run on after a pause. `force` also takes back a program whose move is in doubt: it runs here
+    /// again although the target never answered. Only for a target that is gone for good.
+    Resume {
+        on: Target,
+        force: bool,
+    },
+    /// End a program and forget it.
+    Kill {
+        on: Target,
+    },
+    /// Make a snapshot; the client then fetches the blobs that the answer names.
+    Snapshot {
+        on: Target,
+    },
+    /// The last lines of a program's log, from line `since` on.
+    Logs {
+        on: Target,
+        since: u64,
+    },
+}
+
+/// A program, and the generation the sender believes in: `None` asks for whichever is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    pub program: ProgramId,
+    pub generation: Option<Generation>,
+}
+
+/// Everything that says what a program is; travels with it unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramSpec {
+    pub name: String,
+    pub module: Blob,
+    /// Arguments after the program's name, which is argument 0.
+    pub args: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    pub stdin: Option<Blob>,
+    /// Largest linear memory in bytes; `None` is the engine's default.
+    pub memory_bytes_max: Option<u64>,
+}
+
+impl ProgramSpec {
+    /// Checks what came from outside against the limits.
+    pub fn check(&self) -> Result<(), Failure> {
+        if !is_name(&self.name) {
+            return Err(Failure::BadRequest {
+                reason: format!("'{}' cannot name a program", self.name),
+            });
+        }
+        let text = self.args.iter().map(|a| a.len() + 1).sum::<usize>()
+            + self.env.iter().map(|(k, v)| k.len() + v.len() + 2).sum::<usize>();
+        if text > ARGUMENT_BYTES_MAX || self.args.len() + self.env.len() > ARGUMENTS_MAX {
+            return Err(Failure::TooLarge {
+                what: "arguments and environment".into(),
+                bytes: text as u64,
+                bytes_max: ARGUMENT_BYTES_MAX as u64,
+            });
+        }
+        if self
+            .args
+            .iter()
+            .chain(self.env.keys())
+            .chain(self.env.values())
+            .any(|t| t.contains('\0'))
+            || self.env.keys().any(|k| k.is_empty() || k.contains('='))
+        {
+            return Err(Failure::BadRequest {
+                reason: "an argument or variable holds a NUL, or is unnamed".into(),
+            });
+        }
+        check_bytes("module", self.module.bytes, MODULE_BYTES_MAX)?;
+        self.stdin.map_or(Ok(()), |stdin| {
+            check_bytes("standard input", stdin.bytes, STDIN_BYTES_MAX)
+        })
+    }
+
+    /// The blobs a program needs apart from its snapshot.
+    pub fn blobs(&self) -> impl Iterator<Item = Blob> + '_ {
+        std::iter::once(self.module).chain(self.stdin)
+    }
+}
+
+/// Refuses `bytes` over `bytes_max`, naming `what`.
+pub fn check_bytes(what: &str, bytes: u64, bytes_max: u64) -> Result<(), Failure> {
+    if bytes <= bytes_max {
+        Ok(())
+    } else {
+        Err(Failure::TooLarge {
+            what: what.into(),
+            bytes,
+            bytes_max,
+        })
+    }
+}
+
+impl Command {
+    /// Checks what the types alone cannot promise.
+    pub fn check(&self) -> Result<(), Failure> {
+        match &self.action {
+            Action::Run { spec, snapshot, .. } => {
+                spec.check()?;
+                snapshot.map_or(Ok(()), |blob| {
+                    check_bytes("snapshot", blob.bytes, SNAPSHOT_BYTES_MAX)
+                })
+            }
+            Action::Spawn { copy_name, .. } if !is_name(copy_name) => Err(Failure::BadRequest {
+                reason: format!("'{copy_name}' cannot name a program"),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Action {
+    /// The program this is about: for `Run` the one to be made, for the others the one that exists.
+    pub fn program(&self) -> ProgramId {
+        match self {
+            Self::Run { program, .. } => *program,
+            Self::Move { on, .. }
+            | Self::Spawn { on, .. }
+            | Self::Pause { on }
+            | Self::Resume { on, .. }
+            | Self::Kill { on }
+            | Self::Snapshot { on }
+            | Self::Logs { on, .. } => on.program,
+        }
+    }
+
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Run { snapshot: None, .. } => "run",
+            Self::Run { .. } => "restore",
+            Self::Move { .. } => "move",
+            Self::Spawn { .. } => "spawn",
+            Self::Pause { .. } => "pause",
+            Self::Resume { .. } => "resume",
+            Self::Kill { .. } => "kill",
+            Self::Snapshot { .. } => "snapshot",
+            Self::Logs { .. } => "logs",
+        }
+    }
+}
+
+/// The status poll, broadcast on [`crate::topics::Topics::report`]: every engine publishes its status
+/// and says so to `client`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportRequest {
+    pub operation: OperationId,
+    pub client: ClientId,
+}

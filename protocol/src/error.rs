@@ -1,0 +1,63 @@
+//! Why a command failed, as it crosses the wire. People read its text, programs match on its kind.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::ids::{Digest, EngineId, Generation, OperationId, ProgramId};
+
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[serde(tag = "error", rename_all = "kebab-case")]
+pub enum Failure {
+    #[error("{reason}")]
+    BadRequest { reason: String },
+    #[error("{what} has {bytes} bytes, the limit is {bytes_max}")]
+    TooLarge {
+        what: String,
+        bytes: u64,
+        bytes_max: u64,
+    },
+    /// The module is not WebAssembly, damaged, or uses what cannot be captured or offered.
+    #[error("module {} cannot run: {reason}", module.short())]
+    Module { module: Digest, reason: String },
+    #[error("engine {engine} has no program {}", program.short())]
+    UnknownProgram { engine: EngineId, program: ProgramId },
+    #[error("program {} is at generation {actual}, not {expected}", program.short())]
+    StaleGeneration {
+        program: ProgramId,
+        expected: Generation,
+        actual: Generation,
+    },
+    #[error("program {} is {state}: cannot {verb}", program.short())]
+    WrongState {
+        program: ProgramId,
+        state: String,
+        verb: String,
+    },
+    #[error("program {} is busy with operation {}", program.short(), operation.short())]
+    Busy {
+        program: ProgramId,
+        operation: OperationId,
+    },
+    #[error("program {} is here already", program.short())]
+    AlreadyHere { program: ProgramId },
+    #[error("engine {engine} has no room: {reason}")]
+    NoRoom { engine: EngineId, reason: String },
+    #[error("no answer from {peer} within {waited_ms} ms")]
+    Silent { peer: String, waited_ms: u64 },
+    #[error("{what} arrived damaged: {reason}")]
+    Damaged { what: String, reason: String },
+    #[error("snapshot refused: {reason}")]
+    Snapshot { reason: String },
+    #[error("cancelled")]
+    Cancelled,
+    #[error("interrupted: engine {engine} restarted")]
+    Interrupted { engine: EngineId },
+    #[error("engine {engine} could not store it: {reason}")]
+    Storage { engine: EngineId, reason: String },
+    #[error("program {} ended meanwhile: {state}", program.short())]
+    Ended { program: ProgramId, state: String },
+    #[error("refused by {engine}: {failure}")]
+    Refused { engine: EngineId, failure: Box<Failure> },
+    #[error("internal error: {reason}")]
+    Internal { reason: String },
+}

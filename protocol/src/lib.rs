@@ -1,0 +1,21 @@
+//! What Wayfare's parts say to each other: ids, commands, events, statuses, the messages of a
+//! transfer, the wire form of snapshots, topics and limits.
+//!
+//! Pure data: no I/O, no clock, no async. Whatever comes from outside enters through a `parse`,
+//! `decode` or `verify` in here, which bounds and checks it once; past that the types carry the proof.
+//!
+//! Reading order: [`ids`], [`command`], [`event`], [`status`], [`peer`], [`snapshot`].
+#![forbid(unsafe_code)]
+
+pub mod bundle;
+pub mod command;
+pub mod error;
+pub mod event;
+pub mod ids;
+pub mod limits;
+pub mod log;
+pub mod peer;
+pub mod snapshot;
+pub mod status;
+pub mod topics;
+pub mod wire;

@@ -1,0 +1,33 @@
+//! Every bound that two parties must agree on, units last. Bounds that concern one party alone stand
+//! where they are used.
+
+/// Largest MQTT payload that Wayfare sends or accepts. AWS IoT Core stops at 128 KiB with headers.
+pub const PAYLOAD_BYTES_MAX: usize = 120 * 1024;
+/// Bytes of a blob in one message.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+/// Chunks of one blob sent and not yet acknowledged.
+pub const CHUNKS_OUTSTANDING_MAX: u64 = 16;
+/// Largest module, before rewriting.
+pub const MODULE_BYTES_MAX: u64 = 64 << 20;
+/// Largest file given as a program's standard input.
+pub const STDIN_BYTES_MAX: u64 = 64 << 20;
+/// Largest snapshot on the wire (compressed).
+pub const SNAPSHOT_BYTES_MAX: u64 = 1 << 30;
+/// Largest snapshot once decompressed: bounds what a hostile one can make us allocate.
+pub const SNAPSHOT_UNPACKED_BYTES_MAX: u64 = 4 << 30;
+/// Arguments and environment of a program together.
+pub const ARGUMENT_BYTES_MAX: usize = 32 * 1024;
+pub const ARGUMENTS_MAX: usize = 1024;
+/// Bytes of an engine's or client's name, and of a program's.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Bytes of one log line; a longer one is split, its parts marked as continued.
+pub const LOG_LINE_BYTES_MAX: usize = 8 * 1024;
+/// Lines and bytes of log that travel with a program, for `wayfare logs`.
+pub const LOG_TAIL_LINES_MAX: usize = 512;
+pub const LOG_TAIL_BYTES_MAX: usize = 64 * 1024;
+/// Blobs one operation may name.
+pub const BLOBS_PER_OPERATION_MAX: usize = 8;
+/// How long a command may take when it does not say.
+pub const TIME_LIMIT_MS: u64 = 30_000;
+/// Longest time limit that is believed.
+pub const TIME_LIMIT_MS_MAX: u64 = 24 * 3600 * 1000;

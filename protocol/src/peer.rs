@@ -1,0 +1,139 @@
+//! The messages by which two peers hand over blobs and programs: engine to engine in a move or spawn,
+//! client to engine in a run or restore, engine to client in a snapshot.
+//!
+//! ```text
+//!  source                          target
+//!    | Prepare ---------------------> |   may refuse
+//!    | <--------------------- Want    |   which blobs it lacks
+//!    | Chunk, Chunk, ... -----------> |   few outstanding; Ack is cumulative
+//!    | <---------------------- Ack    |
+//!    | Commit ----------------------> |   only after the source stored "offered" durably
+//!    | <-------- Adopted / Refused    |   stored durably before it is said, and said again to
+//!    | Query / Cancel --------------> |   every Query, Cancel or repeated Prepare and Commit
+//! ```
+//! On the wire: `u32` little-endian length of a JSON header, the header, then a chunk's bytes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::ProgramSpec;
+use crate::error::Failure;
+use crate::ids::{Blob, Digest, Generation, OperationId, PeerName, ProgramId};
+use crate::limits::PAYLOAD_BYTES_MAX;
+use crate::wire::WireError;
+
+/// One message from `from`, about one operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    pub operation: OperationId,
+    pub from: PeerName,
+    pub message: PeerMessage,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "peer", rename_all = "kebab-case")]
+pub enum PeerMessage {
+    /// A program is about to come. Asked again, the target answers again.
+    Prepare {
+        program: ProgramId,
+        /// The generation that it will have on the target.
+        generation: Generation,
+        spec: ProgramSpec,
+        /// Linear memory it has now: the target refuses early what will not fit.
+        memory_bytes: u64,
+        /// It stands still on a `pause`, and shall do so on the target.
+        paused: bool,
+        /// What the target needs as far as the source knows by now: module, standard input, then also
+        /// the base, then also the last snapshot. Each list adds to the ones before.
+        blobs: Vec<Blob>,
+    },
+    /// The receiver's answer: these it lacks. For what it has of the others it sends `Ack`s.
+    Want {
+        missing: Vec<Digest>,
+    },
+    /// `offset` bytes into the blob. The bytes follow the header.
+    Chunk {
+        blob: Blob,
+        offset: u64,
+    },
+    /// All bytes of the blob before `received` have arrived in order. `received` equal to the blob's length
+    /// means that it was verified and kept; from engine to engine, for a module, also that it is compiled,
+    /// so that a source that has all these freezes its program for no longer than it must.
+    Ack {
+        digest: Digest,
+        received: u64,
+    },
+    /// From here on only the target may decide.
+    Commit {
+        snapshot: Blob,
+        base: Option<Blob>,
+    },
+    Adopted {
+        generation: Generation,
+    },
+    Refused {
+        failure: Failure,
+    },
+    /// The source asks for the verdict. A target that knows nothing of the operation decides `Refused`.
+    Query,
+    /// The source would rather not. The target decides `Refused` unless it has adopted already.
+    Cancel,
+}
+
+impl Envelope {
+    /// The message with `bytes` behind its header (empty for all but `Chunk`).
+    pub fn encode(&self, bytes: &[u8]) -> Vec<u8> {
+        let header = serde_json::to_vec(self).expect("plain data serialises");
+        let mut out = Vec::with_capacity(4 + header.len() + bytes.len());
+        out.extend_from_slice(&(header.len() as u32).to_le_bytes());
+        out.extend_from_slice(&header);
+        out.extend_from_slice(bytes);
+        out
+    }
+
+    /// The message and the bytes behind its header.
+    pub fn decode(payload: &[u8]) -> Result<(Self, &[u8]), WireError> {
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(WireError::TooLong { bytes: payload.len() });
+        }
+        let (length, rest) = payload.split_first_chunk::<4>().ok_or(WireError::Truncated)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (header, bytes) = rest.split_at_checked(length).ok_or(WireError::Truncated)?;
+        let envelope: Self = serde_json::from_slice(header).map_err(WireError::json)?;
+        match envelope.message {
+            PeerMessage::Chunk { blob, offset }
+                if offset
+                    .checked_add(bytes.len() as u64)
+                    .is_none_or(|end| end > blob.bytes) =>
+            {
+                Err(WireError::Malformed("a chunk reaches past its blob".into()))
+            }
+            PeerMessage::Chunk { .. } => Ok((envelope, bytes)),
+            _ if bytes.is_empty() => Ok((envelope, bytes)),
+            _ => Err(WireError::Malformed(
+                "bytes behind a message that has none".into(),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_that_reach_past_their_blob_are_refused() {
+        let blob = Blob::of(b"hello");
+        let envelope = |offset| Envelope {
+            operation: OperationId::random(),
+            from: "a".parse().unwrap(),
+            message: PeerMessage::Chunk { blob, offset },
+        };
+        let good = envelope(2).encode(b"llo");
+        assert_eq!(Envelope::decode(&good).unwrap().1, b"llo");
+        assert!(Envelope::decode(&envelope(3).encode(b"llo")).is_err());
+        assert!(Envelope::decode(&envelope(u64::MAX).encode(b"llo")).is_err());
+        for cut in 0..good.len() - 3 {
+            assert!(Envelope::decode(&good[..cut]).is_err(), "{cut}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What engines retain on the broker about themselves and their programs. An engine's status lists its
+//! programs, so that a fleet view needs no other source while the engine is there; a program's own status
+//! outlives the engine's.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{BootId, Digest, EngineId, Generation, ProgramId};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineStatus {
+    pub engine: EngineId,
+    pub boot: BootId,
+    /// Grows with each status of one boot: the newest wins whatever order they arrive in.
+    pub sequence: u64,
+    pub state: EngineState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<EngineAbout>,
+    #[serde(default)]
+    pub programs: Vec<ProgramStatus>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineState {
+    Online,
+    /// Said by the engine when it stops in good order, or by its last will.
+    Offline,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineAbout {
+    pub version: String,
+    /// Like `x86_64-linux`.
+    pub platform: String,
+    pub wasmtime: String,
+    /// Takes WebAssembly as it is; without, it needs code compiled elsewhere.
+    pub compiles: bool,
+    pub processors: u32,
+    pub memory_bytes: u64,
+    pub programs_max: u32,
+    pub program_memory_bytes_max: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramStatus {
+    pub program: ProgramId,
+    pub name: String,
+    pub engine: EngineId,
+    pub boot: BootId,
+    pub generation: Generation,
+    /// Grows with each status of one generation on one boot.
+    pub sequence: u64,
+    #[serde(flatten)]
+    pub state: ProgramState,
+    pub module: Digest,
+    /// Linear memory as of the last report; 0 while unknown.
+    pub memory_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum ProgramState {
+    /// Being compiled or restored.
+    Starting,
+    Running,
+    Paused,
+    /// On its way to another engine; runs here until frozen for the handover.
+    Moving {
+        target: EngineId,
+    },
+    /// Frozen: handed over to `target`, which has not said yet whether it took it.
+    InDoubt {
+        target: EngineId,
+    },
+    Exited {
+        code: i32,
+    },
+    /// Trapped, or could not be started.
+    Failed {
+        reason: String,
+    },
+}
+
+impl ProgramState {
+    pub fn is_ended(&self) -> bool {
+        matches!(self, Self::Exited { .. } | Self::Failed { .. })
+    }
+
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Moving { .. } => "moving",
+            Self::InDoubt { .. } => "in doubt",
+            Self::Exited { .. } => "exited",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Names on the wire. At most seven slashes, nothing that begins with `$`, and no other place in the code
+//! that puts a topic together.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::ids::{EngineId, OperationId, PeerName, ProgramId};
+
+/// The first levels of every topic: several fleets can share a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    root: String,
+}
+
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("'{0}' is no topic root: one or two levels, 1 to 64 bytes, without '$', '+' or '#'")]
+pub struct RootError(String);
+
+impl FromStr for Topics {
+    type Err = RootError;
+    fn from_str(root: &str) -> Result<Self, RootError> {
+        let bad = root.is_empty()
+            || root.len() > 64
+            || root.starts_with('$')
+            || root.split('/').count() > 2
+            || root.split('/').any(str::is_empty)
+            || root.contains(|c: char| c.is_control() || matches!(c, '+' | '#' | ' '));
+        if bad {
+            Err(RootError(root.chars().take(80).collect()))
+        } else {
+            Ok(Self {
+                root: root.to_owned(),
+            })
+        }
+    }
+}
+
+impl fmt::Display for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.root)
+    }
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self {
+            root: "wayfare".into(),
+        }
+    }
+}
+
+/// What a received topic is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topic {
+    EngineCommand(EngineId),
+    EngineEvent(EngineId),
+    EngineStatus(EngineId),
+    Report,
+    ProgramStatus(ProgramId),
+    ProgramLog(ProgramId),
+    /// A message of an operation to this peer.
+    Peer(OperationId, PeerName),
+    Reply(PeerName),
+}
+
+impl Topics {
+    pub fn topic(&self, topic: &Topic) -> String {
+        let root = &self.root;
+        match topic {
+            Topic::EngineCommand(engine) => format!("{root}/v1/engine/{engine}/command"),
+            Topic::EngineEvent(engine) => format!("{root}/v1/engine/{engine}/event"),
+            Topic::EngineStatus(engine) => format!("{root}/v1/engine/{engine}/status"),
+            Topic::Report => format!("{root}/v1/engines/report"),
+            Topic::ProgramStatus(program) => format!("{root}/v1/program/{program}/status"),
+            Topic::ProgramLog(program) => format!("{root}/v1/program/{program}/log"),
+            Topic::Peer(operation, peer) => format!("{root}/v1/move/{operation}/{peer}"),
+            Topic::Reply(client) => format!("{root}/v1/reply/{client}"),
+        }
+    }
+
+    /// `None` for a topic that is not ours.
+    pub fn parse(&self, topic: &str) -> Option<Topic> {
+        let rest = topic.strip_prefix(self.root.as_str())?.strip_prefix("/v1/")?;
+        let levels: Vec<&str> = rest.splitn(4, '/').collect();
+        Some(match levels.as_slice() {
+            ["engine", engine, "command"] => Topic::EngineCommand(engine.parse().ok()?),
+            ["engine", engine, "event"] => Topic::EngineEvent(engine.parse().ok()?),
+            ["engine", engine, "status"] => Topic::EngineStatus(engine.parse().ok()?),
+            ["engines", "report"] => Topic::Report,
+            ["program", program, "status"] => Topic::ProgramStatus(program.parse().ok()?),
+            ["program", program, "log"] => Topic::ProgramLog(program.parse().ok()?),
+            ["move", operation, peer] => Topic::Peer(operation.parse().ok()?, peer.parse().ok()?),
+            ["reply", client] => Topic::Reply(client.parse().ok()?),
+            _ => return None,
+        })
+    }
+
+    /// Filters an engine or client subscribes to.
+    pub fn peer_filter(&self, peer: &PeerName) -> String {
+        format!("{}/v1/move/+/{peer}", self.root)
+    }
+    pub fn all_engine_statuses(&self) -> String {
+        format!("{}/v1/engine/+/status", self.root)
+    }
+    pub fn all_engine_events(&self) -> String {
+        format!("{}/v1/engine/+/event", self.root)
+    }
+    pub fn all_program_statuses(&self) -> String {
+        format!("{}/v1/program/+/status", self.root)
+    }
+    pub fn all_program_logs(&self) -> String {
+        format!("{}/v1/program/+/log", self.root)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topic_is_parsed_back_and_has_at_most_seven_slashes() {
+        let topics: Topics = "site/a".parse().unwrap();
+        let peer: PeerName = "pi-1".parse().unwrap();
+        for topic in [
+            Topic::EngineCommand(peer.clone()),
+            Topic::EngineEvent(peer.clone()),
+            Topic::EngineStatus(peer.clone()),
+            Topic::Report,
+            Topic::ProgramStatus(ProgramId::random()),
+            Topic::ProgramLog(ProgramId::random()),
+            Topic::Peer(OperationId::random(), peer.clone()),
+            Topic::Reply(peer.clone()),
+        ] {
+            let text = topics.topic(&topic);
+            assert_eq!(topics.parse(&text), Some(topic));
+            assert!(text.matches('/').count() <= 7, "{text}");
+        }
+        assert_eq!(topics.parse("site/b/v1/engines/report"), None);
+    }
+}
