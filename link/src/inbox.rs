@@ -1,0 +1,185 @@
+//! The events that the receiver has not taken yet: a pure core.
+//!
+//! Brokers send at most a small window (16 to 100) of messages at least once before they are acknowledged, so
+//! this stays short by itself. It is bounded all the same, for floods at most once and brokers without a window: at
+//! the limit a message at most once is dropped, while one at least once ends the connection, so that the broker
+//! keeps it and the order holds. Reading more slowly instead would hold up the broker's answers to our pings and
+//! publishes, which come behind the flood on the same connection.
+
+use std::collections::VecDeque;
+
+use crate::limits::{BACKLOG_BYTES_MAX, BACKLOG_MESSAGES_MAX};
+use crate::link::Event;
+use crate::message::{Incoming, Qos};
+
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    events: VecDeque<Event>,
+    /// Counted apart, so that a flood at most once never ends the connection.
+    at_most_once: Held,
+    at_least_once: Held,
+    dropped: u64,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    messages: usize,
+    bytes: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Taken,
+    /// The message at most once is lost: the how-manieth since the receiver last caught up.
+    Dropped(u64),
+    /// The connection must end.
+    Full,
+}
+
+impl Inbox {
+    pub(crate) fn message(&mut self, incoming: Incoming) -> Offer {
+        let qos = incoming.qos;
+        let held = self.held(qos);
+        if held.messages >= BACKLOG_MESSAGES_MAX || held.bytes >= BACKLOG_BYTES_MAX {
+            if qos == Qos::AtLeastOnce {
+                return Offer::Full;
+            }
+            self.dropped += 1;
+            return Offer::Dropped(self.dropped);
+        }
+        held.messages += 1;
+        held.bytes += size(&incoming);
+        self.events.push_back(Event::Received(incoming));
+        Offer::Taken
+    }
+
+    /// Connections that came and went unseen, with no message in between, are told as one.
+    pub(crate) fn connected(&mut self, session_present: bool, connection: u64) {
+        self.events.push_back(Event::Connected {
+            session_present,
+            connection,
+        });
+    }
+
+    pub(crate) fn disconnected(&mut self, reason: String, closed_by_broker: bool) {
+        if matches!(self.events.back(), Some(Event::Connected { .. })) && self.events.len() > 1 {
+            self.events.pop_back();
+        }
+        if matches!(self.events.back(), Some(Event::Disconnected { .. })) {
+            self.events.pop_back();
+        }
+        self.events.push_back(Event::Disconnected {
+            reason,
+            closed_by_broker,
+        });
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        if let Event::Received(incoming) = &event {
+            let held = self.held(incoming.qos);
+            held.messages -= 1;
+            held.bytes -= size(incoming);
+        }
+        if self.events.is_empty() {
+            self.dropped = 0;
+        }
+        Some(event)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    fn held(&mut self, qos: Qos) -> &mut Held {
+        match qos {
+            Qos::AtMostOnce => &mut self.at_most_once,
+            Qos::AtLeastOnce => &mut self.at_least_once,
+        }
+    }
+}
+
+fn size(incoming: &Incoming) -> usize {
+    incoming.payload.len() + incoming.topic.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::AcknowledgeToken;
+
+    fn incoming(qos: Qos, bytes: usize) -> Incoming {
+        let token = AcknowledgeToken {
+            connection: 1,
+            packet_id: None,
+        };
+        Incoming {
+            topic: "t".into(),
+            payload: vec![0; bytes].into(),
+            qos,
+            retain: false,
+            token,
+        }
+    }
+
+    #[test]
+    fn flood_is_dropped_at_most_once_and_refused_at_least_once() {
+        let mut inbox = Inbox::default();
+        for _ in 0..BACKLOG_MESSAGES_MAX {
+            assert_eq!(inbox.message(incoming(Qos::AtMostOnce, 1)), Offer::Taken);
+        }
+        assert_eq!(inbox.message(incoming(Qos::AtMostOnce, 1)), Offer::Dropped(1));
+        assert_eq!(inbox.message(incoming(Qos::AtMostOnce, 1)), Offer::Dropped(2));
+        for _ in 0..BACKLOG_MESSAGES_MAX {
+            assert_eq!(
+                inbox.message(incoming(Qos::AtLeastOnce, 1)),
+                Offer::Taken,
+                "whatever the flood"
+            );
+        }
+        assert_eq!(inbox.message(incoming(Qos::AtLeastOnce, 1)), Offer::Full);
+        while inbox.pop().is_some() {}
+        for qos in [Qos::AtMostOnce, Qos::AtLeastOnce] {
+            assert_eq!(inbox.message(incoming(qos, 1)), Offer::Taken);
+        }
+    }
+
+    #[test]
+    fn bytes_are_bounded_as_well_as_messages() {
+        let mut inbox = Inbox::default();
+        let mut taken = 0;
+        while inbox.message(incoming(Qos::AtMostOnce, 1024 * 1024)) == Offer::Taken {
+            taken += 1;
+        }
+        assert_eq!(taken, BACKLOG_BYTES_MAX / (1024 * 1024));
+    }
+
+    #[test]
+    fn unseen_reconnections_do_not_pile_up() {
+        let mut inbox = Inbox::default();
+        inbox.connected(true, 1);
+        for connection in 2..100 {
+            inbox.disconnected("gone".into(), false);
+            inbox.disconnected("still gone".into(), false);
+            inbox.connected(true, connection);
+        }
+        let told: Vec<_> = std::iter::from_fn(|| inbox.pop()).collect();
+        assert_eq!(
+            told,
+            [
+                Event::Connected {
+                    session_present: true,
+                    connection: 1
+                },
+                Event::Disconnected {
+                    reason: "still gone".into(),
+                    closed_by_broker: false
+                },
+                Event::Connected {
+                    session_present: true,
+                    connection: 99
+                },
+            ]
+        );
+    }
+}

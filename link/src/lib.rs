@@ -1,0 +1,55 @@
+//! Wayfare's MQTT session, and the embedded broker.
+//!
+//! This crate keeps MQTT's rules for everybody else: nothing outside it names an MQTT client library, and
+//! nothing outside `broker` names the embedded broker's library. Another client or broker could take their
+//! place without a change elsewhere.
+//!
+//! ```text
+//!             Link (handle, any number)                       LinkEvents (one)
+//!   publish / subscribe / acknowledge / close                    next()
+//!                 |                                                 ^
+//!                 v                                                 |
+//!   +-------------------------------- session ---------------------------------+
+//!   |  Outbox        Subscriptions      Backoff                          Inbox |   one task owns all of it
+//!   +------------------------------------ | ------------------------------------+
+//!                                         v
+//!                       one event loop of the client library per connection
+//! ```
+//!
+//! What always holds:
+//! - A message published at [`Qos::AtLeastOnce`] stays in the outbox until the broker has acknowledged it, through
+//!   any number of connections and lost sessions, and goes out in the order of publishing.
+//! - An acknowledgement made for an earlier connection is dropped; the broker sends that message again.
+//! - The session's task never waits for the caller: a slow receiver slows reading down, but keep-alives and
+//!   publishing go on.
+//! - Nothing that one connection left behind reaches the next: each has an event loop of its own.
+
+#![forbid(unsafe_code)]
+
+mod limits;
+
+mod broker_url;
+mod link;
+mod message;
+mod options;
+
+mod backoff;
+mod inbox;
+mod outbox;
+mod session;
+mod subscriptions;
+mod wire;
+
+#[cfg(feature = "broker")]
+pub mod broker;
+#[cfg(feature = "test-broker")]
+pub mod mosquitto;
+
+pub use broker_url::{BrokerUrl, BrokerUrlError};
+pub use limits::{INCOMING_PAYLOAD_BYTES_MAX, MAX_PAYLOAD_BYTES};
+pub use link::{Event, Link, LinkError, LinkEvents, connect};
+pub use message::{AcknowledgeToken, Incoming, Message, Qos};
+pub use options::{Acknowledge, LinkOptions, OnTakeover};
+
+#[cfg(feature = "broker")]
+pub use broker::{BrokerError, BrokerOptions, EmbeddedBroker};

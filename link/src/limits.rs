@@ -1,0 +1,58 @@
+//! Every queue, retry and wait of the session, named, units last.
+
+use std::time::Duration;
+
+/// Largest payload that may be published: the portable envelope (AWS IoT stops at 128 KiB with everything).
+pub const MAX_PAYLOAD_BYTES: usize = 120 * 1024;
+
+/// Largest payload that is handed to the receiver. Other publishers on the broker may exceed
+/// [`MAX_PAYLOAD_BYTES`]; what exceeds this as well is acknowledged and dropped, with a warning.
+pub const INCOMING_PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Largest packet that is read at all. It stands far above what is handed on, because a queued packet above it
+/// makes a kept session fail again on every connection.
+pub(crate) const INCOMING_PACKET_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A topic is at most 65,535 bytes on the wire; ours are far shorter.
+pub(crate) const TOPIC_BYTES_MAX: usize = 4096;
+
+/// A publish packet's fixed header, topic length and packet id.
+pub(crate) const PACKET_OVERHEAD_BYTES: usize = 16;
+
+/// Publishes that may wait for the broker's acknowledgement at once. AWS IoT allows 100.
+pub(crate) const IN_FLIGHT_MAX: usize = 64;
+
+/// Packet ids that the client library hands out before it begins again: well above [`IN_FLIGHT_MAX`], so that
+/// an id in use never comes round again.
+pub(crate) const PACKET_IDS: u16 = 1024;
+
+/// Requests that are handed to the client library before it has written the earlier ones.
+pub(crate) const REQUESTS_MAX: usize = 64;
+
+/// What a message costs in the outbox over its topic and payload, so that empty messages are bounded too.
+pub(crate) const MESSAGE_OVERHEAD_BYTES: usize = 256;
+
+/// Events that wait in the channel to the receiver.
+pub(crate) const EVENT_CHANNEL_MAX: usize = 64;
+
+/// Received messages that wait for the receiver, and their bytes, for each level of service. Beyond either, one at
+/// most once is dropped, and one at least once ends the connection.
+pub(crate) const BACKLOG_MESSAGES_MAX: usize = 4096;
+pub(crate) const BACKLOG_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// A connection attempt, up to the broker's answer.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a broker may take to close the connection after our DISCONNECT.
+pub(crate) const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Waits between connection attempts, doubled from the first to the last, each with jitter.
+pub(crate) const RECONNECT_WAIT_MIN: Duration = Duration::from_millis(50);
+pub(crate) const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Waits after the broker closed a connection in which nothing was wrong: somebody else may have our client id.
+pub(crate) const TAKEOVER_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// A connection that lasted this long wipes earlier closings out. It is above twice the longest wait, so that
+/// two sides of a takeover war never take each other's pauses for stability.
+pub(crate) const STABLE_AFTER: Duration = Duration::from_secs(150);

@@ -1,0 +1,259 @@
+//! The handle that everybody holds, and the events that one receiver takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+
+use crate::limits::{EVENT_CHANNEL_MAX, MAX_PAYLOAD_BYTES, MESSAGE_OVERHEAD_BYTES, TOPIC_BYTES_MAX};
+use crate::message::{AcknowledgeToken, Incoming, Message, Qos, check_filter};
+use crate::options::LinkOptions;
+use crate::session::{Command, Receipt, Session};
+use crate::subscriptions::Change;
+
+/// What the session tells its receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// `connection` counts up from 1. Without `session_present` the broker knew nothing of us: the
+    /// subscriptions are being made again, and what was queued there is gone.
+    Connected {
+        session_present: bool,
+        connection: u64,
+    },
+    /// The connection ended, or another attempt to connect failed; the link goes on trying by itself.
+    /// `closed_by_broker`: nothing was wrong with the connection, so somebody may have taken the session over.
+    Disconnected {
+        reason: String,
+        closed_by_broker: bool,
+    },
+    Received(Incoming),
+}
+
+/// Why a link refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    #[error("the link is closed")]
+    Closed,
+    #[error("the outbox is full")]
+    OutboxFull,
+    #[error("a payload of {bytes} bytes for '{topic}' is over the limit of {MAX_PAYLOAD_BYTES}")]
+    PayloadTooLarge { bytes: usize, topic: String },
+    #[error("{0}")]
+    BadTopic(String),
+    #[error("the broker refused the subscription to '{0}'")]
+    SubscriptionRefused(String),
+    #[error("{0}")]
+    BadOptions(String),
+}
+
+/// A session's handle: cheap to clone. Once every clone is dropped without [`Link::close`], the outbox is drained
+/// for at most `LinkOptions::drain_timeout`, and then the connection breaks off: the broker publishes the will.
+#[derive(Debug, Clone)]
+pub struct Link {
+    commands: mpsc::UnboundedSender<Command>,
+    /// The outbox's room in bytes. The command channel needs no bound of its own: publishes hold room, and
+    /// everything else answers a receipt or is awaited.
+    room: Arc<Semaphore>,
+    drain_timeout: Duration,
+}
+
+/// Where the session's events come out, in order. It may be dropped by those who only publish.
+#[derive(Debug)]
+pub struct LinkEvents {
+    events: mpsc::Receiver<Event>,
+}
+
+/// Starts a session's task on the current tokio runtime. The first attempt to connect begins at once, and
+/// attempts go on until the link is closed.
+pub fn connect(options: LinkOptions) -> Result<(Link, LinkEvents), LinkError> {
+    check(&options)?;
+    let (commands, command_queue) = mpsc::unbounded_channel();
+    let (events, event_queue) = mpsc::channel(EVENT_CHANNEL_MAX);
+    let room = Arc::new(Semaphore::new(options.outbox_bytes_max));
+    let drain_timeout = options.drain_timeout;
+    let session = Session::new(options, command_queue, events, CloseOnDrop(Arc::clone(&room)));
+    tokio::spawn(session.run());
+    Ok((
+        Link {
+            commands,
+            room,
+            drain_timeout,
+        },
+        LinkEvents { events: event_queue },
+    ))
+}
+
+/// Wakes those who wait for room when the session ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct CloseOnDrop(Arc<Semaphore>);
+
+impl CloseOnDrop {
+    pub(crate) fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Link {
+    /// Puts a message into the outbox; waits while that is full. Returning does not mean that it is sent.
+    pub async fn publish(&self, message: Message) -> Result<(), LinkError> {
+        message.check()?;
+        let room = self.room(&message).await?;
+        self.send(Command::Publish {
+            message,
+            receipt: Receipt { room, waiter: None },
+        })
+    }
+
+    /// Puts a message into the outbox, or fails with [`LinkError::OutboxFull`].
+    pub fn try_publish(&self, message: Message) -> Result<(), LinkError> {
+        message.check()?;
+        let room = Arc::clone(&self.room)
+            .try_acquire_many_owned(cost(&message))
+            .map_err(|error| match error {
+                TryAcquireError::NoPermits => LinkError::OutboxFull,
+                TryAcquireError::Closed => LinkError::Closed,
+            })?;
+        self.send(Command::Publish {
+            message,
+            receipt: Receipt { room, waiter: None },
+        })
+    }
+
+    /// Publishes and returns once the broker has acknowledged the message (at most once: once it is written or
+    /// dropped). Giving up waiting does not take the message back.
+    pub async fn publish_acknowledged(&self, message: Message) -> Result<(), LinkError> {
+        message.check()?;
+        let room = self.room(&message).await?;
+        let (waiter, acknowledged) = oneshot::channel();
+        self.send(Command::Publish {
+            message,
+            receipt: Receipt {
+                room,
+                waiter: Some(waiter),
+            },
+        })?;
+        acknowledged.await.map_err(|_| LinkError::Closed)
+    }
+
+    /// Subscribes now and after every connection that found no session; returns once the broker has granted it,
+    /// which takes a connection. Giving up waiting does not take the subscription back.
+    pub async fn subscribe(&self, filter: impl Into<String>, qos: Qos) -> Result<(), LinkError> {
+        self.change(filter.into(), Change::Subscribe(qos)).await
+    }
+
+    /// Returns once the broker has confirmed it; messages on their way may still arrive before that.
+    pub async fn unsubscribe(&self, filter: impl Into<String>) -> Result<(), LinkError> {
+        self.change(filter.into(), Change::Unsubscribe).await
+    }
+
+    /// Acknowledges a received message: in the order of receipt, within about five seconds. One that came on an
+    /// earlier connection is not acknowledged, and the broker sends it again.
+    pub fn acknowledge(&self, token: AcknowledgeToken) {
+        if token.packet_id.is_some() {
+            // A closed link acknowledges nothing: the broker sends the message again.
+            let _ = self.commands.send(Command::Acknowledge(token));
+        }
+    }
+
+    /// Returns once everything published through any clone so far is acknowledged, or dropped at most once.
+    pub async fn flushed(&self) -> Result<(), LinkError> {
+        let (waiter, flushed) = oneshot::channel();
+        self.send(Command::Flush(waiter))?;
+        flushed.await.map_err(|_| LinkError::Closed)
+    }
+
+    /// Waits until the outbox is empty, or for `LinkOptions::drain_timeout`; disconnects, without the will; ends
+    /// the session's task. Returns what the broker did not acknowledge, oldest first.
+    pub async fn close(self) -> Vec<Message> {
+        let drain = self.drain_timeout;
+        self.close_within(drain).await
+    }
+
+    /// [`Link::close`] with a time of its own for the outbox: none means to disconnect at once. A connection
+    /// attempt may still be cut short.
+    pub async fn close_within(self, drain: Duration) -> Vec<Message> {
+        let (waiter, closed) = oneshot::channel();
+        if self.send(Command::Close { drain, waiter }).is_err() {
+            return Vec::new();
+        }
+        closed.await.unwrap_or_default()
+    }
+
+    async fn change(&self, filter: String, change: Change) -> Result<(), LinkError> {
+        check_filter(&filter)?;
+        let (waiter, answer) = oneshot::channel();
+        self.send(Command::Change {
+            filter,
+            change,
+            waiter,
+        })?;
+        answer.await.unwrap_or(Err(LinkError::Closed))
+    }
+
+    async fn room(&self, message: &Message) -> Result<OwnedSemaphorePermit, LinkError> {
+        let room = Arc::clone(&self.room).acquire_many_owned(cost(message)).await;
+        room.map_err(|_| LinkError::Closed)
+    }
+
+    fn send(&self, command: Command) -> Result<(), LinkError> {
+        self.commands.send(command).map_err(|_| LinkError::Closed)
+    }
+}
+
+impl LinkEvents {
+    /// The next event, or `None` once the link is closed. Safe to give up and call again.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// The next event, if one is there.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
+    }
+}
+
+/// What a message takes of the outbox's room. Payload and topic were checked, so it fits.
+fn cost(message: &Message) -> u32 {
+    u32::try_from(message.payload.len() + message.topic.len() + MESSAGE_OVERHEAD_BYTES).unwrap_or(u32::MAX)
+}
+
+fn check(options: &LinkOptions) -> Result<(), LinkError> {
+    let bad = |text: String| Err(LinkError::BadOptions(text));
+    let smallest_outbox = MAX_PAYLOAD_BYTES + TOPIC_BYTES_MAX + MESSAGE_OVERHEAD_BYTES;
+    if options.client_id.is_empty() {
+        return bad("a client id must not be empty".to_owned());
+    }
+    if options.client_id.contains('\0') || options.client_id.len() > TOPIC_BYTES_MAX {
+        return bad(format!(
+            "client id '{:.40}' is too long or has a zero byte",
+            options.client_id.escape_debug()
+        ));
+    }
+    if options.outbox_bytes_max < smallest_outbox || options.outbox_bytes_max > Semaphore::MAX_PERMITS {
+        return bad(format!(
+            "an outbox of {} bytes is outside {smallest_outbox} to {}",
+            options.outbox_bytes_max,
+            Semaphore::MAX_PERMITS
+        ));
+    }
+    let seconds = options.keep_alive.as_secs();
+    if seconds == 0 || seconds > u64::from(u16::MAX) {
+        return bad(format!(
+            "a keep-alive of {:?} is outside 1 to 65535 seconds",
+            options.keep_alive
+        ));
+    }
+    if let Some(will) = &options.will {
+        will.check()?;
+    }
+    options
+        .subscriptions
+        .iter()
+        .try_for_each(|(filter, _)| check_filter(filter))
+}

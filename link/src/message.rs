@@ -1,0 +1,161 @@
+//! What is published and what is received: plain topics and bytes.
+
+use bytes::Bytes;
+
+use crate::limits::{MAX_PAYLOAD_BYTES, TOPIC_BYTES_MAX};
+use crate::link::LinkError;
+
+/// How hard delivery is tried. MQTT's third level is not portable and never used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Qos {
+    /// Lost when the connection breaks, and dropped while there is none.
+    AtMostOnce,
+    /// Kept and repeated until acknowledged; can arrive more than once.
+    AtLeastOnce,
+}
+
+/// A message to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub topic: String,
+    pub payload: Bytes,
+    pub qos: Qos,
+    /// The broker keeps it for whoever subscribes later. For statuses, never for commands.
+    pub retain: bool,
+}
+
+impl Message {
+    /// A message at least once, not retained.
+    pub fn new(topic: impl Into<String>, payload: impl Into<Bytes>) -> Self {
+        Self {
+            topic: topic.into(),
+            payload: payload.into(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+        }
+    }
+
+    pub fn at_most_once(self) -> Self {
+        Self {
+            qos: Qos::AtMostOnce,
+            ..self
+        }
+    }
+
+    pub fn retained(self) -> Self {
+        Self { retain: true, ..self }
+    }
+
+    /// Refuses what the broker, or the next broker, would refuse by closing the connection.
+    pub(crate) fn check(&self) -> Result<(), LinkError> {
+        if self.payload.len() > MAX_PAYLOAD_BYTES {
+            return Err(LinkError::PayloadTooLarge {
+                bytes: self.payload.len(),
+                topic: self.topic.clone(),
+            });
+        }
+        check_name(&self.topic).map_err(LinkError::BadTopic)?;
+        if self.topic.contains(['+', '#']) {
+            return Err(LinkError::BadTopic(format!(
+                "topic '{}' has a wildcard",
+                self.topic
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// A message that arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    pub topic: String,
+    pub payload: Bytes,
+    pub qos: Qos,
+    /// It was kept by the broker from before the subscription.
+    pub retain: bool,
+    /// Hand this to [`Link::acknowledge`](crate::Link::acknowledge) once the message is safe.
+    pub token: AcknowledgeToken,
+}
+
+/// Which delivery to acknowledge: valid for the connection on which the message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AcknowledgeToken {
+    pub(crate) connection: u64,
+    /// None for a message that is not acknowledged at all (at most once), or has been already.
+    pub(crate) packet_id: Option<u16>,
+}
+
+impl AcknowledgeToken {
+    /// The number of the connection on which the message came, as told by `Event::Connected`.
+    pub fn connection(&self) -> u64 {
+        self.connection
+    }
+}
+
+/// Refuses a subscription's filter that brokers would refuse by closing the connection.
+pub(crate) fn check_filter(filter: &str) -> Result<(), LinkError> {
+    check_name(filter).map_err(LinkError::BadTopic)?;
+    let levels: Vec<&str> = filter.split('/').collect();
+    let last = levels.len() - 1;
+    for (at, level) in levels.iter().enumerate() {
+        let misplaced = match *level {
+            "+" => false,
+            "#" => at != last,
+            _ => level.contains(['+', '#']),
+        };
+        if misplaced {
+            return Err(LinkError::BadTopic(format!(
+                "filter '{filter}' has a misplaced wildcard"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        Err("a topic must not be empty".to_owned())
+    } else if name.len() > TOPIC_BYTES_MAX {
+        Err(format!(
+            "a topic of {} bytes is over the limit of {TOPIC_BYTES_MAX}",
+            name.len()
+        ))
+    } else if name.contains('\0') {
+        Err(format!("topic '{}' has a zero byte", name.escape_debug()))
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_that_a_broker_would_choke_on_are_refused() {
+        assert!(Message::new("a/b", vec![0; MAX_PAYLOAD_BYTES]).check().is_ok());
+        for (topic, bytes) in [
+            ("a/b", MAX_PAYLOAD_BYTES + 1),
+            ("", 0),
+            ("a/+", 0),
+            ("#", 0),
+            ("a\0", 0),
+            (&"x".repeat(5000), 0),
+        ] {
+            assert!(
+                Message::new(topic, vec![0; bytes]).check().is_err(),
+                "{topic:.20} {bytes}"
+            );
+        }
+    }
+
+    #[test]
+    fn filters_with_misplaced_wildcards_are_refused() {
+        for good in ["a", "a/b", "+", "#", "a/+/b", "a/#", "+/+/#", "/", "a//b"] {
+            assert!(check_filter(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a+", "a/#/b", "a#", "+a/b", "a\0b"] {
+            assert!(check_filter(bad).is_err(), "{bad}");
+        }
+    }
+}

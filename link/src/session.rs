@@ -1,0 +1,390 @@
+//! What a session does with each thing that happens to it: owns all of its state, and waits for nothing.
+//!
+//! Its task (`task`) waits, and calls this with whatever came first.
+
+mod task;
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use crate::backoff::Backoff;
+use crate::inbox::{Inbox, Offer};
+use crate::limits::INCOMING_PAYLOAD_BYTES_MAX;
+use crate::link::{CloseOnDrop, Event, LinkError};
+use crate::message::{AcknowledgeToken, Incoming, Message, Qos};
+use crate::options::{Acknowledge, LinkOptions, OnTakeover};
+use crate::outbox::Outbox;
+use crate::subscriptions::{Change, Subscriptions};
+use crate::wire::{Delivery, Wire, WireEvent};
+
+/// What the handles ask for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Publish {
+        message: Message,
+        receipt: Receipt,
+    },
+    Acknowledge(AcknowledgeToken),
+    Change {
+        filter: String,
+        change: Change,
+        waiter: oneshot::Sender<Result<(), LinkError>>,
+    },
+    Flush(oneshot::Sender<()>),
+    Close {
+        drain: Duration,
+        waiter: oneshot::Sender<Vec<Message>>,
+    },
+}
+
+/// Travels with a message through the outbox; dropping it gives the room back.
+#[derive(Debug)]
+pub(crate) struct Receipt {
+    pub(crate) room: OwnedSemaphorePermit,
+    pub(crate) waiter: Option<oneshot::Sender<()>>,
+}
+
+pub(crate) struct Session {
+    options: LinkOptions,
+    commands: mpsc::UnboundedReceiver<Command>,
+    /// None once the link has stopped: the receiver then sees the end.
+    events: Option<mpsc::Sender<Event>>,
+    room: CloseOnDrop,
+    outbox: Outbox<Receipt>,
+    flushes: VecDeque<(u64, oneshot::Sender<()>)>,
+    subscriptions: Subscriptions<oneshot::Sender<Result<(), LinkError>>>,
+    acknowledgements: VecDeque<u16>,
+    inbox: Inbox,
+    backoff: Backoff,
+    connection: u64,
+    state: State,
+    closing: Option<Closing>,
+    /// Every handle is gone.
+    abandoned: bool,
+    /// What was unacknowledged when the link stopped.
+    left: Vec<Message>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The first connection: what is published at most once waits for it.
+    Connecting,
+    Connected,
+    /// What is published at most once is dropped.
+    Lost,
+    /// Taken over, and not to connect again: serves only `close`.
+    Stopped,
+}
+
+#[derive(Debug)]
+struct Closing {
+    deadline: Instant,
+    /// None where every handle was dropped: the outbox is drained all the same, but no goodbye is said.
+    waiter: Option<oneshot::Sender<Vec<Message>>>,
+}
+
+/// How the connection ended.
+enum Ended {
+    /// Connect again after this time.
+    Again(Duration),
+    /// Do not connect again: the session has stopped.
+    Stopped,
+}
+
+impl Session {
+    pub(crate) fn new(
+        options: LinkOptions,
+        commands: mpsc::UnboundedReceiver<Command>,
+        events: mpsc::Sender<Event>,
+        room: CloseOnDrop,
+    ) -> Self {
+        let subscriptions = Subscriptions::new(options.subscriptions.iter().cloned());
+        Self {
+            options,
+            commands,
+            events: Some(events),
+            room,
+            outbox: Outbox::default(),
+            flushes: VecDeque::new(),
+            subscriptions,
+            acknowledgements: VecDeque::new(),
+            inbox: Inbox::default(),
+            backoff: Backoff::default(),
+            connection: 0,
+            state: State::Connecting,
+            closing: None,
+            abandoned: false,
+            left: Vec::new(),
+        }
+    }
+
+    /// Nothing is sent any more: whoever waits for an answer hears that the link is closed.
+    fn stop(&mut self) {
+        self.state = State::Stopped;
+        self.room.close();
+        self.left
+            .extend(self.outbox.drain().into_iter().map(|(message, _)| message));
+        self.subscriptions = Subscriptions::new([]);
+        self.flushes.clear();
+    }
+
+    /// Hands requests to the connection while it has room: what is received is acknowledged before anything
+    /// else, and subscriptions stand before the publishes whose answers they are for.
+    fn pump(&mut self, wire: &mut Wire) {
+        while wire.has_room() {
+            if let Some(packet_id) = self.acknowledgements.pop_front() {
+                wire.acknowledge(packet_id);
+            } else if let Some((filter, change)) = self.subscriptions.next() {
+                wire.change(filter, change);
+            } else if let Some(message) = self.outbox.next() {
+                wire.publish(message);
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: Option<Command>) {
+        let Some(command) = command else {
+            self.abandoned = true;
+            if self.closing.is_none() {
+                self.closing = Some(Closing {
+                    deadline: Instant::now() + self.options.drain_timeout,
+                    waiter: None,
+                });
+            }
+            return;
+        };
+        match command {
+            Command::Publish { message, .. } if self.state == State::Stopped => self.left.push(message),
+            Command::Change { .. } | Command::Flush(_) if self.state == State::Stopped => {}
+            Command::Publish { message, receipt } => {
+                let droppable = message.qos == Qos::AtMostOnce && self.state == State::Lost;
+                if droppable {
+                    finished(receipt);
+                } else {
+                    self.outbox.push(message, receipt);
+                }
+            }
+            Command::Acknowledge(token) => self.acknowledge(token),
+            Command::Change {
+                filter,
+                change,
+                waiter,
+            } => self.subscriptions.request(filter, change, waiter),
+            Command::Flush(waiter) => {
+                self.flushes.push_back((self.outbox.end(), waiter));
+                self.answer_flushes();
+            }
+            Command::Close { drain, waiter } => {
+                // Asked twice, the last one gets the answer.
+                self.closing = Some(Closing {
+                    deadline: Instant::now() + drain,
+                    waiter: Some(waiter),
+                });
+                self.room.close();
+            }
+        }
+    }
+
+    fn accepted(&mut self, session_present: bool) {
+        self.connection += 1;
+        self.state = State::Connected;
+        self.backoff.connected(Instant::now().into_std());
+        let again = self.subscriptions.connected(session_present);
+        debug!(
+            client_id = self.options.client_id,
+            connection = self.connection,
+            session_present,
+            again,
+            "connected"
+        );
+        self.inbox.connected(session_present, self.connection);
+    }
+
+    /// Returns how it ended, if the connection did.
+    fn on_wire(&mut self, event: WireEvent) -> Option<Ended> {
+        match event {
+            WireEvent::PublishWritten { packet_id } => {
+                let receipt = self.outbox.written(packet_id);
+                self.publish_done(receipt);
+            }
+            WireEvent::PublishAcknowledged { packet_id } => {
+                let receipt = self.outbox.acknowledged(packet_id);
+                self.publish_done(receipt);
+            }
+            WireEvent::RequestWritten { packet_id } => self.subscriptions.written(packet_id),
+            WireEvent::RequestAnswered { packet_id, granted } => self.request_answered(packet_id, granted),
+            WireEvent::Received(delivery) => return self.received(delivery),
+            WireEvent::Ended {
+                reason,
+                closed_by_broker,
+            } => return Some(self.ended(reason, closed_by_broker)),
+            WireEvent::Accepted { .. } | WireEvent::DisconnectWritten | WireEvent::Uninteresting => {}
+        }
+        None
+    }
+
+    fn received(&mut self, delivery: Delivery) -> Option<Ended> {
+        let Delivery {
+            topic,
+            payload,
+            qos,
+            retain,
+            packet_id,
+        } = delivery;
+        if payload.len() > INCOMING_PAYLOAD_BYTES_MAX {
+            warn!(
+                topic,
+                bytes = payload.len(),
+                "dropped a message over the limit for received payloads"
+            );
+            self.acknowledgements.extend(packet_id);
+            return None;
+        }
+        let token = AcknowledgeToken {
+            connection: self.connection,
+            packet_id,
+        };
+        let offer = self.inbox.message(Incoming {
+            topic,
+            payload,
+            qos,
+            retain,
+            token,
+        });
+        match offer {
+            Offer::Taken => {}
+            Offer::Dropped(count) if count.is_power_of_two() => {
+                warn!(count, "dropped messages at most once: the receiver is behind");
+            }
+            Offer::Dropped(_) => {}
+            Offer::Full => return Some(self.ended("the receiver is too far behind".to_owned(), false)),
+        }
+        None
+    }
+
+    fn ended(&mut self, reason: String, closed_by_broker: bool) -> Ended {
+        let was_connected = self.state == State::Connected;
+        let closed_by_broker = closed_by_broker && was_connected;
+        debug!(
+            client_id = self.options.client_id,
+            reason, closed_by_broker, "disconnected"
+        );
+        self.acknowledgements.clear();
+        self.subscriptions.connection_lost();
+        if was_connected {
+            self.state = State::Lost;
+            self.outbox.connection_lost().into_iter().for_each(finished);
+            self.answer_flushes();
+        }
+        self.inbox.disconnected(reason, closed_by_broker);
+        if closed_by_broker && self.options.on_takeover == OnTakeover::Stop {
+            self.stop();
+            return Ended::Stopped;
+        }
+        let wait = if closed_by_broker {
+            self.backoff.closed(Instant::now().into_std(), random())
+        } else {
+            self.backoff.failed(random())
+        };
+        Ended::Again(wait)
+    }
+
+    fn request_answered(&mut self, packet_id: u16, granted: bool) {
+        let Some(request) = self.subscriptions.answered(packet_id) else {
+            return;
+        };
+        let answer = if granted {
+            Ok(())
+        } else {
+            self.subscriptions.refused(&request.filter);
+            warn!(filter = request.filter, "the broker refused a subscription");
+            Err(LinkError::SubscriptionRefused(request.filter))
+        };
+        if let Some(waiter) = request.waiter {
+            // Whoever asked may have given up waiting.
+            let _ = waiter.send(answer);
+        }
+    }
+
+    fn acknowledge(&mut self, token: AcknowledgeToken) {
+        if token.connection == self.connection && self.state == State::Connected {
+            self.acknowledgements.extend(token.packet_id);
+        }
+    }
+
+    fn publish_done(&mut self, receipt: Option<Receipt>) {
+        if let Some(receipt) = receipt {
+            finished(receipt);
+            self.answer_flushes();
+        }
+    }
+
+    fn answer_flushes(&mut self) {
+        while self
+            .flushes
+            .front()
+            .is_some_and(|(end, _)| *end <= self.outbox.first())
+        {
+            if let Some((_, waiter)) = self.flushes.pop_front() {
+                // Whoever asked may have given up waiting.
+                let _ = waiter.send(());
+            }
+        }
+    }
+
+    /// The receiver's channel, where events are waiting for room in it.
+    fn waiting_receiver(&self) -> Option<mpsc::Sender<Event>> {
+        if self.inbox.is_empty() {
+            None
+        } else {
+            self.events.clone()
+        }
+    }
+
+    /// Moves events to the receiver's channel as far as it has room. Automatic acknowledgements are made here.
+    fn deliver(&mut self) {
+        while !self.inbox.is_empty() {
+            let receiver = self.events.as_ref().filter(|events| !events.is_closed());
+            // Only this task sends, so room that is there now stays.
+            if receiver.is_some_and(|events| events.capacity() == 0) {
+                return;
+            }
+            let Some(mut event) = self.inbox.pop() else { return };
+            let mut done = None;
+            if let (Event::Received(incoming), Acknowledge::Automatic) =
+                (&mut event, self.options.acknowledge)
+            {
+                done = Some(incoming.token);
+                incoming.token.packet_id = None;
+            }
+            if let Some(receiver) = receiver {
+                // It may be dropped just now, as good as before.
+                let _ = receiver.try_send(event);
+            }
+            if let Some(token) = done {
+                self.acknowledge(token);
+            }
+        }
+    }
+}
+
+/// Gives the room back and tells whoever waits.
+fn finished(receipt: Receipt) {
+    drop(receipt.room);
+    if let Some(waiter) = receipt.waiter {
+        // Whoever asked may have given up waiting.
+        let _ = waiter.send(());
+    }
+}
+
+/// Jitter needs no more than a number that differs between processes and calls.
+fn random() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
