@@ -1,0 +1,97 @@
+//! Wayfare's sample programs, built.
+//!
+//! Ordinary WASI preview 1 commands in plain blocking style, with nothing of Wayfare in them: what a newcomer runs
+//! first, and what the tests move about. Their sources are in `programs/`, in C and Rust; `build` makes the files
+//! of `wasm/` from them. Those are committed, so that nobody needs a WebAssembly toolchain to try Wayfare, and a
+//! test holds them to the sources they were built from.
+#![forbid(unsafe_code)]
+
+/// A sample program.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    pub name: &'static str,
+    pub wasm: &'static [u8],
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// Arguments, without the program's own name, with which it is done within about 50 ms as native code.
+    pub quick_args: &'static [&'static str],
+    /// What `quick_args` expect on standard input; `None` where the program does not read it.
+    pub stdin: Option<&'static [u8]>,
+    /// All that it prints to standard output with `quick_args` and `stdin`, checked against computations in
+    /// another language.
+    pub quick_stdout: &'static str,
+}
+
+macro_rules! sample {
+    ($name:literal, $quick_args:expr, $stdin:expr, $about:literal) => {
+        Sample {
+            name: $name,
+            wasm: include_bytes!(concat!("../wasm/", $name, ".wasm")),
+            about: $about,
+            quick_args: &$quick_args,
+            stdin: $stdin,
+            quick_stdout: include_str!(concat!("../expected/", $name, ".txt")),
+        }
+    };
+}
+
+/// All samples, by name.
+pub const ALL: &[Sample] = &[
+    sample!(
+        "counter",
+        ["20", "1", "64"],
+        None,
+        "counts, sleeping between steps, with a heap full of state"
+    ),
+    sample!(
+        "factorial",
+        ["8000"],
+        None,
+        "n! as a big number, saying every 500 ms how far it is"
+    ),
+    sample!(
+        "fib",
+        ["27", "10000"],
+        None,
+        "recursion, wide and then 10,000 calls deep (C)"
+    ),
+    sample!(
+        "primes",
+        ["300000"],
+        None,
+        "counts primes in nested loops that never yield"
+    ),
+    sample!(
+        "sort",
+        ["256", "4"],
+        None,
+        "recursive quicksort over pseudo-random numbers, and checksums (C)"
+    ),
+    sample!(
+        "wordfreq",
+        ["20"],
+        Some(BOOK),
+        "counts the words of the text on standard input"
+    ),
+];
+
+/// Lewis Carroll, Alice's Adventures in Wonderland (1865), whole, in ASCII. In the public domain.
+pub const BOOK: &[u8] = include_bytes!("../data/alice.txt");
+
+pub fn find(name: &str) -> Option<&'static Sample> {
+    ALL.iter().find(|sample| sample.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_found_by_name_and_only_so() {
+        for sample in ALL {
+            assert_eq!(find(sample.name).map(|found| found.wasm), Some(sample.wasm));
+        }
+        assert!(find("nosuch").is_none());
+        assert!(ALL.is_sorted_by(|a, b| a.name < b.name));
+    }
+}
