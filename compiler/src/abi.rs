@@ -1,0 +1,47 @@
+//! What a host must know to run, capture and resume a rewritten module.
+//!
+//! * Fresh: call [`START`]. When it returns, [`UNWINDING`] says whether the program has finished (0) or
+//!   unwound for a capture (1). The same holds after [`RESUME`].
+//! * Capture: from any thread, store 1 in each of the [`FLAG_BYTES`] bytes at [`FLAG_OFFSET`] of the save memory. After
+//!   unwinding, the stack is the [`TOP_OFFSET`]-counted bytes from [`FRAMES_OFFSET`] on.
+//! * Go on: set [`UNWINDING`] and the flag to 0 and call [`RESUME`], in the same instance, or in a new one that was
+//!   given the same memories, globals and frames.
+//! * A blocked imported function (see [`crate::Blocking`]) sets [`UNWINDING`] to 1 and returns anything, having
+//!   had no effect; the program issues the same call again after resuming.
+
+/// Version of frames and site numbers: state captured under one is nothing to another.
+pub const ABI: u32 = 1;
+
+/// Exported names.
+pub const SAVE_MEMORY: &str = "wayfare:save";
+pub const UNWINDING: &str = "wayfare:unwinding";
+pub const START: &str = "wayfare:start";
+pub const RESUME: &str = "wayfare:resume";
+/// Followed by a number from 0: every mutable global of the program.
+pub const GLOBAL_PREFIX: &str = "wayfare:global:";
+/// Followed by a number from 0: every linear memory of the program.
+pub const MEMORY_PREFIX: &str = "wayfare:memory:";
+
+/// Followed by a number from 0: every table that the program may change.
+pub const TABLE_PREFIX: &str = "wayfare:table:";
+/// The references that frames hold, [`REFERENCES_OFFSET`]-counted; only if some may.
+pub const REFERENCES: &str = "wayfare:references";
+/// Every function that a reference can lead to, always in the same order: a reference is captured as its
+/// place in here. Only if references can be in the state of the program.
+pub const FUNCTIONS: &str = "wayfare:functions";
+/// With [`crate::Entry::Exports`]: followed by an exported function's name, what resumes a call of it.
+pub const RESUME_PREFIX: &str = "wayfare:resume:";
+
+/// How many bytes of frames there are, a `u32`.
+pub const TOP_OFFSET: u64 = 8;
+/// How many references frames hold, a `u32`.
+pub const REFERENCES_OFFSET: u64 = 12;
+/// The bytes that ask for a capture. There are many because each poll of a function has its own: an optimiser
+/// that meets a second load of one address with no store between takes the first one's value, and a loop that
+/// stores nothing would never see the flag.
+pub const FLAG_OFFSET: u64 = 16;
+pub const FLAG_BYTES: u64 = 4096;
+pub const FRAMES_OFFSET: u64 = FLAG_OFFSET + FLAG_BYTES;
+/// Fixed, so that the memory never moves: 32 MiB, of which only what is used is ever touched. Thirty-two
+/// times the default stack: a saved frame is larger than the machine's only if most of what it holds are constants.
+pub const SAVE_PAGES: u64 = 512;

@@ -1,0 +1,87 @@
+//! Any WebAssembly module in, one out that can be captured anywhere and goes on elsewhere.
+//!
+//! [`rewrite`] gives each function that can be on the stack at a capture *polls* (at loop headers and in
+//! recursion), *checks* (after calls that may unwind) and a *twin* that rebuilds its frame and goes on from
+//! any site. What runs between captures is the original code plus one load and one branch per loop
+//! iteration; `compiler/README.md` shows a function before and after.
+//!
+//! ```text
+//!  bytes -> module (sections, checked)            module.rs
+//!        -> calls  (who can be on the stack)      calls.rs
+//!        -> body   (tree of constructs and sites) body.rs
+//!        -> live   (what each site must save)     liveness.rs
+//!        -> code   (the function, and its twin)   code.rs, twin.rs
+//!        -> bytes                                 assemble.rs
+//! ```
+//! The crate knows neither MQTT nor wasmtime. [`abi`] is what a host must know to run the result.
+#![forbid(unsafe_code)]
+
+pub mod abi;
+mod assemble;
+mod body;
+mod calls;
+mod code;
+mod error;
+mod liveness;
+mod module;
+mod report;
+mod sections;
+mod twin;
+
+pub use error::CompileError;
+pub use report::Report;
+
+/// Which imported functions may block: a capture can find the program inside one of them, and the call is
+/// issued again after resuming.
+pub type Blocking<'a> = &'a (dyn Fn(&str, &str) -> bool + Sync);
+
+pub struct Options<'a> {
+    pub blocking: Blocking<'a>,
+    pub entry: Entry,
+}
+
+/// What a host calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// `_start`, once: a WASI command. A module without is refused.
+    Command,
+    /// Any exported function, one at a time, each resumed by [`abi::RESUME_PREFIX`] and its name.
+    Exports,
+}
+
+#[derive(Debug, Clone)]
+pub struct Rewritten {
+    pub wasm: Vec<u8>,
+    pub report: Report,
+}
+
+/// The tree walks recurse as deep as constructs nest; [`body::NESTING_MAX`] levels fit in this.
+const STACK_BYTES: usize = 256 << 20;
+
+/// Rewrites a WASI command. Refuses, with the reason, what is not WebAssembly or cannot be captured.
+pub fn rewrite(wasm: &[u8], options: &Options) -> Result<Rewritten, CompileError> {
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("rewrite".into())
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, || rewrite_here(wasm, options))
+            .map_err(|error| CompileError::Thread(error.to_string()))?
+            .join()
+            .unwrap_or_else(|_| Err(CompileError::Thread("it panicked".into())))
+    })
+}
+
+fn rewrite_here(wasm: &[u8], options: &Options) -> Result<Rewritten, CompileError> {
+    let module = module::Module::parse(wasm, options.entry)?;
+    if let Some((joined, start)) = module.without_start_section() {
+        let mut module = module::Module::parse(&joined, options.entry)?;
+        module.start = Some(start);
+        return rewrite_module(&module, options);
+    }
+    rewrite_module(&module, options)
+}
+
+fn rewrite_module(module: &module::Module, options: &Options) -> Result<Rewritten, CompileError> {
+    let calls = calls::Calls::analyse(module, options)?;
+    assemble::assemble(module, &calls, options.entry)
+}

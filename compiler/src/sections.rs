@@ -1,0 +1,89 @@
+//! A module as a list of sections. Sections that are vectors can be extended without being understood:
+//! only their count changes.
+
+use std::collections::BTreeMap;
+
+use wasm_encoder::{Encode, RawSection};
+use wasmparser::BinaryReader;
+
+use crate::module::Module;
+
+pub(crate) const TYPE: u8 = 1;
+pub(crate) const FUNCTION: u8 = 3;
+pub(crate) const TABLE: u8 = 4;
+pub(crate) const MEMORY: u8 = 5;
+pub(crate) const GLOBAL: u8 = 6;
+pub(crate) const EXPORT: u8 = 7;
+const START: u8 = 8;
+pub(crate) const ELEMENT: u8 = 9;
+pub(crate) const CODE: u8 = 10;
+/// The order in which they must stand; a rewritten module has no start section.
+const ORDER: [u8; 12] = [1, 2, 3, 4, 5, 13, 6, 7, 9, 12, 10, 11];
+
+pub(crate) struct Sections {
+    sections: BTreeMap<u8, Vec<u8>>,
+}
+
+impl Sections {
+    pub(crate) fn of(module: &Module) -> Self {
+        let kept = module.sections.iter().filter(|(id, _)| **id != START);
+        Self {
+            sections: kept.map(|(id, bytes)| (*id, bytes.to_vec())).collect(),
+        }
+    }
+
+    pub(crate) fn extend(&mut self, id: u8, count: u32, entries: &[u8]) {
+        if count == 0 {
+            return;
+        }
+        let section = self.sections.entry(id).or_insert_with(|| vec![0]);
+        let mut reader = BinaryReader::new(section, 0);
+        let old = reader.read_var_u32().expect("validated");
+        let rest = section[reader.original_position()..].to_vec();
+        section.clear();
+        (old + count).encode(section);
+        section.extend_from_slice(&rest);
+        section.extend_from_slice(entries);
+    }
+
+    pub(crate) fn replace(&mut self, id: u8, bytes: Vec<u8>) {
+        self.sections.insert(id, bytes);
+    }
+
+    pub(crate) fn finish(self, name_section: Option<&[u8]>) -> Vec<u8> {
+        let mut module = wasm_encoder::Module::new();
+        for id in ORDER {
+            if let Some(data) = self.sections.get(&id) {
+                module.section(&RawSection { id, data });
+            }
+        }
+        if let Some(data) = name_section {
+            module.section(&wasm_encoder::CustomSection {
+                name: "name".into(),
+                data: data.into(),
+            });
+        }
+        module.finish()
+    }
+}
+
+/// The code section, body by body.
+#[derive(Default)]
+pub(crate) struct Code {
+    count: u32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Code {
+    pub(crate) fn push(&mut self, body: &[u8]) {
+        self.count += 1;
+        body.encode(&mut self.bytes);
+    }
+
+    pub(crate) fn section(&self) -> Vec<u8> {
+        let mut section = Vec::with_capacity(self.bytes.len() + 5);
+        self.count.encode(&mut section);
+        section.extend_from_slice(&self.bytes);
+        section
+    }
+}
