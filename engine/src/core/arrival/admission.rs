@@ -1,0 +1,191 @@
+//! What the other side says about an arrival: that it comes, that it is final, that it shall not be.
+
+use super::*;
+
+impl Core {
+    pub(in crate::core) fn prepare(&mut self, operation: OperationId, from: &PeerName, offer: &Offer) {
+        if self.say_verdict(operation, from) {
+            return;
+        }
+        if let Some(arrival) = self.arrivals.get_mut(&operation) {
+            if arrival.origin != Origin::Engine(from.clone()) {
+                return;
+            }
+            let same = arrival.program == offer.program
+                && arrival.generation == offer.generation
+                && arrival.spec == offer.spec;
+            if !same || check_blobs(&offer.blobs).is_err() {
+                let reason = "the same operation announced something else before".into();
+                return self.refuse_arrival(operation, Failure::BadRequest { reason });
+            }
+            arrival.expect(offer.blobs.iter().copied());
+            arrival.heard = self.now;
+        } else if let Err(failure) = self.admit(offer) {
+            return self.give_verdict(operation, from, Verdict::Refused { failure });
+        } else {
+            let origin = Origin::Engine(from.clone());
+            let arrival = Arrival::new(origin, offer, None, self.now);
+            self.arrivals.insert(operation, arrival);
+        }
+        self.answer_arrival(operation);
+        self.advance_arrival(operation);
+    }
+
+    /// Whether a program may come, by what its source says about it.
+    pub(super) fn admit(&mut self, offer: &Offer) -> Result<(), Failure> {
+        offer.spec.check()?;
+        check_blobs(&offer.blobs)?;
+        let program = offer.program;
+        if let Some(here) = self.programs.get(&program) {
+            if here.is_ended() && here.generation >= offer.generation {
+                return Err(Failure::StaleGeneration {
+                    program,
+                    expected: offer.generation,
+                    actual: here.generation,
+                });
+            }
+            // Its source owns the generation before the one it offers.
+            let owned = Generation(offer.generation.0.saturating_sub(1));
+            if !here.is_ended() && owned > here.generation {
+                self.fenced(program, owned);
+            }
+        }
+        let replaced = self
+            .arrivals
+            .iter()
+            .find(|(_, a)| a.program == program && a.is_replaceable() && a.generation <= offer.generation)
+            .map(|(id, _)| *id);
+        if let Some(replaced) = replaced {
+            self.abandon_arrival(replaced);
+        }
+        self.check_room(program, &offer.spec, offer.memory_bytes)
+    }
+
+    pub(in crate::core) fn check_room(
+        &self,
+        program: ProgramId,
+        spec: &ProgramSpec,
+        memory_bytes: u64,
+    ) -> Result<(), Failure> {
+        if self.programs.get(&program).is_some_and(|here| !here.is_ended()) {
+            return Err(Failure::AlreadyHere { program });
+        }
+        if let Some((operation, _)) = self.arrivals.iter().find(|(_, a)| a.program == program) {
+            return Err(Failure::Busy {
+                program,
+                operation: *operation,
+            });
+        }
+        let memory_bytes_max = self.identity.program_memory_bytes_max;
+        let memory_bytes = spec.memory_bytes_max.unwrap_or(0).max(memory_bytes);
+        if memory_bytes > memory_bytes_max {
+            return Err(self.no_room(format!(
+                "the program needs {memory_bytes} bytes of memory, the limit is {memory_bytes_max}"
+            )));
+        }
+        let alive = self.programs.values().filter(|p| !p.is_ended()).count();
+        let programs_max = self.identity.programs_max;
+        if alive + self.arrivals.len() >= programs_max {
+            return Err(self.no_room(format!("it runs {programs_max} programs at most")));
+        }
+        if self.arrivals.len() >= ARRIVALS_MAX {
+            return Err(self.no_room(format!("{ARRIVALS_MAX} programs are on their way to it")));
+        }
+        Ok(())
+    }
+
+    pub(in crate::core) fn no_room(&self, reason: String) -> Failure {
+        Failure::NoRoom {
+            engine: self.identity.engine.clone(),
+            reason,
+        }
+    }
+
+    /// Refuses what would come at a lower generation than the program has elsewhere.
+    pub(in crate::core) fn fence_arrivals(&mut self, program: ProgramId, actual: Generation) {
+        let stale: Vec<(OperationId, Generation)> = self
+            .arrivals
+            .iter()
+            .filter(|(_, a)| a.program == program && a.generation < actual)
+            .map(|(id, a)| (*id, a.generation))
+            .collect();
+        for (operation, expected) in stale {
+            let failure = Failure::StaleGeneration {
+                program,
+                expected,
+                actual,
+            };
+            self.refuse_arrival(operation, failure);
+        }
+    }
+
+    pub(in crate::core) fn commit(&mut self, operation: OperationId, from: &PeerName, saved: Saved) {
+        if self.say_verdict(operation, from) {
+            return;
+        }
+        let Some(arrival) = self.arrivals.get_mut(&operation) else {
+            return self.refuse_unknown(operation, from);
+        };
+        if arrival.origin != Origin::Engine(from.clone()) {
+            return;
+        }
+        arrival.heard = self.now;
+        let blobs: Vec<Blob> = saved.base.into_iter().chain([saved.snapshot]).collect();
+        if let Stage::Gathering { goal: goal @ None } = &mut arrival.stage {
+            if let Err(failure) = check_blobs(&blobs) {
+                return self.refuse_arrival(operation, failure);
+            }
+            *goal = Some(Goal::From(saved));
+            arrival.expect(blobs);
+        }
+        self.answer_arrival(operation);
+        self.advance_arrival(operation);
+    }
+
+    pub(in crate::core) fn query(&mut self, operation: OperationId, from: &PeerName) {
+        if self.say_verdict(operation, from) {
+            return;
+        }
+        match self.arrivals.get(&operation) {
+            Some(arrival) if arrival.peer() == from => self.answer_arrival(operation),
+            Some(_) => {}
+            None => self.refuse_unknown(operation, from),
+        }
+    }
+
+    pub(in crate::core) fn cancel(&mut self, operation: OperationId, from: &PeerName) {
+        if self.say_verdict(operation, from) {
+            return;
+        }
+        let failure = Failure::Cancelled;
+        match self.arrivals.get(&operation) {
+            Some(arrival) if arrival.peer() == from => self.refuse_arrival(operation, failure),
+            Some(_) => {}
+            None => self.give_verdict(operation, from, Verdict::Refused { failure }),
+        }
+    }
+
+    /// Decides about an operation that this engine knows nothing of, or nothing any more.
+    pub(super) fn refuse_unknown(&mut self, operation: OperationId, from: &PeerName) {
+        let failure = Failure::Interrupted {
+            engine: self.identity.engine.clone(),
+        };
+        self.give_verdict(operation, from, Verdict::Refused { failure });
+    }
+
+    /// A client that cannot give what its run needs says so.
+    pub(in crate::core) fn client_refused(
+        &mut self,
+        operation: OperationId,
+        from: &PeerName,
+        failure: Failure,
+    ) {
+        let theirs = self
+            .arrivals
+            .get(&operation)
+            .is_some_and(|a| a.origin == Origin::Client(from.clone()));
+        if theirs {
+            self.refuse_arrival(operation, failure);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! A departure from its offer on: the verdict, the silence, and the ways back.
+
+use super::*;
+
+impl Core {
+    /// The program stands still and its last snapshot is stored: past this it is the target's to decide. The
+    /// snapshot is on its way while the record is written; the word that makes it count is not.
+    pub(in crate::core) fn offer_move(&mut self, operation: OperationId, program: ProgramId, saved: Saved) {
+        let Some(since) = self.departures.get(&operation).and_then(|d| match d.stage {
+            Stage::Freezing { since } => Some(since),
+            _ => None,
+        }) else {
+            return;
+        };
+        self.send_new(operation, saved.snapshot);
+        let (Some(departure), Some(here)) = (
+            self.departures.get_mut(&operation),
+            self.programs.get_mut(&program),
+        ) else {
+            return;
+        };
+        here.life = Life::Offered {
+            operation,
+            target: departure.target.clone(),
+            was: departure.traveller.standing,
+            process: Process::Here,
+        };
+        here.saved = Some(saved);
+        departure.heard = self.now;
+        departure.stage = Stage::Offered {
+            saved,
+            since,
+            plea: Plea::Take,
+            doubt: Doubt::No,
+        };
+        self.store(program);
+        self.ask(operation);
+        self.tell_progress(operation);
+    }
+
+    pub(in crate::core) fn departure_adopted(
+        &mut self,
+        operation: OperationId,
+        from: &PeerName,
+        generation: Generation,
+    ) {
+        let settled = self
+            .heard_departure(operation, from)
+            .is_some_and(|d| d.is_committed() && d.traveller.generation == generation);
+        if settled {
+            self.adopted(operation);
+        }
+    }
+
+    /// The target has it. The answer is stored before the record goes, so that a restart in between knows
+    /// where the program is.
+    pub(in crate::core) fn adopted(&mut self, operation: OperationId) {
+        let Some(departure) = self.departures.remove(&operation) else {
+            return;
+        };
+        self.blobs.stale = true;
+        let now = self.now;
+        let target = departure.target;
+        let program = departure.program;
+        let (Kind::Move, Stage::Offered { since, .. }) = (departure.kind, &departure.stage) else {
+            let copy = departure.traveller.program;
+            return self.finish(operation, Ok(Outcome::Spawned { copy, target }));
+        };
+        // After a restart, both times count from there: the clock began anew as well.
+        let report = MoveReport {
+            total_us: now.since(departure.accepted_at),
+            downtime_us: now.since(*since),
+            precopied_bytes: departure.precopied_bytes,
+            final_bytes: departure.final_bytes,
+        };
+        let outcome = Outcome::Moved {
+            program,
+            generation: departure.traveller.generation,
+            target,
+            report,
+        };
+        self.finish(operation, Ok(outcome));
+        let in_memory = self.programs.get(&program).is_some_and(|here| {
+            matches!(
+                here.life,
+                Life::Offered {
+                    process: Process::Here,
+                    ..
+                }
+            )
+        });
+        self.effects.push(Effect::Erase(RecordKey::Program(program)));
+        if in_memory {
+            self.effects.push(Effect::Discard { program });
+        }
+        self.remove_program(program);
+    }
+
+    /// The target will not take it: it runs on in place.
+    pub(in crate::core) fn departure_refused(
+        &mut self,
+        operation: OperationId,
+        from: &PeerName,
+        failure: Failure,
+    ) {
+        if self.heard_departure(operation, from).is_none() {
+            return;
+        }
+        let Some(departure) = self.departures.remove(&operation) else {
+            return;
+        };
+        self.blobs.stale = true;
+        let failure = match departure.stage {
+            Stage::Settling { failure, .. } => failure,
+            Stage::Offered {
+                plea: Plea::Refuse, ..
+            } if failure == Failure::Cancelled => departure.silent(self.now),
+            _ => Failure::Refused {
+                engine: departure.target.clone(),
+                failure: Box::new(failure),
+            },
+        };
+        let program = departure.program;
+        let offered = self.programs.get(&program).and_then(|here| match &here.life {
+            Life::Offered {
+                operation: by,
+                was,
+                process,
+                ..
+            } if *by == operation => Some((*was, *process)),
+            _ => None,
+        });
+        if let Some((was, process)) = offered {
+            self.resume_in_place(program, was, process);
+        }
+        self.release_program(operation, program);
+        self.finish(operation, Err(failure));
+    }
+
+    /// Gives up a departure that has not been committed, if `operation` is one.
+    pub(in crate::core) fn cancel_departure(&mut self, operation: OperationId) {
+        let uncommitted = self
+            .departures
+            .get(&operation)
+            .is_some_and(|departure| !departure.is_committed());
+        if uncommitted {
+            self.drop_departure(operation);
+        }
+    }
+
+    /// Gives up a committed departure by force.
+    pub(in crate::core) fn forsake(&mut self, operation: OperationId) {
+        if let Some(departure) = self.drop_departure(operation) {
+            let failure = departure.silent(self.now);
+            self.finish(operation, Err(failure));
+        }
+    }
+
+    pub(super) fn drop_departure(&mut self, operation: OperationId) -> Option<Departure> {
+        let departure = self.departures.remove(&operation)?;
+        self.say(&departure.target, operation, PeerMessage::Cancel);
+        self.blobs.stale = true;
+        Some(departure)
+    }
+
+    /// The command's time is up. True if `operation` is a departure: then all is seen to.
+    pub(in crate::core) fn departure_late(&mut self, operation: OperationId) -> bool {
+        let now = self.now;
+        let Some(departure) = self.departures.get_mut(&operation) else {
+            return false;
+        };
+        let silent = departure.silent(now);
+        match (&mut departure.stage, departure.kind) {
+            (Stage::Settling { .. }, _) => {}
+            (Stage::Offered { plea, .. }, Kind::Move) => {
+                if *plea == Plea::Take {
+                    *plea = Plea::Refuse;
+                    departure.repeat = Repeat::new(now);
+                    self.ask(operation);
+                }
+            }
+            (Stage::Offered { .. }, Kind::Spawn) => {
+                departure.stage = Stage::Settling {
+                    failure: silent,
+                    until: now.plus(SETTLING_US),
+                };
+                departure.repeat = Repeat::new(now);
+                self.ask(operation);
+            }
+            (Stage::Copying | Stage::Freezing { .. }, _) => {
+                let failure = Failure::Silent {
+                    peer: format!("program {}", departure.program.short()),
+                    waited_ms: departure.waited_ms(now),
+                };
+                self.abort(operation, failure);
+            }
+            (Stage::Asking | Stage::Sending { .. }, _) => self.abort(operation, silent),
+        }
+        true
+    }
+
+    pub(in crate::core) fn departures_due(&mut self) {
+        let now = self.now;
+        let ids: Vec<OperationId> = self.departures.keys().copied().collect();
+        for id in ids {
+            let Some(departure) = self.departures.get_mut(&id) else {
+                continue;
+            };
+            if now >= departure.deadline {
+                self.departure_late(id);
+            }
+            self.departure_due(id);
+        }
+    }
+
+    pub(super) fn departure_due(&mut self, id: OperationId) {
+        let now = self.now;
+        let Some(departure) = self.departures.get_mut(&id) else {
+            return;
+        };
+        if let Stage::Settling { failure, until } = &departure.stage
+            && now >= *until
+        {
+            let failure = failure.clone();
+            self.departures.remove(&id);
+            self.blobs.stale = true;
+            return self.finish(id, Err(failure));
+        }
+        departure.sender.tick(now);
+        let again = departure.repeat.is_due(now);
+        let silent = now.since(departure.heard) >= IN_DOUBT_AFTER_US;
+        let mut new_doubt = false;
+        if let Stage::Offered { plea, doubt, .. } = &mut departure.stage
+            && departure.kind == Kind::Move
+            && *doubt == Doubt::No
+            && (silent || *plea == Plea::Refuse)
+        {
+            *doubt = Doubt::Said;
+            new_doubt = true;
+        }
+        if again {
+            self.ask(id);
+        }
+        self.pump_departure(id);
+        if new_doubt {
+            self.progress(id, Phase::InDoubt, 0, 0);
+        }
+    }
+}

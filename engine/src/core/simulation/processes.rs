@@ -1,0 +1,237 @@
+//! What a shell does in its own time: it starts programs, captures them, and answers later.
+
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::{Blob, ProgramId};
+use wayfare_protocol::status::ProgramState;
+
+use super::shell::counter;
+use super::world::{Content, MS, World};
+use crate::core::types::{CaptureId, Input, RecordKey, Saved};
+
+pub(super) struct Process {
+    pub(super) instance: u64,
+    pub(super) counter: u64,
+    pub(super) runs: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Job {
+    Say(Input),
+    BlobChecked {
+        blob: Blob,
+        intact: bool,
+    },
+    Started {
+        program: ProgramId,
+        instance: u64,
+        runs: bool,
+        result: Result<(), Failure>,
+    },
+    Copy {
+        program: ProgramId,
+        instance: u64,
+        capture: CaptureId,
+        base: Option<Blob>,
+        run_on: bool,
+        durable: bool,
+    },
+    Encoded {
+        program: ProgramId,
+        instance: u64,
+        capture: CaptureId,
+        durable: bool,
+        content: Content,
+    },
+}
+
+impl World {
+    pub(super) fn end_program(&mut self, index: usize) {
+        let running: Vec<ProgramId> = self.engines[index].running().map(|(id, _)| id).collect();
+        if running.is_empty() {
+            return;
+        }
+        let program = *self.random.pick(&running);
+        if let Some(up) = &mut self.engines[index].up {
+            up.processes.remove(&program);
+        }
+        // Until that is stored, a crash brings it back.
+        let stored = self.engines[index].stored_counter(program, &self.library);
+        self.oracle.lost(program, stored);
+        let state = ProgramState::Exited { code: 0 };
+        self.feed(index, Input::Ended { program, state });
+    }
+
+    pub(super) fn chance_failure(&mut self, what: &str) -> Result<(), Failure> {
+        let share = self.faults.work_fails;
+        if self.random.per_mille(share) {
+            let reason = format!("chance had it: {what}");
+            return Err(Failure::Internal { reason });
+        }
+        Ok(())
+    }
+
+    /// Whether the blobs are here and belong together.
+    pub(super) fn joins(&mut self, index: usize, saved: Saved) -> Result<(), Failure> {
+        for blob in [Some(saved.snapshot), saved.base].into_iter().flatten() {
+            self.must_hold(index, blob, "join");
+        }
+        match self.library.get(&saved.snapshot.digest) {
+            Some(Content::Snapshot { base: None, .. }) => Ok(()),
+            Some(Content::Snapshot { base, .. }) if *base == saved.base.map(|b| b.digest) => Ok(()),
+            _ => {
+                let reason = "does not join".to_owned();
+                self.oracle.violation(reason.clone());
+                Err(Failure::Snapshot { reason })
+            }
+        }
+    }
+
+    pub(super) fn start_process(
+        &mut self,
+        index: usize,
+        program: ProgramId,
+        saved: Option<Saved>,
+        frozen: bool,
+    ) {
+        if let Some(saved) = saved {
+            let _ = self.joins(index, saved);
+        }
+        // What has a record is started again after a restart: that does not fail here.
+        let again = self.engines[index]
+            .records
+            .contains_key(&RecordKey::Program(program));
+        let result = if again {
+            Ok(())
+        } else {
+            self.chance_failure("starting")
+        };
+        let counter = saved.map_or(0, |saved| counter(&self.library, saved));
+        let engine = &mut self.engines[index];
+        engine.processes_made += 1;
+        let instance = engine.processes_made;
+        let Some(up) = &mut engine.up else {
+            return;
+        };
+        let process = Process {
+            instance,
+            counter,
+            runs: false,
+        };
+        if up.processes.insert(program, process).is_some() {
+            self.oracle
+                .violation(format!("e{index} starts {program:?} twice"));
+        }
+        let job = Job::Started {
+            program,
+            instance,
+            runs: !frozen,
+            result,
+        };
+        self.job_in(20 * MS, index, job);
+    }
+
+    pub(super) fn process(&mut self, index: usize, program: ProgramId) -> Option<&mut Process> {
+        self.engines[index].up.as_mut()?.processes.get_mut(&program)
+    }
+
+    pub(super) fn let_run(&mut self, index: usize, program: ProgramId) {
+        let Some(process) = self.process(index, program) else {
+            return;
+        };
+        if !process.runs {
+            process.runs = true;
+            let counter = process.counter;
+            // It does something at once, before anything else can happen.
+            process.counter += 1;
+            self.oracle.runs_from(program, counter);
+            self.check_single();
+        }
+    }
+
+    pub(super) fn job(&mut self, index: usize, boot: u64, job: Job) {
+        if self.engines[index].up.as_ref().is_none_or(|up| up.boot != boot) {
+            return;
+        }
+        match job {
+            Job::Say(input) => self.feed(index, input),
+            Job::BlobChecked { blob, intact } => {
+                if intact {
+                    self.engines[index].blobs.insert(blob.digest, true);
+                }
+                self.feed(index, Input::BlobComplete { blob, intact });
+            }
+            Job::Started {
+                program,
+                instance,
+                runs,
+                result,
+            } => {
+                let here = self.process(index, program);
+                if here.is_none_or(|process| process.instance != instance) {
+                    return;
+                }
+                if result.is_err()
+                    && let Some(up) = &mut self.engines[index].up
+                {
+                    up.processes.remove(&program);
+                } else if runs {
+                    self.let_run(index, program);
+                }
+                self.feed(index, Input::Started { program, result });
+            }
+            Job::Copy {
+                program,
+                instance,
+                capture,
+                base,
+                run_on,
+                durable,
+            } => {
+                // Sometimes the shell has lost the base and makes a whole snapshot.
+                let base = base
+                    .map(|base| base.digest)
+                    .filter(|_| !self.random.per_mille(100));
+                let Some(process) = self.process(index, program).filter(|p| p.instance == instance) else {
+                    return;
+                };
+                process.runs &= run_on;
+                let content = Content::Snapshot {
+                    counter: process.counter,
+                    base,
+                };
+                let job = Job::Encoded {
+                    program,
+                    instance,
+                    capture,
+                    durable,
+                    content,
+                };
+                self.job_in(20 * MS, index, job);
+            }
+            Job::Encoded {
+                program,
+                instance,
+                capture,
+                durable,
+                content,
+            } => {
+                if self
+                    .process(index, program)
+                    .is_none_or(|p| p.instance != instance)
+                {
+                    return;
+                }
+                let result = self.chance_failure("capturing").map(|()| self.new_blob(content));
+                if let Ok(blob) = &result {
+                    self.engines[index].blobs.insert(blob.digest, durable);
+                }
+                let input = Input::Captured {
+                    program,
+                    capture,
+                    result,
+                };
+                self.feed(index, input);
+            }
+        }
+    }
+}

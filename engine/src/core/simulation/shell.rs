@@ -1,0 +1,450 @@
+//! A shell made of chance: it carries effects out, one after the other, with a crash possible before each. A
+//! program is a counter that grows while the program runs.
+
+use std::collections::BTreeMap;
+
+use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, ProgramId};
+use wayfare_protocol::peer::{Envelope, PeerMessage};
+use wayfare_protocol::status::ProgramStatus;
+
+use super::processes::{Job, Process};
+use super::world::{Content, Happening, MS, Packet, SECOND, World};
+use crate::core::Core;
+use crate::core::types::{Disposition, Effect, Identity, Input, Now, Record, RecordKey, Saved};
+
+pub(super) struct Engine {
+    pub(super) name: EngineId,
+    pub(super) records: BTreeMap<RecordKey, Record>,
+    /// Whole blobs, and whether they survive a crash.
+    pub(super) blobs: BTreeMap<Digest, bool>,
+    boots: u64,
+    pub(super) processes_made: u64,
+    pub(super) up: Option<Up>,
+}
+
+pub(super) struct Up {
+    pub(super) core: Core,
+    pub(super) processes: BTreeMap<ProgramId, Process>,
+    partial: BTreeMap<Blob, (u64, bool)>,
+    /// The chunk of the input in hand, and whether it was damaged on its way.
+    chunk: Option<(Blob, u64, u64, bool)>,
+    pub(super) boot: u64,
+    wake_at: Option<u64>,
+}
+
+impl Engine {
+    pub(super) fn new(index: usize) -> Self {
+        Self {
+            name: format!("e{index}").parse().expect("a good name"),
+            records: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            boots: 0,
+            processes_made: 0,
+            up: None,
+        }
+    }
+
+    pub(super) fn compute(&mut self) {
+        if let Some(up) = &mut self.up {
+            for process in up.processes.values_mut().filter(|p| p.runs) {
+                process.counter += 1;
+            }
+        }
+    }
+
+    /// The programs that were in memory.
+    pub(super) fn crash(&mut self) -> Vec<ProgramId> {
+        self.blobs.retain(|_, durable| *durable);
+        let up = self.up.take();
+        up.map_or(Vec::new(), |up| up.processes.into_keys().collect())
+    }
+
+    pub(super) fn has_process(&self, program: ProgramId) -> bool {
+        self.up
+            .as_ref()
+            .is_some_and(|up| up.processes.contains_key(&program))
+    }
+
+    /// The counters of programs that run here.
+    pub(super) fn running(&self) -> impl Iterator<Item = (ProgramId, u64)> + '_ {
+        let processes = self.up.iter().flat_map(|up| up.processes.iter());
+        processes.filter(|(_, p)| p.runs).map(|(id, p)| (*id, p.counter))
+    }
+
+    /// What a restart would go back to, if there is a record.
+    pub(super) fn stored_counter(
+        &self,
+        program: ProgramId,
+        library: &BTreeMap<Digest, Content>,
+    ) -> Option<u64> {
+        match self.records.get(&RecordKey::Program(program)) {
+            Some(Record::Program(record)) => Some(record.saved.map_or(0, |s| counter(library, s))),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn counter(library: &BTreeMap<Digest, Content>, saved: Saved) -> u64 {
+    match library.get(&saved.snapshot.digest) {
+        Some(Content::Snapshot { counter, .. }) => *counter,
+        other => panic!("{other:?} is no snapshot"),
+    }
+}
+
+impl World {
+    pub(super) fn boot(&mut self, index: usize) {
+        let bytes = self.random.bytes();
+        let checkpoint_interval_us = self.checkpoints.then_some(5 * SECOND);
+        let engine = &mut self.engines[index];
+        if engine.up.is_some() {
+            return;
+        }
+        engine.boots += 1;
+        let identity = Identity {
+            engine: engine.name.clone(),
+            boot: BootId::from_random(bytes),
+            programs_max: 6,
+            program_memory_bytes_max: 1 << 30,
+            checkpoint_interval_us,
+        };
+        let records = engine.records.values().cloned().collect();
+        let (core, effects) = Core::new(identity, records, Now(self.now));
+        engine.up = Some(Up {
+            core,
+            processes: BTreeMap::new(),
+            partial: BTreeMap::new(),
+            chunk: None,
+            boot: engine.boots,
+            wake_at: None,
+        });
+        self.note(|| format!("e{index} starts"));
+        self.carry_out(index, effects);
+        self.connect(index);
+    }
+
+    pub(super) fn connect(&mut self, index: usize) {
+        self.feed(index, Input::Connected);
+        let name = self.engines[index].name.clone();
+        for (program, (from, generation)) in self.retained.clone() {
+            let packet = Packet::Status {
+                from,
+                program,
+                generation,
+            };
+            self.send(name.clone(), packet);
+        }
+    }
+
+    pub(super) fn feed(&mut self, index: usize, input: Input) {
+        let now = Now(self.now);
+        let Some(up) = &mut self.engines[index].up else {
+            return;
+        };
+        if self.trace {
+            eprintln!("{:>9.3} ms  e{index} <- {input:?}", self.now as f64 / MS as f64);
+        }
+        let effects = up.core.handle(input, now);
+        self.carry_out(index, effects);
+        if self.random.per_mille(20) {
+            self.collect_garbage(index);
+        }
+    }
+
+    fn carry_out(&mut self, index: usize, effects: Vec<Effect>) {
+        for effect in effects {
+            if self.crashes_before(index, &effect) {
+                return;
+            }
+            self.note(|| format!("e{index} -> {effect:?}"));
+            self.act(index, effect);
+        }
+        let Some(up) = &mut self.engines[index].up else {
+            return;
+        };
+        if let Some(at) = up.core.next_wakeup()
+            && up.wake_at.is_none_or(|planned| at.0 < planned)
+        {
+            up.wake_at = Some(at.0);
+            let boot = up.boot;
+            self.at(at.0, Happening::Wake { engine: index, boot });
+        }
+    }
+
+    pub(super) fn wake(&mut self, index: usize, boot: u64) {
+        let now = self.now;
+        let Some(up) = self.engines[index].up.as_mut().filter(|up| up.boot == boot) else {
+            return;
+        };
+        if up.wake_at.is_some_and(|at| at <= now) {
+            up.wake_at = None;
+            self.feed(index, Input::Tick);
+        }
+    }
+
+    fn collect_garbage(&mut self, index: usize) {
+        let engine = &mut self.engines[index];
+        if let Some(up) = &engine.up {
+            let needed = up.core.blobs_in_use();
+            engine.blobs.retain(|digest, _| needed.contains(digest));
+        }
+    }
+
+    pub(super) fn engine_hears(&mut self, index: usize, packet: Packet) {
+        let input = match packet {
+            Packet::Command(command) => Input::Command(command),
+            Packet::Message(envelope) => Input::Peer(envelope),
+            Packet::Chunk {
+                operation,
+                from,
+                blob,
+                offset,
+                bytes,
+                damaged,
+            } => {
+                if let Some(up) = &mut self.engines[index].up {
+                    up.chunk = Some((blob, offset, bytes, damaged));
+                }
+                Input::Chunk {
+                    operation,
+                    from,
+                    blob,
+                    offset,
+                    bytes,
+                }
+            }
+            Packet::Status {
+                from,
+                program,
+                generation,
+            } => {
+                let engine = &self.engines[index];
+                let named = engine
+                    .up
+                    .as_ref()
+                    .is_some_and(|up| up.core.programs.contains_key(&program));
+                if from == engine.name || !named {
+                    return;
+                }
+                Input::Fenced { program, generation }
+            }
+        };
+        self.feed(index, input);
+    }
+
+    pub(super) fn job_in(&mut self, most_us: u64, index: usize, job: Job) {
+        if let Some(up) = &self.engines[index].up {
+            let boot = up.boot;
+            self.after(
+                most_us,
+                Happening::Job {
+                    engine: index,
+                    boot,
+                    job,
+                },
+            );
+        }
+    }
+
+    fn act(&mut self, index: usize, effect: Effect) {
+        match effect {
+            Effect::Store(record) => self.write(index, record),
+            Effect::Erase(key) => {
+                self.engines[index].records.remove(&key);
+            }
+            Effect::Reply { client, event } => self.hear_event(&client, event),
+            Effect::Peer {
+                to,
+                operation,
+                message,
+            } => {
+                if let PeerMessage::Commit { .. } = message {
+                    self.check_commit(index, operation);
+                }
+                let from = self.engines[index].name.clone();
+                let envelope = Envelope {
+                    operation,
+                    from,
+                    message,
+                };
+                self.send(to, Packet::Message(envelope));
+            }
+            Effect::SendChunk {
+                to,
+                operation,
+                blob,
+                offset,
+                bytes,
+            } => {
+                self.must_hold(index, blob, "send");
+                let from = self.engines[index].name.clone();
+                let packet = Packet::Chunk {
+                    operation,
+                    from,
+                    blob,
+                    offset,
+                    bytes,
+                    damaged: false,
+                };
+                self.send(to, packet);
+            }
+            Effect::PublishEngine { .. } => {}
+            Effect::PublishProgram(status) => self.publish(&status),
+            Effect::ClearProgram(program) => {
+                self.retained.remove(&program);
+            }
+            Effect::KeepChunk { blob, offset } => self.keep_chunk(index, blob, offset),
+            Effect::LoadModule { operation, module } => {
+                if !self.engines[index].blobs.contains_key(&module) {
+                    self.oracle.violation(format!("e{index} loads a module it lacks"));
+                }
+                let result = self.chance_failure("compiling");
+                let input = Input::ModuleLoaded { operation, result };
+                self.job_in(300 * MS, index, Job::Say(input));
+            }
+            Effect::VerifySnapshot {
+                operation,
+                saved,
+                module: _,
+            } => {
+                let result = self.chance_failure("verifying").and(self.joins(index, saved));
+                let input = Input::SnapshotVerified { operation, result };
+                self.job_in(10 * MS, index, Job::Say(input));
+            }
+            Effect::Start {
+                program,
+                spec,
+                saved,
+                frozen,
+                generation: _,
+            } => {
+                for blob in spec.blobs() {
+                    self.must_hold(index, blob, "start");
+                }
+                self.start_process(index, program, saved, frozen);
+            }
+            Effect::Capture {
+                program,
+                capture,
+                base,
+                run_on,
+                durable,
+            } => {
+                let instance = self.process(index, program).map(|process| process.instance);
+                let Some(instance) = instance else {
+                    return self
+                        .oracle
+                        .violation(format!("e{index} captures what is not there"));
+                };
+                let job = Job::Copy {
+                    program,
+                    instance,
+                    capture,
+                    base,
+                    run_on,
+                    durable,
+                };
+                self.job_in(20 * MS, index, job);
+            }
+            Effect::Unfreeze { program, .. } => self.let_run(index, program),
+            Effect::Discard { program } => {
+                if let Some(up) = &mut self.engines[index].up {
+                    up.processes.remove(&program);
+                }
+            }
+            Effect::ReplyLogs { .. } => {}
+        }
+    }
+
+    fn write(&mut self, index: usize, record: Record) {
+        self.make_durable(index, &record);
+        if let Record::Operation(record) = &record {
+            self.check_failed_move(index, record);
+        }
+        self.engines[index].records.insert(record.key(), record);
+    }
+
+    fn publish(&mut self, status: &ProgramStatus) {
+        let retained = (status.engine.clone(), status.generation);
+        self.retained.insert(status.program, retained);
+        for other in 0..self.engines.len() {
+            let to = self.engines[other].name.clone();
+            let packet = Packet::Status {
+                from: status.engine.clone(),
+                program: status.program,
+                generation: status.generation,
+            };
+            self.send(to, packet);
+        }
+    }
+
+    /// A record's blobs are durable before it is.
+    fn make_durable(&mut self, index: usize, record: &Record) {
+        let Record::Program(record) = record else {
+            return;
+        };
+        if matches!(record.disposition, Disposition::Ended { .. }) {
+            return;
+        }
+        let saved = record
+            .saved
+            .iter()
+            .flat_map(|s| [Some(s.snapshot), s.base])
+            .flatten();
+        for blob in record.spec.blobs().chain(saved) {
+            self.must_hold(index, blob, "record");
+            self.engines[index].blobs.insert(blob.digest, true);
+        }
+    }
+
+    pub(super) fn must_hold(&mut self, index: usize, blob: Blob, verb: &str) {
+        if !self.engines[index].blobs.contains_key(&blob.digest) {
+            self.oracle.violation(format!(
+                "e{index} is to {verb} a blob it lacks: {:?}",
+                blob.digest
+            ));
+        }
+    }
+
+    fn keep_chunk(&mut self, index: usize, blob: Blob, offset: u64) {
+        let Some(up) = &mut self.engines[index].up else {
+            return;
+        };
+        let Some((in_hand, at, bytes, damaged)) = up.chunk.take() else {
+            return self
+                .oracle
+                .violation("a chunk is kept that is not in hand".into());
+        };
+        let partial = up.partial.entry(blob).or_insert((0, false));
+        if offset == 0 {
+            *partial = (0, false);
+        }
+        if in_hand != blob || at != offset || partial.0 != offset {
+            return self
+                .oracle
+                .violation(format!("a chunk is kept at {offset}, out of order"));
+        }
+        partial.0 += bytes;
+        partial.1 |= damaged;
+        let (received, damaged) = *partial;
+        if received == blob.bytes {
+            up.partial.remove(&blob);
+            let intact = !damaged;
+            self.job_in(5 * MS, index, Job::BlobChecked { blob, intact });
+        }
+    }
+
+    /// Nothing may be committed that is not stored as offered, or that leaves no original behind.
+    fn check_commit(&mut self, index: usize, operation: wayfare_protocol::ids::OperationId) {
+        let engine = &self.engines[index];
+        let offered = engine.records.values().any(|record| {
+            matches!(record, Record::Program(p)
+                if matches!(p.disposition, Disposition::Offered { operation: by, .. } if by == operation))
+        });
+        let spawn = matches!(engine.records.get(&RecordKey::Operation(operation)),
+            Some(Record::Operation(o)) if o.command.action.verb() == "spawn");
+        if !offered && !spawn {
+            self.oracle
+                .violation(format!("e{index} commits {operation:?} without a stored offer"));
+        }
+    }
+}

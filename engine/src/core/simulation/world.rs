@@ -1,0 +1,370 @@
+//! The world around the cores: time, a network that loses, delays, doubles and reorders, and crashes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wayfare_protocol::command::Command;
+use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::limits::CHUNK_BYTES;
+use wayfare_protocol::peer::{Envelope, PeerMessage};
+
+use super::client::Client;
+use super::oracle::Oracle;
+use super::processes::Job;
+use super::random::Random;
+use super::shell::Engine;
+use crate::core::types::{Effect, Record};
+
+pub(super) const MS: u64 = 1000;
+pub(super) const SECOND: u64 = 1000 * MS;
+
+/// What a blob holds, in place of its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    Plain,
+    Snapshot { counter: u64, base: Option<Digest> },
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Packet {
+    Command(Command),
+    Message(Envelope),
+    Chunk {
+        operation: OperationId,
+        from: PeerName,
+        blob: Blob,
+        offset: u64,
+        bytes: u64,
+        damaged: bool,
+    },
+    Status {
+        from: EngineId,
+        program: ProgramId,
+        generation: Generation,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Happening {
+    Deliver {
+        to: PeerName,
+        packet: Packet,
+    },
+    /// Something that an engine's shell had under way in one of its lives.
+    Job {
+        engine: usize,
+        boot: u64,
+        job: Job,
+    },
+    Wake {
+        engine: usize,
+        boot: u64,
+    },
+    ClientActs,
+    Crash {
+        engine: usize,
+    },
+    Restart {
+        engine: usize,
+    },
+    Part {
+        engine: usize,
+        until: u64,
+    },
+    ProgramEnds {
+        engine: usize,
+    },
+}
+
+/// How unkind the world is, per mille.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Faults {
+    pub(super) lost: u64,
+    pub(super) doubled: u64,
+    pub(super) very_late: u64,
+    pub(super) damaged: u64,
+    pub(super) crash_per_effect: u64,
+    pub(super) crash_at_verdicts: u64,
+    pub(super) work_fails: u64,
+}
+
+pub(super) struct World {
+    pub(super) seed: u64,
+    pub(super) now: u64,
+    pub(super) random: Random,
+    pub(super) faults: Faults,
+    pub(super) engines: Vec<Engine>,
+    pub(super) client: Client,
+    pub(super) oracle: Oracle,
+    pub(super) library: BTreeMap<Digest, Content>,
+    /// Retained statuses.
+    pub(super) retained: BTreeMap<ProgramId, (EngineId, Generation)>,
+    /// Engines that nobody reaches, until when.
+    parted: BTreeMap<usize, u64>,
+    queue: BTreeMap<(u64, u64), Happening>,
+    happenings: u64,
+    pub(super) checkpoints: bool,
+    /// Programs in doubt are taken back by force: rules about them are looser then.
+    pub(super) by_force: bool,
+    pub(super) trace: bool,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, trace: bool) -> Self {
+        let mut random = Random::new(seed);
+        let engines = 2 + random.below(3) as usize;
+        // Some worlds are kind in some respect: other orders of events get more room there.
+        let mut share = |most: u64| {
+            if random.per_mille(300) {
+                0
+            } else {
+                random.below(most)
+            }
+        };
+        let faults = Faults {
+            lost: share(200),
+            doubled: share(200),
+            very_late: share(100),
+            damaged: share(100),
+            crash_per_effect: share(20),
+            crash_at_verdicts: share(200),
+            work_fails: share(60),
+        };
+        let checkpoints = random.per_mille(200);
+        let by_force = random.per_mille(200);
+        let mut world = Self {
+            seed,
+            now: 0,
+            random,
+            faults,
+            engines: (0..engines).map(Engine::new).collect(),
+            client: Client::new(),
+            oracle: Oracle::default(),
+            library: BTreeMap::new(),
+            retained: BTreeMap::new(),
+            parted: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            happenings: 0,
+            checkpoints,
+            by_force,
+            trace,
+        };
+        world.plan();
+        world
+    }
+
+    /// What will happen apart from what the engines do.
+    fn plan(&mut self) {
+        for engine in 0..self.engines.len() {
+            self.boot(engine);
+        }
+        for _ in 0..10 + self.random.below(30) {
+            let at = self.random.below(60 * SECOND);
+            self.at(at, Happening::ClientActs);
+        }
+        for _ in 0..self.random.below(5) {
+            let engine = self.random.below(self.engines.len() as u64) as usize;
+            let at = self.random.below(60 * SECOND);
+            self.at(at, Happening::Crash { engine });
+        }
+        for _ in 0..self.random.below(4) {
+            let engine = self.random.below(self.engines.len() as u64) as usize;
+            let at = self.random.below(60 * SECOND);
+            let until = at + self.random.below(20 * SECOND);
+            self.at(at, Happening::Part { engine, until });
+        }
+        if self.random.per_mille(300) {
+            let engine = self.random.below(self.engines.len() as u64) as usize;
+            let at = self.random.below(60 * SECOND);
+            self.at(at, Happening::ProgramEnds { engine });
+        }
+    }
+
+    /// Runs through the unkind part, then a kind one in which everything must come right.
+    pub(super) fn run(&mut self) -> Result<(), String> {
+        self.run_until(70 * SECOND)?;
+        self.note(|| "faults stop".into());
+        self.faults = Faults::default();
+        self.parted.clear();
+        for engine in 0..self.engines.len() {
+            self.boot(engine);
+            self.connect(engine);
+        }
+        self.run_until(300 * SECOND)?;
+        for (to, command) in self.client.sent.clone() {
+            self.send(to, Packet::Command(command));
+        }
+        self.run_until(450 * SECOND)?;
+        self.check_end()
+    }
+
+    fn run_until(&mut self, end: u64) -> Result<(), String> {
+        while let Some(((at, _), _)) = self.queue.first_key_value() {
+            if *at > end {
+                break;
+            }
+            let ((at, _), happening) = self.queue.pop_first().expect("it was just seen");
+            self.now = self.now.max(at);
+            self.happen(happening);
+            self.follow();
+            if let Some(violation) = self.oracle.violations.first() {
+                return Err(format!("seed {} at {} ms: {violation}", self.seed, self.now / MS));
+            }
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    pub(super) fn at(&mut self, at: u64, happening: Happening) {
+        self.happenings += 1;
+        self.queue.insert((at.max(self.now), self.happenings), happening);
+    }
+
+    pub(super) fn after(&mut self, most_us: u64, happening: Happening) {
+        let at = self.now + self.random.below(most_us.max(1));
+        self.at(at, happening);
+    }
+
+    pub(super) fn note(&self, text: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("{:>9.3} ms  {}", self.now as f64 / MS as f64, text());
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        for engine in &mut self.engines {
+            engine.compute();
+        }
+        match happening {
+            Happening::Deliver { to, packet } => self.deliver(to, packet),
+            Happening::Job { engine, boot, job } => self.job(engine, boot, job),
+            Happening::Wake { engine, boot } => self.wake(engine, boot),
+            Happening::ClientActs => self.client_acts(),
+            Happening::Crash { engine } => self.crash(engine),
+            Happening::Restart { engine } => self.boot(engine),
+            Happening::Part { engine, until } => {
+                self.note(|| format!("e{engine} is cut off"));
+                self.parted.insert(engine, until);
+            }
+            Happening::ProgramEnds { engine } => self.end_program(engine),
+        }
+    }
+
+    fn is_parted(&self, peer: &PeerName) -> bool {
+        self.engines
+            .iter()
+            .position(|engine| engine.name == *peer)
+            .and_then(|index| self.parted.get(&index))
+            .is_some_and(|until| *until > self.now)
+    }
+
+    pub(super) fn send(&mut self, to: PeerName, packet: Packet) {
+        let faults = self.faults;
+        if self.random.per_mille(faults.lost) {
+            return;
+        }
+        let copies = 1 + u64::from(self.random.per_mille(faults.doubled));
+        for _ in 0..copies {
+            let most = if self.random.per_mille(faults.very_late) {
+                15 * SECOND
+            } else if faults.lost > 0 {
+                50 * MS
+            } else {
+                2 * MS
+            };
+            let mut packet = packet.clone();
+            if let Packet::Chunk { damaged, .. } = &mut packet {
+                *damaged |= self.random.per_mille(faults.damaged);
+            }
+            let to = to.clone();
+            self.after(most, Happening::Deliver { to, packet });
+        }
+    }
+
+    fn deliver(&mut self, to: PeerName, packet: Packet) {
+        let from = match &packet {
+            Packet::Message(envelope) => Some(&envelope.from),
+            Packet::Chunk { from, .. } | Packet::Status { from, .. } => Some(from),
+            Packet::Command(_) => None,
+        };
+        if self.is_parted(&to) || from.is_some_and(|from| self.is_parted(from)) {
+            return;
+        }
+        if to == self.client.name {
+            return self.client_hears(packet);
+        }
+        let Some(index) = self.engines.iter().position(|engine| engine.name == to) else {
+            return;
+        };
+        if self.engines[index].up.is_some() {
+            return self.engine_hears(index, packet);
+        }
+        // A broker may have kept it for the engine's return.
+        if self.random.per_mille(500) {
+            let most = 10 * SECOND;
+            self.after(most, Happening::Deliver { to, packet });
+        }
+    }
+
+    fn crash(&mut self, engine: usize) {
+        if self.engines[engine].up.is_none() {
+            return;
+        }
+        self.note(|| format!("e{engine} crashes"));
+        let lost = self.engines[engine].crash();
+        for program in lost {
+            let stored = self.engines[engine].stored_counter(program, &self.library);
+            self.oracle.lost(program, stored);
+        }
+        let most = if self.random.per_mille(500) {
+            100 * MS
+        } else {
+            20 * SECOND
+        };
+        self.after(most, Happening::Restart { engine });
+    }
+
+    /// A crash between two effects, likelier where what is durable and what is known part ways.
+    pub(super) fn crashes_before(&mut self, engine: usize, effect: &Effect) -> bool {
+        let share = match effect {
+            Effect::Store(Record::Program(_) | Record::Arrival(_))
+            | Effect::Erase(_)
+            | Effect::Unfreeze { .. }
+            | Effect::Discard { .. } => self.faults.crash_at_verdicts,
+            Effect::Peer {
+                message:
+                    PeerMessage::Commit { .. }
+                    | PeerMessage::Adopted { .. }
+                    | PeerMessage::Refused { .. }
+                    | PeerMessage::Cancel,
+                ..
+            } => self.faults.crash_at_verdicts,
+            _ => self.faults.crash_per_effect,
+        };
+        let now = self.random.per_mille(share);
+        if now {
+            self.crash(engine);
+        }
+        now
+    }
+
+    /// A new blob of some length: often a few chunks, sometimes none, sometimes more than a window.
+    pub(super) fn new_blob(&mut self, content: Content) -> Blob {
+        let chunk = CHUNK_BYTES as u64;
+        let bytes = match self.random.below(10) {
+            0 => 0,
+            1 => chunk,
+            2 => 20 * chunk + 7,
+            _ => 1 + self.random.below(3 * chunk),
+        };
+        let digest = Digest::of(&self.random.bytes());
+        self.library.insert(digest, content);
+        Blob { digest, bytes }
+    }
+
+    /// Where programs stand in memory, running or not.
+    pub(super) fn engines_with(&self, program: ProgramId) -> BTreeSet<usize> {
+        (0..self.engines.len())
+            .filter(|index| self.engines[*index].has_process(program))
+            .collect()
+    }
+}

@@ -1,0 +1,297 @@
+//! Nothing that comes from outside makes the core panic, or grow without bound.
+
+use wayfare_protocol::command::Action;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::{Blob, Digest, Generation, OperationId, ProgramId};
+use wayfare_protocol::peer::{Envelope, PeerMessage};
+use wayfare_protocol::status::ProgramState;
+
+use super::bench::*;
+use crate::core::simulation::random::Random;
+use crate::core::timing::{ARRIVALS_MAX, ENDED_PROGRAMS_MAX, FINISHED_OPERATIONS_MAX, VERDICTS_MAX};
+use crate::core::types::{CaptureId, Input, RecordKey};
+
+fn count(bench: &Bench, wanted: impl Fn(&RecordKey) -> bool) -> usize {
+    bench.records.keys().filter(|key| wanted(key)).count()
+}
+
+#[test]
+fn the_oldest_answers_are_forgotten() {
+    let mut bench = Bench::running();
+    let mut random = Random::new(1);
+    for _ in 0..FINISHED_OPERATIONS_MAX + 50 {
+        let Input::Command(mut kill) = command(0, Action::Kill { on: on(9) }) else {
+            unreachable!()
+        };
+        kill.operation = OperationId::from_random(random.bytes());
+        bench.feed(Input::Command(kill));
+    }
+    let operations = count(&bench, |k| matches!(k, RecordKey::Operation(_)));
+    assert_eq!(operations, FINISHED_OPERATIONS_MAX);
+    assert!(!bench.records.contains_key(&RecordKey::Operation(operation(1))));
+}
+
+#[test]
+fn the_oldest_verdicts_are_forgotten_but_never_about_programs_that_are_here() {
+    let mut bench = Bench::new("e2");
+    bench.feed(says("e1", 2, prepare(2)));
+    bench.feed(chunk("e1", 2, "module"));
+    bench.feed(complete("module"));
+    bench.feed(loaded(2));
+    bench.feed(chunk("e1", 2, "base"));
+    bench.feed(complete("base"));
+    bench.feed(says("e1", 2, commit()));
+    bench.feed(chunk("e1", 2, "final"));
+    bench.feed(complete("final"));
+    bench.feed(Input::SnapshotVerified {
+        operation: operation(2),
+        result: Ok(()),
+    });
+    bench.feed(started());
+    let mut random = Random::new(1);
+    for _ in 0..VERDICTS_MAX + 50 {
+        bench.feed(Input::Peer(Envelope {
+            operation: OperationId::from_random(random.bytes()),
+            from: peer("e1"),
+            message: PeerMessage::Query,
+        }));
+    }
+    assert!(count(&bench, |k| matches!(k, RecordKey::Arrival(_))) <= VERDICTS_MAX + 1);
+    assert_eq!(bench.words(says("e1", 2, PeerMessage::Query)), ["say adopted"]);
+}
+
+#[test]
+fn no_more_programs_come_than_there_is_room_for() {
+    let mut bench = Bench::new("e2");
+    let mut random = Random::new(1);
+    let mut wanted = 0;
+    for _ in 0..ARRIVALS_MAX * 4 {
+        let PeerMessage::Prepare {
+            generation,
+            spec,
+            blobs,
+            ..
+        } = prepare(2)
+        else {
+            unreachable!()
+        };
+        let message = PeerMessage::Prepare {
+            program: ProgramId::from_random(random.bytes()),
+            generation,
+            spec,
+            memory_bytes: 0,
+            paused: false,
+            blobs,
+        };
+        let operation = OperationId::from_random(random.bytes());
+        let from = peer("e1");
+        let input = Input::Peer(Envelope {
+            operation,
+            from,
+            message,
+        });
+        wanted += usize::from(bench.words(input) == ["say want"]);
+    }
+    assert_eq!(wanted, 4, "as many as `programs_max`");
+    bench.wait(61 * SECOND);
+    assert!(
+        bench.core.arrivals.is_empty(),
+        "a silent source's program is not waited for"
+    );
+    assert!(bench.core.next_wakeup().is_none());
+}
+
+#[test]
+fn an_arrival_that_is_being_verified_or_started_is_not_forgotten() {
+    let mut bench = Bench::new("e2");
+    bench.feed(says("e1", 2, prepare(2)));
+    for name in ["module", "base", "final"] {
+        if name == "final" {
+            bench.feed(says("e1", 2, commit()));
+        }
+        bench.feed(chunk("e1", 2, name));
+        bench.feed(complete(name));
+        bench.feed(loaded(2));
+    }
+    bench.wait(100 * SECOND);
+    let verified = Input::SnapshotVerified {
+        operation: operation(2),
+        result: Ok(()),
+    };
+    assert_eq!(bench.words(verified), ["start frozen"]);
+    bench.wait(100 * SECOND);
+    bench.feed(started());
+    assert_eq!(bench.state(), "running");
+}
+
+#[test]
+fn what_is_too_large_is_refused() {
+    let mut bench = Bench::new("e2");
+    let mut large = spec();
+    large.memory_bytes_max = Some(2 << 20);
+    let run = Action::Run {
+        program: program(1),
+        spec: large,
+        snapshot: None,
+    };
+    bench.feed(command(1, run));
+    assert!(matches!(bench.failure(), Failure::NoRoom { .. }));
+    let mut large = spec();
+    large.module.bytes = u64::MAX;
+    let run = Action::Run {
+        program: program(1),
+        spec: large,
+        snapshot: None,
+    };
+    bench.feed(command(2, run));
+    assert!(matches!(bench.failure(), Failure::TooLarge { .. }));
+}
+
+#[test]
+fn ended_programs_are_kept_up_to_a_number() {
+    let mut bench = Bench::running();
+    let mut random = Random::new(1);
+    let end = |bench: &mut Bench, program| {
+        let state = ProgramState::Exited { code: 0 };
+        bench.feed(Input::Ended { program, state });
+    };
+    end(&mut bench, program(1));
+    for _ in 0..ENDED_PROGRAMS_MAX + 5 {
+        let program = ProgramId::from_random(random.bytes());
+        let Input::Command(mut run) = command(0, run()) else {
+            unreachable!()
+        };
+        run.operation = OperationId::from_random(random.bytes());
+        if let Action::Run { program: id, .. } = &mut run.action {
+            *id = program;
+        }
+        let operation = run.operation;
+        bench.feed(Input::Command(run));
+        bench.feed(Input::ModuleLoaded {
+            operation,
+            result: Ok(()),
+        });
+        bench.feed(Input::Started {
+            program,
+            result: Ok(()),
+        });
+        end(&mut bench, program);
+    }
+    assert_eq!(bench.core.statuses().len(), ENDED_PROGRAMS_MAX);
+    assert_eq!(
+        count(&bench, |k| matches!(k, RecordKey::Program(_))),
+        ENDED_PROGRAMS_MAX
+    );
+    assert!(!bench.records.contains_key(&RecordKey::Program(program(1))));
+}
+
+/// Any input in any state: from a few ids, so that they often meet.
+#[test]
+fn nonsense_does_no_harm() {
+    for seed in 0..100 {
+        let mut random = Random::new(seed);
+        let mut bench = Bench::running();
+        for _ in 0..500 {
+            bench.now += random.below(SECOND / 2);
+            let input = nonsense(&mut random);
+            bench.feed(input);
+            assert!(bench.core.arrivals.len() <= ARRIVALS_MAX);
+            assert!(bench.core.blobs_in_use().len() < 200);
+            assert!(bench.core.next_wakeup().is_none_or(|at| at.0 > bench.now));
+        }
+        bench.restart();
+    }
+}
+
+fn nonsense(random: &mut Random) -> Input {
+    let number = random.below(6) as u8;
+    let names = ["module", "base", "final", "other"];
+    let name = *random.pick(&names);
+    let peers = ["e1", "e2", "client"];
+    let from = *random.pick(&peers);
+    let result = if random.per_mille(700) {
+        Ok(())
+    } else {
+        Err(Failure::Cancelled)
+    };
+    let huge = Blob {
+        digest: Digest::of(name.as_bytes()),
+        bytes: u64::MAX,
+    };
+    let extremes = [0, 1, 5, 10, u64::MAX - 5, u64::MAX];
+    match random.below(24) {
+        0 => command(number, run()),
+        1 => move_to(number, from),
+        2 => command(number, Action::Pause { on: on(1) }),
+        3 => {
+            let force = random.per_mille(500);
+            command(number, Action::Resume { on: on(1), force })
+        }
+        4 => command(number, Action::Snapshot { on: on(1) }),
+        5 => command(number, Action::Kill { on: on(1) }),
+        6 => {
+            let spawn = Action::Spawn {
+                on: on(1),
+                target: peer(from),
+                copy: program(2),
+                copy_name: "copy".into(),
+            };
+            command(number, spawn)
+        }
+        7 => says(from, number, prepare(random.below(4))),
+        8 => says(from, number, commit()),
+        9 => says(from, number, PeerMessage::Query),
+        10 => says(from, number, PeerMessage::Cancel),
+        11 => says(from, number, adopted(*random.pick(&extremes))),
+        12 => says(from, number, refused()),
+        13 => {
+            let missing = vec![blob(name).digest, blob("module").digest];
+            says(from, number, PeerMessage::Want { missing })
+        }
+        14 => {
+            let digest = blob(name).digest;
+            let received = *random.pick(&extremes);
+            says(from, number, PeerMessage::Ack { digest, received })
+        }
+        15 => {
+            let blob = if random.per_mille(200) { huge } else { blob(name) };
+            Input::Chunk {
+                operation: operation(number),
+                from: peer(from),
+                blob,
+                offset: *random.pick(&extremes),
+                bytes: *random.pick(&extremes),
+            }
+        }
+        16 => chunk(from, number, name),
+        17 => Input::BlobComplete {
+            blob: blob(name),
+            intact: random.per_mille(800),
+        },
+        18 => Input::ModuleLoaded {
+            operation: operation(number),
+            result,
+        },
+        19 => Input::SnapshotVerified {
+            operation: operation(number),
+            result,
+        },
+        20 => Input::Started {
+            program: program(1),
+            result,
+        },
+        21 => Input::Captured {
+            program: program(1),
+            capture: CaptureId(random.below(20)),
+            result: result.map(|()| blob(name)),
+        },
+        22 => Input::Fenced {
+            program: program(1),
+            generation: Generation(random.below(4)),
+        },
+        _ => Input::Ended {
+            program: program(1),
+            state: ProgramState::Running,
+        },
+    }
+}

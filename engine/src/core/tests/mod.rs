@@ -1,0 +1,7 @@
+//! Transitions as tables: what comes in, and the words for what goes out.
+
+mod bench;
+mod bounds;
+mod commands;
+mod moves;
+mod restarts;

@@ -1,0 +1,211 @@
+//! What an engine makes of its records.
+
+use wayfare_protocol::command::Action;
+use wayfare_protocol::error::Failure;
+
+use super::bench::*;
+use crate::core::types::{Input, Record, RecordKey};
+
+fn ok(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn a_running_program_is_started_again() {
+    let mut bench = Bench::running();
+    assert_eq!(ok(&bench.restart()), ["start"]);
+    assert_eq!(bench.state(), "starting");
+    assert_eq!(bench.words(started()), [""; 0]);
+    assert_eq!(bench.state(), "running");
+}
+
+#[test]
+fn a_paused_program_stays_paused() {
+    let mut bench = Bench::running();
+    bench.feed(command(2, Action::Pause { on: on(1) }));
+    bench.feed(captured(1, "s"));
+    assert_eq!(ok(&bench.restart()), ["start frozen"]);
+    bench.feed(started());
+    assert_eq!(bench.state(), "paused");
+}
+
+#[test]
+fn an_accepted_move_is_begun_anew() {
+    let mut bench = Bench::running();
+    bench.feed(move_to(2, "e2"));
+    bench.feed(acknowledges("e2", 2, "module"));
+    assert_eq!(ok(&bench.restart()), ["start", "say prepare"]);
+    assert_eq!(
+        bench.words(acknowledges("e2", 2, "module")),
+        [""; 0],
+        "it is not up yet"
+    );
+    assert_eq!(bench.words(started()), ["capture"]);
+}
+
+#[test]
+fn a_restart_in_doubt_asks_again_and_starts_nothing() {
+    let mut bench = Bench::offered();
+    assert_eq!(ok(&bench.restart()), ["say commit"]);
+    assert_eq!(bench.state(), "in doubt");
+    assert_eq!(
+        bench.words(says("e2", 2, refused())),
+        ["store running", "start", "store failed", "reply failed"]
+    );
+    let mut bench = Bench::offered();
+    bench.restart();
+    assert_eq!(
+        bench.words(says("e2", 2, adopted(2))),
+        ["store done", "reply done", "erase program"]
+    );
+}
+
+#[test]
+fn a_forced_resume_after_a_restart_starts_from_the_offer() {
+    let mut bench = Bench::offered();
+    bench.restart();
+    let resume = Action::Resume {
+        on: on(1),
+        force: true,
+    };
+    assert_eq!(
+        bench.words(command(3, resume)),
+        [
+            "store accepted",
+            "reply accepted",
+            "store running",
+            "start",
+            "say cancel",
+            "store failed",
+            "reply failed"
+        ]
+    );
+    assert_eq!(bench.words(started()), ["store done", "reply done"]);
+}
+
+#[test]
+fn a_crash_between_answer_and_erasure_does_not_bring_the_program_back() {
+    let mut bench = Bench::offered();
+    let before = bench.records.clone();
+    bench.feed(says("e2", 2, adopted(2)));
+    let key = RecordKey::Program(program(1));
+    bench.records.insert(key, before[&key].clone());
+    assert_eq!(ok(&bench.restart()), ["erase program"]);
+    assert_eq!(bench.state(), "gone");
+}
+
+#[test]
+fn a_crash_between_adoption_and_verdict_does_not_lose_the_program() {
+    let mut bench = Bench::new("e2");
+    let mut source = Bench::running();
+    // What operation 2 brought is stored; its verdict is not.
+    let Some(Record::Program(mut record)) = source.records.remove(&RecordKey::Program(program(1))) else {
+        panic!("it runs");
+    };
+    record.arrived = operation(2);
+    let record = Record::Program(record);
+    bench.records.insert(record.key(), record);
+    assert_eq!(ok(&bench.restart()), ["store adopted", "start"]);
+    assert_eq!(bench.words(says("e1", 2, commit())), ["say adopted"]);
+}
+
+#[test]
+fn operations_that_were_done_are_answered_as_done() {
+    // The answer itself did not get stored before the crash.
+    let forget_answer = |bench: &mut Bench, number: u8| {
+        let key = RecordKey::Operation(operation(number));
+        if let Some(Record::Operation(record)) = bench.records.get_mut(&key) {
+            record.answer = None;
+        }
+    };
+    let mut bench = Bench::running();
+    forget_answer(&mut bench, 1);
+    assert_eq!(ok(&bench.restart()), ["start", "store done", "reply done"]);
+
+    let mut bench = Bench::running();
+    bench.feed(command(2, Action::Pause { on: on(1) }));
+    bench.feed(captured(1, "s"));
+    forget_answer(&mut bench, 2);
+    assert_eq!(ok(&bench.restart()), ["start frozen", "store done", "reply done"]);
+
+    bench.feed(started());
+    let resume = Action::Resume {
+        on: on(1),
+        force: false,
+    };
+    bench.feed(command(3, resume));
+    forget_answer(&mut bench, 3);
+    assert_eq!(ok(&bench.restart()), ["start", "store done", "reply done"]);
+
+    bench.feed(command(4, Action::Kill { on: on(1) }));
+    forget_answer(&mut bench, 4);
+    assert_eq!(ok(&bench.restart()), ["store done", "reply done"]);
+}
+
+#[test]
+fn a_move_that_was_overtaken_by_a_kill_is_not_begun_anew() {
+    let mut bench = Bench::running();
+    bench.feed(move_to(2, "e2"));
+    let before = bench.records.clone();
+    bench.feed(command(3, Action::Kill { on: on(1) }));
+    // A crash right after the kill was accepted.
+    let key = RecordKey::Operation(operation(3));
+    let Record::Operation(mut kill) = bench.records[&key].clone() else {
+        panic!("it was accepted");
+    };
+    kill.answer = None;
+    bench.records = before;
+    bench.records.insert(key, Record::Operation(kill));
+    assert_eq!(
+        ok(&bench.restart()),
+        [
+            "start",
+            "store failed",
+            "reply failed",
+            "erase program",
+            "discard",
+            "clear",
+            "store done",
+            "reply done"
+        ]
+    );
+}
+
+#[test]
+fn a_program_that_cannot_be_started_again_has_failed() {
+    let mut bench = Bench::running();
+    bench.restart();
+    let failed = Input::Started {
+        program: program(1),
+        result: Err(Failure::Internal {
+            reason: "its module is gone".into(),
+        }),
+    };
+    assert_eq!(bench.words(failed), ["store ended"]);
+    assert_eq!(bench.state(), "failed");
+}
+
+#[test]
+fn an_unanswered_spawn_asks_the_target_what_became_of_it() {
+    let mut bench = Bench::running();
+    let spawn = Action::Spawn {
+        on: on(1),
+        target: peer("e2"),
+        copy: program(2),
+        copy_name: "copy".into(),
+    };
+    bench.feed(command(2, spawn));
+    assert_eq!(ok(&bench.restart()), ["start", "say cancel"]);
+    let again = bench.records.clone();
+    assert_eq!(
+        bench.words(says("e2", 2, adopted(1))),
+        ["store done", "reply done"]
+    );
+    bench.records = again;
+    bench.restart();
+    assert_eq!(
+        bench.words(says("e2", 2, refused())),
+        ["store failed", "reply failed"]
+    );
+    assert!(matches!(bench.failure(), Failure::Interrupted { .. }));
+}

@@ -1,0 +1,65 @@
+//! What a rewritten module looks like from outside: the contract of `wayfare_compiler::abi`, repeated here
+//! because an engine without the compiler runs rewritten modules too. A test holds the two together.
+
+/// Version of frames and site numbers.
+pub const ABI: u32 = 1;
+
+pub(super) const SAVE_MEMORY: &str = "wayfare:save";
+pub(super) const UNWINDING: &str = "wayfare:unwinding";
+pub(super) const START: &str = "wayfare:start";
+pub(super) const RESUME: &str = "wayfare:resume";
+pub(super) const GLOBAL_PREFIX: &str = "wayfare:global:";
+pub(super) const MEMORY_PREFIX: &str = "wayfare:memory:";
+pub(super) const TABLE_PREFIX: &str = "wayfare:table:";
+pub(super) const REFERENCES: &str = "wayfare:references";
+pub(super) const FUNCTIONS: &str = "wayfare:functions";
+pub(super) const TOP_OFFSET: usize = 8;
+pub(super) const REFERENCES_OFFSET: usize = 12;
+pub(super) const FLAG_OFFSET: usize = 16;
+pub(super) const FLAG_BYTES: usize = 4096;
+pub(super) const FRAMES_OFFSET: usize = FLAG_OFFSET + FLAG_BYTES;
+
+/// The host functions that can find themselves waiting. Part of the ABI: the sites of a module, and so the meaning
+/// of its frames, depend on it.
+pub fn may_block(module: &str, name: &str) -> bool {
+    module == super::wasi::MODULE && matches!(name, "fd_read" | "fd_write" | "poll_oneoff")
+}
+
+#[cfg(all(test, feature = "compiler"))]
+mod tests {
+    use wayfare_compiler::abi;
+
+    #[test]
+    fn the_compiler_has_the_same_contract() {
+        assert_eq!(super::ABI, abi::ABI);
+        assert_eq!(
+            [super::SAVE_MEMORY, super::UNWINDING, super::START, super::RESUME],
+            [abi::SAVE_MEMORY, abi::UNWINDING, abi::START, abi::RESUME]
+        );
+        assert_eq!(
+            [super::GLOBAL_PREFIX, super::MEMORY_PREFIX, super::TABLE_PREFIX],
+            [abi::GLOBAL_PREFIX, abi::MEMORY_PREFIX, abi::TABLE_PREFIX]
+        );
+        assert_eq!(
+            [super::REFERENCES, super::FUNCTIONS],
+            [abi::REFERENCES, abi::FUNCTIONS]
+        );
+        assert_eq!(
+            [
+                super::FLAG_OFFSET,
+                super::FLAG_BYTES,
+                super::TOP_OFFSET,
+                super::REFERENCES_OFFSET,
+                super::FRAMES_OFFSET
+            ]
+            .map(|offset| offset as u64),
+            [
+                abi::FLAG_OFFSET,
+                abi::FLAG_BYTES,
+                abi::TOP_OFFSET,
+                abi::REFERENCES_OFFSET,
+                abi::FRAMES_OFFSET
+            ]
+        );
+    }
+}

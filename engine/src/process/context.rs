@@ -1,0 +1,187 @@
+//! What the host functions of one program work on: the program's side of the host, apart from what it
+//! shares with its handle.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use wasmtime::{Global, Memory, ResourceLimiter};
+use wayfare_protocol::command::ProgramSpec;
+use wayfare_protocol::snapshot::HostState;
+
+use super::ProcessEvent;
+use super::clock::Clock;
+use super::control::Control;
+
+pub(super) type Sink = Arc<dyn Fn(ProcessEvent) + Send + Sync>;
+
+pub(super) struct Context {
+    pub(super) control: Arc<Control>,
+    sink: Sink,
+    /// The program's name first.
+    pub(super) arguments: Vec<String>,
+    /// As `NAME=value`.
+    pub(super) environment: Vec<String>,
+    stdin: Arc<[u8]>,
+    pub(super) stdin_offset: u64,
+    pub(super) clock: Clock,
+    /// See [`HostState::blocked_until_ns`]; only `poll_oneoff` notes it, and takes it.
+    pub(super) blocked_until_ns: Option<u64>,
+    pub(super) limits: Limits,
+    guest: Option<GuestHandles>,
+}
+
+/// What host functions need of the instance that calls them.
+#[derive(Clone, Copy)]
+pub(super) struct GuestHandles {
+    pub(super) memory: Memory,
+    pub(super) unwinding: Global,
+}
+
+impl Context {
+    /// For a program that `spec` describes.
+    pub(super) fn new(
+        control: Arc<Control>,
+        sink: Sink,
+        spec: &ProgramSpec,
+        stdin: Option<Arc<[u8]>>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            sink,
+            arguments: std::iter::once(&spec.name).chain(&spec.args).cloned().collect(),
+            environment: spec
+                .env
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+            stdin: stdin.unwrap_or_default(),
+            ..Self::nobody(control, limits)
+        }
+    }
+
+    /// For an instance that never runs.
+    pub(super) fn nobody(control: Arc<Control>, limits: Limits) -> Self {
+        Self {
+            control,
+            sink: Arc::new(|_| {}),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            stdin: Arc::default(),
+            stdin_offset: 0,
+            clock: Clock::new(),
+            blocked_until_ns: None,
+            limits,
+            guest: None,
+        }
+    }
+
+    pub(super) fn restore(&mut self, host: HostState) -> Result<(), String> {
+        self.clock = Clock::at(host.monotonic_ns);
+        self.blocked_until_ns = host.blocked_until_ns;
+        self.stdin_offset = host.stdin_offset;
+        self.control.lock().log.restore(host)
+    }
+
+    pub(super) fn save(&self) -> HostState {
+        let mut host = HostState {
+            monotonic_ns: self.clock.now_ns(),
+            blocked_until_ns: self.blocked_until_ns,
+            stdin_offset: self.stdin_offset,
+            ..HostState::default()
+        };
+        self.control.lock().log.save(&mut host);
+        host
+    }
+
+    pub(super) fn set_guest(&mut self, guest: Option<GuestHandles>) {
+        self.guest = guest;
+    }
+
+    pub(super) fn guest(&self) -> wasmtime::Result<GuestHandles> {
+        self.guest
+            .ok_or_else(|| wasmtime::Error::msg("the module exports no memory named 'memory'"))
+    }
+
+    /// A clone of the handle, so that the bytes do not keep the context borrowed.
+    pub(super) fn stdin(&self) -> Arc<[u8]> {
+        self.stdin.clone()
+    }
+
+    /// Tells the sink, unless the program is being discarded.
+    pub(super) fn say(&self, event: ProcessEvent) {
+        if !self.control.lock().is_discarded() {
+            (self.sink)(event);
+        }
+    }
+
+    pub(super) fn say_lines_ready(&self) {
+        self.say(ProcessEvent::LinesReady);
+    }
+}
+
+/// What a program may use, and how much linear memory it does use.
+pub(super) struct Limits {
+    /// Of all its memories together, the save memory not counted.
+    pub(super) memory_bytes_max: u64,
+    pub(super) table_elements_max: usize,
+    control: Arc<Control>,
+    save_bytes: u64,
+    /// With the save memory.
+    total_bytes: u64,
+}
+
+impl Limits {
+    pub(super) fn new(
+        control: Arc<Control>,
+        memory_bytes_max: u64,
+        table_elements_max: usize,
+        save_bytes: u64,
+    ) -> Self {
+        Self {
+            memory_bytes_max,
+            table_elements_max,
+            control,
+            save_bytes,
+            total_bytes: 0,
+        }
+    }
+
+    /// The instance is gone; another will be made.
+    pub(super) fn reset(&mut self) {
+        self.total_bytes = 0;
+    }
+}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        max: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let total = self.total_bytes - current as u64 + desired as u64;
+        let fits = total <= self.memory_bytes_max.saturating_add(self.save_bytes)
+            && max.is_none_or(|max| desired <= max);
+        if fits {
+            self.total_bytes = total;
+            self.control
+                .set_memory_bytes(total.saturating_sub(self.save_bytes));
+        }
+        Ok(fits)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        max: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= self.table_elements_max && max.is_none_or(|max| desired <= max))
+    }
+}
+
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,223 @@
+//! Where a program's handle and its thread meet: requests one way, the log both ways, and the flag that
+//! makes the program look.
+//!
+//! Always: a request is queued before the flag is raised, both under the mutex; the thread enters Wasm only under
+//! the mutex and with nothing queued. So no request is overlooked. The flag is there exactly while the
+//! thread is inside Wasm.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::log::Log;
+use super::raw::Flag;
+
+pub(super) struct Control {
+    shared: Mutex<Shared>,
+    /// A request came, or the log got room.
+    changed: Condvar,
+    memory_bytes: AtomicU64,
+}
+
+pub(super) struct Shared {
+    requests: VecDeque<Request>,
+    discarded: bool,
+    /// By request: stays where it is once it is stopped.
+    frozen: bool,
+    flag: Option<Flag>,
+    pub(super) log: Log,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request {
+    Freeze,
+    Capture { run_on: bool, tag: u64 },
+    Unfreeze,
+}
+
+/// What a stopped program does next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Run,
+    Freeze,
+    Capture { run_on: bool, tag: u64 },
+    Vanish,
+}
+
+impl Control {
+    pub(super) fn new(frozen: bool) -> Self {
+        Self {
+            shared: Mutex::new(Shared {
+                requests: VecDeque::new(),
+                discarded: false,
+                frozen,
+                flag: None,
+                log: Log::new(),
+            }),
+            changed: Condvar::new(),
+            memory_bytes: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
+        // Nothing is left half done where a panic could come from: the data is good either way.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn request(&self, request: Request) {
+        let mut shared = self.lock();
+        let idle = shared.requests.is_empty() && !shared.frozen;
+        if request == Request::Unfreeze && idle {
+            return; // It runs already: no need to make it stop.
+        }
+        shared.requests.push_back(request);
+        self.attract(&shared);
+    }
+
+    pub(super) fn discard(&self) {
+        let mut shared = self.lock();
+        shared.discarded = true;
+        self.attract(&shared);
+    }
+
+    fn attract(&self, shared: &Shared) {
+        if let Some(flag) = &shared.flag {
+            flag.raise();
+        }
+        self.changed.notify_all();
+    }
+
+    /// The log changed in a way that a blocked program may have waited for.
+    pub(super) fn log_changed(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Waits, if it must, for what a stopped program is to do next.
+    pub(super) fn next(&self) -> Next {
+        let mut shared = self.lock();
+        loop {
+            if shared.discarded {
+                return Next::Vanish;
+            }
+            match shared.requests.pop_front() {
+                Some(Request::Unfreeze) => shared.frozen = false,
+                Some(Request::Freeze) => {
+                    shared.frozen = true;
+                    return Next::Freeze;
+                }
+                Some(Request::Capture { run_on, tag }) => {
+                    shared.frozen |= !run_on;
+                    return Next::Capture {
+                        run_on: !shared.frozen,
+                        tag,
+                    };
+                }
+                None if shared.frozen => shared = self.wait(shared, None),
+                None => return Next::Run,
+            }
+        }
+    }
+
+    /// Lets the thread into Wasm: from here on requests raise `flag`, until the guard is dropped. `None`, and not to be
+    /// entered, if something was requested.
+    pub(super) fn enter(&self, flag: Flag) -> Option<Inside<'_>> {
+        let mut shared = self.lock();
+        if shared.wants() {
+            return None;
+        }
+        shared.flag = Some(flag);
+        Some(Inside { control: self })
+    }
+
+    /// Waits for a change, or until the time is over. For blocked host calls, which check [`Shared::wants`] first.
+    pub(super) fn wait<'a>(
+        &self,
+        shared: MutexGuard<'a, Shared>,
+        timeout: Option<Duration>,
+    ) -> MutexGuard<'a, Shared> {
+        match timeout {
+            None => self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner),
+            Some(timeout) => {
+                self.changed
+                    .wait_timeout(shared, timeout)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
+        }
+    }
+
+    pub(super) fn set_memory_bytes(&self, bytes: u64) {
+        self.memory_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    /// Somebody wants the program to stop.
+    pub(super) fn wants(&self) -> bool {
+        self.discarded || !self.requests.is_empty()
+    }
+
+    pub(super) fn is_discarded(&self) -> bool {
+        self.discarded
+    }
+}
+
+/// The thread is inside Wasm. Leaving withdraws the flag, also when a panic leaves.
+pub(super) struct Inside<'a> {
+    control: &'a Control,
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.control.lock().flag = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_served_in_the_order_they_were_made() {
+        let control = Control::new(false);
+        assert_eq!(control.next(), Next::Run);
+        control.request(Request::Unfreeze);
+        assert!(!control.lock().wants(), "nothing to do for a program that runs");
+        control.request(Request::Freeze);
+        control.request(Request::Capture { run_on: true, tag: 1 });
+        control.request(Request::Unfreeze);
+        control.request(Request::Capture { run_on: true, tag: 2 });
+        control.request(Request::Capture {
+            run_on: false,
+            tag: 3,
+        });
+        assert!(control.lock().wants());
+        assert_eq!(control.next(), Next::Freeze);
+        assert_eq!(
+            control.next(),
+            Next::Capture {
+                run_on: false,
+                tag: 1
+            },
+            "a frozen program stays frozen"
+        );
+        assert_eq!(control.next(), Next::Capture { run_on: true, tag: 2 });
+        assert_eq!(
+            control.next(),
+            Next::Capture {
+                run_on: false,
+                tag: 3
+            }
+        );
+        control.request(Request::Unfreeze);
+        assert_eq!(control.next(), Next::Run);
+        control.request(Request::Freeze);
+        control.discard();
+        assert_eq!(control.next(), Next::Vanish);
+    }
+}

@@ -1,0 +1,189 @@
+//! Runs programs: wasmtime, WASI preview 1, capture and restore. One operating-system thread each.
+//!
+//! ```text
+//!              launch                         wayfare:start / wayfare:resume
+//!   (thread) ---------> [building] --Started--> [stopped] ------------------> [running] --Ended-->
+//!                           |                    ^  |  ^                          |
+//!                      Started(Err)      Frozen, |  |  +-- site reached, frames --+
+//!                                       Captured +--+      in the save memory
+//! ```
+//! The handle, [`Process`], never waits: it queues a request, raises the flag that the program's own code polls, and
+//! wakes the program where a host call blocks. The thread answers through the sink, in order, from *stopped*.
+//! A program that is stopped with nothing left in its queue runs on, unless a freeze was the last word.
+//!
+//! The host functions are written out here rather than taken from wasmtime-wasi, whose state cannot be
+//! captured: a blocked call must be able to leave without having had any effect, and be issued again elsewhere.
+//!
+//! Reading order: [`abi`], [`runtime`] (a module made ready), `control` (handle and thread meet), `thread`,
+//! `instance` (in and out of Wasm, capture, restore), `wasi`, `log`, `clock`. All `unsafe` is in `raw`.
+
+pub mod abi;
+mod clock;
+mod context;
+mod control;
+mod image;
+mod instance;
+mod log;
+mod raw;
+mod references;
+pub mod runtime;
+mod thread;
+mod wasi;
+
+#[cfg(test)]
+mod tests;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use wayfare_protocol::command::ProgramSpec;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::log::LogLine;
+use wayfare_protocol::snapshot::Snapshot;
+use wayfare_protocol::status::ProgramState;
+
+use control::{Control, Request};
+pub use runtime::{Loaded, ROOM_FOR_TWINS, Runtime, RuntimeOptions};
+use thread::Task;
+
+/// What the host functions, wasmtime and a sink need of a program's thread, apart from the program's own stack.
+const HOST_STACK_BYTES: usize = 512 << 10;
+
+/// One program to be started.
+pub struct Launch {
+    pub program: ProgramId,
+    pub spec: ProgramSpec,
+    /// The bytes of `spec.stdin`.
+    pub stdin: Option<Arc<[u8]>>,
+    /// Whole and already checked against the module; `None`: from the beginning.
+    pub snapshot: Option<Snapshot>,
+    /// Hold it until [`Process::unfreeze`].
+    pub frozen: bool,
+}
+
+/// What a program's thread says. Events of one program come in order.
+#[derive(Debug)]
+pub enum ProcessEvent {
+    /// The first event, always. After an error nothing follows.
+    Started(Result<(), Failure>),
+    /// It stands still since a [`Process::freeze`]. One for each call of `freeze`, unless the program ended.
+    Frozen,
+    /// Answer to [`Process::capture`]. One for each call, unless the program ended.
+    Captured {
+        tag: u64,
+        snapshot: Box<Snapshot>,
+        /// How long the program stood still for it, from leaving its own code until it may go back into it. For a
+        /// capture with `run_on` off, or of a frozen program: how long copying took.
+        stopped_us: u64,
+    },
+    /// [`Process::take_lines`] went from nothing to something. Not said again until it has given all there is: what
+    /// a fast program prints meanwhile gathers into the same batch.
+    LinesReady,
+    /// The last event: exited, trapped. Take what lines are left after it.
+    Ended(ProgramState),
+}
+
+/// A launched program. Dropping it discards the program.
+pub struct Process {
+    control: Arc<Control>,
+}
+
+/// Starts the program's thread. What goes wrong in that thread comes as `Started(Err(..))`.
+///
+/// `sink` is called on the program's thread (never from within a method of [`Process`]) and must not block long.
+pub fn launch(
+    runtime: &Runtime,
+    loaded: &Arc<Loaded>,
+    launch: Launch,
+    sink: impl Fn(ProcessEvent) + Send + Sync + 'static,
+) -> Result<Process, Failure> {
+    let control = Arc::new(Control::new(launch.frozen));
+    let name = format!("wasm-{}", launch.program.short());
+    let sink: context::Sink = Arc::new(sink);
+    let task = Task {
+        options: runtime.options.clone(),
+        loaded: loaded.clone(),
+        launch,
+        control: control.clone(),
+        sink: sink.clone(),
+    };
+    std::thread::Builder::new()
+        .name(name)
+        .stack_size(runtime.options.stack_bytes_max.saturating_mul(ROOM_FOR_TWINS) + HOST_STACK_BYTES)
+        .spawn(move || {
+            let started = AtomicBool::new(false);
+            // A bug of ours must not leave the others waiting for a program that is gone.
+            if catch_unwind(AssertUnwindSafe(|| task.run(&started))).is_err() {
+                let reason = "the program's thread panicked".to_owned();
+                sink(if started.into_inner() {
+                    let reason = format!("internal error: {reason}");
+                    ProcessEvent::Ended(ProgramState::Failed { reason })
+                } else {
+                    ProcessEvent::Started(Err(Failure::Internal { reason }))
+                });
+            }
+        })
+        .map_err(|error| Failure::Internal {
+            reason: format!("no thread for the program: {error}"),
+        })?;
+    Ok(Process { control })
+}
+
+impl Process {
+    /// Brings it to a stop at its next site; answered by [`ProcessEvent::Frozen`].
+    pub fn freeze(&self) {
+        self.control.request(Request::Freeze);
+    }
+
+    /// Copies its state, stopping it for that; answered by [`ProcessEvent::Captured`]. Afterwards it stays as it was
+    /// with `run_on` (a frozen program stays frozen), and is frozen without.
+    pub fn capture(&self, run_on: bool, tag: u64) {
+        self.control.request(Request::Capture { run_on, tag });
+    }
+
+    /// Lets a frozen program run on in place. Requests are answered in the order they were made.
+    pub fn unfreeze(&self) {
+        self.control.request(Request::Unfreeze);
+    }
+
+    /// Ends the program without a trace, without waiting for it: its thread ends by itself soon. At most an
+    /// event that was being said at this moment still arrives.
+    pub fn discard(self) {}
+
+    /// The next log lines, in order, as many as fit a JSON array of `json_bytes_max` bytes (at least one if there are any).
+    /// After a restore it begins with the lines that were not acknowledged. Also works after the program ended.
+    pub fn take_lines(&self, json_bytes_max: usize) -> Vec<LogLine> {
+        self.control.lock().log.take(json_bytes_max)
+    }
+
+    /// Lines below `below_line` are safely with the broker. Only lines that were taken count.
+    pub fn acknowledge_log(&self, below_line: u64) {
+        self.control.lock().log.acknowledge(below_line);
+        self.control.log_changed();
+    }
+
+    /// What is kept of the log from line `since` on, and the number of the line that will be next.
+    pub fn log_tail(&self, since: u64) -> (Vec<LogLine>, u64) {
+        self.control.lock().log.tail(since)
+    }
+
+    /// While connected (the initial state) a program that prints faster than lines are acknowledged waits; otherwise
+    /// its oldest unacknowledged lines are dropped, which their numbers show.
+    pub fn set_connected(&self, connected: bool) {
+        self.control.lock().log.connected = connected;
+        self.control.log_changed();
+    }
+
+    /// Linear memory in use; 0 once it ended.
+    pub fn memory_bytes(&self) -> u64 {
+        self.control.memory_bytes()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.control.discard();
+    }
+}

@@ -1,0 +1,72 @@
+//! All of the engine's `unsafe`: the flag that other threads raise in a program's memory, and compiled code that
+//! this process made itself.
+#![allow(unsafe_code)]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wasmtime::{Memory, Store, TypedFunc};
+
+use super::abi::{FLAG_BYTES, FLAG_OFFSET};
+use super::context::Context;
+use super::control::Control;
+
+/// The words whose bytes a running program polls, each poll of a function another. There is one exactly while [`call_flagged`] is in Wasm.
+pub(super) struct Flag(*const AtomicU64);
+
+const FLAG_WORDS: usize = FLAG_BYTES / size_of::<AtomicU64>();
+
+// SAFETY: the pointer is only used for atomic stores, which any thread may make while it is valid.
+unsafe impl Send for Flag {}
+
+impl Flag {
+    /// Asks for a capture. The program sees it at its next poll: its plain load is one machine load of a byte, which
+    /// these stores cannot tear. `Relaxed`, because nothing is passed along: what is asked for is read under a mutex.
+    pub(super) fn raise(&self) {
+        // SAFETY: in bounds, aligned and alive: see `call_flagged`. On this side the words are only accessed
+        // atomically; compiled Wasm is outside of Rust's memory model.
+        for word in unsafe { std::slice::from_raw_parts(self.0, FLAG_WORDS) } {
+            word.store(0x0101_0101_0101_0101, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Lowers the flag, and calls `entry` with the flag in `control`'s hands. `None`: something was requested before, and
+/// nothing was called.
+pub(super) fn call_flagged(
+    control: &Control,
+    store: &mut Store<Context>,
+    save: &Memory,
+    entry: &TypedFunc<(), ()>,
+) -> Option<wasmtime::Result<()>> {
+    let ty = save.ty(&*store);
+    assert_eq!(
+        ty.maximum(),
+        Some(ty.minimum()),
+        "a save memory that can grow could move"
+    );
+    save.data_mut(&mut *store)[FLAG_OFFSET..][..FLAG_BYTES].fill(0);
+    let words = save
+        .data_ptr(&*store)
+        .wrapping_add(FLAG_OFFSET)
+        .cast::<AtomicU64>();
+    assert!(words.is_aligned(), "linear memory begins at a page");
+    // What `Flag::raise` relies on: the words are inside the save memory (sliced above), which never moves (asserted)
+    // and lives as long as the store, which is borrowed until the end of this function, beyond `inside`, with
+    // which the flag goes. Nobody forms a slice of the save memory meanwhile: the store is in Wasm, and the host
+    // functions know only the program's own memory.
+    let inside = control.enter(Flag(words))?;
+    let result = entry.call(&mut *store, ());
+    drop(inside);
+    Some(result)
+}
+
+/// The same code for another wasmtime engine, whose only difference is its stack limit.
+#[cfg(feature = "compiler")]
+pub(super) fn same_module(
+    engine: &wasmtime::Engine,
+    module: &wasmtime::Module,
+) -> wasmtime::Result<wasmtime::Module> {
+    let compiled = module.serialize()?;
+    // SAFETY: the bytes come from this very process, a line above.
+    unsafe { wasmtime::Module::deserialize(engine, compiled) }
+}

@@ -1,0 +1,280 @@
+//! What all programs of an engine share, and modules made ready for them.
+
+// Without the compiler there is nothing to make ready yet: code compiled elsewhere is not taken so far.
+#![cfg_attr(not(feature = "compiler"), allow(dead_code))]
+
+use std::sync::Arc;
+
+use wasmtime::{
+    Config, Engine as WasmtimeEngine, ExternType, InstancePre, Linker, Module, Mutability, Store, ValType,
+};
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::Digest;
+use wayfare_protocol::snapshot::PAGE_BYTES;
+
+use super::abi;
+use super::context::{Context, Limits};
+use super::control::Control;
+use super::image::Image;
+use super::wasi;
+
+/// Bounds for all programs of an engine. The defaults fit a board with 512 MB.
+#[derive(Debug, Clone)]
+pub struct RuntimeOptions {
+    /// Stack of a fresh program. A moved one may use [`ROOM_FOR_TWINS`] times as much, because the code that rebuilds
+    /// a call can need a larger frame than the call did.
+    pub stack_bytes_max: usize,
+    /// Linear memory of one program; its `ProgramSpec` may ask for less, not for more.
+    pub memory_bytes_max: u64,
+    pub table_elements_max: usize,
+}
+
+impl Default for RuntimeOptions {
+    fn default() -> Self {
+        Self {
+            stack_bytes_max: 2 << 20,
+            memory_bytes_max: 64 << 20,
+            table_elements_max: 100_000,
+        }
+    }
+}
+
+/// How much more stack a resumed program may use than a fresh one.
+pub const ROOM_FOR_TWINS: usize = 4;
+
+/// wasmtime's engines and the host functions, twice: wasmtime knows one stack limit per engine, and a program that is
+/// resumed needs a larger one than a program that begins.
+pub struct Runtime {
+    pub(super) options: RuntimeOptions,
+    fresh: Linker<Context>,
+    roomy: Linker<Context>,
+}
+
+/// A module, rewritten and compiled: as many programs as wanted are launched from it.
+pub struct Loaded {
+    digest: Digest,
+    pub(super) fresh: InstancePre<Context>,
+    pub(super) roomy: InstancePre<Context>,
+    pub(super) image: Image,
+    pub(super) shape: Shape,
+}
+
+/// What a rewritten module exports for us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) globals: usize,
+    pub(super) memories: usize,
+    /// The least that the memories have together.
+    pub(super) memory_bytes_min: u64,
+    pub(super) save_bytes: u64,
+}
+
+impl Runtime {
+    pub fn new(options: RuntimeOptions) -> Result<Self, Failure> {
+        let linker = |stack_bytes_max: usize| -> wasmtime::Result<_> {
+            let mut config = Config::new();
+            // The second is for stacks that we do not use, and must not be less.
+            config
+                .max_wasm_stack(stack_bytes_max)
+                .async_stack_size(stack_bytes_max);
+            #[cfg(feature = "compiler")]
+            config.cranelift_opt_level(wasmtime::OptLevel::Speed);
+            let mut linker = Linker::new(&WasmtimeEngine::new(&config)?);
+            wasi::define(&mut linker)?;
+            Ok(linker)
+        };
+        let fresh = linker(options.stack_bytes_max).map_err(internal)?;
+        let roomy = linker(options.stack_bytes_max.saturating_mul(ROOM_FOR_TWINS)).map_err(internal)?;
+        Ok(Self {
+            options,
+            fresh,
+            roomy,
+        })
+    }
+
+    /// Rewrites and compiles; takes up to seconds, so call it off the async workers. Fails with
+    /// [`Failure::Module`], saying what is wrong: not Wasm, truncated, an import that nobody offers.
+    #[cfg(feature = "compiler")]
+    pub fn load(&self, digest: Digest, wasm: &[u8]) -> Result<Arc<Loaded>, Failure> {
+        let options = wayfare_compiler::Options {
+            blocking: &abi::may_block,
+            entry: wayfare_compiler::Entry::Command,
+        };
+        let rewritten = wayfare_compiler::rewrite(wasm, &options).map_err(|error| Failure::Module {
+            module: digest,
+            reason: error.to_string(),
+        })?;
+        self.load_rewritten(digest, &rewritten.wasm)
+    }
+
+    #[cfg(not(feature = "compiler"))]
+    pub fn load(&self, digest: Digest, _wasm: &[u8]) -> Result<Arc<Loaded>, Failure> {
+        let reason = "this engine was built without the compiler".to_owned();
+        Err(Failure::Module {
+            module: digest,
+            reason,
+        })
+    }
+
+    #[cfg(feature = "compiler")]
+    pub(super) fn load_rewritten(&self, digest: Digest, wasm: &[u8]) -> Result<Arc<Loaded>, Failure> {
+        let refuse = |reason: String| Failure::Module {
+            module: digest,
+            reason,
+        };
+        let module = Module::new(self.fresh.engine(), wasm).map_err(|error| refuse(format!("{error:#}")))?;
+        let twin = super::raw::same_module(self.roomy.engine(), &module).map_err(internal)?;
+        self.ready(digest, &module, &twin)
+    }
+
+    fn ready(&self, digest: Digest, module: &Module, twin: &Module) -> Result<Arc<Loaded>, Failure> {
+        let refuse = |reason: String| Failure::Module {
+            module: digest,
+            reason,
+        };
+        self.check_imports(module).map_err(refuse)?;
+        let shape = Shape::of(module).map_err(refuse)?;
+        if shape.memory_bytes_min > self.options.memory_bytes_max {
+            return Err(Failure::TooLarge {
+                what: "the module's memory".into(),
+                bytes: shape.memory_bytes_min,
+                bytes_max: self.options.memory_bytes_max,
+            });
+        }
+        let fresh = self
+            .fresh
+            .instantiate_pre(module)
+            .map_err(|error| refuse(format!("{error:#}")))?;
+        let roomy = self.roomy.instantiate_pre(twin).map_err(internal)?;
+        let image = self
+            .initial_image(&fresh, &shape)
+            .map_err(|error| refuse(format!("{error:#}")))?;
+        Ok(Arc::new(Loaded {
+            digest,
+            fresh,
+            roomy,
+            image,
+            shape,
+        }))
+    }
+
+    /// By name, which is more than the linker's message says for a type that differs.
+    fn check_imports(&self, module: &Module) -> Result<(), String> {
+        let mut store = self.idle_store(0);
+        for import in module.imports() {
+            let name = format!("'{}' from '{}'", import.name(), import.module());
+            if !matches!(import.ty(), ExternType::Func(_)) {
+                return Err(format!(
+                    "it imports {name}, which is no function: only functions are offered"
+                ));
+            }
+            if self
+                .fresh
+                .get(&mut store, import.module(), import.name())
+                .is_err()
+            {
+                return Err(format!("it imports {name}, which this engine does not offer"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A rewritten module runs nothing when it is instantiated, so the memories are as its data segments say.
+    fn initial_image(&self, module: &InstancePre<Context>, shape: &Shape) -> wasmtime::Result<Image> {
+        let mut store = self.idle_store(shape.save_bytes);
+        let instance = module.instantiate(&mut store)?;
+        let mut image = Image::default();
+        for number in 0..shape.memories {
+            let memory = instance
+                .get_memory(&mut store, &format!("{}{number}", abi::MEMORY_PREFIX))
+                .expect("the shape was checked");
+            image.add(memory.data(&store));
+        }
+        Ok(image)
+    }
+
+    /// For instances that never run.
+    fn idle_store(&self, save_bytes: u64) -> Store<Context> {
+        let control = Arc::new(Control::new(true));
+        let RuntimeOptions {
+            memory_bytes_max,
+            table_elements_max,
+            ..
+        } = self.options;
+        let limits = Limits::new(control.clone(), memory_bytes_max, table_elements_max, save_bytes);
+        let mut store = Store::new(self.fresh.engine(), Context::nobody(control, limits));
+        store.limiter(|context| &mut context.limits);
+        store
+    }
+}
+
+impl Loaded {
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// A page of a memory before the program ran: what `Snapshot::relative_to` asks for.
+    pub fn initial_page(&self, memory: usize, number: u64) -> Box<[u8; PAGE_BYTES]> {
+        Box::new(*self.image.page(memory, number))
+    }
+}
+
+impl Shape {
+    fn of(module: &Module) -> Result<Self, String> {
+        for name in [abi::START, abi::RESUME] {
+            match module.get_export(name) {
+                Some(ExternType::Func(ty)) if ty.params().len() + ty.results().len() == 0 => {}
+                _ => return Err(format!("its rewritten form lacks the function '{name}'")),
+            }
+        }
+        match module.get_export(abi::UNWINDING) {
+            Some(ExternType::Global(ty))
+                if matches!(ty.content(), ValType::I32) && ty.mutability() == Mutability::Var => {}
+            _ => {
+                return Err(format!(
+                    "its rewritten form lacks the global '{}'",
+                    abi::UNWINDING
+                ));
+            }
+        }
+        let save_bytes = match module.get_export(abi::SAVE_MEMORY) {
+            Some(ExternType::Memory(ty)) if ty.maximum() == Some(ty.minimum()) && ty.minimum() > 0 => {
+                ty.minimum() * ty.page_size()
+            }
+            _ => {
+                return Err(format!(
+                    "its rewritten form lacks the memory '{}' of fixed size",
+                    abi::SAVE_MEMORY
+                ));
+            }
+        };
+        let globals = numbered(module, abi::GLOBAL_PREFIX);
+        let memories = numbered(module, abi::MEMORY_PREFIX);
+        let mut memory_bytes_min = 0u64;
+        for ty in &memories {
+            let ExternType::Memory(ty) = ty else {
+                return Err(format!("its export '{}..' is no memory", abi::MEMORY_PREFIX));
+            };
+            memory_bytes_min = memory_bytes_min.saturating_add(ty.minimum().saturating_mul(ty.page_size()));
+        }
+        Ok(Self {
+            globals: globals.len(),
+            memories: memories.len(),
+            memory_bytes_min,
+            save_bytes,
+        })
+    }
+}
+
+/// The exports `prefix` 0, 1, 2 and so on.
+fn numbered(module: &Module, prefix: &str) -> Vec<ExternType> {
+    (0..)
+        .map_while(|number| module.get_export(&format!("{prefix}{number}")))
+        .collect()
+}
+
+pub(super) fn internal(error: impl Into<wasmtime::Error>) -> Failure {
+    Failure::Internal {
+        reason: format!("{:#}", error.into()),
+    }
+}

@@ -1,0 +1,133 @@
+//! The loop that a program's thread runs: builds the program, then alternates between running it and
+//! doing what was asked while it stands still.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::status::ProgramState;
+
+use super::context::{Context, Limits, now_ms};
+use super::control::{Control, Next};
+use super::instance::{Instance, Ran};
+use super::runtime::{Loaded, RuntimeOptions};
+use super::{Launch, ProcessEvent};
+
+pub(super) struct Task {
+    pub(super) options: RuntimeOptions,
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) launch: Launch,
+    pub(super) control: Arc<Control>,
+    pub(super) sink: super::context::Sink,
+}
+
+impl Task {
+    /// `started` becomes true when success was said.
+    pub(super) fn run(self, started: &AtomicBool) {
+        let (control, sink) = (self.control.clone(), self.sink.clone());
+        let result = match self.build() {
+            Ok(instance) => {
+                sink_unless_discarded(&control, &sink, ProcessEvent::Started(Ok(())));
+                started.store(true, Ordering::Relaxed);
+                serve(instance)
+            }
+            Err(failure) => {
+                sink_unless_discarded(&control, &sink, ProcessEvent::Started(Err(failure)));
+                return;
+            }
+        };
+        // The instance is gone: whoever hears of the end can count on its memory being free.
+        let state = match result {
+            Ok(None) => return,
+            Ok(Some(state)) => state,
+            Err(failure) => ProgramState::Failed {
+                reason: failure.to_string(),
+            },
+        };
+        let news = {
+            let mut shared = control.lock();
+            shared.log.close(now_ms());
+            shared.log.announce()
+        };
+        control.set_memory_bytes(0);
+        if news {
+            sink_unless_discarded(&control, &sink, ProcessEvent::LinesReady);
+        }
+        sink_unless_discarded(&control, &sink, ProcessEvent::Ended(state));
+    }
+
+    fn build(self) -> Result<Instance, Failure> {
+        let Self {
+            options,
+            loaded,
+            launch,
+            control,
+            sink,
+        } = self;
+        let bytes_max = options.memory_bytes_max;
+        let asked = launch.spec.memory_bytes_max.unwrap_or(bytes_max);
+        if asked > bytes_max {
+            return Err(Failure::TooLarge {
+                what: "the memory asked for".into(),
+                bytes: asked,
+                bytes_max,
+            });
+        }
+        if loaded.shape.memory_bytes_min > asked {
+            let bytes = loaded.shape.memory_bytes_min;
+            return Err(Failure::TooLarge {
+                what: "the module's memory".into(),
+                bytes,
+                bytes_max: asked,
+            });
+        }
+        let limits = Limits::new(
+            control.clone(),
+            asked,
+            options.table_elements_max,
+            loaded.shape.save_bytes,
+        );
+        let context = Context::new(control, sink, &launch.spec, launch.stdin, limits);
+        Instance::new(loaded, context, launch.snapshot)
+    }
+}
+
+/// Until the program ended; `None` if it was discarded.
+fn serve(mut instance: Instance) -> Result<Option<ProgramState>, Failure> {
+    let control = instance.context().control.clone();
+    if control.lock().log.announce() {
+        instance.context().say_lines_ready();
+    }
+    let mut stopped_at = Instant::now();
+    loop {
+        match control.next() {
+            Next::Vanish => return Ok(None),
+            Next::Freeze => instance.context().say(ProcessEvent::Frozen),
+            Next::Capture { run_on, tag } => {
+                let since = if run_on { stopped_at } else { Instant::now() };
+                let snapshot = Box::new(instance.capture()?);
+                let stopped_us = since.elapsed().as_micros() as u64;
+                instance.context().say(ProcessEvent::Captured {
+                    tag,
+                    snapshot,
+                    stopped_us,
+                });
+            }
+            Next::Run => {
+                let ran;
+                (instance, ran) = instance.run()?;
+                stopped_at = Instant::now();
+                if let Ran::Ended(state) = ran {
+                    return Ok(Some(state));
+                }
+            }
+        }
+    }
+}
+
+fn sink_unless_discarded(control: &Control, sink: &super::context::Sink, event: ProcessEvent) {
+    if !control.lock().is_discarded() {
+        sink(event);
+    }
+}

@@ -1,0 +1,54 @@
+//! WASI preview 1, for programs with arguments, environment, standard streams, clocks and randomness, and
+//! (so far) no files: all functions are there, so that any command links; those for files say that there are none.
+//!
+//! Always: a call either completes or has had no effect. That is what lets a program be captured in the
+//! middle of one. Those that can wait are named in `abi::may_block`.
+//!
+//! Left out on purpose: closing a standard stream succeeds and does nothing, since a snapshot need not know then.
+
+mod environment;
+mod errno;
+mod files;
+mod guest;
+mod poll;
+mod streams;
+
+use wasmtime::{Caller, Linker};
+
+use super::context::Context;
+use errno::{Errno, SUCCESS};
+use guest::call;
+
+pub(super) const MODULE: &str = "wasi_snapshot_preview1";
+
+/// `proc_exit`, on its way out through the program's frames.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("exited with code {0}")]
+pub(super) struct Exit(pub(super) i32);
+
+/// Defines every function of preview 1.
+pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
+    environment::define(linker)?;
+    streams::define(linker)?;
+    poll::define(linker)?;
+    files::define(linker)?;
+    linker.func_wrap(MODULE, "proc_exit", |code: i32| -> wasmtime::Result<()> {
+        Err(Exit(code).into())
+    })?;
+    linker.func_wrap(MODULE, "proc_raise", |_: i32| Errno::NOSYS.0)?;
+    linker.func_wrap(MODULE, "sched_yield", || {
+        std::thread::yield_now();
+        SUCCESS
+    })?;
+    linker.func_wrap(
+        MODULE,
+        "random_get",
+        |caller: Caller<'_, Context>, at: i32, count: i32| {
+            call(caller, |guest| {
+                let bytes = guest.bytes_mut(at, u64::from(count.cast_unsigned()))?;
+                getrandom::fill(bytes).map_err(|_| Errno::IO)
+            })
+        },
+    )?;
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! The part of the engine that acts: it feeds the core what happens, and carries out what the core decides.
+//!
+//! Reading order: [`run()`] puts an engine together; `agent` is its loop; `inbound` and `outbound` are the wire,
+//! `effects` what the core decided, `transfers` blobs, `logs` what programs print; `programs` the processes, `work` what takes long;
+//! `store` is everything that survives.
+
+mod run;
+
+mod agent;
+mod effects;
+mod inbound;
+mod logs;
+mod outbound;
+mod transfers;
+mod watching;
+
+mod machine;
+mod modules;
+mod programs;
+mod snapshots;
+mod work;
+
+mod options;
+mod standalone;
+mod store;
+
+pub use options::{EngineArgs, EngineOptions};
+pub use run::run;
+pub use standalone::{run_to_the_end, runtime};
+pub use store::OpenError;

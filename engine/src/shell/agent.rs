@@ -1,0 +1,393 @@
+//! The loop: one task owns the core, the store and the programs. Whatever happens becomes an input, the core
+//! decides, and the effects are carried out in order before the next input is looked at.
+//!
+//! ```text
+//!   link ------\                                   /--> store (durable before the next effect)
+//!   programs ---+--> input --> core --> effects --+---> link's outbox
+//!   work -------+                                 +---> programs
+//!   clock -----/                                   \--> work on threads, which comes back as an input
+//! ```
+//! What always holds:
+//! - The loop waits for nothing but its inputs; a small synced write is the longest thing it does itself.
+//! - When the store cannot store, effects wait, in order, and are tried again; nothing is said that is not stored.
+//! - A command is acknowledged to the broker after its effects were carried out.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use wayfare_link::{AcknowledgeToken, Event, Incoming, LinkEvents};
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::event::EventBody;
+use wayfare_protocol::ids::{Blob, BootId, ClientId, EngineId, OperationId, ProgramId};
+use wayfare_protocol::snapshot::Snapshot;
+use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus};
+
+use super::inbound::{Arrived, Border};
+use super::logs::Published;
+use super::outbound::Outbound;
+use super::programs::{Programs, Said};
+use super::snapshots::Snapshots;
+use super::store::Store;
+use super::work::{Done, Workshop};
+use crate::core::Core;
+use crate::core::types::{Effect, Input, Now, Saved};
+
+/// How often what nobody needs is thrown away, and memory in use is looked at.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the store waits after it could not store.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+/// Programs that print wait for the broker at most this long before their oldest lines are dropped instead.
+const DISCONNECTED_GRACE: Duration = Duration::from_secs(10);
+/// Operations that were handed to the core lately: while nothing can be stored, others are refused.
+const RECENT_OPERATIONS_MAX: usize = 1024;
+
+pub(crate) struct Agent {
+    pub(super) core: Core,
+    pub(super) store: Store,
+    pub(super) out: Outbound,
+    pub(super) border: Border,
+    pub(super) boot: BootId,
+    pub(super) about: EngineAbout,
+    pub(super) programs: Programs,
+    pub(super) snapshots: Snapshots,
+    /// The last verified snapshot: usually a program starts from it at once.
+    pub(super) verified: Option<(Saved, Arc<Snapshot>)>,
+    pub(super) workshop: Workshop,
+    pub(super) work: JoinSet<Done>,
+    pub(super) publishing: JoinSet<Published>,
+    pub(super) subscribing: JoinSet<()>,
+    /// Programs whose status topic is subscribed.
+    pub(super) watched: BTreeSet<ProgramId>,
+    /// Inputs that effects have brought about.
+    pub(super) inputs: VecDeque<Input>,
+    pub(super) steps: VecDeque<Step>,
+    /// Something was put into the store and is not committed.
+    pub(super) uncommitted: bool,
+    pub(super) times: Times,
+    pub(super) recent: VecDeque<OperationId>,
+    /// The last try to store something failed.
+    pub(super) is_stalled: bool,
+    pub(super) was_ready: bool,
+    /// Nothing new is begun, and the loop ends when nothing is under way.
+    pub(super) is_stopping: bool,
+}
+
+/// One thing to be done, in its turn.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are effects, and few wait at a time"
+)]
+pub(super) enum Step {
+    Effect(Effect),
+    /// [`Effect::KeepChunk`] with the chunk's bytes.
+    Keep {
+        blob: Blob,
+        offset: u64,
+        chunk: Bytes,
+    },
+    Acknowledge(AcknowledgeToken),
+}
+
+pub(super) struct Times {
+    pub(super) begun: Instant,
+    pub(super) sweep: Instant,
+    /// Nothing could be stored: try again then.
+    pub(super) retry: Option<Instant>,
+    /// No broker: let programs go on printing without one from then on.
+    pub(super) give_up_logs: Option<Instant>,
+}
+
+impl Times {
+    pub(super) fn begin(now: Instant) -> Self {
+        Self {
+            begun: now,
+            sweep: now + SWEEP_INTERVAL,
+            retry: None,
+            give_up_logs: Some(now + DISCONNECTED_GRACE),
+        }
+    }
+}
+
+/// What the loop wakes up for.
+enum Happening {
+    Link(Option<Event>),
+    Program(Said),
+    Work(Done),
+    Published(Published),
+    Clock,
+    Stop,
+}
+
+impl Agent {
+    /// Runs until `stop` is ready, or everything is done after a stop has begun. The link must still be closed then.
+    pub(super) async fn run(
+        &mut self,
+        link: &mut LinkEvents,
+        said: &mut mpsc::UnboundedReceiver<Said>,
+        stop: impl Future<Output = ()>,
+    ) {
+        let mut stop = pin!(stop);
+        self.settle();
+        while !(self.is_stopping && self.is_quiet()) {
+            let wake = tokio::time::Instant::from_std(self.next_wake());
+            let happening = tokio::select! {
+                () = &mut stop => Happening::Stop,
+                event = link.next() => Happening::Link(event),
+                Some(said) = said.recv() => Happening::Program(said),
+                Some(done) = self.work.join_next(), if !self.work.is_empty() => match done {
+                    Ok(done) => Happening::Work(done),
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                },
+                Some(published) = self.publishing.join_next(), if !self.publishing.is_empty() => {
+                    match published {
+                        Ok(published) => Happening::Published(published),
+                        Err(error) => std::panic::resume_unwind(error.into_panic()),
+                    }
+                }
+                Some(_) = self.subscribing.join_next(), if !self.subscribing.is_empty() => continue,
+                () = tokio::time::sleep_until(wake) => Happening::Clock,
+            };
+            match happening {
+                Happening::Link(Some(event)) => self.link_event(event),
+                Happening::Link(None) | Happening::Stop => return,
+                Happening::Program(said) => self.program_said(said),
+                Happening::Work(done) => self.work_done(done),
+                Happening::Published(published) => self.lines_published(published),
+                Happening::Clock => self.clock(),
+            }
+            self.settle();
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.work.is_empty()
+            && self.steps.is_empty()
+            && !self.programs.is_capturing()
+            && (self.publishing.is_empty() || !self.out.is_connected)
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now(u64::try_from(self.times.begun.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn next_wake(&self) -> Instant {
+        // What the core does in its time would only wait behind what cannot be stored.
+        let core = self
+            .core
+            .next_wakeup()
+            .filter(|_| !self.is_stalled)
+            .map(|at| self.times.begun + Duration::from_micros(at.0));
+        [core, self.times.retry, self.times.give_up_logs]
+            .into_iter()
+            .flatten()
+            .fold(self.times.sweep, Instant::min)
+    }
+
+    /// Feeds the core and carries out what it decides until nothing is left to do.
+    pub(super) fn settle(&mut self) {
+        loop {
+            self.carry_out();
+            let Some(input) = self.inputs.pop_front() else {
+                return;
+            };
+            self.feed(input);
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        tracing::trace!(?input, "input");
+        let effects = self.core.handle(input, self.now());
+        self.steps.extend(effects.into_iter().map(Step::Effect));
+    }
+
+    fn feed_chunk(&mut self, input: Input, bytes: &Bytes) {
+        tracing::trace!(?input, "input");
+        let effects = self.core.handle(input, self.now());
+        self.steps.extend(effects.into_iter().map(|effect| match effect {
+            Effect::KeepChunk { blob, offset } => Step::Keep {
+                blob,
+                offset,
+                chunk: bytes.clone(),
+            },
+            effect => Step::Effect(effect),
+        }));
+    }
+
+    fn link_event(&mut self, event: Event) {
+        match event {
+            Event::Connected { connection, .. } => {
+                tracing::debug!(connection, "connected to the broker");
+                self.out.is_connected = true;
+                self.say_ready();
+                self.times.give_up_logs = None;
+                self.programs.set_connected(true);
+                self.feed(Input::Connected);
+            }
+            Event::Disconnected {
+                reason,
+                closed_by_broker,
+            } => {
+                if closed_by_broker {
+                    let engine = &self.out.engine;
+                    tracing::warn!(
+                        reason,
+                        "the broker closed the connection: is there another engine {engine}?"
+                    );
+                } else if self.out.is_connected {
+                    tracing::warn!(reason, "lost the broker; programs run on");
+                } else {
+                    tracing::debug!(reason, "no broker yet");
+                }
+                if std::mem::take(&mut self.out.is_connected) {
+                    self.times.give_up_logs = Some(Instant::now() + DISCONNECTED_GRACE);
+                }
+            }
+            Event::Received(message) => self.received(message),
+        }
+    }
+
+    /// The broker takes things in order: what was published after the subscriptions is acknowledged after them.
+    fn say_ready(&mut self) {
+        if std::mem::replace(&mut self.was_ready, true) {
+            return;
+        }
+        let (link, engine) = (self.out.link.clone(), self.out.engine.clone());
+        self.subscribing.spawn(async move {
+            if link.flushed().await.is_ok() {
+                tracing::info!("engine {engine} ready");
+            }
+        });
+    }
+
+    fn received(&mut self, message: Incoming) {
+        if self.is_stopping {
+            // Not acknowledged: whoever needs an answer asks the next start.
+            return;
+        }
+        match self
+            .border
+            .admit(&message.topic, &message.payload, message.retain)
+        {
+            Arrived::Command(command) if self.may_be_stored(command.operation) => {
+                self.feed(Input::Command(command));
+            }
+            Arrived::Command(command) => {
+                let engine = self.out.engine.clone();
+                let failure = Failure::Storage {
+                    engine,
+                    reason: "its disk cannot be written".into(),
+                };
+                self.refuse(command.operation, command.client, command.action.verb(), failure);
+            }
+            // The sender repeats it.
+            Arrived::Peer(..) if self.is_stalled => {}
+            Arrived::Peer(input @ Input::Chunk { .. }, bytes) => self.feed_chunk(input, &bytes),
+            Arrived::Peer(input, _) | Arrived::Other(input) => self.feed(input),
+            Arrived::Malformed {
+                operation,
+                client,
+                failure,
+            } => {
+                tracing::warn!(%operation, %client, %failure, "refused a malformed command");
+                self.refuse(operation, client, "unknown", failure);
+            }
+            Arrived::Dropped { why } => {
+                tracing::warn!(topic = message.topic, why, "dropped a message");
+            }
+            Arrived::Echo => {}
+        }
+        self.steps.push_back(Step::Acknowledge(message.token));
+    }
+
+    /// While nothing can be stored, only operations that the core knows already go on.
+    fn may_be_stored(&mut self, operation: OperationId) -> bool {
+        if self.recent.contains(&operation) {
+            return true;
+        }
+        if self.is_stalled {
+            return false;
+        }
+        self.recent.push_back(operation);
+        if self.recent.len() > RECENT_OPERATIONS_MAX {
+            self.recent.pop_front();
+        }
+        true
+    }
+
+    fn refuse(&self, operation: OperationId, client: ClientId, verb: &str, failure: Failure) {
+        let event = self.event(operation, None, verb, EventBody::Failed { failure });
+        self.out.reply(client, &event);
+    }
+
+    fn clock(&mut self) {
+        let now = Instant::now();
+        if self.times.retry.is_some_and(|at| at <= now) {
+            self.times.retry = None;
+        }
+        if self.times.give_up_logs.is_some_and(|at| at <= now) {
+            self.times.give_up_logs = None;
+            self.programs.set_connected(false);
+        }
+        if self.times.sweep <= now {
+            self.times.sweep = now + SWEEP_INTERVAL;
+            self.sweep(now);
+        }
+        if !self.is_stalled {
+            self.feed(Input::Tick);
+        }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        if !self.is_stalled {
+            for (program, bytes) in self.programs.memory_changes() {
+                self.inputs.push_back(Input::MemoryBytes { program, bytes });
+            }
+        }
+        self.snapshots.sweep(now);
+        self.verified = None;
+        self.workshop.modules.sweep();
+        if self.work.is_empty() && self.steps.is_empty() {
+            self.store.blobs.sweep(&self.core.blobs_in_use(), now);
+            self.store.keep_reserve();
+            let known: BTreeSet<ProgramId> = self
+                .core
+                .statuses()
+                .into_iter()
+                .map(|status| status.program)
+                .collect();
+            self.store.tails.retain(&known);
+            self.unwatch(&known);
+        }
+    }
+
+    pub(super) fn stall(&mut self, error: &std::io::Error) {
+        if !std::mem::replace(&mut self.is_stalled, true) {
+            tracing::error!(%error, "cannot store records: everything that depends on them waits");
+        }
+        self.times.retry = Some(Instant::now() + STORE_RETRY);
+    }
+
+    pub(super) fn stored(&mut self) {
+        if std::mem::take(&mut self.is_stalled) {
+            tracing::info!("records can be stored again");
+        }
+    }
+
+    /// The engine's status without programs: what is said last, by us or by the broker.
+    pub(super) fn offline(engine: EngineId, boot: BootId) -> EngineStatus {
+        EngineStatus {
+            engine,
+            boot,
+            sequence: 0,
+            state: EngineState::Offline,
+            about: None,
+            programs: Vec::new(),
+        }
+    }
+}

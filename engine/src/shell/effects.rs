@@ -1,0 +1,344 @@
+//! Carrying out what the core decided.
+
+use wayfare_protocol::command::ProgramSpec;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::event::{Event, EventBody};
+use wayfare_protocol::ids::{Blob, Digest, Generation, OperationId, ProgramId};
+use wayfare_protocol::status::{EngineState, EngineStatus};
+
+use super::agent::{Agent, Step};
+use super::modules::read;
+use super::programs::Capturing;
+use super::work::{self, Done, Gathered, SavedSource, SnapshotSource, Written};
+use crate::core::types::{CaptureId, Effect, Input, Saved};
+
+impl Agent {
+    /// In order; stops at the first that needs the store while that cannot store.
+    pub(super) fn carry_out(&mut self) {
+        if self.times.retry.is_some() {
+            return;
+        }
+        while let Some(step) = self.steps.pop_front() {
+            let is_record = matches!(step, Step::Effect(Effect::Store(_) | Effect::Erase(_)));
+            if !is_record && !self.commit() {
+                self.steps.push_front(step);
+                return;
+            }
+            match step {
+                Step::Effect(effect) => self.effect(effect),
+                Step::Keep { blob, offset, chunk } => self.keep_chunk(blob, offset, &chunk),
+                Step::Acknowledge(token) => self.out.link.acknowledge(token),
+            }
+        }
+        self.commit();
+    }
+
+    /// Records that follow each other are made durable together.
+    fn commit(&mut self) -> bool {
+        if self.uncommitted {
+            match self.store.commit() {
+                Ok(()) => {
+                    self.uncommitted = false;
+                    self.stored();
+                }
+                Err(error) => self.stall(&error),
+            }
+        }
+        !self.uncommitted
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        tracing::trace!(?effect, "effect");
+        match effect {
+            Effect::Store(record) => {
+                self.store.put(&record);
+                self.uncommitted = true;
+            }
+            Effect::Erase(key) => {
+                self.store.erase(key);
+                self.uncommitted = true;
+            }
+            Effect::Reply { client, event } => {
+                tracing::debug!(?event, "reply");
+                self.out.reply(client, &event);
+            }
+            Effect::Peer {
+                to,
+                operation,
+                message,
+            } => self.out.peer(to, operation, message, &[]),
+            Effect::SendChunk {
+                to,
+                operation,
+                blob,
+                offset,
+                bytes,
+            } => self.send_chunk(to, operation, blob, offset, bytes),
+            Effect::PublishEngine { programs, sequence } => self.out.engine_status(&EngineStatus {
+                engine: self.out.engine.clone(),
+                boot: self.boot,
+                sequence,
+                state: EngineState::Online,
+                about: Some(self.about.clone()),
+                programs,
+            }),
+            Effect::PublishProgram(status) => {
+                self.watch(status.program);
+                self.out.program_status(&status);
+            }
+            Effect::ClearProgram(program) => self.out.clear_program(program),
+            Effect::KeepChunk { blob, .. } => {
+                let blob = blob.digest.short();
+                tracing::error!(blob, "the core wants to keep a chunk that is not in hand");
+            }
+            Effect::LoadModule { operation, module } => self.load_module(operation, module),
+            Effect::VerifySnapshot {
+                operation,
+                saved,
+                module,
+            } => self.verify(operation, saved, module),
+            Effect::Start {
+                program,
+                spec,
+                generation,
+                saved,
+                frozen,
+            } => self.start(program, spec, generation, saved, frozen),
+            Effect::Capture {
+                program,
+                capture,
+                base,
+                run_on,
+                durable,
+            } => self.capture(
+                program,
+                run_on,
+                Capturing {
+                    capture,
+                    base,
+                    durable,
+                },
+            ),
+            Effect::Unfreeze { program, generation } => self.programs.unfreeze(program, generation),
+            Effect::Discard { program } => self.programs.discard(program),
+            Effect::ReplyLogs {
+                client,
+                operation,
+                program,
+                since,
+            } => self.reply_logs(client, operation, program, since),
+        }
+    }
+
+    pub(super) fn event(
+        &self,
+        operation: OperationId,
+        program: Option<ProgramId>,
+        verb: &str,
+        body: EventBody,
+    ) -> Event {
+        Event {
+            operation,
+            engine: self.out.engine.clone(),
+            boot: self.boot,
+            verb: verb.to_owned(),
+            program,
+            body,
+        }
+    }
+
+    fn load_module(&mut self, operation: OperationId, module: Digest) {
+        if self.workshop.modules.ready(module).is_some() {
+            let result = Ok(());
+            self.inputs.push_back(Input::ModuleLoaded { operation, result });
+            return;
+        }
+        let source = self.store.blobs.source(module);
+        let modules = self.workshop.modules.clone();
+        work::start(
+            &mut self.work,
+            move || modules.load(module, source).map(drop),
+            move |result| Done::ModuleLoaded { operation, result },
+        );
+    }
+
+    pub(super) fn snapshot_source(&mut self, digest: Digest) -> SnapshotSource {
+        match self.snapshots.get(digest) {
+            Some(snapshot) => SnapshotSource::Decoded(snapshot),
+            None => SnapshotSource::Blob(digest, self.store.blobs.source(digest)),
+        }
+    }
+
+    /// Takes what is decoded: joined with its base it is another, and nobody will ask for the parts again.
+    fn saved_source(&mut self, saved: Saved) -> SavedSource {
+        let mut take = |digest| match self.snapshots.take(digest) {
+            Some(snapshot) => SnapshotSource::Decoded(snapshot),
+            None => SnapshotSource::Blob(digest, self.store.blobs.source(digest)),
+        };
+        SavedSource {
+            snapshot: take(saved.snapshot.digest),
+            base: saved.base.map(|base| take(base.digest)),
+        }
+    }
+
+    fn verify(&mut self, operation: OperationId, saved: Saved, module: Digest) {
+        let source = self.saved_source(saved);
+        let workshop = self.workshop.clone();
+        work::start(
+            &mut self.work,
+            move || workshop.decode(source, module),
+            move |result| Done::Verified {
+                operation,
+                saved,
+                result,
+            },
+        );
+    }
+
+    fn start(
+        &mut self,
+        program: ProgramId,
+        spec: ProgramSpec,
+        generation: Generation,
+        saved: Option<Saved>,
+        frozen: bool,
+    ) {
+        let (module, stdin) = (spec.module.digest, spec.stdin);
+        let incarnation = self.programs.begin(program, spec, generation, frozen);
+        let verified = saved.and_then(|saved| self.verified.take_if(|(known, _)| *known == saved));
+        let snapshot = verified.map(|(_, snapshot)| snapshot);
+        if let Some(loaded) = self.workshop.modules.ready(module)
+            && stdin.is_none()
+            && snapshot.is_some() == saved.is_some()
+        {
+            let gathered = Gathered {
+                loaded,
+                stdin: None,
+                snapshot,
+            };
+            self.launch(program, incarnation, Ok(gathered));
+            return;
+        }
+        let module_source = self.store.blobs.source(module);
+        let stdin = stdin.map(|stdin| (stdin.digest, self.store.blobs.source(stdin.digest)));
+        let saved = saved.map(|saved| self.saved_source(saved));
+        let workshop = self.workshop.clone();
+        let gather = move || {
+            let loaded = workshop.modules.load(module, module_source)?;
+            let stdin = stdin
+                .map(|(digest, source)| read(&workshop.engine, "standard input", digest, source))
+                .transpose()?;
+            let snapshot = match (snapshot, saved) {
+                (None, Some(saved)) => Some(workshop.decode(saved, module)?),
+                (snapshot, _) => snapshot,
+            };
+            Ok(Gathered {
+                loaded,
+                stdin: stdin.map(|bytes| bytes.as_ref().into()),
+                snapshot,
+            })
+        };
+        work::start(&mut self.work, gather, move |result| Done::Gathered {
+            program,
+            incarnation,
+            result,
+        });
+    }
+
+    fn launch(&mut self, program: ProgramId, incarnation: u64, gathered: Result<Gathered, Failure>) {
+        let launched = gathered.and_then(|gathered| {
+            self.programs
+                .launch(program, incarnation, gathered, &self.workshop.modules)
+        });
+        if let Err(failure) = launched
+            && self.programs.get(program, incarnation).is_some()
+        {
+            self.programs.forget(program, incarnation);
+            self.inputs.push_back(Input::Started {
+                program,
+                result: Err(failure),
+            });
+        }
+    }
+
+    fn capture(&mut self, program: ProgramId, run_on: bool, capturing: Capturing) {
+        if !self.programs.capture(program, run_on, capturing) {
+            let reason = "it is not here to be captured".to_owned();
+            self.captured(program, capturing.capture, Err(Failure::Internal { reason }));
+        }
+    }
+
+    fn captured(&mut self, program: ProgramId, capture: CaptureId, result: Result<Blob, Failure>) {
+        self.inputs.push_back(Input::Captured {
+            program,
+            capture,
+            result,
+        });
+    }
+
+    pub(super) fn work_done(&mut self, done: Done) {
+        match done {
+            Done::ModuleLoaded { operation, result } => {
+                self.inputs.push_back(Input::ModuleLoaded { operation, result });
+            }
+            Done::Verified {
+                operation,
+                saved,
+                result,
+            } => {
+                let result = result.map(|snapshot| self.verified = Some((saved, snapshot)));
+                self.inputs
+                    .push_back(Input::SnapshotVerified { operation, result });
+            }
+            Done::Gathered {
+                program,
+                incarnation,
+                result,
+            } => self.launch(program, incarnation, result),
+            Done::Encoded {
+                program,
+                incarnation,
+                capture,
+                result,
+            } => {
+                let result = result.map(|encoded| {
+                    let blob = encoded.blob;
+                    match encoded.written {
+                        Written::InMemory => self.store.blobs.hold(blob, encoded.bytes),
+                        Written::Durable => self.store.blobs.take_durable(blob, encoded.bytes),
+                        Written::Unsynced(file) => {
+                            let early = file.to_sync_early();
+                            self.store.blobs.take_written(blob, encoded.bytes, file);
+                            if let Ok(file) = early {
+                                self.sync(blob, file, false);
+                            }
+                        }
+                    }
+                    if let Some(whole) = encoded.whole {
+                        self.snapshots.keep(blob.digest, whole);
+                    }
+                    blob
+                });
+                if self.programs.get(program, incarnation).is_some() {
+                    self.captured(program, capture, result);
+                }
+            }
+            Done::Decoded { digest, snapshot } => {
+                if let Some(snapshot) = snapshot {
+                    self.snapshots.keep(digest, snapshot);
+                }
+            }
+            Done::Synced {
+                blob,
+                result,
+                is_awaited,
+            } => {
+                // Otherwise the commit of a record that names it syncs again, and hears of an error.
+                if is_awaited {
+                    let result = result.and_then(|()| self.store.blobs.make_durable(blob.digest));
+                    self.blob_kept(blob, result);
+                }
+            }
+        }
+    }
+}

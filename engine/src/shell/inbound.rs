@@ -1,0 +1,260 @@
+//! What arrives on the wire, checked and made into inputs of the core.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use wayfare_protocol::command::{Command, ReportRequest};
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::{ClientId, EngineId, OperationId, ProgramId};
+use wayfare_protocol::peer::{Envelope, PeerMessage};
+use wayfare_protocol::status::ProgramStatus;
+use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::wire;
+
+use crate::core::types::Input;
+
+/// What to do about a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Arrived {
+    Command(Command),
+    /// Of a transfer; the bytes are those of a chunk.
+    Peer(Input, Bytes),
+    Other(Input),
+    /// Not a command, but it says who would like to know.
+    Malformed {
+        operation: OperationId,
+        client: ClientId,
+        failure: Failure,
+    },
+    Dropped {
+        why: String,
+    },
+    /// Our own word, come back.
+    Echo,
+}
+
+/// Whose messages these are.
+pub(crate) struct Border {
+    pub(crate) topics: Topics,
+    pub(crate) engine: EngineId,
+}
+
+/// As much of a command as an answer needs.
+#[derive(Deserialize)]
+struct ReturnAddress {
+    operation: OperationId,
+    client: ClientId,
+}
+
+impl Border {
+    pub(crate) fn admit(&self, topic: &str, payload: &Bytes, is_retained: bool) -> Arrived {
+        match self.topics.parse(topic) {
+            // A retained command would run again at every start.
+            Some(Topic::EngineCommand(_) | Topic::Report | Topic::Peer(..)) if is_retained => {
+                dropped("it was retained, and only statuses are")
+            }
+            Some(Topic::EngineCommand(engine)) if engine == self.engine => command(payload),
+            Some(Topic::Report) => match wire::decode(payload) {
+                Ok(ReportRequest { operation, client }) => {
+                    Arrived::Other(Input::Report { operation, client })
+                }
+                Err(error) => dropped(error),
+            },
+            Some(Topic::Peer(operation, peer)) if peer == self.engine => self.peer(operation, payload),
+            Some(Topic::ProgramStatus(program)) => self.status(program, payload),
+            _ => dropped("its topic is not for this engine"),
+        }
+    }
+
+    fn peer(&self, operation: OperationId, payload: &Bytes) -> Arrived {
+        let (envelope, bytes) = match Envelope::decode(payload) {
+            Ok(decoded) => decoded,
+            Err(error) => return dropped(error),
+        };
+        if envelope.operation != operation {
+            return dropped("it names another operation than its topic");
+        }
+        match envelope.message {
+            PeerMessage::Chunk { blob, offset } => {
+                let input = Input::Chunk {
+                    operation,
+                    from: envelope.from,
+                    blob,
+                    offset,
+                    bytes: bytes.len() as u64,
+                };
+                Arrived::Peer(input, payload.slice_ref(bytes))
+            }
+            _ => Arrived::Peer(Input::Peer(envelope), Bytes::new()),
+        }
+    }
+
+    fn status(&self, program: ProgramId, payload: &Bytes) -> Arrived {
+        if payload.is_empty() {
+            return Arrived::Echo;
+        }
+        match wire::decode::<ProgramStatus>(payload) {
+            Ok(status) if status.program != program => dropped("it is of another program than its topic"),
+            // What an earlier start of ours said is no claim of another's either.
+            Ok(status) if status.engine == self.engine => Arrived::Echo,
+            Ok(status) => Arrived::Other(Input::Fenced {
+                program,
+                generation: status.generation,
+            }),
+            Err(error) => dropped(error),
+        }
+    }
+}
+
+fn command(payload: &[u8]) -> Arrived {
+    match wire::decode(payload) {
+        Ok(command) => Arrived::Command(command),
+        Err(error) => match wire::decode(payload) {
+            Ok(ReturnAddress { operation, client }) => Arrived::Malformed {
+                operation,
+                client,
+                failure: Failure::BadRequest {
+                    reason: format!("this engine cannot read the command: {error}"),
+                },
+            },
+            Err(_) => dropped(error),
+        },
+    }
+}
+
+fn dropped(why: impl ToString) -> Arrived {
+    Arrived::Dropped { why: why.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wayfare_protocol::command::{Action, Target};
+    use wayfare_protocol::ids::{BootId, Digest, Generation};
+    use wayfare_protocol::status::ProgramState;
+
+    fn admit(topic: &Topic, payload: Vec<u8>) -> Arrived {
+        admit_retained(topic, payload, false)
+    }
+
+    fn admit_retained(topic: &Topic, payload: Vec<u8>, is_retained: bool) -> Arrived {
+        let border = Border {
+            topics: Topics::default(),
+            engine: "a".parse().unwrap(),
+        };
+        border.admit(&border.topics.topic(topic), &payload.into(), is_retained)
+    }
+
+    fn to_us() -> Topic {
+        Topic::EngineCommand("a".parse().unwrap())
+    }
+
+    fn pause() -> Command {
+        Command {
+            operation: OperationId::random(),
+            client: "c".parse().unwrap(),
+            time_limit_ms: 1,
+            action: Action::Pause {
+                on: Target {
+                    program: ProgramId::random(),
+                    generation: None,
+                },
+            },
+        }
+    }
+
+    #[test]
+    fn commands_are_taken_unless_retained_or_for_others() {
+        let command = pause();
+        let payload = wire::encode(&command);
+        assert_eq!(admit(&to_us(), payload.clone()), Arrived::Command(command));
+        assert!(matches!(
+            admit_retained(&to_us(), payload.clone(), true),
+            Arrived::Dropped { .. }
+        ));
+        let to_other = Topic::EngineCommand("b".parse().unwrap());
+        assert!(matches!(admit(&to_other, payload), Arrived::Dropped { .. }));
+    }
+
+    #[test]
+    fn a_command_of_a_later_version_is_answered_and_noise_is_dropped() {
+        let operation = OperationId::random();
+        let later = format!(r#"{{"operation":"{operation}","client":"c","action":{{"do":"fly"}}}}"#);
+        match admit(&to_us(), later.into_bytes()) {
+            Arrived::Malformed {
+                operation: found,
+                client,
+                ..
+            } => {
+                assert_eq!((found, client.as_str()), (operation, "c"));
+            }
+            other => panic!("{other:?}"),
+        }
+        for noise in [
+            &b""[..],
+            b"{",
+            b"null",
+            b"\xff\xff",
+            b"{\"operation\":\"x\",\"client\":\"c\"}",
+        ] {
+            for topic in [
+                to_us(),
+                Topic::Report,
+                Topic::Peer(operation, "a".parse().unwrap()),
+            ] {
+                assert!(
+                    matches!(admit(&topic, noise.to_vec()), Arrived::Dropped { .. }),
+                    "{noise:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_carry_their_bytes_and_name_their_operation() {
+        let (operation, blob) = (OperationId::random(), wayfare_protocol::ids::Blob::of(b"hello"));
+        let envelope = Envelope {
+            operation,
+            from: "b".parse().unwrap(),
+            message: PeerMessage::Chunk { blob, offset: 3 },
+        };
+        let payload = envelope.encode(b"lo");
+        let input = Input::Chunk {
+            operation,
+            from: "b".parse().unwrap(),
+            blob,
+            offset: 3,
+            bytes: 2,
+        };
+        let us = Topic::Peer(operation, "a".parse().unwrap());
+        assert_eq!(
+            admit(&us, payload.clone()),
+            Arrived::Peer(input, Bytes::from_static(b"lo"))
+        );
+        let another = Topic::Peer(OperationId::random(), "a".parse().unwrap());
+        assert!(matches!(admit(&another, payload), Arrived::Dropped { .. }));
+    }
+
+    #[test]
+    fn only_other_engines_claims_to_a_program_are_told() {
+        let status = |engine: &str| ProgramStatus {
+            program: ProgramId::random(),
+            name: "p".into(),
+            engine: engine.parse().unwrap(),
+            boot: BootId::random(),
+            generation: Generation(5),
+            sequence: 1,
+            state: ProgramState::Running,
+            module: Digest::of(b""),
+            memory_bytes: 0,
+        };
+        let admit =
+            |status: &ProgramStatus| admit(&Topic::ProgramStatus(status.program), wire::encode(status));
+        let other = status("b");
+        let claim = Input::Fenced {
+            program: other.program,
+            generation: Generation(5),
+        };
+        assert_eq!(admit(&other), Arrived::Other(claim));
+        assert_eq!(admit(&status("a")), Arrived::Echo);
+    }
+}

@@ -1,0 +1,81 @@
+//! What the engine says on the wire. Nothing here waits: a message goes into the link's outbox or is dropped
+//! with a warning, and whoever needs it asks again.
+
+use bytes::Bytes;
+use serde::Serialize;
+use wayfare_link::{Link, LinkError, Message};
+use wayfare_protocol::event::{Event, EventBody};
+use wayfare_protocol::ids::{ClientId, EngineId, OperationId, PeerName, ProgramId};
+use wayfare_protocol::peer::{Envelope, PeerMessage};
+use wayfare_protocol::status::{EngineStatus, ProgramStatus};
+use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::wire;
+
+pub(crate) struct Outbound {
+    pub(crate) link: Link,
+    pub(crate) topics: Topics,
+    pub(crate) engine: EngineId,
+    pub(crate) is_connected: bool,
+}
+
+impl Outbound {
+    /// To the client that asked, and to whoever listens to this engine's events.
+    pub(crate) fn reply(&self, client: ClientId, event: &Event) {
+        let payload = Bytes::from(wire::encode(event));
+        for topic in [Topic::Reply(client), Topic::EngineEvent(self.engine.clone())] {
+            let message = Message::new(self.topics.topic(&topic), payload.clone());
+            // Another will follow, and the final event says it all.
+            let passing = matches!(event.body, EventBody::Progress { .. });
+            self.publish(if passing { message.at_most_once() } else { message });
+        }
+    }
+
+    /// Not while disconnected: the core repeats what is not answered, and the outbox would fill with repeats.
+    pub(crate) fn peer(&self, to: PeerName, operation: OperationId, message: PeerMessage, chunk: &[u8]) {
+        if !self.is_connected {
+            return;
+        }
+        let envelope = Envelope {
+            operation,
+            from: self.engine.clone(),
+            message,
+        };
+        let topic = self.topics.topic(&Topic::Peer(operation, to));
+        let message = Message::new(topic, envelope.encode(chunk));
+        // They have answers and repeats of their own; the broker's would double their messages. All the same way,
+        // because order holds within a quality of service only: a chunk that overtakes its `Prepare` is of a
+        // blob nobody knows, and a second is lost until it comes again.
+        self.publish(message.at_most_once());
+    }
+
+    pub(crate) fn engine_status(&self, status: &EngineStatus) {
+        self.status(&Topic::EngineStatus(self.engine.clone()), wire::encode(status));
+    }
+
+    pub(crate) fn program_status(&self, status: &ProgramStatus) {
+        self.status(&Topic::ProgramStatus(status.program), wire::encode(status));
+    }
+
+    /// An empty retained message takes the retained one away.
+    pub(crate) fn clear_program(&self, program: ProgramId) {
+        self.status(&Topic::ProgramStatus(program), Vec::new());
+    }
+
+    fn status(&self, topic: &Topic, payload: Vec<u8>) {
+        self.publish(Message::new(self.topics.topic(topic), payload).retained());
+    }
+
+    fn publish(&self, message: Message) {
+        let topic = message.topic.clone();
+        match self.link.try_publish(message) {
+            Ok(()) => {}
+            Err(LinkError::OutboxFull) => tracing::warn!(topic, "the outbox is full: message dropped"),
+            Err(error) => tracing::warn!(topic, %error, "message dropped"),
+        }
+    }
+}
+
+/// As JSON with room for its own quotes and commas, `value` takes so many bytes.
+pub(crate) fn json_bytes<T: Serialize>(value: &T) -> usize {
+    wire::encode(value).len() + 1
+}

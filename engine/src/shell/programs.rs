@@ -1,0 +1,272 @@
+//! The programs of this engine as the shell sees them: their processes, what was asked of them, their logs.
+//!
+//! ```text
+//!  Start --> Gathering --module, snapshot and input are here--> Live --Ended, log published--> gone
+//! ```
+//! Each start is an *incarnation* with a number of its own: what an earlier one still says is dropped.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use wayfare_protocol::command::ProgramSpec;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::{Blob, Generation, ProgramId};
+
+use super::modules::Modules;
+use super::store::Tail;
+use super::work::Gathered;
+use crate::core::types::CaptureId;
+use crate::process::{self, Launch, Loaded, Process, ProcessEvent};
+
+/// What a program's thread said.
+pub(crate) struct Said {
+    pub(crate) program: ProgramId,
+    pub(crate) incarnation: u64,
+    pub(crate) event: ProcessEvent,
+}
+
+pub(crate) struct Programs {
+    hosted: BTreeMap<ProgramId, Hosted>,
+    incarnations: u64,
+    /// Unbounded, because its senders must not wait and need no bound: a program's thread says one thing for each that
+    /// it was asked, and `LinesReady` once until the lines were taken.
+    events: mpsc::UnboundedSender<Said>,
+}
+
+pub(crate) struct Hosted {
+    pub(crate) incarnation: u64,
+    pub(crate) generation: Generation,
+    stage: Stage,
+    capturing: Option<Capturing>,
+    pub(crate) log: Log,
+    memory_bytes: u64,
+}
+
+enum Stage {
+    Gathering {
+        spec: ProgramSpec,
+        frozen: bool,
+        capture: Option<(bool, u64)>,
+    },
+    Live {
+        process: Process,
+        loaded: Arc<Loaded>,
+    },
+}
+
+/// A capture that was asked for and has not been answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Capturing {
+    pub(crate) capture: CaptureId,
+    pub(crate) base: Option<Blob>,
+    pub(crate) durable: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    /// One batch at a time, so that they arrive in order; what is printed meanwhile becomes the next.
+    pub(crate) is_publishing: bool,
+    pub(crate) acknowledged_below: u64,
+    pub(crate) has_ended: bool,
+}
+
+impl Programs {
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Said>) {
+        let (events, said) = mpsc::unbounded_channel();
+        let programs = Self {
+            hosted: BTreeMap::new(),
+            incarnations: 0,
+            events,
+        };
+        (programs, said)
+    }
+
+    /// A new incarnation, to be launched when what it needs is here.
+    pub(crate) fn begin(
+        &mut self,
+        program: ProgramId,
+        spec: ProgramSpec,
+        generation: Generation,
+        frozen: bool,
+    ) -> u64 {
+        self.discard(program);
+        self.incarnations += 1;
+        let hosted = Hosted {
+            incarnation: self.incarnations,
+            generation,
+            stage: Stage::Gathering {
+                spec,
+                frozen,
+                capture: None,
+            },
+            capturing: None,
+            log: Log::default(),
+            memory_bytes: 0,
+        };
+        self.hosted.insert(program, hosted);
+        self.incarnations
+    }
+
+    /// Starts the thread of a program that was begun. Nothing if it has been discarded meanwhile.
+    pub(crate) fn launch(
+        &mut self,
+        program: ProgramId,
+        incarnation: u64,
+        gathered: Gathered,
+        modules: &Modules,
+    ) -> Result<(), Failure> {
+        let Some(hosted) = self.get(program, incarnation) else {
+            return Ok(());
+        };
+        let Stage::Gathering {
+            spec,
+            frozen,
+            capture,
+        } = &hosted.stage
+        else {
+            return Ok(());
+        };
+        let launch = Launch {
+            program,
+            spec: spec.clone(),
+            stdin: gathered.stdin,
+            snapshot: gathered.snapshot.map(Arc::unwrap_or_clone),
+            frozen: *frozen,
+        };
+        let capture = *capture;
+        let events = self.events.clone();
+        let sink = move |event| {
+            // The loop is gone only when the engine ends.
+            let _ = events.send(Said {
+                program,
+                incarnation,
+                event,
+            });
+        };
+        let process = process::launch(modules.runtime(), &gathered.loaded, launch, sink)?;
+        if let Some((run_on, tag)) = capture {
+            process.capture(run_on, tag);
+        }
+        let loaded = gathered.loaded;
+        if let Some(hosted) = self.get_mut(program, incarnation) {
+            hosted.stage = Stage::Live { process, loaded };
+        }
+        Ok(())
+    }
+
+    pub(crate) fn capture(&mut self, program: ProgramId, run_on: bool, capturing: Capturing) -> bool {
+        let Some(hosted) = self.hosted.get_mut(&program) else {
+            return false;
+        };
+        hosted.capturing = Some(capturing);
+        match &mut hosted.stage {
+            Stage::Live { process, .. } => process.capture(run_on, capturing.capture.0),
+            Stage::Gathering { capture, .. } => *capture = Some((run_on, capturing.capture.0)),
+        }
+        true
+    }
+
+    pub(crate) fn unfreeze(&mut self, program: ProgramId, generation: Generation) {
+        let Some(hosted) = self.hosted.get_mut(&program) else {
+            return;
+        };
+        hosted.generation = generation;
+        match &mut hosted.stage {
+            Stage::Live { process, .. } => process.unfreeze(),
+            Stage::Gathering { frozen, .. } => *frozen = false,
+        }
+    }
+
+    pub(crate) fn discard(&mut self, program: ProgramId) {
+        if let Some(Hosted {
+            stage: Stage::Live { process, .. },
+            ..
+        }) = self.hosted.remove(&program)
+        {
+            process.discard();
+        }
+    }
+
+    pub(crate) fn get(&self, program: ProgramId, incarnation: u64) -> Option<&Hosted> {
+        self.hosted
+            .get(&program)
+            .filter(|hosted| hosted.incarnation == incarnation)
+    }
+
+    pub(crate) fn get_mut(&mut self, program: ProgramId, incarnation: u64) -> Option<&mut Hosted> {
+        self.hosted
+            .get_mut(&program)
+            .filter(|hosted| hosted.incarnation == incarnation)
+    }
+
+    pub(crate) fn current(&self, program: ProgramId) -> Option<&Hosted> {
+        self.hosted.get(&program)
+    }
+
+    pub(crate) fn is_capturing(&self) -> bool {
+        self.hosted.values().any(|hosted| hosted.capturing.is_some())
+    }
+
+    pub(crate) fn set_connected(&self, connected: bool) {
+        for hosted in self.hosted.values() {
+            if let Some(process) = hosted.process() {
+                process.set_connected(connected);
+            }
+        }
+    }
+
+    /// Programs whose memory has grown since this was last asked.
+    pub(crate) fn memory_changes(&mut self) -> Vec<(ProgramId, u64)> {
+        let mut changes = Vec::new();
+        for (program, hosted) in &mut self.hosted {
+            let bytes = hosted.process().map_or(0, Process::memory_bytes);
+            if bytes != hosted.memory_bytes {
+                hosted.memory_bytes = bytes;
+                changes.push((*program, bytes));
+            }
+        }
+        changes
+    }
+
+    /// Programs that have ended and whose whole log is with the broker are gone.
+    pub(crate) fn forget(&mut self, program: ProgramId, incarnation: u64) {
+        if self.get(program, incarnation).is_some() {
+            self.hosted.remove(&program);
+        }
+    }
+}
+
+impl Hosted {
+    pub(crate) fn process(&self) -> Option<&Process> {
+        match &self.stage {
+            Stage::Live { process, .. } => Some(process),
+            Stage::Gathering { .. } => None,
+        }
+    }
+
+    /// The capture that `tag` answers, which is answered with that.
+    pub(crate) fn captured(&mut self, tag: u64) -> Option<Capturing> {
+        self.capturing.take_if(|capturing| capturing.capture.0 == tag)
+    }
+
+    pub(crate) fn loaded(&self) -> Option<&Arc<Loaded>> {
+        match &self.stage {
+            Stage::Live { loaded, .. } => Some(loaded),
+            Stage::Gathering { .. } => None,
+        }
+    }
+
+    /// Everything that is kept of the log.
+    pub(crate) fn tail(&self) -> Tail {
+        let (lines, next) = self
+            .process()
+            .map_or_else(Default::default, |process| process.log_tail(0));
+        Tail {
+            lines,
+            next,
+            generation: self.generation,
+            acknowledged_below: self.log.acknowledged_below,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Putting an engine together, running it, and ending it in good order.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+use wayfare_link::{Acknowledge, Link, LinkEvents, LinkOptions, Message, OnTakeover, Qos};
+use wayfare_protocol::ids::BootId;
+use wayfare_protocol::topics::Topic;
+use wayfare_protocol::wire;
+
+use super::agent::{Agent, Step, Times};
+use super::inbound::Border;
+use super::machine;
+use super::modules::Modules;
+use super::options::EngineOptions;
+use super::outbound::Outbound;
+use super::programs::{Programs, Said};
+use super::snapshots::Snapshots;
+use super::store::Store;
+use super::work::Workshop;
+use crate::core::Core;
+use crate::core::types::{Identity, Input, Now};
+use crate::process::{Runtime, RuntimeOptions};
+
+/// Frames, globals, log and input position: what a snapshot has besides linear memory.
+const BESIDES_MEMORY_BYTES_MAX: u64 = 48 << 20;
+/// Programs are stored, and what they printed is published, within this; what is not done then is as after a crash.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Last words reach the broker within this, or its last will speaks for us.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Runs an engine until `shutdown` is ready; then stores its programs, says that it is offline, and returns. Fails only
+/// where an engine cannot begin: its folder is in use, or cannot be read or written. A broker that is not there is
+/// waited for.
+pub async fn run(options: EngineOptions, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let (mut agent, mut link, mut said) = assemble(&options)?;
+    agent.run(&mut link, &mut said, shutdown).await;
+    tracing::info!(engine = %options.engine, "engine stops");
+    agent.begin_drain();
+    agent
+        .run(&mut link, &mut said, tokio::time::sleep(DRAIN_TIMEOUT))
+        .await;
+    agent.close().await;
+    Ok(())
+}
+
+fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, UnboundedReceiver<Said>)> {
+    let begun = Instant::now();
+    let boot = BootId::random();
+    let (store, records) = Store::open(&options.data, &options.engine)?;
+    let runtime = Runtime::new(RuntimeOptions {
+        stack_bytes_max: options.stack_bytes_max,
+        memory_bytes_max: options.program_memory_bytes_max,
+        ..RuntimeOptions::default()
+    })
+    .context("cannot set up wasmtime")?;
+    let (link, events) = connect(options, boot)?;
+    tracing::info!(
+        engine = %options.engine,
+        broker = %options.broker,
+        data = %options.data.display(),
+        records = records.len(),
+        "engine begins"
+    );
+    let identity = Identity {
+        engine: options.engine.clone(),
+        boot,
+        programs_max: options.programs_max,
+        program_memory_bytes_max: options.program_memory_bytes_max,
+        checkpoint_interval_us: options
+            .checkpoint_interval
+            .map(|interval| u64::try_from(interval.as_micros()).unwrap_or(u64::MAX)),
+    };
+    let (core, effects) = Core::new(identity, records, Now(0));
+    let (programs, said) = Programs::new();
+    let workshop = Workshop {
+        engine: options.engine.clone(),
+        modules: Arc::new(Modules::new(runtime, options.engine.clone())),
+        folder: store.blobs.folder().clone(),
+        unpacked_bytes_max: options
+            .program_memory_bytes_max
+            .saturating_add(BESIDES_MEMORY_BYTES_MAX),
+    };
+    let mut agent = Agent {
+        core,
+        store,
+        out: Outbound {
+            link,
+            topics: options.topics.clone(),
+            engine: options.engine.clone(),
+            is_connected: false,
+        },
+        border: Border {
+            topics: options.topics.clone(),
+            engine: options.engine.clone(),
+        },
+        boot,
+        about: machine::about(options),
+        programs,
+        snapshots: Snapshots::default(),
+        verified: None,
+        workshop,
+        work: JoinSet::new(),
+        publishing: JoinSet::new(),
+        subscribing: JoinSet::new(),
+        watched: BTreeSet::new(),
+        inputs: VecDeque::new(),
+        steps: effects.into_iter().map(Step::Effect).collect(),
+        uncommitted: false,
+        times: Times::begin(begun),
+        recent: VecDeque::new(),
+        is_stalled: false,
+        was_ready: false,
+        is_stopping: false,
+    };
+    agent.publish_tails();
+    Ok((agent, events, said))
+}
+
+fn connect(options: &EngineOptions, boot: BootId) -> anyhow::Result<(Link, LinkEvents)> {
+    let (topics, engine) = (&options.topics, &options.engine);
+    let status = topics.topic(&Topic::EngineStatus(engine.clone()));
+    let offline = wire::encode(&Agent::offline(engine.clone(), boot));
+    let filters = [
+        topics.topic(&Topic::EngineCommand(engine.clone())),
+        topics.topic(&Topic::Report),
+        topics.peer_filter(engine),
+    ];
+    // Fleets that share a broker may have engines of the same name.
+    let client_id = format!("{}-engine-{engine}", topics.to_string().replace('/', "-"));
+    let link = wayfare_link::connect(LinkOptions {
+        // Senders repeat until they are answered: nothing needs to wait at the broker.
+        clean_session: true,
+        acknowledge: Acknowledge::Manual,
+        will: Some(Message::new(status, offline).retained()),
+        subscriptions: filters
+            .into_iter()
+            .map(|filter| (filter, Qos::AtLeastOnce))
+            .collect(),
+        on_takeover: OnTakeover::BackOff,
+        ..LinkOptions::new(options.broker.clone(), client_id)
+    });
+    link.context("cannot set up the link to the broker")
+}
+
+impl Agent {
+    /// Has the core store its programs; the loop ends when that is done.
+    fn begin_drain(&mut self) {
+        self.is_stopping = true;
+        self.inputs.push_back(Input::Stopping);
+    }
+
+    /// Says that the engine is offline, as the last thing.
+    async fn close(self) {
+        let offline = Self::offline(self.out.engine.clone(), self.boot);
+        self.out.engine_status(&offline);
+        let unsaid = self.out.link.close_within(CLOSE_TIMEOUT).await;
+        if !unsaid.is_empty() {
+            tracing::warn!(
+                messages = unsaid.len(),
+                "the broker did not take the last messages"
+            );
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The engine's folder: everything that survives `kill -9` and a pulled plug.
+//!
+//! ```text
+//!  lock       held while an engine uses the folder
+//!  format     which version of this layout, and whose
+//!  journal    the core's records
+//!  reserve    room kept free, so that records can be stored when programs have filled the disk
+//!  blobs/     modules, standard inputs and snapshots by digest
+//!  tails/     last log lines of ended programs
+//!  damaged/   what could not be read at a start, for whoever wants to look
+//! ```
+//! What always holds: a record that names a blob is committed only after that blob is durable.
+
+mod arriving;
+mod blobs;
+mod files;
+mod folder;
+mod journal;
+mod line;
+mod tails;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use wayfare_protocol::ids::{Digest, EngineId};
+
+pub(crate) use self::blobs::{Blobs, Reception};
+pub(crate) use self::folder::{BlobFolder, BlobSource, Unsynced};
+use self::journal::{Journal, Recovered};
+pub(crate) use self::tails::{Tail, Tails};
+use crate::core::types::{Record, RecordKey};
+
+const FORMAT: u32 = 1;
+const RESERVE_BYTES: usize = 1 << 20;
+/// Files in `damaged/`: more are not kept.
+const DAMAGED_FILES_MAX: usize = 16;
+
+#[derive(Debug, Error)]
+pub enum OpenError {
+    #[error("another engine uses {}", .0.display())]
+    InUse(PathBuf),
+    #[error("{} has format {found}, this engine reads format {FORMAT}", folder.display())]
+    Format { folder: PathBuf, found: u32 },
+    #[error("{} belongs to engine {owner}, not to {engine}", folder.display())]
+    Owner {
+        folder: PathBuf,
+        owner: EngineId,
+        engine: EngineId,
+    },
+    #[error("cannot use {}: {error}", path.display())]
+    Io { path: PathBuf, error: io::Error },
+}
+
+pub(crate) struct Store {
+    folder: PathBuf,
+    journal: Journal,
+    pub(crate) blobs: Blobs,
+    pub(crate) tails: Tails,
+    /// Blobs that records put since the last commit name.
+    named: Vec<Digest>,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens or makes the folder. Damaged records are moved aside with a warning; the others are returned.
+    pub(crate) fn open(folder: &Path, engine: &EngineId) -> Result<(Self, Vec<Record>), OpenError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |error| OpenError::Io { path, error }
+        };
+        std::fs::create_dir_all(folder).map_err(failed(folder))?;
+        let lock = lock(folder)?;
+        files::remove_unfinished(folder).map_err(failed(folder))?;
+        check_format(folder, engine)?;
+        let blobs = Blobs::open(&folder.join("blobs")).map_err(failed(&folder.join("blobs")))?;
+        let tails = Tails::open(&folder.join("tails")).map_err(failed(&folder.join("tails")))?;
+        let (journal, recovered) = Journal::open(folder).map_err(failed(&folder.join("journal")))?;
+        let records = report(folder, recovered);
+        let mut store = Self {
+            folder: folder.to_owned(),
+            journal,
+            blobs,
+            tails,
+            named: Vec::new(),
+            _lock: lock,
+        };
+        store.keep_reserve();
+        Ok((store, records))
+    }
+
+    /// Durable with the next [`Store::commit`].
+    pub(crate) fn put(&mut self, record: &Record) {
+        self.named.extend(blobs_of(record));
+        self.journal.put(record);
+    }
+
+    pub(crate) fn erase(&mut self, key: RecordKey) {
+        self.journal.erase(key);
+    }
+
+    /// Makes durable whatever was put and erased, and the blobs that it names. After an error nothing counts as
+    /// durable; what was put is not forgotten, and another try may succeed.
+    pub(crate) fn commit(&mut self) -> io::Result<()> {
+        for digest in &self.named {
+            self.blobs.make_durable(*digest)?;
+        }
+        match self.journal.commit() {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && self.release_reserve() => {
+                self.journal.commit()?;
+            }
+            result => result?,
+        }
+        self.named.clear();
+        Ok(())
+    }
+
+    fn release_reserve(&self) -> bool {
+        let released = std::fs::remove_file(self.folder.join("reserve")).is_ok();
+        if released {
+            tracing::warn!(folder = %self.folder.display(), "disk is full: using the reserve for records");
+        }
+        released
+    }
+
+    /// Takes the reserve again, if there is room.
+    pub(crate) fn keep_reserve(&mut self) {
+        let path = self.folder.join("reserve");
+        if std::fs::metadata(&path).is_ok_and(|file| file.len() == RESERVE_BYTES as u64) {
+            return;
+        }
+        if std::fs::write(&path, vec![0xaa; RESERVE_BYTES]).is_err() {
+            files::remove_quietly(&path);
+        }
+    }
+}
+
+fn blobs_of(record: &Record) -> Vec<Digest> {
+    let Record::Program(program) = record else {
+        return Vec::new();
+    };
+    let saved = program
+        .saved
+        .into_iter()
+        .flat_map(|saved| [Some(saved.snapshot), saved.base])
+        .flatten();
+    program
+        .spec
+        .blobs()
+        .chain(saved)
+        .map(|blob| blob.digest)
+        .collect()
+}
+
+fn lock(folder: &Path) -> Result<File, OpenError> {
+    let path = folder.join("lock");
+    let io = |error| OpenError::Io {
+        path: path.clone(),
+        error,
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(folder.to_owned())),
+        Err(TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
+/// Refuses a folder that a newer version, or another engine, has written.
+fn check_format(folder: &Path, engine: &EngineId) -> Result<(), OpenError> {
+    let path = folder.join("format");
+    let io = |error| OpenError::Io {
+        path: path.clone(),
+        error,
+    };
+    let text = match std::fs::read(&path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(io(error)),
+    };
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    let found = field("format ").and_then(|text| text.parse().ok());
+    let owner: Option<EngineId> = field("engine ").and_then(|text| text.parse().ok());
+    let folder = folder.to_owned();
+    match (found, owner) {
+        (Some(found), _) if found != FORMAT => Err(OpenError::Format { folder, found }),
+        (_, Some(owner)) if owner != *engine => Err(OpenError::Owner {
+            folder,
+            owner,
+            engine: engine.clone(),
+        }),
+        (Some(_), Some(_)) => Ok(()),
+        _ => {
+            if !text.is_empty() {
+                tracing::warn!(path = %path.display(), "damaged format file: written anew");
+            }
+            let text = format!("format {FORMAT}\nengine {engine}\n");
+            files::write_durably(&folder, "format", text.as_bytes()).map_err(io)
+        }
+    }
+}
+
+/// Says loudly what could not be read, and moves it aside.
+fn report(folder: &Path, recovered: Recovered) -> Vec<Record> {
+    if recovered.torn_bytes > 0 {
+        let bytes = recovered.torn_bytes;
+        tracing::warn!(
+            bytes,
+            "the journal's last line was cut off by a crash; it was never in force"
+        );
+    }
+    for (key, _) in &recovered.damaged {
+        match key {
+            Some(key) => tracing::error!(
+                ?key,
+                "DAMAGED RECORD: moved aside; what it was about is lost here"
+            ),
+            None => {
+                tracing::error!("DAMAGED RECORD of unknown key: moved aside; an older one may be in force")
+            }
+        }
+    }
+    if !recovered.damaged.is_empty()
+        && let Err(error) = move_aside(folder, &recovered)
+    {
+        tracing::error!(%error, "could not move the damaged records aside");
+    }
+    recovered.records
+}
+
+fn move_aside(folder: &Path, recovered: &Recovered) -> io::Result<()> {
+    let folder = folder.join("damaged");
+    std::fs::create_dir_all(&folder)?;
+    for number in 1..=DAMAGED_FILES_MAX {
+        match OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(folder.join(format!("journal-{number}")))
+        {
+            Ok(mut file) => {
+                for (_, line) in &recovered.damaged {
+                    file.write_all(line)?;
+                }
+                return file.sync_all();
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other(format!("{} is full", folder.display())))
+}
+
+#[cfg(test)]
+mod tests;

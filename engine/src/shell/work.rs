@@ -1,0 +1,212 @@
+//! Work that takes longer than the loop may stand still: compiling, encoding, decoding, large writes. Each
+//! piece runs on a thread of its own, owns what it needs, and answers exactly once.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::{Blob, Digest, EngineId, OperationId, ProgramId};
+use wayfare_protocol::snapshot::{Snapshot, SnapshotError};
+
+use super::modules::{Modules, read};
+use super::store::{BlobFolder, BlobSource, Unsynced};
+use crate::core::types::{CaptureId, Saved};
+use crate::process::Loaded;
+
+/// What came of a piece of work.
+pub(crate) enum Done {
+    ModuleLoaded {
+        operation: OperationId,
+        result: Result<(), Failure>,
+    },
+    Verified {
+        operation: OperationId,
+        saved: Saved,
+        result: Result<Arc<Snapshot>, Failure>,
+    },
+    /// Everything that a program is launched from.
+    Gathered {
+        program: ProgramId,
+        incarnation: u64,
+        result: Result<Gathered, Failure>,
+    },
+    Encoded {
+        program: ProgramId,
+        incarnation: u64,
+        capture: CaptureId,
+        result: Result<Encoded, Failure>,
+    },
+    /// A blob that arrived is a snapshot, which somebody will want to read soon.
+    Decoded {
+        digest: Digest,
+        snapshot: Option<Arc<Snapshot>>,
+    },
+    /// A blob that arrived was synced, or not.
+    Synced {
+        blob: Blob,
+        result: std::io::Result<()>,
+        /// The core has not heard that it is here.
+        is_awaited: bool,
+    },
+}
+
+pub(crate) struct Gathered {
+    pub(crate) loaded: Arc<Loaded>,
+    pub(crate) stdin: Option<Arc<[u8]>>,
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
+}
+
+pub(crate) struct Encoded {
+    pub(crate) blob: Blob,
+    pub(crate) bytes: Bytes,
+    pub(crate) written: Written,
+    /// For a later capture to be relative to, if this one is not relative itself.
+    pub(crate) whole: Option<Arc<Snapshot>>,
+}
+
+/// How far an encoded snapshot is on its way to the disk.
+pub(crate) enum Written {
+    InMemory,
+    /// Somebody waits for this one: it is synced while it is being sent, and named before a record names it.
+    Unsynced(Unsynced),
+    Durable,
+}
+
+/// How far it should be before anybody hears of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    None,
+    Soon,
+    Now,
+}
+
+/// Where a snapshot is to be had: decoded already, or as a blob.
+pub(crate) enum SnapshotSource {
+    Decoded(Arc<Snapshot>),
+    Blob(Digest, Option<BlobSource>),
+}
+
+/// Snapshot and base of a [`Saved`].
+pub(crate) struct SavedSource {
+    pub(crate) snapshot: SnapshotSource,
+    pub(crate) base: Option<SnapshotSource>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Workshop {
+    pub(crate) engine: EngineId,
+    pub(crate) modules: Arc<Modules>,
+    pub(crate) folder: BlobFolder,
+    /// What a snapshot can come to that a program of this engine can be in.
+    pub(crate) unpacked_bytes_max: u64,
+}
+
+/// Starts `work`; a panic in it becomes `answer(Err(Failure::Internal))`.
+pub(crate) fn start<T: Send + 'static>(
+    under_way: &mut JoinSet<Done>,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    answer: impl FnOnce(Result<T, Failure>) -> Done + Send + 'static,
+) {
+    under_way.spawn_blocking(move || {
+        let result = std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+            Err(Failure::Internal {
+                reason: "the engine's work on it panicked".into(),
+            })
+        });
+        answer(result)
+    });
+}
+
+impl Workshop {
+    /// Joins a snapshot with its base and checks whom it is for.
+    pub(crate) fn decode(&self, source: SavedSource, module: Digest) -> Result<Arc<Snapshot>, Failure> {
+        let snapshot = self.decoded(source.snapshot)?;
+        let snapshot = match (snapshot.base, source.base) {
+            (None, _) => snapshot,
+            (Some(base), None) => return Err(refused(SnapshotError::Base(base))),
+            (Some(_), Some(base)) => {
+                let base = self.decoded(base)?;
+                let joined = Arc::unwrap_or_clone(snapshot).rebase(Arc::unwrap_or_clone(base));
+                Arc::new(joined.map_err(refused)?)
+            }
+        };
+        snapshot
+            .check(module, crate::process::abi::ABI)
+            .map_err(refused)?;
+        Ok(snapshot)
+    }
+
+    /// A snapshot's first reader, while the rest of the transfer goes on. What is not one, nobody misses.
+    pub(crate) fn decode_early(&self, source: &BlobSource) -> Option<Arc<Snapshot>> {
+        Snapshot::decode_within(&source.read().ok()?, self.unpacked_bytes_max)
+            .ok()
+            .map(Arc::new)
+    }
+
+    fn decoded(&self, source: SnapshotSource) -> Result<Arc<Snapshot>, Failure> {
+        match source {
+            SnapshotSource::Decoded(snapshot) => Ok(snapshot),
+            SnapshotSource::Blob(digest, source) => {
+                let bytes = read(&self.engine, "snapshot", digest, source)?;
+                Snapshot::decode_within(&bytes, self.unpacked_bytes_max)
+                    .map(Arc::new)
+                    .map_err(refused)
+            }
+        }
+    }
+
+    /// Encodes a captured program, relative to `base` if that can still be had, and writes it.
+    pub(crate) fn encode(
+        &self,
+        snapshot: Snapshot,
+        loaded: &Loaded,
+        base: Option<(Digest, SnapshotSource)>,
+        durability: Durability,
+    ) -> Result<Encoded, Failure> {
+        let snapshot = Arc::new(snapshot);
+        // A snapshot relative to one that is itself relative could not be joined again: then a whole one is made.
+        let base = base
+            .and_then(|(digest, source)| Some((digest, self.decoded(source).ok()?)))
+            .filter(|(_, base)| base.base.is_none());
+        let bytes = match &base {
+            Some((digest, base)) => snapshot
+                .relative_to(base, *digest, |memory, page| loaded.initial_page(memory, page))
+                .encode(),
+            None => snapshot.encode(),
+        };
+        let whole = base.is_none().then_some(snapshot);
+        let blob = Blob::of(&bytes);
+        let written = self
+            .write(blob.digest, &bytes, durability)
+            .map_err(|error| Failure::Storage {
+                engine: self.engine.clone(),
+                reason: format!("snapshot of {} bytes: {error}", bytes.len()),
+            })?;
+        Ok(Encoded {
+            blob,
+            bytes: bytes.into(),
+            written,
+            whole,
+        })
+    }
+
+    fn write(&self, digest: Digest, bytes: &[u8], durability: Durability) -> std::io::Result<Written> {
+        if durability == Durability::None {
+            return Ok(Written::InMemory);
+        }
+        let unsynced = self.folder.write(digest, bytes)?;
+        if durability == Durability::Soon {
+            return Ok(Written::Unsynced(unsynced));
+        }
+        self.folder.make_durable(digest, &unsynced)?;
+        Ok(Written::Durable)
+    }
+}
+
+fn refused(error: SnapshotError) -> Failure {
+    Failure::Snapshot {
+        reason: error.to_string(),
+    }
+}

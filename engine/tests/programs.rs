@@ -1,0 +1,244 @@
+//! What one engine does with programs, over the wire.
+
+mod common;
+
+use common::{Broker, on, sample};
+use wayfare_protocol::command::{Action, Target};
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::event::{EventBody, Outcome};
+use wayfare_protocol::ids::{Generation, ProgramId};
+use wayfare_protocol::status::{EngineState, ProgramState};
+use wayfare_protocol::topics::Topic;
+use wayfare_protocol::wire;
+
+#[tokio::test]
+async fn every_sample_runs_and_prints_what_it_should() {
+    let broker = Broker::start().await;
+    let engine = broker.engine("a");
+    let mut client = broker.client().await;
+    client.until_online(&engine).await;
+    for sample in wayfare_samples::ALL {
+        let mut spec = client.spec(sample.wasm, sample.quick_args);
+        spec.stdin = sample.stdin.map(|stdin| client.add_blob(stdin));
+        let program = client.run_spec(&engine, spec).await;
+        let ended = client.until_ended(program).await;
+        assert_eq!(ended, ProgramState::Exited { code: 0 }, "{}", sample.name);
+        let lines = sample.quick_stdout.lines().count();
+        client
+            .until("all printed", |client| client.line_count(program) >= lines)
+            .await;
+        assert_eq!(client.output(program), sample.quick_stdout, "{}", sample.name);
+    }
+}
+
+#[tokio::test]
+async fn a_program_is_paused_resumed_and_killed() {
+    let broker = Broker::start().await;
+    let engine = broker.engine("a");
+    let mut client = broker.client().await;
+    let program = client
+        .run(&engine, sample("counter").wasm, &["100000", "1", "64"])
+        .await;
+    client
+        .until("it prints", |client| client.line_count(program) > 3)
+        .await;
+    assert_eq!(
+        client.done(&engine, Action::Pause { on: on(program) }).await,
+        Outcome::Paused { program }
+    );
+    client
+        .until("paused", |client| {
+            client.state(program) == Some(&ProgramState::Paused)
+        })
+        .await;
+    let stale = Target {
+        program,
+        generation: Some(Generation(9)),
+    };
+    match client.ask(&engine, Action::Kill { on: stale }).await {
+        EventBody::Failed {
+            failure: Failure::StaleGeneration { actual, .. },
+        } => {
+            assert_eq!(actual, Generation::FIRST);
+        }
+        other => panic!("{other:?}"),
+    }
+    let before = client.line_count(program);
+    let resume = Action::Resume {
+        on: on(program),
+        force: false,
+    };
+    assert_eq!(client.done(&engine, resume).await, Outcome::Resumed { program });
+    client
+        .until("it goes on", |client| client.line_count(program) > before + 3)
+        .await;
+    let outcome = client
+        .done(
+            &engine,
+            Action::Logs {
+                on: on(program),
+                since: 2,
+            },
+        )
+        .await;
+    let Outcome::Logs { lines, next } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(lines[0].line, 2);
+    assert_eq!(lines.last().unwrap().line + 1, next);
+    assert_eq!(
+        client.done(&engine, Action::Kill { on: on(program) }).await,
+        Outcome::Killed { program }
+    );
+    client
+        .until("forgotten", |client| client.state(program).is_none())
+        .await;
+}
+
+#[tokio::test]
+async fn bad_modules_and_unknown_programs_get_a_clear_answer() {
+    let broker = Broker::start().await;
+    let engine = broker.engine("a");
+    let mut client = broker.client().await;
+    let foreign =
+        wat::parse_str(r#"(module (import "nobody" "offers" (func)) (func (export "_start")))"#).unwrap();
+    let whole = sample("fib").wasm;
+    for (wasm, words) in [
+        (&b"#!/bin/sh"[..], "WebAssembly"),
+        (&whole[..whole.len() / 2], ""),
+        (&foreign, "offers"),
+    ] {
+        let spec = client.spec(wasm, &[]);
+        let program = ProgramId::random();
+        let action = Action::Run {
+            program,
+            spec,
+            snapshot: None,
+        };
+        match client.ask(&engine, action).await {
+            EventBody::Failed {
+                failure: failure @ Failure::Module { .. },
+            } => {
+                assert!(failure.to_string().contains(words), "{failure}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let program = ProgramId::random();
+    match client.ask(&engine, Action::Pause { on: on(program) }).await {
+        EventBody::Failed {
+            failure: Failure::UnknownProgram { .. },
+        } => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_command_sent_twice_runs_one_program_and_is_answered_twice() {
+    let broker = Broker::start().await;
+    let engine = broker.engine("a");
+    let mut client = broker.client().await;
+    let spec = client.spec(sample("counter").wasm, &["100000", "10", "1"]);
+    let command = client.command_for(Action::Run {
+        program: ProgramId::random(),
+        spec,
+        snapshot: None,
+    });
+    client.send(&engine.id, &command).await;
+    client.send(&engine.id, &command).await;
+    let first = client.ask_with(&engine, &command).await;
+    assert!(matches!(first, EventBody::Done { .. }), "{first:?}");
+    client.said.clear();
+    assert_eq!(client.ask_with(&engine, &command).await, first);
+    client.until_online(&engine).await;
+    client
+        .until("one program", |client| {
+            client.engines[&engine.id].programs.len() == 1
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_copy_that_another_engine_has_overtaken_ends() {
+    let broker = Broker::start().await;
+    let engine = broker.engine("a");
+    let mut client = broker.client().await;
+    let program = client
+        .run(&engine, sample("counter").wasm, &["100000", "10", "1"])
+        .await;
+    client
+        .until("it runs", |client| {
+            client.state(program) == Some(&ProgramState::Running)
+        })
+        .await;
+    let mut newer = client.programs[&program].clone();
+    newer.engine = "elsewhere".parse().unwrap();
+    newer.generation = newer.generation.next();
+    client
+        .publish(&Topic::ProgramStatus(program), wire::encode(&newer))
+        .await;
+    let id = engine.id.clone();
+    client
+        .until("given up", |client| client.engines[&id].programs.is_empty())
+        .await;
+    match client.ask(&engine, Action::Pause { on: on(program) }).await {
+        EventBody::Failed {
+            failure: Failure::UnknownProgram { .. },
+        } => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn malformed_commands_are_answered_where_they_can_be() {
+    let broker = Broker::start().await;
+    let engine = broker.engine("a");
+    let mut client = broker.client().await;
+    client.until_online(&engine).await;
+    let to = Topic::EngineCommand(engine.id.clone());
+    for noise in [&b""[..], b"{}", b"\xff\xfe", &[b'['; 100_000]] {
+        client.publish(&to, noise.to_vec()).await;
+    }
+    let operation = wayfare_protocol::ids::OperationId::random();
+    let name = client.name.clone();
+    let later = format!(r#"{{"operation":"{operation}","client":"{name}","action":{{"do":"fly"}}}}"#);
+    client.publish(&to, later.into_bytes()).await;
+    client
+        .until("refused", |client| client.answer(operation).is_some())
+        .await;
+    let answer = client.answer(operation).unwrap();
+    assert!(
+        matches!(
+            answer,
+            EventBody::Failed {
+                failure: Failure::BadRequest { .. }
+            }
+        ),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test]
+async fn engines_say_when_they_go_and_the_broker_says_when_they_are_gone() {
+    let broker = Broker::start().await;
+    let mut engine = broker.engine("a");
+    let mut client = broker.client().await;
+    client.until_online(&engine).await;
+    let about = client.engines[&engine.id].about.clone().unwrap();
+    assert!(about.compiles && about.memory_bytes > 0);
+    let id = engine.id.clone();
+    assert_eq!(engine.terminate(), Some(0));
+    client
+        .until("offline", |client| {
+            client.engine_state(&id) == Some(EngineState::Offline)
+        })
+        .await;
+    engine.restart();
+    client.until_online(&engine).await;
+    engine.kill();
+    client
+        .until("offline", |client| {
+            client.engine_state(&id) == Some(EngineState::Offline)
+        })
+        .await;
+}
