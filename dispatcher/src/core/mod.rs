@@ -1,0 +1,430 @@
+//! What the dispatcher decides: operations in flight, their repetition, their transfers and their ends.
+//!
+//! ```text
+//!   Queued: waits for another operation of ours on the same program, where that was asked
+//!     |
+//!     v      Accepted            Captured (snapshot only)
+//!   Sent ----------------> Accepted ----------------> Fetching --> settled
+//!     | repeated every 2 s    | repeated every 10 s       | Want repeated after silence
+//!     |                       |
+//!     +-------- UnknownProgram, StaleGeneration, Busy ---> Rechecking --> Sent once more, under a new id
+//!               this client's view was old, or another operation is to be waited for
+//! ```
+//! Pure: time and ids are passed in, and what is to be done comes out as [`Effect`]s in order. An operation is
+//! settled exactly once: by its final answer, or when its time is up. Nothing is published while
+//! disconnected; on connecting everything in flight is said again, and so is what an engine has in flight that
+//! comes back, which is harmless by design.
+
+mod operation;
+mod report;
+
+use std::collections::BTreeMap;
+
+use wayfare_protocol::command::Action;
+use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
+use wayfare_protocol::ids::{ClientId, Digest, EngineId, OperationId, ProgramId};
+use wayfare_protocol::log::LogBatch;
+use wayfare_protocol::peer::Envelope;
+use wayfare_protocol::status::{EngineStatus, ProgramStatus};
+use wayfare_protocol::topics::Topic;
+use wayfare_protocol::wire;
+
+use crate::error::CommandError;
+use crate::fleet::Fleet;
+use crate::order::Busy;
+use crate::transfer::Content;
+use operation::InFlight;
+use report::ReportInFlight;
+
+/// A command is repeated this often until the engine says that it has it.
+pub(crate) const REPEAT_MS: u64 = 2_000;
+/// And this often until its end: an answer can be lost while this client is not connected.
+pub(crate) const REPEAT_ACCEPTED_MS: u64 = 10_000;
+/// An engine measures its time limit from acceptance, and its answer has a way to go.
+pub(crate) const GRACE_MS: u64 = 2_000;
+/// How long news may take before what is not known is taken not to exist.
+pub(crate) const SETTLE_MS: u64 = 300;
+
+/// How long to leave a busy program alone before asking again.
+pub(crate) const BUSY_RETRY_MS: u64 = 500;
+
+/// Names a waiter, through all repetitions of its operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ticket(pub u64);
+
+/// One command to one engine.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub engine: EngineId,
+    pub action: Action,
+    /// What the engine may ask for.
+    pub blobs: BTreeMap<Digest, Content>,
+    pub time_limit_ms: u64,
+    pub busy: Busy,
+}
+
+#[derive(Debug)]
+pub(crate) enum Input {
+    Start {
+        ticket: Ticket,
+        operation: OperationId,
+        request: Box<Request>,
+    },
+    Report {
+        ticket: Ticket,
+        operation: OperationId,
+        time_limit_ms: u64,
+    },
+    Message {
+        topic: Topic,
+        payload: Vec<u8>,
+    },
+    Connected,
+    Disconnected,
+    Tick,
+}
+
+#[derive(Debug)]
+pub(crate) enum Effect {
+    Publish {
+        topic: Topic,
+        payload: Vec<u8>,
+    },
+    Progress {
+        ticket: Ticket,
+        progress: Progress,
+    },
+    Settle {
+        ticket: Ticket,
+        result: Result<Finished, CommandError>,
+    },
+    SettleReport {
+        ticket: Ticket,
+        report: Report,
+    },
+    FleetChanged,
+    Log(LogBatch),
+    Event(Event),
+    /// A message of ours to ourselves came back: all that was retained before it has been delivered.
+    Barrier(u64),
+}
+
+/// How far an operation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    pub accepted: bool,
+    /// The engine has everything that it needs from us: we may go away.
+    pub delivered: bool,
+    pub phase: Option<Phase>,
+    pub done_bytes: u64,
+    pub total_bytes: u64,
+}
+
+/// An operation's good end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    pub engine: EngineId,
+    pub outcome: Outcome,
+    /// What was fetched, for a snapshot.
+    pub blobs: BTreeMap<Digest, Vec<u8>>,
+}
+
+/// The answers to a status poll.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Report {
+    /// Milliseconds from the question to each engine's answer.
+    pub answered: BTreeMap<EngineId, u64>,
+    /// Engines whose status says that they are there, but that did not answer in time.
+    pub silent: Vec<EngineId>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    client: ClientId,
+    fleet: Fleet,
+    connected: bool,
+    operations: BTreeMap<OperationId, InFlight>,
+    reports: BTreeMap<OperationId, ReportInFlight>,
+}
+
+impl Core {
+    pub(crate) fn new(client: ClientId) -> Self {
+        Self {
+            client,
+            fleet: Fleet::default(),
+            connected: false,
+            operations: BTreeMap::new(),
+            reports: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.operations.is_empty() && self.reports.is_empty()
+    }
+
+    /// `fresh` gives ids for operations that must be sent anew.
+    pub(crate) fn handle(
+        &mut self,
+        input: Input,
+        now_ms: u64,
+        fresh: &mut dyn FnMut() -> OperationId,
+    ) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Start {
+                ticket,
+                operation,
+                request,
+            } => {
+                let mut in_flight = InFlight::new(ticket, *request, now_ms);
+                if in_flight
+                    .waits_for()
+                    .is_some_and(|program| self.is_taken(program))
+                {
+                    in_flight = in_flight.queued();
+                } else if self.connected {
+                    effects.push(in_flight.send(operation, &self.client, now_ms));
+                }
+                self.operations.insert(operation, in_flight);
+            }
+            Input::Report {
+                ticket,
+                operation,
+                time_limit_ms,
+            } => {
+                let report = ReportInFlight::new(ticket, time_limit_ms, now_ms);
+                if self.connected {
+                    effects.push(report.send(operation, &self.client));
+                }
+                self.reports.insert(operation, report);
+            }
+            Input::Connected => {
+                self.connected = true;
+                self.fleet.begin_round();
+                for (operation, in_flight) in &mut self.operations {
+                    effects.extend(in_flight.say_again(*operation, &self.client, now_ms));
+                }
+                for (operation, report) in &self.reports {
+                    effects.push(report.send(*operation, &self.client));
+                }
+            }
+            Input::Disconnected => self.connected = false,
+            Input::Message { topic, payload } => self.message(topic, &payload, now_ms, &mut effects),
+            Input::Tick => self.tick(now_ms, fresh, &mut effects),
+        }
+        effects
+    }
+
+    fn message(&mut self, topic: Topic, payload: &[u8], now_ms: u64, effects: &mut Vec<Effect>) {
+        let result = match topic {
+            Topic::EngineStatus(engine) if payload.is_empty() => Ok(self.fleet.engine_cleared(&engine)),
+            Topic::EngineStatus(engine) => wire::decode(payload).map(|status: EngineStatus| {
+                let was = self.fleet.present_boot(&engine);
+                // Nobody speaks about another engine than the topic's.
+                let changed = status.engine == engine && self.fleet.engine_status(status, now_ms);
+                let is = self.fleet.present_boot(&engine);
+                if is.is_some() && is != was {
+                    self.ask_again(&engine, now_ms, effects);
+                }
+                changed
+            }),
+            Topic::ProgramStatus(program) if payload.is_empty() => Ok(self.fleet.program_cleared(program)),
+            Topic::ProgramStatus(program) => wire::decode(payload)
+                .map(|status: ProgramStatus| status.program == program && self.fleet.program_status(status)),
+            Topic::ProgramLog(program) => wire::decode(payload).map(|batch: LogBatch| {
+                if batch.program == program {
+                    effects.push(Effect::Log(batch));
+                }
+                false
+            }),
+            Topic::EngineEvent(_) => wire::decode(payload).map(|event| {
+                effects.push(Effect::Event(event));
+                false
+            }),
+            Topic::Reply(_) => match barrier_number(payload) {
+                Some(number) => {
+                    effects.push(Effect::Barrier(number));
+                    Ok(false)
+                }
+                None => wire::decode(payload).map(|event| {
+                    self.answer(event, now_ms, effects);
+                    false
+                }),
+            },
+            Topic::Peer(operation, _) => Envelope::decode(payload).map(|(envelope, bytes)| {
+                if envelope.operation == operation {
+                    self.peer(&envelope, bytes, now_ms, effects);
+                }
+                false
+            }),
+            Topic::EngineCommand(_) | Topic::Report => Ok(false),
+        };
+        match result {
+            Ok(true) => effects.push(Effect::FleetChanged),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "dropped a message that cannot be read"),
+        }
+    }
+
+    /// An engine is back: what it answered as it went may never have reached us.
+    fn ask_again(&mut self, engine: &EngineId, now_ms: u64, effects: &mut Vec<Effect>) {
+        if !self.connected {
+            return;
+        }
+        for (operation, in_flight) in &mut self.operations {
+            if in_flight.engine() == engine {
+                effects.extend(in_flight.say_again(*operation, &self.client, now_ms));
+            }
+        }
+    }
+
+    fn answer(&mut self, event: Event, now_ms: u64, effects: &mut Vec<Effect>) {
+        if let Some(report) = self.reports.get_mut(&event.operation) {
+            report.answer(event, now_ms);
+            if report.is_complete(&self.fleet, now_ms) {
+                self.settle_reports(now_ms, effects);
+            }
+            return;
+        }
+        let operation = event.operation;
+        let Some(in_flight) = self.operations.get_mut(&operation) else {
+            return;
+        };
+        // An engine that was asked before the operation was sent elsewhere has nothing more to say.
+        if in_flight.engine() != &event.engine {
+            return;
+        }
+        if let EventBody::Done {
+            outcome:
+                Outcome::Moved {
+                    program,
+                    generation,
+                    target,
+                    ..
+                },
+        } = &event.body
+            && self.fleet.program_moved(*program, *generation, target)
+        {
+            effects.push(Effect::FleetChanged);
+        }
+        if in_flight
+            .event(event, operation, &self.client, now_ms, effects)
+            .is_settled()
+        {
+            self.operations.remove(&operation);
+        }
+    }
+
+    fn peer(&mut self, envelope: &Envelope, bytes: &[u8], now_ms: u64, effects: &mut Vec<Effect>) {
+        let Some(in_flight) = self.operations.get_mut(&envelope.operation) else {
+            return;
+        };
+        if in_flight.engine() == &envelope.from
+            && in_flight
+                .peer(envelope, bytes, &self.client, now_ms, effects)
+                .is_settled()
+        {
+            self.operations.remove(&envelope.operation);
+        }
+    }
+
+    fn tick(&mut self, now_ms: u64, fresh: &mut dyn FnMut() -> OperationId, effects: &mut Vec<Effect>) {
+        let mut again = Vec::new();
+        let (client, fleet, connected) = (&self.client, &self.fleet, self.connected);
+        self.operations.retain(|operation, in_flight| {
+            if in_flight.time_is_up(*operation, now_ms, effects).is_settled() {
+                return false;
+            }
+            match in_flight.rechecked(|program| fleet.program(program), now_ms, effects) {
+                operation::Recheck::No => {}
+                operation::Recheck::Settled => return false,
+                operation::Recheck::Again(request) => {
+                    again.push((fresh(), request));
+                    return false;
+                }
+            }
+            if connected {
+                in_flight.tick(*operation, client, now_ms, effects);
+            }
+            true
+        });
+        for (operation, mut in_flight) in again {
+            if self.connected {
+                effects.push(in_flight.send(operation, &self.client, now_ms));
+            }
+            self.operations.insert(operation, *in_flight);
+        }
+        if self.connected {
+            self.send_queued(now_ms, effects);
+        }
+        self.settle_reports(now_ms, effects);
+    }
+
+    /// Whether an operation of ours on that program is under way.
+    fn is_taken(&self, program: ProgramId) -> bool {
+        let mut others = self.operations.values().filter(|other| !other.is_queued());
+        others.any(|other| other.program() == Some(program))
+    }
+
+    /// Those whose turn has come: for each program that is free, the one asked for first.
+    fn send_queued(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        let queued = self
+            .operations
+            .iter()
+            .filter(|(_, in_flight)| in_flight.is_queued());
+        let mut queued: Vec<_> = queued.map(|(id, in_flight)| (in_flight.ticket(), *id)).collect();
+        queued.sort();
+        for (_, operation) in queued {
+            let program = self.operations[&operation].program();
+            if program.is_some_and(|program| self.is_taken(program)) {
+                continue;
+            }
+            if let Some(in_flight) = self.operations.get_mut(&operation) {
+                effects.push(in_flight.send(operation, &self.client, now_ms));
+            }
+        }
+    }
+
+    fn settle_reports(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        let fleet = &self.fleet;
+        self.reports.retain(|_, report| {
+            if !report.is_complete(fleet, now_ms) {
+                return true;
+            }
+            effects.push(Effect::SettleReport {
+                ticket: report.ticket(),
+                report: report.result(fleet, now_ms),
+            });
+            false
+        });
+    }
+}
+
+/// A message to ourselves; distinct from any [`Event`].
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BarrierMessage {
+    barrier: u64,
+}
+
+pub(crate) fn barrier_payload(number: u64) -> Vec<u8> {
+    wire::encode(&BarrierMessage { barrier: number })
+}
+
+fn barrier_number(payload: &[u8]) -> Option<u64> {
+    wire::decode::<BarrierMessage>(payload)
+        .ok()
+        .map(|message| message.barrier)
+}
+
+/// The program that an action is on, unless it makes one.
+fn existing_program(action: &Action) -> Option<ProgramId> {
+    (!matches!(action, Action::Run { .. })).then(|| action.program())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! A status poll in flight: one question to all, an answer from each.
+
+use std::collections::BTreeMap;
+
+use wayfare_protocol::command::ReportRequest;
+use wayfare_protocol::event::Event;
+use wayfare_protocol::ids::{ClientId, EngineId, OperationId};
+use wayfare_protocol::topics::Topic;
+use wayfare_protocol::wire;
+
+use super::{Effect, Report, Ticket};
+use crate::fleet::Fleet;
+
+#[derive(Debug)]
+pub(super) struct ReportInFlight {
+    ticket: Ticket,
+    since_ms: u64,
+    deadline_ms: u64,
+    answered: BTreeMap<EngineId, u64>,
+}
+
+impl ReportInFlight {
+    pub(super) fn new(ticket: Ticket, time_limit_ms: u64, now_ms: u64) -> Self {
+        Self {
+            ticket,
+            since_ms: now_ms,
+            deadline_ms: now_ms.saturating_add(time_limit_ms),
+            answered: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    pub(super) fn send(&self, operation: OperationId, client: &ClientId) -> Effect {
+        let client = client.clone();
+        Effect::Publish {
+            topic: Topic::Report,
+            payload: wire::encode(&ReportRequest { operation, client }),
+        }
+    }
+
+    pub(super) fn answer(&mut self, event: Event, now_ms: u64) {
+        if event.body.is_final() {
+            let after_ms = now_ms.saturating_sub(self.since_ms);
+            self.answered.entry(event.engine).or_insert(after_ms);
+        }
+    }
+
+    /// Everybody who is there has answered, or the time is up. With nobody there, the time decides.
+    pub(super) fn is_complete(&self, fleet: &Fleet, now_ms: u64) -> bool {
+        now_ms >= self.deadline_ms || (!self.answered.is_empty() && self.silent(fleet, now_ms).is_empty())
+    }
+
+    pub(super) fn result(&self, fleet: &Fleet, now_ms: u64) -> Report {
+        Report {
+            answered: self.answered.clone(),
+            silent: self.silent(fleet, now_ms),
+        }
+    }
+
+    fn silent(&self, fleet: &Fleet, now_ms: u64) -> Vec<EngineId> {
+        let online = fleet.engines(now_ms).into_iter().filter(|view| view.online);
+        online
+            .map(|view| view.engine)
+            .filter(|engine| !self.answered.contains_key(engine))
+            .collect()
+    }
+}

@@ -1,0 +1,289 @@
+//! The handle: connecting, looking, and what is needed for both. Commanding is in [`commands`].
+
+mod commands;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+use wayfare_link::{BrokerUrl, Link, LinkOptions, Qos};
+use wayfare_protocol::ids::{ClientId, OperationId, ProgramId};
+use wayfare_protocol::topics::{Topic, Topics};
+
+use crate::core::{Report, SETTLE_MS};
+use crate::error::{CommandError, ConnectError};
+use crate::fleet::{EngineView, ProgramView};
+use crate::logs::{EventStream, Follow, LogStream};
+use crate::lookup::{self, LookupError};
+use crate::order::{CommandOptions, Offline};
+use crate::task::{FleetView, News, QUEUE_MAX, Task, ToTask, WATCHER_QUEUE_MAX};
+
+/// Failed attempts to reach the broker before [`Dispatcher::connect`] says that there is none.
+const ATTEMPTS_MAX: u32 = 3;
+/// How long the task may take to end once it was told to.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
+
+#[derive(Debug, Clone)]
+pub struct DispatcherOptions {
+    pub broker: BrokerUrl,
+    pub topics: Topics,
+    /// Unique among clients and engines of the fleet.
+    pub client: ClientId,
+    pub connect_timeout: Duration,
+}
+
+impl DispatcherOptions {
+    /// The default root, a client name of its own, five seconds.
+    pub fn new(broker: BrokerUrl) -> Self {
+        let name = format!("client-{}", OperationId::random().short());
+        Self {
+            broker,
+            topics: Topics::default(),
+            client: name.parse().expect("letters, digits and a hyphen make a name"),
+            connect_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Commands a fleet; cheap to clone. End it with [`Dispatcher::close`], or what was said last may be lost.
+#[derive(Debug, Clone)]
+pub struct Dispatcher {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    queue: mpsc::Sender<ToTask>,
+    link: Link,
+    topics: Topics,
+    news: watch::Receiver<News>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Dispatcher {
+    /// Returns once the broker has delivered what it retains about the fleet.
+    pub async fn connect(options: DispatcherOptions) -> Result<Self, ConnectError> {
+        let DispatcherOptions {
+            broker,
+            topics,
+            client,
+            connect_timeout,
+        } = options;
+        let mut link_options = LinkOptions::new(broker.clone(), client.to_string());
+        link_options.subscriptions = vec![
+            (topics.topic(&Topic::Reply(client.clone())), Qos::AtLeastOnce),
+            (topics.peer_filter(&client), Qos::AtLeastOnce),
+            (topics.all_engine_statuses(), Qos::AtLeastOnce),
+            (topics.all_program_statuses(), Qos::AtLeastOnce),
+        ];
+        let (link, link_events) =
+            wayfare_link::connect(link_options).map_err(|reason| ConnectError::Link {
+                broker: broker.clone(),
+                reason,
+            })?;
+        let (queue, queue_end) = mpsc::channel(QUEUE_MAX);
+        let (news_sender, news) = watch::channel(News::default());
+        let task = Task::new(link.clone(), topics.clone(), client, news_sender);
+        let task = Mutex::new(Some(tokio::spawn(task.run(link_events, queue_end))));
+        let dispatcher = Self {
+            inner: Arc::new(Inner {
+                queue,
+                link,
+                topics,
+                news,
+                task,
+            }),
+        };
+        if let Err(error) = dispatcher.wait_for_broker(broker, connect_timeout).await {
+            dispatcher.close().await;
+            return Err(error);
+        }
+        Ok(dispatcher)
+    }
+
+    async fn wait_for_broker(&self, broker: BrokerUrl, limit: Duration) -> Result<(), ConnectError> {
+        let mut news = self.inner.news.clone();
+        let settled = news.wait_for(|news| news.barrier > 0 || news.attempts_failed >= ATTEMPTS_MAX);
+        let settled = timeout(limit, settled)
+            .await
+            .map(|result| result.map(|news| news.clone()));
+        let last = self.inner.news.borrow().last_failure.clone();
+        match settled {
+            Ok(Ok(news)) if news.barrier > 0 => Ok(()),
+            Err(_) if last.is_none() => Err(ConnectError::NoEcho {
+                broker,
+                waited_ms: limit.as_millis() as u64,
+            }),
+            _ => Err(ConnectError::NoBroker { broker, reason: last }),
+        }
+    }
+
+    /// Sends what is still to be sent, within a limit, and ends the task. Operations in flight go on where
+    /// they are.
+    pub async fn close(&self) {
+        // A full queue or an ended task: it ends all the same, or has.
+        let _ = self.inner.queue.send(ToTask::Close).await;
+        if let Some(mut task) = self.inner.task.lock().await.take()
+            && timeout(CLOSE_TIMEOUT, &mut task).await.is_err()
+        {
+            task.abort();
+        }
+    }
+
+    pub async fn engines(&self) -> Result<Vec<EngineView>, CommandError> {
+        Ok(self.fleet().await?.engines)
+    }
+
+    pub async fn programs(&self) -> Result<Vec<ProgramView>, CommandError> {
+        Ok(self.fleet().await?.programs)
+    }
+
+    /// The engine that `wanted` names: by name or unique prefix.
+    pub async fn engine(&self, wanted: &str) -> Result<EngineView, CommandError> {
+        self.find(|fleet| lookup::engine(&fleet.engines, wanted).cloned())
+            .await
+    }
+
+    /// The program that `wanted` names: by id, name, or unique prefix of either.
+    pub async fn program(&self, wanted: &str) -> Result<ProgramView, CommandError> {
+        self.find(|fleet| lookup::program(&fleet.programs, wanted).cloned())
+            .await
+    }
+
+    /// Waits until the fleet view changes; safe to give up. `seen` is updated: begin with 0.
+    pub async fn changed(&self, seen: &mut u64) -> Result<(), CommandError> {
+        let mut news = self.inner.news.clone();
+        let changed = news.wait_for(|news| news.fleet_version != *seen).await;
+        *seen = changed.map_err(|_| CommandError::Closed)?.fleet_version;
+        Ok(())
+    }
+
+    /// The status poll: every engine reports, at once; waits until all that are there have, or for the limit.
+    pub async fn request_status_reports(&self, limit: Duration) -> Result<Report, CommandError> {
+        let (answer, report) = oneshot::channel();
+        let time_limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.tell(ToTask::Report {
+            time_limit_ms,
+            answer,
+        })
+        .await?;
+        report.await.map_err(|_| CommandError::Closed)
+    }
+
+    /// A program's lines from number `since` on, in order and without repeats.
+    pub async fn logs(
+        &self,
+        program: ProgramId,
+        since: u64,
+        follow: Follow,
+    ) -> Result<LogStream, CommandError> {
+        let (sender, batches) = mpsc::channel(WATCHER_QUEUE_MAX);
+        let (registered, done) = oneshot::channel();
+        self.tell(ToTask::WatchLog {
+            program,
+            sender,
+            registered,
+        })
+        .await?;
+        done.await.map_err(|_| CommandError::Closed)?;
+        // First the live lines, then the tail: nothing can fall between them.
+        self.subscribe(self.inner.topics.topic(&Topic::ProgramLog(program)))
+            .await?;
+        Ok(LogStream::new(self.clone(), program, since, follow, batches))
+    }
+
+    /// Every event of every engine from now on.
+    pub async fn events(&self) -> Result<EventStream, CommandError> {
+        let (sender, events) = mpsc::channel(WATCHER_QUEUE_MAX);
+        let (registered, done) = oneshot::channel();
+        self.tell(ToTask::WatchEvents { sender, registered }).await?;
+        done.await.map_err(|_| CommandError::Closed)?;
+        self.subscribe(self.inner.topics.all_engine_events()).await?;
+        Ok(EventStream::new(events))
+    }
+
+    pub(crate) async fn fleet(&self) -> Result<FleetView, CommandError> {
+        let (answer, fleet) = oneshot::channel();
+        self.tell(ToTask::Fleet(answer)).await?;
+        fleet.await.map_err(|_| CommandError::Closed)
+    }
+
+    /// Looks until `find` finds, as long as `options` allow it to wait for engines.
+    async fn wait_until<T>(
+        &self,
+        find: impl Fn(&FleetView) -> Result<T, CommandError>,
+        options: &CommandOptions,
+    ) -> Result<T, CommandError> {
+        let limit = match options.offline {
+            Offline::Fail => Duration::from_millis(SETTLE_MS),
+            Offline::Wait => options.time_limit,
+        };
+        self.look(
+            find,
+            |error| is_absence(error) && worth_waiting(error, options.offline),
+            limit,
+        )
+        .await
+    }
+
+    async fn find<T>(&self, find: impl Fn(&FleetView) -> Result<T, LookupError>) -> Result<T, CommandError> {
+        let find = |fleet: &FleetView| find(fleet).map_err(CommandError::from);
+        self.look(find, is_absence, Duration::from_millis(SETTLE_MS))
+            .await
+    }
+
+    /// Looks again after each change of the view while `again` allows it, for no longer than `limit`.
+    async fn look<T>(
+        &self,
+        find: impl Fn(&FleetView) -> Result<T, CommandError>,
+        again: impl Fn(&CommandError) -> bool,
+        limit: Duration,
+    ) -> Result<T, CommandError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let mut seen = self.inner.news.borrow().fleet_version;
+            match find(&self.fleet().await?) {
+                Err(error) if again(&error) => match timeout_at(deadline, self.changed(&mut seen)).await {
+                    Ok(changed) => changed?,
+                    Err(_) => return Err(error),
+                },
+                result => return result,
+            }
+        }
+    }
+
+    async fn subscribe(&self, filter: String) -> Result<(), CommandError> {
+        self.inner
+            .link
+            .subscribe(filter, Qos::AtLeastOnce)
+            .await
+            .map_err(|error| {
+                tracing::warn!(%error, "cannot subscribe");
+                CommandError::Closed
+            })
+    }
+
+    async fn tell(&self, message: ToTask) -> Result<(), CommandError> {
+        self.inner
+            .queue
+            .send(message)
+            .await
+            .map_err(|_| CommandError::Closed)
+    }
+}
+
+/// Something that may still turn up.
+fn is_absence(error: &CommandError) -> bool {
+    match error {
+        CommandError::Lookup(error) => error.is_missing(),
+        CommandError::EngineOffline { .. } | CommandError::NoPlace { .. } => true,
+        _ => false,
+    }
+}
+
+/// An engine that is known to be offline fails at once, unless it is to be waited for.
+fn worth_waiting(error: &CommandError, offline: Offline) -> bool {
+    offline == Offline::Wait || matches!(error, CommandError::Lookup(_))
+}

@@ -1,0 +1,120 @@
+//! What can go wrong, each with what to do about it where there is something to do.
+
+use serde::Serialize;
+use thiserror::Error;
+use wayfare_link::{BrokerUrl, LinkError};
+use wayfare_protocol::bundle::BundleError;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::{EngineId, OperationId};
+
+use crate::lookup::LookupError;
+
+/// Why there is no [`crate::Dispatcher`].
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    #[error("no broker at {broker}{}", .reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default())]
+    NoBroker {
+        broker: BrokerUrl,
+        reason: Option<String>,
+    },
+    #[error("broker {broker} took the connection but did not deliver a message within {waited_ms} ms")]
+    NoEcho { broker: BrokerUrl, waited_ms: u64 },
+    #[error("broker {broker}: {reason}")]
+    Link { broker: BrokerUrl, reason: LinkError },
+}
+
+/// Why a command did not succeed.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum CommandError {
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error("engine '{engine}' is offline{}", ago(*offline_for_ms))]
+    EngineOffline {
+        engine: EngineId,
+        offline_for_ms: Option<u64>,
+    },
+    #[error("engine '{engine}' has restarted and does not have program {program} any more")]
+    ProgramLost { engine: EngineId, program: String },
+    #[error("no engine has room for '{name}': {reason}")]
+    NoPlace { name: String, reason: String },
+    #[error("not a WebAssembly module: it begins with {found}, not with \\0asm")]
+    NotWasm { found: String },
+    /// Found wanting before anything was sent.
+    #[error("{0}")]
+    Refused(Failure),
+    #[error("{failure}")]
+    Failed { engine: EngineId, failure: Failure },
+    #[error("no answer from engine '{engine}' to {verb} within {waited_ms} ms{}", stage.hint())]
+    NoAnswer {
+        engine: EngineId,
+        verb: &'static str,
+        operation: OperationId,
+        waited_ms: u64,
+        stage: Stage,
+    },
+    #[error("{0}")]
+    Bundle(#[from] BundleError),
+    #[error("engine '{engine}' sent {what} that does not match its digest")]
+    Damaged { engine: EngineId, what: String },
+    #[error("engine '{engine}' answered {verb} with something else: {answer}")]
+    Unexpected {
+        engine: EngineId,
+        verb: &'static str,
+        answer: String,
+    },
+    #[error("the dispatcher is closed")]
+    Closed,
+}
+
+/// How far a command had come when its time was up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    Sent,
+    Accepted,
+    /// Handed over to another engine, which has not said whether it took it.
+    InDoubt,
+    /// The result is there, its bytes are not.
+    Fetching,
+}
+
+impl Stage {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Sent => " (should the command still reach it, it may carry it out)",
+            Self::Accepted => " (it has accepted the command and may still carry it out)",
+            Self::InDoubt => {
+                ": the program stands still until its target answers; if the target is gone for good, \
+                 take the program back with `wayfare resume --force`"
+            }
+            Self::Fetching => " (the snapshot was made, but its bytes stopped coming)",
+        }
+    }
+}
+
+impl CommandError {
+    /// For programs: what an exit code or a JSON document says.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Lookup(LookupError::NoEngine { .. }) => "no-engine",
+            Self::Lookup(LookupError::AmbiguousEngine { .. }) => "ambiguous-engine",
+            Self::Lookup(LookupError::NoProgram { .. }) => "no-program",
+            Self::Lookup(LookupError::AmbiguousProgram { .. }) => "ambiguous-program",
+            Self::EngineOffline { .. } => "engine-offline",
+            Self::ProgramLost { .. } => "program-lost",
+            Self::NoPlace { .. } => "no-place",
+            Self::NotWasm { .. } => "not-wasm",
+            Self::Refused(_) => "refused",
+            Self::Failed { .. } => "failed",
+            Self::NoAnswer { .. } => "no-answer",
+            Self::Bundle(_) => "bad-snapshot-file",
+            Self::Damaged { .. } => "damaged",
+            Self::Unexpected { .. } => "unexpected-answer",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+fn ago(offline_for_ms: Option<u64>) -> String {
+    offline_for_ms.map_or_else(String::new, |ms| format!(" (since {} s ago)", ms / 1000))
+}

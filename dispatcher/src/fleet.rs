@@ -1,0 +1,301 @@
+//! The fleet as this client sees it: every engine and program, merged from what is retained on the broker.
+//!
+//! Two sources speak about a program: its own retained status, and its engine's, which lists it. They arrive
+//! in any order, twice, and late. What always holds: the highest (generation, then sequence) wins; an
+//! engine's last will counts only for the boot that made it; what an engine said before it went away is
+//! shown as what was last known, never as what is.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use wayfare_protocol::ids::{BootId, EngineId, Generation, ProgramId};
+use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus, ProgramState, ProgramStatus};
+
+/// One engine, ready to show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EngineView {
+    pub engine: EngineId,
+    pub online: bool,
+    /// How long ago it went away, if this client was there to see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offline_for_ms: Option<u64>,
+    pub about: Option<EngineAbout>,
+    /// Programs that are not ended.
+    pub programs: u32,
+}
+
+/// One program, ready to show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProgramView {
+    #[serde(flatten)]
+    pub status: ProgramStatus,
+    pub presence: Presence,
+}
+
+/// What the status is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Presence {
+    /// Its engine is there and says so.
+    Known,
+    /// Its engine is offline: the status is the last that was known.
+    EngineOffline,
+    /// Its engine has restarted and does not have it any more.
+    Lost,
+}
+
+impl ProgramView {
+    /// One word or two for tables: the state where it is known, otherwise why it is not.
+    pub fn word(&self) -> &'static str {
+        match self.presence {
+            Presence::Known => self.status.state.word(),
+            Presence::EngineOffline if self.status.state.is_ended() => self.status.state.word(),
+            Presence::EngineOffline => "engine offline",
+            Presence::Lost => "lost",
+        }
+    }
+}
+
+/// What was received, unmerged; merging happens when somebody looks.
+#[derive(Debug, Clone, Default)]
+pub struct Fleet {
+    engines: BTreeMap<EngineId, EngineEntry>,
+    programs: BTreeMap<ProgramId, ProgramEntry>,
+    round: Round,
+}
+
+/// Counts connections: each brings everything retained again, so what one does not bring was cleared meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+struct Round(u64);
+
+#[derive(Debug, Clone)]
+struct ProgramEntry {
+    status: ProgramStatus,
+    heard: Round,
+}
+
+#[derive(Debug, Clone)]
+struct EngineEntry {
+    status: EngineStatus,
+    heard: Round,
+    /// Highest sequence of this boot that said `Online`.
+    online_sequence: u64,
+    /// Outlives the will, which has none.
+    about: Option<EngineAbout>,
+    /// When this client saw it go, by the clock that was passed in.
+    offline_since_ms: Option<u64>,
+}
+
+impl Fleet {
+    /// A new connection: everything retained is about to come again.
+    pub fn begin_round(&mut self) {
+        self.round.0 += 1;
+    }
+
+    /// Takes in a retained or fresh engine status; answers whether anything changed.
+    pub fn engine_status(&mut self, status: EngineStatus, now_ms: u64) -> bool {
+        let Some(entry) = self.engines.get_mut(&status.engine) else {
+            let entry = EngineEntry {
+                online_sequence: status.sequence,
+                about: status.about.clone(),
+                offline_since_ms: None,
+                heard: self.round,
+                status,
+            };
+            self.engines.insert(entry.status.engine.clone(), entry);
+            return true;
+        };
+        entry.heard = self.round;
+        let same_boot = entry.status.boot == status.boot;
+        let was_online = entry.status.state == EngineState::Online;
+        match status.state {
+            // The will of an earlier process, delivered after its successor came up.
+            EngineState::Offline if !same_boot && was_online => return false,
+            EngineState::Offline => {
+                if was_online {
+                    entry.offline_since_ms = Some(now_ms);
+                }
+            }
+            EngineState::Online => {
+                if same_boot && was_online && status.sequence <= entry.online_sequence {
+                    return false;
+                }
+                entry.online_sequence = status.sequence;
+                entry.offline_since_ms = None;
+            }
+        }
+        if status.about.is_some() {
+            entry.about.clone_from(&status.about);
+        }
+        let last_known = std::mem::replace(&mut entry.status, status);
+        // A will lists nothing: what the engine had then is still what is known.
+        if entry.status.state == EngineState::Offline && entry.status.programs.is_empty() {
+            entry.status.programs = last_known.programs;
+        }
+        true
+    }
+
+    /// An engine whose retained status was cleared: somebody removed it for good.
+    pub fn engine_cleared(&mut self, engine: &EngineId) -> bool {
+        self.engines.remove(engine).is_some()
+    }
+
+    pub fn program_status(&mut self, status: ProgramStatus) -> bool {
+        let boot = self.present_boot(&status.engine);
+        let heard = self.round;
+        match self.programs.get_mut(&status.program) {
+            Some(known) if !supersedes(&status, &known.status, boot) => {
+                let is_repeat = status == known.status;
+                let was_in_question = is_repeat && known.heard < heard;
+                known.heard = if is_repeat { heard } else { known.heard };
+                was_in_question
+            }
+            _ => {
+                self.programs
+                    .insert(status.program, ProgramEntry { status, heard });
+                true
+            }
+        }
+    }
+
+    /// An answer says that a program has moved: true from now on, whenever the statuses that say so arrive.
+    pub fn program_moved(&mut self, program: ProgramId, generation: Generation, target: &EngineId) -> bool {
+        let Some(known) = self
+            .program(program)
+            .filter(|known| known.status.generation < generation)
+        else {
+            return false;
+        };
+        let mut status = known.status;
+        status.boot = self.present_boot(target).unwrap_or(status.boot);
+        status.engine = target.clone();
+        status.generation = generation;
+        status.sequence = 0;
+        if !matches!(status.state, ProgramState::Paused) {
+            status.state = ProgramState::Running;
+        }
+        let heard = self.round;
+        self.programs.insert(program, ProgramEntry { status, heard });
+        true
+    }
+
+    /// A program whose retained status was cleared is gone; listings that still name it are older.
+    pub fn program_cleared(&mut self, program: ProgramId) -> bool {
+        let mut changed = self.programs.remove(&program).is_some();
+        for entry in self.engines.values_mut() {
+            let before = entry.status.programs.len();
+            entry.status.programs.retain(|listed| listed.program != program);
+            changed |= entry.status.programs.len() != before;
+        }
+        changed
+    }
+
+    pub fn engines(&self, now_ms: u64) -> Vec<EngineView> {
+        let programs = self.programs();
+        let view = |(engine, entry): (&EngineId, &EngineEntry)| EngineView {
+            engine: engine.clone(),
+            online: entry.status.state == EngineState::Online,
+            offline_for_ms: entry.offline_since_ms.map(|since| now_ms.saturating_sub(since)),
+            about: entry.about.clone(),
+            programs: programs
+                .iter()
+                .filter(|p| p.status.engine == *engine && !p.status.state.is_ended())
+                .count() as u32,
+        };
+        self.engines.iter().map(view).collect()
+    }
+
+    pub fn programs(&self) -> Vec<ProgramView> {
+        let mut best: BTreeMap<ProgramId, &ProgramStatus> = BTreeMap::new();
+        let listed = self.engines.values().flat_map(|entry| &entry.status.programs);
+        let own = self.programs.values().filter(|entry| !self.was_cleared(entry));
+        for status in own.map(|entry| &entry.status).chain(listed) {
+            let boot = self.present_boot(&status.engine);
+            match best.get(&status.program) {
+                Some(known) if !supersedes(status, known, boot) => {}
+                _ => {
+                    best.insert(status.program, status);
+                }
+            }
+        }
+        best.into_values()
+            .map(|status| ProgramView {
+                presence: self.presence(status),
+                status: status.clone(),
+            })
+            .collect()
+    }
+
+    /// What an engine is on that is there. One that went away may have come back without our hearing yet: its
+    /// programs' statuses overtake its own.
+    pub(crate) fn present_boot(&self, engine: &EngineId) -> Option<BootId> {
+        let entry = self.engines.get(engine)?;
+        (entry.status.state == EngineState::Online).then_some(entry.status.boot)
+    }
+
+    pub fn program(&self, program: ProgramId) -> Option<ProgramView> {
+        self.programs()
+            .into_iter()
+            .find(|view| view.status.program == program)
+    }
+
+    /// Cleared while this client was not connected: it did not come again, and its engine, which did, does not
+    /// list it.
+    fn was_cleared(&self, entry: &ProgramEntry) -> bool {
+        let engine = self.engines.get(&entry.status.engine);
+        let engine = engine.filter(|engine| entry.heard < self.round && engine.heard == self.round);
+        let lists = |engine: &EngineEntry| {
+            engine
+                .status
+                .programs
+                .iter()
+                .any(|p| p.program == entry.status.program)
+        };
+        engine.is_some_and(|engine| engine.status.state == EngineState::Online && !lists(engine))
+    }
+
+    fn presence(&self, status: &ProgramStatus) -> Presence {
+        let Some(entry) = self.engines.get(&status.engine) else {
+            return Presence::EngineOffline;
+        };
+        if entry.status.state == EngineState::Offline {
+            return Presence::EngineOffline;
+        }
+        let listed = entry.status.programs.iter().any(|p| p.program == status.program);
+        // Of the same boot but not listed: the two messages have only crossed.
+        if listed || status.boot == entry.status.boot {
+            Presence::Known
+        } else {
+            Presence::Lost
+        }
+    }
+}
+
+/// Whether `new` replaces `known`; `boot` is the one that the engine of `new` is on now, if known.
+fn supersedes(new: &ProgramStatus, known: &ProgramStatus, boot: Option<BootId>) -> bool {
+    if new.generation != known.generation {
+        return new.generation > known.generation;
+    }
+    if new.boot == known.boot {
+        return new.sequence > known.sequence;
+    }
+    // The engine restarted and counts anew: its present boot wins; while that is unknown, the later word.
+    boot.is_none_or(|boot| new.boot == boot || known.boot != boot)
+}
+
+/// The state word of a program that is somewhere, or an error's words: for messages.
+pub fn describe(state: &ProgramState) -> String {
+    match state {
+        ProgramState::Exited { code } => format!("exited with code {code}"),
+        ProgramState::Failed { reason } => format!("failed: {reason}"),
+        ProgramState::Moving { target } => format!("moving to {target}"),
+        ProgramState::InDoubt { target } => {
+            format!("in doubt: handed over to {target}, which has not answered")
+        }
+        other => other.word().to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "fleet_tests.rs"]
+mod tests;

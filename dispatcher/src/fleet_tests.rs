@@ -1,0 +1,208 @@
+//! Tables: statuses in, view out.
+
+use wayfare_protocol::ids::{BootId, Digest, Generation};
+
+use super::*;
+
+fn boot(number: u8) -> BootId {
+    BootId::from_random([number; 16])
+}
+
+fn id(number: u8) -> ProgramId {
+    ProgramId::from_random([number; 16])
+}
+
+fn program(
+    number: u8,
+    engine: &str,
+    boot_number: u8,
+    generation: u64,
+    sequence: u64,
+    state: ProgramState,
+) -> ProgramStatus {
+    ProgramStatus {
+        program: id(number),
+        name: format!("p{number}"),
+        engine: engine.parse().unwrap(),
+        boot: boot(boot_number),
+        generation: Generation(generation),
+        sequence,
+        state,
+        module: Digest([0; 32]),
+        memory_bytes: 0,
+    }
+}
+
+fn engine(
+    name: &str,
+    boot_number: u8,
+    sequence: u64,
+    state: EngineState,
+    programs: Vec<ProgramStatus>,
+) -> EngineStatus {
+    EngineStatus {
+        engine: name.parse().unwrap(),
+        boot: boot(boot_number),
+        sequence,
+        state,
+        about: None,
+        programs,
+    }
+}
+
+use EngineState::{Offline, Online};
+use ProgramState::{Paused, Running};
+
+#[test]
+fn engine_statuses_win_by_boot_and_sequence_in_any_order() {
+    // (boot, sequence, state) in order of arrival; online at the end?
+    type Arrivals = &'static [(u8, u64, EngineState)];
+    let cases: &[(Arrivals, bool)] = &[
+        (&[(1, 1, Online)], true),
+        (&[(1, 1, Online), (1, 0, Offline)], false),
+        (&[(1, 5, Online), (1, 0, Offline), (1, 6, Online)], true),
+        // Both again, late: nothing new.
+        (&[(1, 6, Online), (1, 5, Online)], true),
+        // The successor is up; then the old process's will arrives.
+        (&[(1, 9, Online), (2, 1, Online), (1, 0, Offline)], true),
+        (&[(1, 9, Offline), (2, 1, Online)], true),
+        (&[(1, 0, Offline), (2, 0, Offline)], false),
+    ];
+    for (arrivals, online) in cases {
+        let mut fleet = Fleet::default();
+        for (boot, sequence, state) in *arrivals {
+            fleet.engine_status(engine("a", *boot, *sequence, *state, vec![]), 0);
+        }
+        assert_eq!(fleet.engines(0)[0].online, *online, "{arrivals:?}");
+    }
+}
+
+#[test]
+fn a_program_is_where_its_highest_generation_is_whatever_arrives_last() {
+    let on_a = program(1, "a", 1, 1, 9, Running);
+    let on_b = program(1, "b", 2, 2, 1, Running);
+    for order in [[&on_a, &on_b], [&on_b, &on_a]] {
+        let mut fleet = Fleet::default();
+        for status in order {
+            fleet.program_status(status.clone());
+        }
+        assert_eq!(fleet.programs()[0].status.engine.as_str(), "b");
+        // A stale listing by the source changes nothing.
+        fleet.engine_status(engine("a", 1, 1, Online, vec![on_a.clone()]), 0);
+        fleet.engine_status(engine("b", 2, 1, Online, vec![on_b.clone()]), 0);
+        assert_eq!(fleet.programs()[0].status.engine.as_str(), "b");
+    }
+}
+
+#[test]
+fn within_a_generation_the_sequence_decides_unless_the_engine_restarted() {
+    let mut fleet = Fleet::default();
+    fleet.program_status(program(1, "a", 1, 1, 7, Paused));
+    assert!(!fleet.program_status(program(1, "a", 1, 1, 6, Running)));
+    assert_eq!(fleet.programs()[0].status.state, Paused);
+    // Restarted: counts from the beginning again, and wins.
+    fleet.engine_status(
+        engine("a", 2, 1, Online, vec![program(1, "a", 2, 1, 1, Running)]),
+        0,
+    );
+    assert_eq!(fleet.programs()[0].status.state, Running);
+    // The old boot's word, repeated late, does not.
+    fleet.program_status(program(1, "a", 1, 1, 8, Paused));
+    assert_eq!(fleet.programs()[0].status.state, Running);
+}
+
+#[test]
+fn programs_of_an_offline_engine_are_unknown_and_ended_ones_stay_ended() {
+    let mut fleet = Fleet::default();
+    let ended = program(2, "a", 1, 1, 2, ProgramState::Exited { code: 0 });
+    let listed = vec![program(1, "a", 1, 1, 1, Running), ended];
+    fleet.engine_status(engine("a", 1, 3, Online, listed), 100);
+    fleet.engine_status(engine("a", 1, 0, Offline, vec![]), 200);
+    let words: Vec<_> = fleet.programs().iter().map(ProgramView::word).collect();
+    assert_eq!(words, ["engine offline", "exited"]);
+    assert_eq!(fleet.engines(700)[0].offline_for_ms, Some(500));
+}
+
+#[test]
+fn a_program_that_its_restarted_engine_does_not_list_is_lost() {
+    let mut fleet = Fleet::default();
+    fleet.program_status(program(1, "a", 1, 1, 1, Running));
+    fleet.engine_status(engine("a", 2, 1, Online, vec![]), 0);
+    assert_eq!(fleet.programs()[0].presence, Presence::Lost);
+    // On the same boot the listing may only be behind.
+    fleet.program_status(program(1, "a", 2, 1, 1, Running));
+    assert_eq!(fleet.programs()[0].presence, Presence::Known);
+}
+
+/// It restarts, says how its program is before it says that it is back, and then hands the program over: until the
+/// new owner is heard of, the program is not lost.
+#[test]
+fn a_program_handed_over_right_after_a_restart_is_not_lost() {
+    let in_doubt = |boot| {
+        let target = "b".parse().unwrap();
+        program(1, "a", boot, 1, 1, ProgramState::InDoubt { target })
+    };
+    let mut fleet = Fleet::default();
+    fleet.program_status(program(1, "a", 1, 1, 1, Running));
+    fleet.engine_status(
+        engine("a", 1, 1, Online, vec![program(1, "a", 1, 1, 1, Running)]),
+        0,
+    );
+    fleet.engine_status(engine("a", 1, 0, Offline, vec![]), 0);
+    fleet.program_status(in_doubt(2));
+    fleet.engine_status(engine("a", 2, 1, Online, vec![in_doubt(2)]), 0);
+    fleet.engine_status(engine("a", 2, 2, Online, vec![]), 0);
+    assert_eq!(fleet.programs()[0].presence, Presence::Known);
+    fleet.program_status(program(1, "b", 1, 2, 1, Running));
+    assert_eq!(fleet.programs()[0].status.engine.as_str(), "b");
+}
+
+#[test]
+fn a_cleared_program_is_gone_from_every_listing() {
+    let mut fleet = Fleet::default();
+    let status = program(1, "a", 1, 1, 1, Running);
+    fleet.engine_status(engine("a", 1, 1, Online, vec![status.clone()]), 0);
+    fleet.program_status(status);
+    assert_eq!(fleet.engines(0)[0].programs, 1);
+    assert!(fleet.program_cleared(id(1)));
+    assert!(fleet.programs().is_empty());
+    assert_eq!(fleet.engines(0)[0].programs, 0);
+}
+
+#[test]
+fn what_was_cleared_while_away_is_gone_and_what_comes_again_stays() {
+    let mut fleet = Fleet::default();
+    let (kept, cleared) = (
+        program(1, "a", 1, 1, 1, Running),
+        program(2, "a", 1, 1, 1, Running),
+    );
+    let listed = vec![kept.clone(), cleared.clone()];
+    fleet.engine_status(engine("a", 1, 1, Online, listed), 0);
+    fleet.program_status(kept.clone());
+    fleet.program_status(cleared);
+    // Away; then the broker has lost everything: what was known stays until somebody knows better.
+    fleet.begin_round();
+    assert_eq!(fleet.programs().len(), 2);
+    fleet.program_status(kept.clone());
+    fleet.engine_status(engine("a", 1, 2, Online, vec![]), 0);
+    let left: Vec<_> = fleet.programs().iter().map(|view| view.status.program).collect();
+    assert_eq!(left, [kept.program]);
+}
+
+#[test]
+fn a_program_is_where_an_answer_says_that_it_moved() {
+    let mut fleet = Fleet::default();
+    fleet.engine_status(
+        engine("a", 1, 1, Online, vec![program(1, "a", 1, 1, 7, Running)]),
+        0,
+    );
+    fleet.engine_status(engine("b", 2, 1, Online, vec![]), 0);
+    assert!(fleet.program_moved(id(1), Generation(2), &"b".parse().unwrap()));
+    // What the source said before comes late, and changes nothing.
+    fleet.program_status(program(1, "a", 1, 1, 9, Running));
+    assert_eq!(fleet.program(id(1)).unwrap().status.engine.as_str(), "b");
+    // The target's own word takes over, and an answer that comes late does not undo a further move.
+    fleet.program_status(program(1, "b", 2, 2, 1, Paused));
+    assert_eq!(fleet.program(id(1)).unwrap().status.state, Paused);
+    assert!(!fleet.program_moved(id(1), Generation(2), &"a".parse().unwrap()));
+}

@@ -1,0 +1,41 @@
+//! The library that every Wayfare front end uses: it sends commands to engines, waits for their answers, hands
+//! over the bytes they ask for, and keeps a view of the fleet.
+//!
+//! ```text
+//!   Dispatcher (handle, any number)  --bounded queue-->  task: owns Link, core::Core and the watchers
+//!     apply, run, move_program, ...                        |  decides: core (pure)
+//!     logs -> LogStream, events -> EventStream   <---------+  knows:   fleet (pure)
+//! ```
+//! What always holds: a command is sent at least once and repeated until it is answered, which is harmless
+//! because its id travels with it; every command settles, with a typed error when its time is up.
+//!
+//! Reading order: [`dispatcher`], [`order`], [`operation`], `core`, [`fleet`], [`lookup`], `transfer`,
+//! [`logs`].
+#![forbid(unsafe_code)]
+
+pub mod dispatcher;
+pub mod order;
+
+pub mod error;
+pub mod operation;
+
+mod core;
+mod task;
+
+pub mod fleet;
+pub mod lookup;
+
+mod transfer;
+
+mod log_merge;
+pub mod logs;
+
+pub use crate::core::{Finished, Progress, Report};
+pub use dispatcher::{Dispatcher, DispatcherOptions};
+pub use error::{CommandError, ConnectError, Stage};
+pub use fleet::{EngineView, Presence, ProgramView};
+pub use log_merge::LogItem;
+pub use logs::{EventStream, Follow, LogStream};
+pub use lookup::LookupError;
+pub use operation::Operation;
+pub use order::{Busy, CommandOptions, IdChoice, Offline, Order, Restore, ResumeMode, Run};

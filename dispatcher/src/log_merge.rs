@@ -1,0 +1,252 @@
+//! Log lines from two sources, the engine's tail and the live topic, in order and without repeats.
+//!
+//! Live lines are held back until the tail is known, because the tail comes before them. Lines carry numbers for
+//! a program's whole life, so a repeat is a number already passed; a number skipped is asked for once more,
+//! and only then reported as a gap.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use wayfare_protocol::ids::Generation;
+use wayfare_protocol::log::{LogBatch, LogLine};
+
+/// Lines held back before the oldest are given out past a gap.
+const HELD_LINES_MAX: usize = 4_096;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogItem {
+    Line(LogLine),
+    /// These lines, `to` excluded, are kept nowhere any more.
+    Gap {
+        from: u64,
+        to: u64,
+    },
+}
+
+/// Puts lines in order.
+#[derive(Debug)]
+pub(crate) struct LogMerge {
+    next: u64,
+    held: BTreeMap<u64, LogLine>,
+    generation: Generation,
+    /// Everything before this has been asked of an engine's tail.
+    asked_to: Option<u64>,
+    /// The last tail was cut: more of it is to be had.
+    more: bool,
+}
+
+impl LogMerge {
+    pub(crate) fn new(since: u64) -> Self {
+        Self {
+            next: since,
+            held: BTreeMap::new(),
+            generation: Generation(0),
+            asked_to: None,
+            more: false,
+        }
+    }
+
+    /// The number of the next line to be given out.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// From the live topic. What an older owner says after a newer one has spoken is not the program's.
+    pub(crate) fn live(&mut self, batch: LogBatch) {
+        if batch.generation < self.generation {
+            return;
+        }
+        self.generation = batch.generation;
+        self.hold(batch.lines);
+    }
+
+    /// From an engine's tail, which was asked from [`LogMerge::next`] on. `log_next` is the number of the first
+    /// line not yet written: when `lines` end before it they were cut, and the rest must be asked for.
+    pub(crate) fn tail(&mut self, lines: Vec<LogLine>, log_next: u64) {
+        let last = lines.last().map(|line| line.line);
+        self.hold(lines);
+        let end = match last {
+            Some(last) if last + 1 < log_next => last + 1,
+            Some(_) | None => log_next,
+        };
+        // What the program's own engine does not have is nowhere: whatever is still missing is a gap.
+        let end = self.held.keys().next().map_or(end, |first| end.max(*first));
+        self.asked_to = Some(self.asked_to.unwrap_or(0).max(end));
+        self.more = last.is_some_and(|last| last + 1 < log_next && last + 1 > self.next);
+    }
+
+    /// The tail cannot be had: go on with what is live.
+    pub(crate) fn without_tail(&mut self) {
+        let first_held = self.held.keys().next().copied().unwrap_or(self.next);
+        self.asked_to = Some(self.asked_to.unwrap_or(0).max(first_held));
+        self.more = false;
+    }
+
+    /// Whether the tail must be asked for again before more can come out: lines are held behind a gap.
+    pub(crate) fn wants_tail(&self) -> bool {
+        self.asked_to.is_none()
+            || self.more
+            || self.held.keys().next().is_some_and(|first| *first > self.next)
+    }
+
+    /// What can be given out now.
+    pub(crate) fn drain(&mut self) -> Vec<LogItem> {
+        let Some(asked_to) = self.asked_to else {
+            return Vec::new();
+        };
+        let mut items = Vec::new();
+        while let Some(first) = self.held.keys().next().copied() {
+            if first > self.next {
+                // Known to be missing when the tail was asked past it; hopeless when too much is held.
+                let missing_to = first.min(asked_to);
+                let overfull = self.held.len() >= HELD_LINES_MAX;
+                if missing_to <= self.next && !overfull {
+                    break;
+                }
+                let to = if overfull { first } else { missing_to };
+                items.push(LogItem::Gap { from: self.next, to });
+                self.next = to;
+                continue;
+            }
+            let line = self.held.pop_first().expect("just looked at").1;
+            self.next += 1;
+            items.push(LogItem::Line(line));
+        }
+        // Nothing is held, and the tail says that lines were written which it no longer has.
+        if self.held.is_empty() && self.next < asked_to {
+            items.push(LogItem::Gap {
+                from: self.next,
+                to: asked_to,
+            });
+            self.next = asked_to;
+        }
+        items
+    }
+
+    fn hold(&mut self, lines: Vec<LogLine>) {
+        for line in lines {
+            if line.line >= self.next {
+                self.held.entry(line.line).or_insert(line);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wayfare_protocol::ids::ProgramId;
+    use wayfare_protocol::log::{LogText, Stream};
+
+    use super::*;
+
+    fn lines(numbers: std::ops::Range<u64>) -> Vec<LogLine> {
+        let line = |line| LogLine {
+            line,
+            stream: Stream::Stdout,
+            text: LogText::Text(line.to_string()),
+            open: false,
+            at_ms: 0,
+        };
+        numbers.map(line).collect()
+    }
+
+    fn batch(generation: u64, numbers: std::ops::Range<u64>) -> LogBatch {
+        LogBatch {
+            program: ProgramId::from_random([0; 16]),
+            generation: Generation(generation),
+            engine: "a".parse().unwrap(),
+            lines: lines(numbers),
+        }
+    }
+
+    /// Compact: numbers of lines, and gaps as (from, to).
+    fn shown(items: Vec<LogItem>) -> Vec<String> {
+        let show = |item| match item {
+            LogItem::Line(line) => line.line.to_string(),
+            LogItem::Gap { from, to } => format!("gap {from}..{to}"),
+        };
+        items.into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn live_lines_wait_for_the_tail_and_repeats_are_dropped() {
+        let mut merge = LogMerge::new(0);
+        merge.live(batch(1, 3..5));
+        assert!(merge.drain().is_empty());
+        assert!(merge.wants_tail());
+        merge.tail(lines(0..4), 4);
+        assert!(!merge.wants_tail());
+        assert_eq!(shown(merge.drain()), ["0", "1", "2", "3", "4"]);
+        merge.live(batch(1, 2..7));
+        assert_eq!(shown(merge.drain()), ["5", "6"]);
+    }
+
+    #[test]
+    fn a_tail_that_was_cut_is_asked_for_again() {
+        let mut merge = LogMerge::new(0);
+        merge.tail(lines(0..3), 6);
+        assert!(merge.wants_tail());
+        assert_eq!(shown(merge.drain()), ["0", "1", "2"]);
+        assert_eq!(merge.next(), 3);
+        merge.tail(lines(3..6), 6);
+        assert!(!merge.wants_tail());
+        assert_eq!(shown(merge.drain()), ["3", "4", "5"]);
+    }
+
+    #[test]
+    fn what_the_tail_forgot_is_reported_once() {
+        let mut merge = LogMerge::new(0);
+        merge.tail(lines(10..12), 12);
+        assert_eq!(shown(merge.drain()), ["gap 0..10", "10", "11"]);
+        merge.live(batch(1, 12..13));
+        assert_eq!(shown(merge.drain()), ["12"]);
+        // A program that forgot everything.
+        let mut merge = LogMerge::new(0);
+        merge.tail(vec![], 5);
+        assert_eq!(shown(merge.drain()), ["gap 0..5"]);
+    }
+
+    #[test]
+    fn a_line_skipped_live_is_asked_for_before_it_is_called_a_gap() {
+        let mut merge = LogMerge::new(0);
+        merge.tail(vec![], 0);
+        merge.live(batch(1, 0..2));
+        merge.live(batch(1, 4..6));
+        assert_eq!(shown(merge.drain()), ["0", "1"]);
+        assert!(merge.wants_tail());
+        merge.tail(lines(3..6), 6);
+        assert_eq!(shown(merge.drain()), ["gap 2..3", "3", "4", "5"]);
+        assert!(!merge.wants_tail());
+    }
+
+    #[test]
+    fn after_a_move_it_goes_on_and_the_old_owner_is_not_believed() {
+        let mut merge = LogMerge::new(0);
+        merge.tail(lines(0..2), 2);
+        merge.drain();
+        merge.live(batch(2, 1..4));
+        merge.live(batch(1, 4..9));
+        assert_eq!(shown(merge.drain()), ["2", "3"]);
+    }
+
+    #[test]
+    fn without_an_engine_live_lines_come_out_all_the_same() {
+        let mut merge = LogMerge::new(0);
+        merge.live(batch(1, 7..9));
+        merge.without_tail();
+        assert_eq!(shown(merge.drain()), ["gap 0..7", "7", "8"]);
+        let mut merge = LogMerge::new(5);
+        merge.without_tail();
+        merge.live(batch(1, 5..6));
+        assert_eq!(shown(merge.drain()), ["5"]);
+    }
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        let mut merge = LogMerge::new(0);
+        merge.tail(vec![], 0);
+        merge.live(batch(1, 1..HELD_LINES_MAX as u64 + 1));
+        assert_eq!(shown(merge.drain())[..2], ["gap 0..1", "1"]);
+    }
+}

@@ -1,0 +1,245 @@
+//! Finding engines and programs by what people type: a name, an id, or the beginning of either.
+//!
+//! An exact name or id wins over a prefix. What is ambiguous or missing is answered with what there is, so
+//! that the next try succeeds.
+
+use thiserror::Error;
+use wayfare_protocol::ids::EngineId;
+
+use crate::fleet::{EngineView, ProgramView};
+
+/// Candidates named in an error before "and N more".
+const CANDIDATES_SHOWN_MAX: usize = 12;
+
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum LookupError {
+    #[error(
+        "no engine '{wanted}'; {}",
+        there_are(there, "there are no engines: start one with `wayfare engine`")
+    )]
+    NoEngine { wanted: String, there: Vec<String> },
+    #[error("'{wanted}' could be any of these engines: {}", list(candidates))]
+    AmbiguousEngine { wanted: String, candidates: Vec<String> },
+    #[error(
+        "no program '{wanted}'; {}",
+        there_are(there, "there are no programs: start one with `wayfare run`")
+    )]
+    NoProgram { wanted: String, there: Vec<String> },
+    #[error(
+        "'{wanted}' could be any of these programs: {}; give more of the id",
+        list(candidates)
+    )]
+    AmbiguousProgram { wanted: String, candidates: Vec<String> },
+}
+
+impl LookupError {
+    /// Whether more news from the broker could change the answer.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::NoEngine { .. } | Self::NoProgram { .. })
+    }
+}
+
+/// The engine that `wanted` names.
+pub fn engine<'a>(engines: &'a [EngineView], wanted: &str) -> Result<&'a EngineView, LookupError> {
+    if let Some(exact) = engines.iter().find(|view| view.engine.as_str() == wanted) {
+        return Ok(exact);
+    }
+    let found: Vec<_> = prefixed(engines, wanted, |view| view.engine.as_str().starts_with(wanted));
+    match found.as_slice() {
+        [one] => Ok(one),
+        [] => Err(LookupError::NoEngine {
+            wanted: wanted.into(),
+            there: names(engines),
+        }),
+        several => Err(LookupError::AmbiguousEngine {
+            wanted: wanted.into(),
+            candidates: several.iter().map(|view| view.engine.to_string()).collect(),
+        }),
+    }
+}
+
+/// The program that `wanted` names. Among programs of one name those that still run are preferred: a name
+/// is used again after its program has ended.
+pub fn program<'a>(programs: &'a [ProgramView], wanted: &str) -> Result<&'a ProgramView, LookupError> {
+    let id = |view: &ProgramView| view.status.program.to_string();
+    if let Some(exact) = programs.iter().find(|view| id(view) == wanted) {
+        return Ok(exact);
+    }
+    let named = prefixed(programs, wanted, |view| view.status.name == wanted);
+    let found = if named.is_empty() {
+        prefixed(programs, wanted, |view| {
+            id(view).starts_with(wanted) || view.status.name.starts_with(wanted)
+        })
+    } else {
+        named
+    };
+    let live: Vec<_> = found
+        .iter()
+        .copied()
+        .filter(|view| !view.status.state.is_ended())
+        .collect();
+    match (live.as_slice(), found.as_slice()) {
+        ([one], _) | ([], [one]) => Ok(one),
+        ([], []) => Err(LookupError::NoProgram {
+            wanted: wanted.into(),
+            there: programs.iter().map(label).collect(),
+        }),
+        ([], several) | (several, _) => Err(LookupError::AmbiguousProgram {
+            wanted: wanted.into(),
+            candidates: several.iter().map(|view| label(view)).collect(),
+        }),
+    }
+}
+
+/// `name (id's first digits)`, which is what can be typed back.
+fn label(view: &ProgramView) -> String {
+    format!("{} ({})", view.status.name, view.status.program.short())
+}
+
+/// An empty prefix is no prefix: it would match whatever is alone.
+fn prefixed<'a, T>(all: &'a [T], wanted: &str, matches: impl Fn(&T) -> bool) -> Vec<&'a T> {
+    all.iter()
+        .filter(|one| !wanted.is_empty() && matches(one))
+        .collect()
+}
+
+fn names(engines: &[EngineView]) -> Vec<String> {
+    let name = |engine: &EngineId, online| {
+        if online {
+            engine.to_string()
+        } else {
+            format!("{engine} (offline)")
+        }
+    };
+    engines
+        .iter()
+        .map(|view| name(&view.engine, view.online))
+        .collect()
+}
+
+fn there_are(there: &[String], none: &str) -> String {
+    if there.is_empty() {
+        none.to_owned()
+    } else {
+        format!("there are: {}", list(there))
+    }
+}
+
+fn list(items: &[String]) -> String {
+    let shown = items
+        .iter()
+        .take(CANDIDATES_SHOWN_MAX)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    match items.len().saturating_sub(CANDIDATES_SHOWN_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wayfare_protocol::ids::{BootId, Digest, Generation, ProgramId};
+    use wayfare_protocol::status::{ProgramState, ProgramStatus};
+
+    use super::*;
+    use crate::fleet::Presence;
+
+    fn engines(names: &[&str]) -> Vec<EngineView> {
+        let view = |name: &&str| EngineView {
+            engine: name.parse().unwrap(),
+            online: true,
+            offline_for_ms: None,
+            about: None,
+            programs: 0,
+        };
+        names.iter().map(view).collect()
+    }
+
+    fn programs(list: &[(&str, u8, ProgramState)]) -> Vec<ProgramView> {
+        let view = |(name, number, state): &(&str, u8, ProgramState)| ProgramView {
+            presence: Presence::Known,
+            status: ProgramStatus {
+                program: ProgramId::from_random([*number; 16]),
+                name: (*name).into(),
+                engine: "a".parse().unwrap(),
+                boot: BootId::from_random([0; 16]),
+                generation: Generation::FIRST,
+                sequence: 0,
+                state: state.clone(),
+                module: Digest([0; 32]),
+                memory_bytes: 0,
+            },
+        };
+        list.iter().map(view).collect()
+    }
+
+    #[test]
+    fn engines_are_found_by_name_and_by_unique_prefix() {
+        let fleet = engines(&["pi", "pi-1", "pi-2", "hub"]);
+        for (wanted, found) in [
+            ("pi-1", Ok("pi-1")),
+            ("pi", Ok("pi")),
+            ("h", Ok("hub")),
+            ("pi-", Err("'pi-' could be any of these engines: pi-1, pi-2")),
+            ("pi-9", Err("no engine 'pi-9'; there are: pi, pi-1, pi-2, hub")),
+            ("", Err("no engine ''; there are: pi, pi-1, pi-2, hub")),
+        ] {
+            let got = engine(&fleet, wanted).map(|view| view.engine.to_string());
+            assert_eq!(
+                got.map_err(|e| e.to_string()),
+                found.map(String::from).map_err(String::from)
+            );
+        }
+        let none = engine(&[], "x").unwrap_err().to_string();
+        assert_eq!(
+            none,
+            "no engine 'x'; there are no engines: start one with `wayfare engine`"
+        );
+    }
+
+    #[test]
+    fn programs_are_found_by_name_id_and_unique_prefix_and_live_ones_first() {
+        let fleet = programs(&[
+            ("primes", 0x11, ProgramState::Exited { code: 0 }),
+            ("primes", 0x12, ProgramState::Running),
+            ("fib", 0x21, ProgramState::Running),
+            ("fib", 0x22, ProgramState::Paused),
+            ("sort", 0x31, ProgramState::Exited { code: 1 }),
+        ]);
+        for (wanted, found) in [
+            ("primes", Some(0x12)),
+            ("pri", Some(0x12)),
+            ("1111", Some(0x11)),
+            ("sort", Some(0x31)),
+            ("fib", None),
+            ("2", None),
+            ("22", Some(0x22)),
+            ("nosuch", None),
+        ] {
+            let got = program(&fleet, wanted).ok().map(|view| view.status.program);
+            assert_eq!(
+                got,
+                found.map(|n: u8| ProgramId::from_random([n; 16])),
+                "{wanted}"
+            );
+        }
+        assert_eq!(
+            program(&fleet, "fib").unwrap_err().to_string(),
+            "'fib' could be any of these programs: fib (21212121), fib (22222222); give more of the id"
+        );
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let many: Vec<String> = (0..100).map(|n| format!("e{n}")).collect();
+        let fleet = engines(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(
+            engine(&fleet, "x")
+                .unwrap_err()
+                .to_string()
+                .ends_with("e11 and 88 more")
+        );
+    }
+}

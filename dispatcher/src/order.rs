@@ -1,0 +1,335 @@
+//! What a front end asks for, in its own words: programs and engines by what people type. [`Order`] is
+//! resolved against the fleet view and checked before anything is sent.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wayfare_protocol::bundle;
+use wayfare_protocol::command::{Action, ProgramSpec, Target};
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::{Blob, Digest, ProgramId};
+use wayfare_protocol::limits::{MODULE_BYTES_MAX, NAME_BYTES_MAX, STDIN_BYTES_MAX, TIME_LIMIT_MS};
+use wayfare_protocol::{command::check_bytes, limits::TIME_LIMIT_MS_MAX};
+use wayfare_scheduler::{Application, Room};
+
+use crate::error::CommandError;
+use crate::fleet::{EngineView, ProgramView};
+use crate::transfer::Content;
+
+/// How long to wait, and for whom.
+#[derive(Debug, Clone)]
+pub struct CommandOptions {
+    pub time_limit: Duration,
+    pub offline: Offline,
+    pub busy: Busy,
+}
+
+/// What to do about an engine that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offline {
+    Fail,
+    /// Wait for it, within the time limit.
+    Wait,
+}
+
+/// What to do about a program that is busy with another operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Busy {
+    Fail,
+    /// Wait for its end, within the time limit.
+    Wait,
+}
+
+impl Default for CommandOptions {
+    fn default() -> Self {
+        Self {
+            time_limit: Duration::from_millis(TIME_LIMIT_MS),
+            offline: Offline::Fail,
+            busy: Busy::Fail,
+        }
+    }
+}
+
+impl CommandOptions {
+    pub(crate) fn time_limit_ms(&self) -> u64 {
+        u64::try_from(self.time_limit.as_millis())
+            .unwrap_or(TIME_LIMIT_MS_MAX)
+            .clamp(1, TIME_LIMIT_MS_MAX)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub enum Order {
+    Run(Run),
+    Restore(Restore),
+    Move {
+        program: String,
+        to: String,
+    },
+    Spawn {
+        program: String,
+        to: String,
+        name: Option<String>,
+    },
+    Pause {
+        program: String,
+    },
+    Resume {
+        program: String,
+        mode: ResumeMode,
+    },
+    Kill {
+        program: String,
+    },
+    Snapshot {
+        program: String,
+    },
+}
+
+/// A program to be started.
+#[derive(Debug, Clone, Default)]
+pub struct Run {
+    pub name: String,
+    pub module: Vec<u8>,
+    pub args: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    pub stdin: Option<Vec<u8>>,
+    pub memory_bytes_max: Option<u64>,
+    /// `None`: the scheduler chooses.
+    pub on: Option<String>,
+}
+
+/// A program to go on with from a snapshot file.
+#[derive(Debug, Clone)]
+pub struct Restore {
+    pub file: Vec<u8>,
+    pub on: Option<String>,
+    pub name: Option<String>,
+    pub id: IdChoice,
+}
+
+/// Under which id a restored program lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdChoice {
+    New,
+    /// The one in the file: only if the original is gone.
+    Kept,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResumeMode {
+    Normal,
+    /// Take back a program whose move is in doubt: for a target that is gone for good.
+    Force,
+}
+
+/// A program to be started, checked: what remains is where.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) program: ProgramId,
+    pub(crate) spec: ProgramSpec,
+    pub(crate) snapshot: Option<Blob>,
+    pub(crate) blobs: BTreeMap<Digest, Content>,
+    pub(crate) on: Option<String>,
+}
+
+impl Prepared {
+    pub(crate) fn action(&self) -> Action {
+        Action::Run {
+            program: self.program,
+            spec: self.spec.clone(),
+            snapshot: self.snapshot,
+        }
+    }
+}
+
+impl Run {
+    /// Refuses at once what no engine would take.
+    pub(crate) fn prepare(self) -> Result<Prepared, CommandError> {
+        // Lengths before digests: nobody waits for the digest of a file that is too long anyway.
+        check_bytes("module", self.module.len() as u64, MODULE_BYTES_MAX).map_err(CommandError::Refused)?;
+        check_wasm(&self.module)?;
+        let stdin_bytes = self.stdin.as_ref().map_or(0, Vec::len) as u64;
+        check_bytes("standard input", stdin_bytes, STDIN_BYTES_MAX).map_err(CommandError::Refused)?;
+        let mut blobs = BTreeMap::new();
+        let spec = ProgramSpec {
+            name: self.name,
+            module: keep(&mut blobs, self.module),
+            args: self.args,
+            env: self.env,
+            stdin: self.stdin.map(|bytes| keep(&mut blobs, bytes)),
+            memory_bytes_max: self.memory_bytes_max,
+        };
+        spec.check().map_err(CommandError::Refused)?;
+        Ok(Prepared {
+            program: ProgramId::random(),
+            spec,
+            snapshot: None,
+            blobs,
+            on: self.on,
+        })
+    }
+}
+
+impl Restore {
+    pub(crate) fn prepare(self) -> Result<Prepared, CommandError> {
+        let (header, parts) = bundle::decode(&self.file)?;
+        let mut blobs = BTreeMap::new();
+        for (_, bytes) in parts {
+            keep(&mut blobs, bytes.to_vec());
+        }
+        let mut spec = header.spec;
+        if let Some(name) = self.name {
+            spec.name = name;
+        }
+        spec.check().map_err(CommandError::Refused)?;
+        let program = match self.id {
+            IdChoice::New => ProgramId::random(),
+            IdChoice::Kept => header.program,
+        };
+        Ok(Prepared {
+            program,
+            spec,
+            snapshot: Some(header.snapshot),
+            blobs,
+            on: self.on,
+        })
+    }
+}
+
+fn keep(blobs: &mut BTreeMap<Digest, Content>, bytes: Vec<u8>) -> Blob {
+    let blob = Blob::of(&bytes);
+    blobs.insert(blob.digest, Arc::new(bytes));
+    blob
+}
+
+/// The magic and version of a core module; everything behind is the engine's to judge.
+fn check_wasm(module: &[u8]) -> Result<(), CommandError> {
+    const MAGIC: &[u8] = b"\0asm";
+    if module.starts_with(MAGIC) {
+        return match module.get(4..8) {
+            Some([1, 0, 0, 0]) => Ok(()),
+            Some([_, 0, 1, 0]) => {
+                let reason =
+                    "it is a WebAssembly component: give the core module (target wasm32-wasip1)".into();
+                Err(CommandError::Refused(Failure::BadRequest { reason }))
+            }
+            _ => {
+                let reason = "the WebAssembly module is truncated or of an unknown version".into();
+                Err(CommandError::Refused(Failure::BadRequest { reason }))
+            }
+        };
+    }
+    let begin = &module[..module.len().min(4)];
+    let found = if begin.is_empty() {
+        "nothing".to_owned()
+    } else {
+        format!("'{}'", begin.escape_ascii())
+    };
+    Err(CommandError::NotWasm { found })
+}
+
+/// The engine for a program that may run anywhere.
+pub(crate) fn choose(engines: &[EngineView], spec: &ProgramSpec) -> Result<EngineView, CommandError> {
+    let online = engines.iter().filter(|view| view.online);
+    let room = |view: &EngineView| {
+        view.about.as_ref().map(|about| Room {
+            engine: view.engine.clone(),
+            programs: view.programs,
+            programs_max: about.programs_max,
+            program_memory_bytes_max: about.program_memory_bytes_max,
+            compiles: about.compiles,
+        })
+    };
+    let rooms: Vec<Room> = online.filter_map(room).collect();
+    let application = Application {
+        name: spec.name.clone(),
+        memory_bytes: spec.memory_bytes_max,
+    };
+    let plan = wayfare_scheduler::plan(&rooms, &[application]);
+    let chosen = plan.placements.first().map(|placement| &placement.engine);
+    let chosen = chosen.and_then(|engine| engines.iter().find(|view| view.engine == *engine));
+    chosen.cloned().ok_or_else(|| CommandError::NoPlace {
+        name: spec.name.clone(),
+        reason: match rooms.len() {
+            0 => "there are no engines online: start one with `wayfare engine`".into(),
+            count => format!("none of the {count} engines online has a free place and enough memory"),
+        },
+    })
+}
+
+/// What a copy is called unless it is given a name: never as its original, which is still to be found by its own.
+pub(crate) fn copy_name(original: &str) -> String {
+    const SUFFIX: &str = "-copy";
+    let original = original.strip_suffix(SUFFIX).unwrap_or(original);
+    let kept: String = original.chars().take(NAME_BYTES_MAX - SUFFIX.len()).collect();
+    kept + SUFFIX
+}
+
+/// The program as the view has it, to be addressed.
+pub(crate) fn target(view: &ProgramView) -> Target {
+    Target {
+        program: view.status.program,
+        generation: Some(view.status.generation),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(module: &[u8]) -> Run {
+        Run {
+            name: "p".into(),
+            module: module.to_vec(),
+            ..Run::default()
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_module_is_refused_before_anything_is_sent() {
+        for (module, says) in [
+            (b"".as_slice(), "it begins with nothing"),
+            (b"\x7fELF....", "it begins with '\\x7fELF'"),
+            (b"(mod", "it begins with '(mod'"),
+            (b"\0asm", "truncated"),
+            (b"\0asm\x02\0\0\0", "unknown version"),
+            (b"\0asm\x0d\0\x01\0", "component"),
+        ] {
+            let error = run(module).prepare().unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        assert!(run(b"\0asm\x01\0\0\0").prepare().is_ok());
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_with_the_limit() {
+        let mut module = b"\0asm\x01\0\0\0".to_vec();
+        module.resize(200 << 20, 0);
+        let error = run(&module).prepare().unwrap_err().to_string();
+        assert_eq!(error, "module has 209715200 bytes, the limit is 67108864");
+    }
+
+    #[test]
+    fn copies_have_names_of_their_own() {
+        let long = "x".repeat(NAME_BYTES_MAX);
+        for (original, copy) in [("p", "p-copy"), ("p-copy", "p-copy")] {
+            assert_eq!(copy_name(original), copy);
+        }
+        assert!(wayfare_protocol::ids::is_name(&copy_name(&long)));
+    }
+
+    #[test]
+    fn damaged_snapshot_files_are_refused() {
+        let restore = |file: &[u8]| Restore {
+            file: file.to_vec(),
+            on: None,
+            name: None,
+            id: IdChoice::New,
+        };
+        let error = restore(b"nonsense").prepare().unwrap_err();
+        assert_eq!(error.to_string(), "not a wayfare snapshot file");
+        assert!(restore(b"WAYFPROG\xff\0\0\0").prepare().is_err());
+    }
+}

@@ -1,0 +1,304 @@
+//! The one task that owns the link's events, the core and the watchers. It never waits for anybody: what
+//! does not fit into the outbox is dropped, and repeated by the core's own rules; a watcher that is too slow
+//! misses messages and notices by their numbers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use wayfare_link::{Event as LinkEvent, Link, LinkError, LinkEvents, Message};
+use wayfare_protocol::event::Event;
+use wayfare_protocol::ids::{ClientId, OperationId, ProgramId};
+use wayfare_protocol::log::LogBatch;
+use wayfare_protocol::topics::{Topic, Topics};
+
+use crate::core::{Core, Effect, Finished, Input, Progress, Report, Request, Ticket, barrier_payload};
+use crate::error::CommandError;
+use crate::fleet::{EngineView, ProgramView};
+
+const TICK: Duration = Duration::from_millis(50);
+/// Messages from handles that wait.
+pub(crate) const QUEUE_MAX: usize = 256;
+/// Batches and events that a watcher may be behind.
+pub(crate) const WATCHER_QUEUE_MAX: usize = 1_024;
+
+#[derive(Debug)]
+pub(crate) enum ToTask {
+    Start {
+        operation: OperationId,
+        request: Box<Request>,
+        progress: watch::Sender<Progress>,
+        end: oneshot::Sender<Result<Finished, CommandError>>,
+    },
+    Report {
+        time_limit_ms: u64,
+        answer: oneshot::Sender<Report>,
+    },
+    Fleet(oneshot::Sender<FleetView>),
+    WatchLog {
+        program: ProgramId,
+        sender: mpsc::Sender<LogBatch>,
+        registered: oneshot::Sender<()>,
+    },
+    WatchEvents {
+        sender: mpsc::Sender<Event>,
+        registered: oneshot::Sender<()>,
+    },
+    Close,
+}
+
+/// Everything that is known, at one moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FleetView {
+    pub(crate) engines: Vec<EngineView>,
+    pub(crate) programs: Vec<ProgramView>,
+}
+
+/// What the task tells everybody without being asked.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct News {
+    /// Grows with every change of the fleet view.
+    pub(crate) fleet_version: u64,
+    /// The last barrier that came back.
+    pub(crate) barrier: u64,
+    pub(crate) attempts_failed: u32,
+    pub(crate) last_failure: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Task {
+    link: Link,
+    topics: Topics,
+    client: ClientId,
+    core: Core,
+    news: watch::Sender<News>,
+    began: Instant,
+    tickets: u64,
+    barriers: u64,
+    waiters: BTreeMap<Ticket, Waiter>,
+    logs: BTreeMap<ProgramId, Vec<mpsc::Sender<LogBatch>>>,
+    events: Vec<mpsc::Sender<Event>>,
+}
+
+#[derive(Debug)]
+enum Waiter {
+    Operation {
+        progress: watch::Sender<Progress>,
+        end: oneshot::Sender<Result<Finished, CommandError>>,
+    },
+    Report(oneshot::Sender<Report>),
+}
+
+impl Task {
+    pub(crate) fn new(link: Link, topics: Topics, client: ClientId, news: watch::Sender<News>) -> Self {
+        Self {
+            link,
+            topics,
+            core: Core::new(client.clone()),
+            client,
+            news,
+            began: Instant::now(),
+            tickets: 0,
+            barriers: 0,
+            waiters: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Until closed, or until nobody holds a handle any more.
+    pub(crate) async fn run(mut self, mut link_events: LinkEvents, mut queue: mpsc::Receiver<ToTask>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let is_busy = !self.core.is_idle() || !self.logs.is_empty() || !self.events.is_empty();
+            tokio::select! {
+                event = link_events.next() => match event {
+                    Some(event) => self.link_event(event),
+                    None => break,
+                },
+                message = queue.recv() => match message {
+                    None | Some(ToTask::Close) => break,
+                    Some(message) => self.message(message),
+                },
+                _ = ticks.tick(), if is_busy => {
+                    self.feed(Input::Tick);
+                    self.forget_watchers();
+                }
+            }
+        }
+        // Waiters hear of it by their channels being dropped.
+        let unsent = self.link.clone().close().await;
+        if !unsent.is_empty() {
+            tracing::warn!(
+                messages = unsent.len(),
+                "closed before the broker took everything"
+            );
+        }
+    }
+
+    fn link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Connected { .. } => {
+                self.feed(Input::Connected);
+                self.barriers += 1;
+                let payload = barrier_payload(self.barriers);
+                self.publish(&Topic::Reply(self.client.clone()), payload);
+            }
+            LinkEvent::Disconnected { reason, .. } => {
+                self.feed(Input::Disconnected);
+                self.news.send_modify(|news| {
+                    news.attempts_failed += 1;
+                    news.last_failure = Some(reason);
+                });
+            }
+            LinkEvent::Received(incoming) => {
+                if let Some(topic) = self.topics.parse(&incoming.topic) {
+                    self.feed(Input::Message {
+                        topic,
+                        payload: incoming.payload.to_vec(),
+                    });
+                }
+            }
+        }
+    }
+
+    fn message(&mut self, message: ToTask) {
+        match message {
+            ToTask::Start {
+                operation,
+                request,
+                progress,
+                end,
+            } => {
+                let ticket = self.ticket(Waiter::Operation { progress, end });
+                self.feed(Input::Start {
+                    ticket,
+                    operation,
+                    request,
+                });
+            }
+            ToTask::Report {
+                time_limit_ms,
+                answer,
+            } => {
+                let ticket = self.ticket(Waiter::Report(answer));
+                self.feed(Input::Report {
+                    ticket,
+                    operation: OperationId::random(),
+                    time_limit_ms,
+                });
+            }
+            ToTask::Fleet(answer) => {
+                let view = FleetView {
+                    engines: self.core.fleet().engines(self.now_ms()),
+                    programs: self.core.fleet().programs(),
+                };
+                // Whoever asked may have gone away.
+                let _ = answer.send(view);
+            }
+            ToTask::WatchLog {
+                program,
+                sender,
+                registered,
+            } => {
+                self.logs.entry(program).or_default().push(sender);
+                let _ = registered.send(());
+            }
+            ToTask::WatchEvents { sender, registered } => {
+                self.events.push(sender);
+                let _ = registered.send(());
+            }
+            ToTask::Close => unreachable!("ends the loop"),
+        }
+    }
+
+    fn ticket(&mut self, waiter: Waiter) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.waiters.insert(ticket, waiter);
+        ticket
+    }
+
+    fn feed(&mut self, input: Input) {
+        let now_ms = self.now_ms();
+        for effect in self.core.handle(input, now_ms, &mut OperationId::random) {
+            self.act(effect);
+        }
+    }
+
+    fn act(&mut self, effect: Effect) {
+        match effect {
+            Effect::Publish { topic, payload } => self.publish(&topic, payload),
+            Effect::Progress { ticket, progress } => {
+                if let Some(Waiter::Operation { progress: sender, .. }) = self.waiters.get(&ticket) {
+                    sender.send_replace(progress);
+                }
+            }
+            Effect::Settle { ticket, result } => {
+                if let Some(Waiter::Operation { end, .. }) = self.waiters.remove(&ticket) {
+                    let _ = end.send(result);
+                }
+            }
+            Effect::SettleReport { ticket, report } => {
+                if let Some(Waiter::Report(answer)) = self.waiters.remove(&ticket) {
+                    let _ = answer.send(report);
+                }
+            }
+            Effect::FleetChanged => self.news.send_modify(|news| news.fleet_version += 1),
+            Effect::Barrier(number) => self.news.send_modify(|news| news.barrier = number),
+            Effect::Log(batch) => {
+                for watcher in self.logs.get(&batch.program).into_iter().flatten() {
+                    // A full queue: the watcher will see a gap and ask for it.
+                    let _ = watcher.try_send(batch.clone());
+                }
+            }
+            Effect::Event(event) => {
+                for watcher in &self.events {
+                    let _ = watcher.try_send(event.clone());
+                }
+            }
+        }
+    }
+
+    fn publish(&self, topic: &Topic, payload: Vec<u8>) {
+        match self
+            .link
+            .try_publish(Message::new(self.topics.topic(topic), payload))
+        {
+            Ok(()) => {}
+            Err(LinkError::OutboxFull) => tracing::debug!("outbox full: repeated later"),
+            Err(error) => tracing::warn!(%error, "cannot publish"),
+        }
+    }
+
+    /// Unsubscribes from what nobody watches any more. The request is made by the first poll; its answer
+    /// interests nobody.
+    fn forget_watchers(&mut self) {
+        let (link, topics) = (&self.link, &self.topics);
+        self.logs.retain(|program, watchers| {
+            watchers.retain(|watcher| !watcher.is_closed());
+            if watchers.is_empty() {
+                let _ = link
+                    .unsubscribe(topics.topic(&Topic::ProgramLog(*program)))
+                    .now_or_never();
+            }
+            !watchers.is_empty()
+        });
+        if !self.events.is_empty() {
+            self.events.retain(|watcher| !watcher.is_closed());
+            if self.events.is_empty() {
+                let _ = self
+                    .link
+                    .unsubscribe(self.topics.all_engine_events())
+                    .now_or_never();
+            }
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
