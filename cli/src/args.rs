@@ -1,0 +1,391 @@
+//! What can be typed. Only shapes and help: nothing in here acts.
+
+mod values;
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+use values::{parse_duration, parse_name, parse_size, parse_variable};
+use wayfare_engine::shell::EngineArgs;
+
+const AFTER_HELP: &str = "\
+Programs and engines are given by name, id, or a unique beginning of either.
+
+Settings: a flag wins over the environment (WAYFARE_BROKER, WAYFARE_ROOT), which wins over the file
+$XDG_CONFIG_HOME/wayfare/config.toml (by default ~/.config/wayfare/config.toml), with lines such as
+  broker = \"mqtt://hub.local:1883\"
+  root = \"wayfare\"
+
+Exit codes: 0 done, 1 failed, 2 bad usage, 3 no answer in time.";
+
+/// Run, move and watch WebAssembly programs on a fleet of boards.
+#[derive(Debug, Parser)]
+#[command(name = "wayfare", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct GlobalArgs {
+    /// Print JSON: one document, or one a line where there are several; errors too, on standard error
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start a broker here, and engines with it
+    Up(UpArgs),
+    /// Start an engine
+    Engine(EngineVerbArgs),
+    /// Run a program
+    Run(RunArgs),
+    /// Move a running program to another engine
+    Move(MoveArgs),
+    /// Copy a running program to other engines; the original runs on
+    Spawn(SpawnArgs),
+    /// Hold a program where it is
+    Pause(OnProgramArgs),
+    /// Let a program run on
+    Resume(ResumeArgs),
+    /// End a program and forget it
+    Kill(OnProgramArgs),
+    /// Capture a running program into a file
+    Snapshot(SnapshotArgs),
+    /// Go on with a program from such a file
+    Restore(RestoreArgs),
+    /// List programs
+    Ps(FleetArgs),
+    /// List engines
+    Engines(FleetArgs),
+    /// Show what a program has printed
+    Logs(LogsArgs),
+    /// Make every engine report, and show the fleet
+    Status(StatusArgs),
+    /// Show all about a program, an engine or a module file
+    Inspect(InspectArgs),
+    /// Show it all on this machine: run, move, copy, pause and compare with an unmoved run
+    Demo(DemoArgs),
+    /// Print a completion script for a shell
+    Completion {
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+}
+
+/// Which fleet.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FleetArgs {
+    /// MQTT broker [env: WAYFARE_BROKER] [default: mqtt://127.0.0.1:1883]
+    #[arg(long, value_name = "URL")]
+    pub(crate) broker: Option<String>,
+    /// Topic root: several fleets can share a broker [env: WAYFARE_ROOT] [default: wayfare]
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) root: Option<String>,
+}
+
+/// Which fleet, and how long.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CommandArgs {
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+    /// How long it may take, such as 500ms, 30s or 5m
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+    /// Print the operation's id as soon as the engine has all it needs, and do not wait for the end
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Wait for an engine that is offline, instead of failing at once
+    #[arg(long)]
+    pub(crate) wait_for_engine: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EngineVerbArgs {
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    /// End when standard input does: for who starts engines as child processes
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_closes: bool,
+    /// What nobody has set, so that the file may.
+    #[arg(skip)]
+    pub(crate) unset: Unset,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Unset {
+    pub(crate) broker: bool,
+    pub(crate) root: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Engines to start
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=64))]
+    pub(crate) engines: u16,
+    /// Address that the broker listens on; it asks nobody for a password
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(crate) bind: IpAddr,
+    /// Port that the broker listens on
+    #[arg(long, default_value_t = 1883)]
+    pub(crate) port: u16,
+    /// Topic root [env: WAYFARE_ROOT] [default: wayfare]
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) root: Option<String>,
+    /// Folder for what must survive a restart [default: $XDG_STATE_HOME/wayfare/up]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// A WASI command as a .wasm file, or the name of a sample: counter, factorial, fib, primes, sort, wordfreq
+    #[arg(value_name = "MODULE")]
+    pub(crate) module: String,
+    /// Engine to run it on [default: the one with the fewest programs]
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) on: Option<String>,
+    /// Name of the program [default: the module's]
+    #[arg(long, value_parser = parse_name)]
+    pub(crate) name: Option<String>,
+    /// Environment variable; can be given again
+    #[arg(long = "env", value_name = "K=V", value_parser = parse_variable)]
+    pub(crate) env: Vec<(String, String)>,
+    /// File for the program's standard input; '-' is this command's own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stdin: Option<PathBuf>,
+    /// Largest memory of the program, such as 16M [default: the engine's limit]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) memory: Option<u64>,
+    /// Show what it prints until it ends; ends with 1 if the program's exit code is not 0
+    #[arg(long, conflicts_with = "no_wait")]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) command: CommandArgs,
+    /// Arguments for the program
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    pub(crate) args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OnProgramArgs {
+    pub(crate) program: String,
+    #[command(flatten)]
+    pub(crate) command: CommandArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MoveArgs {
+    pub(crate) program: String,
+    /// Engine to move it to
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) to: String,
+    #[command(flatten)]
+    pub(crate) command: CommandArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SpawnArgs {
+    pub(crate) program: String,
+    /// Engines to copy it to
+    #[arg(long, value_name = "ENGINES", value_delimiter = ',', required = true)]
+    pub(crate) to: Vec<String>,
+    /// Name of the copies [default: the original's, with -copy]
+    #[arg(long, value_parser = parse_name)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) command: CommandArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    pub(crate) program: String,
+    /// Take back a program whose move is in doubt. Only if its target is gone for good: else it runs twice
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) command: CommandArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotArgs {
+    pub(crate) program: String,
+    /// File to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) command: CommandArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    pub(crate) file: PathBuf,
+    /// Engine to go on [default: the one with the fewest programs]
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) on: Option<String>,
+    /// Name of the program [default: the one in the file]
+    #[arg(long, value_parser = parse_name)]
+    pub(crate) name: Option<String>,
+    /// Keep the program's id: only if the original is gone
+    #[arg(long)]
+    pub(crate) keep_id: bool,
+    #[command(flatten)]
+    pub(crate) command: CommandArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    pub(crate) program: String,
+    /// Go on until the program ends
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Number of the first line; lines are counted from 0
+    #[arg(long, value_name = "LINE", default_value_t = 0)]
+    pub(crate) since: u64,
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Show it again whenever something changes
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// How long engines may take to report
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A program, an engine, a .wasm file or the name of a sample
+    #[arg(value_name = "WHAT")]
+    pub(crate) what: String,
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How far the sample counts primes: more takes longer
+    #[arg(long, value_name = "NUMBER", default_value_t = 8_000_000,
+          value_parser = clap::value_parser!(u64).range(1_000_000..=100_000_000))]
+    pub(crate) limit: u64,
+    /// Show what the engines say
+    #[arg(long)]
+    pub(crate) engine_logs: bool,
+}
+
+/// Why there is nothing to run: help, version or bad usage.
+pub(crate) struct NotRun {
+    error: clap::Error,
+    json: bool,
+}
+
+impl NotRun {
+    pub(crate) fn print(self) -> ExitCode {
+        let is_bad = self.error.use_stderr();
+        if self.json && is_bad {
+            let text = self.error.render().to_string();
+            let text = text.trim_start_matches("error: ").trim_end();
+            eprintln!(
+                "{}",
+                serde_json::json!({ "error": "bad-usage", "message": text, "exit": 2 })
+            );
+        } else {
+            // Nowhere to say that standard output is closed.
+            let _ = self.error.print();
+        }
+        ExitCode::from(if is_bad { 2 } else { 0 })
+    }
+}
+
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, NotRun> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let json = args
+        .iter()
+        .take_while(|arg| *arg != "--")
+        .any(|arg| arg == "--json");
+    let matches = Cli::command()
+        .try_get_matches_from(&args)
+        .map_err(|error| NotRun { error, json })?;
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| NotRun { error, json })?;
+    cli.global.json |= json;
+    if let (Verb::Engine(args), Some(("engine", given))) = (&mut cli.verb, matches.subcommand()) {
+        let is_unset = |name| given.value_source(name) == Some(ValueSource::DefaultValue);
+        args.unset = Unset {
+            broker: is_unset("broker"),
+            root: is_unset("root"),
+        };
+    }
+    Ok(cli)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit_of(args: &[&str]) -> Option<i32> {
+        let args = std::iter::once(&"wayfare").chain(args).map(OsString::from);
+        parse(args).err().map(|not_run| not_run.error.exit_code())
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn good_usage_is_taken_and_bad_usage_is_two() {
+        for good in [
+            "run primes --on pi-1 --name p --env A=1 --env B= --stdin - --memory 16M --follow -- 5 --json",
+            "move p --to pi-2 --timeout 5m --no-wait",
+            "spawn p --to a,b --to c",
+            "resume p --force --json",
+            "snapshot p -o f",
+            "restore f --keep-id",
+            "logs -f p --since 12",
+            "status --watch",
+            "up --engines 3 --bind 0.0.0.0 --port 0",
+            "engine --id a --broker mqtt://hub",
+            "completion bash",
+        ] {
+            assert_eq!(exit_of(&good.split(' ').collect::<Vec<_>>()), None, "{good}");
+        }
+        for bad in [
+            "",
+            "move p",
+            "run",
+            "fly",
+            "run m --name a/b",
+            "run m --env A",
+            "ps --timeout 1s",
+            "move p --to q --timeout 0",
+        ] {
+            assert_eq!(exit_of(&bad.split(' ').collect::<Vec<_>>()), Some(2), "{bad}");
+        }
+        assert_eq!(exit_of(&["--help"]), Some(0));
+    }
+
+    #[test]
+    fn json_is_ours_only_before_the_programs_arguments() {
+        let parsed = |text: &str| {
+            let args = text.split(' ').map(OsString::from);
+            parse(args).ok().map(|cli| cli.global.json)
+        };
+        assert_eq!(parsed("wayfare --json ps"), Some(true));
+        assert_eq!(parsed("wayfare ps --json"), Some(true));
+        assert_eq!(parsed("wayfare run m -- --json"), Some(false));
+    }
+}

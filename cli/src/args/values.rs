@@ -1,0 +1,96 @@
+//! Single values as they are typed: times, sizes, names, variables.
+
+use std::time::Duration;
+
+use wayfare_protocol::ids::{EngineId, is_name};
+
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "a time such as 500ms, 30s or 5m is expected".to_owned())?;
+    let millis = match unit {
+        "ms" => Some(number),
+        "" | "s" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => return Err(format!("'{unit}' is no unit of time: use ms, s, m or h")),
+    };
+    match millis {
+        Some(millis @ 1..=86_400_000) => Ok(Duration::from_millis(millis)),
+        _ => Err("a time from 1ms to 24h is expected".into()),
+    }
+}
+
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "a size such as 65536, 512K, 16M or 1G is expected".to_owned())?;
+    let shift = match unit.to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KIB" => 10,
+        "M" | "MIB" => 20,
+        "G" | "GIB" => 30,
+        _ => return Err(format!("'{unit}' is no unit of size: use K, M or G")),
+    };
+    number
+        .checked_mul(1 << shift)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "the size is out of range".into())
+}
+
+pub(super) fn parse_variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("NAME=VALUE is expected".into()),
+    }
+}
+
+pub(super) fn parse_name(text: &str) -> Result<String, String> {
+    if is_name(text) {
+        return Ok(text.to_owned());
+    }
+    // The rule is the same as for engines, and so is its explanation.
+    Err(text
+        .parse::<EngineId>()
+        .map_or_else(|error| error.to_string(), |_| "unusable".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("30", 30_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)));
+        }
+        for bad in [
+            "",
+            "s",
+            "0",
+            "-1s",
+            "1d",
+            "25h",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+        for (text, bytes) in [("1", 1), ("64K", 65_536), ("16MiB", 16 << 20), ("2g", 2 << 30)] {
+            assert_eq!(parse_size(text), Ok(bytes));
+        }
+        for bad in ["", "0", "M", "1T", "99999999999999G"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+}

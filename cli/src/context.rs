@@ -1,0 +1,46 @@
+//! What the verbs share: a connected dispatcher for the length of one command.
+
+use std::time::Duration;
+
+use wayfare_dispatcher::{CommandOptions, Dispatcher, DispatcherOptions, Offline};
+
+use crate::args::{CommandArgs, FleetArgs};
+use crate::config::Settings;
+use crate::fail::{Result, connecting};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) async fn connect(args: &FleetArgs) -> Result<Dispatcher> {
+    connect_to(Settings::load(args)?).await
+}
+
+pub(crate) async fn connect_to(settings: Settings) -> Result<Dispatcher> {
+    let mut options = DispatcherOptions::new(settings.broker);
+    options.topics = settings.topics;
+    options.connect_timeout = CONNECT_TIMEOUT;
+    Dispatcher::connect(options).await.map_err(connecting)
+}
+
+/// Connects, lets `work` do its work, and closes in any case, so that nothing said last is lost.
+pub(crate) async fn with_fleet<T>(
+    args: &FleetArgs,
+    work: impl AsyncFnOnce(&Dispatcher) -> Result<T>,
+) -> Result<T> {
+    let dispatcher = connect(args).await?;
+    let result = work(&dispatcher).await;
+    dispatcher.close().await;
+    result
+}
+
+pub(crate) fn options(args: &CommandArgs) -> CommandOptions {
+    let offline = if args.wait_for_engine {
+        Offline::Wait
+    } else {
+        Offline::Fail
+    };
+    CommandOptions {
+        time_limit: args.timeout,
+        offline,
+        ..CommandOptions::default()
+    }
+}

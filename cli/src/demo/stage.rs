@@ -1,0 +1,110 @@
+//! What the demo plays on: a broker, two engines, a dispatcher, and a folder that goes when it ends.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+use wayfare_dispatcher::{Dispatcher, DispatcherOptions};
+use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
+use wayfare_protocol::topics::Topics;
+
+use super::timeline::Timeline;
+use crate::args::DemoArgs;
+use crate::children::{EngineOutput, LocalEngine, LocalEngineOptions, stop_all};
+use crate::fail::{Fail, Result, connecting};
+
+pub(crate) const A: &str = "a";
+pub(crate) const B: &str = "b";
+/// How long the engines may take to come up.
+const ENGINES_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(crate) struct Stage {
+    pub(crate) dispatcher: Dispatcher,
+    broker: EmbeddedBroker,
+    engines: Vec<LocalEngine>,
+    _folder: TempDir,
+}
+
+impl Stage {
+    pub(crate) async fn set(args: &DemoArgs, timeline: &mut Timeline) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("wayfare-demo-").tempdir()?;
+        let broker = EmbeddedBroker::start(BrokerOptions::loopback())
+            .await
+            .map_err(|error| Fail::new("broker", error.to_string()))?;
+        let url = BrokerUrl::from(broker.local_addr());
+        timeline.step(
+            "broker",
+            &format!("embedded, at {url}"),
+            json!({ "broker": url.to_string() }),
+        );
+        let output = if args.engine_logs {
+            EngineOutput::All
+        } else {
+            EngineOutput::Nothing
+        };
+        let start = |name: &str| {
+            LocalEngine::start(LocalEngineOptions {
+                id: name.parse().expect("a letter is a name"),
+                broker: url.clone(),
+                topics: Topics::default(),
+                data: folder.path().join(name),
+                output,
+            })
+        };
+        let engines = vec![start(A)?, start(B)?];
+        let dispatcher = Dispatcher::connect(DispatcherOptions::new(url))
+            .await
+            .map_err(connecting)?;
+        let mut stage = Self {
+            dispatcher,
+            broker,
+            engines,
+            _folder: folder,
+        };
+        stage.wait_for_engines().await?;
+        timeline.step(
+            "engines",
+            "a and b, each a process of its own",
+            json!({ "engines": [A, B] }),
+        );
+        Ok(stage)
+    }
+
+    async fn wait_for_engines(&mut self) -> Result {
+        let fleet = self.dispatcher.clone();
+        let all_online = async {
+            let mut seen = 0;
+            loop {
+                let online = fleet.engines().await?.iter().filter(|view| view.online).count();
+                if online == 2 {
+                    return Ok(());
+                }
+                fleet.changed(&mut seen).await?;
+            }
+        };
+        tokio::select! {
+            result = tokio::time::timeout(ENGINES_TIMEOUT, all_online) => result.unwrap_or_else(|_| {
+                let limit = ENGINES_TIMEOUT.as_secs();
+                Err(Fail::new("demo", format!("the engines did not come up within {limit} s")).hint("--engine-logs shows why"))
+            }),
+            fail = self.engine_ended() => Err(fail),
+        }
+    }
+
+    /// Returns if an engine ends, which none should.
+    pub(crate) async fn engine_ended(&mut self) -> Fail {
+        let [a, b] = self.engines.as_mut_slice() else {
+            return std::future::pending().await;
+        };
+        let fail = tokio::select! { fail = a.ended() => fail, fail = b.ended() => fail };
+        fail.hint("--engine-logs shows why")
+    }
+
+    pub(crate) async fn clear(self) {
+        self.dispatcher.close().await;
+        stop_all(self.engines).await;
+        if let Err(error) = self.broker.shutdown().await {
+            eprintln!("the broker did not stop in good order: {error}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! How a verb fails: what happened, what to do about it, and the exit code.
+
+use std::process::ExitCode;
+
+use serde_json::{Map, Value, json};
+use wayfare_dispatcher::{CommandError, ConnectError};
+use wayfare_link::BrokerUrl;
+use wayfare_protocol::error::Failure;
+
+use crate::output::Output;
+
+/// Exit codes are part of the interface: 0 is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Failed = 1,
+    Usage = 2,
+    NoAnswer = 3,
+}
+
+#[derive(Debug)]
+pub(crate) struct Fail {
+    exit: Exit,
+    kind: &'static str,
+    message: String,
+    /// What to do about it.
+    hint: Option<String>,
+    failure: Option<Box<Failure>>,
+}
+
+pub(crate) type Result<T = ()> = std::result::Result<T, Fail>;
+
+impl Fail {
+    pub(crate) fn new(kind: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Failed,
+            kind,
+            message: message.into(),
+            hint: None,
+            failure: None,
+        }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            ..Self::new("bad-usage", message)
+        }
+    }
+
+    pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::new("file", format!("{}: {error}", path.display()))
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    pub(crate) fn is(&self, kind: &str) -> bool {
+        self.kind == kind
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn print(self, output: Output) -> ExitCode {
+        let exit = self.exit as u8;
+        match output {
+            Output::Human => {
+                let hint = self.hint.map(|hint| format!(": {hint}")).unwrap_or_default();
+                eprintln!("error: {}{hint}", self.message);
+            }
+            Output::Json => {
+                let mut document = Map::new();
+                document.insert("error".into(), self.kind.into());
+                document.insert("message".into(), self.message.into());
+                if let Some(hint) = self.hint {
+                    document.insert("hint".into(), hint.into());
+                }
+                if let Some(failure) = self.failure {
+                    document.insert("failure".into(), json!(failure));
+                }
+                document.insert("exit".into(), exit.into());
+                eprintln!("{}", Value::Object(document));
+            }
+        }
+        ExitCode::from(exit)
+    }
+}
+
+impl From<CommandError> for Fail {
+    fn from(error: CommandError) -> Self {
+        let fail = Self::new(error.kind(), error.to_string());
+        match error {
+            CommandError::NoAnswer { .. } => Self {
+                exit: Exit::NoAnswer,
+                ..fail
+            },
+            CommandError::EngineOffline { .. } => {
+                fail.hint("start it, or give --wait-for-engine to wait until it comes back")
+            }
+            CommandError::ProgramLost { .. } => fail.hint("`wayfare kill` forgets it"),
+            CommandError::NotWasm { .. } => fail.hint("build it for wasm32-wasip1 and give the .wasm file"),
+            CommandError::Failed { failure, .. } | CommandError::Refused(failure) => {
+                let fail = match hint_for(&failure) {
+                    Some(hint) => fail.hint(hint),
+                    None => fail,
+                };
+                Self {
+                    failure: Some(Box::new(failure)),
+                    ..fail
+                }
+            }
+            _ => fail,
+        }
+    }
+}
+
+fn hint_for(failure: &Failure) -> Option<&'static str> {
+    match failure {
+        Failure::Busy { .. } => Some("wait for that operation and try again"),
+        Failure::NoRoom { .. } => Some("choose another engine, or end a program there"),
+        Failure::Ended { .. } => Some("`wayfare logs` shows what it printed"),
+        Failure::Snapshot { .. } => Some("take a new one with `wayfare snapshot`"),
+        _ => None,
+    }
+}
+
+/// The same for the broker, which only the front end knows how to start.
+pub(crate) fn connecting(error: ConnectError) -> Fail {
+    let (kind, exit) = match &error {
+        ConnectError::NoBroker { .. } => ("no-broker", Exit::Failed),
+        ConnectError::NoEcho { .. } => ("no-answer", Exit::NoAnswer),
+        ConnectError::Link { .. } => ("broker", Exit::Failed),
+    };
+    let fail = Fail {
+        exit,
+        ..Fail::new(kind, error.to_string())
+    };
+    match error {
+        ConnectError::NoBroker { broker, reason } => {
+            // That nobody listens there is what "no broker" says; anything else is worth saying.
+            let reason = reason.filter(|reason| !reason.to_lowercase().contains("connection refused (os"));
+            let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            Fail {
+                message: format!("no broker at {}{reason}", address(&broker)),
+                ..fail.hint("start one with `wayfare up`, or give --broker")
+            }
+        }
+        ConnectError::NoEcho { .. } => {
+            fail.hint("another client may use this client's name, or the broker is too busy")
+        }
+        ConnectError::Link { .. } => fail,
+    }
+}
+
+fn address(broker: &BrokerUrl) -> String {
+    format!("{}:{}", broker.host(), broker.port())
+}
+
+impl From<std::io::Error> for Fail {
+    fn from(error: std::io::Error) -> Self {
+        Self::new("io", error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wayfare_dispatcher::{LookupError, Stage};
+    use wayfare_protocol::ids::OperationId;
+
+    use super::*;
+
+    #[test]
+    fn silence_is_three_and_everything_else_is_one() {
+        let engine = || "pi-1".parse().unwrap();
+        let silent = CommandError::NoAnswer {
+            engine: engine(),
+            verb: "move",
+            operation: OperationId::random(),
+            waited_ms: 30_000,
+            stage: Stage::Sent,
+        };
+        assert!(
+            silent
+                .to_string()
+                .starts_with("no answer from engine 'pi-1' to move within 30000 ms")
+        );
+        assert_eq!(Fail::from(silent).exit, Exit::NoAnswer);
+        let missing = LookupError::NoEngine {
+            wanted: "pi-9".into(),
+            there: vec!["pi-1".into(), "pi-2".into()],
+        };
+        let fail = Fail::from(CommandError::from(missing));
+        assert_eq!(
+            (fail.exit, fail.message()),
+            (Exit::Failed, "no engine 'pi-9'; there are: pi-1, pi-2")
+        );
+        let offline = CommandError::EngineOffline {
+            engine: engine(),
+            offline_for_ms: Some(65_000),
+        };
+        assert_eq!(
+            Fail::from(offline).message(),
+            "engine 'pi-1' is offline (since 65 s ago)"
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! One file per group of verbs; each parses no more than it must, makes one library call, and prints.
+
+mod completion;
+mod engine;
+mod fleet;
+mod inspect;
+mod logs;
+mod module;
+mod programs;
+mod run;
+mod snapshots;
+mod up;
+
+use crate::args::{Cli, Verb};
+use crate::fail::Result;
+use crate::output::Output;
+
+pub(crate) fn run(cli: Cli, output: Output) -> Result {
+    let verb = match cli.verb {
+        // It brings a runtime of its own.
+        Verb::Engine(args) => return engine::run(args),
+        verb => verb,
+    };
+    show_what_libraries_say();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(run_async(verb, output))
+}
+
+/// Only where RUST_LOG asks for it: a command's own words are enough otherwise.
+fn show_what_libraries_say() {
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
+    }
+}
+
+async fn run_async(verb: Verb, output: Output) -> Result {
+    match verb {
+        Verb::Up(args) => up::run(args, output).await,
+        Verb::Run(args) => run::run(args, output).await,
+        Verb::Move(args) => programs::move_program(args, output).await,
+        Verb::Spawn(args) => programs::spawn(args, output).await,
+        Verb::Pause(args) => programs::pause(args, output).await,
+        Verb::Resume(args) => programs::resume(args, output).await,
+        Verb::Kill(args) => programs::kill(args, output).await,
+        Verb::Snapshot(args) => snapshots::snapshot(args, output).await,
+        Verb::Restore(args) => snapshots::restore(args, output).await,
+        Verb::Ps(args) => fleet::programs(args, output).await,
+        Verb::Engines(args) => fleet::engines(args, output).await,
+        Verb::Status(args) => fleet::status(args, output).await,
+        Verb::Logs(args) => logs::run(args, output).await,
+        Verb::Inspect(args) => inspect::run(args, output).await,
+        Verb::Demo(args) => crate::demo::run(args, output).await,
+        Verb::Completion { shell } => completion::print(shell),
+        Verb::Engine(_) => unreachable!("done before"),
+    }
+}

@@ -1,0 +1,135 @@
+//! `wayfare ps`, `engines` and `status`.
+
+use std::io::IsTerminal;
+
+use serde_json::json;
+use wayfare_dispatcher::{Dispatcher, EngineView, Presence, ProgramView, Report};
+
+use crate::args::{FleetArgs, StatusArgs};
+use crate::context::with_fleet;
+use crate::fail::Result;
+use crate::output::{Output, bytes, table};
+
+pub(crate) async fn programs(args: FleetArgs, output: Output) -> Result {
+    with_fleet(&args, async |fleet| {
+        output.print(&fleet.programs().await?, |programs| programs_table(programs));
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn engines(args: FleetArgs, output: Output) -> Result {
+    with_fleet(&args, async |fleet| {
+        output.print(&fleet.engines().await?, |engines| engines_table(engines));
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn status(args: StatusArgs, output: Output) -> Result {
+    with_fleet(&args.fleet, async |fleet| {
+        let report = fleet.request_status_reports(args.timeout).await?;
+        print_status(fleet, &report, output).await?;
+        if !args.watch {
+            return Ok(());
+        }
+        let mut seen = 0;
+        loop {
+            fleet.changed(&mut seen).await?;
+            if output == Output::Human && std::io::stdout().is_terminal() {
+                // Home, and clear what is below.
+                crate::output::say("\x1b[H\x1b[2J");
+            }
+            print_status(fleet, &report, output).await?;
+        }
+    })
+    .await
+}
+
+async fn print_status(fleet: &Dispatcher, report: &Report, output: Output) -> Result {
+    let (engines, programs) = (fleet.engines().await?, fleet.programs().await?);
+    let document = json!({
+        "engines": engines, "programs": programs,
+        "answered_ms": report.answered, "silent": report.silent,
+    });
+    output.print(&document, |_| {
+        let silent: Vec<_> = report
+            .silent
+            .iter()
+            .map(|engine| format!("\n'{engine}' did not report"))
+            .collect();
+        format!(
+            "{}\n\n{}{}",
+            engines_table(&engines),
+            programs_table(&programs),
+            silent.concat()
+        )
+    });
+    Ok(())
+}
+
+fn programs_table(programs: &[ProgramView]) -> String {
+    if programs.is_empty() {
+        return "no programs: start one with `wayfare run`".into();
+    }
+    let row = |view: &ProgramView| {
+        let status = &view.status;
+        let state = match (&status.state, view.presence) {
+            (state, Presence::Known) => wayfare_dispatcher::fleet::describe(state),
+            _ => view.word().to_owned(),
+        };
+        vec![
+            status.program.short(),
+            status.name.clone(),
+            state,
+            status.engine.to_string(),
+            status.generation.to_string(),
+            if status.memory_bytes == 0 {
+                "-".into()
+            } else {
+                bytes(status.memory_bytes)
+            },
+            status.module.short(),
+        ]
+    };
+    table(
+        &["ID", "NAME", "STATE", "ENGINE", "GENERATION", "MEMORY", "MODULE"],
+        programs.iter().map(row),
+    )
+}
+
+fn engines_table(engines: &[EngineView]) -> String {
+    if engines.is_empty() {
+        return "no engines: start one with `wayfare engine`, or with `wayfare up`".into();
+    }
+    let row = |view: &EngineView| {
+        let about = view.about.as_ref();
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+        vec![
+            view.engine.to_string(),
+            if view.online {
+                "online".into()
+            } else {
+                "offline".into()
+            },
+            match about {
+                Some(about) => format!("{} of {}", view.programs, about.programs_max),
+                None => view.programs.to_string(),
+            },
+            or_dash(about.map(|about| about.platform.clone())),
+            or_dash(about.map(|about| about.processors.to_string())),
+            or_dash(about.map(|about| bytes(about.memory_bytes))),
+            or_dash(about.map(|about| about.version.clone())),
+        ]
+    };
+    let head = [
+        "ENGINE",
+        "STATE",
+        "PROGRAMS",
+        "PLATFORM",
+        "PROCESSORS",
+        "MEMORY",
+        "VERSION",
+    ];
+    table(&head, engines.iter().map(row))
+}

@@ -1,0 +1,236 @@
+//! `wayfare inspect`: all about a program, an engine or a module.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use wayfare_compiler::Report;
+use wayfare_dispatcher::{CommandError, Dispatcher, EngineView, LookupError, ProgramView};
+use wayfare_engine::process::{Runtime, RuntimeOptions};
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::Digest;
+
+use super::module::Module;
+use crate::args::InspectArgs;
+use crate::context::with_fleet;
+use crate::fail::{Fail, Result};
+use crate::output::{Output, bytes};
+
+/// A file is a module. Otherwise the fleet is asked, and what it does not know may be a sample.
+pub(crate) async fn run(args: InspectArgs, output: Output) -> Result {
+    if let Some(module) = Module::read(Path::new(&args.what))? {
+        return inspect_module(&module, output);
+    }
+    let sample = Module::sample(&args.what);
+    let found = with_fleet(&args.fleet, async |fleet| find(fleet, &args.what).await).await;
+    match (found, sample) {
+        (Ok(Found::Program(view)), _) => output.print(&view, program_page),
+        (Ok(Found::Engine(view)), _) => output.print(&view, engine_page),
+        (Ok(Found::Nothing) | Err(_), Some(sample)) => inspect_module(&sample, output)?,
+        (Ok(Found::Nothing), None) => {
+            return Err(Fail::new(
+                "not-found",
+                format!("no program, engine, file or sample '{}'", args.what),
+            )
+            .hint("`wayfare ps` and `wayfare engines` list what there is"));
+        }
+        (Err(fail), None) => return Err(fail),
+    }
+    Ok(())
+}
+
+enum Found {
+    Program(Box<ProgramView>),
+    Engine(Box<EngineView>),
+    Nothing,
+}
+
+async fn find(fleet: &Dispatcher, what: &str) -> Result<Found> {
+    let (program, engine) = (fleet.program(what).await, fleet.engine(what).await);
+    match (program, engine) {
+        // An exact name of one wins over the beginning of the other's.
+        (Ok(program), Ok(engine)) if engine.engine.as_str() != what => Ok(Found::Program(Box::new(program))),
+        (_, Ok(engine)) => Ok(Found::Engine(Box::new(engine))),
+        (Ok(program), Err(_)) => Ok(Found::Program(Box::new(program))),
+        (
+            Err(CommandError::Lookup(LookupError::NoProgram { .. })),
+            Err(CommandError::Lookup(LookupError::NoEngine { .. })),
+        ) => Ok(Found::Nothing),
+        (Err(CommandError::Lookup(LookupError::NoProgram { .. })), Err(error)) | (Err(error), Err(_)) => {
+            Err(error.into())
+        }
+    }
+}
+
+fn program_page(view: &impl AsRef<ProgramView>) -> String {
+    let view = view.as_ref();
+    let status = &view.status;
+    let state = match view.presence {
+        wayfare_dispatcher::Presence::Known => wayfare_dispatcher::fleet::describe(&status.state),
+        _ => format!("{} (last known: {})", view.word(), status.state.word()),
+    };
+    page(&[
+        ("program", status.program.to_string()),
+        ("name", status.name.clone()),
+        ("state", state),
+        ("engine", status.engine.to_string()),
+        ("generation", status.generation.to_string()),
+        ("module", status.module.to_string()),
+        ("memory", bytes(status.memory_bytes)),
+    ])
+}
+
+fn engine_page(view: &impl AsRef<EngineView>) -> String {
+    let view = view.as_ref();
+    let mut lines = vec![
+        ("engine", view.engine.to_string()),
+        (
+            "state",
+            if view.online {
+                "online".into()
+            } else {
+                "offline".into()
+            },
+        ),
+        ("programs", view.programs.to_string()),
+    ];
+    if let Some(about) = &view.about {
+        lines.extend([
+            ("programs at most", about.programs_max.to_string()),
+            ("memory per program", bytes(about.program_memory_bytes_max)),
+            ("version", about.version.clone()),
+            ("platform", about.platform.clone()),
+            ("wasmtime", about.wasmtime.clone()),
+            (
+                "takes WebAssembly",
+                if about.compiles {
+                    "yes".into()
+                } else {
+                    "no, only compiled code".into()
+                },
+            ),
+            ("processors", about.processors.to_string()),
+            ("memory", bytes(about.memory_bytes)),
+        ]);
+    }
+    page(&lines)
+}
+
+/// Rewrites it as an engine would, and says what that does.
+fn inspect_module(module: &Module, output: Output) -> Result {
+    let options = wayfare_compiler::Options {
+        blocking: &wayfare_engine::process::abi::may_block,
+        entry: wayfare_compiler::Entry::Command,
+    };
+    let rewritten = wayfare_compiler::rewrite(&module.wasm, &options)
+        .map_err(|error| Fail::new("module", format!("{} cannot run: {error}", module.name)))?;
+    let digest = Digest::of(&module.wasm);
+    let refusal = refusal(module, digest);
+    let document = module_document(module, digest, &rewritten.report, refusal.as_deref());
+    output.print(&document, |_| {
+        module_page(module, digest, &rewritten.report, refusal.as_deref())
+    });
+    Ok(())
+}
+
+/// Why an engine with default limits would not take it: an import that nobody offers, too much memory.
+fn refusal(module: &Module, digest: Digest) -> Option<String> {
+    let runtime = Runtime::new(RuntimeOptions::default());
+    let loaded = runtime.and_then(|runtime| runtime.load(digest, &module.wasm).map(|_| ()));
+    loaded.err().map(|failure| match failure {
+        Failure::Module { reason, .. } => reason,
+        other => other.to_string(),
+    })
+}
+
+fn module_document(module: &Module, digest: Digest, report: &Report, refusal: Option<&str>) -> Value {
+    json!({
+        "module": digest,
+        "name": module.name,
+        "imports": report.imports.iter().map(|(module, name)| json!({ "module": module, "name": name })).collect::<Vec<_>>(),
+        "refusal": refusal,
+        "functions": report.functions,
+        "functions_rewritten": report.functions_rewritten,
+        "sites": {
+            "loop_polls": report.loop_polls,
+            "entry_polls": report.entry_polls,
+            "calls": report.calls_checked,
+            "blocking_calls": report.blocking_calls,
+        },
+        "bytes_before": report.bytes_before,
+        "bytes_after": report.bytes_after,
+        "bytes_twins": report.bytes_twins,
+    })
+}
+
+fn module_page(module: &Module, digest: Digest, report: &Report, refusal: Option<&str>) -> String {
+    let size = |size: usize| bytes(size as u64);
+    let percent = |size: usize| 100.0 * size as f64 / report.bytes_before.max(1) as f64;
+    let imports = imports(report);
+    page(&[
+        ("module", digest.to_string()),
+        ("name", module.name.clone()),
+        (
+            "engines",
+            refusal.map_or_else(|| "take it".into(), |reason| format!("refuse it: {reason}")),
+        ),
+        (
+            "imports",
+            if imports.is_empty() {
+                "none".into()
+            } else {
+                imports
+            },
+        ),
+        (
+            "functions",
+            format!(
+                "{}, of which {} can be on the stack at a capture",
+                report.functions, report.functions_rewritten
+            ),
+        ),
+        (
+            "can be captured at",
+            format!(
+                "{} sites: {} loop headers, {} function entries, {} calls, {} blocking host calls",
+                report.sites(),
+                report.loop_polls,
+                report.entry_polls,
+                report.calls_checked,
+                report.blocking_calls
+            ),
+        ),
+        ("size", format!("{} as given", size(report.bytes_before))),
+        (
+            "rewritten",
+            format!(
+                "{} ({:.0} %), and {} of twins ({:.0} %), which only resuming needs",
+                size(report.bytes_after),
+                percent(report.bytes_after),
+                size(report.bytes_twins),
+                percent(report.bytes_twins)
+            ),
+        ),
+    ])
+}
+
+/// Each module once, with what is imported from it.
+fn imports(report: &Report) -> String {
+    let mut modules: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (module, name) in &report.imports {
+        modules.entry(module).or_default().push(name);
+    }
+    let lines = modules
+        .iter()
+        .map(|(module, names)| format!("{module}: {}", names.join(" ")));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+fn page(lines: &[(&str, String)]) -> String {
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|(name, value)| format!("{name:width$}{value}"))
+        .collect();
+    lines.join("\n")
+}

@@ -1,0 +1,119 @@
+//! A module as people name it: a file, or a sample that comes with the command.
+
+use std::path::Path;
+
+use wayfare_protocol::ids::is_name;
+use wayfare_protocol::limits::{MODULE_BYTES_MAX, NAME_BYTES_MAX};
+
+use crate::fail::{Fail, Result};
+
+pub(crate) struct Module {
+    /// Fit to name a program.
+    pub(crate) name: String,
+    pub(crate) wasm: Vec<u8>,
+    /// What a sample reads unless it is given something else.
+    pub(crate) stdin: Option<&'static [u8]>,
+}
+
+impl Module {
+    /// A file wins over a sample of the same name.
+    pub(crate) fn find(named: &str) -> Result<Self> {
+        let path = Path::new(named);
+        match Self::read(path)? {
+            Some(module) => Ok(module),
+            None => Self::sample(named).ok_or_else(|| {
+                let samples: Vec<_> = wayfare_samples::ALL.iter().map(|sample| sample.name).collect();
+                Fail::new(
+                    "no-module",
+                    format!(
+                        "no file '{named}', and no sample of that name; the samples are: {}",
+                        samples.join(", ")
+                    ),
+                )
+            }),
+        }
+    }
+
+    pub(crate) fn sample(named: &str) -> Option<Self> {
+        let sample = wayfare_samples::find(named)?;
+        Some(Self {
+            name: sample.name.into(),
+            wasm: sample.wasm.to_vec(),
+            stdin: sample.stdin,
+        })
+    }
+
+    /// `None`: there is no such file.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>> {
+        let about = match std::fs::metadata(path) {
+            Ok(about) if about.is_file() => about,
+            Ok(_) => return Err(Fail::new("file", format!("{} is not a file", path.display()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Fail::file(path, &error)),
+        };
+        if about.len() > MODULE_BYTES_MAX {
+            return Err(Fail::new(
+                "refused",
+                format!(
+                    "module {} has {} bytes, the limit is {MODULE_BYTES_MAX}",
+                    path.display(),
+                    about.len()
+                ),
+            ));
+        }
+        let wasm = std::fs::read(path).map_err(|error| Fail::file(path, &error))?;
+        let stem = path
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        Ok(Some(Self {
+            name: usable_name(&stem),
+            wasm,
+            stdin: None,
+        }))
+    }
+}
+
+/// The nearest name that a program can have.
+fn usable_name(text: &str) -> String {
+    let usable = |c: char| {
+        if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
+            c
+        } else {
+            '-'
+        }
+    };
+    let name: String = text.chars().map(usable).take(NAME_BYTES_MAX).collect();
+    let name = name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    if is_name(name) {
+        name.to_owned()
+    } else {
+        "program".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_file_name_gives_a_usable_program_name() {
+        for (stem, name) in [
+            ("primes", "primes"),
+            ("my prog", "my-prog"),
+            ("_x", "x"),
+            ("", "program"),
+            ("é", "program"),
+        ] {
+            assert_eq!(usable_name(stem), name, "{stem}");
+        }
+        assert!(is_name(&usable_name(&"a".repeat(300))));
+    }
+
+    #[test]
+    fn a_missing_module_is_answered_with_the_samples() {
+        let error = Module::find("nosuch").err().unwrap();
+        assert!(error.message().contains("primes"), "{}", error.message());
+        assert_eq!(Module::find("primes").unwrap().name, "primes");
+    }
+}

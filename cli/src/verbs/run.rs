@@ -1,0 +1,63 @@
+//! `wayfare run`.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use wayfare_dispatcher::{Follow, Run};
+use wayfare_protocol::event::Outcome;
+use wayfare_protocol::limits::STDIN_BYTES_MAX;
+
+use super::logs::{Ended, print_all};
+use super::module::Module;
+use crate::args::RunArgs;
+use crate::context::{options, with_fleet};
+use crate::fail::{Fail, Result};
+use crate::output::Output;
+use crate::waiting::conclude;
+
+pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
+    let module = Module::find(&args.module)?;
+    let stdin = match &args.stdin {
+        Some(path) => Some(read_stdin(path)?),
+        None => module.stdin.map(<[u8]>::to_vec),
+    };
+    let run = Run {
+        name: args.name.clone().unwrap_or(module.name),
+        module: module.wasm,
+        args: args.args.clone(),
+        env: args.env.iter().cloned().collect(),
+        stdin,
+        memory_bytes_max: args.memory,
+        on: args.on.clone(),
+    };
+    with_fleet(&args.command.fleet, async |fleet| {
+        let operation = fleet.run(run, &options(&args.command)).await?;
+        let finished = conclude(operation, &args.command, output).await?;
+        let (true, Some(finished)) = (args.follow, finished) else {
+            return Ok(());
+        };
+        let Outcome::Running { program, .. } = finished.outcome else {
+            return Ok(());
+        };
+        match print_all(fleet.logs(program, 0, Follow::UntilEnded).await?, output).await? {
+            Ended::Well => Ok(()),
+            Ended::Badly(how) => Err(Fail::new("program", format!("program {} {how}", program.short()))),
+        }
+    })
+    .await
+}
+
+/// A file, or this command's own standard input; no more than a program may have.
+fn read_stdin(path: &PathBuf) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = STDIN_BYTES_MAX + 1;
+    if path == Path::new("-") {
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
+    } else {
+        let file = std::fs::File::open(path).map_err(|error| Fail::file(path, &error))?;
+        file.take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Fail::file(path, &error))?;
+    }
+    Ok(bytes)
+}

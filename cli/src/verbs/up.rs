@@ -1,0 +1,188 @@
+//! `wayfare up`: a broker in this process, engines as processes of their own, until Ctrl-C.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use futures::FutureExt;
+use futures::future::select_all;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use wayfare_dispatcher::Dispatcher;
+use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
+use wayfare_protocol::event::{Event, EventBody};
+
+use crate::args::{FleetArgs, UpArgs};
+use crate::children::{EngineOutput, LocalEngine, LocalEngineOptions, stop_all};
+use crate::config::{Settings, state_folder};
+use crate::context::connect_to;
+use crate::fail::{Fail, Result};
+use crate::output::{Output, say};
+
+pub(crate) async fn run(args: UpArgs, output: Output) -> Result {
+    let data = match &args.data {
+        Some(data) => data.clone(),
+        None => state_folder()
+            .map(|folder| folder.join("up"))
+            .ok_or_else(|| Fail::usage("no home folder to keep data in: give one with --data"))?,
+    };
+    std::fs::create_dir_all(&data).map_err(|error| Fail::file(&data, &error))?;
+    let broker = start_broker(SocketAddr::new(args.bind, args.port), data.join("broker")).await?;
+    let url = local_url(broker.local_addr());
+    let fleet_args = FleetArgs {
+        broker: Some(url.to_string()),
+        root: args.root.clone(),
+    };
+    let result = serve(
+        &args,
+        Settings::load(&fleet_args)?,
+        &data,
+        broker.local_addr(),
+        output,
+    )
+    .await;
+    let stopped = broker
+        .shutdown()
+        .await
+        .map_err(|error| Fail::new("broker", error.to_string()));
+    result.and(stopped)
+}
+
+async fn start_broker(bind: SocketAddr, storage: PathBuf) -> Result<EmbeddedBroker> {
+    let options = BrokerOptions {
+        bind,
+        storage: Some(storage),
+    };
+    EmbeddedBroker::start(options).await.map_err(|error| {
+        Fail::new("broker", error.to_string())
+            .hint("another broker may be running there: use it with --broker, or give another --port")
+    })
+}
+
+/// Everything between the broker's start and its end.
+async fn serve(
+    args: &UpArgs,
+    settings: Settings,
+    data: &Path,
+    listening: SocketAddr,
+    output: Output,
+) -> Result {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let dispatcher = connect_to(settings.clone()).await?;
+    let mut engines = Vec::new();
+    for number in 1..=args.engines {
+        engines.push(LocalEngine::start(LocalEngineOptions {
+            id: format!("local-{number}")
+                .parse()
+                .expect("letters, a hyphen and digits make a name"),
+            broker: settings.broker.clone(),
+            topics: settings.topics.clone(),
+            data: data.join(format!("local-{number}")),
+            output: EngineOutput::Warnings,
+        })?);
+    }
+    announce(&settings, listening, &engines, output);
+    let result = tokio::select! {
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        fail = keep_running(&mut engines) => Err(fail),
+        fail = narrate(&dispatcher, output) => fail,
+    };
+    output.remark("stopping: engines store their programs and go");
+    stop_all(engines).await;
+    dispatcher.close().await;
+    result
+}
+
+fn announce(settings: &Settings, listening: SocketAddr, engines: &[LocalEngine], output: Output) {
+    let names: Vec<_> = engines
+        .iter()
+        .map(|engine| engine.options.id.to_string())
+        .collect();
+    if output == Output::Json {
+        say(
+            &json!({ "broker": settings.broker.to_string(), "listening": listening, "engines": names })
+                .to_string(),
+        );
+        return;
+    }
+    let is_default = settings.broker.to_string() == "mqtt://127.0.0.1:1883";
+    let flag = if is_default {
+        String::new()
+    } else {
+        format!(" --broker {}", settings.broker)
+    };
+    let list = if names.is_empty() {
+        "none".into()
+    } else {
+        names.join(", ")
+    };
+    say(&format!(
+        "broker   {listening}\nengines  {list}\n\nIn another terminal:\n  wayfare run primes --follow{flag}\n  wayfare ps{flag}"
+    ));
+    if let [_, second, ..] = names.as_slice() {
+        say(&format!("  wayfare move primes --to {second}{flag}"));
+    }
+    if !listening.ip().is_loopback() {
+        say(&format!(
+            "On another machine:\n  wayfare engine --broker mqtt://<this machine>:{}",
+            listening.port()
+        ));
+        say(&format!(
+            "Anybody who reaches port {} can use this fleet: it asks for no password.",
+            listening.port()
+        ));
+    }
+    say("\nCtrl-C stops it.\n");
+}
+
+/// What happens in the fleet, a line each; returns only with an error.
+async fn narrate(dispatcher: &Dispatcher, output: Output) -> Result {
+    let mut events = dispatcher.events().await?;
+    while let Some(event) = events.next().await {
+        match output {
+            Output::Json => say(&json!(event).to_string()),
+            Output::Human => {
+                if let Some(line) = sentence(&event) {
+                    say(&line);
+                }
+            }
+        }
+    }
+    Err(Fail::new("closed", "the connection to our own broker was closed"))
+}
+
+fn sentence(event: &Event) -> Option<String> {
+    let program = event
+        .program
+        .map(|program| format!(" {}", program.short()))
+        .unwrap_or_default();
+    let end = match &event.body {
+        EventBody::Accepted | EventBody::Progress { .. } => return None,
+        EventBody::Done { .. } if matches!(event.verb.as_str(), "logs" | "report") => return None,
+        EventBody::Done { .. } => "done".to_owned(),
+        EventBody::Failed { failure } => format!("failed: {failure}"),
+    };
+    Some(format!("{}: {}{program} {end}", event.engine, event.verb))
+}
+
+/// Returns once one of them cannot be kept running.
+async fn keep_running(engines: &mut [LocalEngine]) -> Fail {
+    if engines.is_empty() {
+        return std::future::pending().await;
+    }
+    select_all(engines.iter_mut().map(|engine| engine.keep_running().boxed()))
+        .await
+        .0
+}
+
+/// How a client on this machine reaches a broker that listens there.
+fn local_url(listening: SocketAddr) -> BrokerUrl {
+    let mut local = listening;
+    if listening.ip().is_unspecified() {
+        local.set_ip(match listening {
+            SocketAddr::V4(_) => [127, 0, 0, 1].into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    local.into()
+}

@@ -1,0 +1,136 @@
+//! Waiting for an operation, with a spinner or progress bar for people at a terminal.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Map, Value, json};
+use wayfare_dispatcher::{Finished, Operation, Progress};
+use wayfare_protocol::event::{Outcome, Phase};
+
+use crate::args::CommandArgs;
+use crate::fail::Result;
+use crate::output::{Output, bytes, micros};
+
+const SPIN: Duration = Duration::from_millis(120);
+
+/// Waits for the end, or with `--no-wait` until nobody needs to wait; prints either. `None`: not waited for.
+pub(crate) async fn conclude(
+    operation: Operation,
+    args: &CommandArgs,
+    output: Output,
+) -> Result<Option<Finished>> {
+    let id = operation.id();
+    if args.no_wait {
+        let mut operation = operation;
+        operation.delivered().await?;
+        output.print(&json!({ "operation": id, "engine": operation.engine() }), |_| {
+            id.to_string()
+        });
+        return Ok(None);
+    }
+    let finished = watch(operation, output).await?;
+    let mut document = Map::new();
+    document.insert("operation".into(), json!(id));
+    document.insert("engine".into(), json!(finished.engine));
+    if let Value::Object(outcome) = json!(finished.outcome) {
+        document.extend(outcome);
+    }
+    output.print(&document, |_| sentence(&finished));
+    Ok(Some(finished))
+}
+
+/// Waits for the end and prints nothing that stays.
+pub(crate) async fn watch(mut operation: Operation, output: Output) -> Result<Finished> {
+    let bar = Bar::new(output, operation.engine().as_str());
+    while let Some(progress) = operation.progressed().await {
+        bar.show(progress);
+    }
+    bar.clear();
+    Ok(operation.wait().await?)
+}
+
+/// What has been done, as people say it.
+fn sentence(finished: &Finished) -> String {
+    let engine = &finished.engine;
+    match &finished.outcome {
+        Outcome::Running { program, .. } => format!("{} runs on {engine}", program.short()),
+        Outcome::Moved {
+            program,
+            target,
+            generation,
+            report,
+        } => format!(
+            "{} moved from {engine} to {target} in {}, stood still for {}; {} sent ahead, {} at the end \
+             (generation {generation})",
+            program.short(),
+            micros(report.total_us),
+            micros(report.downtime_us),
+            bytes(report.precopied_bytes),
+            bytes(report.final_bytes),
+        ),
+        Outcome::Spawned { copy, target } => format!("{} runs on {target}, a copy", copy.short()),
+        Outcome::Paused { program } => format!("{} is paused on {engine}", program.short()),
+        Outcome::Resumed { program } => format!("{} runs on {engine} again", program.short()),
+        Outcome::Killed { program } => format!("{} is gone from {engine}", program.short()),
+        Outcome::Captured {
+            program, snapshot, ..
+        } => {
+            format!(
+                "{} captured on {engine}, {}",
+                program.short(),
+                bytes(snapshot.bytes)
+            )
+        }
+        Outcome::Logs { next, .. } => format!("{next} lines"),
+        Outcome::Reported => format!("{engine} has reported"),
+    }
+}
+
+/// A spinner while nothing can be counted, a bar while bytes are on their way; nothing where nobody looks.
+struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    fn new(output: Output, engine: &str) -> Self {
+        if output == Output::Json || !std::io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = ProgressBar::new_spinner();
+        bar.set_message(format!("asking {engine}"));
+        bar.enable_steady_tick(SPIN);
+        Self(Some(bar))
+    }
+
+    fn show(&self, progress: Progress) {
+        let Some(bar) = &self.0 else {
+            return;
+        };
+        bar.set_message(words(progress));
+        let style = if progress.total_bytes > 0 {
+            bar.set_length(progress.total_bytes);
+            bar.set_position(progress.done_bytes);
+            "{spinner} {msg} [{bar:24}] {bytes} of {total_bytes}"
+        } else {
+            "{spinner} {msg}"
+        };
+        bar.set_style(ProgressStyle::with_template(style).expect("the template is well-formed"));
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn words(progress: Progress) -> &'static str {
+    match progress.phase {
+        Some(Phase::Transfer) => "sending",
+        Some(Phase::Compile) => "compiling",
+        Some(Phase::Precopy) => "sending memory while it runs",
+        Some(Phase::Handover) => "handing over",
+        Some(Phase::InDoubt) => "waiting for the target's word: the program stands still",
+        None if progress.accepted => "accepted",
+        None => "asking",
+    }
+}

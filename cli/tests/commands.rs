@@ -1,0 +1,248 @@
+//! The whole command line against real engines, as a newcomer would try it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::path::Path;
+
+use serde_json::Value;
+use support::{Ran, Up, command, run};
+
+/// Runs long enough to be still there at the end of a test.
+const LONG: &str = "400000000";
+
+fn json(up: &Up, arguments: &[&str]) -> Ran {
+    let ran = run(&up.broker, &[&["--json"], arguments].concat());
+    assert_eq!(ran.exit, 0, "{arguments:?}: {}", ran.stderr);
+    ran
+}
+
+fn one(up: &Up, arguments: &[&str]) -> Value {
+    let mut documents = json(up, arguments).documents();
+    assert_eq!(documents.len(), 1, "{arguments:?}");
+    documents.remove(0)
+}
+
+fn programs(up: &Up) -> Vec<(String, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let listed = one(up, &["ps"]);
+    let row = |p: &Value| (text(&p["name"]), text(&p["engine"]), text(&p["state"]));
+    let mut rows: Vec<_> = listed.as_array().unwrap().iter().map(row).collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn a_program_is_run_moved_copied_held_saved_and_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("up"), 2);
+    let running = one(
+        &up,
+        &[
+            "run",
+            "primes",
+            "--on",
+            "local-1",
+            "--wait-for-engine",
+            "--name",
+            "p",
+            "--",
+            LONG,
+        ],
+    );
+    assert_eq!(
+        (&running["result"], &running["engine"]),
+        (&"running".into(), &"local-1".into())
+    );
+    let id = running["program"].as_str().unwrap();
+
+    let moved = one(&up, &["move", "p", "--to", "local-2", "--wait-for-engine"]);
+    assert_eq!(
+        (&moved["result"], &moved["target"]),
+        (&"moved".into(), &"local-2".into())
+    );
+    assert!(moved["report"]["downtime_us"].as_u64().unwrap() > 0);
+    let again = run(&up.broker, &["move", "p", "--to", "local-2"]);
+    assert_eq!(again.exit, 1);
+    assert!(
+        again.stderr.contains("is on 'local-2' already"),
+        "{}",
+        again.stderr
+    );
+
+    // By the beginning of its id, to both engines.
+    let copies = json(&up, &["spawn", &id[..8], "--to", "local-1,local-2"]).documents();
+    assert_eq!(copies.len(), 2);
+    let expected = [("p", "local-2"), ("p-copy", "local-1"), ("p-copy", "local-2")];
+    let expected = expected.map(|(name, engine)| (name.to_owned(), engine.to_owned(), "running".to_owned()));
+    assert_eq!(programs(&up), expected);
+    for copy in &copies {
+        one(&up, &["kill", copy["copy"].as_str().unwrap()]);
+    }
+
+    one(&up, &["pause", "p"]);
+    assert_eq!(programs(&up), [("p".into(), "local-2".into(), "paused".into())]);
+    one(&up, &["resume", "p"]);
+
+    let file = folder.path().join("p.snapshot");
+    let file = file.to_str().unwrap();
+    let saved = one(&up, &["snapshot", "p", "-o", file]);
+    assert_eq!(
+        saved["bytes"].as_u64().unwrap(),
+        std::fs::metadata(file).unwrap().len()
+    );
+    one(&up, &["kill", "p"]);
+    let restored = one(&up, &["restore", file, "--on", "local-1", "--name", "back"]);
+    assert_ne!(restored["program"], running["program"]);
+    assert_eq!(
+        programs(&up),
+        [("back".into(), "local-1".into(), "running".into())]
+    );
+    one(&up, &["kill", "back"]);
+    assert_eq!(programs(&up), []);
+
+    let (exit, told) = up.terminate();
+    assert_eq!(exit, 0);
+    assert!(told.contains("\"verb\":\"move\""), "{told}");
+}
+
+#[test]
+fn what_a_program_prints_and_how_it_ends_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("up"), 1);
+    let primes = wayfare_samples::find("primes").unwrap();
+    let arguments = ["run", "primes", "--wait-for-engine", "--follow", "--"];
+    let ran = run(&up.broker, &[&arguments[..], primes.quick_args].concat());
+    assert_eq!(ran.exit, 0, "{}", ran.stderr);
+    let printed = ran.stdout.split_once('\n').unwrap().1;
+    assert_eq!(printed, primes.quick_stdout);
+
+    // Its log is there after its end, from any line.
+    let count = primes.quick_stdout.lines().count();
+    let since = (count - 2).to_string();
+    let last = run(&up.broker, &["logs", "primes", "--since", &since]);
+    assert_eq!(
+        last.stdout.lines().collect::<Vec<_>>(),
+        primes.quick_stdout.lines().skip(count - 2).collect::<Vec<_>>()
+    );
+    assert_eq!(json(&up, &["logs", "primes", "-f"]).documents().len(), count);
+
+    // A sample that reads gets its book; a program's failure is the command's.
+    let wordfreq = wayfare_samples::find("wordfreq").unwrap();
+    let ran = run(
+        &up.broker,
+        &[&["run", "wordfreq", "--follow", "--"], wordfreq.quick_args].concat(),
+    );
+    assert!(ran.stdout.ends_with(wordfreq.quick_stdout), "{}", ran.stdout);
+    let ran = run(&up.broker, &["run", "primes", "--follow", "--", "nonsense"]);
+    assert_eq!(ran.exit, 1);
+    assert!(ran.stderr.contains("exited with code 2"), "{}", ran.stderr);
+
+    refusals(&up, folder.path());
+    let status = one(&up, &["status"]);
+    assert!(status["answered_ms"]["local-1"].is_u64());
+    assert_eq!(one(&up, &["inspect", "local-1"])["online"], true);
+    up.terminate();
+}
+
+/// Bad input gets an error that says what to do, and nothing comes of it.
+fn refusals(up: &Up, folder: &Path) {
+    let before = programs(up);
+    let file = |name: &str, content: &[u8]| {
+        let path = folder.join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let primes = wayfare_samples::find("primes").unwrap().wasm;
+    let text = file("text.wasm", b"hello");
+    let cut = file("cut.wasm", &primes[..primes.len() / 2]);
+    let large = folder.join("large.wasm");
+    std::fs::File::create(&large).unwrap().set_len(200 << 20).unwrap();
+    let damaged = file("damaged.snapshot", b"WAYFPROG\x10\0\0\0");
+    for (arguments, says) in [
+        (vec!["run", &text], "not a WebAssembly module"),
+        (vec!["run", &cut], "cannot run"),
+        (vec!["run", large.to_str().unwrap()], "the limit is 67108864"),
+        (vec!["run", "nosuch"], "the samples are: counter"),
+        (
+            vec!["run", "primes", "--on", "pi-9"],
+            "no engine 'pi-9'; there are: local-1",
+        ),
+        (vec!["move", "nosuch", "--to", "local-1"], "no program 'nosuch'"),
+        (vec!["restore", &damaged], "truncated"),
+        (vec!["restore", &text], "not a wayfare snapshot file"),
+        (vec!["inspect", &cut], "cannot run"),
+        (
+            vec!["inspect", "nosuch"],
+            "no program, engine, file or sample 'nosuch'",
+        ),
+    ] {
+        let ran = run(&up.broker, &arguments);
+        assert_eq!(ran.exit, 1, "{arguments:?}");
+        assert!(
+            ran.stderr.starts_with("error: ") && ran.stderr.contains(says),
+            "{arguments:?}: {}",
+            ran.stderr
+        );
+        let ran = run(&up.broker, &[&["--json"], &arguments[..]].concat());
+        assert_eq!(ran.error()["exit"], 1, "{arguments:?}");
+    }
+    let live =
+        |rows: Vec<(String, String, String)>| rows.into_iter().filter(|row| row.2 == "running").count();
+    assert_eq!(live(programs(up)), live(before));
+}
+
+#[test]
+fn bad_usage_is_two_and_no_broker_is_one() {
+    // A port on which nobody can listen for long enough to matter.
+    let nowhere = "mqtt://127.0.0.1:1";
+    let ran = run(nowhere, &["ps"]);
+    assert_eq!(ran.exit, 1);
+    assert_eq!(
+        ran.stderr,
+        "error: no broker at 127.0.0.1:1: start one with `wayfare up`, or give --broker\n"
+    );
+    assert_eq!(run(nowhere, &["ps", "--json"]).error()["error"], "no-broker");
+    for arguments in [&["fly"][..], &["move", "p"], &["ps", "--broker", "http://x"]] {
+        assert_eq!(run(nowhere, arguments).exit, 2, "{arguments:?}");
+        let ran = run(nowhere, &[arguments, &["--json"]].concat());
+        assert_eq!(
+            (ran.exit, ran.error()["exit"].as_u64()),
+            (2, Some(2)),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn what_needs_no_fleet_works_without_one() {
+    let nowhere = "mqtt://127.0.0.1:1";
+    let help = run(nowhere, &["--help"]);
+    assert_eq!(help.exit, 0);
+    assert!(
+        help.stdout
+            .contains("Exit codes: 0 done, 1 failed, 2 bad usage, 3 no answer in time.")
+    );
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(
+            run(nowhere, &["completion", shell]).stdout.contains("wayfare"),
+            "{shell}"
+        );
+    }
+    let page = run(nowhere, &["inspect", "primes"]).stdout;
+    assert!(
+        page.contains("take it") && page.contains("wasi_snapshot_preview1: "),
+        "{page}"
+    );
+    let document = &run(nowhere, &["inspect", "primes", "--json"]).documents()[0];
+    assert!(document["sites"]["loop_polls"].as_u64() > Some(0));
+    assert!(document["refusal"].is_null());
+    // A reader that goes away ends it quietly.
+    let mut child = command(nowhere, &["completion", "bash"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+}

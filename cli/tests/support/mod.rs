@@ -1,0 +1,113 @@
+//! The command as people run it: a process with arguments, output and an exit code.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// What came of one command.
+pub(crate) struct Ran {
+    pub(crate) exit: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// The documents of `--json`, one a line.
+    pub(crate) fn documents(&self) -> Vec<Value> {
+        self.stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// The error document of `--json`.
+    pub(crate) fn error(&self) -> Value {
+        serde_json::from_str(self.stderr.trim()).unwrap()
+    }
+}
+
+/// Without anything of the machine's settings.
+pub(crate) fn command(broker: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wayfare"));
+    command.args(arguments).env("WAYFARE_BROKER", broker);
+    command.env("HOME", "/nonexistent");
+    for unset in ["WAYFARE_ROOT", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "RUST_LOG"] {
+        command.env_remove(unset);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn run(broker: &str, arguments: &[&str]) -> Ran {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command(broker, arguments).output().unwrap();
+    Ran {
+        exit: status.code().unwrap(),
+        stdout: String::from_utf8(stdout).unwrap(),
+        stderr: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+/// `wayfare up`, ended with the test.
+pub(crate) struct Up {
+    child: Child,
+    stdout: Option<BufReader<ChildStdout>>,
+    pub(crate) broker: String,
+}
+
+impl Up {
+    /// On a free port; returns once the broker is there. Its engines may still be on their way.
+    pub(crate) fn start(data: &Path, engines: u32) -> Self {
+        let engines = engines.to_string();
+        let data = data.to_str().unwrap();
+        let arguments = [
+            "up",
+            "--json",
+            "--port",
+            "0",
+            "--engines",
+            &engines,
+            "--data",
+            data,
+        ];
+        let mut child = command("", &arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let announced: Value = serde_json::from_str(&line).unwrap();
+        let broker = announced["broker"].as_str().unwrap().to_owned();
+        Self {
+            child,
+            stdout: Some(stdout),
+            broker,
+        }
+    }
+
+    /// As service managers do it; answers the exit code and all it had to tell.
+    pub(crate) fn terminate(mut self) -> (i32, String) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let mut told = String::new();
+        self.stdout.take().unwrap().read_to_string(&mut told).unwrap();
+        (self.child.wait().unwrap().code().unwrap(), told)
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        // Ended already, or to be ended now: its engines end with it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
