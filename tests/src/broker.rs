@@ -1,0 +1,92 @@
+//! The broker of a test: a real Mosquitto, or the embedded one.
+
+use std::net::SocketAddr;
+
+use wayfare_link::mosquitto::{MosquittoOptions, MosquittoProcess, Persistence};
+use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Where it is not installed: the embedded broker, loudly, or a failed test if skipping is not allowed.
+    Mosquitto,
+    Embedded,
+}
+
+#[derive(Debug)]
+pub struct Broker {
+    address: SocketAddr,
+    running: Running,
+}
+
+#[derive(Debug)]
+enum Running {
+    Mosquitto(MosquittoProcess),
+    Embedded(EmbeddedBroker),
+    Stopped,
+}
+
+impl Broker {
+    pub async fn start(kind: Kind) -> Self {
+        if kind == Kind::Mosquitto
+            && let Some(process) = mosquitto().await
+        {
+            return Self {
+                address: process.local_addr(),
+                running: Running::Mosquitto(process),
+            };
+        }
+        let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await;
+        let broker = broker.expect("the embedded broker starts");
+        Self {
+            address: broker.local_addr(),
+            running: Running::Embedded(broker),
+        }
+    }
+
+    pub fn url(&self) -> BrokerUrl {
+        self.address.into()
+    }
+
+    /// Ends it as a crash would: whatever it had in memory is gone, retained messages included.
+    pub async fn kill(&mut self) {
+        self.running = match std::mem::replace(&mut self.running, Running::Stopped) {
+            Running::Mosquitto(mut process) => {
+                process.kill();
+                Running::Mosquitto(process)
+            }
+            Running::Embedded(broker) => {
+                broker.shutdown().await.expect("the embedded broker stops");
+                Running::Stopped
+            }
+            Running::Stopped => Running::Stopped,
+        };
+    }
+
+    /// Starts it again at the same address.
+    pub async fn start_again(&mut self) {
+        self.running = match std::mem::replace(&mut self.running, Running::Stopped) {
+            Running::Mosquitto(mut process) => {
+                let restarted = tokio::task::spawn_blocking(move || process.restart().map(|()| process));
+                let process = restarted.await.expect("restarting does not panic");
+                Running::Mosquitto(process.expect("mosquitto starts again"))
+            }
+            Running::Embedded(_) | Running::Stopped => {
+                let options = BrokerOptions {
+                    bind: self.address,
+                    ..BrokerOptions::loopback()
+                };
+                let broker = EmbeddedBroker::start(options).await;
+                Running::Embedded(broker.expect("the embedded broker starts again"))
+            }
+        };
+    }
+}
+
+async fn mosquitto() -> Option<MosquittoProcess> {
+    let options = MosquittoOptions {
+        persistence: Persistence::None,
+    };
+    let started = tokio::task::spawn_blocking(move || MosquittoProcess::start(options));
+    let started = started.await.expect("starting does not panic");
+    started.expect("mosquitto starts, or may be skipped")
+}

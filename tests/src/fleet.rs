@@ -1,0 +1,355 @@
+//! A broker, engines, a dispatcher and a spy; all gone when the value is dropped.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use wayfare_dispatcher::{CommandError, CommandOptions, Dispatcher, DispatcherOptions, Finished, Operation};
+use wayfare_protocol::event::{MoveReport, Outcome};
+use wayfare_protocol::ids::{BootId, Digest, ProgramId};
+use wayfare_protocol::status::{EngineState, ProgramState};
+
+use crate::broker::{Broker, Kind};
+use crate::job::Job;
+use crate::process::EngineProcess;
+use crate::spy::{Heard, Spy};
+use crate::watched::{Watched, must_begin_like};
+use crate::within;
+
+/// Each starts several processes that compile modules: more at a time would only starve each other.
+const FLEETS_MAX: usize = 3;
+static FLEETS: Semaphore = Semaphore::const_new(FLEETS_MAX);
+/// Between two looks at what gives no sign of its own.
+const LOOK_PERIOD: Duration = Duration::from_millis(10);
+/// Shown when a test fails; `WAYFARE_TESTS_MESSAGES` asks for more.
+const TAIL_MESSAGES: usize = 150;
+
+/// What a fleet consists of.
+#[derive(Debug)]
+pub struct Setup {
+    binary: PathBuf,
+    broker: Kind,
+    engines: Vec<(String, Vec<String>)>,
+}
+
+impl Setup {
+    /// `binary` runs an engine, as `env!("CARGO_BIN_EXE_wayfare-test-engine")` does.
+    pub fn new(binary: impl AsRef<Path>, broker: Kind) -> Self {
+        Self {
+            binary: binary.as_ref().to_owned(),
+            broker,
+            engines: Vec::new(),
+        }
+    }
+
+    pub fn engine(mut self, name: &str, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self.engines.push((name.to_owned(), arguments));
+        self
+    }
+
+    pub fn engines(self, names: &[&str]) -> Self {
+        names.iter().fold(self, |setup, name| setup.engine(name, &[]))
+    }
+
+    pub async fn start(self) -> Fleet {
+        let permit = FLEETS.acquire().await.expect("nobody closes it");
+        let folder = tempfile::Builder::new().prefix("wayfare-tests-").tempdir();
+        let folder = folder.expect("a temporary folder");
+        let broker = Broker::start(self.broker).await;
+        let url = broker.url();
+        let start = |(name, arguments): (String, Vec<String>)| {
+            let engine = EngineProcess::start(&self.binary, &name, &url, folder.path(), &arguments);
+            (name, engine)
+        };
+        let engines = self.engines.into_iter().map(start).collect();
+        let spy = Spy::start(url.clone()).await;
+        let dispatcher = Dispatcher::connect(DispatcherOptions::new(url)).await;
+        let fleet = Fleet {
+            dispatcher: dispatcher.expect("the broker is there"),
+            spy,
+            engines,
+            broker,
+            folder,
+            _permit: permit,
+        };
+        fleet.all_online().await;
+        fleet
+    }
+}
+
+/// A running fleet.
+#[derive(Debug)]
+pub struct Fleet {
+    pub dispatcher: Dispatcher,
+    pub spy: Spy,
+    engines: BTreeMap<String, EngineProcess>,
+    pub broker: Broker,
+    folder: TempDir,
+    _permit: SemaphorePermit<'static>,
+}
+
+impl Fleet {
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Another client.
+    pub async fn client(&self) -> Dispatcher {
+        let client = Dispatcher::connect(DispatcherOptions::new(self.broker.url())).await;
+        client.expect("the broker is there")
+    }
+
+    pub fn engine(&mut self, name: &str) -> &mut EngineProcess {
+        self.engines.get_mut(name).expect("an engine of this fleet")
+    }
+
+    /// Waits until the dispatcher sees every engine that is up, and no other.
+    pub async fn all_online(&self) {
+        let mut seen = 0;
+        let all_online = async {
+            loop {
+                let views = self.dispatcher.engines().await.expect("open");
+                let is_online = |name: &str| views.iter().any(|v| v.engine.as_str() == name && v.online);
+                if self
+                    .engines
+                    .iter()
+                    .all(|(name, engine)| is_online(name) == engine.is_up())
+                {
+                    return;
+                }
+                self.dispatcher.changed(&mut seen).await.expect("open");
+            }
+        };
+        within("the engines to be seen online, or offline", all_online).await;
+    }
+
+    /// Starts engines again that were killed or stopped, or kills them first, and waits until they are back.
+    pub async fn start_again(&mut self, names: &[&str]) {
+        let earlier: Vec<_> = names
+            .iter()
+            .map(|name| self.spy.with(|all| boot(all, name)))
+            .collect();
+        for name in names {
+            self.engine(name).start_again();
+        }
+        for (name, earlier) in names.iter().zip(earlier) {
+            let is_back = |all: &[Heard]| boot(all, name) != earlier;
+            self.spy.sees(&format!("engine {name} to be back"), is_back).await;
+        }
+        self.all_online().await;
+    }
+
+    /// Loads the job's module on these engines, so that no move waits for that.
+    pub async fn loads(&self, job: &Job, engines: &[&str]) {
+        let loads = engines.iter().map(|engine| async move {
+            let watched = self.run(job, engine).await;
+            self.kills(watched).await;
+        });
+        futures::future::join_all(loads).await;
+    }
+
+    /// Runs it, and follows what it prints.
+    pub async fn run(&self, job: &Job, on: &str) -> Watched {
+        let run = self
+            .dispatcher
+            .run(job.order(on), &CommandOptions::default())
+            .await;
+        match done(run).await.outcome {
+            Outcome::Running { program, .. } => Watched::follow(&self.dispatcher, program).await,
+            other => panic!("run was answered with {other:?}"),
+        }
+    }
+
+    /// The standard output of an unmoved run, here or in an earlier fleet.
+    pub async fn expected(&self, job: &Job, on: &str) -> Vec<u8> {
+        let key = (Digest::of(&job.module), job.reference_args.clone());
+        if let Some(known) = expectations().get(&key) {
+            return known.clone();
+        }
+        let stdout = self.unmoved(job, on).await;
+        expectations().insert(key, stdout.clone());
+        stdout
+    }
+
+    /// As its engine published it.
+    async fn unmoved(&self, job: &Job, on: &str) -> Vec<u8> {
+        let run = self
+            .dispatcher
+            .run(job.reference().order(on), &CommandOptions::default())
+            .await;
+        let Outcome::Running { program, .. } = done(run).await.outcome else {
+            panic!("run was answered with something else");
+        };
+        let what = format!("program {} to end well", program.short());
+        let exited = |heard: &Heard| {
+            matches!(heard, Heard::Program(status)
+                if status.program == program && status.state == ProgramState::Exited { code: 0 })
+        };
+        self.spy.sees(&what, |all| all.iter().any(exited)).await;
+        let mut stdout = self.spy.stdout(program, on).await;
+        if job.is_endless {
+            // The last line says that it is the last.
+            let end = stdout.trim_ascii_end().iter().rposition(|byte| *byte == b'\n');
+            stdout.truncate(end.map_or(0, |newline| newline + 1));
+        }
+        assert!(!stdout.is_empty());
+        stdout
+    }
+
+    /// Moves it, which must succeed.
+    pub async fn moves(&self, program: ProgramId, to: &str) -> MoveReport {
+        match done(self.start_move(program, to).await).await.outcome {
+            Outcome::Moved { report, .. } => report,
+            other => panic!("move was answered with {other:?}"),
+        }
+    }
+
+    pub async fn start_move(&self, program: ProgramId, to: &str) -> Result<Operation, CommandError> {
+        let options = CommandOptions::default();
+        self.dispatcher
+            .move_program(&program.to_string(), to, &options)
+            .await
+    }
+
+    /// Waits until exactly one live copy is there, in a settled state; answers with its engine. Believes the
+    /// reports of the engines only where the threads of their processes agree.
+    pub async fn settled(&self, program: ProgramId) -> (String, ProgramState) {
+        let report = self
+            .dispatcher
+            .request_status_reports(Duration::from_secs(10))
+            .await;
+        report.expect("the dispatcher is open");
+        let one = |all: &[Heard]| match Spy::owners(all, program).as_slice() {
+            [(engine, state @ (ProgramState::Running | ProgramState::Paused))] => {
+                Some((engine.to_string(), state.clone()))
+            }
+            _ => None,
+        };
+        let what = format!(
+            "exactly one live copy of program {}, by all reports",
+            program.short()
+        );
+        self.spy.sees(&what, |all| one(all).is_some()).await;
+        let (engine, state) = self.spy.with(one).expect("a settled program stays where it is");
+        let what = format!("one thread for program {}, on {engine}", program.short());
+        let one_thread = async {
+            let counted = |process: &EngineProcess| process.threads_of(program);
+            while self
+                .engines
+                .iter()
+                .any(|(name, e)| counted(e) != usize::from(*name == engine))
+            {
+                // Nothing tells that a thread of another process has ended, except looking.
+                tokio::time::sleep(LOOK_PERIOD).await;
+            }
+        };
+        within(&what, one_thread).await;
+        (engine, state)
+    }
+
+    /// What every test of a fault ends with: the program runs exactly once, somewhere, goes on, prints what
+    /// an unmoved run prints, and nobody ever said anything that breaks a rule. Answers with where it runs.
+    pub async fn runs_once(&self, watched: &Watched, expected: &[u8]) -> String {
+        watched.goes_on().await;
+        let (engine, state) = self.settled(watched.program).await;
+        assert_eq!(state, ProgramState::Running);
+        watched.goes_on().await;
+        must_begin_like(&watched.stdout(), expected);
+        self.spy.check_history();
+        engine
+    }
+
+    /// That, and its end is an unmoved run's too.
+    pub async fn runs_once_to_its_end(&self, watched: Watched, expected: &[u8]) -> String {
+        let engine = self.runs_once(&watched, expected).await;
+        watched.must_print(expected).await;
+        self.spy.check_history();
+        engine
+    }
+
+    /// Kills it, and waits until nothing is left of it.
+    pub async fn kills(&self, watched: Watched) {
+        let program = watched.program;
+        let killed = self
+            .dispatcher
+            .kill(&watched.id(), &CommandOptions::default())
+            .await;
+        assert_eq!(done(killed).await.outcome, Outcome::Killed { program });
+        self.gone(program).await;
+        assert_eq!(watched.finish().await.state, None);
+    }
+
+    /// Waits until no engine has a copy.
+    pub async fn gone(&self, program: ProgramId) {
+        let what = format!("program {} to be gone", program.short());
+        self.spy
+            .sees(&what, |all| Spy::owners(all, program).is_empty())
+            .await;
+        let no_thread = async {
+            while self.engines.values().any(|engine| engine.threads_of(program) > 0) {
+                // As in `settled`.
+                tokio::time::sleep(LOOK_PERIOD).await;
+            }
+        };
+        within(&what, no_thread).await;
+    }
+}
+
+type Expectations = BTreeMap<(Digest, Vec<String>), Vec<u8>>;
+
+fn expectations() -> MutexGuard<'static, Expectations> {
+    static KNOWN: Mutex<Expectations> = Mutex::new(BTreeMap::new());
+    KNOWN.lock().expect("nobody panics with it")
+}
+
+/// The process that an engine was when it was online last.
+fn boot(all: &[Heard], engine: &str) -> Option<BootId> {
+    all.iter().rev().find_map(|heard| match heard {
+        Heard::Engine(status) if status.engine.as_str() == engine && status.state == EngineState::Online => {
+            Some(status.boot)
+        }
+        _ => None,
+    })
+}
+
+/// The operation's good end.
+///
+/// # Panics
+/// Where it ends badly.
+pub async fn done(operation: Result<Operation, CommandError>) -> Finished {
+    let operation = operation.unwrap_or_else(|error| panic!("not sent: {error}"));
+    let finished = within("an operation to end", operation.wait()).await;
+    finished.unwrap_or_else(|error| panic!("operation failed: {error}"))
+}
+
+/// The operation's bad end, where it was refused or failed.
+///
+/// # Panics
+/// Where it succeeds.
+pub async fn failed(operation: Result<Operation, CommandError>) -> CommandError {
+    let result = match operation {
+        Ok(operation) => within("an operation to end", operation.wait()).await,
+        Err(error) => return error,
+    };
+    match result {
+        Err(error) => error,
+        Ok(finished) => panic!("it should have failed: {:?}", finished.outcome),
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let asked = std::env::var("WAYFARE_TESTS_MESSAGES").ok();
+            let messages = asked.and_then(|text| text.parse().ok()).unwrap_or(TAIL_MESSAGES);
+            eprintln!("\n--- the last messages\n{}", self.spy.tail(messages));
+            for (name, engine) in &self.engines {
+                eprintln!("\n--- engine {name} said\n{}", engine.log());
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! One engine as a process: started, killed, asked to stop, started again on the same folder.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use wayfare_link::BrokerUrl;
+use wayfare_protocol::ids::ProgramId;
+
+#[derive(Debug)]
+pub struct EngineProcess {
+    name: String,
+    command: EngineCommand,
+    child: Option<Child>,
+}
+
+#[derive(Debug)]
+struct EngineCommand {
+    binary: PathBuf,
+    arguments: Vec<String>,
+    log: PathBuf,
+}
+
+impl EngineProcess {
+    /// `arguments` come after those that every engine gets.
+    pub(crate) fn start(
+        binary: &Path,
+        name: &str,
+        broker: &BrokerUrl,
+        folder: &Path,
+        arguments: &[String],
+    ) -> Self {
+        let data = folder.join(name).display().to_string();
+        let mut all: Vec<String> = ["--id", name, "--broker", &broker.to_string(), "--data", &data]
+            .map(str::to_owned)
+            .into();
+        all.push("--until-stdin-closes".into());
+        all.extend_from_slice(arguments);
+        let command = EngineCommand {
+            binary: binary.to_owned(),
+            arguments: all,
+            log: folder.join(format!("{name}.log")),
+        };
+        let child = Some(command.spawn());
+        Self {
+            name: name.to_owned(),
+            command,
+            child,
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have died already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM, and waits until it has stored what it has and ended in good order.
+    pub async fn stop(&mut self) {
+        self.signal("-TERM");
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
+        // `wait` would close it, which ends the engine in another way.
+        let stdin = child.stdin.take();
+        let name = self.name.clone();
+        let ended = tokio::task::spawn_blocking(move || child.wait());
+        let status = crate::within(&format!("engine {name} to stop"), ended).await;
+        let status = status
+            .expect("waiting does not panic")
+            .expect("it was a child of ours");
+        drop(stdin);
+        assert!(status.success(), "engine {name} stopped in bad order: {status}");
+    }
+
+    /// # Panics
+    /// If it has ended.
+    pub fn signal(&self, signal: &str) {
+        if let Some(child) = &self.child {
+            let sent = Command::new("kill")
+                .arg(signal)
+                .arg(child.id().to_string())
+                .status();
+            assert!(
+                sent.expect("kill runs").success(),
+                "engine {} had ended",
+                self.name
+            );
+        }
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        self.kill();
+        self.child = Some(self.command.spawn());
+    }
+
+    /// Live copies of a program, by the names of the process's threads.
+    pub fn threads_of(&self, program: ProgramId) -> usize {
+        let Some(child) = &self.child else { return 0 };
+        let wanted = format!("wasm-{}", program.short());
+        let threads = std::fs::read_dir(format!("/proc/{}/task", child.id()));
+        let threads = threads.into_iter().flatten().flatten();
+        threads
+            .filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok())
+            .filter(|name| name.trim_end() == wanted)
+            .count()
+    }
+
+    /// What it said on standard error, in all its lives.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.command.log).unwrap_or_default()
+    }
+}
+
+impl EngineCommand {
+    fn spawn(&self) -> Child {
+        let log = File::options().create(true).append(true).open(&self.log);
+        let child = Command::new(&self.binary)
+            .args(&self.arguments)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log.expect("the fleet's folder can be written"))
+            .spawn();
+        child.unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()))
+    }
+}
+
+impl Drop for EngineProcess {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

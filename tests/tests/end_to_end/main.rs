@@ -1,0 +1,25 @@
+//! Wayfare end to end: engines as processes, a real broker, and everything that can be expected to go wrong.
+//!
+//! One test binary, so that the fleets of all tests share one limit on how many run at a time.
+
+use wayfare_tests::broker::Kind;
+use wayfare_tests::fleet::Setup;
+
+mod moving;
+mod restarts;
+mod snapshots;
+
+mod clients;
+mod commands;
+
+mod bad_input;
+mod chaos;
+mod faults;
+mod in_doubt;
+mod room;
+mod runs_and_spawns;
+
+/// A fleet to be set up on a broker of this kind.
+fn fleet(broker: Kind) -> Setup {
+    Setup::new(env!("CARGO_BIN_EXE_wayfare-test-engine"), broker)
+}
