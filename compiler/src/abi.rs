@@ -10,7 +10,7 @@
 //!   had no effect; the program issues the same call again after resuming.
 
 /// Version of frames and site numbers: state captured under one is nothing to another.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// Exported names.
 pub const SAVE_MEMORY: &str = "wayfare:save";

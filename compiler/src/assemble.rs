@@ -10,9 +10,10 @@ use crate::body::{Function, Node, Segment, Seq, SiteKind};
 use crate::calls::{Calls, References};
 use crate::code::{Added, Emitter, Types, val_type};
 use crate::error::CompileError;
+use crate::frames::Frames;
 use crate::module::Module;
 use crate::sections::{CODE, Code, ELEMENT, EXPORT, FUNCTION, GLOBAL, MEMORY, Sections, TABLE, TYPE};
-use crate::{Entry, Report, Rewritten, liveness, twin};
+use crate::{Entry, Report, Rewritten, liveness, polls, twin};
 
 pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<Rewritten, CompileError> {
     let mut functions = Vec::new();
@@ -20,6 +21,7 @@ pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<R
         let index = module.imported_functions() as usize + body;
         if calls.unwinds[index] {
             let mut function = Function::parse(module, calls, body)?;
+            polls::thin_out(&mut function);
             liveness::analyse(&mut function);
             functions.push(Some(function));
         } else {
@@ -28,7 +30,7 @@ pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<R
     }
     let added = Added::plan(module, &functions);
     let mut types = Types::new(&module.types);
-    let mut code = Code::default();
+    let mut code = Code::after(module.imported_functions());
     let mut twin_number = 0;
     let mut twins = Vec::new();
     for (body, function) in module.bodies.iter().zip(&functions) {
@@ -36,14 +38,17 @@ pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<R
             code.push(body.body.as_bytes());
             continue;
         };
-        code.push(&Emitter::new(module, &added, &mut types, function, twin_number).original()?);
-        twins.push(Emitter::new(module, &added, &mut types, function, twin_number).twin()?);
+        let frames = Frames::plan(function);
+        let emitter = Emitter::new(module, &added, &mut types, function, &frames, twin_number);
+        code.push_hinted(&emitter.original()?);
+        let emitter = Emitter::new(module, &added, &mut types, function, &frames, twin_number);
+        twins.push(emitter.twin()?);
         twin_number += 1;
     }
     let without_twins = code.bytes.len();
     let mut new_functions = Vec::new();
     for (body, function) in twins.iter().zip(functions.iter().flatten()) {
-        code.push(body);
+        code.push_hinted(body);
         types.index(&[], &function.results).encode(&mut new_functions);
     }
     let bytes_twins = code.bytes.len() - without_twins;
@@ -79,7 +84,7 @@ pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<R
         sections.extend(ELEMENT, 1, &elements(added.functions, &addressed));
     }
     sections.replace(CODE, code.section());
-    let wasm = sections.finish(module.name_section);
+    let wasm = sections.finish(&code.hints, module.name_section);
 
     let mut report = report(module, &functions);
     report.bytes_after = wasm.len() - bytes_twins;

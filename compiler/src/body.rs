@@ -112,6 +112,8 @@ pub(crate) struct Site {
     pub(crate) call: Call,
     pub(crate) args: usize,
     pub(crate) results: Vec<ValType>,
+    /// Calls a function that polls before it does anything else.
+    pub(crate) polls_first: bool,
     /// Locals whose values are needed after the site.
     pub(crate) live: Vec<u32>,
 }
@@ -209,6 +211,46 @@ impl Function {
         }
         builder.function.root = builder.seq;
         Ok(builder.function)
+    }
+}
+
+impl Function {
+    /// Takes the sites out for which `removed` says so, and numbers the others anew.
+    pub(crate) fn remove_sites(&mut self, removed: &[bool]) {
+        let mut kept = 0;
+        let mut numbers: Vec<usize> = removed
+            .iter()
+            .map(|removed| {
+                kept += usize::from(!removed);
+                kept - usize::from(!removed)
+            })
+            .collect();
+        // Ranges end behind the last one.
+        numbers.push(kept);
+        renumber(&mut self.root, removed, &numbers);
+        let mut removed = removed.iter();
+        self.sites.retain(|_| removed.next() == Some(&false));
+    }
+}
+
+fn renumber(seq: &mut Seq, removed: &[bool], numbers: &[usize]) {
+    seq.nodes
+        .retain(|node| !matches!(node, Node::Site(site) if removed[*site]));
+    for node in &mut seq.nodes {
+        match node {
+            Node::Site(site) => *site = numbers[*site],
+            Node::Construct(construct) => {
+                construct.sites = numbers[construct.sites.start]..numbers[construct.sites.end];
+                if let Some(middle) = numbers.get(construct.otherwise_sites) {
+                    construct.otherwise_sites = *middle;
+                }
+                renumber(&mut construct.body, removed, numbers);
+                if let Some(otherwise) = &mut construct.otherwise {
+                    renumber(otherwise, removed, numbers);
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -376,7 +418,10 @@ impl Builder<'_, '_> {
         } else {
             (SiteKind::Call, Call::Copied(bytes.clone()))
         };
-        self.site(kind, ty.params().len(), ty.results().to_vec(), call)
+        self.site(kind, ty.params().len(), ty.results().to_vec(), call)?;
+        let polls_first = self.calls.entry_poll[function as usize];
+        self.function.sites.last_mut().expect("just added").polls_first = polls_first;
+        Ok(())
     }
 
     fn site(
@@ -395,6 +440,7 @@ impl Builder<'_, '_> {
             call,
             args,
             results,
+            polls_first: false,
             live: Vec::new(),
         });
         Ok(())

@@ -1,24 +1,20 @@
 //! Code for a function: the original with polls and checks, and what its twin shares with it.
 //!
 //! At a site, operands are moved into *slots*, locals of our own named by height and type, because the save
-//! code stands in a block that cannot reach the operand stack. Locals cost nothing: compilers see through them.
-//!
-//! A frame is the live locals by index, then the operands from the lowest (references apart, in a table of their
-//! own), then two words:
-//! ```text
-//!   ... | locals | operands | site u32 | twin u32 |   <- top
-//! ```
+//! code ([`crate::saving`]) stands behind the function's own, where the operand stack cannot be reached. Locals
+//! cost nothing: compilers see through them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use wasm_encoder::{BlockType, Encode, Instruction, MemArg};
+use wasm_encoder::{BlockType, Encode, Instruction};
 use wasmparser::{Catch, FuncType, RefType, ValType};
 
-use crate::abi::{FLAG_BYTES, FLAG_OFFSET, FRAMES_OFFSET, REFERENCES_OFFSET, TOP_OFFSET};
-use crate::body::{Call, Construct, Function, Jump, Kind, Label, Node, ROOT, Segment, Seq, Site, SiteKind};
+use crate::body::{Call, Construct, Function, Jump, Kind, Label, Node, ROOT, Segment, Seq, SiteKind};
 use crate::error::CompileError;
-use crate::module::{Module, is_foreign};
+use crate::frames::Frames;
+use crate::module::Module;
+use crate::saving::Saver;
 
 /// Indices of what the rewriting adds.
 pub(crate) struct Added {
@@ -63,24 +59,27 @@ impl Types {
     }
 }
 
-/// The words at the end of each frame.
-pub(crate) const FRAME_WORDS_BYTES: u32 = 8;
+/// A function's code as an entry of the code section, and where in it the branches are that are never taken, as
+/// good as always.
+pub(crate) struct Body {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) unlikely: Vec<u32>,
+}
 
 pub(crate) struct Emitter<'a> {
     pub(crate) module: &'a Module<'a>,
     pub(crate) added: &'a Added,
     pub(crate) types: &'a mut Types,
     pub(crate) function: &'a Function,
-    /// What the function's frames say whose they are.
-    pub(crate) twin: u32,
+    pub(crate) frames: &'a Frames,
     pub(crate) bytes: Vec<u8>,
+    /// Where branches stand in `bytes` that are hardly ever taken.
+    pub(crate) unlikely: Vec<usize>,
     /// Enclosing blocks in the code as emitted, outermost first; `None`: one that no original branch means.
     pub(crate) labels: Vec<Option<Label>>,
     slots: BTreeMap<(usize, ValType), u32>,
     extra_locals: Vec<ValType>,
-    top: Option<u32>,
-    /// Polls emitted so far.
-    polls: u64,
+    pub(crate) saver: Saver,
 }
 
 impl<'a> Emitter<'a> {
@@ -89,46 +88,58 @@ impl<'a> Emitter<'a> {
         added: &'a Added,
         types: &'a mut Types,
         function: &'a Function,
+        frames: &'a Frames,
         twin: u32,
     ) -> Self {
-        Self {
+        let mut emitter = Self {
             module,
             added,
             types,
             function,
-            twin,
+            frames,
             bytes: Vec::new(),
+            unlikely: Vec::new(),
             labels: Vec::new(),
             slots: BTreeMap::new(),
             extra_locals: Vec::new(),
-            top: None,
-            polls: 0,
-        }
+            saver: Saver::new(twin),
+        };
+        emitter.open_saving();
+        emitter
     }
 
-    /// The original function with its polls and checks, as an entry of the code section.
-    pub(crate) fn original(mut self) -> Result<Vec<u8>, CompileError> {
+    /// The original function with its polls and checks.
+    pub(crate) fn original(mut self) -> Result<Body, CompileError> {
         let function = self.function;
-        self.seq(&function.root)?;
-        Ok(self.finish(function.params))
+        self.seq(&function.root);
+        self.finish(function.params)
     }
 
     /// Puts the declarations of locals in front. `declared`: how many are declared already, as parameters.
-    pub(crate) fn finish(mut self, declared: usize) -> Vec<u8> {
+    pub(crate) fn finish(mut self, declared: usize) -> Result<Body, CompileError> {
+        self.close_saving()?;
         self.emit(Instruction::End);
         let locals: Vec<_> = self.function.locals[declared..]
             .iter()
             .chain(&self.extra_locals)
             .collect();
         let runs: Vec<&[&ValType]> = locals.chunk_by(|a, b| a == b).collect();
-        let mut body = Vec::with_capacity(self.bytes.len() + 2 * runs.len() + 4);
+        let mut body = Vec::with_capacity(self.bytes.len() + 6 * runs.len() + 4);
         (runs.len() as u32).encode(&mut body);
         for run in runs {
             (run.len() as u32).encode(&mut body);
             val_type(*run[0]).encode(&mut body);
         }
+        let declarations = body.len();
         body.append(&mut self.bytes);
-        body
+        Ok(Body {
+            bytes: body,
+            unlikely: self
+                .unlikely
+                .iter()
+                .map(|at| (declarations + at) as u32)
+                .collect(),
+        })
     }
 
     pub(crate) fn emit(&mut self, instruction: Instruction) {
@@ -152,7 +163,7 @@ impl<'a> Emitter<'a> {
         (self.function.locals.len() + self.extra_locals.len() - 1) as u32
     }
 
-    fn slot(&mut self, height: usize, ty: ValType) -> u32 {
+    pub(crate) fn slot(&mut self, height: usize, ty: ValType) -> u32 {
         if let Some(&slot) = self.slots.get(&(height, ty)) {
             return slot;
         }
@@ -203,15 +214,14 @@ impl<'a> Emitter<'a> {
         found.expect("validated: branches lead to enclosing constructs") as u32
     }
 
-    pub(crate) fn seq(&mut self, seq: &Seq) -> Result<(), CompileError> {
+    pub(crate) fn seq(&mut self, seq: &Seq) {
         for node in &seq.nodes {
             match node {
-                Node::Site(site) => self.site(*site)?,
-                Node::Construct(construct) => self.construct(construct)?,
+                Node::Site(site) => self.site(*site),
+                Node::Construct(construct) => self.construct(construct),
                 other => self.simple(other),
             }
         }
-        Ok(())
     }
 
     /// A node that is neither site nor construct.
@@ -238,29 +248,28 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn site(&mut self, index: usize) -> Result<(), CompileError> {
+    fn site(&mut self, index: usize) {
         let site = &self.function.sites[index];
         let operands = &site.stack[site.base..];
         let below = operands.len() - site.args;
         match site.kind {
             SiteKind::LoopPoll | SiteKind::EntryPoll => {
                 self.spill(site.base, operands);
-                self.poll(index)?;
+                self.poll(index);
                 self.reload(site.base, operands);
             }
             SiteKind::Call if below == 0 => {
                 self.issue(&site.call);
-                self.check(index)?;
+                self.check(index);
             }
             SiteKind::Call | SiteKind::Blocking => {
                 self.spill(site.base, operands);
                 self.reload(site.base + below, &operands[below..]);
                 self.issue(&site.call);
-                self.check(index)?;
+                self.check(index);
                 self.put_below(site.base, &operands[..below], &site.results);
             }
         }
-        Ok(())
     }
 
     /// Brings back operands from their slots beneath results that are on the stack.
@@ -272,7 +281,7 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    pub(crate) fn construct(&mut self, construct: &Construct) -> Result<(), CompileError> {
+    pub(crate) fn construct(&mut self, construct: &Construct) {
         let condition = usize::from(construct.kind == Kind::If);
         let below = if construct.sites.is_empty() {
             &[][..]
@@ -287,14 +296,13 @@ impl<'a> Emitter<'a> {
         let ty = self.block_type(&construct.params, &construct.results);
         let opening = self.opening(construct, ty);
         self.open(opening, Some(construct.label));
-        self.seq(&construct.body)?;
+        self.seq(&construct.body);
         if let Some(otherwise) = &construct.otherwise {
             self.emit(Instruction::Else);
-            self.seq(otherwise)?;
+            self.seq(otherwise);
         }
         self.close();
         self.put_below(construct.base, below, &construct.results);
-        Ok(())
     }
 
     pub(crate) fn opening(&self, construct: &Construct, ty: BlockType) -> Instruction<'static> {
@@ -315,145 +323,6 @@ impl<'a> Emitter<'a> {
                 Instruction::TryTable(ty, catches.collect())
             }
         }
-    }
-
-    /// Leaves for the save code if a capture was asked for. Looks at a byte that no poll before it in this function has
-    /// looked at: see [`FLAG_BYTES`].
-    pub(crate) fn poll(&mut self, site: usize) -> Result<(), CompileError> {
-        let byte = FLAG_OFFSET + self.polls % FLAG_BYTES;
-        self.polls += 1;
-        self.emit(Instruction::I32Const(0));
-        self.emit(Instruction::I32Load8U(self.word(byte)));
-        self.emit(Instruction::If(BlockType::Empty));
-        self.emit(Instruction::I32Const(1));
-        self.emit(Instruction::GlobalSet(self.added.unwinding));
-        self.save(site)?;
-        self.emit(Instruction::End);
-        Ok(())
-    }
-
-    /// Saves this frame too if the call came back unwinding.
-    pub(crate) fn check(&mut self, site: usize) -> Result<(), CompileError> {
-        self.emit(Instruction::GlobalGet(self.added.unwinding));
-        self.emit(Instruction::If(BlockType::Empty));
-        self.save(site)?;
-        self.emit(Instruction::End);
-        Ok(())
-    }
-
-    /// Pushes the frame and returns.
-    fn save(&mut self, index: usize) -> Result<(), CompileError> {
-        let site = &self.function.sites[index];
-        let top = match self.top {
-            Some(top) => top,
-            None => *self.top.insert({
-                self.extra_locals.push(ValType::I32);
-                (self.function.locals.len() + self.extra_locals.len() - 1) as u32
-            }),
-        };
-        self.emit(Instruction::I32Const(0));
-        self.emit(Instruction::I32Load(self.word(TOP_OFFSET)));
-        self.emit(Instruction::LocalSet(top));
-        let mut offset = 0;
-        for (local, ty) in self.frame_values(site)? {
-            if matches!(ty, ValType::Ref(_)) {
-                self.save_reference(local);
-                continue;
-            }
-            self.emit(Instruction::LocalGet(top));
-            self.emit(Instruction::LocalGet(local));
-            let memarg = self.word(FRAMES_OFFSET + u64::from(offset));
-            self.emit(match ty {
-                ValType::I32 => Instruction::I32Store(memarg),
-                ValType::I64 => Instruction::I64Store(memarg),
-                ValType::F32 => Instruction::F32Store(memarg),
-                ValType::F64 => Instruction::F64Store(memarg),
-                _ => Instruction::V128Store(memarg),
-            });
-            offset += size(ty);
-        }
-        for word in [index as u32 + 1, self.twin] {
-            self.emit(Instruction::LocalGet(top));
-            self.emit(Instruction::I32Const(word as i32));
-            self.emit(Instruction::I32Store(
-                self.word(FRAMES_OFFSET + u64::from(offset)),
-            ));
-            offset += 4;
-        }
-        self.emit(Instruction::I32Const(0));
-        self.emit(Instruction::LocalGet(top));
-        self.emit(Instruction::I32Const(offset as i32));
-        self.emit(Instruction::I32Add);
-        self.emit(Instruction::I32Store(self.word(TOP_OFFSET)));
-        for ty in &self.function.results {
-            self.emit(zero(*ty));
-        }
-        self.emit(Instruction::Return);
-        Ok(())
-    }
-
-    /// Pushes a reference: memories cannot hold one, so a table does.
-    fn save_reference(&mut self, local: u32) {
-        let table = self.added.references;
-        let count = Instruction::I32Load(self.word(REFERENCES_OFFSET));
-        self.emit(Instruction::I32Const(0));
-        self.emit(count.clone());
-        self.emit(Instruction::TableSize(table));
-        self.emit(Instruction::I32GeU);
-        self.emit(Instruction::If(BlockType::Empty));
-        self.emit(zero(ValType::FUNCREF));
-        self.emit(Instruction::I32Const(64));
-        self.emit(Instruction::TableGrow(table));
-        self.emit(Instruction::Drop);
-        self.emit(Instruction::End);
-        self.emit(Instruction::I32Const(0));
-        self.emit(count);
-        self.emit(Instruction::LocalGet(local));
-        self.emit(Instruction::TableSet(table));
-        self.count_references(1);
-    }
-
-    pub(crate) fn count_references(&mut self, by: i32) {
-        self.emit(Instruction::I32Const(0));
-        self.emit(Instruction::I32Const(0));
-        self.emit(Instruction::I32Load(self.word(REFERENCES_OFFSET)));
-        self.emit(Instruction::I32Const(by));
-        self.emit(Instruction::I32Add);
-        self.emit(Instruction::I32Store(self.word(REFERENCES_OFFSET)));
-    }
-
-    /// The locals and slots that a frame holds, in its order.
-    pub(crate) fn frame_values(&mut self, site: &Site) -> Result<Vec<(u32, ValType)>, CompileError> {
-        let mut values: Vec<_> = site
-            .live
-            .iter()
-            .map(|&local| (local, self.function.locals[local as usize]))
-            .collect();
-        for (height, &ty) in site.saved_operands().iter().enumerate() {
-            values.push((self.slot(height, ty), ty));
-        }
-        if values.iter().any(|(_, ty)| is_foreign(*ty)) {
-            let reason = "a host's reference or an exception held across a call or loop cannot be captured";
-            return Err(self.module.refuse(self.function.index, reason));
-        }
-        Ok(values)
-    }
-
-    pub(crate) fn word(&self, offset: u64) -> MemArg {
-        MemArg {
-            offset,
-            align: 0,
-            memory_index: self.added.save_memory,
-        }
-    }
-}
-
-pub(crate) fn size(ty: ValType) -> u32 {
-    match ty {
-        ValType::I32 | ValType::F32 => 4,
-        ValType::I64 | ValType::F64 => 8,
-        ValType::V128 => 16,
-        ValType::Ref(_) => 0,
     }
 }
 

@@ -9,8 +9,10 @@
 //!  bytes -> module (sections, checked)            module.rs
 //!        -> calls  (who can be on the stack)      calls.rs
 //!        -> body   (tree of constructs and sites) body.rs
+//!        -> polls  (which loops go without)       polls.rs
 //!        -> live   (what each site must save)     liveness.rs
-//!        -> code   (the function, and its twin)   code.rs, twin.rs
+//!        -> frames (in which order, and shared)   frames.rs
+//!        -> code   (the function, and its twin)   code.rs, saving.rs, twin.rs
 //!        -> bytes                                 assemble.rs
 //! ```
 //! The crate knows neither MQTT nor wasmtime. [`abi`] is what a host must know to run the result.
@@ -22,9 +24,12 @@ mod body;
 mod calls;
 mod code;
 mod error;
+mod frames;
 mod liveness;
 mod module;
+mod polls;
 mod report;
+mod saving;
 mod sections;
 mod twin;
 

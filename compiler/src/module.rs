@@ -141,7 +141,7 @@ impl<'a> Module<'a> {
             Instruction::Call(start).encode(&mut body);
         }
         Instruction::End.encode(&mut body);
-        let mut code = Code::default();
+        let mut code = Code::after(self.imported_functions());
         for body in self
             .bodies
             .iter()
@@ -151,7 +151,10 @@ impl<'a> Module<'a> {
             code.push(body);
         }
         sections.replace(CODE, code.section());
-        Some((sections.finish(self.name_section), self.functions.len() as u32))
+        Some((
+            sections.finish(&code.hints, self.name_section),
+            self.functions.len() as u32,
+        ))
     }
 
     fn empty(wasm: &'a [u8]) -> Self {

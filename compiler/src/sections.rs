@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use wasm_encoder::{Encode, RawSection};
+use wasm_encoder::{BranchHint, BranchHints, Encode, RawSection};
 use wasmparser::BinaryReader;
 
+use crate::code::Body;
 use crate::module::Module;
 
 pub(crate) const TYPE: u8 = 1;
@@ -50,9 +51,12 @@ impl Sections {
         self.sections.insert(id, bytes);
     }
 
-    pub(crate) fn finish(self, name_section: Option<&[u8]>) -> Vec<u8> {
+    pub(crate) fn finish(self, hints: &BranchHints, name_section: Option<&[u8]>) -> Vec<u8> {
         let mut module = wasm_encoder::Module::new();
         for id in ORDER {
+            if id == CODE && !hints.is_empty() {
+                module.section(hints);
+            }
             if let Some(data) = self.sections.get(&id) {
                 module.section(&RawSection { id, data });
             }
@@ -67,17 +71,42 @@ impl Sections {
     }
 }
 
-/// The code section, body by body.
-#[derive(Default)]
+/// The code section, body by body, and what is known of its branches.
 pub(crate) struct Code {
+    /// The next function's index.
+    function: u32,
     count: u32,
     pub(crate) bytes: Vec<u8>,
+    pub(crate) hints: BranchHints,
 }
 
 impl Code {
+    pub(crate) fn after(imported_functions: u32) -> Self {
+        Self {
+            function: imported_functions,
+            count: 0,
+            bytes: Vec::new(),
+            hints: BranchHints::new(),
+        }
+    }
+
+    /// A body as it was.
     pub(crate) fn push(&mut self, body: &[u8]) {
         self.count += 1;
+        self.function += 1;
         body.encode(&mut self.bytes);
+    }
+
+    pub(crate) fn push_hinted(&mut self, body: &Body) {
+        if !body.unlikely.is_empty() {
+            let hints = body.unlikely.iter().map(|&branch_func_offset| BranchHint {
+                branch_func_offset,
+                branch_hint_value: 0,
+            });
+            self.hints
+                .function_hints(self.function, hints.collect::<Vec<_>>());
+        }
+        self.push(&body.bytes);
     }
 
     pub(crate) fn section(&self) -> Vec<u8> {

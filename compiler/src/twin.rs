@@ -26,8 +26,10 @@ use wasmparser::ValType;
 
 use crate::abi::{FRAMES_OFFSET, REFERENCES_OFFSET, TOP_OFFSET};
 use crate::body::{Construct, Kind, Node, Seq, SiteKind};
-use crate::code::{Emitter, FRAME_WORDS_BYTES, size};
+use crate::code::{Body, Emitter};
 use crate::error::CompileError;
+use crate::frames::size;
+use crate::saving::FRAME_WORDS_BYTES;
 
 /// Our locals in a twin.
 #[derive(Clone, Copy)]
@@ -39,15 +41,15 @@ struct Resumption {
 }
 
 impl Emitter<'_> {
-    pub(crate) fn twin(mut self) -> Result<Vec<u8>, CompileError> {
+    pub(crate) fn twin(mut self) -> Result<Body, CompileError> {
         let function = self.function;
         let resumption = Resumption {
             resuming: self.local(ValType::I32),
             frame: self.local(ValType::I32),
         };
         self.read_site(resumption, function.sites.len());
-        self.resume_seq(&function.root, resumption, 0, &[], 0..function.sites.len())?;
-        Ok(self.finish(0))
+        self.resume_seq(&function.root, resumption, 0, &[], 0..function.sites.len());
+        self.finish(0)
     }
 
     /// Finds out which site the frame on top is of; traps on one that this function does not have, which
@@ -79,10 +81,11 @@ impl Emitter<'_> {
         base: usize,
         params: &[ValType],
         sites: std::ops::Range<usize>,
-    ) -> Result<(), CompileError> {
+    ) {
         if sites.is_empty() {
             self.reload(base, params);
-            return self.seq(seq);
+            self.seq(seq);
+            return;
         }
         let stops: Vec<Stop> = seq.nodes.iter().filter_map(|node| self.stop(node)).collect();
         for stop in stops.iter().rev() {
@@ -108,15 +111,14 @@ impl Emitter<'_> {
         self.reload(base, params);
         for node in &seq.nodes {
             match node {
-                Node::Site(site) => self.resume_site(*site, resumption)?,
+                Node::Site(site) => self.resume_site(*site, resumption),
                 Node::Construct(construct) if !construct.sites.is_empty() => {
-                    self.resume_construct(construct, resumption)?;
+                    self.resume_construct(construct, resumption);
                 }
-                Node::Construct(construct) => self.construct(construct)?,
+                Node::Construct(construct) => self.construct(construct),
                 other => self.simple(other),
             }
         }
-        Ok(())
     }
 
     fn stop(&self, node: &Node) -> Option<Stop> {
@@ -134,13 +136,13 @@ impl Emitter<'_> {
     }
 
     /// Closes the two blocks of its stop: `$resume`, then `$join`.
-    fn resume_site(&mut self, index: usize, resumption: Resumption) -> Result<(), CompileError> {
+    fn resume_site(&mut self, index: usize, resumption: Resumption) {
         let site = &self.function.sites[index];
         let operands = &site.stack[site.base..];
         let below = operands.len() - site.args;
         self.spill(site.base, operands);
         if site.kind.is_poll() {
-            self.poll(index)?;
+            self.poll(index);
         }
         if site.kind == SiteKind::Call {
             self.reload(site.base + below, &operands[below..]);
@@ -149,7 +151,7 @@ impl Emitter<'_> {
         }
         self.emit(Instruction::Br(1));
         self.close();
-        self.restore(index, resumption)?;
+        self.restore(index, resumption);
         if site.kind == SiteKind::Call {
             self.resume_callee(&site.results);
             self.spill(site.base + below, &site.results);
@@ -158,26 +160,21 @@ impl Emitter<'_> {
         match site.kind {
             SiteKind::LoopPoll | SiteKind::EntryPoll => self.reload(site.base, operands),
             SiteKind::Call => {
-                self.check(index)?;
+                self.check(index);
                 self.reload(site.base, &operands[..below]);
                 self.reload(site.base + below, &site.results);
             }
             SiteKind::Blocking => {
                 self.reload(site.base + below, &operands[below..]);
                 self.issue(&site.call);
-                self.check(index)?;
+                self.check(index);
                 self.put_below(site.base, &operands[..below], &site.results);
             }
         }
-        Ok(())
     }
 
     /// Closes the one block of its stop, behind which the construct stands.
-    fn resume_construct(
-        &mut self,
-        construct: &Construct,
-        resumption: Resumption,
-    ) -> Result<(), CompileError> {
+    fn resume_construct(&mut self, construct: &Construct, resumption: Resumption) {
         let operands = &construct.stack[construct.base..];
         let condition = usize::from(construct.kind == Kind::If);
         let below = &operands[..operands.len() - construct.params.len() - condition];
@@ -196,7 +193,7 @@ impl Emitter<'_> {
                     params_base,
                     params,
                     construct.sites.clone(),
-                )?;
+                );
                 self.close();
             }
             Kind::If => {
@@ -213,11 +210,11 @@ impl Emitter<'_> {
                     construct.otherwise_sites,
                     construct.sites.end,
                 );
-                self.resume_seq(&construct.body, resumption, params_base, params, start..middle)?;
+                self.resume_seq(&construct.body, resumption, params_base, params, start..middle);
                 match &construct.otherwise {
                     Some(otherwise) => {
                         self.emit(Instruction::Else);
-                        self.resume_seq(otherwise, resumption, params_base, params, middle..end)?;
+                        self.resume_seq(otherwise, resumption, params_base, params, middle..end);
                     }
                     // Without an `else`, the parameters are the results.
                     None if !params.is_empty() => {
@@ -228,19 +225,13 @@ impl Emitter<'_> {
                 }
                 self.close();
             }
-            Kind::Loop => self.resume_loop(construct, resumption, params_base)?,
+            Kind::Loop => self.resume_loop(construct, resumption, params_base),
         }
         self.put_below(construct.base, below, &construct.results);
-        Ok(())
     }
 
     /// The rest of the interrupted iteration, then the loop as it was.
-    fn resume_loop(
-        &mut self,
-        construct: &Construct,
-        resumption: Resumption,
-        params_base: usize,
-    ) -> Result<(), CompileError> {
+    fn resume_loop(&mut self, construct: &Construct, resumption: Resumption, params_base: usize) {
         let done = self.block_type(&[], &construct.results);
         let again = self.block_type(&[], &construct.params);
         self.open(Instruction::Block(done), None);
@@ -259,22 +250,21 @@ impl Emitter<'_> {
             params_base,
             &construct.params,
             construct.sites.clone(),
-        )?;
+        );
         self.emit(Instruction::Br(1));
         self.close();
         let ty = self.block_type(&construct.params, &construct.results);
         self.open(Instruction::Loop(ty), Some(construct.label));
-        self.seq(&construct.body)?;
+        self.seq(&construct.body);
         self.close();
         self.close();
-        Ok(())
     }
 
     /// Takes the frame off the stack of frames, and its values back.
-    fn restore(&mut self, index: usize, resumption: Resumption) -> Result<(), CompileError> {
-        let site = &self.function.sites[index];
-        let values = self.frame_values(site)?;
-        let bytes: u32 = values.iter().map(|(_, ty)| size(*ty)).sum();
+    fn restore(&mut self, index: usize, resumption: Resumption) {
+        let frames = self.frames;
+        let values = &frames.values[index];
+        let bytes: u32 = values.iter().map(|value| size(value.ty(self.function))).sum();
         self.emit(Instruction::I32Const(0));
         self.emit(Instruction::LocalGet(resumption.frame));
         self.emit(Instruction::I32Const(bytes as i32));
@@ -282,21 +272,17 @@ impl Emitter<'_> {
         self.emit(Instruction::LocalTee(resumption.frame));
         self.emit(Instruction::I32Store(self.word(TOP_OFFSET)));
         let mut offset = 0;
-        for &(local, _) in values
-            .iter()
-            .rev()
-            .filter(|(_, ty)| matches!(ty, ValType::Ref(_)))
-        {
-            self.count_references(-1);
-            self.emit(Instruction::I32Const(0));
-            self.emit(Instruction::I32Load(self.word(REFERENCES_OFFSET)));
-            self.emit(Instruction::TableGet(self.added.references));
-            self.emit(Instruction::LocalSet(local));
-        }
-        for (local, ty) in values
-            .into_iter()
-            .filter(|(_, ty)| !matches!(ty, ValType::Ref(_)))
-        {
+        for &value in values {
+            let (ty, local) = (value.ty(self.function), self.local_of(value));
+            // References were pushed in the opposite order.
+            if matches!(ty, ValType::Ref(_)) {
+                self.count_references(-1);
+                self.emit(Instruction::I32Const(0));
+                self.emit(Instruction::I32Load(self.word(REFERENCES_OFFSET)));
+                self.emit(Instruction::TableGet(self.added.references));
+                self.emit(Instruction::LocalSet(local));
+                continue;
+            }
             let memarg = self.word(FRAMES_OFFSET + u64::from(offset));
             self.emit(Instruction::LocalGet(resumption.frame));
             self.emit(match ty {
@@ -311,7 +297,6 @@ impl Emitter<'_> {
         }
         self.emit(Instruction::I32Const(0));
         self.emit(Instruction::LocalSet(resumption.resuming));
-        Ok(())
     }
 
     /// Calls the twin that the next frame names.

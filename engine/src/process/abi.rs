@@ -2,7 +2,7 @@
 //! because an engine without the compiler runs rewritten modules too. A test holds the two together.
 
 /// Version of frames and site numbers.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 pub(super) const SAVE_MEMORY: &str = "wayfare:save";
 pub(super) const UNWINDING: &str = "wayfare:unwinding";

@@ -77,8 +77,11 @@ impl Runtime {
             config
                 .max_wasm_stack(stack_bytes_max)
                 .async_stack_size(stack_bytes_max);
+            // Hints say that captures are rare: what they take lies outside all loops.
             #[cfg(feature = "compiler")]
-            config.cranelift_opt_level(wasmtime::OptLevel::Speed);
+            config
+                .cranelift_opt_level(wasmtime::OptLevel::Speed)
+                .wasm_branch_hinting(true);
             let mut linker = Linker::new(&WasmtimeEngine::new(&config)?);
             wasi::define(&mut linker)?;
             Ok(linker)
