@@ -29,12 +29,14 @@ mod liveness;
 mod module;
 mod polls;
 mod report;
+mod revision;
 mod saving;
 mod sections;
 mod twin;
 
 pub use error::CompileError;
 pub use report::Report;
+pub use revision::{REVISION, VERSION};
 
 /// Which imported functions may block: a capture can find the program inside one of them, and the call is
 /// issued again after resuming.
