@@ -27,4 +27,6 @@ mod store;
 pub use options::{EngineArgs, EngineOptions};
 pub use run::run;
 pub use standalone::{run_to_the_end, runtime};
+#[cfg(feature = "compiler")]
+pub use store::Cache;
 pub use store::OpenError;

@@ -218,6 +218,39 @@ async fn malformed_commands_are_answered_where_they_can_be() {
     );
 }
 
+/// Restarted, with its cache whole and with a damaged one.
+#[tokio::test]
+async fn what_was_compiled_once_is_not_compiled_again() {
+    const FOUND: &str = "compiled code found in the cache";
+    const DAMAGED: &str = "cached code removed";
+    let broker = Broker::start().await;
+    let mut engine = broker.engine("a");
+    let mut client = broker.client().await;
+    let sample = sample("fib");
+    for (found, damaged) in [(0, 0), (1, 0), (1, 1), (2, 1)] {
+        client.until_online(&engine).await;
+        let program = client.run(&engine, sample.wasm, sample.quick_args).await;
+        let ended = client.until_ended(program).await;
+        assert_eq!(ended, ProgramState::Exited { code: 0 });
+        let lines = sample.quick_stdout.lines().count();
+        client
+            .until("all printed", |client| client.line_count(program) >= lines)
+            .await;
+        assert_eq!(client.output(program), sample.quick_stdout);
+        assert_eq!(engine.log().matches(FOUND).count(), found);
+        assert_eq!(engine.log().matches(DAMAGED).count(), damaged);
+        assert_eq!(engine.terminate(), Some(0));
+        let files = std::fs::read_dir(engine.data().join("compiled")).unwrap();
+        let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        assert_eq!(files.len(), 1, "{files:?}");
+        if (found, damaged) == (1, 0) {
+            let bytes = std::fs::read(&files[0]).unwrap();
+            std::fs::write(&files[0], &bytes[..bytes.len() / 2]).unwrap();
+        }
+        engine.restart();
+    }
+}
+
 #[tokio::test]
 async fn engines_say_when_they_go_and_the_broker_says_when_they_are_gone() {
     let broker = Broker::start().await;

@@ -14,11 +14,13 @@
 //! The host functions are written out here rather than taken from wasmtime-wasi, whose state cannot be
 //! captured: a blocked call must be able to leave without having had any effect, and be issued again elsewhere.
 //!
-//! Reading order: [`abi`], [`runtime`] (a module made ready), `control` (handle and thread meet), `thread`,
+//! Reading order: [`abi`], [`runtime`] (a module made ready), `compiled` (what is kept of it), `control` (handle and thread meet), `thread`,
 //! `instance` (in and out of Wasm, capture, restore), `wasi`, `log`, `clock`. All `unsafe` is in `raw`.
 
 pub mod abi;
 mod clock;
+#[cfg(feature = "compiler")]
+mod compiled;
 mod context;
 mod control;
 mod image;
@@ -44,7 +46,11 @@ use wayfare_protocol::log::LogLine;
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
 
+#[cfg(feature = "compiler")]
+pub use compiled::{Compiled, CompiledError, Provenance};
 use control::{Control, Request};
+#[cfg(feature = "compiler")]
+pub use runtime::ReviveError;
 pub use runtime::{Loaded, ROOM_FOR_TWINS, Runtime, RuntimeOptions};
 use thread::Task;
 

@@ -1,5 +1,4 @@
-//! All of the engine's `unsafe`: the flag that other threads raise in a program's memory, and compiled code that
-//! this process made itself.
+//! All of the engine's `unsafe`: the flag that other threads raise in a program's memory, and loading compiled code.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,13 +59,14 @@ pub(super) fn call_flagged(
     Some(result)
 }
 
-/// The same code for another wasmtime engine, whose only difference is its stack limit.
+/// Loads compiled code into a wasmtime engine.
 #[cfg(feature = "compiler")]
-pub(super) fn same_module(
+pub(super) fn load_code(
     engine: &wasmtime::Engine,
-    module: &wasmtime::Module,
+    compiled: &super::compiled::Compiled,
 ) -> wasmtime::Result<wasmtime::Module> {
-    let compiled = module.serialize()?;
-    // SAFETY: the bytes come from this very process, a line above.
-    unsafe { wasmtime::Module::deserialize(engine, compiled) }
+    // SAFETY: a `Compiled` is what wasmtime serialized, unchanged: either in this very process, or in an earlier one of
+    // the same compiler and wasmtime for the same processor, checked over its whole length in memory (not in a
+    // file, which could change afterwards) and kept where only this user can write (`shell::store::cache`).
+    unsafe { wasmtime::Module::deserialize(engine, compiled.code()) }
 }

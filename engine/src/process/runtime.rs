@@ -4,6 +4,7 @@
 #![cfg_attr(not(feature = "compiler"), allow(dead_code))]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::{
     Config, Engine as WasmtimeEngine, ExternType, InstancePre, Linker, Module, Mutability, Store, ValType,
@@ -13,6 +14,8 @@ use wayfare_protocol::ids::Digest;
 use wayfare_protocol::snapshot::PAGE_BYTES;
 
 use super::abi;
+#[cfg(feature = "compiler")]
+use super::compiled::{Compiled, Provenance};
 use super::context::{Context, Limits};
 use super::control::Control;
 use super::image::Image;
@@ -48,6 +51,19 @@ pub struct Runtime {
     pub(super) options: RuntimeOptions,
     fresh: Linker<Context>,
     roomy: Linker<Context>,
+    compilations: AtomicU64,
+}
+
+/// Why compiled code was not revived.
+#[cfg(feature = "compiler")]
+#[derive(Debug, thiserror::Error)]
+pub enum ReviveError {
+    /// It has to be compiled again.
+    #[error("{0}")]
+    Code(String),
+    /// It would be refused just the same if it was compiled again.
+    #[error("{0}")]
+    Module(Failure),
 }
 
 /// A module, rewritten and compiled: as many programs as wanted are launched from it.
@@ -92,6 +108,7 @@ impl Runtime {
             options,
             fresh,
             roomy,
+            compilations: AtomicU64::new(0),
         })
     }
 
@@ -99,15 +116,52 @@ impl Runtime {
     /// [`Failure::Module`], saying what is wrong: not Wasm, truncated, an import that nobody offers.
     #[cfg(feature = "compiler")]
     pub fn load(&self, digest: Digest, wasm: &[u8]) -> Result<Arc<Loaded>, Failure> {
+        self.compile(digest, wasm).map(|(loaded, _)| loaded)
+    }
+
+    /// As [`Runtime::load`], with what to keep for [`Runtime::revive`].
+    #[cfg(feature = "compiler")]
+    pub fn compile(&self, digest: Digest, wasm: &[u8]) -> Result<(Arc<Loaded>, Compiled), Failure> {
+        let refuse = |reason: String| Failure::Module {
+            module: digest,
+            reason,
+        };
+        self.compilations.fetch_add(1, Ordering::Relaxed);
         let options = wayfare_compiler::Options {
             blocking: &abi::may_block,
             entry: wayfare_compiler::Entry::Command,
         };
-        let rewritten = wayfare_compiler::rewrite(wasm, &options).map_err(|error| Failure::Module {
-            module: digest,
-            reason: error.to_string(),
-        })?;
-        self.load_rewritten(digest, &rewritten.wasm)
+        let rewritten =
+            wayfare_compiler::rewrite(wasm, &options).map_err(|error| refuse(error.to_string()))?;
+        let module = Module::new(self.fresh.engine(), &rewritten.wasm)
+            .map_err(|error| refuse(format!("{error:#}")))?;
+        let compiled = Compiled::of(digest, &module).map_err(internal)?;
+        let twin = super::raw::load_code(self.roomy.engine(), &compiled).map_err(internal)?;
+        let loaded = self.ready(digest, &module, &twin)?;
+        Ok((loaded, compiled))
+    }
+
+    /// Loads what was compiled before, in milliseconds.
+    #[cfg(feature = "compiler")]
+    pub fn revive(&self, compiled: &Compiled) -> Result<Arc<Loaded>, ReviveError> {
+        let load = |linker: &Linker<Context>| {
+            super::raw::load_code(linker.engine(), compiled)
+                .map_err(|error| ReviveError::Code(format!("{error:#}")))
+        };
+        let (module, twin) = (load(&self.fresh)?, load(&self.roomy)?);
+        self.ready(compiled.module(), &module, &twin)
+            .map_err(ReviveError::Module)
+    }
+
+    /// What the code that this runtime compiles and revives depends on, besides the module.
+    #[cfg(feature = "compiler")]
+    pub fn provenance(&self) -> Provenance {
+        Provenance::of(self.fresh.engine())
+    }
+
+    /// How often this runtime has compiled a module.
+    pub fn compilations(&self) -> u64 {
+        self.compilations.load(Ordering::Relaxed)
     }
 
     #[cfg(not(feature = "compiler"))]
@@ -117,17 +171,6 @@ impl Runtime {
             module: digest,
             reason,
         })
-    }
-
-    #[cfg(feature = "compiler")]
-    pub(super) fn load_rewritten(&self, digest: Digest, wasm: &[u8]) -> Result<Arc<Loaded>, Failure> {
-        let refuse = |reason: String| Failure::Module {
-            module: digest,
-            reason,
-        };
-        let module = Module::new(self.fresh.engine(), wasm).map_err(|error| refuse(format!("{error:#}")))?;
-        let twin = super::raw::same_module(self.roomy.engine(), &module).map_err(internal)?;
-        self.ready(digest, &module, &twin)
     }
 
     fn ready(&self, digest: Digest, module: &Module, twin: &Module) -> Result<Arc<Loaded>, Failure> {

@@ -367,6 +367,7 @@ impl Agent {
     }
 
     pub(super) fn stall(&mut self, error: &std::io::Error) {
+        self.workshop.modules.give_way(error);
         if !std::mem::replace(&mut self.is_stalled, true) {
             tracing::error!(%error, "cannot store records: everything that depends on them waits");
         }

@@ -1,6 +1,7 @@
 //! Modules that are loaded: rewritten and compiled once, however many programs run from them or ask at once.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -8,6 +9,10 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Digest, EngineId};
 
 use super::store::BlobSource;
+#[cfg(feature = "compiler")]
+use super::store::Cache;
+#[cfg(feature = "compiler")]
+use crate::process::ReviveError;
 use crate::process::{Loaded, Runtime};
 
 /// Loaded modules without a program that are kept: compiling takes far longer than anything else in a move.
@@ -17,6 +22,8 @@ pub(crate) struct Modules {
     runtime: Runtime,
     engine: EngineId,
     slots: Mutex<BTreeMap<Digest, Slot>>,
+    #[cfg(feature = "compiler")]
+    cache: Option<Cache>,
 }
 
 struct Slot {
@@ -31,7 +38,14 @@ impl Modules {
             runtime,
             engine,
             slots: Mutex::default(),
+            #[cfg(feature = "compiler")]
+            cache: None,
         }
+    }
+
+    #[cfg(feature = "compiler")]
+    pub(crate) fn with_cache(self, cache: Option<Cache>) -> Self {
+        Self { cache, ..self }
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {
@@ -44,7 +58,7 @@ impl Modules {
         slot.try_lock().ok()?.clone()
     }
 
-    /// Loads it unless that is done; takes up to seconds.
+    /// Loads it unless that is done; takes up to seconds if it has to be compiled.
     pub(crate) fn load(&self, digest: Digest, source: Option<BlobSource>) -> Result<Arc<Loaded>, Failure> {
         let slot = {
             let mut slots = self.slots();
@@ -59,10 +73,51 @@ impl Modules {
         if let Some(loaded) = &*slot {
             return Ok(Arc::clone(loaded));
         }
-        let wasm = read(&self.engine, "module", digest, source)?;
-        let loaded = self.runtime.load(digest, &wasm)?;
+        let loaded = self.make_ready(digest, source)?;
         *slot = Some(Arc::clone(&loaded));
         Ok(loaded)
+    }
+
+    /// From the cache, or else compiled and kept there.
+    #[cfg(feature = "compiler")]
+    fn make_ready(&self, digest: Digest, source: Option<BlobSource>) -> Result<Arc<Loaded>, Failure> {
+        let cache = self.cache.as_ref();
+        if let Some((cache, compiled)) = cache.and_then(|cache| Some((cache, cache.find(digest)?))) {
+            match self.runtime.revive(&compiled) {
+                Ok(loaded) => return Ok(loaded),
+                Err(ReviveError::Module(failure)) => return Err(failure),
+                Err(ReviveError::Code(reason)) => cache.refuse(digest, &reason),
+            }
+        }
+        let wasm = read(&self.engine, "module", digest, source)?;
+        let (loaded, compiled) = self.runtime.compile(digest, &wasm)?;
+        if let Some(cache) = cache {
+            cache.keep(compiled);
+        }
+        Ok(loaded)
+    }
+
+    /// What can be made again gives its room to what cannot, if `error` says that the disk is full. Whether that was any:
+    /// then it is worth another try.
+    pub(crate) fn give_way(&self, error: &io::Error) -> bool {
+        #[cfg(feature = "compiler")]
+        if error.kind() == io::ErrorKind::StorageFull
+            && let Some(cache) = &self.cache
+        {
+            let bytes = cache.give_way();
+            if bytes > 0 {
+                tracing::warn!(bytes, "disk is full: gave up all cached compiled code");
+            }
+            return bytes > 0;
+        }
+        let _ = error;
+        false
+    }
+
+    #[cfg(not(feature = "compiler"))]
+    fn make_ready(&self, digest: Digest, source: Option<BlobSource>) -> Result<Arc<Loaded>, Failure> {
+        let wasm = read(&self.engine, "module", digest, source)?;
+        self.runtime.load(digest, &wasm)
     }
 
     /// Drops what no program runs from, but for the last used.

@@ -15,6 +15,8 @@ const STACK_KIB_MAX: usize = 1024;
 /// card of 10 TB endurance bears for ten years; every ten seconds would be under two. What `kill -9` or a
 /// power cut costs is at most this much computing, done again.
 const CHECKPOINT_SECONDS: u64 = 60;
+/// Compiled code takes some twenty times the room of its module: this holds 200 of the samples, or ten of QuickJS's size.
+const CACHE_MIB_MAX: u64 = 256;
 
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
@@ -28,6 +30,8 @@ pub struct EngineOptions {
     pub stack_bytes_max: usize,
     /// How often running programs are stored; `None`: only when they move, pause or are asked.
     pub checkpoint_interval: Option<Duration>,
+    /// Compiled modules on disk; 0: none. Nothing to an engine without the compiler.
+    pub cache_bytes_max: u64,
 }
 
 impl EngineOptions {
@@ -42,6 +46,7 @@ impl EngineOptions {
             program_memory_bytes_max: PROGRAM_MEMORY_MIB_MAX << 20,
             stack_bytes_max: STACK_KIB_MAX << 10,
             checkpoint_interval: Some(Duration::from_secs(CHECKPOINT_SECONDS)),
+            cache_bytes_max: CACHE_MIB_MAX << 20,
         }
     }
 }
@@ -81,6 +86,10 @@ pub struct EngineArgs {
     /// How often running programs are stored on disk; 0: only when they move, pause or are asked
     #[arg(long, value_name = "SECONDS", default_value_t = CHECKPOINT_SECONDS)]
     pub checkpoint: u64,
+    /// Compiled modules kept on disk, so that they start at once the next time; 0: none
+    #[arg(long, value_name = "MIB", default_value_t = CACHE_MIB_MAX,
+          value_parser = clap::value_parser!(u64).range(0..=1 << 20))]
+    pub cache_max: u64,
     /// How much to say on standard error: error, warn, info, debug, trace, or a filter as in RUST_LOG
     #[arg(long, value_name = "LEVEL", env = "RUST_LOG", default_value = "info")]
     pub log_level: String,
@@ -109,6 +118,7 @@ impl EngineArgs {
             program_memory_bytes_max: self.memory_max << 20,
             stack_bytes_max: usize::try_from(self.stack_max << 10)?,
             checkpoint_interval: (self.checkpoint > 0).then(|| Duration::from_secs(self.checkpoint)),
+            cache_bytes_max: self.cache_max << 20,
         })
     }
 }
@@ -171,6 +181,7 @@ mod tests {
         assert_eq!(options.topics.to_string(), "site/a");
         assert_eq!(options.data, PathBuf::from("/d"));
         assert_eq!(options.program_memory_bytes_max, 64 << 20);
+        assert_eq!(options.cache_bytes_max, 256 << 20);
         assert_eq!(
             options.checkpoint_interval,
             Some(Duration::from_secs(CHECKPOINT_SECONDS))
@@ -184,10 +195,13 @@ mod tests {
             ["--broker", "hub"],
             ["--root", "a/+"],
             ["--memory-max", "0"],
+            ["--cache-max", "-1"],
         ] {
             assert_eq!(parse(&bad).unwrap_err().exit_code(), 2, "{bad:?}");
         }
-        let args = parse(&["--id", "a", "--checkpoint", "0"]).unwrap();
-        assert_eq!(args.options().unwrap().checkpoint_interval, None);
+        let args = parse(&["--id", "a", "--checkpoint", "0", "--cache-max", "0"]).unwrap();
+        let options = args.options().unwrap();
+        assert_eq!(options.checkpoint_interval, None);
+        assert_eq!(options.cache_bytes_max, 0);
     }
 }

@@ -21,6 +21,8 @@ use super::options::EngineOptions;
 use super::outbound::Outbound;
 use super::programs::{Programs, Said};
 use super::snapshots::Snapshots;
+#[cfg(feature = "compiler")]
+use super::store::Cache;
 use super::store::Store;
 use super::work::Workshop;
 use crate::core::Core;
@@ -80,7 +82,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
     let (programs, said) = Programs::new();
     let workshop = Workshop {
         engine: options.engine.clone(),
-        modules: Arc::new(Modules::new(runtime, options.engine.clone())),
+        modules: Arc::new(modules(options, runtime)),
         folder: store.blobs.folder().clone(),
         unpacked_bytes_max: options
             .program_memory_bytes_max
@@ -120,6 +122,23 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
     };
     agent.publish_tails();
     Ok((agent, events, said))
+}
+
+#[cfg(feature = "compiler")]
+fn modules(options: &EngineOptions, runtime: Runtime) -> Modules {
+    let folder = options.data.join("compiled");
+    let cache = if options.cache_bytes_max > 0 {
+        Cache::open(&folder, options.cache_bytes_max, runtime.provenance())
+    } else {
+        Cache::remove(&folder);
+        None
+    };
+    Modules::new(runtime, options.engine.clone()).with_cache(cache)
+}
+
+#[cfg(not(feature = "compiler"))]
+fn modules(options: &EngineOptions, runtime: Runtime) -> Modules {
+    Modules::new(runtime, options.engine.clone())
 }
 
 fn connect(options: &EngineOptions, boot: BootId) -> anyhow::Result<(Link, LinkEvents)> {

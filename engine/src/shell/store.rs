@@ -7,12 +7,15 @@
 //!  reserve    room kept free, so that records can be stored when programs have filled the disk
 //!  blobs/     modules, standard inputs and snapshots by digest
 //!  tails/     last log lines of ended programs
+//!  compiled/  compiled modules, which can be made again
 //!  damaged/   what could not be read at a start, for whoever wants to look
 //! ```
 //! What always holds: a record that names a blob is committed only after that blob is durable.
 
 mod arriving;
 mod blobs;
+#[cfg(feature = "compiler")]
+mod cache;
 mod files;
 mod folder;
 mod journal;
@@ -27,6 +30,8 @@ use thiserror::Error;
 use wayfare_protocol::ids::{Digest, EngineId};
 
 pub(crate) use self::blobs::{Blobs, Reception};
+#[cfg(feature = "compiler")]
+pub use self::cache::Cache;
 pub(crate) use self::folder::{BlobFolder, BlobSource, Unsynced};
 use self::journal::{Journal, Recovered};
 pub(crate) use self::tails::{Tail, Tails};
