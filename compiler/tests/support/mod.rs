@@ -7,11 +7,20 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use wasmtime::{
-    Caller, Config, Engine, Extern, Func, Global, Instance, Linker, Memory, Module, Ref, Store, Table, Trap,
-    UpdateDeadline, Val,
-};
+use wasmtime::{Config, Engine, Module, Store, Trap, UpdateDeadline};
 use wayfare_compiler::{Entry, abi};
+
+mod call;
+mod image;
+mod linked;
+mod wasi;
+
+#[allow(unused_imports)]
+pub use call::{Call, Called, Outcome, Value};
+pub use image::Image;
+#[allow(unused_imports)]
+pub use linked::{Images, Import, Linked, Moved, Scene};
+use wasi::linker;
 
 #[derive(Clone, Default)]
 pub struct World {
@@ -28,14 +37,26 @@ pub struct World {
     pub flag: usize,
 }
 
+impl World {
+    /// One more place was passed where a program can be asked to stop; at the chosen one it is.
+    pub fn check(&mut self) {
+        self.checks += 1;
+        if let Some(left) = &mut self.countdown {
+            *left = left.saturating_sub(1);
+            if *left == 0 && self.flag != 0 {
+                // The save memory never moves, and this runs on the program's own thread.
+                for word in (self.flag..).step_by(4).take(abi::FLAG_BYTES as usize / 4) {
+                    unsafe { AtomicU32::from_ptr(word as *mut u32) }.store(0x0101_0101, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
+
 /// What a captured program is.
 #[derive(Clone)]
 pub struct State {
-    pub frames: Vec<u8>,
-    globals: Vec<u64>,
-    memories: Vec<Vec<u8>>,
-    /// Each reference by its place among all functions, counted from 1; 0 is null.
-    tables: Vec<Vec<u64>>,
+    pub image: Image,
     pub world: World,
 }
 
@@ -61,10 +82,17 @@ pub fn with_stack(body: impl FnOnce() + Send) {
 }
 
 pub fn engine() -> Engine {
+    engine_with_stack(STACK_BYTES / 2)
+}
+
+/// Where programs recurse until their stack is used up, a smaller one saves time.
+pub fn engine_with_stack(stack_bytes: usize) -> Engine {
     let mut config = Config::new();
     config.epoch_interruption(true);
-    config.async_stack_size(STACK_BYTES / 2);
-    config.max_wasm_stack(STACK_BYTES / 2);
+    config.async_stack_size(stack_bytes);
+    config.max_wasm_stack(stack_bytes);
+    // So that two instances compute the same.
+    config.cranelift_nan_canonicalization(true);
     config.wasm_multi_memory(true);
     config.memory_reservation(64 << 20);
     Engine::new(&config).unwrap()
@@ -108,7 +136,7 @@ pub fn run(engine: &Engine, module: &Module, from: Result<&State, World>, captur
     let save = instance.get_memory(&mut store, abi::SAVE_MEMORY).unwrap();
     store.data_mut().flag = save.data_ptr(&store) as usize + abi::FLAG_OFFSET as usize;
     if let Ok(state) = from {
-        restore(&instance, &mut store, save, state);
+        state.image.restore(&instance, &mut store);
     }
     let entry = if from.is_ok() { abi::RESUME } else { abi::START };
     let result = instance
@@ -117,7 +145,9 @@ pub fn run(engine: &Engine, module: &Module, from: Result<&State, World>, captur
         .call(&mut store, ());
     let unwinding = instance.get_global(&mut store, abi::UNWINDING).unwrap();
     if result.is_ok() && unwinding.get(&mut store).i32() == Some(1) {
-        return End::Captured(Box::new(take(&instance, store, save)));
+        let image = Image::take(&instance, &mut store);
+        let world = store.into_data();
+        return End::Captured(Box::new(State { image, world }));
     }
     finish(store.into_data(), result)
 }
@@ -136,377 +166,16 @@ fn finish(mut world: World, result: wasmtime::Result<()>) -> End {
     }
 }
 
-fn store(engine: &Engine, mut world: World, capture: Option<u64>) -> Store<World> {
+pub fn store(engine: &Engine, mut world: World, capture: Option<u64>) -> Store<World> {
     world.countdown = capture;
     world.flag = 0; // the one it was captured with is gone
     let mut store = Store::new(engine, world);
     store.epoch_deadline_callback(|mut context| {
-        let world = context.data_mut();
-        world.checks += 1;
-        if let Some(left) = &mut world.countdown {
-            *left = left.saturating_sub(1);
-            if *left == 0 && world.flag != 0 {
-                // The save memory never moves, and this runs on the program's own thread.
-                for word in (world.flag..).step_by(4).take(abi::FLAG_BYTES as usize / 4) {
-                    unsafe { AtomicU32::from_ptr(word as *mut u32) }.store(0x0101_0101, Ordering::Relaxed);
-                }
-            }
-        }
+        context.data_mut().check();
         Ok(UpdateDeadline::Continue(0))
     });
     store.set_epoch_deadline(0);
     store
-}
-
-fn exported<T>(
-    instance: &Instance,
-    store: &mut Store<World>,
-    prefix: &str,
-    take: impl Fn(Extern) -> Option<T>,
-) -> Vec<T> {
-    (0..)
-        .map_while(|number| instance.get_export(&mut *store, &format!("{prefix}{number}")))
-        .map(|export| take(export).unwrap())
-        .collect()
-}
-
-struct Parts {
-    globals: Vec<Global>,
-    memories: Vec<Memory>,
-    /// Changed by the program; last, the references that frames hold.
-    tables: Vec<Table>,
-    functions: Vec<Option<Func>>,
-}
-
-fn parts(instance: &Instance, store: &mut Store<World>) -> Parts {
-    let mut tables = exported(instance, store, abi::TABLE_PREFIX, Extern::into_table);
-    tables.extend(instance.get_table(&mut *store, abi::REFERENCES));
-    let functions = match instance.get_table(&mut *store, abi::FUNCTIONS) {
-        Some(table) => (0..table.size(&*store))
-            .map(|index| func(table.get(&mut *store, index)))
-            .collect(),
-        None => Vec::new(),
-    };
-    Parts {
-        globals: exported(instance, store, abi::GLOBAL_PREFIX, Extern::into_global),
-        memories: exported(instance, store, abi::MEMORY_PREFIX, Extern::into_memory),
-        tables,
-        functions,
-    }
-}
-
-fn func(value: Option<Ref>) -> Option<Func> {
-    match value {
-        Some(Ref::Func(func)) => func,
-        _ => None,
-    }
-}
-
-impl Parts {
-    /// Two references to one function are the same pointer.
-    fn place(&self, func: Option<Func>, store: &mut Store<World>) -> u64 {
-        let Some(func) = func else { return 0 };
-        let raw = func.to_raw(&mut *store);
-        let found = self
-            .functions
-            .iter()
-            .position(|known| known.is_some_and(|known| known.to_raw(&mut *store) == raw));
-        found.expect("every function that can be referred to is listed") as u64 + 1
-    }
-
-    fn at(&self, place: u64) -> Option<Func> {
-        place
-            .checked_sub(1)
-            .and_then(|index| self.functions[index as usize])
-    }
-}
-
-fn take(instance: &Instance, mut store: Store<World>, save: Memory) -> State {
-    let parts = parts(instance, &mut store);
-    let bytes = save.data(&store);
-    let top = u32::from_le_bytes(bytes[abi::TOP_OFFSET as usize..][..4].try_into().unwrap()) as usize;
-    let held = u32::from_le_bytes(bytes[abi::REFERENCES_OFFSET as usize..][..4].try_into().unwrap());
-    let frames = bytes[abi::FRAMES_OFFSET as usize..][..top].to_vec();
-    let globals = parts
-        .globals
-        .iter()
-        .map(|global| match global.get(&mut store) {
-            Val::I32(v) => v as u32 as u64,
-            Val::I64(v) => v as u64,
-            Val::F32(v) => v as u64,
-            Val::F64(v) => v,
-            Val::FuncRef(func) => parts.place(func, &mut store),
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    let memories = parts
-        .memories
-        .iter()
-        .map(|memory| memory.data(&store).to_vec())
-        .collect();
-    let mut tables = Vec::new();
-    for (index, table) in parts.tables.iter().enumerate() {
-        let last = index + 1 == parts.tables.len();
-        let size = if last { u64::from(held) } else { table.size(&store) };
-        let entries = (0..size).map(|entry| {
-            let func = func(table.get(&mut store, entry));
-            parts.place(func, &mut store)
-        });
-        tables.push(entries.collect());
-    }
-    State {
-        frames,
-        globals,
-        memories,
-        tables,
-        world: store.into_data(),
-    }
-}
-
-fn restore(instance: &Instance, store: &mut Store<World>, save: Memory, state: &State) {
-    let parts = parts(instance, store);
-    for (memory, content) in parts.memories.iter().zip(&state.memories) {
-        let missing = (content.len() - memory.data_size(&*store)) as u64 / 65536;
-        memory.grow(&mut *store, missing).unwrap();
-        memory.data_mut(&mut *store).copy_from_slice(content);
-    }
-    for (global, &bits) in parts.globals.iter().zip(&state.globals) {
-        let value = match global.ty(&*store).content() {
-            wasmtime::ValType::I32 => Val::I32(bits as i32),
-            wasmtime::ValType::I64 => Val::I64(bits as i64),
-            wasmtime::ValType::F32 => Val::F32(bits as u32),
-            wasmtime::ValType::F64 => Val::F64(bits),
-            _ => Val::FuncRef(parts.at(bits)),
-        };
-        global.set(&mut *store, value).unwrap();
-    }
-    let mut held = 0;
-    for (table, entries) in parts.tables.iter().zip(&state.tables) {
-        held = entries.len() as u32;
-        let missing = (entries.len() as u64).saturating_sub(table.size(&*store));
-        table.grow(&mut *store, missing, Ref::Func(None)).unwrap();
-        for (index, &place) in entries.iter().enumerate() {
-            table
-                .set(&mut *store, index as u64, Ref::Func(parts.at(place)))
-                .unwrap();
-        }
-    }
-    let bytes = save.data_mut(&mut *store);
-    bytes[abi::TOP_OFFSET as usize..][..4].copy_from_slice(&(state.frames.len() as u32).to_le_bytes());
-    bytes[abi::REFERENCES_OFFSET as usize..][..4].copy_from_slice(&held.to_le_bytes());
-    bytes[abi::FRAMES_OFFSET as usize..][..state.frames.len()].copy_from_slice(&state.frames);
-}
-
-const SUCCESS: i32 = 0;
-const BADF: i32 = 8;
-const SPIPE: i32 = 70;
-
-fn memory(caller: &mut Caller<World>) -> Memory {
-    caller.get_export("memory").and_then(Extern::into_memory).unwrap()
-}
-
-fn put(caller: &mut Caller<World>, at: u32, bytes: &[u8]) {
-    memory(caller).write(&mut *caller, at as usize, bytes).unwrap();
-}
-
-fn word(caller: &mut Caller<World>, at: u32) -> u32 {
-    let mut bytes = [0; 4];
-    memory(caller).read(&*caller, at as usize, &mut bytes).unwrap();
-    u32::from_le_bytes(bytes)
-}
-
-/// Whether a blocking call should unwind: as an engine's would, when a capture is wanted.
-fn unwinds(caller: &mut Caller<World>) -> bool {
-    let Some(unwinding) = caller.get_export(abi::UNWINDING).and_then(Extern::into_global) else {
-        return false;
-    };
-    let flag = caller.data().flag;
-    let wanted = unsafe { AtomicU32::from_ptr(flag as *mut u32) }.load(Ordering::Relaxed) != 0;
-    if wanted {
-        unwinding.set(&mut *caller, Val::I32(1)).unwrap();
-    }
-    wanted
-}
-
-fn linker(engine: &Engine) -> Linker<World> {
-    let mut linker = Linker::new(engine);
-    let wasi = "wasi_snapshot_preview1";
-    linker
-        .func_wrap("test", "block", |mut caller: Caller<World>, value: i32| {
-            if unwinds(&mut caller) {
-                99
-            } else {
-                value.wrapping_mul(3)
-            }
-        })
-        .unwrap();
-    linker
-        .func_wrap("test", "print", |mut caller: Caller<World>, value: i64| {
-            let line = format!("{value}\n");
-            caller.data_mut().stdout.extend(line.as_bytes());
-        })
-        .unwrap();
-    linker
-        .func_wrap(
-            wasi,
-            "args_sizes_get",
-            |mut caller: Caller<World>, count: u32, size: u32| {
-                let (n, bytes) = (
-                    caller.data().args.len(),
-                    caller.data().args.iter().map(|a| a.len() + 1).sum::<usize>(),
-                );
-                put(&mut caller, count, &(n as u32).to_le_bytes());
-                put(&mut caller, size, &(bytes as u32).to_le_bytes());
-                SUCCESS
-            },
-        )
-        .unwrap();
-    linker
-        .func_wrap(
-            wasi,
-            "args_get",
-            |mut caller: Caller<World>, pointers: u32, mut buffer: u32| {
-                for (index, arg) in caller.data().args.clone().iter().enumerate() {
-                    put(&mut caller, pointers + 4 * index as u32, &buffer.to_le_bytes());
-                    put(&mut caller, buffer, arg.as_bytes());
-                    put(&mut caller, buffer + arg.len() as u32, &[0]);
-                    buffer += arg.len() as u32 + 1;
-                }
-                SUCCESS
-            },
-        )
-        .unwrap();
-    linker
-        .func_wrap(
-            wasi,
-            "environ_sizes_get",
-            |mut caller: Caller<World>, count: u32, size: u32| {
-                put(&mut caller, count, &[0; 4]);
-                put(&mut caller, size, &[0; 4]);
-                SUCCESS
-            },
-        )
-        .unwrap();
-    linker
-        .func_wrap(wasi, "environ_get", |_: u32, _: u32| SUCCESS)
-        .unwrap();
-    linker
-        .func_wrap(
-            wasi,
-            "clock_time_get",
-            |mut caller: Caller<World>, _: u32, _: u64, out: u32| {
-                caller.data_mut().clock_ns += 50_000_000;
-                let now = caller.data().clock_ns;
-                put(&mut caller, out, &now.to_le_bytes());
-                SUCCESS
-            },
-        )
-        .unwrap();
-    linker
-        .func_wrap(
-            wasi,
-            "random_get",
-            |mut caller: Caller<World>, at: u32, size: u32| {
-                put(&mut caller, at, &vec![7; size as usize]);
-                SUCCESS
-            },
-        )
-        .unwrap();
-    linker.func_wrap(wasi, "fd_close", |_: u32| SUCCESS).unwrap();
-    linker
-        .func_wrap(wasi, "fd_seek", |_: u32, _: i64, _: u32, _: u32| SPIPE)
-        .unwrap();
-    linker
-        .func_wrap(
-            wasi,
-            "fd_fdstat_get",
-            |mut caller: Caller<World>, fd: u32, out: u32| {
-                if fd > 2 {
-                    return BADF;
-                }
-                let mut stat = [0; 24];
-                stat[0] = 2; // character device
-                put(&mut caller, out, &stat);
-                SUCCESS
-            },
-        )
-        .unwrap();
-    linker
-        .func_wrap(
-            wasi,
-            "fd_write",
-            |mut caller: Caller<World>, fd: u32, vectors: u32, count: u32, out: u32| {
-                if unwinds(&mut caller) {
-                    return -1;
-                }
-                let mut total = 0;
-                for index in 0..count {
-                    let (at, size) = (
-                        word(&mut caller, vectors + 8 * index),
-                        word(&mut caller, vectors + 8 * index + 4),
-                    );
-                    let mut bytes = vec![0; size as usize];
-                    memory(&mut caller)
-                        .read(&caller, at as usize, &mut bytes)
-                        .unwrap();
-                    total += size;
-                    if fd == 1 {
-                        caller.data_mut().stdout.extend(bytes);
-                    }
-                }
-                put(&mut caller, out, &total.to_le_bytes());
-                SUCCESS
-            },
-        )
-        .unwrap();
-    linker
-        .func_wrap(
-            wasi,
-            "fd_read",
-            |mut caller: Caller<World>, _: u32, vectors: u32, _: u32, out: u32| {
-                if unwinds(&mut caller) {
-                    return -1;
-                }
-                let (at, size) = (word(&mut caller, vectors), word(&mut caller, vectors + 4));
-                let world = caller.data_mut();
-                let rest = &world.stdin[world.stdin_at..];
-                let chunk = rest[..rest.len().min(size as usize)].to_vec();
-                world.stdin_at += chunk.len();
-                put(&mut caller, at, &chunk);
-                put(&mut caller, out, &(chunk.len() as u32).to_le_bytes());
-                SUCCESS
-            },
-        )
-        .unwrap();
-    linker
-        .func_wrap(
-            wasi,
-            "poll_oneoff",
-            |mut caller: Caller<World>, from: u32, to: u32, _: u32, out: u32| {
-                if unwinds(&mut caller) {
-                    return -1;
-                }
-                let mut event = [0; 32];
-                memory(&mut caller)
-                    .read(&caller, from as usize, &mut event[..8])
-                    .unwrap();
-                put(&mut caller, to, &event);
-                put(&mut caller, out, &1u32.to_le_bytes());
-                SUCCESS
-            },
-        )
-        .unwrap();
-    linker
-        .func_wrap(
-            wasi,
-            "proc_exit",
-            |mut caller: Caller<World>, code: i32| -> wasmtime::Result<()> {
-                caller.data_mut().exit = Some(code);
-                Err(wasmtime::Error::msg("exit"))
-            },
-        )
-        .unwrap();
-    linker
 }
 
 /// Small, seeded, good enough for choosing capture points (Steele, Lea, Flood: SplitMix64).
@@ -549,7 +218,7 @@ pub fn run_captured(
     let mut end = run(engine, module, Err(world), Some(first));
     while let End::Captured(state) = end {
         captures += 1;
-        largest = largest.max(state.frames.len());
+        largest = largest.max(state.image.frames.len());
         end = run(engine, module, Ok(&state), next(captures));
     }
     (end, captures, largest)

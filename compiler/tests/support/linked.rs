@@ -1,0 +1,208 @@
+//! Instances that import from each other: built again in a new store as often as a test wants, so that any call can be
+//! repeated from the same state, with captures at other points.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wasmtime::{
+    Engine, Extern, Global, GlobalType, Instance, Linker, Module, Mutability, Store, Val, ValType,
+};
+use wayfare_compiler::abi;
+
+use super::{Call, Called, Image, Outcome, World, store, wasi};
+
+/// Modules in the order of their instantiation.
+pub struct Scene {
+    pub engine: Engine,
+    host: Linker<World>,
+    members: Vec<Member>,
+}
+
+struct Member {
+    module: Module,
+    imports: Vec<Import>,
+}
+
+pub enum Import {
+    Host,
+    Member(usize),
+}
+
+/// The state of some members.
+pub type Images = BTreeMap<usize, Image>;
+
+/// Some members of a scene in one store.
+pub struct Linked {
+    store: Store<World>,
+    instances: BTreeMap<usize, Instance>,
+}
+
+impl Scene {
+    pub fn new(engine: &Engine) -> Self {
+        Self {
+            engine: engine.clone(),
+            host: wasi::linker(engine),
+            members: Vec::new(),
+        }
+    }
+
+    /// `imports`: from where, in the module's order.
+    pub fn add(&mut self, module: Module, imports: Vec<Import>) -> usize {
+        self.members.push(Member { module, imports });
+        self.members.len() - 1
+    }
+
+    /// What came last did not work out.
+    pub fn forget_last(&mut self) {
+        self.members.pop();
+    }
+
+    /// A member and all that it imports from.
+    pub fn needed_by(&self, member: usize) -> BTreeSet<usize> {
+        let mut needed = BTreeSet::from([member]);
+        for member in (0..=member).rev() {
+            if needed.contains(&member) {
+                needed.extend(
+                    self.members[member]
+                        .imports
+                        .iter()
+                        .filter_map(|import| match import {
+                            Import::Host => None,
+                            Import::Member(member) => Some(*member),
+                        }),
+                );
+            }
+        }
+        needed
+    }
+
+    /// New instances of `member` and all that it imports from, in the given state.
+    fn build(&self, member: usize, images: &Images) -> Linked {
+        let mut linked = Linked::new(&self.engine);
+        for member in self.needed_by(member) {
+            linked.instantiate(self, member).unwrap();
+        }
+        for (member, image) in images {
+            image.restore(&linked.instances[member], &mut linked.store);
+        }
+        linked
+    }
+
+    /// Repeats a call from the state `before` it, capturing at the `first` check and, in the resumed program, at the
+    /// `second` after that. Each resumption is in new instances.
+    pub fn moved(
+        &self,
+        member: usize,
+        call: &Call,
+        before: &Images,
+        first: u64,
+        second: Option<u64>,
+    ) -> Moved {
+        let mut linked = self.build(member, before);
+        linked.arm(member, Some(first));
+        let mut called = call.fresh(&linked.instances[&member], &mut linked.store);
+        let mut captured_at = None;
+        let mut captures = 0;
+        while let Called::Captured = called {
+            captured_at.get_or_insert(linked.store.data().checks);
+            captures += 1;
+            let images = linked.images(self, member);
+            linked = self.build(member, &images);
+            linked.arm(member, second.filter(|_| captures == 1));
+            called = call.resumed(&linked.instances[&member], &mut linked.store);
+        }
+        let Called::Ended(outcome) = called else {
+            unreachable!("the loop runs until it ended")
+        };
+        Moved {
+            outcome,
+            after: linked.images(self, member),
+            captured_at,
+            captures,
+        }
+    }
+}
+
+pub struct Moved {
+    pub outcome: Outcome,
+    pub after: Images,
+    /// How many checks were passed before the first capture; `None`: it ended before.
+    pub captured_at: Option<u64>,
+    pub captures: usize,
+}
+
+impl Linked {
+    pub fn new(engine: &Engine) -> Self {
+        Self {
+            store: store(engine, World::default(), None),
+            instances: BTreeMap::new(),
+        }
+    }
+
+    pub fn instantiate(&mut self, scene: &Scene, member: usize) -> wasmtime::Result<()> {
+        let Member { module, imports } = &scene.members[member];
+        let mut externs = Vec::new();
+        for (import, from) in module.imports().zip(imports) {
+            externs.push(match from {
+                Import::Member(member) => {
+                    let export = self.instances[member].get_export(&mut self.store, import.name());
+                    export.ok_or_else(|| wasmtime::Error::msg("no such export"))?
+                }
+                Import::Host => match constant(import.name(), &mut self.store) {
+                    Some(global) if import.module() == "spectest" => global.into(),
+                    _ => scene.host.get(&mut self.store, import.module(), import.name())?,
+                },
+            });
+        }
+        let instance = Instance::new(&mut self.store, module, &externs)?;
+        self.instances.insert(member, instance);
+        Ok(())
+    }
+
+    /// The state of `member` and of all that it imports from.
+    pub fn images(&mut self, scene: &Scene, member: usize) -> Images {
+        let needed = scene.needed_by(member).into_iter();
+        needed
+            .map(|member| (member, Image::take(&self.instances[&member], &mut self.store)))
+            .collect()
+    }
+
+    /// Lets `member` be captured at the `capture`th check from now.
+    fn arm(&mut self, member: usize, capture: Option<u64>) {
+        let save = self.instances[&member].get_memory(&mut self.store, abi::SAVE_MEMORY);
+        let flag = save.map(|save| save.data_ptr(&self.store) as usize + abi::FLAG_OFFSET as usize);
+        let world = self.store.data_mut();
+        world.flag = flag.unwrap_or(0);
+        world.checks = 0;
+        world.countdown = capture;
+    }
+
+    /// Unmoved: the outcome, and how many checks the call passed.
+    pub fn call(&mut self, member: usize, call: &Call) -> (Outcome, u64) {
+        self.arm(member, None);
+        match call.fresh(&self.instances[&member], &mut self.store) {
+            Called::Ended(outcome) => (outcome, self.store.data().checks),
+            Called::Captured => panic!("{}: captured, although nobody asked", call.name),
+        }
+    }
+
+    pub fn export(&mut self, member: usize, name: &str) -> Option<Extern> {
+        self.instances[&member].get_export(&mut self.store, name)
+    }
+
+    pub fn store(&mut self) -> &mut Store<World> {
+        &mut self.store
+    }
+}
+
+/// The constants that the official suite's scripts import.
+fn constant(name: &str, store: &mut Store<World>) -> Option<Global> {
+    let (ty, value) = match name {
+        "global_i32" => (ValType::I32, Val::I32(666)),
+        "global_i64" => (ValType::I64, Val::I64(666)),
+        "global_f32" => (ValType::F32, Val::F32(666.6f32.to_bits())),
+        "global_f64" => (ValType::F64, Val::F64(666.6f64.to_bits())),
+        _ => return None,
+    };
+    Some(Global::new(store, GlobalType::new(ty, Mutability::Const), value).unwrap())
+}
