@@ -19,7 +19,7 @@ pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<R
     let mut functions = Vec::new();
     for body in 0..module.bodies.len() {
         let index = module.imported_functions() as usize + body;
-        if calls.unwinds[index] {
+        if calls.unwinds[index] || calls.drops.contains(&(index as u32)) {
             let mut function = Function::parse(module, calls, body)?;
             polls::thin_out(&mut function);
             liveness::analyse(&mut function);

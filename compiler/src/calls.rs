@@ -16,6 +16,8 @@ pub(crate) struct Calls {
     pub(crate) unwinds: Vec<bool>,
     /// By function index: polls at its entry.
     pub(crate) entry_poll: Vec<bool>,
+    /// Functions that drop segments, which must be remembered for a new instance.
+    pub(crate) drops: BTreeSet<u32>,
     /// Types through which an indirect call may reach a function that unwinds.
     unwinding_types: BTreeSet<u32>,
     /// Every function that a reference can lead to.
@@ -54,6 +56,7 @@ impl Calls {
         Ok(Self {
             unwinds,
             entry_poll,
+            drops: graph.drops,
             unwinding_types,
             addressed: graph.addressed,
             references: graph.references,
@@ -70,6 +73,7 @@ struct Graph {
     /// Successors; nodes from `functions` on are types.
     edges: Vec<Vec<usize>>,
     has_loop: Vec<bool>,
+    drops: BTreeSet<u32>,
     addressed: BTreeSet<u32>,
     references: References,
 }
@@ -79,6 +83,7 @@ impl Graph {
         let functions = module.functions.len();
         let mut edges = vec![Vec::new(); functions + module.types.len()];
         let mut has_loop = vec![false; functions];
+        let mut drops = BTreeSet::new();
         let mut addressed = module.addressed.clone();
         let is_reference = |ty: &wasmparser::ValType| matches!(ty, wasmparser::ValType::Ref(_));
         let mut references = References {
@@ -104,6 +109,9 @@ impl Graph {
                         edges[caller].push(functions + type_index as usize);
                     }
                     Operator::Loop { .. } => has_loop[caller] = true,
+                    Operator::DataDrop { .. } | Operator::ElemDrop { .. } => {
+                        drops.insert(caller as u32);
+                    }
                     Operator::RefFunc { function_index } => {
                         references.held = true;
                         addressed.insert(function_index);
@@ -142,6 +150,7 @@ impl Graph {
             functions,
             edges,
             has_loop,
+            drops,
             addressed,
             references,
         })

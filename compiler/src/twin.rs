@@ -43,6 +43,10 @@ struct Resumption {
 impl Emitter<'_> {
     pub(crate) fn twin(mut self) -> Result<Body, CompileError> {
         let function = self.function;
+        if function.sites.is_empty() {
+            self.emit(Instruction::Unreachable);
+            return self.finish(0);
+        }
         let resumption = Resumption {
             resuming: self.local(ValType::I32),
             frame: self.local(ValType::I32),

@@ -217,6 +217,21 @@ fn dropped_segments_stay_dropped() {
 }
 
 #[test]
+fn segments_dropped_by_a_function_that_needs_no_rewriting_stay_dropped() {
+    everywhere(
+        "segments dropped elsewhere",
+        r#"(data $d "12345678") (elem $e func $drop) (table $t 1 funcref)
+          (func $drop (data.drop $d) (elem.drop $e))
+          (func $main (local $n i32)
+            (call $drop)
+            (loop $l (local.set $n (i32.add (local.get $n) (i32.const 1))) (br_if $l (i32.lt_u (local.get $n) (i32.const 3))))
+            (table.init $t $e (i32.const 0) (i32.const 0) (i32.const 0))
+            (call $print (i64.extend_i32_u (local.get $n)))
+            (memory.init $d (i32.const 0) (i32.const 0) (i32.const 1)))"#,
+    );
+}
+
+#[test]
 fn code_that_cannot_be_reached_and_traps() {
     everywhere(
         "dead code",
