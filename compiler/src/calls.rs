@@ -9,7 +9,7 @@ use wasmparser::Operator;
 
 use crate::Options;
 use crate::error::CompileError;
-use crate::module::Module;
+use crate::module::{Module, is_foreign};
 
 pub(crate) struct Calls {
     /// By function index: may return unwinding, so calls to it need a check. For imports: may block.
@@ -40,6 +40,12 @@ impl Calls {
         let mut unwinds = vec![false; module.functions.len()];
         for (index, (from, name)) in module.imports.iter().enumerate() {
             unwinds[index] = (options.blocking)(from, name);
+            let results = module.function_type(index as u32).results();
+            if results.contains(&wasmparser::ValType::FUNCREF) {
+                return Err(CompileError::Unsupported(format!(
+                    "a reference to a function of the host's (from '{from}.{name}')"
+                )));
+            }
             if unwinds[index] && graph.addressed.contains(&(index as u32)) {
                 return Err(CompileError::Unsupported(format!(
                     "a blocking import called through a table ('{from}.{name}')"
@@ -97,6 +103,8 @@ impl Graph {
                     .any(|global| is_reference(&global.content_type)),
             ..References::default()
         };
+        // Each table that changes, with a function that changes it.
+        let mut changers = BTreeMap::new();
         for (index, body) in module.bodies.iter().enumerate() {
             let caller = module.imported_functions() as usize + index;
             for operator in body.body.get_operators_reader()? {
@@ -120,15 +128,22 @@ impl Graph {
                     Operator::TableSet { table }
                     | Operator::TableGrow { table }
                     | Operator::TableFill { table } => {
-                        references.changed_tables.insert(table);
+                        changers.insert(table, caller as u32);
                     }
                     Operator::TableCopy { dst_table: table, .. } | Operator::TableInit { table, .. } => {
-                        references.changed_tables.insert(table);
+                        changers.insert(table, caller as u32);
                     }
                     _ => {}
                 }
             }
         }
+        for (&table, &changer) in &changers {
+            if is_foreign(module.tables[table as usize].into()) {
+                let reason = "changing a table of a host's references or exceptions cannot be captured";
+                return Err(module.refuse(changer, reason));
+            }
+        }
+        references.changed_tables = changers.into_keys().collect();
         // The same signature may stand in the type section more than once.
         let mut by_type: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for &function in &addressed {

@@ -216,7 +216,9 @@ impl<'a> Module<'a> {
                             self.functions.push(ty);
                             self.imports.push((import.module.into(), import.name.into()));
                         }
-                        TypeRef::Global(ty) if !ty.mutable => self.globals.push(ty),
+                        TypeRef::Global(ty) if !ty.mutable && !matches!(ty.content_type, ValType::Ref(_)) => {
+                            self.globals.push(ty);
+                        }
                         other => {
                             let what = match other {
                                 TypeRef::Memory(_) => "memory",

@@ -81,6 +81,18 @@ fn features_that_cannot_be_captured_name_the_function() {
             "(holder)",
         ),
         (
+            r#"(table 1 externref) (func $changer (export "_start") (table.set (i32.const 0) (ref.null extern)))"#,
+            "(changer)",
+        ),
+        (
+            r#"(import "env" "callback" (global funcref)) (func (export "_start"))"#,
+            "env.callback",
+        ),
+        (
+            r#"(import "env" "pick" (func (result funcref))) (func (export "_start"))"#,
+            "env.pick",
+        ),
+        (
             r#"(import "env" "memory" (memory 1)) (func (export "_start"))"#,
             "env.memory",
         ),
