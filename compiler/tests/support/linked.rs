@@ -21,6 +21,7 @@ pub struct Scene {
 struct Member {
     module: Module,
     imports: Vec<Import>,
+    never_blocks: bool,
 }
 
 pub enum Import {
@@ -47,8 +48,12 @@ impl Scene {
     }
 
     /// `imports`: from where, in the module's order.
-    pub fn add(&mut self, module: Module, imports: Vec<Import>) -> usize {
-        self.members.push(Member { module, imports });
+    pub fn add(&mut self, module: Module, imports: Vec<Import>, never_blocks: bool) -> usize {
+        self.members.push(Member {
+            module,
+            imports,
+            never_blocks,
+        });
         self.members.len() - 1
     }
 
@@ -99,7 +104,14 @@ impl Scene {
         second: Option<u64>,
     ) -> Moved {
         let mut linked = self.build(member, before);
-        linked.arm(member, Some(first));
+        for instance in linked.instances.values() {
+            // Drops again what had been dropped, before it looks for a frame; there is none, so it traps.
+            let resume = instance
+                .get_typed_func::<(), ()>(&mut linked.store, abi::RESUME)
+                .unwrap();
+            resume.call(&mut linked.store, ()).unwrap_err();
+        }
+        linked.arm(self, member, Some(first));
         let mut called = call.fresh(&linked.instances[&member], &mut linked.store);
         let mut captured_at = None;
         let mut captures = 0;
@@ -108,7 +120,7 @@ impl Scene {
             captures += 1;
             let images = linked.images(self, member);
             linked = self.build(member, &images);
-            linked.arm(member, second.filter(|_| captures == 1));
+            linked.arm(self, member, second.filter(|_| captures == 1));
             called = call.resumed(&linked.instances[&member], &mut linked.store);
         }
         let Called::Ended(outcome) = called else {
@@ -140,7 +152,7 @@ impl Linked {
     }
 
     pub fn instantiate(&mut self, scene: &Scene, member: usize) -> wasmtime::Result<()> {
-        let Member { module, imports } = &scene.members[member];
+        let Member { module, imports, .. } = &scene.members[member];
         let mut externs = Vec::new();
         for (import, from) in module.imports().zip(imports) {
             externs.push(match from {
@@ -168,18 +180,19 @@ impl Linked {
     }
 
     /// Lets `member` be captured at the `capture`th check from now.
-    fn arm(&mut self, member: usize, capture: Option<u64>) {
+    fn arm(&mut self, scene: &Scene, member: usize, capture: Option<u64>) {
         let save = self.instances[&member].get_memory(&mut self.store, abi::SAVE_MEMORY);
         let flag = save.map(|save| save.data_ptr(&self.store) as usize + abi::FLAG_OFFSET as usize);
         let world = self.store.data_mut();
         world.flag = flag.unwrap_or(0);
+        world.never_blocks = scene.members[member].never_blocks;
         world.checks = 0;
         world.countdown = capture;
     }
 
     /// Unmoved: the outcome, and how many checks the call passed.
-    pub fn call(&mut self, member: usize, call: &Call) -> (Outcome, u64) {
-        self.arm(member, None);
+    pub fn call(&mut self, scene: &Scene, member: usize, call: &Call) -> (Outcome, u64) {
+        self.arm(scene, member, None);
         match call.fresh(&self.instances[&member], &mut self.store) {
             Called::Ended(outcome) => (outcome, self.store.data().checks),
             Called::Captured => panic!("{}: captured, although nobody asked", call.name),
@@ -188,6 +201,10 @@ impl Linked {
 
     pub fn export(&mut self, member: usize, name: &str) -> Option<Extern> {
         self.instances[&member].get_export(&mut self.store, name)
+    }
+
+    pub fn parts(&mut self, member: usize) -> (Instance, &mut Store<World>) {
+        (self.instances[&member], &mut self.store)
     }
 
     pub fn store(&mut self) -> &mut Store<World> {

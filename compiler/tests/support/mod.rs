@@ -8,9 +8,10 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasmtime::{Config, Engine, Module, Store, Trap, UpdateDeadline};
-use wayfare_compiler::{Entry, abi};
+use wayfare_compiler::{CompileError, Entry, abi};
 
 mod call;
+pub mod generated;
 mod image;
 mod linked;
 mod wasi;
@@ -35,6 +36,8 @@ pub struct World {
     pub countdown: Option<u64>,
     pub checks: u64,
     pub flag: usize,
+    /// The program was rewritten as one whose host never blocks.
+    pub never_blocks: bool,
 }
 
 impl World {
@@ -101,6 +104,7 @@ pub fn engine_with_stack(stack_bytes: usize) -> Engine {
 pub fn blocking(module: &str, name: &str) -> bool {
     module == "wasi_snapshot_preview1" && matches!(name, "fd_read" | "fd_write" | "poll_oneoff")
         || module == "test" && name == "block"
+        || module == "spectest" && name.starts_with("print")
 }
 
 pub fn rewrite(wasm: &[u8]) -> wayfare_compiler::Rewritten {
@@ -112,6 +116,21 @@ pub fn rewrite(wasm: &[u8]) -> wayfare_compiler::Rewritten {
         },
     )
     .unwrap()
+}
+
+/// Any exported function can be called. Where a function that blocks is called through a table, which is refused, none
+/// may block: gives whether that was so.
+pub fn rewrite_exports(wasm: &[u8]) -> Result<(wayfare_compiler::Rewritten, bool), CompileError> {
+    let rewrite = |blocking: &(dyn Fn(&str, &str) -> bool + Sync)| {
+        let entry = Entry::Exports;
+        wayfare_compiler::rewrite(wasm, &wayfare_compiler::Options { blocking, entry })
+    };
+    match rewrite(&blocking) {
+        Err(error) if error.to_string().contains("called through a table") => {
+            Ok((rewrite(&|_, _| false)?, true))
+        }
+        other => Ok((other?, false)),
+    }
 }
 
 /// The original module, from beginning to end.

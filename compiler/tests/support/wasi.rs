@@ -33,7 +33,7 @@ fn unwinds(caller: &mut Caller<World>) -> bool {
         .get_export(abi::SAVE_MEMORY)
         .and_then(Extern::into_memory)
         .unwrap();
-    let wanted = save.data(&*caller)[abi::FLAG_OFFSET as usize] != 0;
+    let wanted = save.data(&*caller)[abi::FLAG_OFFSET as usize] != 0 && !caller.data().never_blocks;
     if wanted {
         unwinding.set(&mut *caller, Val::I32(1)).unwrap();
     }
