@@ -27,6 +27,9 @@ const HEADER_BYTES: usize = 8 + 2 + 4 + 32 + 32 + 8;
 const CHECKSUM_BYTES: usize = 32;
 /// Fast: it runs while the program stands still.
 const ZSTD_LEVEL: i32 = 1;
+/// What zstd takes for a bound, and the largest one that it takes without being asked.
+const ZSTD_WINDOW_LOG_MIN: u32 = 10;
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum SnapshotError {
@@ -335,7 +338,11 @@ fn put_bytes(body: &mut Vec<u8>, bytes: &[u8]) {
 fn decompress(packed: &[u8], unpacked: u64) -> Result<Vec<u8>, SnapshotError> {
     let malformed = |error: std::io::Error| SnapshotError::Malformed(error.to_string());
     let mut body = Vec::with_capacity((unpacked as usize).min(packed.len().saturating_mul(8)));
-    let decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(malformed)?;
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(malformed)?;
+    // The window is allocated as soon as the stream names it: none has to be larger than its output.
+    let window_log = unpacked.max(1).next_power_of_two().ilog2();
+    let window_log = window_log.clamp(ZSTD_WINDOW_LOG_MIN, ZSTD_WINDOW_LOG_MAX);
+    decoder.window_log_max(window_log).map_err(malformed)?;
     decoder
         .take(unpacked.saturating_add(1))
         .read_to_end(&mut body)
