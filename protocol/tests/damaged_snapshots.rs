@@ -1,5 +1,5 @@
-//! A damaged or hostile snapshot is refused: no panic, and no more memory than its bytes justify. The fuzzing target `snapshot` in
-//! `fuzz/` is this without an end.
+//! A damaged or hostile snapshot is refused: no panic, and no more memory than its bytes justify. The fuzzing target in
+//! `protocol/fuzz` is this without an end.
 #![allow(clippy::unwrap_used)]
 
 mod support;
