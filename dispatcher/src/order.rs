@@ -1,7 +1,7 @@
 //! What a front end asks for, in its own words: programs and engines by what people type. [`Order`] is
 //! resolved against the fleet view and checked before anything is sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,11 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Blob, Digest, ProgramId};
 use wayfare_protocol::limits::{MODULE_BYTES_MAX, NAME_BYTES_MAX, STDIN_BYTES_MAX, TIME_LIMIT_MS};
 use wayfare_protocol::{command::check_bytes, limits::TIME_LIMIT_MS_MAX};
-use wayfare_scheduler::{Application, Room};
+use wayfare_scheduler::application::{Application, Component, Resources};
+use wayfare_scheduler::constraint::{Constraints, Requirements};
+use wayfare_scheduler::fleet::{Capacity, Engine, Fleet, Presence, Usage};
+use wayfare_scheduler::plan::{self, Options};
+use wayfare_scheduler::policy::Policy;
 
 use crate::error::CommandError;
 use crate::fleet::{EngineView, ProgramView};
@@ -230,32 +234,66 @@ fn check_wasm(module: &[u8]) -> Result<(), CommandError> {
     Err(CommandError::NotWasm { found })
 }
 
-/// The engine for a program that may run anywhere.
+/// The engine for a program that may run anywhere: the one with the fewest programs, then the first by name.
 pub(crate) fn choose(engines: &[EngineView], spec: &ProgramSpec) -> Result<EngineView, CommandError> {
     let online = engines.iter().filter(|view| view.online);
-    let room = |view: &EngineView| {
-        view.about.as_ref().map(|about| Room {
-            engine: view.engine.clone(),
-            programs: view.programs,
-            programs_max: about.programs_max,
-            program_memory_bytes_max: about.program_memory_bytes_max,
-            compiles: about.compiles,
-        })
+    let online = online.filter_map(|view| Some((view.engine.clone(), capacity(view)?)));
+    let fleet = Fleet {
+        engines: online.collect(),
+        running: Vec::new(),
     };
-    let rooms: Vec<Room> = online.filter_map(room).collect();
+    let component = Component {
+        count: 1,
+        demand: Resources {
+            memory_bytes: spec.memory_bytes_max.unwrap_or(0),
+            processor_millicores: 0,
+        },
+        constraints: Constraints {
+            requirements: Requirements {
+                compiles: true,
+                ..Requirements::default()
+            },
+            ..Constraints::default()
+        },
+        ..Component::default()
+    };
     let application = Application {
-        name: spec.name.clone(),
-        memory_bytes: spec.memory_bytes_max,
+        components: BTreeMap::from([(spec.name.clone(), component)]),
     };
-    let plan = wayfare_scheduler::plan(&rooms, &[application]);
-    let chosen = plan.placements.first().map(|placement| &placement.engine);
-    let chosen = chosen.and_then(|engine| engines.iter().find(|view| view.engine == *engine));
+    let applications = BTreeMap::from([(spec.name.clone(), application)]);
+    let plan = wayfare_scheduler::plan(&fleet, &applications, Options::new(Policy::Spread));
+    let chosen = plan.actions.first().and_then(|action| match action {
+        plan::Action::Run { engine, .. } => engines.iter().find(|view| view.engine == *engine),
+        plan::Action::Restart { .. } | plan::Action::Move { .. } | plan::Action::Kill { .. } => None,
+    });
     chosen.cloned().ok_or_else(|| CommandError::NoPlace {
         name: spec.name.clone(),
-        reason: match rooms.len() {
-            0 => "there are no engines online: start one with `wayfare engine`".into(),
-            count => format!("none of the {count} engines online has a free place and enough memory"),
+        reason: match plan.unplaced.first() {
+            Some(unplaced) if !fleet.engines.is_empty() => unplaced.why.to_string(),
+            _ => "there are no engines online: start one with `wayfare engine`".into(),
         },
+    })
+}
+
+/// What the engine can take, as far as it says; `None` while it has not said anything.
+fn capacity(view: &EngineView) -> Option<Engine> {
+    let about = view.about.as_ref()?;
+    Some(Engine {
+        host: view.engine.to_string(),
+        presence: Presence::Open,
+        capacity: Capacity {
+            memory_bytes: None,
+            program_memory_bytes_max: Some(about.program_memory_bytes_max),
+            processor_millicores: None,
+            programs_max: Some(about.programs_max),
+        },
+        other: Usage {
+            programs: view.programs,
+            resources: Resources::default(),
+        },
+        compiles: about.compiles,
+        labels: BTreeMap::new(),
+        devices: BTreeSet::new(),
     })
 }
 
@@ -277,6 +315,8 @@ pub(crate) fn target(view: &ProgramView) -> Target {
 
 #[cfg(test)]
 mod tests {
+    use wayfare_protocol::status::EngineAbout;
+
     use super::*;
 
     fn run(module: &[u8]) -> Run {
@@ -285,6 +325,56 @@ mod tests {
             module: module.to_vec(),
             ..Run::default()
         }
+    }
+
+    fn engine(name: &str, programs: u32, programs_max: u32, mebibytes: u64) -> EngineView {
+        EngineView {
+            engine: name.parse().unwrap(),
+            online: name != "away",
+            offline_for_ms: None,
+            about: Some(EngineAbout {
+                version: "1".into(),
+                platform: "x86_64-linux".into(),
+                wasmtime: "1".into(),
+                compiles: name != "board",
+                processors: 1,
+                memory_bytes: 1 << 30,
+                programs_max,
+                program_memory_bytes_max: mebibytes << 20,
+            }),
+            programs,
+        }
+    }
+
+    #[test]
+    fn the_engine_with_the_fewest_programs_that_fits_is_chosen() {
+        let engines = [
+            engine("a", 1, 4, 64),
+            engine("b", 0, 1, 16),
+            engine("c", 2, 8, 512),
+            engine("d", 1, 4, 64),
+            engine("full", 0, 0, 512),
+            engine("board", 0, 9, 512),
+            engine("away", 0, 9, 512),
+        ];
+        let choose = |engines: &[EngineView], memory_bytes_max: Option<u64>| {
+            let (_, mut spec) = run(b"\0asm\x01\0\0\0")
+                .prepare()
+                .map(|p| (p.program, p.spec))
+                .unwrap();
+            spec.memory_bytes_max = memory_bytes_max;
+            super::choose(engines, &spec)
+                .map(|view| view.engine.to_string())
+                .map_err(|error| error.to_string())
+        };
+        for (memory, chosen) in [(None, "b"), (Some(17 << 20), "a"), (Some(65 << 20), "c")] {
+            assert_eq!(choose(&engines, memory).as_deref(), Ok(chosen), "{memory:?}");
+        }
+        let error = choose(&engines, Some(1 << 30)).unwrap_err();
+        let why = "0 of 6 engines fit: 5 lack 1 GiB, 1 lacks a compiler";
+        assert!(error.contains(why), "{error}");
+        let error = choose(&engines[6..], None).unwrap_err();
+        assert!(error.contains("no engines online"), "{error}");
     }
 
     #[test]
