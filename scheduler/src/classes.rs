@@ -95,6 +95,11 @@ impl Class {
         }
     }
 
+    /// Whether its engines are some of all, and too many to look at each.
+    pub(crate) fn is_searched(&self) -> bool {
+        matches!(self.candidates, Candidates::Many(_))
+    }
+
     pub(crate) fn check(&self, id: &EngineId, engine: &Engine) -> Result<(), Lack> {
         self.requirements.check(id, engine)
     }

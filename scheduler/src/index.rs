@@ -1,7 +1,7 @@
 //! Which engine ranks lowest among those with room, without looking at all of them.
 //!
 //! Two ways, as the policy needs: a tournament over ranks, or shelves by free memory. Both hold only engines that take
-//! something new.
+//! something new. Classes that many components belong to have a ranking of their own, in which others are not in the way.
 
 mod shelves;
 mod tournament;
@@ -41,44 +41,100 @@ impl Ask {
 }
 
 #[derive(Debug)]
-pub(crate) enum Index {
+pub(crate) struct Index {
+    all: Ranking,
+    /// Classes and their rankings.
+    own: Vec<(u32, Ranking)>,
+    /// By class: its place in `own`.
+    places: Vec<Option<usize>>,
+}
+
+impl Index {
+    /// Of these classes each has a ranking of its own. `classes` is how many there are in all, `order` all engines with
+    /// those of like capacity together.
+    pub(crate) fn new(search: Search, order: &[u32], classes: usize, own: &[u32]) -> Self {
+        let mut places = vec![None; classes];
+        for (place, class) in own.iter().enumerate() {
+            places[*class as usize] = Some(place);
+        }
+        let ranking = |class: &u32| (*class, Ranking::new(search, order));
+        Self {
+            all: Ranking::new(search, order),
+            own: own.iter().map(ranking).collect(),
+            places,
+        }
+    }
+
+    /// `None` takes the engine out; `belongs` says whether it does to a class.
+    pub(crate) fn set(&mut self, engine: u32, entry: Option<Entry>, belongs: impl Fn(u32) -> bool) {
+        self.all.set(engine, entry);
+        for (_, ranking) in self.own.iter_mut().filter(|(class, _)| belongs(*class)) {
+            ranking.set(engine, entry);
+        }
+    }
+
+    pub(crate) fn get(&self, engine: u32) -> Option<Entry> {
+        self.all.get(engine)
+    }
+
+    /// The engine that ranks lowest among those that fit and that `accept` agrees to, which has yet to look whether they
+    /// are of the class.
+    pub(crate) fn find(&self, class: u32, ask: &Ask, accept: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.ranking(class).find(ask, accept)
+    }
+
+    /// No engine of the class with a free place ranks lower; `i64::MAX` if there is none.
+    pub(crate) fn rank_min(&self, class: u32) -> i64 {
+        self.ranking(class).rank_min()
+    }
+
+    /// The same of all engines.
+    pub(crate) fn rank_min_of_all(&self) -> i64 {
+        self.all.rank_min()
+    }
+
+    fn ranking(&self, class: u32) -> &Ranking {
+        let place = self.places[class as usize];
+        place.map_or(&self.all, |place| &self.own[place].1)
+    }
+}
+
+#[derive(Debug)]
+enum Ranking {
     Lowest(Tournament),
     Enough(Shelves),
 }
 
-impl Index {
-    pub(crate) fn new(search: Search, engines: usize) -> Self {
+impl Ranking {
+    fn new(search: Search, order: &[u32]) -> Self {
         match search {
-            Search::Lowest => Self::Lowest(Tournament::new(engines)),
-            Search::Enough => Self::Enough(Shelves::new(engines)),
+            Search::Lowest => Self::Lowest(Tournament::new(order)),
+            Search::Enough => Self::Enough(Shelves::new(order.len())),
         }
     }
 
-    /// `None` takes the engine out.
-    pub(crate) fn set(&mut self, engine: u32, entry: Option<Entry>) {
+    fn set(&mut self, engine: u32, entry: Option<Entry>) {
         match self {
             Self::Lowest(tournament) => tournament.set(engine, entry),
             Self::Enough(shelves) => shelves.set(engine, entry),
         }
     }
 
-    pub(crate) fn get(&self, engine: u32) -> Option<Entry> {
+    fn get(&self, engine: u32) -> Option<Entry> {
         match self {
             Self::Lowest(tournament) => tournament.get(engine),
             Self::Enough(shelves) => shelves.get(engine),
         }
     }
 
-    /// The engine that ranks lowest among those that fit and that `accept` agrees to.
-    pub(crate) fn find(&self, ask: &Ask, accept: impl FnMut(u32) -> bool) -> Option<u32> {
+    fn find(&self, ask: &Ask, accept: impl FnMut(u32) -> bool) -> Option<u32> {
         match self {
             Self::Lowest(tournament) => tournament.find(ask, accept),
             Self::Enough(shelves) => shelves.find(ask, accept),
         }
     }
 
-    /// No engine with a free place ranks lower; `i64::MAX` if there is none.
-    pub(crate) fn rank_min(&self) -> i64 {
+    fn rank_min(&self) -> i64 {
         match self {
             Self::Lowest(tournament) => tournament.rank_min(),
             Self::Enough(_) => i64::MIN,
@@ -103,7 +159,9 @@ mod tests {
     fn finds_what_looking_at_all_finds() {
         let mut number = numbers();
         for engines in [1, 2, 7, 64, 100] {
-            let mut index = Index::new(Search::Lowest, engines as usize);
+            let mut order: Vec<u32> = (0..engines as u32).collect();
+            order.sort_by_key(|engine| (engine % 4, *engine));
+            let mut index = Ranking::new(Search::Lowest, &order);
             let mut entries = vec![None; engines as usize];
             for _ in 0..500 {
                 let engine = number(engines);
@@ -135,7 +193,7 @@ mod tests {
     #[test]
     fn shelves_find_enough_wherever_there_is_enough_and_hardly_more() {
         let mut number = numbers();
-        let mut index = Index::new(Search::Enough, 50);
+        let mut index = Ranking::new(Search::Enough, &[0; 50]);
         let mut entries = [None; 50];
         for _ in 0..2000 {
             let engine = number(50);

@@ -23,7 +23,7 @@ pub(crate) struct Relations {
     zones: Vec<Zone>,
     /// By component; `None` for those that no rule speaks of.
     rules: Vec<Option<Box<Rule>>>,
-    spreading: Vec<u32>,
+    areas: Vec<Area>,
     /// By component and zone. Looked up, never iterated.
     counts: HashMap<(u32, Zone), u32>,
 }
@@ -43,24 +43,24 @@ pub(crate) struct Rule {
 
 #[derive(Debug)]
 pub(crate) struct Evenness {
-    pub(crate) domain: usize,
     pub(crate) skew_max: u32,
-    /// Engines that the component could use in each zone; zones without any do not count. Never iterated.
-    usable: HashMap<Zone, u32>,
+    /// Number of its [`Area`].
+    area: usize,
     /// How many usable zones have so many instances.
     zones_by_count: BTreeMap<u32, u32>,
 }
 
-impl Evenness {
-    pub(crate) fn new(domain: usize, skew_max: u32) -> Self {
-        Self {
-            domain,
-            skew_max: skew_max.max(1),
-            usable: HashMap::new(),
-            zones_by_count: BTreeMap::new(),
-        }
-    }
+/// What components of one class can use of one domain, for those that are spread over it.
+#[derive(Debug)]
+struct Area {
+    class: u32,
+    domain: usize,
+    /// Open engines in each zone; zones without any are not usable. Never iterated.
+    usable: HashMap<Zone, u32>,
+    components: Vec<u32>,
+}
 
+impl Evenness {
     fn min(&self) -> u32 {
         self.zones_by_count
             .first_key_value()
@@ -88,16 +88,55 @@ impl Evenness {
 }
 
 impl Relations {
+    /// Nothing runs yet and no engine is open.
     pub(crate) fn new(domains: Vec<Domain>, zones: Vec<Zone>, rules: Vec<Option<Box<Rule>>>) -> Self {
-        let spreads = |rule: &Option<Box<Rule>>| rule.as_ref().is_some_and(|rule| rule.spread.is_some());
-        let spreading = (0_u32..).zip(&rules).filter(|(_, rule)| spreads(rule));
-        let spreading = spreading.map(|(component, _)| component).collect();
         Self {
             domains,
             zones,
             rules,
-            spreading,
+            areas: Vec::new(),
             counts: HashMap::new(),
+        }
+    }
+
+    /// Spreads a component of this class over a domain.
+    pub(crate) fn spread(&mut self, component: u32, class: u32, domain: usize, skew_max: u32) {
+        let same = |area: &Area| area.class == class && area.domain == domain;
+        let area = self.areas.iter().position(same).unwrap_or_else(|| {
+            self.areas.push(Area {
+                class,
+                domain,
+                usable: HashMap::new(),
+                components: Vec::new(),
+            });
+            self.areas.len() - 1
+        });
+        self.areas[area].components.push(component);
+        let rule = self.rules[component as usize].get_or_insert_default();
+        rule.spread = Some(Evenness {
+            skew_max: skew_max.max(1),
+            area,
+            zones_by_count: BTreeMap::new(),
+        });
+    }
+
+    /// Opens many engines at once, before anything runs.
+    pub(crate) fn open_all(&mut self, engines: &[u32], contains: impl Fn(u32, u32) -> bool) {
+        let domains = self.domains.len();
+        for area in &mut self.areas {
+            for engine in engines.iter().filter(|engine| contains(area.class, **engine)) {
+                let zone = self.zones[*engine as usize * domains + area.domain];
+                if zone != NOWHERE {
+                    *area.usable.entry(zone).or_default() += 1;
+                }
+            }
+            let zones = u32::try_from(area.usable.len()).expect("there are fewer than 2^32 zones");
+            for component in area.components.iter().filter(|_| zones > 0) {
+                let rule = self.rules[*component as usize].as_mut();
+                if let Some(even) = rule.and_then(|rule| rule.spread.as_mut()) {
+                    even.zones_by_count.insert(0, zones);
+                }
+            }
         }
     }
 
@@ -135,8 +174,9 @@ impl Relations {
             let count = self.counts.entry((component, *zone)).or_default();
             let old = *count;
             *count = change(old);
-            if let Some(even) = rule.spread.as_mut().filter(|even| even.domain == domain)
-                && even.usable.contains_key(zone)
+            if let Some(even) = &mut rule.spread
+                && self.areas[even.area].domain == domain
+                && self.areas[even.area].usable.contains_key(zone)
             {
                 even.remove_zone(old);
                 even.add_zone(*count);
@@ -151,10 +191,11 @@ impl Relations {
         };
         self.check(component, engine, rule, 0)?;
         if let Some(even) = &rule.spread {
-            let zone = self.zones(engine)[even.domain];
-            let usable = zone != NOWHERE && even.usable.contains_key(&zone);
+            let area = &self.areas[even.area];
+            let zone = self.zones(engine)[area.domain];
+            let usable = zone != NOWHERE && area.usable.contains_key(&zone);
             if !usable || self.count(component, zone) + 1 > even.min() + even.skew_max {
-                return Err(Broken::Spread(even.domain));
+                return Err(Broken::Spread(area.domain));
             }
         }
         Ok(())
@@ -190,51 +231,47 @@ impl Relations {
         even.map_or(0, |even| (even.max() - even.min()).saturating_sub(even.skew_max))
     }
 
-    /// The engine begins to take instances of those components that `usable` names.
-    pub(crate) fn open(&mut self, engine: u32, usable: impl Fn(u32) -> bool) {
-        self.for_each_spread(engine, usable, |even, zone, count| {
-            let engines = even.usable.entry(zone).or_default();
+    /// The engine begins to take instances of the classes that `contains` names.
+    pub(crate) fn open(&mut self, engine: u32, contains: impl Fn(u32) -> bool) {
+        self.for_each_area(engine, contains, |area, zone| {
+            let engines = area.usable.entry(zone).or_default();
             *engines += 1;
-            if *engines == 1 {
-                even.add_zone(count);
-            }
+            (*engines == 1).then_some(Evenness::add_zone as fn(&mut Evenness, u32))
         });
     }
 
     /// The reverse of [`Relations::open`].
-    pub(crate) fn close(&mut self, engine: u32, usable: impl Fn(u32) -> bool) {
-        self.for_each_spread(engine, usable, |even, zone, count| {
-            if let Some(engines) = even.usable.get_mut(&zone) {
-                *engines -= 1;
-                if *engines == 0 {
-                    even.usable.remove(&zone);
-                    even.remove_zone(count);
-                }
-            }
+    pub(crate) fn close(&mut self, engine: u32, contains: impl Fn(u32) -> bool) {
+        self.for_each_area(engine, contains, |area, zone| {
+            let engines = area.usable.get_mut(&zone)?;
+            *engines -= 1;
+            (*engines == 0).then(|| {
+                area.usable.remove(&zone);
+                Evenness::remove_zone as fn(&mut Evenness, u32)
+            })
         });
     }
 
-    fn for_each_spread(
+    /// `change` says what becomes of the zone for the area's components, if anything does.
+    fn for_each_area(
         &mut self,
         engine: u32,
-        usable: impl Fn(u32) -> bool,
-        act: impl Fn(&mut Evenness, Zone, u32),
+        contains: impl Fn(u32) -> bool,
+        change: impl Fn(&mut Area, Zone) -> Option<fn(&mut Evenness, u32)>,
     ) {
         let domains = self.domains.len();
-        for component in self
-            .spreading
-            .iter()
-            .copied()
-            .filter(|component| usable(*component))
-        {
-            let rule = self.rules[component as usize].as_mut();
-            let Some(even) = rule.and_then(|rule| rule.spread.as_mut()) else {
+        for area in self.areas.iter_mut().filter(|area| contains(area.class)) {
+            let zone = self.zones[engine as usize * domains + area.domain];
+            let act = if zone == NOWHERE { None } else { change(area, zone) };
+            let Some(act) = act else {
                 continue;
             };
-            let zone = self.zones[engine as usize * domains + even.domain];
-            if zone != NOWHERE {
-                let count = self.counts.get(&(component, zone)).copied().unwrap_or(0);
-                act(even, zone, count);
+            for component in &area.components {
+                let count = self.counts.get(&(*component, zone)).copied().unwrap_or(0);
+                let rule = self.rules[*component as usize].as_mut();
+                if let Some(even) = rule.and_then(|rule| rule.spread.as_mut()) {
+                    act(even, count);
+                }
             }
         }
     }

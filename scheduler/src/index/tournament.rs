@@ -1,5 +1,8 @@
-//! A binary tree over the engines in the order of their names. Each node knows the lowest rank and the most room below it,
-//! so a search goes down only where something better than the best so far could fit.
+//! A binary tree over the engines. Each node knows the lowest rank and the most room below it, so a search goes down only
+//! where something better than the best so far could fit.
+//!
+//! Engines of like capacity are neighbours: were they mixed, nearly every node would have one with a low rank and
+//! another with room, and none with both.
 
 use super::{Ask, Entry};
 
@@ -9,6 +12,10 @@ pub(crate) struct Tournament {
     leaves: usize,
     /// Node `n` has the children `2n` and `2n + 1`; leaves begin at `leaves`.
     nodes: Vec<Entry>,
+    /// By node: the lowest number of an engine below it, which decides among equal ranks.
+    lowest: Vec<u32>,
+    /// By engine: its leaf.
+    leaf: Vec<u32>,
 }
 
 const NOTHING: Entry = Entry {
@@ -22,16 +29,28 @@ const NOTHING: Entry = Entry {
 const DEPTH_MAX: usize = 64;
 
 impl Tournament {
-    pub(super) fn new(engines: usize) -> Self {
-        let leaves = engines.next_power_of_two();
+    /// `order` has every engine once.
+    pub(super) fn new(order: &[u32]) -> Self {
+        let leaves = order.len().next_power_of_two();
+        let mut lowest = vec![u32::MAX; leaves * 2];
+        let mut leaf = vec![0; order.len()];
+        for (at, engine) in (0_u32..).zip(order) {
+            lowest[leaves + at as usize] = *engine;
+            leaf[*engine as usize] = at;
+        }
+        for node in (1..leaves).rev() {
+            lowest[node] = lowest[node * 2].min(lowest[node * 2 + 1]);
+        }
         Self {
             leaves,
             nodes: vec![NOTHING; leaves * 2],
+            lowest,
+            leaf,
         }
     }
 
     pub(super) fn set(&mut self, engine: u32, entry: Option<Entry>) {
-        let mut node = self.leaves + engine as usize;
+        let mut node = self.node_of(engine);
         self.nodes[node] = entry.filter(|entry| entry.places > 0).unwrap_or(NOTHING);
         while node > 1 {
             node /= 2;
@@ -44,8 +63,12 @@ impl Tournament {
     }
 
     pub(super) fn get(&self, engine: u32) -> Option<Entry> {
-        let entry = self.nodes[self.leaves + engine as usize];
+        let entry = self.nodes[self.node_of(engine)];
         (entry != NOTHING).then_some(entry)
+    }
+
+    fn node_of(&self, engine: u32) -> usize {
+        self.leaves + self.leaf[engine as usize] as usize
     }
 
     pub(super) fn rank_min(&self) -> i64 {
@@ -53,32 +76,34 @@ impl Tournament {
     }
 
     pub(super) fn find(&self, ask: &Ask, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut best: Option<(i64, usize)> = None;
-        // Nodes yet to be looked at, with the first leaf below each and how many there are.
+        let mut best: Option<(i64, u32)> = None;
         let mut open = Vec::with_capacity(DEPTH_MAX);
-        open.push((1, 0, self.leaves));
-        while let Some((node, first, count)) = open.pop() {
-            let entry = &self.nodes[node];
-            if !ask.fits(entry) || best.is_some_and(|best| best <= (entry.rank, first)) {
+        open.push(1);
+        while let Some(node) = open.pop() {
+            let promise = self.promise(node);
+            if !ask.fits(&self.nodes[node]) || best.is_some_and(|best| best <= promise) {
                 continue;
             }
-            if count == 1 {
-                let engine = u32::try_from(first).expect("engines are numbered in 32 bits");
-                if accept(engine) {
-                    best = Some((entry.rank, first));
+            if node >= self.leaves {
+                if accept(self.lowest[node]) {
+                    best = Some(promise);
                 }
                 continue;
             }
-            let half = count / 2;
-            let (left, right) = ((node * 2, first, half), (node * 2 + 1, first + half, half));
             // The more promising one is looked at first, so it goes on top.
-            if self.nodes[left.0].rank <= self.nodes[right.0].rank {
+            let (left, right) = (node * 2, node * 2 + 1);
+            if self.promise(left) <= self.promise(right) {
                 open.extend([right, left]);
             } else {
                 open.extend([left, right]);
             }
         }
-        best.map(|(_, first)| u32::try_from(first).expect("engines are numbered in 32 bits"))
+        best.map(|(_, engine)| engine)
+    }
+
+    /// Nothing below the node is better than this.
+    fn promise(&self, node: usize) -> (i64, u32) {
+        (self.nodes[node].rank, self.lowest[node])
     }
 }
 

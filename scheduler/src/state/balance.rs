@@ -44,7 +44,7 @@ impl State {
             .into_iter()
             .filter(|engine| self.engines[*engine as usize].engine.presence == Presence::Open)
             .map(|engine| (Reverse(self.rank(engine)), engine))
-            .filter(|(Reverse(rank), _)| self.index.rank_min() < self.limit(*rank))
+            .filter(|(Reverse(rank), _)| self.index.rank_min_of_all() < self.limit(*rank))
             .collect();
         sources.sort_unstable();
         sources.into_iter().map(|(_, engine)| engine).collect()
@@ -58,7 +58,7 @@ impl State {
 
     /// Moves away what is worth it, first what relieves the engine most.
     fn relieve(&mut self, source: u32, log: &mut Log) -> bool {
-        if self.index.rank_min() >= self.limit(self.rank(source)) {
+        if self.index.rank_min_of_all() >= self.limit(self.rank(source)) {
             return false;
         }
         let site = &self.engines[source as usize];
@@ -87,22 +87,31 @@ impl State {
         // No target can rank as low afterwards as it does before: this much at least comes on top.
         let limit_before = limit.saturating_sub(self.rise_min(&room));
         let relieved = self.rank_with(source, &self.engines[source as usize].taken.minus(&room));
-        if relieved >= rank || self.index.rank_min() >= limit_before {
+        if relieved >= rank || self.index.rank_min(self.part(instance).class) >= limit_before {
             return false;
         }
         let component = self.instances[instance as usize].component;
         let uneven = self.relations.unevenness(component);
-        self.leave(instance, source);
+        // Only the rules about company care whether it has left already.
+        let leaves_first = self.relations.rule(component).is_some();
+        if leaves_first {
+            self.leave(instance, source);
+        }
         let rank_after =
             |engine: u32| self.rank_with(engine, &self.engines[engine as usize].taken.plus(&room));
         let target = self.find_below(instance, limit_before, |engine| {
             engine != source && rank_after(engine) < limit
         });
         let Some(target) = target else {
-            self.enter(instance, source);
+            if leaves_first {
+                self.enter(instance, source);
+            }
             return false;
         };
         let gain = rank.saturating_sub(rank_after(target)).unsigned_abs();
+        if !leaves_first {
+            self.leave(instance, source);
+        }
         self.enter(instance, target);
         if self.relations.unevenness(component) > uneven {
             self.leave(instance, target);

@@ -7,13 +7,16 @@ use wayfare_protocol::ids::EngineId;
 
 use super::{Balance, Instance, Part, Room, Seat, Site, State, Surplus};
 use crate::application::{Applications, Component, ComponentId};
-use crate::classes::{Classes, Engines};
+use crate::classes::{Class, Classes, Engines};
 use crate::constraint::Domain;
 use crate::fleet::{Capacity, Engine, Fleet, Presence, Running, Usage};
 use crate::index::Index;
 use crate::plan::{KillReason, Options, Seen};
 use crate::policy::UNBOUNDED;
-use crate::relations::{Evenness, NOWHERE, Relations, Rule};
+use crate::relations::{NOWHERE, Relations, Rule};
+
+/// Each costs memory in proportion to the engines, and time whenever one of its engines changes.
+const RANKED_CLASSES_MAX: usize = 16;
 
 pub(super) fn build(fleet: &Fleet, applications: &Applications, options: Options) -> State {
     let unknown = unknown_engines(fleet);
@@ -34,7 +37,7 @@ pub(super) fn build(fleet: &Fleet, applications: &Applications, options: Options
         list: &list,
         numbers: &engine_numbers,
     };
-    let relations = relations(&wanted, &component_numbers, &list);
+    let asked: Vec<&Component> = wanted.iter().map(|(_, component)| *component).collect();
     let mut components = Vec::with_capacity(wanted.len());
     let mut instances = Vec::new();
     for (id, component) in wanted {
@@ -46,10 +49,16 @@ pub(super) fn build(fleet: &Fleet, applications: &Applications, options: Options
         components.push(part);
     }
     let classes = classes.finish();
+    let relations = relations(&components, &asked, &component_numbers, &list);
     let engines: Vec<Site> = list.iter().map(|(id, engine)| Site::new(id, engine)).collect();
     let pending = (0..u32::try_from(instances.len()).expect("there are fewer than 2^32 instances")).collect();
     let mut state = State {
-        index: Index::new(options.policy.search(), engines.len()),
+        index: Index::new(
+            options.policy.search(),
+            &like_together(&engines),
+            classes.len(),
+            &ranked_classes(&classes, &components),
+        ),
         largest: largest(&engines),
         options,
         engines,
@@ -64,14 +73,8 @@ pub(super) fn build(fleet: &Fleet, applications: &Applications, options: Options
         surplus: Vec::new(),
         balance: Balance::All,
     };
+    state.open_engines();
     state.seat_running(&fleet.running);
-    for engine in 0..state.engines.len() {
-        let engine = u32::try_from(engine).expect("engines are numbered in 32 bits");
-        state.refresh(engine);
-        if state.engines[engine as usize].engine.presence == Presence::Open {
-            state.open_zones(engine);
-        }
-    }
     state.misplaced = state.judge_all();
     state
 }
@@ -93,7 +96,8 @@ fn unknown_engines(fleet: &Fleet) -> BTreeMap<EngineId, Engine> {
 }
 
 fn relations(
-    wanted: &[(ComponentId, &Component)],
+    parts: &[Part],
+    wanted: &[&Component],
     numbers: &BTreeMap<ComponentId, u32>,
     engines: &[(&EngineId, &Engine)],
 ) -> Relations {
@@ -109,7 +113,8 @@ fn relations(
     };
     let mut rules: Vec<Option<Box<Rule>>> = Vec::new();
     rules.resize_with(wanted.len(), || None);
-    for (number, (_, component)) in (0_u32..).zip(wanted) {
+    let mut spreads = Vec::new();
+    for (number, component) in (0_u32..).zip(wanted) {
         let constraints = &component.constraints;
         for apart in &constraints.apart_from {
             // Nothing need be done to be apart from what nobody wants.
@@ -128,8 +133,7 @@ fn relations(
             rules[number as usize].get_or_insert_default().per_engine_max = Some(max);
         }
         if let Some(spread) = &constraints.spread {
-            let even = Evenness::new(domain(&spread.by), spread.skew_max);
-            rules[number as usize].get_or_insert_default().spread = Some(even);
+            spreads.push((number, domain(&spread.by), spread.skew_max));
         }
     }
     let mut zones = BTreeMap::new();
@@ -142,7 +146,39 @@ fn relations(
             by_engine.push(zone);
         }
     }
-    Relations::new(domains, by_engine, rules)
+    let mut relations = Relations::new(domains, by_engine, rules);
+    for (component, domain, skew_max) in spreads {
+        relations.spread(component, parts[component as usize].class, domain, skew_max);
+    }
+    relations
+}
+
+/// The broad classes with the most components.
+fn ranked_classes(classes: &[Class], components: &[Part]) -> Vec<u32> {
+    let mut sizes = vec![0_u32; classes.len()];
+    for part in components {
+        sizes[part.class as usize] += 1;
+    }
+    let broad = (0_u32..).zip(classes).filter(|(_, class)| class.is_searched());
+    let mut broad: Vec<u32> = broad.map(|(number, _)| number).collect();
+    broad.sort_by_key(|class| Reverse(sizes[*class as usize]));
+    broad.truncate(RANKED_CLASSES_MAX);
+    broad
+}
+
+fn like_together(engines: &[Site]) -> Vec<u32> {
+    let mut order: Vec<u32> = (0_u32..).zip(engines).map(|(number, _)| number).collect();
+    order.sort_by_key(|number| {
+        let site = &engines[*number as usize];
+        let room = &site.capacity;
+        (
+            room.memory,
+            room.processor,
+            room.programs,
+            site.program_memory_max,
+        )
+    });
+    order
 }
 
 fn largest(engines: &[Site]) -> Room {
@@ -155,6 +191,17 @@ fn largest(engines: &[Site]) -> Room {
 }
 
 impl State {
+    fn open_engines(&mut self) {
+        let engines = 0..u32::try_from(self.engines.len()).expect("engines are numbered in 32 bits");
+        for engine in engines.clone() {
+            self.refresh(engine);
+        }
+        let is_open = |engine: &u32| self.engines[*engine as usize].engine.presence == Presence::Open;
+        let open: Vec<u32> = engines.filter(is_open).collect();
+        let contains = |class: u32, engine: u32| self.classes[class as usize].contains(engine);
+        self.relations.open_all(&open, contains);
+    }
+
     /// Of several programs for one instance the highest generation is kept, if its engine can be reached at all.
     fn seat_running(&mut self, running: &[Running]) {
         let mut running: Vec<(u32, &Running)> = running

@@ -48,7 +48,8 @@ impl State {
                 places: load.programs.free(),
             }
         });
-        self.index.set(engine, entry);
+        let belongs = |class: u32| self.classes[class as usize].contains(engine);
+        self.index.set(engine, entry, belongs);
     }
 
     /// Where the instance, which is nowhere now, is best put.
@@ -65,7 +66,8 @@ impl State {
     ) -> Option<u32> {
         let room = self.room_of(instance);
         let component = self.instances[instance as usize].component;
-        let class = &self.classes[self.part(instance).class as usize];
+        let number = self.part(instance).class;
+        let class = &self.classes[number as usize];
         let ask = Ask {
             memory: room.memory,
             processor: room.processor,
@@ -75,7 +77,7 @@ impl State {
         let Some(few) = class.few() else {
             return self
                 .index
-                .find(&ask, |engine| class.contains(engine) && admitted(engine));
+                .find(number, &ask, |engine| class.contains(engine) && admitted(engine));
         };
         let entries = few
             .iter()
@@ -105,15 +107,13 @@ impl State {
     }
 
     pub(super) fn open_zones(&mut self, engine: u32) {
-        let class = |component: u32| &self.classes[self.components[component as usize].class as usize];
-        self.relations
-            .open(engine, |component| class(component).contains(engine));
+        let contains = |class: u32| self.classes[class as usize].contains(engine);
+        self.relations.open(engine, contains);
     }
 
     pub(super) fn close_zones(&mut self, engine: u32) {
-        let class = |component: u32| &self.classes[self.components[component as usize].class as usize];
-        self.relations
-            .close(engine, |component| class(component).contains(engine));
+        let contains = |class: u32| self.classes[class as usize].contains(engine);
+        self.relations.close(engine, contains);
     }
 
     /// The engine has become fuller.
