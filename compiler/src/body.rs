@@ -217,16 +217,11 @@ impl Function {
 impl Function {
     /// Takes the sites out for which `removed` says so, and numbers the others anew.
     pub(crate) fn remove_sites(&mut self, removed: &[bool]) {
-        let mut kept = 0;
-        let mut numbers: Vec<usize> = removed
-            .iter()
-            .map(|removed| {
-                kept += usize::from(!removed);
-                kept - usize::from(!removed)
-            })
-            .collect();
-        // Ranges end behind the last one.
-        numbers.push(kept);
+        // By old number, how many before it are kept; one more, since ranges end behind the last site.
+        let mut numbers = vec![0];
+        for (number, removed) in removed.iter().enumerate() {
+            numbers.push(numbers[number] + usize::from(!removed));
+        }
         renumber(&mut self.root, removed, &numbers);
         let mut removed = removed.iter();
         self.sites.retain(|_| removed.next() == Some(&false));

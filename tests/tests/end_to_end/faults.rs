@@ -116,6 +116,17 @@ async fn move_until(fleet: &Fleet, watched: &Watched, job: &Job, step: Step) -> 
     operation
 }
 
+/// The answer says that it moved, and that is true.
+async fn moved_to_b(fleet: &Fleet, operation: Operation, watched: Watched, expected: &[u8]) {
+    let answer = within("the move's final answer", operation.wait()).await;
+    assert!(matches!(
+        answer.map(|finished| finished.outcome),
+        Ok(Outcome::Moved { .. })
+    ));
+    assert_eq!(fleet.runs_once(&watched, expected).await, "b");
+    fleet.kills(watched).await;
+}
+
 /// The target falls silent between the offer and its verdict, long enough to be noticed, and then comes back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn target_hangs_when_the_source_has_committed() {
@@ -139,13 +150,7 @@ async fn target_hangs_when_the_source_has_committed() {
         .sees("doubt, or a verdict that came before", is_noticed)
         .await;
     fleet.engine("b").signal("-CONT");
-    let answer = within("the move's final answer", operation.wait()).await;
-    assert!(matches!(
-        answer.map(|finished| finished.outcome),
-        Ok(Outcome::Moved { .. })
-    ));
-    assert_eq!(fleet.runs_once(&watched, &expected).await, "b");
-    fleet.kills(watched).await;
+    moved_to_b(&fleet, operation, watched, &expected).await;
 }
 
 /// The source does not hear the verdict until the target has run for a while.
@@ -159,13 +164,7 @@ async fn source_hangs_when_the_target_has_adopted() {
     fleet.engine("a").signal("-STOP");
     watched.goes_on().await;
     fleet.engine("a").signal("-CONT");
-    let answer = within("the move's final answer", operation.wait()).await;
-    assert!(matches!(
-        answer.map(|finished| finished.outcome),
-        Ok(Outcome::Moved { .. })
-    ));
-    assert_eq!(fleet.runs_once(&watched, &expected).await, "b");
-    fleet.kills(watched).await;
+    moved_to_b(&fleet, operation, watched, &expected).await;
 }
 
 macro_rules! killed {
