@@ -13,6 +13,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use values::{parse_duration, parse_name, parse_size, parse_variable};
 use wayfare_engine::shell::EngineArgs;
+use wayfare_protocol::ids::EngineId;
 
 const AFTER_HELP: &str = "\
 Programs and engines are given by name, id, or a unique beginning of either.
@@ -47,6 +48,8 @@ pub(crate) enum Verb {
     Up(UpArgs),
     /// Start an engine
     Engine(EngineVerbArgs),
+    /// Start the fleet's dispatcher; several stand in for each other
+    Dispatcher(DispatcherArgs),
     /// Run a program
     Run(RunArgs),
     /// Move a running program to another engine
@@ -141,9 +144,31 @@ pub(crate) struct UpArgs {
     /// Topic root [env: WAYFARE_ROOT] [default: wayfare]
     #[arg(long, value_name = "TOPIC")]
     pub(crate) root: Option<String>,
+    /// Start no dispatcher: applications need one
+    #[arg(long)]
+    pub(crate) no_dispatcher: bool,
     /// Folder for what must survive a restart [default: $XDG_STATE_HOME/wayfare/up]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DispatcherArgs {
+    /// Folder for what must survive a restart; those that stand in for each other share it
+    /// [default: $XDG_STATE_HOME/wayfare/dispatcher]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Name of this one, unique in the fleet [default: dispatcher- and some digits]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<EngineId>,
+    /// How long it may be silent before another acts
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) lease: Duration,
+    /// How much to say on standard error: error, warn, info, debug, trace, or a filter as in RUST_LOG
+    #[arg(long, value_name = "LEVEL", env = "RUST_LOG", default_value = "info")]
+    pub(crate) log_level: String,
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -359,6 +384,8 @@ mod tests {
             "status --watch",
             "up --engines 3 --bind 0.0.0.0 --port 0",
             "engine --id a --broker mqtt://hub",
+            "dispatcher --name d-1 --lease 2s --data /d",
+            "up --no-dispatcher",
             "completion bash",
         ] {
             assert_eq!(exit_of(&good.split(' ').collect::<Vec<_>>()), None, "{good}");

@@ -1,6 +1,7 @@
 //! One file per group of verbs; each parses no more than it must, makes one library call, and prints.
 
 mod completion;
+mod dispatcher;
 mod engine;
 mod fleet;
 mod inspect;
@@ -21,7 +22,10 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result {
         Verb::Engine(args) => return engine::run(args),
         verb => verb,
     };
-    show_what_libraries_say();
+    match &verb {
+        Verb::Dispatcher(args) => dispatcher::begin_log(args)?,
+        _ => show_what_libraries_say(),
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -42,6 +46,7 @@ fn show_what_libraries_say() {
 async fn run_async(verb: Verb, output: Output) -> Result {
     match verb {
         Verb::Up(args) => up::run(args, output).await,
+        Verb::Dispatcher(args) => dispatcher::run(args).await,
         Verb::Run(args) => run::run(args, output).await,
         Verb::Move(args) => programs::move_program(args, output).await,
         Verb::Spawn(args) => programs::spawn(args, output).await,

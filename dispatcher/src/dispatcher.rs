@@ -1,5 +1,7 @@
-//! The handle: connecting, looking, and what is needed for both. Commanding is in [`commands`].
+//! The handle: connecting, looking, and what is needed for both. Commanding is in [`commands`], asking the acting
+//! dispatcher in [`asking`].
 
+mod asking;
 mod commands;
 
 use std::sync::Arc;
@@ -8,9 +10,11 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
-use wayfare_link::{BrokerUrl, Link, LinkOptions, Qos};
+use wayfare_link::{BrokerUrl, Link, LinkOptions, Message, OnTakeover, Qos};
+use wayfare_protocol::dispatcher::{ACTING_NAME, Lease, Term};
 use wayfare_protocol::ids::{ClientId, OperationId, ProgramId};
 use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::wire;
 
 use crate::core::{Report, SETTLE_MS};
 use crate::error::{CommandError, ConnectError};
@@ -24,6 +28,8 @@ use crate::task::{FleetView, News, QUEUE_MAX, Task, ToTask, WATCHER_QUEUE_MAX};
 const ATTEMPTS_MAX: u32 = 3;
 /// How long the task may take to end once it was told to.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
+/// The broker says so when an acting dispatcher has been silent for one and a half of these.
+const ACTING_KEEP_ALIVE: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Clone)]
 pub struct DispatcherOptions {
@@ -32,6 +38,17 @@ pub struct DispatcherOptions {
     /// Unique among clients and engines of the fleet.
     pub client: ClientId,
     pub connect_timeout: Duration,
+    pub session: Session,
+}
+
+/// Which session at the broker a dispatcher has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Session {
+    /// One of its own, made again whenever its connection breaks.
+    Own,
+    /// The one of whoever acts as the fleet's dispatcher. A broker gives it to the last that connects, and to nobody
+    /// else; it ends with its connection, with these as the last words.
+    Acting(Lease),
 }
 
 impl DispatcherOptions {
@@ -43,7 +60,47 @@ impl DispatcherOptions {
             topics: Topics::default(),
             client: name.parse().expect("letters, digits and a hyphen make a name"),
             connect_timeout: Duration::from_secs(5),
+            session: Session::Own,
         }
+    }
+
+    /// Those of the acting dispatcher of this fleet.
+    pub fn acting(broker: BrokerUrl, topics: Topics, last_words: Lease) -> Self {
+        Self {
+            topics,
+            client: ACTING_NAME.parse().expect("letters make a name"),
+            session: Session::Acting(last_words),
+            ..Self::new(broker)
+        }
+    }
+
+    fn link(&self) -> LinkOptions {
+        let Self {
+            broker,
+            topics,
+            client,
+            session,
+            ..
+        } = self;
+        let mut link = LinkOptions::new(broker.clone(), client.to_string());
+        link.subscriptions = vec![
+            (topics.topic(&Topic::Reply(client.clone())), Qos::AtLeastOnce),
+            (topics.peer_filter(client), Qos::AtLeastOnce),
+            (topics.all_engine_statuses(), Qos::AtLeastOnce),
+            (topics.all_program_statuses(), Qos::AtLeastOnce),
+        ];
+        if let Session::Acting(lease) = session {
+            let lease_topic = topics.topic(&Topic::DispatcherLease);
+            // Fleets that share a broker have an acting dispatcher each.
+            link.client_id = format!("{}-{client}", topics.to_string().replace('/', "-"));
+            link.will = Some(Message::new(lease_topic.clone(), wire::encode(lease)).retained());
+            link.on_takeover = OnTakeover::StopOnLoss;
+            link.keep_alive = ACTING_KEEP_ALIVE;
+            link.subscriptions.push((lease_topic, Qos::AtLeastOnce));
+            link.subscriptions
+                .push((topics.all_dispatcher_requests(), Qos::AtLeastOnce));
+        }
+        link
     }
 }
 
@@ -51,6 +108,8 @@ impl DispatcherOptions {
 #[derive(Debug, Clone)]
 pub struct Dispatcher {
     inner: Arc<Inner>,
+    /// Of the acting dispatcher.
+    term: Option<Term>,
 }
 
 #[derive(Debug)]
@@ -58,6 +117,7 @@ struct Inner {
     queue: mpsc::Sender<ToTask>,
     link: Link,
     topics: Topics,
+    client: ClientId,
     news: watch::Receiver<News>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -65,19 +125,14 @@ struct Inner {
 impl Dispatcher {
     /// Returns once the broker has delivered what it retains about the fleet.
     pub async fn connect(options: DispatcherOptions) -> Result<Self, ConnectError> {
+        let link_options = options.link();
         let DispatcherOptions {
             broker,
             topics,
             client,
             connect_timeout,
+            session: _,
         } = options;
-        let mut link_options = LinkOptions::new(broker.clone(), client.to_string());
-        link_options.subscriptions = vec![
-            (topics.topic(&Topic::Reply(client.clone())), Qos::AtLeastOnce),
-            (topics.peer_filter(&client), Qos::AtLeastOnce),
-            (topics.all_engine_statuses(), Qos::AtLeastOnce),
-            (topics.all_program_statuses(), Qos::AtLeastOnce),
-        ];
         let (link, link_events) =
             wayfare_link::connect(link_options).map_err(|reason| ConnectError::Link {
                 broker: broker.clone(),
@@ -85,22 +140,32 @@ impl Dispatcher {
             })?;
         let (queue, queue_end) = mpsc::channel(QUEUE_MAX);
         let (news_sender, news) = watch::channel(News::default());
-        let task = Task::new(link.clone(), topics.clone(), client, news_sender);
+        let task = Task::new(link.clone(), topics.clone(), client.clone(), news_sender);
         let task = Mutex::new(Some(tokio::spawn(task.run(link_events, queue_end))));
         let dispatcher = Self {
             inner: Arc::new(Inner {
                 queue,
                 link,
                 topics,
+                client,
                 news,
                 task,
             }),
+            term: None,
         };
         if let Err(error) = dispatcher.wait_for_broker(broker, connect_timeout).await {
             dispatcher.close().await;
             return Err(error);
         }
         Ok(dispatcher)
+    }
+
+    /// The same, giving commands as the acting dispatcher of this term.
+    pub(crate) fn in_term(self, term: Term) -> Self {
+        Self {
+            term: Some(term),
+            ..self
+        }
     }
 
     async fn wait_for_broker(&self, broker: BrokerUrl, limit: Duration) -> Result<(), ConnectError> {

@@ -66,6 +66,28 @@ pub enum CommandError {
     Closed,
 }
 
+/// Why the acting dispatcher gave no good answer.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum AskError {
+    #[error("no dispatcher answered within {waited_ms} ms")]
+    NoDispatcher { waited_ms: u64 },
+    #[error("{0}")]
+    Failed(Failure),
+    #[error("the request has {bytes} bytes, which is more than a message may have")]
+    TooLarge { bytes: usize },
+    #[error("the dispatcher is closed")]
+    Closed,
+}
+
+impl AskError {
+    pub(crate) fn from_link(error: LinkError) -> Self {
+        match error {
+            LinkError::PayloadTooLarge { bytes, .. } => Self::TooLarge { bytes },
+            _ => Self::Closed,
+        }
+    }
+}
+
 /// How far a command had come when its time was up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

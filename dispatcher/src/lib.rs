@@ -10,7 +10,7 @@
 //! because its id travels with it; every command settles, with a typed error when its time is up.
 //!
 //! Reading order: [`dispatcher`], [`order`], [`operation`], `core`, [`fleet`], [`lookup`], `transfer`,
-//! [`logs`].
+//! [`logs`]; [`service`] is the fleet's long-running dispatcher, built on the same handle.
 #![forbid(unsafe_code)]
 
 pub mod dispatcher;
@@ -30,9 +30,11 @@ mod transfer;
 mod log_merge;
 pub mod logs;
 
+pub mod service;
+
 pub use crate::core::{Finished, Progress, Report};
-pub use dispatcher::{Dispatcher, DispatcherOptions};
-pub use error::{CommandError, ConnectError, Stage};
+pub use dispatcher::{Dispatcher, DispatcherOptions, Session};
+pub use error::{AskError, CommandError, ConnectError, Stage};
 pub use fleet::{EngineView, Presence, ProgramView};
 pub use log_merge::LogItem;
 pub use logs::{EventStream, Follow, LogStream};

@@ -9,8 +9,9 @@ use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use wayfare_link::{Event as LinkEvent, Link, LinkError, LinkEvents, Message};
+use wayfare_protocol::dispatcher::{Answered, Lease, Request as Asked};
 use wayfare_protocol::event::Event;
-use wayfare_protocol::ids::{ClientId, OperationId, ProgramId};
+use wayfare_protocol::ids::{ClientId, OperationId, PeerName, ProgramId};
 use wayfare_protocol::log::LogBatch;
 use wayfare_protocol::topics::{Topic, Topics};
 
@@ -46,6 +47,15 @@ pub(crate) enum ToTask {
         sender: mpsc::Sender<Event>,
         registered: oneshot::Sender<()>,
     },
+    /// Who waits for the acting dispatcher's answer.
+    Ask {
+        request: OperationId,
+        answer: oneshot::Sender<Answered>,
+    },
+    /// Where requests to the acting dispatcher go, if we are it.
+    WatchRequests(mpsc::Sender<(PeerName, Asked)>),
+    /// Sends ourselves a message: [`News::barrier`] tells when it is back.
+    Barrier,
     Close,
 }
 
@@ -65,6 +75,8 @@ pub(crate) struct News {
     pub(crate) barrier: u64,
     pub(crate) attempts_failed: u32,
     pub(crate) last_failure: Option<String>,
+    /// Who acts as the dispatcher, as last heard.
+    pub(crate) lease: Option<Lease>,
 }
 
 #[derive(Debug)]
@@ -80,6 +92,8 @@ pub(crate) struct Task {
     waiters: BTreeMap<Ticket, Waiter>,
     logs: BTreeMap<ProgramId, Vec<mpsc::Sender<LogBatch>>>,
     events: Vec<mpsc::Sender<Event>>,
+    asked: BTreeMap<OperationId, oneshot::Sender<Answered>>,
+    requests: Option<mpsc::Sender<(PeerName, Asked)>>,
 }
 
 #[derive(Debug)]
@@ -105,6 +119,8 @@ impl Task {
             waiters: BTreeMap::new(),
             logs: BTreeMap::new(),
             events: Vec::new(),
+            asked: BTreeMap::new(),
+            requests: None,
         }
     }
 
@@ -143,9 +159,7 @@ impl Task {
         match event {
             LinkEvent::Connected { .. } => {
                 self.feed(Input::Connected);
-                self.barriers += 1;
-                let payload = barrier_payload(self.barriers);
-                self.publish(&Topic::Reply(self.client.clone()), payload);
+                self.barrier();
             }
             LinkEvent::Disconnected { reason, .. } => {
                 self.feed(Input::Disconnected);
@@ -211,8 +225,21 @@ impl Task {
                 self.events.push(sender);
                 let _ = registered.send(());
             }
+            ToTask::Ask { request, answer } => {
+                // Who gave up waiting does not say so.
+                self.asked.retain(|_, waiter| !waiter.is_closed());
+                self.asked.insert(request, answer);
+            }
+            ToTask::Barrier => self.barrier(),
+            ToTask::WatchRequests(sender) => self.requests = Some(sender),
             ToTask::Close => unreachable!("ends the loop"),
         }
+    }
+
+    fn barrier(&mut self) {
+        self.barriers += 1;
+        let payload = barrier_payload(self.barriers);
+        self.publish(&Topic::Reply(self.client.clone()), payload);
     }
 
     fn ticket(&mut self, waiter: Waiter) -> Ticket {
@@ -249,6 +276,18 @@ impl Task {
             }
             Effect::FleetChanged => self.news.send_modify(|news| news.fleet_version += 1),
             Effect::Barrier(number) => self.news.send_modify(|news| news.barrier = number),
+            Effect::Asked { service, request } => {
+                if let Some(requests) = &self.requests {
+                    // A full queue: it is asked again.
+                    let _ = requests.try_send((service, request));
+                }
+            }
+            Effect::Answered(answer) => {
+                if let Some(waiter) = self.asked.remove(&answer.request) {
+                    let _ = waiter.send(answer.answer);
+                }
+            }
+            Effect::Lease(lease) => self.news.send_modify(|news| news.lease = lease),
             Effect::Log(batch) => {
                 for watcher in self.logs.get(&batch.program).into_iter().flatten() {
                     // A full queue: the watcher will see a gap and ask for it.

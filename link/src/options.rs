@@ -47,6 +47,9 @@ pub enum OnTakeover {
     BackOff,
     /// End the link: the owner of the session is decided elsewhere.
     Stop,
+    /// End the link whenever its connection ends or cannot be made: for a session that must not be taken back without
+    /// looking first who has it now.
+    StopOnLoss,
 }
 
 impl LinkOptions {

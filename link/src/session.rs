@@ -284,7 +284,12 @@ impl Session {
             self.answer_flushes();
         }
         self.inbox.disconnected(reason, closed_by_broker);
-        if closed_by_broker && self.options.on_takeover == OnTakeover::Stop {
+        let stops = match self.options.on_takeover {
+            OnTakeover::BackOff => false,
+            OnTakeover::Stop => closed_by_broker,
+            OnTakeover::StopOnLoss => true,
+        };
+        if stops {
             self.stop();
             return Ended::Stopped;
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dispatcher::Term;
 use crate::error::Failure;
 use crate::ids::{Blob, ClientId, EngineId, Generation, OperationId, ProgramId, is_name};
 use crate::limits::*;
@@ -17,6 +18,9 @@ pub struct Command {
     /// Relative, because clocks differ: counts from when the engine accepts the command.
     pub time_limit_ms: u64,
     pub action: Action,
+    /// That of the acting dispatcher, where that commands: an engine refuses it if it has heard a higher one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term: Option<Term>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::dispatcher::Term;
 use crate::ids::{Digest, EngineId, Generation, OperationId, ProgramId};
 
 #[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
@@ -58,6 +59,15 @@ pub enum Failure {
     Ended { program: ProgramId, state: String },
     #[error("refused by {engine}: {failure}")]
     Refused { engine: EngineId, failure: Box<Failure> },
+    #[error("the dispatcher has no service '{service}'")]
+    UnknownService { service: String },
+    /// Said by an engine to a dispatcher that has been succeeded.
+    #[error("engine {engine} obeys the dispatcher of term {actual}, not of term {term}")]
+    StaleTerm {
+        engine: EngineId,
+        term: Term,
+        actual: Term,
+    },
     #[error("internal error: {reason}")]
     Internal { reason: String },
 }

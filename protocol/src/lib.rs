@@ -4,11 +4,12 @@
 //! Pure data: no I/O, no clock, no async. Whatever comes from outside enters through a `parse`,
 //! `decode` or `verify` in here, which bounds and checks it once; past that the types carry the proof.
 //!
-//! Reading order: [`ids`], [`command`], [`event`], [`status`], [`peer`], [`snapshot`].
+//! Reading order: [`ids`], [`command`], [`event`], [`status`], [`peer`], [`snapshot`], [`dispatcher`].
 #![forbid(unsafe_code)]
 
 pub mod bundle;
 pub mod command;
+pub mod dispatcher;
 pub mod error;
 pub mod event;
 pub mod ids;

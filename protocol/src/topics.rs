@@ -63,6 +63,12 @@ pub enum Topic {
     /// A message of an operation to this peer.
     Peer(OperationId, PeerName),
     Reply(PeerName),
+    /// Who acts as the dispatcher; retained.
+    DispatcherLease,
+    /// To this service of the acting dispatcher.
+    DispatcherRequest(PeerName),
+    /// What the acting dispatcher decided, and why.
+    DispatcherEvent,
 }
 
 impl Topics {
@@ -77,6 +83,9 @@ impl Topics {
             Topic::ProgramLog(program) => format!("{root}/v1/program/{program}/log"),
             Topic::Peer(operation, peer) => format!("{root}/v1/move/{operation}/{peer}"),
             Topic::Reply(client) => format!("{root}/v1/reply/{client}"),
+            Topic::DispatcherLease => format!("{root}/v1/dispatcher/lease"),
+            Topic::DispatcherRequest(service) => format!("{root}/v1/dispatcher/request/{service}"),
+            Topic::DispatcherEvent => format!("{root}/v1/dispatcher/event"),
         }
     }
 
@@ -93,6 +102,9 @@ impl Topics {
             ["program", program, "log"] => Topic::ProgramLog(program.parse().ok()?),
             ["move", operation, peer] => Topic::Peer(operation.parse().ok()?, peer.parse().ok()?),
             ["reply", client] => Topic::Reply(client.parse().ok()?),
+            ["dispatcher", "lease"] => Topic::DispatcherLease,
+            ["dispatcher", "request", service] => Topic::DispatcherRequest(service.parse().ok()?),
+            ["dispatcher", "event"] => Topic::DispatcherEvent,
             _ => return None,
         })
     }
@@ -109,6 +121,10 @@ impl Topics {
     }
     pub fn all_program_statuses(&self) -> String {
         format!("{}/v1/program/+/status", self.root)
+    }
+    /// Requests to all services of the acting dispatcher.
+    pub fn all_dispatcher_requests(&self) -> String {
+        format!("{}/v1/dispatcher/request/+", self.root)
     }
     pub fn all_program_logs(&self) -> String {
         format!("{}/v1/program/+/log", self.root)
@@ -132,6 +148,9 @@ mod tests {
             Topic::ProgramLog(ProgramId::random()),
             Topic::Peer(OperationId::random(), peer.clone()),
             Topic::Reply(peer.clone()),
+            Topic::DispatcherLease,
+            Topic::DispatcherRequest(peer.clone()),
+            Topic::DispatcherEvent,
         ] {
             let text = topics.topic(&topic);
             assert_eq!(topics.parse(&text), Some(topic));

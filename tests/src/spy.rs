@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wayfare_link::{BrokerUrl, Event as LinkEvent, Link, LinkOptions, Message, Qos};
 use wayfare_protocol::command::{Action, Command, Target};
+use wayfare_protocol::dispatcher::Lease;
 use wayfare_protocol::event::{Event, EventBody, Outcome};
 use wayfare_protocol::ids::{ClientId, EngineId, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::log::{LogBatch, LogLine, Stream};
@@ -34,6 +35,7 @@ pub enum Heard {
     Engine(EngineStatus),
     Program(ProgramStatus),
     Log(LogBatch),
+    Lease(Lease),
     /// The spy was not connected for a while before this.
     Connected,
 }
@@ -145,6 +147,7 @@ impl Spy {
             operation: OperationId::random(),
             client: name("spy"),
             time_limit_ms: 5_000,
+            term: None,
             action: Action::Logs {
                 on: Target {
                     program,
@@ -222,7 +225,11 @@ impl Spy {
                         }
                     }
                 }
-                Heard::Command { .. } | Heard::Reply { .. } | Heard::Peer { .. } | Heard::Connected => {}
+                Heard::Command { .. }
+                | Heard::Reply { .. }
+                | Heard::Peer { .. }
+                | Heard::Lease(_)
+                | Heard::Connected => {}
             }
         }
     }
@@ -273,6 +280,9 @@ fn read(topics: &Topics, topic: &str, payload: &[u8]) -> Option<Heard> {
         Topic::ProgramLog(_) => Heard::Log(wire::decode(payload).ok()?),
         // Replies say the same.
         Topic::EngineEvent(_) | Topic::Report => return None,
+        Topic::DispatcherLease => Heard::Lease(wire::decode(payload).ok()?),
+        // For those who are asked, and for people.
+        Topic::DispatcherRequest(_) | Topic::DispatcherEvent => return None,
     })
 }
 
@@ -323,6 +333,7 @@ fn brief(heard: &Heard) -> String {
                 number(batch.lines.last())
             )
         }
+        Heard::Lease(lease) => format!("{} {:?} term {}", lease.dispatcher, lease.state, lease.term),
         Heard::Connected => "the spy is connected".into(),
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn run(mut args: EngineVerbArgs) -> Result {
     })
 }
 
-fn shutdown(stdin_closed: Option<oneshot::Receiver<()>>) -> Result<impl Future<Output = ()>> {
+pub(super) fn shutdown(stdin_closed: Option<oneshot::Receiver<()>>) -> Result<impl Future<Output = ()>> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stdin_closed = async {
         match stdin_closed {

@@ -7,7 +7,9 @@ use futures::FutureExt;
 use futures::future::select_all;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use wayfare_dispatcher::Dispatcher;
+use wayfare_dispatcher::service::{self, ServiceOptions};
 use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
 use wayfare_protocol::event::{Event, EventBody};
 
@@ -80,6 +82,16 @@ async fn serve(
             output: EngineOutput::Warnings,
         })?);
     }
+    let (end_service, ended) = oneshot::channel::<()>();
+    let service = (!args.no_dispatcher).then(|| {
+        let mut options = ServiceOptions::new(
+            settings.broker.clone(),
+            super::dispatcher::a_name(),
+            data.join("dispatcher"),
+        );
+        options.topics = settings.topics.clone();
+        tokio::spawn(service::run(options, ended.map(drop)))
+    });
     announce(&settings, listening, &engines, output);
     let result = tokio::select! {
         _ = interrupt.recv() => Ok(()),
@@ -88,6 +100,14 @@ async fn serve(
         fail = narrate(&dispatcher, output) => fail,
     };
     output.remark("stopping: engines store their programs and go");
+    // The service goes first, or it would start elsewhere what the engines take with them.
+    drop(end_service);
+    if let Some(service) = service {
+        let ended = service
+            .await
+            .map_err(|error| Fail::new("dispatcher", error.to_string()))?;
+        ended.map_err(|error| Fail::new("dispatcher", error.to_string()))?;
+    }
     stop_all(engines).await;
     dispatcher.close().await;
     result

@@ -1,5 +1,7 @@
 //! The command as people run it: a process with arguments, output and an exit code.
 
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};

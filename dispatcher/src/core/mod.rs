@@ -21,8 +21,9 @@ mod report;
 use std::collections::BTreeMap;
 
 use wayfare_protocol::command::Action;
+use wayfare_protocol::dispatcher::{Answer, Lease, Request as Asked, Term};
 use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
-use wayfare_protocol::ids::{ClientId, Digest, EngineId, OperationId, ProgramId};
+use wayfare_protocol::ids::{ClientId, Digest, EngineId, OperationId, PeerName, ProgramId};
 use wayfare_protocol::log::LogBatch;
 use wayfare_protocol::peer::Envelope;
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
@@ -61,6 +62,8 @@ pub(crate) struct Request {
     pub blobs: BTreeMap<Digest, Content>,
     pub time_limit_ms: u64,
     pub busy: Busy,
+    /// Of the acting dispatcher, if that asks.
+    pub term: Option<Term>,
 }
 
 #[derive(Debug)]
@@ -107,6 +110,15 @@ pub(crate) enum Effect {
     Event(Event),
     /// A message of ours to ourselves came back: all that was retained before it has been delivered.
     Barrier(u64),
+    /// For a service of the acting dispatcher.
+    Asked {
+        service: PeerName,
+        request: Asked,
+    },
+    /// From the acting dispatcher.
+    Answered(Answer),
+    /// Who acts as the dispatcher now.
+    Lease(Option<Lease>),
 }
 
 /// How far an operation is.
@@ -250,18 +262,33 @@ impl Core {
                     effects.push(Effect::Barrier(number));
                     Ok(false)
                 }
-                None => wire::decode(payload).map(|event| {
-                    self.answer(event, now_ms, effects);
+                None => wire::decode(payload).map(|reply| {
+                    match reply {
+                        Reply::Answer(answer) => effects.push(Effect::Answered(answer)),
+                        Reply::Event(event) => self.answer(*event, now_ms, effects),
+                    }
                     false
                 }),
             },
+            Topic::DispatcherRequest(service) => wire::decode(payload).map(|request| {
+                effects.push(Effect::Asked { service, request });
+                false
+            }),
+            Topic::DispatcherLease if payload.is_empty() => {
+                effects.push(Effect::Lease(None));
+                Ok(false)
+            }
+            Topic::DispatcherLease => wire::decode(payload).map(|lease| {
+                effects.push(Effect::Lease(Some(lease)));
+                false
+            }),
             Topic::Peer(operation, _) => Envelope::decode(payload).map(|(envelope, bytes)| {
                 if envelope.operation == operation {
                     self.peer(&envelope, bytes, now_ms, effects);
                 }
                 false
             }),
-            Topic::EngineCommand(_) | Topic::Report => Ok(false),
+            Topic::EngineCommand(_) | Topic::Report | Topic::DispatcherEvent => Ok(false),
         };
         match result {
             Ok(true) => effects.push(Effect::FleetChanged),
@@ -402,6 +429,14 @@ impl Core {
             false
         });
     }
+}
+
+/// What comes on our reply topic: from the acting dispatcher, or from an engine.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Reply {
+    Answer(Answer),
+    Event(Box<Event>),
 }
 
 /// A message to ourselves; distinct from any [`Event`].

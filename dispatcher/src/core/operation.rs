@@ -133,6 +133,7 @@ impl InFlight {
             client: client.clone(),
             time_limit_ms: self.request.time_limit_ms,
             action: self.request.action.clone(),
+            term: self.request.term,
         };
         Effect::Publish {
             topic: Topic::EngineCommand(self.request.engine.clone()),

@@ -194,6 +194,7 @@ impl Dispatcher {
             blobs: [].into(),
             time_limit_ms,
             busy: options.busy,
+            term: self.term,
         })
         .await
     }
@@ -214,6 +215,7 @@ impl Dispatcher {
             blobs: prepared.blobs,
             time_limit_ms,
             busy: options.busy,
+            term: self.term,
         })
         .await
     }

@@ -32,6 +32,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{OperationId, PeerName, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
@@ -51,6 +52,8 @@ use verdicts::Verdicts;
 pub struct Core {
     identity: Identity,
     now: Now,
+    /// The highest of a dispatcher that has commanded here, as far as the journal remembers.
+    term: Term,
     journal: Journal,
     programs: BTreeMap<ProgramId, Program>,
     departures: BTreeMap<OperationId, Departure>,
@@ -72,6 +75,7 @@ impl Core {
         Self {
             identity,
             now,
+            term: journal.term(),
             journal,
             programs: BTreeMap::new(),
             departures: BTreeMap::new(),

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use wayfare_protocol::command::{Action, Command};
+use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
 use wayfare_protocol::ids::{OperationId, ProgramId};
@@ -76,6 +77,16 @@ impl Journal {
         self.next_sequence - 1
     }
 
+    /// The highest term of all commands that it knows.
+    pub(super) fn term(&self) -> Term {
+        let open = self.open.values().map(|open| &open.command);
+        let finished = self.finished.values().map(|record| &record.command);
+        open.chain(finished)
+            .filter_map(|command| command.term)
+            .max()
+            .unwrap_or_default()
+    }
+
     pub(super) fn answer(&self, operation: OperationId) -> Option<&EventBody> {
         self.finished.get(&operation)?.answer.as_ref()
     }
@@ -115,6 +126,10 @@ impl Journal {
 impl Core {
     pub(super) fn command(&mut self, command: Command) {
         let operation = command.operation;
+        // Not an answer to be remembered: it is about who asks, not about what is asked.
+        if let Err(failure) = self.obey(command.term) {
+            return self.reply(&command, EventBody::Failed { failure });
+        }
         if let Some(open) = self.journal.open.get(&operation) {
             let body = if open.command.action == command.action {
                 EventBody::Accepted
@@ -146,6 +161,20 @@ impl Core {
                 }
             },
         }
+    }
+
+    /// A dispatcher that has been succeeded is not obeyed any more. Who commands in its own name has no term.
+    fn obey(&mut self, term: Option<Term>) -> Result<(), Failure> {
+        let Some(term) = term else { return Ok(()) };
+        if term < self.term {
+            return Err(Failure::StaleTerm {
+                engine: self.identity.engine.clone(),
+                term,
+                actual: self.term,
+            });
+        }
+        self.term = term;
+        Ok(())
     }
 
     /// Whether the command can be begun as things stand.

@@ -153,6 +153,7 @@ mod tests {
             operation: OperationId::random(),
             client: "c".parse().unwrap(),
             time_limit_ms: 1,
+            term: None,
             action: Action::Pause {
                 on: Target {
                     program: ProgramId::random(),

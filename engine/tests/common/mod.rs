@@ -240,6 +240,7 @@ impl Client {
             operation: OperationId::random(),
             client: self.name.clone(),
             time_limit_ms: 10_000,
+            term: None,
             action,
         }
     }

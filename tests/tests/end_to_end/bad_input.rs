@@ -155,6 +155,7 @@ fn command(action: Action) -> Command {
         operation: OperationId::random(),
         client: name("somebody"),
         time_limit_ms: 2_000,
+        term: None,
         action,
     }
 }

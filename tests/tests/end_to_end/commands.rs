@@ -17,6 +17,7 @@ fn command(action: Action) -> Command {
         operation: OperationId::random(),
         client: name("somebody"),
         time_limit_ms: 30_000,
+        term: None,
         action,
     }
 }
@@ -196,6 +197,7 @@ async fn accepted_operations_survive_a_crash() {
     });
     let nowhere = Command {
         time_limit_ms: 5_000,
+        term: None,
         ..nowhere
     };
     fleet.spy.send("a", &nowhere).await;

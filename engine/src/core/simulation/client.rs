@@ -80,6 +80,7 @@ impl World {
             operation: OperationId::from_random(self.random.bytes()),
             client: self.client.name.clone(),
             time_limit_ms: 1000 + self.random.below(30_000),
+            term: None,
             action,
         };
         self.oracle.commanded(&command);

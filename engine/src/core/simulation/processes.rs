@@ -15,6 +15,7 @@ pub(super) struct Process {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "few wait at a time")]
 pub(super) enum Job {
     Say(Input),
     BlobChecked {

@@ -61,6 +61,7 @@ pub(super) fn command(number: u8, action: Action) -> Input {
         operation: operation(number),
         client: peer("client"),
         time_limit_ms: 30_000,
+        term: None,
         action,
     })
 }

@@ -1,6 +1,7 @@
 //! Commands that stay on one engine, and the journal.
 
 use wayfare_protocol::command::Action;
+use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::peer::PeerMessage;
 use wayfare_protocol::status::ProgramState;
@@ -342,4 +343,28 @@ fn every_change_of_state_is_published_once() {
     assert_eq!(published(bench.feed(memory)), (0, 0));
     bench.wait(6 * SECOND);
     assert_eq!(bench.core.statuses()[0].memory_bytes, 5);
+}
+
+#[test]
+fn a_dispatcher_that_has_been_succeeded_is_not_obeyed() {
+    let in_term = |number: u8, term: Option<u64>| {
+        let Input::Command(mut command) = command(number, pause()) else {
+            unreachable!("it is made as one");
+        };
+        command.term = term.map(Term);
+        Input::Command(command)
+    };
+    let mut bench = Bench::new("e1");
+    bench.feed(in_term(1, Some(2)));
+    assert_eq!(bench.words(in_term(2, Some(1))), ["reply failed"]);
+    let failure = Failure::StaleTerm {
+        engine: peer("e1"),
+        term: Term(1),
+        actual: Term(2),
+    };
+    assert_eq!(bench.failure(), failure);
+    for obeyed in [Some(2), None, Some(3)] {
+        bench.words(in_term(3, obeyed));
+        assert_ne!(bench.failure(), failure, "{obeyed:?}");
+    }
 }

@@ -1,0 +1,167 @@
+//! Acting: the session that only one has, the lease renewed, and the services' tasks.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use wayfare_protocol::dispatcher::{Answered, Lease, LeaseState, Request, Term};
+use wayfare_protocol::ids::{OperationId, PeerName};
+
+use super::requests::Router;
+use super::{Context, SERVICES, ServiceOptions};
+use crate::dispatcher::{Dispatcher, DispatcherOptions};
+
+/// A lease is renewed so often within its time.
+const RENEWALS: u32 = 3;
+/// How long services may take to end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why it does not act any more.
+pub(super) enum Ended {
+    /// It was told to end.
+    Told,
+    Lost {
+        why: &'static str,
+    },
+}
+
+/// Acts in the term after `seen` for as long as the broker lets it.
+pub(super) async fn act(
+    options: &Arc<ServiceOptions>,
+    seen: Term,
+    shutdown: Pin<&mut impl Future<Output = ()>>,
+) -> Ended {
+    let term = seen.next();
+    let lease = |state| Lease {
+        term,
+        dispatcher: options.name.clone(),
+        state,
+        lease_ms: u64::try_from(options.lease.as_millis()).unwrap_or(u64::MAX),
+    };
+    let connect = DispatcherOptions::acting(
+        options.broker.clone(),
+        options.topics.clone(),
+        lease(LeaseState::Free),
+    );
+    let dispatcher = match Dispatcher::connect(connect).await {
+        Ok(dispatcher) => dispatcher.in_term(term),
+        Err(_) => return Ended::Lost { why: "no broker" },
+    };
+    // What the predecessor said last has been heard by now, and nobody else can have said anything since.
+    let overtaken = dispatcher.lease().is_some_and(|lease| lease.term > seen);
+    if overtaken || !dispatcher.say_lease(&lease(LeaseState::Held)).await {
+        dispatcher.close().await;
+        return Ended::Lost {
+            why: "another was quicker",
+        };
+    }
+    tracing::info!(dispatcher = %options.name, %term, "acts");
+    let ended = serve(options, &dispatcher, term, lease(LeaseState::Held), shutdown).await;
+    // Where the session has ended, its last words were said by the broker.
+    if matches!(ended, Ended::Told) {
+        dispatcher.say_lease(&lease(LeaseState::Free)).await;
+    }
+    dispatcher.close().await;
+    ended
+}
+
+async fn serve(
+    options: &Arc<ServiceOptions>,
+    dispatcher: &Dispatcher,
+    term: Term,
+    held: Lease,
+    shutdown: Pin<&mut impl Future<Output = ()>>,
+) -> Ended {
+    let Ok(mut requests) = dispatcher.requests().await else {
+        return Ended::Lost { why: "closed" };
+    };
+    let (mut router, mut answers) = Router::new(term);
+    let mut tasks = JoinSet::new();
+    for service in SERVICES {
+        let context = Context {
+            dispatcher: dispatcher.clone(),
+            term,
+            data: options.data.join(service.name),
+            options: Arc::clone(options),
+        };
+        tasks.spawn((service.run)(context, router.add(service.name)));
+    }
+    let ended = tokio::select! {
+        ended = serving(&mut router, dispatcher, &mut requests, &mut answers) => ended,
+        ended = renewing(options, dispatcher, &held) => ended,
+        () = dispatcher.closed() => Ended::Lost { why: "its session at the broker has ended" },
+        ended = watching(&mut tasks) => ended,
+        () = shutdown => Ended::Told,
+    };
+    // Their inboxes end, and so do they.
+    drop(router);
+    if let Ended::Lost { .. } = ended {
+        // Nothing that they could still say would be heard.
+        tasks.abort_all();
+    }
+    let drained = timeout(DRAIN_TIMEOUT, async {
+        while tasks.join_next().await.is_some() {}
+    })
+    .await;
+    if drained.is_err() {
+        tracing::warn!("services did not end in time");
+        tasks.shutdown().await;
+    }
+    ended
+}
+
+async fn serving(
+    router: &mut Router,
+    dispatcher: &Dispatcher,
+    requests: &mut mpsc::Receiver<(PeerName, Request)>,
+    answers: &mut mpsc::UnboundedReceiver<(OperationId, Answered)>,
+) -> Ended {
+    loop {
+        let answer = tokio::select! {
+            request = requests.recv() => match request {
+                Some((service, request)) => router.request(&service, request),
+                None => return Ended::Lost { why: "closed" },
+            },
+            answer = answers.recv() => match answer {
+                Some((request, answered)) => router.answered(request, answered),
+                None => return Ended::Lost { why: "closed" },
+            },
+        };
+        if let Some((client, answer)) = answer {
+            dispatcher.answer(client, &answer).await;
+        }
+    }
+}
+
+/// Ends when the broker has not taken a renewal within the lease.
+async fn renewing(options: &ServiceOptions, dispatcher: &Dispatcher, held: &Lease) -> Ended {
+    let period = (options.lease / RENEWALS).max(Duration::from_millis(1));
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match timeout(options.lease, dispatcher.say_lease(held)).await {
+            Ok(true) => {}
+            Ok(false) => return Ended::Lost { why: "closed" },
+            Err(_) => {
+                return Ended::Lost {
+                    why: "the broker did not take its lease",
+                };
+            }
+        }
+    }
+}
+
+/// A service that ends by itself is broken: another try, in another term, is the way out.
+async fn watching(tasks: &mut JoinSet<()>) -> Ended {
+    match tasks.join_next().await {
+        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Some(_) => Ended::Lost {
+            why: "a service has ended",
+        },
+        None => std::future::pending().await,
+    }
+}

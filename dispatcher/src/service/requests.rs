@@ -1,0 +1,189 @@
+//! Requests on their way to services and their answers on the way back. A request that comes again gets the same answer, or
+//! waits for the one that is being made.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use wayfare_protocol::dispatcher::{Answer, Answered, Request, Term};
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::{OperationId, PeerName};
+
+/// Requests that a service may be behind.
+pub(super) const INBOX_MAX: usize = 64;
+/// Answers kept for requests that come again.
+const ANSWERS_MAX: usize = 512;
+
+/// A service's requests, in order; ends when the dispatcher does not act any more.
+pub type Inbox = mpsc::Receiver<Asked>;
+
+/// One request, to be answered once.
+#[derive(Debug)]
+pub struct Asked {
+    pub client: PeerName,
+    pub request: OperationId,
+    pub body: Value,
+    answers: mpsc::UnboundedSender<(OperationId, Answered)>,
+}
+
+impl Asked {
+    /// The body as the service knows it.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_value(self.body.clone()).map_err(|error| Failure::BadRequest {
+            reason: format!("the dispatcher cannot read the request: {error}"),
+        })
+    }
+
+    pub fn answer(self, result: Result<Value, Failure>) {
+        let answered = match result {
+            Ok(value) => Answered::Done(value),
+            Err(failure) => Answered::Failed(failure),
+        };
+        // Nobody takes it when the dispatcher does not act any more: its successor is asked.
+        let _ = self.answers.send((self.request, answered));
+    }
+}
+
+/// What became of one request.
+#[derive(Debug)]
+enum Known {
+    UnderWay { client: PeerName },
+    Answered(Answer),
+}
+
+/// Sends requests where they belong, and remembers.
+#[derive(Debug)]
+pub(super) struct Router {
+    term: Term,
+    inboxes: BTreeMap<&'static str, mpsc::Sender<Asked>>,
+    known: BTreeMap<OperationId, Known>,
+    by_age: VecDeque<OperationId>,
+    answers: mpsc::UnboundedSender<(OperationId, Answered)>,
+}
+
+impl Router {
+    /// The router, and where services' answers come out: as many as requests went in, so that needs no bound.
+    pub(super) fn new(term: Term) -> (Self, mpsc::UnboundedReceiver<(OperationId, Answered)>) {
+        let (answers, made) = mpsc::unbounded_channel();
+        let router = Self {
+            term,
+            inboxes: BTreeMap::new(),
+            known: BTreeMap::new(),
+            by_age: VecDeque::new(),
+            answers,
+        };
+        (router, made)
+    }
+
+    pub(super) fn add(&mut self, service: &'static str) -> Inbox {
+        let (sender, inbox) = mpsc::channel(INBOX_MAX);
+        self.inboxes.insert(service, sender);
+        inbox
+    }
+
+    /// Takes a request in; an answer to be sent at once comes back.
+    pub(super) fn request(&mut self, service: &PeerName, request: Request) -> Option<(PeerName, Answer)> {
+        let Request {
+            request,
+            client,
+            body,
+        } = request;
+        match self.known.get(&request) {
+            Some(Known::Answered(answer)) => return Some((client, answer.clone())),
+            Some(Known::UnderWay { .. }) => return None,
+            None => {}
+        }
+        let Some(inbox) = self.inboxes.get(service.as_str()) else {
+            let failure = Failure::UnknownService {
+                service: service.to_string(),
+            };
+            return Some((client, self.made(request, Answered::Failed(failure))));
+        };
+        let asked = Asked {
+            client: client.clone(),
+            request,
+            body,
+            answers: self.answers.clone(),
+        };
+        // A full inbox: it is asked again.
+        if inbox.try_send(asked).is_ok() {
+            self.remember(request, Known::UnderWay { client });
+        }
+        None
+    }
+
+    /// A service has answered.
+    pub(super) fn answered(
+        &mut self,
+        request: OperationId,
+        answered: Answered,
+    ) -> Option<(PeerName, Answer)> {
+        let Some(Known::UnderWay { client }) = self.known.get(&request) else {
+            return None;
+        };
+        let client = client.clone();
+        let answer = self.made(request, answered);
+        self.known.insert(request, Known::Answered(answer.clone()));
+        Some((client, answer))
+    }
+
+    fn made(&self, request: OperationId, answer: Answered) -> Answer {
+        Answer {
+            request,
+            term: self.term,
+            answer,
+        }
+    }
+
+    fn remember(&mut self, request: OperationId, known: Known) {
+        self.known.insert(request, known);
+        self.by_age.push_back(request);
+        while self.by_age.len() > ANSWERS_MAX
+            && let Some(oldest) = self.by_age.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(service: &str) -> (PeerName, Request) {
+        let request = Request {
+            request: OperationId::random(),
+            client: "client".parse().unwrap(),
+            body: Value::from(1),
+        };
+        (service.parse().unwrap(), request)
+    }
+
+    #[test]
+    fn a_request_that_comes_again_is_done_once_and_answered_again() {
+        let (mut router, mut made) = Router::new(Term(3));
+        let mut inbox = router.add("x");
+        let (service, request) = request("x");
+        assert!(router.request(&service, request.clone()).is_none());
+        assert!(router.request(&service, request.clone()).is_none(), "under way");
+        inbox.try_recv().unwrap().answer(Ok(Value::from(2)));
+        assert!(inbox.try_recv().is_err(), "only once");
+        let (id, answered) = made.try_recv().unwrap();
+        let (client, answer) = router.answered(id, answered).unwrap();
+        assert_eq!((client.as_str(), answer.term), ("client", Term(3)));
+        let again = router.request(&service, request).unwrap();
+        assert_eq!(again.1, answer);
+    }
+
+    #[test]
+    fn a_service_that_is_not_there_is_said_so() {
+        let (mut router, _made) = Router::new(Term(1));
+        let (service, request) = request("nothing");
+        let (_, answer) = router.request(&service, request).unwrap();
+        assert!(matches!(
+            answer.answer,
+            Answered::Failed(Failure::UnknownService { .. })
+        ));
+    }
+}

@@ -1,0 +1,75 @@
+//! The acting dispatcher of a fleet: how it says that it is the one, and how clients and engines ask it for something.
+//!
+//! Requests go to [`crate::topics::Topic::DispatcherRequest`], one topic for each service; the answer comes on the reply
+//! topic of who asked. A request is repeated until it is answered, under the same id, and is carried out once.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Failure;
+use crate::ids::{OperationId, PeerName};
+
+/// The name under which whoever acts gives commands and gets answers: there is one at a time, so that a successor hears the
+/// answers to what its predecessor began.
+pub const ACTING_NAME: &str = "dispatcher";
+
+/// Counts the times that acting as the dispatcher has passed from one process to the next, or begun anew. It only
+/// grows; an engine refuses commands of a lower one than it has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Term(pub u64);
+
+impl Term {
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl std::fmt::Display for Term {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who acts, retained and renewed; also its last will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    pub term: Term,
+    /// The process that has it or had it.
+    pub dispatcher: PeerName,
+    pub state: LeaseState,
+    /// It is renewed well within this time, or is free for others.
+    pub lease_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeaseState {
+    Held,
+    /// Given back, or its holder's connection broke.
+    Free,
+}
+
+/// One request to one service of the acting dispatcher.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    pub request: OperationId,
+    pub client: PeerName,
+    /// What the service understands.
+    pub body: serde_json::Value,
+}
+
+/// The one answer to a request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    pub request: OperationId,
+    pub term: Term,
+    pub answer: Answered,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answered {
+    Done(serde_json::Value),
+    Failed(Failure),
+}
