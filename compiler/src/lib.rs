@@ -8,7 +8,7 @@
 //! ```text
 //!  bytes -> module (sections, checked)            module.rs
 //!        -> calls  (who can be on the stack)      calls.rs
-//!        -> body   (tree of constructs and sites) body.rs
+//!        -> body   (tree of constructs and sites) body.rs, reading.rs
 //!        -> polls  (which loops go without)       polls.rs
 //!        -> live   (what each site must save)     liveness.rs
 //!        -> frames (in which order, and shared)   frames.rs
@@ -28,6 +28,7 @@ mod frames;
 mod liveness;
 mod module;
 mod polls;
+mod reading;
 mod report;
 mod revision;
 mod saving;
@@ -62,7 +63,7 @@ pub struct Rewritten {
     pub report: Report,
 }
 
-/// The tree walks recurse as deep as constructs nest; [`body::NESTING_MAX`] levels fit in this.
+/// The tree walks recurse as deep as constructs nest; [`reading::NESTING_MAX`] levels fit in this.
 const STACK_BYTES: usize = 256 << 20;
 
 /// Rewrites a WASI command. Refuses, with the reason, what is not WebAssembly or cannot be captured.

@@ -39,6 +39,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "liveness.rs",
     "module.rs",
     "polls.rs",
+    "reading.rs",
     "report.rs",
     "revision.rs",
     "saving.rs",
