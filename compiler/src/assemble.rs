@@ -13,7 +13,7 @@ use crate::error::CompileError;
 use crate::frames::Frames;
 use crate::module::Module;
 use crate::sections::{CODE, Code, ELEMENT, EXPORT, FUNCTION, GLOBAL, MEMORY, Sections, TABLE, TYPE};
-use crate::{Entry, Report, Rewritten, liveness, polls, twin};
+use crate::{Entry, Report, Rewritten, liveness, polls, twin, unrolling};
 
 pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<Rewritten, CompileError> {
     let mut functions = Vec::new();
@@ -22,6 +22,7 @@ pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<R
         if calls.unwinds[index] || calls.drops.contains(&(index as u32)) {
             let mut function = Function::parse(module, calls, body)?;
             polls::thin_out(&mut function);
+            unrolling::plan(&mut function);
             liveness::analyse(&mut function);
             functions.push(Some(function));
         } else {

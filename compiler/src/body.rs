@@ -92,6 +92,8 @@ pub(crate) struct Construct {
     /// Sites inside, and where those of the `else` branch begin.
     pub(crate) sites: Range<usize>,
     pub(crate) otherwise_sites: usize,
+    /// For [`Kind::Loop`]: how often the body stands in it, see [`crate::unrolling`].
+    pub(crate) copies: usize,
 }
 
 pub(crate) struct Site {

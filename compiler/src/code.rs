@@ -10,7 +10,7 @@ use std::ops::Range;
 use wasm_encoder::{BlockType, Encode, Instruction};
 use wasmparser::{Catch, FuncType, RefType, ValType};
 
-use crate::body::{Call, Construct, Function, Jump, Kind, Label, Node, ROOT, Segment, Seq, SiteKind};
+use crate::body::{Call, Construct, Function, Jump, Kind, Label, Node, ROOT, Segment, SiteKind};
 use crate::error::CompileError;
 use crate::frames::Frames;
 use crate::module::Module;
@@ -111,7 +111,7 @@ impl<'a> Emitter<'a> {
     /// The original function with its polls and checks.
     pub(crate) fn original(mut self) -> Result<Body, CompileError> {
         let function = self.function;
-        self.seq(&function.root);
+        self.seq(&function.root.nodes);
         self.finish(function.params)
     }
 
@@ -214,8 +214,8 @@ impl<'a> Emitter<'a> {
         found.expect("validated: branches lead to enclosing constructs") as u32
     }
 
-    pub(crate) fn seq(&mut self, seq: &Seq) {
-        for node in &seq.nodes {
+    pub(crate) fn seq(&mut self, nodes: &[Node]) {
+        for node in nodes {
             match node {
                 Node::Site(site) => self.site(*site),
                 Node::Construct(construct) => self.construct(construct),
@@ -293,16 +293,69 @@ impl<'a> Emitter<'a> {
             self.spill(construct.base, operands);
             self.reload(construct.base + below.len(), &operands[below.len()..]);
         }
+        if construct.kind == Kind::Loop {
+            self.looped(construct);
+        } else {
+            self.branched(construct);
+        }
+        self.put_below(construct.base, below, &construct.results);
+    }
+
+    fn branched(&mut self, construct: &Construct) {
         let ty = self.block_type(&construct.params, &construct.results);
         let opening = self.opening(construct, ty);
         self.open(opening, Some(construct.label));
-        self.seq(&construct.body);
+        self.seq(&construct.body.nodes);
         if let Some(otherwise) = &construct.otherwise {
             self.emit(Instruction::Else);
-            self.seq(otherwise);
+            self.seq(&otherwise.nodes);
         }
         self.close();
-        self.put_below(construct.base, below, &construct.results);
+    }
+
+    /// A loop whose parameters are on the stack, unrolled:
+    /// ```text
+    ///   block $done
+    ///     loop $header
+    ///       poll
+    ///       block $second
+    ///         ... the body, its branches back to $second
+    ///         br $done
+    ///       end
+    ///       ... the body, its branches back to $header
+    ///     end
+    ///   end
+    /// ```
+    pub(crate) fn looped(&mut self, construct: &Construct) {
+        let ty = self.block_type(&construct.params, &construct.results);
+        if construct.copies == 1 {
+            self.open(Instruction::Loop(ty), Some(construct.label));
+            self.seq(&construct.body.nodes);
+            self.close();
+            return;
+        }
+        let (poll, body) = construct
+            .body
+            .nodes
+            .split_first()
+            .expect("only loops that poll are unrolled");
+        let further = construct.copies as u32 - 1;
+        let again = self.block_type(&construct.params, &construct.params);
+        self.open(Instruction::Block(ty), None);
+        self.open(Instruction::Loop(ty), Some(construct.label));
+        self.seq(std::slice::from_ref(poll));
+        for _ in 0..further {
+            self.open(Instruction::Block(again), Some(construct.label));
+        }
+        for copies_left in (1..=further).rev() {
+            self.seq(body);
+            // Out of the blocks of the copies that are left, and of the loop.
+            self.emit(Instruction::Br(copies_left + 1));
+            self.close();
+        }
+        self.seq(body);
+        self.close();
+        self.close();
     }
 
     pub(crate) fn opening(&self, construct: &Construct, ty: BlockType) -> Instruction<'static> {

@@ -10,6 +10,7 @@
 //!        -> calls  (who can be on the stack)      calls.rs
 //!        -> body   (tree of constructs and sites) body.rs, reading.rs
 //!        -> polls  (which loops go without)       polls.rs
+//!        -> copies (which loops are unrolled)     unrolling.rs
 //!        -> live   (what each site must save)     liveness.rs
 //!        -> frames (in which order, and shared)   frames.rs
 //!        -> code   (the function, and its twin)   code.rs, saving.rs, twin.rs
@@ -34,6 +35,7 @@ mod revision;
 mod saving;
 mod sections;
 mod twin;
+mod unrolling;
 
 pub use error::CompileError;
 pub use report::Report;

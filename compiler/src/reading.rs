@@ -300,6 +300,7 @@ impl Builder<'_, '_> {
             otherwise: None,
             sites: sites..sites,
             otherwise_sites: usize::MAX,
+            copies: 1,
         };
         self.function.constructs += 1;
         self.open.push(Open {

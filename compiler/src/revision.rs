@@ -45,6 +45,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "saving.rs",
     "sections.rs",
     "twin.rs",
+    "unrolling.rs",
 ];
 
 const fn absorb(mut digest: u64, mut bytes: &[u8]) -> u64 {

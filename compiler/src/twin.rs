@@ -88,7 +88,7 @@ impl Emitter<'_> {
     ) {
         if sites.is_empty() {
             self.reload(base, params);
-            self.seq(seq);
+            self.seq(&seq.nodes);
             return;
         }
         let stops: Vec<Stop> = seq.nodes.iter().filter_map(|node| self.stop(node)).collect();
@@ -257,10 +257,7 @@ impl Emitter<'_> {
         );
         self.emit(Instruction::Br(1));
         self.close();
-        let ty = self.block_type(&construct.params, &construct.results);
-        self.open(Instruction::Loop(ty), Some(construct.label));
-        self.seq(&construct.body);
-        self.close();
+        self.looped(construct);
         self.close();
     }
 
