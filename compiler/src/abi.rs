@@ -32,6 +32,8 @@ pub const FUNCTIONS: &str = "wayfare:functions";
 /// With [`crate::Entry::Exports`]: followed by an exported function's name, what resumes a call of it.
 pub const RESUME_PREFIX: &str = "wayfare:resume:";
 
+/// The site that a twin is on its way to, a `u32`; nothing to the host.
+pub(crate) const RESUMING_OFFSET: u64 = 0;
 /// How many bytes of frames there are, a `u32`.
 pub const TOP_OFFSET: u64 = 8;
 /// How many references frames hold, a `u32`.

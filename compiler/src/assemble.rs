@@ -12,8 +12,9 @@ use crate::code::{Added, Emitter, Types, val_type};
 use crate::error::CompileError;
 use crate::frames::Frames;
 use crate::module::Module;
+use crate::saving::{Saver, Stores};
 use crate::sections::{CODE, Code, ELEMENT, EXPORT, FUNCTION, GLOBAL, MEMORY, Sections, TABLE, TYPE};
-use crate::{Entry, Report, Rewritten, liveness, polls, twin, unrolling};
+use crate::{Entry, Report, Rewritten, liveness, polls, unrolling};
 
 pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<Rewritten, CompileError> {
     let mut functions = Vec::new();
@@ -29,7 +30,8 @@ pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<R
             functions.push(None);
         }
     }
-    let added = Added::plan(module, &functions);
+    let resumers = Resumers::plan(module, entry);
+    let added = Added::plan(module, &functions, resumers.results.len());
     let mut types = Types::new(&module.types);
     let mut code = Code::after(module.imported_functions());
     let mut twin_number = 0;
@@ -40,9 +42,11 @@ pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<R
             continue;
         };
         let frames = Frames::plan(function);
-        let emitter = Emitter::new(module, &added, &mut types, function, &frames, twin_number);
+        let saver = Saver::new(twin_number, Stores::Shared);
+        let emitter = Emitter::new(module, &added, &mut types, function, &frames, saver);
         code.push_hinted(&emitter.original()?);
-        let emitter = Emitter::new(module, &added, &mut types, function, &frames, twin_number);
+        let saver = Saver::new(twin_number, Stores::Apart);
+        let emitter = Emitter::new(module, &added, &mut types, function, &frames, saver);
         twins.push(emitter.twin()?);
         twin_number += 1;
     }
@@ -53,16 +57,21 @@ pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<R
         types.index(&[], &function.results).encode(&mut new_functions);
     }
     let bytes_twins = code.bytes.len() - without_twins;
-    let resumers = Resumers::plan(module, entry);
     for results in &resumers.results {
         code.push(&resume(results, &added, &mut types));
+        types.index(&[], results).encode(&mut new_functions);
+    }
+    for results in added.callee_resumers.keys() {
+        let mut bytes = vec![0];
+        resume_top(results, &mut types, &added, &mut bytes);
+        code.push(&bytes);
         types.index(&[], results).encode(&mut new_functions);
     }
 
     let mut sections = Sections::of(module);
     sections.extend(
         FUNCTION,
-        twin_number + resumers.results.len() as u32,
+        twin_number + (resumers.results.len() + added.callee_resumers.len()) as u32,
         &new_functions,
     );
     sections.extend(TYPE, types.added().len() as u32, &types.encoded());
@@ -94,7 +103,7 @@ pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<R
 }
 
 impl Added {
-    fn plan(module: &Module, functions: &[Option<Function>]) -> Self {
+    fn plan(module: &Module, functions: &[Option<Function>], resumers: usize) -> Self {
         let mut dropped = BTreeMap::new();
         for function in functions.iter().flatten() {
             note_drops(&function.root, &mut dropped);
@@ -103,7 +112,16 @@ impl Added {
         for (index, global) in dropped.values_mut().enumerate() {
             *global = first + index as u32;
         }
+        let sites = functions.iter().flatten().flat_map(|function| &function.sites);
+        let calls = sites.filter(|site| site.kind == SiteKind::Call);
+        let mut callee_resumers: BTreeMap<Vec<ValType>, u32> =
+            calls.map(|site| (site.results.clone(), 0)).collect();
+        let twins = functions.iter().flatten().count();
+        for (number, function) in callee_resumers.values_mut().enumerate() {
+            *function = (module.functions.len() + twins + resumers + number) as u32;
+        }
         Self {
+            callee_resumers,
             save_memory: module.memories,
             twin_table: module.tables.len() as u32,
             functions: module.tables.len() as u32 + 1,
@@ -173,9 +191,33 @@ fn resume(results: &[ValType], added: &Added, types: &mut Types) -> Vec<u8> {
         }
         Instruction::End.encode(&mut bytes);
     }
-    twin::resume_top(results, types, added, &mut bytes);
-    Instruction::End.encode(&mut bytes);
+    resume_top(results, types, added, &mut bytes);
     bytes
+}
+
+/// Calls the twin that the frame on top names; a tail call, so that a resumed stack is no deeper for it. Ends the function.
+fn resume_top(results: &[ValType], types: &mut Types, added: &Added, bytes: &mut Vec<u8>) {
+    let word = |offset| wasm_encoder::MemArg {
+        offset,
+        align: 0,
+        memory_index: added.save_memory,
+    };
+    let code = [
+        Instruction::I32Const(0),
+        Instruction::I32Load(word(abi::TOP_OFFSET)),
+        // The last word of a frame.
+        Instruction::I32Const(4),
+        Instruction::I32Sub,
+        Instruction::I32Load(word(abi::FRAMES_OFFSET)),
+        Instruction::ReturnCallIndirect {
+            type_index: types.index(&[], results),
+            table_index: added.twin_table,
+        },
+        Instruction::End,
+    ];
+    for instruction in code {
+        instruction.encode(bytes);
+    }
 }
 
 impl References {

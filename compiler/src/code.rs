@@ -26,6 +26,8 @@ pub(crate) struct Added {
     /// Tables of [`crate::abi::FUNCTIONS`] and [`crate::abi::REFERENCES`].
     pub(crate) functions: u32,
     pub(crate) references: u32,
+    /// By results of a call: the function that resumes its callee.
+    pub(crate) callee_resumers: BTreeMap<Vec<ValType>, u32>,
 }
 
 /// Types that the module did not have.
@@ -80,6 +82,8 @@ pub(crate) struct Emitter<'a> {
     slots: BTreeMap<(usize, ValType), u32>,
     extra_locals: Vec<ValType>,
     pub(crate) saver: Saver,
+    /// In a twin: how many loops are open that are on the way to a site.
+    pub(crate) loops_resumed: usize,
 }
 
 impl<'a> Emitter<'a> {
@@ -89,7 +93,7 @@ impl<'a> Emitter<'a> {
         types: &'a mut Types,
         function: &'a Function,
         frames: &'a Frames,
-        twin: u32,
+        saver: Saver,
     ) -> Self {
         let mut emitter = Self {
             module,
@@ -102,7 +106,8 @@ impl<'a> Emitter<'a> {
             labels: Vec::new(),
             slots: BTreeMap::new(),
             extra_locals: Vec::new(),
-            saver: Saver::new(twin),
+            saver,
+            loops_resumed: 0,
         };
         emitter.open_saving();
         emitter

@@ -14,7 +14,7 @@ use wasmparser::ValType;
 use crate::abi::{FLAG_BYTES, FLAG_OFFSET, FRAMES_OFFSET, REFERENCES_OFFSET, TOP_OFFSET};
 use crate::code::{Emitter, zero};
 use crate::error::CompileError;
-use crate::frames::{Step, Value};
+use crate::frames::{Step, Value, size};
 use crate::module::is_foreign;
 
 /// The words at the end of each frame.
@@ -25,16 +25,29 @@ pub(crate) struct Saver {
     twin: u32,
     /// Our locals: the site that is left from, the frame's start and the bytes of its values.
     site: u32,
-    top: u32,
+    pub(crate) top: u32,
     bytes: u32,
     /// Polls emitted so far.
     polls: u64,
+    stores: Stores,
+}
+
+/// Where the values of a frame are stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stores {
+    /// Behind the function's own code, by the tree that its sites share.
+    Shared,
+    /// At each site. A twin holds copies of the same site, whose values are others each time: to share stores they would have
+    /// to meet in one place, and a register allocator that sees them meet treats all copies of a loop variable as one
+    /// value with one place, which it then finds in memory, within the loop.
+    Apart,
 }
 
 impl Saver {
-    pub(crate) fn new(twin: u32) -> Self {
+    pub(crate) fn new(twin: u32, stores: Stores) -> Self {
         Self {
             twin,
+            stores,
             site: 0,
             top: 0,
             bytes: 0,
@@ -52,8 +65,15 @@ impl Emitter<'_> {
         self.saver.site = self.local(ValType::I32);
         self.saver.top = self.local(ValType::I32);
         self.saver.bytes = self.local(ValType::I32);
-        for _ in 0..self.frames.labels {
+        for _ in 0..self.saving_labels() {
             self.open(Instruction::Block(BlockType::Empty), None);
+        }
+    }
+
+    fn saving_labels(&self) -> usize {
+        match self.saver.stores {
+            Stores::Shared => self.frames.labels,
+            Stores::Apart => 1,
         }
     }
 
@@ -63,17 +83,16 @@ impl Emitter<'_> {
             return Ok(());
         }
         self.emit(Instruction::Return);
+        if self.saver.stores == Stores::Apart {
+            self.close();
+            self.close_frame();
+            return Ok(());
+        }
         let frames = self.frames;
         for step in &frames.steps {
             match *step {
                 Step::Label => self.close(),
-                Step::Enter { bytes } => {
-                    self.emit(Instruction::I32Const(bytes as i32));
-                    self.emit(Instruction::LocalSet(self.saver.bytes));
-                    self.emit(Instruction::I32Const(0));
-                    self.emit(Instruction::I32Load(self.word(TOP_OFFSET)));
-                    self.emit(Instruction::LocalSet(self.saver.top));
-                }
+                Step::Enter { bytes } => self.enter_frame(bytes),
                 Step::Save { value, offset } => self.save(value, offset)?,
                 Step::Goto(label) => {
                     self.emit(Instruction::I32Const(1));
@@ -85,9 +104,17 @@ impl Emitter<'_> {
         Ok(())
     }
 
+    fn enter_frame(&mut self, bytes: u32) {
+        self.emit(Instruction::I32Const(bytes as i32));
+        self.emit(Instruction::LocalSet(self.saver.bytes));
+        self.emit(Instruction::I32Const(0));
+        self.emit(Instruction::I32Load(self.word(TOP_OFFSET)));
+        self.emit(Instruction::LocalSet(self.saver.top));
+    }
+
     /// Blocks between here and a label of the save code; these enclose everything else.
     fn saving_depth(&self, label: usize) -> u32 {
-        (self.labels.len() + label - self.frames.labels) as u32
+        (self.labels.len() + label - self.saving_labels()) as u32
     }
 
     /// Leaves for the save code if a capture was asked for. Looks at a byte that no poll before it in this function has
@@ -113,10 +140,37 @@ impl Emitter<'_> {
         condition(self);
         self.unlikely.push(self.bytes.len());
         self.open(Instruction::If(BlockType::Empty), None);
+        let entry = match self.saver.stores {
+            Stores::Shared => self.frames.entries[site],
+            Stores::Apart => {
+                self.save_all(site);
+                0
+            }
+        };
         self.emit(Instruction::I32Const(site as i32 + 1));
         self.emit(Instruction::LocalTee(self.saver.site));
-        self.go_to(self.frames.entries[site]);
+        self.go_to(entry);
         self.close();
+    }
+
+    fn save_all(&mut self, site: usize) {
+        let frames = self.frames;
+        let values = &frames.values[site];
+        self.enter_frame(values.iter().map(|value| size(value.ty(self.function))).sum());
+        let mut offset = 0;
+        let placed: Vec<(Value, u32)> = values
+            .iter()
+            .map(|&value| {
+                let place = (value, offset);
+                offset += size(value.ty(self.function));
+                place
+            })
+            .collect();
+        // Those near the root last, as the tree has it: references are pushed in this order.
+        for &(value, offset) in placed.iter().rev() {
+            self.save(value, offset)
+                .expect("the function itself saves the same");
+        }
     }
 
     /// Goes to a label of the save code. The condition is there, and always true, for the sake of the hint that comes

@@ -1,8 +1,9 @@
 //! The twin of a function: rebuilds the frame of a captured call and goes on from its site.
 //!
 //! Its type is `() -> the function's results`. It pops the frame that is on top, then runs a copy of
-//! the body in which each sequence begins by jumping to where the site is: `resuming` holds the site's
-//! number until that is reached, and 0 from then on, so that code met afterwards runs as usual.
+//! the body in which each sequence begins by jumping to where the site is: a word in the save memory, `resuming` below, holds
+//! the site's number until that is reached, and 0 from then on, so that code met afterwards runs as usual. In a local it
+//! would be alive all through the twin and take a register from the program's own loops.
 //!
 //! ```text
 //!  block $join                    a sequence with one call site
@@ -19,26 +20,18 @@
 //! ```
 //! A loop is entered through one peeled iteration: the rest of the iteration that was interrupted, whose
 //! branches back lead to a clean copy of the loop. So a resumed program's loops run the very code that they
-//! ran before, with no trace of the resumption.
+//! ran before, with no trace of the resumption. Loops between the outermost of a nest and its innermost go without a
+//! copy of their own: they can be entered in any iteration, for as long as the outermost one's iteration lasts.
 
 use wasm_encoder::{BlockType, Instruction};
 use wasmparser::ValType;
 
-use crate::abi::{FRAMES_OFFSET, REFERENCES_OFFSET, TOP_OFFSET};
+use crate::abi::{FRAMES_OFFSET, REFERENCES_OFFSET, RESUMING_OFFSET, TOP_OFFSET};
 use crate::body::{Construct, Kind, Node, Seq, SiteKind};
 use crate::code::{Body, Emitter};
 use crate::error::CompileError;
-use crate::frames::size;
+use crate::frames::{Step, Value};
 use crate::saving::FRAME_WORDS_BYTES;
-
-/// Our locals in a twin.
-#[derive(Clone, Copy)]
-struct Resumption {
-    /// The site to go to, 0 once there.
-    resuming: u32,
-    /// Where the frame's words are, in bytes of frames; moves to where its values are.
-    frame: u32,
-}
 
 impl Emitter<'_> {
     pub(crate) fn twin(mut self) -> Result<Body, CompileError> {
@@ -47,26 +40,22 @@ impl Emitter<'_> {
             self.emit(Instruction::Unreachable);
             return self.finish(0);
         }
-        let resumption = Resumption {
-            resuming: self.local(ValType::I32),
-            frame: self.local(ValType::I32),
-        };
-        self.read_site(resumption, function.sites.len());
-        self.resume_seq(&function.root, resumption, 0, &[], 0..function.sites.len());
+        self.read_site(function.sites.len());
+        self.restore();
+        self.resume_seq(&function.root, 0, &[], 0..function.sites.len());
         self.finish(0)
     }
 
     /// Finds out which site the frame on top is of; traps on one that this function does not have, which
     /// only a forged snapshot can hold.
-    fn read_site(&mut self, resumption: Resumption, sites: usize) {
-        let Resumption { resuming, frame } = resumption;
+    fn read_site(&mut self, sites: usize) {
         self.emit(Instruction::I32Const(0));
-        self.emit(Instruction::I32Load(self.word(TOP_OFFSET)));
+        self.top();
         self.emit(Instruction::I32Const(FRAME_WORDS_BYTES as i32));
         self.emit(Instruction::I32Sub);
-        self.emit(Instruction::LocalTee(frame));
         self.emit(Instruction::I32Load(self.word(FRAMES_OFFSET)));
-        self.emit(Instruction::LocalTee(resuming));
+        self.emit(Instruction::I32Store(self.word(RESUMING_OFFSET)));
+        self.resuming();
         self.emit(Instruction::I32Const(1));
         self.emit(Instruction::I32Sub);
         self.emit(Instruction::I32Const(sites as i32));
@@ -76,16 +65,21 @@ impl Emitter<'_> {
         self.emit(Instruction::End);
     }
 
+    /// The site to go to, 0 once there.
+    fn resuming(&mut self) {
+        self.emit(Instruction::I32Const(0));
+        self.emit(Instruction::I32Load(self.word(RESUMING_OFFSET)));
+    }
+
+    /// How many bytes of frames there are.
+    fn top(&mut self) {
+        self.emit(Instruction::I32Const(0));
+        self.emit(Instruction::I32Load(self.word(TOP_OFFSET)));
+    }
+
     /// A sequence that can be entered at its start or at any of its `sites`. Its parameters, from height
     /// `base` up, are in slots.
-    fn resume_seq(
-        &mut self,
-        seq: &Seq,
-        resumption: Resumption,
-        base: usize,
-        params: &[ValType],
-        sites: std::ops::Range<usize>,
-    ) {
+    fn resume_seq(&mut self, seq: &Seq, base: usize, params: &[ValType], sites: std::ops::Range<usize>) {
         if sites.is_empty() {
             self.reload(base, params);
             self.seq(&seq.nodes);
@@ -98,7 +92,7 @@ impl Emitter<'_> {
             }
         }
         self.open(Instruction::Block(BlockType::Empty), None);
-        self.emit(Instruction::LocalGet(resumption.resuming));
+        self.resuming();
         self.emit(Instruction::I32Const(sites.start as i32 + 1));
         self.emit(Instruction::I32Sub);
         // Depth 0 is the start; each stop's resume label lies behind those of the stops before it.
@@ -115,9 +109,9 @@ impl Emitter<'_> {
         self.reload(base, params);
         for node in &seq.nodes {
             match node {
-                Node::Site(site) => self.resume_site(*site, resumption),
+                Node::Site(site) => self.resume_site(*site),
                 Node::Construct(construct) if !construct.sites.is_empty() => {
-                    self.resume_construct(construct, resumption);
+                    self.resume_construct(construct);
                 }
                 Node::Construct(construct) => self.construct(construct),
                 other => self.simple(other),
@@ -140,7 +134,7 @@ impl Emitter<'_> {
     }
 
     /// Closes the two blocks of its stop: `$resume`, then `$join`.
-    fn resume_site(&mut self, index: usize, resumption: Resumption) {
+    fn resume_site(&mut self, index: usize) {
         let site = &self.function.sites[index];
         let operands = &site.stack[site.base..];
         let below = operands.len() - site.args;
@@ -155,9 +149,9 @@ impl Emitter<'_> {
         }
         self.emit(Instruction::Br(1));
         self.close();
-        self.restore(index, resumption);
+        self.arrive(index);
         if site.kind == SiteKind::Call {
-            self.resume_callee(&site.results);
+            self.emit(Instruction::Call(self.added.callee_resumers[&site.results]));
             self.spill(site.base + below, &site.results);
         }
         self.close();
@@ -178,7 +172,7 @@ impl Emitter<'_> {
     }
 
     /// Closes the one block of its stop, behind which the construct stands.
-    fn resume_construct(&mut self, construct: &Construct, resumption: Resumption) {
+    fn resume_construct(&mut self, construct: &Construct) {
         let operands = &construct.stack[construct.base..];
         let condition = usize::from(construct.kind == Kind::If);
         let below = &operands[..operands.len() - construct.params.len() - condition];
@@ -191,22 +185,16 @@ impl Emitter<'_> {
             Kind::Block | Kind::Try => {
                 let opening = self.opening(construct, ty);
                 self.open(opening, Some(construct.label));
-                self.resume_seq(
-                    &construct.body,
-                    resumption,
-                    params_base,
-                    params,
-                    construct.sites.clone(),
-                );
+                self.resume_seq(&construct.body, params_base, params, construct.sites.clone());
                 self.close();
             }
             Kind::If => {
                 // On the way to a site the branch is the one that holds it, whatever the condition was.
-                self.emit(Instruction::LocalGet(resumption.resuming));
+                self.resuming();
                 self.emit(Instruction::I32Const(construct.otherwise_sites as i32));
                 self.emit(Instruction::I32LeU);
                 self.reload(params_base + params.len(), &[ValType::I32]);
-                self.emit(Instruction::LocalGet(resumption.resuming));
+                self.resuming();
                 self.emit(Instruction::Select);
                 self.open(Instruction::If(ty), Some(construct.label));
                 let (start, middle, end) = (
@@ -214,11 +202,11 @@ impl Emitter<'_> {
                     construct.otherwise_sites,
                     construct.sites.end,
                 );
-                self.resume_seq(&construct.body, resumption, params_base, params, start..middle);
+                self.resume_seq(&construct.body, params_base, params, start..middle);
                 match &construct.otherwise {
                     Some(otherwise) => {
                         self.emit(Instruction::Else);
-                        self.resume_seq(otherwise, resumption, params_base, params, middle..end);
+                        self.resume_seq(otherwise, params_base, params, middle..end);
                     }
                     // Without an `else`, the parameters are the results.
                     None if !params.is_empty() => {
@@ -229,80 +217,122 @@ impl Emitter<'_> {
                 }
                 self.close();
             }
-            Kind::Loop => self.resume_loop(construct, resumption, params_base),
+            Kind::Loop => self.resume_loop(construct, params_base),
         }
         self.put_below(construct.base, below, &construct.results);
     }
 
+    fn resume_loop(&mut self, construct: &Construct, params_base: usize) {
+        self.loops_resumed += 1;
+        if self.loops_resumed > 1 && holds_loop(&construct.body) {
+            self.resume_within(construct, params_base);
+        } else {
+            self.resume_peeled(construct, params_base);
+        }
+        self.loops_resumed -= 1;
+    }
+
     /// The rest of the interrupted iteration, then the loop as it was.
-    fn resume_loop(&mut self, construct: &Construct, resumption: Resumption, params_base: usize) {
+    fn resume_peeled(&mut self, construct: &Construct, params_base: usize) {
         let done = self.block_type(&[], &construct.results);
         let again = self.block_type(&[], &construct.params);
         self.open(Instruction::Block(done), None);
         // A branch back to the loop's header leaves the peeled iteration for the loop itself.
         self.open(Instruction::Block(again), Some(construct.label));
         self.reload(params_base, &construct.params);
-        self.emit(Instruction::LocalGet(resumption.resuming));
+        self.resuming();
         self.emit(Instruction::I32Eqz);
         self.emit(Instruction::BrIf(0));
         for _ in &construct.params {
             self.emit(Instruction::Drop);
         }
-        self.resume_seq(
-            &construct.body,
-            resumption,
-            params_base,
-            &construct.params,
-            construct.sites.clone(),
-        );
+        let sites = construct.sites.clone();
+        self.resume_seq(&construct.body, params_base, &construct.params, sites);
         self.emit(Instruction::Br(1));
         self.close();
         self.looped(construct);
         self.close();
     }
 
-    /// Takes the frame off the stack of frames, and its values back.
-    fn restore(&mut self, index: usize, resumption: Resumption) {
+    /// The loop itself, each of whose iterations can be entered at a site.
+    fn resume_within(&mut self, construct: &Construct, params_base: usize) {
+        let ty = self.block_type(&construct.params, &construct.results);
+        self.reload(params_base, &construct.params);
+        self.open(Instruction::Loop(ty), Some(construct.label));
+        self.spill(params_base, &construct.params);
+        let sites = construct.sites.clone();
+        self.resume_seq(&construct.body, params_base, &construct.params, sites);
+        self.close();
+    }
+
+    /// Takes the frame off the stack of frames, and its values back: by the tree by which they were saved, so that sites share
+    /// this code too. It stands here and not at the sites because a value that has to be carried past them on the way to its
+    /// own would be moved, zero as it still is, at every join on that way.
+    fn restore(&mut self) {
         let frames = self.frames;
-        let values = &frames.values[index];
-        let bytes: u32 = values.iter().map(|value| size(value.ty(self.function))).sum();
-        self.emit(Instruction::I32Const(0));
-        self.emit(Instruction::LocalGet(resumption.frame));
-        self.emit(Instruction::I32Const(bytes as i32));
+        for _ in 0..frames.labels {
+            self.open(Instruction::Block(BlockType::Empty), None);
+        }
+        self.resuming();
+        self.emit(Instruction::I32Const(1));
         self.emit(Instruction::I32Sub);
-        self.emit(Instruction::LocalTee(resumption.frame));
-        self.emit(Instruction::I32Store(self.word(TOP_OFFSET)));
-        let mut offset = 0;
-        for &value in values {
-            let (ty, local) = (value.ty(self.function), self.local_of(value));
-            // References were pushed in the opposite order.
-            if matches!(ty, ValType::Ref(_)) {
+        let table: Vec<u32> = frames.entries.iter().map(|label| *label as u32).collect();
+        let last = *table.last().expect("the function has sites");
+        self.emit(Instruction::BrTable(table.into(), last));
+        let mut passed = 0;
+        for step in &frames.steps {
+            match *step {
+                Step::Label => {
+                    self.close();
+                    passed += 1;
+                }
+                Step::Enter { bytes } => {
+                    self.emit(Instruction::I32Const(0));
+                    self.top();
+                    self.emit(Instruction::I32Const((bytes + FRAME_WORDS_BYTES) as i32));
+                    self.emit(Instruction::I32Sub);
+                    self.emit(Instruction::LocalTee(self.saver.top));
+                    self.emit(Instruction::I32Store(self.word(TOP_OFFSET)));
+                }
+                Step::Save { value, offset } => self.load(value, offset),
+                Step::Goto(label) => self.emit(Instruction::Br((label - passed) as u32)),
+            }
+        }
+    }
+
+    /// The opposite of a store of the save code. References wait for their site.
+    fn load(&mut self, value: Value, offset: u32) {
+        let memarg = self.word(FRAMES_OFFSET + u64::from(offset));
+        let load = match value.ty(self.function) {
+            ValType::I32 => Instruction::I32Load(memarg),
+            ValType::I64 => Instruction::I64Load(memarg),
+            ValType::F32 => Instruction::F32Load(memarg),
+            ValType::F64 => Instruction::F64Load(memarg),
+            ValType::V128 => Instruction::V128Load(memarg),
+            ValType::Ref(_) => return,
+        };
+        self.emit(Instruction::LocalGet(self.saver.top));
+        self.emit(load);
+        let local = self.local_of(value);
+        self.emit(Instruction::LocalSet(local));
+    }
+
+    /// At the site: takes its references back, in the opposite order of that in which they were pushed, and goes on as usual.
+    fn arrive(&mut self, index: usize) {
+        let frames = self.frames;
+        for &value in &frames.values[index] {
+            if matches!(value.ty(self.function), ValType::Ref(_)) {
                 self.count_references(-1);
                 self.emit(Instruction::I32Const(0));
                 self.emit(Instruction::I32Load(self.word(REFERENCES_OFFSET)));
                 self.emit(Instruction::TableGet(self.added.references));
+                let local = self.local_of(value);
                 self.emit(Instruction::LocalSet(local));
-                continue;
             }
-            let memarg = self.word(FRAMES_OFFSET + u64::from(offset));
-            self.emit(Instruction::LocalGet(resumption.frame));
-            self.emit(match ty {
-                ValType::I32 => Instruction::I32Load(memarg),
-                ValType::I64 => Instruction::I64Load(memarg),
-                ValType::F32 => Instruction::F32Load(memarg),
-                ValType::F64 => Instruction::F64Load(memarg),
-                _ => Instruction::V128Load(memarg),
-            });
-            self.emit(Instruction::LocalSet(local));
-            offset += size(ty);
         }
         self.emit(Instruction::I32Const(0));
-        self.emit(Instruction::LocalSet(resumption.resuming));
-    }
-
-    /// Calls the twin that the next frame names.
-    fn resume_callee(&mut self, results: &[ValType]) {
-        resume_top(results, self.types, self.added, &mut self.bytes);
+        self.emit(Instruction::I32Const(0));
+        self.emit(Instruction::I32Store(self.word(RESUMING_OFFSET)));
     }
 }
 
@@ -312,28 +342,14 @@ struct Stop {
     sites: std::ops::Range<usize>,
 }
 
-/// Resumes the frame on top, leaving `results` on the operand stack.
-pub(crate) fn resume_top(
-    results: &[ValType],
-    types: &mut crate::code::Types,
-    added: &crate::code::Added,
-    bytes: &mut Vec<u8>,
-) {
-    use wasm_encoder::{Encode, MemArg};
-    let word = |offset| MemArg {
-        offset,
-        align: 0,
-        memory_index: added.save_memory,
-    };
-    Instruction::I32Const(0).encode(bytes);
-    Instruction::I32Load(word(TOP_OFFSET)).encode(bytes);
-    Instruction::I32Const(4).encode(bytes);
-    Instruction::I32Sub.encode(bytes);
-    Instruction::I32Load(word(FRAMES_OFFSET)).encode(bytes);
-    let type_index = types.index(&[], results);
-    Instruction::CallIndirect {
-        type_index,
-        table_index: added.twin_table,
-    }
-    .encode(bytes);
+/// Whether a sequence holds a loop with sites.
+fn holds_loop(seq: &Seq) -> bool {
+    seq.nodes.iter().any(|node| match node {
+        Node::Construct(construct) if !construct.sites.is_empty() => {
+            construct.kind == Kind::Loop
+                || holds_loop(&construct.body)
+                || construct.otherwise.as_ref().is_some_and(holds_loop)
+        }
+        _ => false,
+    })
 }
