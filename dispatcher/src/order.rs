@@ -144,6 +144,7 @@ impl Prepared {
             program: self.program,
             spec: self.spec.clone(),
             snapshot: self.snapshot,
+            generation: None,
         }
     }
 }
@@ -209,7 +210,7 @@ fn keep(blobs: &mut BTreeMap<Digest, Content>, bytes: Vec<u8>) -> Blob {
 }
 
 /// The magic and version of a core module; everything behind is the engine's to judge.
-fn check_wasm(module: &[u8]) -> Result<(), CommandError> {
+pub(crate) fn check_wasm(module: &[u8]) -> Result<(), CommandError> {
     const MAGIC: &[u8] = b"\0asm";
     if module.starts_with(MAGIC) {
         return match module.get(4..8) {

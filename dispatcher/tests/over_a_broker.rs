@@ -353,6 +353,7 @@ async fn a_snapshot_becomes_a_file_and_a_file_a_program() {
         program: restored,
         spec,
         snapshot: Some(blob),
+        generation: _,
     } = engine.hears_command().await.action
     else {
         panic!("no restore")

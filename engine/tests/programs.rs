@@ -114,6 +114,7 @@ async fn bad_modules_and_unknown_programs_get_a_clear_answer() {
             program,
             spec,
             snapshot: None,
+            generation: None,
         };
         match client.ask(&engine, action).await {
             EventBody::Failed {
@@ -143,6 +144,7 @@ async fn a_command_sent_twice_runs_one_program_and_is_answered_twice() {
         program: ProgramId::random(),
         spec,
         snapshot: None,
+        generation: None,
     });
     client.send(&engine.id, &command).await;
     client.send(&engine.id, &command).await;

@@ -32,6 +32,9 @@ pub enum Action {
         program: ProgramId,
         spec: ProgramSpec,
         snapshot: Option<Blob>,
+        /// At least this generation: above that of a copy which may still live somewhere else, so that it is
+        /// fenced off. `None`: the first.
+        generation: Option<Generation>,
     },
     Move {
         on: Target,

@@ -150,7 +150,7 @@ impl Core {
     pub(super) fn begin_run(
         &mut self,
         operation: OperationId,
-        program: ProgramId,
+        (program, at_least): (ProgramId, Option<Generation>),
         spec: ProgramSpec,
         snapshot: Option<Blob>,
     ) {
@@ -167,7 +167,8 @@ impl Core {
             generation: self
                 .programs
                 .get(&program)
-                .map_or(Generation::FIRST, |ended| ended.generation.next()),
+                .map_or(Generation::FIRST, |ended| ended.generation.next())
+                .max(at_least.unwrap_or(Generation::FIRST)),
             spec,
             memory_bytes: 0,
             paused: false,

@@ -188,6 +188,7 @@ impl Core {
                 program,
                 spec,
                 snapshot: _,
+                generation: _,
             } => self.check_room(*program, spec, 0),
             Action::Move { on, target } => self.check_move(*on, target),
             Action::Spawn { on, target, copy, .. } => self.check_spawn(*on, target, *copy),
@@ -221,7 +222,8 @@ impl Core {
                 program,
                 spec,
                 snapshot,
-            } => self.begin_run(operation, program, spec, snapshot),
+                generation,
+            } => self.begin_run(operation, (program, generation), spec, snapshot),
             Action::Move { on, target } => self.begin_move(operation, on.program, target),
             Action::Spawn {
                 on,

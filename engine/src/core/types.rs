@@ -194,6 +194,7 @@ pub enum Effect {
 /// What survives `kill -9`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and taken apart at once")]
 pub enum Record {
     Operation(OperationRecord),
     Program(ProgramRecord),

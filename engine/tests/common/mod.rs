@@ -292,6 +292,7 @@ impl Client {
             program,
             spec,
             snapshot: None,
+            generation: None,
         };
         match self.done(engine, action).await {
             Outcome::Running { program: running, .. } => assert_eq!(running, program),

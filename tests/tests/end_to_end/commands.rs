@@ -83,6 +83,7 @@ async fn every_command_thrice(broker: Kind) {
         program,
         spec: spec(&job),
         snapshot: None,
+        generation: None,
     };
     assert!(matches!(thrice(&fleet, "a", run).await, Outcome::Running { .. }));
     let watched = Watched::follow(&fleet.dispatcher, program).await;
@@ -187,6 +188,7 @@ async fn accepted_operations_survive_a_crash() {
         program,
         spec: spec(&job),
         snapshot: None,
+        generation: None,
     });
     fleet.spy.send("a", &run).await;
     fleet.spy.answer(run.operation, 0).await;

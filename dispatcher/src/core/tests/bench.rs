@@ -59,6 +59,7 @@ pub(super) fn run_of(module: &[u8]) -> Request {
             program: program(),
             spec,
             snapshot: None,
+            generation: None,
         },
         &[module],
     )

@@ -112,6 +112,7 @@ impl World {
                 memory_bytes_max: None,
             },
             snapshot,
+            generation: None,
         }
     }
 

@@ -167,6 +167,7 @@ pub(super) fn run() -> Action {
         program: program(1),
         spec: spec(),
         snapshot: None,
+        generation: None,
     }
 }
 

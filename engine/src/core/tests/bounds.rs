@@ -133,6 +133,7 @@ fn what_is_too_large_is_refused() {
         program: program(1),
         spec: large,
         snapshot: None,
+        generation: None,
     };
     bench.feed(command(1, run));
     assert!(matches!(bench.failure(), Failure::NoRoom { .. }));
@@ -142,6 +143,7 @@ fn what_is_too_large_is_refused() {
         program: program(1),
         spec: large,
         snapshot: None,
+        generation: None,
     };
     bench.feed(command(2, run));
     assert!(matches!(bench.failure(), Failure::TooLarge { .. }));
