@@ -1,13 +1,14 @@
 //! The part of the engine that acts: it feeds the core what happens, and carries out what the core decides.
 //!
 //! Reading order: [`run()`] puts an engine together; `agent` is its loop; `inbound` and `outbound` are the wire,
-//! `effects` what the core decided, `transfers` blobs, `logs` what programs print; `programs` the processes, `work` what takes long;
+//! `fence` what comes before anything is said on a new connection, `effects` what the core decided, `transfers` blobs, `logs` what programs print; `programs` the processes, `work` what takes long;
 //! `store` is everything that survives.
 
 mod run;
 
 mod agent;
 mod effects;
+mod fence;
 mod inbound;
 mod logs;
 mod outbound;

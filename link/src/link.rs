@@ -34,6 +34,9 @@ pub enum Event {
 pub enum LinkError {
     #[error("the link is closed")]
     Closed,
+    /// Said of a fleeting message only.
+    #[error("the connection was lost before the broker acknowledged it")]
+    ConnectionLost,
     #[error("the outbox is full")]
     OutboxFull,
     #[error("a payload of {bytes} bytes for '{topic}' is over the limit of {MAX_PAYLOAD_BYTES}")]
@@ -138,7 +141,13 @@ impl Link {
                 waiter: Some(waiter),
             },
         })?;
-        acknowledged.await.map_err(|_| LinkError::Closed)
+        acknowledged.await.map_err(|_| {
+            if self.commands.is_closed() {
+                LinkError::Closed
+            } else {
+                LinkError::ConnectionLost
+            }
+        })
     }
 
     /// Subscribes now and after every connection that found no session; returns once the broker has granted it,

@@ -22,6 +22,9 @@ pub struct Message {
     pub qos: Qos,
     /// The broker keeps it for whoever subscribes later. For statuses, never for commands.
     pub retain: bool,
+    /// Given up when the connection is lost, like one at most once, but acknowledged while it lasts: for what may not be true
+    /// any more when the next connection is there.
+    pub fleeting: bool,
 }
 
 impl Message {
@@ -32,6 +35,7 @@ impl Message {
             payload: payload.into(),
             qos: Qos::AtLeastOnce,
             retain: false,
+            fleeting: false,
         }
     }
 
@@ -44,6 +48,17 @@ impl Message {
 
     pub fn retained(self) -> Self {
         Self { retain: true, ..self }
+    }
+
+    pub fn fleeting(self) -> Self {
+        Self {
+            fleeting: true,
+            ..self
+        }
+    }
+
+    pub(crate) fn ends_with_its_connection(&self) -> bool {
+        self.fleeting || self.qos == Qos::AtMostOnce
     }
 
     /// Refuses what the broker, or the next broker, would refuse by closing the connection.

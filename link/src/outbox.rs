@@ -82,18 +82,19 @@ impl<R> Outbox<R> {
         self.finish(sequence)
     }
 
-    /// Sends everything unacknowledged again, on the next connection. Messages at most once are done with:
-    /// their receipts are returned.
-    pub(crate) fn connection_lost(&mut self) -> Vec<R> {
+    /// Sends everything unacknowledged again, on the next connection. Messages that end with theirs are done with:
+    /// their receipts are returned, and whether they were at most once.
+    pub(crate) fn connection_lost(&mut self) -> Vec<(R, Qos)> {
         self.submitted.clear();
         self.in_flight.clear();
         let mut dropped = Vec::new();
         for sequence in self.first..self.end() {
-            let at_most_once = self.index(sequence).is_some_and(|at| {
-                matches!(&self.entries[at], Entry::Unfinished { message, .. } if message.qos == Qos::AtMostOnce)
+            let ends = self.index(sequence).and_then(|at| match &self.entries[at] {
+                Entry::Unfinished { message, .. } if message.ends_with_its_connection() => Some(message.qos),
+                Entry::Unfinished { .. } | Entry::Done => None,
             });
-            if at_most_once {
-                dropped.extend(self.finish(sequence));
+            if let Some(qos) = ends {
+                dropped.extend(self.finish(sequence).map(|receipt| (receipt, qos)));
             }
         }
         self.next = self.first;
@@ -214,7 +215,8 @@ mod tests {
         outbox.next();
         assert_eq!(outbox.written(0), Some(0));
         outbox.next();
-        assert_eq!(outbox.connection_lost(), [1, 2]);
+        let both = [(1, Qos::AtMostOnce), (2, Qos::AtMostOnce)];
+        assert_eq!(outbox.connection_lost(), both);
         assert_eq!(sent(&mut outbox).len(), 1);
         assert_eq!(
             outbox
@@ -225,6 +227,21 @@ mod tests {
             [3]
         );
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn fleeting_messages_are_acknowledged_or_given_up_with_their_connection() {
+        let mut outbox = Outbox::default();
+        for at in 0..3 {
+            outbox.push(Message::new(format!("t/{at}"), vec![]).fleeting(), at);
+        }
+        outbox.push(Message::new("t/3", vec![]), 3);
+        sent(&mut outbox);
+        outbox.written(1);
+        assert_eq!(outbox.acknowledged(1), Some(0));
+        let given_up = [(1, Qos::AtLeastOnce), (2, Qos::AtLeastOnce)];
+        assert_eq!(outbox.connection_lost(), given_up);
+        assert_eq!(sent(&mut outbox), ["t/3"]);
     }
 
     #[test]

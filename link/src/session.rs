@@ -164,9 +164,8 @@ impl Session {
             Command::Publish { message, .. } if self.state == State::Stopped => self.left.push(message),
             Command::Change { .. } | Command::Flush(_) if self.state == State::Stopped => {}
             Command::Publish { message, receipt } => {
-                let droppable = message.qos == Qos::AtMostOnce && self.state == State::Lost;
-                if droppable {
-                    finished(receipt);
+                if message.ends_with_its_connection() && self.state == State::Lost {
+                    given_up((receipt, message.qos));
                 } else {
                     self.outbox.push(message, receipt);
                 }
@@ -280,7 +279,7 @@ impl Session {
         self.subscriptions.connection_lost();
         if was_connected {
             self.state = State::Lost;
-            self.outbox.connection_lost().into_iter().for_each(finished);
+            self.outbox.connection_lost().into_iter().for_each(given_up);
             self.answer_flushes();
         }
         self.inbox.disconnected(reason, closed_by_broker);
@@ -378,6 +377,14 @@ impl Session {
             }
         }
     }
+}
+
+/// The connection was lost before the broker had it. At most once, that is as good an end as any.
+fn given_up((receipt, qos): (Receipt, Qos)) {
+    if qos == Qos::AtMostOnce {
+        finished(receipt);
+    }
+    // Whoever waits hears of it by the receipt being dropped.
 }
 
 /// Gives the room back and tells whoever waits.

@@ -172,6 +172,12 @@ impl Log {
         taken
     }
 
+    /// What was taken and not acknowledged will be taken again.
+    pub(super) fn rewind(&mut self) {
+        self.taken = self.unacknowledged_from;
+        self.announced = self.taken < self.next;
+    }
+
     /// Only lines that were taken can be acknowledged.
     pub(super) fn acknowledge(&mut self, below_line: u64) {
         self.let_go_below(below_line.min(self.taken));

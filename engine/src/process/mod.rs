@@ -164,6 +164,11 @@ impl Process {
         self.control.lock().log.take(json_bytes_max)
     }
 
+    /// What was taken and did not reach the broker is taken again by [`Process::take_lines`].
+    pub fn rewind_log(&self) {
+        self.control.lock().log.rewind();
+    }
+
     /// Lines below `below_line` are safely with the broker. Only lines that were taken count.
     pub fn acknowledge_log(&self, below_line: u64) {
         self.control.lock().log.acknowledge(below_line);

@@ -28,6 +28,7 @@ use wayfare_protocol::ids::{Blob, BootId, ClientId, EngineId, OperationId, Progr
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus};
 
+use super::fence::Fence;
 use super::inbound::{Arrived, Border};
 use super::logs::Published;
 use super::outbound::Outbound;
@@ -73,6 +74,7 @@ pub(crate) struct Agent {
     pub(super) recent: VecDeque<OperationId>,
     /// The last try to store something failed.
     pub(super) is_stalled: bool,
+    pub(super) fence: Fence,
     pub(super) was_ready: bool,
     /// Nothing new is begun, and the loop ends when nothing is under way.
     pub(super) is_stopping: bool,
@@ -92,6 +94,8 @@ pub(super) enum Step {
         chunk: Bytes,
     },
     Acknowledge(AcknowledgeToken),
+    /// Publish what was held back until the fence was passed.
+    SpeakAgain,
 }
 
 pub(super) struct Times {
@@ -150,7 +154,10 @@ impl Agent {
                         Err(error) => std::panic::resume_unwind(error.into_panic()),
                     }
                 }
-                Some(_) = self.subscribing.join_next(), if !self.subscribing.is_empty() => continue,
+                Some(_) = self.subscribing.join_next(), if !self.subscribing.is_empty() => {
+                    self.ask_fence();
+                    continue;
+                }
                 () = tokio::time::sleep_until(wake) => Happening::Clock,
             };
             match happening {
@@ -200,7 +207,7 @@ impl Agent {
         }
     }
 
-    fn feed(&mut self, input: Input) {
+    pub(super) fn feed(&mut self, input: Input) {
         tracing::trace!(?input, "input");
         let effects = self.core.handle(input, self.now());
         self.steps.extend(effects.into_iter().map(Step::Effect));
@@ -225,9 +232,8 @@ impl Agent {
                 tracing::debug!(connection, "connected to the broker");
                 self.out.is_connected = true;
                 self.say_ready();
-                self.times.give_up_logs = None;
-                self.programs.set_connected(true);
-                self.feed(Input::Connected);
+                self.fence.begin();
+                self.ask_fence();
             }
             Event::Disconnected {
                 reason,
@@ -244,6 +250,7 @@ impl Agent {
                 } else {
                     tracing::debug!(reason, "no broker yet");
                 }
+                self.fence = self.fence.lost();
                 if std::mem::take(&mut self.out.is_connected) {
                     self.times.give_up_logs = Some(Instant::now() + DISCONNECTED_GRACE);
                 }
@@ -301,6 +308,7 @@ impl Agent {
                 tracing::warn!(topic = message.topic, why, "dropped a message");
             }
             Arrived::Echo => {}
+            Arrived::Barrier(number) => self.fence_answered(number),
         }
         self.steps.push_back(Step::Acknowledge(message.token));
     }

@@ -28,6 +28,10 @@ impl Agent {
                 Step::Effect(effect) => self.effect(effect),
                 Step::Keep { blob, offset, chunk } => self.keep_chunk(blob, offset, &chunk),
                 Step::Acknowledge(token) => self.out.link.acknowledge(token),
+                Step::SpeakAgain => {
+                    self.publish_held_lines();
+                    self.publish_tails();
+                }
             }
         }
         self.commit();

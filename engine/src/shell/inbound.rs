@@ -10,6 +10,7 @@ use wayfare_protocol::status::ProgramStatus;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 
+use super::fence::Barrier;
 use crate::core::types::Input;
 
 /// What to do about a message.
@@ -30,6 +31,8 @@ pub(crate) enum Arrived {
     },
     /// Our own word, come back.
     Echo,
+    /// What we have sent ourselves, to hear what comes before it.
+    Barrier(u64),
 }
 
 /// Whose messages these are.
@@ -61,6 +64,10 @@ impl Border {
             },
             Some(Topic::Peer(operation, peer)) if peer == self.engine => self.peer(operation, payload),
             Some(Topic::ProgramStatus(program)) => self.status(program, payload),
+            Some(Topic::Reply(peer)) if peer == self.engine => match wire::decode(payload) {
+                Ok(Barrier { barrier }) => Arrived::Barrier(barrier),
+                Err(error) => dropped(error),
+            },
             _ => dropped("its topic is not for this engine"),
         }
     }

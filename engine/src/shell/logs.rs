@@ -95,7 +95,8 @@ impl Agent {
         let Some(hosted) = self.programs.get_mut(program, incarnation) else {
             return;
         };
-        if hosted.log.is_publishing {
+        // Until the fence is passed it may be a copy that has been replaced.
+        if hosted.log.is_publishing || !self.fence.is_passed() {
             return;
         }
         let lines = hosted
@@ -128,7 +129,8 @@ impl Agent {
         let message = Message::new(
             self.out.topics.topic(&Topic::ProgramLog(program)),
             wire::encode(&batch),
-        );
+        )
+        .fleeting();
         let link = self.out.link.clone();
         self.publishing.spawn(async move {
             Published {
@@ -155,6 +157,9 @@ impl Agent {
             return;
         };
         hosted.log.is_publishing = false;
+        if !arrived && let Some(process) = hosted.process() {
+            process.rewind_log();
+        }
         if arrived {
             hosted.log.acknowledged_below = below;
             if let Some(process) = hosted.process() {
@@ -162,6 +167,13 @@ impl Agent {
             }
         }
         self.publish_lines(program, incarnation);
+    }
+
+    /// What was held back until the fence was passed.
+    pub(super) fn publish_held_lines(&mut self) {
+        for (program, incarnation) in self.programs.incarnations() {
+            self.publish_lines(program, incarnation);
+        }
     }
 
     /// Lines of ended programs that an earlier start could not bring to the broker.
@@ -222,7 +234,7 @@ async fn publish(link: &Link, message: Message) -> bool {
     match link.publish_acknowledged(message).await {
         Ok(()) => true,
         Err(error) => {
-            tracing::warn!(topic, %error, "log lines were not published");
+            tracing::debug!(topic, %error, "log lines were not published");
             false
         }
     }

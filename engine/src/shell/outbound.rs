@@ -62,7 +62,12 @@ impl Outbound {
     }
 
     fn status(&self, topic: &Topic, payload: Vec<u8>) {
-        self.publish(Message::new(self.topics.topic(topic), payload).retained());
+        // On the next connection everything is said again, as it is then.
+        self.publish(
+            Message::new(self.topics.topic(topic), payload)
+                .retained()
+                .fleeting(),
+        );
     }
 
     fn publish(&self, message: Message) {

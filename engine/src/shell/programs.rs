@@ -204,6 +204,13 @@ impl Programs {
         self.hosted.get(&program)
     }
 
+    /// All that are here, and which start of each it is.
+    pub(crate) fn incarnations(&self) -> Vec<(ProgramId, u64)> {
+        let each = self.hosted.iter();
+        each.map(|(program, hosted)| (*program, hosted.incarnation))
+            .collect()
+    }
+
     pub(crate) fn is_capturing(&self) -> bool {
         self.hosted.values().any(|hosted| hosted.capturing.is_some())
     }

@@ -14,6 +14,7 @@ use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
 
 use super::agent::{Agent, Step, Times};
+use super::fence::Fence;
 use super::inbound::Border;
 use super::machine;
 use super::modules::Modules;
@@ -117,10 +118,14 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         times: Times::begin(begun),
         recent: VecDeque::new(),
         is_stalled: false,
+        fence: Fence::default(),
         was_ready: false,
         is_stopping: false,
     };
-    agent.publish_tails();
+    // Before anything of theirs is said: another engine may have them by now.
+    for status in agent.core.statuses() {
+        agent.watch(status.program);
+    }
     Ok((agent, events, said))
 }
 
@@ -149,6 +154,7 @@ fn connect(options: &EngineOptions, boot: BootId) -> anyhow::Result<(Link, LinkE
         topics.topic(&Topic::EngineCommand(engine.clone())),
         topics.topic(&Topic::Report),
         topics.peer_filter(engine),
+        topics.topic(&Topic::Reply(engine.clone())),
     ];
     // Fleets that share a broker may have engines of the same name.
     let client_id = format!("{}-engine-{engine}", topics.to_string().replace('/', "-"));
