@@ -73,6 +73,8 @@ pub enum AskError {
     NoDispatcher { waited_ms: u64 },
     #[error("{0}")]
     Failed(Failure),
+    #[error("the dispatcher answered with something else: {reason}")]
+    Unexpected { reason: String },
     #[error("the request has {bytes} bytes, which is more than a message may have")]
     TooLarge { bytes: usize },
     #[error("the dispatcher is closed")]

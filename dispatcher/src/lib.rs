@@ -30,6 +30,7 @@ mod transfer;
 mod log_merge;
 pub mod logs;
 
+pub mod app;
 pub mod service;
 
 pub use crate::core::{Finished, Progress, Report};
@@ -40,4 +41,6 @@ pub use log_merge::LogItem;
 pub use logs::{EventStream, Follow, LogStream};
 pub use lookup::LookupError;
 pub use operation::Operation;
+pub use wayfare_scheduler::policy::Policy;
+
 pub use order::{Busy, CommandOptions, IdChoice, Offline, Order, Restore, ResumeMode, Run};

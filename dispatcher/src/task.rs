@@ -15,6 +15,7 @@ use wayfare_protocol::ids::{ClientId, OperationId, PeerName, ProgramId};
 use wayfare_protocol::log::LogBatch;
 use wayfare_protocol::topics::{Topic, Topics};
 
+use crate::app::ask::Decision;
 use crate::core::{Core, Effect, Finished, Input, Progress, Report, Request, Ticket, barrier_payload};
 use crate::error::CommandError;
 use crate::fleet::{EngineView, ProgramView};
@@ -54,6 +55,7 @@ pub(crate) enum ToTask {
     },
     /// Where requests to the acting dispatcher go, if we are it.
     WatchRequests(mpsc::Sender<(PeerName, Asked)>),
+    WatchDecisions(mpsc::Sender<Decision>),
     /// Sends ourselves a message: [`News::barrier`] tells when it is back.
     Barrier,
     Close,
@@ -94,6 +96,7 @@ pub(crate) struct Task {
     events: Vec<mpsc::Sender<Event>>,
     asked: BTreeMap<OperationId, oneshot::Sender<Answered>>,
     requests: Option<mpsc::Sender<(PeerName, Asked)>>,
+    decisions: Vec<mpsc::Sender<Decision>>,
 }
 
 #[derive(Debug)]
@@ -121,6 +124,7 @@ impl Task {
             events: Vec::new(),
             asked: BTreeMap::new(),
             requests: None,
+            decisions: Vec::new(),
         }
     }
 
@@ -230,6 +234,10 @@ impl Task {
                 self.asked.retain(|_, waiter| !waiter.is_closed());
                 self.asked.insert(request, answer);
             }
+            ToTask::WatchDecisions(sender) => {
+                self.decisions.retain(|watcher| !watcher.is_closed());
+                self.decisions.push(sender);
+            }
             ToTask::Barrier => self.barrier(),
             ToTask::WatchRequests(sender) => self.requests = Some(sender),
             ToTask::Close => unreachable!("ends the loop"),
@@ -285,6 +293,12 @@ impl Task {
             Effect::Answered(answer) => {
                 if let Some(waiter) = self.asked.remove(&answer.request) {
                     let _ = waiter.send(answer.answer);
+                }
+            }
+            Effect::Decided(decision) => {
+                for watcher in &self.decisions {
+                    // A full queue: the watcher sees it by the numbers.
+                    let _ = watcher.try_send(decision.clone());
                 }
             }
             Effect::Lease(lease) => self.news.send_modify(|news| news.lease = lease),

@@ -18,7 +18,7 @@
 mod operation;
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_protocol::command::Action;
 use wayfare_protocol::dispatcher::{Answer, Lease, Request as Asked, Term};
@@ -30,6 +30,7 @@ use wayfare_protocol::status::{EngineStatus, ProgramStatus};
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
 
+use crate::app::ask::Decision;
 use crate::error::CommandError;
 use crate::fleet::Fleet;
 use crate::order::Busy;
@@ -62,6 +63,8 @@ pub(crate) struct Request {
     pub blobs: BTreeMap<Digest, Content>,
     pub time_limit_ms: u64,
     pub busy: Busy,
+    /// Of what a snapshot names, these need not be fetched.
+    pub known: BTreeSet<Digest>,
     /// Of the acting dispatcher, if that asks.
     pub term: Option<Term>,
 }
@@ -117,6 +120,8 @@ pub(crate) enum Effect {
     },
     /// From the acting dispatcher.
     Answered(Answer),
+    /// What the acting dispatcher says that it decided.
+    Decided(Decision),
     /// Who acts as the dispatcher now.
     Lease(Option<Lease>),
 }
@@ -288,7 +293,11 @@ impl Core {
                 }
                 false
             }),
-            Topic::EngineCommand(_) | Topic::Report | Topic::DispatcherEvent => Ok(false),
+            Topic::DispatcherEvent => wire::decode(payload).map(|decision| {
+                effects.push(Effect::Decided(decision));
+                false
+            }),
+            Topic::EngineCommand(_) | Topic::Report => Ok(false),
         };
         match result {
             Ok(true) => effects.push(Effect::FleetChanged),

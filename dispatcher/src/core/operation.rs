@@ -226,6 +226,7 @@ impl InFlight {
             return self.settle(Err(CommandError::Refused(failure)), effects);
         }
         let blobs = spec.blobs().chain([*snapshot]);
+        let blobs = blobs.filter(|blob| !self.request.known.contains(&blob.digest));
         let fetch = Fetch {
             receivers: blobs.map(|blob| (blob.digest, Receiver::new(blob))).collect(),
             outcome,

@@ -1,19 +1,23 @@
 //! Asking the acting dispatcher of the fleet, and answering as it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use wayfare_link::{Message, Qos};
 use wayfare_protocol::dispatcher::{Answer, Answered, Lease, Request};
-use wayfare_protocol::ids::{OperationId, PeerName};
+use wayfare_protocol::ids::{Blob, BootId, Digest, Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::status::{ProgramState, ProgramStatus};
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
 
 use super::Dispatcher;
+use crate::app::ask::{Ask, Decision, PUT_BYTES_MAX, SERVICE};
 use crate::error::AskError;
-use crate::task::{News, QUEUE_MAX, ToTask};
+use crate::task::{News, QUEUE_MAX, ToTask, WATCHER_QUEUE_MAX};
 
 /// A request is repeated this often until it is answered: whoever acts may have changed meanwhile.
 const REPEAT: Duration = Duration::from_secs(1);
@@ -57,6 +61,65 @@ impl Dispatcher {
         }
     }
 
+    /// Sends the acting dispatcher what it lacks of these; `sent` hears how many bytes of how many are there.
+    pub async fn upload(
+        &self,
+        blobs: &BTreeMap<Digest, Vec<u8>>,
+        limit: Duration,
+        mut sent: impl FnMut(u64, u64),
+    ) -> Result<(), AskError> {
+        let all = blobs.iter().map(|(digest, bytes)| Blob {
+            digest: *digest,
+            bytes: bytes.len() as u64,
+        });
+        let lacking: Vec<Blob> = self.ask_apps(&Ask::Lacks { blobs: all.collect() }, limit).await?;
+        let total = lacking.iter().map(|blob| blob.bytes).sum();
+        let mut done = 0;
+        for blob in lacking {
+            let Some(bytes) = blobs.get(&blob.digest) else {
+                continue;
+            };
+            let mut offset = 0;
+            loop {
+                let part = &bytes[offset..bytes.len().min(offset + PUT_BYTES_MAX)];
+                let hex = part.iter().map(|byte| format!("{byte:02x}")).collect();
+                let put = Ask::Put {
+                    blob,
+                    offset: offset as u64,
+                    hex,
+                };
+                let there: u64 = self.ask_apps(&put, limit).await?;
+                offset = usize::try_from(there).unwrap_or(bytes.len()).min(bytes.len());
+                sent(done + offset as u64, total);
+                if offset == bytes.len() {
+                    break;
+                }
+            }
+            done += blob.bytes;
+        }
+        Ok(())
+    }
+
+    /// Asks the service for applications.
+    pub async fn ask_apps<T: DeserializeOwned>(&self, ask: &Ask, limit: Duration) -> Result<T, AskError> {
+        let body = serde_json::to_value(ask).expect("plain data serialises");
+        let answer = self.ask(SERVICE, body, limit).await?;
+        serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
+            reason: error.to_string(),
+        })
+    }
+
+    /// What the acting dispatcher decides from now on. The stream ends when this dispatcher is closed.
+    pub async fn decisions(&self) -> Result<mpsc::Receiver<Decision>, AskError> {
+        let (sender, decisions) = mpsc::channel(WATCHER_QUEUE_MAX);
+        let watch = ToTask::WatchDecisions(sender);
+        self.tell(watch).await.map_err(|_| AskError::Closed)?;
+        let topic = self.inner.topics.topic(&Topic::DispatcherEvent);
+        let subscribed = self.inner.link.subscribe(topic, Qos::AtLeastOnce).await;
+        subscribed.map_err(AskError::from_link)?;
+        Ok(decisions)
+    }
+
     /// Requests to the services of the acting dispatcher, which this must be.
     pub(crate) async fn requests(&self) -> Result<mpsc::Receiver<(PeerName, Request)>, AskError> {
         let (sender, requests) = mpsc::channel(QUEUE_MAX);
@@ -80,6 +143,46 @@ impl Dispatcher {
         let topic = self.inner.topics.topic(&Topic::DispatcherLease);
         let message = Message::new(topic, wire::encode(lease)).retained();
         self.inner.link.publish_acknowledged(message).await.is_ok()
+    }
+
+    /// Tells whoever listens; what nobody has heard can be asked for.
+    pub(crate) fn say_decision(&self, decision: &Decision) {
+        let topic = self.inner.topics.topic(&Topic::DispatcherEvent);
+        if let Err(error) = self
+            .inner
+            .link
+            .try_publish(Message::new(topic, wire::encode(decision)))
+        {
+            tracing::debug!(%error, "an event was not published");
+        }
+    }
+
+    /// Sets a tombstone for a program that is no more, or takes it away: whoever still has a copy ends it, and says nothing.
+    pub(crate) fn bury(&self, program: ProgramId, stands: bool) {
+        let tombstone = ProgramStatus {
+            program,
+            name: "ended".into(),
+            engine: self.inner.client.clone(),
+            boot: BootId::from_random([0; 16]),
+            generation: Generation(u64::MAX),
+            sequence: 0,
+            state: ProgramState::Exited { code: 0 },
+            module: Digest([0; 32]),
+            memory_bytes: 0,
+        };
+        let payload = if stands {
+            wire::encode(&tombstone)
+        } else {
+            Vec::new()
+        };
+        let topic = self.inner.topics.topic(&Topic::ProgramStatus(program));
+        if let Err(error) = self
+            .inner
+            .link
+            .try_publish(Message::new(topic, payload).retained())
+        {
+            tracing::warn!(%error, %program, "a tombstone was not published");
+        }
     }
 
     /// Who acts, as last heard; `None` if nobody has said so.

@@ -1,5 +1,8 @@
 //! Commanding: each order resolved against the fleet view, checked, and sent to the one engine it concerns.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use tokio::sync::{oneshot, watch};
@@ -7,7 +10,7 @@ use wayfare_link::Message;
 use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
-use wayfare_protocol::ids::{OperationId, ProgramId};
+use wayfare_protocol::ids::{Digest, EngineId, OperationId, ProgramId};
 use wayfare_protocol::topics::Topic;
 
 use super::Dispatcher;
@@ -18,6 +21,7 @@ use crate::lookup;
 use crate::operation::Operation;
 use crate::order::{self, Busy, CommandOptions, Order, Prepared, Restore, ResumeMode, Run};
 use crate::task::{FleetView, ToTask};
+use crate::transfer::Content;
 
 impl Dispatcher {
     pub async fn run(&self, run: Run, options: &CommandOptions) -> Result<Operation, CommandError> {
@@ -194,6 +198,7 @@ impl Dispatcher {
             blobs: [].into(),
             time_limit_ms,
             busy: options.busy,
+            known: [].into(),
             term: self.term,
         })
         .await
@@ -215,6 +220,7 @@ impl Dispatcher {
             blobs: prepared.blobs,
             time_limit_ms,
             busy: options.busy,
+            known: [].into(),
             term: self.term,
         })
         .await
@@ -260,8 +266,37 @@ impl Dispatcher {
         ))
     }
 
+    /// What a service has decided, under an id that it remembers: sent again with it, it is done once.
+    pub(crate) async fn order(
+        &self,
+        operation: OperationId,
+        engine: EngineId,
+        action: Action,
+        blobs: BTreeMap<Digest, Content>,
+        known: BTreeSet<Digest>,
+        time_limit: Duration,
+    ) -> Result<Operation, CommandError> {
+        let options = CommandOptions {
+            time_limit,
+            ..CommandOptions::default()
+        };
+        let request = Request {
+            engine,
+            action,
+            blobs,
+            time_limit_ms: options.time_limit_ms(),
+            busy: options.busy,
+            known,
+            term: self.term,
+        };
+        self.send_as(operation, request).await
+    }
+
     async fn send(&self, request: Request) -> Result<Operation, CommandError> {
-        let operation = OperationId::random();
+        self.send_as(OperationId::random(), request).await
+    }
+
+    async fn send_as(&self, operation: OperationId, request: Request) -> Result<Operation, CommandError> {
         let engine = request.engine.clone();
         let (progress, progress_end) = watch::channel(Progress::default());
         let (end, end_end) = oneshot::channel();

@@ -22,6 +22,7 @@ mod requests;
 
 mod about;
 mod acting;
+mod apps;
 mod standby;
 
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ use wayfare_link::BrokerUrl;
 use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::ids::PeerName;
 use wayfare_protocol::topics::Topics;
+use wayfare_scheduler::policy::Policy;
 
 use crate::dispatcher::Dispatcher;
 use crate::error::ConnectError;
@@ -42,10 +44,16 @@ use crate::error::ConnectError;
 pub use requests::{Asked, Inbox};
 
 /// Every service of the acting dispatcher.
-const SERVICES: &[Service] = &[Service {
-    name: "about",
-    run: |context, inbox| about::run(context, inbox).boxed(),
-}];
+const SERVICES: &[Service] = &[
+    Service {
+        name: "about",
+        run: |context, inbox| about::run(context, inbox).boxed(),
+    },
+    Service {
+        name: crate::app::ask::SERVICE,
+        run: |context, inbox| apps::run(context, inbox).boxed(),
+    },
+];
 
 /// One service: its name in requests' topics, and its task.
 pub(crate) struct Service {
@@ -66,6 +74,10 @@ pub struct Context {
 
 /// How long an acting dispatcher may be silent.
 pub const LEASE: Duration = Duration::from_secs(10);
+pub const POLL: Duration = Duration::from_secs(5);
+pub const LATE_AFTER: Duration = Duration::from_secs(12);
+pub const LOST_AFTER: Duration = Duration::from_secs(30);
+pub const MEMORY_MARK_PERCENT: u64 = 90;
 
 #[derive(Debug, Clone)]
 pub struct ServiceOptions {
@@ -76,6 +88,16 @@ pub struct ServiceOptions {
     /// Folder for what must survive; made if it is not there.
     pub data: PathBuf,
     pub lease: Duration,
+    /// Where programs of applications go.
+    pub policy: Policy,
+    /// How often engines are asked whether they are there.
+    pub poll: Duration,
+    /// An engine that has not answered for so long gets nothing new,
+    pub late_after: Duration,
+    /// and what it had is started elsewhere after this; at once if the broker says that it is gone.
+    pub lost_after: Duration,
+    /// Share of an engine's memory, in percent, that programs may take before it sheds some.
+    pub memory_mark_percent: u64,
 }
 
 impl ServiceOptions {
@@ -86,6 +108,11 @@ impl ServiceOptions {
             name,
             data: data.into(),
             lease: LEASE,
+            policy: Policy::default(),
+            poll: POLL,
+            late_after: LATE_AFTER,
+            lost_after: LOST_AFTER,
+            memory_mark_percent: MEMORY_MARK_PERCENT,
         }
     }
 }

@@ -39,6 +39,7 @@ pub(super) fn request(engine: &str, action: Action, contents: &[&[u8]]) -> Reque
         action,
         blobs: contents.iter().map(content).collect(),
         time_limit_ms: 30_000,
+        known: [].into(),
         term: None,
         busy: Busy::Fail,
     }

@@ -1,0 +1,392 @@
+//! `app.toml`: an application as people write it.
+//!
+//! ```toml
+//! name = "shop"
+//!
+//! [component.web]
+//! module = "web.wasm"          # beside the manifest, or the name of a sample
+//! count = 3
+//! memory = "16M"
+//! labels = ["zone=a", "kind in (x, y)", "battery!=low", "camera"]
+//! checkpoint = "10s"           # copied to the dispatcher, so that it goes on elsewhere if its engine is lost
+//! restart = { when = "on-failure", backoff = "1s" }
+//! update = { at-a-time = 1, healthy-after = "5s", within = "60s" }
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use thiserror::Error;
+use wayfare_protocol::command::check_bytes;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::{Blob, EngineId};
+use wayfare_protocol::limits::{MODULE_BYTES_MAX, STDIN_BYTES_MAX};
+use wayfare_scheduler::application::{ComponentId, Mobility};
+use wayfare_scheduler::constraint::{Apart, Constraints, Domain, LabelRule, LabelTest, Requirements, Spread};
+
+use super::{AppSpec, ComponentSpec, RestartPolicy, RestartWhen, UpdatePolicy};
+use crate::order::check_wasm;
+
+const BACKOFF_MS: u64 = 1_000;
+const BACKOFF_MS_MAX: u64 = 300_000;
+const HEALTHY_AFTER_MS: u64 = 5_000;
+const HEALTHY_WITHIN_MS: u64 = 120_000;
+
+#[derive(Debug, Error)]
+pub enum ManifestError {
+    #[error("{0}")]
+    Toml(String),
+    #[error("component '{component}': {reason}")]
+    Component { component: String, reason: String },
+    #[error("{0}")]
+    Refused(Failure),
+}
+
+/// The manifest, and the bytes of everything that it names.
+#[derive(Debug)]
+pub struct Resolved {
+    pub spec: AppSpec,
+    pub blobs: BTreeMap<wayfare_protocol::ids::Digest, Vec<u8>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    name: String,
+    component: BTreeMap<String, Part>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Part {
+    module: String,
+    #[serde(default = "one")]
+    count: u32,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    stdin: Option<String>,
+    memory: Option<String>,
+    /// Thousandths of a processor.
+    #[serde(default)]
+    processor: u64,
+    #[serde(default)]
+    labels: Vec<String>,
+    #[serde(default)]
+    devices: BTreeSet<String>,
+    #[serde(default)]
+    engines: BTreeSet<EngineId>,
+    #[serde(default)]
+    hosts: BTreeSet<String>,
+    max_per_engine: Option<u32>,
+    #[serde(default)]
+    apart_from: Vec<String>,
+    spread: Option<String>,
+    #[serde(default)]
+    pinned: bool,
+    checkpoint: Option<String>,
+    #[serde(default)]
+    restart: Restart,
+    #[serde(default)]
+    update: Update,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Restart {
+    #[serde(default)]
+    when: RestartWhen,
+    backoff: Option<String>,
+    backoff_max: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Update {
+    at_a_time: Option<u32>,
+    healthy_after: Option<String>,
+    within: Option<String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Reads a manifest; `file` gives the bytes of what it names.
+pub fn resolve(
+    text: &str,
+    mut file: impl FnMut(&str) -> Result<Vec<u8>, String>,
+) -> Result<Resolved, ManifestError> {
+    let manifest: Manifest = toml::from_str(text).map_err(|error| ManifestError::Toml(error.to_string()))?;
+    let mut blobs = BTreeMap::new();
+    let mut components = BTreeMap::new();
+    for (name, part) in manifest.component {
+        let component = part
+            .resolve(&manifest.name, &mut blobs, &mut file)
+            .map_err(|reason| ManifestError::Component {
+                component: name.clone(),
+                reason,
+            })?;
+        components.insert(name, component);
+    }
+    let spec = AppSpec {
+        name: manifest.name,
+        components,
+    };
+    spec.check().map_err(ManifestError::Refused)?;
+    Ok(Resolved { spec, blobs })
+}
+
+impl Part {
+    fn resolve(
+        self,
+        application: &str,
+        blobs: &mut BTreeMap<wayfare_protocol::ids::Digest, Vec<u8>>,
+        file: &mut impl FnMut(&str) -> Result<Vec<u8>, String>,
+    ) -> Result<ComponentSpec, String> {
+        let mut keep = |bytes: Vec<u8>| {
+            let blob = Blob::of(&bytes);
+            blobs.insert(blob.digest, bytes);
+            blob
+        };
+        let module = file(&self.module)?;
+        check_bytes("module", module.len() as u64, MODULE_BYTES_MAX).map_err(|error| error.to_string())?;
+        check_wasm(&module).map_err(|error| format!("{}: {error}", self.module))?;
+        let module = keep(module);
+        let stdin = self.stdin.as_deref().map(file).transpose()?;
+        let stdin_bytes = stdin.as_ref().map_or(0, Vec::len) as u64;
+        check_bytes("standard input", stdin_bytes, STDIN_BYTES_MAX).map_err(|error| error.to_string())?;
+        let ms = |text: &Option<String>, default: u64| text.as_deref().map_or(Ok(default), duration_ms);
+        let labels = self.labels.iter().map(|rule| label_rule(rule));
+        Ok(ComponentSpec {
+            count: self.count,
+            module,
+            args: self.args,
+            env: self.env,
+            stdin: stdin.map(keep),
+            memory_bytes: self.memory.as_deref().map(size).transpose()?,
+            processor_millicores: self.processor,
+            mobility: if self.pinned {
+                Mobility::Pinned
+            } else {
+                Mobility::Free
+            },
+            constraints: Constraints {
+                requirements: Requirements {
+                    engines: self.engines,
+                    hosts: self.hosts,
+                    labels: labels.collect::<Result<_, _>>()?,
+                    devices: self.devices,
+                    // What is not compiled for it elsewhere needs an engine with a compiler.
+                    compiles: true,
+                },
+                per_engine_max: self.max_per_engine,
+                apart_from: self
+                    .apart_from
+                    .iter()
+                    .map(|rule| apart(application, rule))
+                    .collect(),
+                spread: self.spread.as_deref().map(|by| Spread {
+                    by: domain(by),
+                    skew_max: 1,
+                }),
+            },
+            checkpoint_ms: self.checkpoint.as_deref().map(duration_ms).transpose()?,
+            restart: RestartPolicy {
+                when: self.restart.when,
+                backoff_ms: ms(&self.restart.backoff, BACKOFF_MS)?,
+                backoff_ms_max: ms(&self.restart.backoff_max, BACKOFF_MS_MAX)?,
+            },
+            update: UpdatePolicy {
+                at_a_time: self.update.at_a_time.unwrap_or(1),
+                healthy_after_ms: ms(&self.update.healthy_after, HEALTHY_AFTER_MS)?,
+                within_ms: ms(&self.update.within, HEALTHY_WITHIN_MS)?,
+            },
+        })
+    }
+}
+
+/// `component`, or `component by host`; one of another application is `application/component`.
+fn apart(application: &str, rule: &str) -> Apart {
+    let (of, by) = rule.split_once(" by ").unwrap_or((rule, "engine"));
+    let (application, component) = of.trim().split_once('/').unwrap_or((application, of.trim()));
+    Apart {
+        from: ComponentId::new(application, component),
+        by: domain(by),
+    }
+}
+
+/// `engine`, `host`, or a label.
+fn domain(text: &str) -> Domain {
+    match text.trim() {
+        "engine" => Domain::Engine,
+        "host" => Domain::Host,
+        label => Domain::Label(label.strip_prefix("label ").unwrap_or(label).trim().to_owned()),
+    }
+}
+
+/// `key=value`, `key!=value`, `key in (a, b)`, or `key`: it has the label.
+fn label_rule(text: &str) -> Result<LabelRule, String> {
+    let part = |text: &str| text.trim().to_owned();
+    let (key, test) = if let Some((key, value)) = text.split_once("!=") {
+        (part(key), LabelTest::Differs(part(value)))
+    } else if let Some((key, values)) = text.split_once(" in ") {
+        let values = values.trim().strip_prefix('(').and_then(|v| v.strip_suffix(')'));
+        let values = values.ok_or_else(|| format!("label rule '{text}': 'key in (a, b)' is expected"))?;
+        (part(key), LabelTest::In(values.split(',').map(part).collect()))
+    } else if let Some((key, value)) = text.split_once('=') {
+        (part(key), LabelTest::Equals(part(value)))
+    } else {
+        (part(text), LabelTest::Exists)
+    };
+    if key.is_empty() {
+        return Err(format!("label rule '{text}' names no label"));
+    }
+    Ok(LabelRule { key, test })
+}
+
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    Some((number.parse().ok()?, unit.trim()))
+}
+
+fn duration_ms(text: &str) -> Result<u64, String> {
+    let ms = split_unit(text).and_then(|(number, unit)| match unit {
+        "ms" => Some(number),
+        "" | "s" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => None,
+    });
+    ms.filter(|ms| (1..=86_400_000).contains(ms))
+        .ok_or_else(|| format!("'{text}': a time from 1ms to 24h is expected, such as 500ms, 30s or 5m"))
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let bytes = split_unit(text).and_then(|(number, unit)| {
+        let shift = match unit.to_ascii_uppercase().as_str() {
+            "" | "B" => 0,
+            "K" | "KIB" => 10,
+            "M" | "MIB" => 20,
+            "G" | "GIB" => 30,
+            _ => return None,
+        };
+        number.checked_mul(1 << shift)
+    });
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| format!("'{text}': a size is expected, such as 65536, 512K, 16M or 1G"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(text: &str) -> Result<Resolved, ManifestError> {
+        resolve(text, |path| match path {
+            "m.wasm" => Ok(b"\0asm\x01\0\0\0".to_vec()),
+            other => Err(format!("{other}: no such file")),
+        })
+    }
+
+    #[test]
+    fn a_manifest_says_it_all() {
+        let text = r#"
+            name = "shop"
+            [component.web]
+            module = "m.wasm"
+            count = 3
+            memory = "16M"
+            labels = ["zone=a", "kind in (x, y)", "battery!=low", "camera"]
+            apart-from = ["db", "other/db by host"]
+            spread = "label zone"
+            checkpoint = "10s"
+            restart = { when = "on-failure", backoff = "250ms" }
+            update = { at-a-time = 2, within = "1m" }
+            [component.db]
+            module = "m.wasm"
+            pinned = true
+        "#;
+        let Resolved { spec, blobs } = resolved(text).unwrap();
+        assert_eq!(blobs.len(), 1);
+        let web = &spec.components["web"];
+        assert_eq!(
+            (web.count, web.memory_bytes, web.checkpoint_ms),
+            (3, Some(16 << 20), Some(10_000))
+        );
+        assert_eq!(
+            (web.restart.when, web.restart.backoff_ms),
+            (RestartWhen::OnFailure, 250)
+        );
+        assert_eq!((web.update.at_a_time, web.update.within_ms), (2, 60_000));
+        let rules: Vec<String> = web
+            .constraints
+            .requirements
+            .labels
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(rules, ["battery!=low", "camera", "kind in (x, y)", "zone=a"]);
+        let apart: Vec<String> = web
+            .constraints
+            .apart_from
+            .iter()
+            .map(|a| format!("{} {}", a.from, a.by))
+            .collect();
+        assert_eq!(apart, ["other/db host", "shop/db engine"]);
+        assert_eq!(spec.components["db"].mobility, Mobility::Pinned);
+        assert_eq!(
+            web.revision(),
+            ComponentSpec {
+                count: 9,
+                ..web.clone()
+            }
+            .revision()
+        );
+        assert_ne!(
+            web.revision(),
+            ComponentSpec {
+                args: vec!["x".into()],
+                ..web.clone()
+            }
+            .revision()
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (text, says) in [
+            ("", "missing field `name`"),
+            ("name = 'a'\n[component]", "0 components"),
+            (
+                "name = 'a/b'\n[component.x]\nmodule = 'm.wasm'",
+                "cannot name an application",
+            ),
+            (
+                "name = 'a'\n[component.x]\nmodule = 'n.wasm'",
+                "component 'x': n.wasm: no such file",
+            ),
+            (
+                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\nmemory = '1T'",
+                "component 'x': '1T'",
+            ),
+            (
+                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\ncuont = 1",
+                "unknown field `cuont`",
+            ),
+            (
+                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\ncount = 100000",
+                "100000 instances",
+            ),
+            (
+                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\nlabels = ['=x']",
+                "names no label",
+            ),
+        ] {
+            let error = resolved(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

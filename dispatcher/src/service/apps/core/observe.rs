@@ -1,0 +1,321 @@
+//! What is seen of engines and instances, and what follows from it at once.
+
+use std::collections::BTreeSet;
+
+use wayfare_protocol::ids::{EngineId, ProgramId};
+use wayfare_protocol::status::{ProgramState, ProgramStatus};
+use wayfare_scheduler::application::InstanceId;
+
+use super::state::{Doing, Mark, Placed};
+use super::{Core, MISSING_MS};
+use crate::app::RestartWhen;
+use crate::fleet::{EngineView, Presence, ProgramView, describe};
+
+/// An engine as it was last seen.
+#[derive(Debug)]
+pub(super) struct Watched {
+    /// `None`: only heard of, as the place of something.
+    pub(super) view: Option<EngineView>,
+    heard_ms: u64,
+    pub(super) health: Health,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Health {
+    Here,
+    /// It has not answered for a while: it keeps what it has and gets nothing new.
+    Late,
+    /// What it had is started elsewhere.
+    Lost,
+}
+
+impl Core {
+    pub(super) fn observed(&mut self, engines: Vec<EngineView>, programs: Vec<ProgramView>) {
+        let now_ms = self.now.ms;
+        let known: BTreeSet<EngineId> = engines.iter().map(|view| view.engine.clone()).collect();
+        for watched in self.engines.iter_mut().filter(|(id, _)| !known.contains(*id)) {
+            watched.1.view = None;
+        }
+        let seats = self.seats();
+        for view in engines {
+            // One that was gone before anybody looked is no news, unless something of ours was there.
+            let was_gone = !view.online && !seats.contains(&view.engine);
+            let watched = self.engines.entry(view.engine.clone()).or_insert(Watched {
+                view: None,
+                heard_ms: now_ms,
+                health: if was_gone { Health::Lost } else { Health::Here },
+            });
+            let came = view.online && watched.view.as_ref().is_none_or(|before| !before.online);
+            if came {
+                watched.heard_ms = now_ms;
+            }
+            watched.view = Some(view);
+        }
+        self.programs = programs
+            .into_iter()
+            .map(|view| (view.status.program, view))
+            .collect();
+    }
+
+    /// Engines that have something of ours, as far as is known.
+    fn seats(&self) -> BTreeSet<EngineId> {
+        let placed = self
+            .state
+            .instances
+            .values()
+            .filter_map(|instance| instance.placed.as_ref());
+        placed.filter_map(|placed| placed.seat.clone()).collect()
+    }
+
+    pub(super) fn reported(&mut self, answered: &BTreeSet<EngineId>) {
+        let now_ms = self.now.ms;
+        for (_, watched) in self.engines.iter_mut().filter(|(id, _)| answered.contains(*id)) {
+            watched.heard_ms = now_ms;
+        }
+    }
+
+    /// Who is late, lost or back.
+    pub(super) fn judge_engines(&mut self) {
+        let (now_ms, began_ms) = (self.now.ms, self.began_ms);
+        for engine in self.seats() {
+            self.engines.entry(engine).or_insert(Watched {
+                view: None,
+                heard_ms: began_ms,
+                health: Health::Here,
+            });
+        }
+        let (late_ms, lost_ms) = (self.options.late_ms, self.options.lost_ms);
+        let mut news = Vec::new();
+        for (engine, watched) in &mut self.engines {
+            let silent_ms = now_ms.saturating_sub(watched.heard_ms);
+            let (health, why) = match &watched.view {
+                // Its last will, or its own word.
+                Some(view) if !view.online => {
+                    (Health::Lost, "its connection to the broker has ended".to_owned())
+                }
+                _ if silent_ms >= lost_ms => (Health::Lost, format!("it has been silent for {silent_ms} ms")),
+                _ if silent_ms >= late_ms => (Health::Late, format!("it has been silent for {silent_ms} ms")),
+                _ => (Health::Here, "it answers".to_owned()),
+            };
+            if std::mem::replace(&mut watched.health, health) != health {
+                news.push((engine.clone(), health, why));
+            }
+        }
+        if !news.is_empty() {
+            self.plan_at_ms = 0;
+        }
+        for (engine, health, why) in news {
+            let (kind, text) = match health {
+                Health::Here => ("engine-back", format!("engine {engine} is back: {why}")),
+                Health::Late => (
+                    "engine-late",
+                    format!("engine {engine} is late: {why}; it gets nothing new"),
+                ),
+                Health::Lost => (
+                    "engine-lost",
+                    format!("engine {engine} is lost: {why}; what it had is started elsewhere"),
+                ),
+            };
+            self.tell_engine(kind, &engine, text);
+            if health == Health::Lost {
+                self.give_up_on(&engine);
+            }
+        }
+    }
+
+    /// Commands to an engine that is lost are not waited for: whatever comes of them is fenced off.
+    fn give_up_on(&mut self, engine: &EngineId) {
+        let asked: Vec<InstanceId> = self
+            .state
+            .instances
+            .iter()
+            .filter(|(_, instance)| {
+                instance
+                    .pending
+                    .as_ref()
+                    .is_some_and(|p| p.doing.engine() == engine)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in asked {
+            if let Some(instance) = self.state.instances.get_mut(&id)
+                && let Some(pending) = instance.pending.take()
+            {
+                self.in_flight.remove(&pending.operation);
+                let program = instance.placed.as_ref().map(|placed| placed.program);
+                self.store(&id);
+                if let (Some(program), Doing::Move { target, .. }) = (program, &pending.doing) {
+                    // It may have arrived there, if that is lost as well.
+                    self.haunt(program, target);
+                }
+            }
+        }
+    }
+
+    pub(super) fn health(&self, engine: &EngineId) -> Health {
+        self.engines
+            .get(engine)
+            .map_or(Health::Here, |watched| watched.health)
+    }
+
+    /// What is known of a program where its engine can be believed.
+    pub(super) fn status(&self, program: ProgramId) -> Option<&ProgramStatus> {
+        let view = self.programs.get(&program)?;
+        (view.presence == Presence::Known).then_some(&view.status)
+    }
+
+    pub(super) fn look_at_instances(&mut self) {
+        let ids: Vec<InstanceId> = self.state.instances.keys().cloned().collect();
+        for id in ids {
+            self.look_at(&id);
+        }
+        let wanted: BTreeSet<&InstanceId> = self.state.instances.keys().collect();
+        self.passing.retain(|id, _| wanted.contains(id));
+    }
+
+    fn look_at(&mut self, id: &InstanceId) {
+        let Some(placed) = self.placed_mut(id).cloned() else {
+            return;
+        };
+        let is_pending = self.state.instances.get(id).is_some_and(|i| i.pending.is_some());
+        let Some(status) = self.status(placed.program).cloned() else {
+            if !is_pending {
+                self.look_for(id, &placed);
+            }
+            return;
+        };
+        self.passing(id).missing_since_ms = None;
+        if status.generation >= placed.generation
+            && (placed.seat.as_ref() != Some(&status.engine) || status.generation != placed.generation)
+            && !is_pending
+        {
+            if let Some(placed) = self.placed_mut(id) {
+                placed.seat = Some(status.engine.clone());
+                placed.generation = status.generation;
+            }
+            self.store(id);
+        }
+        if self.take_back(id, &status)
+            || is_pending
+            || status.generation < placed.generation
+            || placed.complete
+        {
+            return;
+        }
+        match &status.state {
+            ProgramState::Exited { .. } | ProgramState::Failed { .. } => self.ended(id, &status),
+            _ => self.runs(id),
+        }
+    }
+
+    /// A program that stands still because the engine that it was handed over to is lost.
+    fn take_back(&mut self, id: &InstanceId, status: &ProgramStatus) -> bool {
+        let ProgramState::InDoubt { target } = &status.state else {
+            return false;
+        };
+        let pending = self
+            .state
+            .instances
+            .get(id)
+            .and_then(|instance| instance.pending.as_ref());
+        let is_resuming = pending.is_some_and(|pending| matches!(pending.doing, Doing::Resume { .. }));
+        if self.health(target) != Health::Lost || is_resuming {
+            return false;
+        }
+        let engine = status.engine.clone();
+        let text = format!("{id} is taken back by {engine}: it was handed over to {target}, which is lost");
+        self.tell("taken-back", id, Some(&engine), text);
+        if let Some(pending) = self.state.instances.get_mut(id).and_then(|i| i.pending.take()) {
+            self.in_flight.remove(&pending.operation);
+        }
+        self.begin(id, Doing::Resume { engine, force: true });
+        true
+    }
+
+    /// It is alive.
+    fn runs(&mut self, id: &InstanceId) {
+        let now_ms = self.now.ms;
+        let healthy_after_ms = self.state.wanted(id).map_or(0, |c| c.update.healthy_after_ms);
+        let passing = self.passing(id);
+        let started_ms = *passing.started_ms.get_or_insert(now_ms);
+        if now_ms.saturating_sub(started_ms) >= healthy_after_ms && !passing.is_healthy {
+            passing.is_healthy = true;
+            passing.failures = 0;
+            self.progress_ms.insert(id.of.application.clone(), now_ms);
+        }
+    }
+
+    /// Where its engine can be believed and does not list it, it is gone.
+    fn look_for(&mut self, id: &InstanceId, placed: &Placed) {
+        let now_ms = self.now.ms;
+        let Some(seat) = placed.seat.clone() else { return };
+        let is_online = self.engines.get(&seat).is_some_and(|watched| {
+            watched.health == Health::Here && watched.view.as_ref().is_some_and(|v| v.online)
+        });
+        if !is_online {
+            self.passing(id).missing_since_ms = None;
+            return;
+        }
+        let since_ms = *self.passing(id).missing_since_ms.get_or_insert(now_ms);
+        if now_ms.saturating_sub(since_ms) < MISSING_MS {
+            return;
+        }
+        self.passing(id).missing_since_ms = None;
+        self.passing(id).started_ms = None;
+        self.passing(id).is_healthy = false;
+        if let Some(placed) = self.placed_mut(id) {
+            placed.seat = None;
+        }
+        self.plan_at_ms = 0;
+        self.store(id);
+        self.tell("gone", id, Some(&seat), format!("{id} is not on {seat} any more"));
+    }
+
+    /// It has ended by itself.
+    fn ended(&mut self, id: &InstanceId, status: &ProgramStatus) {
+        let how = describe(&status.state);
+        let failed = status.state != ProgramState::Exited { code: 0 };
+        let engine = status.engine.clone();
+        let Some(component) = self.state.wanted(id).cloned() else {
+            return self.begin(id, Doing::Kill { engine });
+        };
+        let restarts = match component.restart.when {
+            RestartWhen::Always => true,
+            RestartWhen::OnFailure => failed,
+            RestartWhen::Never => false,
+        };
+        self.passing(id).started_ms = None;
+        self.passing(id).is_healthy = false;
+        if failed && self.roll_back_for(id, &format!("{id} {how}")) {
+            self.tell("ended", id, Some(&engine), format!("{id} {how} on {engine}"));
+            return self.begin(id, Doing::Kill { engine });
+        }
+        if !restarts {
+            if let Some(placed) = self.placed_mut(id) {
+                placed.complete = true;
+            }
+            self.store(id);
+            let text = format!("{id} {how} on {engine}, and is not started again");
+            return self.tell("complete", id, Some(&engine), text);
+        }
+        let wait_ms = self.back_off(id, component.restart.backoff_ms, component.restart.backoff_ms_max);
+        let text = format!("{id} {how} on {engine}: it is started anew in {wait_ms} ms");
+        self.tell("ended", id, Some(&engine), text);
+        self.begin(id, Doing::Kill { engine });
+    }
+
+    /// How long to wait before the next try: twice as long as before.
+    pub(super) fn back_off(&mut self, id: &InstanceId, first_ms: u64, max_ms: u64) -> u64 {
+        let now_ms = self.now.ms;
+        let passing = self.passing(id);
+        let doubled = first_ms.saturating_mul(1 << passing.failures.min(32));
+        let wait_ms = doubled.min(max_ms.max(first_ms));
+        passing.failures = passing.failures.saturating_add(1);
+        passing.not_before_ms = now_ms.saturating_add(wait_ms);
+        wait_ms
+    }
+
+    pub(super) fn mark(&self, engine: &EngineId) -> Option<Mark> {
+        self.state.marks.get(engine).copied()
+    }
+}

@@ -1,0 +1,226 @@
+//! What the service remembers across restarts, each piece a record of the journal.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, ProgramId};
+use wayfare_scheduler::application::{ComponentId, InstanceId};
+
+use super::ghosts::Ghost;
+use crate::app::{AppSpec, ComponentSpec};
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) apps: BTreeMap<String, App>,
+    pub(crate) instances: BTreeMap<InstanceId, Instance>,
+    pub(crate) marks: BTreeMap<EngineId, Mark>,
+    pub(crate) ghosts: BTreeMap<ProgramId, Ghost>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct App {
+    /// In order of their numbers, from 1.
+    pub(crate) versions: Vec<Version>,
+    /// The number of the one that is wanted.
+    pub(crate) current: u64,
+    /// Grows with every change that somebody makes.
+    pub(crate) serial: u64,
+    pub(crate) standing: Standing,
+    /// The version to go back to, while the current one is being rolled out.
+    pub(crate) fallback: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Standing {
+    Running,
+    Paused,
+    /// Forgotten once nothing of it is left.
+    Removing,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Version {
+    pub(crate) number: u64,
+    pub(crate) at_ms: u64,
+    pub(crate) note: String,
+    pub(crate) spec: AppSpec,
+}
+
+/// One instance of a component, from its first start until it is not wanted any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Instance {
+    pub(crate) placed: Option<Placed>,
+    pub(crate) pending: Option<Pending>,
+}
+
+/// The program that an instance is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Placed {
+    pub(crate) program: ProgramId,
+    /// Where it is, as far as is known; `None`: nowhere, and to be started again.
+    pub(crate) seat: Option<EngineId>,
+    /// The highest that it has had or was to have.
+    pub(crate) generation: Generation,
+    pub(crate) revision: Digest,
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// It has ended as it should.
+    pub(crate) complete: bool,
+    /// It was paused because its application is.
+    pub(crate) paused: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Checkpoint {
+    pub(crate) snapshot: Blob,
+    pub(crate) at_ms: u64,
+}
+
+/// A command that was decided on: given again, under the same id, until it is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pending {
+    pub(crate) operation: OperationId,
+    pub(crate) doing: Doing,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "doing", rename_all = "kebab-case")]
+pub(crate) enum Doing {
+    Start {
+        engine: EngineId,
+        spec: Box<wayfare_protocol::command::ProgramSpec>,
+        snapshot: Option<Blob>,
+    },
+    Move {
+        source: EngineId,
+        target: EngineId,
+    },
+    Kill {
+        engine: EngineId,
+    },
+    Pause {
+        engine: EngineId,
+    },
+    Resume {
+        engine: EngineId,
+        force: bool,
+    },
+}
+
+/// What people have said about an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Mark {
+    Cordoned,
+    Draining,
+}
+
+impl Doing {
+    /// The engine that is asked.
+    pub(crate) fn engine(&self) -> &EngineId {
+        match self {
+            Self::Start { engine, .. }
+            | Self::Move { source: engine, .. }
+            | Self::Kill { engine }
+            | Self::Pause { engine }
+            | Self::Resume { engine, .. } => engine,
+        }
+    }
+
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "starting",
+            Self::Move { .. } => "moving",
+            Self::Kill { .. } => "ending",
+            Self::Pause { .. } => "pausing",
+            Self::Resume { .. } => "resuming",
+        }
+    }
+}
+
+impl App {
+    pub(crate) fn spec(&self) -> Option<&AppSpec> {
+        self.version(self.current).map(|version| &version.spec)
+    }
+
+    pub(crate) fn version(&self, number: u64) -> Option<&Version> {
+        self.versions.iter().find(|version| version.number == number)
+    }
+}
+
+impl State {
+    /// From the journal. A record that cannot be read is left out, loudly.
+    pub(crate) fn read(records: &BTreeMap<String, String>) -> Self {
+        let mut state = Self::default();
+        for (key, json) in records {
+            if state.read_one(key, json).is_none() {
+                tracing::error!(key, "cannot read a record");
+            }
+        }
+        state
+    }
+
+    fn read_one(&mut self, key: &str, json: &str) -> Option<()> {
+        let (kind, name) = key.split_once(':')?;
+        match kind {
+            "app" => {
+                self.apps
+                    .insert(name.to_owned(), serde_json::from_str(json).ok()?);
+            }
+            "instance" => {
+                self.instances
+                    .insert(instance_id(name)?, serde_json::from_str(json).ok()?);
+            }
+            "mark" => {
+                self.marks
+                    .insert(name.parse().ok()?, serde_json::from_str(json).ok()?);
+            }
+            "ghost" => {
+                self.ghosts
+                    .insert(name.parse().ok()?, serde_json::from_str(json).ok()?);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// What an instance is to be made of, if it is wanted.
+    pub(crate) fn wanted(&self, id: &InstanceId) -> Option<&ComponentSpec> {
+        let app = self.apps.get(&id.of.application)?;
+        let component = app.spec()?.components.get(&id.of.component)?;
+        (app.standing != Standing::Removing && id.ordinal < component.count).then_some(component)
+    }
+
+    /// Every blob that a version or checkpoint names.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = Digest> + '_ {
+        let versions = self.apps.values().flat_map(|app| &app.versions);
+        let components = versions.flat_map(|version| version.spec.components.values());
+        let made_of = components.flat_map(ComponentSpec::blobs);
+        let placed = self
+            .instances
+            .values()
+            .filter_map(|instance| instance.placed.as_ref());
+        let checkpoints = placed.filter_map(|placed| placed.checkpoint.map(|point| point.snapshot));
+        let started = self
+            .instances
+            .values()
+            .filter_map(|instance| match &instance.pending {
+                Some(Pending {
+                    doing: Doing::Start { spec, snapshot, .. },
+                    ..
+                }) => Some(spec.blobs().chain(*snapshot)),
+                _ => None,
+            });
+        made_of
+            .chain(checkpoints)
+            .chain(started.flatten())
+            .map(|blob| blob.digest)
+    }
+}
+
+fn instance_id(text: &str) -> Option<InstanceId> {
+    let mut parts = text.splitn(3, '/');
+    let of = ComponentId::new(parts.next()?, parts.next()?);
+    let ordinal = parts.next()?.parse().ok()?;
+    Some(InstanceId { of, ordinal })
+}

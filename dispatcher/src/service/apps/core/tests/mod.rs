@@ -1,0 +1,316 @@
+//! The core against a fleet that does what it says, and that breaks.
+
+mod random;
+mod world;
+
+use wayfare_protocol::command::Action;
+use wayfare_protocol::ids::{Blob, Generation, ProgramId};
+use wayfare_protocol::status::ProgramState;
+
+use crate::app::ask::Ask;
+use crate::app::{RestartPolicy, RestartWhen};
+use world::{Copy, World, app, component};
+
+fn module(name: &str) -> Blob {
+    Blob::of(name.as_bytes())
+}
+
+#[test]
+fn what_is_applied_runs_and_is_left_alone() {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.apply(app(&[("web", component(5, "web")), ("db", component(1, "db"))]));
+    world.pass(1_000);
+    assert_eq!(world.alive().len(), 6);
+    assert_eq!([world.on("a"), world.on("b"), world.on("c")], [2, 2, 2]);
+    let begun = world.begun.len();
+    world.pass(60_000);
+    assert_eq!(world.begun.len(), begun, "{:?}", world.told);
+    let status = world.status();
+    assert!(
+        status.instances.iter().all(|i| i.healthy && i.current),
+        "{status:?}"
+    );
+    world.apply(app(&[("web", component(2, "web"))]));
+    world.pass(1_000);
+    assert_eq!(world.alive().len(), 2);
+    world
+        .ask(Ask::Remove {
+            application: "shop".into(),
+        })
+        .unwrap();
+    world.pass(1_000);
+    assert_eq!(world.alive().len(), 0);
+    assert!(world.records.is_empty(), "{:?}", world.records);
+}
+
+#[test]
+fn a_lost_engine_is_replaced_from_checkpoints_and_its_copies_are_fenced_off() {
+    let mut world = World::new(&["a", "b"]);
+    let mut web = component(2, "web");
+    web.checkpoint_ms = Some(2_000);
+    world.apply(app(&[("web", web)]));
+    world.pass(10_000);
+    assert_eq!([world.on("a"), world.on("b")], [1, 1]);
+    world.host("a").online = false;
+    world.pass(1_000);
+    assert_eq!(world.on("b"), 2);
+    let restarted: Vec<Copy> = world
+        .alive()
+        .into_iter()
+        .map(|(.., copy)| copy)
+        .filter(|copy| copy.from_snapshot)
+        .collect();
+    assert_eq!(restarted.len(), 1);
+    assert!(restarted[0].generation > Generation(1_000));
+    assert_eq!(world.was_told("engine-lost"), 1);
+    world.host("a").online = true;
+    world.pass(30_000);
+    // Back in balance, each exactly once.
+    assert_eq!(world.alive().len(), 2);
+    assert_eq!(world.was_told("engine-back"), 1);
+}
+
+#[test]
+fn a_silent_engine_is_late_and_then_lost() {
+    let mut world = World::new(&["a", "b"]);
+    world.apply(app(&[("web", component(2, "web"))]));
+    world.pass(5_000);
+    world.host("a").answers = false;
+    world.pass(12_000);
+    assert_eq!(
+        (world.was_told("engine-late"), world.was_told("engine-lost")),
+        (1, 0)
+    );
+    world.apply(app(&[("web", component(6, "web"))]));
+    world.pass(1_000);
+    assert_eq!(
+        [world.on("a"), world.on("b")],
+        [1, 5],
+        "a late engine gets nothing new"
+    );
+    world.pass(25_000);
+    assert_eq!(world.was_told("engine-lost"), 1);
+    assert_eq!(world.on("b"), 6);
+}
+
+#[test]
+fn an_engine_that_has_not_been_heard_of_yet_is_waited_for() {
+    let mut world = World::new(&["a", "b"]);
+    world.apply(app(&[("web", component(2, "web"))]));
+    world.pass(5_000);
+    // The broker has forgotten everything, and one engine is slow to come back.
+    let away = world.hosts.remove(&"a".parse().unwrap()).unwrap();
+    let begun = world.begun.len();
+    world.succeed();
+    world.pass(20_000);
+    assert_eq!(world.begun.len(), begun, "{:?}", world.told);
+    world.hosts.insert("a".parse().unwrap(), away);
+    world.pass(20_000);
+    assert_eq!(world.begun.len(), begun, "{:?}", world.told);
+    assert_eq!(world.alive().len(), 2);
+}
+
+#[test]
+fn a_successor_gives_unanswered_commands_again_under_the_same_id() {
+    let mut world = World::new(&["a"]);
+    world.apply(app(&[("web", component(1, "web"))]));
+    let first = world.begun.clone();
+    assert_eq!(first.len(), 1);
+    world.succeed();
+    assert_eq!(world.begun[1..], first[..]);
+    world.pass(5_000);
+    assert_eq!(world.alive().len(), 1);
+    assert_eq!(world.begun.len(), 2);
+}
+
+#[test]
+fn what_ends_is_started_anew_with_longer_and_longer_waits() {
+    let mut world = World::new(&["a"]);
+    world.traps.insert(module("bad"));
+    world.apply(app(&[("web", component(1, "bad"))]));
+    world.pass(60_000);
+    let starts = world.was_told("start");
+    assert!((5..=8).contains(&starts), "1 + 2 + 4 + 8 + 16 + 32 s: {starts}");
+    let mut world = World::new(&["a"]);
+    let mut job = component(1, "job");
+    job.restart = RestartPolicy {
+        when: RestartWhen::OnFailure,
+        ..job.restart
+    };
+    world.apply(app(&[("job", job)]));
+    world.pass(5_000);
+    for copy in world.host("a").programs.values_mut() {
+        copy.state = ProgramState::Exited { code: 0 };
+    }
+    world.pass(60_000);
+    assert_eq!(world.status().instances[0].state, "complete");
+    assert_eq!(world.was_told("start"), 1);
+}
+
+#[test]
+fn what_somebody_killed_is_started_again() {
+    let mut world = World::new(&["a"]);
+    world.apply(app(&[("web", component(1, "web"))]));
+    world.pass(5_000);
+    world.host("a").programs.clear();
+    world.pass(5_000);
+    assert_eq!(world.alive().len(), 1);
+    assert_eq!(world.was_told("gone"), 1);
+}
+
+#[test]
+fn a_drained_engine_is_emptied_and_gets_nothing_until_it_is_open_again() {
+    let mut world = World::new(&["a", "b"]);
+    world.apply(app(&[("web", component(4, "web"))]));
+    let stray = Copy {
+        generation: Generation::FIRST,
+        state: ProgramState::Running,
+        from_snapshot: false,
+        module: module("stray"),
+    };
+    world.pass(5_000);
+    world
+        .host("a")
+        .programs
+        .insert(ProgramId::from_random([9; 16]), stray);
+    world.look();
+    let engine = "a".parse().unwrap();
+    world.ask(Ask::Drain { engine }).unwrap();
+    world.pass(10_000);
+    assert_eq!([world.on("a"), world.on("b")], [0, 5], "{:?}", world.told);
+    assert!(
+        world
+            .begun
+            .iter()
+            .all(|(_, _, action)| !matches!(action, Action::Kill { .. })),
+        "all of them moved"
+    );
+    let engine = "a".parse().unwrap();
+    let left = world.ask(Ask::Left { engine }).unwrap();
+    assert_eq!(
+        (
+            left["instances"].as_array().unwrap().len(),
+            left["programs"].as_array().unwrap().len()
+        ),
+        (0, 0)
+    );
+    world.succeed();
+    world.apply(app(&[("web", component(6, "web"))]));
+    world.pass(5_000);
+    assert_eq!(world.on("a"), 0, "it is remembered");
+    let engine = "a".parse().unwrap();
+    world.ask(Ask::Uncordon { engine }).unwrap();
+    world.pass(20_000);
+    assert!(world.on("a") > 0);
+}
+
+#[test]
+fn an_update_goes_a_few_at_a_time_and_stays_when_it_is_healthy() {
+    let mut world = World::new(&["a", "b"]);
+    world.apply(app(&[("web", component(4, "one"))]));
+    world.pass(10_000);
+    world.apply(app(&[("web", component(4, "two"))]));
+    let mut fewest = 4;
+    for _ in 0..120 {
+        world.pass(500);
+        fewest = fewest.min(world.alive().len());
+    }
+    assert_eq!(fewest, 3, "one at a time");
+    assert!(
+        world
+            .alive()
+            .iter()
+            .all(|(.., copy)| copy.module == module("two"))
+    );
+    assert_eq!((world.was_told("rolled-out"), world.status().version), (1, 2));
+}
+
+#[test]
+fn an_update_that_traps_or_does_not_come_up_is_rolled_back() {
+    for is_placeable in [true, false] {
+        let mut world = World::new(&["a", "b"]);
+        world.apply(app(&[("web", component(3, "one"))]));
+        world.pass(10_000);
+        world.traps.insert(module("bad"));
+        let mut bad = component(3, "bad");
+        if !is_placeable {
+            bad.constraints
+                .requirements
+                .engines
+                .insert("nowhere".parse().unwrap());
+        }
+        world.apply(app(&[("web", bad)]));
+        world.pass(150_000);
+        assert_eq!(world.was_told("rolled-back"), 1, "{:?}", world.told);
+        assert_eq!(world.alive().len(), 3);
+        assert!(
+            world
+                .alive()
+                .iter()
+                .all(|(.., copy)| copy.module == module("one"))
+        );
+        assert_eq!(world.status().version, 1);
+        // And people can look at what it was, and go back to it on purpose.
+        let application = "shop".to_owned();
+        let history = world.ask(Ask::History { application }).unwrap();
+        assert!(
+            history[1]["note"].as_str().unwrap().starts_with("rolled back"),
+            "{history}"
+        );
+    }
+}
+
+#[test]
+fn a_plan_that_was_overtaken_is_refused() {
+    let mut world = World::new(&["a"]);
+    let spec = app(&[("web", component(1, "one"))]);
+    let plan = world.ask(Ask::Plan { spec: spec.clone() }).unwrap();
+    assert_eq!(plan["changes"].as_array().unwrap().len(), 1);
+    assert_eq!(plan["actions"][0], "run shop/web/0 on a");
+    let expects = plan["serial"].as_u64();
+    world
+        .ask(Ask::Apply {
+            spec: spec.clone(),
+            expects,
+        })
+        .unwrap();
+    let other = app(&[("web", component(2, "one"))]);
+    let refused = world
+        .ask(Ask::Apply { spec: other, expects })
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("plan again"), "{refused}");
+    let plan = world.ask(Ask::Plan { spec }).unwrap();
+    assert_eq!(plan["changes"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn versions_can_be_reverted_to_and_applications_paused() {
+    let mut world = World::new(&["a"]);
+    world.apply(app(&[("web", component(1, "one"))]));
+    world.pass(10_000);
+    world.apply(app(&[("web", component(2, "two"))]));
+    world.pass(30_000);
+    let application = "shop".to_owned();
+    world
+        .ask(Ask::Revert {
+            application: application.clone(),
+            version: None,
+        })
+        .unwrap();
+    world.pass(30_000);
+    assert_eq!(world.alive().len(), 1);
+    assert_eq!(world.alive()[0].2.module, module("one"));
+    assert_eq!(world.status().version, 3);
+    world
+        .ask(Ask::Pause {
+            application: application.clone(),
+        })
+        .unwrap();
+    world.pass(5_000);
+    assert_eq!(world.alive()[0].2.state, ProgramState::Paused);
+    world.succeed();
+    world.ask(Ask::Resume { application }).unwrap();
+    world.pass(5_000);
+    assert_eq!(world.alive()[0].2.state, ProgramState::Running);
+}

@@ -1,0 +1,389 @@
+//! A fleet that does what the core says: engines with programs, which can be cut off, killed and healed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wayfare_protocol::command::Action;
+use wayfare_protocol::dispatcher::Term;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::event::{MoveReport, Outcome};
+use wayfare_protocol::ids::{Blob, BootId, EngineId, Generation, OperationId, ProgramId};
+use wayfare_protocol::status::{EngineAbout, ProgramState, ProgramStatus};
+use wayfare_scheduler::application::Mobility;
+use wayfare_scheduler::constraint::Constraints;
+use wayfare_scheduler::policy::Policy;
+
+use super::super::state::State;
+use super::super::{Core, CoreOptions, Effect, Input, Now, Trouble};
+use crate::app::ask::{AppStatus, Ask};
+use crate::app::{AppSpec, ComponentSpec, RestartPolicy, RestartWhen, UpdatePolicy};
+use crate::fleet::{EngineView, Presence, ProgramView};
+
+#[derive(Debug, Clone)]
+pub(super) struct Copy {
+    pub(super) generation: Generation,
+    pub(super) state: ProgramState,
+    pub(super) from_snapshot: bool,
+    pub(super) module: Blob,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Host {
+    /// Whether the broker reaches it; it runs on without.
+    pub(super) online: bool,
+    pub(super) answers: bool,
+    pub(super) programs: BTreeMap<ProgramId, Copy>,
+}
+
+pub(super) struct World {
+    pub(super) core: Core,
+    pub(super) hosts: BTreeMap<EngineId, Host>,
+    pub(super) records: BTreeMap<String, String>,
+    pub(super) told: Vec<(String, String)>,
+    pub(super) begun: Vec<(OperationId, EngineId, Action)>,
+    /// Commands wait for [`World::carry_out`].
+    queue: Vec<(OperationId, EngineId, Action)>,
+    /// Modules whose programs trap as soon as they run.
+    pub(super) traps: BTreeSet<Blob>,
+    pub(super) tombstones: BTreeSet<ProgramId>,
+    pub(super) now_ms: u64,
+}
+
+fn options() -> CoreOptions {
+    CoreOptions {
+        term: Term(1),
+        policy: Policy::Spread,
+        late_ms: 10_000,
+        lost_ms: 30_000,
+        memory_mark_percent: 90,
+    }
+}
+
+pub(super) fn component(count: u32, module: &str) -> ComponentSpec {
+    ComponentSpec {
+        count,
+        module: Blob::of(module.as_bytes()),
+        args: Vec::new(),
+        env: BTreeMap::new(),
+        stdin: None,
+        memory_bytes: None,
+        processor_millicores: 0,
+        mobility: Mobility::Free,
+        constraints: Constraints::default(),
+        checkpoint_ms: None,
+        restart: RestartPolicy {
+            when: RestartWhen::Always,
+            backoff_ms: 1_000,
+            backoff_ms_max: 60_000,
+        },
+        update: UpdatePolicy {
+            at_a_time: 1,
+            healthy_after_ms: 3_000,
+            within_ms: 60_000,
+        },
+    }
+}
+
+pub(super) fn app(components: &[(&str, ComponentSpec)]) -> AppSpec {
+    AppSpec {
+        name: "shop".into(),
+        components: components
+            .iter()
+            .map(|(name, component)| ((*name).to_owned(), component.clone()))
+            .collect(),
+    }
+}
+
+impl World {
+    pub(super) fn new(engines: &[&str]) -> Self {
+        let now = Now { ms: 0, wall_ms: 0 };
+        let mut world = Self {
+            core: Core::new(options(), State::default(), now).0,
+            hosts: BTreeMap::new(),
+            records: BTreeMap::new(),
+            told: Vec::new(),
+            begun: Vec::new(),
+            queue: Vec::new(),
+            traps: BTreeSet::new(),
+            tombstones: BTreeSet::new(),
+            now_ms: 0,
+        };
+        for engine in engines {
+            let host = Host {
+                online: true,
+                answers: true,
+                programs: BTreeMap::new(),
+            };
+            world.hosts.insert(engine.parse().unwrap(), host);
+        }
+        world.look();
+        world
+    }
+
+    /// Another process acts from now on, with what is on the disk. What its predecessor had begun may still happen.
+    pub(super) fn succeed(&mut self) {
+        let state = State::read(&self.records);
+        let (core, effects) = Core::new(options(), state, self.now());
+        self.core = core;
+        self.take(effects);
+        self.look();
+    }
+
+    pub(super) fn ask(&mut self, ask: Ask) -> Result<serde_json::Value, Failure> {
+        let (answer, effects) = self.core.ask(ask, self.now());
+        self.take(effects);
+        answer
+    }
+
+    pub(super) fn apply(&mut self, spec: AppSpec) {
+        self.ask(Ask::Apply { spec, expects: None }).unwrap();
+    }
+
+    pub(super) fn status(&mut self) -> AppStatus {
+        let answer = self.ask(Ask::Status { application: None }).unwrap();
+        serde_json::from_value::<Vec<AppStatus>>(answer)
+            .unwrap()
+            .remove(0)
+    }
+
+    pub(super) fn host(&mut self, engine: &str) -> &mut Host {
+        self.hosts.get_mut(&engine.parse().unwrap()).unwrap()
+    }
+
+    /// Time goes by in steps of half a second; everything that was begun is done.
+    pub(super) fn pass(&mut self, ms: u64) {
+        for _ in 0..ms.div_ceil(500) {
+            self.now_ms += 500;
+            self.carry_out();
+            self.fence();
+            self.look();
+            if self.now_ms.is_multiple_of(5_000) {
+                let answered = self.hosts.iter().filter(|(_, host)| host.online && host.answers);
+                let answered = answered.map(|(engine, _)| engine.clone()).collect();
+                self.feed(Input::Reported { answered });
+            }
+            self.feed(Input::Tick);
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            ms: self.now_ms,
+            wall_ms: self.now_ms,
+        }
+    }
+
+    pub(super) fn feed(&mut self, input: Input) {
+        let effects = self.core.handle(input, self.now());
+        self.take(effects);
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Store {
+                    key,
+                    json: Some(json),
+                } => drop(self.records.insert(key, json)),
+                Effect::Store { key, json: None } => drop(self.records.remove(&key)),
+                Effect::Bury {
+                    program,
+                    stands: true,
+                } => drop(self.tombstones.insert(program)),
+                Effect::Bury { program, .. } => drop(self.tombstones.remove(&program)),
+                Effect::Tell(decision) => self.told.push((decision.kind, decision.text)),
+                Effect::Begin {
+                    operation,
+                    engine,
+                    action,
+                } => {
+                    self.begun
+                        .push((operation, engine.clone(), action.as_ref().clone()));
+                    self.queue.push((operation, engine, *action));
+                }
+            }
+        }
+    }
+
+    /// What engines that are there were told.
+    pub(super) fn carry_out(&mut self) {
+        for (operation, engine, action) in std::mem::take(&mut self.queue) {
+            let is_there = self.hosts.get(&engine).is_some_and(|host| host.online);
+            let result = if is_there {
+                self.act(&engine, action).map_err(Trouble::Failed)
+            } else {
+                Err(Trouble::Unknown("no answer".into()))
+            };
+            self.feed(Input::Settled { operation, result });
+        }
+    }
+
+    fn act(&mut self, engine: &EngineId, action: Action) -> Result<Outcome, Failure> {
+        let program = action.program();
+        let unknown = || Failure::UnknownProgram {
+            engine: engine.clone(),
+            program,
+        };
+        let here = self.hosts[engine].programs.get(&program).cloned();
+        let host = self.hosts.get_mut(engine).unwrap();
+        match action {
+            Action::Run {
+                spec,
+                snapshot,
+                generation,
+                ..
+            } => {
+                let generation = generation.unwrap_or(Generation::FIRST);
+                // Given again, it is answered again.
+                if let Some(here) = here.filter(|here| here.generation == generation) {
+                    return Ok(Outcome::Running {
+                        program,
+                        generation: here.generation,
+                    });
+                }
+                let state = if self.traps.contains(&spec.module) {
+                    ProgramState::Failed {
+                        reason: "trapped".into(),
+                    }
+                } else {
+                    ProgramState::Running
+                };
+                let copy = Copy {
+                    generation,
+                    state,
+                    from_snapshot: snapshot.is_some(),
+                    module: spec.module,
+                };
+                host.programs.insert(program, copy);
+                Ok(Outcome::Running { program, generation })
+            }
+            Action::Move { target, .. } => {
+                let mut copy = here.ok_or_else(unknown)?;
+                let Some(there) = self.hosts.get_mut(&target).filter(|host| host.online) else {
+                    return Err(Failure::Cancelled);
+                };
+                copy.generation = copy.generation.next();
+                let generation = copy.generation;
+                there.programs.insert(program, copy);
+                self.hosts.get_mut(engine).unwrap().programs.remove(&program);
+                Ok(Outcome::Moved {
+                    program,
+                    generation,
+                    target,
+                    report: MoveReport::default(),
+                })
+            }
+            Action::Kill { .. } => {
+                host.programs.remove(&program).ok_or_else(unknown)?;
+                Ok(Outcome::Killed { program })
+            }
+            Action::Pause { .. } => {
+                host.programs.get_mut(&program).ok_or_else(unknown)?.state = ProgramState::Paused;
+                Ok(Outcome::Paused { program })
+            }
+            Action::Resume { .. } => {
+                host.programs.get_mut(&program).ok_or_else(unknown)?.state = ProgramState::Running;
+                Ok(Outcome::Resumed { program })
+            }
+            Action::Snapshot { .. } => {
+                let copy = here.ok_or_else(unknown)?;
+                Ok(Outcome::Captured {
+                    program,
+                    generation: copy.generation,
+                    spec: component(1, "any").program("p".into()),
+                    snapshot: Blob::of(program.to_string().as_bytes()),
+                })
+            }
+            Action::Spawn { .. } | Action::Logs { .. } => unreachable!("the service has no use for it"),
+        }
+    }
+
+    /// Engines that hear of each other end what has a higher generation elsewhere.
+    fn fence(&mut self) {
+        let mut highest = BTreeMap::<ProgramId, Generation>::new();
+        for host in self.hosts.values().filter(|host| host.online) {
+            for (program, copy) in &host.programs {
+                let known = highest.entry(*program).or_insert(copy.generation);
+                *known = (*known).max(copy.generation);
+            }
+        }
+        let tombstones = &self.tombstones;
+        for host in self.hosts.values_mut().filter(|host| host.online) {
+            host.programs
+                .retain(|program, copy| copy.generation == highest[program] && !tombstones.contains(program));
+        }
+    }
+
+    pub(super) fn look(&mut self) {
+        let about = EngineAbout {
+            version: "1".into(),
+            platform: "x86_64-linux".into(),
+            wasmtime: "1".into(),
+            compiles: true,
+            processors: 4,
+            memory_bytes: 1 << 30,
+            programs_max: 16,
+            program_memory_bytes_max: 64 << 20,
+        };
+        let view = |(engine, host): (&EngineId, &Host)| EngineView {
+            engine: engine.clone(),
+            online: host.online,
+            offline_for_ms: None,
+            about: Some(about.clone()),
+            programs: host.programs.len() as u32,
+        };
+        let engines = self.hosts.iter().map(view).collect();
+        let mut programs = BTreeMap::<ProgramId, ProgramView>::new();
+        for (engine, host) in &self.hosts {
+            for (program, copy) in &host.programs {
+                let view = ProgramView {
+                    status: ProgramStatus {
+                        program: *program,
+                        name: "p".into(),
+                        engine: engine.clone(),
+                        boot: BootId::from_random([1; 16]),
+                        generation: copy.generation,
+                        sequence: 1,
+                        state: copy.state.clone(),
+                        module: copy.module.digest,
+                        memory_bytes: 1 << 20,
+                    },
+                    presence: if host.online {
+                        Presence::Known
+                    } else {
+                        Presence::EngineOffline
+                    },
+                };
+                match programs.get(program) {
+                    Some(known) if known.status.generation >= copy.generation => {}
+                    _ => drop(programs.insert(*program, view)),
+                }
+            }
+        }
+        let programs = programs.into_values().collect();
+        self.feed(Input::Observed { engines, programs });
+    }
+
+    /// Live copies on engines that are there.
+    pub(super) fn alive(&self) -> Vec<(EngineId, ProgramId, Copy)> {
+        let mut alive = Vec::new();
+        for (engine, host) in self.hosts.iter().filter(|(_, host)| host.online) {
+            for (program, copy) in &host.programs {
+                if !copy.state.is_ended() {
+                    alive.push((engine.clone(), *program, copy.clone()));
+                }
+            }
+        }
+        alive
+    }
+
+    pub(super) fn on(&self, engine: &str) -> usize {
+        self.alive()
+            .iter()
+            .filter(|(on, ..)| on.as_str() == engine)
+            .count()
+    }
+
+    pub(super) fn was_told(&self, kind: &str) -> usize {
+        self.told.iter().filter(|(told, _)| told == kind).count()
+    }
+}
