@@ -1,5 +1,6 @@
 //! What can be typed. Only shapes and help: nothing in here acts.
 
+pub(crate) mod apps;
 mod values;
 
 use std::ffi::OsString;
@@ -8,10 +9,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use apps::{AppVerb, EngineVerb, EventsArgs};
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use values::{parse_duration, parse_name, parse_size, parse_variable};
+use values::{parse_duration, parse_name, parse_policy, parse_size, parse_variable};
+use wayfare_dispatcher::Policy;
 use wayfare_engine::shell::EngineArgs;
 use wayfare_protocol::ids::EngineId;
 
@@ -46,10 +49,17 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Verb {
     /// Start a broker here, and engines with it
     Up(UpArgs),
-    /// Start an engine
-    Engine(EngineVerbArgs),
+    /// Start an engine, or see to the maintenance of one
+    Engine(Box<EngineVerbArgs>),
     /// Start the fleet's dispatcher; several stand in for each other
     Dispatcher(DispatcherArgs),
+    /// Applications: say what should run, and it keeps running
+    App {
+        #[command(subcommand)]
+        verb: AppVerb,
+    },
+    /// Show what the dispatcher decided, and why
+    Events(EventsArgs),
     /// Run a program
     Run(RunArgs),
     /// Move a running program to another engine
@@ -113,7 +123,10 @@ pub(crate) struct CommandArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct EngineVerbArgs {
+    #[command(subcommand)]
+    pub(crate) verb: Option<EngineVerb>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     /// End when standard input does: for who starts engines as child processes
@@ -161,6 +174,21 @@ pub(crate) struct DispatcherArgs {
     /// Name of this one, unique in the fleet [default: dispatcher- and some digits]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<EngineId>,
+    /// Where programs of applications go: first-fit, best-fit, spread, least-cpu, most-free-memory or least-moves
+    #[arg(long, value_name = "POLICY", default_value = "spread", value_parser = parse_policy)]
+    pub(crate) policy: Policy,
+    /// How often engines are asked whether they are there
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub(crate) poll: Duration,
+    /// An engine that has not answered for so long gets nothing new
+    #[arg(long, value_name = "TIME", default_value = "12s", value_parser = parse_duration)]
+    pub(crate) late_after: Duration,
+    /// What an engine had that has not answered for so long is started elsewhere; at once if the broker says that it is gone
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) lost_after: Duration,
+    /// Share of an engine's memory that programs may take before it sheds some
+    #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub(crate) memory_mark: u64,
     /// How long it may be silent before another acts
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) lease: Duration,
@@ -386,6 +414,12 @@ mod tests {
             "engine --id a --broker mqtt://hub",
             "dispatcher --name d-1 --lease 2s --data /d",
             "up --no-dispatcher",
+            "app plan a.toml -o p.json",
+            "app apply a.toml --plan p.json --wait",
+            "app revert a 3",
+            "events -f --since 10m",
+            "engine drain pi-1 --deadline 1m",
+            "engine cordon pi-1",
             "completion bash",
         ] {
             assert_eq!(exit_of(&good.split(' ').collect::<Vec<_>>()), None, "{good}");
@@ -399,6 +433,9 @@ mod tests {
             "run m --env A",
             "ps --timeout 1s",
             "move p --to q --timeout 0",
+            "engine drain",
+            "engine --id a drain b",
+            "dispatcher --policy best",
         ] {
             assert_eq!(exit_of(&bad.split(' ').collect::<Vec<_>>()), Some(2), "{bad}");
         }

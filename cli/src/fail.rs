@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
-use wayfare_dispatcher::{CommandError, ConnectError};
+use wayfare_dispatcher::{AskError, CommandError, ConnectError};
 use wayfare_link::BrokerUrl;
 use wayfare_protocol::error::Failure;
 
@@ -58,6 +58,18 @@ impl Fail {
         }
     }
 
+    /// Nothing went wrong, and there is nothing to say: only the exit code tells.
+    pub(crate) fn quiet() -> Self {
+        Self::new("quiet", "")
+    }
+
+    pub(crate) fn no_answer(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::NoAnswer,
+            ..Self::new("no-answer", message)
+        }
+    }
+
     pub(crate) fn is(&self, kind: &str) -> bool {
         self.kind == kind
     }
@@ -69,6 +81,7 @@ impl Fail {
     pub(crate) fn print(self, output: Output) -> ExitCode {
         let exit = self.exit as u8;
         match output {
+            _ if self.message.is_empty() => {}
             Output::Human => {
                 let hint = self.hint.map(|hint| format!(": {hint}")).unwrap_or_default();
                 eprintln!("error: {}{hint}", self.message);
@@ -115,6 +128,24 @@ impl From<CommandError> for Fail {
                 }
             }
             _ => fail,
+        }
+    }
+}
+
+impl From<AskError> for Fail {
+    fn from(error: AskError) -> Self {
+        let text = error.to_string();
+        match error {
+            AskError::NoDispatcher { .. } => {
+                Self::no_answer(text).hint("start one with `wayfare dispatcher`, or with `wayfare up`")
+            }
+            AskError::Failed(failure) => Self {
+                failure: Some(Box::new(failure)),
+                ..Self::new("refused", text)
+            },
+            AskError::Unexpected { .. } => Self::new("unexpected-answer", text),
+            AskError::TooLarge { .. } => Self::new("too-large", text),
+            AskError::Closed => Self::new("closed", text),
         }
     }
 }

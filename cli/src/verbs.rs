@@ -1,11 +1,14 @@
 //! One file per group of verbs; each parses no more than it must, makes one library call, and prints.
 
+mod app;
 mod completion;
 mod dispatcher;
 mod engine;
+mod events;
 mod fleet;
 mod inspect;
 mod logs;
+mod maintenance;
 mod module;
 mod programs;
 mod run;
@@ -19,7 +22,7 @@ use crate::output::Output;
 pub(crate) fn run(cli: Cli, output: Output) -> Result {
     let verb = match cli.verb {
         // It brings a runtime of its own.
-        Verb::Engine(args) => return engine::run(args),
+        Verb::Engine(args) if args.verb.is_none() => return engine::run(*args),
         verb => verb,
     };
     match &verb {
@@ -62,6 +65,11 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Inspect(args) => inspect::run(args, output).await,
         Verb::Demo(args) => crate::demo::run(args, output).await,
         Verb::Completion { shell } => completion::print(shell),
-        Verb::Engine(_) => unreachable!("done before"),
+        Verb::App { verb } => app::run(verb, output).await,
+        Verb::Events(args) => events::run(args, output).await,
+        Verb::Engine(args) => match args.verb {
+            Some(verb) => maintenance::run(verb, output).await,
+            None => unreachable!("done before"),
+        },
     }
 }

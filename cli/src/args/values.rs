@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use wayfare_dispatcher::Policy;
 use wayfare_protocol::ids::{EngineId, is_name};
 
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -21,6 +22,24 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
         Some(millis @ 1..=86_400_000) => Ok(Duration::from_millis(millis)),
         _ => Err("a time from 1ms to 24h is expected".into()),
     }
+}
+
+/// A time ago, or a moment in milliseconds since 1970; as the latter.
+pub(super) fn parse_time(text: &str) -> Result<u64, String> {
+    const FIRST_MOMENT_MS: u64 = 1_000_000_000_000;
+    if let Some(moment) = text.parse().ok().filter(|ms| *ms >= FIRST_MOMENT_MS) {
+        return Ok(moment);
+    }
+    let ago = parse_duration(text)?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now_ms = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+    Ok(now_ms.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)))
+}
+
+pub(super) fn parse_policy(text: &str) -> Result<Policy, String> {
+    serde_json::from_value(serde_json::Value::from(text)).map_err(|_| {
+        "first-fit, best-fit, spread, least-cpu, most-free-memory or least-moves is expected".to_owned()
+    })
 }
 
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {

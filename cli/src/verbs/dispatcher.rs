@@ -33,6 +33,11 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
     let mut options = ServiceOptions::new(settings.broker, args.name.unwrap_or_else(a_name), data);
     options.topics = settings.topics;
     options.lease = args.lease;
+    options.policy = args.policy;
+    options.poll = args.poll;
+    options.late_after = args.late_after;
+    options.lost_after = args.lost_after;
+    options.memory_mark_percent = args.memory_mark;
     let ended = service::run(options, shutdown(None)?).await;
     ended.map_err(|error| Fail::new("dispatcher", error.to_string()))
 }

@@ -178,7 +178,9 @@ fn sentence(event: &Event) -> Option<String> {
         .unwrap_or_default();
     let end = match &event.body {
         EventBody::Accepted | EventBody::Progress { .. } => return None,
-        EventBody::Done { .. } if matches!(event.verb.as_str(), "logs" | "report") => return None,
+        EventBody::Done { .. } if matches!(event.verb.as_str(), "logs" | "report" | "snapshot") => {
+            return None;
+        }
         EventBody::Done { .. } => "done".to_owned(),
         EventBody::Failed { failure } => format!("failed: {failure}"),
     };

@@ -1,0 +1,132 @@
+//! What can be typed about applications, events and the maintenance of engines.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::FleetArgs;
+use super::values::{parse_duration, parse_time};
+
+/// Which fleet, and how long its dispatcher may take to answer.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AskArgs {
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+    /// How long it may take, such as 500ms, 30s or 5m
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AppVerb {
+    /// Show what applying a manifest would change; exits with 0 for nothing, 1 for something
+    Plan(AppPlanArgs),
+    /// Make what a manifest says so
+    Apply(AppApplyArgs),
+    /// Show applications and their instances
+    Status(AppStatusArgs),
+    /// List an application's versions
+    History(AppNameArgs),
+    /// Go back to an earlier version
+    Revert(AppRevertArgs),
+    /// Hold all instances of an application where they are
+    Pause(AppNameArgs),
+    /// Let an application run on
+    Resume(AppNameArgs),
+    /// End an application and forget it
+    Rm(AppNameArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AppPlanArgs {
+    /// The manifest
+    #[arg(value_name = "APP.TOML")]
+    pub(crate) manifest: PathBuf,
+    /// Also write the plan to a file, for `apply --plan`
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AppApplyArgs {
+    /// The manifest
+    #[arg(value_name = "APP.TOML")]
+    pub(crate) manifest: PathBuf,
+    /// Refuse if the application has changed since this plan was made
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<PathBuf>,
+    /// Wait until all instances run and are healthy, within --timeout
+    #[arg(long)]
+    pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AppStatusArgs {
+    /// One application [default: all]
+    pub(crate) application: Option<String>,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AppNameArgs {
+    pub(crate) application: String,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AppRevertArgs {
+    pub(crate) application: String,
+    /// Number of the version, as `history` lists it [default: the one before]
+    pub(crate) version: Option<u64>,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Go on with what happens
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Since how long ago, such as 10m, or since which time, in milliseconds since 1970
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_time)]
+    pub(crate) since: u64,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EngineVerb {
+    /// Move everything off an engine while it runs on, and give it nothing new
+    Drain(DrainArgs),
+    /// Give an engine nothing new
+    Cordon(EngineNameArgs),
+    /// Give an engine work again
+    Uncordon(EngineNameArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    pub(crate) engine: String,
+    /// Fail if it is not empty by then; it goes on being emptied
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
+    pub(crate) deadline: Duration,
+    /// Do not wait
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EngineNameArgs {
+    pub(crate) engine: String,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}

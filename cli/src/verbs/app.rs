@@ -1,0 +1,321 @@
+//! `wayfare app`: applications.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+use wayfare_dispatcher::Dispatcher;
+use wayfare_dispatcher::app::ask::{AppStatus, Ask, PlanAnswer, VersionStatus};
+use wayfare_dispatcher::app::manifest::{self, Resolved};
+use wayfare_protocol::limits::MODULE_BYTES_MAX;
+
+use super::module::Module;
+use crate::args::apps::{AppApplyArgs, AppPlanArgs, AppStatusArgs, AppVerb, AskArgs};
+use crate::context::with_fleet;
+use crate::fail::{Fail, Result};
+use crate::output::{Output, table};
+
+/// A manifest is text that people write.
+const MANIFEST_BYTES_MAX: u64 = 1 << 20;
+/// Between two looks at whether all instances are healthy.
+const LOOK_PERIOD: Duration = Duration::from_millis(300);
+
+pub(crate) async fn run(verb: AppVerb, output: Output) -> Result {
+    match verb {
+        AppVerb::Plan(args) => plan(args, output).await,
+        AppVerb::Apply(args) => apply(args, output).await,
+        AppVerb::Status(args) => status(args, output).await,
+        AppVerb::History(args) => {
+            let application = args.application;
+            with_fleet(&args.ask.fleet, async |fleet| {
+                let ask = Ask::History { application };
+                let versions: Vec<VersionStatus> = fleet.ask_apps(&ask, args.ask.timeout).await?;
+                output.print(&versions, |versions| history_table(versions));
+                Ok(())
+            })
+            .await
+        }
+        AppVerb::Revert(args) => {
+            let ask = Ask::Revert {
+                application: args.application,
+                version: args.version,
+            };
+            say(ask, &args.ask, output, |answer| {
+                match answer["changed"].as_bool() {
+                    Some(true) => format!("version {} is version {} again", answer["version"], answer["of"]),
+                    _ => format!("version {} is the current one already", answer["version"]),
+                }
+            })
+            .await
+        }
+        AppVerb::Pause(args) => {
+            let application = args.application;
+            say(Ask::Pause { application }, &args.ask, output, |answer| {
+                standing(answer, "is to pause")
+            })
+            .await
+        }
+        AppVerb::Resume(args) => {
+            let application = args.application;
+            say(Ask::Resume { application }, &args.ask, output, |answer| {
+                standing(answer, "is to run on")
+            })
+            .await
+        }
+        AppVerb::Rm(args) => {
+            let application = args.application;
+            say(Ask::Remove { application }, &args.ask, output, |answer| {
+                standing(answer, "is being removed")
+            })
+            .await
+        }
+    }
+}
+
+fn standing(answer: &Value, what: &str) -> String {
+    let name = answer["application"].as_str().unwrap_or_default();
+    match answer["changed"].as_bool() {
+        Some(true) => format!("{name} {what}"),
+        _ => format!("{name} {what} already"),
+    }
+}
+
+/// One question, one sentence.
+async fn say(ask: Ask, args: &AskArgs, output: Output, human: impl FnOnce(&Value) -> String) -> Result {
+    with_fleet(&args.fleet, async |fleet| {
+        let answer: Value = fleet.ask_apps(&ask, args.timeout).await?;
+        output.print(&answer, human);
+        Ok(())
+    })
+    .await
+}
+
+async fn plan(args: AppPlanArgs, output: Output) -> Result {
+    let Resolved { spec, .. } = read(&args.manifest)?;
+    let plan = with_fleet(&args.ask.fleet, async |fleet| {
+        Ok(fleet
+            .ask_apps::<PlanAnswer>(&Ask::Plan { spec }, args.ask.timeout)
+            .await?)
+    })
+    .await?;
+    if let Some(path) = &args.output {
+        let document = serde_json::to_vec_pretty(&plan).expect("plain data serialises");
+        std::fs::write(path, document).map_err(|error| Fail::file(path, &error))?;
+    }
+    output.print(&plan, plan_text);
+    if plan.changes.is_empty() {
+        Ok(())
+    } else {
+        Err(Fail::quiet())
+    }
+}
+
+fn plan_text(plan: &PlanAnswer) -> String {
+    if plan.changes.is_empty() {
+        return format!("{}: no changes", plan.application);
+    }
+    let section = |title: &str, lines: &[String]| {
+        let lines: String = lines.iter().map(|line| format!("\n  {line}")).collect();
+        if lines.is_empty() {
+            lines
+        } else {
+            format!("\n{title}{lines}")
+        }
+    };
+    format!(
+        "{}{}{}{}",
+        plan.application,
+        section("changes", &plan.changes),
+        section("at once", &plan.actions),
+        section("not placed", &plan.unplaced),
+    )
+}
+
+async fn apply(args: AppApplyArgs, output: Output) -> Result {
+    let Resolved { spec, blobs } = read(&args.manifest)?;
+    let expects = match &args.plan {
+        Some(path) => Some(read_plan(path, &spec.name)?.serial),
+        None => None,
+    };
+    let timeout = args.ask.timeout;
+    with_fleet(&args.ask.fleet, async |fleet| {
+        fleet.upload(&blobs, timeout, |_, _| {}).await?;
+        let application = spec.name.clone();
+        let answer: Value = fleet.ask_apps(&Ask::Apply { spec, expects }, timeout).await?;
+        output.print(&answer, |answer| match answer["changed"].as_bool() {
+            Some(true) => format!("{application}: version {}", answer["version"]),
+            _ => format!("{application}: version {}, no changes", answer["version"]),
+        });
+        if args.wait {
+            let version = answer["version"].as_u64().unwrap_or_default();
+            wait_until_healthy(fleet, &application, version, timeout).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Until every instance is healthy and of that version.
+async fn wait_until_healthy(fleet: &Dispatcher, application: &str, version: u64, limit: Duration) -> Result {
+    let deadline = Instant::now() + limit;
+    loop {
+        let ask = Ask::Status {
+            application: Some(application.to_owned()),
+        };
+        let statuses: Vec<AppStatus> = fleet.ask_apps(&ask, limit).await?;
+        let Some(status) = statuses.first() else {
+            return Err(Fail::new(
+                "removed",
+                format!("application '{application}' was removed meanwhile"),
+            ));
+        };
+        if status.version != version {
+            let text = format!(
+                "version {version} of '{application}' was succeeded by version {}",
+                status.version
+            );
+            return Err(
+                Fail::new("superseded", text).hint("`wayfare app history` and `wayfare events` say why")
+            );
+        }
+        if status
+            .instances
+            .iter()
+            .all(|i| i.current && (i.healthy || i.state == "complete"))
+        {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            let waits = status.instances.iter().filter(|i| !(i.current && i.healthy));
+            let list: Vec<String> = waits.map(|i| format!("{} ({})", i.instance, i.state)).collect();
+            return Err(Fail::no_answer(format!(
+                "not healthy in time: {}",
+                list.join(", ")
+            )));
+        }
+        sleep(LOOK_PERIOD).await;
+    }
+}
+
+async fn status(args: AppStatusArgs, output: Output) -> Result {
+    with_fleet(&args.ask.fleet, async |fleet| {
+        let ask = Ask::Status {
+            application: args.application,
+        };
+        let statuses: Vec<AppStatus> = fleet.ask_apps(&ask, args.ask.timeout).await?;
+        output.print(&statuses, |statuses| status_text(statuses));
+        Ok(())
+    })
+    .await
+}
+
+fn status_text(statuses: &[AppStatus]) -> String {
+    if statuses.is_empty() {
+        return "no applications: make one with `wayfare app apply`".into();
+    }
+    let one = |status: &AppStatus| {
+        let row = |instance: &wayfare_dispatcher::app::ask::InstanceStatus| {
+            let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+            vec![
+                instance.instance.clone(),
+                match (instance.current, instance.program) {
+                    (false, Some(_)) => format!("{} (outdated)", instance.state),
+                    _ => instance.state.clone(),
+                },
+                if instance.healthy {
+                    "yes".into()
+                } else {
+                    "-".into()
+                },
+                or_dash(instance.engine.as_ref().map(ToString::to_string)),
+                or_dash(instance.program.map(|program| program.short())),
+                or_dash(instance.generation.map(|generation| generation.to_string())),
+            ]
+        };
+        let head = ["INSTANCE", "STATE", "HEALTHY", "ENGINE", "PROGRAM", "GENERATION"];
+        let unplaced: String = status
+            .unplaced
+            .iter()
+            .map(|line| format!("\nnot placed: {line}"))
+            .collect();
+        format!(
+            "{}: {}, version {}\n{}{unplaced}",
+            status.application,
+            status.state,
+            status.version,
+            table(&head, status.instances.iter().map(row))
+        )
+    };
+    statuses.iter().map(one).collect::<Vec<_>>().join("\n\n")
+}
+
+fn history_table(versions: &[VersionStatus]) -> String {
+    let row = |version: &VersionStatus| {
+        vec![
+            version.version.to_string(),
+            if version.current {
+                "*".into()
+            } else {
+                String::new()
+            },
+            super::events::clock(version.at_ms),
+            version.note.clone(),
+        ]
+    };
+    table(&["VERSION", "", "AT", "NOTE"], versions.iter().map(row))
+}
+
+/// The manifest and all that it names: files beside it, or samples.
+fn read(path: &Path) -> Result<Resolved> {
+    let text = read_bounded(path, MANIFEST_BYTES_MAX)?;
+    let text = String::from_utf8(text)
+        .map_err(|_| Fail::new("manifest", format!("{}: not text", path.display())))?;
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let file = |name: &str| {
+        let beside = folder.join(name);
+        if beside.is_file() {
+            return read_bounded(&beside, MODULE_BYTES_MAX).map_err(|fail| fail.message().to_owned());
+        }
+        Module::find(name)
+            .map(|module| module.wasm)
+            .map_err(|fail| fail.message().to_owned())
+    };
+    manifest::resolve(&text, file)
+        .map_err(|error| Fail::new("manifest", format!("{}: {error}", path.display())))
+}
+
+fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
+    use std::io::Read;
+    let file = std::fs::File::open(path).map_err(|error| Fail::file(path, &error))?;
+    let mut bytes = Vec::new();
+    let read = file.take(bytes_max + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Fail::file(path, &error))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(Fail::new(
+            "file",
+            format!("{}: more than {bytes_max} bytes", path.display()),
+        ));
+    }
+    Ok(bytes)
+}
+
+fn read_plan(path: &Path, application: &str) -> Result<PlanAnswer> {
+    let bytes = read_bounded(path, MANIFEST_BYTES_MAX)?;
+    let plan: PlanAnswer = serde_json::from_slice(&bytes)
+        .map_err(|error| Fail::new("plan", format!("{}: not a plan: {error}", path.display())))?;
+    if plan.application == application {
+        return Ok(plan);
+    }
+    let text = format!(
+        "{}: a plan for '{}', not for '{application}'",
+        path.display(),
+        plan.application
+    );
+    Err(Fail::new("plan", text))
+}
+
+/// For the verbs on engines.
+pub(super) async fn ask(fleet: &Dispatcher, ask: &Ask, limit: Duration) -> Result<Value> {
+    Ok(fleet.ask_apps(ask, limit).await?)
+}

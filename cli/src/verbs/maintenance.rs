@@ -1,0 +1,102 @@
+//! `wayfare engine drain`, `cordon` and `uncordon`.
+
+use serde_json::Value;
+use tokio::time::{Duration, Instant, sleep};
+use wayfare_dispatcher::app::ask::Ask;
+
+use super::app::ask;
+use crate::args::apps::{DrainArgs, EngineNameArgs, EngineVerb};
+use crate::context::with_fleet;
+use crate::fail::{Fail, Result};
+use crate::output::Output;
+
+/// Between two looks at what is left.
+const LOOK_PERIOD: Duration = Duration::from_millis(200);
+
+pub(crate) async fn run(verb: EngineVerb, output: Output) -> Result {
+    match verb {
+        EngineVerb::Drain(args) => drain(args, output).await,
+        EngineVerb::Cordon(args) => {
+            mark(args, output, |engine| Ask::Cordon { engine }, "gets nothing new").await
+        }
+        EngineVerb::Uncordon(args) => mark(args, output, |engine| Ask::Uncordon { engine }, "is open").await,
+    }
+}
+
+async fn mark(
+    args: EngineNameArgs,
+    output: Output,
+    what: impl FnOnce(wayfare_protocol::ids::EngineId) -> Ask,
+    word: &str,
+) -> Result {
+    with_fleet(&args.ask.fleet, async |fleet| {
+        let engine = fleet.engine(&args.engine).await?.engine;
+        let answer = ask(fleet, &what(engine.clone()), args.ask.timeout).await?;
+        output.print(&answer, |_| format!("{engine} {word}"));
+        Ok(())
+    })
+    .await
+}
+
+async fn drain(args: DrainArgs, output: Output) -> Result {
+    with_fleet(&args.ask.fleet, async |fleet| {
+        let engine = fleet.engine(&args.engine).await?.engine;
+        let deadline = Instant::now() + args.deadline;
+        ask(
+            fleet,
+            &Ask::Drain {
+                engine: engine.clone(),
+            },
+            args.ask.timeout,
+        )
+        .await?;
+        if args.no_wait {
+            output.print(&serde_json::json!({ "engine": engine }), |_| {
+                format!("{engine} is to be emptied")
+            });
+            return Ok(());
+        }
+        loop {
+            let left = ask(
+                fleet,
+                &Ask::Left {
+                    engine: engine.clone(),
+                },
+                args.ask.timeout,
+            )
+            .await?;
+            let count = |what: &str| left[what].as_array().map_or(0, Vec::len);
+            if count("instances") + count("programs") == 0 {
+                output.print(&left, |_| {
+                    format!("{engine} is empty, and gets nothing new until `wayfare engine uncordon`")
+                });
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(Fail::no_answer(format!(
+                    "{engine} is not empty: {}",
+                    words(&left)
+                )));
+            }
+            sleep(LOOK_PERIOD).await;
+        }
+    })
+    .await
+}
+
+fn words(left: &Value) -> String {
+    let list = |what: &str| {
+        let items = left[what].as_array().into_iter().flatten();
+        items
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let why = list("why");
+    let left = [list("instances"), list("programs")].concat().join(", ");
+    if why.is_empty() {
+        left
+    } else {
+        format!("{left} ({})", why.join("; "))
+    }
+}
