@@ -13,6 +13,7 @@ use wayfare_protocol::ids::{BootId, Digest, ProgramId};
 use wayfare_protocol::status::{EngineState, ProgramState};
 
 use crate::broker::{Broker, Kind};
+use crate::cable::Cable;
 use crate::job::Job;
 use crate::process::EngineProcess;
 use crate::spy::{Heard, Spy};
@@ -33,6 +34,7 @@ pub struct Setup {
     binary: PathBuf,
     broker: Kind,
     engines: Vec<(String, Vec<String>)>,
+    cables: Vec<String>,
 }
 
 impl Setup {
@@ -42,6 +44,7 @@ impl Setup {
             binary: binary.as_ref().to_owned(),
             broker,
             engines: Vec::new(),
+            cables: Vec::new(),
         }
     }
 
@@ -55,14 +58,25 @@ impl Setup {
         names.iter().fold(self, |setup, name| setup.engine(name, &[]))
     }
 
+    /// An engine whose connection to the broker can be pulled.
+    pub fn behind_cable(mut self, name: &str) -> Self {
+        self.cables.push(name.to_owned());
+        self.engine(name, &[])
+    }
+
     pub async fn start(self) -> Fleet {
         let permit = FLEETS.acquire().await.expect("nobody closes it");
         let folder = tempfile::Builder::new().prefix("wayfare-tests-").tempdir();
         let folder = folder.expect("a temporary folder");
         let broker = Broker::start(self.broker).await;
         let url = broker.url();
+        let mut cables = BTreeMap::new();
+        for name in self.cables {
+            cables.insert(name, Cable::to(&url).await);
+        }
         let start = |(name, arguments): (String, Vec<String>)| {
-            let engine = EngineProcess::start(&self.binary, &name, &url, folder.path(), &arguments);
+            let broker = cables.get(&name).map_or_else(|| url.clone(), Cable::url);
+            let engine = EngineProcess::start(&self.binary, &name, &broker, folder.path(), &arguments);
             (name, engine)
         };
         let engines = self.engines.into_iter().map(start).collect();
@@ -72,6 +86,7 @@ impl Setup {
             dispatcher: dispatcher.expect("the broker is there"),
             spy,
             engines,
+            cables,
             broker,
             folder,
             _permit: permit,
@@ -87,6 +102,7 @@ pub struct Fleet {
     pub dispatcher: Dispatcher,
     pub spy: Spy,
     engines: BTreeMap<String, EngineProcess>,
+    cables: BTreeMap<String, Cable>,
     pub broker: Broker,
     folder: TempDir,
     _permit: SemaphorePermit<'static>,
@@ -105,6 +121,12 @@ impl Fleet {
 
     pub fn engine(&mut self, name: &str) -> &mut EngineProcess {
         self.engines.get_mut(name).expect("an engine of this fleet")
+    }
+
+    pub fn cable(&self, name: &str) -> &Cable {
+        self.cables
+            .get(name)
+            .expect("an engine of this fleet behind a cable")
     }
 
     /// Waits until the dispatcher sees every engine that is up, and no other.

@@ -10,10 +10,11 @@
 //! What always holds: nothing waits for time to pass, every wait has a limit, and a test that fails shows what
 //! the engines said on their standard errors.
 //!
-//! Reading order: [`fleet`], [`job`], [`watched`], [`spy`], then [`broker`] and [`process`].
+//! Reading order: [`fleet`], [`job`], [`watched`], [`spy`], then [`broker`], [`cable`] and [`process`].
 #![forbid(unsafe_code)]
 
 pub mod broker;
+pub mod cable;
 pub mod fleet;
 pub mod job;
 pub mod process;

@@ -12,6 +12,7 @@ mod snapshots;
 mod clients;
 mod commands;
 
+mod applications;
 mod bad_input;
 mod chaos;
 mod faults;
