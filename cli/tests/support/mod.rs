@@ -65,6 +65,10 @@ pub(crate) struct Up {
 impl Up {
     /// On a free port; returns once the broker is there. Its engines may still be on their way.
     pub(crate) fn start(data: &Path, engines: u32) -> Self {
+        Self::start_with(data, engines, &[])
+    }
+
+    pub(crate) fn start_with(data: &Path, engines: u32, more: &[&str]) -> Self {
         let engines = engines.to_string();
         let data = data.to_str().unwrap();
         let arguments = [
@@ -77,6 +81,7 @@ impl Up {
             "--data",
             data,
         ];
+        let arguments = [&arguments, more].concat();
         let mut child = command("", &arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
