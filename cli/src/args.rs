@@ -189,6 +189,9 @@ pub(crate) struct DispatcherArgs {
     /// Share of an engine's memory that programs may take before it sheds some
     #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(crate) memory_mark: u64,
+    /// The same of its processors, for programs that ask for a share of them
+    #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub(crate) processor_mark: u64,
     /// How long it may be silent before another acts
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) lease: Duration,

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use wayfare_protocol::ids::{BootId, EngineId, Generation, ProgramId};
-use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus, ProgramState, ProgramStatus};
+use wayfare_protocol::status::{
+    EngineAbout, EngineState, EngineStatus, MachineLoad, ProgramState, ProgramStatus,
+};
 
 /// One engine, ready to show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,6 +22,8 @@ pub struct EngineView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offline_for_ms: Option<u64>,
     pub about: Option<EngineAbout>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<MachineLoad>,
     /// Programs that are not ended.
     pub programs: u32,
 }
@@ -197,6 +201,7 @@ impl Fleet {
             online: entry.status.state == EngineState::Online,
             offline_for_ms: entry.offline_since_ms.map(|since| now_ms.saturating_sub(since)),
             about: entry.about.clone(),
+            load: entry.status.load,
             programs: programs
                 .iter()
                 .filter(|p| p.status.engine == *engine && !p.status.state.is_ended())

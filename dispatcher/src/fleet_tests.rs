@@ -46,6 +46,7 @@ fn engine(
         sequence,
         state,
         about: None,
+        load: None,
         programs,
     }
 }

@@ -152,6 +152,7 @@ mod tests {
             online: true,
             offline_for_ms: None,
             about: None,
+            load: None,
             programs: 0,
         };
         names.iter().map(view).collect()

@@ -333,6 +333,7 @@ mod tests {
             engine: name.parse().unwrap(),
             online: name != "away",
             offline_for_ms: None,
+            load: None,
             about: Some(EngineAbout {
                 version: "1".into(),
                 platform: "x86_64-linux".into(),

@@ -15,8 +15,18 @@ pub struct EngineStatus {
     pub state: EngineState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<EngineAbout>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<MachineLoad>,
     #[serde(default)]
     pub programs: Vec<ProgramStatus>,
+}
+
+/// How busy the engine's machine is, with everything that runs on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineLoad {
+    pub memory_available_bytes: u64,
+    /// Thousandths of a processor that were asked for, over the last minute; may be above what there is.
+    pub processor_millicores: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -38,6 +38,7 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
     options.late_after = args.late_after;
     options.lost_after = args.lost_after;
     options.memory_mark_percent = args.memory_mark;
+    options.processor_mark_percent = args.processor_mark;
     let ended = service::run(options, shutdown(None)?).await;
     ended.map_err(|error| Fail::new("dispatcher", error.to_string()))
 }

@@ -77,7 +77,7 @@ pub const LEASE: Duration = Duration::from_secs(10);
 pub const POLL: Duration = Duration::from_secs(5);
 pub const LATE_AFTER: Duration = Duration::from_secs(12);
 pub const LOST_AFTER: Duration = Duration::from_secs(30);
-pub const MEMORY_MARK_PERCENT: u64 = 90;
+pub const MARK_PERCENT: u64 = 90;
 
 #[derive(Debug, Clone)]
 pub struct ServiceOptions {
@@ -98,6 +98,8 @@ pub struct ServiceOptions {
     pub lost_after: Duration,
     /// Share of an engine's memory, in percent, that programs may take before it sheds some.
     pub memory_mark_percent: u64,
+    /// The same of its processors.
+    pub processor_mark_percent: u64,
 }
 
 impl ServiceOptions {
@@ -112,7 +114,8 @@ impl ServiceOptions {
             poll: POLL,
             late_after: LATE_AFTER,
             lost_after: LOST_AFTER,
-            memory_mark_percent: MEMORY_MARK_PERCENT,
+            memory_mark_percent: MARK_PERCENT,
+            processor_mark_percent: MARK_PERCENT,
         }
     }
 }

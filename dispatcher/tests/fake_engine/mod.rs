@@ -89,6 +89,7 @@ impl FakeEngine {
             sequence: self.sequence,
             state,
             about: Some(about),
+            load: None,
             programs,
         };
         let topic = self.topics.topic(&Topic::EngineStatus(self.id.clone()));

@@ -396,6 +396,7 @@ impl Agent {
             sequence: 0,
             state: EngineState::Offline,
             about: None,
+            load: None,
             programs: Vec::new(),
         }
     }

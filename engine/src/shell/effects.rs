@@ -7,6 +7,7 @@ use wayfare_protocol::ids::{Blob, Digest, Generation, OperationId, ProgramId};
 use wayfare_protocol::status::{EngineState, EngineStatus};
 
 use super::agent::{Agent, Step};
+use super::machine;
 use super::modules::read;
 use super::programs::Capturing;
 use super::work::{self, Done, Gathered, SavedSource, SnapshotSource, Written};
@@ -84,6 +85,7 @@ impl Agent {
                 sequence,
                 state: EngineState::Online,
                 about: Some(self.about.clone()),
+                load: machine::load(),
                 programs,
             }),
             Effect::PublishProgram(status) => {

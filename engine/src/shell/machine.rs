@@ -1,6 +1,6 @@
 //! What the engine says about the machine it runs on.
 
-use wayfare_protocol::status::EngineAbout;
+use wayfare_protocol::status::{EngineAbout, MachineLoad};
 
 use super::options::EngineOptions;
 
@@ -20,9 +20,23 @@ pub(crate) fn about(options: &EngineOptions) -> EngineAbout {
     }
 }
 
+/// `None` where the system does not tell.
+pub(crate) fn load() -> Option<MachineLoad> {
+    let average = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let last_minute: f64 = average.split(' ').next()?.parse().ok()?;
+    Some(MachineLoad {
+        memory_available_bytes: memory("MemAvailable:")?,
+        processor_millicores: (last_minute.max(0.0) * 1000.0) as u64,
+    })
+}
+
 fn memory_bytes() -> Option<u64> {
+    memory("MemTotal:")
+}
+
+fn memory(what: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib = text.lines().find_map(|line| line.strip_prefix(what))?;
     kib.trim()
         .strip_suffix("kB")?
         .trim()
@@ -33,6 +47,13 @@ fn memory_bytes() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_machine_tells_its_load() {
+        let load = super::load().expect("this is Linux");
+        assert!(load.memory_available_bytes > 0);
+        assert!(Some(load.memory_available_bytes) <= super::memory_bytes());
+    }
+
     #[test]
     fn the_version_of_wasmtime_is_the_pinned_one() {
         let pinned = format!("wasmtime = {{ version = \"={}\"", super::WASMTIME_VERSION);

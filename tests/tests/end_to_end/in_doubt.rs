@@ -81,6 +81,7 @@ async fn appears(fleet: &Fleet, boot: BootId, state: EngineState) {
         sequence: 1,
         state,
         about: None,
+        load: None,
         programs: Vec::new(),
     };
     let topic = Topics::default().topic(&Topic::EngineStatus(name(GHOST)));

@@ -143,6 +143,7 @@ impl Bench {
             sequence: 1,
             state,
             about: None,
+            load: None,
             programs: Vec::new(),
         };
         self.handle(
@@ -162,6 +163,7 @@ impl Bench {
             sequence: generation,
             state: EngineState::Online,
             about: None,
+            load: None,
             programs: vec![ProgramStatus {
                 program: program(),
                 name: "p".into(),

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use wayfare_protocol::command::check_bytes;
 use wayfare_protocol::error::Failure;
@@ -14,6 +15,8 @@ use wayfare_protocol::limits::MODULE_BYTES_MAX;
 use crate::app::ask::PUT_BYTES_MAX;
 use crate::transfer::Content;
 
+/// How long a blob that was sent may wait for the application that needs it.
+const FRESH: Duration = Duration::from_secs(600);
 /// Blobs that arrive at the same time.
 const ARRIVING_MAX: usize = 8;
 
@@ -21,6 +24,8 @@ const ARRIVING_MAX: usize = 8;
 pub(super) struct Blobs {
     folder: PathBuf,
     arriving: BTreeMap<Digest, Vec<u8>>,
+    /// When blobs came whose use is about to be said.
+    fresh: BTreeMap<Digest, Instant>,
 }
 
 impl Blobs {
@@ -29,6 +34,7 @@ impl Blobs {
         Ok(Self {
             folder: folder.to_owned(),
             arriving: BTreeMap::new(),
+            fresh: BTreeMap::new(),
         })
     }
 
@@ -40,6 +46,7 @@ impl Blobs {
     pub(super) fn put(&mut self, blob: Blob, offset: u64, hex: &str) -> Result<u64, Failure> {
         check_bytes("blob", blob.bytes, MODULE_BYTES_MAX)?;
         if self.has(blob.digest) {
+            self.spare(blob.digest);
             return Ok(blob.bytes);
         }
         let bytes = unhex(hex)?;
@@ -69,7 +76,13 @@ impl Blobs {
                     blob.digest.short()
                 ),
             })?;
+        self.spare(blob.digest);
         Ok(blob.bytes)
+    }
+
+    /// Somebody is about to say what it is for: it is not thrown away meanwhile.
+    pub(super) fn spare(&mut self, digest: Digest) {
+        self.fresh.insert(digest, Instant::now());
     }
 
     /// Durable when it returns.
@@ -89,12 +102,14 @@ impl Blobs {
     }
 
     /// Throws away what `is_needed` does not name.
-    pub(super) fn sweep(&self, is_needed: impl Fn(Digest) -> bool) -> io::Result<()> {
+    pub(super) fn sweep(&mut self, is_needed: impl Fn(Digest) -> bool) -> io::Result<()> {
+        self.fresh.retain(|_, came| came.elapsed() < FRESH);
         for entry in std::fs::read_dir(&self.folder)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str());
             if let Some(digest) = name.and_then(|name| name.parse::<Digest>().ok())
                 && !is_needed(digest)
+                && !self.fresh.contains_key(&digest)
             {
                 std::fs::remove_file(path)?;
             }
@@ -146,6 +161,11 @@ mod tests {
             assert_eq!(blobs.put(blob, 3, &hex(&bytes[3..])).unwrap(), 8);
         }
         assert_eq!(blobs.read(blob.digest).unwrap().as_slice(), bytes);
+        blobs.sweep(|_| false).unwrap();
+        assert!(blobs.has(blob.digest), "it has only just come");
+        blobs.fresh.clear();
+        blobs.sweep(|digest| digest == blob.digest).unwrap();
+        assert!(blobs.has(blob.digest), "it is needed");
         blobs.sweep(|_| false).unwrap();
         assert!(!blobs.has(blob.digest));
     }

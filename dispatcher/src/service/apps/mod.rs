@@ -14,7 +14,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
@@ -28,13 +28,16 @@ use self::timeline::Timeline;
 use super::{Asked, Context, Inbox};
 use crate::app::ask::Ask;
 use crate::core::{Finished, Report};
+use crate::dispatcher::Dispatcher;
 use crate::error::CommandError;
 use crate::transfer::Content;
 
 /// What waits for time alone is looked at this often.
 const TICK: Duration = Duration::from_millis(250);
-/// Blobs that nobody needs any more are thrown away this often.
-const SWEEP: Duration = Duration::from_secs(300);
+/// Blobs that nobody needs any more are thrown away this often, checkpoints that others have followed among them.
+const SWEEP: Duration = Duration::from_secs(20);
+/// News of the fleet comes in swarms: it is looked at no more often than this.
+const OBSERVE_PAUSE: Duration = Duration::from_millis(50);
 /// How long one command may take: a module may have to be sent and compiled.
 const COMMAND_TIME_LIMIT: Duration = Duration::from_secs(120);
 const SNAPSHOT_TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -82,6 +85,7 @@ impl Service {
             late_ms: millis(options.late_after),
             lost_ms: millis(options.lost_after),
             memory_mark_percent: options.memory_mark_percent,
+            processor_mark_percent: options.processor_mark_percent,
         };
         let begun = Instant::now();
         let (core, effects) = Core::new(core_options, state, now(begun));
@@ -107,14 +111,18 @@ impl Service {
         }
         let dispatcher = self.context.dispatcher.clone();
         let mut seen = 0;
+        let mut observe_at = Instant::now();
         loop {
             tokio::select! {
                 asked = inbox.recv() => match asked {
                     Some(asked) => self.asked(asked).await?,
                     None => return Ok(()),
                 },
-                changed = dispatcher.changed(&mut seen) => match changed {
-                    Ok(()) => self.observe().await?,
+                changed = changed(&dispatcher, &mut seen, observe_at) => match changed {
+                    Ok(()) => {
+                        self.observe().await?;
+                        observe_at = Instant::now() + OBSERVE_PAUSE;
+                    }
                     Err(_) => return Ok(()),
                 },
                 Some(done) = self.work.join_next(), if !self.work.is_empty() => match done {
@@ -243,6 +251,9 @@ impl Service {
         let answer = match asked.read::<Ask>() {
             Err(failure) => Err(failure),
             Ok(Ask::Lacks { blobs }) => {
+                for blob in &blobs {
+                    self.blobs.spare(blob.digest);
+                }
                 let lacking: Vec<_> = blobs
                     .into_iter()
                     .filter(|blob| !self.blobs.has(blob.digest))
@@ -284,6 +295,12 @@ impl Service {
             .map(|blob| blob.digest)
             .find(|digest| !self.blobs.has(*digest))
     }
+}
+
+/// The next change, not before its time.
+async fn changed(dispatcher: &Dispatcher, seen: &mut u64, at: Instant) -> Result<(), CommandError> {
+    sleep_until(at).await;
+    dispatcher.changed(seen).await
 }
 
 fn now(begun: Instant) -> Now {

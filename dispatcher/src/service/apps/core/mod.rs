@@ -11,7 +11,7 @@
 //! somewhere is started again only under the same program id and a higher generation, so that it is fenced off; a new
 //! program id is taken only when the old program was killed or had ended.
 //!
-//! Reading order: [`state`], `observe`, `rollout`, `planning`, `settle`, `ghosts`, `asked`, `words`.
+//! Reading order: [`state`], `observe`, `rollout`, `planning`, `pressure`, `settle`, `ghosts`, `asked`, `words`.
 
 pub(crate) mod state;
 
@@ -19,6 +19,7 @@ mod asked;
 mod ghosts;
 mod observe;
 mod planning;
+mod pressure;
 mod rollout;
 mod settle;
 mod words;
@@ -62,6 +63,8 @@ pub(crate) struct CoreOptions {
     pub(crate) lost_ms: u64,
     /// The share of an engine's memory that programs may take before it sheds some, in percent.
     pub(crate) memory_mark_percent: u64,
+    /// The same of its processors.
+    pub(crate) processor_mark_percent: u64,
 }
 
 /// Time as the core is told it.

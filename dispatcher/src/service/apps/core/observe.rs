@@ -18,6 +18,10 @@ pub(super) struct Watched {
     pub(super) view: Option<EngineView>,
     heard_ms: u64,
     pub(super) health: Health,
+    /// It is above one of its marks.
+    pub(super) is_pressed: bool,
+    /// Nothing is shed before this: what was shed last is still in the figures.
+    pub(super) shed_at_ms: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +48,8 @@ impl Core {
                 view: None,
                 heard_ms: now_ms,
                 health: if was_gone { Health::Lost } else { Health::Here },
+                is_pressed: false,
+                shed_at_ms: 0,
             });
             let came = view.online && watched.view.as_ref().is_none_or(|before| !before.online);
             if came {
@@ -51,6 +57,7 @@ impl Core {
             }
             watched.view = Some(view);
         }
+        self.judge_pressure();
         self.programs = programs
             .into_iter()
             .map(|view| (view.status.program, view))
@@ -82,6 +89,8 @@ impl Core {
                 view: None,
                 heard_ms: began_ms,
                 health: Health::Here,
+                is_pressed: false,
+                shed_at_ms: 0,
             });
         }
         let (late_ms, lost_ms) = (self.options.late_ms, self.options.lost_ms);

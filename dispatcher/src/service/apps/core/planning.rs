@@ -117,6 +117,7 @@ impl Core {
                 add(&mut fleet, &status.engine, status.memory_bytes);
             }
         }
+        self.press(&mut fleet);
         fleet
     }
 
@@ -265,6 +266,7 @@ impl Core {
     }
 
     fn move_to(&mut self, id: &InstanceId, source: EngineId, target: EngineId, why: MoveReason) -> bool {
+        let why_it_moves = why;
         let why = match why {
             MoveReason::Drain => format!("{source} is to be emptied"),
             MoveReason::Misplaced => format!("{source} does not fit it, or not any more"),
@@ -289,6 +291,9 @@ impl Core {
             .status(placed.program)
             .is_some_and(|status| matches!(status.state, ProgramState::Running | ProgramState::Paused));
         if is_waiting || !is_settled || placed.complete {
+            return false;
+        }
+        if !self.may_leave(&source, why_it_moves) {
             return false;
         }
         self.tell(

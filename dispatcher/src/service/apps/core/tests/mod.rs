@@ -5,7 +5,7 @@ mod world;
 
 use wayfare_protocol::command::Action;
 use wayfare_protocol::ids::{Blob, Generation, ProgramId};
-use wayfare_protocol::status::ProgramState;
+use wayfare_protocol::status::{MachineLoad, ProgramState};
 
 use crate::app::ask::Ask;
 use crate::app::{RestartPolicy, RestartWhen};
@@ -313,4 +313,29 @@ fn versions_can_be_reverted_to_and_applications_paused() {
     world.ask(Ask::Resume { application }).unwrap();
     world.pass(5_000);
     assert_eq!(world.alive()[0].2.state, ProgramState::Running);
+}
+
+#[test]
+fn an_engine_above_its_mark_sheds_one_program_after_the_other() {
+    let mut world = World::new(&["a", "b"]);
+    let mut web = component(4, "web");
+    web.processor_millicores = 500;
+    world.apply(app(&[("web", web)]));
+    world.pass(10_000);
+    assert_eq!([world.on("a"), world.on("b")], [2, 2]);
+    // Somebody else's work, 4.2 processors of 4.
+    world.host("a").load = Some(MachineLoad {
+        memory_available_bytes: 1 << 30,
+        processor_millicores: 4_200,
+    });
+    world.pass(30_000);
+    assert_eq!([world.on("a"), world.on("b")], [1, 3], "{:?}", world.told);
+    assert_eq!(world.was_told("pressure"), 1);
+    world.host("a").load = Some(MachineLoad {
+        memory_available_bytes: 1 << 20,
+        processor_millicores: 100,
+    });
+    world.pass(120_000);
+    assert_eq!([world.on("a"), world.on("b")], [0, 4], "{:?}", world.told);
+    world.host("a").load = None;
 }

@@ -7,7 +7,7 @@ use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{MoveReport, Outcome};
 use wayfare_protocol::ids::{Blob, BootId, EngineId, Generation, OperationId, ProgramId};
-use wayfare_protocol::status::{EngineAbout, ProgramState, ProgramStatus};
+use wayfare_protocol::status::{EngineAbout, MachineLoad, ProgramState, ProgramStatus};
 use wayfare_scheduler::application::Mobility;
 use wayfare_scheduler::constraint::Constraints;
 use wayfare_scheduler::policy::Policy;
@@ -31,6 +31,7 @@ pub(super) struct Host {
     /// Whether the broker reaches it; it runs on without.
     pub(super) online: bool,
     pub(super) answers: bool,
+    pub(super) load: Option<MachineLoad>,
     pub(super) programs: BTreeMap<ProgramId, Copy>,
 }
 
@@ -55,6 +56,7 @@ fn options() -> CoreOptions {
         late_ms: 10_000,
         lost_ms: 30_000,
         memory_mark_percent: 90,
+        processor_mark_percent: 90,
     }
 }
 
@@ -111,6 +113,7 @@ impl World {
             let host = Host {
                 online: true,
                 answers: true,
+                load: None,
                 programs: BTreeMap::new(),
             };
             world.hosts.insert(engine.parse().unwrap(), host);
@@ -329,6 +332,7 @@ impl World {
             online: host.online,
             offline_for_ms: None,
             about: Some(about.clone()),
+            load: host.load,
             programs: host.programs.len() as u32,
         };
         let engines = self.hosts.iter().map(view).collect();
