@@ -74,6 +74,8 @@ pub struct Context {
 
 /// How long an acting dispatcher may be silent.
 pub const LEASE: Duration = Duration::from_secs(10);
+/// After it acted, or could not, before it looks again whether it may.
+const STAND_BY_PAUSE: Duration = Duration::from_millis(500);
 pub const POLL: Duration = Duration::from_secs(5);
 pub const LATE_AFTER: Duration = Duration::from_secs(12);
 pub const LOST_AFTER: Duration = Duration::from_secs(30);
@@ -145,6 +147,11 @@ pub async fn run(options: ServiceOptions, shutdown: impl Future<Output = ()>) ->
             acting::Ended::Told => return Ok(()),
             acting::Ended::Lost { why } => {
                 tracing::info!(dispatcher = %options.name, why, "stands by");
+                // Where a broker will not let it act at all, it need not ask all the time.
+                tokio::select! {
+                    () = tokio::time::sleep(STAND_BY_PAUSE) => {}
+                    () = &mut shutdown => return Ok(()),
+                }
             }
         }
     }

@@ -11,7 +11,7 @@
 //! somewhere is started again only under the same program id and a higher generation, so that it is fenced off; a new
 //! program id is taken only when the old program was killed or had ended.
 //!
-//! Reading order: [`state`], `observe`, `rollout`, `planning`, `pressure`, `settle`, `ghosts`, `asked`, `words`.
+//! Reading order: [`state`], `observe`, `rollout`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `ghosts`, `asked`, `words`.
 
 pub(crate) mod state;
 
@@ -22,6 +22,8 @@ mod planning;
 mod pressure;
 mod rollout;
 mod settle;
+mod strays;
+mod upkeep;
 mod words;
 
 #[cfg(test)]

@@ -2,22 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wayfare_protocol::command::{Action, Target};
-use wayfare_protocol::ids::{EngineId, Generation, OperationId, ProgramId};
+use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
 use wayfare_protocol::status::ProgramState;
-use wayfare_scheduler::application::{
-    Application, Applications, Component, ComponentId, InstanceId, Resources,
-};
+use wayfare_scheduler::application::{Application, Applications, InstanceId};
 use wayfare_scheduler::fleet::{Capacity, Engine, Fleet, Presence, Running, Usage};
 use wayfare_scheduler::plan::{self, MoveReason, Options, Plan};
 
 use super::observe::Health;
 use super::state::{Doing, Instance, Mark, Placed, Standing};
-use super::{Core, Effect, MOVES_MAX, PLAN_MS, RESTART_GENERATIONS, RETRY_MS, Subject};
+use super::strays::{STRAYS, stray};
+use super::{Core, MOVES_MAX, PLAN_MS, RESTART_GENERATIONS, Subject};
 use crate::app::AppSpec;
-
-/// The application of programs that belong to none: no name that people can give.
-const STRAYS: &str = "~";
 
 impl Core {
     pub(super) fn place(&mut self) {
@@ -382,156 +377,6 @@ impl Core {
         }
         self.unplaced = unplaced;
     }
-
-    /// Programs that belong to no application, on engines that are to be emptied.
-    pub(super) fn draining_strays(&self) -> BTreeSet<ProgramId> {
-        let placed = self
-            .state
-            .instances
-            .values()
-            .filter_map(|instance| instance.placed.as_ref());
-        let own: BTreeSet<ProgramId> = placed.map(|placed| placed.program).collect();
-        self.programs
-            .values()
-            .map(|view| &view.status)
-            .filter(|status| self.mark(&status.engine) == Some(Mark::Draining))
-            .filter(|status| !status.state.is_ended() && !own.contains(&status.program))
-            .map(|status| status.program)
-            .collect()
-    }
-
-    fn strays(&self) -> Application {
-        let component = |program: ProgramId| {
-            let memory_bytes = self.status(program).map_or(0, |status| status.memory_bytes);
-            let component = Component {
-                count: 1,
-                demand: Resources {
-                    memory_bytes,
-                    processor_millicores: 0,
-                },
-                ..Component::default()
-            };
-            (program.to_string(), component)
-        };
-        let components = self.draining_strays().into_iter().map(component).collect();
-        Application { components }
-    }
-
-    fn move_stray(&mut self, id: &InstanceId, source: &EngineId, target: EngineId, why: &str) -> bool {
-        let Ok(program) = id.of.component.parse::<ProgramId>() else {
-            return false;
-        };
-        let subject = Subject::Stray(program);
-        let now_ms = self.now.ms;
-        let is_waiting = self
-            .passing
-            .get(id)
-            .is_some_and(|passing| passing.not_before_ms > now_ms);
-        let is_settled = self
-            .status(program)
-            .is_some_and(|status| matches!(status.state, ProgramState::Running | ProgramState::Paused));
-        if self.in_flight.values().any(|known| *known == subject) || !is_settled || is_waiting {
-            return false;
-        }
-        self.passing(id).not_before_ms = now_ms.saturating_add(RETRY_MS);
-        let text = format!(
-            "program {} moves from {source} to {target}: {why}",
-            program.short()
-        );
-        self.tell_engine("move", source, text);
-        let operation = OperationId::random();
-        self.in_flight.insert(operation, subject);
-        let on = Target {
-            program,
-            generation: None,
-        };
-        self.effects.push(Effect::Begin {
-            operation,
-            engine: source.clone(),
-            action: Box::new(Action::Move { on, target }),
-        });
-        true
-    }
-
-    pub(super) fn pause_and_resume(&mut self) {
-        let ids: Vec<InstanceId> = self.state.instances.keys().cloned().collect();
-        let now_ms = self.now.ms;
-        for id in ids {
-            let standing = self.state.apps.get(&id.of.application).map(|app| app.standing);
-            let Some(Instance {
-                placed: Some(placed),
-                pending: None,
-            }) = self.state.instances.get(&id)
-            else {
-                continue;
-            };
-            let is_waiting = self
-                .passing
-                .get(&id)
-                .is_some_and(|passing| passing.not_before_ms > now_ms);
-            let Some(status) = self.status(placed.program).filter(|_| !is_waiting) else {
-                continue;
-            };
-            let engine = status.engine.clone();
-            match (standing, placed.paused, &status.state) {
-                (Some(Standing::Paused), false, ProgramState::Running) => {
-                    self.begin(&id, Doing::Pause { engine })
-                }
-                (Some(Standing::Running), true, _) => self.begin(&id, Doing::Resume { engine, force: false }),
-                _ => {}
-            }
-        }
-    }
-
-    /// Copies of the state of instances whose component asks for it.
-    pub(super) fn checkpoint(&mut self) {
-        let now_ms = self.now.ms;
-        let ids: Vec<InstanceId> = self.state.instances.keys().cloned().collect();
-        for id in ids {
-            let Some(interval_ms) = self
-                .state
-                .wanted(&id)
-                .and_then(|component| component.checkpoint_ms)
-            else {
-                continue;
-            };
-            let Some(Instance {
-                placed: Some(placed),
-                pending: None,
-            }) = self.state.instances.get(&id)
-            else {
-                continue;
-            };
-            let program = placed.program;
-            let Some(engine) = self
-                .status(program)
-                .filter(|status| status.state == ProgramState::Running)
-                .map(|status| status.engine.clone())
-            else {
-                continue;
-            };
-            let passing = self.passing(&id);
-            let at_ms = *passing
-                .checkpoint_at_ms
-                .get_or_insert(now_ms.saturating_add(interval_ms));
-            if passing.checkpointing || at_ms > now_ms {
-                continue;
-            }
-            passing.checkpointing = true;
-            passing.checkpoint_at_ms = Some(now_ms.saturating_add(interval_ms));
-            let operation = OperationId::random();
-            self.in_flight.insert(operation, Subject::Checkpoint(id, program));
-            let on = Target {
-                program,
-                generation: None,
-            };
-            self.effects.push(Effect::Begin {
-                operation,
-                engine,
-                action: Box::new(Action::Snapshot { on }),
-            });
-        }
-    }
 }
 
 /// By application, a line each.
@@ -546,13 +391,6 @@ pub(super) fn unplaced(plan: &Plan) -> BTreeMap<String, Vec<String>> {
         }
     }
     lines
-}
-
-fn stray(program: ProgramId) -> InstanceId {
-    InstanceId {
-        of: ComponentId::new(STRAYS, &program.to_string()),
-        ordinal: 0,
-    }
 }
 
 fn add(fleet: &mut Fleet, engine: &EngineId, memory_bytes: u64) {
