@@ -47,7 +47,7 @@ pub mod mosquitto;
 
 pub use broker_url::{BrokerUrl, BrokerUrlError};
 pub use limits::{INCOMING_PAYLOAD_BYTES_MAX, MAX_PAYLOAD_BYTES};
-pub use link::{Event, Link, LinkError, LinkEvents, connect};
+pub use link::{Event, Link, LinkError, LinkEvents, Submitted, connect};
 pub use message::{AcknowledgeToken, Incoming, Message, Qos};
 pub use options::{Acknowledge, LinkOptions, OnTakeover};
 

@@ -150,6 +150,44 @@ impl Link {
         })
     }
 
+    /// Puts a message into the outbox, or fails with [`LinkError::OutboxFull`]; what it returns says when the broker has it.
+    /// For a caller that publishes in order and waits for many answers at a time.
+    pub fn submit(&self, message: Message) -> Result<Submitted, LinkError> {
+        message.check()?;
+        let room = Arc::clone(&self.room)
+            .try_acquire_many_owned(cost(&message))
+            .map_err(|error| match error {
+                TryAcquireError::NoPermits => LinkError::OutboxFull,
+                TryAcquireError::Closed => LinkError::Closed,
+            })?;
+        let (waiter, acknowledged) = oneshot::channel();
+        self.send(Command::Publish {
+            message,
+            receipt: Receipt {
+                room,
+                waiter: Some(waiter),
+            },
+        })?;
+        Ok(Submitted(acknowledged))
+    }
+
+    /// As [`Link::subscribe`], asked before this returns: what is published next goes out after it.
+    pub fn submit_subscription(
+        &self,
+        filter: String,
+        qos: Qos,
+    ) -> Result<impl Future<Output = Result<(), LinkError>> + Send + use<>, LinkError> {
+        self.submit_change(filter, Change::Subscribe(qos))
+    }
+
+    /// As [`Link::unsubscribe`], asked before this returns.
+    pub fn submit_unsubscription(
+        &self,
+        filter: String,
+    ) -> Result<impl Future<Output = Result<(), LinkError>> + Send + use<>, LinkError> {
+        self.submit_change(filter, Change::Unsubscribe)
+    }
+
     /// Subscribes now and after every connection that found no session; returns once the broker has granted it,
     /// which takes a connection. Giving up waiting does not take the subscription back.
     pub async fn subscribe(&self, filter: impl Into<String>, qos: Qos) -> Result<(), LinkError> {
@@ -195,6 +233,14 @@ impl Link {
     }
 
     async fn change(&self, filter: String, change: Change) -> Result<(), LinkError> {
+        self.submit_change(filter, change)?.await
+    }
+
+    fn submit_change(
+        &self,
+        filter: String,
+        change: Change,
+    ) -> Result<impl Future<Output = Result<(), LinkError>> + Send + use<>, LinkError> {
         check_filter(&filter)?;
         let (waiter, answer) = oneshot::channel();
         self.send(Command::Change {
@@ -202,7 +248,7 @@ impl Link {
             change,
             waiter,
         })?;
-        answer.await.unwrap_or(Err(LinkError::Closed))
+        Ok(async move { answer.await.unwrap_or(Err(LinkError::Closed)) })
     }
 
     async fn room(&self, message: &Message) -> Result<OwnedSemaphorePermit, LinkError> {
@@ -212,6 +258,23 @@ impl Link {
 
     fn send(&self, command: Command) -> Result<(), LinkError> {
         self.commands.send(command).map_err(|_| LinkError::Closed)
+    }
+}
+
+/// A message that was handed over.
+#[derive(Debug)]
+pub struct Submitted(oneshot::Receiver<()>);
+
+impl Submitted {
+    /// Returns once the broker has acknowledged it (at most once: once it is written or dropped). Safe to give up and call
+    /// again, until it has returned.
+    pub async fn acknowledged(&mut self) -> Result<(), LinkError> {
+        (&mut self.0).await.map_err(|_| LinkError::Closed)
+    }
+
+    /// Whether that is so already.
+    pub fn is_acknowledged(&mut self) -> bool {
+        self.0.try_recv().is_ok()
     }
 }
 
