@@ -13,7 +13,7 @@ use apps::{AppVerb, EngineVerb, EventsArgs};
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use values::{parse_duration, parse_name, parse_policy, parse_size, parse_variable};
+use values::{parse_duration, parse_filter, parse_name, parse_policy, parse_size, parse_variable};
 use wayfare_dispatcher::Policy;
 use wayfare_engine::shell::EngineArgs;
 use wayfare_protocol::ids::EngineId;
@@ -204,7 +204,8 @@ pub(crate) struct DispatcherArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// A WASI command as a .wasm file, or the name of a sample: counter, factorial, fib, primes, sort, wordfreq
+    /// A WASI command as a .wasm file, or the name of a sample: counter, factorial, fib, primes, sort, wordfreq;
+    /// and chat, relay, thermostat, which talk and need --allow-sub and --allow-pub
     #[arg(value_name = "MODULE")]
     pub(crate) module: String,
     /// Engine to run it on [default: the one with the fewest programs]
@@ -222,6 +223,15 @@ pub(crate) struct RunArgs {
     /// Largest memory of the program, such as 16M [default: the engine's limit]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) memory: Option<u64>,
+    /// Topics it may publish to, as a filter such as 'sensors/#'; can be given again
+    #[arg(long, value_name = "FILTER", value_parser = parse_filter)]
+    pub(crate) allow_pub: Vec<String>,
+    /// Topics it may subscribe to, as a filter; can be given again
+    #[arg(long, value_name = "FILTER", value_parser = parse_filter)]
+    pub(crate) allow_sub: Vec<String>,
+    /// Messages it may publish in a second [default: as fast as the broker takes them]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) publish_rate: Option<u32>,
     /// Show what it prints until it ends; ends with 1 if the program's exit code is not 0
     #[arg(long, conflicts_with = "no_wait")]
     pub(crate) follow: bool,

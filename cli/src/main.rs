@@ -6,6 +6,7 @@ mod config;
 
 mod context;
 mod fail;
+mod manifest;
 mod output;
 mod waiting;
 

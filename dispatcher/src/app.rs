@@ -110,6 +110,8 @@ impl ComponentSpec {
             env: self.env.clone(),
             stdin: self.stdin,
             memory_bytes_max: self.memory_bytes,
+            // A description names none yet: what an application runs talks to nobody.
+            grants: Box::default(),
         }
     }
 }

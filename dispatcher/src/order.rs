@@ -8,6 +8,7 @@ use std::time::Duration;
 use wayfare_protocol::bundle;
 use wayfare_protocol::command::{Action, ProgramSpec, Target};
 use wayfare_protocol::error::Failure;
+use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::{Blob, Digest, ProgramId};
 use wayfare_protocol::limits::{MODULE_BYTES_MAX, NAME_BYTES_MAX, STDIN_BYTES_MAX, TIME_LIMIT_MS};
 use wayfare_protocol::{command::check_bytes, limits::TIME_LIMIT_MS_MAX};
@@ -100,6 +101,7 @@ pub struct Run {
     pub env: BTreeMap<String, String>,
     pub stdin: Option<Vec<u8>>,
     pub memory_bytes_max: Option<u64>,
+    pub grants: Grants,
     /// `None`: the scheduler chooses.
     pub on: Option<String>,
 }
@@ -165,6 +167,7 @@ impl Run {
             env: self.env,
             stdin: self.stdin.map(|bytes| keep(&mut blobs, bytes)),
             memory_bytes_max: self.memory_bytes_max,
+            grants: Box::new(self.grants),
         };
         spec.check().map_err(CommandError::Refused)?;
         Ok(Prepared {

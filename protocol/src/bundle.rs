@@ -100,6 +100,7 @@ mod tests {
                 env: [].into(),
                 stdin: None,
                 memory_bytes_max: None,
+                grants: Default::default(),
             },
             snapshot: Blob::of(snapshot),
         };

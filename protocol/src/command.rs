@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dispatcher::Term;
 use crate::error::Failure;
+use crate::grants::Grants;
 use crate::ids::{Blob, ClientId, EngineId, Generation, OperationId, ProgramId, is_name};
 use crate::limits::*;
 
@@ -89,6 +90,9 @@ pub struct ProgramSpec {
     pub stdin: Option<Blob>,
     /// Largest linear memory in bytes; `None` is the engine's default.
     pub memory_bytes_max: Option<u64>,
+    /// What it may do besides computing and printing.
+    #[serde(default)]
+    pub grants: Box<Grants>,
 }
 
 impl ProgramSpec {
@@ -120,6 +124,7 @@ impl ProgramSpec {
                 reason: "an argument or variable holds a NUL, or is unnamed".into(),
             });
         }
+        self.grants.check()?;
         check_bytes("module", self.module.bytes, MODULE_BYTES_MAX)?;
         self.stdin.map_or(Ok(()), |stdin| {
             check_bytes("standard input", stdin.bytes, STDIN_BYTES_MAX)

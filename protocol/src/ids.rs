@@ -39,6 +39,14 @@ macro_rules! uuid_id {
                 Self(Uuid::new_v4())
             }
 
+            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+
+            pub fn to_bytes(self) -> [u8; 16] {
+                self.0.into_bytes()
+            }
+
             /// The first eight digits, as tables show it.
             pub fn short(&self) -> String {
                 self.to_string()[..8].to_owned()

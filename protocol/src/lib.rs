@@ -4,7 +4,7 @@
 //! Pure data: no I/O, no clock, no async. Whatever comes from outside enters through a `parse`,
 //! `decode` or `verify` in here, which bounds and checks it once; past that the types carry the proof.
 //!
-//! Reading order: [`ids`], [`command`], [`event`], [`status`], [`peer`], [`snapshot`], [`dispatcher`].
+//! Reading order: [`ids`], [`command`], [`grants`], [`event`], [`status`], [`peer`], [`snapshot`], [`stamp`], [`dispatcher`].
 #![forbid(unsafe_code)]
 
 pub mod bundle;
@@ -12,11 +12,13 @@ pub mod command;
 pub mod dispatcher;
 pub mod error;
 pub mod event;
+pub mod grants;
 pub mod ids;
 pub mod limits;
 pub mod log;
 pub mod peer;
 pub mod snapshot;
+pub mod stamp;
 pub mod status;
 pub mod topics;
 pub mod wire;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  magic 8 | version u16 | compiler abi u32 | module digest 32 | base digest 32 (zeros: none)
-//!  | unpacked length u64 | zstd( frames, globals, memories, tables, references, host ) | BLAKE3 of all before, 32
+//!  | unpacked length u64 | zstd( frames, globals, memories, tables, references, host, mail ) | BLAKE3 of all before, 32
 //! ```
 //! Numbers are little-endian. Decoding checks the checksum before anything else, never allocates more than
 //! the bytes at hand justify, and says which of damaged, other version or foreign it met.
@@ -22,7 +22,7 @@ use crate::log::LogLine;
 
 pub const PAGE_BYTES: usize = 4096;
 const MAGIC: &[u8; 8] = b"WAYFSNAP";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const HEADER_BYTES: usize = 8 + 2 + 4 + 32 + 32 + 8;
 const CHECKSUM_BYTES: usize = 32;
 /// Fast: it runs while the program stands still.
@@ -114,6 +114,13 @@ pub struct HostState {
     pub log_unacknowledged_from: u64,
     /// The last lines before `log_next`, at least all that are not acknowledged.
     pub log_tail: Vec<LogLine>,
+    /// How many messages the program has been sent in its whole life: those that came after are not in `mail`.
+    #[serde(default)]
+    pub mail_arrived: u64,
+    /// Subscriptions, messages not handed over or not sent, and what repeats are told by; in the engine's own encoding,
+    /// empty for a program that talks to nobody. A part of its own on the wire.
+    #[serde(skip)]
+    pub mail: Vec<u8>,
 }
 
 impl Snapshot {
@@ -163,6 +170,7 @@ impl Snapshot {
             &mut body,
             &serde_json::to_vec(&self.host).expect("plain data serialises"),
         );
+        put_bytes(&mut body, &self.host.mail);
 
         let mut out = Vec::with_capacity(HEADER_BYTES + body.len() / 2 + CHECKSUM_BYTES);
         out.extend_from_slice(MAGIC);
@@ -221,8 +229,9 @@ impl Snapshot {
             .map(|_| body.references())
             .collect::<Result<_, _>>()?;
         let references = body.references()?;
-        let host =
+        let mut host: HostState =
             serde_json::from_slice(body.sized()?).map_err(|e| SnapshotError::Malformed(e.to_string()))?;
+        host.mail = body.sized()?.to_vec();
         if !body.bytes.is_empty() {
             return Err(SnapshotError::Malformed("bytes behind the end".into()));
         }

@@ -60,6 +60,8 @@ pub enum Topic {
     Report,
     ProgramStatus(ProgramId),
     ProgramLog(ProgramId),
+    /// Replies to a program's requests.
+    ProgramReply(ProgramId),
     /// A message of an operation to this peer.
     Peer(OperationId, PeerName),
     Reply(PeerName),
@@ -81,6 +83,7 @@ impl Topics {
             Topic::Report => format!("{root}/v1/engines/report"),
             Topic::ProgramStatus(program) => format!("{root}/v1/program/{program}/status"),
             Topic::ProgramLog(program) => format!("{root}/v1/program/{program}/log"),
+            Topic::ProgramReply(program) => format!("{root}/v1/program/{program}/reply"),
             Topic::Peer(operation, peer) => format!("{root}/v1/move/{operation}/{peer}"),
             Topic::Reply(client) => format!("{root}/v1/reply/{client}"),
             Topic::DispatcherLease => format!("{root}/v1/dispatcher/lease"),
@@ -100,6 +103,7 @@ impl Topics {
             ["engines", "report"] => Topic::Report,
             ["program", program, "status"] => Topic::ProgramStatus(program.parse().ok()?),
             ["program", program, "log"] => Topic::ProgramLog(program.parse().ok()?),
+            ["program", program, "reply"] => Topic::ProgramReply(program.parse().ok()?),
             ["move", operation, peer] => Topic::Peer(operation.parse().ok()?, peer.parse().ok()?),
             ["reply", client] => Topic::Reply(client.parse().ok()?),
             ["dispatcher", "lease"] => Topic::DispatcherLease,
@@ -107,6 +111,12 @@ impl Topics {
             ["dispatcher", "event"] => Topic::DispatcherEvent,
             _ => return None,
         })
+    }
+
+    /// Whether a topic is one of Wayfare's own, known or not.
+    pub fn is_ours(&self, topic: &str) -> bool {
+        let rest = topic.strip_prefix(self.root.as_str());
+        rest.is_some_and(|rest| rest == "/v1" || rest.starts_with("/v1/"))
     }
 
     /// Filters an engine or client subscribes to.
@@ -146,6 +156,7 @@ mod tests {
             Topic::Report,
             Topic::ProgramStatus(ProgramId::random()),
             Topic::ProgramLog(ProgramId::random()),
+            Topic::ProgramReply(ProgramId::random()),
             Topic::Peer(OperationId::random(), peer.clone()),
             Topic::Reply(peer.clone()),
             Topic::DispatcherLease,

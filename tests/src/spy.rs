@@ -283,6 +283,8 @@ fn read(topics: &Topics, topic: &str, payload: &[u8]) -> Option<Heard> {
         Topic::DispatcherLease => Heard::Lease(wire::decode(payload).ok()?),
         // For those who are asked, and for people.
         Topic::DispatcherRequest(_) | Topic::DispatcherEvent => return None,
+        // Between programs.
+        Topic::ProgramReply(_) => return None,
     })
 }
 

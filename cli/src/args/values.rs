@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wayfare_dispatcher::Policy;
+use wayfare_protocol::grants::is_filter;
 use wayfare_protocol::ids::{EngineId, is_name};
 
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -66,6 +67,13 @@ pub(super) fn parse_variable(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("NAME=VALUE is expected".into()),
     }
+}
+
+pub(super) fn parse_filter(text: &str) -> Result<String, String> {
+    if is_filter(text) {
+        return Ok(text.to_owned());
+    }
+    Err("a topic filter such as 'site/+/temperature' or 'site/#' is expected".into())
 }
 
 pub(super) fn parse_name(text: &str) -> Result<String, String> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use wayfare_dispatcher::{Follow, Run};
 use wayfare_protocol::event::Outcome;
+use wayfare_protocol::grants::Grants;
 use wayfare_protocol::limits::STDIN_BYTES_MAX;
 
 use super::logs::{Ended, print_all};
@@ -12,6 +13,7 @@ use super::module::Module;
 use crate::args::RunArgs;
 use crate::context::{options, with_fleet};
 use crate::fail::{Fail, Result};
+use crate::manifest::grants_beside;
 use crate::output::Output;
 use crate::waiting::conclude;
 
@@ -28,6 +30,7 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
         env: args.env.iter().cloned().collect(),
         stdin,
         memory_bytes_max: args.memory,
+        grants: grants(&args)?,
         on: args.on.clone(),
     };
     with_fleet(&args.command.fleet, async |fleet| {
@@ -45,6 +48,15 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
         }
     })
     .await
+}
+
+/// Those of the command line, and of the manifest next to the module.
+fn grants(args: &RunArgs) -> Result<Grants> {
+    let mut grants = grants_beside(Path::new(&args.module))?;
+    grants.publish.extend(args.allow_pub.iter().cloned());
+    grants.subscribe.extend(args.allow_sub.iter().cloned());
+    grants.publishes_per_second_max = args.publish_rate.or(grants.publishes_per_second_max);
+    Ok(grants)
 }
 
 /// A file, or this command's own standard input; no more than a program may have.

@@ -297,7 +297,7 @@ impl Core {
                 effects.push(Effect::Decided(decision));
                 false
             }),
-            Topic::EngineCommand(_) | Topic::Report => Ok(false),
+            Topic::EngineCommand(_) | Topic::ProgramReply(_) | Topic::Report => Ok(false),
         };
         match result {
             Ok(true) => effects.push(Effect::FleetChanged),

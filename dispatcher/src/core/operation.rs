@@ -35,6 +35,7 @@ pub(super) struct InFlight {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "few operations are under way at a time")]
 enum State {
     /// Another operation on the same program goes first.
     Queued,

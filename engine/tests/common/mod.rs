@@ -232,6 +232,7 @@ impl Client {
             env: BTreeMap::new(),
             stdin: None,
             memory_bytes_max: None,
+            grants: Default::default(),
         }
     }
 

@@ -97,6 +97,7 @@ async fn a_module_of_200_megabytes_is_refused_before_a_byte_of_it_travels() {
         env: [].into(),
         stdin: None,
         memory_bytes_max: None,
+        grants: Default::default(),
     };
     let command = command(Action::Run {
         program: ProgramId::random(),

@@ -70,6 +70,7 @@ fn spec(job: &Job) -> ProgramSpec {
         env: [].into(),
         stdin: None,
         memory_bytes_max: None,
+        grants: Default::default(),
     }
 }
 

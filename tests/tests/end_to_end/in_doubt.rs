@@ -265,6 +265,7 @@ async fn a_target_that_knows_nothing_refuses_for_good() {
             env: [].into(),
             stdin: None,
             memory_bytes_max: None,
+            grants: Default::default(),
         },
         memory_bytes: 0,
         paused: false,

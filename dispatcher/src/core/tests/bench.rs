@@ -53,6 +53,7 @@ pub(super) fn run_of(module: &[u8]) -> Request {
         env: [].into(),
         stdin: None,
         memory_bytes_max: None,
+        grants: Default::default(),
     };
     request(
         "a",

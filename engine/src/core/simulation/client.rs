@@ -110,6 +110,7 @@ impl World {
                 env: BTreeMap::new(),
                 stdin,
                 memory_bytes_max: None,
+                grants: Default::default(),
             },
             snapshot,
             generation: None,

@@ -46,6 +46,7 @@ pub(super) fn spec() -> ProgramSpec {
         env: [].into(),
         stdin: None,
         memory_bytes_max: None,
+        grants: Default::default(),
     }
 }
 

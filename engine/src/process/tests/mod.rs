@@ -56,6 +56,7 @@ fn spec(args: &[&str]) -> ProgramSpec {
         env: BTreeMap::from([("COLOUR".to_owned(), "green".to_owned())]),
         stdin: None,
         memory_bytes_max: None,
+        grants: Default::default(),
     }
 }
 

@@ -22,6 +22,7 @@ fn program(module: Blob, snapshot: Option<Blob>) -> Record {
             env: [].into(),
             stdin: None,
             memory_bytes_max: None,
+            grants: Default::default(),
         },
         generation: Generation(1),
         saved: snapshot.map(|snapshot| Saved { snapshot, base: None }),

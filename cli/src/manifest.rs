@@ -1,0 +1,135 @@
+//! `wayfare.toml` next to a module: what it is granted unless the command line grants more, and what it reads and writes.
+//!
+//! ```toml
+//! [grants]
+//! sub = ["home/#"]
+//! pub = ["home/heating"]
+//! publishes_per_second_max = 10
+//!
+//! [[input]]
+//! topic = "home/+/temperature"
+//! media_type = "text/plain"
+//!
+//! [[output]]
+//! topic = "home/heating"
+//! media_type = "text/plain"
+//! ```
+
+use std::io::Read;
+use std::path::Path;
+
+use serde::Deserialize;
+use wayfare_protocol::grants::Grants;
+
+use crate::fail::{Fail, Result};
+
+const FILE: &str = "wayfare.toml";
+const BYTES_MAX: u64 = 64 * 1024;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    #[serde(default)]
+    grants: Grants,
+    #[serde(default)]
+    input: Vec<Port>,
+    #[serde(default)]
+    output: Vec<Port>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Port {
+    topic: String,
+    /// As in RFC 6838, such as `application/senml+json`.
+    media_type: String,
+}
+
+/// The grants of the manifest next to `module`; none where there is none.
+pub(crate) fn grants_beside(module: &Path) -> Result<Grants> {
+    let path = module.with_file_name(FILE);
+    if !module.is_file() || !path.is_file() {
+        return Ok(Grants::default());
+    }
+    let bad = |what: String| Fail::new("manifest", format!("{}: {what}", path.display()));
+    let mut text = String::new();
+    let file = std::fs::File::open(&path).map_err(|error| Fail::file(&path, &error))?;
+    file.take(BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| Fail::file(&path, &error))?;
+    if text.len() as u64 > BYTES_MAX {
+        return Err(bad(format!("over {BYTES_MAX} bytes")));
+    }
+    parse(&text).map_err(bad)
+}
+
+fn parse(text: &str) -> std::result::Result<Grants, String> {
+    let manifest: Manifest = toml::from_str(text).map_err(|error| error.to_string())?;
+    manifest.grants.check().map_err(|failure| failure.to_string())?;
+    for (port, may, list) in manifest
+        .input
+        .iter()
+        .map(|port| (port, manifest.grants.may_subscribe(&port.topic), "sub"))
+        .chain(
+            manifest
+                .output
+                .iter()
+                .map(|port| (port, manifest.grants.may_publish(&port.topic), "pub")),
+        )
+    {
+        if !may {
+            let topic = &port.topic;
+            return Err(format!(
+                "'{topic}' is declared and not granted: add it to grants.{list}"
+            ));
+        }
+        let is_media_type = port.media_type.split_once('/').is_some_and(|(kind, name)| {
+            let is_plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+            is_plain(kind) && is_plain(name)
+        });
+        if !is_media_type {
+            return Err(format!(
+                "'{}' is no media type such as text/plain",
+                port.media_type
+            ));
+        }
+    }
+    Ok(manifest.grants)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manifests_grant_what_they_say_and_declare_only_what_they_grant() {
+        let text = "
+            [grants]
+            sub = ['home/#']
+            pub = ['home/heating']
+            publishes_per_second_max = 10
+            [[input]]
+            topic = 'home/+/temperature'
+            media_type = 'text/plain'
+            [[output]]
+            topic = 'home/heating'
+            media_type = 'text/plain'
+        ";
+        let grants = parse(text).expect("sound");
+        assert!(grants.may_subscribe("home/a") && grants.may_publish("home/heating"));
+        assert_eq!(grants.publishes_per_second_max, Some(10));
+        assert!(parse("").expect("nothing").is_empty());
+        for (bad, said) in [
+            ("[grants]\nsubs = []", "unknown field"),
+            ("[grants]\nsub = ['a#']", "no topic filter"),
+            ("[[input]]\ntopic = 'a'\nmedia_type = 'text/plain'", "grants.sub"),
+            (
+                "[grants]\npub = ['a']\n[[output]]\ntopic = 'a'\nmedia_type = 'text'",
+                "media type",
+            ),
+        ] {
+            let error = parse(bad).expect_err(bad);
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What a program may do besides computing and printing. Nothing is allowed that is not granted.
+//!
+//! Grants are part of [`crate::command::ProgramSpec`]: given once, when the program is run, and unchanged on every move. The
+//! engine that runs the program asks them at each call. Topics below `<root>/v1` are never granted, whatever a filter says:
+//! a program that could publish there could command the fleet.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Failure;
+
+/// Filters in one list of grants.
+pub const FILTERS_MAX: usize = 256;
+/// Bytes of a topic or filter that a program names.
+pub const TOPIC_BYTES_MAX: usize = 1024;
+/// Levels of a topic that a program names; AWS IoT Core allows no more.
+pub const TOPIC_LEVELS_MAX: usize = 8;
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grants {
+    /// Filters of the topics that it may publish to.
+    #[serde(default, rename = "pub", skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<String>,
+    /// Filters that cover what it may subscribe to.
+    #[serde(default, rename = "sub", skip_serializing_if = "Vec::is_empty")]
+    pub subscribe: Vec<String>,
+    /// Messages published in a second; `None`: as fast as the broker takes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publishes_per_second_max: Option<u32>,
+}
+
+impl Grants {
+    /// Checks what came from outside.
+    pub fn check(&self) -> Result<(), Failure> {
+        let bad = |reason: String| Err(Failure::BadRequest { reason });
+        for (what, filters) in [("pub", &self.publish), ("sub", &self.subscribe)] {
+            if filters.len() > FILTERS_MAX {
+                return bad(format!(
+                    "{} grants of '{what}' are over {FILTERS_MAX}",
+                    filters.len()
+                ));
+            }
+            if let Some(filter) = filters.iter().find(|filter| !is_filter(filter)) {
+                let filter: String = filter.chars().take(80).collect();
+                return bad(format!("'{filter}' is no topic filter, in a grant of '{what}'"));
+            }
+        }
+        match self.publishes_per_second_max {
+            Some(0) => bad("a rate of 0 messages a second is not to publish: grant no 'pub'".into()),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn may_publish(&self, topic: &str) -> bool {
+        self.publish.iter().any(|granted| covers(granted, topic))
+    }
+
+    /// A filter is granted where one granted filter covers all that it can match.
+    pub fn may_subscribe(&self, filter: &str) -> bool {
+        self.subscribe.iter().any(|granted| covers(granted, filter))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A topic that can be published to: bounded, without wildcards, not one of the broker's own.
+pub fn is_topic(topic: &str) -> bool {
+    is_plain(topic) && !topic.contains(['+', '#'])
+}
+
+/// A filter with each wildcard in its place.
+pub fn is_filter(filter: &str) -> bool {
+    is_plain(filter)
+        && filter
+            .split('/')
+            .rev()
+            .enumerate()
+            .all(|(from_end, level)| match level {
+                "+" => true,
+                "#" => from_end == 0,
+                level => !level.contains(['+', '#']),
+            })
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= TOPIC_BYTES_MAX
+        && !text.starts_with('$')
+        && !text.contains('\0')
+        && text.split('/').count() <= TOPIC_LEVELS_MAX
+}
+
+/// Whether `filter` matches everything that `other`, a topic or a filter itself, can match.
+pub fn covers(filter: &str, other: &str) -> bool {
+    let mut others = other.split('/');
+    let mut levels = filter.split('/');
+    loop {
+        match (levels.next(), others.next()) {
+            (Some("#"), _) => return true,
+            (Some("+"), Some(level)) if level != "#" => {}
+            (Some(wanted), Some(level)) if wanted == level => {}
+            (None, None) => return true,
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_cover_topics_and_narrower_filters() {
+        for (filter, other, expected) in [
+            ("a/b", "a/b", true),
+            ("a/b", "a/c", false),
+            ("a/+", "a/b", true),
+            ("a/+", "a/+", true),
+            ("a/+", "a/b/c", false),
+            ("a/+", "a", false),
+            ("a/+", "a/#", false),
+            ("a/#", "a/b/c", true),
+            ("a/#", "a", true),
+            ("a/#", "a/+/c", true),
+            ("a/#", "ab", false),
+            ("#", "a/b", true),
+            ("#", "#", true),
+            ("+", "#", false),
+            ("a/b", "a/+", false),
+        ] {
+            assert_eq!(covers(filter, other), expected, "{filter} {other}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_granted_by_default() {
+        let grants = Grants::default();
+        assert!(!grants.may_publish("a") && !grants.may_subscribe("a") && grants.is_empty());
+    }
+
+    #[test]
+    fn grants_that_are_no_filters_are_refused() {
+        let long = "x".repeat(TOPIC_BYTES_MAX + 1);
+        for bad in ["", "a#", "#/a", "a+", "$SYS/#", "a\0", "1/2/3/4/5/6/7/8/9", &long] {
+            for grants in [
+                Grants {
+                    publish: vec![bad.into()],
+                    ..Grants::default()
+                },
+                Grants {
+                    subscribe: vec![bad.into()],
+                    ..Grants::default()
+                },
+            ] {
+                assert!(grants.check().is_err(), "{bad:.20}");
+            }
+        }
+        let many = Grants {
+            publish: vec!["a".into(); FILTERS_MAX + 1],
+            ..Grants::default()
+        };
+        assert!(many.check().is_err());
+    }
+}
