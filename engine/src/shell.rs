@@ -1,7 +1,8 @@
 //! The part of the engine that acts: it feeds the core what happens, and carries out what the core decides.
 //!
 //! Reading order: [`run()`] puts an engine together; `agent` is its loop; `inbound` and `outbound` are the wire,
-//! `fence` what comes before anything is said on a new connection, `effects` what the core decided, `transfers` blobs, `logs` what programs print; `programs` the processes, `work` what takes long;
+//! `fence` what comes before anything is said on a new connection, `effects` what the core decided, `transfers` blobs, `logs` what programs print; `programs` the processes, `session`
+//! and `sessions` their messages, `work` what takes long;
 //! `store` is everything that survives.
 
 mod run;
@@ -18,6 +19,8 @@ mod watching;
 mod machine;
 mod modules;
 mod programs;
+mod session;
+mod sessions;
 mod snapshots;
 mod work;
 

@@ -134,6 +134,17 @@ impl Core {
         }
     }
 
+    /// As soon as it has nothing else to do. Where checkpoints are not made at intervals, this makes one all the same: without
+    /// it the program would be sent no more.
+    pub(super) fn want_checkpoint(&mut self, program: ProgramId) {
+        let now = self.now;
+        if let Some(here) = self.programs.get_mut(&program)
+            && here.life == Life::Running
+        {
+            here.checkpoint_at = Some(now);
+        }
+    }
+
     /// A program that an operation has is left to it: a restart goes on with both.
     pub(super) fn stopping(&mut self) {
         self.is_stopping = true;

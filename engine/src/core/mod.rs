@@ -117,6 +117,7 @@ impl Core {
             } => self.captured(program, capture, result),
             Input::Ended { program, state } => self.ended(program, state),
             Input::MemoryBytes { program, bytes } => self.memory_seen(program, bytes),
+            Input::CheckpointWanted { program } => self.want_checkpoint(program),
             Input::Fenced { program, generation } => self.fenced(program, generation),
             Input::Connected => self.connected(),
             Input::Report { operation, client } => self.report(operation, client),

@@ -74,6 +74,8 @@ pub enum Input {
     Ended { program: ProgramId, state: ProgramState },
     /// Linear memory in use, as the shell last saw it; for statuses.
     MemoryBytes { program: ProgramId, bytes: u64 },
+    /// A program has been sent so much since its last stored snapshot that another should be made soon.
+    CheckpointWanted { program: ProgramId },
     /// Another engine's status says that it has `program` at `generation`. The shell feeds every such status for
     /// a program that this core names in its statuses: of a higher generation than here, the copy here ends;
     /// of a lower one, the status from here is published again, so that the other hears of it.
@@ -100,6 +102,10 @@ pub enum Input {
 pub struct CaptureId(pub u64);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a few at a time, and carried out at once"
+)]
 pub enum Effect {
     /// Durable before the next effect, and so are the blobs that a program's record names.
     Store(Record),

@@ -22,7 +22,8 @@ pub(super) const FRAMES_OFFSET: usize = FLAG_OFFSET + FLAG_BYTES;
 /// The host functions that can find themselves waiting. Part of the ABI: the sites of a module, and so the meaning
 /// of its frames, depend on it.
 pub fn may_block(module: &str, name: &str) -> bool {
-    module == super::wasi::MODULE && BLOCKING.contains(&name)
+    (module == super::wasi::MODULE && BLOCKING.contains(&name))
+        || (module == super::calls::MODULE && super::calls::BLOCKING.contains(&name))
 }
 
 pub(super) const BLOCKING: [&str; 3] = ["fd_read", "fd_write", "poll_oneoff"];

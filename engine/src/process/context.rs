@@ -24,8 +24,10 @@ pub(super) struct Context {
     stdin: Arc<[u8]>,
     pub(super) stdin_offset: u64,
     pub(super) clock: Clock,
-    /// See [`HostState::blocked_until_ns`]; only `poll_oneoff` notes it, and takes it.
+    /// See [`HostState::blocked_until_ns`]: noted by the call that was left, and taken by the same call when it is issued again.
     pub(super) blocked_until_ns: Option<u64>,
+    /// By the program's clock, where its rate of publishing is limited. Not in a snapshot: it is over before one arrives.
+    pub(super) publish_after_ns: u64,
     pub(super) limits: Limits,
     guest: Option<GuestHandles>,
 }
@@ -70,12 +72,15 @@ impl Context {
             stdin_offset: 0,
             clock: Clock::new(),
             blocked_until_ns: None,
+            publish_after_ns: 0,
             limits,
             guest: None,
         }
     }
 
-    pub(super) fn restore(&mut self, host: HostState) -> Result<(), String> {
+    pub(super) fn restore(&mut self, mut host: HostState) -> Result<(), String> {
+        let mail = std::mem::take(&mut host.mail);
+        self.control.lock().mail.restore(&mail)?;
         self.clock = Clock::at(host.monotonic_ns);
         self.blocked_until_ns = host.blocked_until_ns;
         self.stdin_offset = host.stdin_offset;
@@ -89,7 +94,10 @@ impl Context {
             stdin_offset: self.stdin_offset,
             ..HostState::default()
         };
-        self.control.lock().log.save(&mut host);
+        let shared = self.control.lock();
+        shared.log.save(&mut host);
+        host.mail_arrived = shared.mail.arrived();
+        host.mail = shared.mail.save();
         host
     }
 
@@ -111,6 +119,13 @@ impl Context {
     pub(super) fn say(&self, event: ProcessEvent) {
         if !self.control.lock().is_discarded() {
             (self.sink)(event);
+        }
+    }
+
+    /// Says it if it was not said of these lines yet.
+    pub(super) fn say_lines(&self) {
+        if self.control.lock().log.announce() {
+            self.say_lines_ready();
         }
     }
 

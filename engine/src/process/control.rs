@@ -10,7 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use wayfare_protocol::log::Stream;
+
 use super::log::Log;
+use super::mail::Mail;
 use super::raw::Flag;
 
 pub(super) struct Control {
@@ -18,6 +22,8 @@ pub(super) struct Control {
     /// A request came, or the log got room.
     changed: Condvar,
     memory_bytes: AtomicU64,
+    /// The program published or subscribed, or took a message: its session looks.
+    pub(super) outgoing: Notify,
 }
 
 pub(super) struct Shared {
@@ -27,6 +33,7 @@ pub(super) struct Shared {
     frozen: bool,
     flag: Option<Flag>,
     pub(super) log: Log,
+    pub(super) mail: Mail,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +53,7 @@ pub(super) enum Next {
 }
 
 impl Control {
-    pub(super) fn new(frozen: bool) -> Self {
+    pub(super) fn new(frozen: bool, mail: Mail) -> Self {
         Self {
             shared: Mutex::new(Shared {
                 requests: VecDeque::new(),
@@ -54,9 +61,11 @@ impl Control {
                 frozen,
                 flag: None,
                 log: Log::new(),
+                mail,
             }),
             changed: Condvar::new(),
             memory_bytes: AtomicU64::new(0),
+            outgoing: Notify::new(),
         }
     }
 
@@ -91,6 +100,22 @@ impl Control {
     /// The log changed in a way that a blocked program may have waited for.
     pub(super) fn log_changed(&self) {
         self.changed.notify_all();
+    }
+
+    /// A message came, or the outbox got room.
+    pub(super) fn wake_program(&self) {
+        self.changed.notify_all();
+    }
+
+    /// A line of the host's in the program's log, if there is room for it.
+    pub(super) fn tell(&self, line: &str) {
+        let mut shared = self.lock();
+        if shared.log.has_room() {
+            let line = format!("{line}\n");
+            shared
+                .log
+                .append(Stream::Stderr, line.as_bytes(), super::context::now_ms());
+        }
     }
 
     /// Waits, if it must, for what a stopped program is to do next.
@@ -184,7 +209,7 @@ mod tests {
 
     #[test]
     fn requests_are_served_in_the_order_they_were_made() {
-        let control = Control::new(false);
+        let control = Control::new(false, Mail::nobody());
         assert_eq!(control.next(), Next::Run);
         control.request(Request::Unfreeze);
         assert!(!control.lock().wants(), "nothing to do for a program that runs");

@@ -15,9 +15,10 @@
 //! captured: a blocked call must be able to leave without having had any effect, and be issued again elsewhere.
 //!
 //! Reading order: [`abi`], [`runtime`] (a module made ready), `compiled` (what is kept of it), `control` (handle and thread meet), `thread`,
-//! `instance` (in and out of Wasm, capture, restore), `wasi`, `log`, `clock`. All `unsafe` is in `raw`.
+//! `instance` (in and out of Wasm, capture, restore), `wasi`, `calls` with `mail`, `log`, `clock`. All `unsafe` is in `raw`.
 
 pub mod abi;
+mod calls;
 mod clock;
 #[cfg(feature = "compiler")]
 mod compiled;
@@ -26,6 +27,8 @@ mod control;
 mod image;
 mod instance;
 mod log;
+pub mod mail;
+mod post;
 mod raw;
 mod references;
 pub mod runtime;
@@ -41,7 +44,6 @@ use std::sync::atomic::AtomicBool;
 
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::log::LogLine;
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
@@ -49,6 +51,8 @@ use wayfare_protocol::status::ProgramState;
 #[cfg(feature = "compiler")]
 pub use compiled::{Compiled, CompiledError, Provenance};
 use control::{Control, Request};
+use mail::{Home, Letter, Mail};
+pub use post::Post;
 #[cfg(feature = "compiler")]
 pub use runtime::ReviveError;
 pub use runtime::{Loaded, ROOM_FOR_TWINS, Runtime, RuntimeOptions};
@@ -59,12 +63,14 @@ const HOST_STACK_BYTES: usize = 512 << 10;
 
 /// One program to be started.
 pub struct Launch {
-    pub program: ProgramId,
+    pub home: Home,
     pub spec: ProgramSpec,
     /// The bytes of `spec.stdin`.
     pub stdin: Option<Arc<[u8]>>,
     /// Whole and already checked against the module; `None`: from the beginning.
     pub snapshot: Option<Snapshot>,
+    /// Messages that came after the snapshot was made, as the journal has them.
+    pub journaled: Vec<Letter>,
     /// Hold it until [`Process::unfreeze`].
     pub frozen: bool,
 }
@@ -105,8 +111,9 @@ pub fn launch(
     launch: Launch,
     sink: impl Fn(ProcessEvent) + Send + Sync + 'static,
 ) -> Result<Process, Failure> {
-    let control = Arc::new(Control::new(launch.frozen));
-    let name = format!("wasm-{}", launch.program.short());
+    let mail = Mail::new(launch.home.clone(), (*launch.spec.grants).clone());
+    let control = Arc::new(Control::new(launch.frozen, mail));
+    let name = format!("wasm-{}", launch.home.program.short());
     let sink: context::Sink = Arc::new(sink);
     let task = Task {
         options: runtime.options.clone(),
@@ -185,6 +192,11 @@ impl Process {
     pub fn set_connected(&self, connected: bool) {
         self.control.lock().log.connected = connected;
         self.control.log_changed();
+    }
+
+    /// Its messages, for its MQTT session.
+    pub fn post(&self) -> Post {
+        Post(self.control.clone())
     }
 
     /// Linear memory in use; 0 once it ended.

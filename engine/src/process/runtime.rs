@@ -14,11 +14,13 @@ use wayfare_protocol::ids::Digest;
 use wayfare_protocol::snapshot::PAGE_BYTES;
 
 use super::abi;
+use super::calls;
 #[cfg(feature = "compiler")]
 use super::compiled::{Compiled, Provenance};
 use super::context::{Context, Limits};
 use super::control::Control;
 use super::image::Image;
+use super::mail::Mail;
 use super::wasi;
 
 /// Bounds for all programs of an engine. The defaults fit a board with 512 MB.
@@ -100,6 +102,7 @@ impl Runtime {
                 .wasm_branch_hinting(true);
             let mut linker = Linker::new(&WasmtimeEngine::new(&config)?);
             wasi::define(&mut linker)?;
+            calls::define(&mut linker)?;
             Ok(linker)
         };
         let fresh = linker(options.stack_bytes_max).map_err(internal)?;
@@ -241,7 +244,7 @@ impl Runtime {
 
     /// For instances that never run.
     fn idle_store(&self, save_bytes: u64) -> Store<Context> {
-        let control = Arc::new(Control::new(true));
+        let control = Arc::new(Control::new(true, Mail::nobody()));
         let RuntimeOptions {
             memory_bytes_max,
             table_elements_max,

@@ -89,7 +89,12 @@ impl Task {
             loaded.shape.save_bytes,
         );
         let context = Context::new(control, sink, &launch.spec, launch.stdin, limits);
-        Instance::new(loaded, context, launch.snapshot)
+        let instance = Instance::new(loaded, context, launch.snapshot)?;
+        let control = &instance.context().control;
+        for letter in launch.journaled {
+            control.lock().mail.replay(letter);
+        }
+        Ok(instance)
     }
 }
 

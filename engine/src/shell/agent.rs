@@ -33,6 +33,7 @@ use super::inbound::{Arrived, Border};
 use super::logs::Published;
 use super::outbound::Outbound;
 use super::programs::{Programs, Said};
+use super::sessions::{SessionNews, Sessions};
 use super::snapshots::Snapshots;
 use super::store::Store;
 use super::work::{Done, Workshop};
@@ -63,6 +64,7 @@ pub(crate) struct Agent {
     pub(super) work: JoinSet<Done>,
     pub(super) publishing: JoinSet<Published>,
     pub(super) subscribing: JoinSet<()>,
+    pub(super) sessions: Sessions,
     /// Programs whose status topic is subscribed.
     pub(super) watched: BTreeSet<ProgramId>,
     /// Inputs that effects have brought about.
@@ -124,6 +126,7 @@ enum Happening {
     Program(Said),
     Work(Done),
     Published(Published),
+    Session(SessionNews),
     Clock,
     Stop,
 }
@@ -154,6 +157,7 @@ impl Agent {
                         Err(error) => std::panic::resume_unwind(error.into_panic()),
                     }
                 }
+                news = self.sessions.next() => Happening::Session(news),
                 Some(_) = self.subscribing.join_next(), if !self.subscribing.is_empty() => {
                     self.ask_fence();
                     continue;
@@ -166,6 +170,7 @@ impl Agent {
                 Happening::Program(said) => self.program_said(said),
                 Happening::Work(done) => self.work_done(done),
                 Happening::Published(published) => self.lines_published(published),
+                Happening::Session(news) => self.session_news(news),
                 Happening::Clock => self.clock(),
             }
             self.settle();
@@ -176,6 +181,7 @@ impl Agent {
         self.work.is_empty()
             && self.steps.is_empty()
             && !self.programs.is_capturing()
+            && !self.sessions.are_closing()
             && (self.publishing.is_empty() || !self.out.is_connected)
     }
 
@@ -357,6 +363,7 @@ impl Agent {
                 self.inputs.push_back(Input::MemoryBytes { program, bytes });
             }
         }
+        self.want_checkpoints();
         self.snapshots.sweep(now);
         self.verified = None;
         self.workshop.modules.sweep();

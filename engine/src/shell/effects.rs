@@ -44,6 +44,7 @@ impl Agent {
             match self.store.commit() {
                 Ok(()) => {
                     self.uncommitted = false;
+                    self.forget_stored_mail();
                     self.stored();
                 }
                 Err(error) => self.stall(&error),
@@ -57,6 +58,7 @@ impl Agent {
         match effect {
             Effect::Store(record) => {
                 self.store.put(&record);
+                self.note_stored(&record);
                 self.uncommitted = true;
             }
             Effect::Erase(key) => {
@@ -92,7 +94,10 @@ impl Agent {
                 self.watch(status.program);
                 self.out.program_status(&status);
             }
-            Effect::ClearProgram(program) => self.out.clear_program(program),
+            Effect::ClearProgram(program) => {
+                self.out.clear_program(program);
+                self.wipe_session(program);
+            }
             Effect::KeepChunk { blob, .. } => {
                 let blob = blob.digest.short();
                 tracing::error!(blob, "the core wants to keep a chunk that is not in hand");
@@ -125,7 +130,10 @@ impl Agent {
                     durable,
                 },
             ),
-            Effect::Unfreeze { program, generation } => self.programs.unfreeze(program, generation),
+            Effect::Unfreeze { program, generation } => {
+                self.programs.unfreeze(program, generation);
+                self.open_session(program);
+            }
             Effect::Discard { program } => self.programs.discard(program),
             Effect::ReplyLogs {
                 client,
@@ -253,9 +261,13 @@ impl Agent {
 
     fn launch(&mut self, program: ProgramId, incarnation: u64, gathered: Result<Gathered, Failure>) {
         let launched = gathered.and_then(|gathered| {
+            let mail = self.mail_of(program, gathered.snapshot.as_deref());
             self.programs
-                .launch(program, incarnation, gathered, &self.workshop.modules)
+                .launch(program, incarnation, gathered, mail, &self.workshop.modules)
         });
+        if launched.is_ok() {
+            self.begin_session(program, incarnation);
+        }
         if let Err(failure) = launched
             && self.programs.get(program, incarnation).is_some()
         {
@@ -267,7 +279,15 @@ impl Agent {
         }
     }
 
+    /// A program that will stand still is captured when its session is closed: then nothing is on its way.
     fn capture(&mut self, program: ProgramId, run_on: bool, capturing: Capturing) {
+        match run_on {
+            true => self.capture_now(program, true, capturing),
+            false => self.close_session(program, capturing),
+        }
+    }
+
+    pub(super) fn capture_now(&mut self, program: ProgramId, run_on: bool, capturing: Capturing) {
         if !self.programs.capture(program, run_on, capturing) {
             let reason = "it is not here to be captured".to_owned();
             self.captured(program, capturing.capture, Err(Failure::Internal { reason }));
@@ -309,6 +329,7 @@ impl Agent {
             } => {
                 let result = result.map(|encoded| {
                     let blob = encoded.blob;
+                    self.note_captured(program, blob, encoded.mail_arrived);
                     match encoded.written {
                         Written::InMemory => self.store.blobs.hold(blob, encoded.bytes),
                         Written::Durable => self.store.blobs.take_durable(blob, encoded.bytes),

@@ -86,6 +86,7 @@ impl Agent {
                 hosted.log.has_ended = true;
                 self.store.tails.keep(program, &hosted.tail());
                 self.inputs.push_back(Input::Ended { program, state });
+                self.finish_session(program);
                 self.publish_lines(program, incarnation);
             }
         }

@@ -5,18 +5,20 @@
 //! ```
 //! Each start is an *incarnation* with a number of its own: what an earlier one still says is dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{Blob, Generation, ProgramId};
+use wayfare_protocol::ids::{Blob, Digest, Generation, ProgramId};
 
 use super::modules::Modules;
+use super::session::Session;
 use super::store::Tail;
 use super::work::Gathered;
 use crate::core::types::CaptureId;
+use crate::process::mail::{Home, Letter};
 use crate::process::{self, Launch, Loaded, Process, ProcessEvent};
 
 /// What a program's thread said.
@@ -41,6 +43,12 @@ pub(crate) struct Hosted {
     capturing: Option<Capturing>,
     pub(crate) log: Log,
     memory_bytes: u64,
+    /// It was held where it is when it was launched.
+    pub(crate) is_frozen: bool,
+    /// Of the live program's messages.
+    pub(crate) session: Option<Session>,
+    /// How far the snapshots that were made last have the program's messages.
+    pub(crate) mail_points: VecDeque<(Digest, u64)>,
 }
 
 enum Stage {
@@ -103,6 +111,9 @@ impl Programs {
             capturing: None,
             log: Log::default(),
             memory_bytes: 0,
+            is_frozen: frozen,
+            session: None,
+            mail_points: VecDeque::new(),
         };
         self.hosted.insert(program, hosted);
         self.incarnations
@@ -114,6 +125,7 @@ impl Programs {
         program: ProgramId,
         incarnation: u64,
         gathered: Gathered,
+        (home, journaled): (Home, Vec<Letter>),
         modules: &Modules,
     ) -> Result<(), Failure> {
         let Some(hosted) = self.get(program, incarnation) else {
@@ -128,7 +140,8 @@ impl Programs {
             return Ok(());
         };
         let launch = Launch {
-            program,
+            home,
+            journaled,
             spec: spec.clone(),
             stdin: gathered.stdin,
             snapshot: gathered.snapshot.map(Arc::unwrap_or_clone),
@@ -174,7 +187,10 @@ impl Programs {
         hosted.generation = generation;
         match &mut hosted.stage {
             Stage::Live { process, .. } => process.unfreeze(),
-            Stage::Gathering { frozen, .. } => *frozen = false,
+            Stage::Gathering { frozen, .. } => {
+                *frozen = false;
+                hosted.is_frozen = false;
+            }
         }
     }
 
@@ -221,6 +237,17 @@ impl Programs {
                 process.set_connected(connected);
             }
         }
+    }
+
+    /// Programs that were sent more than this since a snapshot of theirs was stored.
+    pub(crate) fn with_large_journals(&self, bytes: u64) -> Vec<ProgramId> {
+        let large = |hosted: &Hosted| hosted.session.as_ref().is_some_and(|s| s.journal_bytes() > bytes);
+        let programs = self.hosted.iter().filter(|(_, hosted)| large(hosted));
+        programs.map(|(program, _)| *program).collect()
+    }
+
+    pub(crate) fn current_mut(&mut self, program: ProgramId) -> Option<&mut Hosted> {
+        self.hosted.get_mut(&program)
     }
 
     /// Programs whose memory has grown since this was last asked.

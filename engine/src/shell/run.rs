@@ -21,6 +21,7 @@ use super::modules::Modules;
 use super::options::EngineOptions;
 use super::outbound::Outbound;
 use super::programs::{Programs, Said};
+use super::sessions::Sessions;
 use super::snapshots::Snapshots;
 #[cfg(feature = "compiler")]
 use super::store::Cache;
@@ -111,6 +112,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         work: JoinSet::new(),
         publishing: JoinSet::new(),
         subscribing: JoinSet::new(),
+        sessions: Sessions::new(options.broker.clone()),
         watched: BTreeSet::new(),
         inputs: VecDeque::new(),
         steps: effects.into_iter().map(Step::Effect).collect(),

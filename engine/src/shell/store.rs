@@ -6,6 +6,7 @@
 //!  journal    the core's records
 //!  reserve    room kept free, so that records can be stored when programs have filled the disk
 //!  blobs/     modules, standard inputs and snapshots by digest
+//!  inbox/     messages that programs were sent since their last stored snapshot
 //!  tails/     last log lines of ended programs
 //!  compiled/  compiled modules, which can be made again
 //!  damaged/   what could not be read at a start, for whoever wants to look
@@ -18,6 +19,7 @@ mod blobs;
 mod cache;
 mod files;
 mod folder;
+mod inbox;
 mod journal;
 mod line;
 mod tails;
@@ -33,6 +35,7 @@ pub(crate) use self::blobs::{Blobs, Reception};
 #[cfg(feature = "compiler")]
 pub use self::cache::Cache;
 pub(crate) use self::folder::{BlobFolder, BlobSource, Unsynced};
+pub(crate) use self::inbox::{InboxJournal, Inboxes};
 use self::journal::{Journal, Recovered};
 pub(crate) use self::tails::{Tail, Tails};
 use crate::core::types::{Record, RecordKey};
@@ -63,6 +66,7 @@ pub(crate) struct Store {
     journal: Journal,
     pub(crate) blobs: Blobs,
     pub(crate) tails: Tails,
+    pub(crate) inboxes: Inboxes,
     /// Blobs that records put since the last commit name.
     named: Vec<Digest>,
     _lock: File,
@@ -81,6 +85,7 @@ impl Store {
         check_format(folder, engine)?;
         let blobs = Blobs::open(&folder.join("blobs")).map_err(failed(&folder.join("blobs")))?;
         let tails = Tails::open(&folder.join("tails")).map_err(failed(&folder.join("tails")))?;
+        let inboxes = Inboxes::open(&folder.join("inbox")).map_err(failed(&folder.join("inbox")))?;
         let (journal, recovered) = Journal::open(folder).map_err(failed(&folder.join("journal")))?;
         let records = report(folder, recovered);
         let mut store = Self {
@@ -88,6 +93,7 @@ impl Store {
             journal,
             blobs,
             tails,
+            inboxes,
             named: Vec::new(),
             _lock: lock,
         };

@@ -64,6 +64,8 @@ pub(crate) struct Encoded {
     pub(crate) written: Written,
     /// For a later capture to be relative to, if this one is not relative itself.
     pub(crate) whole: Option<Arc<Snapshot>>,
+    /// How many messages the program had been sent.
+    pub(crate) mail_arrived: u64,
 }
 
 /// How far an encoded snapshot is on its way to the disk.
@@ -165,6 +167,7 @@ impl Workshop {
         base: Option<(Digest, SnapshotSource)>,
         durability: Durability,
     ) -> Result<Encoded, Failure> {
+        let mail_arrived = snapshot.host.mail_arrived;
         let snapshot = Arc::new(snapshot);
         // A snapshot relative to one that is itself relative could not be joined again: then a whole one is made.
         let base = base
@@ -193,6 +196,7 @@ impl Workshop {
             bytes: bytes.into(),
             written,
             whole,
+            mail_arrived,
         })
     }
 

@@ -5,6 +5,7 @@ mod living;
 mod logging;
 mod moving;
 mod preview1;
+mod talking;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -17,7 +18,9 @@ use wayfare_protocol::ids::{Blob, Digest, ProgramId};
 use wayfare_protocol::log::{LogLine, Stream};
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
+use wayfare_protocol::topics::Topics;
 
+use super::mail::Home;
 use super::{Launch, Loaded, Process, ProcessEvent, Runtime, RuntimeOptions, launch};
 
 /// Nothing in here takes this long.
@@ -99,7 +102,13 @@ impl Plan {
     fn launch(&self, snapshot: Option<Snapshot>, frozen: bool) -> Run {
         let (sender, events) = channel();
         let launched = Launch {
-            program: ProgramId::random(),
+            home: Home {
+                // Every run of a plan is the same program, moved.
+                program: ProgramId::from_bytes([7; 16]),
+                engine: "here".into(),
+                topics: Topics::default(),
+            },
+            journaled: Vec::new(),
             spec: self.spec.clone(),
             stdin: self.stdin.clone(),
             snapshot,

@@ -6,20 +6,20 @@ use wasmtime::Caller;
 use super::errno::{Errno, SUCCESS};
 use crate::process::context::Context;
 
-pub(super) struct Guest<'a> {
+pub(in crate::process) struct Guest<'a> {
     memory: &'a mut [u8],
-    pub(super) context: &'a mut Context,
+    pub(in crate::process) context: &'a mut Context,
 }
 
 /// How a call that may block ended.
-pub(super) enum Flow {
+pub(in crate::process) enum Flow {
     Done,
     /// Somebody wants the program to stop; nothing has happened, and the call will be issued again.
     Interrupted,
 }
 
 /// A host call that never waits.
-pub(super) fn call(
+pub(in crate::process) fn call(
     mut caller: Caller<'_, Context>,
     body: impl FnOnce(&mut Guest) -> Result<(), Errno>,
 ) -> wasmtime::Result<i32> {
@@ -28,7 +28,7 @@ pub(super) fn call(
 }
 
 /// A host call that may wait, and so be left and issued again.
-pub(super) fn call_blocking(
+pub(in crate::process) fn call_blocking(
     mut caller: Caller<'_, Context>,
     body: impl FnOnce(&mut Guest) -> Result<Flow, Errno>,
 ) -> wasmtime::Result<i32> {
@@ -48,29 +48,29 @@ fn errno<T>(result: Result<T, Errno>) -> i32 {
 }
 
 impl Guest<'_> {
-    pub(super) fn bytes(&self, at: i32, count: u64) -> Result<&[u8], Errno> {
+    pub(in crate::process) fn bytes(&self, at: i32, count: u64) -> Result<&[u8], Errno> {
         self.memory.get(range(at, count)?).ok_or(Errno::FAULT)
     }
 
-    pub(super) fn bytes_mut(&mut self, at: i32, count: u64) -> Result<&mut [u8], Errno> {
+    pub(in crate::process) fn bytes_mut(&mut self, at: i32, count: u64) -> Result<&mut [u8], Errno> {
         self.memory.get_mut(range(at, count)?).ok_or(Errno::FAULT)
     }
 
-    pub(super) fn write(&mut self, at: i32, bytes: &[u8]) -> Result<(), Errno> {
+    pub(in crate::process) fn write(&mut self, at: i32, bytes: &[u8]) -> Result<(), Errno> {
         self.bytes_mut(at, bytes.len() as u64)?.copy_from_slice(bytes);
         Ok(())
     }
 
-    pub(super) fn write_u32(&mut self, at: i32, value: u32) -> Result<(), Errno> {
+    pub(in crate::process) fn write_u32(&mut self, at: i32, value: u32) -> Result<(), Errno> {
         self.write(at, &value.to_le_bytes())
     }
 
-    pub(super) fn write_u64(&mut self, at: i32, value: u64) -> Result<(), Errno> {
+    pub(in crate::process) fn write_u64(&mut self, at: i32, value: u64) -> Result<(), Errno> {
         self.write(at, &value.to_le_bytes())
     }
 
     /// The buffers that an array of `count` pairs of pointer and length names, each checked.
-    pub(super) fn buffers(&self, at: i32, count: i32) -> Result<Vec<(i32, u64)>, Errno> {
+    pub(in crate::process) fn buffers(&self, at: i32, count: i32) -> Result<Vec<(i32, u64)>, Errno> {
         /// As Linux's `IOV_MAX`.
         const BUFFERS_MAX: u32 = 1024;
         let count = count.cast_unsigned();
@@ -94,14 +94,14 @@ fn range(at: i32, count: u64) -> Result<std::ops::Range<usize>, Errno> {
     Ok(index(start)?..index(end)?)
 }
 
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(in crate::process) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
 }
 
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(in crate::process) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(in crate::process) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }

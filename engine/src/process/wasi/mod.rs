@@ -7,9 +7,9 @@
 //! Left out on purpose: closing a standard stream succeeds and does nothing, since a snapshot need not know then.
 
 mod environment;
-mod errno;
+pub(super) mod errno;
 mod files;
-mod guest;
+pub(super) mod guest;
 mod poll;
 mod streams;
 

@@ -1,0 +1,341 @@
+//! The host calls of `wayfare-guest`: messages, and what a program may know about where it runs. `guest/wayfare.h` is their
+//! documentation; errors are preview 1's numbers.
+//!
+//! As everywhere in here a call either completes or has had no effect, and those that can wait are named in `abi::may_block`.
+
+use std::time::Duration;
+
+use wasmtime::{Caller, Linker};
+use wayfare_protocol::stamp::{Purpose, Stamp};
+
+use super::context::Context;
+use super::mail::{Letter, Mail, Manner, Refusal};
+use super::wasi::errno::Errno;
+use super::wasi::guest::{Flow, Guest, call, call_blocking};
+
+/// The version is part of the name: a program that asks for another finds nothing by this one.
+pub(super) const MODULE: &str = "wayfare_v1";
+pub(super) const BLOCKING: [&str; 6] = [
+    "subscribe",
+    "publish",
+    "receive",
+    "request",
+    "await_reply",
+    "reply",
+];
+
+const AT_LEAST_ONCE: i32 = 1;
+const RETAIN: i32 = 2;
+const PLAIN: i32 = 4;
+/// Lengths of topic, reply topic and payload, flags, the sender's id and the message's number.
+const HEAD_BYTES: usize = 4 * 4 + 16 + 8;
+const FLAG_RETAINED: u32 = 1;
+const FLAG_STAMPED: u32 = 2;
+
+pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
+    subscriptions(linker)?;
+    outward(linker)?;
+    inward(linker)?;
+    identity(linker)
+}
+
+fn subscriptions(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        MODULE,
+        "subscribe",
+        |caller: Caller<'_, Context>, filter: i32, length: i32, flags: i32| {
+            call_blocking(caller, |guest| {
+                let filter = text(guest, filter, length)?;
+                subscribe(guest, &filter, flags & AT_LEAST_ONCE != 0)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "unsubscribe",
+        |caller: Caller<'_, Context>, filter: i32, length: i32| {
+            call(caller, |guest| {
+                let filter = text(guest, filter, length)?;
+                let result = guest.context.control.lock().mail.unsubscribe(&filter);
+                guest.context.control.outgoing.notify_one();
+                result.map_err(|refusal| refused(guest.context, "unsubscribe", &filter, refusal))
+            })
+        },
+    )?;
+    Ok(())
+}
+
+fn outward(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        MODULE,
+        "publish",
+        |caller: Caller<'_, Context>, topic: i32, length: i32, payload: i32, bytes: i32, flags: i32| {
+            call_blocking(caller, |guest| {
+                let topic = text(guest, topic, length)?;
+                let payload = guest.bytes(payload, u64::from(bytes.cast_unsigned()))?.to_vec();
+                let manner = Manner {
+                    at_least_once: flags & AT_LEAST_ONCE != 0,
+                    retain: flags & RETAIN != 0,
+                    plain: flags & PLAIN != 0,
+                };
+                outgoing(guest, "publish", &topic, |mail| {
+                    mail.publish(&topic, &payload, manner)
+                })
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "request",
+        |caller: Caller<'_, Context>, topic: i32, length: i32, payload: i32, bytes: i32| {
+            call_blocking(caller, |guest| {
+                let topic = text(guest, topic, length)?;
+                let payload = guest.bytes(payload, u64::from(bytes.cast_unsigned()))?.to_vec();
+                outgoing(guest, "request", &topic, |mail| mail.request(&topic, &payload))
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "reply",
+        |caller: Caller<'_, Context>, topic: i32, length: i32, number: i64, payload: i32, bytes: i32| {
+            call_blocking(caller, |guest| {
+                let topic = text(guest, topic, length)?;
+                let payload = guest.bytes(payload, u64::from(bytes.cast_unsigned()))?.to_vec();
+                outgoing(guest, "reply", &topic, |mail| {
+                    mail.reply(&topic, number.cast_unsigned(), &payload)
+                })
+            })
+        },
+    )?;
+    Ok(())
+}
+
+fn inward(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        MODULE,
+        "receive",
+        |caller: Caller<'_, Context>, timeout_ms: i64, buffer: i32, room: i32, length: i32| {
+            call_blocking(caller, |guest| {
+                let there = |mail: &Mail| Ok(mail.first().cloned());
+                wait_for(guest, timeout_ms, (buffer, room, length), there, Mail::take_first)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "await_reply",
+        |caller: Caller<'_, Context>, timeout_ms: i64, buffer: i32, room: i32, length: i32| {
+            call_blocking(caller, |guest| {
+                let there = |mail: &Mail| mail.awaited_reply().map(Option::<&Letter>::cloned);
+                let flow = wait_for(
+                    guest,
+                    timeout_ms,
+                    (buffer, room, length),
+                    there,
+                    Mail::end_request,
+                );
+                if matches!(flow, Err(Errno::TIMEDOUT)) {
+                    guest.context.control.lock().mail.end_request();
+                }
+                flow
+            })
+        },
+    )?;
+    Ok(())
+}
+
+fn identity(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
+    linker.func_wrap(MODULE, "program_id", |caller: Caller<'_, Context>, out: i32| {
+        call(caller, |guest| {
+            let program = guest.context.control.lock().mail.home().program;
+            guest.write(out, &program.to_bytes())
+        })
+    })?;
+    linker.func_wrap(
+        MODULE,
+        "engine_id",
+        |caller: Caller<'_, Context>, buffer: i32, room: i32, length: i32| {
+            call(caller, |guest| {
+                let engine = guest.context.control.lock().mail.home().engine.clone();
+                hand_over(guest, engine.as_bytes(), (buffer, room, length))
+            })
+        },
+    )?;
+    linker.func_wrap(MODULE, "was_moved", |caller: Caller<'_, Context>| {
+        i32::from(caller.data().control.lock().mail.take_was_moved())
+    })?;
+    Ok(())
+}
+
+/// Waits until the broker has granted it: what is published after that comes. Issued again elsewhere, it goes on waiting.
+fn subscribe(guest: &mut Guest, filter: &str, at_least_once: bool) -> Result<Flow, Errno> {
+    let context = &mut *guest.context;
+    context.blocked_until_ns = None;
+    let control = context.control.clone();
+    let mut shared = control.lock();
+    let asked = shared.mail.subscribe(filter, at_least_once);
+    control.outgoing.notify_one();
+    if let Err(refusal) = asked {
+        drop(shared);
+        return Err(refused(context, "subscribe", filter, refusal));
+    }
+    loop {
+        match shared.mail.is_granted(filter) {
+            Some(true) => return Ok(Flow::Done),
+            None => return Err(Errno::ACCES),
+            Some(false) if shared.wants() => return Ok(Flow::Interrupted),
+            Some(false) => shared = control.wait(shared, None),
+        }
+    }
+}
+
+/// Waits while the outbox is full, or the program has published as much as it may for now.
+fn outgoing(
+    guest: &mut Guest,
+    verb: &str,
+    topic: &str,
+    mut ask: impl FnMut(&mut Mail) -> Result<(), Refusal>,
+) -> Result<Flow, Errno> {
+    let context = &mut *guest.context;
+    context.blocked_until_ns = None;
+    let control = context.control.clone();
+    let mut shared = control.lock();
+    let result = loop {
+        let early_ns = context.publish_after_ns.saturating_sub(context.clock.now_ns());
+        let asked = match early_ns {
+            0 => ask(&mut shared.mail),
+            _ => Err(Refusal::Full),
+        };
+        if asked != Err(Refusal::Full) {
+            break asked;
+        }
+        if shared.wants() {
+            return Ok(Flow::Interrupted);
+        }
+        shared = control.wait(shared, (early_ns > 0).then(|| Duration::from_nanos(early_ns)));
+    };
+    if let Some(rate) = shared.mail.publishes_per_second_max().filter(|_| result.is_ok()) {
+        context.publish_after_ns = context.clock.now_ns() + 1_000_000_000 / u64::from(rate);
+    }
+    drop(shared);
+    control.outgoing.notify_one();
+    match result {
+        Ok(()) => Ok(Flow::Done),
+        Err(refusal) => Err(refused(context, verb, topic, refusal)),
+    }
+}
+
+/// Waits for a message for `timeout_ms`: below zero for ever, zero not at all. One that does not fit into the program's buffer
+/// stays, and the program is told its length.
+fn wait_for(
+    guest: &mut Guest,
+    timeout_ms: i64,
+    room: (i32, i32, i32),
+    there: impl Fn(&Mail) -> Result<Option<Letter>, Refusal>,
+    done: impl FnOnce(&mut Mail),
+) -> Result<Flow, Errno> {
+    guest.bytes(room.0, u64::from(room.1.cast_unsigned()))?;
+    guest.bytes(room.2, 4)?;
+    let control = guest.context.control.clone();
+    let timeout_ns = u64::try_from(timeout_ms)
+        .ok()
+        .map(|ms| ms.saturating_mul(1_000_000));
+    // Issued again after a capture, it ends when it should have ended.
+    let until_ns = match (guest.context.blocked_until_ns.take(), timeout_ns) {
+        (Some(until), Some(_)) => Some(until),
+        (_, timeout) => timeout.map(|timeout| guest.context.clock.now_ns().saturating_add(timeout)),
+    };
+    let mut shared = control.lock();
+    let letter = loop {
+        if let Some(letter) = there(&shared.mail).map_err(|_| Errno::INVAL)? {
+            break letter;
+        }
+        let left_ns = until_ns.map(|until| until.saturating_sub(guest.context.clock.now_ns()));
+        if left_ns == Some(0) {
+            return Err(if timeout_ms == 0 {
+                Errno::AGAIN
+            } else {
+                Errno::TIMEDOUT
+            });
+        }
+        if shared.wants() {
+            guest.context.blocked_until_ns = until_ns;
+            return Ok(Flow::Interrupted);
+        }
+        shared = control.wait(shared, left_ns.map(Duration::from_nanos));
+    };
+    drop(shared);
+    hand_over(guest, &for_the_program(&letter), room)?;
+    done(&mut control.lock().mail);
+    control.outgoing.notify_one();
+    Ok(Flow::Done)
+}
+
+/// Writes what fits as a whole, and its length in any case.
+fn hand_over(guest: &mut Guest, bytes: &[u8], (buffer, room, length): (i32, i32, i32)) -> Result<(), Errno> {
+    guest.write_u32(length, u32::try_from(bytes.len()).map_err(|_| Errno::INVAL)?)?;
+    if bytes.len() > room.cast_unsigned() as usize {
+        return Err(Errno::OVERFLOW);
+    }
+    guest.write(buffer, bytes)
+}
+
+fn for_the_program(letter: &Letter) -> Vec<u8> {
+    let (mut flags, mut sender, mut number, mut reply_to) = (0, [0; 16], 0, "");
+    if letter.retained {
+        flags |= FLAG_RETAINED;
+    }
+    if let Some(Stamp {
+        sender: from,
+        number: its,
+        purpose,
+    }) = &letter.stamp
+    {
+        flags |= FLAG_STAMPED;
+        (sender, number) = (from.to_bytes(), *its);
+        if let Purpose::Request { reply_to: topic } = purpose {
+            reply_to = topic;
+        }
+    }
+    let lengths = [letter.topic.len(), reply_to.len(), letter.payload.len()];
+    let mut out = Vec::with_capacity(HEAD_BYTES + lengths.iter().sum::<usize>());
+    for length in lengths {
+        out.extend((length as u32).to_le_bytes());
+    }
+    out.extend(flags.to_le_bytes());
+    out.extend(sender);
+    out.extend(number.to_le_bytes());
+    out.extend_from_slice(letter.topic.as_bytes());
+    out.extend_from_slice(reply_to.as_bytes());
+    out.extend_from_slice(&letter.payload);
+    out
+}
+
+fn text(guest: &Guest, at: i32, length: i32) -> Result<String, Errno> {
+    let bytes = guest.bytes(at, u64::from(length.cast_unsigned()))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| Errno::INVAL)?;
+    Ok(text.to_owned())
+}
+
+/// The error for the program; what it was not granted is also said in its log.
+fn refused(context: &Context, verb: &str, what: &str, refusal: Refusal) -> Errno {
+    match refusal {
+        Refusal::Malformed | Refusal::NotRepliable => Errno::INVAL,
+        Refusal::TooLarge => Errno::MSGSIZE,
+        Refusal::TooMany => Errno::NOBUFS,
+        Refusal::Full => Errno::AGAIN,
+        Refusal::NotGranted => {
+            let option = if verb == "subscribe" {
+                "--allow-sub"
+            } else {
+                "--allow-pub"
+            };
+            let what: String = what.chars().take(200).collect();
+            let line = format!("wayfare: not granted: {verb} '{what}'; {option} at 'wayfare run' grants it");
+            context.control.tell(&line);
+            context.say_lines();
+            Errno::NOTCAPABLE
+        }
+    }
+}

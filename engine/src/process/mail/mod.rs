@@ -1,0 +1,482 @@
+//! A program's messages: what it is subscribed to, what came and was not handed over, what it published and the broker has
+//! not acknowledged, and what repeats are told by. A pure core: the program's host calls are on one side, its
+//! MQTT session (`shell::session`) on the other, both under the mutex of `control`.
+//!
+//! ```text
+//!   session --accept--> inbox --take--> program        numbered as they come, for the journal
+//!   program --publish--> outbox --next_to_send--> session --sent--> gone      numbered as they go
+//! ```
+//! Always: everything is bounded; a full inbox holds the session up and a full outbox the program, and nothing is dropped;
+//! all of it is in a snapshot ([`state`]), so that a message is in exactly one of the broker, an inbox and the program's own
+//! memory.
+
+mod letter;
+mod seen;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use wayfare_protocol::grants::{Grants, is_filter, is_topic};
+use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
+use wayfare_protocol::stamp::{Purpose, Stamp};
+use wayfare_protocol::topics::{Topic, Topics};
+
+pub use letter::{Letter, Outgoing, Reader};
+use seen::Seen;
+
+pub const SUBSCRIPTIONS_MAX: usize = 1024;
+pub const INBOX_LETTERS_MAX: usize = 1024;
+pub const INBOX_BYTES_MAX: usize = 4 << 20;
+pub const OUTBOX_LETTERS_MAX: usize = 1024;
+pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
+/// Requests that were received and may still be replied to; of more, the oldest can no longer be.
+const REPLIABLE_MAX: usize = 1024;
+
+/// Who the program is and where it runs: nothing of this is in a snapshot.
+#[derive(Debug, Clone)]
+pub struct Home {
+    pub program: ProgramId,
+    pub engine: String,
+    pub topics: Topics,
+}
+
+pub struct Mail {
+    home: Home,
+    grants: Grants,
+    /// By filter.
+    subscriptions: BTreeMap<String, Subscription>,
+    /// Filters that the broker may still have.
+    unsubscribed: BTreeMap<String, ()>,
+    inbox: VecDeque<Letter>,
+    inbox_bytes: usize,
+    arrived: u64,
+    outbox: VecDeque<Outgoing>,
+    outbox_bytes: usize,
+    published: u64,
+    /// Numbers below were handed to the session that is open now.
+    submitted: u64,
+    seen: Seen,
+    awaited: Option<Awaited>,
+    repliable: VecDeque<(u64, String)>,
+    was_moved: bool,
+    /// There is, or may be, a session of this program's at the broker.
+    has_session: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Subscription {
+    at_least_once: bool,
+    /// The broker has granted it, in the session that it keeps.
+    is_granted: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Awaited {
+    request: u64,
+    reply: Option<Letter>,
+}
+
+/// Why a call was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    Malformed,
+    NotGranted,
+    TooLarge,
+    TooMany,
+    /// The outbox is full: wait.
+    Full,
+    /// Nobody waits for that reply, or it was given.
+    NotRepliable,
+}
+
+/// How a message is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Manner {
+    pub at_least_once: bool,
+    pub retain: bool,
+    /// Without a stamp, for receivers that know nothing of Wayfare.
+    pub plain: bool,
+}
+
+/// What became of a message that came.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// In the inbox: journal it, then acknowledge it.
+    Taken(Letter),
+    /// Seen before, or not for a program: acknowledge it.
+    Dropped,
+    /// No room: offer it again when there is.
+    Full,
+}
+
+impl Mail {
+    pub fn new(home: Home, grants: Grants) -> Self {
+        Self {
+            home,
+            grants,
+            subscriptions: BTreeMap::new(),
+            unsubscribed: BTreeMap::new(),
+            inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            arrived: 0,
+            outbox: VecDeque::new(),
+            outbox_bytes: 0,
+            published: 0,
+            submitted: 0,
+            seen: Seen::default(),
+            awaited: None,
+            repliable: VecDeque::new(),
+            was_moved: false,
+            has_session: false,
+        }
+    }
+
+    /// For an instance that never runs.
+    pub(super) fn nobody() -> Self {
+        let home = Home {
+            program: ProgramId::from_bytes([0; 16]),
+            engine: String::new(),
+            topics: Topics::default(),
+        };
+        Self::new(home, Grants::default())
+    }
+
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    // What the program asks.
+
+    pub fn subscribe(&mut self, filter: &str, at_least_once: bool) -> Result<(), Refusal> {
+        if !is_filter(filter) {
+            return Err(Refusal::Malformed);
+        }
+        if !self.grants.may_subscribe(filter) {
+            return Err(Refusal::NotGranted);
+        }
+        self.subscribe_to(filter, at_least_once)
+    }
+
+    fn subscribe_to(&mut self, filter: &str, at_least_once: bool) -> Result<(), Refusal> {
+        let known = self.subscriptions.get(filter);
+        if known.is_some_and(|known| known.at_least_once == at_least_once) {
+            return Ok(());
+        }
+        if known.is_none() && self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+            return Err(Refusal::TooMany);
+        }
+        self.unsubscribed.remove(filter);
+        let subscription = Subscription {
+            at_least_once,
+            is_granted: false,
+        };
+        self.subscriptions.insert(filter.to_owned(), subscription);
+        Ok(())
+    }
+
+    /// Whether the broker has granted it; `None`: it is not asked for, or was refused.
+    pub fn is_granted(&self, filter: &str) -> Option<bool> {
+        self.subscriptions.get(filter).map(|one| one.is_granted)
+    }
+
+    pub fn unsubscribe(&mut self, filter: &str) -> Result<(), Refusal> {
+        if self.subscriptions.remove(filter).is_some() {
+            if self.unsubscribed.len() >= SUBSCRIPTIONS_MAX {
+                self.unsubscribed.pop_first();
+            }
+            self.unsubscribed.insert(filter.to_owned(), ());
+            return Ok(());
+        }
+        match is_filter(filter) {
+            true => Ok(()),
+            false => Err(Refusal::Malformed),
+        }
+    }
+
+    pub fn publish(&mut self, topic: &str, payload: &[u8], manner: Manner) -> Result<(), Refusal> {
+        self.check_topic(topic)?;
+        self.send(topic, payload, manner, Purpose::Message)
+    }
+
+    /// A request whose reply is the only one waited for from now on.
+    pub fn request(&mut self, topic: &str, payload: &[u8]) -> Result<(), Refusal> {
+        self.check_topic(topic)?;
+        let reply_to = self.reply_topic();
+        self.subscribe_to(&reply_to, true)?;
+        let manner = Manner {
+            at_least_once: true,
+            ..Manner::default()
+        };
+        let request = self.published;
+        self.send(topic, payload, manner, Purpose::Request { reply_to })?;
+        self.awaited = Some(Awaited { request, reply: None });
+        Ok(())
+    }
+
+    /// To a request that was received; once.
+    pub fn reply(&mut self, reply_to: &str, answers: u64, payload: &[u8]) -> Result<(), Refusal> {
+        let at = self
+            .repliable
+            .iter()
+            .position(|(number, topic)| *number == answers && topic == reply_to)
+            .ok_or(Refusal::NotRepliable)?;
+        let manner = Manner {
+            at_least_once: true,
+            ..Manner::default()
+        };
+        self.send(reply_to, payload, manner, Purpose::Reply { answers })?;
+        self.repliable.remove(at);
+        Ok(())
+    }
+
+    /// Whether a reply is awaited, and the reply if it is there.
+    pub fn awaited_reply(&self) -> Result<Option<&Letter>, Refusal> {
+        let awaited = self.awaited.as_ref().ok_or(Refusal::NotRepliable)?;
+        Ok(awaited.reply.as_ref())
+    }
+
+    /// The reply was handed over, or is not waited for any longer.
+    pub fn end_request(&mut self) {
+        self.awaited = None;
+    }
+
+    pub fn first(&self) -> Option<&Letter> {
+        self.inbox.front()
+    }
+
+    /// The first message was handed over.
+    pub fn take_first(&mut self) {
+        let Some(letter) = self.inbox.pop_front() else {
+            return;
+        };
+        self.inbox_bytes -= letter.bytes();
+        if let Some(Stamp {
+            number,
+            purpose: Purpose::Request { reply_to },
+            ..
+        }) = letter.stamp
+        {
+            if self.repliable.len() >= REPLIABLE_MAX {
+                self.repliable.pop_front();
+            }
+            self.repliable.push_back((number, reply_to));
+        }
+    }
+
+    /// Whether the program was moved since this was last asked.
+    pub fn take_was_moved(&mut self) -> bool {
+        std::mem::take(&mut self.was_moved)
+    }
+
+    pub fn publishes_per_second_max(&self) -> Option<u32> {
+        self.grants.publishes_per_second_max
+    }
+
+    fn reply_topic(&self) -> String {
+        let home = &self.home;
+        home.topics.topic(&Topic::ProgramReply(home.program))
+    }
+
+    fn check_topic(&self, topic: &str) -> Result<(), Refusal> {
+        if !is_topic(topic) {
+            return Err(Refusal::Malformed);
+        }
+        match self.grants.may_publish(topic) && !self.home.topics.is_ours(topic) {
+            true => Ok(()),
+            false => Err(Refusal::NotGranted),
+        }
+    }
+
+    fn send(&mut self, topic: &str, payload: &[u8], manner: Manner, purpose: Purpose) -> Result<(), Refusal> {
+        let stamp = Stamp {
+            sender: self.home.program,
+            number: self.published,
+            purpose,
+        };
+        let stamp_bytes = if manner.plain { 0 } else { stamp.bytes() };
+        if payload.len() + stamp_bytes > PAYLOAD_BYTES_MAX {
+            return Err(Refusal::TooLarge);
+        }
+        if self.outbox.len() >= OUTBOX_LETTERS_MAX || self.outbox_bytes >= OUTBOX_BYTES_MAX {
+            return Err(Refusal::Full);
+        }
+        let outgoing = Outgoing {
+            number: self.published,
+            topic: topic.to_owned(),
+            payload: match manner.plain {
+                true => payload.to_vec(),
+                false => stamp.put_on(payload),
+            },
+            at_least_once: manner.at_least_once,
+            retain: manner.retain,
+        };
+        self.published += 1;
+        self.outbox_bytes += outgoing.bytes();
+        self.outbox.push_back(outgoing);
+        Ok(())
+    }
+
+    // What the session asks.
+
+    /// There is something to send or to ask of the broker, or something may come.
+    pub fn wants_session(&self) -> bool {
+        !self.subscriptions.is_empty() || !self.outbox.is_empty() || self.has_session
+    }
+
+    pub fn has_session(&self) -> bool {
+        self.has_session
+    }
+
+    /// A session begins at this engine: everything that is not acknowledged is sent through it.
+    pub fn begin_session(&mut self) {
+        self.has_session = true;
+        self.submitted = self.outbox.front().map_or(self.published, |first| first.number);
+    }
+
+    /// The broker knew nothing of the session: everything must be subscribed again.
+    pub fn session_lost(&mut self) {
+        self.unsubscribed.clear();
+        for subscription in self.subscriptions.values_mut() {
+            subscription.is_granted = false;
+        }
+    }
+
+    /// What the broker has not granted yet; `true`: at least once.
+    pub fn to_subscribe(&self) -> Vec<(String, bool)> {
+        let open = self.subscriptions.iter().filter(|(_, one)| !one.is_granted);
+        open.map(|(filter, one)| (filter.clone(), one.at_least_once))
+            .collect()
+    }
+
+    /// What the broker has granted already, in the session that it keeps.
+    pub fn granted_subscriptions(&self) -> Vec<(String, bool)> {
+        let granted = self.subscriptions.iter().filter(|(_, one)| one.is_granted);
+        granted
+            .map(|(filter, one)| (filter.clone(), one.at_least_once))
+            .collect()
+    }
+
+    pub fn to_unsubscribe(&self) -> Vec<String> {
+        self.unsubscribed.keys().cloned().collect()
+    }
+
+    pub fn granted(&mut self, filter: &str, at_least_once: bool) {
+        if let Some(one) = self.subscriptions.get_mut(filter) {
+            one.is_granted = one.at_least_once == at_least_once;
+        }
+    }
+
+    /// The broker will not have it: asked again, it would refuse again.
+    pub fn subscription_refused(&mut self, filter: &str) {
+        self.subscriptions.remove(filter);
+    }
+
+    pub fn unsubscribed(&mut self, filter: &str) {
+        self.unsubscribed.remove(filter);
+    }
+
+    pub fn accept(&mut self, topic: &str, payload: &[u8], retained: bool) -> Accepted {
+        let (stamp, payload) = Stamp::take_off(payload);
+        let is_reply = matches!(
+            stamp,
+            Some(Stamp {
+                purpose: Purpose::Reply { .. },
+                ..
+            })
+        );
+        // A filter such as '#' also brings what Wayfare's own parts say to each other.
+        if is_reply != self.home.topics.is_ours(topic) || is_reply && topic != self.reply_topic() {
+            return Accepted::Dropped;
+        }
+        let letter = Letter {
+            number: self.arrived,
+            topic: topic.to_owned(),
+            payload: payload.to_vec(),
+            retained,
+            stamp,
+        };
+        if !is_reply && !self.inbox.is_empty() && !self.has_room_for(&letter) {
+            return Accepted::Full;
+        }
+        // What the broker keeps for those who come later comes once for each subscription.
+        if let Some(stamp) = letter.stamp.as_ref().filter(|_| !retained)
+            && !self.seen.is_new(stamp.sender, stamp.number)
+        {
+            return Accepted::Dropped;
+        }
+        self.arrived += 1;
+        self.put(letter.clone());
+        Accepted::Taken(letter)
+    }
+
+    /// Hands a message over again that was journaled after the snapshot was made. Others are skipped.
+    pub fn replay(&mut self, letter: Letter) {
+        if letter.number != self.arrived {
+            return;
+        }
+        self.arrived += 1;
+        if let Some(stamp) = letter.stamp.as_ref().filter(|_| !letter.retained) {
+            self.seen.is_new(stamp.sender, stamp.number);
+        }
+        self.put(letter);
+    }
+
+    fn put(&mut self, letter: Letter) {
+        if let Some(Stamp {
+            purpose: Purpose::Reply { answers },
+            ..
+        }) = &letter.stamp
+        {
+            if let Some(awaited) = &mut self.awaited
+                && awaited.request == *answers
+                && awaited.reply.is_none()
+            {
+                awaited.reply = Some(letter);
+            }
+            // One that came too late is nobody's.
+            return;
+        }
+        self.inbox_bytes += letter.bytes();
+        self.inbox.push_back(letter);
+    }
+
+    fn has_room_for(&self, letter: &Letter) -> bool {
+        self.inbox.len() < INBOX_LETTERS_MAX && self.inbox_bytes + letter.bytes() <= INBOX_BYTES_MAX
+    }
+
+    /// How many messages were accepted in the program's whole life.
+    pub fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
+    /// The next message for the session to send.
+    pub fn next_to_send(&mut self) -> Option<Outgoing> {
+        let first = self.outbox.front()?.number;
+        let at = usize::try_from(self.submitted.checked_sub(first)?).ok()?;
+        let outgoing = self.outbox.get(at)?.clone();
+        self.submitted += 1;
+        Some(outgoing)
+    }
+
+    /// It could not be handed over after all.
+    pub fn send_again(&mut self, number: u64) {
+        self.submitted = self.submitted.min(number);
+    }
+
+    /// The broker has everything up to this number.
+    pub fn sent(&mut self, number: u64) {
+        while let Some(first) = self.outbox.front()
+            && first.number <= number
+        {
+            self.outbox_bytes -= first.bytes();
+            self.outbox.pop_front();
+        }
+    }
+
+    pub fn is_all_sent(&self) -> bool {
+        self.outbox.is_empty()
+    }
+}

@@ -1,0 +1,180 @@
+//! The mail in a snapshot. What was written is checked as if it came from anywhere, because a snapshot can.
+
+use std::collections::BTreeMap;
+
+use wayfare_protocol::grants::{is_filter, is_topic};
+use wayfare_protocol::ids::ProgramId;
+
+use super::letter::{Letter, Outgoing, Reader, put};
+use super::seen::{SENDERS_MAX, Seen, WINDOW_WORDS, Window};
+use super::*;
+
+const VERSION: u8 = 1;
+/// After a crash the inbox also holds what the journal had, which may be more than it takes otherwise.
+const RESTORED_LETTERS_MAX: usize = 1 << 18;
+const RESTORED_BYTES_MAX: usize = 64 << 20;
+
+impl Mail {
+    /// A few bytes for a program that never talked.
+    pub fn save(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        out.extend(self.home.program.to_bytes());
+        put(&mut out, self.home.engine.as_bytes());
+        out.push(u8::from(self.was_moved) | u8::from(self.has_session) << 1);
+        for number in [self.arrived, self.published] {
+            out.extend(number.to_le_bytes());
+        }
+        count(&mut out, self.subscriptions.len());
+        for (filter, one) in &self.subscriptions {
+            put(&mut out, filter.as_bytes());
+            out.push(u8::from(one.at_least_once) | u8::from(one.is_granted) << 1);
+        }
+        count(&mut out, self.unsubscribed.len());
+        for filter in self.unsubscribed.keys() {
+            put(&mut out, filter.as_bytes());
+        }
+        count(&mut out, self.inbox.len());
+        self.inbox.iter().for_each(|letter| letter.encode(&mut out));
+        count(&mut out, self.outbox.len());
+        self.outbox.iter().for_each(|outgoing| outgoing.encode(&mut out));
+        match &self.awaited {
+            None => out.push(0),
+            Some(Awaited { request, reply }) => {
+                out.push(1 + u8::from(reply.is_some()));
+                out.extend(request.to_le_bytes());
+                if let Some(reply) = reply {
+                    reply.encode(&mut out);
+                }
+            }
+        }
+        count(&mut out, self.repliable.len());
+        for (number, topic) in &self.repliable {
+            out.extend(number.to_le_bytes());
+            put(&mut out, topic.as_bytes());
+        }
+        count(&mut out, self.seen.senders().len());
+        for (sender, window) in self.seen.senders() {
+            out.extend(sender.to_bytes());
+            for number in [window.highest, window.used].iter().chain(&window.bits) {
+                out.extend(number.to_le_bytes());
+            }
+        }
+        out
+    }
+
+    /// Goes on from a snapshot. A copy of a program, which has an id of its own, leaves the original's session and outbox to it.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut from = Reader(bytes);
+        self.read(&mut from)
+            .filter(|()| from.0.is_empty())
+            .ok_or_else(|| "its messages are malformed".to_owned())
+    }
+
+    fn read(&mut self, from: &mut Reader<'_>) -> Option<()> {
+        (from.u8()? == VERSION).then_some(())?;
+        let program = ProgramId::from_bytes(from.array()?);
+        let engine = from.text()?;
+        let flags = from.u8()?;
+        (self.arrived, self.published) = (from.u64()?, from.u64()?);
+        self.subscriptions = (0..bounded(from, SUBSCRIPTIONS_MAX)?)
+            .map(|_| {
+                let (filter, flags) = (from.text().filter(|filter| is_filter(filter))?, from.u8()?);
+                let subscription = Subscription {
+                    at_least_once: flags & 1 != 0,
+                    is_granted: flags & 2 != 0,
+                };
+                Some((filter, subscription))
+            })
+            .collect::<Option<_>>()?;
+        self.unsubscribed = (0..bounded(from, SUBSCRIPTIONS_MAX)?)
+            .map(|_| Some((from.text().filter(|filter| is_filter(filter))?, ())))
+            .collect::<Option<_>>()?;
+        self.inbox = (0..bounded(from, RESTORED_LETTERS_MAX)?)
+            .map(|_| Letter::decode(from))
+            .collect::<Option<_>>()?;
+        self.outbox = (0..bounded(from, OUTBOX_LETTERS_MAX)?)
+            .map(|_| Outgoing::decode(from).filter(|outgoing| is_topic(&outgoing.topic)))
+            .collect::<Option<_>>()?;
+        self.awaited = match from.u8()? {
+            0 => None,
+            kind @ (1 | 2) => Some(Awaited {
+                request: from.u64()?,
+                reply: if kind == 2 {
+                    Some(Letter::decode(from)?)
+                } else {
+                    None
+                },
+            }),
+            _ => return None,
+        };
+        self.repliable = (0..bounded(from, REPLIABLE_MAX)?)
+            .map(|_| Some((from.u64()?, from.text()?)))
+            .collect::<Option<_>>()?;
+        self.seen = read_seen(from)?;
+        self.was_moved = flags & 1 != 0 || engine != self.home.engine;
+        self.has_session = flags & 2 != 0;
+        self.settle(program)
+    }
+
+    /// What was read fits together, and is this program's.
+    fn settle(&mut self, program: ProgramId) -> Option<()> {
+        let is_numbered = |mut numbers: Box<dyn Iterator<Item = u64> + '_>, end: u64| {
+            let first = numbers.next();
+            first.is_none_or(|first| {
+                let mut next = first;
+                let in_order = numbers.all(|number| {
+                    next += 1;
+                    number == next
+                });
+                in_order && next < end
+            })
+        };
+        is_numbered(Box::new(self.outbox.iter().map(|one| one.number)), self.published).then_some(())?;
+        self.inbox
+            .iter()
+            .all(|letter| letter.number < self.arrived)
+            .then_some(())?;
+        if program != self.home.program {
+            self.outbox.clear();
+            self.awaited = None;
+            self.repliable.clear();
+            self.has_session = false;
+            self.published = 0;
+            let theirs = self.home.topics.topic(&Topic::ProgramReply(program));
+            self.subscriptions.remove(&theirs);
+            self.session_lost();
+        }
+        self.inbox_bytes = self.inbox.iter().map(Letter::bytes).sum();
+        self.outbox_bytes = self.outbox.iter().map(Outgoing::bytes).sum();
+        (self.inbox_bytes <= RESTORED_BYTES_MAX && self.outbox_bytes <= 2 * OUTBOX_BYTES_MAX).then_some(())?;
+        self.submitted = self.outbox.front().map_or(self.published, |first| first.number);
+        Some(())
+    }
+}
+
+fn read_seen(from: &mut Reader<'_>) -> Option<Seen> {
+    let mut senders = BTreeMap::new();
+    for _ in 0..bounded(from, SENDERS_MAX)? {
+        let sender = ProgramId::from_bytes(from.array()?);
+        let (highest, used) = (from.u64()?, from.u64()?);
+        let mut bits = [0; WINDOW_WORDS];
+        for word in &mut bits {
+            *word = from.u64()?;
+        }
+        senders.insert(sender, Window { highest, bits, used });
+    }
+    Some(Seen::restore(senders))
+}
+
+fn count(out: &mut Vec<u8>, count: usize) {
+    out.extend((count as u32).to_le_bytes());
+}
+
+fn bounded(from: &mut Reader<'_>, max: usize) -> Option<usize> {
+    from.u32()
+        .map(|count| count as usize)
+        .filter(|count| *count <= max)
+}

@@ -1,0 +1,267 @@
+//! The mail as tables: what is asked, and what comes of it.
+
+use super::*;
+
+fn home(program: ProgramId, engine: &str) -> Home {
+    Home {
+        program,
+        engine: engine.into(),
+        topics: Topics::default(),
+    }
+}
+
+fn open() -> Mail {
+    let grants = Grants {
+        publish: vec!["out/#".into(), "wayfare/#".into()],
+        subscribe: vec!["in/#".into(), "#".into()],
+        publishes_per_second_max: None,
+    };
+    Mail::new(home(ProgramId::random(), "a"), grants)
+}
+
+fn moved(mail: &Mail, program: ProgramId, engine: &str) -> Result<Mail, String> {
+    let mut there = Mail::new(home(program, engine), mail.grants.clone());
+    there.restore(&mail.save()).map(|()| there)
+}
+
+fn stamped(sender: ProgramId, number: u64, purpose: Purpose) -> Vec<u8> {
+    let stamp = Stamp {
+        sender,
+        number,
+        purpose,
+    };
+    stamp.put_on(b"x")
+}
+
+const PLAIN: Manner = Manner {
+    at_least_once: true,
+    retain: false,
+    plain: true,
+};
+
+#[test]
+fn only_what_is_granted_and_well_formed_is_done() {
+    let mut mail = open();
+    for (topic, expected) in [
+        ("out/a", Ok(())),
+        ("other", Err(Refusal::NotGranted)),
+        ("out/+", Err(Refusal::Malformed)),
+        ("", Err(Refusal::Malformed)),
+        ("$SYS/a", Err(Refusal::Malformed)),
+        ("wayfare/v1/engine/a/command", Err(Refusal::NotGranted)),
+    ] {
+        assert_eq!(mail.publish(topic, b"1", PLAIN), expected, "{topic}");
+    }
+    assert_eq!(mail.subscribe("in/#/a", true), Err(Refusal::Malformed));
+    let mut closed = Mail::new(home(ProgramId::random(), "a"), Grants::default());
+    assert_eq!(closed.subscribe("in/a", true), Err(Refusal::NotGranted));
+    assert_eq!(closed.publish("out/a", b"", PLAIN), Err(Refusal::NotGranted));
+    assert_eq!(closed.request("out/a", b""), Err(Refusal::NotGranted));
+    assert!(!closed.wants_session());
+}
+
+#[test]
+fn sizes_and_numbers_are_bounded() {
+    let mut mail = open();
+    let payload = vec![0; PAYLOAD_BYTES_MAX];
+    assert_eq!(mail.publish("out/a", &payload, PLAIN), Ok(()));
+    assert_eq!(
+        mail.publish("out/a", &payload, Manner::default()),
+        Err(Refusal::TooLarge),
+        "with its stamp it is"
+    );
+    for number in 0..SUBSCRIPTIONS_MAX {
+        assert_eq!(mail.subscribe(&format!("in/{number}"), true), Ok(()));
+    }
+    assert_eq!(mail.subscribe("in/more", true), Err(Refusal::TooMany));
+    assert_eq!(mail.subscribe("in/1", true), Ok(()), "it has that one");
+    assert_eq!(mail.to_subscribe().len(), SUBSCRIPTIONS_MAX);
+}
+
+#[test]
+fn a_full_outbox_takes_nothing_until_something_is_acknowledged() {
+    let mut mail = open();
+    for _ in 0..OUTBOX_LETTERS_MAX {
+        assert_eq!(mail.publish("out/a", b"1", PLAIN), Ok(()));
+    }
+    assert_eq!(mail.publish("out/a", b"1", PLAIN), Err(Refusal::Full));
+    mail.begin_session();
+    assert_eq!(mail.next_to_send().map(|one| one.number), Some(0));
+    assert_eq!(mail.next_to_send().map(|one| one.number), Some(1));
+    mail.sent(0);
+    assert_eq!(mail.publish("out/a", b"1", PLAIN), Ok(()));
+    mail.begin_session();
+    assert_eq!(
+        mail.next_to_send().map(|one| one.number),
+        Some(1),
+        "again, from the first without an answer"
+    );
+}
+
+#[test]
+fn a_full_inbox_holds_the_session_up_and_loses_nothing() {
+    let mut mail = open();
+    let sender = ProgramId::random();
+    for number in 0..INBOX_LETTERS_MAX as u64 {
+        let payload = stamped(sender, number, Purpose::Message);
+        assert!(
+            matches!(mail.accept("in/a", &payload, false), Accepted::Taken(letter) if letter.number == number)
+        );
+    }
+    let last = stamped(sender, INBOX_LETTERS_MAX as u64, Purpose::Message);
+    assert_eq!(mail.accept("in/a", &last, false), Accepted::Full);
+    mail.take_first();
+    assert!(
+        matches!(mail.accept("in/a", &last, false), Accepted::Taken(_)),
+        "offered again, it is no repeat"
+    );
+}
+
+#[test]
+fn repeats_are_dropped_by_sender_and_number_also_after_a_move() {
+    let mut mail = open();
+    let sender = ProgramId::random();
+    let payload = stamped(sender, 3, Purpose::Message);
+    assert!(matches!(mail.accept("in/a", &payload, false), Accepted::Taken(_)));
+    assert_eq!(mail.accept("in/a", &payload, false), Accepted::Dropped);
+    assert!(
+        matches!(mail.accept("in/a", &payload, true), Accepted::Taken(_)),
+        "one that the broker keeps"
+    );
+    for _ in 0..2 {
+        assert!(matches!(mail.accept("in/a", b"plain", false), Accepted::Taken(_)));
+    }
+    let mut there = moved(&mail, mail.home.program, "b").unwrap();
+    assert_eq!(there.accept("in/a", &payload, false), Accepted::Dropped);
+    assert_eq!(there.inbox, mail.inbox);
+}
+
+#[test]
+fn the_fleets_own_messages_are_not_for_programs() {
+    let mut mail = open();
+    assert_eq!(
+        mail.accept("wayfare/v1/engine/a/status", b"{}", false),
+        Accepted::Dropped
+    );
+    assert_eq!(
+        mail.accept(&mail.reply_topic(), b"no reply", false),
+        Accepted::Dropped
+    );
+}
+
+#[test]
+fn a_request_gets_its_reply_and_no_other() {
+    let (mut asks, mut answers) = (open(), open());
+    assert_eq!(asks.request("out/a", b"?"), Ok(()));
+    asks.begin_session();
+    let request = asks.next_to_send().unwrap();
+    assert!(matches!(
+        answers.accept("out/a", &request.payload, false),
+        Accepted::Taken(_)
+    ));
+    let Some(Purpose::Request { reply_to }) =
+        answers.first().unwrap().stamp.clone().map(|stamp| stamp.purpose)
+    else {
+        panic!("no request");
+    };
+    assert_eq!(
+        answers.reply(&reply_to, 0, b"!"),
+        Err(Refusal::NotRepliable),
+        "not received yet"
+    );
+    answers.take_first();
+    assert_eq!(
+        answers.reply("wayfare/v1/engine/a/command", 0, b"!"),
+        Err(Refusal::NotRepliable)
+    );
+    let mut answers = moved(&answers, answers.home.program, "b").unwrap();
+    assert_eq!(answers.reply(&reply_to, 0, b"!"), Ok(()));
+    assert_eq!(
+        answers.reply(&reply_to, 0, b"!"),
+        Err(Refusal::NotRepliable),
+        "once"
+    );
+    answers.begin_session();
+    let reply = answers.next_to_send().unwrap();
+
+    let mut asks = moved(&asks, asks.home.program, "b").unwrap();
+    assert_eq!(asks.awaited_reply(), Ok(None));
+    let foreign = stamped(ProgramId::random(), 1, Purpose::Reply { answers: 99 });
+    asks.accept(&reply_to, &foreign, false);
+    assert_eq!(asks.awaited_reply(), Ok(None));
+    assert!(matches!(
+        asks.accept(&reply_to, &reply.payload, false),
+        Accepted::Taken(_)
+    ));
+    assert_eq!(asks.awaited_reply().unwrap().unwrap().payload, b"!");
+    assert!(asks.first().is_none(), "replies are not messages");
+    asks.end_request();
+    assert_eq!(asks.awaited_reply(), Err(Refusal::NotRepliable));
+}
+
+#[test]
+fn everything_travels_and_a_copy_leaves_the_originals_outbox_alone() {
+    let mut mail = open();
+    mail.subscribe("in/a", true).unwrap();
+    mail.granted("in/a", true);
+    mail.subscribe("in/b", false).unwrap();
+    mail.unsubscribe("in/b").unwrap();
+    mail.publish("out/a", b"1", PLAIN).unwrap();
+    mail.begin_session();
+    mail.accept("in/a", b"1", false);
+    let mut there = moved(&mail, mail.home.program, "b").unwrap();
+    assert!(there.take_was_moved() && !there.take_was_moved());
+    assert!(!moved(&mail, mail.home.program, "a").unwrap().take_was_moved());
+    assert_eq!(there.to_subscribe(), []);
+    assert_eq!(there.to_unsubscribe(), ["in/b"]);
+    assert_eq!(there.outbox, mail.outbox);
+    there.session_lost();
+    assert_eq!(there.to_subscribe(), [("in/a".to_owned(), true)]);
+
+    let copy = moved(&mail, ProgramId::random(), "b").unwrap();
+    assert_eq!(
+        copy.to_subscribe(),
+        [("in/a".to_owned(), true)],
+        "in a session of its own"
+    );
+    assert!(copy.outbox.is_empty() && !copy.has_session());
+    assert_eq!(copy.inbox, mail.inbox);
+}
+
+#[test]
+fn journaled_messages_are_handed_over_again_once_and_in_order() {
+    let mut mail = open();
+    mail.accept("in/a", b"0", false);
+    let stored = mail.save();
+    let mut letters = Vec::new();
+    for text in [b"1", b"2"] {
+        if let Accepted::Taken(letter) = mail.accept("in/a", text, false) {
+            letters.push(letter);
+        }
+    }
+    let mut again = Mail::new(mail.home.clone(), mail.grants.clone());
+    again.restore(&stored).unwrap();
+    for letter in [&letters[1], &letters[0], &letters[0], &letters[1]] {
+        again.replay(letter.clone());
+    }
+    assert_eq!(again.inbox, mail.inbox);
+}
+
+#[test]
+fn damaged_states_are_refused() {
+    let mut mail = open();
+    mail.subscribe("in/a", true).unwrap();
+    mail.request("out/a", b"1").unwrap();
+    mail.accept("in/a", &stamped(ProgramId::random(), 1, Purpose::Message), false);
+    let good = mail.save();
+    for end in 1..good.len() {
+        let mut there = Mail::new(mail.home.clone(), Grants::default());
+        assert!(there.restore(&good[..end]).is_err(), "cut at {end}");
+    }
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0xff;
+        // Not every byte can be told to be wrong: but none makes it panic.
+        let _ = Mail::new(mail.home.clone(), Grants::default()).restore(&bad);
+    }
+}

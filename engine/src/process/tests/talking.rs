@@ -1,0 +1,84 @@
+//! Calls that wait for messages, left for a capture and issued again elsewhere.
+
+use super::*;
+use crate::process::mail::{Accepted, INBOX_LETTERS_MAX};
+
+/// Subscribes, then prints the payloads of two messages.
+const LISTENER: &str = r#"
+(module
+  (import "wayfare_v1" "subscribe" (func $subscribe (param i32 i32 i32) (result i32)))
+  (import "wayfare_v1" "receive" (func $receive (param i64 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write"
+    (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "in/a")
+  (func $print_next (local $errno i32)
+    (local.set $errno (call $receive (i64.const -1) (i32.const 1000) (i32.const 4000) (i32.const 500)))
+    (if (local.get $errno) (then (call $exit (local.get $errno))))
+    (i32.store (i32.const 100) (i32.const 1044))
+    (i32.store (i32.const 104) (i32.load (i32.const 1008)))
+    (drop (call $fd_write (i32.const 1) (i32.const 100) (i32.const 1) (i32.const 108))))
+  (func (export "_start") (local $errno i32)
+    (local.set $errno (call $subscribe (i32.const 0) (i32.const 4) (i32.const 1)))
+    (if (local.get $errno) (then (call $exit (local.get $errno))))
+    (call $print_next)
+    (call $print_next)))
+"#;
+
+fn listener(granted: &str) -> Plan {
+    let mut plan = Plan::of(LISTENER);
+    plan.spec.grants.subscribe = vec![granted.into()];
+    plan
+}
+
+fn grant(run: &Run) {
+    run.process.post().granted("in/a", true);
+}
+
+#[test]
+fn a_program_waits_for_its_subscription_and_its_messages_wherever_it_is() {
+    let run = listener("in/#").start();
+    let blocked_in_subscribe = run.capture(false);
+    let run = listener("in/#").restore(through_the_wire(&blocked_in_subscribe));
+    grant(&run);
+    assert!(matches!(
+        run.process.post().accept("in/a", b"one\n", false),
+        Accepted::Taken(_)
+    ));
+    assert_eq!(stdout(&run.lines(1)), "one\n");
+    run.process.acknowledge_log(1);
+    let blocked_in_receive = run.capture(false);
+    let run = listener("in/#").restore(through_the_wire(&blocked_in_receive));
+    run.process.post().accept("in/a", b"two\n", false);
+    assert_eq!(run.end_well(), "two\n");
+}
+
+#[test]
+fn messages_that_were_not_taken_travel() {
+    let run = listener("in/#").start();
+    // It waits for its subscription, and takes nothing.
+    for text in [b"one\n", b"two\n"] {
+        run.process.post().accept("in/a", text, false);
+    }
+    let snapshot = run.capture(false);
+    assert_eq!(snapshot.host.mail_arrived, 2);
+    let run = listener("in/#").restore(through_the_wire(&snapshot));
+    grant(&run);
+    assert_eq!(run.end_well(), "one\ntwo\n");
+}
+
+#[test]
+fn a_full_inbox_takes_no_more_and_what_is_not_granted_is_refused() {
+    let run = listener("in/#").start();
+    let post = run.process.post();
+    for _ in 0..INBOX_LETTERS_MAX {
+        assert!(matches!(post.accept("in/a", b"x", false), Accepted::Taken(_)));
+    }
+    assert_eq!(post.accept("in/a", b"x", false), Accepted::Full);
+
+    let (lines, state) = listener("other").start().end();
+    assert_eq!(state, ProgramState::Exited { code: 76 });
+    let said = String::from_utf8_lossy(lines[0].text.as_bytes()).into_owned();
+    assert!(said.contains("not granted: subscribe 'in/a'"), "{said}");
+}

@@ -1,0 +1,317 @@
+//! A program's MQTT session: one task that carries messages between the broker and the program's mail.
+//!
+//! ```text
+//!            Open, and the program talks                     Close: for a move, a pause, the engine's end
+//!   [shut] -----------------------------> [open] -------------------------------------------------> [shut]
+//!      |                                    |
+//!      |  handle dropped: the session belongs to somebody else, or is ended elsewhere
+//!      +-----------------> gone <-----------+--- Finish: the program has ended, its last messages go out, the session with it
+//! ```
+//! The session's name is the program's id, and the broker keeps it: on a move the target resumes it and gets what was queued.
+//!
+//! What always holds:
+//! - A message is acknowledged only after it was journaled and that was synced, and in the order of receipt.
+//! - After [`Order::Close`] was answered, everything that was taken is acknowledged and everything that was sent has its answer,
+//!   as far as the broker can be reached: a snapshot made then and the broker's session fit together.
+//! - While the program's inbox is full, nothing more is read from the broker.
+
+mod connection;
+mod intake;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use wayfare_link::{BrokerUrl, Event, LinkOptions};
+use wayfare_protocol::ids::{Generation, ProgramId};
+
+use super::store::{InboxJournal, Inboxes};
+use crate::process::Post;
+use connection::Connection;
+
+/// What was sent and what was taken gets its answers within this, before a session is closed for a move.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The last messages of a program that has ended.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
+/// A session that is not wanted any more is ended at the broker within this, or stays there.
+const WIPE_TIMEOUT: Duration = Duration::from_secs(10);
+/// After the journal could not be written.
+const JOURNAL_RETRY: Duration = Duration::from_secs(1);
+
+/// Closes a session when it is dropped, and leaves it at the broker.
+pub(crate) struct Session {
+    orders: mpsc::UnboundedSender<Order>,
+    journal_bytes: Arc<AtomicU64>,
+}
+
+pub(crate) enum Order {
+    /// The program runs here, as this generation.
+    Open(Generation),
+    Close(oneshot::Sender<()>),
+    /// A snapshot is stored that has all messages below this number.
+    ForgetBelow(u64),
+    /// The program has ended.
+    Finish,
+}
+
+/// What is left when a session's task has ended.
+pub(crate) struct SessionEnd {
+    pub(crate) program: ProgramId,
+    /// The broker has forgotten it, and so may we.
+    pub(crate) is_wiped: bool,
+}
+
+pub(crate) struct Task {
+    program: ProgramId,
+    post: Post,
+    broker: BrokerUrl,
+    inboxes: Inboxes,
+    orders: mpsc::UnboundedReceiver<Order>,
+    generation: Option<Generation>,
+    journal: Option<InboxJournal>,
+    journal_bytes: Arc<AtomicU64>,
+}
+
+/// What a task goes on with.
+enum Next {
+    Shut,
+    Open,
+    Finish,
+    Gone,
+}
+
+impl Session {
+    /// A handle, and the task to be run.
+    pub(crate) fn new(program: ProgramId, post: Post, broker: BrokerUrl, inboxes: Inboxes) -> (Self, Task) {
+        let (sender, orders) = mpsc::unbounded_channel();
+        let journal_bytes = Arc::new(AtomicU64::new(0));
+        let session = Self {
+            orders: sender,
+            journal_bytes: journal_bytes.clone(),
+        };
+        let task = Task {
+            program,
+            post,
+            broker,
+            inboxes,
+            orders,
+            generation: None,
+            journal: None,
+            journal_bytes,
+        };
+        (session, task)
+    }
+
+    pub(crate) fn order(&self, order: Order) {
+        // The task is gone only when the program is.
+        let _ = self.orders.send(order);
+    }
+
+    /// Answered when the session is closed.
+    pub(crate) fn close(&self) -> oneshot::Receiver<()> {
+        let (answer, closed) = oneshot::channel();
+        self.order(Order::Close(answer));
+        closed
+    }
+
+    pub(crate) fn journal_bytes(&self) -> u64 {
+        self.journal_bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Task {
+    pub(crate) async fn run(mut self) -> SessionEnd {
+        let mut next = Next::Shut;
+        loop {
+            next = match next {
+                Next::Shut => self.shut().await,
+                Next::Open => self.open().await,
+                Next::Finish => return self.finish().await,
+                Next::Gone => {
+                    let (program, is_wiped) = (self.program, false);
+                    return SessionEnd { program, is_wiped };
+                }
+            };
+        }
+    }
+
+    /// Until it may open and the program wants it to.
+    async fn shut(&mut self) -> Next {
+        loop {
+            if self.generation.is_some() && self.post.with(|mail| mail.wants_session()) {
+                return Next::Open;
+            }
+            tokio::select! {
+                biased;
+                order = self.orders.recv() => match order {
+                    None => return Next::Gone,
+                    Some(Order::Finish) => return Next::Finish,
+                    Some(Order::Open(generation)) => self.begin(generation),
+                    Some(Order::ForgetBelow(next)) => self.forget_below(next),
+                    Some(Order::Close(answer)) => {
+                        self.generation = None;
+                        // Whoever asked may have given up waiting.
+                        let _ = answer.send(());
+                    }
+                },
+                () = self.post.changed(), if self.generation.is_some() => {}
+            }
+        }
+    }
+
+    fn begin(&mut self, generation: Generation) {
+        if self.generation.replace(generation) != Some(generation) {
+            self.journal = None;
+        }
+    }
+
+    fn forget_below(&mut self, next: u64) {
+        if let Some(journal) = &mut self.journal {
+            journal.forget_below(next);
+            self.journal_bytes.store(journal.bytes(), Ordering::Relaxed);
+        }
+    }
+
+    /// The journal is there before the first message can be.
+    fn open_journal(&mut self, generation: Generation) -> std::io::Result<()> {
+        if self.journal.is_none() {
+            self.journal = Some(self.inboxes.journal(self.program, generation)?);
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self) -> Next {
+        let Some(generation) = self.generation else {
+            return Next::Shut;
+        };
+        if let Err(error) = self.open_journal(generation) {
+            let program = self.program;
+            tracing::warn!(%program, %error, "no journal for a program's messages: it is sent none");
+            return self.rest().await;
+        }
+        let mut connection = match Connection::open(self.program, &self.post, &self.broker) {
+            Ok(connection) => connection,
+            Err(error) => {
+                self.post
+                    .tell(&format!("wayfare: no session at the broker: {error}"));
+                return self.rest().await;
+            }
+        };
+        let next = self.serve(&mut connection).await;
+        connection.hang_up().await;
+        match next {
+            // The journal could not be written: what was not acknowledged comes again.
+            Next::Open => self.rest().await,
+            next => next,
+        }
+    }
+
+    /// Shut for a moment.
+    async fn rest(&mut self) -> Next {
+        let woken = tokio::time::sleep(JOURNAL_RETRY);
+        tokio::pin!(woken);
+        loop {
+            tokio::select! {
+                () = &mut woken => return Next::Shut,
+                order = self.orders.recv() => match order {
+                    None => return Next::Gone,
+                    Some(Order::Finish) => return Next::Finish,
+                    Some(Order::Open(generation)) => self.begin(generation),
+                    Some(Order::ForgetBelow(next)) => self.forget_below(next),
+                    Some(Order::Close(answer)) => {
+                        self.generation = None;
+                        let _ = answer.send(());
+                        return Next::Shut;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn serve(&mut self, connection: &mut Connection) -> Next {
+        let Some(mut journal) = self.journal.take() else {
+            return Next::Shut;
+        };
+        let next = loop {
+            self.journal_bytes.store(journal.bytes(), Ordering::Relaxed);
+            connection.pump(&self.post);
+            if let Err(error) = connection.journal(&mut journal) {
+                self.journal_failed(&error);
+                break Next::Open;
+            }
+            tokio::select! {
+                biased;
+                order = self.orders.recv() => match order {
+                    None => break Next::Gone,
+                    Some(Order::Open(_)) => {}
+                    Some(Order::ForgetBelow(next)) => journal.forget_below(next),
+                    Some(Order::Finish) => {
+                        let all_sent = connection.finish(&self.post);
+                        if tokio::time::timeout(FINISH_TIMEOUT, all_sent).await.is_err() {
+                            let program = self.program;
+                            tracing::warn!(%program, "the broker did not take a program's last messages");
+                        }
+                        break Next::Finish;
+                    }
+                    Some(Order::Close(answer)) => {
+                        let settled = connection.settle(&self.post, &mut journal);
+                        if tokio::time::timeout(CLOSE_TIMEOUT, settled).await.is_err() {
+                            let program = self.program;
+                            tracing::warn!(%program, "a session was closed with messages that have no answer yet");
+                        }
+                        connection.hang_up().await;
+                        self.generation = None;
+                        let _ = answer.send(());
+                        break Next::Shut;
+                    }
+                },
+                happened = connection.next(&self.post, &journal) => {
+                    if let Err(error) = happened {
+                        self.journal_failed(&error);
+                        break Next::Open;
+                    }
+                }
+            }
+        };
+        self.journal = Some(journal);
+        next
+    }
+
+    fn journal_failed(&self, error: &std::io::Error) {
+        let program = self.program;
+        tracing::warn!(%program, %error, "cannot store messages: the broker sends them again");
+    }
+
+    async fn finish(self) -> SessionEnd {
+        let is_wiped = if self.post.with(|mail| mail.has_session()) {
+            wipe(self.program, self.broker).await.is_wiped
+        } else {
+            true
+        };
+        SessionEnd {
+            program: self.program,
+            is_wiped,
+        }
+    }
+}
+
+/// The session's name at the broker.
+fn client_id(program: ProgramId) -> String {
+    program.to_string()
+}
+
+/// Connects once with a clean session: the broker would keep its queue for ever otherwise.
+pub(crate) async fn wipe(program: ProgramId, broker: BrokerUrl) -> SessionEnd {
+    let wiped = async {
+        let (link, mut events) = wayfare_link::connect(LinkOptions::new(broker, client_id(program))).ok()?;
+        while !matches!(events.next().await?, Event::Connected { .. }) {}
+        link.close_within(Duration::ZERO).await;
+        Some(())
+    };
+    let is_wiped = matches!(tokio::time::timeout(WIPE_TIMEOUT, wiped).await, Ok(Some(())));
+    if !is_wiped {
+        tracing::warn!(%program, "could not end a program's session at the broker");
+    }
+    SessionEnd { program, is_wiped }
+}

@@ -1,0 +1,250 @@
+//! An open session: what is on its way out, and what came in.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use wayfare_link::{BrokerUrl, Event, Link, LinkError, LinkEvents, LinkOptions, Message, Qos, Submitted};
+use wayfare_protocol::ids::ProgramId;
+
+use super::intake::Intake;
+use crate::process::Post;
+use crate::shell::store::InboxJournal;
+
+/// Handed to the link and not acknowledged.
+const IN_FLIGHT_MAX: usize = 256;
+/// The broker hangs up within this.
+const HANG_UP_TIMEOUT: Duration = Duration::from_millis(500);
+
+pub(super) struct Connection {
+    /// `None` once it was closed.
+    link: Option<Link>,
+    events: LinkEvents,
+    in_flight: VecDeque<(u64, Submitted)>,
+    /// Asked and not answered; `None` is to unsubscribe.
+    asked: BTreeMap<String, Option<bool>>,
+    answers: JoinSet<(String, Option<bool>, Result<(), LinkError>)>,
+    intake: Intake,
+    had_session: bool,
+}
+
+impl Connection {
+    pub(super) fn open(program: ProgramId, post: &Post, broker: &BrokerUrl) -> Result<Self, LinkError> {
+        let (had_session, granted) = post.with(|mail| {
+            let had_session = mail.has_session();
+            mail.begin_session();
+            (had_session, mail.granted_subscriptions())
+        });
+        let options = LinkOptions {
+            // Asked for again where the broker has lost the session.
+            subscriptions: granted
+                .into_iter()
+                .map(|(filter, at_least_once)| (filter, qos(at_least_once)))
+                .collect(),
+            ..LinkOptions::kept(broker.clone(), super::client_id(program))
+        };
+        let (link, events) = wayfare_link::connect(options)?;
+        Ok(Self {
+            link: Some(link),
+            events,
+            in_flight: VecDeque::new(),
+            asked: BTreeMap::new(),
+            answers: JoinSet::new(),
+            intake: Intake::default(),
+            had_session,
+        })
+    }
+
+    /// Hands the link what the program wants of the broker: subscriptions first.
+    pub(super) fn pump(&mut self, post: &Post) {
+        let Some(link) = &self.link else { return };
+        let (wanted, unwanted) = post.with(|mail| (mail.to_subscribe(), mail.to_unsubscribe()));
+        for (filter, at_least_once) in wanted {
+            if self.asked.get(&filter) == Some(&Some(at_least_once)) {
+                continue;
+            }
+            if let Ok(answer) = link.submit_subscription(filter.clone(), qos(at_least_once)) {
+                self.asked.insert(filter.clone(), Some(at_least_once));
+                self.answers
+                    .spawn(async move { (filter, Some(at_least_once), answer.await) });
+            }
+        }
+        for filter in unwanted {
+            if self.asked.get(&filter) == Some(&None) {
+                continue;
+            }
+            if let Ok(answer) = link.submit_unsubscription(filter.clone()) {
+                self.asked.insert(filter.clone(), None);
+                self.answers.spawn(async move { (filter, None, answer.await) });
+            }
+        }
+        while self.in_flight.len() < IN_FLIGHT_MAX {
+            let Some(outgoing) = post.next_to_send() else {
+                return;
+            };
+            let message = Message {
+                topic: outgoing.topic,
+                payload: outgoing.payload.into(),
+                qos: qos(outgoing.at_least_once),
+                retain: outgoing.retain,
+                fleeting: false,
+            };
+            match link.submit(message) {
+                Ok(submitted) => self.in_flight.push_back((outgoing.number, submitted)),
+                Err(LinkError::OutboxFull | LinkError::Closed) => {
+                    post.with(|mail| mail.send_again(outgoing.number));
+                    return;
+                }
+                // It was checked when the program published it: a rule of the link's that we do not know.
+                Err(error) => {
+                    post.tell(&format!("wayfare: a message was not published: {error}"));
+                    if self.in_flight.is_empty() {
+                        post.sent(outgoing.number);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins to store what came, when it is time.
+    pub(super) fn journal(&mut self, journal: &mut InboxJournal) -> io::Result<()> {
+        self.intake.begin_sync(journal, false)
+    }
+
+    /// Waits for one thing to happen, and does what follows. Safe to give up.
+    pub(super) async fn next(&mut self, post: &Post, journal: &InboxJournal) -> io::Result<()> {
+        let reads = self.intake.offer_again(post) && self.intake.has_room(journal);
+        let stored = tokio::select! {
+            stored = self.intake.stored() => stored?,
+            result = acknowledged(&mut self.in_flight) => {
+                self.acknowledged(post, result.is_ok());
+                return Ok(());
+            }
+            Some(answer) = self.answers.join_next(), if !self.answers.is_empty() => {
+                if let Ok((filter, change, result)) = answer {
+                    self.answered(post, &filter, change, result);
+                }
+                return Ok(());
+            }
+            event = self.events.next(), if reads => {
+                self.event(post, event);
+                return Ok(());
+            }
+            () = post.changed() => return Ok(()),
+        };
+        if let Some(link) = &self.link {
+            stored.into_iter().for_each(|token| link.acknowledge(token));
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, post: &Post, event: Option<Event>) {
+        match event {
+            Some(Event::Received(message)) => {
+                self.intake.received(post, message);
+                // What is there already is stored together.
+                while self.intake.takes_more()
+                    && let Some(event) = self.events.try_next()
+                {
+                    match event {
+                        Event::Received(message) => self.intake.received(post, message),
+                        other => return self.event(post, Some(other)),
+                    }
+                }
+            }
+            Some(Event::Connected { session_present, .. }) => {
+                if !session_present && std::mem::replace(&mut self.had_session, true) {
+                    post.tell("wayfare: the broker lost this program's session: it is subscribed again, and may have missed messages");
+                }
+                self.had_session = true;
+                self.intake.reconnected();
+            }
+            Some(Event::Disconnected { .. }) | None => {}
+        }
+    }
+
+    fn acknowledged(&mut self, post: &Post, is_acknowledged: bool) {
+        if !is_acknowledged {
+            // The link is closed, and everything goes out on the next.
+            self.in_flight.clear();
+            return;
+        }
+        let mut last = self.in_flight.pop_front().map(|(number, _)| number);
+        while let Some((number, submitted)) = self.in_flight.front_mut()
+            && submitted.is_acknowledged()
+        {
+            last = Some(*number);
+            self.in_flight.pop_front();
+        }
+        if let Some(number) = last {
+            post.sent(number);
+        }
+    }
+
+    fn answered(&mut self, post: &Post, filter: &str, change: Option<bool>, result: Result<(), LinkError>) {
+        if self.asked.get(filter) == Some(&change) {
+            self.asked.remove(filter);
+        }
+        match (change, result) {
+            (Some(at_least_once), Ok(())) => post.granted(filter, at_least_once),
+            (None, Ok(())) => post.with(|mail| mail.unsubscribed(filter)),
+            (Some(_), Err(LinkError::SubscriptionRefused(_))) => post.refused(filter),
+            // The link is closed: it is asked again on the next.
+            (_, Err(_)) => {}
+        }
+    }
+
+    /// Until everything that was taken is acknowledged, and everything that was sent has its answer. Takes and sends nothing more.
+    pub(super) async fn settle(&mut self, post: &Post, journal: &mut InboxJournal) {
+        while !self.intake.is_settled() {
+            if self.intake.begin_sync(journal, true).is_err() {
+                return;
+            }
+            let Ok(stored) = self.intake.stored().await else {
+                return;
+            };
+            if let Some(link) = &self.link {
+                stored.into_iter().for_each(|token| link.acknowledge(token));
+            }
+        }
+        while !self.in_flight.is_empty() {
+            let result = acknowledged(&mut self.in_flight).await;
+            self.acknowledged(post, result.is_ok());
+        }
+    }
+
+    /// Until everything that the program published is with the broker. Takes nothing more.
+    pub(super) async fn finish(&mut self, post: &Post) {
+        while !post.with(|mail| mail.is_all_sent()) {
+            self.pump(post);
+            if self.in_flight.is_empty() {
+                return;
+            }
+            let result = acknowledged(&mut self.in_flight).await;
+            self.acknowledged(post, result.is_ok());
+        }
+    }
+
+    /// Disconnects, and waits until the broker has: only then is the session free for another engine.
+    pub(super) async fn hang_up(&mut self) {
+        self.in_flight.clear();
+        if let Some(link) = self.link.take() {
+            link.close_within(HANG_UP_TIMEOUT).await;
+        }
+    }
+}
+
+async fn acknowledged(in_flight: &mut VecDeque<(u64, Submitted)>) -> Result<(), LinkError> {
+    match in_flight.front_mut() {
+        Some((_, submitted)) => submitted.acknowledged().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn qos(at_least_once: bool) -> Qos {
+    match at_least_once {
+        true => Qos::AtLeastOnce,
+        false => Qos::AtMostOnce,
+    }
+}
