@@ -1,0 +1,137 @@
+//! The engine's calls, and nothing else that is unsafe. Outside of WebAssembly each fails with "not there".
+
+use crate::error::Error;
+use crate::message::{Message, ProgramId};
+
+pub(crate) const AT_LEAST_ONCE: i32 = 1;
+pub(crate) const RETAIN: i32 = 2;
+pub(crate) const PLAIN: i32 = 4;
+/// What fits a message that is received at first; a larger one is asked for again.
+const BUFFER_BYTES: usize = 4096;
+const OVERFLOW: i32 = 61;
+
+macro_rules! calls {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) -> i32;)*) => {
+        #[cfg(target_family = "wasm")]
+        mod raw {
+            #[link(wasm_import_module = "wayfare_v1")]
+            unsafe extern "C" {
+                $(pub(super) fn $name($($argument: $type),*) -> i32;)*
+            }
+        }
+
+        /// `ENOSYS` for every call.
+        #[cfg(not(target_family = "wasm"))]
+        #[allow(clippy::missing_safety_doc)]
+        mod raw {
+            $(pub(super) unsafe fn $name($(_: $type),*) -> i32 {
+                52
+            })*
+        }
+    };
+}
+
+calls! {
+    fn subscribe(filter: *const u8, length: usize, flags: i32) -> i32;
+    fn unsubscribe(filter: *const u8, length: usize) -> i32;
+    fn publish(topic: *const u8, length: usize, payload: *const u8, bytes: usize, flags: i32) -> i32;
+    fn request(topic: *const u8, length: usize, payload: *const u8, bytes: usize) -> i32;
+    fn reply(topic: *const u8, length: usize, number: u64, payload: *const u8, bytes: usize) -> i32;
+    fn receive(timeout_ms: i64, buffer: *mut u8, room: usize, length: *mut u32) -> i32;
+    fn await_reply(timeout_ms: i64, buffer: *mut u8, room: usize, length: *mut u32) -> i32;
+    fn program_id(out: *mut u8) -> i32;
+    fn engine_id(buffer: *mut u8, room: usize, length: *mut u32) -> i32;
+    fn was_moved() -> i32;
+}
+
+pub(crate) fn subscribe(filter: &str, flags: i32) -> Result<(), Error> {
+    // SAFETY: the engine reads the bytes that the pointer and length name, and keeps neither.
+    Error::of(unsafe { raw::subscribe(filter.as_ptr(), filter.len(), flags) })
+}
+
+pub(crate) fn unsubscribe(filter: &str) -> Result<(), Error> {
+    // SAFETY: as for `subscribe`.
+    Error::of(unsafe { raw::unsubscribe(filter.as_ptr(), filter.len()) })
+}
+
+pub(crate) fn publish(topic: &str, payload: &[u8], flags: i32) -> Result<(), Error> {
+    // SAFETY: as for `subscribe`.
+    Error::of(unsafe {
+        raw::publish(
+            topic.as_ptr(),
+            topic.len(),
+            payload.as_ptr(),
+            payload.len(),
+            flags,
+        )
+    })
+}
+
+pub(crate) fn request(topic: &str, payload: &[u8]) -> Result<(), Error> {
+    // SAFETY: as for `subscribe`.
+    Error::of(unsafe { raw::request(topic.as_ptr(), topic.len(), payload.as_ptr(), payload.len()) })
+}
+
+pub(crate) fn reply(topic: &str, number: u64, payload: &[u8]) -> Result<(), Error> {
+    // SAFETY: as for `subscribe`.
+    Error::of(unsafe {
+        raw::reply(
+            topic.as_ptr(),
+            topic.len(),
+            number,
+            payload.as_ptr(),
+            payload.len(),
+        )
+    })
+}
+
+pub(crate) fn receive(timeout_ms: i64) -> Result<Message, Error> {
+    // SAFETY: the engine writes at most `room` bytes to the buffer, and the length.
+    taken(|buffer, room, length| unsafe { raw::receive(timeout_ms, buffer, room, length) })
+}
+
+pub(crate) fn await_reply(timeout_ms: i64) -> Result<Message, Error> {
+    // SAFETY: as for `receive`.
+    taken(|buffer, room, length| unsafe { raw::await_reply(timeout_ms, buffer, room, length) })
+}
+
+pub(crate) fn program_id() -> ProgramId {
+    let mut id = [0; 16];
+    // SAFETY: the engine writes 16 bytes.
+    unsafe { raw::program_id(id.as_mut_ptr()) };
+    ProgramId(id)
+}
+
+pub(crate) fn engine_id() -> String {
+    // SAFETY: as for `receive`.
+    let name = bytes(|buffer, room, length| unsafe { raw::engine_id(buffer, room, length) });
+    name.map_or_else(
+        |_| String::new(),
+        |name| String::from_utf8_lossy(&name).into_owned(),
+    )
+}
+
+pub(crate) fn was_moved() -> bool {
+    // SAFETY: it has no arguments.
+    unsafe { raw::was_moved() == 1 }
+}
+
+fn taken(call: impl FnMut(*mut u8, usize, *mut u32) -> i32) -> Result<Message, Error> {
+    Message::parse(&bytes(call)?).ok_or(Error::Malformed)
+}
+
+/// What a call writes to a buffer: asked again with a larger one where the first is too small.
+fn bytes(mut call: impl FnMut(*mut u8, usize, *mut u32) -> i32) -> Result<Vec<u8>, Error> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let mut length = 0;
+        match call(buffer.as_mut_ptr(), buffer.len(), &raw mut length) {
+            OVERFLOW if length as usize > buffer.len() => buffer.resize(length as usize, 0),
+            number => {
+                Error::of(number)?;
+                buffer.truncate(length as usize);
+                return Ok(buffer);
+            }
+        }
+    }
+}

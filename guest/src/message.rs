@@ -1,0 +1,98 @@
+//! A message that was received, from the bytes that the engine hands over (`wayfare.h` has their layout).
+
+use std::fmt;
+
+/// 16 bytes that name a program.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProgramId(pub [u8; 16]);
+
+impl fmt::Display for ProgramId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ProgramId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub topic: String,
+    pub payload: Vec<u8>,
+    /// The broker had kept it from before the subscription.
+    pub retained: bool,
+    /// The program that sent it, where it carried an id.
+    pub sender: Option<ProgramId>,
+    /// There, if whoever sent it waits for a reply.
+    pub request: Option<Request>,
+}
+
+/// What [`reply`](crate::reply) needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub(crate) reply_to: String,
+    pub(crate) number: u64,
+}
+
+const HEAD_BYTES: usize = 40;
+
+impl Message {
+    /// The payload as text, if it is.
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.payload).ok()
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+        let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let (topic, rest) = rest.split_at_checked(word(0) as usize)?;
+        let (reply_to, rest) = rest.split_at_checked(word(4) as usize)?;
+        let payload = rest.get(..word(8) as usize)?;
+        let flags = word(12);
+        let sender: [u8; 16] = head[16..32].try_into().ok()?;
+        let number = u64::from_le_bytes(head[32..40].try_into().ok()?);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+        Some(Self {
+            topic: text(topic)?,
+            payload: payload.to_vec(),
+            retained: flags & 1 != 0,
+            sender: (flags & 2 != 0).then_some(ProgramId(sender)),
+            request: match reply_to.is_empty() {
+                true => None,
+                false => Some(Request {
+                    reply_to: text(reply_to)?,
+                    number,
+                }),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_read_as_the_engine_writes_them() {
+        let mut bytes = Vec::new();
+        for word in [3u32, 2, 4, 3] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend([7; 16]);
+        bytes.extend(9u64.to_le_bytes());
+        bytes.extend(b"a/br2load");
+        let message = Message::parse(&bytes).unwrap();
+        assert_eq!(message.topic, "a/b");
+        assert_eq!(message.text(), Some("load"));
+        assert!(message.retained);
+        assert_eq!(message.sender, Some(ProgramId([7; 16])));
+        let request = message.request.unwrap();
+        assert_eq!((request.reply_to.as_str(), request.number), ("r2", 9));
+        for end in 0..bytes.len() {
+            assert_eq!(Message::parse(&bytes[..end]), None, "cut at {end}");
+        }
+    }
+}

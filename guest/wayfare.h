@@ -1,0 +1,80 @@
+/* What Wayfare programs in C call: messages, and what a program may know about where it runs.
+ *
+ * A program is an ordinary WASI preview 1 command. Being moved needs nothing of this: whatever a program waits for in
+ * here, it goes on waiting for on the other engine, with what is left of the time.
+ *
+ * Version 1 (the name of the import module). Every function returns 0 or one of WASI preview 1's error numbers:
+ *    2 EACCES      the broker refused the subscription
+ *    6 EAGAIN      nothing is there, and the timeout was 0
+ *   28 EINVAL      no topic, no filter, or no request that can still be replied to
+ *   35 EMSGSIZE    the payload is over 120 KiB with its id
+ *   42 ENOBUFS     more than 1024 subscriptions
+ *   61 EOVERFLOW   the buffer is too small; *length says what is needed, and nothing was taken
+ *   73 ETIMEDOUT   the time was over
+ *   76 ENOTCAPABLE it was not granted when the program was run; its log says what would grant it
+ * Topics and filters are UTF-8 with a length in bytes, at most 1024, and need no final zero. Times are in milliseconds of the
+ * program's own clock, which stands still while it is moved or paused; below zero is for ever. */
+#ifndef WAYFARE_H
+#define WAYFARE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WAYFARE_CALL(name) __attribute__((import_module("wayfare_v1"), import_name(#name)))
+
+enum {
+    WAYFARE_AT_LEAST_ONCE = 1, /* otherwise at most once */
+    WAYFARE_RETAIN = 2,        /* the broker keeps it for whoever subscribes later */
+    WAYFARE_PLAIN = 4,         /* without the id by which receivers that use this API drop repeats */
+};
+
+/* What wayfare_receive and wayfare_await_reply write: this, then topic, reply topic and payload. Little-endian, as is
+ * WebAssembly. */
+struct wayfare_message {
+    uint32_t topic_bytes;
+    uint32_t reply_to_bytes; /* 0: nobody waits for a reply */
+    uint32_t payload_bytes;
+    uint32_t flags;     /* 1: retained; 2: it carried an id, and the next two are set */
+    uint8_t sender[16]; /* the program that sent it */
+    uint64_t number;    /* counts what the sender has published in its life */
+};
+
+/* Messages to topics that the filter matches; waits until the broker has granted it. flags: WAYFARE_AT_LEAST_ONCE. */
+WAYFARE_CALL(subscribe) int32_t wayfare_subscribe(const char *filter, size_t length, int32_t flags);
+WAYFARE_CALL(unsubscribe) int32_t wayfare_unsubscribe(const char *filter, size_t length);
+
+/* Waits while too many messages are on their way, or the granted rate is reached. */
+WAYFARE_CALL(publish)
+int32_t wayfare_publish(const char *topic, size_t length, const void *payload, size_t bytes, int32_t flags);
+
+/* The next message. One that does not fit stays. */
+WAYFARE_CALL(receive)
+int32_t wayfare_receive(int64_t timeout_ms, void *buffer, size_t room, uint32_t *length);
+
+/* Publishes a request; then wait for its reply. Only the last request's reply is waited for. */
+WAYFARE_CALL(request)
+int32_t wayfare_request(const char *topic, size_t length, const void *payload, size_t bytes);
+WAYFARE_CALL(await_reply)
+int32_t wayfare_await_reply(int64_t timeout_ms, void *buffer, size_t room, uint32_t *length);
+
+/* To a request that was received, once: its reply topic and number. */
+WAYFARE_CALL(reply)
+int32_t wayfare_reply(const char *reply_to, size_t length, uint64_t number, const void *payload, size_t bytes);
+
+/* 16 bytes, the same for the program's whole life. */
+WAYFARE_CALL(program_id) int32_t wayfare_program_id(uint8_t id[16]);
+
+/* The name of the engine that the program runs on now. */
+WAYFARE_CALL(engine_id) int32_t wayfare_engine_id(char *buffer, size_t room, uint32_t *length);
+
+/* 1: the program was moved, or restored elsewhere, since this was last asked. */
+WAYFARE_CALL(was_moved) int32_t wayfare_was_moved(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
