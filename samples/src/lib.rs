@@ -1,6 +1,7 @@
 //! Wayfare's sample programs, built.
 //!
-//! Ordinary WASI preview 1 commands in plain blocking style, with nothing of Wayfare in them: what a newcomer runs
+//! Ordinary WASI preview 1 commands in plain blocking style, with nothing of Wayfare in them but the calls of those that talk
+//! ([`TALKERS`]): what a newcomer runs
 //! first, and what the tests move about. Their sources are in `programs/`, in C and Rust; `build` makes the files
 //! of `wasm/` from them. Those are committed, so that nobody needs a WebAssembly toolchain to try Wayfare, and a
 //! test holds them to the sources they were built from.
@@ -75,6 +76,36 @@ pub const ALL: &[Sample] = &[
     ),
 ];
 
+/// A sample that talks to others: what it prints depends on what it is sent. Needs grants.
+#[derive(Debug, Clone, Copy)]
+pub struct Talker {
+    pub name: &'static str,
+    pub wasm: &'static [u8],
+    /// What it does, in one line.
+    pub about: &'static str,
+}
+
+macro_rules! talker {
+    ($name:literal, $about:literal) => {
+        Talker {
+            name: $name,
+            wasm: include_bytes!(concat!("../wasm/", $name, ".wasm")),
+            about: $about,
+        }
+    };
+}
+
+/// All samples that talk, by name.
+pub const TALKERS: &[Talker] = &[
+    talker!("chat", "asks and answers"),
+    talker!("relay", "passes numbers on, with their count and sum"),
+    talker!("thermostat", "switches a heating by the mean of several sensors"),
+];
+
+pub fn find_talker(name: &str) -> Option<&'static Talker> {
+    TALKERS.iter().find(|talker| talker.name == name)
+}
+
 /// Lewis Carroll, Alice's Adventures in Wonderland (1865), whole, in ASCII. In the public domain.
 pub const BOOK: &[u8] = include_bytes!("../data/alice.txt");
 
@@ -92,6 +123,14 @@ mod tests {
             assert_eq!(find(sample.name).map(|found| found.wasm), Some(sample.wasm));
         }
         assert!(find("nosuch").is_none());
+        for talker in TALKERS {
+            assert_eq!(
+                find_talker(talker.name).map(|found| found.wasm),
+                Some(talker.wasm)
+            );
+            assert!(find(talker.name).is_none());
+        }
+        assert!(TALKERS.is_sorted_by(|a, b| a.name < b.name));
         assert!(ALL.is_sorted_by(|a, b| a.name < b.name));
     }
 }

@@ -37,6 +37,8 @@ fn current() -> BTreeMap<String, String> {
     let mut digests_by_path = BTreeMap::new();
     digests("programs", &mut digests_by_path);
     digests("wasm", &mut digests_by_path);
+    // The talkers are built with it.
+    digests("../guest/src", &mut digests_by_path);
     digests_by_path
 }
 
@@ -83,6 +85,11 @@ fn every_program_is_built_and_offered() {
     let offered: BTreeSet<String> = wayfare_samples::ALL
         .iter()
         .map(|sample| sample.name.to_owned())
+        .chain(
+            wayfare_samples::TALKERS
+                .iter()
+                .map(|talker| talker.name.to_owned()),
+        )
         .collect();
     assert_eq!(sources, offered);
 }
@@ -91,18 +98,18 @@ fn every_program_is_built_and_offered() {
 fn programs_are_plain_wasi_commands() {
     use wasmparser::{Parser, Payload};
 
-    for sample in wayfare_samples::ALL {
+    let samples = wayfare_samples::ALL.iter().map(|s| (s.name, s.wasm, false));
+    let talkers = wayfare_samples::TALKERS.iter().map(|t| (t.name, t.wasm, true));
+    for (name, wasm, talks) in samples.chain(talkers) {
         let mut exports = BTreeSet::new();
-        for payload in Parser::new(0).parse_all(sample.wasm) {
+        for payload in Parser::new(0).parse_all(wasm) {
             match payload.unwrap() {
                 Payload::ImportSection(section) => {
                     for import in section.into_imports() {
                         let import = import.unwrap();
-                        assert_eq!(
-                            import.module, "wasi_snapshot_preview1",
-                            "{}: {}",
-                            sample.name, import.name
-                        );
+                        let is_wasi = import.module == "wasi_snapshot_preview1";
+                        let is_ours = talks && import.module == "wayfare_v1";
+                        assert!(is_wasi || is_ours, "{name}: {}", import.name);
                     }
                 }
                 Payload::ExportSection(section) => {
@@ -113,8 +120,7 @@ fn programs_are_plain_wasi_commands() {
         }
         assert!(
             exports.is_superset(&BTreeSet::from(["_start", "memory"])),
-            "{}: {exports:?}",
-            sample.name
+            "{name}: {exports:?}"
         );
     }
 }

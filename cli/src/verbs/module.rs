@@ -22,7 +22,12 @@ impl Module {
         match Self::read(path)? {
             Some(module) => Ok(module),
             None => Self::sample(named).ok_or_else(|| {
-                let samples: Vec<_> = wayfare_samples::ALL.iter().map(|sample| sample.name).collect();
+                let talkers = wayfare_samples::TALKERS.iter().map(|talker| talker.name);
+                let samples: Vec<_> = wayfare_samples::ALL
+                    .iter()
+                    .map(|s| s.name)
+                    .chain(talkers)
+                    .collect();
                 Fail::new(
                     "no-module",
                     format!(
@@ -35,6 +40,13 @@ impl Module {
     }
 
     pub(crate) fn sample(named: &str) -> Option<Self> {
+        if let Some(talker) = wayfare_samples::find_talker(named) {
+            return Some(Self {
+                name: talker.name.into(),
+                wasm: talker.wasm.to_vec(),
+                stdin: None,
+            });
+        }
         let sample = wayfare_samples::find(named)?;
         Some(Self {
             name: sample.name.into(),
