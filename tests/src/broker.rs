@@ -10,6 +10,8 @@ pub enum Kind {
     /// Where it is not installed: the embedded broker, loudly, or a failed test if skipping is not allowed.
     Mosquitto,
     Embedded,
+    /// Mosquitto with its sessions and queues in a folder; as [`Kind::Mosquitto`] where it is not installed.
+    MosquittoWithFolder,
 }
 
 #[derive(Debug)]
@@ -27,8 +29,12 @@ enum Running {
 
 impl Broker {
     pub async fn start(kind: Kind) -> Self {
-        if kind == Kind::Mosquitto
-            && let Some(process) = mosquitto().await
+        let persistence = match kind {
+            Kind::MosquittoWithFolder => Persistence::Folder,
+            Kind::Mosquitto | Kind::Embedded => Persistence::None,
+        };
+        if kind != Kind::Embedded
+            && let Some(process) = mosquitto(persistence).await
         {
             return Self {
                 address: process.local_addr(),
@@ -62,6 +68,17 @@ impl Broker {
         };
     }
 
+    /// Ends it in good order, with what it keeps in its folder. False: it has none.
+    pub async fn stop(&mut self) -> bool {
+        let Running::Mosquitto(mut process) = std::mem::replace(&mut self.running, Running::Stopped) else {
+            return false;
+        };
+        let stopped = tokio::task::spawn_blocking(move || process.stop().map(|()| process));
+        let stopped = stopped.await.expect("stopping does not panic");
+        self.running = Running::Mosquitto(stopped.expect("mosquitto stops"));
+        true
+    }
+
     /// Starts it again at the same address.
     pub async fn start_again(&mut self) {
         self.running = match std::mem::replace(&mut self.running, Running::Stopped) {
@@ -82,10 +99,8 @@ impl Broker {
     }
 }
 
-async fn mosquitto() -> Option<MosquittoProcess> {
-    let options = MosquittoOptions {
-        persistence: Persistence::None,
-    };
+async fn mosquitto(persistence: Persistence) -> Option<MosquittoProcess> {
+    let options = MosquittoOptions { persistence };
     let started = tokio::task::spawn_blocking(move || MosquittoProcess::start(options));
     let started = started.await.expect("starting does not panic");
     started.expect("mosquitto starts, or may be skipped")

@@ -17,6 +17,7 @@ mod bad_input;
 mod chaos;
 mod faults;
 mod in_doubt;
+mod messages;
 mod room;
 mod runs_and_spawns;
 
