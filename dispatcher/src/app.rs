@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
+use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::{Blob, Digest, is_name};
 use wayfare_scheduler::application::{Component, Mobility, Resources};
 use wayfare_scheduler::constraint::Constraints;
@@ -34,6 +35,9 @@ pub struct ComponentSpec {
     pub env: BTreeMap<String, String>,
     pub stdin: Option<Blob>,
     pub memory_bytes: Option<u64>,
+    /// What its programs may publish and subscribe to.
+    #[serde(default)]
+    pub grants: Grants,
     pub processor_millicores: u64,
     pub mobility: Mobility,
     pub constraints: Constraints,
@@ -82,6 +86,7 @@ impl ComponentSpec {
             &self.env,
             &self.stdin,
             self.memory_bytes,
+            &self.grants,
         );
         Digest::of(&serde_json::to_vec(&making).expect("plain data serialises"))
     }
@@ -110,8 +115,7 @@ impl ComponentSpec {
             env: self.env.clone(),
             stdin: self.stdin,
             memory_bytes_max: self.memory_bytes,
-            // A description names none yet: what an application runs talks to nobody.
-            grants: Box::default(),
+            grants: Box::new(self.grants.clone()),
         }
     }
 }

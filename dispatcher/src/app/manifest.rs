@@ -7,6 +7,7 @@
 //! module = "web.wasm"          # beside the manifest, or the name of a sample
 //! count = 3
 //! memory = "16M"
+//! grants = { pub = ["shop/orders"], sub = ["shop/#"] }
 //! labels = ["zone=a", "kind in (x, y)", "battery!=low", "camera"]
 //! checkpoint = "10s"           # copied to the dispatcher, so that it goes on elsewhere if its engine is lost
 //! restart = { when = "on-failure", backoff = "1s" }
@@ -19,6 +20,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use wayfare_protocol::command::check_bytes;
 use wayfare_protocol::error::Failure;
+use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::{Blob, EngineId};
 use wayfare_protocol::limits::{MODULE_BYTES_MAX, STDIN_BYTES_MAX};
 use wayfare_scheduler::application::{ComponentId, Mobility};
@@ -68,6 +70,8 @@ struct Part {
     env: BTreeMap<String, String>,
     stdin: Option<String>,
     memory: Option<String>,
+    #[serde(default)]
+    grants: Grants,
     /// Thousandths of a processor.
     #[serde(default)]
     processor: u64,
@@ -166,6 +170,7 @@ impl Part {
             env: self.env,
             stdin: stdin.map(keep),
             memory_bytes: self.memory.as_deref().map(size).transpose()?,
+            grants: self.grants,
             processor_millicores: self.processor,
             mobility: if self.pinned {
                 Mobility::Pinned
@@ -299,6 +304,7 @@ mod tests {
             module = "m.wasm"
             count = 3
             memory = "16M"
+            grants = { pub = ["shop/orders"], sub = ["shop/#"] }
             labels = ["zone=a", "kind in (x, y)", "battery!=low", "camera"]
             apart-from = ["db", "other/db by host"]
             spread = "label zone"
@@ -320,6 +326,8 @@ mod tests {
             (web.restart.when, web.restart.backoff_ms),
             (RestartWhen::OnFailure, 250)
         );
+        assert!(web.grants.may_publish("shop/orders") && web.grants.may_subscribe("shop/+"));
+        assert!(spec.components["db"].grants.is_empty());
         assert_eq!((web.update.at_a_time, web.update.within_ms), (2, 60_000));
         let rules: Vec<String> = web
             .constraints

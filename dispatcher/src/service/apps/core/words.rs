@@ -50,6 +50,7 @@ fn component_changes(old: &ComponentSpec, new: &ComponentSpec) -> impl Iterator<
             old.memory_bytes != new.memory_bytes,
             format!("{} -> {}", limit(old.memory_bytes), limit(new.memory_bytes)),
         ),
+        plain("grants", old.grants != new.grants),
         plain("processor", old.processor_millicores != new.processor_millicores),
         plain(
             "requirements",

@@ -68,6 +68,7 @@ pub(super) fn component(count: u32, module: &str) -> ComponentSpec {
         env: BTreeMap::new(),
         stdin: None,
         memory_bytes: None,
+        grants: Default::default(),
         processor_millicores: 0,
         mobility: Mobility::Free,
         constraints: Constraints::default(),
