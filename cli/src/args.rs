@@ -60,6 +60,8 @@ pub(crate) enum Verb {
     },
     /// Show what the dispatcher decided, and why
     Events(EventsArgs),
+    /// Make, show and change the key that signs code for engines without a compiler
+    Key(KeyArgs),
     /// Run a program
     Run(RunArgs),
     /// Move a running program to another engine
@@ -200,6 +202,29 @@ pub(crate) struct DispatcherArgs {
     pub(crate) log_level: String,
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    #[command(subcommand)]
+    pub(crate) what: KeyVerb,
+    /// The dispatcher's folder [default: $XDG_STATE_HOME/wayfare/dispatcher]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum KeyVerb {
+    /// Make the fleet's first key; a dispatcher that finds none does so by itself
+    Init,
+    /// Print the public key, for the engines' configuration
+    Show,
+    /// Make a new key; code is signed with the newest that an engine trusts
+    Rotate {
+        /// When all engines trust the newest: sign with that alone
+        #[arg(long)]
+        finish: bool,
+    },
 }
 
 #[derive(Debug, Args)]

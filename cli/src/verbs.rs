@@ -7,6 +7,7 @@ mod engine;
 mod events;
 mod fleet;
 mod inspect;
+mod key;
 mod logs;
 mod maintenance;
 mod module;
@@ -50,6 +51,7 @@ async fn run_async(verb: Verb, output: Output) -> Result {
     match verb {
         Verb::Up(args) => up::run(args, output).await,
         Verb::Dispatcher(args) => dispatcher::run(args).await,
+        Verb::Key(args) => key::run(&args, output),
         Verb::Run(args) => run::run(args, output).await,
         Verb::Move(args) => programs::move_program(args, output).await,
         Verb::Spawn(args) => programs::spawn(args, output).await,

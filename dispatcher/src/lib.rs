@@ -31,6 +31,7 @@ mod log_merge;
 pub mod logs;
 
 pub mod app;
+pub mod keys;
 pub mod service;
 
 pub use crate::core::{Finished, Progress, Report};

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -13,6 +14,7 @@ use wayfare_protocol::dispatcher::{Answered, Lease, Request as Asked};
 use wayfare_protocol::event::Event;
 use wayfare_protocol::ids::{ClientId, OperationId, PeerName, ProgramId};
 use wayfare_protocol::log::LogBatch;
+use wayfare_protocol::peer::Envelope;
 use wayfare_protocol::topics::{Topic, Topics};
 
 use crate::app::ask::Decision;
@@ -56,6 +58,8 @@ pub(crate) enum ToTask {
     /// Where requests to the acting dispatcher go, if we are it.
     WatchRequests(mpsc::Sender<(PeerName, Asked)>),
     WatchDecisions(mpsc::Sender<Decision>),
+    /// Where messages of transfers go that are none of this task's.
+    WatchPeers(mpsc::Sender<(Envelope, Bytes)>),
     /// Sends ourselves a message: [`News::barrier`] tells when it is back.
     Barrier,
     Close,
@@ -97,6 +101,7 @@ pub(crate) struct Task {
     asked: BTreeMap<OperationId, oneshot::Sender<Answered>>,
     requests: Option<mpsc::Sender<(PeerName, Asked)>>,
     decisions: Vec<mpsc::Sender<Decision>>,
+    peers: Vec<mpsc::Sender<(Envelope, Bytes)>>,
 }
 
 #[derive(Debug)]
@@ -125,6 +130,7 @@ impl Task {
             asked: BTreeMap::new(),
             requests: None,
             decisions: Vec::new(),
+            peers: Vec::new(),
         }
     }
 
@@ -240,6 +246,10 @@ impl Task {
             }
             ToTask::Barrier => self.barrier(),
             ToTask::WatchRequests(sender) => self.requests = Some(sender),
+            ToTask::WatchPeers(sender) => {
+                self.peers.retain(|watcher| !watcher.is_closed());
+                self.peers.push(sender);
+            }
             ToTask::Close => unreachable!("ends the loop"),
         }
     }
@@ -288,6 +298,13 @@ impl Task {
                 if let Some(requests) = &self.requests {
                     // A full queue: it is asked again.
                     let _ = requests.try_send((service, request));
+                }
+            }
+            Effect::Peer { envelope, bytes } => {
+                let bytes = Bytes::from(bytes);
+                for watcher in &self.peers {
+                    // A full queue: whoever lacks something asks again.
+                    let _ = watcher.try_send((envelope.as_ref().clone(), bytes.clone()));
                 }
             }
             Effect::Answered(answer) => {

@@ -1,7 +1,7 @@
 //! The part of the engine that acts: it feeds the core what happens, and carries out what the core decides.
 //!
 //! Reading order: [`run()`] puts an engine together; `agent` is its loop; `inbound` and `outbound` are the wire,
-//! `fence` what comes before anything is said on a new connection, `effects` what the core decided, `transfers` blobs, `logs` what programs print; `programs` the processes, `session`
+//! `fence` what comes before anything is said on a new connection, `effects` what the core decided, `transfers` blobs, `fetches` compiled code, `logs` what programs print; `programs` the processes, `session`
 //! and `sessions` their messages, `work` what takes long;
 //! `store` is everything that survives.
 
@@ -16,6 +16,9 @@ mod outbound;
 mod transfers;
 mod watching;
 
+mod fetches;
+mod fetching;
+
 mod machine;
 mod modules;
 mod programs;
@@ -28,9 +31,8 @@ mod options;
 mod standalone;
 mod store;
 
-pub use options::{EngineArgs, EngineOptions};
+pub use options::{CodeFrom, EngineArgs, EngineOptions};
 pub use run::run;
 pub use standalone::{run_to_the_end, runtime};
-#[cfg(feature = "compiler")]
 pub use store::Cache;
 pub use store::OpenError;

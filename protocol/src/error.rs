@@ -20,6 +20,13 @@ pub enum Failure {
     /// The module is not WebAssembly, damaged, or uses what cannot be captured or offered.
     #[error("module {} cannot run: {reason}", module.short())]
     Module { module: Digest, reason: String },
+    /// An engine without a compiler could not get the module's code, or refused it.
+    #[error("engine {engine} has no code for module {}: {reason}", module.short())]
+    NoCode {
+        engine: EngineId,
+        module: Digest,
+        reason: String,
+    },
     #[error("engine {engine} has no program {}", program.short())]
     UnknownProgram { engine: EngineId, program: ProgramId },
     #[error("program {} is at generation {actual}, not {expected}", program.short())]

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bundle;
+pub mod code;
 pub mod command;
 pub mod dispatcher;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod ids;
 pub mod limits;
 pub mod log;
 pub mod peer;
+pub mod pull;
 pub mod snapshot;
 pub mod stamp;
 pub mod status;

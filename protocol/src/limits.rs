@@ -9,6 +9,12 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 pub const CHUNKS_OUTSTANDING_MAX: u64 = 16;
 /// Largest module, before rewriting.
 pub const MODULE_BYTES_MAX: u64 = 64 << 20;
+/// Largest compiled form of a module, signed: rewritten and compiled code is some twenty times its module.
+pub const CODE_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of a target's architecture, of an ABI and so on.
+pub const CODE_TEXT_BYTES_MAX: usize = 400;
+/// Keys that an engine trusts.
+pub const TRUSTED_KEYS_MAX: usize = 8;
 /// Largest file given as a program's standard input.
 pub const STDIN_BYTES_MAX: u64 = 64 << 20;
 /// Largest snapshot on the wire (compressed).

@@ -11,10 +11,23 @@
 //!    | <-------- Adopted / Refused    |   stored durably before it is said, and said again to
 //!    | Query / Cancel --------------> |   every Query, Cancel or repeated Prepare and Commit
 //! ```
+//! An engine that has no compiler gets code from the acting dispatcher, whichever of the two lacks something pulling it:
+//!
+//! ```text
+//!  engine                          dispatcher
+//!    | CodeWanted ------------------> |   said again until there is an answer
+//!    | <----------------------- Pull  |   if it has not got the module
+//!    | Chunk ... -------------------> |
+//!    | <---------------- CodeUnderWay |   it compiles
+//!    | <-------- CodeMade / Refused   |
+//!    | Pull ------------------------> |
+//!    | <-------------------- Chunk .. |
+//! ```
 //! On the wire: `u32` little-endian length of a JSON header, the header, then a chunk's bytes.
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::{CodeTarget, PublicKey};
 use crate::command::ProgramSpec;
 use crate::error::Failure;
 use crate::ids::{Blob, Digest, Generation, OperationId, PeerName, ProgramId};
@@ -77,6 +90,24 @@ pub enum PeerMessage {
     Query,
     /// The source would rather not. The target decides `Refused` unless it has adopted already.
     Cancel,
+    /// An engine needs the module's code for this target, signed with one of these keys.
+    CodeWanted {
+        module: Blob,
+        target: CodeTarget,
+        keys: Vec<PublicKey>,
+    },
+    /// It is being fetched or compiled.
+    CodeUnderWay,
+    /// It is there to be pulled.
+    CodeMade {
+        code: Blob,
+    },
+    /// Send so many chunks of the blob from `offset` on.
+    Pull {
+        blob: Blob,
+        offset: u64,
+        chunks: u8,
+    },
 }
 
 impl Envelope {

@@ -16,6 +16,7 @@ use crate::broker::{Broker, Kind};
 use crate::cable::Cable;
 use crate::job::Job;
 use crate::process::EngineProcess;
+use crate::registry::Registry;
 use crate::spy::{Heard, Spy};
 use crate::watched::{Watched, must_begin_like};
 use crate::within;
@@ -33,8 +34,18 @@ const TAIL_MESSAGES: usize = 150;
 pub struct Setup {
     binary: PathBuf,
     broker: Kind,
-    engines: Vec<(String, Vec<String>)>,
+    engines: Vec<(String, Program, Vec<String>)>,
     cables: Vec<String>,
+    registry: bool,
+}
+
+/// What runs an engine.
+#[derive(Debug, Clone)]
+enum Program {
+    /// The binary of this setup.
+    Ours,
+    /// A `wayfare-engine` of another build, perhaps through an emulator: words of a command.
+    Other(Vec<String>),
 }
 
 impl Setup {
@@ -45,12 +56,29 @@ impl Setup {
             broker,
             engines: Vec::new(),
             cables: Vec::new(),
+            registry: false,
         }
+    }
+
+    /// With a dispatcher that compiles for engines which do not. Its key is [`registry_key`](crate::registry::registry_key).
+    pub fn registry(self) -> Self {
+        Self {
+            registry: true,
+            ..self
+        }
+    }
+
+    /// An engine that another build runs: the words of a command, before the arguments that every engine gets.
+    pub fn other_engine(mut self, name: &str, command: &[String], arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let program = Program::Other(command.to_vec());
+        self.engines.push((name.to_owned(), program, arguments));
+        self
     }
 
     pub fn engine(mut self, name: &str, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        self.engines.push((name.to_owned(), arguments));
+        self.engines.push((name.to_owned(), Program::Ours, arguments));
         self
     }
 
@@ -74,9 +102,16 @@ impl Setup {
         for name in self.cables {
             cables.insert(name, Cable::to(&url).await);
         }
-        let start = |(name, arguments): (String, Vec<String>)| {
+        let registry = self
+            .registry
+            .then(|| Registry::start(url.clone(), folder.path().join("registry")));
+        let start = |(name, program, arguments): (String, Program, Vec<String>)| {
             let broker = cables.get(&name).map_or_else(|| url.clone(), Cable::url);
-            let engine = EngineProcess::start(&self.binary, &name, &broker, folder.path(), &arguments);
+            let words = match program {
+                Program::Ours => vec![self.binary.display().to_string()],
+                Program::Other(words) => words,
+            };
+            let engine = EngineProcess::start(&words, &name, &broker, folder.path(), &arguments);
             (name, engine)
         };
         let engines = self.engines.into_iter().map(start).collect();
@@ -87,6 +122,7 @@ impl Setup {
             spy,
             engines,
             cables,
+            registry,
             broker,
             folder,
             _permit: permit,
@@ -103,6 +139,7 @@ pub struct Fleet {
     pub spy: Spy,
     engines: BTreeMap<String, EngineProcess>,
     cables: BTreeMap<String, Cable>,
+    pub registry: Option<Registry>,
     pub broker: Broker,
     folder: TempDir,
     _permit: SemaphorePermit<'static>,

@@ -10,7 +10,7 @@
 //! What always holds: nothing waits for time to pass, every wait has a limit, and a test that fails shows what
 //! the engines said on their standard errors.
 //!
-//! Reading order: [`fleet`], [`job`], [`watched`], [`spy`], then [`broker`], [`cable`] and [`process`].
+//! Reading order: [`fleet`], [`job`], [`watched`], [`spy`], then [`broker`], [`cable`], [`process`] and [`registry`].
 #![forbid(unsafe_code)]
 
 pub mod broker;
@@ -18,6 +18,7 @@ pub mod cable;
 pub mod fleet;
 pub mod job;
 pub mod process;
+pub mod registry;
 pub mod spy;
 pub mod watched;
 

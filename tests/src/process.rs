@@ -16,15 +16,16 @@ pub struct EngineProcess {
 
 #[derive(Debug)]
 struct EngineCommand {
-    binary: PathBuf,
+    words: Vec<String>,
     arguments: Vec<String>,
     log: PathBuf,
 }
 
 impl EngineProcess {
-    /// `arguments` come after those that every engine gets.
+    /// `words` begin the command: an engine's binary, perhaps behind an emulator. `arguments` come after those that every
+    /// engine gets.
     pub(crate) fn start(
-        binary: &Path,
+        words: &[String],
         name: &str,
         broker: &BrokerUrl,
         folder: &Path,
@@ -34,10 +35,13 @@ impl EngineProcess {
         let mut all: Vec<String> = ["--id", name, "--broker", &broker.to_string(), "--data", &data]
             .map(str::to_owned)
             .into();
-        all.push("--until-stdin-closes".into());
+        // Only the tests' own binary knows this; another is killed when its value is dropped.
+        if let [_ours] = words {
+            all.push("--until-stdin-closes".into());
+        }
         all.extend_from_slice(arguments);
         let command = EngineCommand {
-            binary: binary.to_owned(),
+            words: words.to_vec(),
             arguments: all,
             log: folder.join(format!("{name}.log")),
         };
@@ -122,14 +126,15 @@ impl EngineProcess {
 impl EngineCommand {
     fn spawn(&self) -> Child {
         let log = File::options().create(true).append(true).open(&self.log);
-        let child = Command::new(&self.binary)
+        let child = Command::new(&self.words[0])
+            .args(&self.words[1..])
             .args(&self.arguments)
             .env_remove("RUST_LOG")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log.expect("the fleet's folder can be written"))
             .spawn();
-        child.unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()))
+        child.unwrap_or_else(|error| panic!("{:?}: {error}", self.words))
     }
 }
 

@@ -1,7 +1,8 @@
 //! `wayfare dispatcher`: the fleet's dispatcher, in the foreground.
 
 use tracing_subscriber::EnvFilter;
-use wayfare_dispatcher::service::{self, ServiceOptions};
+use wayfare_dispatcher::service::{self, AheadCompiler, ServiceOptions};
+use wayfare_engine::process::ahead;
 use wayfare_protocol::ids::{OperationId, PeerName};
 
 use super::engine::shutdown;
@@ -39,6 +40,7 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
     options.lost_after = args.lost_after;
     options.memory_mark_percent = args.memory_mark;
     options.processor_mark_percent = args.processor_mark;
+    options.compiler = Some(compiler());
     let ended = service::run(options, shutdown(None)?).await;
     ended.map_err(|error| Fail::new("dispatcher", error.to_string()))
 }
@@ -47,4 +49,12 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
 pub(super) fn a_name() -> PeerName {
     let name = format!("dispatcher-{}", OperationId::random().short());
     name.parse().expect("letters, digits and a hyphen make a name")
+}
+
+/// The engine's own, which knows what engines offer to programs.
+pub(super) fn compiler() -> AheadCompiler {
+    AheadCompiler {
+        name: ahead::compiler(),
+        compile: ahead::compile,
+    }
 }

@@ -90,6 +90,7 @@ async fn serve(
             data.join("dispatcher"),
         );
         options.topics = settings.topics.clone();
+        options.compiler = Some(super::dispatcher::compiler());
         tokio::spawn(service::run(options, ended.map(drop)))
     });
     announce(&settings, listening, &engines, output);

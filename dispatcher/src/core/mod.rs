@@ -113,6 +113,11 @@ pub(crate) enum Effect {
     Event(Event),
     /// A message of ours to ourselves came back: all that was retained before it has been delivered.
     Barrier(u64),
+    /// Of a transfer that is none of ours: for whoever does such.
+    Peer {
+        envelope: Box<Envelope>,
+        bytes: Vec<u8>,
+    },
     /// For a service of the acting dispatcher.
     Asked {
         service: PeerName,
@@ -289,7 +294,7 @@ impl Core {
             }),
             Topic::Peer(operation, _) => Envelope::decode(payload).map(|(envelope, bytes)| {
                 if envelope.operation == operation {
-                    self.peer(&envelope, bytes, now_ms, effects);
+                    self.peer(envelope, bytes, now_ms, effects);
                 }
                 false
             }),
@@ -355,13 +360,16 @@ impl Core {
         }
     }
 
-    fn peer(&mut self, envelope: &Envelope, bytes: &[u8], now_ms: u64, effects: &mut Vec<Effect>) {
+    fn peer(&mut self, envelope: Envelope, bytes: &[u8], now_ms: u64, effects: &mut Vec<Effect>) {
         let Some(in_flight) = self.operations.get_mut(&envelope.operation) else {
-            return;
+            return effects.push(Effect::Peer {
+                envelope: Box::new(envelope),
+                bytes: bytes.to_vec(),
+            });
         };
         if in_flight.engine() == &envelope.from
             && in_flight
-                .peer(envelope, bytes, &self.client, now_ms, effects)
+                .peer(&envelope, bytes, &self.client, now_ms, effects)
                 .is_settled()
         {
             self.operations.remove(&envelope.operation);

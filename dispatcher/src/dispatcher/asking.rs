@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -10,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use wayfare_link::{Message, Qos};
 use wayfare_protocol::dispatcher::{Answer, Answered, Lease, Request};
 use wayfare_protocol::ids::{Blob, BootId, Digest, Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::{ProgramState, ProgramStatus};
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
@@ -126,6 +128,28 @@ impl Dispatcher {
         let watch = ToTask::WatchRequests(sender);
         self.tell(watch).await.map_err(|_| AskError::Closed)?;
         Ok(requests)
+    }
+
+    /// Messages of transfers that are no command's: of code, say.
+    pub(crate) async fn peers(&self) -> Result<mpsc::Receiver<(Envelope, Bytes)>, AskError> {
+        let (sender, peers) = mpsc::channel(QUEUE_MAX);
+        let watch = ToTask::WatchPeers(sender);
+        self.tell(watch).await.map_err(|_| AskError::Closed)?;
+        Ok(peers)
+    }
+
+    /// Says something in a transfer, without waiting. What is lost is asked for again by whoever lacks it.
+    pub(crate) fn say(&self, to: &PeerName, operation: OperationId, message: PeerMessage, bytes: &[u8]) {
+        let envelope = Envelope {
+            operation,
+            from: self.inner.client.clone(),
+            message,
+        };
+        let topic = self.inner.topics.topic(&Topic::Peer(operation, to.clone()));
+        let message = Message::new(topic, envelope.encode(bytes)).at_most_once();
+        if let Err(error) = self.inner.link.try_publish(message) {
+            tracing::debug!(%error, "not said: it will be asked for again");
+        }
     }
 
     /// The answer to a request. Returns whether the link took it; a lost one is asked for again.

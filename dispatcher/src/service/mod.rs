@@ -23,6 +23,7 @@ mod requests;
 mod about;
 mod acting;
 mod apps;
+mod registry;
 mod standby;
 
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ use wayfare_scheduler::policy::Policy;
 use crate::dispatcher::Dispatcher;
 use crate::error::ConnectError;
 
+pub use registry::{AheadCompiler, Compile};
 pub use requests::{Asked, Inbox};
 
 /// Every service of the acting dispatcher.
@@ -52,6 +54,10 @@ const SERVICES: &[Service] = &[
     Service {
         name: crate::app::ask::SERVICE,
         run: |context, inbox| apps::run(context, inbox).boxed(),
+    },
+    Service {
+        name: "registry",
+        run: |context, inbox| registry::run(context, inbox).boxed(),
     },
 ];
 
@@ -102,6 +108,8 @@ pub struct ServiceOptions {
     pub memory_mark_percent: u64,
     /// The same of its processors.
     pub processor_mark_percent: u64,
+    /// For engines that do not compile; without one they get no code from here.
+    pub compiler: Option<AheadCompiler>,
 }
 
 impl ServiceOptions {
@@ -118,6 +126,7 @@ impl ServiceOptions {
             lost_after: LOST_AFTER,
             memory_mark_percent: MARK_PERCENT,
             processor_mark_percent: MARK_PERCENT,
+            compiler: None,
         }
     }
 }

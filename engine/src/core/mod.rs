@@ -157,8 +157,12 @@ impl Core {
                     self.departure_wanted(operation, &from, &missing);
                 }
             }
-            // Chunks come as an input of their own, because of their bytes.
-            PeerMessage::Chunk { .. } => {}
+            // Chunks come as an input of their own, because of their bytes; what is about code, the shell has looked at.
+            PeerMessage::Chunk { .. }
+            | PeerMessage::CodeWanted { .. }
+            | PeerMessage::CodeUnderWay
+            | PeerMessage::CodeMade { .. }
+            | PeerMessage::Pull { .. } => {}
             PeerMessage::Ack { digest, received } => {
                 self.serving_acknowledged(operation, &from, (digest, received));
                 self.departure_acknowledged(operation, &from, (digest, received));

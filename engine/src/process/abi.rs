@@ -26,6 +26,12 @@ pub fn may_block(module: &str, name: &str) -> bool {
         || (module == super::calls::MODULE && super::calls::BLOCKING.contains(&name))
 }
 
+/// All of the contract in a line: code for another one cannot run here.
+pub fn name() -> String {
+    let (wasi, calls) = (BLOCKING.join(" "), super::calls::BLOCKING.join(" "));
+    format!("{ABI} blocking {wasi}, {calls}")
+}
+
 pub(super) const BLOCKING: [&str; 3] = ["fd_read", "fd_write", "poll_oneoff"];
 
 #[cfg(all(test, feature = "compiler"))]

@@ -1,5 +1,6 @@
-//! Compiled code as bytes: what is kept of a module, so that it need not be compiled again.
+//! Compiled code as bytes: what is kept of a module, so that it need not be compiled again. Of two kinds:
 //!
+//! Our own, which this engine's compiler made:
 //! ```text
 //!  wayfare compiled code 1        a line
 //!  module <digest>                a line, and one for each thing that the code depends on besides (`Provenance`)
@@ -7,35 +8,50 @@
 //!  code                           as wasmtime serializes it
 //!  checksum                       BLAKE3 of all before it, 32 bytes
 //! ```
+//! And signed code, which was compiled elsewhere: `wayfare_protocol::code`.
+//!
 //! Loading compiled code is as dangerous as running native code, and wasmtime does not check it. What always holds:
-//! [`Compiled`] is code that wasmtime made in this process ([`Compiled::of`]), or that came through [`Compiled::verify`],
-//! which finds torn, rotted and mistaken bytes but no forged ones: whoever keeps them must keep them where nobody else
-//! can write. Nothing else is ever loaded.
+//! [`Compiled`] is code that wasmtime made in this process (`Compiled::of`), or that came through [`Compiled::verify`]. For
+//! signed code that is enough. For our own it finds torn, rotted and mistaken bytes but no forged ones: whoever keeps them
+//! must keep them where nobody else can write. Nothing else is ever loaded.
 
-use std::fmt::Write as _;
-use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
 use std::ops::Range;
 
 use thiserror::Error;
-use wasmtime::{Engine as WasmtimeEngine, Module};
+use wayfare_protocol::code::{CodeRefusal, CodeTarget, PublicKey, SignedCode};
 use wayfare_protocol::ids::Digest;
-
-use super::abi;
 
 const FIRST_LINE: &str = "wayfare compiled code 1";
 const CHECKSUM_BYTES: usize = blake3::OUT_LEN;
 
-/// Everything besides the module that compiled code depends on, in lines that people can read.
+/// Everything besides the module that compiled code depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Provenance(String);
+pub enum Provenance {
+    /// For code of our own: lines that people can read.
+    Own(String),
+    /// For code that others made.
+    Signed(Trust),
+}
+
+/// Which signed code is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    pub target: CodeTarget,
+    pub keys: Vec<PublicKey>,
+}
 
 /// A module's compiled code, to be loaded by this process.
 #[derive(Clone)]
 pub struct Compiled {
     module: Digest,
-    bytes: Vec<u8>,
-    code: Range<usize>,
+    form: Form,
+}
+
+#[derive(Clone)]
+enum Form {
+    Own { bytes: Vec<u8>, code: Range<usize> },
+    Signed(SignedCode),
 }
 
 /// Why bytes are not the compiled code that was wanted.
@@ -45,19 +61,22 @@ pub enum CompiledError {
     Damaged { bytes: usize },
     #[error("it is for another module, compiler, runtime or processor: '{found}'")]
     Other { found: String },
+    #[error(transparent)]
+    Refused(#[from] CodeRefusal),
 }
 
 impl Provenance {
-    pub(super) fn of(engine: &WasmtimeEngine) -> Self {
+    #[cfg(feature = "compiler")]
+    pub(super) fn of(engine: &wasmtime::Engine) -> Self {
+        use std::hash::Hash;
         // wasmtime's version to the last digit, the target, the processor's features and all settings.
         let mut settings = HashOfHash(blake3::Hasher::new());
         engine.precompile_compatibility_hash().hash(&mut settings);
-        Self(format!(
-            "compiler {} revision {:016x}\nabi {} blocking {}\nwasmtime {}\ntarget {}-{}\n",
+        Self::Own(format!(
+            "compiler {} revision {:016x}\nabi {}\nwasmtime {}\ntarget {}-{}\n",
             wayfare_compiler::VERSION,
             wayfare_compiler::REVISION,
-            abi::ABI,
-            abi::BLOCKING.join(" "),
+            super::abi::name(),
             settings.0.finalize().to_hex(),
             std::env::consts::ARCH,
             std::env::consts::OS,
@@ -66,50 +85,54 @@ impl Provenance {
 
     /// What bytes of `module` begin with.
     pub(crate) fn header(&self, module: Digest) -> String {
-        let Self(lines) = self;
-        format!("{FIRST_LINE}\nmodule {module}\n{lines}\n")
+        match self {
+            Self::Own(lines) => format!("{FIRST_LINE}\nmodule {module}\n{lines}\n"),
+            Self::Signed(trust) => trust.target.header(module),
+        }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "compiler"))]
     pub(crate) fn replaced(&self, from: &str, to: &str) -> Self {
-        assert!(self.0.contains(from), "{self:?}");
-        Self(self.0.replacen(from, to, 1))
+        let Self::Own(lines) = self else {
+            panic!("{self:?}")
+        };
+        assert!(lines.contains(from), "{self:?}");
+        Self::Own(lines.replacen(from, to, 1))
     }
 }
 
 impl Compiled {
-    pub(super) fn of(digest: Digest, module: &Module) -> wasmtime::Result<Self> {
+    #[cfg(feature = "compiler")]
+    pub(super) fn of(digest: Digest, module: &wasmtime::Module) -> wasmtime::Result<Self> {
         let bytes = module.serialize()?;
         Ok(Self {
             module: digest,
-            code: 0..bytes.len(),
-            bytes,
+            form: Form::Own {
+                code: 0..bytes.len(),
+                bytes,
+            },
         })
     }
 
-    /// From bytes that [`Compiled::write_to`] wrote, for the same module and provenance.
+    /// From bytes that [`Compiled::write_to`] wrote or a registry sent, for the same module and provenance.
     pub(crate) fn verify(
         bytes: Vec<u8>,
         module: Digest,
         provenance: &Provenance,
     ) -> Result<Self, CompiledError> {
-        let damaged = CompiledError::Damaged { bytes: bytes.len() };
-        let Some((content, checksum)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
-            return Err(damaged);
+        let form = match provenance {
+            Provenance::Own(_) => verify_own(bytes, &provenance.header(module))?,
+            Provenance::Signed(Trust { target, keys }) => {
+                Form::Signed(SignedCode::verify(bytes, module, target, keys)?)
+            }
         };
-        if blake3::hash(content) != blake3::Hash::from_bytes(*checksum) {
-            return Err(damaged);
-        }
-        let header = provenance.header(module);
-        if !content.starts_with(header.as_bytes()) {
-            let found = first_difference(content, &header);
-            return Err(CompiledError::Other { found });
-        }
-        let code = header.len()..content.len();
-        Ok(Self { module, bytes, code })
+        Ok(Self { module, form })
     }
 
     pub(crate) fn write_to(&self, provenance: &Provenance, out: &mut impl Write) -> io::Result<()> {
+        if let Form::Signed(signed) = &self.form {
+            return out.write_all(signed.bytes());
+        }
         let mut checksum = blake3::Hasher::new();
         for part in [provenance.header(self.module).as_bytes(), self.code()] {
             checksum.update(part);
@@ -120,7 +143,11 @@ impl Compiled {
 
     /// How much [`Compiled::write_to`] writes.
     pub(crate) fn bytes_written(&self, provenance: &Provenance) -> u64 {
-        (provenance.header(self.module).len() + self.code.len() + CHECKSUM_BYTES) as u64
+        let bytes = match &self.form {
+            Form::Signed(signed) => signed.bytes().len(),
+            Form::Own { code, .. } => provenance.header(self.module).len() + code.len() + CHECKSUM_BYTES,
+        };
+        bytes as u64
     }
 
     pub(crate) fn module(&self) -> Digest {
@@ -128,8 +155,27 @@ impl Compiled {
     }
 
     pub(super) fn code(&self) -> &[u8] {
-        &self.bytes[self.code.clone()]
+        match &self.form {
+            Form::Own { bytes, code } => &bytes[code.clone()],
+            Form::Signed(signed) => signed.code(),
+        }
     }
+}
+
+fn verify_own(bytes: Vec<u8>, header: &str) -> Result<Form, CompiledError> {
+    let damaged = CompiledError::Damaged { bytes: bytes.len() };
+    let Some((content, checksum)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
+        return Err(damaged);
+    };
+    if blake3::hash(content) != blake3::Hash::from_bytes(*checksum) {
+        return Err(damaged);
+    }
+    if !content.starts_with(header.as_bytes()) {
+        let found = first_difference(content, header);
+        return Err(CompiledError::Other { found });
+    }
+    let code = header.len()..content.len();
+    Ok(Form::Own { bytes, code })
 }
 
 /// The first line that is not as it should be, shortened to what a message can hold.
@@ -140,18 +186,18 @@ fn first_difference(content: &[u8], header: &str) -> String {
         .zip(header.split('\n'))
         .find_map(|(found, wanted)| (found != wanted.as_bytes()).then_some(found))
         .unwrap_or_default();
-    let mut text = String::new();
-    for chunk in line[..line.len().min(SHOWN_BYTES_MAX)].utf8_chunks() {
-        // Writing to a `String` does not fail.
-        let _ = write!(text, "{}", chunk.valid().escape_debug());
-    }
-    text
+    line[..line.len().min(SHOWN_BYTES_MAX)]
+        .utf8_chunks()
+        .map(|chunk| chunk.valid().escape_debug().to_string())
+        .collect()
 }
 
 /// BLAKE3 for what can only be hashed as Rust hashes.
+#[cfg(feature = "compiler")]
 struct HashOfHash(blake3::Hasher);
 
-impl Hasher for HashOfHash {
+#[cfg(feature = "compiler")]
+impl std::hash::Hasher for HashOfHash {
     fn write(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
@@ -164,94 +210,5 @@ impl Hasher for HashOfHash {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn provenance() -> Provenance {
-        Provenance::of(&WasmtimeEngine::default())
-    }
-
-    fn compiled() -> Compiled {
-        let wasm = wat::parse_str("(module (func (export \"f\")))").unwrap();
-        let module = Module::new(&WasmtimeEngine::default(), &wasm).unwrap();
-        Compiled::of(Digest::of(&wasm), &module).unwrap()
-    }
-
-    fn written(compiled: &Compiled) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        compiled.write_to(&provenance(), &mut bytes).unwrap();
-        assert_eq!(bytes.len() as u64, compiled.bytes_written(&provenance()));
-        bytes
-    }
-
-    #[test]
-    fn what_was_written_is_read() {
-        let compiled = compiled();
-        let read = Compiled::verify(written(&compiled), compiled.module, &provenance());
-        let Ok(read) = read else { panic!("refused") };
-        assert_eq!(read.code(), compiled.code());
-        assert_eq!(read.module(), compiled.module());
-    }
-
-    #[test]
-    fn no_torn_and_no_changed_bytes_are_taken() {
-        let compiled = compiled();
-        let bytes = written(&compiled);
-        let refusal = |bytes: Vec<u8>| Compiled::verify(bytes, compiled.module, &provenance()).err();
-        let header = provenance().header(compiled.module).len();
-        // All of header and checksum, and places all over the code.
-        let places = (0..bytes.len())
-            .filter(|place| *place < header + 64 || *place + 64 > bytes.len() || place % 61 == 0);
-        for place in places {
-            let damaged = Some(CompiledError::Damaged { bytes: place });
-            assert_eq!(refusal(bytes[..place].to_vec()), damaged, "cut to {place}");
-            for change in [0x01, 0x80, 0xff] {
-                let mut flipped = bytes.clone();
-                flipped[place] ^= change;
-                let damaged = Some(CompiledError::Damaged { bytes: bytes.len() });
-                assert_eq!(refusal(flipped), damaged, "byte {place} changed by {change:02x}");
-            }
-        }
-        let longer = [&bytes[..], &[0]].concat();
-        assert!(refusal(longer).is_some());
-        let zeros = vec![0; bytes.len()];
-        assert!(refusal(zeros).is_some());
-    }
-
-    #[test]
-    fn whole_files_of_something_else_are_named() {
-        let compiled = compiled();
-        for (from, to, line) in [
-            ("compiler ", "compiler 9", "compiler 9"),
-            ("revision ", "revision 1", "compiler "),
-            ("abi ", "abi 9", "abi 9"),
-            ("fd_read", "fd_pread", "abi "),
-            ("wasmtime ", "wasmtime 0", "wasmtime 0"),
-            ("target ", "target z80-", "target z80-"),
-        ] {
-            let mut bytes = Vec::new();
-            let other = provenance().replaced(from, to);
-            compiled.write_to(&other, &mut bytes).unwrap();
-            match Compiled::verify(bytes, compiled.module, &provenance()).err() {
-                Some(CompiledError::Other { found }) if found.starts_with(line) => {}
-                other => panic!("{from}: {other:?}"),
-            }
-        }
-        let refused = Compiled::verify(written(&compiled), Digest([7; 32]), &provenance());
-        let found = format!("module {}", compiled.module);
-        assert_eq!(refused.err(), Some(CompiledError::Other { found }));
-    }
-
-    #[test]
-    fn settings_that_change_the_code_change_the_provenance() {
-        let mut config = wasmtime::Config::new();
-        config.cranelift_opt_level(wasmtime::OptLevel::None);
-        let other = WasmtimeEngine::new(&config).unwrap();
-        assert_ne!(Provenance::of(&other), provenance());
-        // And those that do not, do not: the stack of a resumed program.
-        let mut config = wasmtime::Config::new();
-        config.max_wasm_stack(1 << 20).async_stack_size(1 << 20);
-        let other = WasmtimeEngine::new(&config).unwrap();
-        assert_eq!(Provenance::of(&other), provenance());
-    }
-}
+#[cfg(feature = "compiler")]
+mod tests;

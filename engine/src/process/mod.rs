@@ -14,13 +14,13 @@
 //! The host functions are written out here rather than taken from wasmtime-wasi, whose state cannot be
 //! captured: a blocked call must be able to leave without having had any effect, and be issued again elsewhere.
 //!
-//! Reading order: [`abi`], [`runtime`] (a module made ready), `compiled` (what is kept of it), `control` (handle and thread meet), `thread`,
+//! Reading order: [`abi`], [`runtime`] (a module made ready), `compiled` (what is kept of it), [`ahead`] (what is compiled for others), `control` (handle and thread meet), `thread`,
 //! `instance` (in and out of Wasm, capture, restore), `wasi`, `calls` with `mail`, `log`, `clock`. All `unsafe` is in `raw`.
 
 pub mod abi;
+pub mod ahead;
 mod calls;
 mod clock;
-#[cfg(feature = "compiler")]
 mod compiled;
 mod context;
 mod control;
@@ -36,6 +36,7 @@ mod thread;
 mod wasi;
 
 #[cfg(test)]
+#[cfg(feature = "compiler")]
 mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,14 +49,11 @@ use wayfare_protocol::log::LogLine;
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
 
-#[cfg(feature = "compiler")]
-pub use compiled::{Compiled, CompiledError, Provenance};
+pub use compiled::{Compiled, CompiledError, Provenance, Trust};
 use control::{Control, Request};
 use mail::{Home, Letter, Mail};
 pub use post::Post;
-#[cfg(feature = "compiler")]
-pub use runtime::ReviveError;
-pub use runtime::{Loaded, ROOM_FOR_TWINS, Runtime, RuntimeOptions};
+pub use runtime::{Loaded, ROOM_FOR_TWINS, ReviveError, Runtime, RuntimeOptions};
 use thread::Task;
 
 /// What the host functions, wasmtime and a sink need of a program's thread, apart from the program's own stack.

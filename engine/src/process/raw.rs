@@ -60,13 +60,14 @@ pub(super) fn call_flagged(
 }
 
 /// Loads compiled code into a wasmtime engine.
-#[cfg(feature = "compiler")]
 pub(super) fn load_code(
     engine: &wasmtime::Engine,
     compiled: &super::compiled::Compiled,
 ) -> wasmtime::Result<wasmtime::Module> {
     // SAFETY: a `Compiled` is what wasmtime serialized, unchanged: either in this very process, or in an earlier one of
     // the same compiler and wasmtime for the same processor, checked over its whole length in memory (not in a
-    // file, which could change afterwards) and kept where only this user can write (`shell::store::cache`).
+    // file, which could change afterwards) and kept where only this user can write (`shell::store::cache`); or by
+    // somebody whose key this engine was told to trust, for this very module, target and wasmtime, with a signature that
+    // was checked together with every byte, also in memory.
     unsafe { wasmtime::Module::deserialize(engine, compiled.code()) }
 }

@@ -1,22 +1,19 @@
 //! What all programs of an engine share, and modules made ready for them.
 
-// Without the compiler there is nothing to make ready yet: code compiled elsewhere is not taken so far.
-#![cfg_attr(not(feature = "compiler"), allow(dead_code))]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::{
     Config, Engine as WasmtimeEngine, ExternType, InstancePre, Linker, Module, Mutability, Store, ValType,
 };
+use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Digest;
 use wayfare_protocol::snapshot::PAGE_BYTES;
 
 use super::abi;
 use super::calls;
-#[cfg(feature = "compiler")]
-use super::compiled::{Compiled, Provenance};
+use super::compiled::{Compiled, Provenance, Trust};
 use super::context::{Context, Limits};
 use super::control::Control;
 use super::image::Image;
@@ -57,7 +54,6 @@ pub struct Runtime {
 }
 
 /// Why compiled code was not revived.
-#[cfg(feature = "compiler")]
 #[derive(Debug, thiserror::Error)]
 pub enum ReviveError {
     /// It has to be compiled again.
@@ -90,16 +86,11 @@ pub(super) struct Shape {
 impl Runtime {
     pub fn new(options: RuntimeOptions) -> Result<Self, Failure> {
         let linker = |stack_bytes_max: usize| -> wasmtime::Result<_> {
-            let mut config = Config::new();
+            let mut config = config();
             // The second is for stacks that we do not use, and must not be less.
             config
                 .max_wasm_stack(stack_bytes_max)
                 .async_stack_size(stack_bytes_max);
-            // Hints say that captures are rare: what they take lies outside all loops.
-            #[cfg(feature = "compiler")]
-            config
-                .cranelift_opt_level(wasmtime::OptLevel::Speed)
-                .wasm_branch_hinting(true);
             let mut linker = Linker::new(&WasmtimeEngine::new(&config)?);
             wasi::define(&mut linker)?;
             calls::define(&mut linker)?;
@@ -130,14 +121,9 @@ impl Runtime {
             reason,
         };
         self.compilations.fetch_add(1, Ordering::Relaxed);
-        let options = wayfare_compiler::Options {
-            blocking: &abi::may_block,
-            entry: wayfare_compiler::Entry::Command,
-        };
-        let rewritten =
-            wayfare_compiler::rewrite(wasm, &options).map_err(|error| refuse(error.to_string()))?;
-        let module = Module::new(self.fresh.engine(), &rewritten.wasm)
-            .map_err(|error| refuse(format!("{error:#}")))?;
+        let rewritten = super::ahead::rewrite(digest, wasm)?;
+        let module =
+            Module::new(self.fresh.engine(), &rewritten).map_err(|error| refuse(format!("{error:#}")))?;
         let compiled = Compiled::of(digest, &module).map_err(internal)?;
         let twin = super::raw::load_code(self.roomy.engine(), &compiled).map_err(internal)?;
         let loaded = self.ready(digest, &module, &twin)?;
@@ -145,7 +131,6 @@ impl Runtime {
     }
 
     /// Loads what was compiled before, in milliseconds.
-    #[cfg(feature = "compiler")]
     pub fn revive(&self, compiled: &Compiled) -> Result<Arc<Loaded>, ReviveError> {
         let load = |linker: &Linker<Context>| {
             super::raw::load_code(linker.engine(), compiled)
@@ -162,18 +147,17 @@ impl Runtime {
         Provenance::of(self.fresh.engine())
     }
 
+    /// What signed code must be for this runtime to load it.
+    pub fn trust(&self, keys: Vec<PublicKey>) -> Provenance {
+        Provenance::Signed(Trust {
+            target: super::ahead::here(),
+            keys,
+        })
+    }
+
     /// How often this runtime has compiled a module.
     pub fn compilations(&self) -> u64 {
         self.compilations.load(Ordering::Relaxed)
-    }
-
-    #[cfg(not(feature = "compiler"))]
-    pub fn load(&self, digest: Digest, _wasm: &[u8]) -> Result<Arc<Loaded>, Failure> {
-        let reason = "this engine was built without the compiler".to_owned();
-        Err(Failure::Module {
-            module: digest,
-            reason,
-        })
     }
 
     fn ready(&self, digest: Digest, module: &Module, twin: &Module) -> Result<Arc<Loaded>, Failure> {
@@ -255,6 +239,21 @@ impl Runtime {
         store.limiter(|context| &mut context.limits);
         store
     }
+}
+
+/// The settings that compiled code depends on.
+pub(super) fn config() -> Config {
+    #[cfg_attr(
+        not(feature = "compiler"),
+        expect(unused_mut, reason = "they are the compiler's")
+    )]
+    let mut config = Config::new();
+    // Hints say that captures are rare: what they take lies outside all loops.
+    #[cfg(feature = "compiler")]
+    config
+        .cranelift_opt_level(wasmtime::OptLevel::Speed)
+        .wasm_branch_hinting(true);
+    config
 }
 
 impl Loaded {

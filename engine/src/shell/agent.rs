@@ -29,6 +29,7 @@ use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus};
 
 use super::fence::Fence;
+use super::fetches::Fetches;
 use super::inbound::{Arrived, Border};
 use super::logs::Published;
 use super::outbound::Outbound;
@@ -61,6 +62,7 @@ pub(crate) struct Agent {
     /// The last verified snapshot: usually a program starts from it at once.
     pub(super) verified: Option<(Saved, Arc<Snapshot>)>,
     pub(super) workshop: Workshop,
+    pub(super) fetches: Fetches,
     pub(super) work: JoinSet<Done>,
     pub(super) publishing: JoinSet<Published>,
     pub(super) subscribing: JoinSet<()>,
@@ -196,10 +198,15 @@ impl Agent {
             .next_wakeup()
             .filter(|_| !self.is_stalled)
             .map(|at| self.times.begun + Duration::from_micros(at.0));
-        [core, self.times.retry, self.times.give_up_logs]
-            .into_iter()
-            .flatten()
-            .fold(self.times.sweep, Instant::min)
+        [
+            core,
+            self.times.retry,
+            self.times.give_up_logs,
+            self.fetches.next_wake(),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.times.sweep, Instant::min)
     }
 
     /// Feeds the core and carries out what it decides until nothing is left to do.
@@ -298,6 +305,7 @@ impl Agent {
                 };
                 self.refuse(command.operation, command.client, command.action.verb(), failure);
             }
+            Arrived::Peer(input, bytes) if self.fetch_message(&input, &bytes) => {}
             // The sender repeats it.
             Arrived::Peer(..) if self.is_stalled => {}
             Arrived::Peer(input @ Input::Chunk { .. }, bytes) => self.feed_chunk(input, &bytes),
@@ -348,6 +356,7 @@ impl Agent {
             self.times.give_up_logs = None;
             self.programs.set_connected(false);
         }
+        self.fetches_due(now);
         if self.times.sweep <= now {
             self.times.sweep = now + SWEEP_INTERVAL;
             self.sweep(now);

@@ -1,12 +1,16 @@
 //! Carrying out what the core decided.
 
+use std::sync::Arc;
+
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{Blob, Digest, Generation, OperationId, ProgramId};
+use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::{EngineState, EngineStatus};
 
 use super::agent::{Agent, Step};
+use super::fetches::Waiting;
 use super::machine;
 use super::modules::read;
 use super::programs::Capturing;
@@ -161,11 +165,20 @@ impl Agent {
         }
     }
 
-    fn load_module(&mut self, operation: OperationId, module: Digest) {
+    pub(super) fn load_module(&mut self, operation: OperationId, module: Digest) {
         if self.workshop.modules.ready(module).is_some() {
             let result = Ok(());
             self.inputs.push_back(Input::ModuleLoaded { operation, result });
             return;
+        }
+        if self.workshop.modules.lacks_code(module)
+            && let Some(bytes) = self.store.blobs.bytes_of(module)
+        {
+            let blob = Blob {
+                digest: module,
+                bytes,
+            };
+            return self.fetch(blob, Waiting::Arrival(operation));
         }
         let source = self.store.blobs.source(module);
         let modules = self.workshop.modules.clone();
@@ -217,7 +230,8 @@ impl Agent {
         saved: Option<Saved>,
         frozen: bool,
     ) {
-        let (module, stdin) = (spec.module.digest, spec.stdin);
+        let (spec_module, stdin) = (spec.module, spec.stdin);
+        let module = spec_module.digest;
         let incarnation = self.programs.begin(program, spec, generation, frozen);
         let verified = saved.and_then(|saved| self.verified.take_if(|(known, _)| *known == saved));
         let snapshot = verified.map(|(_, snapshot)| snapshot);
@@ -233,6 +247,27 @@ impl Agent {
             self.launch(program, incarnation, Ok(gathered));
             return;
         }
+        if self.workshop.modules.lacks_code(module) {
+            let waiting = Waiting::Program {
+                program,
+                incarnation,
+                stdin,
+                saved,
+            };
+            return self.fetch(spec_module, waiting);
+        }
+        self.gather(program, incarnation, module, (stdin, saved), snapshot);
+    }
+
+    /// Reads on another thread what a program is launched from.
+    pub(super) fn gather(
+        &mut self,
+        program: ProgramId,
+        incarnation: u64,
+        module: Digest,
+        (stdin, saved): (Option<Blob>, Option<Saved>),
+        snapshot: Option<Arc<Snapshot>>,
+    ) {
         let module_source = self.store.blobs.source(module);
         let stdin = stdin.map(|stdin| (stdin.digest, self.store.blobs.source(stdin.digest)));
         let saved = saved.map(|saved| self.saved_source(saved));
@@ -306,6 +341,9 @@ impl Agent {
         match done {
             Done::ModuleLoaded { operation, result } => {
                 self.inputs.push_back(Input::ModuleLoaded { operation, result });
+            }
+            Done::CodeTaken { operation, result } => {
+                self.code_taken(operation, result.map_err(|failure| failure.to_string()));
             }
             Done::Verified {
                 operation,

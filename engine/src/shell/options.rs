@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use wayfare_link::BrokerUrl;
+use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::ids::{EngineId, is_name};
+use wayfare_protocol::limits::TRUSTED_KEYS_MAX;
 use wayfare_protocol::topics::Topics;
 
 /// Defaults fit a board with 512 MB and an SD card.
@@ -30,8 +32,34 @@ pub struct EngineOptions {
     pub stack_bytes_max: usize,
     /// How often running programs are stored; `None`: only when they move, pause or are asked.
     pub checkpoint_interval: Option<Duration>,
-    /// Compiled modules on disk; 0: none. Nothing to an engine without the compiler.
+    /// Compiled modules on disk; 0: none.
     pub cache_bytes_max: u64,
+    pub code: CodeFrom,
+}
+
+/// Where an engine gets the code of modules from.
+#[derive(Debug, Clone)]
+pub enum CodeFrom {
+    /// It compiles.
+    #[cfg(feature = "compiler")]
+    Compiler,
+    /// The fleet's dispatcher compiles; what these keys have not signed is not loaded.
+    Signed(Vec<PublicKey>),
+}
+
+impl CodeFrom {
+    pub fn compiles(&self) -> bool {
+        !matches!(self, Self::Signed(_))
+    }
+}
+
+impl Default for CodeFrom {
+    fn default() -> Self {
+        #[cfg(feature = "compiler")]
+        return Self::Compiler;
+        #[cfg(not(feature = "compiler"))]
+        Self::Signed(Vec::new())
+    }
 }
 
 impl EngineOptions {
@@ -47,6 +75,7 @@ impl EngineOptions {
             stack_bytes_max: STACK_KIB_MAX << 10,
             checkpoint_interval: Some(Duration::from_secs(CHECKPOINT_SECONDS)),
             cache_bytes_max: CACHE_MIB_MAX << 20,
+            code: CodeFrom::default(),
         }
     }
 }
@@ -90,6 +119,13 @@ pub struct EngineArgs {
     #[arg(long, value_name = "MIB", default_value_t = CACHE_MIB_MAX,
           value_parser = clap::value_parser!(u64).range(0..=1 << 20))]
     pub cache_max: u64,
+    /// Key of the fleet, as `wayfare key show` prints it: code that it has signed is loaded; can be given again
+    #[arg(long, value_name = "KEY", env = "WAYFARE_TRUST", value_delimiter = ',')]
+    pub trust: Vec<PublicKey>,
+    /// Compile nothing here: load only code that the fleet's dispatcher has compiled and signed. An engine that was built
+    /// without the compiler always does so
+    #[arg(long)]
+    pub signed_only: bool,
     /// How much to say on standard error: error, warn, info, debug, trace, or a filter as in RUST_LOG
     #[arg(long, value_name = "LEVEL", env = "RUST_LOG", default_value = "info")]
     pub log_level: String,
@@ -119,7 +155,22 @@ impl EngineArgs {
             stack_bytes_max: usize::try_from(self.stack_max << 10)?,
             checkpoint_interval: (self.checkpoint > 0).then(|| Duration::from_secs(self.checkpoint)),
             cache_bytes_max: self.cache_max << 20,
+            code: self.code()?,
         })
+    }
+}
+
+impl EngineArgs {
+    fn code(&self) -> anyhow::Result<CodeFrom> {
+        anyhow::ensure!(
+            self.trust.len() <= TRUSTED_KEYS_MAX,
+            "{} keys are trusted, {TRUSTED_KEYS_MAX} can be",
+            self.trust.len()
+        );
+        if self.signed_only || !CodeFrom::default().compiles() {
+            return Ok(CodeFrom::Signed(self.trust.clone()));
+        }
+        Ok(CodeFrom::default())
     }
 }
 

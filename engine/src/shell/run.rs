@@ -15,21 +15,21 @@ use wayfare_protocol::wire;
 
 use super::agent::{Agent, Step, Times};
 use super::fence::Fence;
+use super::fetches::Fetches;
 use super::inbound::Border;
 use super::machine;
 use super::modules::Modules;
-use super::options::EngineOptions;
+use super::options::{CodeFrom, EngineOptions};
 use super::outbound::Outbound;
 use super::programs::{Programs, Said};
 use super::sessions::Sessions;
 use super::snapshots::Snapshots;
-#[cfg(feature = "compiler")]
 use super::store::Cache;
 use super::store::Store;
 use super::work::Workshop;
 use crate::core::Core;
 use crate::core::types::{Identity, Input, Now};
-use crate::process::{Runtime, RuntimeOptions};
+use crate::process::{Provenance, Runtime, RuntimeOptions};
 
 /// Frames, globals, log and input position: what a snapshot has besides linear memory.
 const BESIDES_MEMORY_BYTES_MAX: u64 = 48 << 20;
@@ -84,7 +84,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
     let (programs, said) = Programs::new();
     let workshop = Workshop {
         engine: options.engine.clone(),
-        modules: Arc::new(modules(options, runtime)),
+        modules: Arc::new(modules(options, runtime)?),
         folder: store.blobs.folder().clone(),
         unpacked_bytes_max: options
             .program_memory_bytes_max
@@ -109,6 +109,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         snapshots: Snapshots::default(),
         verified: None,
         workshop,
+        fetches: Fetches::default(),
         work: JoinSet::new(),
         publishing: JoinSet::new(),
         subscribing: JoinSet::new(),
@@ -131,21 +132,35 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
     Ok((agent, events, said))
 }
 
-#[cfg(feature = "compiler")]
-fn modules(options: &EngineOptions, runtime: Runtime) -> Modules {
+fn modules(options: &EngineOptions, runtime: Runtime) -> anyhow::Result<Modules> {
+    let engine = options.engine.clone();
+    let provenance = match options.code {
+        #[cfg(feature = "compiler")]
+        CodeFrom::Compiler => runtime.provenance(),
+        CodeFrom::Signed(ref keys) => runtime.trust(keys.clone()),
+    };
     let folder = options.data.join("compiled");
     let cache = if options.cache_bytes_max > 0 {
-        Cache::open(&folder, options.cache_bytes_max, runtime.provenance())
+        Cache::open(&folder, options.cache_bytes_max, provenance.clone())
     } else {
         Cache::remove(&folder);
         None
     };
-    Modules::new(runtime, options.engine.clone()).with_cache(cache)
-}
-
-#[cfg(not(feature = "compiler"))]
-fn modules(options: &EngineOptions, runtime: Runtime) -> Modules {
-    Modules::new(runtime, options.engine.clone())
+    Ok(match provenance {
+        #[cfg(feature = "compiler")]
+        Provenance::Own(_) => Modules::new(runtime, engine, cache),
+        #[cfg(not(feature = "compiler"))]
+        Provenance::Own(_) => anyhow::bail!("this engine was built without the compiler"),
+        Provenance::Signed(trust) => {
+            if trust.keys.is_empty() {
+                tracing::warn!(
+                    "no key is trusted, so that no program can run here: give the one that 'wayfare key show' prints, with \
+                     --trust"
+                );
+            }
+            Modules::signed(runtime, engine, cache, trust)
+        }
+    })
 }
 
 fn connect(options: &EngineOptions, boot: BootId) -> anyhow::Result<(Link, LinkEvents)> {

@@ -15,7 +15,6 @@
 
 mod arriving;
 mod blobs;
-#[cfg(feature = "compiler")]
 mod cache;
 mod files;
 mod folder;
@@ -32,7 +31,6 @@ use thiserror::Error;
 use wayfare_protocol::ids::{Digest, EngineId};
 
 pub(crate) use self::blobs::{Blobs, Reception};
-#[cfg(feature = "compiler")]
 pub use self::cache::Cache;
 pub(crate) use self::folder::{BlobFolder, BlobSource, Unsynced};
 pub(crate) use self::inbox::{InboxJournal, Inboxes};

@@ -21,6 +21,11 @@ pub(crate) enum Done {
         operation: OperationId,
         result: Result<(), Failure>,
     },
+    /// Code that was fetched was checked and kept.
+    CodeTaken {
+        operation: OperationId,
+        result: Result<(), Failure>,
+    },
     Verified {
         operation: OperationId,
         saved: Saved,

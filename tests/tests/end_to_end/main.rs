@@ -14,6 +14,7 @@ mod commands;
 
 mod applications;
 mod bad_input;
+mod boards;
 mod chaos;
 mod faults;
 mod in_doubt;

@@ -68,7 +68,7 @@ async fn wordfreq_is_moved_in_mid_file() {
 
 /// Each call waits for the one below it; the deepest prints lines and computes in between. What it says at the
 /// end has passed through every frame.
-const DEEP: &str = r#"
+pub(crate) const DEEP: &str = r#"
 (module
   (import "wasi_snapshot_preview1" "fd_write"
     (func $fd_write (param i32 i32 i32 i32) (result i32)))

@@ -94,6 +94,11 @@ impl Blobs {
         &self.folder
     }
 
+    /// How long a blob is that is here.
+    pub(crate) fn bytes_of(&self, digest: Digest) -> Option<u64> {
+        self.kept.get(&digest).map(|kept| kept.bytes)
+    }
+
     #[cfg(test)]
     pub(crate) fn list(&self) -> impl Iterator<Item = Blob> + '_ {
         self.kept.iter().map(|(digest, kept)| Blob {

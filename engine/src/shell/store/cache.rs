@@ -77,11 +77,7 @@ impl Cache {
 
     /// Removes what was found, because it is no good.
     pub fn refuse(&self, module: Digest, reason: &str) {
-        tracing::warn!(
-            module = module.short(),
-            reason,
-            "cached code removed: compiled anew"
-        );
+        tracing::warn!(module = module.short(), reason, "cached code removed");
         self.shelf.remove(module);
     }
 
@@ -100,6 +96,19 @@ impl Cache {
             Ok(thread) => *writer = Some(thread),
             Err(error) => tracing::warn!(%error, "no thread to keep compiled code"),
         }
+    }
+
+    /// The same, before it returns.
+    pub fn keep_now(&self, compiled: &Compiled) {
+        if let Err(error) = self.shelf.write(compiled) {
+            let module = compiled.module().short();
+            tracing::warn!(module, %error, "could not keep compiled code: it is fetched again after the next start");
+        }
+    }
+
+    /// Whether there is something of the module, not looked at yet.
+    pub fn holds(&self, module: Digest) -> bool {
+        self.shelf.holds(module)
     }
 
     /// Gives all room back, for something that is needed. How much there was, in bytes.
@@ -121,4 +130,5 @@ fn finish(writer: Option<JoinHandle<()>>) {
 }
 
 #[cfg(test)]
+#[cfg(feature = "compiler")]
 mod tests;

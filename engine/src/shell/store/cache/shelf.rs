@@ -130,6 +130,10 @@ impl Shelf {
         about.is_file() && about.uid() == self.owner && about.mode() & OTHERS == 0
     }
 
+    pub(super) fn holds(&self, module: Digest) -> bool {
+        lock(&self.entries).known.contains_key(&module)
+    }
+
     /// `None`: it is not here. An error is why what is here is no good.
     pub(super) fn read(&self, module: Digest) -> Option<Result<Compiled, String>> {
         if !lock(&self.entries).known.contains_key(&module) {

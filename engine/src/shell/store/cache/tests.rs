@@ -81,7 +81,7 @@ fn present(folder: &Path) -> Vec<usize> {
 
 /// An engine's modules over a cache in `folder`, as after a start.
 fn engine(cache: Option<Cache>) -> Modules {
-    Modules::new(runtime(), "a".parse().unwrap()).with_cache(cache)
+    Modules::new(runtime(), "a".parse().unwrap(), cache)
 }
 
 /// Loads module 0; returns how many compilations that took.

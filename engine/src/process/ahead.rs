@@ -1,0 +1,110 @@
+//! Compiled code across machines: which form this engine runs, and how an engine with the compiler makes the forms of
+//! others.
+
+use wayfare_protocol::code::CodeTarget;
+#[cfg(feature = "compiler")]
+use wayfare_protocol::error::Failure;
+#[cfg(feature = "compiler")]
+use wayfare_protocol::ids::Digest;
+
+use super::abi;
+
+/// As the workspace pins it: wasmtime does not say it itself.
+pub const WASMTIME_VERSION: &str = "48.0.8";
+
+/// What code must be for, to run here: native where wasmtime has a compiler for the processor, else Pulley's bytecode.
+pub fn here() -> CodeTarget {
+    let is_native = cfg!(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "s390x",
+        target_arch = "riscv64"
+    ));
+    let endian = if cfg!(target_endian = "big") { "be" } else { "" };
+    CodeTarget {
+        architecture: if is_native {
+            std::env::consts::ARCH.to_owned()
+        } else {
+            format!("pulley{}{endian}", usize::BITS)
+        },
+        wasmtime: WASMTIME_VERSION.into(),
+        abi: abi::name(),
+    }
+}
+
+/// Which compiler this is, for who keeps what it made.
+#[cfg(feature = "compiler")]
+pub fn compiler() -> String {
+    format!(
+        "{} revision {:016x}",
+        wayfare_compiler::VERSION,
+        wayfare_compiler::REVISION
+    )
+}
+
+/// Rewrites and compiles for an engine of another processor; takes up to minutes.
+#[cfg(feature = "compiler")]
+pub fn compile(module: Digest, wasm: &[u8], target: &CodeTarget) -> Result<Vec<u8>, Failure> {
+    let refuse = |reason: String| Failure::Module { module, reason };
+    let ours = here();
+    if target.wasmtime != ours.wasmtime || target.abi != ours.abi {
+        return Err(refuse(format!(
+            "code is made for wasmtime {} and ABI '{}' here, and asked for were wasmtime {} and ABI '{}': bring the \
+             dispatcher and its engines to one version",
+            ours.wasmtime, ours.abi, target.wasmtime, target.abi
+        )));
+    }
+    let engine = engine_for(&target.architecture)
+        .map_err(|error| refuse(format!("no code for target {}: {error:#}", target.architecture)))?;
+    let rewritten = rewrite(module, wasm)?;
+    engine
+        .precompile_module(&rewritten)
+        .map_err(|error| refuse(format!("{error:#}")))
+}
+
+/// A compiler for engines that have none: without what those were built without, whatever else is in this build.
+#[cfg(feature = "compiler")]
+fn engine_for(architecture: &str) -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = super::runtime::config();
+    let triple = match architecture {
+        "x86_64" | "aarch64" | "s390x" => format!("{architecture}-unknown-linux-gnu"),
+        "riscv64" => "riscv64gc-unknown-linux-gnu".into(),
+        other => other.to_owned(),
+    };
+    config
+        .target(&triple)?
+        .gc_support(false)
+        .concurrency_support(false)
+        .wasm_features(wasmtime::WasmFeatures::GC_TYPES, false)
+        .wasm_features(wasmtime::WasmFeatures::EXCEPTIONS, false)
+        .wasm_features(wasmtime::WasmFeatures::THREADS, false);
+    wasmtime::Engine::new(&config)
+}
+
+#[cfg(feature = "compiler")]
+pub(super) fn rewrite(module: Digest, wasm: &[u8]) -> Result<Vec<u8>, Failure> {
+    let options = wayfare_compiler::Options {
+        blocking: &abi::may_block,
+        entry: wayfare_compiler::Entry::Command,
+    };
+    wayfare_compiler::rewrite(wasm, &options)
+        .map(|rewritten| rewritten.wasm)
+        .map_err(|error| Failure::Module {
+            module,
+            reason: error.to_string(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_version_of_wasmtime_is_the_pinned_one() {
+        let pinned = format!("wasmtime = {{ version = \"={}\"", super::WASMTIME_VERSION);
+        assert!(include_str!("../../../Cargo.toml").contains(&pinned));
+    }
+
+    #[test]
+    fn what_runs_here_can_stand_in_a_header() {
+        assert_eq!(super::here().check(), Ok(()));
+    }
+}

@@ -1,0 +1,183 @@
+//! Engines without a compiler: code from the registry, what is refused, and moves to and from a processor of another kind.
+
+use wayfare_dispatcher::{CommandOptions, IdChoice, Restore};
+use wayfare_protocol::code;
+use wayfare_protocol::event::Outcome;
+use wayfare_protocol::status::ProgramState;
+use wayfare_tests::broker::Kind;
+use wayfare_tests::fleet::{Fleet, Setup, done, failed};
+use wayfare_tests::job::Job;
+use wayfare_tests::registry::{pretend, registry_key, secret_key};
+use wayfare_tests::watched::{Watched, must_equal};
+
+use crate::fleet;
+use crate::moving::DEEP;
+
+/// A host, and an engine that loads only what the registry signs.
+fn host_and_board() -> Setup {
+    let key = registry_key();
+    let setup = fleet(Kind::Mosquitto).engines(&["host"]);
+    setup.engine("board", &["--signed-only", "--trust", &key])
+}
+
+async fn to_the_board_and_back(fleet: &Fleet, job: Job, lines: usize) {
+    let expected = fleet.expected(&job, "host").await;
+    let watched = fleet.run(&job, "host").await;
+    watched.printed(lines).await;
+    for _ in 0..2 {
+        fleet.moves(watched.program, "board").await;
+        watched.goes_on().await;
+        assert_eq!(fleet.settled(watched.program).await.0, "board");
+        fleet.moves(watched.program, "host").await;
+        watched.goes_on().await;
+    }
+    watched.must_print(&expected).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_is_moved_to_a_board_which_gets_code_meanwhile() {
+    let fleet = host_and_board().registry().start().await;
+    to_the_board_and_back(&fleet, Job::sample("primes", &["20000000"]), 3).await;
+    fleet.spy.check_history();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_goes_on_from_its_disk_after_a_crash_when_no_dispatcher_is_there() {
+    let mut fleet = host_and_board().registry().start().await;
+    let job = Job::endless(64);
+    let expected = fleet.expected(&job, "host").await;
+    let watched = fleet.run(&job, "board").await;
+    watched.printed(3).await;
+    if let Some(registry) = fleet.registry.take() {
+        registry.stop().await;
+    }
+    fleet.start_again(&["board"]).await;
+    assert_eq!(fleet.runs_once(&watched, &expected).await, "board");
+    fleet.kills(watched).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_dispatcher_a_board_refuses_and_names_the_way_out() {
+    let fleet = host_and_board().start().await;
+    let job = Job::endless(64);
+    let expected = fleet.expected(&job, "host").await;
+    let watched = fleet.run(&job, "host").await;
+    let refused = failed(fleet.start_move(watched.program, "board").await).await;
+    assert!(refused.to_string().contains("wayfare dispatcher"), "{refused}");
+    assert_eq!(fleet.runs_once(&watched, &expected).await, "host");
+    fleet.kills(watched).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_does_not_trust_the_fleets_key_is_told_which_that_is() {
+    let other = secret_key(2).public().to_string();
+    let setup = fleet(Kind::Mosquitto).engine("board", &["--signed-only", "--trust", &other]);
+    let fleet = setup.registry().start().await;
+    let order = Job::counter(3, 0, 1).order("board");
+    let refused = failed(fleet.dispatcher.run(order, &CommandOptions::default()).await).await;
+    assert!(refused.to_string().contains(&registry_key()), "{refused}");
+}
+
+/// Whatever somebody sends who has taken the dispatcher's place, no engine loads it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn code_that_is_not_rightly_signed_never_runs() {
+    type Make = fn(wayfare_protocol::ids::Digest, &code::CodeTarget) -> Vec<u8>;
+    let cases: [(&str, Make); 6] = [
+        ("what was signed", |module, target| {
+            let mut code = code::sign(module, target, "c", b"code", &secret_key(1)).unwrap();
+            *code.last_mut().unwrap() ^= 1;
+            code
+        }),
+        ("no signed code", |_, _| b"\x7fELF, unsigned".to_vec()),
+        ("does not trust", |module, target| {
+            code::sign(module, target, "c", b"code", &secret_key(2)).unwrap()
+        }),
+        ("it is for target", |module, target| {
+            let target = code::CodeTarget {
+                architecture: "z80".into(),
+                ..target.clone()
+            };
+            code::sign(module, &target, "c", b"code", &secret_key(1)).unwrap()
+        }),
+        ("it is for wasmtime", |module, target| {
+            let target = code::CodeTarget {
+                wasmtime: "1.0.0".into(),
+                ..target.clone()
+            };
+            code::sign(module, &target, "c", b"code", &secret_key(1)).unwrap()
+        }),
+        ("it is for module", |_, target| {
+            let other = wayfare_protocol::ids::Digest::of(b"another");
+            code::sign(other, target, "c", b"code", &secret_key(1)).unwrap()
+        }),
+    ];
+    let fleet = host_and_board().start().await;
+    for (reason, make) in cases {
+        let pretender = pretend(fleet.broker.url(), make);
+        let order = Job::counter(3, 0, 1).order("board");
+        let refused = failed(fleet.dispatcher.run(order, &CommandOptions::default()).await).await;
+        assert!(refused.to_string().contains(reason), "{reason}: {refused}");
+        pretender.abort();
+        let _ = pretender.await;
+    }
+}
+
+/// The words of a command that runs a `wayfare-engine` for another processor, such as
+/// `qemu-arm-static -L /usr/arm-linux-gnueabihf target/armv7-unknown-linux-gnueabihf/board/wayfare-engine`.
+fn board_engine() -> Option<Vec<String>> {
+    let command = std::env::var("WAYFARE_BOARD_ENGINE").ok()?;
+    Some(command.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Needs that engine. `.ci/run` has one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_move_between_processors_and_so_do_snapshot_files() {
+    let Some(command) = board_engine() else {
+        eprintln!(
+            "SKIPPED: no engine for another processor: build one with deploy/build-armv7, and set WAYFARE_BOARD_ENGINE"
+        );
+        return;
+    };
+    let key = registry_key();
+    let setup = fleet(Kind::Mosquitto).engines(&["host"]).registry();
+    let setup = setup.other_engine("board", &command, &["--trust", &key]);
+    let fleet = setup.start().await;
+    // In the middle of loops, ten thousand calls deep, and in a sleep with a full heap.
+    for (job, lines) in [
+        (Job::sample("primes", &["5000000"]), 3),
+        (Job::text("deep", DEEP), 3),
+        (Job::counter(400, 20, 256), 3),
+    ] {
+        fleet.loads(&job, &["host", "board"]).await;
+        to_the_board_and_back(&fleet, job, lines).await;
+    }
+    for (from, to) in [("host", "board"), ("board", "host")] {
+        captured_here_goes_on_there(&fleet, Job::counter(50, 20, 64), from, to).await;
+    }
+    fleet.spy.check_history();
+}
+
+async fn captured_here_goes_on_there(fleet: &Fleet, job: Job, from: &str, to: &str) {
+    let expected = fleet.expected(&job, "host").await;
+    let watched = fleet.run(&job, from).await;
+    watched.printed(5).await;
+    let options = CommandOptions::default();
+    let taken = fleet.dispatcher.snapshot(&watched.id(), &options).await;
+    let file = done(taken).await.into_bundle().expect("a snapshot's bytes");
+    let restore = Restore {
+        file,
+        on: Some(to.into()),
+        name: Some("restored".into()),
+        id: IdChoice::New,
+    };
+    let restored = fleet.dispatcher.restore(restore, &options).await;
+    let Outcome::Running { program, .. } = done(restored).await.outcome else {
+        panic!("it does not run");
+    };
+    let collected = Watched::follow(&fleet.dispatcher, program).await.finish().await;
+    assert_eq!(collected.state, Some(ProgramState::Exited { code: 0 }));
+    let mut lines = expected.split_inclusive(|byte| *byte == b'\n');
+    lines.by_ref().take(collected.missing as usize).for_each(drop);
+    must_equal(&collected.stdout, &lines.collect::<Vec<_>>().concat());
+    watched.must_print(&expected).await;
+}
