@@ -524,11 +524,11 @@ mod tests {
             Err(SnapshotError::Abi { .. })
         ));
         let mut other = snapshot.encode();
-        other[8] = 2;
+        other[8] = VERSION.to_le_bytes()[0] + 1;
         let end = other.len() - CHECKSUM_BYTES;
         let checksum = Digest::of(&other[..end]);
         other[end..].copy_from_slice(&checksum.0);
-        assert_eq!(Snapshot::decode(&other), Err(SnapshotError::Version(2)));
+        assert_eq!(Snapshot::decode(&other), Err(SnapshotError::Version(VERSION + 1)));
     }
 
     #[test]
