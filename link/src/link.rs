@@ -116,12 +116,7 @@ impl Link {
     /// Puts a message into the outbox, or fails with [`LinkError::OutboxFull`].
     pub fn try_publish(&self, message: Message) -> Result<(), LinkError> {
         message.check()?;
-        let room = Arc::clone(&self.room)
-            .try_acquire_many_owned(cost(&message))
-            .map_err(|error| match error {
-                TryAcquireError::NoPermits => LinkError::OutboxFull,
-                TryAcquireError::Closed => LinkError::Closed,
-            })?;
+        let room = self.try_room(&message)?;
         self.send(Command::Publish {
             message,
             receipt: Receipt { room, waiter: None },
@@ -133,15 +128,7 @@ impl Link {
     pub async fn publish_acknowledged(&self, message: Message) -> Result<(), LinkError> {
         message.check()?;
         let room = self.room(&message).await?;
-        let (waiter, acknowledged) = oneshot::channel();
-        self.send(Command::Publish {
-            message,
-            receipt: Receipt {
-                room,
-                waiter: Some(waiter),
-            },
-        })?;
-        acknowledged.await.map_err(|_| {
+        self.hand_over(message, room)?.await.map_err(|_| {
             if self.commands.is_closed() {
                 LinkError::Closed
             } else {
@@ -154,21 +141,8 @@ impl Link {
     /// For a caller that publishes in order and waits for many answers at a time.
     pub fn submit(&self, message: Message) -> Result<Submitted, LinkError> {
         message.check()?;
-        let room = Arc::clone(&self.room)
-            .try_acquire_many_owned(cost(&message))
-            .map_err(|error| match error {
-                TryAcquireError::NoPermits => LinkError::OutboxFull,
-                TryAcquireError::Closed => LinkError::Closed,
-            })?;
-        let (waiter, acknowledged) = oneshot::channel();
-        self.send(Command::Publish {
-            message,
-            receipt: Receipt {
-                room,
-                waiter: Some(waiter),
-            },
-        })?;
-        Ok(Submitted(acknowledged))
+        let room = self.try_room(&message)?;
+        self.hand_over(message, room).map(Submitted)
     }
 
     /// As [`Link::subscribe`], asked before this returns: what is published next goes out after it.
@@ -254,6 +228,31 @@ impl Link {
     async fn room(&self, message: &Message) -> Result<OwnedSemaphorePermit, LinkError> {
         let room = Arc::clone(&self.room).acquire_many_owned(cost(message)).await;
         room.map_err(|_| LinkError::Closed)
+    }
+
+    fn try_room(&self, message: &Message) -> Result<OwnedSemaphorePermit, LinkError> {
+        let room = Arc::clone(&self.room).try_acquire_many_owned(cost(message));
+        room.map_err(|error| match error {
+            TryAcquireError::NoPermits => LinkError::OutboxFull,
+            TryAcquireError::Closed => LinkError::Closed,
+        })
+    }
+
+    /// What it returns answers once the broker has acknowledged the message.
+    fn hand_over(
+        &self,
+        message: Message,
+        room: OwnedSemaphorePermit,
+    ) -> Result<oneshot::Receiver<()>, LinkError> {
+        let (waiter, acknowledged) = oneshot::channel();
+        self.send(Command::Publish {
+            message,
+            receipt: Receipt {
+                room,
+                waiter: Some(waiter),
+            },
+        })?;
+        Ok(acknowledged)
     }
 
     fn send(&self, command: Command) -> Result<(), LinkError> {
