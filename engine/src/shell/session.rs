@@ -144,20 +144,29 @@ impl Task {
             }
             tokio::select! {
                 biased;
-                order = self.orders.recv() => match order {
-                    None => return Next::Gone,
-                    Some(Order::Finish) => return Next::Finish,
-                    Some(Order::Open(generation)) => self.begin(generation),
-                    Some(Order::ForgetBelow(next)) => self.forget_below(next),
-                    Some(Order::Close(answer)) => {
-                        self.generation = None;
-                        // Whoever asked may have given up waiting.
-                        let _ = answer.send(());
-                    }
+                order = self.orders.recv() => if let Some(next) = self.obey_shut(order) {
+                    return next;
                 },
                 () = self.post.changed(), if self.generation.is_some() => {}
             }
         }
+    }
+
+    /// What an order asks of a session without a connection.
+    fn obey_shut(&mut self, order: Option<Order>) -> Option<Next> {
+        match order {
+            None => return Some(Next::Gone),
+            Some(Order::Finish) => return Some(Next::Finish),
+            Some(Order::Open(generation)) => self.begin(generation),
+            Some(Order::ForgetBelow(next)) => self.forget_below(next),
+            Some(Order::Close(answer)) => {
+                self.generation = None;
+                // Whoever asked may have given up waiting.
+                let _ = answer.send(());
+                return Some(Next::Shut);
+            }
+        }
+        None
     }
 
     fn begin(&mut self, generation: Generation) {
@@ -214,16 +223,8 @@ impl Task {
         loop {
             tokio::select! {
                 () = &mut woken => return Next::Shut,
-                order = self.orders.recv() => match order {
-                    None => return Next::Gone,
-                    Some(Order::Finish) => return Next::Finish,
-                    Some(Order::Open(generation)) => self.begin(generation),
-                    Some(Order::ForgetBelow(next)) => self.forget_below(next),
-                    Some(Order::Close(answer)) => {
-                        self.generation = None;
-                        let _ = answer.send(());
-                        return Next::Shut;
-                    }
+                order = self.orders.recv() => if let Some(next) = self.obey_shut(order) {
+                    return next;
                 },
             }
         }
