@@ -22,7 +22,7 @@ use crate::log::LogLine;
 
 pub const PAGE_BYTES: usize = 4096;
 const MAGIC: &[u8; 8] = b"WAYFSNAP";
-const VERSION: u16 = 2;
+pub const VERSION: u16 = 2;
 const HEADER_BYTES: usize = 8 + 2 + 4 + 32 + 32 + 8;
 const CHECKSUM_BYTES: usize = 32;
 /// Fast: it runs while the program stands still.

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use wayfare_protocol::ids::Digest;
-use wayfare_protocol::snapshot::{Snapshot, SnapshotError};
+use wayfare_protocol::snapshot::{Snapshot, SnapshotError, VERSION};
 
 /// What the decoders here may unpack.
 pub const UNPACKED_BYTES_MAX: u64 = 1 << 20;
@@ -14,7 +14,7 @@ const CHECKSUM_BYTES: usize = 32;
 /// A header for `unpacked` bytes, then `packed`, then their checksum: as `snapshot.rs` describes it.
 pub fn seal(unpacked: u64, packed: &[u8]) -> Vec<u8> {
     let mut bytes = b"WAYFSNAP".to_vec();
-    bytes.extend(1u16.to_le_bytes());
+    bytes.extend(VERSION.to_le_bytes());
     bytes.extend(7u32.to_le_bytes());
     bytes.extend([3; 32]);
     bytes.extend([0; 32]);
