@@ -177,7 +177,7 @@ async fn a_copy_that_another_engine_has_overtaken_ends() {
     newer.engine = "elsewhere".parse().unwrap();
     newer.generation = newer.generation.next();
     client
-        .publish(&Topic::ProgramStatus(program), wire::encode(&newer))
+        .publish_retained(&Topic::ProgramStatus(program), wire::encode(&newer))
         .await;
     let id = engine.id.clone();
     client

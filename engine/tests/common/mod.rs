@@ -212,10 +212,14 @@ impl Client {
     }
 
     pub async fn publish(&self, topic: &Topic, payload: Vec<u8>) {
-        self.link
-            .publish(Message::new(self.topics.topic(topic), payload))
-            .await
-            .unwrap();
+        let message = Message::new(self.topics.topic(topic), payload);
+        self.link.publish(message).await.unwrap();
+    }
+
+    /// As statuses are published: whoever subscribes later gets it too.
+    pub async fn publish_retained(&self, topic: &Topic, payload: Vec<u8>) {
+        let message = Message::new(self.topics.topic(topic), payload).retained();
+        self.link.publish(message).await.unwrap();
     }
 
     pub fn add_blob(&mut self, bytes: &[u8]) -> Blob {

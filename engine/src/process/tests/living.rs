@@ -113,45 +113,64 @@ fn a_program_launched_frozen_has_not_begun_and_moves_so() {
     );
 }
 
+const HOUR_NS: u64 = 3_600_000_000_000;
+
+/// A snapshot of it asleep.
+fn asleep(run: &Run) -> Snapshot {
+    loop {
+        let snapshot = run.capture(true);
+        if snapshot.host.blocked_until_ns.is_some() {
+            return snapshot;
+        }
+    }
+}
+
+/// The program wakes in a moment, by its own clock after an hour.
+fn nearly_over(mut snapshot: Snapshot) -> Snapshot {
+    let until_ns = snapshot.host.blocked_until_ns.unwrap();
+    snapshot.host.monotonic_ns = until_ns - 50_000_000;
+    snapshot
+}
+
+/// Far less than an hour after its restoration (`PATIENCE` sees to that), and not before it has slept an hour.
+fn wakes_after_an_hour(run: &Run) {
+    let ProcessEvent::Ended(ProgramState::Exited { code }) = run.next() else {
+        panic!("it exits");
+    };
+    assert!(code >= 3_600_000, "its clock saw {code} ms");
+}
+
 #[test]
 fn a_sleeping_program_freezes_at_once_and_sleeps_its_rest() {
-    let plan = Plan::of(&sleeps(1_000_000_000));
+    let plan = Plan::of(&sleeps(HOUR_NS));
     let run = plan.start();
-    run.expect_quiet(Duration::from_millis(500));
+    asleep(&run);
     run.freeze();
-    let snapshot = run.capture(true);
-    let until = snapshot.host.blocked_until_ns.unwrap();
-    let rest = until - snapshot.host.monotonic_ns;
-    assert!(rest <= 500_000_000, "{rest} ns left");
-    run.expect_quiet(Duration::from_millis(600)); // does not count
-    let resumed_at = Instant::now();
+    let frozen = run.capture(true);
+    run.expect_quiet(Duration::from_millis(20));
+    assert_eq!(run.capture(true), frozen, "its clock stands");
     run.process.unfreeze();
-    let moved = plan.restore(through_the_wire(&snapshot));
-    for run in [run, moved] {
-        let ProcessEvent::Ended(ProgramState::Exited { code }) = run.next() else {
-            panic!("it exits");
-        };
-        assert!((1000..1400).contains(&code), "its clock saw {code} ms");
-        assert!(resumed_at.elapsed().as_nanos() as u64 >= rest);
+    let unfrozen_at = Instant::now();
+    while asleep(&run).host.monotonic_ns == frozen.host.monotonic_ns {
+        assert!(unfrozen_at.elapsed() < PATIENCE, "its clock goes on");
     }
+    wakes_after_an_hour(&plan.restore(through_the_wire(&nearly_over(frozen))));
 }
 
 #[test]
 fn a_sleep_captured_many_times_is_as_long_as_one() {
-    let plan = Plan::of(&sleeps(200_000_000));
+    let plan = Plan::of(&sleeps(HOUR_NS));
     let mut run = plan.start();
+    let first = asleep(&run);
     for hop in 0..8 {
-        run.expect_quiet(Duration::from_millis(10));
-        if hop % 2 == 0 {
-            run.capture(true);
-        } else {
-            run = plan.restore(run.capture(false));
+        let snapshot = run.capture(hop % 2 == 0);
+        assert_eq!(snapshot.host.blocked_until_ns, first.host.blocked_until_ns);
+        assert!(snapshot.host.monotonic_ns >= first.host.monotonic_ns);
+        if hop % 2 == 1 {
+            run = plan.restore(snapshot);
         }
     }
-    let ProcessEvent::Ended(ProgramState::Exited { code }) = run.next() else {
-        panic!("it exits");
-    };
-    assert!((200..800).contains(&code), "its clock saw {code} ms");
+    wakes_after_an_hour(&plan.restore(nearly_over(run.capture(false))));
 }
 
 #[test]
