@@ -159,6 +159,7 @@ async fn one_acts_whatever_happens(broker: BrokerUrl) {
 async fn one_acts_whatever_happens_on_mosquitto() {
     let options = MosquittoOptions {
         persistence: Persistence::None,
+        ..MosquittoOptions::default()
     };
     let started = tokio::task::spawn_blocking(move || MosquittoProcess::start(options)).await;
     if let Some(mosquitto) = started.unwrap().unwrap() {

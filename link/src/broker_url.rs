@@ -1,18 +1,23 @@
-//! The broker's address as people write it: `mqtt://[user[:password]@]host[:port]`.
+//! The broker's address as people write it: `mqtt://[user[:password]@]host[:port]`, or `mqtts://` for TLS.
 //!
 //! Printing one never shows the password.
 
 use std::fmt;
 use std::str::FromStr;
 
-const PORT_DEFAULT: u16 = 1883;
+use crate::tls::{Tls, TlsError};
 
-/// Where the broker is, and whom to log in as.
+const PORT_DEFAULT: u16 = 1883;
+const SECURE_PORT_DEFAULT: u16 = 8883;
+
+/// Where the broker is, whom to log in as, and whose certificates to trust.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BrokerUrl {
     host: String,
     port: u16,
     credentials: Option<Credentials>,
+    /// Without, everything crosses the network as it is.
+    tls: Option<Tls>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -26,10 +31,10 @@ pub(crate) struct Credentials {
 pub enum BrokerUrlError {
     #[error("a broker's address begins with mqtt://, such as mqtt://localhost:1883")]
     NoScheme,
-    #[error("'{0}://' is not supported: use mqtt://")]
+    #[error("'{0}://' is not supported: use mqtt://, or mqtts:// for TLS")]
     UnknownScheme(String),
-    #[error("mqtts:// (TLS) is not supported yet: use mqtt:// through a tunnel or a trusted network")]
-    TlsUnsupported,
+    #[error("with TLS the broker must have a name or an IPv4 address, not '{0}'")]
+    SecureIpv6(String),
     #[error("the broker's address names no host")]
     NoHost,
     #[error("'{0}' is not a host name or address")]
@@ -49,7 +54,27 @@ impl BrokerUrl {
             host: host.into(),
             port,
             credentials: None,
+            tls: None,
         }
+    }
+
+    /// Whether it is reached by TLS.
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The same by TLS, trusting the authorities in a text of PEM form and no other.
+    pub fn with_authority(self, pem: &str) -> Result<Self, TlsError> {
+        let tls = Some(Tls::by_authority(pem)?);
+        Ok(Self { tls, ..self })
+    }
+
+    pub fn with_login(self, user: &str, password: &str) -> Self {
+        let credentials = Some(Credentials {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        });
+        Self { credentials, ..self }
     }
 
     pub fn host(&self) -> &str {
@@ -62,6 +87,10 @@ impl BrokerUrl {
 
     pub(crate) fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
+    }
+
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     /// The host as it stands before a colon and a port: an IPv6 address in brackets.
@@ -82,7 +111,7 @@ impl From<std::net::SocketAddr> for BrokerUrl {
 
 impl fmt::Display for BrokerUrl {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("mqtt://")?;
+        out.write_str(if self.is_secure() { "mqtts://" } else { "mqtt://" })?;
         if let Some(credentials) = &self.credentials {
             write!(out, "{}@", escaped(&credentials.user))?;
         }
@@ -101,11 +130,11 @@ impl FromStr for BrokerUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (scheme, rest) = text.trim().split_once("://").ok_or(BrokerUrlError::NoScheme)?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "mqtt" | "tcp" => {}
-            "mqtts" | "ssl" | "tls" => return Err(BrokerUrlError::TlsUnsupported),
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "mqtt" | "tcp" => None,
+            "mqtts" | "ssl" | "tls" => Some(Tls::by_system()),
             _ => return Err(BrokerUrlError::UnknownScheme(scheme.to_owned())),
-        }
+        };
         // Everything after the authority is refused, but a single closing slash is what browsers add.
         let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, tail) = rest.split_at(authority_end);
@@ -121,10 +150,16 @@ impl FromStr for BrokerUrl {
             .map(parse_login)
             .transpose()?;
         let (host, port) = parse_address(address)?;
+        let port_default = match tls {
+            Some(_) if host.contains(':') => return Err(BrokerUrlError::SecureIpv6(host)),
+            Some(_) => SECURE_PORT_DEFAULT,
+            None => PORT_DEFAULT,
+        };
         Ok(Self {
             host,
-            port,
+            port: port.unwrap_or(port_default),
             credentials,
+            tls,
         })
     }
 }
@@ -137,7 +172,8 @@ fn parse_login(login: &str) -> Result<Credentials, BrokerUrlError> {
     })
 }
 
-fn parse_address(address: &str) -> Result<(String, u16), BrokerUrlError> {
+/// Host, and port if there is one.
+fn parse_address(address: &str) -> Result<(String, Option<u16>), BrokerUrlError> {
     let (host, port) = if let Some(bracketed) = address.strip_prefix('[') {
         let (host, after) = bracketed
             .split_once(']')
@@ -165,15 +201,11 @@ fn parse_address(address: &str) -> Result<(String, u16), BrokerUrlError> {
     {
         return Err(BrokerUrlError::BadHost(host.to_owned()));
     }
-    let port = match port {
-        None => PORT_DEFAULT,
-        Some(port) => port
-            .parse()
-            .ok()
-            .filter(|&p| p != 0)
-            .ok_or_else(|| BrokerUrlError::BadPort(port.to_owned()))?,
+    let number = |port: &str| {
+        let number = port.parse().ok().filter(|number| *number != 0);
+        number.ok_or_else(|| BrokerUrlError::BadPort(port.to_owned()))
     };
-    Ok((host.to_owned(), port))
+    Ok((host.to_owned(), port.map(number).transpose()?))
 }
 
 fn unescaped(text: &str) -> Result<String, BrokerUrlError> {
@@ -229,6 +261,8 @@ mod tests {
                 1883,
                 "mqtt://a%40b@host:1883",
             ),
+            ("mqtts://hub", "hub", 8883, "mqtts://hub:8883"),
+            ("mqtts://ann:secret@hub:9", "hub", 9, "mqtts://ann@hub:9"),
             (" mqtt://host ", "host", 1883, "mqtt://host:1883"),
         ] {
             let url: BrokerUrl = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -257,7 +291,7 @@ mod tests {
             ("localhost:1883", NoScheme),
             ("", NoScheme),
             ("http://host", UnknownScheme("http".into())),
-            ("mqtts://host", TlsUnsupported),
+            ("mqtts://[::1]", SecureIpv6("::1".into())),
             ("mqtt://", NoHost),
             ("mqtt://:1883", NoHost),
             ("mqtt://ann@", NoHost),

@@ -28,6 +28,7 @@
 
 mod limits;
 
+mod access;
 mod broker_url;
 mod link;
 mod message;
@@ -38,6 +39,7 @@ mod inbox;
 mod outbox;
 mod session;
 mod subscriptions;
+mod tls;
 mod wire;
 
 #[cfg(feature = "broker")]
@@ -45,11 +47,13 @@ pub mod broker;
 #[cfg(feature = "test-broker")]
 pub mod mosquitto;
 
+pub use access::{AccessError, BrokerAccess};
 pub use broker_url::{BrokerUrl, BrokerUrlError};
 pub use limits::{INCOMING_PAYLOAD_BYTES_MAX, MAX_PAYLOAD_BYTES};
 pub use link::{Event, Link, LinkError, LinkEvents, Submitted, connect};
 pub use message::{AcknowledgeToken, Incoming, Message, Qos};
 pub use options::{Acknowledge, LinkOptions, OnTakeover};
+pub use tls::TlsError;
 
 #[cfg(feature = "broker")]
 pub use broker::{BrokerError, BrokerOptions, EmbeddedBroker};

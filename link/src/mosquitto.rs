@@ -21,7 +21,24 @@ const START_ATTEMPTS_MAX: usize = 5;
 #[derive(Debug, Clone, Default)]
 pub struct MosquittoOptions {
     pub persistence: Persistence,
+    pub door: Door,
 }
+
+/// Who may come in, and how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Door {
+    #[default]
+    Open,
+    /// By TLS, for `localhost`, with a certificate that [`AUTHORITY`] has signed.
+    Tls,
+}
+
+/// Signed the certificate of [`Door::Tls`]. Key and certificates are for tests alone: everybody has them.
+pub const AUTHORITY: &str = include_str!("mosquitto/authority.pem");
+/// Signed nothing.
+pub const STRANGER: &str = include_str!("mosquitto/stranger.pem");
+const CERTIFICATE: &str = include_str!("mosquitto/broker.pem");
+const KEY: &str = include_str!("mosquitto/broker.key");
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Persistence {
@@ -66,6 +83,8 @@ impl MosquittoProcess {
             let folder = tempfile::Builder::new().prefix("wayfare-mosquitto-").tempdir()?;
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            std::fs::write(folder.path().join("broker.pem"), CERTIFICATE)?;
+            std::fs::write(folder.path().join("broker.key"), KEY)?;
             std::fs::write(
                 folder.path().join("mosquitto.conf"),
                 configuration(&options, address, folder.path()),
@@ -191,6 +210,10 @@ fn configuration(options: &MosquittoOptions, address: SocketAddr, folder: &Path)
         "log_type error".to_owned(),
         "log_type warning".to_owned(),
     ];
+    if options.door == Door::Tls {
+        lines.push(format!("certfile {}/broker.pem", folder.display()));
+        lines.push(format!("keyfile {}/broker.key", folder.display()));
+    }
     if options.persistence == Persistence::Folder {
         lines.push("persistence true".to_owned());
         lines.push(format!("persistence_location {}/", folder.display()));

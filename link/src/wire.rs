@@ -16,7 +16,7 @@ use bytes::Bytes;
 use rumqttc::mqttbytes;
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, LastWill, MqttOptions, NetworkOptions,
-    Outgoing, Packet, Publish, QoS, StateError, SubscribeReasonCode,
+    Outgoing, Packet, Publish, QoS, StateError, SubscribeReasonCode, TlsConfiguration, TlsError, Transport,
 };
 
 use crate::limits::{
@@ -26,6 +26,7 @@ use crate::limits::{
 use crate::message::{Message, Qos};
 use crate::options::LinkOptions;
 use crate::subscriptions::Change;
+use crate::tls::Tls;
 
 pub(crate) struct Wire {
     client: AsyncClient,
@@ -66,15 +67,31 @@ pub(crate) struct Delivery {
 impl Wire {
     /// Prepares a connection; it is made by the first call of `next`.
     pub(crate) fn new(options: &LinkOptions) -> Self {
-        let (client, mut event_loop) = AsyncClient::new(mqtt_options(options), REQUESTS_MAX);
+        let mut mqtt = mqtt_options(options);
+        let mut unread = VecDeque::new();
+        match options.broker.tls().map(Tls::client) {
+            None => {}
+            Some(Ok(client)) => {
+                let client = TlsConfiguration::Rustls(client);
+                mqtt.set_transport(Transport::tls_with_config(client));
+            }
+            Some(Err(error)) => unread.push_back(WireEvent::Ended {
+                reason: error.to_string(),
+                closed_by_broker: false,
+            }),
+        }
+        let (client, mut event_loop) = AsyncClient::new(mqtt, REQUESTS_MAX);
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
         network.set_connection_timeout(CONNECT_TIMEOUT.as_secs());
         event_loop.set_network_options(network);
         Self {
             client,
-            poll: Some(Box::pin(poll(event_loop))),
-            unread: VecDeque::new(),
+            // With an end to be read first there is nothing to connect for.
+            poll: unread
+                .is_empty()
+                .then(|| -> PollFuture { Box::pin(poll(event_loop)) }),
+            unread,
             requests: 0,
         }
     }
@@ -286,12 +303,37 @@ fn ended(error: &ConnectionError, told: bool) -> WireEvent {
             (format!("the broker refused: {}", refusal(*code)), false)
         }
         ConnectionError::Io(error) => (error.to_string(), false),
+        ConnectionError::Tls(TlsError::Io(error)) => {
+            (format!("no TLS with the broker: {}", of_tls(error)), false)
+        }
         other => (other.to_string(), false),
     };
     WireEvent::Ended {
         reason,
         closed_by_broker,
     }
+}
+
+/// What went wrong, and what to do where it is the usual thing.
+fn of_tls(error: &io::Error) -> String {
+    use rustls::{CertificateError, Error, InvalidMessage};
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    let way_out = match inner {
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            ": no authority that is trusted here has signed its certificate; give the one that has with --broker-ca"
+        }
+        Some(Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => ": its certificate is for another name; use that in the broker's address",
+        Some(Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        )) => ": is this machine's clock right?",
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            ": does it listen without TLS? Then its address begins with mqtt://"
+        }
+        _ => "",
+    };
+    format!("{error}{way_out}")
 }
 
 fn refusal(code: ConnectReturnCode) -> &'static str {

@@ -100,7 +100,10 @@ impl Broker {
 }
 
 async fn mosquitto(persistence: Persistence) -> Option<MosquittoProcess> {
-    let options = MosquittoOptions { persistence };
+    let options = MosquittoOptions {
+        persistence,
+        ..MosquittoOptions::default()
+    };
     let started = tokio::task::spawn_blocking(move || MosquittoProcess::start(options));
     let started = started.await.expect("starting does not panic");
     started.expect("mosquitto starts, or may be skipped")

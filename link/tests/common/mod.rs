@@ -32,7 +32,11 @@ impl Broker {
     }
 
     pub(crate) fn mosquitto_with(persistence: Persistence) -> Option<MosquittoProcess> {
-        MosquittoProcess::start(MosquittoOptions { persistence }).unwrap()
+        let options = MosquittoOptions {
+            persistence,
+            ..MosquittoOptions::default()
+        };
+        MosquittoProcess::start(options).unwrap()
     }
 
     pub(crate) fn url(&self) -> BrokerUrl {
