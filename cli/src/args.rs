@@ -10,7 +10,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use apps::{AppVerb, EngineVerb, EventsArgs};
-use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use values::{parse_duration, parse_filter, parse_name, parse_policy, parse_size, parse_variable};
@@ -21,10 +20,13 @@ use wayfare_protocol::ids::EngineId;
 const AFTER_HELP: &str = "\
 Programs and engines are given by name, id, or a unique beginning of either.
 
-Settings: a flag wins over the environment (WAYFARE_BROKER, WAYFARE_ROOT), which wins over the file
+Settings: a flag wins over the environment (WAYFARE_BROKER, WAYFARE_BROKER_CA,
+WAYFARE_BROKER_LOGIN, WAYFARE_ROOT), which wins over the file
 $XDG_CONFIG_HOME/wayfare/config.toml (by default ~/.config/wayfare/config.toml), with lines such as
   broker = \"mqtt://hub.local:1883\"
   root = \"wayfare\"
+  broker-ca = \"/etc/ssl/hub.pem\"
+  broker-login = \"/home/ann/.config/wayfare/broker-login\"
 
 Exit codes: 0 done, 1 failed, 2 bad usage, 3 no answer in time.";
 
@@ -98,11 +100,18 @@ pub(crate) enum Verb {
 }
 
 /// Which fleet.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct FleetArgs {
     /// MQTT broker [env: WAYFARE_BROKER] [default: mqtt://127.0.0.1:1883]
     #[arg(long, value_name = "URL")]
     pub(crate) broker: Option<String>,
+    /// File with the certificates (PEM) of the authorities that may have signed the broker's, for mqtts://
+    /// [env: WAYFARE_BROKER_CA] [default: those that this machine trusts]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) broker_ca: Option<PathBuf>,
+    /// File whose first line is user:password for the broker [env: WAYFARE_BROKER_LOGIN]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) broker_login: Option<PathBuf>,
     /// Topic root: several fleets can share a broker [env: WAYFARE_ROOT] [default: wayfare]
     #[arg(long, value_name = "TOPIC")]
     pub(crate) root: Option<String>,
@@ -134,15 +143,6 @@ pub(crate) struct EngineVerbArgs {
     /// End when standard input does: for who starts engines as child processes
     #[arg(long, hide = true)]
     pub(crate) until_stdin_closes: bool,
-    /// What nobody has set, so that the file may.
-    #[arg(skip)]
-    pub(crate) unset: Unset,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Unset {
-    pub(crate) broker: bool,
-    pub(crate) root: bool,
 }
 
 #[derive(Debug, Args)]
@@ -413,13 +413,6 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Not
         .map_err(|error| NotRun { error, json })?;
     let mut cli = Cli::from_arg_matches(&matches).map_err(|error| NotRun { error, json })?;
     cli.global.json |= json;
-    if let (Verb::Engine(args), Some(("engine", given))) = (&mut cli.verb, matches.subcommand()) {
-        let is_unset = |name| given.value_source(name) == Some(ValueSource::DefaultValue);
-        args.unset = Unset {
-            broker: is_unset("broker"),
-            root: is_unset("root"),
-        };
-    }
     Ok(cli)
 }
 
@@ -458,6 +451,8 @@ mod tests {
             "events -f --since 10m",
             "engine drain pi-1 --deadline 1m",
             "engine cordon pi-1",
+            "engine init --path f --force",
+            "engine --config f --signed-only",
             "completion bash",
         ] {
             assert_eq!(exit_of(&good.split(' ').collect::<Vec<_>>()), None, "{good}");

@@ -57,6 +57,10 @@ impl LocalEngine {
         let mut command = Command::new(executable);
         command
             .args(["engine", "--until-stdin-closes"])
+            // What this machine's own engine is told is not for them.
+            .args(["--config", "/dev/null"])
+            .env_remove("WAYFARE_BROKER_CA")
+            .env_remove("WAYFARE_BROKER_LOGIN")
             .args(["--id", options.id.as_str()])
             .args(["--broker", &options.broker.to_string()])
             .args(["--root", &options.topics.to_string()])

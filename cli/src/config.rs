@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use wayfare_link::BrokerUrl;
+use wayfare_link::{BrokerAccess, BrokerUrl};
 use wayfare_protocol::topics::Topics;
 
 use crate::args::FleetArgs;
@@ -20,15 +20,29 @@ pub(crate) struct Settings {
 
 /// What the file may say.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     broker: Option<String>,
+    broker_ca: Option<PathBuf>,
+    broker_login: Option<PathBuf>,
     root: Option<String>,
 }
 
 impl Settings {
     /// From this process's environment and file.
     pub(crate) fn load(args: &FleetArgs) -> Result<Self, Fail> {
+        let (settings, access) = Self::read(args)?;
+        let broker = access.apply(settings.broker);
+        let broker = broker.map_err(|error| Fail::usage(error.to_string()))?;
+        Ok(Self { broker, ..settings })
+    }
+
+    /// The same for a broker of our own, which nobody logs in to.
+    pub(crate) fn with_own_broker(args: &FleetArgs) -> Result<Self, Fail> {
+        Self::read(args).map(|(settings, _)| settings)
+    }
+
+    fn read(args: &FleetArgs) -> Result<(Self, BrokerAccess), Fail> {
         let variable = |name: &str| std::env::var(name).ok();
         let path = file_path(variable);
         let text = match &path {
@@ -50,7 +64,7 @@ impl Settings {
         args: &FleetArgs,
         variable: impl Fn(&str) -> Option<String>,
         file: &str,
-    ) -> Result<Self, SettingsError> {
+    ) -> Result<(Self, BrokerAccess), SettingsError> {
         let file: File = toml::from_str(file).map_err(|error| SettingsError {
             text: error.message().to_owned(),
             is_in_file: true,
@@ -83,7 +97,15 @@ impl Settings {
         let topics = root
             .parse()
             .map_err(|error: wayfare_protocol::topics::RootError| SettingsError::new(error, in_file))?;
-        Ok(Self { broker, topics })
+        let path = |flag: &Option<PathBuf>, name, file: Option<PathBuf>| {
+            let given = flag.clone().or_else(|| variable(name).map(PathBuf::from));
+            given.or(file)
+        };
+        let access = BrokerAccess {
+            authority: path(&args.broker_ca, "WAYFARE_BROKER_CA", file.broker_ca),
+            login: path(&args.broker_login, "WAYFARE_BROKER_LOGIN", file.broker_login),
+        };
+        Ok((Self { broker, topics }, access))
     }
 }
 
@@ -140,14 +162,14 @@ mod tests {
         ] {
             let args = FleetArgs {
                 broker: flag.map(String::from),
-                root: None,
+                ..FleetArgs::default()
             };
             let variables = |name: &str| {
                 (name == "WAYFARE_BROKER")
                     .then(|| variable.map(String::from))
                     .flatten()
             };
-            let settings = Settings::resolve(&args, variables, file).unwrap();
+            let (settings, _) = Settings::resolve(&args, variables, file).unwrap();
             assert_eq!(settings.broker.host(), expected, "{flag:?} {variable:?}");
             let root = if file.is_empty() { "wayfare" } else { "file" };
             assert_eq!(settings.topics.to_string(), root);
@@ -158,7 +180,7 @@ mod tests {
     fn nonsense_is_refused_and_the_file_is_blamed_only_for_its_own() {
         let args = |broker: Option<&str>| FleetArgs {
             broker: broker.map(String::from),
-            root: None,
+            ..FleetArgs::default()
         };
         for (flag, file, is_in_file) in [
             (Some("http://x"), "", false),
@@ -170,6 +192,21 @@ mod tests {
             let error = Settings::resolve(&args(flag), |_| None, file).unwrap_err();
             assert_eq!(error.is_in_file, is_in_file, "{file}");
         }
+    }
+
+    #[test]
+    fn each_file_for_the_broker_is_where_it_was_said_last() {
+        let file = "broker-ca = '/file/ca'\nbroker-login = '/file/login'";
+        let args = FleetArgs {
+            broker_ca: Some("/flag/ca".into()),
+            ..FleetArgs::default()
+        };
+        let variables = |name: &str| (name == "WAYFARE_BROKER_LOGIN").then(|| "/variable/login".to_owned());
+        let (_, access) = Settings::resolve(&args, variables, file).unwrap();
+        assert_eq!(access.authority, Some("/flag/ca".into()));
+        assert_eq!(access.login, Some("/variable/login".into()));
+        let (_, access) = Settings::resolve(&FleetArgs::default(), |_| None, file).unwrap();
+        assert_eq!(access.authority, Some("/file/ca".into()));
     }
 
     #[test]

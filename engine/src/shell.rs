@@ -27,11 +27,15 @@ mod sessions;
 mod snapshots;
 mod work;
 
+mod arguments;
+mod configuration;
 mod options;
 mod standalone;
 mod store;
 
-pub use options::{CodeFrom, EngineArgs, EngineOptions};
+pub use arguments::EngineArgs;
+pub use configuration::{ConfigurationError, InitArgs, Initialised};
+pub use options::{CodeFrom, EngineOptions};
 pub use run::run;
 pub use standalone::{run_to_the_end, runtime};
 pub use store::Cache;

@@ -22,5 +22,5 @@ fn main() -> anyhow::Result<()> {
             std::process::exit(1);
         });
     }
-    shell::run_to_the_end(&arguments.engine)
+    shell::run_to_the_end(arguments.engine)
 }

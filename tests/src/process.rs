@@ -32,9 +32,20 @@ impl EngineProcess {
         arguments: &[String],
     ) -> Self {
         let data = folder.join(name).display().to_string();
-        let mut all: Vec<String> = ["--id", name, "--broker", &broker.to_string(), "--data", &data]
-            .map(str::to_owned)
-            .into();
+        let broker = broker.to_string();
+        // What this machine's own engine is told is not for them.
+        let mut all: Vec<String> = [
+            "--config",
+            "/dev/null",
+            "--id",
+            name,
+            "--broker",
+            &broker,
+            "--data",
+            &data,
+        ]
+        .map(str::to_owned)
+        .into();
         // Only the tests' own binary knows this; another is killed when its value is dropped.
         if let [_ours] = words {
             all.push("--until-stdin-closes".into());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use wayfare_engine::shell::InitArgs;
 
 use super::FleetArgs;
 use super::values::{parse_duration, parse_time};
@@ -103,6 +104,8 @@ pub(crate) struct EventsArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EngineVerb {
+    /// Write a configuration file for the engine of this machine, which explains itself
+    Init(InitArgs),
     /// Move everything off an engine while it runs on, and give it nothing new
     Drain(DrainArgs),
     /// Give an engine nothing new

@@ -1,37 +1,37 @@
-//! `wayfare engine`: the agent, in the foreground.
+//! `wayfare engine`: the agent, in the foreground, and its configuration file.
 
 use std::future::Future;
 use std::io::Read;
 
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
+use wayfare_engine::shell::{ConfigurationError, InitArgs, Initialised};
 
 use crate::args::{EngineVerbArgs, FleetArgs};
 use crate::config::Settings;
 use crate::fail::{Fail, Result};
+use crate::output::Output;
 
 /// Until Ctrl-C, or a polite kill, or the end of standard input where that was asked for.
-pub(crate) fn run(mut args: EngineVerbArgs) -> Result {
-    let settings = Settings::load(&FleetArgs {
-        broker: None,
-        root: None,
-    })?;
-    if args.unset.broker {
-        args.engine.broker = settings.broker;
+pub(crate) fn run(args: EngineVerbArgs) -> Result {
+    let mut engine = args.engine.with_file().map_err(configuration)?;
+    // What every verb goes by, where the engine's own settings say nothing.
+    if engine.broker.is_none() || engine.root.is_none() {
+        let settings = Settings::load(&FleetArgs::default())?;
+        engine.broker.get_or_insert(settings.broker);
+        engine.root.get_or_insert(settings.topics);
     }
-    if args.unset.root {
-        args.engine.root = settings.topics;
-    }
-    let filter = EnvFilter::try_new(&args.engine.log_level)
-        .map_err(|error| Fail::usage(format!("--log-level '{}': {error}", args.engine.log_level)))?;
+    let level = engine.log_level();
+    let filter =
+        EnvFilter::try_new(level).map_err(|error| Fail::usage(format!("--log-level '{level}': {error}")))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    let options = args
-        .engine
+    let options = engine
         .options()
         .map_err(|error| Fail::usage(format!("{error:#}")))?;
 
@@ -41,6 +41,30 @@ pub(crate) fn run(mut args: EngineVerbArgs) -> Result {
         let ended = wayfare_engine::shell::run(options, shutdown).await;
         ended.map_err(|error| Fail::new("engine", format!("{error:#}")))
     })
+}
+
+/// `wayfare engine init`.
+pub(super) fn init(args: &InitArgs, output: Output) -> Result {
+    let done = args.write().map_err(configuration)?;
+    let document = json!({ "file": args.path, "written": done == Initialised::Written });
+    output.print(&document, |_| match done {
+        Initialised::Written => format!(
+            "wrote {}: every setting is in it, with its default",
+            args.path.display()
+        ),
+        Initialised::Kept => format!(
+            "{} is there, and stays as it is; --force writes it anew",
+            args.path.display()
+        ),
+    });
+    Ok(())
+}
+
+fn configuration(error: ConfigurationError) -> Fail {
+    match error {
+        ConfigurationError::Write { .. } => Fail::new("file", error.to_string()),
+        _ => Fail::usage(error.to_string()),
+    }
 }
 
 pub(super) fn shutdown(stdin_closed: Option<oneshot::Receiver<()>>) -> Result<impl Future<Output = ()>> {

@@ -15,6 +15,7 @@ const LOOK_PERIOD: Duration = Duration::from_millis(200);
 
 pub(crate) async fn run(verb: EngineVerb, output: Output) -> Result {
     match verb {
+        EngineVerb::Init(args) => super::engine::init(&args, output),
         EngineVerb::Drain(args) => drain(args, output).await,
         EngineVerb::Cordon(args) => {
             mark(args, output, |engine| Ask::Cordon { engine }, "gets nothing new").await

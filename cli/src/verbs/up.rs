@@ -33,10 +33,11 @@ pub(crate) async fn run(args: UpArgs, output: Output) -> Result {
     let fleet_args = FleetArgs {
         broker: Some(url.to_string()),
         root: args.root.clone(),
+        ..FleetArgs::default()
     };
     let result = serve(
         &args,
-        Settings::load(&fleet_args)?,
+        Settings::with_own_broker(&fleet_args)?,
         &data,
         broker.local_addr(),
         output,

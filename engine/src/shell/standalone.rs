@@ -2,9 +2,10 @@
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
-use super::options::EngineArgs;
+use super::arguments::EngineArgs;
 use super::run::run;
 
 /// Threads for work that takes long. More would only compete for memory on a board.
@@ -12,13 +13,18 @@ const WORK_THREADS_MAX: usize = 4;
 const LINK_THREADS: usize = 1;
 
 /// Runs an engine until SIGTERM or SIGINT. A second signal ends it at once.
-pub fn run_to_the_end(arguments: &EngineArgs) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&arguments.log_level)
-        .with_context(|| format!("'{}' is no log level or filter", arguments.log_level))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+pub fn run_to_the_end(arguments: EngineArgs) -> anyhow::Result<()> {
+    let arguments = arguments.with_file()?;
+    let level = arguments.log_level();
+    // Levels for parts, without the regular expressions of `EnvFilter`: those are a tenth of a board's binary.
+    let filter: Targets = level
+        .parse()
+        .with_context(|| format!("'{level}' is no log level, and no list such as info,wayfare_link=debug"))?;
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_target(false)
+        .with_target(false);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
         .init();
     let options = arguments.options()?;
     let runtime = runtime().context("cannot set up the engine's threads")?;

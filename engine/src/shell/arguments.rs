@@ -1,0 +1,295 @@
+//! What people tell an engine: the command line of both binaries, and the same settings in a file.
+//!
+//! One struct is both, so that every flag has its key: `--programs-max 8` is `programs-max = 8`. The command line wins over
+//! the environment, which wins over the file, which wins over the defaults in [`options`](super::options).
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use wayfare_link::{BrokerAccess, BrokerUrl};
+use wayfare_protocol::code::PublicKey;
+use wayfare_protocol::ids::{EngineId, is_name};
+use wayfare_protocol::limits::TRUSTED_KEYS_MAX;
+use wayfare_protocol::topics::Topics;
+
+use super::options::{CodeFrom, EngineOptions};
+
+const BROKER_DEFAULT: (&str, u16) = ("localhost", 1883);
+const PROGRAMS_LIMIT: u64 = 4096;
+const MEMORY_MIB_LIMIT: u64 = 4096;
+const STACK_KIB_MIN: u64 = 64;
+const STACK_KIB_LIMIT: u64 = 65536;
+const CACHE_MIB_LIMIT: u64 = 1 << 20;
+const CHECKPOINT_SECONDS_LIMIT: u64 = 365 * 24 * 3600;
+
+/// The arguments of `wayfare-engine` and `wayfare engine`, and what the configuration file may say.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EngineArgs {
+    /// File with settings for what is not given here; `wayfare engine init` writes one that explains itself. /dev/null: none
+    /// [default: /etc/wayfare/engine.toml if that is there]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Name of this engine, unique in its fleet [default: this machine's name]
+    #[arg(long, value_name = "NAME")]
+    pub id: Option<EngineId>,
+    /// MQTT broker [default: mqtt://localhost:1883]
+    #[arg(long, value_name = "URL", env = "WAYFARE_BROKER")]
+    #[serde(deserialize_with = "text")]
+    pub broker: Option<BrokerUrl>,
+    /// File with the certificates, in PEM form, of the authorities that may have signed the broker's, for mqtts:// [default: those
+    /// that this machine trusts]
+    #[arg(long, value_name = "FILE", env = "WAYFARE_BROKER_CA")]
+    pub broker_ca: Option<PathBuf>,
+    /// File whose first line is user:password for the broker, so that they are on no command line
+    #[arg(long, value_name = "FILE", env = "WAYFARE_BROKER_LOGIN")]
+    pub broker_login: Option<PathBuf>,
+    /// Topic root: several fleets can share a broker [default: wayfare]
+    #[arg(long, value_name = "TOPIC", env = "WAYFARE_ROOT")]
+    #[serde(deserialize_with = "text")]
+    pub root: Option<Topics>,
+    /// Folder for what must survive a restart [default: /var/lib/wayfare/<id> for root, otherwise
+    /// $XDG_STATE_HOME/wayfare/engines/<id>]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Programs at the same time [default: 16]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(0..=PROGRAMS_LIMIT))]
+    #[serde(deserialize_with = "between::<0, PROGRAMS_LIMIT, _>")]
+    pub programs_max: Option<u64>,
+    /// Memory of one program [default: 64]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=MEMORY_MIB_LIMIT))]
+    #[serde(deserialize_with = "between::<1, MEMORY_MIB_LIMIT, _>")]
+    pub memory_max: Option<u64>,
+    /// Call stack of one program [default: 1024]
+    #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u64).range(STACK_KIB_MIN..=STACK_KIB_LIMIT))]
+    #[serde(deserialize_with = "between::<STACK_KIB_MIN, STACK_KIB_LIMIT, _>")]
+    pub stack_max: Option<u64>,
+    /// How often running programs are stored on disk; 0: only when they move, pause or are asked [default: 60]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=CHECKPOINT_SECONDS_LIMIT))]
+    #[serde(deserialize_with = "between::<0, CHECKPOINT_SECONDS_LIMIT, _>")]
+    pub checkpoint: Option<u64>,
+    /// Compiled modules kept on disk, so that they start at once the next time; 0: none [default: 256]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(0..=CACHE_MIB_LIMIT))]
+    #[serde(deserialize_with = "between::<0, CACHE_MIB_LIMIT, _>")]
+    pub cache_max: Option<u64>,
+    /// Key of the fleet, as `wayfare key show` prints it: code that it has signed is loaded; can be given again
+    #[arg(long, value_name = "KEY", env = "WAYFARE_TRUST", value_delimiter = ',')]
+    pub trust: Vec<PublicKey>,
+    /// Compile nothing here: load only code that the fleet's dispatcher has compiled and signed. An engine that was built
+    /// without the compiler always does so
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub signed_only: Option<bool>,
+    /// How much to say on standard error: error, warn, info, debug, trace, or levels for parts such as info,wayfare_link=debug
+    /// [default: info]
+    #[arg(long, value_name = "LEVEL", env = "RUST_LOG")]
+    pub log_level: Option<String>,
+}
+
+impl EngineArgs {
+    /// What is given here, and otherwise what `file` gives. Keys are taken from one of the two, not from both: an old key on
+    /// neither list must not come back.
+    pub(super) fn or(self, file: Self) -> Self {
+        Self {
+            config: self.config,
+            id: self.id.or(file.id),
+            broker: self.broker.or(file.broker),
+            broker_ca: self.broker_ca.or(file.broker_ca),
+            broker_login: self.broker_login.or(file.broker_login),
+            root: self.root.or(file.root),
+            data: self.data.or(file.data),
+            programs_max: self.programs_max.or(file.programs_max),
+            memory_max: self.memory_max.or(file.memory_max),
+            stack_max: self.stack_max.or(file.stack_max),
+            checkpoint: self.checkpoint.or(file.checkpoint),
+            cache_max: self.cache_max.or(file.cache_max),
+            trust: if self.trust.is_empty() {
+                file.trust
+            } else {
+                self.trust
+            },
+            signed_only: self.signed_only.or(file.signed_only),
+            log_level: self.log_level.or(file.log_level),
+        }
+    }
+
+    pub fn log_level(&self) -> &str {
+        self.log_level.as_deref().unwrap_or("info")
+    }
+
+    /// With the defaults for what is said nowhere.
+    pub fn options(&self) -> anyhow::Result<EngineOptions> {
+        let engine = match &self.id {
+            Some(id) => id.clone(),
+            None => this_machine().ok_or_else(|| {
+                anyhow::anyhow!("this machine's name cannot name an engine: give one with --id")
+            })?,
+        };
+        let data = match &self.data {
+            Some(data) => data.clone(),
+            None => data_folder(&engine).ok_or_else(|| {
+                anyhow::anyhow!("no home folder to keep the engine's data in: give one with --data")
+            })?,
+        };
+        let (host, port) = BROKER_DEFAULT;
+        let broker = self.broker.clone().unwrap_or_else(|| BrokerUrl::new(host, port));
+        let access = BrokerAccess {
+            authority: self.broker_ca.clone(),
+            login: self.broker_login.clone(),
+        };
+        let mut options = EngineOptions::new(engine, access.apply(broker)?, data);
+        if let Some(root) = &self.root {
+            options.topics = root.clone();
+        }
+        if let Some(count) = self.programs_max {
+            options.programs_max = usize::try_from(count)?;
+        }
+        if let Some(mib) = self.memory_max {
+            options.program_memory_bytes_max = mib << 20;
+        }
+        if let Some(kib) = self.stack_max {
+            options.stack_bytes_max = usize::try_from(kib << 10)?;
+        }
+        if let Some(seconds) = self.checkpoint {
+            options.checkpoint_interval = (seconds > 0).then(|| Duration::from_secs(seconds));
+        }
+        if let Some(mib) = self.cache_max {
+            options.cache_bytes_max = mib << 20;
+        }
+        options.code = self.code()?;
+        Ok(options)
+    }
+
+    fn code(&self) -> anyhow::Result<CodeFrom> {
+        anyhow::ensure!(
+            self.trust.len() <= TRUSTED_KEYS_MAX,
+            "{} keys are trusted, {TRUSTED_KEYS_MAX} can be",
+            self.trust.len()
+        );
+        if self.signed_only == Some(true) || !CodeFrom::default().compiles() {
+            return Ok(CodeFrom::Signed(self.trust.clone()));
+        }
+        Ok(CodeFrom::default())
+    }
+}
+
+/// In the file it stands as on the command line.
+fn text<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: FromStr<Err: Display>,
+    D: Deserializer<'de>,
+{
+    String::deserialize(deserializer)?
+        .parse()
+        .map(Some)
+        .map_err(D::Error::custom)
+}
+
+fn between<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    if !(MIN..=MAX).contains(&number) {
+        return Err(D::Error::custom(format!("{number} is not in {MIN}..={MAX}")));
+    }
+    Ok(Some(number))
+}
+
+fn this_machine() -> Option<EngineId> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = name.or_else(|| std::env::var("HOSTNAME").ok())?;
+    is_name(name.trim()).then(|| name.trim().parse().ok()).flatten()
+}
+
+fn data_folder(engine: &EngineId) -> Option<PathBuf> {
+    let folder = |variable| {
+        std::env::var_os(variable)
+            .map(PathBuf::from)
+            .filter(|path: &PathBuf| path.is_absolute())
+    };
+    if is_root() {
+        return Some(PathBuf::from("/var/lib/wayfare").join(engine.as_str()));
+    }
+    let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))?;
+    Some(state.join("wayfare/engines").join(engine.as_str()))
+}
+
+/// The owner of our own entry in /proc is whoever we run as.
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        engine: EngineArgs,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<EngineArgs, clap::Error> {
+        Program::try_parse_from([&["wayfare-engine"], arguments].concat()).map(|program| program.engine)
+    }
+
+    #[test]
+    fn arguments_become_options() {
+        let args = parse(&[
+            "--id",
+            "pi-1",
+            "--broker",
+            "mqtt://hub:1884",
+            "--root",
+            "site/a",
+            "--data",
+            "/d",
+        ]);
+        let options = args.unwrap().options().unwrap();
+        assert_eq!(options.engine.as_str(), "pi-1");
+        assert_eq!(options.broker.port(), 1884);
+        assert_eq!(options.topics.to_string(), "site/a");
+        assert_eq!(options.data, PathBuf::from("/d"));
+        assert_eq!(options.programs_max, 16);
+        assert_eq!(options.program_memory_bytes_max, 64 << 20);
+        assert_eq!(options.stack_bytes_max, 1024 << 10);
+        assert_eq!(options.cache_bytes_max, 256 << 20);
+        assert_eq!(options.checkpoint_interval, Some(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn nonsense_is_refused_as_bad_usage() {
+        for bad in [
+            ["--id", "a/b"],
+            ["--broker", "hub"],
+            ["--root", "a/+"],
+            ["--memory-max", "0"],
+            ["--cache-max", "-1"],
+        ] {
+            assert_eq!(parse(&bad).unwrap_err().exit_code(), 2, "{bad:?}");
+        }
+        let args = parse(&["--id", "a", "--checkpoint", "0", "--cache-max", "0"]).unwrap();
+        let options = args.options().unwrap();
+        assert_eq!(options.checkpoint_interval, None);
+        assert_eq!(options.cache_bytes_max, 0);
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let file = "id = 'f'\nprograms-max = 3\nsigned-only = true\nlog-level = 'warn'\nmemory-max = 8";
+        let file: EngineArgs = toml::from_str(file).unwrap();
+        let given = parse(&["--id", "g", "--signed-only=false", "--programs-max", "4"]).unwrap();
+        let both = given.or(file);
+        assert_eq!(both.id.as_ref().unwrap().as_str(), "g");
+        assert_eq!((both.programs_max, both.memory_max), (Some(4), Some(8)));
+        assert_eq!(both.signed_only, Some(false));
+        assert_eq!(both.log_level(), "warn");
+        assert_eq!(parse(&["--signed-only"]).unwrap().signed_only, Some(true));
+    }
+}
