@@ -25,6 +25,7 @@ mod programs;
 mod session;
 mod sessions;
 mod snapshots;
+mod supervisor;
 mod work;
 
 mod arguments;

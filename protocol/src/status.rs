@@ -27,6 +27,26 @@ pub struct MachineLoad {
     pub memory_available_bytes: u64,
     /// Thousandths of a processor that were asked for, over the last minute; may be above what there is.
     pub processor_millicores: u64,
+    /// `None` where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskWear>,
+}
+
+/// What the engine itself has written to its disk: cards bear only so much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskWear {
+    /// Since the engine's start, in whole pages, as the system counts them.
+    pub written_bytes: u64,
+    /// Since the engine's start.
+    pub seconds: u64,
+}
+
+impl DiskWear {
+    /// Bytes a day at the pace since the start.
+    pub fn written_bytes_per_day(&self) -> u64 {
+        let day = u128::from(self.written_bytes) * 86_400 / u128::from(self.seconds.max(1));
+        u64::try_from(day).unwrap_or(u64::MAX)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

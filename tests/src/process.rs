@@ -23,7 +23,7 @@ struct EngineCommand {
 
 impl EngineProcess {
     /// `words` begin the command: an engine's binary, perhaps behind an emulator. `arguments` come after those that every
-    /// engine gets.
+    /// engine gets; a folder of its own (`--data`) stands last among them.
     pub(crate) fn start(
         words: &[String],
         name: &str,
@@ -31,7 +31,12 @@ impl EngineProcess {
         folder: &Path,
         arguments: &[String],
     ) -> Self {
-        let data = folder.join(name).display().to_string();
+        let mut arguments = arguments.to_vec();
+        let data = match arguments.iter().position(|argument| argument == "--data") {
+            // An engine takes it once.
+            Some(at) => arguments.drain(at..).nth(1).unwrap_or_default(),
+            None => folder.join(name).display().to_string(),
+        };
         let broker = broker.to_string();
         // What this machine's own engine is told is not for them.
         let mut all: Vec<String> = [
@@ -50,7 +55,7 @@ impl EngineProcess {
         if let [_ours] = words {
             all.push("--until-stdin-closes".into());
         }
-        all.extend_from_slice(arguments);
+        all.append(&mut arguments);
         let command = EngineCommand {
             words: words.to_vec(),
             arguments: all,
@@ -111,7 +116,9 @@ impl EngineProcess {
         }
     }
 
-    pub(crate) fn start_again(&mut self) {
+    /// Kills it first where it still runs. Nobody waits until it is there: see
+    /// [`Fleet::start_again`](crate::fleet::Fleet::start_again).
+    pub fn start_again(&mut self) {
         self.kill();
         self.child = Some(self.command.spawn());
     }

@@ -113,6 +113,15 @@ fn engine_page(view: &impl AsRef<EngineView>) -> String {
             ("memory", bytes(about.memory_bytes)),
         ]);
     }
+    if let Some(disk) = view.load.and_then(|load| load.disk) {
+        let hours = disk.seconds as f64 / 3600.0;
+        let written = format!(
+            "{} in {hours:.1} h: {} a day",
+            bytes(disk.written_bytes),
+            bytes(disk.written_bytes_per_day())
+        );
+        lines.push(("written to disk", written));
+    }
     page(&lines)
 }
 

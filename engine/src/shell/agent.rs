@@ -22,6 +22,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use wayfare_link::{AcknowledgeToken, Event, Incoming, LinkEvents};
+use wayfare_protocol::command::{Action, Command};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::EventBody;
 use wayfare_protocol::ids::{Blob, BootId, ClientId, EngineId, OperationId, ProgramId};
@@ -37,11 +38,13 @@ use super::programs::{Programs, Said};
 use super::sessions::{SessionNews, Sessions};
 use super::snapshots::Snapshots;
 use super::store::Store;
+use super::supervisor::{Supervisor, Told};
 use super::work::{Done, Workshop};
 use crate::core::Core;
 use crate::core::types::{Effect, Input, Now, Saved};
 
-/// How often what nobody needs is thrown away, and memory in use is looked at.
+/// How often what nobody needs is thrown away, memory in use is looked at, and the service manager hears that we live: often
+/// enough for the unit's `WatchdogSec=`.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the store waits after it could not store.
 const STORE_RETRY: Duration = Duration::from_secs(1);
@@ -82,6 +85,7 @@ pub(crate) struct Agent {
     pub(super) was_ready: bool,
     /// Nothing new is begun, and the loop ends when nothing is under way.
     pub(super) is_stopping: bool,
+    pub(super) supervisor: Supervisor,
 }
 
 /// One thing to be done, in its turn.
@@ -294,17 +298,15 @@ impl Agent {
             .border
             .admit(&message.topic, &message.payload, message.retain)
         {
-            Arrived::Command(command) if self.may_be_stored(command.operation) => {
-                self.feed(Input::Command(command));
-            }
-            Arrived::Command(command) => {
-                let engine = self.out.engine.clone();
-                let failure = Failure::Storage {
-                    engine,
-                    reason: "its disk cannot be written".into(),
-                };
-                self.refuse(command.operation, command.client, command.action.verb(), failure);
-            }
+            Arrived::Command(command) => match self.cannot_store(&command) {
+                None => self.feed(Input::Command(command)),
+                Some(reason) => {
+                    let engine = self.out.engine.clone();
+                    let reason = reason.to_owned();
+                    let failure = Failure::Storage { engine, reason };
+                    self.refuse(command.operation, command.client, command.action.verb(), failure);
+                }
+            },
             Arrived::Peer(input, bytes) if self.fetch_message(&input, &bytes) => {}
             // The sender repeats it.
             Arrived::Peer(..) if self.is_stalled => {}
@@ -327,19 +329,23 @@ impl Agent {
         self.steps.push_back(Step::Acknowledge(message.token));
     }
 
-    /// While nothing can be stored, only operations that the core knows already go on.
-    fn may_be_stored(&mut self, operation: OperationId) -> bool {
-        if self.recent.contains(&operation) {
-            return true;
+    /// Why a command is not taken. While nothing can be stored, only operations that the core knows already go on; a disk that is
+    /// nearly full still takes whatever is not a new program. (One that moves here is refused when its memory finds no room.)
+    fn cannot_store(&mut self, command: &Command) -> Option<&'static str> {
+        if self.recent.contains(&command.operation) {
+            return None;
         }
         if self.is_stalled {
-            return false;
+            return Some("its disk cannot be written");
         }
-        self.recent.push_back(operation);
+        if matches!(command.action, Action::Run { .. }) && !self.store.has_room() {
+            return Some("its disk is full");
+        }
+        self.recent.push_back(command.operation);
         if self.recent.len() > RECENT_OPERATIONS_MAX {
             self.recent.pop_front();
         }
-        true
+        None
     }
 
     fn refuse(&self, operation: OperationId, client: ClientId, verb: &str, failure: Failure) {
@@ -367,6 +373,7 @@ impl Agent {
     }
 
     fn sweep(&mut self, now: Instant) {
+        self.supervisor.tell(Told::Alive);
         if !self.is_stalled {
             for (program, bytes) in self.programs.memory_changes() {
                 self.inputs.push_back(Input::MemoryBytes { program, bytes });

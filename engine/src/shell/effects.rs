@@ -91,7 +91,7 @@ impl Agent {
                 sequence,
                 state: EngineState::Online,
                 about: Some(self.about.clone()),
-                load: machine::load(),
+                load: machine::load(self.times.begun),
                 programs,
             }),
             Effect::PublishProgram(status) => {

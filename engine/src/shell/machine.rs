@@ -1,6 +1,8 @@
 //! What the engine says about the machine it runs on.
 
-use wayfare_protocol::status::{EngineAbout, MachineLoad};
+use std::time::Instant;
+
+use wayfare_protocol::status::{DiskWear, EngineAbout, MachineLoad};
 
 use super::options::EngineOptions;
 use crate::process::ahead;
@@ -18,14 +20,34 @@ pub(crate) fn about(options: &EngineOptions) -> EngineAbout {
     }
 }
 
-/// `None` where the system does not tell.
-pub(crate) fn load() -> Option<MachineLoad> {
+/// `None` where the system does not tell. `begun` is the engine's start.
+pub(crate) fn load(begun: Instant) -> Option<MachineLoad> {
     let average = std::fs::read_to_string("/proc/loadavg").ok()?;
     let last_minute: f64 = average.split(' ').next()?.parse().ok()?;
     Some(MachineLoad {
         memory_available_bytes: memory("MemAvailable:")?,
         processor_millicores: (last_minute.max(0.0) * 1000.0) as u64,
+        disk: written_bytes().map(|written_bytes| DiskWear {
+            written_bytes,
+            seconds: begun.elapsed().as_secs(),
+        }),
     })
+}
+
+/// By this process, to files on disks: what was cut off before it got there does not count.
+fn written_bytes() -> Option<u64> {
+    written_bytes_in(&std::fs::read_to_string("/proc/self/io").ok()?)
+}
+
+fn written_bytes_in(text: &str) -> Option<u64> {
+    let count = |what: &str| -> Option<u64> {
+        text.lines()
+            .find_map(|line| line.strip_prefix(what))?
+            .trim()
+            .parse()
+            .ok()
+    };
+    Some(count("write_bytes:")?.saturating_sub(count("cancelled_write_bytes:")?))
 }
 
 fn memory_bytes() -> Option<u64> {
@@ -47,8 +69,19 @@ fn memory(what: &str) -> Option<u64> {
 mod tests {
     #[test]
     fn the_machine_tells_its_load() {
-        let load = super::load().expect("this is Linux");
+        let load = super::load(std::time::Instant::now()).expect("this is Linux");
         assert!(load.memory_available_bytes > 0);
         assert!(Some(load.memory_available_bytes) <= super::memory_bytes());
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_nonsense_is_not() {
+        let text = "rchar: 9\nwchar: 8\nread_bytes: 7\nwrite_bytes: 8192\ncancelled_write_bytes: 4096\n";
+        assert_eq!(super::written_bytes_in(text), Some(4096));
+        let cut_off = text.replace("8192", "0");
+        assert_eq!(super::written_bytes_in(&cut_off), Some(0));
+        for nonsense in ["", "write_bytes: 1", &text.replace("8192", "-1")] {
+            assert_eq!(super::written_bytes_in(nonsense), None, "{nonsense}");
+        }
     }
 }

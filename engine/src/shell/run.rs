@@ -26,6 +26,7 @@ use super::sessions::Sessions;
 use super::snapshots::Snapshots;
 use super::store::Cache;
 use super::store::Store;
+use super::supervisor::{Supervisor, Told};
 use super::work::Workshop;
 use crate::core::Core;
 use crate::core::types::{Identity, Input, Now};
@@ -43,6 +44,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// waited for.
 pub async fn run(options: EngineOptions, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let (mut agent, mut link, mut said) = assemble(&options)?;
+    agent.supervisor.tell(Told::Begun);
     agent.run(&mut link, &mut said, shutdown).await;
     tracing::info!(engine = %options.engine, "engine stops");
     agent.begin_drain();
@@ -124,6 +126,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         fence: Fence::default(),
         was_ready: false,
         is_stopping: false,
+        supervisor: Supervisor::from_environment(),
     };
     // Before anything of theirs is said: another engine may have them by now.
     for status in agent.core.statuses() {
@@ -194,6 +197,7 @@ impl Agent {
     /// Has the core store its programs; the loop ends when that is done.
     fn begin_drain(&mut self) {
         self.is_stopping = true;
+        self.supervisor.tell(Told::Stopping);
         self.inputs.push_back(Input::Stopping);
     }
 

@@ -40,6 +40,8 @@ use crate::core::types::{Record, RecordKey};
 
 const FORMAT: u32 = 1;
 const RESERVE_BYTES: usize = 1 << 20;
+/// Free besides the reserve, or nothing new is begun: what there is needs room to be stored again, to move away and to end.
+const FREE_BYTES_MIN: u64 = 1 << 20;
 /// Files in `damaged/`: more are not kept.
 const DAMAGED_FILES_MAX: usize = 16;
 
@@ -133,6 +135,12 @@ impl Store {
         released
     }
 
+    /// Whether there is room for new work. Where nobody knows, there is.
+    pub(crate) fn has_room(&self) -> bool {
+        let has_reserve = self.folder.join("reserve").exists();
+        has_reserve && free_bytes(&self.folder).is_none_or(|free| free >= FREE_BYTES_MIN)
+    }
+
     /// Takes the reserve again, if there is room.
     pub(crate) fn keep_reserve(&mut self) {
         let path = self.folder.join("reserve");
@@ -143,6 +151,12 @@ impl Store {
             files::remove_quietly(&path);
         }
     }
+}
+
+/// What we may still write to the disk that holds the folder.
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 fn blobs_of(record: &Record) -> Vec<Digest> {

@@ -14,6 +14,7 @@ mod commands;
 
 mod applications;
 mod bad_input;
+mod board_life;
 mod boards;
 mod chaos;
 mod faults;

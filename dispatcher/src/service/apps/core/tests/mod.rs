@@ -327,6 +327,7 @@ fn an_engine_above_its_mark_sheds_one_program_after_the_other() {
     world.host("a").load = Some(MachineLoad {
         memory_available_bytes: 1 << 30,
         processor_millicores: 4_200,
+        disk: None,
     });
     world.pass(30_000);
     assert_eq!([world.on("a"), world.on("b")], [1, 3], "{:?}", world.told);
@@ -334,6 +335,7 @@ fn an_engine_above_its_mark_sheds_one_program_after_the_other() {
     world.host("a").load = Some(MachineLoad {
         memory_available_bytes: 1 << 20,
         processor_millicores: 100,
+        disk: None,
     });
     world.pass(120_000);
     assert_eq!([world.on("a"), world.on("b")], [0, 4], "{:?}", world.told);

@@ -1,0 +1,110 @@
+//! What boards live through: power cuts without a network, full disks, and a service manager that wants to hear from them.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use wayfare_dispatcher::CommandOptions;
+use wayfare_tests::broker::Kind;
+use wayfare_tests::fleet::failed;
+use wayfare_tests::job::Job;
+use wayfare_tests::small_disk::SmallDisk;
+use wayfare_tests::{WAIT_MAX, within};
+
+use crate::fleet;
+
+/// Between two looks at what gives no sign of its own.
+const LOOK_PERIOD: Duration = Duration::from_millis(10);
+
+/// The words of a command that runs this package's engine.
+fn engine_command(before: &[String]) -> Vec<String> {
+    let mut words = before.to_vec();
+    words.push(env!("CARGO_BIN_EXE_wayfare-test-engine").to_owned());
+    words
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_power_cut_programs_run_to_their_end_before_there_is_a_broker() {
+    let mut fleet = fleet(Kind::Mosquitto).behind_cable("a").start().await;
+    let job = Job::counter(200, 20, 64);
+    let expected = fleet.expected(&job, "a").await;
+    let watched = fleet.run(&job, "a").await;
+    watched.printed(3).await;
+    fleet.cable("a").pull();
+    fleet.engine("a").kill();
+    fleet.engine("a").start_again();
+    let program = watched.program;
+    for is_there in [true, false] {
+        let what = format!("the program to have {}", if is_there { "begun" } else { "ended" });
+        let look = async {
+            while (fleet.engine("a").threads_of(program) > 0) != is_there {
+                tokio::time::sleep(LOOK_PERIOD).await;
+            }
+        };
+        within(&what, look).await;
+    }
+    assert!(watched.lines() < 200, "the cable was pulled");
+    fleet.cable("a").mend();
+    watched.must_print(&expected).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_new_work_and_loses_nothing() {
+    let Some(disk) = SmallDisk::mount(12) else { return };
+    let data = disk.path().join("data").display().to_string();
+    let command = engine_command(&disk.enter());
+    let arguments = ["--checkpoint", "1", "--cache-max", "0", "--data", &data];
+    let setup = fleet(Kind::Mosquitto).engines(&["roomy"]);
+    let mut fleet = setup.other_engine("full", &command, &arguments).start().await;
+    let job = Job::endless(64);
+    let expected = fleet.expected(&job, "roomy").await;
+    let watched = fleet.run(&job, "full").await;
+    let elsewhere = fleet.run(&job, "roomy").await;
+    watched.printed(3).await;
+    elsewhere.printed(3).await;
+    disk.fill();
+    let options = CommandOptions::default();
+    let refused = failed(fleet.dispatcher.run(job.order("full"), &options).await).await;
+    assert!(
+        refused.to_string().contains("full could not store it"),
+        "{refused}"
+    );
+    let refused = failed(fleet.start_move(elsewhere.program, "full").await).await;
+    assert!(refused.to_string().contains("full"), "{refused}");
+    assert_eq!(fleet.runs_once(&elsewhere, &expected).await, "roomy");
+    // What is there runs on, also after a power cut.
+    watched.goes_on().await;
+    fleet.start_again(&["full"]).await;
+    watched.goes_on().await;
+    disk.empty();
+    assert_eq!(fleet.runs_once(&watched, &expected).await, "full");
+    fleet.moves(watched.program, "roomy").await;
+    fleet.moves(elsewhere.program, "full").await;
+    assert_eq!(fleet.runs_once(&watched, &expected).await, "roomy");
+    assert_eq!(fleet.runs_once(&elsewhere, &expected).await, "full");
+    for watched in [watched, elsewhere] {
+        fleet.kills(watched).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_manager_hears_that_it_begins_lives_and_stops() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(WAIT_MAX)).expect("a time");
+    let variable = format!("NOTIFY_SOCKET={}", path.display());
+    let command = engine_command(&["env".to_owned(), variable]);
+    let setup = fleet(Kind::Mosquitto).other_engine("a", &command, &[]);
+    let mut fleet = setup.start().await;
+    let hear = || {
+        let mut text = [0; 64];
+        let bytes = socket.recv(&mut text).expect("a word within the time");
+        String::from_utf8_lossy(&text[..bytes]).into_owned()
+    };
+    assert_eq!(hear(), "READY=1");
+    // Twice: its loop goes round.
+    assert_eq!([hear(), hear()], ["WATCHDOG=1", "WATCHDOG=1"]);
+    fleet.engine("a").stop().await;
+    let last = std::iter::repeat_with(hear).find(|word| word != "WATCHDOG=1");
+    assert_eq!(last.as_deref(), Some("STOPPING=1"));
+}
