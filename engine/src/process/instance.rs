@@ -1,5 +1,6 @@
 //! One instance of a rewritten module: entered, left, captured, restored.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use wasmtime::{Global, Memory, Store, Trap, TypedFunc, Val, WasmBacktrace};
@@ -287,6 +288,11 @@ impl Instance {
                     bytes_max: self.store.data().limits.memory_bytes_max,
                 });
             }
+            for run in runs(image) {
+                if let Some(memory) = memory.data_mut(&mut self.store).get_mut(run) {
+                    raw::will_be_overwritten(memory);
+                }
+            }
             for (number, page) in &image.pages {
                 let at = usize::try_from(*number)
                     .ok()
@@ -297,6 +303,19 @@ impl Instance {
         }
         Ok(())
     }
+}
+
+/// Where pages follow each other without a gap, in bytes.
+fn runs(image: &MemoryImage) -> impl Iterator<Item = Range<usize>> {
+    let mut pages = image.pages.keys().map(|&number| number as usize).peekable();
+    std::iter::from_fn(move || {
+        let first = pages.next()?;
+        let mut end = first.saturating_add(1);
+        while pages.next_if_eq(&end).is_some() {
+            end = end.saturating_add(1);
+        }
+        Some(first.saturating_mul(PAGE_BYTES)..end.saturating_mul(PAGE_BYTES))
+    })
 }
 
 /// How the program's last call ended.
@@ -322,4 +341,27 @@ fn end_of(error: &wasmtime::Error) -> ProgramState {
         reason += " < ...";
     }
     ProgramState::Failed { reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_end_where_a_page_is_missing() {
+        let image = |pages: &[u64]| MemoryImage {
+            bytes: 0,
+            pages: pages
+                .iter()
+                .map(|&number| (number, Box::new([0; PAGE_BYTES])))
+                .collect(),
+        };
+        let runs = |pages: &[u64]| runs(&image(pages)).collect::<Vec<_>>();
+        assert!(runs(&[]).is_empty());
+        assert_eq!(
+            runs(&[0, 1, 2, 5]),
+            [0..3 * PAGE_BYTES, 5 * PAGE_BYTES..6 * PAGE_BYTES]
+        );
+        assert_eq!(runs(&[u64::MAX]), [usize::MAX..usize::MAX]);
+    }
 }
