@@ -74,6 +74,18 @@ WAYFARE_CALL(engine_id) int32_t wayfare_engine_id(char *buffer, size_t room, uin
 /* 1: the program was moved, or restored elsewhere, since this was last asked. */
 WAYFARE_CALL(was_moved) int32_t wayfare_was_moved(void);
 
+/* Values that outlive the program, kept by the fleet's dispatcher, durably when the call returns. A key, at most 256 bytes of UTF-8, is the
+ * program's own, by its name; or it begins with '/', is shared, and has to be granted with --allow-state. A value has at most 64 KiB. The
+ * version is another one whenever the value was set; 0 is that of a value that is not there. Besides the errors above: 10, the version is
+ * another by now; 29, no dispatcher answered for 30 s, and what was to be done may have been done or not; 44, there is no such value. */
+WAYFARE_CALL(state_get)
+int32_t wayfare_state_get(const char *key, size_t length, void *buffer, size_t room, uint32_t *bytes, uint64_t *version);
+WAYFARE_CALL(state_set)
+int32_t wayfare_state_set(const char *key, size_t length, const void *value, size_t bytes, uint64_t *version);
+WAYFARE_CALL(state_compare_and_set)
+int32_t wayfare_state_compare_and_set(const char *key, size_t length, uint64_t expected, const void *value, size_t bytes, uint64_t *version);
+WAYFARE_CALL(state_remove) int32_t wayfare_state_remove(const char *key, size_t length);
+
 #ifdef __cplusplus
 }
 #endif

@@ -42,6 +42,10 @@ calls! {
     fn program_id(out: *mut u8) -> i32;
     fn engine_id(buffer: *mut u8, room: usize, length: *mut u32) -> i32;
     fn was_moved() -> i32;
+    fn state_get(key: *const u8, length: usize, buffer: *mut u8, room: usize, bytes: *mut u32, version: *mut u64) -> i32;
+    fn state_set(key: *const u8, length: usize, value: *const u8, bytes: usize, version: *mut u64) -> i32;
+    fn state_compare_and_set(key: *const u8, length: usize, expected: u64, value: *const u8, bytes: usize, version: *mut u64) -> i32;
+    fn state_remove(key: *const u8, length: usize) -> i32;
 }
 
 pub(crate) fn subscribe(filter: &str, flags: i32) -> Result<(), Error> {
@@ -114,6 +118,51 @@ pub(crate) fn engine_id() -> String {
 pub(crate) fn was_moved() -> bool {
     // SAFETY: it has no arguments.
     unsafe { raw::was_moved() == 1 }
+}
+
+pub(crate) fn state_get(key: &str) -> Result<(u64, Vec<u8>), Error> {
+    let mut version = 0;
+    // SAFETY: as for `subscribe` and `receive`, and the engine writes the version.
+    let value = bytes(|buffer, room, length| unsafe {
+        raw::state_get(key.as_ptr(), key.len(), buffer, room, length, &raw mut version)
+    })?;
+    Ok((version, value))
+}
+
+pub(crate) fn state_set(key: &str, value: &[u8]) -> Result<u64, Error> {
+    let mut version = 0;
+    // SAFETY: as for `state_get`.
+    Error::of(unsafe {
+        raw::state_set(
+            key.as_ptr(),
+            key.len(),
+            value.as_ptr(),
+            value.len(),
+            &raw mut version,
+        )
+    })?;
+    Ok(version)
+}
+
+pub(crate) fn state_compare_and_set(key: &str, expected: u64, value: &[u8]) -> Result<u64, Error> {
+    let mut version = 0;
+    // SAFETY: as for `state_get`.
+    Error::of(unsafe {
+        raw::state_compare_and_set(
+            key.as_ptr(),
+            key.len(),
+            expected,
+            value.as_ptr(),
+            value.len(),
+            &raw mut version,
+        )
+    })?;
+    Ok(version)
+}
+
+pub(crate) fn state_remove(key: &str) -> Result<(), Error> {
+    // SAFETY: as for `subscribe`.
+    Error::of(unsafe { raw::state_remove(key.as_ptr(), key.len()) })
 }
 
 fn taken(call: impl FnMut(*mut u8, usize, *mut u32) -> i32) -> Result<Message, Error> {

@@ -1,4 +1,5 @@
-//! What authors of Wayfare programs link against: messages, and what a program may know about where it runs.
+//! What authors of Wayfare programs link against: messages, values that outlive the program ([`state`]), and what a program may know about
+//! where it runs. Files need nothing of this crate: `/tmp` is the program's own, 8 MiB in all, and moves with it.
 //!
 //! A program is an ordinary WASI preview 1 command, written as plain blocking code. Standard output, standard input, arguments,
 //! environment, clocks, sleep and random numbers need nothing of this crate, and neither does being moved: whatever a program
@@ -35,6 +36,7 @@
 mod error;
 mod imports;
 mod message;
+pub mod state;
 
 use std::time::Duration;
 

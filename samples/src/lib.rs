@@ -76,7 +76,7 @@ pub const ALL: &[Sample] = &[
     ),
 ];
 
-/// A sample that talks to others: what it prints depends on what it is sent. Needs grants.
+/// A sample that works on more than its memory and standard streams: it talks to others, for which it needs grants, or keeps files.
 #[derive(Debug, Clone, Copy)]
 pub struct Talker {
     pub name: &'static str,
@@ -99,8 +99,16 @@ macro_rules! talker {
 pub const TALKERS: &[Talker] = &[
     talker!("chat", "asks and answers"),
     talker!("relay", "passes numbers on, with their count and sum"),
+    talker!("scribe", "keeps a diary in /tmp, and reads it back"),
+    talker!(
+        "tally",
+        "counts under a key of the fleet's, with whoever else does"
+    ),
     talker!("thermostat", "switches a heating by the mean of several sensors"),
 ];
+
+/// What `scribe 200` prints, as a native program does.
+pub const SCRIBE_STDOUT: &str = include_str!("../expected/scribe.txt");
 
 pub fn find_talker(name: &str) -> Option<&'static Talker> {
     TALKERS.iter().find(|talker| talker.name == name)
