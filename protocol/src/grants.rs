@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
+use crate::values::is_shared_key;
 
 /// Filters in one list of grants.
 pub const FILTERS_MAX: usize = 256;
@@ -14,6 +15,8 @@ pub const FILTERS_MAX: usize = 256;
 pub const TOPIC_BYTES_MAX: usize = 1024;
 /// Levels of a topic that a program names; AWS IoT Core allows no more.
 pub const TOPIC_LEVELS_MAX: usize = 8;
+/// Bytes of a variable's name.
+pub const VARIABLE_BYTES_MAX: usize = 256;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +30,12 @@ pub struct Grants {
     /// Messages published in a second; `None`: as fast as the broker takes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publishes_per_second_max: Option<u32>,
+    /// Beginnings of the shared keys that it may read and set. Keys of its own need no grant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub state: Vec<String>,
+    /// Variables that it is given as the engine has them where it begins, unless it was run with a value of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
 }
 
 impl Grants {
@@ -45,6 +54,23 @@ impl Grants {
                 return bad(format!("'{filter}' is no topic filter, in a grant of '{what}'"));
             }
         }
+        for (what, count) in [("state", self.state.len()), ("env", self.env.len())] {
+            if count > FILTERS_MAX {
+                return bad(format!("{count} grants of '{what}' are over {FILTERS_MAX}"));
+            }
+        }
+        if let Some(prefix) = self.state.iter().find(|prefix| !is_shared_key(prefix)) {
+            let prefix: String = prefix.chars().take(80).collect();
+            return bad(format!(
+                "'{prefix}' begins no shared key: these begin with '/', in a grant of 'state'"
+            ));
+        }
+        if let Some(name) = self.env.iter().find(|name| !is_variable(name)) {
+            let name: String = name.chars().take(80).collect();
+            return bad(format!(
+                "'{name}' is no variable that can be granted, in a grant of 'env'"
+            ));
+        }
         match self.publishes_per_second_max {
             Some(0) => bad("a rate of 0 messages a second is not to publish: grant no 'pub'".into()),
             _ => Ok(()),
@@ -60,9 +86,22 @@ impl Grants {
         self.subscribe.iter().any(|granted| covers(granted, filter))
     }
 
+    /// Whether a value may be read and set under this shared key.
+    pub fn may_share(&self, key: &str) -> bool {
+        is_shared_key(key) && self.state.iter().any(|prefix| key.starts_with(prefix))
+    }
+
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// A variable of an engine's that a program may be given. The engine's own configuration, which may hold its password, is none.
+pub fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= VARIABLE_BYTES_MAX
+        && !name.contains(['=', '\0'])
+        && !name.starts_with("WAYFARE_")
 }
 
 /// A topic that can be published to: bounded, without wildcards, not one of the broker's own.
@@ -138,6 +177,35 @@ mod tests {
     fn nothing_is_granted_by_default() {
         let grants = Grants::default();
         assert!(!grants.may_publish("a") && !grants.may_subscribe("a") && grants.is_empty());
+    }
+
+    #[test]
+    fn shared_keys_are_granted_by_their_beginning() {
+        let grants = |prefix: &str| Grants {
+            state: vec![prefix.into()],
+            ..Grants::default()
+        };
+        assert!(grants("/count/").check().is_ok() && grants("mine").check().is_err());
+        for (prefix, key, expected) in [
+            ("/count/", "/count/a", true),
+            ("/count/", "/count", false),
+            ("/", "/a", true),
+            ("/count", "count", false),
+        ] {
+            assert_eq!(grants(prefix).may_share(key), expected, "{prefix} {key}");
+        }
+    }
+
+    #[test]
+    fn the_engines_own_configuration_is_never_granted() {
+        let grants = |name: &str| Grants {
+            env: vec![name.into()],
+            ..Grants::default()
+        };
+        assert!(grants("SITE").check().is_ok());
+        for bad in ["", "A=B", "A\0", "WAYFARE_BROKER"] {
+            assert!(grants(bad).check().is_err(), "{bad}");
+        }
     }
 
     #[test]

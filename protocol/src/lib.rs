@@ -4,7 +4,8 @@
 //! Pure data: no I/O, no clock, no async. Whatever comes from outside enters through a `parse`,
 //! `decode` or `verify` in here, which bounds and checks it once; past that the types carry the proof.
 //!
-//! Reading order: [`ids`], [`command`], [`grants`], [`event`], [`status`], [`peer`], [`snapshot`], [`stamp`], [`dispatcher`].
+//! Reading order: [`ids`], [`command`], [`grants`], [`event`], [`status`], [`peer`], [`snapshot`], [`stamp`], [`dispatcher`],
+//! [`values`].
 #![forbid(unsafe_code)]
 
 pub mod bundle;
@@ -23,4 +24,5 @@ pub mod snapshot;
 pub mod stamp;
 pub mod status;
 pub mod topics;
+pub mod values;
 pub mod wire;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  magic 8 | version u16 | compiler abi u32 | module digest 32 | base digest 32 (zeros: none)
-//!  | unpacked length u64 | zstd( frames, globals, memories, tables, references, host, mail ) | BLAKE3 of all before, 32
+//!  | unpacked length u64 | zstd( frames, globals, memories, tables, references, host, mail, files ) | BLAKE3 of all before, 32
 //! ```
 //! Numbers are little-endian. Decoding checks the checksum before anything else, never allocates more than
 //! the bytes at hand justify, and says which of damaged, other version or foreign it met.
@@ -22,7 +22,7 @@ use crate::log::LogLine;
 
 pub const PAGE_BYTES: usize = 4096;
 const MAGIC: &[u8; 8] = b"WAYFSNAP";
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 const HEADER_BYTES: usize = 8 + 2 + 4 + 32 + 32 + 8;
 const CHECKSUM_BYTES: usize = 32;
 /// Fast: it runs while the program stands still.
@@ -105,6 +105,9 @@ pub struct HostState {
     /// blocking call after resuming is that call, issued again.
     pub blocked_until_ns: Option<u64>,
     pub stdin_offset: u64,
+    /// As `NAME=value`. What was granted of an engine's environment is as it was where the program began.
+    #[serde(default)]
+    pub environment: Option<Vec<String>>,
     /// Standard output and error since the last newline.
     pub stdout_open: Vec<u8>,
     pub stderr_open: Vec<u8>,
@@ -117,10 +120,17 @@ pub struct HostState {
     /// How many messages the program has been sent in its whole life: those that came after are not in `mail`.
     #[serde(default)]
     pub mail_arrived: u64,
+    /// The number of the next change that the program asks of the dispatcher (see [`crate::values`]).
+    #[serde(default)]
+    pub errand_next: u64,
     /// Subscriptions, messages not handed over or not sent, and what repeats are told by; in the engine's own encoding,
     /// empty for a program that talks to nobody. A part of its own on the wire.
     #[serde(skip)]
     pub mail: Vec<u8>,
+    /// Open files and what is in the scratch folder, in the engine's own encoding; empty for a program that has touched none. A part of
+    /// its own on the wire.
+    #[serde(skip)]
+    pub files: Vec<u8>,
 }
 
 impl Snapshot {
@@ -171,6 +181,7 @@ impl Snapshot {
             &serde_json::to_vec(&self.host).expect("plain data serialises"),
         );
         put_bytes(&mut body, &self.host.mail);
+        put_bytes(&mut body, &self.host.files);
 
         let mut out = Vec::with_capacity(HEADER_BYTES + body.len() / 2 + CHECKSUM_BYTES);
         out.extend_from_slice(MAGIC);
@@ -232,6 +243,7 @@ impl Snapshot {
         let mut host: HostState =
             serde_json::from_slice(body.sized()?).map_err(|e| SnapshotError::Malformed(e.to_string()))?;
         host.mail = body.sized()?.to_vec();
+        host.files = body.sized()?.to_vec();
         if !body.bytes.is_empty() {
             return Err(SnapshotError::Malformed("bytes behind the end".into()));
         }
