@@ -14,6 +14,7 @@ use wayfare_protocol::ids::{Blob, BootId, Digest, Generation, OperationId, PeerN
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::{ProgramState, ProgramStatus};
 use wayfare_protocol::topics::Topic;
+use wayfare_protocol::values::{self, ValueAnswer, ValueAsk, ValueRequest};
 use wayfare_protocol::wire;
 
 use super::Dispatcher;
@@ -106,6 +107,21 @@ impl Dispatcher {
     pub async fn ask_apps<T: DeserializeOwned>(&self, ask: &Ask, limit: Duration) -> Result<T, AskError> {
         let body = serde_json::to_value(ask).expect("plain data serialises");
         let answer = self.ask(SERVICE, body, limit).await?;
+        serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
+            reason: error.to_string(),
+        })
+    }
+
+    /// Asks for values, as nobody's program.
+    pub async fn ask_values(&self, what: ValueAsk, limit: Duration) -> Result<ValueAnswer, AskError> {
+        let request = ValueRequest {
+            program: ProgramId::random(),
+            generation: Generation(0),
+            number: 0,
+            what,
+        };
+        let body = serde_json::to_value(request).expect("plain data serialises");
+        let answer = self.ask(values::SERVICE, body, limit).await?;
         serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
             reason: error.to_string(),
         })

@@ -25,6 +25,7 @@ mod acting;
 mod apps;
 mod registry;
 mod standby;
+mod values;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,6 +59,10 @@ const SERVICES: &[Service] = &[
     Service {
         name: "registry",
         run: |context, inbox| registry::run(context, inbox).boxed(),
+    },
+    Service {
+        name: wayfare_protocol::values::SERVICE,
+        run: |context, inbox| values::run(context, inbox).boxed(),
     },
 ];
 

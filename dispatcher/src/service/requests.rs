@@ -9,11 +9,14 @@ use tokio::sync::mpsc;
 use wayfare_protocol::dispatcher::{Answer, Answered, Request, Term};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{OperationId, PeerName};
+use wayfare_protocol::wire;
 
 /// Requests that a service may be behind.
 pub(super) const INBOX_MAX: usize = 64;
 /// Answers kept for requests that come again.
 const ANSWERS_MAX: usize = 512;
+/// A longer answer, such as a value that was read, is not kept: the request is served again.
+const ANSWER_BYTES_MAX: usize = 8 * 1024;
 
 /// A service's requests, in order; ends when the dispatcher does not act any more.
 pub type Inbox = mpsc::Receiver<Asked>;
@@ -124,7 +127,11 @@ impl Router {
         };
         let client = client.clone();
         let answer = self.made(request, answered);
-        self.known.insert(request, Known::Answered(answer.clone()));
+        if wire::encode(&answer).len() <= ANSWER_BYTES_MAX {
+            self.known.insert(request, Known::Answered(answer.clone()));
+        } else {
+            self.known.remove(&request);
+        }
         Some((client, answer))
     }
 

@@ -23,7 +23,7 @@ const WASTE_FACTOR: usize = 4;
 const WASTE_LINES_MIN: usize = 1_000;
 
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(in crate::service) struct Journal {
     path: PathBuf,
     file: File,
     live: BTreeMap<String, String>,
@@ -33,7 +33,7 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Takes over what the last term left, and begins this term's file. Only the file before this is kept beside it.
-    pub(super) fn open(folder: &Path, term: Term) -> io::Result<Self> {
+    pub(in crate::service) fn open(folder: &Path, term: Term) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let mut earlier = Vec::new();
         for entry in std::fs::read_dir(folder)? {
@@ -63,12 +63,12 @@ impl Journal {
         })
     }
 
-    pub(super) fn records(&self) -> &BTreeMap<String, String> {
+    pub(in crate::service) fn records(&self) -> &BTreeMap<String, String> {
         &self.live
     }
 
     /// `None` erases. Keys have no spaces. Durable after [`Journal::commit`].
-    pub(super) fn put(&mut self, key: &str, json: Option<String>) {
+    pub(in crate::service) fn put(&mut self, key: &str, json: Option<String>) {
         self.unwritten
             .extend(line(key, json.as_deref().unwrap_or(ERASED)).into_bytes());
         self.lines += 1;
@@ -78,7 +78,7 @@ impl Journal {
         };
     }
 
-    pub(super) fn commit(&mut self) -> io::Result<()> {
+    pub(in crate::service) fn commit(&mut self) -> io::Result<()> {
         if self.unwritten.is_empty() {
             return Ok(());
         }

@@ -6,7 +6,7 @@
 
 mod blobs;
 mod core;
-mod journal;
+pub(super) mod journal;
 mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
