@@ -9,6 +9,7 @@ mod run;
 
 mod agent;
 mod effects;
+mod errands;
 mod fence;
 mod inbound;
 mod logs;

@@ -1,4 +1,4 @@
-//! The host calls of `wayfare-guest`: messages, and what a program may know about where it runs. `guest/wayfare.h` is their
+//! The host calls of `wayfare-guest` but for those of `values`: messages, and what a program may know about where it runs. `guest/wayfare.h` is their
 //! documentation; errors are preview 1's numbers.
 //!
 //! As everywhere in here a call either completes or has had no effect, and those that can wait are named in `abi::may_block`.
@@ -15,13 +15,17 @@ use super::wasi::guest::{Flow, Guest, call, call_blocking};
 
 /// The version is part of the name: a program that asks for another finds nothing by this one.
 pub(super) const MODULE: &str = "wayfare_v1";
-pub(super) const BLOCKING: [&str; 6] = [
+pub(super) const BLOCKING: [&str; 10] = [
     "subscribe",
     "publish",
     "receive",
     "request",
     "await_reply",
     "reply",
+    "state_get",
+    "state_set",
+    "state_compare_and_set",
+    "state_remove",
 ];
 
 const AT_LEAST_ONCE: i32 = 1;
@@ -273,7 +277,11 @@ fn wait_for(
 }
 
 /// Writes what fits as a whole, and its length in any case.
-fn hand_over(guest: &mut Guest, bytes: &[u8], (buffer, room, length): (i32, i32, i32)) -> Result<(), Errno> {
+pub(super) fn hand_over(
+    guest: &mut Guest,
+    bytes: &[u8],
+    (buffer, room, length): (i32, i32, i32),
+) -> Result<(), Errno> {
     guest.write_u32(length, u32::try_from(bytes.len()).map_err(|_| Errno::INVAL)?)?;
     if bytes.len() > room.cast_unsigned() as usize {
         return Err(Errno::OVERFLOW);
@@ -312,7 +320,7 @@ fn for_the_program(letter: &Letter) -> Vec<u8> {
     out
 }
 
-fn text(guest: &Guest, at: i32, length: i32) -> Result<String, Errno> {
+pub(super) fn text(guest: &Guest, at: i32, length: i32) -> Result<String, Errno> {
     let bytes = guest.bytes(at, u64::from(length.cast_unsigned()))?;
     let text = std::str::from_utf8(bytes).map_err(|_| Errno::INVAL)?;
     Ok(text.to_owned())

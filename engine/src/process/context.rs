@@ -6,11 +6,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Global, Memory, ResourceLimiter};
 use wayfare_protocol::command::ProgramSpec;
+use wayfare_protocol::grants::Grants;
+use wayfare_protocol::limits::ARGUMENT_BYTES_MAX;
 use wayfare_protocol::snapshot::HostState;
 
 use super::ProcessEvent;
 use super::clock::Clock;
 use super::control::Control;
+use super::files::Files;
 
 pub(super) type Sink = Arc<dyn Fn(ProcessEvent) + Send + Sync>;
 
@@ -23,6 +26,8 @@ pub(super) struct Context {
     pub(super) environment: Vec<String>,
     stdin: Arc<[u8]>,
     pub(super) stdin_offset: u64,
+    pub(super) files: Files,
+    pub(super) grants: Box<Grants>,
     pub(super) clock: Clock,
     /// See [`HostState::blocked_until_ns`]: noted by the call that was left, and taken by the same call when it is issued again.
     pub(super) blocked_until_ns: Option<u64>,
@@ -51,11 +56,8 @@ impl Context {
         Self {
             sink,
             arguments: std::iter::once(&spec.name).chain(&spec.args).cloned().collect(),
-            environment: spec
-                .env
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect(),
+            environment: environment(spec),
+            grants: spec.grants.clone(),
             stdin: stdin.unwrap_or_default(),
             ..Self::nobody(control, limits)
         }
@@ -70,6 +72,8 @@ impl Context {
             environment: Vec::new(),
             stdin: Arc::default(),
             stdin_offset: 0,
+            files: Files::default(),
+            grants: Box::default(),
             clock: Clock::new(),
             blocked_until_ns: None,
             publish_after_ns: 0,
@@ -80,8 +84,20 @@ impl Context {
 
     pub(super) fn restore(&mut self, mut host: HostState) -> Result<(), String> {
         let mail = std::mem::take(&mut host.mail);
-        self.control.lock().mail.restore(&mail)?;
+        {
+            let mut shared = self.control.lock();
+            shared.mail.restore(&mail)?;
+            shared.errands.restore(host.errand_next);
+        }
+        self.files = Files::restore(&std::mem::take(&mut host.files))?;
         self.clock = Clock::at(host.monotonic_ns);
+        if let Some(environment) = host.environment.take() {
+            let bytes: usize = environment.iter().map(|text| text.len() + 1).sum();
+            if bytes > ARGUMENT_BYTES_MAX || environment.iter().any(|text| text.contains('\0')) {
+                return Err("its environment is malformed".into());
+            }
+            self.environment = environment;
+        }
         self.blocked_until_ns = host.blocked_until_ns;
         self.stdin_offset = host.stdin_offset;
         self.control.lock().log.restore(host)
@@ -92,10 +108,13 @@ impl Context {
             monotonic_ns: self.clock.now_ns(),
             blocked_until_ns: self.blocked_until_ns,
             stdin_offset: self.stdin_offset,
+            environment: Some(self.environment.clone()),
+            files: self.files.save(),
             ..HostState::default()
         };
         let shared = self.control.lock();
         shared.log.save(&mut host);
+        host.errand_next = shared.errands.next();
         host.mail_arrived = shared.mail.arrived();
         host.mail = shared.mail.save();
         host
@@ -132,6 +151,34 @@ impl Context {
     pub(super) fn say_lines_ready(&self) {
         self.say(ProcessEvent::LinesReady);
     }
+}
+
+/// As `NAME=value`: what the program was run with, and what it was granted of this engine's. A program that goes on from a snapshot has
+/// what it had, since it may have read a part.
+fn environment(spec: &ProgramSpec) -> Vec<String> {
+    let mut all: Vec<String> = spec
+        .env
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let mut bytes: usize = all.iter().chain(&spec.args).map(|text| text.len() + 1).sum();
+    for name in spec
+        .grants
+        .env
+        .iter()
+        .filter(|name| !spec.env.contains_key(*name))
+    {
+        let Ok(value) = std::env::var(name) else {
+            continue; // Not set here, or no text: the program sees what it would see of a variable that is not there.
+        };
+        bytes += name.len() + value.len() + 2;
+        if bytes > ARGUMENT_BYTES_MAX {
+            tracing::warn!(name, "a granted variable is too long for its program");
+            break;
+        }
+        all.push(format!("{name}={value}"));
+    }
+    all
 }
 
 /// What a program may use, and how much linear memory it does use.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use wayfare_protocol::log::Stream;
 
+use super::errands::Errands;
 use super::log::Log;
 use super::mail::Mail;
 use super::raw::Flag;
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     flag: Option<Flag>,
     pub(super) log: Log,
     pub(super) mail: Mail,
+    pub(super) errands: Errands,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,7 @@ impl Control {
                 flag: None,
                 log: Log::new(),
                 mail,
+                errands: Errands::default(),
             }),
             changed: Condvar::new(),
             memory_bytes: AtomicU64::new(0),

@@ -15,7 +15,7 @@
 //! captured: a blocked call must be able to leave without having had any effect, and be issued again elsewhere.
 //!
 //! Reading order: [`abi`], [`runtime`] (a module made ready), `compiled` (what is kept of it), [`ahead`] (what is compiled for others), `control` (handle and thread meet), `thread`,
-//! `instance` (in and out of Wasm, capture, restore), `wasi`, `calls` with `mail`, `log`, `clock`. All `unsafe` is in `raw`.
+//! `instance` (in and out of Wasm, capture, restore), `wasi` with `files`, `calls` with `mail`, `values` with `errands`, `log`, `clock`. All `unsafe` is in `raw`.
 
 pub mod abi;
 pub mod ahead;
@@ -24,6 +24,8 @@ mod clock;
 mod compiled;
 mod context;
 mod control;
+mod errands;
+mod files;
 mod image;
 mod instance;
 mod log;
@@ -33,6 +35,7 @@ mod raw;
 mod references;
 pub mod runtime;
 mod thread;
+mod values;
 mod wasi;
 
 #[cfg(test)]
@@ -45,12 +48,15 @@ use std::sync::atomic::AtomicBool;
 
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::OperationId;
 use wayfare_protocol::log::LogLine;
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
+use wayfare_protocol::values::ValueAnswer;
 
 pub use compiled::{Compiled, CompiledError, Provenance, Trust};
 use control::{Control, Request};
+pub use errands::Errand;
 use mail::{Home, Letter, Mail};
 pub use post::Post;
 pub use runtime::{Loaded, ROOM_FOR_TWINS, ReviveError, Runtime, RuntimeOptions};
@@ -91,6 +97,8 @@ pub enum ProcessEvent {
     /// [`Process::take_lines`] went from nothing to something. Not said again until it has given all there is: what
     /// a fast program prints meanwhile gathers into the same batch.
     LinesReady,
+    /// It asks something of the dispatcher, and waits for [`Process::errand_answered`].
+    Asks(Errand),
     /// The last event: exited, trapped. Take what lines are left after it.
     Ended(ProgramState),
 }
@@ -195,6 +203,17 @@ impl Process {
     /// Its messages, for its MQTT session.
     pub fn post(&self) -> Post {
         Post(self.control.clone())
+    }
+
+    /// Whether it still waits for the answer to this request.
+    pub fn is_waiting_for(&self, request: OperationId) -> bool {
+        self.control.lock().errands.is_waiting(request)
+    }
+
+    /// The dispatcher has answered. Nothing if the program does not wait for that any more.
+    pub fn errand_answered(&self, request: OperationId, answer: Result<ValueAnswer, Failure>) {
+        self.control.lock().errands.answer(request, answer);
+        self.control.wake_program();
     }
 
     /// Linear memory in use; 0 once it ended.

@@ -18,6 +18,7 @@ use super::context::{Context, Limits};
 use super::control::Control;
 use super::image::Image;
 use super::mail::Mail;
+use super::values;
 use super::wasi;
 
 /// Bounds for all programs of an engine. The defaults fit a board with 512 MB.
@@ -94,6 +95,7 @@ impl Runtime {
             let mut linker = Linker::new(&WasmtimeEngine::new(&config)?);
             wasi::define(&mut linker)?;
             calls::define(&mut linker)?;
+            values::define(&mut linker)?;
             Ok(linker)
         };
         let fresh = linker(options.stack_bytes_max).map_err(internal)?;

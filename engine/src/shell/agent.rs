@@ -29,6 +29,7 @@ use wayfare_protocol::ids::{Blob, BootId, ClientId, EngineId, OperationId, Progr
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus};
 
+use super::errands::Errands;
 use super::fence::Fence;
 use super::fetches::Fetches;
 use super::inbound::{Arrived, Border};
@@ -66,6 +67,7 @@ pub(crate) struct Agent {
     pub(super) verified: Option<(Saved, Arc<Snapshot>)>,
     pub(super) workshop: Workshop,
     pub(super) fetches: Fetches,
+    pub(super) errands: Errands,
     pub(super) work: JoinSet<Done>,
     pub(super) publishing: JoinSet<Published>,
     pub(super) subscribing: JoinSet<()>,
@@ -207,6 +209,7 @@ impl Agent {
             self.times.retry,
             self.times.give_up_logs,
             self.fetches.next_wake(),
+            self.errands.next_wake(),
         ]
         .into_iter()
         .flatten()
@@ -325,6 +328,7 @@ impl Agent {
             }
             Arrived::Echo => {}
             Arrived::Barrier(number) => self.fence_answered(number),
+            Arrived::Answer(answer) => self.errand_answered(answer),
         }
         self.steps.push_back(Step::Acknowledge(message.token));
     }
@@ -363,6 +367,7 @@ impl Agent {
             self.programs.set_connected(false);
         }
         self.fetches_due(now);
+        self.errands_due(now);
         if self.times.sweep <= now {
             self.times.sweep = now + SWEEP_INTERVAL;
             self.sweep(now);

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use wayfare_protocol::command::{Command, ReportRequest};
+use wayfare_protocol::dispatcher::Answer;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
@@ -14,7 +15,7 @@ use super::fence::Barrier;
 use crate::core::types::Input;
 
 /// What to do about a message.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Arrived {
     Command(Command),
     /// Of a transfer; the bytes are those of a chunk.
@@ -33,6 +34,8 @@ pub(crate) enum Arrived {
     Echo,
     /// What we have sent ourselves, to hear what comes before it.
     Barrier(u64),
+    /// Of the acting dispatcher, to what a program asked.
+    Answer(Answer),
 }
 
 /// Whose messages these are.
@@ -66,7 +69,10 @@ impl Border {
             Some(Topic::ProgramStatus(program)) => self.status(program, payload),
             Some(Topic::Reply(peer)) if peer == self.engine => match wire::decode(payload) {
                 Ok(Barrier { barrier }) => Arrived::Barrier(barrier),
-                Err(error) => dropped(error),
+                Err(_) => match wire::decode(payload) {
+                    Ok(answer) => Arrived::Answer(answer),
+                    Err(error) => dropped(error),
+                },
             },
             _ => dropped("its topic is not for this engine"),
         }

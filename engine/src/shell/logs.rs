@@ -79,6 +79,7 @@ impl Agent {
                     },
                 );
             }
+            ProcessEvent::Asks(errand) => self.carry(program, incarnation, errand),
             // Nobody asks for that alone.
             ProcessEvent::Frozen => {}
             ProcessEvent::LinesReady => self.publish_lines(program, incarnation),

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 use wayfare_link::{Link, LinkError, Message};
+use wayfare_protocol::dispatcher::Request;
 use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId, PeerName, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
@@ -46,6 +47,17 @@ impl Outbound {
         // because order holds within a quality of service only: a chunk that overtakes its `Prepare` is of a
         // blob nobody knows, and a second is lost until it comes again.
         self.publish(message.at_most_once());
+    }
+
+    /// To a service of the acting dispatcher. Not while disconnected, as above.
+    pub(crate) fn request(&self, service: &str, request: &Request) {
+        let Ok(service) = service.parse::<PeerName>() else {
+            return;
+        };
+        if self.is_connected {
+            let topic = self.topics.topic(&Topic::DispatcherRequest(service));
+            self.publish(Message::new(topic, wire::encode(request)).at_most_once());
+        }
     }
 
     pub(crate) fn engine_status(&self, status: &EngineStatus) {

@@ -14,6 +14,7 @@ use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
 
 use super::agent::{Agent, Step, Times};
+use super::errands::Errands;
 use super::fence::Fence;
 use super::fetches::Fetches;
 use super::inbound::Border;
@@ -112,6 +113,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         verified: None,
         workshop,
         fetches: Fetches::default(),
+        errands: Errands::default(),
         work: JoinSet::new(),
         publishing: JoinSet::new(),
         subscribing: JoinSet::new(),

@@ -14,7 +14,7 @@ fn open() -> Mail {
     let grants = Grants {
         publish: vec!["out/#".into(), "wayfare/#".into()],
         subscribe: vec!["in/#".into(), "#".into()],
-        publishes_per_second_max: None,
+        ..Grants::default()
     };
     Mail::new(home(ProgramId::random(), "a"), grants)
 }

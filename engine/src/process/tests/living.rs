@@ -370,3 +370,22 @@ fn ten_thousand_calls_deep_it_freezes_resumes_and_moves() {
         assert_eq!(code as u64, expected);
     }
 }
+
+#[test]
+fn granted_variables_are_the_engines_where_the_program_began_and_travel() {
+    let endless = "(module (memory (export \"memory\") 1) (func (export \"_start\") (loop $on (br $on))))";
+    let mut plan = Plan::of(endless);
+    let run = plan.start();
+    let without = run.capture(false).host.environment.expect("always there");
+    assert_eq!(without, ["COLOUR=green"], "nothing is given that was not granted");
+    // Every test has this one.
+    plan.spec.grants.env = vec!["PATH".into(), "COLOUR".into(), "NOT_SET_ANYWHERE".into()];
+    let run = plan.start();
+    let mut snapshot = run.capture(false);
+    let path = format!("PATH={}", std::env::var("PATH").expect("set"));
+    let expected = vec!["COLOUR=green".to_owned(), path];
+    assert_eq!(snapshot.host.environment.as_ref(), Some(&expected));
+    snapshot.host.environment = Some(vec!["PATH=/elsewhere".into()]);
+    let moved = plan.restore(through_the_wire(&snapshot)).capture(false);
+    assert_eq!(moved.host.environment, snapshot.host.environment, "not read anew");
+}

@@ -1,5 +1,6 @@
 //! Whole processes: real modules through the real compiler, frozen, captured, moved and broken.
 
+mod asking;
 mod failing;
 mod living;
 mod logging;

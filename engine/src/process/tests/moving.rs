@@ -76,10 +76,13 @@ fn run_moved(plan: &Plan, random: &mut Random, pause_us_max: u64, moves_max: usi
 
 /// `moves` altogether, in chains of random length.
 fn moved_runs_print_what_unmoved_runs_print(name: &str, moves: usize) {
-    let sample = wayfare_samples::find(name).unwrap();
-    let plan = Plan::sample(name);
+    let expected = wayfare_samples::find(name).unwrap().quick_stdout;
+    moved_runs_print(name, &Plan::sample(name), expected, moves);
+}
+
+fn moved_runs_print(name: &str, plan: &Plan, expected: &str, moves: usize) {
     let began = Instant::now();
-    assert_eq!(plan.start().end_well(), sample.quick_stdout);
+    assert_eq!(plan.start().end_well(), expected);
     let unmoved_us = began.elapsed().as_micros() as u64;
     let mut done = 0;
     for seed in 1u64.. {
@@ -87,9 +90,9 @@ fn moved_runs_print_what_unmoved_runs_print(name: &str, moves: usize) {
         // From captures before the first resumed frame has returned, to one move somewhere in the whole run.
         let pause_us_max = (unmoved_us >> random.below(10)).max(2);
         let moves_max = 1 + random.below(24) as usize;
-        let (output, moved) = run_moved(&plan, &mut random, pause_us_max, moves_max);
+        let (output, moved) = run_moved(plan, &mut random, pause_us_max, moves_max);
         assert!(
-            output == sample.quick_stdout,
+            output == expected,
             "{name} moved {moved} times with seed {seed} printed\n{output}"
         );
         done += moved;
@@ -130,4 +133,14 @@ fn sort_moves() {
 #[test]
 fn wordfreq_moves() {
     moved_runs_print_what_unmoved_runs_print("wordfreq", MOVES);
+}
+
+/// Its files move with it, open ones in the middle of being written.
+#[test]
+fn scribe_moves() {
+    let wasm = wayfare_samples::find_talker("scribe").unwrap().wasm;
+    let loaded = RUNTIME.load(Digest::of(wasm), wasm).unwrap();
+    let mut plan = Plan::new(loaded);
+    plan.spec.args = vec!["200".into()];
+    moved_runs_print("scribe", &plan, wayfare_samples::SCRIBE_STDOUT, MOVES);
 }

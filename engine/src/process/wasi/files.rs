@@ -1,125 +1,338 @@
-//! The functions for files, directories and sockets. There are none of these yet: no directory is open to begin with, so
-//! a program can name no file. Each function says so as it would of a system without them.
+//! The functions for files and folders, below the mounts of `process::files`. On the standard streams they do what a system
+//! would that has these as pipes.
+//!
+//! There are no links: a name is a file's only one.
 
-use wasmtime::Linker;
+mod descriptors;
+mod paths;
+mod sockets;
+
+use wasmtime::{Caller, Linker};
 
 use super::MODULE;
 use super::errno::Errno;
+use super::guest::{Guest, call, call_blocking};
 use super::streams::filetype;
 use crate::process::context::Context;
+use crate::process::files::Of;
 
-/// What `operation` would say of the standard streams, `EBADF` of all other descriptors.
-fn refuse(fd: i32, of_stream: Errno) -> i32 {
-    filetype(fd).map_or(Errno::BADF, |_| of_stream).0
-}
+pub(super) use descriptors::{At, file_status, read, set_flags, status, write};
+use paths::{Asked, Change};
 
 pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
-    descriptors(linker)?;
-    paths(linker)?;
-    sockets(linker)
+    mounts(linker)?;
+    positions(linker)?;
+    lengths_and_times(linker)?;
+    folders(linker)?;
+    names(linker)?;
+    sockets::define(linker)
 }
 
-fn descriptors(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, "fd_close", |fd: i32| {
-        filetype(fd).map_or_else(|e| e.0, |_| super::SUCCESS)
-    })?;
-    linker.func_wrap(MODULE, "fd_renumber", |fd: i32, _: i32| refuse(fd, Errno::NOTSUP))?;
-    linker.func_wrap(MODULE, "fd_prestat_get", |_: i32, _: i32| Errno::BADF.0)?;
-    linker.func_wrap(MODULE, "fd_prestat_dir_name", |_: i32, _: i32, _: i32| {
-        Errno::BADF.0
-    })?;
-    linker.func_wrap(MODULE, "fd_readdir", |fd: i32, _: i32, _: i32, _: i64, _: i32| {
-        refuse(fd, Errno::NOTDIR)
-    })?;
-    linker.func_wrap(MODULE, "fd_seek", |fd: i32, _: i64, _: i32, _: i32| {
-        refuse(fd, Errno::SPIPE)
-    })?;
-    linker.func_wrap(MODULE, "fd_tell", |fd: i32, _: i32| refuse(fd, Errno::SPIPE))?;
-    linker.func_wrap(MODULE, "fd_pread", |fd: i32, _: i32, _: i32, _: i64, _: i32| {
-        refuse(fd, Errno::SPIPE)
-    })?;
-    linker.func_wrap(MODULE, "fd_pwrite", |fd: i32, _: i32, _: i32, _: i64, _: i32| {
-        refuse(fd, Errno::SPIPE)
-    })?;
-    linker.func_wrap(MODULE, "fd_advise", |fd: i32, _: i64, _: i64, _: i32| {
-        refuse(fd, Errno::SPIPE)
-    })?;
-    linker.func_wrap(MODULE, "fd_allocate", |fd: i32, _: i64, _: i64| {
-        refuse(fd, Errno::SPIPE)
-    })?;
-    linker.func_wrap(MODULE, "fd_datasync", |fd: i32| refuse(fd, Errno::INVAL))?;
-    linker.func_wrap(MODULE, "fd_sync", |fd: i32| refuse(fd, Errno::INVAL))?;
-    linker.func_wrap(MODULE, "fd_fdstat_set_rights", |fd: i32, _: i64, _: i64| {
-        refuse(fd, Errno::NOTSUP)
-    })?;
-    linker.func_wrap(MODULE, "fd_filestat_set_size", |fd: i32, _: i64| {
-        refuse(fd, Errno::INVAL)
+pub(super) fn is_stream(fd: i32) -> bool {
+    filetype(fd).is_ok()
+}
+
+/// What such a call says of the standard streams.
+fn not_of_stream(fd: i32, errno: Errno) -> Result<(), Errno> {
+    match is_stream(fd) {
+        true => Err(errno),
+        false => Ok(()),
+    }
+}
+
+fn mounts(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        MODULE,
+        "fd_prestat_get",
+        |caller: Caller<'_, Context>, fd: i32, out: i32| {
+            call(caller, |guest| {
+                let name = mount_name(guest, fd)?;
+                // The tag 0 is that of folders.
+                guest.write_u32(out, 0)?;
+                guest.write_u32(out.wrapping_add(4), name.len() as u32)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "fd_prestat_dir_name",
+        |caller: Caller<'_, Context>, fd: i32, buffer: i32, room: i32| {
+            call(caller, |guest| {
+                let name = mount_name(guest, fd)?;
+                match name.len() <= room.cast_unsigned() as usize {
+                    true => guest.write(buffer, name.as_bytes()),
+                    false => Err(Errno::NAMETOOLONG),
+                }
+            })
+        },
+    )?;
+    linker.func_wrap(MODULE, "fd_close", |caller: Caller<'_, Context>, fd: i32| {
+        call(caller, |guest| match is_stream(fd) {
+            true => Ok(()),
+            false => guest.context.files.close(fd),
+        })
     })?;
     linker.func_wrap(
         MODULE,
-        "fd_filestat_set_times",
-        |fd: i32, _: i64, _: i64, _: i32| refuse(fd, Errno::NOTSUP),
+        "fd_renumber",
+        |caller: Caller<'_, Context>, fd: i32, to: i32| {
+            call(caller, |guest| {
+                not_of_stream(fd, Errno::NOTSUP)?;
+                not_of_stream(to, Errno::NOTSUP)?;
+                guest.context.files.renumber(fd, to)
+            })
+        },
     )?;
     Ok(())
 }
 
-fn paths(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
-    let directory = |fd: i32| refuse(fd, Errno::NOTDIR);
-    for name in [
-        "path_create_directory",
-        "path_remove_directory",
-        "path_unlink_file",
-    ] {
-        linker.func_wrap(MODULE, name, move |fd: i32, _: i32, _: i32| directory(fd))?;
+fn mount_name(guest: &Guest, fd: i32) -> Result<&'static str, Errno> {
+    match &guest.context.files.get(fd)?.of {
+        Of::Mount(mount) => Ok(mount.name()),
+        _ => Err(Errno::BADF),
+    }
+}
+
+fn positions(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        MODULE,
+        "fd_seek",
+        |caller: Caller<'_, Context>, fd: i32, by: i64, whence: i32, out: i32| {
+            call_blocking(caller, |guest| {
+                not_of_stream(fd, Errno::SPIPE)?;
+                descriptors::seek(guest, (fd, by, whence), out)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "fd_tell",
+        |caller: Caller<'_, Context>, fd: i32, out: i32| {
+            call_blocking(caller, |guest| {
+                const FROM_HERE: i32 = 1;
+                not_of_stream(fd, Errno::SPIPE)?;
+                descriptors::seek(guest, (fd, 0, FROM_HERE), out)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "fd_pread",
+        |caller: Caller<'_, Context>, fd: i32, buffers: i32, count: i32, offset: i64, out: i32| {
+            call_blocking(caller, |guest| {
+                not_of_stream(fd, Errno::SPIPE)?;
+                let at = At::Position(offset.cast_unsigned());
+                read(guest, (fd, at), (buffers, count), out)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "fd_pwrite",
+        |caller: Caller<'_, Context>, fd: i32, buffers: i32, count: i32, offset: i64, out: i32| {
+            call_blocking(caller, |guest| {
+                not_of_stream(fd, Errno::SPIPE)?;
+                let at = At::Position(offset.cast_unsigned());
+                write(guest, (fd, at), (buffers, count), out)
+            })
+        },
+    )?;
+    Ok(())
+}
+
+fn lengths_and_times(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        MODULE,
+        "fd_advise",
+        |caller: Caller<'_, Context>, fd: i32, _: i64, _: i64, _: i32| {
+            call(caller, |guest| {
+                not_of_stream(fd, Errno::SPIPE)?;
+                guest.context.files.get(fd).map(|_| ())
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "fd_allocate",
+        |caller: Caller<'_, Context>, fd: i32, offset: i64, length: i64| {
+            call_blocking(caller, |guest| {
+                not_of_stream(fd, Errno::SPIPE)?;
+                descriptors::allocate(guest, fd, offset, length)
+            })
+        },
+    )?;
+    // A write is as durable when it returns as it will ever be.
+    for name in ["fd_datasync", "fd_sync"] {
+        linker.func_wrap(MODULE, name, |caller: Caller<'_, Context>, fd: i32| {
+            call(caller, |guest| {
+                not_of_stream(fd, Errno::INVAL)?;
+                guest.context.files.get(fd).map(|_| ())
+            })
+        })?;
     }
     linker.func_wrap(
         MODULE,
+        "fd_fdstat_set_rights",
+        |caller: Caller<'_, Context>, fd: i32, _: i64, _: i64| {
+            call(caller, |guest| {
+                not_of_stream(fd, Errno::NOTSUP)?;
+                guest.context.files.get(fd).and(Err(Errno::NOTSUP))
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "fd_filestat_set_size",
+        |caller: Caller<'_, Context>, fd: i32, length: i64| {
+            call_blocking(caller, |guest| {
+                not_of_stream(fd, Errno::INVAL)?;
+                descriptors::set_length(guest, fd, length)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "fd_filestat_set_times",
+        |caller: Caller<'_, Context>, fd: i32, _: i64, modified: i64, flags: i32| {
+            call(caller, |guest| {
+                not_of_stream(fd, Errno::NOTSUP)?;
+                match &guest.context.files.get(fd)?.of {
+                    Of::Scratch(node) => paths::set_node_times(guest, *node, modified, flags),
+                    _ => {
+                        let (mount, path) = guest.context.files.folder(fd)?;
+                        let of = (mount, path.to_vec());
+                        paths::set_times(guest, of, modified, flags)
+                    }
+                }
+            })
+        },
+    )?;
+    Ok(())
+}
+
+fn folders(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        MODULE,
+        "fd_readdir",
+        |caller: Caller<'_, Context>, fd: i32, buffer: i32, room: i32, cookie: i64, out: i32| {
+            call_blocking(caller, |guest| {
+                not_of_stream(fd, Errno::NOTDIR)?;
+                descriptors::list(guest, fd, (buffer, room), cookie, out)
+            })
+        },
+    )?;
+    for (name, change) in [
+        ("path_create_directory", Change::MakeFolder),
+        ("path_remove_directory", Change::RemoveFolder),
+        ("path_unlink_file", Change::Unlink),
+    ] {
+        linker.func_wrap(
+            MODULE,
+            name,
+            move |caller: Caller<'_, Context>, fd: i32, path: i32, length: i32| {
+                call_blocking(caller, |guest| {
+                    not_of_stream(fd, Errno::NOTDIR)?;
+                    paths::change(guest, change, fd, (path, length))
+                })
+            },
+        )?;
+    }
+    Ok(())
+}
+
+fn names(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        MODULE,
+        "path_open",
+        |caller: Caller<'_, Context>,
+         fd: i32,
+         _follow: i32,
+         path: i32,
+         length: i32,
+         oflags: i32,
+         rights: i64,
+         _inherited: i64,
+         fdflags: i32,
+         out: i32| {
+            call_blocking(caller, |guest| {
+                not_of_stream(fd, Errno::NOTDIR)?;
+                let asked = Asked {
+                    oflags,
+                    rights,
+                    fdflags,
+                };
+                paths::open(guest, fd, (path, length), asked, out)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
         "path_filestat_get",
-        move |fd: i32, _: i32, _: i32, _: i32, _: i32| directory(fd),
+        |caller: Caller<'_, Context>, fd: i32, _follow: i32, path: i32, length: i32, out: i32| {
+            call_blocking(caller, |guest| {
+                not_of_stream(fd, Errno::NOTDIR)?;
+                paths::status(guest, fd, (path, length), out)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "path_rename",
+        |caller: Caller<'_, Context>, fd: i32, path: i32, length: i32, to: i32, name: i32, bytes: i32| {
+            call_blocking(caller, |guest| {
+                not_of_stream(fd, Errno::NOTDIR)?;
+                not_of_stream(to, Errno::NOTDIR)?;
+                paths::rename(guest, (fd, (path, length)), (to, (name, bytes)))
+            })
+        },
     )?;
     linker.func_wrap(
         MODULE,
         "path_filestat_set_times",
-        move |fd: i32, _: i32, _: i32, _: i32, _: i64, _: i64, _: i32| directory(fd),
+        |caller: Caller<'_, Context>,
+         fd: i32,
+         _follow: i32,
+         path: i32,
+         length: i32,
+         _read: i64,
+         modified: i64,
+         flags: i32| {
+            call(caller, |guest| {
+                not_of_stream(fd, Errno::NOTDIR)?;
+                let of = paths::path_of(guest, fd, (path, length))?;
+                paths::set_times(guest, of, modified, flags)
+            })
+        },
     )?;
-    linker.func_wrap(
-        MODULE,
-        "path_link",
-        move |fd: i32, _: i32, _: i32, _: i32, _: i32, _: i32, _: i32| directory(fd),
-    )?;
-    linker.func_wrap(
-        MODULE,
-        "path_open",
-        move |fd: i32, _: i32, _: i32, _: i32, _: i32, _: i64, _: i64, _: i32, _: i32| directory(fd),
-    )?;
-    for name in ["path_readlink", "path_rename"] {
-        linker.func_wrap(
-            MODULE,
-            name,
-            move |fd: i32, _: i32, _: i32, _: i32, _: i32, _: i32| directory(fd),
-        )?;
+    links(linker)
+}
+
+fn links(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
+    fn refuse(guest: &Guest, fd: i32, errno: Errno) -> Result<(), Errno> {
+        not_of_stream(fd, Errno::NOTDIR)?;
+        guest.context.files.folder(fd).and(Err(errno))
     }
     linker.func_wrap(
         MODULE,
+        "path_link",
+        |caller: Caller<'_, Context>, fd: i32, _: i32, _: i32, _: i32, _: i32, _: i32, _: i32| {
+            call(caller, |guest| refuse(guest, fd, Errno::NOTSUP))
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
         "path_symlink",
-        move |_: i32, _: i32, fd: i32, _: i32, _: i32| directory(fd),
+        |caller: Caller<'_, Context>, _: i32, _: i32, fd: i32, _: i32, _: i32| {
+            call(caller, |guest| refuse(guest, fd, Errno::NOTSUP))
+        },
     )?;
-    Ok(())
-}
-
-fn sockets(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
-    let socket = |fd: i32| refuse(fd, Errno::NOTSOCK);
-    linker.func_wrap(MODULE, "sock_accept", move |fd: i32, _: i32, _: i32| socket(fd))?;
+    // Nothing is a symbolic link.
     linker.func_wrap(
         MODULE,
-        "sock_recv",
-        move |fd: i32, _: i32, _: i32, _: i32, _: i32, _: i32| socket(fd),
+        "path_readlink",
+        |caller: Caller<'_, Context>, fd: i32, _: i32, _: i32, _: i32, _: i32, _: i32| {
+            call(caller, |guest| refuse(guest, fd, Errno::INVAL))
+        },
     )?;
-    linker.func_wrap(
-        MODULE,
-        "sock_send",
-        move |fd: i32, _: i32, _: i32, _: i32, _: i32| socket(fd),
-    )?;
-    linker.func_wrap(MODULE, "sock_shutdown", move |fd: i32, _: i32| socket(fd))?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use wasmtime::{Caller, Linker};
 
 use super::MODULE;
 use super::errno::Errno;
+use super::files::{self, At};
 use super::guest::{Flow, Guest, call, call_blocking};
 use crate::process::context::{Context, now_ms};
 use wayfare_protocol::log::Stream;
@@ -27,21 +28,30 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         MODULE,
         "fd_write",
         |caller: Caller<'_, Context>, fd: i32, buffers: i32, count: i32, out: i32| {
-            call_blocking(caller, |guest| write(guest, fd, buffers, count, out))
+            call_blocking(caller, |guest| match files::is_stream(fd) {
+                true => write(guest, fd, buffers, count, out),
+                false => files::write(guest, (fd, At::Offset), (buffers, count), out),
+            })
         },
     )?;
     linker.func_wrap(
         MODULE,
         "fd_read",
         |caller: Caller<'_, Context>, fd: i32, buffers: i32, count: i32, out: i32| {
-            call(caller, |guest| read(guest, fd, buffers, count, out))
+            call_blocking(caller, |guest| match files::is_stream(fd) {
+                true => read(guest, fd, buffers, count, out),
+                false => files::read(guest, (fd, At::Offset), (buffers, count), out),
+            })
         },
     )?;
     linker.func_wrap(
         MODULE,
         "fd_fdstat_get",
         |caller: Caller<'_, Context>, fd: i32, out: i32| {
-            call(caller, |guest| {
+            call_blocking(caller, |guest| {
+                if !files::is_stream(fd) {
+                    return files::status(guest, fd, out);
+                }
                 let mut stat = [0; 24];
                 stat[0] = filetype(fd)?;
                 let (flags, right) = match fd {
@@ -51,7 +61,8 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
                 stat[2..4].copy_from_slice(&flags.to_le_bytes());
                 let rights = right | RIGHTS_FD_FILESTAT_GET | RIGHTS_POLL_FD_READWRITE;
                 stat[8..16].copy_from_slice(&rights.to_le_bytes());
-                guest.write(out, &stat)
+                guest.write(out, &stat)?;
+                Ok(Flow::Done)
             })
         },
     )?;
@@ -59,24 +70,30 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         MODULE,
         "fd_filestat_get",
         |caller: Caller<'_, Context>, fd: i32, out: i32| {
-            call(caller, |guest| {
+            call_blocking(caller, |guest| {
+                if !files::is_stream(fd) {
+                    return files::file_status(guest, fd, out);
+                }
                 let mut stat = [0; 64];
                 stat[16] = filetype(fd)?;
                 stat[24] = 1; // links
                 if fd == STDIN {
                     stat[32..40].copy_from_slice(&(guest.context.stdin().len() as u64).to_le_bytes());
                 }
-                guest.write(out, &stat)
+                guest.write(out, &stat)?;
+                Ok(Flow::Done)
             })
         },
     )?;
     linker.func_wrap(
         MODULE,
         "fd_fdstat_set_flags",
-        |fd: i32, flags: i32| match filetype(fd) {
-            Err(errno) => errno.0,
-            Ok(_) if flags & !i32::from(FDFLAGS_APPEND) == 0 => super::SUCCESS,
-            Ok(_) => Errno::NOTSUP.0,
+        |caller: Caller<'_, Context>, fd: i32, flags: i32| {
+            call(caller, |guest| match files::is_stream(fd) {
+                false => files::set_flags(guest, fd, flags),
+                true if flags & !i32::from(FDFLAGS_APPEND) == 0 => Ok(()),
+                true => Err(Errno::NOTSUP),
+            })
         },
     )?;
     Ok(())
@@ -127,7 +144,7 @@ fn write(guest: &mut Guest, fd: i32, buffers: i32, count: i32, out: i32) -> Resu
 }
 
 /// Never waits: all of the input is there.
-fn read(guest: &mut Guest, fd: i32, buffers: i32, count: i32, out: i32) -> Result<(), Errno> {
+fn read(guest: &mut Guest, fd: i32, buffers: i32, count: i32, out: i32) -> Result<Flow, Errno> {
     if fd != STDIN {
         return Err(stream(fd).map_or(Errno::BADF, |_| Errno::NOTSUP));
     }
@@ -144,5 +161,6 @@ fn read(guest: &mut Guest, fd: i32, buffers: i32, count: i32, out: i32) -> Resul
     let taken = input.len() - start - rest.len();
     guest.context.stdin_offset = (start + taken) as u64;
     // More than 4 GiB of input is refused long before it gets here.
-    guest.write_u32(out, taken as u32)
+    guest.write_u32(out, taken as u32)?;
+    Ok(Flow::Done)
 }

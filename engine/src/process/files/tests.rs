@@ -1,0 +1,324 @@
+//! The scratch folder against tables and against a model that is too simple to be wrong; descriptors; snapshots.
+
+use std::collections::BTreeMap;
+
+use super::scratch::{Opening, SCRATCH_BYTES_MAX, Stat};
+use super::*;
+
+fn path(text: &str) -> Vec<String> {
+    text.split('/')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn creating() -> Opening {
+    Opening {
+        create: true,
+        write: true,
+        ..Opening::default()
+    }
+}
+
+fn create(scratch: &mut Scratch, name: &str) -> Result<Stat, Errno> {
+    scratch.open(&path(name), creating(), 0)
+}
+
+#[test]
+fn what_is_opened_is_there_and_of_the_right_kind() {
+    let mut scratch = Scratch::default();
+    scratch.make_folder(&path("d"), 1).unwrap();
+    create(&mut scratch, "d/f").unwrap();
+    let plain = Opening::default();
+    for (name, opening, expected) in [
+        ("d/f", plain, Ok(false)),
+        ("d", plain, Ok(true)),
+        ("", plain, Ok(true)),
+        ("d/g", plain, Err(Errno::NOENT)),
+        ("d/f/g", plain, Err(Errno::NOTDIR)),
+        ("x/g", creating(), Err(Errno::NOENT)),
+        (
+            "d/f",
+            Opening {
+                exclusive: true,
+                ..creating()
+            },
+            Err(Errno::EXIST),
+        ),
+        (
+            "d/f",
+            Opening {
+                folder: true,
+                ..plain
+            },
+            Err(Errno::NOTDIR),
+        ),
+        ("d", creating(), Err(Errno::ISDIR)),
+        (
+            "d",
+            Opening {
+                folder: true,
+                ..plain
+            },
+            Ok(true),
+        ),
+        (
+            "d/n",
+            Opening {
+                folder: true,
+                create: true,
+                ..plain
+            },
+            Err(Errno::NOENT),
+        ),
+    ] {
+        let found = scratch.open(&path(name), opening, 2).map(|stat| stat.is_folder);
+        assert_eq!(found, expected, "{name} {opening:?}");
+    }
+}
+
+#[test]
+fn names_are_changed_as_posix_says() {
+    let mut scratch = Scratch::default();
+    for folder in ["a", "a/b", "e"] {
+        scratch.make_folder(&path(folder), 0).unwrap();
+    }
+    for file in ["f", "g", "a/f"] {
+        create(&mut scratch, file).unwrap();
+    }
+    for (from, to, expected) in [
+        ("nothing", "x", Err(Errno::NOENT)),
+        ("a", "a/b/c", Err(Errno::INVAL)),
+        ("f", "a", Err(Errno::ISDIR)),
+        ("a", "f", Err(Errno::NOTDIR)),
+        ("e", "a", Err(Errno::NOTEMPTY)),
+        ("f", "f", Ok(())),
+        ("f", "missing/f", Err(Errno::NOENT)),
+        ("f", "g/f", Err(Errno::NOTDIR)),
+        ("", "x", Err(Errno::INVAL)),
+        ("f", "g", Ok(())),
+        ("a/b", "e", Ok(())),
+        ("g", "e/f", Ok(())),
+    ] {
+        assert_eq!(scratch.rename(&path(from), &path(to), 0), expected, "{from} {to}");
+    }
+    assert!(scratch.find(&path("e/f")).is_ok() && scratch.find(&path("f")) == Err(Errno::NOENT));
+    for (name, expected) in [
+        ("a/f", Err(Errno::NOTDIR)),
+        ("e", Err(Errno::NOTEMPTY)),
+        ("nothing", Err(Errno::NOENT)),
+    ] {
+        assert_eq!(scratch.remove_folder(&path(name), 0), expected, "{name}");
+    }
+    assert_eq!(scratch.unlink(&path("e"), 0), Err(Errno::ISDIR));
+    assert_eq!(scratch.bytes, scratch.count_bytes());
+}
+
+#[test]
+fn everything_is_bounded_and_a_refused_write_changes_nothing() {
+    let mut files = Files::default();
+    let node = create(&mut files.scratch, "f").unwrap().node;
+    for (offset, length) in [
+        (SCRATCH_BYTES_MAX as u64, 1),
+        (u64::MAX, 1),
+        (u64::MAX - 1, 1),
+        (1 << 40, 1),
+    ] {
+        assert!(
+            files.scratch.write(node, offset, &vec![1; length], 0).is_err(),
+            "{offset}"
+        );
+    }
+    assert_eq!(files.scratch.set_length(node, u64::MAX, 0), Err(Errno::NOSPC));
+    assert_eq!(files.scratch.stat(node).unwrap().bytes, 0);
+    files.scratch.set_length(node, 7 << 20, 0).unwrap();
+    files.scratch.set_length(node, 0, 0).unwrap();
+    let made = (0..10_000).take_while(|number| create(&mut files.scratch, &format!("n{number}")).is_ok());
+    assert!(made.count() < 5_000);
+    let opened = (0..1_000).take_while(|_| {
+        let descriptor = Descriptor::of(Of::Scratch(node));
+        files.insert(descriptor).is_ok()
+    });
+    assert_eq!(opened.count(), DESCRIPTORS_MAX - 1);
+}
+
+#[test]
+fn an_open_file_outlives_its_name_and_no_longer() {
+    let mut files = Files::default();
+    let node = create(&mut files.scratch, "f").unwrap().node;
+    let fd = files
+        .insert(Descriptor::of(Of::Scratch(node)))
+        .unwrap()
+        .cast_signed();
+    files.scratch.write(node, 0, b"still", 0).unwrap();
+    files.scratch.unlink(&path("f"), 0).unwrap();
+    let mut files = Files::restore(&files.save()).unwrap();
+    assert_eq!(files.scratch.read(node, 0, 9).unwrap(), b"still");
+    files.close(fd).unwrap();
+    assert_eq!(files.scratch.read(node, 0, 9), Err(Errno::BADF));
+    assert_eq!(files.scratch.bytes, files.scratch.count_bytes());
+    assert_eq!(files.close(fd), Err(Errno::BADF));
+}
+
+#[test]
+fn folders_are_listed_whole_while_they_are_emptied() {
+    let mut scratch = Scratch::default();
+    for number in 0..20 {
+        create(&mut scratch, &format!("f{number}")).unwrap();
+    }
+    let (mut after, mut seen) = (0, 0);
+    while let Some((stat, name)) = scratch.list(super::scratch::ROOT, after).unwrap().first() {
+        let name = (*name).to_owned();
+        after = stat.node;
+        seen += 1;
+        scratch.unlink(&path(&name), 0).unwrap();
+    }
+    assert_eq!(seen, 20);
+}
+
+/// A random number generator that needs no other crate.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (self.0 >> 33) % end
+    }
+}
+
+/// Whole paths to contents; `None` is a folder.
+type Model = BTreeMap<Vec<String>, Option<Vec<u8>>>;
+
+/// Whether `at` can be given to something new.
+fn is_free(model: &Model, at: &[String]) -> bool {
+    let folder = &at[..at.len() - 1];
+    !model.contains_key(at) && (folder.is_empty() || matches!(model.get(folder), Some(None)))
+}
+
+#[test]
+fn random_histories_agree_with_a_map_of_paths() {
+    for seed in 0..40 {
+        let mut random = Random(seed);
+        let (mut files, mut model) = (Files::default(), Model::new());
+        for step in 0..300 {
+            let mut some = || {
+                let depth = 1 + random.below(3) as usize;
+                (0..depth)
+                    .map(|_| ["a", "b", "c"][random.below(3) as usize].to_owned())
+                    .collect::<Vec<_>>()
+            };
+            let (one, other) = (some(), some());
+            let scratch = &mut files.scratch;
+            match random.below(6) {
+                0 => {
+                    let expected = is_free(&model, &one);
+                    assert_eq!(scratch.make_folder(&one, 0).is_ok(), expected, "{seed} {step}");
+                    if expected {
+                        model.insert(one, None);
+                    }
+                }
+                1 | 2 => {
+                    let expected = is_free(&model, &one) || matches!(model.get(&one), Some(Some(_)));
+                    let opened = scratch.open(&one, creating(), 0);
+                    assert_eq!(opened.is_ok(), expected, "{seed} {step}");
+                    if let Ok(stat) = opened {
+                        let offset = random.below(50);
+                        let bytes = vec![step as u8; random.below(50) as usize];
+                        scratch.write(stat.node, offset, &bytes, 0).unwrap();
+                        let content = model.entry(one).or_insert(Some(Vec::new())).as_mut().unwrap();
+                        let end = offset as usize + bytes.len();
+                        if !bytes.is_empty() {
+                            content.resize(content.len().max(end), 0);
+                            content[offset as usize..end].copy_from_slice(&bytes);
+                        }
+                    }
+                }
+                3 => {
+                    let is_file = matches!(model.get(&one), Some(Some(_)));
+                    assert_eq!(scratch.unlink(&one, 0).is_ok(), is_file, "{seed} {step}");
+                    if is_file {
+                        model.remove(&one);
+                    }
+                }
+                4 => {
+                    let is_empty = !model.keys().any(|key| key.starts_with(&one) && *key != one);
+                    let expected = matches!(model.get(&one), Some(None)) && is_empty;
+                    assert_eq!(scratch.remove_folder(&one, 0).is_ok(), expected, "{seed} {step}");
+                    if expected {
+                        model.remove(&one);
+                    }
+                }
+                _ => {
+                    if scratch.rename(&one, &other, 0).is_ok() && one != other {
+                        let moved: Vec<_> = model
+                            .keys()
+                            .filter(|key| key.starts_with(&one))
+                            .cloned()
+                            .collect();
+                        assert!(!moved.is_empty(), "{seed} {step}");
+                        for key in moved {
+                            let content = model.remove(&key).unwrap();
+                            let new = [&other[..], &key[one.len()..]].concat();
+                            model.insert(new, content);
+                        }
+                    }
+                }
+            }
+            if step % 50 == 0 {
+                let restored = Files::restore(&files.save()).expect("what was saved");
+                assert_eq!(restored, files, "{seed} {step}");
+                files = restored;
+            }
+        }
+        for (at, content) in &model {
+            let node = files.scratch.find(at).expect("the model has it");
+            match content {
+                Some(content) => assert_eq!(files.scratch.read(node, 0, usize::MAX).unwrap(), content),
+                None => assert!(files.scratch.stat(node).unwrap().is_folder),
+            }
+        }
+        let nodes = files.scratch.nodes.len();
+        assert_eq!(nodes, model.len() + 1, "nothing besides: {seed}");
+        assert_eq!(files.scratch.bytes, files.scratch.count_bytes());
+    }
+}
+
+#[test]
+fn damaged_files_are_refused() {
+    let mut files = Files::default();
+    let node = create(&mut files.scratch, "f").unwrap().node;
+    files.scratch.write(node, 0, b"content", 0).unwrap();
+    files.insert(Descriptor::of(Of::Scratch(node))).unwrap();
+    let good = files.save();
+    assert_eq!(Files::restore(&good).as_ref(), Ok(&files));
+    for cut in 1..good.len() {
+        assert!(Files::restore(&good[..cut]).is_err(), "{cut}");
+    }
+    let text = |from: &str, to: &str| {
+        let head = u32::from_le_bytes(good[..4].try_into().unwrap()) as usize;
+        let json = std::str::from_utf8(&good[4..4 + head]).unwrap();
+        assert!(json.contains(from), "{json}");
+        let json = json.replace(from, to);
+        [
+            &(json.len() as u32).to_le_bytes()[..],
+            json.as_bytes(),
+            b"content",
+        ]
+        .concat()
+    };
+    for (from, to) in [
+        (r#""f":2"#, r#""f":3"#),
+        (r#""f":2"#, r#""..":2"#),
+        (r#""f":2"#, r#""f":1"#),
+        (r#""f":2"#, r#""f":2,"g":2"#),
+        (r#"{"Scratch":2}"#, r#"{"Scratch":9}"#),
+        (r#""lengths":[7]"#, r#""lengths":[8]"#),
+        (r#""lengths":[7]"#, r#""lengths":[7,0]"#),
+        (r#""next":3"#, r#""next":2"#),
+    ] {
+        assert!(Files::restore(&text(from, to)).is_err(), "{from} {to}");
+    }
+}

@@ -1,0 +1,188 @@
+//! The host calls for values that outlive the program. The fleet's dispatcher keeps them: each call waits for its answer.
+
+use std::time::Duration;
+
+use wasmtime::{Caller, Linker};
+use wayfare_protocol::values::{Key, Value, ValueAnswer, ValueAsk, is_shared_key};
+
+use super::ProcessEvent;
+use super::calls::{MODULE, hand_over, text};
+use super::context::Context;
+use super::wasi::errno::Errno;
+use super::wasi::guest::{Flow, Guest, call_blocking};
+
+/// How long a program waits for the dispatcher, by its own clock.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        MODULE,
+        "state_get",
+        |caller: Caller<'_, Context>,
+         key: i32,
+         length: i32,
+         buffer: i32,
+         room: i32,
+         bytes: i32,
+         version: i32| {
+            call_blocking(caller, |guest| {
+                guest.bytes(buffer, u64::from(room.cast_unsigned()))?;
+                guest.bytes(bytes, 4)?;
+                guest.bytes(version, 8)?;
+                let key = key_of(guest, "get", key, length)?;
+                let answer = ask(guest.context, &ValueAsk::Get { key })?;
+                finish(answer, |answer| match answer {
+                    ValueAnswer::Value { version: its, value } => {
+                        guest.write_u64(version, its)?;
+                        hand_over(guest, value.as_bytes(), (buffer, room, bytes))
+                    }
+                    other => Err(refusal(&other)),
+                })
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "state_set",
+        |caller: Caller<'_, Context>, key: i32, length: i32, value: i32, bytes: i32, version: i32| {
+            call_blocking(caller, |guest| {
+                guest.bytes(version, 8)?;
+                let key = key_of(guest, "set", key, length)?;
+                let value = value_of(guest, value, bytes)?;
+                let answer = ask(guest.context, &ValueAsk::Set { key, value })?;
+                finish(answer, |answer| was_set(guest, answer, version))
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "state_compare_and_set",
+        |caller: Caller<'_, Context>,
+         key: i32,
+         length: i32,
+         expected: i64,
+         value: i32,
+         bytes: i32,
+         version: i32| {
+            call_blocking(caller, |guest| {
+                guest.bytes(version, 8)?;
+                let what = ValueAsk::CompareAndSet {
+                    key: key_of(guest, "set", key, length)?,
+                    expected: expected.cast_unsigned(),
+                    value: value_of(guest, value, bytes)?,
+                };
+                let answer = ask(guest.context, &what)?;
+                finish(answer, |answer| was_set(guest, answer, version))
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "state_remove",
+        |caller: Caller<'_, Context>, key: i32, length: i32| {
+            call_blocking(caller, |guest| {
+                let key = key_of(guest, "remove", key, length)?;
+                let answer = ask(guest.context, &ValueAsk::Remove { key })?;
+                finish(answer, |answer| match answer {
+                    ValueAnswer::Removed => Ok(()),
+                    other => Err(refusal(&other)),
+                })
+            })
+        },
+    )?;
+    Ok(())
+}
+
+/// `None`: the program shall stop first, and will ask again.
+fn finish(
+    answer: Option<ValueAnswer>,
+    then: impl FnOnce(ValueAnswer) -> Result<(), Errno>,
+) -> Result<Flow, Errno> {
+    match answer {
+        Some(answer) => then(answer).map(|()| Flow::Done),
+        None => Ok(Flow::Interrupted),
+    }
+}
+
+fn was_set(guest: &mut Guest, answer: ValueAnswer, version: i32) -> Result<(), Errno> {
+    match answer {
+        ValueAnswer::Set { version: its } => guest.write_u64(version, its),
+        other => Err(refusal(&other)),
+    }
+}
+
+fn refusal(answer: &ValueAnswer) -> Errno {
+    match answer {
+        ValueAnswer::Absent => Errno::NOENT,
+        ValueAnswer::Conflict { .. } => Errno::BUSY,
+        ValueAnswer::Full => Errno::NOBUFS,
+        // Answers to something else do not come; a program whose copy lives on elsewhere has nothing more to say.
+        ValueAnswer::Stale
+        | ValueAnswer::Value { .. }
+        | ValueAnswer::Set { .. }
+        | ValueAnswer::Removed
+        | ValueAnswer::Listed { .. } => Errno::IO,
+    }
+}
+
+/// The key as the fleet knows it, if the program may use it.
+fn key_of(guest: &mut Guest, verb: &str, at: i32, length: i32) -> Result<Key, Errno> {
+    let key = text(guest, at, length)?;
+    let context = &*guest.context;
+    let name = context.arguments.first().map_or("", String::as_str);
+    let full = Key::of_program(name, &key).ok_or(Errno::INVAL)?;
+    if is_shared_key(&key) && !context.grants.may_share(&key) {
+        let key: String = key.chars().take(200).collect();
+        let line = format!("wayfare: not granted: {verb} '{key}'; --allow-state at 'wayfare run' grants it");
+        context.control.tell(&line);
+        context.say_lines();
+        return Err(Errno::NOTCAPABLE);
+    }
+    Ok(full)
+}
+
+fn value_of(guest: &Guest, at: i32, bytes: i32) -> Result<Value, Errno> {
+    let bytes = guest.bytes(at, u64::from(bytes.cast_unsigned()))?;
+    Value::new(bytes.to_vec()).ok_or(Errno::MSGSIZE)
+}
+
+/// Waits for the dispatcher's answer; `None`: the program shall stop first.
+fn ask(context: &mut Context, what: &ValueAsk) -> Result<Option<ValueAnswer>, Errno> {
+    let limit_ns = u64::try_from(ANSWER_TIMEOUT.as_nanos()).unwrap_or(u64::MAX);
+    // Issued again after a capture, it ends when it should have ended.
+    let until_ns = match context.blocked_until_ns.take() {
+        Some(until) => until,
+        None => context.clock.now_ns().saturating_add(limit_ns),
+    };
+    let control = context.control.clone();
+    let begun = control.lock().errands.begin(what);
+    if let Some(errand) = begun {
+        context.say(ProcessEvent::Asks(errand));
+    }
+    let mut shared = control.lock();
+    let failure = loop {
+        match shared.errands.take_answer() {
+            Some(Ok(answer)) => return Ok(Some(answer)),
+            Some(Err(failure)) => break failure.to_string(),
+            None => {}
+        }
+        let left_ns = until_ns.saturating_sub(context.clock.now_ns());
+        if left_ns == 0 {
+            shared.errands.end();
+            let waited = ANSWER_TIMEOUT.as_secs();
+            break format!("no dispatcher answered for {waited} s; start one with 'wayfare dispatcher'");
+        }
+        if shared.wants() {
+            context.blocked_until_ns = Some(until_ns);
+            return Ok(None);
+        }
+        shared = control.wait(shared, Some(Duration::from_nanos(left_ns)));
+    };
+    drop(shared);
+    let (verb, key) = (what.verb(), what.key().map_or("", Key::as_str));
+    context
+        .control
+        .tell(&format!("wayfare: {verb} '{key}': {failure}"));
+    context.say_lines();
+    Err(Errno::IO)
+}

@@ -1,0 +1,103 @@
+//! What programs ask of the acting dispatcher, on its way: said again until the program does not wait for it any more.
+//!
+//! Nothing is said on a connection before it is known whether the programs are still ours (`fence`), and everything under the
+//! generation that the program has here: so a copy that was replaced is not listened to.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use wayfare_protocol::dispatcher::{Answer, Answered, Request};
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::{OperationId, ProgramId};
+use wayfare_protocol::values::{SERVICE, ValueRequest};
+
+use super::agent::Agent;
+use crate::process::Errand;
+
+/// An errand that was not answered is said again after this: whoever acts may have changed.
+const REPEAT: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+struct Carried {
+    program: ProgramId,
+    incarnation: u64,
+    errand: Errand,
+    /// When to say it again.
+    due: Instant,
+}
+
+/// At most one for each program.
+#[derive(Debug, Default)]
+pub(super) struct Errands {
+    carried: BTreeMap<OperationId, Carried>,
+}
+
+impl Errands {
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        self.carried.values().map(|carried| carried.due).min()
+    }
+}
+
+impl Agent {
+    pub(super) fn carry(&mut self, program: ProgramId, incarnation: u64, errand: Errand) {
+        let carried = Carried {
+            program,
+            incarnation,
+            errand,
+            due: Instant::now(),
+        };
+        self.errands.carried.insert(carried.errand.request, carried);
+        self.errands_due(Instant::now());
+    }
+
+    pub(super) fn errands_due(&mut self, now: Instant) {
+        let programs = &self.programs;
+        // Those of programs that are gone, or do not wait any more, are done with.
+        self.errands.carried.retain(|request, carried| {
+            let hosted = programs.get(carried.program, carried.incarnation);
+            let process = hosted.and_then(|hosted| hosted.process());
+            process.is_some_and(|process| process.is_waiting_for(*request))
+        });
+        let is_heard = self.out.is_connected && self.fence.is_passed();
+        for (request, carried) in &mut self.errands.carried {
+            if carried.due > now {
+                continue;
+            }
+            carried.due = now + REPEAT;
+            let Some(hosted) = programs
+                .get(carried.program, carried.incarnation)
+                .filter(|_| is_heard)
+            else {
+                continue;
+            };
+            let body = ValueRequest {
+                program: carried.program,
+                generation: hosted.generation,
+                number: carried.errand.number,
+                what: carried.errand.what.clone(),
+            };
+            let request = Request {
+                request: *request,
+                client: self.out.engine.clone(),
+                body: serde_json::to_value(body).expect("plain data serialises"),
+            };
+            self.out.request(SERVICE, &request);
+        }
+    }
+
+    pub(super) fn errand_answered(&mut self, answer: Answer) {
+        let Some(carried) = self.errands.carried.remove(&answer.request) else {
+            return; // Answered before.
+        };
+        let answered = match answer.answer {
+            Answered::Failed(failure) => Err(failure),
+            Answered::Done(value) => serde_json::from_value(value).map_err(|error| Failure::Internal {
+                reason: format!("the dispatcher's answer cannot be read: {error}"),
+            }),
+        };
+        let hosted = self.programs.get(carried.program, carried.incarnation);
+        if let Some(process) = hosted.and_then(|hosted| hosted.process()) {
+            process.errand_answered(answer.request, answered);
+        }
+    }
+}
