@@ -1,6 +1,7 @@
 //! What can be typed. Only shapes and help: nothing in here acts.
 
 pub(crate) mod apps;
+pub(crate) mod state;
 mod values;
 
 use std::ffi::OsString;
@@ -12,7 +13,11 @@ use std::time::Duration;
 use apps::{AppVerb, EngineVerb, EventsArgs};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use values::{parse_duration, parse_filter, parse_name, parse_policy, parse_size, parse_variable};
+use state::StateVerb;
+use values::{
+    parse_duration, parse_filter, parse_name, parse_policy, parse_shared_key, parse_size, parse_variable,
+    parse_variable_name,
+};
 use wayfare_dispatcher::Policy;
 use wayfare_engine::shell::EngineArgs;
 use wayfare_protocol::ids::EngineId;
@@ -59,6 +64,11 @@ pub(crate) enum Verb {
     App {
         #[command(subcommand)]
         verb: AppVerb,
+    },
+    /// See to the values that programs keep
+    State {
+        #[command(subcommand)]
+        verb: StateVerb,
     },
     /// Show what the dispatcher decided, and why
     Events(EventsArgs),
@@ -230,7 +240,8 @@ pub(crate) enum KeyVerb {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// A WASI command as a .wasm file, or the name of a sample: counter, factorial, fib, primes, sort, wordfreq;
-    /// and chat, relay, thermostat, which talk and need --allow-sub and --allow-pub
+    /// scribe, which keeps files; chat, relay, thermostat, which talk and need --allow-sub and --allow-pub; and tally, which
+    /// counts under a key
     #[arg(value_name = "MODULE")]
     pub(crate) module: String,
     /// Engine to run it on [default: the one with the fewest programs]
@@ -254,6 +265,12 @@ pub(crate) struct RunArgs {
     /// Topics it may subscribe to, as a filter; can be given again
     #[arg(long, value_name = "FILTER", value_parser = parse_filter)]
     pub(crate) allow_sub: Vec<String>,
+    /// Beginning of shared keys whose values it may read and set, such as /counters/; can be given again
+    #[arg(long, value_name = "PREFIX", value_parser = parse_shared_key)]
+    pub(crate) allow_state: Vec<String>,
+    /// Environment variable that it gets as its engine has it; can be given again
+    #[arg(long, value_name = "NAME", value_parser = parse_variable_name)]
+    pub(crate) allow_env: Vec<String>,
     /// Messages it may publish in a second [default: as fast as the broker takes them]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) publish_rate: Option<u32>,
@@ -433,6 +450,7 @@ mod tests {
     #[test]
     fn good_usage_is_taken_and_bad_usage_is_two() {
         for good in [
+            "run m --allow-env SITE --allow-env ROOM --allow-state /counters/",
             "run primes --on pi-1 --name p --env A=1 --env B= --stdin - --memory 16M --follow -- 5 --json",
             "move p --to pi-2 --timeout 5m --no-wait",
             "spawn p --to a,b --to c",
@@ -453,6 +471,8 @@ mod tests {
             "engine cordon pi-1",
             "engine init --path f --force",
             "engine --config f --signed-only",
+            "state ls /counters/",
+            "state rm tally/mine --timeout 5s",
             "completion bash",
         ] {
             assert_eq!(exit_of(&good.split(' ').collect::<Vec<_>>()), None, "{good}");
@@ -464,9 +484,12 @@ mod tests {
             "fly",
             "run m --name a/b",
             "run m --env A",
+            "run m --allow-env WAYFARE_BROKER",
+            "run m --allow-state mine",
             "ps --timeout 1s",
             "move p --to q --timeout 0",
             "engine drain",
+            "state get mine",
             "engine --id a drain b",
             "dispatcher --policy best",
         ] {

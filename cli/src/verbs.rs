@@ -14,6 +14,7 @@ mod module;
 mod programs;
 mod run;
 mod snapshots;
+mod state;
 mod up;
 
 use crate::args::{Cli, Verb};
@@ -68,6 +69,7 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Demo(args) => crate::demo::run(args, output).await,
         Verb::Completion { shell } => completion::print(shell),
         Verb::App { verb } => app::run(verb, output).await,
+        Verb::State { verb } => state::run(verb, output).await,
         Verb::Events(args) => events::run(args, output).await,
         Verb::Engine(args) => match args.verb {
             Some(verb) => maintenance::run(verb, output).await,

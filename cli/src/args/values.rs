@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use wayfare_dispatcher::Policy;
-use wayfare_protocol::grants::is_filter;
+use wayfare_protocol::grants::{is_filter, is_variable};
 use wayfare_protocol::ids::{EngineId, is_name};
+use wayfare_protocol::values::{Key, is_shared_key};
 
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -74,6 +75,25 @@ pub(super) fn parse_filter(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("a topic filter such as 'site/+/temperature' or 'site/#' is expected".into())
+}
+
+pub(super) fn parse_key(text: &str) -> Result<Key, String> {
+    Key::try_from(text.to_owned())
+        .map_err(|_| "a key as `wayfare state ls` lists it is expected: /shared, or NAME/key".to_owned())
+}
+
+pub(super) fn parse_shared_key(text: &str) -> Result<String, String> {
+    if is_shared_key(text) {
+        return Ok(text.to_owned());
+    }
+    Err("shared keys begin with '/': a program's own need no grant".into())
+}
+
+pub(super) fn parse_variable_name(text: &str) -> Result<String, String> {
+    if is_variable(text) {
+        return Ok(text.to_owned());
+    }
+    Err("the name of a variable is expected, and not one of the engine's own WAYFARE_...".into())
 }
 
 pub(super) fn parse_name(text: &str) -> Result<String, String> {

@@ -55,6 +55,8 @@ fn grants(args: &RunArgs) -> Result<Grants> {
     let mut grants = grants_beside(Path::new(&args.module))?;
     grants.publish.extend(args.allow_pub.iter().cloned());
     grants.subscribe.extend(args.allow_sub.iter().cloned());
+    grants.state.extend(args.allow_state.iter().cloned());
+    grants.env.extend(args.allow_env.iter().cloned());
     grants.publishes_per_second_max = args.publish_rate.or(grants.publishes_per_second_max);
     Ok(grants)
 }

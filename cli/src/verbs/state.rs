@@ -1,0 +1,109 @@
+//! `wayfare state`: the values that programs keep with the dispatcher.
+
+use std::io::Write;
+
+use serde_json::json;
+use wayfare_dispatcher::Dispatcher;
+use wayfare_protocol::values::{Listed, ValueAnswer, ValueAsk};
+
+use crate::args::apps::AskArgs;
+use crate::args::state::{StateKeyArgs, StateLsArgs, StateVerb};
+use crate::context::with_fleet;
+use crate::fail::{Fail, Result};
+use crate::output::{Output, bytes, table};
+
+pub(crate) async fn run(verb: StateVerb, output: Output) -> Result {
+    match verb {
+        StateVerb::Ls(args) => list(args, output).await,
+        StateVerb::Get(args) => get(args, output).await,
+        StateVerb::Rm(args) => remove(args, output).await,
+    }
+}
+
+async fn list(args: StateLsArgs, output: Output) -> Result {
+    with_fleet(&args.ask.fleet, async |fleet| {
+        let mut all: Vec<Listed> = Vec::new();
+        loop {
+            let what = ValueAsk::List {
+                prefix: args.prefix.clone(),
+                after: all.last().map(|last| last.key.clone()),
+            };
+            match ask(fleet, what, &args.ask).await? {
+                ValueAnswer::Listed { values } if values.is_empty() => break,
+                ValueAnswer::Listed { values } => all.extend(values),
+                other => return Err(unexpected(&other)),
+            }
+        }
+        output.print(&all, |all| {
+            let row = |one: &Listed| {
+                vec![
+                    one.key.as_str().to_owned(),
+                    one.version.to_string(),
+                    bytes(one.bytes),
+                ]
+            };
+            table(&["KEY", "VERSION", "LENGTH"], all.iter().map(row))
+        });
+        Ok(())
+    })
+    .await
+}
+
+async fn get(args: StateKeyArgs, output: Output) -> Result {
+    with_fleet(&args.ask.fleet, async |fleet| {
+        let what = ValueAsk::Get {
+            key: args.key.clone(),
+        };
+        match ask(fleet, what, &args.ask).await? {
+            ValueAnswer::Value { version, value } => {
+                match output {
+                    // As it is, for pipes: whoever set it knows whether it is text.
+                    Output::Human => std::io::stdout().lock().write_all(value.as_bytes())?,
+                    Output::Json => {
+                        let text = std::str::from_utf8(value.as_bytes()).ok().map(str::to_owned);
+                        let base64 = String::from(value);
+                        let document =
+                            json!({ "key": args.key, "version": version, "text": text, "base64": base64 });
+                        output.print(&document, ToString::to_string);
+                    }
+                }
+                Ok(())
+            }
+            ValueAnswer::Absent => {
+                let key = args.key.as_str();
+                Err(Fail::new(
+                    "no-value",
+                    format!("there is no value '{key}': `wayfare state ls` lists what there is"),
+                ))
+            }
+            other => Err(unexpected(&other)),
+        }
+    })
+    .await
+}
+
+async fn remove(args: StateKeyArgs, output: Output) -> Result {
+    with_fleet(&args.ask.fleet, async |fleet| {
+        let what = ValueAsk::Remove {
+            key: args.key.clone(),
+        };
+        match ask(fleet, what, &args.ask).await? {
+            ValueAnswer::Removed => {
+                output.print(&json!({ "removed": args.key }), |_| {
+                    format!("{} is no more", args.key.as_str())
+                });
+                Ok(())
+            }
+            other => Err(unexpected(&other)),
+        }
+    })
+    .await
+}
+
+async fn ask(fleet: &Dispatcher, what: ValueAsk, args: &AskArgs) -> Result<ValueAnswer> {
+    Ok(fleet.ask_values(what, args.timeout).await?)
+}
+
+fn unexpected(answer: &ValueAnswer) -> Fail {
+    Fail::new("dispatcher", format!("the dispatcher answered with {answer:?}"))
+}
