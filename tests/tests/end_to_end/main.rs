@@ -22,6 +22,7 @@ mod in_doubt;
 mod messages;
 mod room;
 mod runs_and_spawns;
+mod values;
 
 /// A fleet to be set up on a broker of this kind.
 fn fleet(broker: Kind) -> Setup {

@@ -43,7 +43,7 @@ fn order(name: &str, args: &[&str], on: &str, publish: &[&str], subscribe: &[&st
         grants: Grants {
             publish: all(publish),
             subscribe: all(subscribe),
-            publishes_per_second_max: None,
+            ..Grants::default()
         },
         ..Run::default()
     }
