@@ -103,6 +103,45 @@ mod tests {
         assert!(include_str!("../../../Cargo.toml").contains(&pinned));
     }
 
+    /// What the registry gives out: a form for each target that can be made here, and a reason for each that cannot.
+    #[cfg(feature = "compiler")]
+    #[test]
+    fn every_form_that_can_be_made_is_another_and_what_cannot_is_refused_with_the_reason() {
+        use super::{CodeTarget, WASMTIME_VERSION, compile, here};
+        use wayfare_protocol::ids::Digest;
+
+        let wasm =
+            wat::parse_str("(module (memory (export \"memory\") 1) (func (export \"_start\")))").unwrap();
+        let module = Digest::of(&wasm);
+        let make = |target: &CodeTarget| compile(module, &wasm, target);
+        let for_architecture = |architecture: &str| CodeTarget {
+            architecture: architecture.into(),
+            ..here()
+        };
+        let made = ["pulley32", "pulley64", std::env::consts::ARCH]
+            .map(|name| make(&for_architecture(name)).unwrap());
+        assert!(made[0] != made[1] && made[1] != made[2] && made[0] != made[2]);
+
+        let refused = |target: &CodeTarget| make(target).unwrap_err().to_string();
+        let unknown = refused(&for_architecture("z80"));
+        assert!(unknown.contains("z80"), "{unknown}");
+        let newer = CodeTarget {
+            wasmtime: "49.0.0".into(),
+            ..for_architecture("pulley32")
+        };
+        let said = refused(&newer);
+        assert!(
+            said.contains("49.0.0") && said.contains(WASMTIME_VERSION),
+            "{said}"
+        );
+        let other_abi = CodeTarget {
+            abi: "another".into(),
+            ..for_architecture("pulley32")
+        };
+        let said = refused(&other_abi);
+        assert!(said.contains("another") && said.contains("one version"), "{said}");
+    }
+
     #[test]
     fn what_runs_here_can_stand_in_a_header() {
         assert_eq!(super::here().check(), Ok(()));
