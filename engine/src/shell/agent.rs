@@ -85,6 +85,8 @@ pub(crate) struct Agent {
     pub(super) is_stalled: bool,
     pub(super) fence: Fence,
     pub(super) was_ready: bool,
+    /// Why there is no broker was said since the last connection.
+    pub(super) no_broker_said: bool,
     /// Nothing new is begun, and the loop ends when nothing is under way.
     pub(super) is_stopping: bool,
     pub(super) supervisor: Supervisor,
@@ -251,6 +253,7 @@ impl Agent {
             Event::Connected { connection, .. } => {
                 tracing::debug!(connection, "connected to the broker");
                 self.out.is_connected = true;
+                self.no_broker_said = false;
                 self.say_ready();
                 self.fence.begin();
                 self.ask_fence();
@@ -267,8 +270,13 @@ impl Agent {
                     );
                 } else if self.out.is_connected {
                     tracing::warn!(reason, "lost the broker; programs run on");
-                } else {
+                } else if std::mem::replace(&mut self.no_broker_said, true) {
                     tracing::debug!(reason, "no broker yet");
+                } else {
+                    tracing::warn!(
+                        reason,
+                        "no broker yet: programs run without, and it is tried again and again"
+                    );
                 }
                 self.fence = self.fence.lost();
                 if std::mem::take(&mut self.out.is_connected) {

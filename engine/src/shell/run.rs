@@ -127,6 +127,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         is_stalled: false,
         fence: Fence::default(),
         was_ready: false,
+        no_broker_said: false,
         is_stopping: false,
         supervisor: Supervisor::from_environment(),
     };
