@@ -114,10 +114,12 @@ fn engine_page(view: &impl AsRef<EngineView>) -> String {
         ]);
     }
     if let Some(disk) = view.load.and_then(|load| load.disk) {
-        let hours = disk.seconds as f64 / 3600.0;
+        let minutes = disk.seconds.div_ceil(60);
         let written = format!(
-            "{} in {hours:.1} h: {} a day",
+            "{} in {} h {:02} min: {} a day",
             bytes(disk.written_bytes),
+            minutes / 60,
+            minutes % 60,
             bytes(disk.written_bytes_per_day())
         );
         lines.push(("written to disk", written));
