@@ -24,7 +24,11 @@
 extern "C" {
 #endif
 
+#ifdef __wasm__
 #define WAYFARE_CALL(name) __attribute__((import_module("wayfare_v1"), import_name(#name)))
+#else
+#define WAYFARE_CALL(name) /* there to be read, for editors and checks: only engines have these */
+#endif
 
 enum {
     WAYFARE_AT_LEAST_ONCE = 1, /* otherwise at most once */
