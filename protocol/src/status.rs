@@ -116,6 +116,11 @@ impl ProgramState {
         matches!(self, Self::Exited { .. } | Self::Failed { .. })
     }
 
+    /// It is neither about to be somewhere else nor to be something else.
+    pub fn is_settled(&self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+
     pub fn word(&self) -> &'static str {
         match self {
             Self::Starting => "starting",

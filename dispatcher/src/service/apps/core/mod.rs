@@ -35,7 +35,7 @@ use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
-use wayfare_protocol::ids::{Digest, EngineId, OperationId, ProgramId};
+use wayfare_protocol::ids::{Digest, EngineId, Generation, OperationId, ProgramId};
 use wayfare_scheduler::application::InstanceId;
 use wayfare_scheduler::policy::Policy;
 
@@ -44,7 +44,8 @@ use crate::fleet::{EngineView, ProgramView};
 use observe::Watched;
 use state::{Doing, Instance, Pending, Placed, State};
 
-/// How far a start after a loss raises the generation: above what a copy that lives after all can reach by being moved.
+/// How far a start after a loss, and an engine that takes a program back, raise the generation: above what a copy that lives
+/// after all can reach by being moved.
 const RESTART_GENERATIONS: u64 = 1_000;
 /// A command that could not be carried out is not tried again before this.
 const RETRY_MS: u64 = 5_000;
@@ -354,6 +355,10 @@ impl Core {
             text,
         }
     }
+}
+
+fn raised(generation: Generation) -> Generation {
+    Generation(generation.0.saturating_add(RESTART_GENERATIONS))
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> String {

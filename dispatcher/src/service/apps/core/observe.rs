@@ -7,7 +7,7 @@ use wayfare_protocol::status::{ProgramState, ProgramStatus};
 use wayfare_scheduler::application::InstanceId;
 
 use super::state::{Doing, Mark, Placed};
-use super::{Core, MISSING_MS};
+use super::{Core, MISSING_MS, raised};
 use crate::app::RestartWhen;
 use crate::fleet::{EngineView, Presence, ProgramView, describe};
 
@@ -187,34 +187,34 @@ impl Core {
             return;
         };
         let is_pending = self.state.instances.get(id).is_some_and(|i| i.pending.is_some());
-        let Some(status) = self.status(placed.program).cloned() else {
-            if !is_pending {
-                self.look_for(id, &placed);
+        let known = self.status(placed.program).cloned();
+        let is_current = |status: &ProgramStatus| status.generation >= placed.generation;
+        let Some(status) = known.clone().filter(is_current) else {
+            if !is_pending && !placed.complete {
+                self.look_for(id, &placed, known);
             }
             return;
         };
         self.passing(id).missing_since_ms = None;
-        if status.generation >= placed.generation
-            && (placed.seat.as_ref() != Some(&status.engine) || status.generation != placed.generation)
+        if (placed.seat.as_ref() != Some(&status.engine) || status.generation != placed.generation)
             && !is_pending
         {
-            if let Some(placed) = self.placed_mut(id) {
-                placed.seat = Some(status.engine.clone());
-                placed.generation = status.generation;
-            }
-            self.store(id);
+            self.sits(id, &status);
         }
-        if self.take_back(id, &status)
-            || is_pending
-            || status.generation < placed.generation
-            || placed.complete
-        {
+        if self.take_back(id, &status) || is_pending || placed.complete {
             return;
         }
         match &status.state {
             ProgramState::Exited { .. } | ProgramState::Failed { .. } => self.ended(id, &status),
             _ => self.runs(id),
         }
+    }
+
+    fn sits(&mut self, id: &InstanceId, status: &ProgramStatus) {
+        if let Some(placed) = self.placed_mut(id) {
+            placed.sits(status.engine.clone(), status.generation);
+        }
+        self.store(id);
     }
 
     /// A program that stands still because the engine that it was handed over to is lost.
@@ -232,11 +232,20 @@ impl Core {
             return false;
         }
         let engine = status.engine.clone();
-        let text = format!("{id} is taken back by {engine}: it was handed over to {target}, which is lost");
-        self.tell("taken-back", id, Some(&engine), text);
         if let Some(pending) = self.state.instances.get_mut(id).and_then(|i| i.pending.take()) {
             self.in_flight.remove(&pending.operation);
         }
+        let Some(placed) = self.placed_mut(id) else {
+            return false;
+        };
+        // Taken back, it would get a generation that a copy elsewhere may have: it is started anew above both.
+        if placed.highest > status.generation {
+            self.is_gone(id, &engine);
+            return true;
+        }
+        placed.highest = raised(placed.highest);
+        let text = format!("{id} is taken back by {engine}: it was handed over to {target}, which is lost");
+        self.tell("taken-back", id, Some(&engine), text);
         self.begin(id, Doing::Resume { engine, force: true });
         true
     }
@@ -254,30 +263,53 @@ impl Core {
         }
     }
 
-    /// Where its engine can be believed and does not list it, it is gone.
-    fn look_for(&mut self, id: &InstanceId, placed: &Placed) {
+    /// Where its engine can be believed and does not list it, it is gone from there. The copy that it was to follow may be
+    /// alive after all: then that is what it is, and nothing is lost.
+    fn look_for(&mut self, id: &InstanceId, placed: &Placed, older: Option<ProgramStatus>) {
         let now_ms = self.now.ms;
-        let Some(seat) = placed.seat.clone() else { return };
-        let is_online = self.engines.get(&seat).is_some_and(|watched| {
-            watched.health == Health::Here && watched.view.as_ref().is_some_and(|v| v.online)
-        });
-        if !is_online {
-            self.passing(id).missing_since_ms = None;
-            return;
+        if let Some(seat) = &placed.seat {
+            let is_online = self.health(seat) == Health::Here && self.can_be_asked(seat);
+            let passing = self.passing(id);
+            if !is_online {
+                passing.missing_since_ms = None;
+                return;
+            }
+            let since_ms = *passing.missing_since_ms.get_or_insert(now_ms);
+            if now_ms.saturating_sub(since_ms) < MISSING_MS {
+                return;
+            }
         }
-        let since_ms = *self.passing(id).missing_since_ms.get_or_insert(now_ms);
-        if now_ms.saturating_sub(since_ms) < MISSING_MS {
-            return;
+        match (older, &placed.seat) {
+            (Some(older), _) if older.state.is_settled() => self.goes_on_as(id, &older),
+            (_, Some(seat)) => self.is_gone(id, seat),
+            (_, None) => {}
         }
-        self.passing(id).missing_since_ms = None;
-        self.passing(id).started_ms = None;
-        self.passing(id).is_healthy = false;
+    }
+
+    fn goes_on_as(&mut self, id: &InstanceId, older: &ProgramStatus) {
+        let engine = &older.engine;
+        self.unknown_health(id);
+        self.sits(id, older);
+        let text = format!(
+            "{id} goes on on {engine} as generation {}: what was to follow it is not there",
+            older.generation
+        );
+        self.tell("found", id, Some(engine), text);
+    }
+
+    fn is_gone(&mut self, id: &InstanceId, seat: &EngineId) {
+        self.unknown_health(id);
         if let Some(placed) = self.placed_mut(id) {
             placed.seat = None;
         }
-        self.plan_at_ms = 0;
         self.store(id);
-        self.tell("gone", id, Some(&seat), format!("{id} is not on {seat} any more"));
+        self.tell("gone", id, Some(seat), format!("{id} is not on {seat} any more"));
+    }
+
+    fn unknown_health(&mut self, id: &InstanceId) {
+        self.plan_at_ms = 0;
+        let passing = self.passing(id);
+        (passing.missing_since_ms, passing.started_ms, passing.is_healthy) = (None, None, false);
     }
 
     /// It has ended by itself.

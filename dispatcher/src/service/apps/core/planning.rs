@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
-use wayfare_protocol::status::ProgramState;
 use wayfare_scheduler::application::{Application, Applications, InstanceId};
 use wayfare_scheduler::fleet::{Capacity, Engine, Fleet, Presence, Running, Usage};
 use wayfare_scheduler::plan::{self, MoveReason, Options, Plan};
@@ -11,7 +10,7 @@ use wayfare_scheduler::plan::{self, MoveReason, Options, Plan};
 use super::observe::Health;
 use super::state::{Doing, Instance, Mark, Placed, Standing};
 use super::strays::{STRAYS, stray};
-use super::{Core, MOVES_MAX, PLAN_MS, RESTART_GENERATIONS, Subject};
+use super::{Core, MOVES_MAX, PLAN_MS, Subject, raised};
 use crate::app::AppSpec;
 
 impl Core {
@@ -214,6 +213,7 @@ impl Core {
                     program: ProgramId::random(),
                     seat: Some(engine.clone()),
                     generation: Generation::FIRST,
+                    highest: Generation::FIRST,
                     revision,
                     checkpoint: None,
                     complete: false,
@@ -224,9 +224,11 @@ impl Core {
             // A copy of it may live somewhere: it is fenced off by its id and a higher generation.
             Some(before) => {
                 let checkpoint = before.checkpoint.filter(|_| before.revision == revision);
+                let generation = raised(before.highest);
                 let placed = Placed {
                     seat: Some(engine.clone()),
-                    generation: Generation(before.generation.0.saturating_add(RESTART_GENERATIONS)),
+                    generation,
+                    highest: generation,
                     revision,
                     checkpoint,
                     paused: false,
@@ -284,7 +286,7 @@ impl Core {
             .is_some_and(|passing| passing.not_before_ms > now_ms);
         let is_settled = self
             .status(placed.program)
-            .is_some_and(|status| matches!(status.state, ProgramState::Running | ProgramState::Paused));
+            .is_some_and(|status| status.state.is_settled());
         if is_waiting || !is_settled || placed.complete {
             return false;
         }

@@ -51,7 +51,7 @@ impl Core {
         match result {
             Ok(Outcome::Running { generation, .. }) => {
                 if let Some(placed) = self.placed_mut(id) {
-                    placed.generation = generation;
+                    placed.sits(engine.clone(), generation);
                 }
                 self.passing(id).started_ms = Some(now_ms);
                 self.tell(
@@ -112,8 +112,7 @@ impl Core {
                 if let Some(placed) = self.placed_mut(id)
                     && placed.generation <= generation
                 {
-                    placed.generation = generation;
-                    placed.seat = Some(target.clone());
+                    placed.sits(target.clone(), generation);
                 }
                 let text = format!(
                     "{id} runs on {target}, generation {generation}; it stood still for {} us",

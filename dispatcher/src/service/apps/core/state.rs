@@ -60,8 +60,10 @@ pub(crate) struct Placed {
     pub(crate) program: ProgramId,
     /// Where it is, as far as is known; `None`: nowhere, and to be started again.
     pub(crate) seat: Option<EngineId>,
-    /// The highest that it has had or was to have.
+    /// Of the copy there.
     pub(crate) generation: Generation,
+    /// The highest that any copy has had or was to have: what is started anew goes above it.
+    pub(crate) highest: Generation,
     pub(crate) revision: Digest,
     pub(crate) checkpoint: Option<Checkpoint>,
     /// It has ended as it should.
@@ -135,6 +137,14 @@ impl Doing {
             Self::Pause { .. } => "pausing",
             Self::Resume { .. } => "resuming",
         }
+    }
+}
+
+impl Placed {
+    pub(crate) fn sits(&mut self, seat: EngineId, generation: Generation) {
+        self.seat = Some(seat);
+        self.generation = generation;
+        self.highest = self.highest.max(generation);
     }
 }
 

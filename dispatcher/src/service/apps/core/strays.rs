@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::ids::{EngineId, OperationId, ProgramId};
-use wayfare_protocol::status::ProgramState;
 use wayfare_scheduler::application::{Application, Component, ComponentId, InstanceId, Resources};
 
 use super::state::Mark;
@@ -66,7 +65,7 @@ impl Core {
             .is_some_and(|passing| passing.not_before_ms > now_ms);
         let is_settled = self
             .status(program)
-            .is_some_and(|status| matches!(status.state, ProgramState::Running | ProgramState::Paused));
+            .is_some_and(|status| status.state.is_settled());
         if self.in_flight.values().any(|known| *known == subject) || !is_settled || is_waiting {
             return false;
         }

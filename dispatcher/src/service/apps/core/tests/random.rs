@@ -4,16 +4,17 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::status::ProgramState;
 
-use super::world::{World, app, component};
+use super::world::{Hears, World, app, component};
 use crate::app::ask::Ask;
 
 #[derive(Debug, Clone)]
 enum Fault {
     CutOff(usize),
-    Heal(usize),
+    Heal(usize, Hears),
     Wipe(usize),
     Silence(usize),
     Succeed,
@@ -29,7 +30,10 @@ fn fault() -> impl Strategy<Value = Fault> {
     let engine = 0..ENGINES.len();
     prop_oneof![
         engine.clone().prop_map(Fault::CutOff),
-        engine.clone().prop_map(Fault::Heal),
+        engine.clone().prop_map(|engine| Fault::Heal(engine, Hears::Late)),
+        engine
+            .clone()
+            .prop_map(|engine| Fault::Heal(engine, Hears::Never)),
         engine.clone().prop_map(Fault::Wipe),
         engine.clone().prop_map(Fault::Silence),
         Just(Fault::Succeed),
@@ -57,10 +61,7 @@ fn play(faults: &[Fault]) {
     for fault in faults {
         match fault {
             Fault::CutOff(engine) => world.host(ENGINES[*engine]).online = false,
-            Fault::Heal(engine) => {
-                let host = world.host(ENGINES[*engine]);
-                (host.online, host.answers) = (true, true);
-            }
+            Fault::Heal(engine, hears) => world.heal(ENGINES[*engine], *hears),
             Fault::Wipe(engine) => world.host(ENGINES[*engine]).programs.clear(),
             Fault::Silence(engine) => world.host(ENGINES[*engine]).answers = false,
             Fault::Succeed => world.succeed(),
@@ -93,8 +94,7 @@ fn play(faults: &[Fault]) {
         one_copy_of_each_generation(&world);
     }
     for engine in ENGINES {
-        let host = world.host(engine);
-        (host.online, host.answers) = (true, true);
+        world.heal(engine, Hears::Never);
         let engine = engine.parse().unwrap();
         world.ask(Ask::Uncordon { engine }).unwrap();
     }
@@ -144,13 +144,36 @@ fn a_copy_that_outlives_its_instance_is_ended_when_its_engine_is_back() {
     ]);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 32,
+/// Found by the test below: what is given up while a start is under way to an engine that is lost as well.
+#[test]
+fn what_never_arrived_where_it_was_last_started_goes_on_where_it_is() {
+    play(&[
+        Fault::CutOff(1),
+        Fault::Pass(500),
+        Fault::CutOff(3),
+        Fault::CutOff(0),
+        Fault::CutOff(2),
+        Fault::Pass(500),
+    ]);
+}
+
+/// The same cases in every run, unless PROPTEST_RNG_SEED and PROPTEST_CASES ask for others.
+fn config() -> ProptestConfig {
+    let mut config = ProptestConfig {
         failure_persistence: None,
-        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
         ..ProptestConfig::default()
-    })]
+    };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = 32;
+    }
+    if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
+        config.rng_seed = RngSeed::Fixed(1);
+    }
+    config
+}
+
+proptest! {
+    #![proptest_config(config())]
 
     #[test]
     fn whatever_breaks_everything_runs_exactly_once_in_the_end(faults in proptest::collection::vec(fault(), 1..40)) {

@@ -35,6 +35,13 @@ pub(super) struct Host {
     pub(super) programs: BTreeMap<ProgramId, Copy>,
 }
 
+/// Whether an engine that was cut off hears what it was asked meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hears {
+    Late,
+    Never,
+}
+
 pub(super) struct World {
     pub(super) core: Core,
     pub(super) hosts: BTreeMap<EngineId, Host>,
@@ -43,6 +50,8 @@ pub(super) struct World {
     pub(super) begun: Vec<(OperationId, EngineId, Action)>,
     /// Commands wait for [`World::carry_out`].
     queue: Vec<(OperationId, EngineId, Action)>,
+    /// Commands that their engine has not heard, and that are still being repeated.
+    unheard: Vec<(EngineId, Action)>,
     /// Modules whose programs trap as soon as they run.
     pub(super) traps: BTreeSet<Blob>,
     pub(super) tombstones: BTreeSet<ProgramId>,
@@ -106,6 +115,7 @@ impl World {
             told: Vec::new(),
             begun: Vec::new(),
             queue: Vec::new(),
+            unheard: Vec::new(),
             traps: BTreeSet::new(),
             tombstones: BTreeSet::new(),
             now_ms: 0,
@@ -215,9 +225,25 @@ impl World {
             let result = if is_there {
                 self.act(&engine, action).map_err(Trouble::Failed)
             } else {
+                self.unheard.push((engine, action));
                 Err(Trouble::Unknown("no answer".into()))
             };
             self.feed(Input::Settled { operation, result });
+        }
+    }
+
+    /// The engine is back. What it was asked meanwhile it may still hear, late.
+    pub(super) fn heal(&mut self, engine: &str, hears: Hears) {
+        let host = self.host(engine);
+        (host.online, host.answers) = (true, true);
+        let (its, others) = std::mem::take(&mut self.unheard)
+            .into_iter()
+            .partition(|(asked, _)| asked.as_str() == engine);
+        self.unheard = others;
+        let its: Vec<(EngineId, Action)> = its;
+        for (engine, action) in its.into_iter().filter(|_| hears == Hears::Late) {
+            // Nobody waits for the answer any more.
+            drop(self.act(&engine, action));
         }
     }
 
@@ -244,6 +270,9 @@ impl World {
                         generation: here.generation,
                     });
                 }
+                if is_alive(host.programs.get(&program)) {
+                    return Err(Failure::AlreadyHere { program });
+                }
                 let state = if self.traps.contains(&spec.module) {
                     ProgramState::Failed {
                         reason: "trapped".into(),
@@ -265,6 +294,9 @@ impl World {
                 let Some(there) = self.hosts.get_mut(&target).filter(|host| host.online) else {
                     return Err(Failure::Cancelled);
                 };
+                if is_alive(there.programs.get(&program)) {
+                    return Err(Failure::AlreadyHere { program });
+                }
                 copy.generation = copy.generation.next();
                 let generation = copy.generation;
                 there.programs.insert(program, copy);
@@ -391,4 +423,8 @@ impl World {
     pub(super) fn was_told(&self, kind: &str) -> usize {
         self.told.iter().filter(|(told, _)| told == kind).count()
     }
+}
+
+fn is_alive(copy: Option<&Copy>) -> bool {
+    copy.is_some_and(|copy| !copy.state.is_ended())
 }
