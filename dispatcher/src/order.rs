@@ -14,7 +14,7 @@ use wayfare_protocol::limits::{MODULE_BYTES_MAX, NAME_BYTES_MAX, STDIN_BYTES_MAX
 use wayfare_protocol::{command::check_bytes, limits::TIME_LIMIT_MS_MAX};
 use wayfare_scheduler::application::{Application, Component, Resources};
 use wayfare_scheduler::constraint::{Constraints, Requirements};
-use wayfare_scheduler::fleet::{Capacity, Engine, Fleet, Presence, Usage};
+use wayfare_scheduler::fleet::{Capacity, Code, Engine, Fleet, NoCode, Presence, Usage};
 use wayfare_scheduler::plan::{self, Options};
 use wayfare_scheduler::policy::Policy;
 
@@ -254,7 +254,7 @@ pub(crate) fn choose(engines: &[EngineView], spec: &ProgramSpec) -> Result<Engin
         },
         constraints: Constraints {
             requirements: Requirements {
-                compiles: true,
+                code: true,
                 ..Requirements::default()
             },
             ..Constraints::default()
@@ -283,7 +283,7 @@ pub(crate) fn choose(engines: &[EngineView], spec: &ProgramSpec) -> Result<Engin
 fn capacity(view: &EngineView) -> Option<Engine> {
     let about = view.about.as_ref()?;
     Some(Engine {
-        host: view.engine.to_string(),
+        host: about.host.clone(),
         presence: Presence::Open,
         capacity: Capacity {
             memory_bytes: None,
@@ -295,8 +295,13 @@ fn capacity(view: &EngineView) -> Option<Engine> {
             programs: view.programs,
             resources: Resources::default(),
         },
-        compiles: about.compiles,
-        labels: BTreeMap::new(),
+        // Whether a dispatcher compiles for others is not ours to know: such an engine is named.
+        code: if about.compiles {
+            Code::Own
+        } else {
+            Code::None(NoCode::NotServed)
+        },
+        labels: about.labels.clone(),
         devices: BTreeSet::new(),
     })
 }
@@ -346,6 +351,9 @@ mod tests {
                 memory_bytes: 1 << 30,
                 programs_max,
                 program_memory_bytes_max: mebibytes << 20,
+                host: name.into(),
+                labels: BTreeMap::new(),
+                trusts: Vec::new(),
             }),
             programs,
         }

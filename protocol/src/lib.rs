@@ -16,6 +16,7 @@ pub mod error;
 pub mod event;
 pub mod grants;
 pub mod ids;
+pub mod labels;
 pub mod limits;
 pub mod log;
 pub mod peer;

@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::PublicKey;
 use crate::ids::{BootId, Digest, EngineId, Generation, ProgramId};
+use crate::labels::Labels;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineStatus {
@@ -69,6 +71,13 @@ pub struct EngineAbout {
     pub memory_bytes: u64,
     pub programs_max: u32,
     pub program_memory_bytes_max: u64,
+    /// The machine that it runs on: engines of one host fail together.
+    pub host: String,
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// Of one that does not compile: the keys whose signed code it loads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusts: Vec<PublicKey>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

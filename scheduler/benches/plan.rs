@@ -13,7 +13,7 @@ use wayfare_scheduler::application::{
     Application, Applications, Component, ComponentId, InstanceId, Resources,
 };
 use wayfare_scheduler::constraint::{Apart, Constraints, Domain, LabelRule, LabelTest, Spread};
-use wayfare_scheduler::fleet::{Capacity, Engine, Fleet, Presence, Running, Usage};
+use wayfare_scheduler::fleet::{Capacity, Code, Engine, Fleet, NoCode, Presence, Running, Usage};
 use wayfare_scheduler::plan::{Action, Options, Plan};
 use wayfare_scheduler::policy::Policy;
 use wayfare_scheduler::state::State;
@@ -147,7 +147,10 @@ fn fleet(engines: u32) -> Fleet {
             programs_max: Some(64),
         },
         other: Usage::default(),
-        compiles: number % 10 != 9,
+        code: match number % 10 {
+            9 => Code::None(NoCode::NotServed),
+            _ => Code::Own,
+        },
         labels: BTreeMap::from([
             ("zone".to_owned(), format!("zone-{}", number % 8)),
             (

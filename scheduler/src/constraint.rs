@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::application::ComponentId;
-use crate::fleet::Engine;
+use crate::fleet::{Code, Engine};
 use crate::lack::Lack;
 use wayfare_protocol::ids::EngineId;
 
@@ -35,8 +35,8 @@ pub struct Requirements {
     pub labels: BTreeSet<LabelRule>,
     /// All of these device aliases.
     pub devices: BTreeSet<String>,
-    /// Only engines that take WebAssembly as it is.
-    pub compiles: bool,
+    /// Only engines that have or get code for any module.
+    pub code: bool,
 }
 
 /// A rule about one of an engine's labels.
@@ -98,8 +98,8 @@ impl Requirements {
             let device = device.clone();
             return Err(Lack::Device { device });
         }
-        if self.compiles && !engine.compiles {
-            return Err(Lack::Compiler);
+        if let (true, Code::None(why)) = (self.code, engine.code) {
+            return Err(Lack::Code { why });
         }
         Ok(())
     }

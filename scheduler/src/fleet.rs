@@ -26,8 +26,7 @@ pub struct Engine {
     pub capacity: Capacity,
     /// What is taken by programs that are not the scheduler's.
     pub other: Usage,
-    /// Takes WebAssembly as it is.
-    pub compiles: bool,
+    pub code: Code,
     pub labels: BTreeMap<String, String>,
     /// Aliases of what is attached: `led`, `camera`.
     pub devices: BTreeSet<String>,
@@ -44,6 +43,30 @@ pub enum Presence {
     Draining,
     /// Not heard of any more: what ran there is to be restarted elsewhere.
     Lost,
+}
+
+/// Where an engine gets code for modules that it has not run yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// It compiles them.
+    Own,
+    /// The dispatcher compiles them for it.
+    Served,
+    /// Nowhere.
+    None(NoCode),
+}
+
+/// Why an engine without a compiler gets no code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoCode {
+    /// Nobody compiles for others.
+    NotServed,
+    /// It trusts none of the keys that the dispatcher signs with.
+    NotTrusted,
+    /// It runs code of another version of wasmtime.
+    OtherVersion,
 }
 
 /// What an engine can hold; `None` is unbounded, as far as anybody knows.

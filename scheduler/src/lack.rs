@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::application::ComponentId;
 use crate::constraint::{Domain, LabelRule};
+use crate::fleet::NoCode;
 
 /// What keeps one engine from taking an instance.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,8 +26,10 @@ pub enum Lack {
     Device {
         device: String,
     },
-    /// It does not take WebAssembly as it is.
-    Compiler,
+    /// It does not compile, and gets no code from others.
+    Code {
+        why: NoCode,
+    },
     Cordoned,
     Draining,
     Lost,
@@ -106,7 +109,22 @@ impl Lack {
             Self::HostName => write!(f, "{be} not on a host named"),
             Self::Label { rule } => write!(f, "{lack} label '{rule}'"),
             Self::Device { device } => write!(f, "{lack} device '{device}'"),
-            Self::Compiler => write!(f, "{lack} a compiler"),
+            Self::Code { why } => {
+                let do_not = if one { "does not" } else { "do not" };
+                let need = if one { "needs" } else { "need" };
+                match why {
+                    NoCode::NotServed => {
+                        write!(f, "{lack} a compiler, and no dispatcher compiles for others")
+                    }
+                    NoCode::NotTrusted => {
+                        write!(
+                            f,
+                            "{do_not} trust the fleet's key ('wayfare key show' prints it, --trust takes it)"
+                        )
+                    }
+                    NoCode::OtherVersion => write!(f, "{need} code of another version of wasmtime"),
+                }
+            }
             Self::Cordoned => write!(f, "{be} cordoned"),
             Self::Draining => write!(f, "{be} draining"),
             Self::Lost => write!(f, "{be} lost"),
@@ -146,7 +164,14 @@ mod tests {
         let memory = Lack::Memory { bytes: 64 << 20 };
         let device = Lack::Device { device: "led".into() };
         type Case = (Vec<Lack>, &'static str);
-        let cases: [Case; 5] = [
+        let untrusting = Lack::Code {
+            why: NoCode::NotTrusted,
+        };
+        let cases: [Case; 6] = [
+            (
+                vec![untrusting],
+                "0 of 1 engine fits: 1 does not trust the fleet's key ('wayfare key show' prints it, --trust takes it)",
+            ),
             (vec![], "there are no engines"),
             (vec![Lack::Lost], "0 of 1 engine fits: 1 is lost"),
             (

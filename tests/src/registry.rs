@@ -33,6 +33,7 @@ impl Registry {
         let mut options = ServiceOptions::new(broker, "registry".parse().expect("a name"), data);
         options.compiler = Some(AheadCompiler {
             name: ahead::compiler(),
+            wasmtime: ahead::WASMTIME_VERSION.into(),
             compile: ahead::compile,
         });
         let (end, ended) = oneshot::channel();

@@ -55,6 +55,7 @@ pub(super) fn a_name() -> PeerName {
 pub(super) fn compiler() -> AheadCompiler {
     AheadCompiler {
         name: ahead::compiler(),
+        wasmtime: ahead::WASMTIME_VERSION.into(),
         compile: ahead::compile,
     }
 }

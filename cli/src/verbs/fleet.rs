@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use serde_json::json;
 use wayfare_dispatcher::{Dispatcher, EngineView, Presence, ProgramView, Report};
+use wayfare_protocol::status::EngineAbout;
 
 use crate::args::{FleetArgs, StatusArgs};
 use crate::context::with_fleet;
@@ -120,6 +121,8 @@ fn engines_table(engines: &[EngineView]) -> String {
             or_dash(about.map(|about| about.processors.to_string())),
             or_dash(about.map(|about| bytes(about.memory_bytes))),
             or_dash(about.map(|about| about.version.clone())),
+            or_dash(about.map(|about| about.host.clone())),
+            or_dash(about.and_then(labels)),
         ]
     };
     let head = [
@@ -130,6 +133,15 @@ fn engines_table(engines: &[EngineView]) -> String {
         "PROCESSORS",
         "MEMORY",
         "VERSION",
+        "HOST",
+        "LABELS",
     ];
     table(&head, engines.iter().map(row))
+}
+
+/// As they are given; `None` if there are none.
+pub(super) fn labels(about: &EngineAbout) -> Option<String> {
+    let label = |(key, value): (&String, &String)| format!("{key}={value}");
+    let labels: Vec<String> = about.labels.iter().map(label).collect();
+    (!labels.is_empty()).then(|| labels.join(" "))
 }

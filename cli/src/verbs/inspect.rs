@@ -10,6 +10,7 @@ use wayfare_engine::process::{Runtime, RuntimeOptions};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Digest;
 
+use super::fleet::labels;
 use super::module::Module;
 use crate::args::InspectArgs;
 use crate::context::with_fleet;
@@ -100,6 +101,8 @@ fn engine_page(view: &impl AsRef<EngineView>) -> String {
             ("memory per program", bytes(about.program_memory_bytes_max)),
             ("version", about.version.clone()),
             ("platform", about.platform.clone()),
+            ("host", about.host.clone()),
+            ("labels", labels(about).unwrap_or_else(|| "none".into())),
             ("wasmtime", about.wasmtime.clone()),
             (
                 "takes WebAssembly",

@@ -183,8 +183,7 @@ impl Part {
                     hosts: self.hosts,
                     labels: labels.collect::<Result<_, _>>()?,
                     devices: self.devices,
-                    // What is not compiled for it elsewhere needs an engine with a compiler.
-                    compiles: true,
+                    code: true,
                 },
                 per_engine_max: self.max_per_engine,
                 apart_from: self

@@ -13,6 +13,7 @@ use wayfare_protocol::ids::{OperationId, PeerName};
 use super::requests::Router;
 use super::{Context, SERVICES, ServiceOptions};
 use crate::dispatcher::{Dispatcher, DispatcherOptions};
+use crate::keys;
 
 /// A lease is renewed so often within its time.
 const RENEWALS: u32 = 3;
@@ -78,6 +79,10 @@ async fn serve(
     let Ok(mut requests) = dispatcher.requests().await else {
         return Ended::Lost { why: "closed" };
     };
+    if options.compiler.is_some() {
+        // Several services read it, of which not each is to make one. Why there is none, they say themselves.
+        drop(keys::load_or_init(&keys::key_path(&options.data)));
+    }
     let (mut router, mut answers) = Router::new(term);
     let mut tasks = JoinSet::new();
     for service in SERVICES {

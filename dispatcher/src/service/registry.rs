@@ -41,6 +41,8 @@ const COMPILING_MAX: usize = 2;
 pub struct AheadCompiler {
     /// Another one for everything that makes its code another.
     pub name: String,
+    /// The version that its code is for.
+    pub wasmtime: String,
     pub compile: Compile,
 }
 

@@ -82,6 +82,9 @@ impl FakeEngine {
             memory_bytes: 1 << 30,
             programs_max: 16,
             program_memory_bytes_max: 1 << 26,
+            host: "here".into(),
+            labels: Default::default(),
+            trusts: Vec::new(),
         };
         let status = EngineStatus {
             engine: self.id.clone(),

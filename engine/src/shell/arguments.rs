@@ -3,6 +3,7 @@
 //! One struct is both, so that every flag has its key: `--programs-max 8` is `programs-max = 8`. The command line wins over
 //! the environment, which wins over the file, which wins over the defaults in [`options`](super::options).
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,10 +14,11 @@ use serde::{Deserialize, Deserializer};
 use wayfare_link::{BrokerAccess, BrokerUrl};
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::ids::{EngineId, is_name};
+use wayfare_protocol::labels;
 use wayfare_protocol::limits::TRUSTED_KEYS_MAX;
 use wayfare_protocol::topics::Topics;
 
-use super::options::{CodeFrom, EngineOptions};
+use super::options::{CodeFrom, EngineOptions, this_machine};
 
 const BROKER_DEFAULT: (&str, u16) = ("localhost", 1883);
 const PROGRAMS_LIMIT: u64 = 4096;
@@ -84,6 +86,14 @@ pub struct EngineArgs {
     /// without the compiler always does so
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub signed_only: Option<bool>,
+    /// The machine that it runs on: applications can ask for it, or for not sharing it [default: this machine's name]
+    #[arg(long, value_name = "NAME", value_parser = parse_host)]
+    #[serde(deserialize_with = "host")]
+    pub host: Option<String>,
+    /// Something that applications may ask for, such as zone=attic; can be given again
+    #[arg(long = "label", value_name = "K=V", value_parser = labels::parse)]
+    #[serde(deserialize_with = "label_table")]
+    pub labels: Vec<(String, String)>,
     /// How much to say on standard error: error, warn, info, debug, trace, or levels for parts such as info,wayfare_link=debug
     /// [default: info]
     #[arg(long, value_name = "LEVEL", env = "RUST_LOG")]
@@ -91,7 +101,7 @@ pub struct EngineArgs {
 }
 
 impl EngineArgs {
-    /// What is given here, and otherwise what `file` gives. Keys are taken from one of the two, not from both: an old key on
+    /// What is given here, and otherwise what `file` gives. Keys and labels are taken from one of the two, not from both: an old key on
     /// neither list must not come back.
     pub(super) fn or(self, file: Self) -> Self {
         Self {
@@ -113,6 +123,12 @@ impl EngineArgs {
                 self.trust
             },
             signed_only: self.signed_only.or(file.signed_only),
+            host: self.host.or(file.host),
+            labels: if self.labels.is_empty() {
+                file.labels
+            } else {
+                self.labels
+            },
             log_level: self.log_level.or(file.log_level),
         }
     }
@@ -160,6 +176,10 @@ impl EngineArgs {
         if let Some(mib) = self.cache_max {
             options.cache_bytes_max = mib << 20;
         }
+        if let Some(host) = &self.host {
+            options.host.clone_from(host);
+        }
+        options.labels = labels::collect(self.labels.clone()).map_err(anyhow::Error::msg)?;
         options.code = self.code()?;
         Ok(options)
     }
@@ -199,10 +219,27 @@ fn between<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(
     Ok(Some(number))
 }
 
-fn this_machine() -> Option<EngineId> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let name = name.or_else(|| std::env::var("HOSTNAME").ok())?;
-    is_name(name.trim()).then(|| name.trim().parse().ok()).flatten()
+fn parse_host(text: &str) -> Result<String, String> {
+    if is_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err("a host is named by a-z A-Z 0-9 . _ -, beginning with a letter or digit".into())
+}
+
+fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_host(&text).map(Some).map_err(D::Error::custom)
+}
+
+/// In the file they are a table.
+fn label_table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, String)>, D::Error> {
+    let label = |(key, value): (String, String)| labels::parse(&format!("{key}={value}"));
+    let table = BTreeMap::<String, String>::deserialize(deserializer)?;
+    table
+        .into_iter()
+        .map(label)
+        .collect::<Result<_, _>>()
+        .map_err(D::Error::custom)
 }
 
 fn data_folder(engine: &EngineId) -> Option<PathBuf> {
@@ -250,6 +287,12 @@ mod tests {
             "site/a",
             "--data",
             "/d",
+            "--label",
+            "zone=attic",
+            "--label",
+            "kind=pi",
+            "--host",
+            "rack-2",
         ]);
         let options = args.unwrap().options().unwrap();
         assert_eq!(options.engine.as_str(), "pi-1");
@@ -260,6 +303,8 @@ mod tests {
         assert_eq!(options.program_memory_bytes_max, 64 << 20);
         assert_eq!(options.stack_bytes_max, 1024 << 10);
         assert_eq!(options.cache_bytes_max, 256 << 20);
+        assert_eq!((options.host.as_str(), options.labels.len()), ("rack-2", 2));
+        assert_eq!(options.labels["zone"], "attic");
         assert_eq!(options.checkpoint_interval, Some(Duration::from_secs(60)));
     }
 
@@ -271,6 +316,8 @@ mod tests {
             ["--root", "a/+"],
             ["--memory-max", "0"],
             ["--cache-max", "-1"],
+            ["--label", "zone"],
+            ["--host", "a b"],
         ] {
             assert_eq!(parse(&bad).unwrap_err().exit_code(), 2, "{bad:?}");
         }
@@ -282,7 +329,8 @@ mod tests {
 
     #[test]
     fn the_command_line_wins_over_the_file() {
-        let file = "id = 'f'\nprograms-max = 3\nsigned-only = true\nlog-level = 'warn'\nmemory-max = 8";
+        let file = "id = 'f'\nprograms-max = 3\nsigned-only = true\nlog-level = 'warn'\nmemory-max = 8\n\
+                    [labels]\nzone = 'attic'\nkind = 'pi'";
         let file: EngineArgs = toml::from_str(file).unwrap();
         let given = parse(&["--id", "g", "--signed-only=false", "--programs-max", "4"]).unwrap();
         let both = given.or(file);
@@ -290,6 +338,7 @@ mod tests {
         assert_eq!((both.programs_max, both.memory_max), (Some(4), Some(8)));
         assert_eq!(both.signed_only, Some(false));
         assert_eq!(both.log_level(), "warn");
+        assert_eq!(both.labels.len(), 2);
         assert_eq!(parse(&["--signed-only"]).unwrap().signed_only, Some(true));
     }
 }

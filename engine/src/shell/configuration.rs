@@ -182,6 +182,8 @@ mod tests {
             ("id = 'a/b'", "line 1", "a/b"),
             ("root = 'a/+'", "line 1", "a/+"),
             ("trust = ['x']", "line 1", "64"),
+            ("host = 'a b'", "line 1", "a host is named"),
+            ("[labels]\nzone = 'a b'", "line 1", "'zone=a b' is no label"),
             ("programs-max = 'many'", "line 1", "u64"),
             ("id = ", "line 1", ""),
             ("id = 'a'\nid = 'b'", "line 2", "duplicate"),

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use wayfare_protocol::status::{DiskWear, EngineAbout, MachineLoad};
 
-use super::options::EngineOptions;
+use super::options::{CodeFrom, EngineOptions};
 use crate::process::ahead;
 
 pub(crate) fn about(options: &EngineOptions) -> EngineAbout {
@@ -17,6 +17,13 @@ pub(crate) fn about(options: &EngineOptions) -> EngineAbout {
         memory_bytes: memory_bytes().unwrap_or(0),
         programs_max: u32::try_from(options.programs_max).unwrap_or(u32::MAX),
         program_memory_bytes_max: options.program_memory_bytes_max,
+        host: options.host.clone(),
+        labels: options.labels.clone(),
+        trusts: match &options.code {
+            CodeFrom::Signed(keys) => keys.clone(),
+            #[cfg(feature = "compiler")]
+            CodeFrom::Compiler => Vec::new(),
+        },
     }
 }
 

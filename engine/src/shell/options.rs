@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use wayfare_link::BrokerUrl;
 use wayfare_protocol::code::PublicKey;
-use wayfare_protocol::ids::EngineId;
+use wayfare_protocol::ids::{EngineId, is_name};
+use wayfare_protocol::labels::Labels;
 use wayfare_protocol::topics::Topics;
 
 /// Defaults fit a board with 512 MB and an SD card.
@@ -34,6 +35,10 @@ pub struct EngineOptions {
     /// Compiled modules on disk; 0: none.
     pub cache_bytes_max: u64,
     pub code: CodeFrom,
+    /// The machine that it runs on.
+    pub host: String,
+    /// What applications may ask for.
+    pub labels: Labels,
 }
 
 /// Where an engine gets the code of modules from.
@@ -65,6 +70,8 @@ impl EngineOptions {
     /// With every limit at its default.
     pub fn new(engine: EngineId, broker: BrokerUrl, data: impl Into<PathBuf>) -> Self {
         Self {
+            host: this_machine().unwrap_or_else(|| engine.clone()).to_string(),
+            labels: Labels::new(),
             engine,
             broker,
             topics: Topics::default(),
@@ -77,4 +84,11 @@ impl EngineOptions {
             code: CodeFrom::default(),
         }
     }
+}
+
+/// Its name, where that can name an engine.
+pub(super) fn this_machine() -> Option<EngineId> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = name.or_else(|| std::env::var("HOSTNAME").ok())?;
+    is_name(name.trim()).then(|| name.trim().parse().ok()).flatten()
 }

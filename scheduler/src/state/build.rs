@@ -9,7 +9,7 @@ use super::{Balance, Instance, Part, Room, Seat, Site, State, Surplus};
 use crate::application::{Applications, Component, ComponentId};
 use crate::classes::{Class, Classes, Engines};
 use crate::constraint::Domain;
-use crate::fleet::{Capacity, Engine, Fleet, Presence, Running, Usage};
+use crate::fleet::{Capacity, Code, Engine, Fleet, NoCode, Presence, Running, Usage};
 use crate::index::Index;
 use crate::plan::{KillReason, Options, Seen};
 use crate::policy::UNBOUNDED;
@@ -88,7 +88,7 @@ fn unknown_engines(fleet: &Fleet) -> BTreeMap<EngineId, Engine> {
         presence: Presence::Lost,
         capacity: Capacity::default(),
         other: Usage::default(),
-        compiles: false,
+        code: Code::None(NoCode::NotServed),
         labels: BTreeMap::new(),
         devices: BTreeSet::new(),
     };

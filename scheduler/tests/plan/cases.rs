@@ -10,7 +10,7 @@ use wayfare_scheduler::application::{
     Application, Applications, Component, ComponentId, InstanceId, Mobility, Resources,
 };
 use wayfare_scheduler::constraint::{Apart, Constraints, Domain, LabelRule, LabelTest, Requirements, Spread};
-use wayfare_scheduler::fleet::{Capacity, Engine, Fleet, Presence, Running, Usage};
+use wayfare_scheduler::fleet::{Capacity, Code, Engine, Fleet, NoCode, Presence, Running, Usage};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
@@ -114,7 +114,11 @@ fn engine() -> impl Strategy<Value = Engine> {
                 programs: other.0,
                 resources: resources(other.1 * UNIT, other.2),
             },
-            compiles,
+            code: if compiles {
+                Code::Own
+            } else {
+                Code::None(NoCode::NotServed)
+            },
             labels: zone
                 .map(|zone| ("zone".to_owned(), zone.to_owned()))
                 .into_iter()
@@ -157,7 +161,7 @@ fn constraints() -> impl Strategy<Value = Constraints> {
                 hosts,
                 labels,
                 devices: led.then(|| "led".to_owned()).into_iter().collect(),
-                compiles,
+                code: compiles,
             },
             per_engine_max,
             apart_from,
@@ -230,7 +234,7 @@ pub(crate) fn plain_engine(memory_bytes: u64, processor_millicores: u64) -> Engi
             programs_max: None,
         },
         other: Usage::default(),
-        compiles: true,
+        code: Code::Own,
         labels: BTreeMap::new(),
         devices: BTreeSet::new(),
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
 use wayfare_scheduler::application::{Applications, Component, ComponentId, InstanceId};
 use wayfare_scheduler::constraint::{Domain, LabelTest, Requirements};
-use wayfare_scheduler::fleet::{Engine, Fleet, Presence, Running};
+use wayfare_scheduler::fleet::{Code, Engine, Fleet, Presence, Running};
 use wayfare_scheduler::plan::{Action, Plan};
 
 pub(crate) struct World<'a> {
@@ -264,5 +264,5 @@ fn meets(wanted: &Requirements, id: &EngineId, engine: &Engine) -> bool {
         && (wanted.engines.is_empty() || wanted.engines.contains(id))
         && (wanted.hosts.is_empty() || wanted.hosts.contains(&engine.host))
         && wanted.devices.is_subset(&engine.devices)
-        && (engine.compiles || !wanted.compiles)
+        && (engine.code == Code::Own || !wanted.code)
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
+use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
@@ -22,14 +23,15 @@ use wayfare_protocol::ids::{Digest, EngineId, OperationId};
 
 use self::blobs::Blobs;
 use self::core::state::State;
-use self::core::{Core, CoreOptions, Effect, Input, Now, Trouble};
+use self::core::{Core, CoreOptions, Effect, Input, Now, Serves, Trouble};
 use self::journal::Journal;
 use self::timeline::Timeline;
-use super::{Asked, Context, Inbox};
+use super::{Asked, Context, Inbox, ServiceOptions};
 use crate::app::ask::Ask;
 use crate::core::{Finished, Report};
 use crate::dispatcher::Dispatcher;
 use crate::error::CommandError;
+use crate::keys;
 use crate::transfer::Content;
 
 /// What waits for time alone is looked at this often.
@@ -86,6 +88,7 @@ impl Service {
             lost_ms: millis(options.lost_after),
             memory_mark_percent: options.memory_mark_percent,
             processor_mark_percent: options.processor_mark_percent,
+            serves: serves(options),
         };
         let begun = Instant::now();
         let (core, effects) = Core::new(core_options, state, now(begun));
@@ -294,6 +297,21 @@ impl Service {
         blobs
             .map(|blob| blob.digest)
             .find(|digest| !self.blobs.has(*digest))
+    }
+}
+
+/// What the registry serves to engines that do not compile.
+fn serves(options: &ServiceOptions) -> Option<Serves> {
+    let compiler = options.compiler.as_ref()?;
+    match keys::load_or_init(&keys::key_path(&options.data)) {
+        Ok(keys) => Some(Serves {
+            wasmtime: compiler.wasmtime.clone(),
+            keys: keys.iter().map(SecretKey::public).collect(),
+        }),
+        Err(error) => {
+            tracing::warn!(%error, "applications: engines without a compiler get nothing");
+            None
+        }
     }
 }
 

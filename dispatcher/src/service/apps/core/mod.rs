@@ -31,6 +31,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::error::Failure;
@@ -68,6 +69,16 @@ pub(crate) struct CoreOptions {
     pub(crate) memory_mark_percent: u64,
     /// The same of its processors.
     pub(crate) processor_mark_percent: u64,
+    /// What it compiles for engines that do not; `None`: nothing.
+    pub(crate) serves: Option<Serves>,
+}
+
+/// Code that the acting dispatcher makes for engines without a compiler.
+#[derive(Debug, Clone)]
+pub(crate) struct Serves {
+    pub(crate) wasmtime: String,
+    /// What it is signed with.
+    pub(crate) keys: Vec<PublicKey>,
 }
 
 /// Time as the core is told it.

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
+use wayfare_protocol::labels::Labels;
+use wayfare_protocol::status::EngineAbout;
 use wayfare_scheduler::application::{Application, Applications, InstanceId};
-use wayfare_scheduler::fleet::{Capacity, Engine, Fleet, Presence, Running, Usage};
+use wayfare_scheduler::fleet::{Capacity, Code, Engine, Fleet, NoCode, Presence, Running, Usage};
 use wayfare_scheduler::plan::{self, MoveReason, Options, Plan};
 
 use super::observe::Health;
@@ -163,14 +165,26 @@ impl Core {
             processor_millicores: Some(u64::from(about.processors) * 1_000),
             programs_max: Some(about.programs_max),
         });
+        let mut labels = about.map_or_else(Labels::new, |about| about.labels.clone());
+        labels.extend(about.map(|about| ("platform".to_owned(), about.platform.clone())));
         Engine {
-            host: id.to_string(),
+            host: about.map_or_else(|| id.to_string(), |about| about.host.clone()),
             presence,
             capacity,
             other: Usage::default(),
-            compiles: about.is_some_and(|about| about.compiles),
-            labels: BTreeMap::from_iter(about.map(|about| ("platform".to_owned(), about.platform.clone()))),
+            code: about.map_or(Code::None(NoCode::NotServed), |about| self.code(about)),
+            labels,
             devices: BTreeSet::new(),
+        }
+    }
+
+    fn code(&self, about: &EngineAbout) -> Code {
+        match &self.options.serves {
+            _ if about.compiles => Code::Own,
+            None => Code::None(NoCode::NotServed),
+            Some(serves) if serves.wasmtime != about.wasmtime => Code::None(NoCode::OtherVersion),
+            Some(serves) if serves.keys.iter().any(|key| about.trusts.contains(key)) => Code::Served,
+            Some(_) => Code::None(NoCode::NotTrusted),
         }
     }
 

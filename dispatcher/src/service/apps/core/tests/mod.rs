@@ -3,13 +3,17 @@
 mod random;
 mod world;
 
+use std::collections::BTreeSet;
+
 use wayfare_protocol::command::Action;
 use wayfare_protocol::ids::{Blob, Generation, ProgramId};
+use wayfare_protocol::labels::Labels;
 use wayfare_protocol::status::{MachineLoad, ProgramState};
+use wayfare_scheduler::constraint::{LabelRule, LabelTest, Requirements};
 
 use crate::app::ask::Ask;
 use crate::app::{RestartPolicy, RestartWhen};
-use world::{Copy, World, app, component};
+use world::{Copy, World, app, component, key};
 
 fn module(name: &str) -> Blob {
     Blob::of(name.as_bytes())
@@ -340,4 +344,43 @@ fn an_engine_above_its_mark_sheds_one_program_after_the_other() {
     world.pass(120_000);
     assert_eq!([world.on("a"), world.on("b")], [0, 4], "{:?}", world.told);
     world.host("a").load = None;
+}
+
+#[test]
+fn a_component_goes_where_its_labels_and_host_are_and_where_its_code_is() {
+    let mut world = World::new(&["a", "b", "c", "d"]);
+    world.host("b").labels = Labels::from([("zone".to_owned(), "attic".to_owned())]);
+    world.host("c").trusts = Some(vec![key(1)]);
+    world.host("d").trusts = Some(vec![key(2)]);
+    world.look();
+    let mut labelled = component(1, "web");
+    labelled.constraints.requirements.labels.insert(LabelRule {
+        key: "zone".into(),
+        test: LabelTest::Equals("attic".into()),
+    });
+    let on = |host: &str| {
+        let mut web = component(1, "web");
+        web.constraints.requirements = Requirements {
+            hosts: BTreeSet::from([host.to_owned()]),
+            code: true,
+            ..Requirements::default()
+        };
+        web
+    };
+    world.apply(app(&[
+        ("labelled", labelled),
+        ("served", on("c")),
+        ("not", on("d")),
+    ]));
+    world.pass(1_000);
+    assert_eq!(
+        [world.on("a"), world.on("b"), world.on("c"), world.on("d")],
+        [0, 1, 1, 0]
+    );
+    let why = world.status().unplaced.join("\n");
+    assert!(why.contains("1 does not trust the fleet's key"), "{why}");
+    world.host("d").trusts = Some(vec![key(2), key(1)]);
+    world.look();
+    world.pass(1_000);
+    assert_eq!(world.on("d"), 1, "it is told of the new key, and restarts");
 }

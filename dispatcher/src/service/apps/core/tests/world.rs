@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wayfare_protocol::code::{PublicKey, SecretKey};
 use wayfare_protocol::command::Action;
 use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{MoveReport, Outcome};
 use wayfare_protocol::ids::{Blob, BootId, EngineId, Generation, OperationId, ProgramId};
+use wayfare_protocol::labels::Labels;
 use wayfare_protocol::status::{EngineAbout, MachineLoad, ProgramState, ProgramStatus};
 use wayfare_scheduler::application::Mobility;
 use wayfare_scheduler::constraint::Constraints;
 use wayfare_scheduler::policy::Policy;
 
 use super::super::state::State;
-use super::super::{Core, CoreOptions, Effect, Input, Now, Trouble};
+use super::super::{Core, CoreOptions, Effect, Input, Now, Serves, Trouble};
 use crate::app::ask::{AppStatus, Ask};
 use crate::app::{AppSpec, ComponentSpec, RestartPolicy, RestartWhen, UpdatePolicy};
 use crate::fleet::{EngineView, Presence, ProgramView};
@@ -32,6 +34,9 @@ pub(super) struct Host {
     pub(super) online: bool,
     pub(super) answers: bool,
     pub(super) load: Option<MachineLoad>,
+    pub(super) labels: Labels,
+    /// One that compiles has none.
+    pub(super) trusts: Option<Vec<PublicKey>>,
     pub(super) programs: BTreeMap<ProgramId, Copy>,
 }
 
@@ -58,6 +63,11 @@ pub(super) struct World {
     pub(super) now_ms: u64,
 }
 
+/// One of the fleet's keys, by number.
+pub(super) fn key(number: u8) -> PublicKey {
+    SecretKey::from_random([number; 32]).public()
+}
+
 fn options() -> CoreOptions {
     CoreOptions {
         term: Term(1),
@@ -66,6 +76,10 @@ fn options() -> CoreOptions {
         lost_ms: 30_000,
         memory_mark_percent: 90,
         processor_mark_percent: 90,
+        serves: Some(Serves {
+            wasmtime: "1".into(),
+            keys: vec![key(1)],
+        }),
     }
 }
 
@@ -124,8 +138,7 @@ impl World {
             let host = Host {
                 online: true,
                 answers: true,
-                load: None,
-                programs: BTreeMap::new(),
+                ..Host::default()
             };
             world.hosts.insert(engine.parse().unwrap(), host);
         }
@@ -350,21 +363,24 @@ impl World {
     }
 
     pub(super) fn look(&mut self) {
-        let about = EngineAbout {
+        let about = |engine: &EngineId, host: &Host| EngineAbout {
             version: "1".into(),
             platform: "x86_64-linux".into(),
             wasmtime: "1".into(),
-            compiles: true,
+            compiles: host.trusts.is_none(),
             processors: 4,
             memory_bytes: 1 << 30,
             programs_max: 16,
             program_memory_bytes_max: 64 << 20,
+            host: engine.to_string(),
+            labels: host.labels.clone(),
+            trusts: host.trusts.clone().into_iter().flatten().collect(),
         };
         let view = |(engine, host): (&EngineId, &Host)| EngineView {
             engine: engine.clone(),
             online: host.online,
             offline_for_ms: None,
-            about: Some(about.clone()),
+            about: Some(about(engine, host)),
             load: host.load,
             programs: host.programs.len() as u32,
         };

@@ -1,0 +1,128 @@
+//! Where an application's components may run: engines say what they are, and those without a compiler get code from the
+//! dispatcher that acts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use wayfare_dispatcher::app::ask::{AppStatus, Ask};
+use wayfare_dispatcher::app::manifest;
+use wayfare_tests::broker::Kind;
+use wayfare_tests::fleet::Fleet;
+use wayfare_tests::registry::registry_key;
+use wayfare_tests::{WAIT_MAX, within};
+
+use crate::fleet;
+
+/// Between two looks at the application.
+const LOOK_PERIOD: Duration = Duration::from_millis(100);
+
+const MANIFEST: &str = r#"
+    name = "house"
+    [component.labelled]
+    module = "counter"
+    args = ["1000000", "20", "64"]
+    labels = ["zone in (attic, cellar)", "loud!=yes"]
+    [component.hosted]
+    module = "counter"
+    args = ["1000000", "20", "64"]
+    hosts = ["shelf"]
+    [component.named]
+    module = "counter"
+    args = ["1000000", "20", "64"]
+    engines = ["board"]
+    [component.stranger]
+    module = "counter"
+    args = ["1000000", "20", "64"]
+    engines = ["stranger"]
+    [component.lit]
+    module = "counter"
+    devices = ["lantern"]
+"#;
+
+async fn apply(fleet: &Fleet, text: &str) {
+    let file = |sample: &str| Ok(wayfare_samples::find(sample).expect("a sample").wasm.to_vec());
+    let resolved = manifest::resolve(text, file).unwrap_or_else(|error| panic!("{error}"));
+    let uploaded = fleet
+        .dispatcher
+        .upload(&resolved.blobs, WAIT_MAX, |_, _| {})
+        .await;
+    uploaded.expect("the dispatcher takes it");
+    let (spec, expects) = (resolved.spec, None);
+    let applied = fleet
+        .dispatcher
+        .ask_apps(&Ask::Apply { spec, expects }, WAIT_MAX)
+        .await;
+    let _: serde_json::Value = applied.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Waits for so many instances that run.
+async fn running(fleet: &Fleet, count: usize) -> AppStatus {
+    let look = async {
+        loop {
+            let answer = fleet
+                .dispatcher
+                .ask_apps(&Ask::Status { application: None }, WAIT_MAX)
+                .await;
+            let mut status: Vec<AppStatus> = answer.unwrap_or_else(|error| panic!("{error}"));
+            let runs = status[0]
+                .instances
+                .iter()
+                .filter(|i| i.state == "running")
+                .count();
+            if runs == count {
+                return status.remove(0);
+            }
+            tokio::time::sleep(LOOK_PERIOD).await;
+        }
+    };
+    within(&format!("{count} running instances"), look).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn components_run_where_labels_host_name_and_code_allow() {
+    let key = registry_key();
+    let fleet = fleet(Kind::Mosquitto)
+        .engine("up", &["--label", "zone=attic", "--label", "loud=yes"])
+        .engine("down", &["--label", "zone=cellar"])
+        .engine("other", &["--host", "shelf"])
+        .engine("board", &["--signed-only", "--trust", &key, "--host", "box"])
+        .engine("stranger", &["--signed-only", "--host", "box"])
+        .registry()
+        .start()
+        .await;
+    let engines = fleet.dispatcher.engines().await.expect("they are there");
+    let about = |name: &str| {
+        let view = engines.iter().find(|view| view.engine.as_str() == name);
+        view.and_then(|view| view.about.clone()).expect("it has told")
+    };
+    assert_eq!(
+        about("down").labels,
+        BTreeMap::from([("zone".into(), "cellar".into())])
+    );
+    assert_eq!(about("other").host, "shelf");
+    assert!(!about("up").host.is_empty(), "the system tells");
+
+    apply(&fleet, MANIFEST).await;
+    let status = running(&fleet, 3).await;
+    let on = |component: &str| {
+        let id = format!("house/{component}/0");
+        let instance = status.instances.iter().find(|instance| instance.instance == id);
+        instance
+            .and_then(|instance| instance.engine.clone())
+            .map(|engine| engine.to_string())
+    };
+    assert_eq!(on("labelled").as_deref(), Some("down"));
+    assert_eq!(on("hosted").as_deref(), Some("other"));
+    assert_eq!(
+        on("named").as_deref(),
+        Some("board"),
+        "with code that the dispatcher has signed"
+    );
+    assert_eq!((on("stranger"), on("lit")), (None, None));
+    let why = status.unplaced.join("\n");
+    assert!(
+        why.contains("house/stranger/0") && why.contains("trust the fleet's key"),
+        "{why}"
+    );
+    assert!(why.contains("5 lack device 'lantern'"), "{why}");
+}
