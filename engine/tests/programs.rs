@@ -168,9 +168,14 @@ async fn a_copy_that_another_engine_has_overtaken_ends() {
     let program = client
         .run(&engine, sample("counter").wasm, &["100000", "10", "1"])
         .await;
+    let id = engine.id.clone();
     client
-        .until("it runs", |client| {
+        .until("it runs, and the engine's status has it", |client| {
             client.state(program) == Some(&ProgramState::Running)
+                && client
+                    .engines
+                    .get(&id)
+                    .is_some_and(|engine| engine.programs.len() == 1)
         })
         .await;
     let mut newer = client.programs[&program].clone();
@@ -179,7 +184,6 @@ async fn a_copy_that_another_engine_has_overtaken_ends() {
     client
         .publish_retained(&Topic::ProgramStatus(program), wire::encode(&newer))
         .await;
-    let id = engine.id.clone();
     client
         .until("given up", |client| client.engines[&id].programs.is_empty())
         .await;
