@@ -11,6 +11,7 @@
 //! memory.
 
 mod letter;
+mod replies;
 mod seen;
 mod state;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::{Topic, Topics};
 
 pub use letter::{Letter, Outgoing, Reader};
+use replies::{Replies, answered};
 use seen::Seen;
 
 pub const SUBSCRIPTIONS_MAX: usize = 1024;
@@ -59,7 +61,7 @@ pub struct Mail {
     /// Numbers below were handed to the session that is open now.
     submitted: u64,
     seen: Seen,
-    awaited: Option<Awaited>,
+    replies: Replies,
     repliable: VecDeque<(u64, String)>,
     was_moved: bool,
     /// There is, or may be, a session of this program's at the broker.
@@ -71,12 +73,6 @@ struct Subscription {
     at_least_once: bool,
     /// The broker has granted it, in the session that it keeps.
     is_granted: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Awaited {
-    request: u64,
-    reply: Option<Letter>,
 }
 
 /// Why a call was refused.
@@ -127,7 +123,7 @@ impl Mail {
             published: 0,
             submitted: 0,
             seen: Seen::default(),
-            awaited: None,
+            replies: Replies::default(),
             repliable: VecDeque::new(),
             was_moved: false,
             has_session: false,
@@ -212,7 +208,7 @@ impl Mail {
         };
         let request = self.published;
         self.send(topic, payload, manner, Purpose::Request { reply_to })?;
-        self.awaited = Some(Awaited { request, reply: None });
+        self.replies.request(request);
         Ok(())
     }
 
@@ -234,13 +230,12 @@ impl Mail {
 
     /// Whether a reply is awaited, and the reply if it is there.
     pub fn awaited_reply(&self) -> Result<Option<&Letter>, Refusal> {
-        let awaited = self.awaited.as_ref().ok_or(Refusal::NotRepliable)?;
-        Ok(awaited.reply.as_ref())
+        self.replies.awaited().ok_or(Refusal::NotRepliable)
     }
 
     /// The reply was handed over, or is not waited for any longer.
     pub fn end_request(&mut self) {
-        self.awaited = None;
+        self.replies.end_request();
     }
 
     pub fn first(&self) -> Option<&Letter> {
@@ -380,17 +375,6 @@ impl Mail {
 
     pub fn accept(&mut self, topic: &str, payload: &[u8], retained: bool) -> Accepted {
         let (stamp, payload) = Stamp::take_off(payload);
-        let is_reply = matches!(
-            stamp,
-            Some(Stamp {
-                purpose: Purpose::Reply { .. },
-                ..
-            })
-        );
-        // A filter such as '#' also brings what Wayfare's own parts say to each other.
-        if is_reply != self.home.topics.is_ours(topic) || is_reply && topic != self.reply_topic() {
-            return Accepted::Dropped;
-        }
         let letter = Letter {
             number: self.arrived,
             topic: topic.to_owned(),
@@ -398,7 +382,16 @@ impl Mail {
             retained,
             stamp,
         };
-        if !is_reply && !self.inbox.is_empty() && !self.has_room_for(&letter) {
+        let answers = answered(&letter);
+        let is_wanted = match answers {
+            // A filter such as '#' also brings what Wayfare's own parts say to each other.
+            None => !self.home.topics.is_ours(topic),
+            Some(answers) => topic == self.reply_topic() && self.replies.wants(answers, self.published),
+        };
+        if !is_wanted {
+            return Accepted::Dropped;
+        }
+        if answers.is_none() && !self.inbox.is_empty() && !self.has_room_for(&letter) {
             return Accepted::Full;
         }
         // What the broker keeps for those who come later comes once for each subscription.
@@ -425,18 +418,10 @@ impl Mail {
     }
 
     fn put(&mut self, letter: Letter) {
-        if let Some(Stamp {
-            purpose: Purpose::Reply { answers },
-            ..
-        }) = &letter.stamp
-        {
-            if let Some(awaited) = &mut self.awaited
-                && awaited.request == *answers
-                && awaited.reply.is_none()
-            {
-                awaited.reply = Some(letter);
+        if let Some(answers) = answered(&letter) {
+            if self.replies.wants(answers, self.published) {
+                self.replies.put(answers, letter);
             }
-            // One that came too late is nobody's.
             return;
         }
         self.inbox_bytes += letter.bytes();

@@ -9,7 +9,7 @@ use super::letter::{Letter, Outgoing, Reader, put};
 use super::seen::{SENDERS_MAX, Seen, WINDOW_WORDS, Window};
 use super::*;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// After a crash the inbox also holds what the journal had, which may be more than it takes otherwise.
 const RESTORED_LETTERS_MAX: usize = 1 << 18;
 const RESTORED_BYTES_MAX: usize = 64 << 20;
@@ -37,16 +37,7 @@ impl Mail {
         self.inbox.iter().for_each(|letter| letter.encode(&mut out));
         count(&mut out, self.outbox.len());
         self.outbox.iter().for_each(|outgoing| outgoing.encode(&mut out));
-        match &self.awaited {
-            None => out.push(0),
-            Some(Awaited { request, reply }) => {
-                out.push(1 + u8::from(reply.is_some()));
-                out.extend(request.to_le_bytes());
-                if let Some(reply) = reply {
-                    reply.encode(&mut out);
-                }
-            }
-        }
+        self.replies.save(&mut out);
         count(&mut out, self.repliable.len());
         for (number, topic) in &self.repliable {
             out.extend(number.to_le_bytes());
@@ -98,18 +89,7 @@ impl Mail {
         self.outbox = (0..bounded(from, OUTBOX_LETTERS_MAX)?)
             .map(|_| Outgoing::decode(from).filter(|outgoing| is_topic(&outgoing.topic)))
             .collect::<Option<_>>()?;
-        self.awaited = match from.u8()? {
-            0 => None,
-            kind @ (1 | 2) => Some(Awaited {
-                request: from.u64()?,
-                reply: if kind == 2 {
-                    Some(Letter::decode(from)?)
-                } else {
-                    None
-                },
-            }),
-            _ => return None,
-        };
+        self.replies = Replies::read(from)?;
         self.repliable = (0..bounded(from, REPLIABLE_MAX)?)
             .map(|_| Some((from.u64()?, from.text()?)))
             .collect::<Option<_>>()?;
@@ -139,7 +119,7 @@ impl Mail {
             .then_some(())?;
         if program != self.home.program {
             self.outbox.clear();
-            self.awaited = None;
+            self.replies = Replies::default();
             self.repliable.clear();
             self.has_session = false;
             self.published = 0;

@@ -247,6 +247,62 @@ fn journaled_messages_are_handed_over_again_once_and_in_order() {
     assert_eq!(again.inbox, mail.inbox);
 }
 
+/// The program is sent its replies again before it makes its requests again.
+#[test]
+fn after_a_crash_requests_find_the_replies_that_they_had() {
+    let mut mail = open();
+    let stored = mail.save();
+    let answers_it = ProgramId::random();
+    let reply = |number: u64, answers: u64| stamped(answers_it, number, Purpose::Reply { answers });
+    let reply_to = mail.reply_topic();
+    mail.request("out/a", b"0").unwrap();
+    mail.end_request();
+    mail.request("out/a", b"1").unwrap();
+    assert_eq!(
+        mail.accept(&reply_to, &reply(0, 0), false),
+        Accepted::Dropped,
+        "too late, then as now"
+    );
+    let Accepted::Taken(journaled) = mail.accept(&reply_to, &reply(1, 1), false) else {
+        panic!("the reply was not taken");
+    };
+
+    let mut again = Mail::new(mail.home.clone(), mail.grants.clone());
+    again.restore(&stored).unwrap();
+    again.replay(journaled.clone());
+    let mut again = moved(&again, mail.home.program, "b").unwrap();
+    again.request("out/a", b"0").unwrap();
+    assert_eq!(again.awaited_reply(), Ok(None), "it was not answered in time");
+    again.end_request();
+    again.request("out/a", b"1").unwrap();
+    assert_eq!(again.awaited_reply(), Ok(Some(&journaled)));
+    assert_eq!(
+        again.accept(&reply_to, &reply(1, 1), false),
+        Accepted::Dropped,
+        "sent again by the broker"
+    );
+}
+
+#[test]
+fn early_replies_are_bounded() {
+    let mut mail = open();
+    let reply_to = mail.reply_topic();
+    let mut taken = 0;
+    for answers in 0..10 * replies::EARLY_BYTES_MAX as u64 / 128 {
+        let stamp = Stamp {
+            sender: ProgramId::random(),
+            number: 0,
+            purpose: Purpose::Reply { answers },
+        };
+        match mail.accept(&reply_to, &stamp.put_on(&[0; 4096]), false) {
+            Accepted::Taken(_) => taken += 1,
+            _ => break,
+        }
+    }
+    assert!(taken * 4096 <= replies::EARLY_BYTES_MAX + 4096, "{taken}");
+    assert!(moved(&mail, mail.home.program, "b").is_ok());
+}
+
 #[test]
 fn damaged_states_are_refused() {
     let mut mail = open();

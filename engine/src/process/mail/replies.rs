@@ -1,0 +1,124 @@
+//! Replies: to the request that the program waits for, and to those that it will make again.
+//!
+//! After a crash a program goes on from an older snapshot and is sent again what came since, replies included: to requests that it has
+//! yet to make again, under the numbers that they had. Those are kept for it. Others that nobody waits for came too late; they do
+//! not enter the journal either, so that the program finds them as late when it is sent that again.
+
+use std::collections::BTreeMap;
+
+use wayfare_protocol::stamp::{Purpose, Stamp};
+
+use super::letter::{Letter, Reader};
+
+/// Replies that came before their requests.
+pub(super) const EARLY_BYTES_MAX: usize = 4 << 20;
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Replies {
+    awaited: Option<Awaited>,
+    /// By the number of the request that each answers.
+    early: BTreeMap<u64, Letter>,
+    early_bytes: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Awaited {
+    request: u64,
+    reply: Option<Letter>,
+}
+
+impl Replies {
+    /// The request of this number was made, and is the only one waited for from now on.
+    pub(super) fn request(&mut self, request: u64) {
+        let reply = self.early.remove(&request);
+        // What it has made by now it does not make again.
+        self.early = self.early.split_off(&request);
+        self.early_bytes = self.early.values().map(Letter::bytes).sum();
+        self.awaited = Some(Awaited { request, reply });
+    }
+
+    /// Whether a reply is awaited; the reply if it is there.
+    pub(super) fn awaited(&self) -> Option<Option<&Letter>> {
+        self.awaited.as_ref().map(|awaited| awaited.reply.as_ref())
+    }
+
+    /// The reply was handed over, or is not waited for any longer.
+    pub(super) fn end_request(&mut self) {
+        self.awaited = None;
+    }
+
+    /// Whether a reply to this number is of use to a program that has published so many messages.
+    pub(super) fn wants(&self, answers: u64, published: u64) -> bool {
+        match &self.awaited {
+            Some(awaited) if awaited.request == answers => awaited.reply.is_none(),
+            _ => {
+                answers >= published
+                    && self.early_bytes < EARLY_BYTES_MAX
+                    && !self.early.contains_key(&answers)
+            }
+        }
+    }
+
+    pub(super) fn put(&mut self, answers: u64, letter: Letter) {
+        match &mut self.awaited {
+            Some(awaited) if awaited.request == answers => awaited.reply = Some(letter),
+            _ => {
+                self.early_bytes += letter.bytes();
+                self.early.insert(answers, letter);
+            }
+        }
+    }
+
+    pub(super) fn save(&self, out: &mut Vec<u8>) {
+        match &self.awaited {
+            None => out.push(0),
+            Some(Awaited { request, reply }) => {
+                out.push(1 + u8::from(reply.is_some()));
+                out.extend(request.to_le_bytes());
+                if let Some(reply) = reply {
+                    reply.encode(out);
+                }
+            }
+        }
+        out.extend((self.early.len() as u32).to_le_bytes());
+        self.early.values().for_each(|letter| letter.encode(out));
+    }
+
+    pub(super) fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let awaited = match from.u8()? {
+            0 => None,
+            kind @ (1 | 2) => Some(Awaited {
+                request: from.u64()?,
+                reply: match kind {
+                    2 => Some(Letter::decode(from)?),
+                    _ => None,
+                },
+            }),
+            _ => return None,
+        };
+        let mut replies = Self {
+            awaited,
+            ..Self::default()
+        };
+        for _ in 0..from.u32()? {
+            let letter = Letter::decode(from)?;
+            let answers = answered(&letter)?;
+            // The last may have gone over the limit, as in `wants`.
+            (replies.early_bytes < EARLY_BYTES_MAX).then_some(())?;
+            replies.early_bytes += letter.bytes();
+            replies.early.insert(answers, letter).is_none().then_some(())?;
+        }
+        Some(replies)
+    }
+}
+
+/// The number of the request that this answers, if it is a reply.
+pub(super) fn answered(letter: &Letter) -> Option<u64> {
+    match letter.stamp {
+        Some(Stamp {
+            purpose: Purpose::Reply { answers },
+            ..
+        }) => Some(answers),
+        _ => None,
+    }
+}
