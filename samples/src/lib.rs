@@ -98,6 +98,10 @@ macro_rules! talker {
 /// All samples that talk, by name.
 pub const TALKERS: &[Talker] = &[
     talker!("chat", "asks and answers"),
+    talker!(
+        "pipeline",
+        "stages that clean and sum up what a city's sensors say"
+    ),
     talker!("relay", "passes numbers on, with their count and sum"),
     talker!("scribe", "keeps a diary in /tmp, and reads it back"),
     talker!(
@@ -113,6 +117,12 @@ pub const SCRIBE_STDOUT: &str = include_str!("../expected/scribe.txt");
 pub fn find_talker(name: &str) -> Option<&'static Talker> {
     TALKERS.iter().find(|talker| talker.name == name)
 }
+
+/// The stages of the sample `pipeline` as an application, and what its source reads.
+pub const PIPELINE_APP: &str = include_str!("../pipeline/app.toml");
+pub const PIPELINE_CSV: &[u8] = include_bytes!("../pipeline/city.csv");
+/// All that its sink prints, as `pipeline/reference.py` computed it.
+pub const PIPELINE_TABLE: &str = include_str!("../expected/pipeline.txt");
 
 /// Lewis Carroll, Alice's Adventures in Wonderland (1865), whole, in ASCII. In the public domain.
 pub const BOOK: &[u8] = include_bytes!("../data/alice.txt");

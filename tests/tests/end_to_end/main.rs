@@ -20,6 +20,7 @@ mod chaos;
 mod faults;
 mod in_doubt;
 mod messages;
+mod pipeline;
 mod requirements;
 mod room;
 mod runs_and_spawns;
