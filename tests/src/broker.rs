@@ -1,9 +1,15 @@
 //! The broker of a test: a real Mosquitto, or the embedded one.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use wayfare_link::mosquitto::{MosquittoOptions, MosquittoProcess, Persistence};
-use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
+use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker, LinkOptions, Message};
+use wayfare_protocol::ids::ProgramId;
+
+use crate::within;
+
+const LOOK_PERIOD: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -76,6 +82,30 @@ impl Broker {
         let stopped = tokio::task::spawn_blocking(move || process.stop().map(|()| process));
         let stopped = stopped.await.expect("stopping does not panic");
         self.running = Running::Mosquitto(stopped.expect("mosquitto stops"));
+        true
+    }
+
+    /// Has it store all that it has acknowledged by now: what a crash takes from Mosquitto is what came since it last did. False:
+    /// it keeps nothing.
+    pub async fn store(&self) -> bool {
+        let Running::Mosquitto(process) = &self.running else {
+            return false;
+        };
+        let marker = ProgramId::random().to_string();
+        let (link, _events) =
+            wayfare_link::connect(LinkOptions::new(self.url(), "marker")).expect("sound options");
+        let message = Message::new("marker", marker.clone()).retained();
+        let published = within("a publish", link.publish_acknowledged(message)).await;
+        published.expect("the link is open");
+        link.close().await;
+        process.store().expect("a signal can be sent");
+        let stored = async {
+            // Nothing tells that it has, except its file.
+            while !process.has_stored(marker.as_bytes()) {
+                tokio::time::sleep(LOOK_PERIOD).await;
+            }
+        };
+        within("mosquitto to store", stored).await;
         true
     }
 

@@ -19,6 +19,7 @@ mod boards;
 mod chaos;
 mod faults;
 mod in_doubt;
+mod limits;
 mod messages;
 mod pipeline;
 mod requirements;

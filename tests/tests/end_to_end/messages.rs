@@ -4,10 +4,11 @@
 //! subscriber that writes down everything. In CI each goes on for a few seconds; `WAYFARE_STREAM_SECONDS` asks for more.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use wayfare_dispatcher::{CommandOptions, Run};
+use wayfare_dispatcher::{CommandOptions, ResumeMode, Run};
 use wayfare_link::{BrokerUrl, Event, Link, LinkOptions, Message, Qos};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
@@ -142,23 +143,36 @@ impl Output {
 
 /// Publishes `count` numbers at a rate, then the end.
 async fn publish(broker: BrokerUrl, count: u64, rate: u64, stamps: bool) {
+    let sender = stamps.then(ProgramId::random);
+    publish_part(broker, sender, 0..count + 1, count, rate).await;
+}
+
+/// Some of them: number `count` is the end. With the ids of a sender, or plain.
+async fn publish_part(
+    broker: BrokerUrl,
+    sender: Option<ProgramId>,
+    numbers: Range<u64>,
+    count: u64,
+    rate: u64,
+) {
     let (link, _events) = wayfare_link::connect(LinkOptions::new(broker, "source")).expect("sound options");
-    let sender = ProgramId::random();
     let begun = tokio::time::Instant::now();
-    for number in 0..=count {
+    let first = numbers.start;
+    for number in numbers {
         let payload = if number == count {
             "end".to_owned()
         } else {
             number.to_string()
         };
-        let message = match stamps {
-            true => stamped(sender, number, &payload),
-            false => Message::new("in", payload),
+        let message = match sender {
+            Some(sender) => stamped(sender, number, &payload),
+            None => Message::new("in", payload),
         };
         link.publish(message).await.expect("the link is open");
         if number % 16 == 0 {
             // The pace of the stream, which nothing waits for.
-            tokio::time::sleep_until(begun + Duration::from_micros(1_000_000 * number / rate)).await;
+            tokio::time::sleep_until(begun + Duration::from_micros(1_000_000 * (number - first) / rate))
+                .await;
         }
     }
     within("all to be published", link.flushed()).await.expect("open");
@@ -282,6 +296,41 @@ async fn a_broker_that_is_restarted_in_the_stream_loses_nothing() {
     within("the source", source).await.expect("no panic");
     let repeats = must_be_exact_but_for_repeats(&output.all().await, count);
     println!("{repeats} repeats of {count} messages, in 2 restarts of the broker");
+}
+
+/// What Mosquitto had stored when it was killed is all there: messages that the program had not been sent, its subscription, and
+/// those that wait for its reader. (What it had acknowledged and not stored is lost with it: see its `autosave_interval`.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_killed_in_the_stream_loses_nothing_of_what_it_had_stored() {
+    let (count, rate) = (2_000, 2_000);
+    let mut fleet = fleet(Kind::MosquittoWithFolder).engines(&["a"]).start().await;
+    let watched = run(&fleet, relay("a")).await;
+    watched.printed(1).await;
+    let output = Output::collect(fleet.broker.url()).await;
+    let (broker, sender) = (fleet.broker.url(), Some(ProgramId::random()));
+    let part = |numbers| publish_part(broker.clone(), sender, numbers, count, rate);
+    part(0..600).await;
+    output.came(300).await;
+    let options = CommandOptions::default();
+    done(fleet.dispatcher.pause(&watched.id(), &options).await).await;
+    // These wait at the broker: nobody takes them now.
+    part(600..1_300).await;
+    if !fleet.broker.store().await {
+        return println!("skipped: this needs Mosquitto");
+    }
+    fleet.broker.kill().await;
+    fleet.broker.start_again().await;
+    fleet.all_online().await;
+    done(
+        fleet
+            .dispatcher
+            .resume(&watched.id(), ResumeMode::Normal, &options)
+            .await,
+    )
+    .await;
+    part(1_300..count + 1).await;
+    let repeats = must_be_exact_but_for_repeats(&output.all().await, count);
+    println!("{repeats} repeats of {count} messages, in a crash of the broker");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
