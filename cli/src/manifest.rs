@@ -5,6 +5,7 @@
 //! sub = ["home/#"]
 //! pub = ["home/heating"]
 //! publishes_per_second_max = 10
+//! devices = ["led"]
 //!
 //! [[input]]
 //! topic = "home/+/temperature"
@@ -108,6 +109,7 @@ mod tests {
             sub = ['home/#']
             pub = ['home/heating']
             publishes_per_second_max = 10
+            devices = ['led']
             [[input]]
             topic = 'home/+/temperature'
             media_type = 'text/plain'
@@ -118,10 +120,12 @@ mod tests {
         let grants = parse(text).expect("sound");
         assert!(grants.may_subscribe("home/a") && grants.may_publish("home/heating"));
         assert_eq!(grants.publishes_per_second_max, Some(10));
+        assert!(grants.devices.iter().map(|alias| alias.as_str()).eq(["led"]));
         assert!(parse("").expect("nothing").is_empty());
         for (bad, said) in [
             ("[grants]\nsubs = []", "unknown field"),
             ("[grants]\nsub = ['a#']", "no topic filter"),
+            ("[grants]\ndevices = ['a b']", "no alias"),
             ("[[input]]\ntopic = 'a'\nmedia_type = 'text/plain'", "grants.sub"),
             (
                 "[grants]\npub = ['a']\n[[output]]\ntopic = 'a'\nmedia_type = 'text'",

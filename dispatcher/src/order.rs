@@ -1,12 +1,13 @@
 //! What a front end asks for, in its own words: programs and engines by what people type. [`Order`] is
 //! resolved against the fleet view and checked before anything is sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wayfare_protocol::bundle;
 use wayfare_protocol::command::{Action, ProgramSpec, Target};
+use wayfare_protocol::device::Alias;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::{Blob, Digest, ProgramId};
@@ -255,6 +256,7 @@ pub(crate) fn choose(engines: &[EngineView], spec: &ProgramSpec) -> Result<Engin
         constraints: Constraints {
             requirements: Requirements {
                 code: true,
+                devices: spec.grants.devices.iter().map(Alias::to_string).collect(),
                 ..Requirements::default()
             },
             ..Constraints::default()
@@ -302,7 +304,7 @@ fn capacity(view: &EngineView) -> Option<Engine> {
             Code::None(NoCode::NotServed)
         },
         labels: about.labels.clone(),
-        devices: BTreeSet::new(),
+        devices: about.devices.keys().map(Alias::to_string).collect(),
     })
 }
 
@@ -327,6 +329,7 @@ mod tests {
     use wayfare_protocol::status::EngineAbout;
 
     use super::*;
+    use wayfare_protocol::device::{Backend, DeviceAbout, DeviceKind};
 
     fn run(module: &[u8]) -> Run {
         Run {
@@ -354,9 +357,31 @@ mod tests {
                 host: name.into(),
                 labels: BTreeMap::new(),
                 trusts: Vec::new(),
+                devices: if name == "lit" { lit() } else { BTreeMap::new() },
             }),
             programs,
         }
+    }
+
+    fn lit() -> BTreeMap<Alias, DeviceAbout> {
+        let led = DeviceAbout {
+            kind: DeviceKind::GpioOut,
+            backend: Backend::Simulated,
+        };
+        BTreeMap::from([("led".parse().unwrap(), led)])
+    }
+
+    #[test]
+    fn a_program_that_is_granted_a_device_goes_to_where_that_is() {
+        let (_, mut spec) = run(b"\0asm\x01\0\0\0")
+            .prepare()
+            .map(|p| (p.program, p.spec))
+            .unwrap();
+        spec.grants.devices = lit().into_keys().collect();
+        let engines = [engine("a", 0, 4, 64), engine("lit", 3, 4, 64)];
+        assert_eq!(choose(&engines, &spec).unwrap().engine.as_str(), "lit");
+        let error = choose(&engines[..1], &spec).unwrap_err().to_string();
+        assert!(error.contains("lacks device 'led'"), "{error}");
     }
 
     #[test]

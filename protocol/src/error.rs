@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::device::{Alias, DeviceKind};
 use crate::dispatcher::Term;
 use crate::ids::{Digest, EngineId, Generation, OperationId, ProgramId};
 
@@ -50,6 +51,23 @@ pub enum Failure {
     AlreadyHere { program: ProgramId },
     #[error("engine {engine} has no room: {reason}")]
     NoRoom { engine: EngineId, reason: String },
+    #[error("engine {engine} has no device '{alias}'")]
+    NoDevice { engine: EngineId, alias: Alias },
+    /// It uses the alias where it is as a device of another kind.
+    #[error("device '{alias}' of engine {engine} is of kind {actual}, not {expected}")]
+    WrongDevice {
+        engine: EngineId,
+        alias: Alias,
+        actual: DeviceKind,
+        expected: DeviceKind,
+    },
+    /// One program at a time can have it.
+    #[error("device '{alias}' of engine {engine} belongs to program {}", program.short())]
+    DeviceTaken {
+        engine: EngineId,
+        alias: Alias,
+        program: ProgramId,
+    },
     #[error("no answer from {peer} within {waited_ms} ms")]
     Silent { peer: String, waited_ms: u64 },
     #[error("{what} arrived damaged: {reason}")]

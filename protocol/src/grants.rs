@@ -4,8 +4,11 @@
 //! engine that runs the program asks them at each call. Topics below `<root>/v1` are never granted, whatever a filter says:
 //! a program that could publish there could command the fleet.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use crate::device::{Alias, DEVICES_MAX};
 use crate::error::Failure;
 use crate::values::is_shared_key;
 
@@ -36,6 +39,9 @@ pub struct Grants {
     /// Variables that it is given as the engine has them where it begins, unless it was run with a value of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
+    /// What it may use of the devices that its engine offers. An engine that lacks one of them does not run it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub devices: BTreeSet<Alias>,
 }
 
 impl Grants {
@@ -69,6 +75,12 @@ impl Grants {
             let name: String = name.chars().take(80).collect();
             return bad(format!(
                 "'{name}' is no variable that can be granted, in a grant of 'env'"
+            ));
+        }
+        if self.devices.len() > DEVICES_MAX {
+            return bad(format!(
+                "{} grants of devices are over {DEVICES_MAX}",
+                self.devices.len()
             ));
         }
         match self.publishes_per_second_max {
@@ -230,5 +242,10 @@ mod tests {
             ..Grants::default()
         };
         assert!(many.check().is_err());
+        let devices = |count: usize| Grants {
+            devices: (0..count).map(|n| format!("d{n}").parse().unwrap()).collect(),
+            ..Grants::default()
+        };
+        assert!(devices(DEVICES_MAX).check().is_ok() && devices(DEVICES_MAX + 1).check().is_err());
     }
 }

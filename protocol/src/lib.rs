@@ -4,13 +4,14 @@
 //! Pure data: no I/O, no clock, no async. Whatever comes from outside enters through a `parse`,
 //! `decode` or `verify` in here, which bounds and checks it once; past that the types carry the proof.
 //!
-//! Reading order: [`ids`], [`command`], [`grants`], [`event`], [`status`], [`peer`], [`snapshot`], [`stamp`], [`dispatcher`],
-//! [`values`].
+//! Reading order: [`ids`], [`command`], [`device`], [`grants`], [`event`], [`status`], [`peer`], [`snapshot`], [`stamp`],
+//! [`dispatcher`], [`values`].
 #![forbid(unsafe_code)]
 
 pub mod bundle;
 pub mod code;
 pub mod command;
+pub mod device;
 pub mod dispatcher;
 pub mod error;
 pub mod event;

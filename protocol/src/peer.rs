@@ -25,10 +25,13 @@
 //! ```
 //! On the wire: `u32` little-endian length of a JSON header, the header, then a chunk's bytes.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::code::{CodeTarget, PublicKey};
 use crate::command::ProgramSpec;
+use crate::device::{Alias, DeviceKind};
 use crate::error::Failure;
 use crate::ids::{Blob, Digest, Generation, OperationId, PeerName, ProgramId};
 use crate::limits::PAYLOAD_BYTES_MAX;
@@ -55,6 +58,9 @@ pub enum PeerMessage {
         memory_bytes: u64,
         /// It stands still on a `pause`, and shall do so on the target.
         paused: bool,
+        /// Of which kinds the devices that it is granted are where it comes from, as far as they are there.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        devices: BTreeMap<Alias, DeviceKind>,
         /// What the target needs as far as the source knows by now: module, standard input, then also
         /// the base, then also the last snapshot. Each list adds to the ones before.
         blobs: Vec<Blob>,

@@ -16,6 +16,7 @@ use std::io::Read;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::device::Alias;
 use crate::ids::Digest;
 use crate::limits::SNAPSHOT_UNPACKED_BYTES_MAX;
 use crate::log::LogLine;
@@ -123,6 +124,9 @@ pub struct HostState {
     /// The number of the next change that the program asks of the dispatcher (see [`crate::values`]).
     #[serde(default)]
     pub errand_next: u64,
+    /// The levels that it has set of its outputs: they are set again where it goes on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<Alias, bool>,
     /// Subscriptions, messages not handed over or not sent, and what repeats are told by; in the engine's own encoding,
     /// empty for a program that talks to nobody. A part of its own on the wire.
     #[serde(skip)]

@@ -2,9 +2,12 @@
 //! programs, so that a fleet view needs no other source while the engine is there; a program's own status
 //! outlives the engine's.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::code::PublicKey;
+use crate::device::{Alias, DeviceAbout};
 use crate::ids::{BootId, Digest, EngineId, Generation, ProgramId};
 use crate::labels::Labels;
 
@@ -78,6 +81,9 @@ pub struct EngineAbout {
     /// Of one that does not compile: the keys whose signed code it loads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusts: Vec<PublicKey>,
+    /// What programs that are granted an alias can use here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub devices: BTreeMap<Alias, DeviceAbout>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

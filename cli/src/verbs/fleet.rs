@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use serde_json::json;
 use wayfare_dispatcher::{Dispatcher, EngineView, Presence, ProgramView, Report};
+use wayfare_protocol::device::{Alias, Backend, DeviceAbout};
 use wayfare_protocol::status::EngineAbout;
 
 use crate::args::{FleetArgs, StatusArgs};
@@ -123,6 +124,7 @@ fn engines_table(engines: &[EngineView]) -> String {
             or_dash(about.map(|about| about.version.clone())),
             or_dash(about.map(|about| about.host.clone())),
             or_dash(about.and_then(labels)),
+            or_dash(about.map(devices).filter(|devices| !devices.is_empty())),
         ]
     };
     let head = [
@@ -135,6 +137,7 @@ fn engines_table(engines: &[EngineView]) -> String {
         "VERSION",
         "HOST",
         "LABELS",
+        "DEVICES",
     ];
     table(&head, engines.iter().map(row))
 }
@@ -144,4 +147,13 @@ pub(super) fn labels(about: &EngineAbout) -> Option<String> {
     let label = |(key, value): (&String, &String)| format!("{key}={value}");
     let labels: Vec<String> = about.labels.iter().map(label).collect();
     (!labels.is_empty()).then(|| labels.join(" "))
+}
+
+/// A line for each, because most engines have none and boards have several.
+fn devices(about: &EngineAbout) -> String {
+    let line = |(alias, device): (&Alias, &DeviceAbout)| match device.backend {
+        Backend::Simulated => format!("{alias}: {}, simulated", device.kind),
+        Backend::Linux => format!("{alias}: {}", device.kind),
+    };
+    about.devices.iter().map(line).collect::<Vec<_>>().join("\n")
 }

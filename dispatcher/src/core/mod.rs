@@ -302,7 +302,9 @@ impl Core {
                 effects.push(Effect::Decided(decision));
                 false
             }),
-            Topic::EngineCommand(_) | Topic::ProgramReply(_) | Topic::Report => Ok(false),
+            Topic::EngineCommand(_) | Topic::EngineDevice(_) | Topic::ProgramReply(_) | Topic::Report => {
+                Ok(false)
+            }
         };
         match result {
             Ok(true) => effects.push(Effect::FleetChanged),

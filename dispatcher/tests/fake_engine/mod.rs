@@ -85,6 +85,7 @@ impl FakeEngine {
             host: "here".into(),
             labels: Default::default(),
             trusts: Vec::new(),
+            devices: Default::default(),
         };
         let status = EngineStatus {
             engine: self.id.clone(),

@@ -11,9 +11,13 @@
 //! bring a second copy.
 
 mod admission;
+mod devices;
 mod gathering;
 
+use std::collections::BTreeMap;
+
 use wayfare_protocol::command::{ProgramSpec, check_bytes};
+use wayfare_protocol::device::{Alias, DeviceKind};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Outcome, Phase};
 use wayfare_protocol::ids::{Blob, Digest, Generation, OperationId, PeerName, ProgramId};
@@ -76,6 +80,7 @@ pub(super) struct Offer {
     pub(super) spec: ProgramSpec,
     pub(super) memory_bytes: u64,
     pub(super) paused: bool,
+    pub(super) devices: BTreeMap<Alias, DeviceKind>,
     pub(super) blobs: Vec<Blob>,
 }
 
@@ -172,6 +177,7 @@ impl Core {
             spec,
             memory_bytes: 0,
             paused: false,
+            devices: BTreeMap::new(),
             blobs: snapshot.into_iter().collect(),
         };
         let arrival = Arrival::new(Origin::Client(client), &offer, Some(goal), self.now);

@@ -15,7 +15,10 @@
 mod handover;
 mod sending;
 
+use std::collections::BTreeMap;
+
 use wayfare_protocol::command::{ProgramSpec, Target};
+use wayfare_protocol::device::{Alias, DeviceKind};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{MoveReport, Outcome, Phase};
 use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
@@ -35,6 +38,8 @@ pub(super) struct Departure {
     program: ProgramId,
     pub(super) target: EngineId,
     traveller: Traveller,
+    /// Of which kinds the devices are here that it is granted.
+    devices: BTreeMap<Alias, DeviceKind>,
     blobs: Vec<Blob>,
     sender: Sender,
     repeat: Repeat,
@@ -163,6 +168,7 @@ impl Departure {
             spec: self.traveller.spec.clone(),
             memory_bytes,
             paused: self.traveller.standing == Standing::Paused,
+            devices: self.devices.clone(),
             blobs: self.blobs.clone(),
         }
     }
@@ -272,6 +278,7 @@ impl Core {
             kind,
             program,
             target,
+            devices: self.devices_of(&traveller.spec.grants),
             blobs: traveller.spec.blobs().collect(),
             traveller,
             sender: Sender::new(now),

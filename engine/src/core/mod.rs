@@ -140,6 +140,7 @@ impl Core {
                 spec,
                 memory_bytes,
                 paused,
+                devices,
                 blobs,
             } => {
                 let offer = Offer {
@@ -148,6 +149,7 @@ impl Core {
                     spec,
                     memory_bytes,
                     paused,
+                    devices,
                     blobs,
                 };
                 self.prepare(operation, &from, &offer);

@@ -5,8 +5,11 @@
 //! before the next one begins. So "store, then say" is simply the order of two effects. Bytes never enter
 //! the core: it speaks of blobs by digest and length, and the shell has them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use wayfare_protocol::command::{Command, ProgramSpec};
+use wayfare_protocol::device::{Alias, DeviceKind};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{
@@ -26,6 +29,8 @@ pub struct Identity {
     pub boot: BootId,
     pub programs_max: usize,
     pub program_memory_bytes_max: u64,
+    /// What programs can be granted here.
+    pub devices: BTreeMap<Alias, DeviceKind>,
     /// How often a running program is checkpointed; `None`: only when it moves, pauses or is asked.
     pub checkpoint_interval_us: Option<u64>,
 }

@@ -16,6 +16,7 @@ pub(crate) fn about(options: &EngineOptions) -> EngineAbout {
         processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
         memory_bytes: memory_bytes().unwrap_or(0),
         programs_max: u32::try_from(options.programs_max).unwrap_or(u32::MAX),
+        devices: Default::default(),
         program_memory_bytes_max: options.program_memory_bytes_max,
         host: options.host.clone(),
         labels: options.labels.clone(),

@@ -74,11 +74,17 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         records = records.len(),
         "engine begins"
     );
+    let about = machine::about(options);
     let identity = Identity {
         engine: options.engine.clone(),
         boot,
         programs_max: options.programs_max,
         program_memory_bytes_max: options.program_memory_bytes_max,
+        devices: about
+            .devices
+            .iter()
+            .map(|(alias, device)| (alias.clone(), device.kind))
+            .collect(),
         checkpoint_interval_us: options
             .checkpoint_interval
             .map(|interval| u64::try_from(interval.as_micros()).unwrap_or(u64::MAX)),
@@ -107,7 +113,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
             engine: options.engine.clone(),
         },
         boot,
-        about: machine::about(options),
+        about,
         programs,
         snapshots: Snapshots::default(),
         verified: None,

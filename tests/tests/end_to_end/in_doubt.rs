@@ -269,6 +269,7 @@ async fn a_target_that_knows_nothing_refuses_for_good() {
         },
         memory_bytes: 0,
         paused: false,
+        devices: Default::default(),
         blobs: Vec::new(),
     };
     say(&fleet, operation, late).await;

@@ -58,6 +58,7 @@ impl Core {
         if let Some(replaced) = replaced {
             self.abandon_arrival(replaced);
         }
+        self.check_kinds(&offer.devices)?;
         self.check_room(program, &offer.spec, offer.memory_bytes)
     }
 
@@ -91,7 +92,7 @@ impl Core {
         if self.arrivals.len() >= ARRIVALS_MAX {
             return Err(self.no_room(format!("{ARRIVALS_MAX} programs are on their way to it")));
         }
-        Ok(())
+        self.check_devices(program, &spec.grants)
     }
 
     pub(in crate::core) fn no_room(&self, reason: String) -> Failure {

@@ -105,6 +105,7 @@ impl World {
             boot: BootId::from_random(bytes),
             programs_max: 6,
             program_memory_bytes_max: 1 << 30,
+            devices: BTreeMap::new(),
             checkpoint_interval_us,
         };
         let records = engine.records.values().cloned().collect();

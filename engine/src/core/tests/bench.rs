@@ -152,6 +152,7 @@ pub(super) fn prepare(generation: u64) -> PeerMessage {
         spec: spec(),
         memory_bytes: 0,
         paused: false,
+        devices: Default::default(),
         blobs: vec![blob("module"), blob("base")],
     }
 }
@@ -286,6 +287,7 @@ fn identity(name: &str) -> Identity {
         boot: BootId::from_random([7; 16]),
         programs_max: 4,
         program_memory_bytes_max: 1 << 20,
+        devices: Default::default(),
         checkpoint_interval_us: None,
     }
 }

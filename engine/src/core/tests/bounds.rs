@@ -81,6 +81,7 @@ fn no_more_programs_come_than_there_is_room_for() {
             spec,
             memory_bytes: 0,
             paused: false,
+            devices: Default::default(),
             blobs,
         };
         let operation = OperationId::from_random(random.bytes());

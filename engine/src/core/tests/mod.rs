@@ -3,5 +3,6 @@
 mod bench;
 mod bounds;
 mod commands;
+mod devices;
 mod moves;
 mod restarts;

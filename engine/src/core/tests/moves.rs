@@ -233,6 +233,7 @@ fn a_paused_program_arrives_paused() {
         spec,
         memory_bytes,
         paused: true,
+        devices: Default::default(),
         blobs,
     };
     bench.feed(says("e1", 2, paused));
@@ -369,6 +370,7 @@ fn word_of_a_higher_generation_ends_the_doubt() {
         spec: spec(),
         memory_bytes: 0,
         paused: false,
+        devices: Default::default(),
         blobs: vec![],
     };
     // The target sends the program back before its word of the adoption was heard.

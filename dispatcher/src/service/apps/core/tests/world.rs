@@ -375,6 +375,7 @@ impl World {
             host: engine.to_string(),
             labels: host.labels.clone(),
             trusts: host.trusts.clone().into_iter().flatten().collect(),
+            devices: BTreeMap::new(),
         };
         let view = |(engine, host): (&EngineId, &Host)| EngineView {
             engine: engine.clone(),
