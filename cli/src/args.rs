@@ -1,6 +1,7 @@
 //! What can be typed. Only shapes and help: nothing in here acts.
 
 pub(crate) mod apps;
+pub(crate) mod devices;
 pub(crate) mod state;
 mod values;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use apps::{AppVerb, EngineVerb, EventsArgs};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
+use devices::DeviceVerb;
 use state::StateVerb;
 use values::{
     parse_duration, parse_filter, parse_name, parse_policy, parse_shared_key, parse_size, parse_variable,
@@ -20,6 +22,7 @@ use values::{
 };
 use wayfare_dispatcher::Policy;
 use wayfare_engine::shell::EngineArgs;
+use wayfare_protocol::device::Alias;
 use wayfare_protocol::ids::EngineId;
 
 const AFTER_HELP: &str = "\
@@ -94,6 +97,11 @@ pub(crate) enum Verb {
     Ps(FleetArgs),
     /// List engines
     Engines(FleetArgs),
+    /// Look at an engine's devices, and set simulated ones
+    Device {
+        #[command(subcommand)]
+        verb: DeviceVerb,
+    },
     /// Show what a program has printed
     Logs(LogsArgs),
     /// Make every engine report, and show the fleet
@@ -240,8 +248,8 @@ pub(crate) enum KeyVerb {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// A WASI command as a .wasm file, or the name of a sample: counter, factorial, fib, primes, sort, wordfreq;
-    /// scribe, which keeps files; chat, relay, thermostat, which talk and need --allow-sub and --allow-pub; and tally, which
-    /// counts under a key
+    /// scribe, which keeps files; chat, relay, thermostat, which talk and need --allow-sub and --allow-pub; tally, which
+    /// counts under a key; and blink, which needs --allow-device led
     #[arg(value_name = "MODULE")]
     pub(crate) module: String,
     /// Engine to run it on [default: the one with the fewest programs]
@@ -271,6 +279,9 @@ pub(crate) struct RunArgs {
     /// Environment variable that it gets as its engine has it; can be given again
     #[arg(long, value_name = "NAME", value_parser = parse_variable_name)]
     pub(crate) allow_env: Vec<String>,
+    /// Device that it may use, by the alias that engines have for it; can be given again. It then runs only where that is
+    #[arg(long, value_name = "ALIAS")]
+    pub(crate) allow_device: Vec<Alias>,
     /// Messages it may publish in a second [default: as fast as the broker takes them]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) publish_rate: Option<u32>,

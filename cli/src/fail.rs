@@ -139,7 +139,9 @@ impl From<AskError> for Fail {
             AskError::NoDispatcher { .. } => {
                 Self::no_answer(text).hint("start one with `wayfare dispatcher`, or with `wayfare up`")
             }
+            AskError::NoEngine { .. } => Self::no_answer(text).hint("`wayfare engines` shows who is there"),
             AskError::Failed(failure) => Self {
+                hint: hint_for(&failure).map(Into::into),
                 failure: Some(Box::new(failure)),
                 ..Self::new("refused", text)
             },
@@ -153,6 +155,10 @@ impl From<AskError> for Fail {
 fn hint_for(failure: &Failure) -> Option<&'static str> {
     match failure {
         Failure::Busy { .. } => Some("wait for that operation and try again"),
+        Failure::NoDevice { .. } | Failure::WrongDevice { .. } => {
+            Some("`wayfare engines` shows which engine has which devices")
+        }
+        Failure::DeviceTaken { .. } => Some("choose another engine, or end that program"),
         Failure::NoRoom { .. } => Some("choose another engine, or end a program there"),
         Failure::Ended { .. } => Some("`wayfare logs` shows what it printed"),
         Failure::Snapshot { .. } => Some("take a new one with `wayfare snapshot`"),

@@ -2,6 +2,7 @@
 
 mod app;
 mod completion;
+mod device;
 mod dispatcher;
 mod engine;
 mod events;
@@ -64,6 +65,7 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Ps(args) => fleet::programs(args, output).await,
         Verb::Engines(args) => fleet::engines(args, output).await,
         Verb::Status(args) => fleet::status(args, output).await,
+        Verb::Device { verb } => device::run(verb, output).await,
         Verb::Logs(args) => logs::run(args, output).await,
         Verb::Inspect(args) => inspect::run(args, output).await,
         Verb::Demo(args) => crate::demo::run(args, output).await,

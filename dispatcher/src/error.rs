@@ -71,6 +71,8 @@ pub enum CommandError {
 pub enum AskError {
     #[error("no dispatcher answered within {waited_ms} ms")]
     NoDispatcher { waited_ms: u64 },
+    #[error("engine {engine} did not answer within {waited_ms} ms")]
+    NoEngine { engine: EngineId, waited_ms: u64 },
     #[error("{0}")]
     Failed(Failure),
     #[error("the dispatcher answered with something else: {reason}")]

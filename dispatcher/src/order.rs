@@ -67,7 +67,7 @@ impl CommandOptions {
 
 #[derive(Debug, Clone)]
 pub enum Order {
-    Run(Run),
+    Run(Box<Run>),
     Restore(Restore),
     Move {
         program: String,

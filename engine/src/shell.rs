@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`run()`] puts an engine together; `agent` is its loop; `inbound` and `outbound` are the wire,
 //! `fence` what comes before anything is said on a new connection, `effects` what the core decided, `transfers` blobs, `fetches` compiled code, `logs` what programs print; `programs` the processes, `session`
-//! and `sessions` their messages, `work` what takes long;
+//! and `sessions` their messages, `devices` what people ask about those, `work` what takes long;
 //! `store` is everything that survives.
 
 mod run;
@@ -20,6 +20,7 @@ mod watching;
 mod fetches;
 mod fetching;
 
+mod devices;
 mod machine;
 mod modules;
 mod programs;

@@ -32,22 +32,12 @@ impl EngineProcess {
         arguments: &[String],
     ) -> Self {
         let mut arguments = arguments.to_vec();
-        let data = match arguments.iter().position(|argument| argument == "--data") {
-            // An engine takes it once.
-            Some(at) => arguments.drain(at..).nth(1).unwrap_or_default(),
-            None => folder.join(name).display().to_string(),
-        };
-        let broker = broker.to_string();
+        let data = take(&mut arguments, "--data").unwrap_or_else(|| folder.join(name).display().to_string());
         // What this machine's own engine is told is not for them.
+        let config = take(&mut arguments, "--config").unwrap_or_else(|| "/dev/null".into());
+        let broker = broker.to_string();
         let mut all: Vec<String> = [
-            "--config",
-            "/dev/null",
-            "--id",
-            name,
-            "--broker",
-            &broker,
-            "--data",
-            &data,
+            "--config", &config, "--id", name, "--broker", &broker, "--data", &data,
         ]
         .map(str::to_owned)
         .into();
@@ -139,6 +129,12 @@ impl EngineProcess {
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.command.log).unwrap_or_default()
     }
+}
+
+/// The value of a flag, which an engine takes once: a test's own wins.
+fn take(arguments: &mut Vec<String>, flag: &str) -> Option<String> {
+    let at = arguments.iter().position(|argument| argument == flag)?;
+    arguments.drain(at..arguments.len().min(at + 2)).nth(1)
 }
 
 impl EngineCommand {

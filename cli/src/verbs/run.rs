@@ -57,6 +57,7 @@ fn grants(args: &RunArgs) -> Result<Grants> {
     grants.subscribe.extend(args.allow_sub.iter().cloned());
     grants.state.extend(args.allow_state.iter().cloned());
     grants.env.extend(args.allow_env.iter().cloned());
+    grants.devices.extend(args.allow_device.iter().cloned());
     grants.publishes_per_second_max = args.publish_rate.or(grants.publishes_per_second_max);
     Ok(grants)
 }

@@ -9,8 +9,9 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use wayfare_link::{Message, Qos};
+use wayfare_protocol::device::{DeviceAsk, Reading};
 use wayfare_protocol::dispatcher::{Answer, Answered, Lease, Request};
-use wayfare_protocol::ids::{Blob, BootId, Digest, Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::{ProgramState, ProgramStatus};
 use wayfare_protocol::topics::Topic;
@@ -29,6 +30,34 @@ impl Dispatcher {
     /// Asks a service of the acting dispatcher, and waits for its answer.
     pub async fn ask(&self, service: &str, body: Value, limit: Duration) -> Result<Value, AskError> {
         let service: PeerName = service.parse().map_err(|_| AskError::Closed)?;
+        self.ask_at(&Topic::DispatcherRequest(service), body, limit).await
+    }
+
+    /// Asks an engine about one of its devices.
+    pub async fn device(
+        &self,
+        engine: &EngineId,
+        ask: &DeviceAsk,
+        limit: Duration,
+    ) -> Result<Reading, AskError> {
+        let body = serde_json::to_value(ask).expect("plain data serialises");
+        let topic = Topic::EngineDevice(engine.clone());
+        let answer = self
+            .ask_at(&topic, body, limit)
+            .await
+            .map_err(|error| match error {
+                AskError::NoDispatcher { waited_ms } => AskError::NoEngine {
+                    engine: engine.clone(),
+                    waited_ms,
+                },
+                error => error,
+            })?;
+        serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
+            reason: error.to_string(),
+        })
+    }
+
+    async fn ask_at(&self, topic: &Topic, body: Value, limit: Duration) -> Result<Value, AskError> {
         let request = Request {
             request: OperationId::random(),
             client: self.inner.client.clone(),
@@ -40,7 +69,7 @@ impl Dispatcher {
             answer,
         };
         self.tell(ask).await.map_err(|_| AskError::Closed)?;
-        let topic = self.inner.topics.topic(&Topic::DispatcherRequest(service));
+        let topic = self.inner.topics.topic(topic);
         let payload = wire::encode(&request);
         let deadline = Instant::now() + limit;
         loop {

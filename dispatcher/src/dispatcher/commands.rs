@@ -137,7 +137,7 @@ impl Dispatcher {
     /// Any order, as its own method would.
     pub async fn apply(&self, order: Order, options: &CommandOptions) -> Result<Operation, CommandError> {
         match order {
-            Order::Run(run) => self.run(run, options).await,
+            Order::Run(run) => self.run(*run, options).await,
             Order::Restore(restore) => self.restore(restore, options).await,
             Order::Move { program, to } => self.move_program(&program, &to, options).await,
             Order::Spawn { program, to, name } => self.spawn(&program, &to, name, options).await,

@@ -23,13 +23,15 @@ pub(super) const FRAMES_OFFSET: usize = FLAG_OFFSET + FLAG_BYTES;
 /// of its frames, depend on it.
 pub fn may_block(module: &str, name: &str) -> bool {
     (module == super::wasi::MODULE && BLOCKING.contains(&name))
-        || (module == super::calls::MODULE && super::calls::BLOCKING.contains(&name))
+        || (module == super::calls::MODULE
+            && (super::calls::BLOCKING.contains(&name) || super::device_calls::BLOCKING.contains(&name)))
 }
 
 /// All of the contract in a line: code for another one cannot run here.
 pub fn name() -> String {
     let (wasi, calls) = (BLOCKING.join(" "), super::calls::BLOCKING.join(" "));
-    format!("{ABI} blocking {wasi}, {calls}")
+    let devices = super::device_calls::BLOCKING.join(" ");
+    format!("{ABI} blocking {wasi}, {calls}, {devices}")
 }
 
 pub(super) const BLOCKING: [&str; 3] = ["fd_read", "fd_write", "poll_oneoff"];

@@ -242,14 +242,7 @@ fn wait_for(
     guest.bytes(room.0, u64::from(room.1.cast_unsigned()))?;
     guest.bytes(room.2, 4)?;
     let control = guest.context.control.clone();
-    let timeout_ns = u64::try_from(timeout_ms)
-        .ok()
-        .map(|ms| ms.saturating_mul(1_000_000));
-    // Issued again after a capture, it ends when it should have ended.
-    let until_ns = match (guest.context.blocked_until_ns.take(), timeout_ns) {
-        (Some(until), Some(_)) => Some(until),
-        (_, timeout) => timeout.map(|timeout| guest.context.clock.now_ns().saturating_add(timeout)),
-    };
+    let until_ns = guest.context.until_ns(timeout_ms);
     let mut shared = control.lock();
     let letter = loop {
         if let Some(letter) = there(&shared.mail).map_err(|_| Errno::INVAL)? {

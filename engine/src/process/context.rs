@@ -1,11 +1,13 @@
 //! What the host functions of one program work on: the program's side of the host, apart from what it
 //! shares with its handle.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Global, Memory, ResourceLimiter};
 use wayfare_protocol::command::ProgramSpec;
+use wayfare_protocol::device::{Alias, DEVICES_MAX};
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::limits::ARGUMENT_BYTES_MAX;
 use wayfare_protocol::snapshot::HostState;
@@ -14,6 +16,10 @@ use super::ProcessEvent;
 use super::clock::Clock;
 use super::control::Control;
 use super::files::Files;
+use crate::devices::{Held, Trouble};
+
+/// Devices whose last trouble is remembered: as many as can be granted, and some that were not.
+const TROUBLES_MAX: usize = 2 * DEVICES_MAX;
 
 pub(super) type Sink = Arc<dyn Fn(ProcessEvent) + Send + Sync>;
 
@@ -34,6 +40,9 @@ pub(super) struct Context {
     /// By the program's clock, where its rate of publishing is limited. Not in a snapshot: it is over before one arrives.
     pub(super) publish_after_ns: u64,
     pub(super) limits: Limits,
+    pub(super) held: Held,
+    /// What was said last about a device, so that it is said once.
+    troubles: BTreeMap<Alias, String>,
     guest: Option<GuestHandles>,
 }
 
@@ -78,6 +87,8 @@ impl Context {
             blocked_until_ns: None,
             publish_after_ns: 0,
             limits,
+            held: Held::new(Arc::default(), BTreeSet::new()),
+            troubles: BTreeMap::new(),
             guest: None,
         }
     }
@@ -100,6 +111,7 @@ impl Context {
         }
         self.blocked_until_ns = host.blocked_until_ns;
         self.stdin_offset = host.stdin_offset;
+        self.held.set_outputs(std::mem::take(&mut host.outputs));
         self.control.lock().log.restore(host)
     }
 
@@ -110,6 +122,7 @@ impl Context {
             stdin_offset: self.stdin_offset,
             environment: Some(self.environment.clone()),
             files: self.files.save(),
+            outputs: self.held.outputs().clone(),
             ..HostState::default()
         };
         let shared = self.control.lock();
@@ -118,6 +131,44 @@ impl Context {
         host.mail_arrived = shared.mail.arrived();
         host.mail = shared.mail.save();
         host
+    }
+
+    /// Before it runs.
+    pub(super) fn drive_devices(&mut self) {
+        for (alias, trouble) in self.held.drive() {
+            self.tell_trouble(&alias, &trouble);
+        }
+    }
+
+    /// When it stands still.
+    pub(super) fn release_devices(&mut self) {
+        for (alias, trouble) in self.held.release() {
+            self.tell_trouble(&alias, &trouble);
+        }
+    }
+
+    /// A line in its log about a call to a device that failed, unless it is the same as the last one.
+    pub(super) fn tell_trouble(&mut self, alias: &Alias, trouble: &Trouble) {
+        let line = match trouble {
+            Trouble::NotGranted => {
+                format!("wayfare: not granted: device '{alias}'; --allow-device at 'wayfare run' grants it")
+            }
+            _ => format!("wayfare: device '{alias}': {trouble}"),
+        };
+        let known = self.troubles.len() >= TROUBLES_MAX && !self.troubles.contains_key(alias);
+        if !known && self.troubles.get(alias) != Some(&line) {
+            self.control.tell(&line);
+            self.say_lines();
+            self.troubles.insert(alias.clone(), line);
+        }
+    }
+
+    /// When a call that waits for `timeout_ms` (below zero: for ever) is over, by the program's clock. Issued again after a capture, it ends
+    /// when it should have ended.
+    pub(super) fn until_ns(&mut self, timeout_ms: i64) -> Option<u64> {
+        let noted = self.blocked_until_ns.take();
+        let timeout_ns = u64::try_from(timeout_ms).ok()?.saturating_mul(1_000_000);
+        Some(noted.unwrap_or_else(|| self.clock.now_ns().saturating_add(timeout_ns)))
     }
 
     pub(super) fn set_guest(&mut self, guest: Option<GuestHandles>) {

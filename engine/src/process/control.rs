@@ -110,6 +110,13 @@ impl Control {
         self.changed.notify_all();
     }
 
+    /// The same for who changed something that is not behind this mutex: taking it makes sure that the program either has not looked yet,
+    /// or waits already.
+    pub(super) fn wake_program_surely(&self) {
+        drop(self.lock());
+        self.changed.notify_all();
+    }
+
     /// A line of the host's in the program's log, if there is room for it.
     pub(super) fn tell(&self, line: &str) {
         let mut shared = self.lock();

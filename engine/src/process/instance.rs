@@ -123,6 +123,10 @@ impl Instance {
         self.store.data()
     }
 
+    pub(super) fn context_mut(&mut self) -> &mut Context {
+        self.store.data_mut()
+    }
+
     /// Runs until somebody wants something, or the program ends.
     pub(super) fn run(mut self) -> Result<(Self, Ran), Failure> {
         if self.begun && !self.roomy && self.top() > FRAMES_BYTES_IN_PLACE {

@@ -15,7 +15,7 @@
 //! captured: a blocked call must be able to leave without having had any effect, and be issued again elsewhere.
 //!
 //! Reading order: [`abi`], [`runtime`] (a module made ready), `compiled` (what is kept of it), [`ahead`] (what is compiled for others), `control` (handle and thread meet), `thread`,
-//! `instance` (in and out of Wasm, capture, restore), `wasi` with `files`, `calls` with `mail`, `values` with `errands`, `log`, `clock`. All `unsafe` is in `raw`.
+//! `instance` (in and out of Wasm, capture, restore), `wasi` with `files`, `calls` with `mail`, `values` with `errands`, `device_calls`, `log`, `clock`. All `unsafe` is in `raw`.
 
 pub mod abi;
 pub mod ahead;
@@ -24,6 +24,7 @@ mod clock;
 mod compiled;
 mod context;
 mod control;
+mod device_calls;
 mod errands;
 mod files;
 mod image;

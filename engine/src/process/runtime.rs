@@ -16,10 +16,12 @@ use super::calls;
 use super::compiled::{Compiled, Provenance, Trust};
 use super::context::{Context, Limits};
 use super::control::Control;
+use super::device_calls;
 use super::image::Image;
 use super::mail::Mail;
 use super::values;
 use super::wasi;
+use crate::devices::Devices;
 
 /// Bounds for all programs of an engine. The defaults fit a board with 512 MB.
 #[derive(Debug, Clone)]
@@ -30,6 +32,7 @@ pub struct RuntimeOptions {
     /// Linear memory of one program; its `ProgramSpec` may ask for less, not for more.
     pub memory_bytes_max: u64,
     pub table_elements_max: usize,
+    pub devices: Arc<Devices>,
 }
 
 impl Default for RuntimeOptions {
@@ -38,6 +41,7 @@ impl Default for RuntimeOptions {
             stack_bytes_max: 2 << 20,
             memory_bytes_max: 64 << 20,
             table_elements_max: 100_000,
+            devices: Arc::default(),
         }
     }
 }
@@ -96,6 +100,7 @@ impl Runtime {
             wasi::define(&mut linker)?;
             calls::define(&mut linker)?;
             values::define(&mut linker)?;
+            device_calls::define(&mut linker)?;
             Ok(linker)
         };
         let fresh = linker(options.stack_bytes_max).map_err(internal)?;

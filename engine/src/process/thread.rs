@@ -13,6 +13,7 @@ use super::control::{Control, Next};
 use super::instance::{Instance, Ran};
 use super::runtime::{Loaded, RuntimeOptions};
 use super::{Launch, ProcessEvent};
+use crate::devices::Held;
 
 pub(super) struct Task {
     pub(super) options: RuntimeOptions,
@@ -88,7 +89,8 @@ impl Task {
             options.table_elements_max,
             loaded.shape.save_bytes,
         );
-        let context = Context::new(control, sink, &launch.spec, launch.stdin, limits);
+        let mut context = Context::new(control, sink, &launch.spec, launch.stdin, limits);
+        context.held = Held::new(options.devices, launch.spec.grants.devices.clone());
         let instance = Instance::new(loaded, context, launch.snapshot)?;
         let control = &instance.context().control;
         for letter in launch.journaled {
@@ -108,9 +110,15 @@ fn serve(mut instance: Instance) -> Result<Option<ProgramState>, Failure> {
     loop {
         match control.next() {
             Next::Vanish => return Ok(None),
-            Next::Freeze => instance.context().say(ProcessEvent::Frozen),
+            Next::Freeze => {
+                instance.context_mut().release_devices();
+                instance.context().say(ProcessEvent::Frozen);
+            }
             Next::Capture { run_on, tag } => {
                 let since = if run_on { stopped_at } else { Instant::now() };
+                if !run_on {
+                    instance.context_mut().release_devices();
+                }
                 let snapshot = Box::new(instance.capture()?);
                 let stopped_us = since.elapsed().as_micros() as u64;
                 instance.context().say(ProcessEvent::Captured {
@@ -120,6 +128,7 @@ fn serve(mut instance: Instance) -> Result<Option<ProgramState>, Failure> {
                 });
             }
             Next::Run => {
+                instance.context_mut().drive_devices();
                 let ran;
                 (instance, ran) = instance.run()?;
                 stopped_at = Instant::now();

@@ -43,6 +43,7 @@ use super::supervisor::{Supervisor, Told};
 use super::work::{Done, Workshop};
 use crate::core::Core;
 use crate::core::types::{Effect, Input, Now, Saved};
+use crate::devices::{Devices, StatusLed};
 
 /// How often what nobody needs is thrown away, memory in use is looked at, and the service manager hears that we live: often
 /// enough for the unit's `WatchdogSec=`.
@@ -61,6 +62,10 @@ pub(crate) struct Agent {
     pub(super) border: Border,
     pub(super) boot: BootId,
     pub(super) about: EngineAbout,
+    pub(super) devices: Arc<Devices>,
+    pub(super) status_led: Option<StatusLed>,
+    /// A question about a device is being answered.
+    pub(super) is_device_asked: bool,
     pub(super) programs: Programs,
     pub(super) snapshots: Snapshots,
     /// The last verified snapshot: usually a program starts from it at once.
@@ -323,6 +328,7 @@ impl Agent {
             Arrived::Peer(..) if self.is_stalled => {}
             Arrived::Peer(input @ Input::Chunk { .. }, bytes) => self.feed_chunk(input, &bytes),
             Arrived::Peer(input, _) | Arrived::Other(input) => self.feed(input),
+            Arrived::Device(request) => self.device_asked(request),
             Arrived::Malformed {
                 operation,
                 client,

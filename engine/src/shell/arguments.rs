@@ -13,12 +13,14 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use wayfare_link::{BrokerAccess, BrokerUrl};
 use wayfare_protocol::code::PublicKey;
+use wayfare_protocol::device::Alias;
 use wayfare_protocol::ids::{EngineId, is_name};
 use wayfare_protocol::labels;
 use wayfare_protocol::limits::TRUSTED_KEYS_MAX;
 use wayfare_protocol::topics::Topics;
 
 use super::options::{CodeFrom, EngineOptions, this_machine};
+use crate::devices::{DeviceTable, DeviceTables, StatusLedTable};
 
 const BROKER_DEFAULT: (&str, u16) = ("localhost", 1883);
 const PROGRAMS_LIMIT: u64 = 4096;
@@ -98,6 +100,11 @@ pub struct EngineArgs {
     /// [default: info]
     #[arg(long, value_name = "LEVEL", env = "RUST_LOG")]
     pub log_level: Option<String>,
+    /// What programs can be granted; only in the file.
+    #[arg(skip)]
+    pub devices: BTreeMap<Alias, DeviceTable>,
+    #[arg(skip)]
+    pub status_led: Option<StatusLedTable>,
 }
 
 impl EngineArgs {
@@ -130,6 +137,8 @@ impl EngineArgs {
                 self.labels
             },
             log_level: self.log_level.or(file.log_level),
+            devices: file.devices,
+            status_led: file.status_led,
         }
     }
 
@@ -181,6 +190,11 @@ impl EngineArgs {
         }
         options.labels = labels::collect(self.labels.clone()).map_err(anyhow::Error::msg)?;
         options.code = self.code()?;
+        options.devices = DeviceTables {
+            devices: self.devices.clone(),
+            status_led: self.status_led.clone(),
+        }
+        .check()?;
         Ok(options)
     }
 

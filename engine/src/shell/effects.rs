@@ -7,7 +7,7 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{Blob, Digest, Generation, OperationId, ProgramId};
 use wayfare_protocol::snapshot::Snapshot;
-use wayfare_protocol::status::{EngineState, EngineStatus};
+use wayfare_protocol::status::{EngineState, EngineStatus, ProgramState, ProgramStatus};
 
 use super::agent::{Agent, Step};
 use super::fetches::Waiting;
@@ -85,15 +85,7 @@ impl Agent {
                 offset,
                 bytes,
             } => self.send_chunk(to, operation, blob, offset, bytes),
-            Effect::PublishEngine { programs, sequence } => self.out.engine_status(&EngineStatus {
-                engine: self.out.engine.clone(),
-                boot: self.boot,
-                sequence,
-                state: EngineState::Online,
-                about: Some(self.about.clone()),
-                load: machine::load(self.times.begun),
-                programs,
-            }),
+            Effect::PublishEngine { programs, sequence } => self.publish_engine(programs, sequence),
             Effect::PublishProgram(status) => {
                 self.watch(status.program);
                 self.out.program_status(&status);
@@ -146,6 +138,22 @@ impl Agent {
                 since,
             } => self.reply_logs(client, operation, program, since),
         }
+    }
+
+    fn publish_engine(&mut self, programs: Vec<ProgramStatus>, sequence: u64) {
+        if let Some(led) = &mut self.status_led {
+            let runs = |program: &ProgramStatus| matches!(program.state, ProgramState::Running);
+            led.show(programs.iter().any(runs));
+        }
+        self.out.engine_status(&EngineStatus {
+            engine: self.out.engine.clone(),
+            boot: self.boot,
+            sequence,
+            state: EngineState::Online,
+            about: Some(self.about.clone()),
+            load: machine::load(self.times.begun),
+            programs,
+        });
     }
 
     pub(super) fn event(
@@ -393,6 +401,11 @@ impl Agent {
                     self.snapshots.keep(digest, snapshot);
                 }
             }
+            Done::DeviceAnswered {
+                client,
+                request,
+                result,
+            } => self.device_answered(client, request, result),
             Done::Synced {
                 blob,
                 result,

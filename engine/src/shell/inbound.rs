@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use wayfare_protocol::command::{Command, ReportRequest};
-use wayfare_protocol::dispatcher::Answer;
+use wayfare_protocol::dispatcher::{Answer, Request};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
@@ -21,6 +21,8 @@ pub(crate) enum Arrived {
     /// Of a transfer; the bytes are those of a chunk.
     Peer(Input, Bytes),
     Other(Input),
+    /// A question about a device.
+    Device(Request),
     /// Not a command, but it says who would like to know.
     Malformed {
         operation: OperationId,
@@ -55,10 +57,16 @@ impl Border {
     pub(crate) fn admit(&self, topic: &str, payload: &Bytes, is_retained: bool) -> Arrived {
         match self.topics.parse(topic) {
             // A retained command would run again at every start.
-            Some(Topic::EngineCommand(_) | Topic::Report | Topic::Peer(..)) if is_retained => {
+            Some(Topic::EngineCommand(_) | Topic::EngineDevice(_) | Topic::Report | Topic::Peer(..))
+                if is_retained =>
+            {
                 dropped("it was retained, and only statuses are")
             }
             Some(Topic::EngineCommand(engine)) if engine == self.engine => command(payload),
+            Some(Topic::EngineDevice(engine)) if engine == self.engine => match wire::decode(payload) {
+                Ok(request) => Arrived::Device(request),
+                Err(error) => dropped(error),
+            },
             Some(Topic::Report) => match wire::decode(payload) {
                 Ok(ReportRequest { operation, client }) => {
                     Arrived::Other(Input::Report { operation, client })

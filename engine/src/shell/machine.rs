@@ -5,9 +5,10 @@ use std::time::Instant;
 use wayfare_protocol::status::{DiskWear, EngineAbout, MachineLoad};
 
 use super::options::{CodeFrom, EngineOptions};
+use crate::devices::Devices;
 use crate::process::ahead;
 
-pub(crate) fn about(options: &EngineOptions) -> EngineAbout {
+pub(crate) fn about(options: &EngineOptions, devices: &Devices) -> EngineAbout {
     EngineAbout {
         version: env!("CARGO_PKG_VERSION").into(),
         platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
@@ -16,7 +17,7 @@ pub(crate) fn about(options: &EngineOptions) -> EngineAbout {
         processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
         memory_bytes: memory_bytes().unwrap_or(0),
         programs_max: u32::try_from(options.programs_max).unwrap_or(u32::MAX),
-        devices: Default::default(),
+        devices: devices.offered(),
         program_memory_bytes_max: options.program_memory_bytes_max,
         host: options.host.clone(),
         labels: options.labels.clone(),

@@ -9,6 +9,8 @@ use wayfare_protocol::ids::{EngineId, is_name};
 use wayfare_protocol::labels::Labels;
 use wayfare_protocol::topics::Topics;
 
+use crate::devices::DeviceOptions;
+
 /// Defaults fit a board with 512 MB and an SD card.
 pub(super) const PROGRAMS_MAX: usize = 16;
 pub(super) const PROGRAM_MEMORY_MIB_MAX: u64 = 64;
@@ -39,6 +41,7 @@ pub struct EngineOptions {
     pub host: String,
     /// What applications may ask for.
     pub labels: Labels,
+    pub devices: DeviceOptions,
 }
 
 /// Where an engine gets the code of modules from.
@@ -82,6 +85,7 @@ impl EngineOptions {
             checkpoint_interval: Some(Duration::from_secs(CHECKPOINT_SECONDS)),
             cache_bytes_max: CACHE_MIB_MAX << 20,
             code: CodeFrom::default(),
+            devices: DeviceOptions::default(),
         }
     }
 }

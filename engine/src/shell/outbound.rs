@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 use wayfare_link::{Link, LinkError, Message};
-use wayfare_protocol::dispatcher::Request;
+use wayfare_protocol::dispatcher::{Answer, Request};
 use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId, PeerName, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
@@ -58,6 +58,11 @@ impl Outbound {
             let topic = self.topics.topic(&Topic::DispatcherRequest(service));
             self.publish(Message::new(topic, wire::encode(request)).at_most_once());
         }
+    }
+
+    pub(crate) fn answer(&self, client: PeerName, answer: &Answer) {
+        let topic = self.topics.topic(&Topic::Reply(client));
+        self.publish(Message::new(topic, wire::encode(answer)));
     }
 
     pub(crate) fn engine_status(&self, status: &EngineStatus) {

@@ -31,6 +31,7 @@ use super::supervisor::{Supervisor, Told};
 use super::work::Workshop;
 use crate::core::Core;
 use crate::core::types::{Identity, Input, Now};
+use crate::devices::{Devices, StatusLed};
 use crate::process::{Provenance, Runtime, RuntimeOptions};
 
 /// Frames, globals, log and input position: what a snapshot has besides linear memory.
@@ -60,9 +61,11 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
     let begun = Instant::now();
     let boot = BootId::random();
     let (store, records) = Store::open(&options.data, &options.engine)?;
+    let devices = Arc::new(Devices::open(&options.devices));
     let runtime = Runtime::new(RuntimeOptions {
         stack_bytes_max: options.stack_bytes_max,
         memory_bytes_max: options.program_memory_bytes_max,
+        devices: devices.clone(),
         ..RuntimeOptions::default()
     })
     .context("cannot set up wasmtime")?;
@@ -74,7 +77,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         records = records.len(),
         "engine begins"
     );
-    let about = machine::about(options);
+    let about = machine::about(options, &devices);
     let identity = Identity {
         engine: options.engine.clone(),
         boot,
@@ -114,6 +117,9 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         },
         boot,
         about,
+        status_led: StatusLed::start(&devices),
+        devices,
+        is_device_asked: false,
         programs,
         snapshots: Snapshots::default(),
         verified: None,
@@ -181,6 +187,7 @@ fn connect(options: &EngineOptions, boot: BootId) -> anyhow::Result<(Link, LinkE
     let offline = wire::encode(&Agent::offline(engine.clone(), boot));
     let filters = [
         topics.topic(&Topic::EngineCommand(engine.clone())),
+        topics.topic(&Topic::EngineDevice(engine.clone())),
         topics.topic(&Topic::Report),
         topics.peer_filter(engine),
         topics.topic(&Topic::Reply(engine.clone())),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use wayfare_protocol::device::Reading;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{Blob, Digest, EngineId, OperationId, ProgramId};
+use wayfare_protocol::ids::{Blob, Digest, EngineId, OperationId, PeerName, ProgramId};
 use wayfare_protocol::snapshot::{Snapshot, SnapshotError};
 
 use super::modules::{Modules, read};
@@ -47,6 +48,11 @@ pub(crate) enum Done {
     Decoded {
         digest: Digest,
         snapshot: Option<Arc<Snapshot>>,
+    },
+    DeviceAnswered {
+        client: PeerName,
+        request: OperationId,
+        result: Result<Reading, Failure>,
     },
     /// A blob that arrived was synced, or not.
     Synced {

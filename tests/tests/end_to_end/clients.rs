@@ -35,7 +35,7 @@ async fn orders_at_once(broker: Kind) {
     let expected = fleet.expected(&job, "a").await;
     let run = |number: usize| {
         let named = job.clone().named(&format!("counter-{number}"));
-        Order::Run(named.order(["a", "b"][number % 2]))
+        Order::Run(Box::new(named.order(["a", "b"][number % 2])))
     };
     let mut all = Vec::new();
     for outcome in apply(&fleet, (0..6).map(run).collect()).await {

@@ -1,6 +1,7 @@
 //! Whole processes: real modules through the real compiler, frozen, captured, moved and broken.
 
 mod asking;
+mod devices;
 mod failing;
 mod living;
 mod logging;
@@ -76,6 +77,8 @@ struct Plan {
     loaded: Arc<Loaded>,
     spec: ProgramSpec,
     stdin: Option<Arc<[u8]>>,
+    /// `None`: the one that all share.
+    runtime: Option<Arc<Runtime>>,
 }
 
 impl Plan {
@@ -84,6 +87,7 @@ impl Plan {
             loaded,
             spec: spec(&[]),
             stdin: None,
+            runtime: None,
         }
     }
 
@@ -97,6 +101,7 @@ impl Plan {
             loaded: load_sample(name),
             spec: spec(sample.quick_args),
             stdin: sample.stdin.map(Arc::from),
+            runtime: None,
         }
     }
 
@@ -116,9 +121,14 @@ impl Plan {
             frozen,
         };
         let sink = Mutex::new(sender);
-        let process = launch(&RUNTIME, &self.loaded, launched, move |event| {
-            drop(sink.lock().unwrap().send(event));
-        });
+        let process = launch(
+            self.runtime.as_deref().unwrap_or(&RUNTIME),
+            &self.loaded,
+            launched,
+            move |event| {
+                drop(sink.lock().unwrap().send(event));
+            },
+        );
         Run {
             process: process.unwrap(),
             events,

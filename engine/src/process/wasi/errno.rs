@@ -19,6 +19,7 @@ impl Errno {
     pub(in crate::process) const MSGSIZE: Self = Self(35);
     pub(in crate::process) const NAMETOOLONG: Self = Self(37);
     pub(in crate::process) const NOBUFS: Self = Self(42);
+    pub(in crate::process) const NODEV: Self = Self(43);
     pub(in crate::process) const NOENT: Self = Self(44);
     pub(in crate::process) const NOSPC: Self = Self(51);
     pub(in crate::process) const NOSYS: Self = Self(52);
@@ -26,6 +27,7 @@ impl Errno {
     pub(in crate::process) const NOTEMPTY: Self = Self(55);
     pub(in crate::process) const NOTSOCK: Self = Self(57);
     pub(in crate::process) const NOTSUP: Self = Self(58);
+    pub(in crate::process) const NOTTY: Self = Self(59);
     pub(in crate::process) const OVERFLOW: Self = Self(61);
     pub(in crate::process) const SPIPE: Self = Self(70);
     pub(in crate::process) const TIMEDOUT: Self = Self(73);

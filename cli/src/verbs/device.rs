@@ -1,0 +1,155 @@
+//! `wayfare device get` and `set`.
+
+use wayfare_dispatcher::AskError;
+use wayfare_protocol::device::{Alias, DeviceAsk, DeviceKind, Reading, Setting};
+use wayfare_protocol::error::Failure;
+
+use crate::args::apps::AskArgs;
+use crate::args::devices::DeviceVerb;
+use crate::context::with_fleet;
+use crate::fail::{Fail, Result};
+use crate::output::Output;
+
+pub(crate) async fn run(verb: DeviceVerb, output: Output) -> Result {
+    match verb {
+        DeviceVerb::Get(args) => ask(&args.engine, args.alias, None, &args.ask, output).await,
+        DeviceVerb::Set(args) => ask(&args.engine, args.alias, Some(&args.value), &args.ask, output).await,
+    }
+}
+
+async fn ask(engine: &str, alias: Alias, value: Option<&str>, args: &AskArgs, output: Output) -> Result {
+    with_fleet(&args.fleet, async |fleet| {
+        let view = fleet.engine(engine).await?;
+        let ask = match value {
+            None => DeviceAsk::Get { alias },
+            Some(value) => {
+                let device = view.about.as_ref().and_then(|about| about.devices.get(&alias));
+                let Some(device) = device else {
+                    let engine = view.engine;
+                    return Err(AskError::Failed(Failure::NoDevice { engine, alias }).into());
+                };
+                let setting = setting(device.kind, value)?;
+                DeviceAsk::Set { alias, setting }
+            }
+        };
+        let reading = fleet.device(&view.engine, &ask, args.timeout).await?;
+        output.print(&reading, describe);
+        Ok(())
+    })
+    .await
+}
+
+fn setting(kind: DeviceKind, value: &str) -> Result<Setting> {
+    match kind {
+        DeviceKind::GpioIn => match value {
+            "on" | "1" => Ok(Setting::Level { active: true }),
+            "off" | "0" => Ok(Setting::Level { active: false }),
+            _ => Err(Fail::usage(format!(
+                "'{value}' is no level: 'on' or 'off' is expected"
+            ))),
+        },
+        DeviceKind::Adc => match value.parse() {
+            Ok(scaled) if f64::is_finite(scaled) => Ok(Setting::Sample { scaled }),
+            _ => Err(Fail::usage(format!("'{value}' is no number"))),
+        },
+        DeviceKind::Serial => Ok(Setting::Received {
+            bytes: value.as_bytes().to_vec(),
+        }),
+        DeviceKind::GpioOut | DeviceKind::I2c | DeviceKind::Spi => Err(Fail::usage(format!(
+            "a device of kind {kind} gives nothing by itself: there is nothing to set"
+        ))),
+    }
+}
+
+fn describe(reading: &Reading) -> String {
+    let level = |active: &Option<bool>| match active {
+        Some(true) => "on",
+        Some(false) => "off",
+        None => "released",
+    };
+    match reading {
+        Reading::Level { active } => level(&Some(*active)).to_owned(),
+        Reading::Output {
+            active,
+            changes,
+            last,
+        } => {
+            const SHOWN_MAX: usize = 16;
+            let skipped = last.len().saturating_sub(SHOWN_MAX);
+            let last: Vec<&str> = last.iter().skip(skipped).map(level).collect();
+            match changes {
+                0 => "never driven".to_owned(),
+                _ => format!(
+                    "{} after {changes} changes, the last: {}",
+                    level(active),
+                    last.join(" ")
+                ),
+            }
+        }
+        Reading::Sample { raw, scaled } => format!("{scaled} (raw {raw})"),
+        Reading::Bytes { bytes } => bytes.escape_ascii().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_what_the_device_can_give() {
+        for (kind, value, setting) in [
+            (DeviceKind::GpioIn, "on", Setting::Level { active: true }),
+            (DeviceKind::GpioIn, "0", Setting::Level { active: false }),
+            (DeviceKind::Adc, "-2.5", Setting::Sample { scaled: -2.5 }),
+            (
+                DeviceKind::Serial,
+                "on",
+                Setting::Received {
+                    bytes: b"on".to_vec(),
+                },
+            ),
+        ] {
+            assert_eq!(super::setting(kind, value).ok(), Some(setting));
+        }
+        for (kind, value) in [
+            (DeviceKind::GpioIn, "2"),
+            (DeviceKind::Adc, "warm"),
+            (DeviceKind::Adc, "inf"),
+            (DeviceKind::GpioOut, "on"),
+        ] {
+            assert!(setting(kind, value).is_err(), "{kind} {value}");
+        }
+    }
+
+    #[test]
+    fn readings_are_a_line() {
+        let output = |active, changes, last: &[Option<bool>]| Reading::Output {
+            active,
+            changes,
+            last: last.to_vec(),
+        };
+        for (reading, line) in [
+            (Reading::Level { active: true }, "on"),
+            (
+                Reading::Sample {
+                    raw: 21,
+                    scaled: 20.5,
+                },
+                "20.5 (raw 21)",
+            ),
+            (output(None, 0, &[]), "never driven"),
+            (
+                output(None, 2, &[Some(true), None]),
+                "released after 2 changes, the last: on released",
+            ),
+            (
+                Reading::Bytes {
+                    bytes: b"a\n".to_vec(),
+                },
+                "a\\n",
+            ),
+        ] {
+            assert_eq!(describe(&reading), line);
+        }
+    }
+}

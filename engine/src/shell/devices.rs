@@ -1,0 +1,97 @@
+//! What people ask about devices: `wayfare device get` and `set`.
+//!
+//! A device may take its time, so it is asked on another thread, one question at a time: who asks repeats it until it is answered.
+
+use wayfare_protocol::device::{DeviceAsk, Reading, SETTING_BYTES_MAX, Setting};
+use wayfare_protocol::dispatcher::{Answer, Answered, Request, Term};
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::{EngineId, OperationId, PeerName};
+
+use super::agent::Agent;
+use super::work::{self, Done};
+use crate::devices::{Devices, Trouble};
+
+impl Agent {
+    pub(super) fn device_asked(&mut self, request: Request) {
+        let Request {
+            request,
+            client,
+            body,
+        } = request;
+        let ask = match serde_json::from_value(body) {
+            Ok(ask) => ask,
+            Err(error) => {
+                let reason = format!("this engine cannot read the request: {error}");
+                return self.answer_about_device(client, request, Err(Failure::BadRequest { reason }));
+            }
+        };
+        if std::mem::replace(&mut self.is_device_asked, true) {
+            return;
+        }
+        let (devices, engine) = (self.devices.clone(), self.out.engine.clone());
+        work::start(
+            &mut self.work,
+            move || answer(&devices, &engine, &ask),
+            move |result| Done::DeviceAnswered {
+                client,
+                request,
+                result,
+            },
+        );
+    }
+
+    pub(super) fn device_answered(
+        &mut self,
+        client: PeerName,
+        request: OperationId,
+        result: Result<Reading, Failure>,
+    ) {
+        self.is_device_asked = false;
+        self.answer_about_device(client, request, result);
+    }
+
+    fn answer_about_device(&self, client: PeerName, request: OperationId, result: Result<Reading, Failure>) {
+        let answer = match result.map(|reading| serde_json::to_value(reading).expect("plain data serialises"))
+        {
+            Ok(reading) => Answered::Done(reading),
+            Err(failure) => Answered::Failed(failure),
+        };
+        let term = Term::default();
+        self.out.answer(
+            client,
+            &Answer {
+                request,
+                term,
+                answer,
+            },
+        );
+    }
+}
+
+fn answer(devices: &Devices, engine: &EngineId, ask: &DeviceAsk) -> Result<Reading, Failure> {
+    let (DeviceAsk::Get { alias } | DeviceAsk::Set { alias, .. }) = ask;
+    let set = match ask {
+        DeviceAsk::Get { .. } => Ok(()),
+        DeviceAsk::Set {
+            setting: Setting::Received { bytes },
+            ..
+        } if bytes.len() > SETTING_BYTES_MAX => {
+            return Err(Failure::TooLarge {
+                what: "what is received".into(),
+                bytes: bytes.len() as u64,
+                bytes_max: SETTING_BYTES_MAX as u64,
+            });
+        }
+        DeviceAsk::Set { setting, .. } => devices.set(alias, setting),
+    };
+    set.and_then(|()| devices.reading(alias))
+        .map_err(|trouble| match trouble {
+            Trouble::NotHere => Failure::NoDevice {
+                engine: engine.clone(),
+                alias: alias.clone(),
+            },
+            trouble => Failure::BadRequest {
+                reason: format!("device '{alias}' of engine {engine}: {trouble}"),
+            },
+        })
+}
