@@ -6,8 +6,8 @@
  * Version 1 (the name of the import module). Every function returns 0 or one of WASI preview 1's error numbers:
  *    2 EACCES      the broker refused the subscription
  *    6 EAGAIN      nothing is there, and the timeout was 0
- *   28 EINVAL      no topic, no filter, or no request that can still be replied to
- *   35 EMSGSIZE    the payload is over 120 KiB with its id
+ *   28 EINVAL      no topic, no filter, no alias, or no request that can still be replied to
+ *   35 EMSGSIZE    the payload is over 120 KiB with its id, or the transfer over 4096 bytes
  *   42 ENOBUFS     more than 1024 subscriptions
  *   61 EOVERFLOW   the buffer is too small; *length says what is needed, and nothing was taken
  *   73 ETIMEDOUT   the time was over
@@ -89,6 +89,36 @@ int32_t wayfare_state_set(const char *key, size_t length, const void *value, siz
 WAYFARE_CALL(state_compare_and_set)
 int32_t wayfare_state_compare_and_set(const char *key, size_t length, uint64_t expected, const void *value, size_t bytes, uint64_t *version);
 WAYFARE_CALL(state_remove) int32_t wayfare_state_remove(const char *key, size_t length);
+/* Devices, by the alias that the engine's configuration has for them: at most 32 bytes, no final zero. The program needs a grant for each,
+ * and runs only on engines that have them. Levels are active (1) or not (0), whatever voltage that is. A level that was set is set
+ * again wherever the program goes on; while it stands still its outputs are released, and nothing is heard. Besides the errors above: 10,
+ * another program has the device; 29, the device did not do it, and the program's log says why; 43, the engine has no such device; 59, it is of
+ * another kind than the call is for. */
+WAYFARE_CALL(gpio_write) int32_t wayfare_gpio_write(const char *alias, size_t length, int32_t active);
+WAYFARE_CALL(gpio_read) int32_t wayfare_gpio_read(const char *alias, size_t length, uint32_t *active);
+
+/* The next edge since the line was last read or waited for: 1 rising, 2 falling; edges: 1, 2 or 3 for both. */
+WAYFARE_CALL(gpio_wait)
+int32_t wayfare_gpio_wait(const char *alias, size_t length, int32_t edges, int64_t timeout_ms, uint32_t *edge);
+
+/* As the converter gives it, and in millivolts, milliamperes or thousandths of a degree Celsius. */
+WAYFARE_CALL(adc_read) int32_t wayfare_adc_read(const char *alias, size_t length, int64_t *raw, double *scaled);
+
+/* Writes, then reads, with a repeated start; either may have no bytes, neither more than 4096. */
+WAYFARE_CALL(i2c_transfer)
+int32_t wayfare_i2c_transfer(const char *alias, size_t length, const void *write, size_t written, void *read, size_t room);
+
+/* Writes and reads at the same time; at most 4096 bytes. */
+WAYFARE_CALL(spi_transfer)
+int32_t wayfare_spi_transfer(const char *alias, size_t length, const void *write, void *read, size_t bytes);
+
+/* Sends at least one byte, waiting while there is no room; *sent says how many. */
+WAYFARE_CALL(serial_write)
+int32_t wayfare_serial_write(const char *alias, size_t length, const void *data, size_t bytes, uint32_t *sent);
+
+/* Waits for at least one byte; *count says how many were written to the buffer. */
+WAYFARE_CALL(serial_read)
+int32_t wayfare_serial_read(const char *alias, size_t length, int64_t timeout_ms, void *buffer, size_t room, uint32_t *count);
 
 #ifdef __cplusplus
 }

@@ -5,11 +5,11 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// No topic, no filter, no key, or no request that can still be replied to.
+    /// No topic, no filter, no key, no alias, or no request that can still be replied to.
     Malformed,
     /// It was not granted when the program was run. The program's log says what would grant it.
     NotGranted,
-    /// The payload is over 120 KiB, or the value over 64 KiB.
+    /// The payload is over 120 KiB, the value over 64 KiB, or the transfer over 4096 bytes.
     TooLarge,
     /// The broker refused the subscription.
     RefusedByBroker,
@@ -21,6 +21,14 @@ pub enum Error {
     NotFound,
     /// The fleet's dispatcher did not answer: is there one? Or it could not do what was asked, and has logged why.
     NoAnswer,
+    /// The engine has no such device. A program comes only to engines that have all that it is granted, so this one lost it.
+    NoDevice,
+    /// The device is of another kind than the call is for.
+    WrongKind,
+    /// Another program has the device.
+    DeviceTaken,
+    /// The device did not do it. The program's log says why.
+    DeviceFailed,
     /// The time was over.
     TimedOut,
     /// Not run by a Wayfare engine.
@@ -40,25 +48,42 @@ impl Error {
             29 => Self::NoAnswer,
             35 => Self::TooLarge,
             42 => Self::TooMany,
+            43 => Self::NoDevice,
             44 => Self::NotFound,
             52 => Self::Unavailable,
+            59 => Self::WrongKind,
             76 => Self::NotGranted,
             number => Self::Other(number),
         })
+    }
+
+    /// Of a call to a device, where two of the numbers mean something else.
+    pub(crate) fn of_device(number: i32) -> Result<(), Self> {
+        match number {
+            10 => Err(Self::DeviceTaken),
+            29 => Err(Self::DeviceFailed),
+            number => Self::of(number),
+        }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Malformed => "malformed topic, filter or key, or a request that cannot be replied to",
+            Self::Malformed => {
+                "malformed topic, filter, key or alias, or a request that cannot be replied to"
+            }
             Self::NotGranted => "not granted to this program",
-            Self::TooLarge => "payload or value too large",
+            Self::TooLarge => "payload, value or transfer too large",
             Self::RefusedByBroker => "refused by the broker",
             Self::TooMany => "no room for more",
             Self::Conflict => "the value has changed meanwhile",
             Self::NotFound => "no such value",
             Self::NoAnswer => "no answer from the fleet's dispatcher",
+            Self::NoDevice => "no such device on this engine",
+            Self::WrongKind => "a device of another kind",
+            Self::DeviceTaken => "another program has the device",
+            Self::DeviceFailed => "the device failed",
             Self::TimedOut => "timed out",
             Self::Unavailable => "not run by a Wayfare engine",
             Self::Other(number) => return write!(f, "WASI error {number}"),

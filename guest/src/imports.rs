@@ -46,6 +46,14 @@ calls! {
     fn state_set(key: *const u8, length: usize, value: *const u8, bytes: usize, version: *mut u64) -> i32;
     fn state_compare_and_set(key: *const u8, length: usize, expected: u64, value: *const u8, bytes: usize, version: *mut u64) -> i32;
     fn state_remove(key: *const u8, length: usize) -> i32;
+    fn gpio_write(alias: *const u8, length: usize, active: i32) -> i32;
+    fn gpio_read(alias: *const u8, length: usize, active: *mut u32) -> i32;
+    fn gpio_wait(alias: *const u8, length: usize, edges: i32, timeout_ms: i64, edge: *mut u32) -> i32;
+    fn adc_read(alias: *const u8, length: usize, raw: *mut i64, scaled: *mut f64) -> i32;
+    fn i2c_transfer(alias: *const u8, length: usize, write: *const u8, written: usize, read: *mut u8, room: usize) -> i32;
+    fn spi_transfer(alias: *const u8, length: usize, write: *const u8, read: *mut u8, bytes: usize) -> i32;
+    fn serial_write(alias: *const u8, length: usize, data: *const u8, bytes: usize, sent: *mut u32) -> i32;
+    fn serial_read(alias: *const u8, length: usize, timeout_ms: i64, buffer: *mut u8, room: usize, count: *mut u32) -> i32;
 }
 
 pub(crate) fn subscribe(filter: &str, flags: i32) -> Result<(), Error> {
@@ -163,6 +171,94 @@ pub(crate) fn state_compare_and_set(key: &str, expected: u64, value: &[u8]) -> R
 pub(crate) fn state_remove(key: &str) -> Result<(), Error> {
     // SAFETY: as for `subscribe`.
     Error::of(unsafe { raw::state_remove(key.as_ptr(), key.len()) })
+}
+
+pub(crate) fn gpio_write(alias: &str, active: bool) -> Result<(), Error> {
+    // SAFETY: as for `subscribe`.
+    Error::of_device(unsafe { raw::gpio_write(alias.as_ptr(), alias.len(), i32::from(active)) })
+}
+
+pub(crate) fn gpio_read(alias: &str) -> Result<bool, Error> {
+    let mut active = 0;
+    // SAFETY: the engine writes one number.
+    Error::of_device(unsafe { raw::gpio_read(alias.as_ptr(), alias.len(), &raw mut active) })?;
+    Ok(active != 0)
+}
+
+pub(crate) fn gpio_wait(alias: &str, edges: i32, timeout_ms: i64) -> Result<u32, Error> {
+    let mut edge = 0;
+    // SAFETY: the engine writes one number.
+    Error::of_device(unsafe {
+        raw::gpio_wait(alias.as_ptr(), alias.len(), edges, timeout_ms, &raw mut edge)
+    })?;
+    Ok(edge)
+}
+
+pub(crate) fn adc_read(alias: &str) -> Result<(i64, f64), Error> {
+    let (mut raw, mut scaled) = (0, 0.0);
+    // SAFETY: the engine writes the two numbers.
+    Error::of_device(unsafe { raw::adc_read(alias.as_ptr(), alias.len(), &raw mut raw, &raw mut scaled) })?;
+    Ok((raw, scaled))
+}
+
+pub(crate) fn i2c_transfer(alias: &str, write: &[u8], read: &mut [u8]) -> Result<(), Error> {
+    // SAFETY: the engine reads and writes the bytes that the pointers and lengths name, and keeps none of them.
+    Error::of_device(unsafe {
+        raw::i2c_transfer(
+            alias.as_ptr(),
+            alias.len(),
+            write.as_ptr(),
+            write.len(),
+            read.as_mut_ptr(),
+            read.len(),
+        )
+    })
+}
+
+/// Both have one length.
+pub(crate) fn spi_transfer(alias: &str, write: &[u8], read: &mut [u8]) -> Result<(), Error> {
+    let bytes = write.len().min(read.len());
+    // SAFETY: as for `i2c_transfer`.
+    Error::of_device(unsafe {
+        raw::spi_transfer(
+            alias.as_ptr(),
+            alias.len(),
+            write.as_ptr(),
+            read.as_mut_ptr(),
+            bytes,
+        )
+    })
+}
+
+pub(crate) fn serial_write(alias: &str, data: &[u8]) -> Result<usize, Error> {
+    let mut sent = 0;
+    // SAFETY: the engine reads the bytes, and writes one number.
+    Error::of_device(unsafe {
+        raw::serial_write(
+            alias.as_ptr(),
+            alias.len(),
+            data.as_ptr(),
+            data.len(),
+            &raw mut sent,
+        )
+    })?;
+    Ok(sent as usize)
+}
+
+pub(crate) fn serial_read(alias: &str, timeout_ms: i64, buffer: &mut [u8]) -> Result<usize, Error> {
+    let mut count = 0;
+    // SAFETY: the engine writes at most as many bytes as the buffer has, and one number.
+    Error::of_device(unsafe {
+        raw::serial_read(
+            alias.as_ptr(),
+            alias.len(),
+            timeout_ms,
+            buffer.as_mut_ptr(),
+            buffer.len(),
+            &raw mut count,
+        )
+    })?;
+    Ok(count as usize)
 }
 
 fn taken(call: impl FnMut(*mut u8, usize, *mut u32) -> i32) -> Result<Message, Error> {

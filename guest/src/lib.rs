@@ -23,6 +23,8 @@
 //! What a program may publish and subscribe to is granted when it is run: `wayfare run --allow-sub 'home/+/temperature' --allow-pub
 //! home/heating`. Everything else is refused with [`Error::NotGranted`], and named in the program's log.
 //!
+//! Devices are asked for by alias, and found wherever the program is: see [`device`].
+//!
 //! # What holds
 //! Messages at least once ([`Qos::AtLeastOnce`], the default) are not lost, doubled or reordered by a move. What this crate
 //! publishes carries an id, and what it receives with an id it receives once. `README.md` of Wayfare says in a table what
@@ -33,6 +35,7 @@
 //! publishes faster than the broker takes waits in [`publish`]; one that receives more slowly than others publish leaves
 //! messages with the broker.
 
+pub mod device;
 mod error;
 mod imports;
 mod message;

@@ -76,7 +76,8 @@ pub const ALL: &[Sample] = &[
     ),
 ];
 
-/// A sample that works on more than its memory and standard streams: it talks to others, for which it needs grants, or keeps files.
+/// A sample that works on more than its memory and standard streams: it talks to others or uses a device, for which it needs
+/// grants, or keeps files.
 #[derive(Debug, Clone, Copy)]
 pub struct Talker {
     pub name: &'static str,
@@ -97,6 +98,7 @@ macro_rules! talker {
 
 /// All samples that talk, by name.
 pub const TALKERS: &[Talker] = &[
+    talker!("blink", "blinks an LED, wherever it runs"),
     talker!("chat", "asks and answers"),
     talker!(
         "pipeline",
@@ -108,7 +110,10 @@ pub const TALKERS: &[Talker] = &[
         "tally",
         "counts under a key of the fleet's, with whoever else does"
     ),
-    talker!("thermostat", "switches a heating by the mean of several sensors"),
+    talker!(
+        "thermostat",
+        "switches a heating by the mean of several sensors, which may be devices"
+    ),
 ];
 
 /// What `scribe 200` prints, as a native program does.

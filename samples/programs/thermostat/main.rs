@@ -1,8 +1,11 @@
 //! Subscribes, decides, publishes: switches a heating by the mean of several sensors, with hysteresis and a time that the
 //! heating stays as it is.
 //!
-//! `thermostat <home> [target=20.0] [rest_ms=2000]`. Subscribes to `<home>/+/temperature`, where a message is a number in degrees
+//! `thermostat <home> [target=20.0] [rest_ms=2000] [sensor]`. Subscribes to `<home>/+/temperature`, where a message is a number in degrees
 //! Celsius, and to `<home>/target`; publishes `on` and `off` to `<home>/heating`, retained and plain.
+//!
+//! `sensor` is the alias of a device of kind `adc`, in thousandths of a degree as Linux has temperatures: one more sensor, asked at
+//! every look. Where the program is moved, it is the one there.
 //!
 //! A sensor that was silent for a minute counts no more. Time is the program's own, and stands still while it is moved.
 
@@ -10,7 +13,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use wayfare_guest::{self as wayfare, Publish};
+use wayfare_guest::{self as wayfare, Publish, device};
 
 /// Above and below the target.
 const HYSTERESIS: f64 = 0.5;
@@ -21,6 +24,8 @@ struct Thermostat {
     target: f64,
     rest: Duration,
     sensors: BTreeMap<String, (f64, Instant)>,
+    /// Of a device that is one of them.
+    sensor: Option<String>,
     heating: Option<bool>,
     switched: Instant,
 }
@@ -29,7 +34,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize, default: f64| args.get(at).map_or(Ok(default), |text| text.parse());
     let (Some(home), Ok(target), Ok(rest_ms)) = (args.first(), number(1, 20.0), number(2, 2000.0)) else {
-        eprintln!("usage: thermostat <home> [target=20.0] [rest_ms=2000]");
+        eprintln!("usage: thermostat <home> [target=20.0] [rest_ms=2000] [sensor]");
         return ExitCode::from(2);
     };
     let rest = Duration::from_millis(rest_ms as u64);
@@ -38,6 +43,7 @@ fn main() -> ExitCode {
         target,
         rest,
         sensors: BTreeMap::new(),
+        sensor: args.get(3).cloned(),
         heating: None,
         switched: Instant::now(),
     };
@@ -65,6 +71,7 @@ impl Thermostat {
             if wayfare::was_moved() {
                 println!("now on {}", wayfare::engine_id());
             }
+            self.look();
             self.decide()?;
         }
     }
@@ -78,6 +85,16 @@ impl Thermostat {
             println!("target {value:.1}");
         } else {
             self.sensors.insert(message.topic.clone(), (value, Instant::now()));
+        }
+    }
+
+    /// A sensor that cannot be read is one that is silent; the program's log says why.
+    fn look(&mut self) {
+        if let Some(alias) = &self.sensor
+            && let Ok(sample) = device::adc_read(alias)
+        {
+            let degrees = sample.scaled / 1000.0;
+            self.sensors.insert(format!("device {alias}"), (degrees, Instant::now()));
         }
     }
 
