@@ -17,6 +17,7 @@ mod bad_input;
 mod board_life;
 mod boards;
 mod chaos;
+mod devices;
 mod faults;
 mod in_doubt;
 mod limits;
