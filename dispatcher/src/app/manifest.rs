@@ -163,6 +163,9 @@ impl Part {
         check_bytes("standard input", stdin_bytes, STDIN_BYTES_MAX).map_err(|error| error.to_string())?;
         let ms = |text: &Option<String>, default: u64| text.as_deref().map_or(Ok(default), duration_ms);
         let labels = self.labels.iter().map(|rule| label_rule(rule));
+        // An engine that lacks a device which is granted would refuse it.
+        let granted = self.grants.devices.iter().map(ToString::to_string);
+        let devices = self.devices.into_iter().chain(granted).collect();
         Ok(ComponentSpec {
             count: self.count,
             module,
@@ -182,7 +185,7 @@ impl Part {
                     engines: self.engines,
                     hosts: self.hosts,
                     labels: labels.collect::<Result<_, _>>()?,
-                    devices: self.devices,
+                    devices,
                     code: true,
                 },
                 per_engine_max: self.max_per_engine,
@@ -303,7 +306,7 @@ mod tests {
             module = "m.wasm"
             count = 3
             memory = "16M"
-            grants = { pub = ["shop/orders"], sub = ["shop/#"] }
+            grants = { pub = ["shop/orders"], sub = ["shop/#"], devices = ["till"] }
             labels = ["zone=a", "kind in (x, y)", "battery!=low", "camera"]
             apart-from = ["db", "other/db by host"]
             spread = "label zone"
@@ -326,6 +329,7 @@ mod tests {
             (RestartWhen::OnFailure, 250)
         );
         assert!(web.grants.may_publish("shop/orders") && web.grants.may_subscribe("shop/+"));
+        assert!(web.constraints.requirements.devices.contains("till"));
         assert!(spec.components["db"].grants.is_empty());
         assert_eq!((web.update.at_a_time, web.update.within_ms), (2, 60_000));
         let rules: Vec<String> = web

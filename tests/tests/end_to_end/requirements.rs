@@ -34,6 +34,10 @@ const MANIFEST: &str = r#"
     module = "counter"
     args = ["1000000", "20", "64"]
     engines = ["stranger"]
+    [component.glowing]
+    module = "counter"
+    args = ["1000000", "20", "64"]
+    grants = { devices = ["led"] }
     [component.lit]
     module = "counter"
     devices = ["lantern"]
@@ -81,10 +85,14 @@ async fn running(fleet: &Fleet, count: usize) -> AppStatus {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn components_run_where_labels_host_name_and_code_allow() {
     let key = registry_key();
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let led = "[devices.led]\nkind = 'gpio-out'\nbackend = 'simulated'";
+    std::fs::write(file.path(), led).expect("it can be written");
+    let devices = file.path().display().to_string();
     let fleet = fleet(Kind::Mosquitto)
         .engine("up", &["--label", "zone=attic", "--label", "loud=yes"])
         .engine("down", &["--label", "zone=cellar"])
-        .engine("other", &["--host", "shelf"])
+        .engine("other", &["--host", "shelf", "--config", &devices])
         .engine("board", &["--signed-only", "--trust", &key, "--host", "box"])
         .engine("stranger", &["--signed-only", "--host", "box"])
         .registry()
@@ -103,7 +111,7 @@ async fn components_run_where_labels_host_name_and_code_allow() {
     assert!(!about("up").host.is_empty(), "the system tells");
 
     apply(&fleet, MANIFEST).await;
-    let status = running(&fleet, 3).await;
+    let status = running(&fleet, 4).await;
     let on = |component: &str| {
         let id = format!("house/{component}/0");
         let instance = status.instances.iter().find(|instance| instance.instance == id);
@@ -118,6 +126,7 @@ async fn components_run_where_labels_host_name_and_code_allow() {
         Some("board"),
         "with code that the dispatcher has signed"
     );
+    assert_eq!(on("glowing").as_deref(), Some("other"));
     assert_eq!((on("stranger"), on("lit")), (None, None));
     let why = status.unplaced.join("\n");
     assert!(

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wayfare_protocol::device::Alias;
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
 use wayfare_protocol::labels::Labels;
 use wayfare_protocol::status::EngineAbout;
@@ -174,7 +175,10 @@ impl Core {
             other: Usage::default(),
             code: about.map_or(Code::None(NoCode::NotServed), |about| self.code(about)),
             labels,
-            devices: BTreeSet::new(),
+            devices: about
+                .iter()
+                .flat_map(|about| about.devices.keys().map(Alias::to_string))
+                .collect(),
         }
     }
 
