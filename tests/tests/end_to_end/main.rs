@@ -26,6 +26,7 @@ mod pipeline;
 mod requirements;
 mod room;
 mod runs_and_spawns;
+mod updates;
 mod values;
 
 /// A fleet to be set up on a broker of this kind.
