@@ -9,15 +9,14 @@
 //!
 //! Options behind `--`: `--moves N` (100), `--broker embedded|mosquitto` (mosquitto if installed).
 
-use std::process::Stdio;
+mod common;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use tokio::process::{Child, Command};
+use common::{Broker, all_online, engine, machine};
+use tokio::process::Child;
 use wayfare_dispatcher::{CommandOptions, Dispatcher, DispatcherOptions, Follow, LogItem, Run};
-use wayfare_link::BrokerUrl;
-use wayfare_link::broker::{BrokerOptions, EmbeddedBroker};
-use wayfare_link::mosquitto::{MosquittoOptions, MosquittoProcess};
 use wayfare_protocol::event::Outcome;
 
 struct Case {
@@ -105,38 +104,6 @@ impl Options {
     }
 }
 
-enum Broker {
-    Mosquitto(MosquittoProcess),
-    Embedded(EmbeddedBroker),
-}
-
-impl Broker {
-    async fn start(kind: &str) -> Result<Self> {
-        if kind == "mosquitto"
-            && let Some(process) = MosquittoProcess::start(MosquittoOptions::default())?
-        {
-            return Ok(Self::Mosquitto(process));
-        }
-        Ok(Self::Embedded(
-            EmbeddedBroker::start(BrokerOptions::loopback()).await?,
-        ))
-    }
-
-    fn url(&self) -> BrokerUrl {
-        match self {
-            Self::Mosquitto(process) => process.local_addr().into(),
-            Self::Embedded(broker) => broker.local_addr().into(),
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Mosquitto(_) => "Mosquitto",
-            Self::Embedded(_) => "the embedded broker",
-        }
-    }
-}
-
 async fn measure(case: &Case, broker: &Broker, moves: usize) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let _engines: Vec<Child> = ["bench-a", "bench-b"]
@@ -144,7 +111,7 @@ async fn measure(case: &Case, broker: &Broker, moves: usize) -> Result<()> {
         .map(|id| engine(id, broker, folder.path()))
         .collect::<Result<_>>()?;
     let dispatcher = Dispatcher::connect(DispatcherOptions::new(broker.url())).await?;
-    both_online(&dispatcher).await?;
+    all_online(&dispatcher, 2).await?;
     let options = CommandOptions::default();
     let sample = wayfare_samples::find(case.sample).context("a sample")?;
     let run = Run {
@@ -199,44 +166,6 @@ async fn measure(case: &Case, broker: &Broker, moves: usize) -> Result<()> {
     Ok(())
 }
 
-async fn both_online(dispatcher: &Dispatcher) -> Result<()> {
-    let mut seen = 0;
-    let online = async {
-        while dispatcher
-            .engines()
-            .await?
-            .iter()
-            .filter(|engine| engine.online)
-            .count()
-            < 2
-        {
-            dispatcher.changed(&mut seen).await?;
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(Duration::from_secs(20), online)
-        .await
-        .context("the engines did not come up")?
-}
-
-fn engine(id: &str, broker: &Broker, folder: &std::path::Path) -> Result<Child> {
-    Command::new(env!("CARGO_BIN_EXE_wayfare-test-engine"))
-        .args([
-            "--id",
-            id,
-            "--broker",
-            &broker.url().to_string(),
-            "--log-level",
-            "warn",
-        ])
-        .arg("--data")
-        .arg(folder.join(id))
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .context("cannot start an engine")
-}
-
 #[derive(Default)]
 struct Figures {
     downtime: Vec<Duration>,
@@ -282,13 +211,4 @@ impl Figures {
             self.last as f64 / 1024.0
         );
     }
-}
-
-fn machine() -> String {
-    let processors = std::thread::available_parallelism().map_or(0, usize::from);
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
-    format!("{processors} processors, {}", model.unwrap_or("unknown model"))
 }
