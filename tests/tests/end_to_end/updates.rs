@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use wayfare_dispatcher::app::ask::{AppStatus, Ask, InstanceStatus};
+use wayfare_dispatcher::app::ask::{AppStatus, Ask};
 use wayfare_dispatcher::app::manifest;
+use wayfare_protocol::ids::ProgramId;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::Fleet;
 use wayfare_tests::watched::Watched;
@@ -39,18 +40,19 @@ async fn apply(fleet: &Fleet, times: u64, period_ms: u64) {
     let _: serde_json::Value = applied.unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Waits until the only instance is as the current version says.
-async fn current(fleet: &Fleet) -> InstanceStatus {
+/// Waits until the only instance is as the current version says, and its status is here.
+async fn current(fleet: &Fleet) -> ProgramId {
     let look = async {
         loop {
             let ask = Ask::Status { application: None };
             let answer = fleet.dispatcher.ask_apps(&ask, WAIT_MAX).await;
             let status: Vec<AppStatus> = answer.unwrap_or_else(|error| panic!("{error}"));
+            let programs = fleet.dispatcher.programs().await.expect("it is connected");
             if let Some(instance) = status[0].instances.first()
-                && instance.current
-                && instance.program.is_some()
+                && let Some(program) = instance.program.filter(|_| instance.current)
+                && programs.iter().any(|view| view.status.program == program)
             {
-                return instance.clone();
+                return program;
             }
             tokio::time::sleep(LOOK_PERIOD).await;
         }
@@ -66,14 +68,14 @@ async fn a_version_goes_on_from_what_the_one_before_kept_under_its_keys() {
         .start()
         .await;
     apply(&fleet, 1_000_000, 1).await;
-    let before = current(&fleet).await.program.expect("it has one");
+    let before = current(&fleet).await;
     let watched = Watched::follow(&fleet.dispatcher, before).await;
     // It says each tenth.
     watched.printed(3).await;
     let counted = 10 * watched.lines() as u64;
 
-    apply(&fleet, 20, 50).await;
-    let after = current(&fleet).await.program.expect("it has one");
+    apply(&fleet, 20, 100).await;
+    let after = current(&fleet).await;
     assert_ne!(before, after);
     let finished = Watched::follow(&fleet.dispatcher, after).await.finish().await;
     let printed = String::from_utf8(finished.stdout).expect("text");
