@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use wayfare_dispatcher::{CommandError, CommandOptions, Dispatcher, DispatcherOptions, Finished, Operation};
+use wayfare_dispatcher::app::ask::Ask;
+use wayfare_dispatcher::app::manifest;
+use wayfare_dispatcher::{
+    CommandError, CommandOptions, Dispatcher, DispatcherOptions, Finished, Operation, Run,
+};
 use wayfare_protocol::event::{MoveReport, Outcome};
 use wayfare_protocol::ids::{BootId, Digest, ProgramId};
 use wayfare_protocol::status::{EngineState, ProgramState};
@@ -19,7 +23,7 @@ use crate::process::EngineProcess;
 use crate::registry::Registry;
 use crate::spy::{Heard, Spy};
 use crate::watched::{Watched, must_begin_like};
-use crate::within;
+use crate::{WAIT_MAX, within};
 
 /// Each starts several processes that compile modules: more at a time would only starve each other.
 const FLEETS_MAX: usize = 3;
@@ -213,14 +217,29 @@ impl Fleet {
 
     /// Runs it, and follows what it prints.
     pub async fn run(&self, job: &Job, on: &str) -> Watched {
-        let run = self
-            .dispatcher
-            .run(job.order(on), &CommandOptions::default())
-            .await;
+        self.runs(job.order(on)).await
+    }
+
+    /// The same of an order that is no job.
+    pub async fn runs(&self, order: Run) -> Watched {
+        let run = self.dispatcher.run(order, &CommandOptions::default()).await;
         match done(run).await.outcome {
             Outcome::Running { program, .. } => Watched::follow(&self.dispatcher, program).await,
             other => panic!("run was answered with {other:?}"),
         }
+    }
+
+    /// Applies a manifest whose modules are found by `module`.
+    pub async fn applies(&self, text: &str, module: impl FnMut(&str) -> Result<Vec<u8>, String>) {
+        let resolved = manifest::resolve(text, module).unwrap_or_else(|error| panic!("{error}"));
+        let uploaded = self.dispatcher.upload(&resolved.blobs, WAIT_MAX, |_, _| {}).await;
+        uploaded.expect("the dispatcher takes it");
+        let (spec, expects) = (resolved.spec, None);
+        let applied = self
+            .dispatcher
+            .ask_apps(&Ask::Apply { spec, expects }, WAIT_MAX)
+            .await;
+        let _: serde_json::Value = applied.unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// The standard output of an unmoved run, here or in an earlier fleet.

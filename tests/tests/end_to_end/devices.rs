@@ -5,12 +5,10 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 use wayfare_dispatcher::{CommandOptions, Run};
 use wayfare_protocol::device::{DeviceAsk, Reading, Setting};
-use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::EngineId;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::{Fleet, done, failed};
-use wayfare_tests::watched::Watched;
 
 use crate::fleet;
 
@@ -42,14 +40,6 @@ fn order(name: &str, args: &[&str], on: &str, devices: &[&str]) -> Run {
             ..Grants::default()
         },
         ..Run::default()
-    }
-}
-
-async fn run(fleet: &Fleet, order: Run) -> Watched {
-    let run = fleet.dispatcher.run(order, &CommandOptions::default()).await;
-    match done(run).await.outcome {
-        Outcome::Running { program, .. } => Watched::follow(&fleet.dispatcher, program).await,
-        other => panic!("run was answered with {other:?}"),
     }
 }
 
@@ -98,7 +88,7 @@ async fn blink_goes_on_with_the_led_of_each_engine_where_the_other_one_ended() {
     let (_line_4, there) = devices(LINE_4);
     let setup = fleet(Kind::Mosquitto).engine("a", &["--config", &here]);
     let fleet = setup.engine("b", &["--config", &there]).start().await;
-    let watched = run(&fleet, order("blink", &["100"], "a", &["led"])).await;
+    let watched = fleet.runs(order("blink", &["100"], "a", &["led"])).await;
     watched.printed(4).await;
     fleet.moves(watched.program, "b").await;
     watched.goes_on().await;
@@ -161,7 +151,7 @@ async fn a_move_to_where_the_device_is_not_is_refused_and_the_program_stays() {
         .engine("otherwise", &["--config", &otherwise])
         .engine("own", &["--config", &own]);
     let fleet = setup.start().await;
-    let watched = run(&fleet, order("blink", &["100"], "a", &["led"])).await;
+    let watched = fleet.runs(order("blink", &["100"], "a", &["led"])).await;
     watched.printed(1).await;
     for (target, reason) in [
         ("bare", "engine bare has no device 'led'"),
@@ -203,11 +193,9 @@ async fn a_thermostat_reads_the_sensor_of_the_engine_that_it_is_on() {
     let (_warm, there) = sensor(23);
     let setup = fleet(Kind::Mosquitto).engine("a", &["--config", &here]);
     let fleet = setup.engine("b", &["--config", &there]).start().await;
-    let watched = run(
-        &fleet,
-        order("thermostat", &["home", "20", "1", "room"], "a", &["room"]),
-    )
-    .await;
+    let watched = fleet
+        .runs(order("thermostat", &["home", "20", "1", "room"], "a", &["room"]))
+        .await;
     watched.printed(2).await;
     fleet.moves(watched.program, "b").await;
     watched.printed(4).await;

@@ -10,13 +10,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use wayfare_dispatcher::{CommandOptions, ResumeMode, Run};
 use wayfare_link::{BrokerUrl, Event, Link, LinkOptions, Message, Qos};
-use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::{Fleet, done};
-use wayfare_tests::watched::Watched;
 use wayfare_tests::within;
 
 use crate::fleet;
@@ -50,18 +48,10 @@ fn order(name: &str, args: &[&str], on: &str, publish: &[&str], subscribe: &[&st
     }
 }
 
-async fn run(fleet: &Fleet, order: Run) -> Watched {
-    let run = fleet.dispatcher.run(order, &CommandOptions::default()).await;
-    match done(run).await.outcome {
-        Outcome::Running { program, .. } => Watched::follow(&fleet.dispatcher, program).await,
-        other => panic!("run was answered with {other:?}"),
-    }
-}
-
 /// Has the module on every engine, so that no move waits for that.
 async fn loads(fleet: &Fleet, order: impl Fn(&str) -> Run) {
     for engine in RING {
-        let watched = run(fleet, order(engine)).await;
+        let watched = fleet.runs(order(engine)).await;
         watched.printed(1).await;
         fleet.kills(watched).await;
     }
@@ -223,7 +213,7 @@ async fn streams_while_moved(broker: Kind) {
     let count = rate * seconds;
     let fleet = fleet(broker).engines(&RING).start().await;
     loads(&fleet, relay).await;
-    let watched = run(&fleet, relay("a")).await;
+    let watched = fleet.runs(relay("a")).await;
     watched.printed(1).await;
     let output = Output::collect(fleet.broker.url()).await;
     let source = tokio::spawn(publish(fleet.broker.url(), count, rate, false));
@@ -263,7 +253,7 @@ async fn an_engine_killed_in_the_stream_leaves_the_state_right_and_repeats_that_
         .engine("a", &["--checkpoint", "1"])
         .start()
         .await;
-    let watched = run(&fleet, relay("a")).await;
+    let watched = fleet.runs(relay("a")).await;
     watched.printed(1).await;
     let output = Output::collect(fleet.broker.url()).await;
     let source = tokio::spawn(publish(fleet.broker.url(), count, rate, true));
@@ -282,7 +272,7 @@ async fn a_broker_that_is_restarted_in_the_stream_loses_nothing() {
     let rate = setting("WAYFARE_STREAM_RATE", 500);
     let count = rate * setting("WAYFARE_STREAM_SECONDS", SECONDS);
     let mut fleet = fleet(Kind::MosquittoWithFolder).engines(&["a"]).start().await;
-    let watched = run(&fleet, relay("a")).await;
+    let watched = fleet.runs(relay("a")).await;
     watched.printed(1).await;
     let output = Output::collect(fleet.broker.url()).await;
     let source = tokio::spawn(publish(fleet.broker.url(), count, rate, true));
@@ -304,7 +294,7 @@ async fn a_broker_that_is_restarted_in_the_stream_loses_nothing() {
 async fn a_broker_that_is_killed_in_the_stream_loses_nothing_of_what_it_had_stored() {
     let (count, rate) = (2_000, 2_000);
     let mut fleet = fleet(Kind::MosquittoWithFolder).engines(&["a"]).start().await;
-    let watched = run(&fleet, relay("a")).await;
+    let watched = fleet.runs(relay("a")).await;
     watched.printed(1).await;
     let output = Output::collect(fleet.broker.url()).await;
     let (broker, sender) = (fleet.broker.url(), Some(ProgramId::random()));
@@ -338,10 +328,10 @@ async fn a_conversation_goes_on_wherever_the_two_are() {
     let fleet = fleet(Kind::Mosquitto).engines(&RING).start().await;
     let answer = |on: &str| order("chat", &["answer", "talk"], on, &[], &["talk"]);
     loads(&fleet, answer).await;
-    let answers = run(&fleet, answer("a")).await;
+    let answers = fleet.runs(answer("a")).await;
     answers.printed(1).await;
     let asks = order("chat", &["ask", "talk", "ann", "80", "20"], "b", &["talk"], &[]);
-    let asks = run(&fleet, asks).await;
+    let asks = fleet.runs(asks).await;
     for number in 1..=4 {
         asks.printed(number * 5).await;
         fleet.moves(answers.program, RING[number % 3]).await;
@@ -358,11 +348,9 @@ async fn a_conversation_goes_on_wherever_the_two_are() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_granted_is_refused_and_said_in_the_log() {
     let fleet = fleet(Kind::Mosquitto).engines(&["a"]).start().await;
-    let watched = run(
-        &fleet,
-        order("relay", &["in", "out"], "a", &["out"], &["other/#"]),
-    )
-    .await;
+    let watched = fleet
+        .runs(order("relay", &["in", "out"], "a", &["out"], &["other/#"]))
+        .await;
     let finished = watched.finish().await;
     let log = String::from_utf8_lossy(&finished.stderr).into_owned();
     assert!(log.contains("not granted: subscribe 'in'; --allow-sub"), "{log}");
@@ -379,7 +367,7 @@ async fn a_thermostat_goes_on_deciding_after_a_move() {
         &["home/heating"],
         &["home/#"],
     );
-    let watched = run(&fleet, order).await;
+    let watched = fleet.runs(order).await;
     watched.printed(1).await;
     let (link, _events) =
         wayfare_link::connect(LinkOptions::new(fleet.broker.url(), "sensors")).expect("sound");

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wayfare_dispatcher::app::ask::{AppStatus, Ask};
-use wayfare_dispatcher::app::manifest;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::Fleet;
 use wayfare_tests::registry::registry_key;
@@ -45,18 +44,7 @@ const MANIFEST: &str = r#"
 
 async fn apply(fleet: &Fleet, text: &str) {
     let file = |sample: &str| Ok(wayfare_samples::find(sample).expect("a sample").wasm.to_vec());
-    let resolved = manifest::resolve(text, file).unwrap_or_else(|error| panic!("{error}"));
-    let uploaded = fleet
-        .dispatcher
-        .upload(&resolved.blobs, WAIT_MAX, |_, _| {})
-        .await;
-    uploaded.expect("the dispatcher takes it");
-    let (spec, expects) = (resolved.spec, None);
-    let applied = fleet
-        .dispatcher
-        .ask_apps(&Ask::Apply { spec, expects }, WAIT_MAX)
-        .await;
-    let _: serde_json::Value = applied.unwrap_or_else(|error| panic!("{error}"));
+    fleet.applies(text, file).await;
 }
 
 /// Waits for so many instances that run.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use wayfare_dispatcher::app::ask::{AppStatus, Ask};
-use wayfare_dispatcher::app::manifest;
 use wayfare_protocol::ids::ProgramId;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::Fleet;
@@ -31,13 +30,7 @@ async fn apply(fleet: &Fleet, times: u64, period_ms: u64) {
         let sample = wayfare_samples::find_talker(sample).expect("a sample");
         Ok(sample.wasm.to_vec())
     };
-    let resolved = manifest::resolve(&text, file).unwrap_or_else(|error| panic!("{error}"));
-    let dispatcher = &fleet.dispatcher;
-    let uploaded = dispatcher.upload(&resolved.blobs, WAIT_MAX, |_, _| {}).await;
-    uploaded.expect("the dispatcher takes it");
-    let (spec, expects) = (resolved.spec, None);
-    let applied = dispatcher.ask_apps(&Ask::Apply { spec, expects }, WAIT_MAX).await;
-    let _: serde_json::Value = applied.unwrap_or_else(|error| panic!("{error}"));
+    fleet.applies(&text, file).await;
 }
 
 /// Waits until the only instance is as the current version says, and its status is here.

@@ -1,10 +1,9 @@
 //! Programs that keep values with the fleet's dispatcher, and files in their scratch folder, while they are moved and killed.
 
-use wayfare_dispatcher::{CommandOptions, Run};
-use wayfare_protocol::event::Outcome;
+use wayfare_dispatcher::Run;
 use wayfare_protocol::grants::Grants;
 use wayfare_tests::broker::Kind;
-use wayfare_tests::fleet::{Fleet, done};
+use wayfare_tests::fleet::Fleet;
 use wayfare_tests::registry::Registry;
 use wayfare_tests::watched::Watched;
 
@@ -28,11 +27,7 @@ async fn run(fleet: &Fleet, name: &str, args: &[&str], on: &str, state: &[&str])
         },
         ..Run::default()
     };
-    let run = fleet.dispatcher.run(order, &CommandOptions::default()).await;
-    match done(run).await.outcome {
-        Outcome::Running { program, .. } => Watched::follow(&fleet.dispatcher, program).await,
-        other => panic!("run was answered with {other:?}"),
-    }
+    fleet.runs(order).await
 }
 
 /// The last number that one of them has printed.
