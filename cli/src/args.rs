@@ -61,6 +61,8 @@ pub(crate) enum Verb {
     Up(UpArgs),
     /// Start an engine, or see to the maintenance of one
     Engine(Box<EngineVerbArgs>),
+    /// Compile a module ahead of time, for any processor, as the dispatcher does for boards
+    Compile(CompileArgs),
     /// Start the fleet's dispatcher; several stand in for each other
     Dispatcher(DispatcherArgs),
     /// Applications: say what should run, and it keeps running
@@ -212,6 +214,12 @@ pub(crate) struct DispatcherArgs {
     /// The same of its processors, for programs that ask for a share of them
     #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(crate) processor_mark: u64,
+    /// The 'wayfare' of another release, which compiles for engines of that release; can be given again
+    #[arg(long, value_name = "PATH")]
+    pub(crate) compiler: Vec<PathBuf>,
+    /// How long one of these may take for a module
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
+    pub(crate) compiler_timeout: Duration,
     /// How long it may be silent before another acts
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) lease: Duration,
@@ -220,6 +228,22 @@ pub(crate) struct DispatcherArgs {
     pub(crate) log_level: String,
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompileArgs {
+    /// A WASI command as a .wasm file, '-' for standard input, or the name of a sample
+    #[arg(value_name = "MODULE", required_unless_present = "about")]
+    pub(crate) module: Option<String>,
+    /// Processor, such as aarch64, x86_64, or pulley32 for armv7 [default: this machine's]
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) target: Option<String>,
+    /// File for the code, unsigned; '-' is standard output [default: none, and only what it would be is shown]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Say what this release compiles for, and do nothing
+    #[arg(long, conflicts_with_all = ["module", "target", "output"])]
+    pub(crate) about: bool,
 }
 
 #[derive(Debug, Args)]

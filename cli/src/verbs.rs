@@ -1,6 +1,7 @@
 //! One file per group of verbs; each parses no more than it must, makes one library call, and prints.
 
 mod app;
+mod compile;
 mod completion;
 mod device;
 mod dispatcher;
@@ -53,6 +54,7 @@ async fn run_async(verb: Verb, output: Output) -> Result {
     match verb {
         Verb::Up(args) => up::run(args, output).await,
         Verb::Dispatcher(args) => dispatcher::run(args).await,
+        Verb::Compile(args) => compile::run(&args, output),
         Verb::Key(args) => key::run(&args, output),
         Verb::Run(args) => run::run(args, output).await,
         Verb::Move(args) => programs::move_program(args, output).await,

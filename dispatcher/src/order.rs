@@ -348,7 +348,11 @@ mod tests {
             about: Some(EngineAbout {
                 version: "1".into(),
                 platform: "x86_64-linux".into(),
-                wasmtime: "1".into(),
+                code: wayfare_protocol::code::CodeTarget {
+                    architecture: "x86_64".into(),
+                    wasmtime: "1".into(),
+                    abi: "2".into(),
+                },
                 compiles: name != "board",
                 processors: 1,
                 memory_bytes: 1 << 30,

@@ -17,6 +17,8 @@
 //! the one that was wanted, whose header was signed under a trusted key, and whose bytes are those that the header names.
 //! What does not fit is refused before the signature is looked at, so that an honest mistake is named as what it is.
 
+pub mod unsigned;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -139,12 +141,16 @@ impl CodeTarget {
 
     /// What every header for this module and target begins with.
     pub fn header(&self, module: Digest) -> String {
+        self.header_after(FIRST_LINE, module)
+    }
+
+    fn header_after(&self, first_line: &str, module: Digest) -> String {
         let Self {
             architecture,
             wasmtime,
             abi,
         } = self;
-        format!("{FIRST_LINE}\nmodule {module}\ntarget {architecture}\nwasmtime {wasmtime}\nabi {abi}\n")
+        format!("{first_line}\nmodule {module}\ntarget {architecture}\nwasmtime {wasmtime}\nabi {abi}\n")
     }
 }
 
@@ -154,7 +160,8 @@ impl fmt::Display for CodeTarget {
     }
 }
 
-fn check_text(what: &'static str, text: &str) -> Result<(), TextError> {
+/// For what is to stand in a line of a header.
+pub fn check_text(what: &'static str, text: &str) -> Result<(), TextError> {
     let is_printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if is_printable && (1..=CODE_TEXT_BYTES_MAX).contains(&text.len()) {
         Ok(())
@@ -170,13 +177,15 @@ pub enum CodeRefusal {
     NotSignedCode,
     #[error("its header is damaged: {0}")]
     Header(&'static str),
+    #[error("it is no compiled code: it does not begin with '{}'", unsigned::FIRST_LINE)]
+    NotCode,
     #[error("it is for module {found}, not for {wanted}")]
     Module { found: String, wanted: Digest },
-    #[error("it is for target {found}, this engine runs {wanted}")]
+    #[error("it is for target {found}, and {wanted} is needed")]
     Target { found: String, wanted: String },
-    #[error("it is for wasmtime {found}, this engine has {wanted}")]
+    #[error("it is for wasmtime {found}, and {wanted} is needed")]
     Wasmtime { found: String, wanted: String },
-    #[error("it is for ABI '{found}', this engine has '{wanted}'")]
+    #[error("it is for ABI '{found}', and '{wanted}' is needed")]
     Abi { found: String, wanted: String },
     #[error("it is not signed")]
     Unsigned,
@@ -184,7 +193,7 @@ pub enum CodeRefusal {
     ForeignKey { found: String },
     #[error("its signature is wrong: it was tampered with, or damaged")]
     Signature,
-    #[error("its code is not what was signed: it was tampered with, or damaged")]
+    #[error("its code is not what its header says: it was tampered with, or damaged")]
     Code,
 }
 
@@ -198,10 +207,10 @@ pub fn sign(
 ) -> Result<Vec<u8>, TextError> {
     target.check()?;
     check_text("a compiler's name", compiler)?;
-    let Blob { digest, bytes } = Blob::of(code);
     let header = format!(
-        "{}compiler {compiler}\ncode {digest} {bytes}\nkey {}\n\n",
+        "{}compiler {compiler}\n{}\nkey {}\n\n",
         target.header(module),
+        CodeLine(Blob::of(code)),
         key.public()
     );
     let signature = key.0.sign(header.as_bytes());
@@ -229,6 +238,9 @@ impl SignedCode {
         target: &CodeTarget,
         trusted: &[PublicKey],
     ) -> Result<Self, CodeRefusal> {
+        if !bytes.starts_with(FIRST_LINE.as_bytes()) {
+            return Err(CodeRefusal::NotSignedCode);
+        }
         let header = Header::read(&bytes)?;
         header.check_wanted(module, target)?;
         let signature_at = header.bytes;
@@ -240,9 +252,7 @@ impl SignedCode {
             .ok_or(CodeRefusal::Unsigned)?;
         key.verify_strict(&bytes[..signature_at], &Signature::from_bytes(&signature))
             .map_err(|_| CodeRefusal::Signature)?;
-        if header.code.parse() != Ok(CodeLine(Blob::of(&bytes[code_at..]))) {
-            return Err(CodeRefusal::Code);
-        }
+        header.check_code(&bytes[code_at..])?;
         Ok(Self { bytes, code_at })
     }
 
@@ -262,6 +272,7 @@ struct Header<'a> {
     target: &'a str,
     wasmtime: &'a str,
     abi: &'a str,
+    compiler: &'a str,
     code: &'a str,
     key: Option<&'a str>,
     /// How long it is, with the empty line.
@@ -269,10 +280,8 @@ struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
+    /// The first line is the caller's to look at.
     fn read(bytes: &'a [u8]) -> Result<Self, CodeRefusal> {
-        if !bytes.starts_with(FIRST_LINE.as_bytes()) {
-            return Err(CodeRefusal::NotSignedCode);
-        }
         let beginning = &bytes[..bytes.len().min(HEADER_BYTES_MAX)];
         let end = beginning
             .windows(2)
@@ -287,12 +296,12 @@ impl<'a> Header<'a> {
         };
         let (module, target) = (line("module")?, line("target")?);
         let (wasmtime, abi) = (line("wasmtime")?, line("abi")?);
-        line("compiler")?;
         Ok(Self {
             module,
             target,
             wasmtime,
             abi,
+            compiler: line("compiler")?,
             code: line("code")?,
             key: line("key").ok(),
             bytes: end + 2,
@@ -323,6 +332,14 @@ impl<'a> Header<'a> {
         Ok(())
     }
 
+    fn check_code(&self, code: &[u8]) -> Result<(), CodeRefusal> {
+        if self.code.parse() == Ok(CodeLine(Blob::of(code))) {
+            Ok(())
+        } else {
+            Err(CodeRefusal::Code)
+        }
+    }
+
     fn trusted_key(&self, trusted: &[PublicKey]) -> Result<VerifyingKey, CodeRefusal> {
         let text = self.key.ok_or(CodeRefusal::Unsigned)?;
         let foreign = || CodeRefusal::ForeignKey {
@@ -347,6 +364,13 @@ impl FromStr for CodeLine {
             digest: digest.parse().map_err(|_| CodeRefusal::Code)?,
             bytes: bytes.parse().map_err(|_| CodeRefusal::Code)?,
         }))
+    }
+}
+
+impl fmt::Display for CodeLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Blob { digest, bytes } = self.0;
+        write!(f, "code {digest} {bytes}")
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::code::PublicKey;
+use crate::code::{CodeTarget, PublicKey};
 use crate::device::{Alias, DeviceAbout};
 use crate::ids::{BootId, Digest, EngineId, Generation, ProgramId};
 use crate::labels::Labels;
@@ -67,7 +67,8 @@ pub struct EngineAbout {
     pub version: String,
     /// Like `x86_64-linux`.
     pub platform: String,
-    pub wasmtime: String,
+    /// Which compiled code it runs.
+    pub code: CodeTarget,
     /// Takes WebAssembly as it is; without, it needs code compiled elsewhere.
     pub compiles: bool,
     pub processors: u32,

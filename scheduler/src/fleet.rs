@@ -65,8 +65,8 @@ pub enum NoCode {
     NotServed,
     /// It trusts none of the keys that the dispatcher signs with.
     NotTrusted,
-    /// It runs code of another version of wasmtime.
-    OtherVersion,
+    /// None of the dispatcher's compilers makes it for its version of wasmtime and its processor.
+    NotMade,
 }
 
 /// What an engine can hold; `None` is unbounded, as far as anybody knows.

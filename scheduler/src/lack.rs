@@ -122,7 +122,12 @@ impl Lack {
                             "{do_not} trust the fleet's key ('wayfare key show' prints it, --trust takes it)"
                         )
                     }
-                    NoCode::OtherVersion => write!(f, "{need} code of another version of wasmtime"),
+                    NoCode::NotMade => {
+                        write!(
+                            f,
+                            "{need} code that the dispatcher has no compiler for ('wayfare dispatcher --compiler' takes one)"
+                        )
+                    }
                 }
             }
             Self::Cordoned => write!(f, "{be} cordoned"),

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wayfare_dispatcher::app::ask::Ask;
 use wayfare_dispatcher::app::manifest;
+use wayfare_dispatcher::service::Compiler;
 use wayfare_dispatcher::{
     CommandError, CommandOptions, Dispatcher, DispatcherOptions, Finished, Operation, Run,
 };
@@ -20,7 +21,7 @@ use crate::broker::{Broker, Kind};
 use crate::cable::Cable;
 use crate::job::Job;
 use crate::process::EngineProcess;
-use crate::registry::Registry;
+use crate::registry::{Registry, own_compiler};
 use crate::spy::{Heard, Spy};
 use crate::watched::{Watched, must_begin_like};
 use crate::{WAIT_MAX, within};
@@ -40,7 +41,7 @@ pub struct Setup {
     broker: Kind,
     engines: Vec<(String, Program, Vec<String>)>,
     cables: Vec<String>,
-    registry: bool,
+    compilers: Option<Vec<Compiler>>,
 }
 
 /// What runs an engine.
@@ -60,14 +61,19 @@ impl Setup {
             broker,
             engines: Vec::new(),
             cables: Vec::new(),
-            registry: false,
+            compilers: None,
         }
     }
 
     /// With a dispatcher that compiles for engines which do not. Its key is [`registry_key`](crate::registry::registry_key).
     pub fn registry(self) -> Self {
+        self.registry_of(vec![Compiler::Own(own_compiler())])
+    }
+
+    /// The same with other compilers.
+    pub fn registry_of(self, compilers: Vec<Compiler>) -> Self {
         Self {
-            registry: true,
+            compilers: Some(compilers),
             ..self
         }
     }
@@ -107,8 +113,8 @@ impl Setup {
             cables.insert(name, Cable::to(&url).await);
         }
         let registry = self
-            .registry
-            .then(|| Registry::start(url.clone(), folder.path().join("registry")));
+            .compilers
+            .map(|compilers| Registry::start_with(url.clone(), folder.path().join("registry"), compilers));
         let start = |(name, program, arguments): (String, Program, Vec<String>)| {
             let broker = cables.get(&name).map_or_else(|| url.clone(), Cable::url);
             let words = match program {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wayfare_dispatcher::keys;
-use wayfare_dispatcher::service::{self, AheadCompiler, ServiceError, ServiceOptions};
+use wayfare_dispatcher::service::{
+    self, COMPILER_FORMAT, Compiler, CompilerAbout, Compilers, OwnCompiler, ServiceError, ServiceOptions,
+};
 use wayfare_engine::process::ahead;
 use wayfare_link::{BrokerUrl, Event, LinkOptions, Message, Qos};
 use wayfare_protocol::code::CodeTarget;
@@ -25,17 +27,17 @@ pub struct Registry {
 
 impl Registry {
     pub fn start(broker: BrokerUrl, data: PathBuf) -> Self {
+        Self::start_with(broker, data, vec![Compiler::Own(own_compiler())])
+    }
+
+    pub fn start_with(broker: BrokerUrl, data: PathBuf, compilers: Vec<Compiler>) -> Self {
         let path = keys::key_path(&data);
         std::fs::create_dir_all(&data).expect("a folder");
         std::fs::write(&path, format!("{}\n", secret_key(1).reveal())).expect("a key");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         std::fs::set_permissions(&path, mode).expect("its own file");
         let mut options = ServiceOptions::new(broker, "registry".parse().expect("a name"), data);
-        options.compiler = Some(AheadCompiler {
-            name: ahead::compiler(),
-            wasmtime: ahead::WASMTIME_VERSION.into(),
-            compile: ahead::compile,
-        });
+        options.compilers = Compilers::new(compilers);
         let (end, ended) = oneshot::channel();
         let shutdown = async {
             // Dropped or sent: either is the end.
@@ -50,6 +52,21 @@ impl Registry {
         drop(self.end);
         let ended = crate::within("the dispatcher to end", self.task).await;
         ended.expect("it does not panic").expect("it ends well");
+    }
+}
+
+/// This build's, as `wayfare` has it.
+pub fn own_compiler() -> OwnCompiler {
+    let target = ahead::here();
+    OwnCompiler {
+        about: CompilerAbout {
+            format: COMPILER_FORMAT,
+            compiler: ahead::compiler(),
+            wasmtime: target.wasmtime,
+            abi: target.abi,
+            architectures: ahead::architectures(),
+        },
+        compile: ahead::compile,
     }
 }
 

@@ -1,10 +1,15 @@
 //! `wayfare dispatcher`: the fleet's dispatcher, in the foreground.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use tracing_subscriber::EnvFilter;
-use wayfare_dispatcher::service::{self, AheadCompiler, ServiceOptions};
-use wayfare_engine::process::ahead;
+use wayfare_dispatcher::service::{
+    self, Compiler, Compilers, OutsideCompiler, OutsideLimits, ServiceOptions,
+};
 use wayfare_protocol::ids::{OperationId, PeerName};
 
+use super::compile;
 use super::engine::shutdown;
 use crate::args::DispatcherArgs;
 use crate::config::{Settings, state_folder};
@@ -40,7 +45,7 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
     options.lost_after = args.lost_after;
     options.memory_mark_percent = args.memory_mark;
     options.processor_mark_percent = args.processor_mark;
-    options.compiler = Some(compiler());
+    options.compilers = compilers(&args.compiler, args.compiler_timeout).await?;
     let ended = service::run(options, shutdown(None)?).await;
     ended.map_err(|error| Fail::new("dispatcher", error.to_string()))
 }
@@ -51,11 +56,22 @@ pub(super) fn a_name() -> PeerName {
     name.parse().expect("letters, digits and a hyphen make a name")
 }
 
-/// The engine's own, which knows what engines offer to programs.
-pub(super) fn compiler() -> AheadCompiler {
-    AheadCompiler {
-        name: ahead::compiler(),
-        wasmtime: ahead::WASMTIME_VERSION.into(),
-        compile: ahead::compile,
+/// Those that were given, in their order, and then this release's own: for who wants even that in a process of its own.
+async fn compilers(given: &[PathBuf], time: Duration) -> Result<Compilers> {
+    let mut compilers = Vec::new();
+    for path in given {
+        let limits = OutsideLimits {
+            time,
+            ..OutsideLimits::default()
+        };
+        let outside = OutsideCompiler::open(path, limits).await.map_err(|error| {
+            Fail::new("compiler", format!("--compiler {}: {error}", path.display()))
+                .hint("give the `wayfare` of another release, one that has `wayfare compile --about`")
+        })?;
+        let about = outside.about();
+        tracing::info!(path = %path.display(), wasmtime = about.wasmtime, compiler = about.compiler, "compiler");
+        compilers.push(Compiler::Outside(outside));
     }
+    compilers.push(Compiler::Own(compile::own()));
+    Ok(Compilers::new(compilers))
 }

@@ -103,7 +103,8 @@ fn engine_page(view: &impl AsRef<EngineView>) -> String {
             ("platform", about.platform.clone()),
             ("host", about.host.clone()),
             ("labels", labels(about).unwrap_or_else(|| "none".into())),
-            ("wasmtime", about.wasmtime.clone()),
+            ("wasmtime", about.code.wasmtime.clone()),
+            ("runs code for", about.code.architecture.clone()),
             (
                 "takes WebAssembly",
                 if about.compiles {

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use wayfare_dispatcher::Dispatcher;
-use wayfare_dispatcher::service::{self, ServiceOptions};
+use wayfare_dispatcher::service::{self, Compiler, Compilers, ServiceOptions};
 use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
 use wayfare_protocol::event::{Event, EventBody};
 
@@ -91,7 +91,7 @@ async fn serve(
             data.join("dispatcher"),
         );
         options.topics = settings.topics.clone();
-        options.compiler = Some(super::dispatcher::compiler());
+        options.compilers = Compilers::new(vec![Compiler::Own(super::compile::own())]);
         tokio::spawn(service::run(options, ended.map(drop)))
     });
     announce(&settings, listening, &engines, output);

@@ -79,7 +79,7 @@ async fn serve(
     let Ok(mut requests) = dispatcher.requests().await else {
         return Ended::Lost { why: "closed" };
     };
-    if options.compiler.is_some() {
+    if !options.compilers.is_empty() {
         // Several services read it, of which not each is to make one. Why there is none, they say themselves.
         drop(keys::load_or_init(&keys::key_path(&options.data)));
     }

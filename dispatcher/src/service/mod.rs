@@ -23,6 +23,7 @@ mod requests;
 mod about;
 mod acting;
 mod apps;
+mod compilers;
 mod registry;
 mod standby;
 mod values;
@@ -43,7 +44,10 @@ use wayfare_scheduler::policy::Policy;
 use crate::dispatcher::Dispatcher;
 use crate::error::ConnectError;
 
-pub use registry::{AheadCompiler, Compile};
+pub use compilers::{
+    Compile, Compiler, CompilerAbout, Compilers, FORMAT as COMPILER_FORMAT, OutsideCompiler, OutsideError,
+    OutsideLimits, OwnCompiler,
+};
 pub use requests::{Asked, Inbox};
 
 /// Every service of the acting dispatcher.
@@ -113,8 +117,8 @@ pub struct ServiceOptions {
     pub memory_mark_percent: u64,
     /// The same of its processors.
     pub processor_mark_percent: u64,
-    /// For engines that do not compile; without one they get no code from here.
-    pub compiler: Option<AheadCompiler>,
+    /// For engines that do not compile; without any they get no code from here.
+    pub compilers: Compilers,
 }
 
 impl ServiceOptions {
@@ -131,7 +135,7 @@ impl ServiceOptions {
             lost_after: LOST_AFTER,
             memory_mark_percent: MARK_PERCENT,
             processor_mark_percent: MARK_PERCENT,
-            compiler: None,
+            compilers: Compilers::default(),
         }
     }
 }

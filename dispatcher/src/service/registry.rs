@@ -2,7 +2,7 @@
 //! and serves it in chunks.
 //!
 //! ```text
-//!  engines' messages --> desk (decides) --> shelf (files), compiler (a thread), signature
+//!  engines' messages --> desk (decides) --> shelf (files), compiler (a thread or process), signature
 //!                          ^                     |
 //!                          `---------------------'
 //! ```
@@ -19,15 +19,16 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
-use wayfare_protocol::code::{self, CodeTarget, SecretKey};
+use wayfare_protocol::code::{self, SecretKey};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{Blob, Digest};
+use wayfare_protocol::ids::Blob;
 use wayfare_protocol::limits::CODE_BYTES_MAX;
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::pull::Pull;
 
 use self::desk::{Desk, Effect, Input, Job};
 use self::shelf::Shelf;
+use super::compilers::Compilers;
 use super::{Context, Inbox};
 use crate::keys;
 
@@ -35,19 +36,6 @@ use crate::keys;
 const TICK: Duration = Duration::from_millis(500);
 /// Modules being compiled at the same time.
 const COMPILING_MAX: usize = 2;
-
-/// Who compiles. The library knows no compiler: who embeds it gives one.
-#[derive(Debug, Clone)]
-pub struct AheadCompiler {
-    /// Another one for everything that makes its code another.
-    pub name: String,
-    /// The version that its code is for.
-    pub wasmtime: String,
-    pub compile: Compile,
-}
-
-/// A module and its bytes to code for the target. Called on a thread of its own; takes up to minutes.
-pub type Compile = fn(Digest, &[u8], &CodeTarget) -> Result<Vec<u8>, Failure>;
 
 struct Registry {
     context: Context,
@@ -187,8 +175,18 @@ impl Registry {
     }
 
     fn look(&self, job: Job) -> Input {
-        let compiler = self.context.options.compiler.as_ref();
-        let code = compiler.and_then(|compiler| self.shelf.find(&job, &compiler.name));
+        let compiler = match self.context.options.compilers.for_target(&job.target) {
+            Ok(compiler) => compiler.about(),
+            // Its module need not even be fetched.
+            Err(failure) => {
+                tracing::warn!(target = %job.target, reason = %failure, "no code");
+                return Input::Compiled {
+                    job,
+                    result: Err(failure),
+                };
+            }
+        };
+        let code = self.shelf.find(&job, &compiler.compiler);
         let has_module = self.shelf.has_module(job.module);
         Input::Looked {
             job,
@@ -198,62 +196,42 @@ impl Registry {
     }
 
     fn compile(&mut self, job: Job, wasm: Option<Vec<u8>>) {
-        let Some(compiler) = self.context.options.compiler.clone() else {
-            let reason = "this dispatcher has no compiler".to_owned();
-            let failure = Failure::BadRequest { reason };
-            return self.feed(Input::Compiled {
-                job,
-                result: Err(failure),
-            });
-        };
-        let (shelf, keys, places) = (
-            Arc::clone(&self.shelf),
-            Arc::clone(&self.keys),
-            Arc::clone(&self.places),
-        );
+        let (options, places) = (Arc::clone(&self.context.options), Arc::clone(&self.places));
+        let (shelf, keys) = (Arc::clone(&self.shelf), Arc::clone(&self.keys));
         self.compiling.spawn(async move {
             let _place = places.acquire_owned().await;
-            let work = {
-                let job = job.clone();
-                move || make(&job, wasm, &compiler, &shelf, &keys)
-            };
-            let made = tokio::task::spawn_blocking(work).await;
-            let result = made.unwrap_or_else(|_| {
-                let reason = "the compiler panicked".to_owned();
-                Err(Failure::Internal { reason })
-            });
+            let result = make(&job, wasm, &options.compilers, &shelf, &keys).await;
             (job, result)
         });
     }
 }
 
 /// Compiles, signs and keeps; takes up to minutes.
-fn make(
+async fn make(
     job: &Job,
     wasm: Option<Vec<u8>>,
-    compiler: &AheadCompiler,
-    shelf: &Shelf,
+    compilers: &Compilers,
+    shelf: &Arc<Shelf>,
     keys: &[SecretKey],
 ) -> Result<Blob, Failure> {
     let module = job.module.digest;
-    let internal = |reason: String| Failure::Internal { reason };
-    let wasm = match wasm {
+    let compiler = compilers.for_target(&job.target)?.clone();
+    let key = keys.iter().find(|key| key.public() == job.key);
+    let key = key.ok_or_else(|| internal("the key is gone: ask again"))?;
+    let wasm = on_disk(shelf, move |shelf| match wasm {
         Some(wasm) => {
             shelf.keep_module(module, &wasm);
-            wasm
+            Some(wasm)
         }
-        None => shelf
-            .module(module)
-            .ok_or_else(|| internal("the module is gone: ask again".into()))?,
-    };
-    let begun = std::time::Instant::now();
-    let code = (compiler.compile)(module, &wasm, &job.target)?;
-    let key = keys
-        .iter()
-        .find(|key| key.public() == job.key)
-        .ok_or_else(|| internal("the key is gone: ask again".into()))?;
-    let signed = code::sign(module, &job.target, &compiler.name, &code, key)
-        .map_err(|error| internal(error.to_string()))?;
+        None => shelf.module(module),
+    });
+    let wasm = wasm
+        .await?
+        .ok_or_else(|| internal("the module is gone: ask again"))?;
+    let (begun, name) = (Instant::now(), compiler.about().compiler.clone());
+    let code = compiler.compile(module, wasm, job.target.clone()).await?;
+    let signed =
+        code::sign(module, &job.target, &name, &code, key).map_err(|error| internal(&error.to_string()))?;
     wayfare_protocol::command::check_bytes("the module's code", signed.len() as u64, CODE_BYTES_MAX)?;
     tracing::info!(
         module = module.short(),
@@ -262,5 +240,22 @@ fn make(
         ms = begun.elapsed().as_millis(),
         "compiled"
     );
-    Ok(shelf.keep(job, &compiler.name, signed))
+    let kept = job.clone();
+    on_disk(shelf, move |shelf| shelf.keep(&kept, &name, signed)).await
+}
+
+/// Files are not for the runtime's own threads.
+async fn on_disk<T: Send + 'static>(
+    shelf: &Arc<Shelf>,
+    work: impl FnOnce(&Shelf) -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let shelf = Arc::clone(shelf);
+    let done = tokio::task::spawn_blocking(move || work(&shelf)).await;
+    done.map_err(|_| internal("the registry's files could not be reached"))
+}
+
+fn internal(reason: &str) -> Failure {
+    Failure::Internal {
+        reason: reason.to_owned(),
+    }
 }

@@ -76,7 +76,11 @@ impl FakeEngine {
         let about = EngineAbout {
             version: "0".into(),
             platform: "fake".into(),
-            wasmtime: "0".into(),
+            code: wayfare_protocol::code::CodeTarget {
+                architecture: "x86_64".into(),
+                wasmtime: "0".into(),
+                abi: "2".into(),
+            },
             compiles: true,
             processors: 1,
             memory_bytes: 1 << 30,

@@ -12,7 +12,7 @@ pub(crate) fn about(options: &EngineOptions, devices: &Devices) -> EngineAbout {
     EngineAbout {
         version: env!("CARGO_PKG_VERSION").into(),
         platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
-        wasmtime: ahead::WASMTIME_VERSION.into(),
+        code: ahead::here(),
         compiles: options.code.compiles(),
         processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
         memory_bytes: memory_bytes().unwrap_or(0),

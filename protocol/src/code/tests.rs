@@ -112,7 +112,7 @@ fn another_target_is_refused_first() {
         ..target()
     };
     let refusal = refusal_for(module(), &other).to_string();
-    assert_eq!(refusal, "it is for target x86_64, this engine runs pulley32");
+    assert_eq!(refusal, "it is for target x86_64, and pulley32 is needed");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn another_version_is_refused_first() {
         ..target()
     };
     let refusal = refusal_for(module(), &other).to_string();
-    assert_eq!(refusal, "it is for wasmtime 47.0.0, this engine has 48.0.8");
+    assert_eq!(refusal, "it is for wasmtime 47.0.0, and 48.0.8 is needed");
     let other = CodeTarget {
         abi: "9".into(),
         ..target()

@@ -1,5 +1,6 @@
 //! Engines without a compiler: code from the registry, what is refused, and moves to and from a processor of another kind.
 
+use wayfare_dispatcher::service::Compiler;
 use wayfare_dispatcher::{CommandOptions, IdChoice, Restore};
 use wayfare_protocol::code;
 use wayfare_protocol::event::Outcome;
@@ -7,7 +8,7 @@ use wayfare_protocol::status::ProgramState;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::{Fleet, Setup, done, failed};
 use wayfare_tests::job::Job;
-use wayfare_tests::registry::{pretend, registry_key, secret_key};
+use wayfare_tests::registry::{own_compiler, pretend, registry_key, secret_key};
 use wayfare_tests::watched::{Watched, must_equal};
 
 use crate::fleet;
@@ -78,12 +79,28 @@ async fn an_engine_that_does_not_trust_the_fleets_key_is_told_which_that_is() {
     assert!(refused.to_string().contains(&registry_key()), "{refused}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_no_compiler_makes_is_refused_with_those_that_there_are_and_the_way_out() {
+    let mut older = own_compiler();
+    let ours = std::mem::replace(&mut older.about.wasmtime, "47.0.4".into());
+    let setup = fleet(Kind::Mosquitto).engine("board", &["--signed-only", "--trust", &registry_key()]);
+    let fleet = setup.registry_of(vec![Compiler::Own(older)]).start().await;
+    let order = Job::counter(3, 0, 1).order("board");
+    let refused = failed(fleet.dispatcher.run(order, &CommandOptions::default()).await).await;
+    for part in [
+        format!("for wasmtime {ours}, only for 47.0.4"),
+        "--compiler".into(),
+    ] {
+        assert!(refused.to_string().contains(&part), "{refused}");
+    }
+}
+
 /// Whatever somebody sends who has taken the dispatcher's place, no engine loads it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn code_that_is_not_rightly_signed_never_runs() {
     type Make = fn(wayfare_protocol::ids::Digest, &code::CodeTarget) -> Vec<u8>;
     let cases: [(&str, Make); 6] = [
-        ("what was signed", |module, target| {
+        ("what its header says", |module, target| {
             let mut code = code::sign(module, target, "c", b"code", &secret_key(1)).unwrap();
             *code.last_mut().unwrap() ^= 1;
             code
@@ -122,22 +139,26 @@ async fn code_that_is_not_rightly_signed_never_runs() {
     }
 }
 
-/// The words of a command that runs a `wayfare-engine` for another processor, such as
-/// `qemu-arm-static -L /usr/arm-linux-gnueabihf target/armv7-unknown-linux-gnueabihf/board/wayfare-engine`.
-fn board_engine() -> Option<Vec<String>> {
-    let command = std::env::var("WAYFARE_BOARD_ENGINE").ok()?;
-    Some(command.split_whitespace().map(str::to_owned).collect())
-}
-
-/// Needs that engine. `.ci/run` has one.
+/// A board of 32 bits that interprets Pulley's bytecode.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn programs_move_between_processors_and_so_do_snapshot_files() {
-    let Some(command) = board_engine() else {
-        eprintln!(
-            "SKIPPED: no engine for another processor: build one with deploy/build-armv7, and set WAYFARE_BOARD_ENGINE"
-        );
+    to_another_processor("WAYFARE_BOARD_ENGINE", "deploy/build-armv7").await;
+}
+
+/// A board that runs native code, which a dispatcher on another processor has made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_move_to_64_bit_arm_and_back_and_so_do_snapshot_files() {
+    to_another_processor("WAYFARE_ARM64_ENGINE", "deploy/build-arm64").await;
+}
+
+/// Needs an engine for that: a variable with the words of a command that runs one, such as
+/// `qemu-arm-static -L /usr/arm-linux-gnueabihf target/armv7-unknown-linux-gnueabihf/board/wayfare-engine`.
+async fn to_another_processor(variable: &str, builds: &str) {
+    let Ok(command) = std::env::var(variable) else {
+        eprintln!("SKIPPED: no engine for another processor: build one with {builds}, and set {variable}");
         return;
     };
+    let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
     let key = registry_key();
     let setup = fleet(Kind::Mosquitto).engines(&["host"]).registry();
     let setup = setup.other_engine("board", &command, &["--trust", &key]);

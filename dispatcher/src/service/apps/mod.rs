@@ -302,10 +302,12 @@ impl Service {
 
 /// What the registry serves to engines that do not compile.
 fn serves(options: &ServiceOptions) -> Option<Serves> {
-    let compiler = options.compiler.as_ref()?;
+    if options.compilers.is_empty() {
+        return None;
+    }
     match keys::load_or_init(&keys::key_path(&options.data)) {
         Ok(keys) => Some(Serves {
-            wasmtime: compiler.wasmtime.clone(),
+            compilers: options.compilers.abouts(),
             keys: keys.iter().map(SecretKey::public).collect(),
         }),
         Err(error) => {

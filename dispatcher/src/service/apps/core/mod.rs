@@ -42,6 +42,7 @@ use wayfare_scheduler::policy::Policy;
 
 use crate::app::ask::{Ask, Decision};
 use crate::fleet::{EngineView, ProgramView};
+use crate::service::compilers::CompilerAbout;
 use observe::Watched;
 use state::{Doing, Instance, Pending, Placed, State};
 
@@ -76,7 +77,7 @@ pub(crate) struct CoreOptions {
 /// Code that the acting dispatcher makes for engines without a compiler.
 #[derive(Debug, Clone)]
 pub(crate) struct Serves {
-    pub(crate) wasmtime: String,
+    pub(crate) compilers: Vec<CompilerAbout>,
     /// What it is signed with.
     pub(crate) keys: Vec<PublicKey>,
 }

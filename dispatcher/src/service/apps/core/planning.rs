@@ -186,7 +186,14 @@ impl Core {
         match &self.options.serves {
             _ if about.compiles => Code::Own,
             None => Code::None(NoCode::NotServed),
-            Some(serves) if serves.wasmtime != about.wasmtime => Code::None(NoCode::OtherVersion),
+            Some(serves)
+                if !serves
+                    .compilers
+                    .iter()
+                    .any(|compiler| compiler.makes(&about.code)) =>
+            {
+                Code::None(NoCode::NotMade)
+            }
             Some(serves) if serves.keys.iter().any(|key| about.trusts.contains(key)) => Code::Served,
             Some(_) => Code::None(NoCode::NotTrusted),
         }

@@ -348,10 +348,14 @@ fn an_engine_above_its_mark_sheds_one_program_after_the_other() {
 
 #[test]
 fn a_component_goes_where_its_labels_and_host_are_and_where_its_code_is() {
-    let mut world = World::new(&["a", "b", "c", "d"]);
+    let mut world = World::new(&["a", "b", "c", "d", "e", "f"]);
     world.host("b").labels = Labels::from([("zone".to_owned(), "attic".to_owned())]);
     world.host("c").trusts = Some(vec![key(1)]);
     world.host("d").trusts = Some(vec![key(2)]);
+    for (host, wasmtime) in [("e", "2"), ("f", "3")] {
+        world.host(host).trusts = Some(vec![key(1)]);
+        world.host(host).wasmtime = Some(wasmtime);
+    }
     world.look();
     let mut labelled = component(1, "web");
     labelled.constraints.requirements.labels.insert(LabelRule {
@@ -371,14 +375,20 @@ fn a_component_goes_where_its_labels_and_host_are_and_where_its_code_is() {
         ("labelled", labelled),
         ("served", on("c")),
         ("not", on("d")),
+        ("of-another-version", on("e")),
+        ("of-a-third", on("f")),
     ]));
     world.pass(1_000);
     assert_eq!(
-        [world.on("a"), world.on("b"), world.on("c"), world.on("d")],
-        [0, 1, 1, 0]
+        ["a", "b", "c", "d", "e", "f"].map(|host| world.on(host)),
+        [0, 1, 1, 0, 1, 0]
     );
     let why = world.status().unplaced.join("\n");
     assert!(why.contains("1 does not trust the fleet's key"), "{why}");
+    assert!(
+        why.contains("1 needs code that the dispatcher has no compiler for"),
+        "{why}"
+    );
     world.host("d").trusts = Some(vec![key(2), key(1)]);
     world.look();
     world.pass(1_000);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wayfare_protocol::code::{PublicKey, SecretKey};
+use wayfare_protocol::code::{CodeTarget, PublicKey, SecretKey};
 use wayfare_protocol::command::Action;
 use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::error::Failure;
@@ -19,6 +19,7 @@ use super::super::{Core, CoreOptions, Effect, Input, Now, Serves, Trouble};
 use crate::app::ask::{AppStatus, Ask};
 use crate::app::{AppSpec, ComponentSpec, RestartPolicy, RestartWhen, UpdatePolicy};
 use crate::fleet::{EngineView, Presence, ProgramView};
+use crate::service::compilers::CompilerAbout;
 
 #[derive(Debug, Clone)]
 pub(super) struct Copy {
@@ -37,6 +38,8 @@ pub(super) struct Host {
     pub(super) labels: Labels,
     /// One that compiles has none.
     pub(super) trusts: Option<Vec<PublicKey>>,
+    /// The dispatcher compiles for two versions, of which the first is everybody's who says nothing.
+    pub(super) wasmtime: Option<&'static str>,
     pub(super) programs: BTreeMap<ProgramId, Copy>,
 }
 
@@ -68,6 +71,17 @@ pub(super) fn key(number: u8) -> PublicKey {
     SecretKey::from_random([number; 32]).public()
 }
 
+/// Of a dispatcher, for a version of wasmtime.
+fn compiler(wasmtime: &str) -> CompilerAbout {
+    CompilerAbout {
+        format: 1,
+        compiler: "c".into(),
+        wasmtime: wasmtime.into(),
+        abi: "2".into(),
+        architectures: ["x86_64".to_owned()].into(),
+    }
+}
+
 fn options() -> CoreOptions {
     CoreOptions {
         term: Term(1),
@@ -77,7 +91,7 @@ fn options() -> CoreOptions {
         memory_mark_percent: 90,
         processor_mark_percent: 90,
         serves: Some(Serves {
-            wasmtime: "1".into(),
+            compilers: ["1", "2"].map(compiler).into(),
             keys: vec![key(1)],
         }),
     }
@@ -366,7 +380,11 @@ impl World {
         let about = |engine: &EngineId, host: &Host| EngineAbout {
             version: "1".into(),
             platform: "x86_64-linux".into(),
-            wasmtime: "1".into(),
+            code: CodeTarget {
+                architecture: "x86_64".into(),
+                wasmtime: host.wasmtime.unwrap_or("1").into(),
+                abi: "2".into(),
+            },
             compiles: host.trusts.is_none(),
             processors: 4,
             memory_bytes: 1 << 30,
