@@ -1,7 +1,8 @@
 //! The events that the receiver has not taken yet: a pure core.
 //!
 //! Brokers send at most a small window (16 to 100) of messages at least once before they are acknowledged, so
-//! this stays short by itself. It is bounded all the same, for floods at most once and brokers without a window: at
+//! this stays short by itself, as a rule: on a session that is resumed Mosquitto 2.0.11 sends thousands at once, where the client that
+//! was there before was behind. It is bounded all the same, for these, for floods at most once and brokers without a window: at
 //! the limit a message at most once is dropped, while one at least once ends the connection, so that the broker
 //! keeps it and the order holds. Reading more slowly instead would hold up the broker's answers to our pings and
 //! publishes, which come behind the flood on the same connection.
@@ -53,8 +54,14 @@ impl Inbox {
         Offer::Taken
     }
 
-    /// Connections that came and went unseen, with no message in between, are told as one.
+    /// Connections that came and went unseen, with no message in between, are told as one. What was not taken of a session that the broker
+    /// has kept comes again on this connection: kept here as well, it would soon leave no room for that.
     pub(crate) fn connected(&mut self, session_present: bool, connection: u64) {
+        if session_present {
+            let comes_again = |event: &Event| matches!(event, Event::Received(incoming) if incoming.qos == Qos::AtLeastOnce);
+            self.events.retain(|event| !comes_again(event));
+            self.at_least_once = Held::default();
+        }
         self.events.push_back(Event::Connected {
             session_present,
             connection,
@@ -142,6 +149,28 @@ mod tests {
         for qos in [Qos::AtMostOnce, Qos::AtLeastOnce] {
             assert_eq!(inbox.message(incoming(qos, 1)), Offer::Taken);
         }
+    }
+
+    /// Connects again after more came than there is room for, and answers with whether there is room then, and what is left to be taken.
+    fn full_and_connected_again(session_present: bool) -> (bool, usize) {
+        let mut inbox = Inbox::default();
+        inbox.connected(false, 1);
+        for _ in 0..BACKLOG_MESSAGES_MAX {
+            inbox.message(incoming(Qos::AtLeastOnce, 1));
+        }
+        assert_eq!(inbox.message(incoming(Qos::AtLeastOnce, 1)), Offer::Full);
+        inbox.message(incoming(Qos::AtMostOnce, 1));
+        inbox.disconnected("full".into(), false);
+        inbox.connected(session_present, 2);
+        let has_room = inbox.message(incoming(Qos::AtLeastOnce, 1)) == Offer::Taken;
+        let left = std::iter::from_fn(|| inbox.pop()).filter(|event| matches!(event, Event::Received(_)));
+        (has_room, left.count())
+    }
+
+    #[test]
+    fn what_was_not_taken_is_forgotten_where_it_comes_again() {
+        assert_eq!(full_and_connected_again(true), (true, 2));
+        assert_eq!(full_and_connected_again(false), (false, BACKLOG_MESSAGES_MAX + 1));
     }
 
     #[test]
