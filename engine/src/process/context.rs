@@ -94,12 +94,7 @@ impl Context {
     }
 
     pub(super) fn restore(&mut self, mut host: HostState) -> Result<(), String> {
-        let mail = std::mem::take(&mut host.mail);
-        {
-            let mut shared = self.control.lock();
-            shared.mail.restore(&mail)?;
-            shared.errands.restore(host.errand_next);
-        }
+        self.control.lock().errands.restore(host.errand_next);
         self.files = Files::restore(&std::mem::take(&mut host.files))?;
         self.clock = Clock::at(host.monotonic_ns);
         if let Some(environment) = host.environment.take() {

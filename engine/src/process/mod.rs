@@ -115,10 +115,10 @@ pub struct Process {
 pub fn launch(
     runtime: &Runtime,
     loaded: &Arc<Loaded>,
-    launch: Launch,
+    mut launch: Launch,
     sink: impl Fn(ProcessEvent) + Send + Sync + 'static,
 ) -> Result<Process, Failure> {
-    let mail = Mail::new(launch.home.clone(), (*launch.spec.grants).clone());
+    let mail = mail_of(&mut launch)?;
     let control = Arc::new(Control::new(launch.frozen, mail));
     let name = format!("wasm-{}", launch.home.program.short());
     let sink: context::Sink = Arc::new(sink);
@@ -149,6 +149,19 @@ pub fn launch(
             reason: format!("no thread for the program: {error}"),
         })?;
     Ok(Process { control })
+}
+
+/// All of the program's messages so far. Not left to its thread: by then others could have come, and would have their numbers.
+fn mail_of(launch: &mut Launch) -> Result<Mail, Failure> {
+    let mut mail = Mail::new(launch.home.clone(), (*launch.spec.grants).clone());
+    if let Some(snapshot) = &mut launch.snapshot {
+        mail.restore(&std::mem::take(&mut snapshot.host.mail))
+            .map_err(|reason| Failure::Snapshot { reason })?;
+    }
+    for letter in std::mem::take(&mut launch.journaled) {
+        mail.replay(letter);
+    }
+    Ok(mail)
 }
 
 impl Process {

@@ -91,12 +91,7 @@ impl Task {
         );
         let mut context = Context::new(control, sink, &launch.spec, launch.stdin, limits);
         context.held = Held::new(options.devices, launch.spec.grants.devices.clone());
-        let instance = Instance::new(loaded, context, launch.snapshot)?;
-        let control = &instance.context().control;
-        for letter in launch.journaled {
-            control.lock().mail.replay(letter);
-        }
-        Ok(instance)
+        Instance::new(loaded, context, launch.snapshot)
     }
 }
 

@@ -22,7 +22,7 @@ use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
 use wayfare_protocol::topics::Topics;
 
-use super::mail::Home;
+use super::mail::{Home, Letter};
 use super::{Launch, Loaded, Process, ProcessEvent, Runtime, RuntimeOptions, launch};
 
 /// Nothing in here takes this long.
@@ -77,6 +77,7 @@ struct Plan {
     loaded: Arc<Loaded>,
     spec: ProgramSpec,
     stdin: Option<Arc<[u8]>>,
+    journaled: Vec<Letter>,
     /// `None`: the one that all share.
     runtime: Option<Arc<Runtime>>,
 }
@@ -87,6 +88,7 @@ impl Plan {
             loaded,
             spec: spec(&[]),
             stdin: None,
+            journaled: Vec::new(),
             runtime: None,
         }
     }
@@ -101,6 +103,7 @@ impl Plan {
             loaded: load_sample(name),
             spec: spec(sample.quick_args),
             stdin: sample.stdin.map(Arc::from),
+            journaled: Vec::new(),
             runtime: None,
         }
     }
@@ -114,7 +117,7 @@ impl Plan {
                 engine: "here".into(),
                 topics: Topics::default(),
             },
-            journaled: Vec::new(),
+            journaled: self.journaled.clone(),
             spec: self.spec.clone(),
             stdin: self.stdin.clone(),
             snapshot,

@@ -1,7 +1,7 @@
 //! Calls that wait for messages, left for a capture and issued again elsewhere.
 
 use super::*;
-use crate::process::mail::{Accepted, INBOX_LETTERS_MAX};
+use crate::process::mail::{Accepted, INBOX_LETTERS_MAX, Letter};
 
 /// Subscribes, then prints the payloads of two messages.
 const LISTENER: &str = r#"
@@ -74,6 +74,33 @@ fn messages_that_were_not_taken_travel() {
     let run = listener("in/#").restore(through_the_wire(&snapshot));
     grant(&run);
     assert_eq!(run.end_well(), "one\ntwo\n");
+}
+
+/// The session may be quicker than the program's thread.
+#[test]
+fn what_was_journaled_is_there_before_anything_new_comes() {
+    let run = listener("in/#").start();
+    run.process.post().accept("in/a", b"", false);
+    let snapshot = run.capture(false);
+    let mut plan = listener("in/#");
+    plan.journaled = (1..3)
+        .map(|number| Letter {
+            number,
+            topic: "in/a".into(),
+            payload: format!("{number}\n").into_bytes(),
+            retained: false,
+            stamp: None,
+        })
+        .collect();
+    let run = plan.launch(Some(snapshot), false);
+    let accepted = run.process.post().accept("in/a", b"3\n", false);
+    assert!(
+        matches!(&accepted, Accepted::Taken(letter) if letter.number == 3),
+        "{accepted:?}"
+    );
+    run.expect_started();
+    grant(&run);
+    assert_eq!(run.end_well(), "1\n");
 }
 
 #[test]
