@@ -10,6 +10,7 @@
 //! all of it is in a snapshot ([`state`]), so that a message is in exactly one of the broker, an inbox and the program's own
 //! memory.
 
+mod intake;
 mod letter;
 mod replies;
 mod seen;
@@ -25,6 +26,7 @@ use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::{Topic, Topics};
 
+pub use intake::{Delivery, Intake};
 pub use letter::{Letter, Outgoing, Reader};
 use replies::{Replies, answered};
 use seen::Seen;

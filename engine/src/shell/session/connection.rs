@@ -114,7 +114,7 @@ impl Connection {
 
     /// Waits for one thing to happen, and does what follows. Safe to give up.
     pub(super) async fn next(&mut self, post: &Post, journal: &InboxJournal) -> io::Result<()> {
-        let reads = self.intake.offer_again(post) && self.intake.has_room(journal);
+        let reads = self.intake.takes_more(post, journal);
         let stored = tokio::select! {
             stored = self.intake.stored() => stored?,
             result = acknowledged(&mut self.in_flight) => {
@@ -144,7 +144,7 @@ impl Connection {
             Some(Event::Received(message)) => {
                 self.intake.received(post, message);
                 // What is there already is stored together.
-                while self.intake.takes_more()
+                while self.intake.takes_another()
                     && let Some(event) = self.events.try_next()
                 {
                     match event {

@@ -1,0 +1,191 @@
+//! What came in and is not acknowledged: offered to the program's inbox, written to the journal, synced in batches. Decides when each is
+//! due; the session (`shell::session`) does it.
+//!
+//! ```text
+//!   received --> fresh, in the inbox --begin_sync--> being synced --synced--> may be acknowledged
+//!       \--> held, while the inbox is full; offered again
+//! ```
+//! Always: what may be acknowledged was dropped as a repeat, or is in the journal, synced; and that in the order of receipt.
+//!
+//! A sync costs a card some 12 KiB of writing, whatever it makes durable. So what comes is gathered for a short while, unless as
+//! much has come as the smallest windows of brokers hold: then the broker waits for our acknowledgements.
+
+use std::time::{Duration, Instant};
+
+use super::{Accepted, Letter};
+
+/// Messages that make a batch at once.
+const BATCH_LETTERS: usize = 16;
+/// What is fewer waits this long for more.
+const GATHER: Duration = Duration::from_millis(100);
+/// Messages that may wait for their journal.
+const WAITING_MAX: usize = 1024;
+
+/// Of messages `M` that are acknowledged by a `T`.
+#[derive(Debug)]
+pub struct Intake<M, T> {
+    /// In the inbox, and not in the journal.
+    fresh: Vec<Letter>,
+    /// Of those and of what was dropped, in the order of receipt.
+    tokens: Vec<T>,
+    since: Option<Instant>,
+    /// To be acknowledged when the sync is done that is under way.
+    syncing: Option<Vec<T>>,
+    /// It did not fit into the inbox.
+    held: Option<M>,
+}
+
+/// Whether the broker sends a message again that is not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    AtMostOnce,
+    AtLeastOnce,
+}
+
+impl<M, T> Default for Intake<M, T> {
+    fn default() -> Self {
+        Self {
+            fresh: Vec::new(),
+            tokens: Vec::new(),
+            since: None,
+            syncing: None,
+            held: None,
+        }
+    }
+}
+
+impl<M, T> Intake<M, T> {
+    /// A message was offered to the inbox, and this became of it.
+    pub fn received(
+        &mut self,
+        message: M,
+        (token, delivery): (T, Delivery),
+        accepted: Accepted,
+        now: Instant,
+    ) {
+        match accepted {
+            Accepted::Full if delivery == Delivery::AtMostOnce => {}
+            Accepted::Full => {
+                self.held = Some(message);
+                return;
+            }
+            Accepted::Dropped => {}
+            Accepted::Taken(letter) => self.fresh.push(letter),
+        }
+        self.tokens.push(token);
+        self.since.get_or_insert(now);
+    }
+
+    /// What is to be offered again, before anything else is.
+    pub fn take_held(&mut self) -> Option<M> {
+        self.held.take()
+    }
+
+    /// False while the inbox is full, or much waits for the journal.
+    pub fn takes_more(&self) -> bool {
+        self.held.is_none() && self.tokens.len() < WAITING_MAX
+    }
+
+    /// What the broker sends again on the new connection includes what is held.
+    pub fn reconnected(&mut self) {
+        self.held = None;
+    }
+
+    /// What to write to the journal and to sync, if it is time or `at_once`; [`Intake::synced`] is told when that is done.
+    pub fn begin_sync(&mut self, now: Instant, at_once: bool) -> Option<Vec<Letter>> {
+        let is_due =
+            at_once || self.tokens.len() >= BATCH_LETTERS || self.due().is_some_and(|due| due <= now);
+        if self.syncing.is_some() || self.tokens.is_empty() || !is_due {
+            return None;
+        }
+        self.since = None;
+        self.syncing = Some(std::mem::take(&mut self.tokens));
+        Some(std::mem::take(&mut self.fresh))
+    }
+
+    /// When to begin a sync for want of more.
+    pub fn due(&self) -> Option<Instant> {
+        self.since.map(|since| since + GATHER)
+    }
+
+    /// The sync is done: these may be acknowledged.
+    pub fn synced(&mut self) -> Vec<T> {
+        self.syncing.take().unwrap_or_default()
+    }
+
+    /// Everything that was taken may be acknowledged.
+    pub fn is_settled(&self) -> bool {
+        self.syncing.is_none() && self.tokens.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(number: u64) -> Letter {
+        Letter {
+            number,
+            topic: "a".into(),
+            payload: Vec::new(),
+            retained: false,
+            stamp: None,
+        }
+    }
+
+    fn taken(intake: &mut Intake<u64, u64>, number: u64, now: Instant) {
+        let accepted = Accepted::Taken(letter(number));
+        intake.received(number, (number, Delivery::AtLeastOnce), accepted, now);
+    }
+
+    #[test]
+    fn a_few_wait_for_others_and_a_batch_does_not() {
+        let (mut intake, begin) = (Intake::default(), Instant::now());
+        taken(&mut intake, 0, begin);
+        assert_eq!(intake.begin_sync(begin, false), None);
+        assert_eq!(intake.due(), Some(begin + GATHER));
+        assert_eq!(intake.begin_sync(begin + GATHER, false), Some(vec![letter(0)]));
+        assert_eq!(intake.due(), None);
+        for number in 1..=BATCH_LETTERS as u64 {
+            taken(&mut intake, number, begin);
+        }
+        assert_eq!(intake.begin_sync(begin, true), None, "one at a time");
+        assert_eq!(intake.synced(), [0]);
+        assert!(!intake.is_settled());
+        assert_eq!(
+            intake.begin_sync(begin, false).map(|all| all.len()),
+            Some(BATCH_LETTERS)
+        );
+        assert_eq!(intake.synced().len(), BATCH_LETTERS);
+        assert!(intake.is_settled());
+        assert_eq!(intake.begin_sync(begin, true), None);
+    }
+
+    #[test]
+    fn repeats_are_acknowledged_in_the_order_of_receipt() {
+        let (mut intake, now) = (Intake::default(), Instant::now());
+        taken(&mut intake, 0, now);
+        intake.received(1, (1, Delivery::AtLeastOnce), Accepted::Dropped, now);
+        taken(&mut intake, 2, now);
+        assert_eq!(intake.begin_sync(now, true), Some(vec![letter(0), letter(2)]));
+        assert_eq!(intake.synced(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_held_and_what_the_broker_does_not_send_again_is_dropped() {
+        let (mut intake, now) = (Intake::default(), Instant::now());
+        intake.received(0, (0, Delivery::AtMostOnce), Accepted::Full, now);
+        assert!(intake.takes_more());
+        intake.received(1, (1, Delivery::AtLeastOnce), Accepted::Full, now);
+        assert!(!intake.takes_more());
+        assert_eq!(
+            intake.begin_sync(now, true),
+            Some(vec![]),
+            "the first is done with"
+        );
+        assert_eq!(intake.take_held(), Some(1));
+        intake.received(1, (1, Delivery::AtLeastOnce), Accepted::Full, now);
+        intake.reconnected();
+        assert_eq!(intake.take_held(), None, "the broker sends it again");
+    }
+}
