@@ -34,6 +34,9 @@ use seen::Seen;
 pub const SUBSCRIPTIONS_MAX: usize = 1024;
 pub const INBOX_LETTERS_MAX: usize = 1024;
 pub const INBOX_BYTES_MAX: usize = 4 << 20;
+/// While a reply is awaited: it may be behind others at the broker, and the program takes none of these before it has it.
+pub const INBOX_LETTERS_AWAITING_MAX: usize = 16 * 1024;
+pub const INBOX_BYTES_AWAITING_MAX: usize = 16 << 20;
 pub const OUTBOX_LETTERS_MAX: usize = 1024;
 pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
 /// Requests that were received and may still be replied to; of more, the oldest can no longer be.
@@ -431,7 +434,11 @@ impl Mail {
     }
 
     fn has_room_for(&self, letter: &Letter) -> bool {
-        self.inbox.len() < INBOX_LETTERS_MAX && self.inbox_bytes + letter.bytes() <= INBOX_BYTES_MAX
+        let (letters, bytes) = match self.replies.awaited() {
+            Some(None) => (INBOX_LETTERS_AWAITING_MAX, INBOX_BYTES_AWAITING_MAX),
+            Some(Some(_)) | None => (INBOX_LETTERS_MAX, INBOX_BYTES_MAX),
+        };
+        self.inbox.len() < letters && self.inbox_bytes + letter.bytes() <= bytes
     }
 
     /// How many messages were accepted in the program's whole life.

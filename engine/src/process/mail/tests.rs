@@ -117,6 +117,32 @@ fn a_full_inbox_holds_the_session_up_and_loses_nothing() {
     );
 }
 
+/// The broker sends the reply after what came before it, and the program takes nothing of that while it waits for the reply.
+#[test]
+fn an_inbox_that_is_full_lets_through_what_is_before_a_reply_that_is_awaited() {
+    let mut mail = open();
+    let fill = |mail: &mut Mail| (0..).find(|_| mail.accept("in/a", b"x", false) == Accepted::Full);
+    assert_eq!(fill(&mut mail), Some(INBOX_LETTERS_MAX));
+    mail.request("out/a", b"?").unwrap();
+    assert!(matches!(mail.accept("in/a", b"x", false), Accepted::Taken(_)));
+    let reply = stamped(ProgramId::random(), 0, Purpose::Reply { answers: 0 });
+    let reply_to = mail.reply_topic();
+    assert!(matches!(
+        mail.accept(&reply_to, &reply, false),
+        Accepted::Taken(_)
+    ));
+    assert_eq!(
+        mail.accept("in/a", b"x", false),
+        Accepted::Full,
+        "the reply is there: it takes these first"
+    );
+    mail.end_request();
+    mail.request("out/a", b"?").unwrap();
+    let more = INBOX_LETTERS_AWAITING_MAX - INBOX_LETTERS_MAX - 1;
+    assert_eq!(fill(&mut mail), Some(more), "not without end");
+    assert!(moved(&mail, mail.home.program, "b").is_ok());
+}
+
 #[test]
 fn repeats_are_dropped_by_sender_and_number_also_after_a_move() {
     let mut mail = open();
