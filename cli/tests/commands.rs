@@ -246,3 +246,53 @@ fn what_needs_no_fleet_works_without_one() {
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn values_that_a_program_keeps_are_listed_read_and_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("up"), 1);
+    let counts = run(
+        &up.broker,
+        &[
+            "run",
+            "tally",
+            "--wait-for-engine",
+            "--name",
+            "t",
+            "--allow-state",
+            "/counters/",
+            "--follow",
+            "--",
+            "/counters/visits",
+            "20",
+        ],
+    );
+    assert_eq!(counts.exit, 0, "{}", counts.stderr);
+    assert!(
+        counts.stdout.ends_with("done: 20 counted, 20 by all\n"),
+        "{}",
+        counts.stdout
+    );
+
+    let listed = one(&up, &["state", "ls"]);
+    let (key, bytes) = (&listed[0]["key"], &listed[0]["bytes"]);
+    assert_eq!((key, bytes), (&"/counters/visits".into(), &2.into()));
+    assert_eq!(one(&up, &["state", "ls", "t/"]), Value::Array(vec![]));
+    assert_eq!(
+        run(&up.broker, &["state", "get", "/counters/visits"]).stdout,
+        "20"
+    );
+    let value = one(&up, &["state", "get", "/counters/visits"]);
+    assert_eq!(
+        (&value["text"], &value["version"]),
+        (&"20".into(), &listed[0]["version"])
+    );
+
+    assert_eq!(
+        one(&up, &["state", "rm", "/counters/visits"])["removed"],
+        "/counters/visits"
+    );
+    assert_eq!(one(&up, &["state", "ls"]), Value::Array(vec![]));
+    let gone = run(&up.broker, &["--json", "state", "get", "/counters/visits"]);
+    assert_eq!((gone.exit, &gone.error()["error"]), (1, &"no-value".into()));
+}

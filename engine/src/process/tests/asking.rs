@@ -77,6 +77,27 @@ fn refusals_are_errors_to_the_program() {
     }
 }
 
+/// Captured while it waits, and restored when its time is over.
+#[test]
+fn where_no_dispatcher_answers_the_call_fails_in_time_and_says_so() {
+    let plan = Plan::of(SETTER);
+    let run = plan.start();
+    run.asks();
+    let mut snapshot = run.capture(false);
+    let until_ns = snapshot.host.blocked_until_ns.expect("it waits for an answer");
+    let left_ns = until_ns - snapshot.host.monotonic_ns;
+    assert!((1..=30_000_000_000).contains(&left_ns), "{left_ns}");
+    snapshot.host.blocked_until_ns = Some(snapshot.host.monotonic_ns);
+    let late = plan.restore(through_the_wire(&snapshot));
+    let (lines, state) = late.end();
+    assert_eq!(state, ProgramState::Exited { code: 29 });
+    let said = String::from_utf8_lossy(lines[0].text.as_bytes()).into_owned();
+    assert!(
+        said.contains("set 'test/key': no dispatcher answered for 30 s; start one with 'wayfare dispatcher'"),
+        "{said}"
+    );
+}
+
 #[test]
 fn keys_and_values_are_checked() {
     let call = "(call $set (i32.const 0) (i32.const 3) (i32.const 16) (i32.const 5) (i32.const 32))";
