@@ -1,11 +1,12 @@
 //! The events that the receiver has not taken yet: a pure core.
 //!
 //! Brokers send at most a small window (16 to 100) of messages at least once before they are acknowledged, so
-//! this stays short by itself, as a rule: on a session that is resumed Mosquitto 2.0.11 sends thousands at once, where the client that
-//! was there before was behind. It is bounded all the same, for these, for floods at most once and brokers without a window: at
-//! the limit a message at most once is dropped, while one at least once ends the connection, so that the broker
-//! keeps it and the order holds. Reading more slowly instead would hold up the broker's answers to our pings and
-//! publishes, which come behind the flood on the same connection.
+//! this stays short by itself, as a rule: Mosquitto 2.0.11 sends all that it has queued at once to whoever resumes a session. It is bounded
+//! all the same, for that, for floods at most once and brokers without a window: at the limit a message at most once is dropped, while
+//! one at least once is left to the broker, and so is every one after it, so that the order holds. The broker sends them again on the
+//! next connection, which is made when the receiver has acknowledged those before. Reading more slowly instead would hold up the broker's
+//! answers to our pings and publishes, which come behind the flood on the same connection; and ending the connection at once would have what
+//! was taken sent again.
 
 use std::collections::VecDeque;
 
@@ -20,6 +21,8 @@ pub(crate) struct Inbox {
     at_most_once: Held,
     at_least_once: Held,
     dropped: u64,
+    /// Messages were left to the broker on this connection.
+    has_left: bool,
 }
 
 #[derive(Debug, Default)]
@@ -33,17 +36,21 @@ pub(crate) enum Offer {
     Taken,
     /// The message at most once is lost: the how-manieth since the receiver last caught up.
     Dropped(u64),
-    /// The connection must end.
-    Full,
+    /// The broker has it still, with all that comes on this connection after it.
+    Left,
 }
 
 impl Inbox {
     pub(crate) fn message(&mut self, incoming: Incoming) -> Offer {
         let qos = incoming.qos;
+        if qos == Qos::AtLeastOnce && self.has_left {
+            return Offer::Left;
+        }
         let held = self.held(qos);
         if held.messages >= BACKLOG_MESSAGES_MAX || held.bytes >= BACKLOG_BYTES_MAX {
             if qos == Qos::AtLeastOnce {
-                return Offer::Full;
+                self.has_left = true;
+                return Offer::Left;
             }
             self.dropped += 1;
             return Offer::Dropped(self.dropped);
@@ -57,6 +64,7 @@ impl Inbox {
     /// Connections that came and went unseen, with no message in between, are told as one. What was not taken of a session that the broker
     /// has kept comes again on this connection: kept here as well, it would soon leave no room for that.
     pub(crate) fn connected(&mut self, session_present: bool, connection: u64) {
+        self.has_left = false;
         if session_present {
             let comes_again = |event: &Event| matches!(event, Event::Received(incoming) if incoming.qos == Qos::AtLeastOnce);
             self.events.retain(|event| !comes_again(event));
@@ -92,6 +100,11 @@ impl Inbox {
             self.dropped = 0;
         }
         Some(event)
+    }
+
+    /// Messages were left to the broker on this connection.
+    pub(crate) fn has_left(&self) -> bool {
+        self.has_left
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -130,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn flood_is_dropped_at_most_once_and_refused_at_least_once() {
+    fn flood_is_dropped_at_most_once_and_left_to_the_broker_at_least_once() {
         let mut inbox = Inbox::default();
         for _ in 0..BACKLOG_MESSAGES_MAX {
             assert_eq!(inbox.message(incoming(Qos::AtMostOnce, 1)), Offer::Taken);
@@ -144,11 +157,18 @@ mod tests {
                 "whatever the flood"
             );
         }
-        assert_eq!(inbox.message(incoming(Qos::AtLeastOnce, 1)), Offer::Full);
+        assert_eq!(inbox.message(incoming(Qos::AtLeastOnce, 1)), Offer::Left);
         while inbox.pop().is_some() {}
-        for qos in [Qos::AtMostOnce, Qos::AtLeastOnce] {
-            assert_eq!(inbox.message(incoming(qos, 1)), Offer::Taken);
-        }
+        assert_eq!(inbox.message(incoming(Qos::AtMostOnce, 1)), Offer::Taken);
+        assert_eq!(
+            inbox.message(incoming(Qos::AtLeastOnce, 1)),
+            Offer::Left,
+            "one before it was"
+        );
+        assert!(inbox.has_left());
+        inbox.connected(true, 2);
+        assert!(!inbox.has_left());
+        assert_eq!(inbox.message(incoming(Qos::AtLeastOnce, 1)), Offer::Taken);
     }
 
     /// Connects again after more came than there is room for, and answers with whether there is room then, and what is left to be taken.
@@ -158,7 +178,7 @@ mod tests {
         for _ in 0..BACKLOG_MESSAGES_MAX {
             inbox.message(incoming(Qos::AtLeastOnce, 1));
         }
-        assert_eq!(inbox.message(incoming(Qos::AtLeastOnce, 1)), Offer::Full);
+        assert_eq!(inbox.message(incoming(Qos::AtLeastOnce, 1)), Offer::Left);
         inbox.message(incoming(Qos::AtMostOnce, 1));
         inbox.disconnected("full".into(), false);
         inbox.connected(session_present, 2);

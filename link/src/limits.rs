@@ -36,8 +36,8 @@ pub(crate) const MESSAGE_OVERHEAD_BYTES: usize = 256;
 pub(crate) const EVENT_CHANNEL_MAX: usize = 64;
 
 /// Received messages that wait for the receiver, and their bytes, for each level of service. Beyond either, one at
-/// most once is dropped, and one at least once ends the connection. Far more than brokers' windows: see `inbox`.
-pub(crate) const BACKLOG_MESSAGES_MAX: usize = 65_536;
+/// most once is dropped, and one at least once left to the broker. Far more than brokers' windows: see `inbox`.
+pub(crate) const BACKLOG_MESSAGES_MAX: usize = 16_384;
 pub(crate) const BACKLOG_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A connection attempt, up to the broker's answer.

@@ -115,6 +115,11 @@ impl<R> Outbox<R> {
         self.entries.is_empty()
     }
 
+    /// Nothing that was sent waits for its answer.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.next == self.first
+    }
+
     /// Takes everything that is not done, oldest first.
     pub(crate) fn drain(&mut self) -> Vec<(Message, R)> {
         self.submitted.clear();

@@ -59,6 +59,8 @@ pub(crate) struct Session {
     flushes: VecDeque<(u64, oneshot::Sender<()>)>,
     subscriptions: Subscriptions<oneshot::Sender<Result<(), LinkError>>>,
     acknowledgements: VecDeque<u16>,
+    /// Handed to the receiver on this connection and not acknowledged.
+    unacknowledged: usize,
     inbox: Inbox,
     backoff: Backoff,
     connection: u64,
@@ -113,6 +115,7 @@ impl Session {
             flushes: VecDeque::new(),
             subscriptions,
             acknowledgements: VecDeque::new(),
+            unacknowledged: 0,
             inbox: Inbox::default(),
             backoff: Backoff::default(),
             connection: 0,
@@ -141,12 +144,27 @@ impl Session {
                 wire.acknowledge(packet_id);
             } else if let Some((filter, change)) = self.subscriptions.next() {
                 wire.change(filter, change);
-            } else if let Some(message) = self.outbox.next() {
+            } else if let Some(message) = self.may_publish().then(|| self.outbox.next()).flatten() {
                 wire.publish(message);
             } else {
                 break;
             }
         }
+    }
+
+    /// Messages were left to the broker, and all before them are acknowledged.
+    fn has_taken_all(&self) -> bool {
+        self.inbox.has_left() && self.inbox.is_empty() && self.unacknowledged == 0
+    }
+
+    /// Not when the connection is about to be made anew: what had no answer then would be sent twice.
+    fn may_publish(&self) -> bool {
+        !self.has_taken_all() || self.closing.is_some()
+    }
+
+    /// On another connection the broker sends what it was left.
+    fn is_due_again(&self) -> bool {
+        self.has_taken_all() && self.acknowledgements.is_empty() && self.outbox.is_answered()
     }
 
     fn on_command(&mut self, command: Option<Command>) {
@@ -203,6 +221,7 @@ impl Session {
             again,
             "connected"
         );
+        self.unacknowledged = 0;
         self.inbox.connected(session_present, self.connection);
     }
 
@@ -219,7 +238,7 @@ impl Session {
             }
             WireEvent::RequestWritten { packet_id } => self.subscriptions.written(packet_id),
             WireEvent::RequestAnswered { packet_id, granted } => self.request_answered(packet_id, granted),
-            WireEvent::Received(delivery) => return self.received(delivery),
+            WireEvent::Received(delivery) => self.received(delivery),
             WireEvent::Ended {
                 reason,
                 closed_by_broker,
@@ -229,7 +248,7 @@ impl Session {
         None
     }
 
-    fn received(&mut self, delivery: Delivery) -> Option<Ended> {
+    fn received(&mut self, delivery: Delivery) {
         let Delivery {
             topic,
             payload,
@@ -244,7 +263,7 @@ impl Session {
                 "dropped a message over the limit for received payloads"
             );
             self.acknowledgements.extend(packet_id);
-            return None;
+            return;
         }
         let token = AcknowledgeToken {
             connection: self.connection,
@@ -262,10 +281,8 @@ impl Session {
             Offer::Dropped(count) if count.is_power_of_two() => {
                 warn!(count, "dropped messages at most once: the receiver is behind");
             }
-            Offer::Dropped(_) => {}
-            Offer::Full => return Some(self.ended("the receiver is too far behind".to_owned(), false)),
+            Offer::Dropped(_) | Offer::Left => {}
         }
-        None
     }
 
     fn ended(&mut self, reason: String, closed_by_broker: bool) -> Ended {
@@ -318,8 +335,10 @@ impl Session {
     }
 
     fn acknowledge(&mut self, token: AcknowledgeToken) {
-        if token.connection == self.connection && self.state == State::Connected {
+        if token.connection == self.connection && self.state == State::Connected && token.packet_id.is_some()
+        {
             self.acknowledgements.extend(token.packet_id);
+            self.unacknowledged = self.unacknowledged.saturating_sub(1);
         }
     }
 
@@ -361,6 +380,12 @@ impl Session {
                 return;
             }
             let Some(mut event) = self.inbox.pop() else { return };
+            if let Event::Received(incoming) = &event
+                && incoming.token.connection == self.connection
+                && incoming.token.packet_id.is_some()
+            {
+                self.unacknowledged += 1;
+            }
             let mut done = None;
             if let (Event::Received(incoming), Acknowledge::Automatic) =
                 (&mut event, self.options.acknowledge)

@@ -124,3 +124,88 @@ async fn nonsense_ends_the_connection_and_not_the_link() {
         serving.abort();
     }
 }
+
+/// A packet: its first byte, and what stands behind its length.
+async fn packet(socket: &mut (impl AsyncReadExt + Unpin)) -> Option<(u8, Vec<u8>)> {
+    let first = socket.read_u8().await.ok()?;
+    let (mut length, mut shift) = (0, 0);
+    loop {
+        let byte = socket.read_u8().await.ok()?;
+        length |= usize::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    let mut rest = vec![0; length];
+    socket.read_exact(&mut rest).await.ok()?;
+    Some((first, rest))
+}
+
+/// Sends all that is not acknowledged at once, to whoever connects, as Mosquitto 2.0.11 does. Message `n` has the packet id `n`.
+async fn broker_without_a_window(listener: TcpListener, count: u16) -> usize {
+    let mut waiting: Vec<u16> = (1..=count).collect();
+    let mut connections = 0;
+    while !waiting.is_empty() {
+        let (socket, _) = listener.accept().await.unwrap();
+        connections += 1;
+        let (reader, mut writer) = socket.into_split();
+        let mut reader = tokio::io::BufReader::new(reader);
+        packet(&mut reader).await.unwrap();
+        let mut flood = vec![0x20, 2, 1, 0];
+        for number in &waiting {
+            flood.extend([0x32, 7, 0, 1, b't']);
+            flood.extend(number.to_be_bytes());
+            flood.extend(number.to_be_bytes());
+        }
+        writer.write_all(&flood).await.unwrap();
+        while let Some((first, rest)) = packet(&mut reader).await {
+            match first >> 4 {
+                3 => {
+                    // It answers a publish behind the flood.
+                    let topic_bytes = usize::from(u16::from_be_bytes([rest[0], rest[1]]));
+                    let id = &rest[2 + topic_bytes..][..2];
+                    writer.write_all(&[0x40, 2, id[0], id[1]]).await.unwrap();
+                }
+                4 => {
+                    let acknowledged = u16::from_be_bytes([rest[0], rest[1]]);
+                    assert_eq!(waiting.first(), Some(&acknowledged), "in the order of receipt");
+                    waiting.remove(0);
+                }
+                14 => break,
+                _ => {}
+            }
+            if waiting.is_empty() {
+                break;
+            }
+        }
+    }
+    connections
+}
+
+/// More than there is room for, and a receiver that takes a message only when the broker has answered one of its own.
+#[tokio::test]
+async fn a_flood_is_taken_once_and_in_order_and_does_not_hold_up_what_is_published() {
+    const COUNT: u16 = 40_000;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let broker = tokio::spawn(broker_without_a_window(listener, COUNT));
+    let (link, mut events) = connect(LinkOptions::kept(address.into(), "id")).unwrap();
+    let mut expected = 1;
+    while expected <= COUNT {
+        let event = soon("the next message", events.next()).await.unwrap();
+        let Event::Received(message) = event else { continue };
+        assert_eq!(message.payload[..], expected.to_be_bytes());
+        if expected % 5_000 == 0 {
+            let answer = Message::new("a", "");
+            soon("an answer", link.publish_acknowledged(answer))
+                .await
+                .unwrap();
+        }
+        link.acknowledge(message.token);
+        expected += 1;
+    }
+    let connections = soon("the last acknowledgement", broker).await.unwrap();
+    assert_eq!(connections, 3, "each has what there is room for");
+    link.close_within(Duration::ZERO).await;
+}

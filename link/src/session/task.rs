@@ -61,6 +61,11 @@ impl Session {
                 self.say_goodbye(connected.then_some(wire)).await;
                 return Next::Closed;
             }
+            if connected && self.is_due_again() {
+                hang_up(&mut wire, &self.options.client_id).await;
+                let reason = "the receiver was behind: the broker sends the rest again".to_owned();
+                return next_after(self.ended(reason, false));
+            }
             let events = self.waiting_receiver();
             let deadline = self.closing.as_ref().map(|closing| closing.deadline);
             tokio::select! {
@@ -69,10 +74,7 @@ impl Session {
                         connected = true;
                         self.accepted(session_present);
                     } else if let Some(ended) = self.on_wire(event) {
-                        return Next::Idle(match ended {
-                            Ended::Again(wait) => Some(Instant::now() + wait),
-                            Ended::Stopped => None,
-                        });
+                        return next_after(ended);
                     }
                 }
                 command = self.commands.recv(), if !self.abandoned => self.on_command(command),
@@ -119,21 +121,30 @@ impl Session {
         let Some(mut wire) = wire.filter(|_| closed) else {
             return;
         };
-        let goodbye = async {
-            while !wire.has_room() {
-                if let WireEvent::Ended { .. } = wire.next().await {
-                    return;
-                }
+        hang_up(&mut wire, &self.options.client_id).await;
+    }
+}
+
+fn next_after(ended: Ended) -> Next {
+    Next::Idle(match ended {
+        Ended::Again(wait) => Some(Instant::now() + wait),
+        Ended::Stopped => None,
+    })
+}
+
+/// Sends DISCONNECT behind everything else, and waits until the broker has hung up.
+async fn hang_up(wire: &mut Wire, client_id: &str) {
+    let goodbye = async {
+        while !wire.has_room() {
+            if let WireEvent::Ended { .. } = wire.next().await {
+                return;
             }
-            wire.disconnect();
-            while !matches!(wire.next().await, WireEvent::Ended { .. }) {}
-        };
-        if timeout(DISCONNECT_TIMEOUT, goodbye).await.is_err() {
-            debug!(
-                client_id = self.options.client_id,
-                "the broker did not hang up after DISCONNECT"
-            );
         }
+        wire.disconnect();
+        while !matches!(wire.next().await, WireEvent::Ended { .. }) {}
+    };
+    if timeout(DISCONNECT_TIMEOUT, goodbye).await.is_err() {
+        debug!(client_id, "the broker did not hang up after DISCONNECT");
     }
 }
 
