@@ -98,6 +98,7 @@ impl World {
             let content = Content::Snapshot {
                 counter: 5,
                 base: None,
+                talk: None,
             };
             self.new_blob(content)
         });

@@ -42,6 +42,11 @@ impl Oracle {
         self.programs.entry(program).or_default()
     }
 
+    /// Two copies of it may run until one hears of the other.
+    pub(super) fn is_forced(&self, program: ProgramId) -> bool {
+        self.programs.get(&program).is_some_and(|known| known.forced)
+    }
+
     pub(super) fn commanded(&mut self, command: &Command) {
         let program = command.action.program();
         if matches!(command.action, Action::Resume { force: true, .. }) {

@@ -1,9 +1,10 @@
 //! What a shell does in its own time: it starts programs, captures them, and answers later.
 
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{Blob, ProgramId};
+use wayfare_protocol::ids::{Blob, Generation, ProgramId};
 use wayfare_protocol::status::ProgramState;
 
+use super::sessions::Talk;
 use super::shell::counter;
 use super::world::{Content, MS, World};
 use crate::core::types::{CaptureId, Input, RecordKey, Saved};
@@ -12,6 +13,7 @@ pub(super) struct Process {
     pub(super) instance: u64,
     pub(super) counter: u64,
     pub(super) runs: bool,
+    pub(super) talk: Option<Talk>,
 }
 
 #[derive(Debug, Clone)]
@@ -43,6 +45,15 @@ pub(super) enum Job {
         durable: bool,
         content: Content,
     },
+    /// Something may be due in a program's session.
+    SessionTurn {
+        program: ProgramId,
+    },
+    /// What was written to the journal of its messages is on the disk.
+    Synced {
+        program: ProgramId,
+        instance: u64,
+    },
 }
 
 impl World {
@@ -52,9 +63,7 @@ impl World {
             return;
         }
         let program = *self.random.pick(&running);
-        if let Some(up) = &mut self.engines[index].up {
-            up.processes.remove(&program);
-        }
+        self.forget_process(index, program);
         // Until that is stored, a crash brings it back.
         let stored = self.engines[index].stored_counter(program, &self.library);
         self.oracle.lost(program, stored);
@@ -91,6 +100,7 @@ impl World {
         &mut self,
         index: usize,
         program: ProgramId,
+        generation: Generation,
         saved: Option<Saved>,
         frozen: bool,
     ) {
@@ -107,6 +117,11 @@ impl World {
             self.chance_failure("starting")
         };
         let counter = saved.map_or(0, |saved| counter(&self.library, saved));
+        let saved_talk = saved.map(|saved| match self.library.get(&saved.snapshot.digest) {
+            Some(Content::Snapshot { talk, .. }) => *talk,
+            Some(Content::Plain) | None => None,
+        });
+        let talk = self.talk_of(index, program, generation, saved_talk);
         let engine = &mut self.engines[index];
         engine.processes_made += 1;
         let instance = engine.processes_made;
@@ -117,6 +132,7 @@ impl World {
             instance,
             counter,
             runs: false,
+            talk,
         };
         if up.processes.insert(program, process).is_some() {
             self.oracle
@@ -129,6 +145,17 @@ impl World {
             result,
         };
         self.job_in(20 * MS, index, job);
+        if !frozen {
+            self.open_session(index, program, None);
+        }
+    }
+
+    pub(super) fn forget_process(&mut self, index: usize, program: ProgramId) {
+        let up = self.engines[index].up.as_mut();
+        let process = up.and_then(|up| up.processes.remove(&program));
+        if let Some(talk) = process.and_then(|process| process.talk) {
+            self.leave_session(&talk);
+        }
     }
 
     pub(super) fn process(&mut self, index: usize, program: ProgramId) -> Option<&mut Process> {
@@ -155,6 +182,8 @@ impl World {
         }
         match job {
             Job::Say(input) => self.feed(index, input),
+            Job::SessionTurn { program } => self.turn(index, program),
+            Job::Synced { program, instance } => self.synced(index, program, instance),
             Job::BlobChecked { blob, intact } => {
                 if intact {
                     self.engines[index].blobs.insert(blob.digest, true);
@@ -171,10 +200,8 @@ impl World {
                 if here.is_none_or(|process| process.instance != instance) {
                     return;
                 }
-                if result.is_err()
-                    && let Some(up) = &mut self.engines[index].up
-                {
-                    up.processes.remove(&program);
+                if result.is_err() {
+                    self.forget_process(index, program);
                 } else if runs {
                     self.let_run(index, program);
                 }
@@ -196,10 +223,9 @@ impl World {
                     return;
                 };
                 process.runs &= run_on;
-                let content = Content::Snapshot {
-                    counter: process.counter,
-                    base,
-                };
+                let counter = process.counter;
+                let talk = self.save_talk(index, program);
+                let content = Content::Snapshot { counter, base, talk };
                 let job = Job::Encoded {
                     program,
                     instance,

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, ProgramId};
+use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, Generation, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramStatus;
 
 use super::processes::{Job, Process};
+use super::random::Random;
+use super::stored::Inbox;
 use super::world::{Content, Happening, MS, Packet, SECOND, World};
 use crate::core::Core;
 use crate::core::types::{Disposition, Effect, Identity, Input, Now, Record, RecordKey, Saved};
@@ -17,6 +19,8 @@ pub(super) struct Engine {
     pub(super) records: BTreeMap<RecordKey, Record>,
     /// Whole blobs, and whether they survive a crash.
     pub(super) blobs: BTreeMap<Digest, bool>,
+    /// What its programs were sent.
+    pub(super) inboxes: BTreeMap<(ProgramId, Generation), Inbox>,
     boots: u64,
     pub(super) processes_made: u64,
     pub(super) up: Option<Up>,
@@ -38,6 +42,7 @@ impl Engine {
             name: format!("e{index}").parse().expect("a good name"),
             records: BTreeMap::new(),
             blobs: BTreeMap::new(),
+            inboxes: BTreeMap::new(),
             boots: 0,
             processes_made: 0,
             up: None,
@@ -53,8 +58,9 @@ impl Engine {
     }
 
     /// The programs that were in memory.
-    pub(super) fn crash(&mut self) -> Vec<ProgramId> {
+    pub(super) fn crash(&mut self, random: &mut Random) -> Vec<ProgramId> {
         self.blobs.retain(|_, durable| *durable);
+        self.inboxes.values_mut().for_each(|inbox| inbox.crash(random));
         let up = self.up.take();
         up.map_or(Vec::new(), |up| up.processes.into_keys().collect())
     }
@@ -233,16 +239,16 @@ impl World {
     }
 
     pub(super) fn job_in(&mut self, most_us: u64, index: usize, job: Job) {
-        if let Some(up) = &self.engines[index].up {
+        if self.engines[index].up.is_some() {
+            let at = self.now + self.random.below(most_us.max(1));
+            self.job_at(at, index, job);
+        }
+    }
+
+    pub(super) fn job_at(&mut self, at: u64, engine: usize, job: Job) {
+        if let Some(up) = &self.engines[engine].up {
             let boot = up.boot;
-            self.after(
-                most_us,
-                Happening::Job {
-                    engine: index,
-                    boot,
-                    job,
-                },
-            );
+            self.at(at, Happening::Job { engine, boot, job });
         }
     }
 
@@ -292,6 +298,7 @@ impl World {
             Effect::PublishProgram(status) => self.publish(&status),
             Effect::ClearProgram(program) => {
                 self.retained.remove(&program);
+                self.wipe_session(index, program);
             }
             Effect::KeepChunk { blob, offset } => self.keep_chunk(index, blob, offset),
             Effect::LoadModule { operation, module } => {
@@ -316,12 +323,12 @@ impl World {
                 spec,
                 saved,
                 frozen,
-                generation: _,
+                generation,
             } => {
                 for blob in spec.blobs() {
                     self.must_hold(index, blob, "start");
                 }
-                self.start_process(index, program, saved, frozen);
+                self.start_process(index, program, generation, saved, frozen);
             }
             Effect::Capture {
                 program,
@@ -344,14 +351,19 @@ impl World {
                     run_on,
                     durable,
                 };
-                self.job_in(20 * MS, index, job);
-            }
-            Effect::Unfreeze { program, .. } => self.let_run(index, program),
-            Effect::Discard { program } => {
-                if let Some(up) = &mut self.engines[index].up {
-                    up.processes.remove(&program);
+                let job = match run_on {
+                    true => Some(job),
+                    false => self.close_session(index, program, job),
+                };
+                if let Some(job) = job {
+                    self.job_in(20 * MS, index, job);
                 }
             }
+            Effect::Unfreeze { program, generation } => {
+                self.let_run(index, program);
+                self.open_session(index, program, Some(generation));
+            }
+            Effect::Discard { program } => self.forget_process(index, program),
             Effect::ReplyLogs { .. } => {}
         }
     }
@@ -360,6 +372,12 @@ impl World {
         self.make_durable(index, &record);
         if let Record::Operation(record) = &record {
             self.check_failed_move(index, record);
+        }
+        if let Record::Program(record) = &record
+            && let Some(saved) = record.saved
+            && let Some(Content::Snapshot { talk: Some(talk), .. }) = self.library.get(&saved.snapshot.digest)
+        {
+            self.forget_stored_mail(index, record.program, record.generation, *talk);
         }
         self.engines[index].records.insert(record.key(), record);
     }

@@ -1,17 +1,20 @@
 //! The world around the cores: time, a network that loses, delays, doubles and reorders, and crashes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use wayfare_protocol::command::Command;
 use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::limits::CHUNK_BYTES;
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 
+use super::broker::{Broker, Said, Told};
 use super::client::Client;
 use super::oracle::Oracle;
 use super::processes::Job;
 use super::random::Random;
 use super::shell::Engine;
+use super::stored::SavedTalk;
 use crate::core::types::{Effect, Record};
 
 pub(super) const MS: u64 = 1000;
@@ -21,7 +24,12 @@ pub(super) const SECOND: u64 = 1000 * MS;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
     Plain,
-    Snapshot { counter: u64, base: Option<Digest> },
+    Snapshot {
+        counter: u64,
+        base: Option<Digest>,
+        /// Of a program that talks: among the saved.
+        talk: Option<usize>,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -73,6 +81,18 @@ pub(super) enum Happening {
     ProgramEnds {
         engine: usize,
     },
+    /// A session's word reaches the broker, on one of its connections.
+    Said {
+        wire: usize,
+        said: Said,
+    },
+    Told {
+        wire: usize,
+        told: Told,
+    },
+    SourcePublishes {
+        program: ProgramId,
+    },
 }
 
 /// How unkind the world is, per mille.
@@ -106,6 +126,12 @@ pub(super) struct World {
     /// Programs in doubt are taken back by force: rules about them are looser then.
     pub(super) by_force: bool,
     pub(super) trace: bool,
+    /// When the world began, by a clock of the sessions' kind.
+    pub(super) begun: Instant,
+    /// Its programs have sessions.
+    pub(super) talks: bool,
+    pub(super) broker: Broker,
+    pub(super) saved_talks: Vec<SavedTalk>,
 }
 
 impl World {
@@ -147,6 +173,10 @@ impl World {
             checkpoints,
             by_force,
             trace,
+            begun: Instant::now(),
+            talks: seed % 8 == 3,
+            broker: Broker::new(seed),
+            saved_talks: Vec::new(),
         };
         world.plan();
         world
@@ -194,6 +224,8 @@ impl World {
             self.send(to, Packet::Command(command));
         }
         self.run_until(450 * SECOND)?;
+        self.check_talks()
+            .map_err(|wrong| format!("seed {}: {wrong}", self.seed))?;
         self.check_end()
     }
 
@@ -246,6 +278,12 @@ impl World {
                 self.parted.insert(engine, until);
             }
             Happening::ProgramEnds { engine } => self.end_program(engine),
+            Happening::Said { wire, said } => self.said(wire, said),
+            Happening::Told { wire, told } => self.told(wire, told),
+            Happening::SourcePublishes { program } => self.source_publishes(program),
+        }
+        if self.talks {
+            self.programs_talk();
         }
     }
 
@@ -253,8 +291,11 @@ impl World {
         self.engines
             .iter()
             .position(|engine| engine.name == *peer)
-            .and_then(|index| self.parted.get(&index))
-            .is_some_and(|until| *until > self.now)
+            .is_some_and(|index| self.is_cut_off(index))
+    }
+
+    pub(super) fn is_cut_off(&self, engine: usize) -> bool {
+        self.parted.get(&engine).is_some_and(|until| *until > self.now)
     }
 
     pub(super) fn send(&mut self, to: PeerName, packet: Packet) {
@@ -310,7 +351,7 @@ impl World {
             return;
         }
         self.note(|| format!("e{engine} crashes"));
-        let lost = self.engines[engine].crash();
+        let lost = self.engines[engine].crash(&mut self.broker.random);
         for program in lost {
             let stored = self.engines[engine].stored_counter(program, &self.library);
             self.oracle.lost(program, stored);

@@ -1,0 +1,269 @@
+//! The broker's side of programs' sessions: a queue for each, a window, acknowledgements, and what connecting again with the same
+//! name does. Connections keep their order, may break at any word, and are half open until the broker hears of it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use wayfare_protocol::ids::ProgramId;
+
+use super::random::Random;
+use super::world::{Happening, MS, SECOND, World};
+use crate::process::mail::Outgoing;
+
+/// Sent and not acknowledged, as brokers with small windows have it.
+const WINDOW: usize = 16;
+/// A word's time on the wire, at most.
+const WIRE_US: u64 = 20 * MS;
+/// Sources fall silent then, so that everything can come right.
+const SOURCES_UNTIL: u64 = 60 * SECOND;
+
+pub(super) struct Broker {
+    pub(super) random: Random,
+    pub(super) kept: BTreeMap<ProgramId, Kept>,
+    /// All there ever were, by number.
+    wires: Vec<Wire>,
+}
+
+/// What the broker keeps for a program, and what the world around has of it.
+#[derive(Default)]
+pub(super) struct Kept {
+    is_subscribed: bool,
+    waiting: VecDeque<u64>,
+    unacknowledged: VecDeque<u64>,
+    wire: Option<usize>,
+    /// Inputs are numbered; so many were published.
+    pub(super) published: u64,
+    /// What the program published, by its number: which input it was about.
+    pub(super) heard: Vec<u64>,
+}
+
+struct Wire {
+    program: ProgramId,
+    engine: usize,
+    boot: u64,
+    is_up: bool,
+    /// When the last word arrives, there and back.
+    last_said: u64,
+    last_told: u64,
+}
+
+/// To the broker.
+#[derive(Debug, Clone)]
+pub(super) enum Said {
+    Connect,
+    Subscribe,
+    Acknowledge(u64),
+    Publish(Outgoing),
+    Disconnect,
+}
+
+/// To the session.
+#[derive(Debug, Clone)]
+pub(super) enum Told {
+    Connected,
+    Granted,
+    Input(u64),
+    Published(u64),
+    Closed,
+}
+
+impl Broker {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            random: Random::new(!seed),
+            kept: BTreeMap::new(),
+            wires: Vec::new(),
+        }
+    }
+}
+
+impl World {
+    pub(super) fn dial(&mut self, program: ProgramId, engine: usize, boot: u64) -> usize {
+        let wire = self.broker.wires.len();
+        self.broker.wires.push(Wire {
+            program,
+            engine,
+            boot,
+            is_up: true,
+            last_said: 0,
+            last_told: 0,
+        });
+        self.say(wire, Said::Connect);
+        wire
+    }
+
+    pub(super) fn say(&mut self, wire: usize, said: Said) {
+        let at = self.now + self.broker.random.below(WIRE_US);
+        let last = &mut self.broker.wires[wire].last_said;
+        *last = at.max(*last);
+        let at = *last;
+        self.at(at, Happening::Said { wire, said });
+    }
+
+    fn tell(&mut self, wire: usize, told: Told) {
+        let at = self.now + self.broker.random.below(WIRE_US);
+        let last = &mut self.broker.wires[wire].last_told;
+        *last = at.max(*last);
+        let at = *last;
+        self.at(at, Happening::Told { wire, told });
+    }
+
+    /// Whether this word is the one at which the connection breaks.
+    fn breaks(&mut self, wire: usize) -> bool {
+        let share = self.faults.lost / 10;
+        let engine = self.broker.wires[wire].engine;
+        self.is_cut_off(engine) || self.broker.random.per_mille(share)
+    }
+
+    fn cut(&mut self, wire: usize) {
+        if !std::mem::replace(&mut self.broker.wires[wire].is_up, false) {
+            return;
+        }
+        let Wire {
+            program,
+            engine,
+            boot,
+            ..
+        } = self.broker.wires[wire];
+        self.note(|| format!("wire {wire} of {program:?} breaks"));
+        self.session_lost(engine, boot, program, wire);
+    }
+
+    pub(super) fn said(&mut self, wire: usize, said: Said) {
+        if !self.broker.wires[wire].is_up {
+            return;
+        }
+        if self.breaks(wire) {
+            return self.cut(wire);
+        }
+        let program = self.broker.wires[wire].program;
+        self.note(|| format!("wire {wire} -> broker: {said:?}"));
+        if let Said::Connect = said {
+            return self.connected_to_broker(program, wire);
+        }
+        let Some(kept) = self.broker.kept.get_mut(&program) else {
+            return;
+        };
+        if kept.wire != Some(wire) {
+            return; // Somebody else has the session.
+        }
+        match said {
+            Said::Connect => {}
+            Said::Subscribe => {
+                if !std::mem::replace(&mut kept.is_subscribed, true) {
+                    self.at(self.now, Happening::SourcePublishes { program });
+                }
+                self.tell(wire, Told::Granted);
+            }
+            Said::Acknowledge(number) => {
+                kept.unacknowledged.retain(|sent| *sent != number);
+                self.serve(program);
+            }
+            Said::Publish(outgoing) => {
+                let number = outgoing.number;
+                self.hear(program, &outgoing);
+                self.tell(wire, Told::Published(number));
+            }
+            Said::Disconnect => {
+                kept.give_back();
+                self.tell(wire, Told::Closed);
+            }
+        }
+    }
+
+    fn connected_to_broker(&mut self, program: ProgramId, wire: usize) {
+        let kept = self.broker.kept.entry(program).or_default();
+        let before = kept.wire;
+        kept.give_back();
+        kept.wire = Some(wire);
+        if let Some(before) = before {
+            self.tell(before, Told::Closed);
+        }
+        self.tell(wire, Told::Connected);
+        self.serve(program);
+    }
+
+    fn serve(&mut self, program: ProgramId) {
+        let Some(kept) = self.broker.kept.get_mut(&program) else {
+            return;
+        };
+        let Some(wire) = kept.wire else { return };
+        let free = WINDOW.saturating_sub(kept.unacknowledged.len());
+        let sent: Vec<u64> = (0..free).map_while(|_| kept.waiting.pop_front()).collect();
+        kept.unacknowledged.extend(&sent);
+        for number in sent {
+            self.tell(wire, Told::Input(number));
+        }
+    }
+
+    /// Under its number an output is always the same, and none is left out.
+    fn hear(&mut self, program: ProgramId, outgoing: &Outgoing) {
+        let about = super::sessions::number_in(&outgoing.payload);
+        let heard = &mut self.broker.kept.entry(program).or_default().heard;
+        let number = outgoing.number as usize;
+        let wrong = match heard.get(number) {
+            Some(before) if *before == about => None,
+            Some(before) => Some(format!(
+                "output {number} was about {before}, and now about {about}"
+            )),
+            None if number == heard.len() => {
+                heard.push(about);
+                None
+            }
+            None => Some(format!("output {number} came after {} others", heard.len())),
+        };
+        if let Some(wrong) = wrong {
+            self.wrong_with(program, wrong);
+        }
+    }
+
+    pub(super) fn wrong_with(&mut self, program: ProgramId, wrong: String) {
+        if !self.oracle.is_forced(program) {
+            self.oracle.violation(format!("{program:?}: {wrong}"));
+        }
+    }
+
+    pub(super) fn told(&mut self, wire: usize, told: Told) {
+        if !self.broker.wires[wire].is_up {
+            return;
+        }
+        if self.breaks(wire) {
+            return self.cut(wire);
+        }
+        if let Told::Closed = told {
+            return self.cut(wire);
+        }
+        let Wire {
+            program,
+            engine,
+            boot,
+            ..
+        } = self.broker.wires[wire];
+        self.note(|| format!("wire {wire} -> e{engine}: {told:?}"));
+        self.session_told(engine, boot, program, wire, told);
+    }
+
+    pub(super) fn source_publishes(&mut self, program: ProgramId) {
+        if self.now > SOURCES_UNTIL {
+            return;
+        }
+        let count = 1 + self.broker.random.below(2 * WINDOW as u64);
+        let Some(kept) = self.broker.kept.get_mut(&program) else {
+            return;
+        };
+        kept.waiting.extend(kept.published..kept.published + count);
+        kept.published += count;
+        let at = self.now + self.broker.random.below(4 * SECOND);
+        self.at(at, Happening::SourcePublishes { program });
+        self.serve(program);
+    }
+}
+
+impl Kept {
+    /// Whoever connects next is sent again what was not acknowledged.
+    fn give_back(&mut self) {
+        self.wire = None;
+        while let Some(number) = self.unacknowledged.pop_back() {
+            self.waiting.push_front(number);
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Programs' sessions as engines have them: the real mail and the real intake, with a journal made of chance between them and the
+//! broker, and a program that is handed numbers and says what each was.
+//!
+//! What must hold: whatever is lost, late, cut off or killed, a program is handed every input once and in order, as far as its own state
+//! goes; and what it publishes under a number is always the same.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use wayfare_protocol::ids::{Generation, ProgramId};
+use wayfare_protocol::stamp::{Purpose, Stamp};
+
+use super::broker::{Said, Told};
+use super::processes::Job;
+use super::world::{MS, SECOND, World};
+use crate::process::mail::{Delivery, Intake, Mail, Outgoing};
+
+/// As in the session.
+const CLOSE_TIMEOUT: u64 = 2 * SECOND;
+const HANG_UP_TIMEOUT: u64 = 500 * MS;
+const IN_FLIGHT_MAX: usize = 8;
+
+/// A program that talks.
+pub(super) struct Talk {
+    pub(super) mail: Mail,
+    /// The number of the input that it waits for: all of its own state.
+    pub(super) expects: u64,
+    generation: Generation,
+    intake: Intake<u64, Token>,
+    pub(super) line: Line,
+    may_open: bool,
+    /// Came on this connection and not looked at.
+    unread: VecDeque<u64>,
+    in_flight: VecDeque<Outgoing>,
+    has_asked: bool,
+    /// To be captured when the session is closed, or then at the latest.
+    closing: Option<(Job, u64)>,
+}
+
+/// Which connection an input came on.
+type Token = (usize, u64);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line {
+    /// No session.
+    Shut,
+    /// To be connected again.
+    Lost,
+    Dialled(usize),
+    Up(usize),
+    HangingUp(usize),
+}
+
+pub(super) fn number_in(payload: &[u8]) -> u64 {
+    let (_, payload) = Stamp::take_off(payload);
+    let text = std::str::from_utf8(payload).expect("a number");
+    text.parse().expect("a number")
+}
+
+impl Talk {
+    pub(super) fn new(mail: Mail, expects: u64, generation: Generation) -> Self {
+        Self {
+            mail,
+            expects,
+            generation,
+            intake: Intake::default(),
+            line: Line::Shut,
+            may_open: false,
+            unread: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            has_asked: false,
+            closing: None,
+        }
+    }
+
+    fn wire(&self) -> Option<usize> {
+        match self.line {
+            Line::Shut | Line::Lost => None,
+            Line::Dialled(wire) | Line::Up(wire) | Line::HangingUp(wire) => Some(wire),
+        }
+    }
+}
+
+impl World {
+    fn instant(&self) -> Instant {
+        self.begun + Duration::from_micros(self.now)
+    }
+
+    pub(super) fn talk(&mut self, index: usize, program: ProgramId) -> Option<&mut Talk> {
+        self.process(index, program)?.talk.as_mut()
+    }
+
+    fn boot_of(&self, index: usize) -> u64 {
+        self.engines[index].up.as_ref().map_or(0, |up| up.boot)
+    }
+
+    pub(super) fn open_session(&mut self, index: usize, program: ProgramId, generation: Option<Generation>) {
+        if let Some(talk) = self.talk(index, program) {
+            talk.generation = generation.unwrap_or(talk.generation);
+            talk.may_open = true;
+            self.turn(index, program);
+        }
+    }
+
+    /// Answers with the capture if there is no session to be closed first.
+    pub(super) fn close_session(&mut self, index: usize, program: ProgramId, capture: Job) -> Option<Job> {
+        let now = self.now;
+        let Some(talk) = self.talk(index, program) else {
+            return Some(capture);
+        };
+        if talk.line == Line::Shut {
+            talk.may_open = false;
+            return Some(capture);
+        }
+        talk.closing = Some((capture, now + CLOSE_TIMEOUT));
+        self.wake_session(index, program, now + CLOSE_TIMEOUT);
+        self.turn(index, program);
+        None
+    }
+
+    /// Its process is gone, and with it whoever held the session.
+    pub(super) fn leave_session(&mut self, talk: &Talk) {
+        if let Some(wire) = talk.wire() {
+            self.say(wire, Said::Disconnect);
+        }
+    }
+
+    /// It is gone for good.
+    pub(super) fn wipe_session(&mut self, index: usize, program: ProgramId) {
+        self.broker.kept.remove(&program);
+        self.engines[index].inboxes.retain(|(of, _), _| *of != program);
+    }
+
+    fn wake_session(&mut self, index: usize, program: ProgramId, at: u64) {
+        let job = Job::SessionTurn { program };
+        self.job_at(at, index, job);
+    }
+
+    /// What the session does next: everything that can be done now.
+    pub(super) fn turn(&mut self, index: usize, program: ProgramId) {
+        let (boot, now) = (self.boot_of(index), self.now);
+        let Some(talk) = self.talk(index, program) else {
+            return;
+        };
+        let is_closing = talk.closing.is_some();
+        match talk.line {
+            Line::Shut if talk.may_open && talk.mail.wants_session() => {
+                talk.mail.begin_session();
+                talk.intake = Intake::default();
+                talk.in_flight.clear();
+                self.dial_again(index, program, boot);
+            }
+            Line::Lost if !is_closing => self.dial_again(index, program, boot),
+            Line::Up(wire) if !is_closing => {
+                self.pump(index, program, wire);
+                self.take_in(index, program, wire);
+            }
+            Line::Shut | Line::Lost | Line::Dialled(_) | Line::Up(_) | Line::HangingUp(_) => {}
+        }
+        self.store_fresh(index, program, is_closing);
+        let Some(talk) = self.talk(index, program) else {
+            return;
+        };
+        if let Some((_, deadline)) = talk.closing {
+            let is_settled = talk.intake.is_settled() && talk.in_flight.is_empty();
+            let is_over = is_settled || now >= deadline;
+            match (talk.line, talk.wire()) {
+                (Line::HangingUp(_), _) if now >= deadline => self.closed(index, program),
+                (Line::HangingUp(_), _) => {}
+                (_, Some(wire)) if is_over => {
+                    talk.line = Line::HangingUp(wire);
+                    let until = now + HANG_UP_TIMEOUT;
+                    talk.closing
+                        .iter_mut()
+                        .for_each(|(_, deadline)| *deadline = until);
+                    self.say(wire, Said::Disconnect);
+                    self.wake_session(index, program, until);
+                }
+                (_, None) if is_over => self.closed(index, program),
+                (_, _) => {}
+            }
+        }
+    }
+
+    fn dial_again(&mut self, index: usize, program: ProgramId, boot: u64) {
+        let wire = self.dial(program, index, boot);
+        if let Some(talk) = self.talk(index, program) {
+            talk.line = Line::Dialled(wire);
+            talk.has_asked = false;
+        }
+    }
+
+    fn pump(&mut self, index: usize, program: ProgramId, wire: usize) {
+        let Some(talk) = self.talk(index, program) else {
+            return;
+        };
+        let mut words = Vec::new();
+        if !talk.mail.to_subscribe().is_empty() && !std::mem::replace(&mut talk.has_asked, true) {
+            words.push(Said::Subscribe);
+        }
+        while talk.in_flight.len() < IN_FLIGHT_MAX
+            && let Some(outgoing) = talk.mail.next_to_send()
+        {
+            talk.in_flight.push_back(outgoing.clone());
+            words.push(Said::Publish(outgoing));
+        }
+        for word in words {
+            self.say(wire, word);
+        }
+    }
+
+    fn take_in(&mut self, index: usize, program: ProgramId, wire: usize) {
+        let now = self.instant();
+        let source = ProgramId::from_bytes([9; 16]);
+        let Some(talk) = self.talk(index, program) else {
+            return;
+        };
+        let mut next = talk.intake.take_held();
+        if next.is_none() && talk.intake.takes_more() {
+            next = talk.unread.pop_front();
+        }
+        while let Some(number) = next {
+            let stamp = Stamp {
+                sender: source,
+                number,
+                purpose: Purpose::Message,
+            };
+            let payload = stamp.put_on(number.to_string().as_bytes());
+            let accepted = talk.mail.accept("in", &payload, false);
+            let token = (wire, number);
+            talk.intake
+                .received(number, (token, Delivery::AtLeastOnce), accepted, now);
+            next = talk
+                .intake
+                .takes_more()
+                .then(|| talk.unread.pop_front())
+                .flatten();
+        }
+    }
+
+    fn store_fresh(&mut self, index: usize, program: ProgramId, at_once: bool) {
+        let (now, begun) = (self.instant(), self.begun);
+        let Some(talk) = self.talk(index, program) else {
+            return;
+        };
+        let generation = talk.generation;
+        if let Some(fresh) = talk.intake.begin_sync(now, at_once) {
+            let instance = self.process(index, program).map_or(0, |process| process.instance);
+            let inbox = self.engines[index]
+                .inboxes
+                .entry((program, generation))
+                .or_default();
+            inbox.letters.extend(fresh);
+            let job = Job::Synced { program, instance };
+            let at = self.now + self.broker.random.below(30 * MS);
+            self.job_at(at, index, job);
+        } else if let Some(due) = talk.intake.due() {
+            let at = due.duration_since(begun).as_micros() as u64;
+            if at > self.now {
+                self.wake_session(index, program, at);
+            }
+        }
+    }
+
+    /// Everything that was written when it was asked for is on the disk.
+    pub(super) fn synced(&mut self, index: usize, program: ProgramId, instance: u64) {
+        if self
+            .process(index, program)
+            .is_none_or(|process| process.instance != instance)
+        {
+            return;
+        }
+        let Some(talk) = self.talk(index, program) else {
+            return;
+        };
+        let (tokens, line, generation) = (talk.intake.synced(), talk.line, talk.generation);
+        if let Some(inbox) = self.engines[index].inboxes.get_mut(&(program, generation)) {
+            inbox.synced = inbox.letters.len();
+        }
+        for (wire, number) in tokens {
+            if line == Line::Up(wire) {
+                self.say(wire, Said::Acknowledge(number));
+            }
+        }
+        self.turn(index, program);
+    }
+
+    pub(super) fn session_told(
+        &mut self,
+        index: usize,
+        boot: u64,
+        program: ProgramId,
+        wire: usize,
+        told: Told,
+    ) {
+        if self.boot_of(index) != boot {
+            return;
+        }
+        let Some(talk) = self.talk(index, program).filter(|talk| talk.wire() == Some(wire)) else {
+            return;
+        };
+        match told {
+            Told::Connected => {
+                talk.line = Line::Up(wire);
+                talk.unread.clear();
+                talk.intake.reconnected();
+                let again: Vec<Outgoing> = talk.in_flight.iter().cloned().collect();
+                for outgoing in again {
+                    self.say(wire, Said::Publish(outgoing));
+                }
+            }
+            Told::Granted => talk.mail.granted("in", true),
+            Told::Input(number) => talk.unread.push_back(number),
+            Told::Published(number) => {
+                talk.in_flight.retain(|outgoing| outgoing.number > number);
+                talk.mail.sent(number);
+            }
+            Told::Closed => {}
+        }
+        self.turn(index, program);
+    }
+
+    pub(super) fn session_lost(&mut self, index: usize, boot: u64, program: ProgramId, wire: usize) {
+        if self.boot_of(index) != boot {
+            return;
+        }
+        let now = self.now;
+        let Some(talk) = self.talk(index, program).filter(|talk| talk.wire() == Some(wire)) else {
+            return;
+        };
+        if let Line::HangingUp(_) = talk.line {
+            return self.closed(index, program);
+        }
+        talk.line = Line::Lost;
+        // Connects again after a while, as the link does.
+        let at = now + 50 * MS + self.broker.random.below(SECOND);
+        self.wake_session(index, program, at);
+    }
+
+    /// Now it can be captured.
+    fn closed(&mut self, index: usize, program: ProgramId) {
+        let Some(talk) = self.talk(index, program) else {
+            return;
+        };
+        talk.line = Line::Shut;
+        talk.may_open = false;
+        if let Some((capture, _)) = talk.closing.take() {
+            self.job_in(20 * MS, index, capture);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What programs do that talk: each is handed numbers and says what each was. All of its own state is the number that it waits for.
+
+use wayfare_protocol::ids::ProgramId;
+
+use super::sessions::number_in;
+use super::world::World;
+use crate::process::mail::Manner;
+
+/// Letters that a program takes while something else happens.
+const LETTERS_AT_ONCE: usize = 4;
+
+impl World {
+    /// What the programs do while something else happens.
+    pub(super) fn programs_talk(&mut self) {
+        for index in 0..self.engines.len() {
+            let running: Vec<ProgramId> = self.engines[index].running().map(|(id, _)| id).collect();
+            for program in running {
+                self.program_talks(index, program);
+            }
+        }
+    }
+
+    fn program_talks(&mut self, index: usize, program: ProgramId) {
+        let Some(talk) = self.talk(index, program) else {
+            return;
+        };
+        let mut is_news = talk.mail.is_granted("in").is_none();
+        talk.mail.subscribe("in", true).expect("it is granted");
+        let mut wrong = None;
+        for _ in 0..LETTERS_AT_ONCE {
+            let Some(number) = talk.mail.first().map(|letter| number_in(&letter.payload)) else {
+                break;
+            };
+            if number != talk.expects {
+                wrong = Some(format!("was handed input {number} in place of {}", talk.expects));
+            }
+            let manner = Manner {
+                at_least_once: true,
+                ..Manner::default()
+            };
+            if talk
+                .mail
+                .publish("out", number.to_string().as_bytes(), manner)
+                .is_err()
+            {
+                break; // Its outbox is full.
+            }
+            talk.mail.take_first();
+            talk.expects = number + 1;
+            is_news = true;
+        }
+        if let Some(wrong) = wrong {
+            self.wrong_with(program, wrong);
+        }
+        if is_news {
+            self.turn(index, program);
+        }
+    }
+
+    /// When faults have stopped for long, every program that runs has been handed everything, and has said so.
+    pub(super) fn check_talks(&mut self) -> Result<(), String> {
+        for index in 0..self.engines.len() {
+            let running: Vec<ProgramId> = self.engines[index].running().map(|(id, _)| id).collect();
+            for program in running {
+                if self.oracle.is_forced(program) {
+                    continue;
+                }
+                let Some(talk) = self.talk(index, program) else {
+                    continue;
+                };
+                let (expects, line) = (talk.expects, talk.line);
+                let Some(kept) = self.broker.kept.get(&program) else {
+                    return Err(format!("{program:?} never reached the broker: {line:?}"));
+                };
+                let (published, heard) = (kept.published, kept.heard.len() as u64);
+                if (expects, heard) != (published, published) {
+                    return Err(format!(
+                        "{program:?} was handed {expects} of {published} inputs, and {heard} outputs were heard: {line:?}"
+                    ));
+                }
+                *self.oracle.outcomes.entry("inputs handled".into()).or_default() += published;
+            }
+        }
+        Ok(())
+    }
+}
