@@ -28,17 +28,23 @@ fn digests(folder: &str, into: &mut BTreeMap<String, String>) {
                 digests(&path, into);
             }
         } else if path != LIST {
-            into.insert(path, blake3::hash(&fs::read(entry.path()).unwrap()).to_string());
+            digest(&path, into);
         }
     }
+}
+
+fn digest(path: &str, into: &mut BTreeMap<String, String>) {
+    let bytes = fs::read(root().join(path)).unwrap();
+    into.insert(path.to_owned(), blake3::hash(&bytes).to_string());
 }
 
 fn current() -> BTreeMap<String, String> {
     let mut digests_by_path = BTreeMap::new();
     digests("programs", &mut digests_by_path);
     digests("wasm", &mut digests_by_path);
-    // The talkers are built with it.
+    // The talkers are built with these.
     digests("../guest/src", &mut digests_by_path);
+    digest("../guest/wayfare.h", &mut digests_by_path);
     digests_by_path
 }
 
