@@ -1,6 +1,9 @@
 //! The broker of a test: a real Mosquitto, or the embedded one.
 
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use wayfare_link::mosquitto::{MosquittoOptions, MosquittoProcess, Persistence};
@@ -16,6 +19,8 @@ pub enum Kind {
     /// Where it is not installed: the embedded broker, loudly, or a failed test if skipping is not allowed.
     Mosquitto,
     Embedded,
+    /// The embedded one, in a process of its own. It cannot be ended before the test.
+    EmbeddedApart,
     /// Mosquitto with its sessions and queues in a folder; as [`Kind::Mosquitto`] where it is not installed.
     MosquittoWithFolder,
 }
@@ -30,16 +35,32 @@ pub struct Broker {
 enum Running {
     Mosquitto(MosquittoProcess),
     Embedded(EmbeddedBroker),
+    Apart { _process: Apart },
     Stopped,
 }
 
+/// It ends when its standard input does, with whoever holds that.
+#[derive(Debug)]
+struct Apart(Child);
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        // It may have died already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl Broker {
-    pub async fn start(kind: Kind) -> Self {
+    /// `binaries` is the folder of this package's.
+    pub async fn start(kind: Kind, binaries: &Path) -> Self {
         let persistence = match kind {
-            Kind::MosquittoWithFolder => Persistence::Folder,
-            Kind::Mosquitto | Kind::Embedded => Persistence::None,
+            Kind::EmbeddedApart => return apart(binaries),
+            Kind::MosquittoWithFolder => Some(Persistence::Folder),
+            Kind::Mosquitto => Some(Persistence::None),
+            Kind::Embedded => None,
         };
-        if kind != Kind::Embedded
+        if let Some(persistence) = persistence
             && let Some(process) = mosquitto(persistence).await
         {
             return Self {
@@ -70,6 +91,7 @@ impl Broker {
                 broker.shutdown().await.expect("the embedded broker stops");
                 Running::Stopped
             }
+            Running::Apart { .. } => panic!("this broker is not for tests that end it"),
             Running::Stopped => Running::Stopped,
         };
     }
@@ -117,7 +139,7 @@ impl Broker {
                 let process = restarted.await.expect("restarting does not panic");
                 Running::Mosquitto(process.expect("mosquitto starts again"))
             }
-            Running::Embedded(_) | Running::Stopped => {
+            Running::Embedded(_) | Running::Apart { .. } | Running::Stopped => {
                 let options = BrokerOptions {
                     bind: self.address,
                     ..BrokerOptions::loopback()
@@ -126,6 +148,23 @@ impl Broker {
                 Running::Embedded(broker.expect("the embedded broker starts again"))
             }
         };
+    }
+}
+
+fn apart(binaries: &Path) -> Broker {
+    let started = Command::new(binaries.join("wayfare-test-broker"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut process = Apart(started.expect("cargo has built it"));
+    let mut line = String::new();
+    let said = process.0.stdout.as_mut().map(BufReader::new);
+    said.expect("it was asked for")
+        .read_line(&mut line)
+        .expect("it says where it listens");
+    Broker {
+        address: line.trim().parse().expect("an address"),
+        running: Running::Apart { _process: process },
     }
 }
 

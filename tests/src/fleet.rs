@@ -106,7 +106,8 @@ impl Setup {
         let permit = FLEETS.acquire().await.expect("nobody closes it");
         let folder = tempfile::Builder::new().prefix("wayfare-tests-").tempdir();
         let folder = folder.expect("a temporary folder");
-        let broker = Broker::start(self.broker).await;
+        let binaries = self.binary.parent().expect("a file is in a folder");
+        let broker = Broker::start(self.broker, binaries).await;
         let url = broker.url();
         let mut cables = BTreeMap::new();
         for name in self.cables {

@@ -10,7 +10,7 @@
 //! What always holds: nothing waits for time to pass, every wait has a limit, and a test that fails shows what
 //! the engines said on their standard errors.
 //!
-//! Reading order: [`fleet`], [`job`], [`watched`], [`spy`], then [`broker`], [`cable`], [`process`], [`registry`] and [`small_disk`].
+//! Reading order: [`fleet`], [`job`], [`watched`], [`spy`], [`stream`], then [`broker`], [`cable`], [`process`], [`registry`] and [`small_disk`].
 #![forbid(unsafe_code)]
 
 pub mod broker;
@@ -21,6 +21,7 @@ pub mod process;
 pub mod registry;
 pub mod small_disk;
 pub mod spy;
+pub mod stream;
 pub mod watched;
 
 use std::future::Future;

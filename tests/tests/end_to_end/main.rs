@@ -26,6 +26,7 @@ mod pipeline;
 mod requirements;
 mod room;
 mod runs_and_spawns;
+mod streams;
 mod updates;
 mod values;
 
