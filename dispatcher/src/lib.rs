@@ -31,6 +31,7 @@ mod log_merge;
 pub mod logs;
 
 pub mod app;
+pub mod files;
 pub mod keys;
 pub mod service;
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{Alias, DEVICES_MAX};
 use crate::error::Failure;
+use crate::files::{Access, FileGrant, FilePath};
 use crate::values::is_shared_key;
 
 /// Filters in one list of grants.
@@ -36,6 +37,9 @@ pub struct Grants {
     /// Beginnings of the shared keys that it may read and set. Keys of its own need no grant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<String>,
+    /// What it may read, or read and change, of the fleet's files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fs: Vec<FileGrant>,
     /// Variables that it is given as the engine has them where it begins, unless it was run with a value of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
@@ -60,7 +64,12 @@ impl Grants {
                 return bad(format!("'{filter}' is no topic filter, in a grant of '{what}'"));
             }
         }
-        for (what, count) in [("state", self.state.len()), ("env", self.env.len())] {
+        let counts = [
+            ("state", self.state.len()),
+            ("fs", self.fs.len()),
+            ("env", self.env.len()),
+        ];
+        for (what, count) in counts {
             if count > FILTERS_MAX {
                 return bad(format!("{count} grants of '{what}' are over {FILTERS_MAX}"));
             }
@@ -101,6 +110,12 @@ impl Grants {
     /// Whether a value may be read and set under this shared key.
     pub fn may_share(&self, key: &str) -> bool {
         is_shared_key(key) && self.state.iter().any(|prefix| key.starts_with(prefix))
+    }
+
+    /// Whether a file or folder may be read, or changed.
+    pub fn may_access(&self, path: &FilePath, access: Access) -> bool {
+        let is_granted = |grant: &FileGrant| grant.access >= access && grant.path.covers(path);
+        self.fs.iter().any(is_granted)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -205,6 +220,31 @@ mod tests {
             ("/count", "count", false),
         ] {
             assert_eq!(grants(prefix).may_share(key), expected, "{prefix} {key}");
+        }
+    }
+
+    #[test]
+    fn files_are_granted_below_a_path_for_reading_or_for_both() {
+        let path = |text: &str| FilePath::try_from(text.to_owned()).unwrap();
+        let grants = Grants {
+            fs: ["/fleet/in:ro", "/fleet/out:rw"]
+                .map(|text| FileGrant::try_from(text.to_owned()).unwrap())
+                .into(),
+            ..Grants::default()
+        };
+        for (text, access, expected) in [
+            ("/fleet/in/a", Access::Read, true),
+            ("/fleet/in/a", Access::Write, false),
+            ("/fleet/out", Access::Read, true),
+            ("/fleet/out/a", Access::Write, true),
+            ("/fleet", Access::Read, false),
+            ("/fleet/other", Access::Read, false),
+        ] {
+            assert_eq!(
+                grants.may_access(&path(text), access),
+                expected,
+                "{text} {access:?}"
+            );
         }
     }
 

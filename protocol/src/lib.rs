@@ -15,6 +15,7 @@ pub mod device;
 pub mod dispatcher;
 pub mod error;
 pub mod event;
+pub mod files;
 pub mod grants;
 pub mod ids;
 pub mod labels;

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use wayfare_link::{Message, Qos};
 use wayfare_protocol::device::{DeviceAsk, Reading};
 use wayfare_protocol::dispatcher::{Answer, Answered, Lease, Request};
+use wayfare_protocol::files::{self, FileAnswer, FileRequest};
 use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::{ProgramState, ProgramStatus};
@@ -151,6 +152,15 @@ impl Dispatcher {
         };
         let body = serde_json::to_value(request).expect("plain data serialises");
         let answer = self.ask(values::SERVICE, body, limit).await?;
+        serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
+            reason: error.to_string(),
+        })
+    }
+
+    /// Asks for the fleet's files.
+    pub async fn ask_files(&self, request: &FileRequest, limit: Duration) -> Result<FileAnswer, AskError> {
+        let body = serde_json::to_value(request).expect("plain data serialises");
+        let answer = self.ask(files::SERVICE, body, limit).await?;
         serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
             reason: error.to_string(),
         })

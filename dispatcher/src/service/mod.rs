@@ -24,6 +24,7 @@ mod about;
 mod acting;
 mod apps;
 mod compilers;
+mod files;
 mod registry;
 mod standby;
 mod values;
@@ -63,6 +64,10 @@ const SERVICES: &[Service] = &[
     Service {
         name: "registry",
         run: |context, inbox| registry::run(context, inbox).boxed(),
+    },
+    Service {
+        name: wayfare_protocol::files::SERVICE,
+        run: |context, inbox| files::run(context, inbox).boxed(),
     },
     Service {
         name: wayfare_protocol::values::SERVICE,
@@ -117,6 +122,8 @@ pub struct ServiceOptions {
     pub memory_mark_percent: u64,
     /// The same of its processors.
     pub processor_mark_percent: u64,
+    /// Where the fleet's files are kept, if not with everything else: `s3://bucket/prefix`, or a folder.
+    pub files: Option<String>,
     /// For engines that do not compile; without any they get no code from here.
     pub compilers: Compilers,
 }
@@ -135,6 +142,7 @@ impl ServiceOptions {
             lost_after: LOST_AFTER,
             memory_mark_percent: MARK_PERCENT,
             processor_mark_percent: MARK_PERCENT,
+            files: None,
             compilers: Compilers::default(),
         }
     }

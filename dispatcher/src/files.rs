@@ -1,0 +1,356 @@
+//! The fleet's files for front ends: whole files in and out, in pieces, a few of them on their way at a time. No more of a file than
+//! these pieces is ever in memory.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::stream::{self, FuturesUnordered, StreamExt};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use wayfare_protocol::files::{
+    DATA_BYTES_MAX, FileAnswer, FileAsk, FileKind, FilePath, FileRefusal, FileRequest, FileStat, FileVersion,
+    ListedFile, NodeId, Opening, Place,
+};
+use wayfare_protocol::ids::{Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::values::Value;
+
+use crate::dispatcher::Dispatcher;
+use crate::error::AskError;
+
+/// Pieces on their way at the same time.
+const OUTSTANDING_MAX: usize = 8;
+/// What a file is called while it is being written.
+const UNFINISHED: &str = ".put-";
+
+#[derive(Debug, Error)]
+pub enum FilesError {
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    #[error("{path}: {}", words(*.why))]
+    Refused { path: FilePath, why: FileRefusal },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Asks in one client's name.
+#[derive(Debug)]
+pub struct Files<'a> {
+    dispatcher: &'a Dispatcher,
+    /// As if it were a program: so that whoever takes over as the dispatcher knows what was done.
+    program: ProgramId,
+    by: PeerName,
+    next: AtomicU64,
+    limit: Duration,
+}
+
+/// What of a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extent {
+    /// `None`: the present one.
+    pub version: Option<u64>,
+    pub offset: u64,
+    /// `None`: to the end.
+    pub bytes: Option<u64>,
+}
+
+impl<'a> Files<'a> {
+    /// `by` is noted with each version; `limit` is for each piece.
+    pub fn new(dispatcher: &'a Dispatcher, by: PeerName, limit: Duration) -> Self {
+        Self {
+            dispatcher,
+            program: ProgramId::random(),
+            by,
+            next: AtomicU64::new(0),
+            limit,
+        }
+    }
+
+    pub async fn stat(&self, path: &FilePath) -> Result<FileStat, FilesError> {
+        match self.ask(path, FileAsk::Stat { path: path.clone() }).await? {
+            FileAnswer::Stat { stat } => Ok(stat),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// All of a folder, by name.
+    pub async fn list(&self, path: &FilePath) -> Result<Vec<ListedFile>, FilesError> {
+        let mut all: Vec<ListedFile> = Vec::new();
+        loop {
+            let what = FileAsk::List {
+                path: path.clone(),
+                after: all.last().map_or(0, |last| last.stat.node),
+            };
+            match self.ask(path, what).await? {
+                FileAnswer::Listed { files } if files.is_empty() => break,
+                FileAnswer::Listed { files } => all.extend(files),
+                other => return Err(unexpected(&other)),
+            }
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    /// The oldest first.
+    pub async fn history(&self, path: &FilePath) -> Result<Vec<FileVersion>, FilesError> {
+        match self.ask(path, FileAsk::History { path: path.clone() }).await? {
+            FileAnswer::History { versions } => Ok(versions),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub async fn make_folder(&self, path: &FilePath) -> Result<(), FilesError> {
+        self.done(path, FileAsk::MakeFolder { path: path.clone() }).await
+    }
+
+    /// A file, or a folder with nothing in it.
+    pub async fn remove(&self, path: &FilePath) -> Result<(), FilesError> {
+        let what = match self.stat(path).await?.kind {
+            FileKind::File => FileAsk::Unlink { path: path.clone() },
+            FileKind::Folder => FileAsk::RemoveFolder { path: path.clone() },
+        };
+        self.done(path, what).await
+    }
+
+    pub async fn rename(&self, from: &FilePath, to: &FilePath) -> Result<(), FilesError> {
+        let what = FileAsk::Rename {
+            from: from.clone(),
+            to: to.clone(),
+        };
+        self.done(from, what).await
+    }
+
+    /// Gives `to` what `from` has, or had, as its next version.
+    pub async fn copy(&self, from: &FilePath, version: Option<u64>, to: &FilePath) -> Result<(), FilesError> {
+        let what = FileAsk::Copy {
+            from: from.clone(),
+            version,
+            to: to.clone(),
+        };
+        self.done(from, what).await
+    }
+
+    /// Hands a file's content to `sink` from left to right, with how many bytes there will be in all.
+    pub async fn read(
+        &self,
+        path: &FilePath,
+        extent: Extent,
+        mut sink: impl FnMut(&[u8], u64) -> io::Result<()>,
+    ) -> Result<(), FilesError> {
+        let stat = self.stat(path).await?;
+        let refused = |why| FilesError::Refused {
+            path: path.clone(),
+            why,
+        };
+        let history = self.history(path).await?;
+        // Named, so that all pieces are of one version whatever is written meanwhile.
+        let number = extent.version.unwrap_or(stat.version);
+        let version = history.iter().find(|version| version.version == number);
+        let version = version.ok_or_else(|| refused(FileRefusal::NoVersion))?;
+        let end = match extent.bytes {
+            Some(bytes) => extent.offset.saturating_add(bytes).min(version.bytes),
+            None => version.bytes,
+        };
+        let total = end.saturating_sub(extent.offset);
+        let offsets = (extent.offset..end).step_by(DATA_BYTES_MAX);
+        let pieces = offsets.map(|offset| {
+            let count = (end - offset).min(DATA_BYTES_MAX as u64);
+            self.piece(path, stat.node, number, (offset, count))
+        });
+        let mut pieces = stream::iter(pieces).buffered(OUTSTANDING_MAX);
+        while let Some(piece) = pieces.next().await {
+            sink(piece?.as_bytes(), total)?;
+        }
+        Ok(())
+    }
+
+    async fn piece(
+        &self,
+        path: &FilePath,
+        node: NodeId,
+        version: u64,
+        (offset, count): (u64, u64),
+    ) -> Result<Value, FilesError> {
+        let what = FileAsk::Read {
+            node,
+            version: Some(version),
+            offset,
+            bytes: u32::try_from(count).unwrap_or(u32::MAX),
+        };
+        match self.ask(path, what).await? {
+            FileAnswer::Data { data } if data.as_bytes().len() as u64 == count => Ok(data),
+            FileAnswer::Data { .. } => Err(FilesError::Refused {
+                path: path.clone(),
+                why: FileRefusal::Changed,
+            }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Makes what `source` has the file's next version, all at once when all of it is there. `written` hears how many bytes are.
+    pub async fn write(
+        &self,
+        path: &FilePath,
+        source: impl AsyncRead + Unpin,
+        written: impl FnMut(u64),
+    ) -> Result<u64, FilesError> {
+        let names: Vec<&str> = path.names().collect();
+        let refused = |why| FilesError::Refused {
+            path: path.clone(),
+            why,
+        };
+        let Some((_, folder)) = names.split_last() else {
+            return Err(refused(FileRefusal::IsFolder));
+        };
+        let name = format!("{UNFINISHED}{}", OperationId::random().short());
+        let unfinished: Vec<&str> = folder.iter().copied().chain([name.as_str()]).collect();
+        let unfinished = FilePath::of_names(&unfinished).ok_or_else(|| refused(FileRefusal::TooLong))?;
+        let result = self.write_unfinished(&unfinished, source, written).await;
+        let result = match result {
+            Ok(bytes) => self.copy(&unfinished, None, path).await.map(|()| bytes),
+            Err(error) => Err(error),
+        };
+        let removed = self.remove(&unfinished).await;
+        // Where it went wrong before, that is what to say.
+        let bytes = result.map_err(|error| error.of(&unfinished, path))?;
+        removed.map(|()| bytes)
+    }
+
+    async fn write_unfinished(
+        &self,
+        path: &FilePath,
+        mut source: impl AsyncRead + Unpin,
+        mut written: impl FnMut(u64),
+    ) -> Result<u64, FilesError> {
+        let opening = Opening {
+            create: true,
+            exclusive: true,
+            write: true,
+            ..Opening::default()
+        };
+        let open = FileAsk::Open {
+            path: path.clone(),
+            opening,
+        };
+        let (node, writer) = match self.ask(path, open).await? {
+            FileAnswer::Opened { stat, writer, .. } => (stat.node, writer),
+            other => return Err(unexpected(&other)),
+        };
+        let (mut offset, mut done) = (0, 0);
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            let mut bytes = Vec::new();
+            (&mut source)
+                .take(DATA_BYTES_MAX as u64)
+                .read_to_end(&mut bytes)
+                .await?;
+            let count = bytes.len() as u64;
+            let is_end = count == 0;
+            if let Some(data) = Value::new(bytes).filter(|_| !is_end) {
+                let what = FileAsk::Write {
+                    node,
+                    writer,
+                    place: Place::At { offset, basis: None },
+                    data,
+                };
+                let asked = self.ask(path, what);
+                under_way.push(async move { asked.await.map(|_| count) });
+                offset += count;
+            }
+            while under_way.len() >= if is_end { 1 } else { OUTSTANDING_MAX } {
+                if let Some(piece) = under_way.next().await {
+                    done += piece?;
+                    written(done);
+                }
+            }
+            if is_end {
+                return Ok(done);
+            }
+        }
+    }
+
+    async fn done(&self, path: &FilePath, what: FileAsk) -> Result<(), FilesError> {
+        match self.ask(path, what).await? {
+            FileAnswer::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn ask(&self, path: &FilePath, what: FileAsk) -> Result<FileAnswer, FilesError> {
+        let number = match what.is_change() {
+            true => self.next.fetch_add(1, Ordering::Relaxed),
+            false => 0,
+        };
+        let request = FileRequest {
+            program: self.program,
+            by: self.by.clone(),
+            generation: Generation::FIRST,
+            number,
+            what,
+        };
+        match self.dispatcher.ask_files(&request, self.limit).await? {
+            FileAnswer::Refused { why } => Err(FilesError::Refused {
+                path: path.clone(),
+                why,
+            }),
+            answer => Ok(answer),
+        }
+    }
+}
+
+impl FilesError {
+    /// For programs: what a JSON document says.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Ask(_) => "refused",
+            Self::Io(_) => "io",
+            Self::Refused { why, .. } => match why {
+                FileRefusal::Absent | FileRefusal::Gone => "no-file",
+                FileRefusal::Exists => "exists",
+                FileRefusal::NotFolder => "not-a-folder",
+                FileRefusal::IsFolder => "is-a-folder",
+                FileRefusal::NotEmpty => "not-empty",
+                FileRefusal::Impossible => "impossible",
+                FileRefusal::Changed => "changed",
+                FileRefusal::NoVersion => "no-version",
+                FileRefusal::Full => "full",
+                FileRefusal::TooLong => "too-large",
+                FileRefusal::Stale => "stale",
+            },
+        }
+    }
+
+    /// Of the file that was meant.
+    fn of(self, found: &FilePath, meant: &FilePath) -> Self {
+        match self {
+            Self::Refused { path, why } if path == *found => Self::Refused {
+                path: meant.clone(),
+                why,
+            },
+            error => error,
+        }
+    }
+}
+
+fn words(why: FileRefusal) -> &'static str {
+    match why {
+        FileRefusal::Absent => "there is no such file or folder",
+        FileRefusal::Exists => "it is there already",
+        FileRefusal::NotFolder => "something in the path, or at its end, is no folder",
+        FileRefusal::IsFolder => "it is a folder",
+        FileRefusal::NotEmpty => "the folder is not empty",
+        FileRefusal::Impossible => "a folder cannot go into itself, and /fleet stays where it is",
+        FileRefusal::Changed => "it was changed meanwhile",
+        FileRefusal::Gone => "it is no more",
+        FileRefusal::NoVersion => "that version is not kept",
+        FileRefusal::Full => "there is no room for more files",
+        FileRefusal::TooLong => "a file has at most 1 GiB, and a path at most 32 names and 1024 bytes",
+        FileRefusal::Stale => "asked too late",
+    }
+}
+
+fn unexpected(answer: &FileAnswer) -> FilesError {
+    let mut reason = format!("{answer:?}");
+    reason.truncate(reason.floor_char_boundary(80));
+    AskError::Unexpected { reason }.into()
+}

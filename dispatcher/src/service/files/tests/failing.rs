@@ -1,0 +1,253 @@
+//! Stores that fail in the middle, whose answers get lost, that were torn by a power cut, that are damaged, or that another has opened.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+
+use super::super::log::LogError;
+use super::*;
+
+/// Puts and deletes fail from a step on; whether they are done all the same is the store's secret.
+#[derive(Debug)]
+struct Fragile {
+    inner: Arc<InMemory>,
+    steps_left: AtomicUsize,
+    last_is_done: bool,
+}
+
+impl Fragile {
+    /// Whether to do it, and whether to say so.
+    fn step(&self) -> (bool, bool) {
+        let left = self
+            .steps_left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        match left {
+            Err(_) => (false, false),
+            Ok(1) => (self.last_is_done, false),
+            Ok(_) => (true, true),
+        }
+    }
+}
+
+impl fmt::Display for Fragile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("fragile")
+    }
+}
+
+fn broken() -> Error {
+    Error::Generic {
+        store: "fragile",
+        source: "it broke".into(),
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Fragile {
+    async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let (is_done, is_said) = self.step();
+        let done = match is_done {
+            true => self.inner.put_opts(at, payload, options).await,
+            false => Err(broken()),
+        };
+        if is_said { done } else { Err(broken()) }
+    }
+
+    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        Err(broken())
+    }
+
+    async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(at, options).await
+    }
+
+    fn delete_stream(&self, at: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        match self.step() {
+            (true, true) => self.inner.delete_stream(at),
+            _ => stream::once(async { Err(broken()) }).boxed(),
+        }
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
+        Err(broken())
+    }
+}
+
+/// What a program does, each asked again of whoever takes over when it was not answered.
+async fn play(inner: &Arc<InMemory>, steps: usize, last_is_done: bool) -> bool {
+    let fragile = Store::of(Arc::new(Fragile {
+        inner: inner.clone(),
+        steps_left: AtomicUsize::new(steps),
+        last_is_done,
+    }));
+    let mut has_failed = false;
+    let mut files = match Files::open_store(fragile).await {
+        Ok(files) => files,
+        Err(_) => {
+            has_failed = true;
+            Files::open_store(Store::of(inner.clone())).await.unwrap()
+        }
+    };
+    let large = vec![7; 60_000];
+    let mut held = None;
+    for number in 0..8u64 {
+        let what = match (number, held) {
+            (0, _) => open("/f", creating()),
+            (_, Some(held)) if number < 4 => Held::append(held, &large),
+            (4, _) => rename("/f", "/g"),
+            (5, _) => open("/f", creating()),
+            (6, Some(held)) => held.append(b"end"),
+            _ => unlink("/g"),
+        };
+        let asked = [Ok(request(1, number, what))];
+        let answers = match files.serve(&asked, number).await {
+            Ok(answers) => answers,
+            Err(_) => {
+                has_failed = true;
+                files = Files::open_store(Store::of(inner.clone())).await.unwrap();
+                files.serve(&asked, number).await.unwrap()
+            }
+        };
+        files.tidy().await;
+        if let Ok(answer @ FileAnswer::Opened { .. }) = &answers[0] {
+            held = Some(Held::of(answer));
+        }
+        assert!(
+            !matches!(answers[0], Ok(FileAnswer::Refused { .. }) | Err(_)),
+            "{number} {answers:?}"
+        );
+        if number == 3 {
+            let mut world = World::on(Store::of(inner.clone())).await;
+            assert_eq!(world.content("/f").await.unwrap().len(), 3 * large.len());
+            // Whoever had it open is told.
+            let asked = [Ok(request(1, 100, make("/late")))];
+            let late = files.serve(&asked, number).await;
+            assert!(late.is_err());
+            files = Files::open_store(Store::of(inner.clone())).await.unwrap();
+        }
+    }
+    has_failed
+}
+
+#[tokio::test]
+async fn whatever_step_fails_each_change_is_made_once() {
+    for last_is_done in [false, true] {
+        let mut steps = 1;
+        loop {
+            let inner = Arc::new(InMemory::new());
+            let has_failed = play(&inner, steps, last_is_done).await;
+            let mut world = World::on(Store::of(inner)).await;
+            assert_eq!(world.content("/f").await.unwrap(), b"end", "{steps}");
+            assert_eq!(world.content("/g").await, None);
+            let blocks = world.store.list(store::Kind::Block).await.unwrap();
+            assert_eq!(blocks.len(), 1, "{steps}: what was not finished is swept away");
+            if !has_failed {
+                break;
+            }
+            steps += 1;
+        }
+        assert!(steps > 5, "it has to fail in the middle");
+    }
+}
+
+#[tokio::test]
+async fn of_two_that_write_to_one_store_the_later_to_open_it_goes_on() {
+    let mut first = World::new().await;
+    first.ask(1, 0, make("/a")).await;
+    let mut second = World::on(first.store.clone()).await;
+    let asked = [Ok(request(1, 1, make("/b")))];
+    let late = first.files.serve(&asked, 0).await;
+    assert!(matches!(late, Err(LogError::Succeeded)), "{late:?}");
+    second.ask(1, 1, make("/b")).await;
+    second.restart().await;
+    assert_eq!(second.ask(1, 2, make("/b")).await, refused(FileRefusal::Exists));
+}
+
+#[tokio::test]
+async fn a_long_log_is_cut_by_checkpoints() {
+    let mut world = World::new().await;
+    let held = Held::of(&world.ask(1, 0, open("/f", creating())).await);
+    for number in 1..=700 {
+        world.ask(1, number, held.append(b"line\n")).await;
+    }
+    assert!(world.store.list(store::Kind::Log).await.unwrap().len() <= 256);
+    assert_eq!(world.store.list(store::Kind::Checkpoint).await.unwrap().len(), 1);
+    let before = world.files.tree.clone();
+    world.restart().await;
+    assert_eq!(world.files.tree, before);
+    assert_eq!(world.content("/f").await.unwrap().len(), 700 * 5);
+}
+
+/// In a folder, whose files can be torn and damaged.
+#[tokio::test]
+async fn a_torn_last_change_was_never_made_and_other_damage_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = folder.path().to_str().unwrap();
+    let mut world = World::on(Store::open(location).unwrap()).await;
+    let held = Held::of(&world.ask(1, 0, open("/f", creating())).await);
+    world.ask(1, 1, held.append(b"first ")).await;
+    let log = |number: u64| folder.path().join(format!("log/{number:020}"));
+    let last = world.store.list(store::Kind::Log).await.unwrap().len() as u64;
+    world.ask(1, 2, held.append(b"second")).await;
+    let whole = std::fs::read(log(last + 1)).unwrap();
+    for cut in [0, 10, 40, whole.len() - 1] {
+        let copy = tempfile::tempdir().unwrap();
+        for kind in ["log", "blocks", "checkpoints"] {
+            std::fs::create_dir(copy.path().join(kind)).unwrap();
+            for entry in std::fs::read_dir(folder.path().join(kind)).unwrap() {
+                let entry = entry.unwrap();
+                std::fs::copy(entry.path(), copy.path().join(kind).join(entry.file_name())).unwrap();
+            }
+        }
+        std::fs::write(copy.path().join(format!("log/{:020}", last + 1)), &whole[..cut]).unwrap();
+        let mut torn = World::on(Store::open(copy.path().to_str().unwrap()).unwrap()).await;
+        // The blocks were replaced already, which follows the change: the power cannot fail in between.
+        assert!(torn.ask(1, 0, stat("/f")).await != refused(FileRefusal::Absent));
+        torn.ask(1, 2, make("/d")).await;
+        torn.restart().await;
+    }
+    world.restart().await;
+    assert_eq!(world.content("/f").await.unwrap(), b"first second");
+    let block = std::fs::read_dir(folder.path().join("blocks")).unwrap().next();
+    let block = block.unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&block).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&block, bytes).unwrap();
+    let read = FileAsk::Read {
+        node: held.node,
+        version: None,
+        offset: 0,
+        bytes: 100,
+    };
+    let answers = world.files.serve(&[Ok(request(1, 0, read))], 0).await.unwrap();
+    assert!(
+        matches!(&answers[0], Err(failure) if failure.to_string().contains("is damaged")),
+        "{answers:?}"
+    );
+    std::fs::write(log(2), b"damaged").unwrap();
+    let opened = Files::open(location).await.map(|_| ());
+    assert!(
+        opened
+            .as_ref()
+            .is_err_and(|error| error.to_string().contains("is damaged")),
+        "{opened:?}"
+    );
+    std::fs::remove_file(log(2)).unwrap();
+    let opened = Files::open(location).await.map(|_| ());
+    assert!(matches!(opened, Err(LogError::Gap { number: 2 })), "{opened:?}");
+}
