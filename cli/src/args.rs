@@ -2,6 +2,7 @@
 
 pub(crate) mod apps;
 pub(crate) mod devices;
+pub(crate) mod fs;
 pub(crate) mod state;
 mod values;
 
@@ -15,14 +16,16 @@ use apps::{AppVerb, EngineVerb, EventsArgs};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use devices::DeviceVerb;
+use fs::FsVerb;
 use state::StateVerb;
 use values::{
-    parse_duration, parse_filter, parse_name, parse_policy, parse_shared_key, parse_size, parse_variable,
-    parse_variable_name,
+    parse_duration, parse_file_grant, parse_filter, parse_name, parse_policy, parse_shared_key, parse_size,
+    parse_variable, parse_variable_name,
 };
 use wayfare_dispatcher::Policy;
 use wayfare_engine::shell::EngineArgs;
 use wayfare_protocol::device::Alias;
+use wayfare_protocol::files::FileGrant;
 use wayfare_protocol::ids::EngineId;
 
 const AFTER_HELP: &str = "\
@@ -74,6 +77,11 @@ pub(crate) enum Verb {
     State {
         #[command(subcommand)]
         verb: StateVerb,
+    },
+    /// See to the fleet's files, which programs see below /fleet
+    Fs {
+        #[command(subcommand)]
+        verb: FsVerb,
     },
     /// Show what the dispatcher decided, and why
     Events(EventsArgs),
@@ -199,6 +207,10 @@ pub(crate) struct DispatcherArgs {
     /// Where programs of applications go: first-fit, best-fit, spread, least-cpu, most-free-memory or least-moves
     #[arg(long, value_name = "POLICY", default_value = "spread", value_parser = parse_policy)]
     pub(crate) policy: Policy,
+    /// Where the fleet's files are kept: s3://bucket/prefix, with the usual variables AWS_..., or a folder
+    /// [default: with everything else, in --data]
+    #[arg(long, value_name = "URL", env = "WAYFARE_FILES")]
+    pub(crate) files: Option<String>,
     /// How often engines are asked whether they are there
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub(crate) poll: Duration,
@@ -272,7 +284,7 @@ pub(crate) enum KeyVerb {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// A WASI command as a .wasm file, or the name of a sample: counter, factorial, fib, primes, sort, wordfreq;
-    /// scribe, which keeps files; chat, relay, thermostat, which talk and need --allow-sub and --allow-pub; tally, which
+    /// scribe and ledger, which keep files; chat, relay, thermostat, which talk and need --allow-sub and --allow-pub; tally, which
     /// counts under a key; and blink, which needs --allow-device led
     #[arg(value_name = "MODULE")]
     pub(crate) module: String,
@@ -300,6 +312,9 @@ pub(crate) struct RunArgs {
     /// Beginning of shared keys whose values it may read and set, such as /counters/; can be given again
     #[arg(long, value_name = "PREFIX", value_parser = parse_shared_key)]
     pub(crate) allow_state: Vec<String>,
+    /// What it may use of the fleet's files: a path below /fleet, and ':ro' to read or ':rw' to change as well; can be given again
+    #[arg(long, value_name = "PATH:ro|rw", value_parser = parse_file_grant)]
+    pub(crate) allow_fs: Vec<FileGrant>,
     /// Environment variable that it gets as its engine has it; can be given again
     #[arg(long, value_name = "NAME", value_parser = parse_variable_name)]
     pub(crate) allow_env: Vec<String>,
@@ -508,6 +523,12 @@ mod tests {
             "engine --config f --signed-only",
             "state ls /counters/",
             "state rm tally/mine --timeout 5s",
+            "run m --allow-fs /fleet/in:ro --allow-fs /fleet/out:rw",
+            "fs ls",
+            "fs put - /fleet/a",
+            "fs cat /fleet/a --version 2 --offset 5 --bytes 1K",
+            "fs cp --version 3 /fleet/a /fleet/b",
+            "dispatcher --files s3://bucket/fleet",
             "completion bash",
         ] {
             assert_eq!(exit_of(&good.split(' ').collect::<Vec<_>>()), None, "{good}");
@@ -521,6 +542,10 @@ mod tests {
             "run m --env A",
             "run m --allow-env WAYFARE_BROKER",
             "run m --allow-state mine",
+            "run m --allow-fs /fleet/in",
+            "run m --allow-fs /tmp:ro",
+            "fs cat a",
+            "fs put a",
             "ps --timeout 1s",
             "move p --to q --timeout 0",
             "engine drain",

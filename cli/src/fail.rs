@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
+use wayfare_dispatcher::files::FilesError;
 use wayfare_dispatcher::{AskError, CommandError, ConnectError};
 use wayfare_link::BrokerUrl;
 use wayfare_protocol::error::Failure;
+use wayfare_protocol::files::FileRefusal;
 
 use crate::output::Output;
 
@@ -196,6 +198,26 @@ pub(crate) fn connecting(error: ConnectError) -> Fail {
 
 fn address(broker: &BrokerUrl) -> String {
     format!("{}:{}", broker.host(), broker.port())
+}
+
+impl From<FilesError> for Fail {
+    fn from(error: FilesError) -> Self {
+        let fail = Self::new(error.kind(), error.to_string());
+        match error {
+            FilesError::Ask(error) => error.into(),
+            FilesError::Io(_) => fail,
+            FilesError::Refused { why, .. } => match why {
+                FileRefusal::Absent => {
+                    fail.hint("`wayfare fs ls` lists what there is, `mkdir -p` makes folders")
+                }
+                FileRefusal::NotEmpty => fail.hint("remove what is in it first"),
+                FileRefusal::NoVersion => fail.hint("`wayfare fs history` lists those that are"),
+                FileRefusal::Changed | FileRefusal::Gone => fail.hint("try again"),
+                FileRefusal::Full => fail.hint("`wayfare fs rm` makes room"),
+                _ => fail,
+            },
+        }
+    }
 }
 
 impl From<std::io::Error> for Fail {

@@ -8,6 +8,7 @@ mod dispatcher;
 mod engine;
 mod events;
 mod fleet;
+mod fs;
 mod inspect;
 mod key;
 mod logs;
@@ -74,6 +75,7 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Completion { shell } => completion::print(shell),
         Verb::App { verb } => app::run(verb, output).await,
         Verb::State { verb } => state::run(verb, output).await,
+        Verb::Fs { verb } => fs::run(verb, output).await,
         Verb::Events(args) => events::run(args, output).await,
         Verb::Engine(args) => match args.verb {
             Some(verb) => maintenance::run(verb, output).await,

@@ -123,6 +123,50 @@ impl Bar {
     }
 }
 
+/// A bar for a file on its way; nothing where nobody looks.
+pub(crate) struct Bytes(Option<ProgressBar>);
+
+impl Bytes {
+    /// `None`: of unknown length.
+    pub(crate) fn new(output: Output, verb: &'static str, total: Option<u64>) -> Self {
+        if output == Output::Json || !std::io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = ProgressBar::new_spinner();
+        bar.set_message(verb);
+        bar.enable_steady_tick(SPIN);
+        let style = "{spinner} {msg} {bytes}, {bytes_per_sec}";
+        bar.set_style(ProgressStyle::with_template(style).expect("the template is well-formed"));
+        let bytes = Self(Some(bar));
+        if let Some(total) = total {
+            bytes.show_of(0, total);
+        }
+        bytes
+    }
+
+    pub(crate) fn show(&self, done: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(done);
+        }
+    }
+
+    pub(crate) fn show_of(&self, done: u64, total: u64) {
+        let Some(bar) = &self.0 else { return };
+        if bar.length() != Some(total) {
+            let style = "{spinner} {msg} [{bar:24}] {bytes} of {total_bytes}, {bytes_per_sec}";
+            bar.set_style(ProgressStyle::with_template(style).expect("the template is well-formed"));
+            bar.set_length(total);
+        }
+        bar.set_position(done);
+    }
+
+    pub(crate) fn clear(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 fn words(progress: Progress) -> &'static str {
     match progress.phase {
         Some(Phase::Transfer) => "sending",

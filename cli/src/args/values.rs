@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wayfare_dispatcher::Policy;
+use wayfare_protocol::files::{FileGrant, FilePath};
 use wayfare_protocol::grants::{is_filter, is_variable};
 use wayfare_protocol::ids::{EngineId, is_name};
 use wayfare_protocol::values::{Key, is_shared_key};
@@ -87,6 +88,14 @@ pub(super) fn parse_shared_key(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("shared keys begin with '/': a program's own need no grant".into())
+}
+
+pub(super) fn parse_file_path(text: &str) -> Result<FilePath, String> {
+    FilePath::try_from(text.to_owned()).map_err(str::to_owned)
+}
+
+pub(super) fn parse_file_grant(text: &str) -> Result<FileGrant, String> {
+    FileGrant::try_from(text.to_owned()).map_err(str::to_owned)
 }
 
 pub(super) fn parse_variable_name(text: &str) -> Result<String, String> {

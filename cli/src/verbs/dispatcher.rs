@@ -45,6 +45,7 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
     options.lost_after = args.lost_after;
     options.memory_mark_percent = args.memory_mark;
     options.processor_mark_percent = args.processor_mark;
+    options.files = args.files;
     options.compilers = compilers(&args.compiler, args.compiler_timeout).await?;
     let ended = service::run(options, shutdown(None)?).await;
     ended.map_err(|error| Fail::new("dispatcher", error.to_string()))

@@ -56,6 +56,7 @@ fn grants(args: &RunArgs) -> Result<Grants> {
     grants.publish.extend(args.allow_pub.iter().cloned());
     grants.subscribe.extend(args.allow_sub.iter().cloned());
     grants.state.extend(args.allow_state.iter().cloned());
+    grants.fs.extend(args.allow_fs.iter().cloned());
     grants.env.extend(args.allow_env.iter().cloned());
     grants.devices.extend(args.allow_device.iter().cloned());
     grants.publishes_per_second_max = args.publish_rate.or(grants.publishes_per_second_max);

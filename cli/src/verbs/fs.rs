@@ -1,0 +1,284 @@
+//! `wayfare fs`: the fleet's files.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tokio::io::AsyncRead;
+use wayfare_dispatcher::files::{Extent, Files, FilesError};
+use wayfare_protocol::files::{FileKind, FilePath, FileRefusal, FileStat, FileVersion, ListedFile};
+use wayfare_protocol::ids::PeerName;
+
+use super::events::clock;
+use crate::args::apps::AskArgs;
+use crate::args::fs::{FsCatArgs, FsGetArgs, FsMkdirArgs, FsPutArgs, FsVerb};
+use crate::context::with_fleet;
+use crate::fail::{Fail, Result};
+use crate::output::{Output, bytes, table};
+use crate::waiting::Bytes;
+
+/// What `cat --json` puts into one document.
+const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+const STANDARD: &str = "-";
+
+pub(crate) async fn run(verb: FsVerb, output: Output) -> Result {
+    match verb {
+        FsVerb::Ls(args) => with_files(&args.ask, async |files| list(files, &args.path, output).await).await,
+        FsVerb::Cat(args) => with_files(&args.ask, async |files| cat(files, &args, output).await).await,
+        FsVerb::Put(args) => with_files(&args.ask, async |files| put(files, &args, output).await).await,
+        FsVerb::Get(args) => with_files(&args.ask, async |files| get(files, &args, output).await).await,
+        FsVerb::Rm(args) => {
+            with_files(&args.ask, async |files| {
+                for path in &args.paths {
+                    files.remove(path).await?;
+                    output.print(&json!({ "removed": path }), |_| format!("{path} is no more"));
+                }
+                Ok(())
+            })
+            .await
+        }
+        FsVerb::Mkdir(args) => {
+            with_files(&args.ask, async |files| make_folder(files, &args, output).await).await
+        }
+        FsVerb::Mv(args) => {
+            with_files(&args.ask, async |files| {
+                let to = inside(files, &args.to, last_name(&args.from)).await?;
+                files.rename(&args.from, &to).await?;
+                output.print(&json!({ "from": args.from, "path": to }), |_| {
+                    format!("{} is {to} now", args.from)
+                });
+                Ok(())
+            })
+            .await
+        }
+        FsVerb::Cp(args) => {
+            with_files(&args.ask, async |files| {
+                let to = inside(files, &args.to, last_name(&args.from)).await?;
+                files.copy(&args.from, args.version, &to).await?;
+                let stat = files.stat(&to).await?;
+                print_file(output, &to, &stat);
+                Ok(())
+            })
+            .await
+        }
+        FsVerb::History(args) => {
+            with_files(&args.ask, async |files| {
+                let versions = files.history(&args.path).await?;
+                output.print(&versions, |versions| {
+                    let row = |one: &FileVersion| {
+                        vec![
+                            one.version.to_string(),
+                            bytes(one.bytes),
+                            clock(one.modified_ms),
+                            one.by.clone(),
+                        ]
+                    };
+                    table(&["VERSION", "LENGTH", "CHANGED", "BY"], versions.iter().map(row))
+                });
+                Ok(())
+            })
+            .await
+        }
+    }
+}
+
+async fn with_files(args: &AskArgs, work: impl AsyncFnOnce(&Files<'_>) -> Result) -> Result {
+    with_fleet(&args.fleet, async |fleet| {
+        let user = std::env::var("USER").ok().and_then(|user| user.parse().ok());
+        let by: PeerName = match user {
+            Some(user) => user,
+            None => "wayfare".parse().expect("letters make a name"),
+        };
+        work(&Files::new(fleet, by, args.timeout)).await
+    })
+    .await
+}
+
+async fn list(files: &Files<'_>, path: &FilePath, output: Output) -> Result {
+    let stat = files.stat(path).await?;
+    let listed = match stat.kind {
+        FileKind::Folder => files.list(path).await?,
+        FileKind::File => vec![ListedFile {
+            name: last_name(path).to_owned(),
+            stat,
+        }],
+    };
+    output.print(&listed, |listed| {
+        let row = |file: &ListedFile| match file.stat.kind {
+            FileKind::Folder => vec![
+                format!("{}/", file.name),
+                "-".into(),
+                "-".into(),
+                clock(file.stat.modified_ms),
+            ],
+            FileKind::File => vec![
+                file.name.clone(),
+                bytes(file.stat.bytes),
+                file.stat.version.to_string(),
+                clock(file.stat.modified_ms),
+            ],
+        };
+        table(&["NAME", "LENGTH", "VERSION", "CHANGED"], listed.iter().map(row))
+    });
+    Ok(())
+}
+
+async fn cat(files: &Files<'_>, args: &FsCatArgs, output: Output) -> Result {
+    let extent = Extent {
+        version: args.version,
+        offset: args.offset,
+        bytes: args.bytes,
+    };
+    if output == Output::Human {
+        return to_standard_output(files, &args.path, extent).await;
+    }
+    let mut content = Vec::new();
+    let mut is_too_long = false;
+    let read = files.read(&args.path, extent, |piece, total| {
+        is_too_long = total > DOCUMENT_BYTES_MAX as u64;
+        if is_too_long {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        content.extend_from_slice(piece);
+        Ok(())
+    });
+    let read = read.await;
+    if is_too_long {
+        let message = format!("{} has more than 1 MiB, too much for a document", args.path);
+        return Err(Fail::new("too-large", message).hint("`wayfare fs get` fetches it into a file"));
+    }
+    read?;
+    let text = std::str::from_utf8(&content).ok().map(str::to_owned);
+    let document =
+        json!({ "path": args.path, "bytes": content.len(), "text": text, "base64": base64(content) });
+    output.print(&document, ToString::to_string);
+    Ok(())
+}
+
+/// As values are: the same type has no more bytes than a request.
+fn base64(content: Vec<u8>) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(content)
+}
+
+async fn to_standard_output(files: &Files<'_>, path: &FilePath, extent: Extent) -> Result {
+    let read = files.read(path, extent, |piece, _| std::io::stdout().lock().write_all(piece));
+    match read.await {
+        // A reader that has gone away (`| head`) ends the command quietly.
+        Err(FilesError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        read => {
+            read?;
+            Ok(std::io::stdout().lock().flush()?)
+        }
+    }
+}
+
+async fn put(files: &Files<'_>, args: &FsPutArgs, output: Output) -> Result {
+    let is_standard = args.file == Path::new(STANDARD);
+    let name = args.file.file_name().and_then(|name| name.to_str());
+    let path = match name.filter(|_| !is_standard) {
+        Some(name) => inside(files, &args.path, name).await?,
+        None => args.path.clone(),
+    };
+    let (source, total): (Box<dyn AsyncRead + Unpin>, _) = match is_standard {
+        true => (Box::new(tokio::io::stdin()), None),
+        false => {
+            let failed = |error| Fail::file(&args.file, &error);
+            let file = tokio::fs::File::open(&args.file).await.map_err(failed)?;
+            let length = file.metadata().await.map_err(failed)?.len();
+            (Box::new(file), Some(length))
+        }
+    };
+    let bar = Bytes::new(output, "sending", total);
+    let written = files.write(&path, source, |done| bar.show(done)).await;
+    bar.clear();
+    written?;
+    let stat = files.stat(&path).await?;
+    print_file(output, &path, &stat);
+    Ok(())
+}
+
+async fn get(files: &Files<'_>, args: &FsGetArgs, output: Output) -> Result {
+    let extent = Extent {
+        version: args.version,
+        ..Extent::default()
+    };
+    let target = match &args.file {
+        Some(file) if file == Path::new(STANDARD) => {
+            return to_standard_output(files, &args.path, extent).await;
+        }
+        Some(file) if file.is_dir() => file.join(last_name(&args.path)),
+        Some(file) => file.clone(),
+        None => PathBuf::from(last_name(&args.path)),
+    };
+    let failed = |error: std::io::Error| Fail::file(&target, &error);
+    let folder = match target.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    // All of it or nothing: what was there stays there until then.
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let bar = Bytes::new(output, "fetching", None);
+    let mut done = 0;
+    let read = files.read(&args.path, extent, |piece, total| {
+        file.write_all(piece)?;
+        done += piece.len() as u64;
+        bar.show_of(done, total);
+        Ok(())
+    });
+    let read = read.await;
+    bar.clear();
+    read?;
+    file.persist(&target).map_err(|error| failed(error.error))?;
+    let document = json!({ "path": args.path, "file": target, "bytes": done });
+    output.print(&document, |_| {
+        format!("{} is in {}, {}", args.path, target.display(), bytes(done))
+    });
+    Ok(())
+}
+
+async fn make_folder(files: &Files<'_>, args: &FsMkdirArgs, output: Output) -> Result {
+    let names: Vec<&str> = args.path.names().collect();
+    let first = if args.parents { 1 } else { names.len() };
+    for count in first..=names.len() {
+        let path = FilePath::of_names(&names[..count]).expect("the beginning of a path is one");
+        match files.make_folder(&path).await {
+            Err(FilesError::Refused {
+                why: FileRefusal::Exists,
+                ..
+            }) if args.parents && files.stat(&path).await?.kind == FileKind::Folder => {}
+            made => made?,
+        }
+    }
+    output.print(&json!({ "path": args.path }), |_| {
+        format!("{} is there", args.path)
+    });
+    Ok(())
+}
+
+/// `path`, or what is called `name` in it if it is a folder.
+async fn inside(files: &Files<'_>, path: &FilePath, name: &str) -> Result<FilePath> {
+    match files.stat(path).await {
+        Ok(stat) if stat.kind == FileKind::Folder => {
+            let names: Vec<&str> = path.names().chain([name]).collect();
+            FilePath::of_names(&names)
+                .ok_or_else(|| Fail::usage(format!("'{name}' cannot be the name of a file in {path}")))
+        }
+        Ok(_)
+        | Err(FilesError::Refused {
+            why: FileRefusal::Absent,
+            ..
+        }) => Ok(path.clone()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn last_name(path: &FilePath) -> &str {
+    path.names().last().unwrap_or_default()
+}
+
+fn print_file(output: Output, path: &FilePath, stat: &FileStat) {
+    output.print(&json!({ "path": path, "stat": stat }), |_| {
+        format!("{path} has {}, version {}", bytes(stat.bytes), stat.version)
+    });
+}
