@@ -1,5 +1,7 @@
 //! What authors of Wayfare programs link against: messages, values that outlive the program ([`state`]), and what a program may know about
-//! where it runs. Files need nothing of this crate: `/tmp` is the program's own, 8 MiB in all, and moves with it.
+//! where it runs. Files need nothing of this crate: `/tmp` is the program's own, 8 MiB in all, and moves with it;
+//! `/fleet` is the fleet's, as far as it was granted, and the same from everywhere. There a call waits for the fleet's dispatcher, for 30 s at most
+//! (`EIO`), and writing over what somebody else has changed since the file was opened is an error (`EBUSY`); appending never is.
 //!
 //! A program is an ordinary WASI preview 1 command, written as plain blocking code. Standard output, standard input, arguments,
 //! environment, clocks, sleep and random numbers need nothing of this crate, and neither does being moved: whatever a program

@@ -34,7 +34,24 @@ pub fn name() -> String {
     format!("{ABI} blocking {wasi}, {calls}, {devices}")
 }
 
-pub(super) const BLOCKING: [&str; 3] = ["fd_read", "fd_write", "poll_oneoff"];
+pub(super) const BLOCKING: [&str; 16] = [
+    "fd_allocate",
+    "fd_filestat_get",
+    "fd_filestat_set_size",
+    "fd_pread",
+    "fd_pwrite",
+    "fd_read",
+    "fd_readdir",
+    "fd_seek",
+    "fd_write",
+    "path_create_directory",
+    "path_filestat_get",
+    "path_open",
+    "path_remove_directory",
+    "path_rename",
+    "path_unlink_file",
+    "poll_oneoff",
+];
 
 #[cfg(all(test, feature = "compiler"))]
 mod tests {

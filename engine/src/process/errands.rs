@@ -3,9 +3,89 @@
 //! Always: what would change something has the next number of the program's, and keeps it until there is an answer, wherever it is asked again;
 //! the number is in a snapshot. So the dispatcher tells a repeat from a second wish.
 
+use std::time::Duration;
+
+use serde_json::Value as Json;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::OperationId;
-use wayfare_protocol::values::{ValueAnswer, ValueAsk};
+use wayfare_protocol::files::{self, FileAnswer, FileAsk, FileRequest};
+use wayfare_protocol::ids::{Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::values::{self, Key, ValueAnswer, ValueAsk, ValueRequest};
+
+use super::ProcessEvent;
+use super::context::Context;
+use super::wasi::errno::Errno;
+
+/// How long a program waits for the dispatcher, by its own clock.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What is asked, and of which of the dispatcher's services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    Value(ValueAsk),
+    /// In the program's name.
+    File {
+        by: PeerName,
+        ask: FileAsk,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    Value(ValueAnswer),
+    File(FileAnswer),
+}
+
+impl Wish {
+    pub(crate) fn service(&self) -> &'static str {
+        match self {
+            Self::Value(_) => values::SERVICE,
+            Self::File { .. } => files::SERVICE,
+        }
+    }
+
+    /// As the service takes it.
+    pub(crate) fn request(&self, program: ProgramId, generation: Generation, number: u64) -> Json {
+        let json = match self {
+            Self::Value(ask) => serde_json::to_value(ValueRequest {
+                program,
+                generation,
+                number,
+                what: ask.clone(),
+            }),
+            Self::File { by, ask } => serde_json::to_value(FileRequest {
+                program,
+                by: by.clone(),
+                generation,
+                number,
+                what: ask.clone(),
+            }),
+        };
+        json.expect("plain data serialises")
+    }
+
+    /// As the service gives it.
+    pub(crate) fn reply(&self, json: Json) -> serde_json::Result<Reply> {
+        match self {
+            Self::Value(_) => serde_json::from_value(json).map(Reply::Value),
+            Self::File { .. } => serde_json::from_value(json).map(Reply::File),
+        }
+    }
+
+    fn is_change(&self) -> bool {
+        match self {
+            Self::Value(ask) => !matches!(ask, ValueAsk::Get { .. }),
+            Self::File { ask, .. } => ask.is_change(),
+        }
+    }
+
+    /// For people.
+    fn words(&self) -> String {
+        match self {
+            Self::Value(ask) => format!("{} '{}'", ask.verb(), ask.key().map_or("", Key::as_str)),
+            Self::File { .. } => "a file of the fleet's".to_owned(),
+        }
+    }
+}
 
 /// A request as the engine's shell carries it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +93,7 @@ pub struct Errand {
     /// Another one for each time that an engine begins it.
     pub request: OperationId,
     pub number: u64,
-    pub what: ValueAsk,
+    pub what: Wish,
 }
 
 #[derive(Debug, Default)]
@@ -25,7 +105,7 @@ pub(super) struct Errands {
 #[derive(Debug)]
 struct Waiting {
     errand: Errand,
-    answer: Option<Result<ValueAnswer, Failure>>,
+    answer: Option<Result<Reply, Failure>>,
 }
 
 impl Errands {
@@ -40,7 +120,7 @@ impl Errands {
     }
 
     /// What the shell has to carry; `None`: it carries that already, for a call that was left and is issued again.
-    pub(super) fn begin(&mut self, what: &ValueAsk) -> Option<Errand> {
+    pub(super) fn begin(&mut self, what: &Wish) -> Option<Errand> {
         if let Some(waiting) = &self.waiting
             && waiting.errand.what == *what
         {
@@ -63,7 +143,7 @@ impl Errands {
         waiting.is_some_and(|waiting| waiting.errand.request == request && waiting.answer.is_none())
     }
 
-    pub(super) fn answer(&mut self, request: OperationId, answer: Result<ValueAnswer, Failure>) {
+    pub(super) fn answer(&mut self, request: OperationId, answer: Result<Reply, Failure>) {
         if let Some(waiting) = &mut self.waiting
             && waiting.errand.request == request
         {
@@ -72,7 +152,7 @@ impl Errands {
     }
 
     /// The answer, if it is there: the errand is over then.
-    pub(super) fn take_answer(&mut self) -> Option<Result<ValueAnswer, Failure>> {
+    pub(super) fn take_answer(&mut self) -> Option<Result<Reply, Failure>> {
         let answer = self.waiting.as_mut()?.answer.take()?;
         self.end();
         Some(answer)
@@ -81,35 +161,77 @@ impl Errands {
     /// It is not waited for any longer. Whatever comes of it, the next change is another.
     pub(super) fn end(&mut self) {
         if let Some(ended) = self.waiting.take()
-            && !matches!(ended.errand.what, ValueAsk::Get { .. })
+            && ended.errand.what.is_change()
         {
             self.next += 1;
         }
     }
 }
 
+/// Waits for the dispatcher's answer; `None`: the program shall stop first, and will ask again.
+pub(super) fn ask(context: &mut Context, what: &Wish) -> Result<Option<Reply>, Errno> {
+    let limit_ns = u64::try_from(ANSWER_TIMEOUT.as_nanos()).unwrap_or(u64::MAX);
+    // Issued again after a capture, it ends when it should have ended.
+    let until_ns = match context.blocked_until_ns.take() {
+        Some(until) => until,
+        None => context.clock.now_ns().saturating_add(limit_ns),
+    };
+    let control = context.control.clone();
+    let begun = control.lock().errands.begin(what);
+    if let Some(errand) = begun {
+        context.say(ProcessEvent::Asks(errand));
+    }
+    let mut shared = control.lock();
+    let failure = loop {
+        match shared.errands.take_answer() {
+            Some(Ok(answer)) => return Ok(Some(answer)),
+            Some(Err(failure)) => break failure.to_string(),
+            None => {}
+        }
+        let left_ns = until_ns.saturating_sub(context.clock.now_ns());
+        if left_ns == 0 {
+            shared.errands.end();
+            let waited = ANSWER_TIMEOUT.as_secs();
+            break format!("no dispatcher answered for {waited} s; start one with 'wayfare dispatcher'");
+        }
+        if shared.wants() {
+            context.blocked_until_ns = Some(until_ns);
+            return Ok(None);
+        }
+        shared = control.wait(shared, Some(Duration::from_nanos(left_ns)));
+    };
+    drop(shared);
+    context
+        .control
+        .tell(&format!("wayfare: {}: {failure}", what.words()));
+    context.say_lines();
+    Err(Errno::IO)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wayfare_protocol::values::{Key, Value};
+    use wayfare_protocol::values::Value;
 
     fn key() -> Key {
         Key::of_program("p", "k").expect("sound")
     }
 
-    fn set() -> ValueAsk {
-        ValueAsk::Set {
+    fn set() -> Wish {
+        Wish::Value(ValueAsk::Set {
             key: key(),
             value: Value::new(vec![1]).expect("short"),
-        }
+        })
     }
 
     #[test]
     fn a_change_keeps_its_number_until_it_is_answered_and_reading_takes_none() {
         let mut errands = Errands::default();
-        let get = errands.begin(&ValueAsk::Get { key: key() }).expect("new");
-        errands.answer(get.request, Ok(ValueAnswer::Absent));
-        assert_eq!(errands.take_answer(), Some(Ok(ValueAnswer::Absent)));
+        let absent = || Ok(Reply::Value(ValueAnswer::Absent));
+        let get = Wish::Value(ValueAsk::Get { key: key() });
+        let get = errands.begin(&get).expect("new");
+        errands.answer(get.request, absent());
+        assert_eq!(errands.take_answer(), Some(absent()));
         let first = errands.begin(&set()).expect("new");
         assert_eq!(errands.begin(&set()), None, "under way");
         assert_eq!((first.number, errands.next()), (0, 0));
@@ -117,9 +239,9 @@ mod tests {
         moved.restore(errands.next());
         let again = moved.begin(&set()).expect("another engine carries it");
         assert_eq!(again.number, first.number);
-        moved.answer(first.request, Ok(ValueAnswer::Removed));
+        moved.answer(first.request, absent());
         assert_eq!(moved.take_answer(), None, "not its own");
-        moved.answer(again.request, Ok(ValueAnswer::Set { version: 1 }));
+        moved.answer(again.request, Ok(Reply::Value(ValueAnswer::Set { version: 1 })));
         assert!(!moved.is_waiting(again.request));
         assert!(moved.take_answer().is_some());
         assert_eq!(moved.begin(&set()).expect("another wish").number, 1);

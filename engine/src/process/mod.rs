@@ -53,11 +53,10 @@ use wayfare_protocol::ids::OperationId;
 use wayfare_protocol::log::LogLine;
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
-use wayfare_protocol::values::ValueAnswer;
 
 pub use compiled::{Compiled, CompiledError, Provenance, Trust};
 use control::{Control, Request};
-pub use errands::Errand;
+pub use errands::{Errand, Reply, Wish};
 use mail::{Home, Letter, Mail};
 pub use post::Post;
 pub use runtime::{Loaded, ROOM_FOR_TWINS, ReviveError, Runtime, RuntimeOptions};
@@ -225,7 +224,7 @@ impl Process {
     }
 
     /// The dispatcher has answered. Nothing if the program does not wait for that any more.
-    pub fn errand_answered(&self, request: OperationId, answer: Result<ValueAnswer, Failure>) {
+    pub fn errand_answered(&self, request: OperationId, answer: Result<Reply, Failure>) {
         self.control.lock().errands.answer(request, answer);
         self.control.wake_program();
     }

@@ -1,18 +1,13 @@
 //! The host calls for values that outlive the program. The fleet's dispatcher keeps them: each call waits for its answer.
 
-use std::time::Duration;
-
 use wasmtime::{Caller, Linker};
 use wayfare_protocol::values::{Key, Value, ValueAnswer, ValueAsk, is_shared_key};
 
-use super::ProcessEvent;
 use super::calls::{MODULE, hand_over, text};
 use super::context::Context;
+use super::errands::{self, Reply, Wish};
 use super::wasi::errno::Errno;
 use super::wasi::guest::{Flow, Guest, call_blocking};
-
-/// How long a program waits for the dispatcher, by its own clock.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
     linker.func_wrap(
@@ -30,7 +25,7 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
                 guest.bytes(bytes, 4)?;
                 guest.bytes(version, 8)?;
                 let key = key_of(guest, "get", key, length)?;
-                let answer = ask(guest.context, &ValueAsk::Get { key })?;
+                let answer = ask(guest.context, ValueAsk::Get { key })?;
                 finish(answer, |answer| match answer {
                     ValueAnswer::Value { version: its, value } => {
                         guest.write_u64(version, its)?;
@@ -49,7 +44,7 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
                 guest.bytes(version, 8)?;
                 let key = key_of(guest, "set", key, length)?;
                 let value = value_of(guest, value, bytes)?;
-                let answer = ask(guest.context, &ValueAsk::Set { key, value })?;
+                let answer = ask(guest.context, ValueAsk::Set { key, value })?;
                 finish(answer, |answer| was_set(guest, answer, version))
             })
         },
@@ -71,7 +66,7 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
                     expected: expected.cast_unsigned(),
                     value: value_of(guest, value, bytes)?,
                 };
-                let answer = ask(guest.context, &what)?;
+                let answer = ask(guest.context, what)?;
                 finish(answer, |answer| was_set(guest, answer, version))
             })
         },
@@ -82,7 +77,7 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Context>, key: i32, length: i32| {
             call_blocking(caller, |guest| {
                 let key = key_of(guest, "remove", key, length)?;
-                let answer = ask(guest.context, &ValueAsk::Remove { key })?;
+                let answer = ask(guest.context, ValueAsk::Remove { key })?;
                 finish(answer, |answer| match answer {
                     ValueAnswer::Removed => Ok(()),
                     other => Err(refusal(&other)),
@@ -147,42 +142,10 @@ fn value_of(guest: &Guest, at: i32, bytes: i32) -> Result<Value, Errno> {
 }
 
 /// Waits for the dispatcher's answer; `None`: the program shall stop first.
-fn ask(context: &mut Context, what: &ValueAsk) -> Result<Option<ValueAnswer>, Errno> {
-    let limit_ns = u64::try_from(ANSWER_TIMEOUT.as_nanos()).unwrap_or(u64::MAX);
-    // Issued again after a capture, it ends when it should have ended.
-    let until_ns = match context.blocked_until_ns.take() {
-        Some(until) => until,
-        None => context.clock.now_ns().saturating_add(limit_ns),
-    };
-    let control = context.control.clone();
-    let begun = control.lock().errands.begin(what);
-    if let Some(errand) = begun {
-        context.say(ProcessEvent::Asks(errand));
+fn ask(context: &mut Context, what: ValueAsk) -> Result<Option<ValueAnswer>, Errno> {
+    match errands::ask(context, &Wish::Value(what))? {
+        Some(Reply::Value(answer)) => Ok(Some(answer)),
+        Some(Reply::File(_)) => Err(Errno::IO),
+        None => Ok(None),
     }
-    let mut shared = control.lock();
-    let failure = loop {
-        match shared.errands.take_answer() {
-            Some(Ok(answer)) => return Ok(Some(answer)),
-            Some(Err(failure)) => break failure.to_string(),
-            None => {}
-        }
-        let left_ns = until_ns.saturating_sub(context.clock.now_ns());
-        if left_ns == 0 {
-            shared.errands.end();
-            let waited = ANSWER_TIMEOUT.as_secs();
-            break format!("no dispatcher answered for {waited} s; start one with 'wayfare dispatcher'");
-        }
-        if shared.wants() {
-            context.blocked_until_ns = Some(until_ns);
-            return Ok(None);
-        }
-        shared = control.wait(shared, Some(Duration::from_nanos(left_ns)));
-    };
-    drop(shared);
-    let (verb, key) = (what.verb(), what.key().map_or("", Key::as_str));
-    context
-        .control
-        .tell(&format!("wayfare: {verb} '{key}': {failure}"));
-    context.say_lines();
-    Err(Errno::IO)
 }

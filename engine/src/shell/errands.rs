@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use wayfare_protocol::dispatcher::{Answer, Answered, Request};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{OperationId, ProgramId};
-use wayfare_protocol::values::{SERVICE, ValueRequest};
 
 use super::agent::Agent;
 use crate::process::Errand;
@@ -70,18 +69,15 @@ impl Agent {
             else {
                 continue;
             };
-            let body = ValueRequest {
-                program: carried.program,
-                generation: hosted.generation,
-                number: carried.errand.number,
-                what: carried.errand.what.clone(),
-            };
+            let errand = &carried.errand;
             let request = Request {
                 request: *request,
                 client: self.out.engine.clone(),
-                body: serde_json::to_value(body).expect("plain data serialises"),
+                body: errand
+                    .what
+                    .request(carried.program, hosted.generation, errand.number),
             };
-            self.out.request(SERVICE, &request);
+            self.out.request(errand.what.service(), &request);
         }
     }
 
@@ -91,9 +87,13 @@ impl Agent {
         };
         let answered = match answer.answer {
             Answered::Failed(failure) => Err(failure),
-            Answered::Done(value) => serde_json::from_value(value).map_err(|error| Failure::Internal {
-                reason: format!("the dispatcher's answer cannot be read: {error}"),
-            }),
+            Answered::Done(value) => carried
+                .errand
+                .what
+                .reply(value)
+                .map_err(|error| Failure::Internal {
+                    reason: format!("the dispatcher's answer cannot be read: {error}"),
+                }),
         };
         let hosted = self.programs.get(carried.program, carried.incarnation);
         if let Some(process) = hosted.and_then(|hosted| hosted.process()) {

@@ -1,5 +1,5 @@
-//! A program's files as a pure core: its descriptors, and the scratch folder `/tmp` that travels with it. The host calls are in
-//! `wasi::files`. All of it is in a snapshot ([`state`]).
+//! A program's files as a pure core: its descriptors, and the scratch folder `/tmp` that travels with it. Of what is open in `/fleet`, the
+//! dispatcher's files, only descriptors are here. The host calls are in `wasi::files`. All of it is in a snapshot ([`state`]).
 //!
 //! Descriptors 0 to 2 are the standard streams and not in here; from 3 on come the mounts, then what the program opens.
 
@@ -12,6 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use wayfare_protocol::files::MOUNT;
 
 use super::wasi::errno::Errno;
 use scratch::{NodeId, Scratch};
@@ -45,17 +46,30 @@ pub(super) enum Of {
         path: Vec<String>,
     },
     Scratch(NodeId),
+    Fleet(FleetFile),
+}
+
+/// A file of the fleet's, as the dispatcher knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FleetFile {
+    pub(super) node: u64,
+    /// The last of its changes that this descriptor knows of.
+    pub(super) basis: u64,
+    /// What this descriptor's writes are told by.
+    pub(super) writer: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Mount {
     Scratch,
+    Fleet,
 }
 
 impl Mount {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Scratch => "/tmp",
+            Self::Fleet => MOUNT,
         }
     }
 }
@@ -66,8 +80,9 @@ impl Default for Files {
             scratch: Scratch::default(),
             descriptors: BTreeMap::new(),
         };
-        let mount = Descriptor::of(Of::Mount(Mount::Scratch));
-        files.descriptors.insert(FIRST, mount);
+        for (fd, mount) in (FIRST..).zip([Mount::Scratch, Mount::Fleet]) {
+            files.descriptors.insert(fd, Descriptor::of(Of::Mount(mount)));
+        }
         files
     }
 }
@@ -101,7 +116,7 @@ impl Files {
         match &self.get(fd)?.of {
             Of::Mount(mount) => Ok((*mount, &[])),
             Of::Folder { mount, path } => Ok((*mount, path)),
-            Of::Scratch(_) => Err(Errno::NOTDIR),
+            Of::Scratch(_) | Of::Fleet(_) => Err(Errno::NOTDIR),
         }
     }
 

@@ -1,13 +1,8 @@
 //! Paths as a program writes them, made into names from the mount's root on.
 
-use super::super::wasi::errno::Errno;
+use wayfare_protocol::files::{DEPTH_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
 
-/// Bytes of one name in a path, as on most systems.
-const NAME_BYTES_MAX: usize = 255;
-/// Bytes of a whole path.
-const PATH_BYTES_MAX: usize = 1024;
-/// Names in a path.
-pub(super) const DEPTH_MAX: usize = 32;
+use super::super::wasi::errno::Errno;
 
 /// The names from the root on of `text`, which is relative to the folder `base`. There are no symbolic links, so `..` is whatever
 /// stands before it; it does not lead out of the mount.
@@ -41,12 +36,6 @@ pub(in crate::process) fn resolve(base: &[String], text: &[u8]) -> Result<Vec<St
         true => Ok(names),
         false => Err(Errno::NAMETOOLONG),
     }
-}
-
-/// A name that a file or folder can have.
-pub(super) fn is_name(name: &str) -> bool {
-    let is_plain = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0']);
-    is_plain && name.len() <= NAME_BYTES_MAX
 }
 
 #[cfg(test)]

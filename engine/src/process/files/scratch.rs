@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use wayfare_protocol::files::Opening;
 
 use super::super::wasi::errno::Errno;
 
@@ -47,17 +48,6 @@ pub(in crate::process) struct Stat {
     pub(in crate::process) is_folder: bool,
     pub(in crate::process) bytes: u64,
     pub(in crate::process) modified_ns: u64,
-}
-
-/// What a program wants of what it opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::process) struct Opening {
-    pub(in crate::process) create: bool,
-    pub(in crate::process) exclusive: bool,
-    pub(in crate::process) truncate: bool,
-    /// It has to be a folder.
-    pub(in crate::process) folder: bool,
-    pub(in crate::process) write: bool,
 }
 
 impl Default for Scratch {

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use wayfare_protocol::files::{DEPTH_MAX, is_name};
 
-use super::paths::{DEPTH_MAX, is_name};
 use super::scratch::{Content, NODES_MAX, Node, NodeId, ROOT, SCRATCH_BYTES_MAX, Scratch};
 use super::{DESCRIPTORS_MAX, Descriptor, FIRST, Files, Of};
 
@@ -85,7 +85,7 @@ impl Files {
         for (fd, descriptor) in &self.descriptors {
             (*fd >= FIRST).then_some(())?;
             match &descriptor.of {
-                Of::Mount(_) => {}
+                Of::Mount(_) | Of::Fleet(_) => {}
                 Of::Folder { path, .. } => {
                     (path.len() <= DEPTH_MAX && path.iter().all(|name| is_name(name))).then_some(())?;
                 }

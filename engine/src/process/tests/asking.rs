@@ -1,7 +1,8 @@
 //! Calls that wait for the fleet's dispatcher, left for a capture and issued again elsewhere.
 
 use super::*;
-use crate::process::Errand;
+use crate::process::{Errand, Reply, Wish};
+use wayfare_protocol::files::{FileAnswer, FileAsk, FileGrant, FileKind, FileRefusal, FileStat, Place};
 use wayfare_protocol::values::{ValueAnswer, ValueAsk};
 
 /// Sets a value, and ends with the error's number, or with 0 if its version was 7.
@@ -29,7 +30,8 @@ impl Run {
 
 fn ends_with(answer: Result<ValueAnswer, Failure>) -> ProgramState {
     let run = Plan::of(SETTER).start();
-    run.process.errand_answered(run.asks().request, answer);
+    run.process
+        .errand_answered(run.asks().request, answer.map(Reply::Value));
     run.end().1
 }
 
@@ -38,7 +40,7 @@ fn what_was_asked_is_asked_again_under_its_number_wherever_the_program_goes_on()
     let plan = Plan::of(SETTER);
     let run = plan.start();
     let first = run.asks();
-    assert!(matches!(&first.what, ValueAsk::Set { key, value }
+    assert!(matches!(&first.what, Wish::Value(ValueAsk::Set { key, value })
         if key.as_str() == "test/key" && value.as_bytes() == b"value"));
     // A copy in place: it goes on waiting, and asks nothing new.
     run.capture(true);
@@ -48,7 +50,7 @@ fn what_was_asked_is_asked_again_under_its_number_wherever_the_program_goes_on()
     let again = moved.asks();
     assert_eq!((again.number, &again.what), (first.number, &first.what));
     assert_ne!(again.request, first.request);
-    let set = || Ok(ValueAnswer::Set { version: 7 });
+    let set = || Ok(Reply::Value(ValueAnswer::Set { version: 7 }));
     moved.process.errand_answered(first.request, set());
     assert!(
         moved.process.is_waiting_for(again.request),
@@ -144,4 +146,118 @@ fn keys_and_values_are_checked() {
         Plan::of(&large).start().end().1,
         ProgramState::Exited { code: 35 }
     );
+}
+
+/// Opens `/fleet/f` for writing, writes 5 bytes at its offset twice, and ends with the first error's number.
+const WRITER: &str = r#"
+(module
+  (import "wasi_snapshot_preview1" "path_open"
+    (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "f")
+  (data (i32.const 16) "value")
+  (func $must (param $errno i32)
+    (if (local.get $errno) (then (call $exit (local.get $errno)))))
+  (func (export "_start")
+    (i32.store (i32.const 32) (i32.const 16))
+    (i32.store (i32.const 36) (i32.const 5))
+    (call $must (call $open (i32.const 4) (i32.const 0) (i32.const 0) (i32.const 1)
+      (i32.const 1) (i64.const 66) (i64.const 0) (i32.const 0) (i32.const 64)))
+    (call $must (call $write (i32.load (i32.const 64)) (i32.const 32) (i32.const 1) (i32.const 68)))
+    (call $must (call $write (i32.load (i32.const 64)) (i32.const 32) (i32.const 1) (i32.const 68)))
+    (call $exit (i32.const 0))))
+"#;
+
+fn writer(grant: &str) -> Plan {
+    let mut plan = Plan::of(WRITER);
+    let grant = FileGrant::try_from(grant.to_owned()).unwrap();
+    plan.spec.grants = Box::new(wayfare_protocol::grants::Grants {
+        fs: vec![grant],
+        ..Default::default()
+    });
+    plan
+}
+
+fn opened() -> Result<Reply, Failure> {
+    Ok(Reply::File(FileAnswer::Opened {
+        stat: FileStat {
+            node: 7,
+            kind: FileKind::File,
+            bytes: 0,
+            modified_ms: 1,
+            version: 1,
+        },
+        basis: 20,
+        writer: 3,
+    }))
+}
+
+fn place_of(errand: &Errand) -> Place {
+    match &errand.what {
+        Wish::File {
+            ask:
+                FileAsk::Write {
+                    node: 7,
+                    writer: 3,
+                    place,
+                    data,
+                },
+            ..
+        } if data.as_bytes() == b"value" => *place,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn files_of_the_fleet_are_written_on_where_the_program_goes_on() {
+    let plan = writer("/fleet:rw");
+    let run = plan.start();
+    let first = run.asks();
+    assert!(
+        matches!(&first.what, Wish::File { ask: FileAsk::Open { path, .. }, .. } if path.as_str() == "/fleet/f")
+    );
+    run.process.errand_answered(first.request, opened());
+    let write = run.asks();
+    let at = |offset, basis| Place::At {
+        offset,
+        basis: Some(basis),
+    };
+    assert_eq!((write.number, place_of(&write)), (1, at(0, 20)));
+    let snapshot = run.capture(false);
+    let moved = plan.restore(through_the_wire(&snapshot));
+    let again = moved.asks();
+    assert_eq!((again.number, &again.what), (write.number, &write.what));
+    let written = |end, basis| Ok(Reply::File(FileAnswer::Written { end, basis }));
+    moved.process.errand_answered(again.request, written(5, 21));
+    let next = moved.asks();
+    assert_eq!((next.number, place_of(&next)), (2, at(5, 21)));
+    moved.process.errand_answered(next.request, written(10, 22));
+    assert_eq!(moved.end().1, ProgramState::Exited { code: 0 });
+}
+
+#[test]
+fn what_is_not_granted_or_cannot_be_is_an_error_to_the_program() {
+    for grant in ["/fleet/other:rw", "/fleet:ro"] {
+        let (lines, state) = writer(grant).start().end();
+        assert_eq!(state, ProgramState::Exited { code: 76 }, "{grant}");
+        let said = format!("{lines:?}");
+        assert!(
+            said.contains("not granted: write '/fleet/f'; --allow-fs /fleet/f:rw"),
+            "{said}"
+        );
+    }
+    for (why, code) in [
+        (FileRefusal::Changed, 10),
+        (FileRefusal::Full, 51),
+        (FileRefusal::Gone, 72),
+        (FileRefusal::Stale, 29),
+    ] {
+        let run = writer("/fleet/f:rw").start();
+        run.process.errand_answered(run.asks().request, opened());
+        let refused = Ok(Reply::File(FileAnswer::Refused { why }));
+        run.process.errand_answered(run.asks().request, refused);
+        assert_eq!(run.end().1, ProgramState::Exited { code }, "{why:?}");
+    }
 }

@@ -30,7 +30,9 @@ impl Errno {
     pub(in crate::process) const NOTTY: Self = Self(59);
     pub(in crate::process) const OVERFLOW: Self = Self(61);
     pub(in crate::process) const SPIPE: Self = Self(70);
+    pub(in crate::process) const STALE: Self = Self(72);
     pub(in crate::process) const TIMEDOUT: Self = Self(73);
+    pub(in crate::process) const XDEV: Self = Self(75);
     pub(in crate::process) const NOTCAPABLE: Self = Self(76);
 }
 

@@ -4,6 +4,7 @@
 //! There are no links: a name is a file's only one.
 
 mod descriptors;
+mod fleet;
 mod paths;
 mod sockets;
 
@@ -198,6 +199,7 @@ fn lengths_and_times(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
                 not_of_stream(fd, Errno::NOTSUP)?;
                 match &guest.context.files.get(fd)?.of {
                     Of::Scratch(node) => paths::set_node_times(guest, *node, modified, flags),
+                    Of::Fleet(_) => Err(Errno::NOTSUP),
                     _ => {
                         let (mount, path) = guest.context.files.folder(fd)?;
                         let of = (mount, path.to_vec());

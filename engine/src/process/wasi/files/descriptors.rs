@@ -1,5 +1,6 @@
 //! What is done with an open file or folder: reading, writing, offsets, lengths.
 
+use super::fleet;
 use crate::process::files::Of;
 use crate::process::files::scratch::Stat;
 use crate::process::wasi::environment::realtime_ns;
@@ -45,6 +46,13 @@ pub(in crate::process::wasi) fn read(
     let bytes = match &descriptor.of {
         Of::Mount(_) | Of::Folder { .. } => return Err(Errno::ISDIR),
         Of::Scratch(node) => guest.context.files.scratch.read(*node, offset, wanted)?.to_vec(),
+        Of::Fleet(file) => {
+            let file = *file;
+            match fleet::read(guest, file, offset, wanted)? {
+                Some(bytes) => bytes,
+                None => return Ok(Flow::Interrupted),
+            }
+        }
     };
     let mut rest = &bytes[..];
     for (at, length) in buffers {
@@ -69,6 +77,8 @@ pub(in crate::process::wasi) fn write(
         let room = (BYTES_MAX - bytes.len()) as u64;
         bytes.extend_from_slice(guest.bytes(at, length.min(room))?);
     }
+    // No more than fits.
+    let count = bytes.len() as u32;
     let descriptor = guest.context.files.get(fd)?;
     if !descriptor.write {
         return Err(Errno::BADF);
@@ -90,8 +100,18 @@ pub(in crate::process::wasi) fn write(
             scratch.write(node, offset, &bytes, realtime_ns())?;
             offset + bytes.len() as u64
         }
+        Of::Fleet(file) => {
+            let is_append = descriptor.append && at == At::Offset;
+            match fleet::write(guest, file, (!is_append).then_some(offset), bytes)? {
+                Some((end, file)) => {
+                    guest.context.files.get_mut(fd)?.of = Of::Fleet(file);
+                    end
+                }
+                None => return Ok(Flow::Interrupted),
+            }
+        }
     };
-    guest.write_u32(out, bytes.len() as u32)?;
+    guest.write_u32(out, count)?;
     advance(guest, fd, at, end)
 }
 
@@ -145,6 +165,13 @@ pub(in crate::process::wasi) fn set_length(guest: &mut Guest, fd: i32, length: i
             scratch.set_length(node, length, realtime_ns())?;
             Ok(Flow::Done)
         }
+        Of::Fleet(file) => match fleet::set_length(guest, file, length)? {
+            Some((_, file)) => {
+                guest.context.files.get_mut(fd)?.of = Of::Fleet(file);
+                Ok(Flow::Done)
+            }
+            None => Ok(Flow::Interrupted),
+        },
     }
 }
 
@@ -201,6 +228,10 @@ fn stat(guest: &mut Guest, fd: i32) -> Result<Option<Stat>, Errno> {
     let files = &guest.context.files;
     match &files.get(fd)?.of {
         Of::Scratch(node) => files.scratch.stat(*node).map(Some),
+        Of::Fleet(file) => {
+            let file = *file;
+            fleet::stat_open(guest, file)
+        }
         Of::Mount(_) | Of::Folder { .. } => {
             let (mount, path) = files.folder(fd)?;
             let (mount, path) = (mount, path.to_vec());

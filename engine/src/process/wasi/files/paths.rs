@@ -1,8 +1,11 @@
 //! What is done with files and folders by their names.
 
+use wayfare_protocol::files::Opening;
+
 use super::descriptors::write_stat;
+use super::fleet;
 use crate::process::files::paths::resolve;
-use crate::process::files::scratch::{Opening, Stat};
+use crate::process::files::scratch::Stat;
 use crate::process::files::{Descriptor, Mount, Of};
 use crate::process::wasi::environment::realtime_ns;
 use crate::process::wasi::errno::Errno;
@@ -70,10 +73,15 @@ pub(super) fn open(
                 false => Of::Scratch(stat.node),
             }
         }
+        Mount::Fleet => match fleet::open(guest, &path, opening)? {
+            None => return Ok(Flow::Interrupted),
+            Some(fleet::Opened::Folder) => Of::Folder { mount, path },
+            Some(fleet::Opened::File(file)) => Of::Fleet(file),
+        },
     };
     let descriptor = match of {
         Of::Folder { .. } | Of::Mount(_) => Descriptor::of(of),
-        Of::Scratch(_) => Descriptor {
+        Of::Scratch(_) | Of::Fleet(_) => Descriptor {
             read: asked.rights & (RIGHTS_FD_READ | RIGHTS_FD_READDIR) != 0,
             write: opening.write,
             append: asked.fdflags & FDFLAGS_APPEND != 0,
@@ -100,6 +108,7 @@ pub(super) fn stat(guest: &mut Guest, mount: Mount, path: &[String]) -> Result<O
             let scratch = &guest.context.files.scratch;
             scratch.stat(scratch.find(path)?).map(Some)
         }
+        Mount::Fleet => fleet::stat(guest, path),
     }
 }
 
@@ -117,6 +126,7 @@ pub(super) fn list(
             let page = entries.into_iter().take(PAGE_ENTRIES_MAX);
             Ok(Some(page.map(|(stat, name)| (stat, name.to_owned())).collect()))
         }
+        Mount::Fleet => fleet::list(guest, path, after),
     }
 }
 
@@ -138,9 +148,10 @@ pub(super) fn change(guest: &mut Guest, change: Change, fd: i32, path: (i32, i32
                 Change::RemoveFolder => scratch.remove_folder(&path, now_ns)?,
                 Change::Unlink => scratch.unlink(&path, now_ns)?,
             }
+            Ok(Flow::Done)
         }
+        Mount::Fleet => fleet::change(guest, change, &path),
     }
-    Ok(Flow::Done)
 }
 
 pub(super) fn rename(
@@ -156,6 +167,9 @@ pub(super) fn rename(
             scratch.rename(&from, &to, realtime_ns())?;
             Ok(Flow::Done)
         }
+        (Mount::Fleet, Mount::Fleet) => fleet::rename(guest, &from, &to),
+        // As between two disks: libraries copy and remove instead.
+        (Mount::Scratch, Mount::Fleet) | (Mount::Fleet, Mount::Scratch) => Err(Errno::XDEV),
     }
 }
 
@@ -172,6 +186,7 @@ pub(super) fn set_times(
             let node = guest.context.files.scratch.find(&path)?;
             set_node_times(guest, node, modified, flags)
         }
+        Mount::Fleet => Err(Errno::NOTSUP),
     }
 }
 
