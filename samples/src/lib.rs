@@ -102,11 +102,15 @@ pub const TALKERS: &[Talker] = &[
     talker!("chat", "asks and answers"),
     talker!("once", "passes messages on without repeats, and plain (C)"),
     talker!(
+        "ledger",
+        "appends lines to a file of the fleet's, with whoever else does"
+    ),
+    talker!(
         "pipeline",
         "stages that clean and sum up what a city's sensors say"
     ),
     talker!("relay", "passes numbers on, with their count and sum"),
-    talker!("scribe", "keeps a diary in /tmp, and reads it back"),
+    talker!("scribe", "keeps a diary in /tmp or in /fleet, and reads it back"),
     talker!(
         "tally",
         "counts under a key of the fleet's, with whoever else does"
