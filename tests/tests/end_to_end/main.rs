@@ -19,6 +19,7 @@ mod boards;
 mod chaos;
 mod devices;
 mod faults;
+mod fleet_files;
 mod in_doubt;
 mod limits;
 mod messages;
