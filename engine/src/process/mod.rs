@@ -40,7 +40,6 @@ mod values;
 mod wasi;
 
 #[cfg(test)]
-#[cfg(feature = "compiler")]
 mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

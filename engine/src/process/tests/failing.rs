@@ -11,6 +11,7 @@ fn reason_of_end(text: &str) -> String {
     }
 }
 
+#[cfg(feature = "compiler")]
 fn reason_of_refusal(text: &str) -> String {
     match try_load(text) {
         Err(Failure::Module { reason, .. }) => reason,
@@ -19,6 +20,7 @@ fn reason_of_refusal(text: &str) -> String {
     }
 }
 
+#[cfg(feature = "compiler")]
 #[test]
 fn what_is_no_module_is_refused() {
     let whole = wayfare_samples::find("fib").unwrap().wasm;
@@ -40,6 +42,7 @@ fn what_is_no_module_is_refused() {
     }
 }
 
+#[cfg(feature = "compiler")]
 #[test]
 fn an_import_that_nobody_offers_is_named() {
     let missing = r#"(module (import "env" "launch_rocket" (func)) (func (export "_start")))"#;

@@ -1,9 +1,12 @@
 //! Whole processes: real modules through the real compiler, frozen, captured, moved and broken.
+//!
+//! They run without the compiler as well, as on boards: see [`loading`].
 
 mod asking;
 mod devices;
 mod failing;
 mod living;
+mod loading;
 mod logging;
 mod moving;
 mod preview1;
@@ -22,6 +25,7 @@ use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
 use wayfare_protocol::topics::Topics;
 
+use self::loading::{load, load_sample, load_wasm, try_load};
 use super::mail::{Home, Letter};
 use super::{Launch, Loaded, Process, ProcessEvent, Runtime, RuntimeOptions, launch};
 
@@ -29,26 +33,6 @@ use super::{Launch, Loaded, Process, ProcessEvent, Runtime, RuntimeOptions, laun
 const PATIENCE: Duration = Duration::from_secs(60);
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new(RuntimeOptions::default()).unwrap());
-
-fn load(text: &str) -> Arc<Loaded> {
-    try_load(text).unwrap()
-}
-
-fn try_load(text: &str) -> Result<Arc<Loaded>, Failure> {
-    let wasm = wat::parse_str(text).unwrap();
-    RUNTIME.load(Digest::of(&wasm), &wasm)
-}
-
-/// Compiled once for all tests.
-fn load_sample(name: &str) -> Arc<Loaded> {
-    static LOADED: Mutex<BTreeMap<String, Arc<Loaded>>> = Mutex::new(BTreeMap::new());
-    let mut loaded = LOADED.lock().unwrap();
-    let entry = loaded.entry(name.to_owned()).or_insert_with(|| {
-        let wasm = wayfare_samples::find(name).unwrap().wasm;
-        RUNTIME.load(Digest::of(wasm), wasm).unwrap()
-    });
-    entry.clone()
-}
 
 fn spec(args: &[&str]) -> ProgramSpec {
     ProgramSpec {

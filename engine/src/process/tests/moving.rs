@@ -103,7 +103,8 @@ fn moved_runs_print(name: &str, plan: &Plan, expected: &str, moves: usize) {
     }
 }
 
-const MOVES: usize = 200;
+/// Boards interpret, and are emulated where this is tested.
+const MOVES: usize = if cfg!(feature = "compiler") { 200 } else { 5 };
 
 #[test]
 fn counter_moves() {
@@ -139,7 +140,7 @@ fn wordfreq_moves() {
 #[test]
 fn scribe_moves() {
     let wasm = wayfare_samples::find_talker("scribe").unwrap().wasm;
-    let loaded = RUNTIME.load(Digest::of(wasm), wasm).unwrap();
+    let loaded = load_wasm(wasm).unwrap();
     let mut plan = Plan::new(loaded);
     plan.spec.args = vec!["200".into()];
     moved_runs_print("scribe", &plan, wayfare_samples::SCRIBE_STDOUT, MOVES);
