@@ -1,6 +1,7 @@
 //! What boards live through: power cuts without a network, full disks, and a service manager that wants to hear from them.
 
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::time::Duration;
 
 use wayfare_dispatcher::CommandOptions;
@@ -14,6 +15,34 @@ use crate::fleet;
 
 /// Between two looks at what gives no sign of its own.
 const LOOK_PERIOD: Duration = Duration::from_millis(10);
+
+/// Where Debian's package `faketime` has it.
+const WRONG_CLOCKS: &str = "/usr/lib/*/faketime/libfaketime.so.1";
+
+/// The words before a command whose clock says what stands in the file, anew whenever it looks. `None`, loudly: there is no such thing
+/// here.
+fn under_the_clock_of(file: &Path) -> Option<Vec<String>> {
+    let listed = std::process::Command::new("sh")
+        .args(["-c", &format!("ls {WRONG_CLOCKS}")])
+        .output()
+        .expect("a shell");
+    let library = String::from_utf8_lossy(&listed.stdout).trim().to_owned();
+    if library.is_empty() {
+        eprintln!("SKIPPED: no {WRONG_CLOCKS} here");
+        return None;
+    }
+    // Only the clock that people set is wrong; the other one counts on.
+    let file = file.display();
+    let words = [
+        "env".to_owned(),
+        format!("LD_PRELOAD={library}"),
+        format!("FAKETIME_TIMESTAMP_FILE={file}"),
+        "FAKETIME_NO_CACHE=1".to_owned(),
+        "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+        "DONT_FAKE_MONOTONIC=1".to_owned(),
+    ];
+    Some(words.to_vec())
+}
 
 /// The words of a command that runs this package's engine.
 fn engine_command(before: &[String]) -> Vec<String> {
@@ -84,6 +113,40 @@ async fn a_full_disk_refuses_new_work_and_loses_nothing() {
     for watched in [watched, elsewhere] {
         fleet.kills(watched).await;
     }
+}
+
+/// A board has no battery for its clock: it begins in 1970, and jumps to today once the network has told it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_wrong_and_jumps_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clock = folder.path().join("clock");
+    let says = |time: &str| std::fs::write(&clock, time).expect("a file");
+    says("@1970-01-02 00:00:00");
+    let Some(before) = under_the_clock_of(&clock) else {
+        return;
+    };
+    let setup = fleet(Kind::Mosquitto).engines(&["right"]);
+    let setup = setup.other_engine("wrong", &engine_command(&before), &["--checkpoint", "1"]);
+    let mut fleet = setup.start().await;
+    let job = Job::endless(64);
+    let expected = fleet.expected(&job, "right").await;
+    let watched = fleet.run(&job, "right").await;
+    watched.printed(3).await;
+    fleet.moves(watched.program, "wrong").await;
+    watched.goes_on().await;
+    let epoch = fleet.engine("wrong").log();
+    assert!(epoch.contains("1970-01-02T"), "its clock is not wrong: {epoch}");
+    says("+0");
+    watched.goes_on().await;
+    says("@2060-01-01 00:00:00");
+    watched.goes_on().await;
+    // And back, over a power cut.
+    says("@1970-01-02 00:00:00");
+    fleet.start_again(&["wrong"]).await;
+    watched.goes_on().await;
+    fleet.moves(watched.program, "right").await;
+    assert_eq!(fleet.runs_once(&watched, &expected).await, "right");
+    fleet.kills(watched).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
