@@ -100,11 +100,11 @@ macro_rules! talker {
 pub const TALKERS: &[Talker] = &[
     talker!("blink", "blinks an LED, wherever it runs"),
     talker!("chat", "asks and answers"),
-    talker!("once", "passes messages on without repeats, and plain (C)"),
     talker!(
         "ledger",
         "appends lines to a file of the fleet's, with whoever else does"
     ),
+    talker!("once", "passes messages on without repeats, and plain (C)"),
     talker!(
         "pipeline",
         "stages that clean and sum up what a city's sensors say"
