@@ -528,6 +528,7 @@ mod tests {
             "fs put - /fleet/a",
             "fs cat /fleet/a --version 2 --offset 5 --bytes 1K",
             "fs cp --version 3 /fleet/a /fleet/b",
+            "fs rm -r /fleet/a /fleet/b",
             "dispatcher --files s3://bucket/fleet",
             "completion bash",
         ] {

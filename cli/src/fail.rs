@@ -210,7 +210,7 @@ impl From<FilesError> for Fail {
                 FileRefusal::Absent => {
                     fail.hint("`wayfare fs ls` lists what there is, `mkdir -p` makes folders")
                 }
-                FileRefusal::NotEmpty => fail.hint("remove what is in it first"),
+                FileRefusal::NotEmpty => fail.hint("`wayfare fs rm --recursive` takes what is in it too"),
                 FileRefusal::NoVersion => fail.hint("`wayfare fs history` lists those that are"),
                 FileRefusal::Changed | FileRefusal::Gone => fail.hint("try again"),
                 FileRefusal::Full => fail.hint("`wayfare fs rm` makes room"),

@@ -105,7 +105,46 @@ impl<'a> Files<'a> {
 
     /// A file, or a folder with nothing in it.
     pub async fn remove(&self, path: &FilePath) -> Result<(), FilesError> {
-        let what = match self.stat(path).await?.kind {
+        let kind = self.stat(path).await?.kind;
+        self.remove_one(path, kind).await
+    }
+
+    /// The same, and all that is in a folder, from below; says what is gone. What somebody puts there meanwhile stays, with
+    /// the folders that it is in. Not the whole of `/fleet`.
+    pub async fn remove_all(
+        &self,
+        path: &FilePath,
+        mut removed: impl FnMut(&FilePath),
+    ) -> Result<(), FilesError> {
+        if path.names().next().is_none() {
+            let (path, why) = (path.clone(), FileRefusal::Impossible);
+            return Err(FilesError::Refused { path, why });
+        }
+        let mut remaining = vec![(path.clone(), self.stat(path).await?.kind)];
+        let mut folders = Vec::new();
+        while let Some((path, kind)) = remaining.pop() {
+            if kind == FileKind::File {
+                self.remove_one(&path, kind).await?;
+                removed(&path);
+                continue;
+            }
+            for file in self.list(&path).await? {
+                let names: Vec<&str> = path.names().chain([&*file.name]).collect();
+                let path = FilePath::of_names(&names).expect("it has its name and place already");
+                remaining.push((path, file.stat.kind));
+            }
+            folders.push(path);
+        }
+        // Each was found before what is in it.
+        for folder in folders.into_iter().rev() {
+            self.remove_one(&folder, FileKind::Folder).await?;
+            removed(&folder);
+        }
+        Ok(())
+    }
+
+    async fn remove_one(&self, path: &FilePath, kind: FileKind) -> Result<(), FilesError> {
+        let what = match kind {
             FileKind::File => FileAsk::Unlink { path: path.clone() },
             FileKind::Folder => FileAsk::RemoveFolder { path: path.clone() },
         };

@@ -19,7 +19,7 @@ pub(crate) enum FsVerb {
     /// Fetch a file
     Get(FsGetArgs),
     /// Remove files, and folders with nothing in them
-    Rm(FsPathsArgs),
+    Rm(FsRmArgs),
     /// Make a folder
     Mkdir(FsMkdirArgs),
     /// Rename, or move into a folder
@@ -82,9 +82,12 @@ pub(crate) struct FsGetArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct FsPathsArgs {
+pub(crate) struct FsRmArgs {
     #[arg(value_name = "PATH", required = true, value_parser = parse_file_path)]
     pub(crate) paths: Vec<FilePath>,
+    /// Folders with all that is in them
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }

@@ -29,9 +29,16 @@ pub(crate) async fn run(verb: FsVerb, output: Output) -> Result {
         FsVerb::Get(args) => with_files(&args.ask, async |files| get(files, &args, output).await).await,
         FsVerb::Rm(args) => {
             with_files(&args.ask, async |files| {
+                let removed = |path: &FilePath| {
+                    output.print(&json!({ "removed": path }), |_| format!("{path} is no more"))
+                };
                 for path in &args.paths {
-                    files.remove(path).await?;
-                    output.print(&json!({ "removed": path }), |_| format!("{path} is no more"));
+                    if args.recursive {
+                        files.remove_all(path, removed).await?;
+                    } else {
+                        files.remove(path).await?;
+                        removed(path);
+                    }
                 }
                 Ok(())
             })
