@@ -345,6 +345,30 @@ fn every_change_of_state_is_published_once() {
     assert_eq!(bench.core.statuses()[0].memory_bytes, 5);
 }
 
+/// Load goes with a status, and a status goes to whoever asks, and with what has changed.
+#[test]
+fn an_engine_that_nobody_asks_tells_nothing_for_a_day() {
+    let mut bench = Bench::running();
+    bench.feed(Input::MemoryBytes {
+        program: program(1),
+        bytes: 5,
+    });
+    let day = bench.now + 24 * 60 * 60 * SECOND;
+    let mut told = 0;
+    while let Some(at) = bench.core.next_wakeup().filter(|at| at.0 <= day) {
+        bench.now = at.0;
+        for effect in bench.feed(Input::Tick) {
+            match effect {
+                Effect::PublishEngine { .. } => told += 1,
+                Effect::PublishProgram(status) => assert_eq!(status.memory_bytes, 5),
+                Effect::Reply { .. } | Effect::Peer { .. } => panic!("{effect:?}"),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(told, 1, "that it has more memory now, and nothing else");
+}
+
 #[test]
 fn a_dispatcher_that_has_been_succeeded_is_not_obeyed() {
     let in_term = |number: u8, term: Option<u64>| {
