@@ -35,6 +35,7 @@ impl Core {
             base,
             run_on,
             durable,
+            leaving: matches!(purpose, Purpose::Base(_) | Purpose::Final(..)),
         });
         if let Purpose::Final(operation, _) = purpose {
             self.freezing_began(operation);

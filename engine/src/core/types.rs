@@ -182,6 +182,8 @@ pub enum Effect {
         base: Option<Blob>,
         run_on: bool,
         durable: bool,
+        /// It is about to move away: room is kept for that when the disk is full.
+        leaving: bool,
     },
     /// Let a frozen program run on in place; nothing if it runs.
     Unfreeze {

@@ -404,7 +404,7 @@ impl Agent {
         self.workshop.modules.sweep();
         if self.work.is_empty() && self.steps.is_empty() {
             self.store.blobs.sweep(&self.core.blobs_in_use(), now);
-            self.store.keep_reserve();
+            self.store.keep_room();
             let known: BTreeSet<ProgramId> = self
                 .core
                 .statuses()

@@ -117,6 +117,7 @@ impl Agent {
                 base,
                 run_on,
                 durable,
+                leaving,
             } => self.capture(
                 program,
                 run_on,
@@ -124,6 +125,7 @@ impl Agent {
                     capture,
                     base,
                     durable,
+                    leaving,
                 },
             ),
             Effect::Unfreeze { program, generation } => {

@@ -15,7 +15,7 @@ use super::agent::Agent;
 use super::outbound::json_bytes;
 use super::programs::Said;
 use super::store::Tail;
-use super::work::{self, Done, Durability};
+use super::work::{self, Done};
 use crate::core::types::Input;
 use crate::process::ProcessEvent;
 
@@ -61,16 +61,10 @@ impl Agent {
                 let base = capturing
                     .base
                     .map(|base| (base.digest, self.snapshot_source(base.digest)));
-                // What is relative is the last part of a move: the program stands still until it is there.
-                let durability = match (capturing.durable, capturing.base) {
-                    (false, _) => Durability::None,
-                    (true, Some(_)) => Durability::Soon,
-                    (true, None) => Durability::Now,
-                };
                 let workshop = self.workshop.clone();
                 work::start(
                     &mut self.work,
-                    move || workshop.encode(*snapshot, &loaded, base, durability),
+                    move || workshop.encode(*snapshot, &loaded, base, capturing),
                     move |result| Done::Encoded {
                         program,
                         incarnation,

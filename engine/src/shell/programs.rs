@@ -69,6 +69,7 @@ pub(crate) struct Capturing {
     pub(crate) capture: CaptureId,
     pub(crate) base: Option<Blob>,
     pub(crate) durable: bool,
+    pub(crate) leaving: bool,
 }
 
 #[derive(Debug, Default)]

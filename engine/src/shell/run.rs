@@ -98,6 +98,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         engine: options.engine.clone(),
         modules: Arc::new(modules(options, runtime)?),
         folder: store.blobs.folder().clone(),
+        reserve: store.reserve.clone(),
         unpacked_bytes_max: options
             .program_memory_bytes_max
             .saturating_add(BESIDES_MEMORY_BYTES_MAX),

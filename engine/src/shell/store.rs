@@ -4,7 +4,7 @@
 //!  lock       held while an engine uses the folder
 //!  format     which version of this layout, and whose
 //!  journal    the core's records
-//!  reserve    room kept free, so that records can be stored when programs have filled the disk
+//!  reserve    room kept for what must be written when the disk is full
 //!  blobs/     modules, standard inputs and snapshots by digest
 //!  inbox/     messages that programs were sent since their last stored snapshot
 //!  tails/     last log lines of ended programs
@@ -21,6 +21,7 @@ mod folder;
 mod inbox;
 mod journal;
 mod line;
+mod reserve;
 mod tails;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -35,11 +36,11 @@ pub use self::cache::Cache;
 pub(crate) use self::folder::{BlobFolder, BlobSource, Unsynced};
 pub(crate) use self::inbox::{InboxJournal, Inboxes};
 use self::journal::{Journal, Recovered};
+pub(crate) use self::reserve::Reserve;
 pub(crate) use self::tails::{Tail, Tails};
 use crate::core::types::{Record, RecordKey};
 
 const FORMAT: u32 = 1;
-const RESERVE_BYTES: usize = 1 << 20;
 /// Free besides the reserve, or nothing new is begun: what there is needs room to be stored again, to move away and to end.
 const FREE_BYTES_MIN: u64 = 1 << 20;
 /// Files in `damaged/`: more are not kept.
@@ -67,6 +68,7 @@ pub(crate) struct Store {
     pub(crate) blobs: Blobs,
     pub(crate) tails: Tails,
     pub(crate) inboxes: Inboxes,
+    pub(crate) reserve: Reserve,
     /// Blobs that records put since the last commit name.
     named: Vec<Digest>,
     _lock: File,
@@ -88,16 +90,17 @@ impl Store {
         let inboxes = Inboxes::open(&folder.join("inbox")).map_err(failed(&folder.join("inbox")))?;
         let (journal, recovered) = Journal::open(folder).map_err(failed(&folder.join("journal")))?;
         let records = report(folder, recovered);
-        let mut store = Self {
+        let store = Self {
             folder: folder.to_owned(),
             journal,
             blobs,
             tails,
             inboxes,
+            reserve: Reserve::new(folder),
             named: Vec::new(),
             _lock: lock,
         };
-        store.keep_reserve();
+        store.reserve.keep();
         Ok((store, records))
     }
 
@@ -115,41 +118,22 @@ impl Store {
     /// durable; what was put is not forgotten, and another try may succeed.
     pub(crate) fn commit(&mut self) -> io::Result<()> {
         for digest in &self.named {
-            self.blobs.make_durable(*digest)?;
+            self.reserve.behind(|| self.blobs.make_durable(*digest))?;
         }
-        match self.journal.commit() {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull && self.release_reserve() => {
-                self.journal.commit()?;
-            }
-            result => result?,
-        }
+        self.reserve.behind(|| self.journal.commit())?;
         self.named.clear();
         Ok(())
     }
 
-    fn release_reserve(&self) -> bool {
-        let released = std::fs::remove_file(self.folder.join("reserve")).is_ok();
-        if released {
-            tracing::warn!(folder = %self.folder.display(), "disk is full: using the reserve for records");
-        }
-        released
-    }
-
     /// Whether there is room for new work. Where nobody knows, there is.
     pub(crate) fn has_room(&self) -> bool {
-        let has_reserve = self.folder.join("reserve").exists();
-        has_reserve && free_bytes(&self.folder).is_none_or(|free| free >= FREE_BYTES_MIN)
+        self.reserve.is_there() && free_bytes(&self.folder).is_none_or(|free| free >= FREE_BYTES_MIN)
     }
 
-    /// Takes the reserve again, if there is room.
-    pub(crate) fn keep_reserve(&mut self) {
-        let path = self.folder.join("reserve");
-        if std::fs::metadata(&path).is_ok_and(|file| file.len() == RESERVE_BYTES as u64) {
-            return;
-        }
-        if std::fs::write(&path, vec![0xaa; RESERVE_BYTES]).is_err() {
-            files::remove_quietly(&path);
-        }
+    /// Takes the room again that had to be used, where there is some.
+    pub(crate) fn keep_room(&mut self) {
+        self.journal.keep_room();
+        self.reserve.keep();
     }
 }
 

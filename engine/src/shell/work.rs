@@ -12,7 +12,8 @@ use wayfare_protocol::ids::{Blob, Digest, EngineId, OperationId, PeerName, Progr
 use wayfare_protocol::snapshot::{Snapshot, SnapshotError};
 
 use super::modules::{Modules, read};
-use super::store::{BlobFolder, BlobSource, Unsynced};
+use super::programs::Capturing;
+use super::store::{BlobFolder, BlobSource, Reserve, Unsynced};
 use crate::core::types::{CaptureId, Saved};
 use crate::process::Loaded;
 
@@ -89,10 +90,21 @@ pub(crate) enum Written {
 
 /// How far it should be before anybody hears of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Durability {
+enum Durability {
     None,
     Soon,
     Now,
+}
+
+impl Durability {
+    fn of(capturing: Capturing) -> Self {
+        // What is relative is the last part of a move: the program stands still until it is there.
+        match (capturing.durable, capturing.base) {
+            (false, _) => Self::None,
+            (true, Some(_)) => Self::Soon,
+            (true, None) => Self::Now,
+        }
+    }
 }
 
 /// Where a snapshot is to be had: decoded already, or as a blob.
@@ -112,6 +124,7 @@ pub(crate) struct Workshop {
     pub(crate) engine: EngineId,
     pub(crate) modules: Arc<Modules>,
     pub(crate) folder: BlobFolder,
+    pub(crate) reserve: Reserve,
     /// What a snapshot can come to that a program of this engine can be in.
     pub(crate) unpacked_bytes_max: u64,
 }
@@ -176,8 +189,9 @@ impl Workshop {
         snapshot: Snapshot,
         loaded: &Loaded,
         base: Option<(Digest, SnapshotSource)>,
-        durability: Durability,
+        capturing: Capturing,
     ) -> Result<Encoded, Failure> {
+        let durability = Durability::of(capturing);
         let mail_arrived = snapshot.host.mail_arrived;
         let snapshot = Arc::new(snapshot);
         // A snapshot relative to one that is itself relative could not be joined again: then a whole one is made.
@@ -192,10 +206,14 @@ impl Workshop {
         };
         let whole = base.is_none().then_some(snapshot);
         let blob = Blob::of(&bytes);
-        let written = self
-            .write(blob.digest, &bytes, durability)
+        let write = || self.write(blob.digest, &bytes, durability);
+        let written = write()
             .or_else(|error| match self.modules.give_way(&error) {
-                true => self.write(blob.digest, &bytes, durability),
+                true => write(),
+                false => Err(error),
+            })
+            .or_else(|error| match capturing.leaving {
+                true => self.reserve.behind(write),
                 false => Err(error),
             })
             .map_err(|error| Failure::Storage {

@@ -336,6 +336,7 @@ impl World {
                 base,
                 run_on,
                 durable,
+                leaving: _,
             } => {
                 let instance = self.process(index, program).map(|process| process.instance);
                 let Some(instance) = instance else {

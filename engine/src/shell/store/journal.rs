@@ -7,6 +7,8 @@
 //! - A line that a crash cut off was never committed. A line that is damaged otherwise is moved aside, together
 //!   with what the same record said earlier: better a record is missing than an outdated one believed.
 //! - When most of the file is outdated, it is written anew.
+//! - Behind its end the file has room on the disk that nobody else can take, as far as the file system gives it: records can be
+//!   stored when others have filled the disk.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -20,6 +22,8 @@ use crate::core::types::{Record, RecordKey};
 const NAME: &str = "journal";
 /// Written anew when it is longer than this and four times what is in force.
 const REWRITE_BYTES_MIN: u64 = 256 * 1024;
+/// Room behind the end: hundreds of records.
+const ROOM_BYTES: u64 = 256 * 1024;
 /// Longest journal that is read at a start; a longer one is not ours.
 const JOURNAL_BYTES_MAX: u64 = 1 << 30;
 
@@ -27,6 +31,8 @@ pub(super) struct Journal {
     folder: PathBuf,
     file: File,
     file_bytes: u64,
+    /// Up to where the file has room on the disk.
+    room_end: u64,
     /// The newest line of each record.
     live: BTreeMap<RecordKey, Vec<u8>>,
     live_bytes: u64,
@@ -65,6 +71,7 @@ impl Journal {
             folder: folder.to_owned(),
             file,
             file_bytes: length,
+            room_end: 0,
             live: BTreeMap::new(),
             live_bytes: 0,
             pending: Vec::new(),
@@ -73,6 +80,7 @@ impl Journal {
         let recovered = journal.replay(&content);
         // The torn end must go before anything is appended to it.
         journal.uncertain = recovered.torn_bytes > 0 || !recovered.damaged.is_empty();
+        journal.keep_room();
         Ok((journal, recovered))
     }
 
@@ -166,10 +174,35 @@ impl Journal {
         files::write_durably(&self.folder, NAME, &content)?;
         self.file = OpenOptions::new().append(true).open(self.folder.join(NAME))?;
         self.file_bytes = content.len() as u64;
+        self.room_end = 0;
         self.pending.clear();
         self.uncertain = false;
+        self.keep_room();
         Ok(())
     }
+
+    /// Takes room again when half of it is used, if there is some.
+    pub(super) fn keep_room(&mut self) {
+        if self.room_end >= self.file_bytes + ROOM_BYTES / 2 {
+            return;
+        }
+        match take_room(&self.file, self.file_bytes) {
+            Ok(()) => self.room_end = self.file_bytes + ROOM_BYTES,
+            // Tried again with the next sweep; some file systems cannot.
+            Err(error) => tracing::debug!(%error, "no room taken behind the journal's end"),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn take_room(file: &File, end: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    Ok(fallocate(file, FallocateFlags::KEEP_SIZE, end, ROOM_BYTES)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn take_room(_: &File, _: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 #[cfg(test)]

@@ -110,14 +110,16 @@ fn damaged_records_are_moved_aside_and_the_rest_is_there() {
 }
 
 #[test]
-fn a_full_disk_uses_the_reserve_and_the_record_is_stored() {
+fn the_reserve_is_given_once_for_a_full_disk_and_for_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let (mut store, _) = open(folder.path());
+    let full = io::Error::from(io::ErrorKind::StorageFull);
     let reserve = folder.path().join("reserve");
-    assert!(reserve.exists());
-    assert!(store.release_reserve());
-    assert!(!reserve.exists());
-    assert!(!store.release_reserve(), "only once");
-    store.keep_reserve();
-    assert!(reserve.exists());
+    assert!(reserve.exists() && store.has_room());
+    assert!(!store.reserve.gives_way(&io::ErrorKind::NotFound.into()));
+    assert!(store.reserve.gives_way(&full));
+    assert!(!reserve.exists() && !store.has_room());
+    assert!(!store.reserve.gives_way(&full), "only once");
+    store.keep_room();
+    assert!(reserve.exists() && store.has_room());
 }
