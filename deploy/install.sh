@@ -1,22 +1,25 @@
 #!/bin/sh
 # Installs wayfare-engine as a service, or upgrades it, or takes it away. Can be run again at any time.
 #
-#   install.sh --binary FILE [--broker URL] [--broker-ca FILE] [--broker-login FILE] [--id NAME] [--trust KEY]... [--root DIR]
+#   install.sh --binary FILE [--broker URL] [--broker-ca FILE] [--broker-login FILE] [--id NAME] [--trust KEY]... [--devices] [--root DIR]
+#   install.sh --devices [--root DIR]
 #   install.sh --uninstall [--purge] [--root DIR]
 #
 # What is there of the configuration (/etc/wayfare/engine.toml) stays, but for what is given here. The files with the broker's
-# certificate authority and with 'user:password' are copied beside it. --uninstall leaves configuration and programs; --purge
+# certificate authority and with 'user:password' are copied beside it. --devices lets the service use devices that its configuration
+# names: it is shut off from all of them else. --uninstall leaves configuration and programs; --purge
 # takes those away too. --root installs into a folder, for images and packages: then no user is made and nothing is started.
 set -eu
 
-root= binary= broker= ca= login= id= trust= action=install purge=no
+root= binary= broker= ca= login= id= trust= action=install purge=no devices=no
 here=$(cd "$(dirname "$0")" && pwd)
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 fail() { echo "install.sh: $*" >&2; exit 1; }
 while [ $# -gt 0 ]; do
     case $1 in
     --uninstall) action=uninstall; shift; continue ;;
     --purge) purge=yes; shift; continue ;;
+    --devices) devices=yes; shift; continue ;;
     --help | -h) usage ;;
     esac
     [ $# -ge 2 ] || usage
@@ -38,12 +41,16 @@ unit=$root/lib/systemd/system/wayfare-engine.service
 folder=$root/etc/wayfare
 configuration=$folder/engine.toml
 data=$root/var/lib/wayfare
+dropin=$root/etc/systemd/system/wayfare-engine.service.d/devices.conf
+rules=$root/etc/udev/rules.d/60-wayfare-devices.rules
 live() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "run it as root: sudo $0 ..."
 
 if [ "$action" = uninstall ]; then
     if live; then systemctl disable --now wayfare-engine.service 2>/dev/null || true; fi
-    rm -f "$bin" "$unit"
+    rm -f "$bin" "$unit" "$dropin" "$rules"
+    # Somebody may have put more there.
+    rmdir "$(dirname "$dropin")" 2>/dev/null || true
     if live; then systemctl daemon-reload; fi
     if [ "$purge" = yes ]; then
         rm -rf "$folder" "$data"
@@ -55,6 +62,7 @@ if [ "$action" = uninstall ]; then
     exit 0
 fi
 
+if [ -z "$binary" ] && [ "$devices" = yes ] && [ -f "$bin" ]; then binary=$bin; fi
 [ -n "$binary" ] || usage
 [ -f "$binary" ] || fail "$binary is no file"
 # A binary for another processor is noticed here, not at the next start.
@@ -72,10 +80,12 @@ fi
 install -d -m 0755 "$root/usr/bin" "$root/lib/systemd/system"
 install -d -m 0750 "$folder"
 install -d -m 0700 "$data"
-# Under another name first: a binary that runs cannot be written, and a power cut leaves the old one or the new one.
-install -m 0755 "$binary" "$bin.new"
-sync "$bin.new"
-mv "$bin.new" "$bin"
+if [ "$binary" != "$bin" ]; then
+    # Under another name first: a binary that runs cannot be written, and a power cut leaves the old one or the new one.
+    install -m 0755 "$binary" "$bin.new"
+    sync "$bin.new"
+    mv "$bin.new" "$bin"
+fi
 install -m 0644 "$here/systemd/wayfare-engine.service" "$unit"
 # In place of the key's line, else of the one that is commented out, else before everything.
 set_key() {
@@ -103,6 +113,21 @@ if [ -n "$broker" ]; then set_key broker "\"$broker\""; fi
 if [ -n "$id" ]; then set_key id "\"$id\""; fi
 if [ -n "$trust" ]; then set_key trust "[$trust]"; fi
 chmod 0640 "$configuration"
+
+if [ "$devices" = yes ]; then
+    install -D -m 0644 "$here/systemd/devices.conf" "$dropin"
+    install -D -m 0644 "$here/systemd/devices.rules" "$rules"
+    if [ -z "$root" ]; then
+        for group in gpio i2c spi dialout; do
+            getent group "$group" >/dev/null || groupadd --system "$group"
+            usermod -aG "$group" wayfare
+        done
+    fi
+    if live; then
+        udevadm control --reload
+        udevadm trigger --settle --action=change --subsystem-match=gpio --subsystem-match=i2c-dev --subsystem-match=spidev
+    fi
+fi
 
 if [ -z "$root" ]; then
     chown root:wayfare "$folder" "$folder"/*
