@@ -261,6 +261,8 @@ impl Core {
             self.effects.push(Effect::Unfreeze { program, generation });
         }
         self.plan_checkpoint(program);
+        // First: whoever hears that it came finds it here, however slow this engine is.
+        self.publish_changes();
         match arrival.origin {
             Origin::Engine(source) => {
                 let verdict = Verdict::Adopted { generation };

@@ -201,6 +201,17 @@ fn a_target_that_adopted_before_it_was_committed_to_is_not_believed() {
 }
 
 #[test]
+fn whoever_hears_that_it_has_moved_finds_it_at_the_target() {
+    let mut bench = starting();
+    let effects = bench.feed(started());
+    let status = effects
+        .iter()
+        .position(|e| matches!(e, Effect::PublishProgram(_)));
+    let said = effects.iter().position(|e| word(e) == "say adopted");
+    assert!(status.is_some() && status < said, "{effects:?}");
+}
+
+#[test]
 fn the_target_lets_the_program_run_only_once_it_is_stored() {
     let mut bench = starting();
     assert_eq!(
