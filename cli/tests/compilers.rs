@@ -6,10 +6,10 @@ mod support;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use support::{Ran, command, run};
+use support::{Process, Ran, command, run};
 use tempfile::TempDir;
 use tokio::time::timeout;
 use wayfare_dispatcher::service::CompilerAbout;
@@ -126,15 +126,6 @@ fn what_is_no_compiler_is_refused_at_the_dispatchers_start() {
         for part in [path, said, "another release"] {
             assert!(ran.stderr.contains(part), "{part} is not in: {}", ran.stderr);
         }
-    }
-}
-
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

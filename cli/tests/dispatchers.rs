@@ -5,10 +5,10 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Duration;
 
-use support::command;
+use support::{Process, command};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use wayfare_dispatcher::{Dispatcher, DispatcherOptions};
@@ -21,17 +21,17 @@ use wayfare_protocol::wire;
 /// Above what anything takes, on machines that do much else.
 const WAIT_MAX: Duration = Duration::from_secs(90);
 
-struct Process(Child);
+struct Dispatching(Process);
 
-impl Process {
+impl Dispatching {
     fn start(broker: &BrokerUrl, name: &str, data: &std::path::Path) -> Self {
         let data = data.to_str().unwrap();
         let arguments = ["dispatcher", "--name", name, "--lease", "2s", "--data", data];
-        Self(command(&broker.to_string(), &arguments).spawn().unwrap())
+        Self(Process(command(&broker.to_string(), &arguments).spawn().unwrap()))
     }
 
     fn signal(&self, signal: &str) {
-        let id = self.0.id().to_string();
+        let id = self.0.0.id().to_string();
         assert!(
             Command::new("kill")
                 .args([signal, &id])
@@ -39,13 +39,6 @@ impl Process {
                 .unwrap()
                 .success()
         );
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -113,7 +106,7 @@ async fn asked(client: &Dispatcher) -> (String, Term) {
 async fn one_acts_whatever_happens(broker: BrokerUrl) {
     let folder = tempfile::tempdir().unwrap();
     let mut heard = listen(broker.clone()).await;
-    let start = |name: &str| Process::start(&broker, name, folder.path());
+    let start = |name: &str| Dispatching::start(&broker, name, folder.path());
     let (a, b) = (start("a"), start("b"));
     let of = |name: &str| if name == "a" { &a } else { &b };
     let client = Dispatcher::connect(DispatcherOptions::new(broker.clone()))

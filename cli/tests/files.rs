@@ -7,35 +7,18 @@ mod s3;
 mod support;
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 use s3::{BUCKET, S3};
 use serde_json::Value;
-use support::{Ran, command, run};
+use support::{Process, Ran, command, run};
 use wayfare_link::{BrokerOptions, EmbeddedBroker};
 
-/// Killed with the test.
-struct Dispatcher(Child);
-
-impl Dispatcher {
-    fn start(broker: &str, data: &Path, more: &[&str], variables: &[(&str, String)]) -> Self {
-        let arguments = ["dispatcher", "--lease", "2s", "--data", data.to_str().unwrap()];
-        let mut command = command(broker, &[&arguments, more].concat());
-        command.envs(variables.iter().map(|(name, value)| (name, value)));
-        Self(command.stderr(Stdio::null()).spawn().unwrap())
-    }
-
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Dispatcher {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn dispatcher(broker: &str, data: &Path, more: &[&str], variables: &[(&str, String)]) -> Process {
+    let arguments = ["dispatcher", "--lease", "2s", "--data", data.to_str().unwrap()];
+    let mut command = command(broker, &[&arguments, more].concat());
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    Process(command.stderr(Stdio::null()).spawn().unwrap())
 }
 
 struct User {
@@ -91,8 +74,8 @@ async fn every_verb_does_what_it_says(more: &[&str], variables: &[(&str, String)
     let url = format!("mqtt://{}", broker.local_addr());
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("dispatcher");
-    let start = || Dispatcher::start(&url, &data, more, variables);
-    let dispatcher = start();
+    let start = || dispatcher(&url, &data, more, variables);
+    let first = start();
     let user = User {
         broker: url.clone(),
         folder: tempfile::tempdir().unwrap(),
@@ -115,8 +98,8 @@ async fn every_verb_does_what_it_says(more: &[&str], variables: &[(&str, String)
     );
 
     // Whatever was answered is there for whoever takes over.
-    dispatcher.kill();
-    let dispatcher = start();
+    drop(first);
+    let second = start();
     let history = user.json(&["history", "/fleet/in/city.csv"]);
     let lengths: Vec<&Value> = history[0]
         .as_array()
@@ -131,12 +114,8 @@ async fn every_verb_does_what_it_says(more: &[&str], variables: &[(&str, String)
     assert!(std::fs::read(&back).unwrap() == large);
     user.json(&["get", "/fleet/in/city.csv", back_text]);
     assert!(std::fs::read(&back).unwrap() == later);
-    user.file("plain", b"0123456789");
-    user.json(&[
-        "put",
-        user.folder.path().join("plain").to_str().unwrap(),
-        "/fleet",
-    ]);
+    let plain = user.file("plain", b"0123456789");
+    user.json(&["put", &plain, "/fleet"]);
     let part = user.fs(&["cat", "/fleet/plain", "--offset", "3", "--bytes", "4"]);
     assert_eq!(part.stdout, "3456");
     assert_eq!(user.json(&["cat", "/fleet/plain"])[0]["text"], "0123456789");
@@ -176,7 +155,7 @@ async fn every_verb_does_what_it_says(more: &[&str], variables: &[(&str, String)
     let at = |path: &str| removed.iter().position(|one| *one == path);
     assert!(at("/fleet/in/deep/plain") < at("/fleet/in/deep") && at("/fleet/in/deep") < at("/fleet/in"));
     assert!(user.names("/fleet").is_empty());
-    dispatcher.kill();
+    drop(second);
     broker.shutdown().await.unwrap();
 }
 
@@ -207,12 +186,12 @@ async fn two_fleets_on_one_bucket_overwrite_nothing() {
         let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
         let url = format!("mqtt://{}", broker.local_addr());
         let data = folder.path().join(name);
-        let dispatcher = Dispatcher::start(&url, &data, &["--files", &location], &server.variables());
+        let process = dispatcher(&url, &data, &["--files", &location], &server.variables());
         let user = User {
             broker: url,
             folder: tempfile::tempdir().unwrap(),
         };
-        fleets.push((user, dispatcher, broker));
+        fleets.push((user, process, broker));
     }
     let names = ["a", "b", "c", "d", "e"];
     for (user, name) in fleets.iter().map(|(user, ..)| user).cycle().zip(names) {

@@ -55,6 +55,17 @@ pub(crate) fn run(broker: &str, arguments: &[&str]) -> Ran {
     }
 }
 
+/// Killed with the test.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// `wayfare up`, ended with the test.
 pub(crate) struct Up {
     child: Child,

@@ -2,8 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::support::Process;
 
 /// Set to 1 where a missing server must fail the tests instead of skipping them.
 const REQUIRE_VARIABLE: &str = "WAYFARE_REQUIRE_S3";
@@ -13,7 +15,10 @@ pub(crate) const BUCKET: &str = "wayfare-tests";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_PERIOD: Duration = Duration::from_millis(20);
 
-pub(crate) struct S3(Child, SocketAddr);
+pub(crate) struct S3 {
+    address: SocketAddr,
+    _process: Process,
+}
 
 impl S3 {
     /// None, loudly, where there is no such server.
@@ -42,7 +47,10 @@ impl S3 {
                 return None;
             }
         };
-        let server = Self(child, address);
+        let server = Self {
+            address,
+            _process: Process(child),
+        };
         let deadline = Instant::now() + START_TIMEOUT;
         while TcpStream::connect(address).is_err() {
             assert!(Instant::now() < deadline, "{PROGRAM} does not listen");
@@ -56,9 +64,9 @@ impl S3 {
     fn make_bucket(&self) {
         let request = format!(
             "PUT /{BUCKET} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-            self.1
+            self.address
         );
-        let mut stream = TcpStream::connect(self.1).unwrap();
+        let mut stream = TcpStream::connect(self.address).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -68,19 +76,11 @@ impl S3 {
     /// What a dispatcher finds it by.
     pub(crate) fn variables(&self) -> [(&'static str, String); 5] {
         [
-            ("AWS_ENDPOINT", format!("http://{}", self.1)),
+            ("AWS_ENDPOINT", format!("http://{}", self.address)),
             ("AWS_ALLOW_HTTP", "true".into()),
             ("AWS_REGION", "us-east-1".into()),
             ("AWS_ACCESS_KEY_ID", "tests".into()),
             ("AWS_SECRET_ACCESS_KEY", "tests".into()),
         ]
-    }
-}
-
-impl Drop for S3 {
-    fn drop(&mut self) {
-        // It may have died already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
