@@ -3,6 +3,8 @@
 pub(crate) mod apps;
 pub(crate) mod devices;
 pub(crate) mod fs;
+#[cfg(test)]
+mod reference;
 pub(crate) mod state;
 mod values;
 
