@@ -9,6 +9,24 @@
 //! What always holds: a command is sent at least once and repeated until it is answered, which is harmless
 //! because its id travels with it; every command settles, with a typed error when its time is up.
 //!
+//! ```
+//! use std::time::Duration;
+//!
+//! use wayfare_dispatcher::{Dispatcher, DispatcherOptions};
+//! use wayfare_link::{BrokerOptions, EmbeddedBroker};
+//!
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await?;
+//! let fleet = Dispatcher::connect(DispatcherOptions::new(broker.local_addr().into())).await?;
+//! let report = fleet.request_status_reports(Duration::from_millis(10)).await?;
+//! assert!(report.answered.is_empty(), "no engine is there yet");
+//! fleet.close().await;
+//! broker.shutdown().await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Reading order: [`dispatcher`], [`order`], [`operation`], `core`, [`fleet`], [`lookup`], `transfer`,
 //! [`logs`]; [`service`] is the fleet's long-running dispatcher, built on the same handle.
 #![forbid(unsafe_code)]

@@ -29,8 +29,18 @@
 //!
 //! # What holds
 //! Messages at least once ([`Qos::AtLeastOnce`], the default) are not lost, doubled or reordered by a move. What this crate
-//! publishes carries an id, and what it receives with an id it receives once. `README.md` of Wayfare says in a table what
-//! holds in which case.
+//! publishes carries an id, and what it receives with an id it receives once. The book says in a table what holds in which
+//! case (`book/src/failures.md`).
+//!
+//! # Testing
+//! Outside of an engine every call fails with [`Error::Unavailable`], so that a program's own code can be tested anywhere:
+//!
+//! ```
+//! use wayfare_guest as wayfare;
+//!
+//! assert_eq!(wayfare::publish("home/heating", "on"), Err(wayfare::Error::Unavailable));
+//! assert_eq!(wayfare::state::get("count"), Err(wayfare::Error::Unavailable));
+//! ```
 //!
 //! # Limits
 //! A topic has at most 1024 bytes and 8 levels, a payload 120 KiB with its id; a program has at most 1024 subscriptions. A program that
