@@ -19,6 +19,7 @@ use wayfare_protocol::wire;
 use crate::core::{Report, SETTLE_MS};
 use crate::error::{CommandError, ConnectError};
 use crate::fleet::{EngineView, ProgramView};
+use crate::following::Following;
 use crate::logs::{EventStream, Follow, LogStream};
 use crate::lookup::{self, LookupError};
 use crate::order::{CommandOptions, Offline};
@@ -237,12 +238,32 @@ impl Dispatcher {
         report.await.map_err(|_| CommandError::Closed)
     }
 
-    /// A program's lines from number `since` on, in order and without repeats.
+    /// A program's lines from number `since` on, in order and without repeats. One that is followed waits with printing
+    /// when the reader does not keep up, as long as that goes on reading.
     pub async fn logs(
         &self,
         program: ProgramId,
         since: u64,
         follow: Follow,
+    ) -> Result<LogStream, CommandError> {
+        let following = match follow {
+            Follow::No => None,
+            Follow::UntilEnded => Some(Following::new(OperationId::random(), since, None)),
+        };
+        self.log_stream(program, since, following).await
+    }
+
+    /// All lines of a program that was [run](crate::Run::follower) with this follower.
+    pub async fn follow(&self, program: ProgramId, follower: OperationId) -> Result<LogStream, CommandError> {
+        let following = Following::new(follower, 0, Some(0));
+        self.log_stream(program, 0, Some(following)).await
+    }
+
+    async fn log_stream(
+        &self,
+        program: ProgramId,
+        since: u64,
+        following: Option<Following>,
     ) -> Result<LogStream, CommandError> {
         let (sender, batches) = mpsc::channel(WATCHER_QUEUE_MAX);
         let (registered, done) = oneshot::channel();
@@ -256,7 +277,7 @@ impl Dispatcher {
         // First the live lines, then the tail: nothing can fall between them.
         self.subscribe(self.inner.topics.topic(&Topic::ProgramLog(program)))
             .await?;
-        Ok(LogStream::new(self.clone(), program, since, follow, batches))
+        Ok(LogStream::new(self.clone(), program, since, following, batches))
     }
 
     /// Every event of every engine from now on.

@@ -45,6 +45,7 @@ pub mod lookup;
 
 mod transfer;
 
+mod following;
 mod log_merge;
 pub mod logs;
 

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use wayfare_protocol::ids::Generation;
+use wayfare_protocol::limits::LOG_WINDOW_LINES;
 use wayfare_protocol::log::{LogBatch, LogLine};
 
-/// Lines held back before the oldest are given out past a gap.
-const HELD_LINES_MAX: usize = 4_096;
+/// Lines held back before the oldest are given out past a gap: more than an engine keeps for a follower.
+const HELD_LINES_MAX: usize = 2 * LOG_WINDOW_LINES as usize;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

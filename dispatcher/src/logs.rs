@@ -3,18 +3,20 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use wayfare_protocol::command::Action;
 use wayfare_protocol::event::{Event, Outcome};
 use wayfare_protocol::ids::ProgramId;
-use wayfare_protocol::log::LogBatch;
+use wayfare_protocol::log::{Follower, LogBatch};
 use wayfare_protocol::status::ProgramState;
 
 use crate::core::{Finished, SETTLE_MS};
 use crate::dispatcher::Dispatcher;
 use crate::error::CommandError;
 use crate::fleet::{Presence, ProgramView};
+use crate::following::{self, Following};
 use crate::log_merge::{LogItem, LogMerge};
 use crate::lookup::LookupError;
 use crate::operation::Operation;
@@ -39,7 +41,8 @@ pub enum Follow {
 pub struct LogStream {
     dispatcher: Dispatcher,
     program: ProgramId,
-    follow: Follow,
+    /// `None`: it ends with what there is now.
+    following: Option<Following>,
     batches: mpsc::Receiver<LogBatch>,
     merge: LogMerge,
     ready: VecDeque<LogItem>,
@@ -75,13 +78,13 @@ impl LogStream {
         dispatcher: Dispatcher,
         program: ProgramId,
         since: u64,
-        follow: Follow,
+        following: Option<Following>,
         batches: mpsc::Receiver<LogBatch>,
     ) -> Self {
         Self {
             dispatcher,
             program,
-            follow,
+            following,
             batches,
             merge: LogMerge::new(since),
             ready: VecDeque::new(),
@@ -101,14 +104,33 @@ impl LogStream {
         }
     }
 
-    /// The next line or gap; `None` at the end. Safe to give up and call again.
+    /// Lines that were lost while it was followed. Those that nobody kept when that began do not count.
+    pub fn missing(&self) -> u64 {
+        self.following.as_ref().map_or(0, Following::missing)
+    }
+
+    /// The next line or gap; `None` at the end. Safe to give up and call again. Who calls it has done with the one before.
     pub async fn next(&mut self) -> Option<Result<LogItem, CommandError>> {
+        if let Some(following) = &mut self.following {
+            following.receive();
+        }
         loop {
             self.ready.extend(self.merge.drain());
+            if let Err(error) = self.glance().await {
+                self.end = End::Done { state: None };
+                return Some(Err(error));
+            }
+            if self.following.as_mut().is_some_and(Following::is_due) {
+                self.tell().await;
+            }
             if let Some(item) = self.ready.pop_front() {
+                if let Some(following) = &mut self.following {
+                    following.give(&item);
+                }
                 return Some(Ok(item));
             }
             if matches!(self.end, End::Done { .. }) {
+                self.leave().await;
                 return None;
             }
             if let Err(error) = self.step().await {
@@ -118,18 +140,71 @@ impl LogStream {
         }
     }
 
+    /// Looks where the program is if the fleet has changed, also while there are lines enough.
+    async fn glance(&mut self) -> Result<(), CommandError> {
+        if self.following.is_none() || !matches!(self.end, End::NotYet) {
+            return Ok(());
+        }
+        match self.dispatcher.changed(&mut self.fleet_seen).now_or_never() {
+            Some(changed) => {
+                changed?;
+                self.look().await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Follows no more: the program need not wait. Without it, it waits for no longer than the lease.
+    pub async fn leave(&mut self) {
+        if let Some(following) = &mut self.following {
+            let farewell = following.farewell();
+            // Whoever has the program now, or nobody.
+            let _ = self.say(farewell).await;
+        }
+    }
+
+    /// Tells the engine how far this reader is.
+    async fn tell(&mut self) {
+        let Some(following) = &mut self.following else {
+            return;
+        };
+        let words = following.words();
+        let sent = self.say(words).await;
+        if let Some(following) = &mut self.following {
+            following.telling(sent);
+        }
+    }
+
+    /// To the engine that has the program, if that can be reached now.
+    async fn say(&self, follower: Follower) -> Option<Operation> {
+        let fleet = self.dispatcher.fleet().await.ok()?;
+        let is_it = |view: &&ProgramView| view.status.program == self.program;
+        let view = fleet.programs.iter().find(is_it)?;
+        if view.presence != Presence::Known {
+            return None;
+        }
+        let action = Action::Logs {
+            on: order::target(view),
+            since: u64::MAX,
+            follower: Some(follower),
+        };
+        let options = CommandOptions::default();
+        self.dispatcher.command(view, action, &options).await.ok()
+    }
+
     /// One wait and what follows from it.
     async fn step(&mut self) -> Result<(), CommandError> {
         if matches!(self.tail, Tail::Idle) && self.must_ask() {
             return self.ask().await;
         }
-        if self.follow == Follow::No && matches!(self.tail, Tail::Idle) {
+        if self.following.is_none() && matches!(self.tail, Tail::Idle) {
             self.end = End::Done { state: None };
             return Ok(());
         }
         if matches!(self.end, End::Last { asked: true, .. }) && matches!(self.tail, Tail::Idle) {
             return self.last_batches().await;
         }
+        let is_followed = self.following.is_some();
         let tail = match &mut self.tail {
             Tail::Asked(operation) => TailWait::Answer(operation),
             Tail::RetryAt(at) => TailWait::Until(*at),
@@ -141,8 +216,9 @@ impl LogStream {
                 self.merge.live(batch.ok_or(CommandError::Closed)?);
                 Ok(())
             }
+            () = following::wait(self.following.as_mut()) => Ok(()),
             changed = self.dispatcher.changed(&mut self.fleet_seen),
-                if self.follow == Follow::UntilEnded && matches!(self.end, End::NotYet) =>
+                if is_followed && matches!(self.end, End::NotYet) =>
             {
                 changed?;
                 self.look().await
@@ -168,9 +244,13 @@ impl LogStream {
         let operation = async {
             let view = self.dispatcher.program(&self.program.to_string()).await?;
             let view = self.dispatcher.reachable(view, &options).await?;
+            if let Some(following) = &mut self.following {
+                following.at(&view.status);
+            }
             let action = Action::Logs {
                 on: order::target(&view),
                 since: self.merge.next(),
+                follower: self.following.as_mut().map(Following::words),
             };
             self.dispatcher.command(&view, action, &options).await
         };
@@ -191,6 +271,9 @@ impl LogStream {
                 ..
             }) => {
                 self.tail_failures = 0;
+                if let Some(following) = &mut self.following {
+                    following.attach(lines.first().map_or(next, |first| first.line));
+                }
                 self.merge.tail(lines, next);
                 Ok(())
             }
@@ -205,7 +288,7 @@ impl LogStream {
 
     /// A follower can do without; who wants what there is cannot.
     fn tail_failed(&mut self, error: CommandError) -> Result<(), CommandError> {
-        if self.follow == Follow::No || error == CommandError::Closed {
+        if self.following.is_none() || error == CommandError::Closed {
             return Err(error);
         }
         if matches!(self.end, End::Last { .. }) {
@@ -230,7 +313,12 @@ impl LogStream {
             Ok(ProgramView { status, presence }) if status.state.is_ended() || presence == Presence::Lost => {
                 Some(status.state).filter(ProgramState::is_ended)
             }
-            Ok(_) => return Ok(()),
+            Ok(ProgramView { status, .. }) => {
+                if let Some(following) = &mut self.following {
+                    following.at(&status);
+                }
+                return Ok(());
+            }
             Err(CommandError::Lookup(LookupError::NoProgram { .. })) => None,
             Err(error) => return Err(error),
         };

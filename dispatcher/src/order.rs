@@ -10,8 +10,11 @@ use wayfare_protocol::command::{Action, ProgramSpec, Target};
 use wayfare_protocol::device::Alias;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::grants::Grants;
-use wayfare_protocol::ids::{Blob, Digest, ProgramId};
-use wayfare_protocol::limits::{MODULE_BYTES_MAX, NAME_BYTES_MAX, STDIN_BYTES_MAX, TIME_LIMIT_MS};
+use wayfare_protocol::ids::{Blob, Digest, OperationId, ProgramId};
+use wayfare_protocol::limits::{
+    FOLLOW_LEASE_MS, MODULE_BYTES_MAX, NAME_BYTES_MAX, STDIN_BYTES_MAX, TIME_LIMIT_MS,
+};
+use wayfare_protocol::log::Follower;
 use wayfare_protocol::{command::check_bytes, limits::TIME_LIMIT_MS_MAX};
 use wayfare_scheduler::application::{Application, Component, Resources};
 use wayfare_scheduler::constraint::{Constraints, Requirements};
@@ -105,6 +108,8 @@ pub struct Run {
     pub grants: Grants,
     /// `None`: the scheduler chooses.
     pub on: Option<String>,
+    /// Who will [follow](crate::Dispatcher::follow) its log: all that it prints until then is kept for it.
+    pub follower: Option<OperationId>,
 }
 
 /// A program to go on with from a snapshot file.
@@ -139,6 +144,7 @@ pub(crate) struct Prepared {
     pub(crate) snapshot: Option<Blob>,
     pub(crate) blobs: BTreeMap<Digest, Content>,
     pub(crate) on: Option<String>,
+    pub(crate) follower: Option<OperationId>,
 }
 
 impl Prepared {
@@ -148,6 +154,13 @@ impl Prepared {
             spec: self.spec.clone(),
             snapshot: self.snapshot,
             generation: None,
+            follower: self.follower.map(|id| {
+                Box::new(Follower {
+                    id,
+                    received_below: 0,
+                    lease_ms: FOLLOW_LEASE_MS,
+                })
+            }),
         }
     }
 }
@@ -177,6 +190,7 @@ impl Run {
             snapshot: None,
             blobs,
             on: self.on,
+            follower: self.follower,
         })
     }
 }
@@ -203,6 +217,7 @@ impl Restore {
             snapshot: Some(header.snapshot),
             blobs,
             on: self.on,
+            follower: None,
         })
     }
 }

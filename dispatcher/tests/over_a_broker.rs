@@ -354,7 +354,7 @@ async fn a_snapshot_becomes_a_file_and_a_file_a_program() {
         program: restored,
         spec,
         snapshot: Some(blob),
-        generation: _,
+        ..
     } = engine.hears_command().await.action
     else {
         panic!("no restore")
@@ -373,6 +373,13 @@ async fn logs_are_followed_over_a_move_without_repeats_until_the_end() {
     let played = async {
         // The tail comes in two parts, and a live batch crosses it.
         let command = a.hears_command().await;
+        let Action::Logs {
+            follower: Some(follower),
+            ..
+        } = command.action
+        else {
+            panic!("nobody follows: {:?}", command.action)
+        };
         a.logs(program, 1, 3..6).await;
         a.answers(
             &command,
@@ -399,6 +406,21 @@ async fn logs_are_followed_over_a_move_without_repeats_until_the_end() {
         // Moved: the target says the last line again.
         let status = b.program(program, 2, ProgramState::Running);
         b.says(Online, vec![status]).await;
+        // The target knows nothing of followers: it is told at once.
+        let told = b.hears_command().await;
+        assert!(
+            matches!(&told.action, Action::Logs { since: u64::MAX, follower: Some(same), .. } if same.id == follower.id),
+            "{:?}",
+            told.action
+        );
+        b.answers(
+            &told,
+            done(Outcome::Logs {
+                lines: vec![],
+                next: 8,
+            }),
+        )
+        .await;
         b.logs(program, 2, 5..8).await;
         // Ended: one last look at the tail brings a line that was never live.
         let status = b.program(program, 2, ProgramState::Exited { code: 7 });

@@ -6,7 +6,9 @@ use common::{Broker, on, sample};
 use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{EventBody, Outcome};
-use wayfare_protocol::ids::{Generation, ProgramId};
+use wayfare_protocol::ids::{Generation, OperationId, ProgramId};
+use wayfare_protocol::limits::{FOLLOW_LEASE_MS, LOG_WINDOW_LINES};
+use wayfare_protocol::log::Follower;
 use wayfare_protocol::status::{EngineState, ProgramState};
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
@@ -78,6 +80,7 @@ async fn a_program_is_paused_resumed_and_killed() {
             Action::Logs {
                 on: on(program),
                 since: 2,
+                follower: None,
             },
         )
         .await;
@@ -92,6 +95,84 @@ async fn a_program_is_paused_resumed_and_killed() {
     );
     client
         .until("forgotten", |client| client.state(program).is_none())
+        .await;
+}
+
+/// Prints 6,000 empty lines, and ends.
+const CHATTERBOX: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\10\00\00\00\01\00\00\00")
+  (data (i32.const 16) "\n")
+  (func (export "_start") (local $left i32)
+    (local.set $left (i32.const 6000))
+    (loop $more
+      (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+      (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))))"#;
+
+#[tokio::test]
+async fn a_followed_program_waits_until_its_lines_are_received_and_can_be_captured_meanwhile() {
+    let broker = Broker::start().await;
+    let engine = broker.engine("a");
+    let mut client = broker.client().await;
+    client.until_online(&engine).await;
+    let spec = client.spec(&wat::parse_str(CHATTERBOX).unwrap(), &[]);
+    let (program, id) = (ProgramId::random(), OperationId::random());
+    let follower = |received_below, lease_ms| Follower {
+        id,
+        received_below,
+        lease_ms,
+    };
+    let run = Action::Run {
+        program,
+        spec,
+        snapshot: None,
+        generation: None,
+        follower: Some(Box::new(follower(0, FOLLOW_LEASE_MS))),
+    };
+    client.done(&engine, run).await;
+    let window = LOG_WINDOW_LINES as usize;
+    client
+        .until("all that it may print", |client| {
+            client.line_count(program) == window
+        })
+        .await;
+    let logs = |since, follower| Action::Logs {
+        on: on(program),
+        since,
+        follower: Some(follower),
+    };
+    // The broker has had all lines, and they are kept all the same.
+    let Outcome::Logs { lines, next } = client.done(&engine, logs(0, follower(0, FOLLOW_LEASE_MS))).await
+    else {
+        panic!("no logs")
+    };
+    assert_eq!((lines[0].line, next), (0, LOG_WINDOW_LINES));
+    // It can be stopped where it waits, and goes on from there.
+    client.done(&engine, Action::Pause { on: on(program) }).await;
+    let resume = Action::Resume {
+        on: on(program),
+        force: false,
+    };
+    client.done(&engine, resume).await;
+
+    client
+        .done(&engine, logs(u64::MAX, follower(1000, FOLLOW_LEASE_MS)))
+        .await;
+    client
+        .until("as many more", |client| {
+            client.line_count(program) == window + 1000
+        })
+        .await;
+    assert_eq!(client.state(program), Some(&ProgramState::Running));
+    // Whoever follows no more holds nobody up.
+    client.done(&engine, logs(u64::MAX, follower(1000, 0))).await;
+    assert_eq!(
+        client.until_ended(program).await,
+        ProgramState::Exited { code: 0 }
+    );
+    client
+        .until("all printed", |client| client.line_count(program) == 6000)
         .await;
 }
 
@@ -115,6 +196,7 @@ async fn bad_modules_and_unknown_programs_get_a_clear_answer() {
             spec,
             snapshot: None,
             generation: None,
+            follower: None,
         };
         match client.ask(&engine, action).await {
             EventBody::Failed {
@@ -145,6 +227,7 @@ async fn a_command_sent_twice_runs_one_program_and_is_answered_twice() {
         spec,
         snapshot: None,
         generation: None,
+        follower: None,
     });
     client.send(&engine.id, &command).await;
     client.send(&engine.id, &command).await;

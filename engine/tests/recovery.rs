@@ -105,6 +105,7 @@ async fn logs_of_ended_programs_are_there_after_a_restart() {
     let logs = Action::Logs {
         on: on(program),
         since: 0,
+        follower: None,
     };
     match client.done(&engine, logs).await {
         Outcome::Logs { lines, next } => {

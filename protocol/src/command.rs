@@ -10,6 +10,7 @@ use crate::error::Failure;
 use crate::grants::Grants;
 use crate::ids::{Blob, ClientId, EngineId, Generation, OperationId, ProgramId, is_name};
 use crate::limits::*;
+use crate::log::Follower;
 
 /// One request to one engine. Answers go to [`crate::topics::Topics::reply`] of `client`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub enum Action {
         /// At least this generation: above that of a copy which may still live somewhere else, so that it is
         /// fenced off. `None`: the first.
         generation: Option<Generation>,
+        /// Follows its log from the first line on. Engines of earlier releases know nothing of followers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        follower: Option<Box<Follower>>,
     },
     Move {
         on: Target,
@@ -65,10 +69,13 @@ pub enum Action {
     Snapshot {
         on: Target,
     },
-    /// The last lines of a program's log, from line `since` on.
+    /// The last lines of a program's log, from line `since` on; from `u64::MAX` on only the number of the next line.
     Logs {
         on: Target,
         since: u64,
+        /// Whoever asks goes on reading.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        follower: Option<Follower>,
     },
 }
 

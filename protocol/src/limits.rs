@@ -31,6 +31,13 @@ pub const LOG_LINE_BYTES_MAX: usize = 8 * 1024;
 /// Lines and bytes of log that travel with a program, for `wayfare logs`.
 pub const LOG_TAIL_LINES_MAX: usize = 512;
 pub const LOG_TAIL_BYTES_MAX: usize = 64 * 1024;
+/// Lines and bytes that an engine keeps for who has not received them, be it the broker or a follower: a program that
+/// has printed so much waits.
+pub const LOG_WINDOW_LINES: u64 = 4096;
+pub const LOG_WINDOW_BYTES: usize = 1 << 20;
+/// How long a follower that says nothing can make a program wait. Above the 15 s after which a broker ends a silent
+/// connection, so that one that reconnects has lost nothing.
+pub const FOLLOW_LEASE_MS: u64 = 20_000;
 /// Blobs one operation may name.
 pub const BLOBS_PER_OPERATION_MAX: usize = 8;
 /// How long a command may take when it does not say.

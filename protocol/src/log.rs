@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{EngineId, Generation, ProgramId};
+use crate::ids::{EngineId, Generation, OperationId, ProgramId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -46,7 +46,15 @@ impl LogText {
     }
 }
 
+/// What a line costs apart from its text, in memory and on the wire.
+const LINE_OVERHEAD_BYTES: usize = 104;
+
 impl LogLine {
+    /// What it counts for where lines are kept.
+    pub fn cost_bytes(&self) -> usize {
+        self.text.as_bytes().len() + LINE_OVERHEAD_BYTES
+    }
+
     /// What the program wrote, byte for byte.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.text.as_bytes());
@@ -54,6 +62,18 @@ impl LogLine {
             out.push(b'\n');
         }
     }
+}
+
+/// Whoever reads a program's log as it grows. The engine keeps the lines that it has not received, and when these are
+/// many the program waits with printing: until it says that it received more, or has said nothing for `lease_ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follower {
+    pub id: OperationId,
+    /// All lines before this one are where they should be, and need not be kept for it.
+    pub received_below: u64,
+    /// From when the engine reads this; 0 ends it. An engine believes no more than
+    /// [`FOLLOW_LEASE_MS`](crate::limits::FOLLOW_LEASE_MS).
+    pub lease_ms: u64,
 }
 
 /// What travels on a program's log topic.

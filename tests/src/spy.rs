@@ -154,6 +154,7 @@ impl Spy {
                     generation: None,
                 },
                 since: u64::MAX,
+                follower: None,
             },
         };
         self.send(engine, &command).await;

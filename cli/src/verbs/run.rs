@@ -32,6 +32,7 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
         memory_bytes_max: args.memory,
         grants: grants(&args)?,
         on: args.on.clone(),
+        follower: None,
     };
     with_fleet(&args.command.fleet, async |fleet| {
         let operation = fleet.run(run, &options(&args.command)).await?;

@@ -16,7 +16,7 @@ mod gathering;
 
 use std::collections::BTreeMap;
 
-use wayfare_protocol::command::{ProgramSpec, check_bytes};
+use wayfare_protocol::command::{Action, ProgramSpec, check_bytes};
 use wayfare_protocol::device::{Alias, DeviceKind};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Outcome, Phase};
@@ -204,6 +204,10 @@ impl Core {
 
     /// Held at its site: it runs only once its record is stored.
     fn start_arrival(&mut self, operation: OperationId, saved: Option<Saved>) {
+        let follower = match self.journal.open.get(&operation).map(|open| &open.command.action) {
+            Some(Action::Run { follower, .. }) => follower.clone(),
+            _ => None,
+        };
         if let Some(arrival) = self.arrivals.get_mut(&operation) {
             arrival.stage = Stage::Starting { saved };
             self.effects.push(Effect::Start {
@@ -212,6 +216,7 @@ impl Core {
                 generation: arrival.generation,
                 saved,
                 frozen: true,
+                follower,
             });
         }
     }

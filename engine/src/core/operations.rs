@@ -149,11 +149,12 @@ impl Core {
             Err(failure) => self.refuse_command(command, failure),
             Ok(()) => match command.action {
                 // Reading twice is harmless: no need to remember it.
-                Action::Logs { on, since } => self.effects.push(Effect::ReplyLogs {
+                Action::Logs { on, since, follower } => self.effects.push(Effect::ReplyLogs {
                     client: command.client,
                     operation,
                     program: on.program,
                     since,
+                    follower,
                 }),
                 _ => {
                     self.accept(command);
@@ -189,6 +190,7 @@ impl Core {
                 spec,
                 snapshot: _,
                 generation: _,
+                follower: _,
             } => self.check_room(*program, spec, 0),
             Action::Move { on, target } => self.check_move(*on, target),
             Action::Spawn { on, target, copy, .. } => self.check_spawn(*on, target, *copy),
@@ -223,6 +225,7 @@ impl Core {
                 spec,
                 snapshot,
                 generation,
+                follower: _,
             } => self.begin_run(operation, (program, generation), spec, snapshot),
             Action::Move { on, target } => self.begin_move(operation, on.program, target),
             Action::Spawn {

@@ -261,6 +261,7 @@ impl Core {
             generation: here.generation,
             saved: here.saved,
             frozen: here.is_paused(),
+            follower: None,
         });
     }
 

@@ -15,6 +15,7 @@ use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{
     Blob, BootId, ClientId, Digest, EngineId, Generation, OperationId, PeerName, ProgramId,
 };
+use wayfare_protocol::log::Follower;
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::{ProgramState, ProgramStatus};
 
@@ -171,6 +172,8 @@ pub enum Effect {
         generation: Generation,
         saved: Option<Saved>,
         frozen: bool,
+        /// Follows its log from the first line on.
+        follower: Option<Box<Follower>>,
     },
     /// Bring it to a stop unless it is stopped, copy its state, and let it run on at once if `run_on`. Then
     /// encode, relative to `base` where given (an earlier capture of the same program; a shell that has it no
@@ -201,6 +204,7 @@ pub enum Effect {
         operation: OperationId,
         program: ProgramId,
         since: u64,
+        follower: Option<Follower>,
     },
 }
 

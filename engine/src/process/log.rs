@@ -1,28 +1,30 @@
 //! What a program wrote to its standard output and error, as numbered lines: those that the broker has not
-//! acknowledged, and the last ones for `wayfare logs`.
+//! acknowledged or a follower has not received, and the last ones for `wayfare logs`.
 //!
 //! Always: the lines kept are numbered without gaps and end at `next`; `unacknowledged_from <= taken <= next`;
-//! lines at or above `unacknowledged_from` are kept; their number and size are bounded.
+//! lines at or above `needed_from` are kept; their number and size are bounded. What is kept only for followers is
+//! never written to a disk.
 
 use std::collections::VecDeque;
 
-use wayfare_protocol::limits::{LOG_LINE_BYTES_MAX, LOG_TAIL_BYTES_MAX, LOG_TAIL_LINES_MAX};
+use wayfare_protocol::limits::{
+    LOG_LINE_BYTES_MAX, LOG_TAIL_BYTES_MAX, LOG_TAIL_LINES_MAX, LOG_WINDOW_BYTES, LOG_WINDOW_LINES,
+};
 use wayfare_protocol::log::{LogLine, LogText, Stream};
 use wayfare_protocol::snapshot::HostState;
 
-/// Unacknowledged lines and bytes at which a program that goes on printing waits, or, without a broker, loses the oldest.
-const UNACKNOWLEDGED_LINES_MAX: u64 = 4096;
-const UNACKNOWLEDGED_BYTES_MAX: usize = 1 << 20;
-/// What a line costs apart from its text, in memory and on the wire.
+/// What a line takes in JSON apart from its text, at most.
 const LINE_OVERHEAD_BYTES: usize = 104;
 
 pub(super) struct Log {
     lines: VecDeque<LogLine>,
-    /// Bytes of `lines`, and of those not acknowledged.
+    /// Bytes of `lines`, and of those that are needed.
     bytes: usize,
-    unacknowledged_bytes: usize,
+    needed_bytes: usize,
     next: u64,
     unacknowledged_from: u64,
+    /// What followers have not received.
+    held_from: Option<u64>,
     /// The next line that [`Log::take`] gives.
     taken: u64,
     stdout_open: Vec<u8>,
@@ -37,9 +39,10 @@ impl Log {
         Self {
             lines: VecDeque::new(),
             bytes: 0,
-            unacknowledged_bytes: 0,
+            needed_bytes: 0,
             next: 0,
             unacknowledged_from: 0,
+            held_from: None,
             taken: 0,
             stdout_open: Vec::new(),
             stderr_open: Vec::new(),
@@ -74,24 +77,27 @@ impl Log {
             return Err("a log line is too long".into());
         }
         let unacknowledged_from = host.log_unacknowledged_from;
+        let held_from = self.held_from;
         *self = Self {
-            bytes: host.log_tail.iter().map(cost).sum(),
-            unacknowledged_bytes: host
+            bytes: host.log_tail.iter().map(LogLine::cost_bytes).sum(),
+            needed_bytes: host
                 .log_tail
                 .iter()
                 .filter(|line| line.line >= unacknowledged_from)
-                .map(cost)
+                .map(LogLine::cost_bytes)
                 .sum(),
             lines: host.log_tail.into(),
             next: host.log_next,
             unacknowledged_from,
+            held_from: None,
             taken: unacknowledged_from,
             stdout_open: host.stdout_open,
             stderr_open: host.stderr_open,
             connected: self.connected,
             announced: false,
         };
-        self.trim();
+        // Whoever was heard before that is still there.
+        self.hold(held_from);
         Ok(())
     }
 
@@ -101,11 +107,32 @@ impl Log {
         host.stderr_open.clone_from(&self.stderr_open);
         host.log_next = self.next;
         host.log_unacknowledged_from = self.unacknowledged_from;
-        host.log_tail = self.lines.iter().cloned().collect();
+        host.log_tail = self.without_held().0;
+    }
+
+    /// What would be kept if nobody followed, and the number of the next line: for the disk.
+    pub(super) fn without_held(&self) -> (Vec<LogLine>, u64) {
+        let (mut skipped, mut bytes) = (0, self.bytes);
+        for line in &self.lines {
+            if line.line >= self.unacknowledged_from || !is_above_tail(self.lines.len() - skipped, bytes) {
+                break;
+            }
+            skipped += 1;
+            bytes -= line.cost_bytes();
+        }
+        (self.lines.iter().skip(skipped).cloned().collect(), self.next)
+    }
+
+    /// Keeps lines from there on for followers, as far as they are kept at all; `None`: there are none.
+    pub(super) fn hold(&mut self, from: Option<u64>) {
+        let kept_from = self.next - self.lines.len() as u64;
+        let from = from.map(|from| from.clamp(kept_from, self.next));
+        self.needing(|log| log.held_from = from);
+        self.trim();
     }
 
     pub(super) fn has_room(&self) -> bool {
-        !self.connected || !self.is_full()
+        self.may_lose() || !self.is_full()
     }
 
     /// Takes what there is room for, and says how many bytes that was: at least one, given [`Log::has_room`].
@@ -199,13 +226,37 @@ impl Log {
     }
 
     fn is_full(&self) -> bool {
-        self.next - self.unacknowledged_from >= UNACKNOWLEDGED_LINES_MAX
-            || self.unacknowledged_bytes >= UNACKNOWLEDGED_BYTES_MAX
+        self.next - self.needed_from() >= LOG_WINDOW_LINES || self.needed_bytes >= LOG_WINDOW_BYTES
+    }
+
+    /// Nobody is there who could receive them: the oldest lines go, rather than that the program waits.
+    fn may_lose(&self) -> bool {
+        !self.connected && self.held_from.is_none()
+    }
+
+    fn needed_from(&self) -> u64 {
+        self.held_from.map_or(self.unacknowledged_from, |held| {
+            held.min(self.unacknowledged_from)
+        })
+    }
+
+    /// Makes a change that moves `needed_from`, and counts the bytes anew.
+    fn needing(&mut self, change: impl FnOnce(&mut Self)) {
+        let before = self.index_of(self.needed_from());
+        change(self);
+        let after = self.index_of(self.needed_from());
+        let bytes =
+            |from: usize, to: usize| self.lines.range(from..to).map(LogLine::cost_bytes).sum::<usize>();
+        self.needed_bytes = if after > before {
+            self.needed_bytes - bytes(before, after)
+        } else {
+            self.needed_bytes + bytes(after, before)
+        };
     }
 
     fn push(&mut self, stream: Stream, text: Vec<u8>, open: bool, at_ms: u64) {
         // Full here means disconnected, or the last words of a program that has ended.
-        while self.is_full() && !self.connected {
+        while self.is_full() && self.may_lose() {
             self.let_go_below(self.unacknowledged_from + 1);
         }
         let line = LogLine {
@@ -216,25 +267,22 @@ impl Log {
             at_ms,
         };
         self.next += 1;
-        self.bytes += cost(&line);
-        self.unacknowledged_bytes += cost(&line);
+        self.bytes += line.cost_bytes();
+        self.needed_bytes += line.cost_bytes();
         self.lines.push_back(line);
         self.trim();
     }
 
     fn let_go_below(&mut self, line: u64) {
-        let from = self.index_of(self.unacknowledged_from);
-        let to = self.index_of(line).max(from);
-        self.unacknowledged_bytes -= self.lines.range(from..to).map(cost).sum::<usize>();
-        self.unacknowledged_from = self.unacknowledged_from.max(line);
+        self.needing(|log| log.unacknowledged_from = log.unacknowledged_from.max(line));
         self.taken = self.taken.max(self.unacknowledged_from);
     }
 
     fn trim(&mut self) {
-        while self.lines.len() > LOG_TAIL_LINES_MAX || self.bytes > LOG_TAIL_BYTES_MAX {
+        while is_above_tail(self.lines.len(), self.bytes) {
             match self.lines.front() {
-                Some(line) if line.line < self.unacknowledged_from => {
-                    self.bytes -= cost(line);
+                Some(line) if line.line < self.needed_from() => {
+                    self.bytes -= line.cost_bytes();
                     self.lines.pop_front();
                 }
                 _ => break,
@@ -249,8 +297,8 @@ impl Log {
     }
 }
 
-fn cost(line: &LogLine) -> usize {
-    line.text.as_bytes().len() + LINE_OVERHEAD_BYTES
+fn is_above_tail(lines: usize, bytes: usize) -> bool {
+    lines > LOG_TAIL_LINES_MAX || bytes > LOG_TAIL_BYTES_MAX
 }
 
 /// At least what the line takes in JSON.
@@ -350,11 +398,8 @@ mod tests {
     #[test]
     fn a_full_log_takes_no_more_until_lines_are_acknowledged() {
         let mut log = Log::new();
-        let much = b"\n".repeat(UNACKNOWLEDGED_LINES_MAX as usize + 100);
-        assert_eq!(
-            log.append(Stream::Stdout, &much, 1),
-            UNACKNOWLEDGED_LINES_MAX as usize
-        );
+        let much = b"\n".repeat(LOG_WINDOW_LINES as usize + 100);
+        assert_eq!(log.append(Stream::Stdout, &much, 1), LOG_WINDOW_LINES as usize);
         assert!(!log.has_room());
         log.acknowledge(50);
         assert!(!log.has_room(), "what nobody took cannot be acknowledged");
@@ -368,11 +413,51 @@ mod tests {
     fn without_a_broker_the_oldest_lines_go_and_the_numbers_show_it() {
         let mut log = Log::new();
         log.connected = false;
-        let much = b"\n".repeat(UNACKNOWLEDGED_LINES_MAX as usize + 100);
+        let much = b"\n".repeat(LOG_WINDOW_LINES as usize + 100);
         assert_eq!(log.append(Stream::Stdout, &much, 1), much.len());
         let lines = log.take(usize::MAX);
-        assert_eq!(lines.len() as u64, UNACKNOWLEDGED_LINES_MAX);
+        assert_eq!(lines.len() as u64, LOG_WINDOW_LINES);
         assert_eq!(lines[0].line, 100);
+    }
+
+    #[test]
+    fn a_program_waits_for_its_follower_and_for_nobody_else() {
+        let mut log = Log::new();
+        let much = b"\n".repeat(LOG_WINDOW_LINES as usize + 100);
+        log.hold(Some(0));
+        log.connected = false;
+        let window = LOG_WINDOW_LINES as usize;
+        assert_eq!(
+            log.append(Stream::Stdout, &much, 1),
+            window,
+            "whatever the broker does"
+        );
+        log.connected = true;
+        log.take(usize::MAX);
+        log.acknowledge(LOG_WINDOW_LINES);
+        assert!(!log.has_room());
+        assert_eq!(
+            log.tail(0).0.len(),
+            window,
+            "all that it has not received is there"
+        );
+        assert_eq!(log.without_held().0.len(), LOG_TAIL_LINES_MAX, "on disk as ever");
+        let mut host = HostState::default();
+        log.save(&mut host);
+        assert_eq!(host.log_tail.len(), LOG_TAIL_LINES_MAX);
+
+        log.hold(Some(1000));
+        assert_eq!(log.append(Stream::Stdout, &much, 1), 1000);
+        assert_eq!(log.tail(0).0[0].line, 1000);
+        // Another one, from where nothing is kept any more, and then none.
+        log.hold(Some(5));
+        assert_eq!(log.tail(0).0[0].line, 1000);
+        log.take(usize::MAX);
+        log.acknowledge(u64::MAX);
+        log.hold(None);
+        assert!(log.has_room());
+        assert_eq!(log.tail(0).0.len(), LOG_TAIL_LINES_MAX);
+        assert_eq!(log.needed_bytes, 0);
     }
 
     #[test]

@@ -205,8 +205,19 @@ impl Process {
         self.control.lock().log.tail(since)
     }
 
+    /// Keeps lines from there on for followers: a program that is so far ahead of them waits. `None`: there are none.
+    pub fn hold_log(&self, from: Option<u64>) {
+        self.control.lock().log.hold(from);
+        self.control.log_changed();
+    }
+
+    /// What is kept of the log apart from what followers lack, and the number of the line that will be next.
+    pub fn log_for_disk(&self) -> (Vec<LogLine>, u64) {
+        self.control.lock().log.without_held()
+    }
+
     /// While connected (the initial state) a program that prints faster than lines are acknowledged waits; otherwise
-    /// its oldest unacknowledged lines are dropped, which their numbers show.
+    /// its oldest unacknowledged lines are dropped, which their numbers show, unless it has a follower.
     pub fn set_connected(&self, connected: bool) {
         self.control.lock().log.connected = connected;
         self.control.log_changed();

@@ -122,6 +122,8 @@ pub(super) struct Times {
     pub(super) retry: Option<Instant>,
     /// No broker: let programs go on printing without one from then on.
     pub(super) give_up_logs: Option<Instant>,
+    /// The next lease of a follower is over.
+    pub(super) followers: Option<Instant>,
 }
 
 impl Times {
@@ -131,6 +133,7 @@ impl Times {
             sweep: now + SWEEP_INTERVAL,
             retry: None,
             give_up_logs: Some(now + DISCONNECTED_GRACE),
+            followers: None,
         }
     }
 }
@@ -215,6 +218,7 @@ impl Agent {
             core,
             self.times.retry,
             self.times.give_up_logs,
+            self.times.followers,
             self.fetches.next_wake(),
             self.errands.next_wake(),
         ]
@@ -379,6 +383,9 @@ impl Agent {
         if self.times.give_up_logs.is_some_and(|at| at <= now) {
             self.times.give_up_logs = None;
             self.programs.set_connected(false);
+        }
+        if self.times.followers.is_some_and(|at| at <= now) {
+            self.followers_due(now);
         }
         self.fetches_due(now);
         self.errands_due(now);

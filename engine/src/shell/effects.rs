@@ -1,11 +1,11 @@
 //! Carrying out what the core decided.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody};
-use wayfare_protocol::ids::{Blob, Digest, Generation, OperationId, ProgramId};
+use wayfare_protocol::ids::{Blob, Digest, OperationId, ProgramId};
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::{EngineState, EngineStatus, ProgramState, ProgramStatus};
 
@@ -110,7 +110,15 @@ impl Agent {
                 generation,
                 saved,
                 frozen,
-            } => self.start(program, spec, generation, saved, frozen),
+                follower,
+            } => {
+                let (module, stdin) = (spec.module, spec.stdin);
+                let incarnation = self.programs.begin(program, spec, generation, frozen);
+                if let Some(follower) = follower {
+                    self.hear_follower(program, &follower);
+                }
+                self.start(program, incarnation, (module, stdin), saved);
+            }
             Effect::Capture {
                 program,
                 capture,
@@ -138,7 +146,8 @@ impl Agent {
                 operation,
                 program,
                 since,
-            } => self.reply_logs(client, operation, program, since),
+                follower,
+            } => self.reply_logs(client, operation, program, (since, follower)),
         }
     }
 
@@ -235,14 +244,11 @@ impl Agent {
     fn start(
         &mut self,
         program: ProgramId,
-        spec: ProgramSpec,
-        generation: Generation,
+        incarnation: u64,
+        (spec_module, stdin): (Blob, Option<Blob>),
         saved: Option<Saved>,
-        frozen: bool,
     ) {
-        let (spec_module, stdin) = (spec.module, spec.stdin);
         let module = spec_module.digest;
-        let incarnation = self.programs.begin(program, spec, generation, frozen);
         let verified = saved.and_then(|saved| self.verified.take_if(|(known, _)| *known == saved));
         let snapshot = verified.map(|(_, snapshot)| snapshot);
         if let Some(loaded) = self.workshop.modules.ready(module)
@@ -312,6 +318,7 @@ impl Agent {
         });
         if launched.is_ok() {
             self.begin_session(program, incarnation);
+            self.followers_due(Instant::now());
         }
         if let Err(failure) = launched
             && self.programs.get(program, incarnation).is_some()

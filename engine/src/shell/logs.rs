@@ -3,11 +3,13 @@
 //! One batch of a program is on its way at a time: lines arrive in order, what is printed meanwhile gathers
 //! into the next batch, and a program that prints faster than the broker takes is held up by its own log.
 
+use std::time::Instant;
+
 use wayfare_link::{Link, Message};
 use wayfare_protocol::event::{EventBody, Outcome};
 use wayfare_protocol::ids::{ClientId, Generation, OperationId, ProgramId};
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
-use wayfare_protocol::log::{LogBatch, LogLine};
+use wayfare_protocol::log::{Follower, LogBatch, LogLine};
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
 
@@ -102,7 +104,7 @@ impl Agent {
             hosted.log.is_publishing = true;
             let generation = hosted.generation;
             self.publish_batch(program, incarnation, generation, lines);
-        } else if hosted.log.has_ended {
+        } else if hosted.log.has_ended && hosted.followers.is_empty() {
             self.store.tails.keep(program, &hosted.tail());
             self.programs.forget(program, incarnation);
         }
@@ -198,13 +200,40 @@ impl Agent {
         }
     }
 
+    /// A follower has said how far it is, or that it is one.
+    pub(super) fn hear_follower(&mut self, program: ProgramId, follower: &Follower) {
+        let now = Instant::now();
+        let Some(hosted) = self.programs.current_mut(program) else {
+            return;
+        };
+        hosted.followers.hear(follower, now);
+        hosted.hold();
+        let (is_left, incarnation) = (hosted.followers.is_empty(), hosted.incarnation);
+        self.followers_due(now);
+        if is_left {
+            self.publish_lines(program, incarnation);
+        }
+    }
+
+    /// Ended programs that nobody reads any more are forgotten.
+    pub(super) fn followers_due(&mut self, now: Instant) {
+        let (next, left) = self.programs.expire_followers(now);
+        self.times.followers = next;
+        for (program, incarnation) in left {
+            self.publish_lines(program, incarnation);
+        }
+    }
+
     pub(super) fn reply_logs(
         &mut self,
         client: ClientId,
         operation: OperationId,
         program: ProgramId,
-        since: u64,
+        (since, follower): (u64, Option<Follower>),
     ) {
+        if let Some(follower) = follower.filter(|follower| follower.lease_ms > 0) {
+            self.hear_follower(program, &follower);
+        }
         let running = self.programs.current(program).and_then(|hosted| hosted.process());
         let (lines, next) = match running {
             Some(process) => process.log_tail(since),
@@ -222,6 +251,10 @@ impl Agent {
         };
         let event = self.event(operation, Some(program), "logs", EventBody::Done { outcome });
         self.out.reply(client, &event);
+        // It wanted these lines as well.
+        if let Some(follower) = follower.filter(|follower| follower.lease_ms == 0) {
+            self.hear_follower(program, &follower);
+        }
     }
 }
 

@@ -7,12 +7,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Blob, Digest, Generation, ProgramId};
 
+use super::followers::Followers;
 use super::modules::Modules;
 use super::session::Session;
 use super::store::Tail;
@@ -42,6 +44,7 @@ pub(crate) struct Hosted {
     stage: Stage,
     capturing: Option<Capturing>,
     pub(crate) log: Log,
+    pub(crate) followers: Followers,
     memory_bytes: u64,
     /// It was held where it is when it was launched.
     pub(crate) is_frozen: bool,
@@ -111,6 +114,7 @@ impl Programs {
             },
             capturing: None,
             log: Log::default(),
+            followers: Followers::default(),
             memory_bytes: 0,
             is_frozen: frozen,
             session: None,
@@ -164,9 +168,30 @@ impl Programs {
         }
         let loaded = gathered.loaded;
         if let Some(hosted) = self.get_mut(program, incarnation) {
+            hosted.followers.begin(Instant::now());
+            process.hold_log(hosted.followers.held_from());
             hosted.stage = Stage::Live { process, loaded };
         }
         Ok(())
+    }
+
+    /// Forgets followers whose lease is over; says when the next one will be, and which ended programs wait for nobody from now on.
+    pub(crate) fn expire_followers(&mut self, now: Instant) -> (Option<Instant>, Vec<(ProgramId, u64)>) {
+        let (mut next, mut left): (Option<Instant>, _) = (None, Vec::new());
+        for (program, hosted) in &mut self.hosted {
+            // Their time begins with the program's.
+            if hosted.followers.is_empty() || hosted.process().is_none() {
+                continue;
+            }
+            hosted.followers.expire(now);
+            hosted.hold();
+            match hosted.followers.next_expiry() {
+                Some(at) => next = Some(next.map_or(at, |next| next.min(at))),
+                None if hosted.log.has_ended => left.push((*program, hosted.incarnation)),
+                None => {}
+            }
+        }
+        (next, left)
     }
 
     pub(crate) fn capture(&mut self, program: ProgramId, run_on: bool, capturing: Capturing) -> bool {
@@ -292,11 +317,18 @@ impl Hosted {
         }
     }
 
-    /// Everything that is kept of the log.
+    /// The process keeps what its followers have not received.
+    pub(crate) fn hold(&self) {
+        if let Some(process) = self.process() {
+            process.hold_log(self.followers.held_from());
+        }
+    }
+
+    /// What is kept of the log on disk.
     pub(crate) fn tail(&self) -> Tail {
         let (lines, next) = self
             .process()
-            .map_or_else(Default::default, |process| process.log_tail(0));
+            .map_or_else(Default::default, Process::log_for_disk);
         Tail {
             lines,
             next,

@@ -298,6 +298,7 @@ impl Client {
             spec,
             snapshot: None,
             generation: None,
+            follower: None,
         };
         match self.done(engine, action).await {
             Outcome::Running { program: running, .. } => assert_eq!(running, program),
@@ -366,6 +367,7 @@ impl Client {
         let logs = Action::Logs {
             on: on(program),
             since: u64::MAX,
+            follower: None,
         };
         let Outcome::Logs { next, .. } = self.done(engine, logs).await else {
             panic!("no logs");
@@ -381,6 +383,7 @@ impl Client {
         let logs = Action::Logs {
             on: on(program),
             since: 0,
+            follower: None,
         };
         let Outcome::Logs { lines, .. } = self.done(engine, logs).await else {
             panic!("no logs");

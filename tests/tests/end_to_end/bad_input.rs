@@ -104,6 +104,7 @@ async fn a_module_of_200_megabytes_is_refused_before_a_byte_of_it_travels() {
         spec,
         snapshot: None,
         generation: None,
+        follower: None,
     });
     fleet.spy.send("a", &command).await;
     let answer = fleet.spy.answer(command.operation, 0).await.body;

@@ -85,6 +85,7 @@ async fn every_command_thrice(broker: Kind) {
         spec: spec(&job),
         snapshot: None,
         generation: None,
+        follower: None,
     };
     assert!(matches!(thrice(&fleet, "a", run).await, Outcome::Running { .. }));
     let watched = Watched::follow(&fleet.dispatcher, program).await;
@@ -190,6 +191,7 @@ async fn accepted_operations_survive_a_crash() {
         spec: spec(&job),
         snapshot: None,
         generation: None,
+        follower: None,
     });
     fleet.spy.send("a", &run).await;
     fleet.spy.answer(run.operation, 0).await;

@@ -62,6 +62,7 @@ pub(super) fn run_of(module: &[u8]) -> Request {
             spec,
             snapshot: None,
             generation: None,
+            follower: None,
         },
         &[module],
     )

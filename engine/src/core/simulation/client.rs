@@ -115,6 +115,7 @@ impl World {
             },
             snapshot,
             generation: None,
+            follower: None,
         }
     }
 

@@ -324,6 +324,7 @@ impl World {
                 saved,
                 frozen,
                 generation,
+                follower: _,
             } => {
                 for blob in spec.blobs() {
                     self.must_hold(index, blob, "start");

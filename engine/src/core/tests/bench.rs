@@ -170,6 +170,7 @@ pub(super) fn run() -> Action {
         spec: spec(),
         snapshot: None,
         generation: None,
+        follower: None,
     }
 }
 

@@ -135,6 +135,7 @@ fn what_is_too_large_is_refused() {
         spec: large,
         snapshot: None,
         generation: None,
+        follower: None,
     };
     bench.feed(command(1, run));
     assert!(matches!(bench.failure(), Failure::NoRoom { .. }));
@@ -145,6 +146,7 @@ fn what_is_too_large_is_refused() {
         spec: large,
         snapshot: None,
         generation: None,
+        follower: None,
     };
     bench.feed(command(2, run));
     assert!(matches!(bench.failure(), Failure::TooLarge { .. }));

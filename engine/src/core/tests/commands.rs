@@ -253,7 +253,11 @@ fn a_program_that_ends_in_mid_move_fails_the_move() {
     );
     assert!(matches!(bench.failure(), Failure::Ended { .. }));
     assert_eq!(bench.state(), "exited");
-    let logs = Action::Logs { on: on(1), since: 0 };
+    let logs = Action::Logs {
+        on: on(1),
+        since: 0,
+        follower: None,
+    };
     assert_eq!(bench.words(command(3, logs)), ["reply logs"]);
     assert_eq!(
         bench.words(command(4, kill())),

@@ -37,6 +37,7 @@ fn runs(number: u8, devices: &[&str]) -> Input {
         spec: granted(devices),
         snapshot: None,
         generation: None,
+        follower: None,
     };
     command(number, run)
 }

@@ -295,6 +295,7 @@ impl Core {
                 spec: spec.as_ref().clone(),
                 snapshot: *snapshot,
                 generation: Some(placed.generation),
+                follower: None,
             },
             Doing::Move { target, .. } => Action::Move {
                 on,
