@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::fail::Fail;
+use crate::output::{Output, tell_json, write_out};
 use apps::{AppVerb, EngineVerb, EventsArgs};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
@@ -41,7 +43,11 @@ $XDG_CONFIG_HOME/wayfare/config.toml (by default ~/.config/wayfare/config.toml),
   broker-ca = \"/etc/ssl/hub.pem\"
   broker-login = \"/home/ann/.config/wayfare/broker-login\"
 
-Exit codes: 0 done, 1 failed, 2 bad usage, 3 no answer in time.";
+Exit codes: 0 done, 1 failed, 2 bad usage, 3 no answer in time.
+A command whose standard output cannot be written has failed; one whose reader has gone away ends
+quietly with 141, as if by SIGPIPE.
+
+Names, reasons and other foreign text are shown with control characters escaped, such as \\u{1b}.";
 
 /// Run, move and watch WebAssembly programs on a fleet of boards.
 #[derive(Debug, Parser)]
@@ -115,6 +121,12 @@ pub(crate) enum Verb {
         verb: DeviceVerb,
     },
     /// Show what a program has printed
+    ///
+    /// Its standard output goes to standard output, its standard error to standard error. A terminal gets text and colours, and
+    /// other control characters are shown as \u{1b} and so on; pipes and files get every byte. Where lines are kept
+    /// nowhere any more, a line on standard error says how many. A program that is followed waits for this command
+    /// when it is 4096 lines or 1 MiB ahead, for at most 20 s each time that this command cannot be reached or its reader stands still;
+    /// lines that are lost while it follows are a failure.
     Logs(LogsArgs),
     /// Make every engine report, and show the fleet
     Status(StatusArgs),
@@ -326,7 +338,8 @@ pub(crate) struct RunArgs {
     /// Messages it may publish in a second [default: as fast as the broker takes them]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) publish_rate: Option<u32>,
-    /// Show what it prints until it ends; ends with 1 if the program's exit code is not 0
+    /// Show what it prints until it ends; ends with 1 if the program's exit code is not 0, it did not end by itself, or
+    /// lines were lost (see `wayfare logs --help`)
     #[arg(long, conflicts_with = "no_wait")]
     pub(crate) follow: bool,
     #[command(flatten)]
@@ -459,15 +472,17 @@ impl NotRun {
         if self.json && is_bad {
             let text = self.error.render().to_string();
             let text = text.trim_start_matches("error: ").trim_end();
-            eprintln!(
-                "{}",
-                serde_json::json!({ "error": "bad-usage", "message": text, "exit": 2 })
-            );
-        } else {
-            // Nowhere to say that standard output is closed.
-            let _ = self.error.print();
+            tell_json(&serde_json::json!({ "error": "bad-usage", "message": text, "exit": 2 }));
+            return ExitCode::from(2);
         }
-        ExitCode::from(if is_bad { 2 } else { 0 })
+        let printed = self.error.print();
+        match printed.map_err(|error| Fail::standard_output(&error)) {
+            // Nobody is left who could be told about bad usage.
+            _ if is_bad => ExitCode::from(2),
+            // Nothing was asked for but that.
+            Ok(()) => write_out(b"").map_or_else(|fail| fail.print(Output::Human), |()| ExitCode::SUCCESS),
+            Err(fail) => fail.print(Output::Human),
+        }
     }
 }
 

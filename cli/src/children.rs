@@ -14,6 +14,7 @@ use wayfare_protocol::ids::EngineId;
 use wayfare_protocol::topics::Topics;
 
 use crate::fail::{Fail, Result};
+use crate::output::tell;
 
 /// An engine that ends so soon has something wrong with it,
 const SHORT_LIFE: Duration = Duration::from_secs(10);
@@ -102,7 +103,7 @@ impl LocalEngine {
             if short_lives >= SHORT_LIVES_MAX {
                 return fail;
             }
-            eprintln!("{}: it is started again", fail.message());
+            tell(format!("{}: it is started again", fail.message()));
             sleep(RESTART_WAIT).await;
             match Self::start(self.options.clone()) {
                 Ok(engine) => *self = engine,
@@ -124,11 +125,11 @@ impl LocalEngine {
     pub(crate) async fn stop(mut self) {
         drop(self.stdin.take());
         if timeout(DRAIN_TIMEOUT, self.child.wait()).await.is_err() {
-            eprintln!(
+            tell(format!(
                 "engine '{}' did not end within {} s and is killed",
                 self.options.id,
                 DRAIN_TIMEOUT.as_secs()
-            );
+            ));
             // kill waits for the end; an error means that there is nothing to kill.
             let _ = self.child.kill().await;
         }

@@ -55,7 +55,7 @@ async fn play_to_the_end(fleet: &Dispatcher, mut limit: u64, timeline: &mut Time
         match play(fleet, limit, timeline).await {
             Err(fail) if fail.is(TOO_FAST) => {
                 limit = limit.saturating_mul(3);
-                timeline.note("again", &format!("{}: now with more to do", fail.message()));
+                timeline.note("again", &format!("{}: now with more to do", fail.message()))?;
             }
             result => return result,
         }
@@ -88,13 +88,13 @@ async fn play(fleet: &Dispatcher, limit: u64, timeline: &mut Timeline) -> Result
     mover.printed(step(5)).await?;
     move_to(fleet, &mover, B, timeline).await?;
 
-    timeline.note("waiting", "all three run on to their ends");
+    timeline.note("waiting", "all three run on to their ends")?;
     let (reference, mover, copy) = (
         reference.finish().await?,
         mover.finish().await?,
         copy.finish().await?,
     );
-    timeline.note("ended", "all three have ended");
+    timeline.note("ended", "all three have ended")?;
     // Followed from their first lines on; the copy inherits what engines keep of a log.
     for (collected, known_from) in [(&reference, 0), (&mover, 0), (&copy, copied_at)] {
         if collected.first_line > known_from {
@@ -135,7 +135,7 @@ async fn start(fleet: &Dispatcher, limit: u64, name: &str, timeline: &mut Timeli
                     limit
                 ),
                 json!({ "name": name, "program": program, "engine": A }),
-            );
+            )?;
             Collector::start(fleet, name, program).await
         }
         other => Err(unexpected(&other)),
@@ -167,7 +167,7 @@ async fn move_to(fleet: &Dispatcher, mover: &Collector, target: &str, timeline: 
             bytes(report.final_bytes),
         ),
         json!({ "from": finished.engine, "to": target, "generation": generation, "after": at, "report": report }),
-    );
+    )?;
     Ok(())
 }
 
@@ -186,7 +186,7 @@ async fn spawn(fleet: &Dispatcher, mover: &Collector, timeline: &mut Timeline) -
         "copied to {B} after \"{at}\": 'copy' ({}); the original runs on",
         copy.short()
     );
-    timeline.step("spawn", &text, json!({ "copy": copy, "to": B, "after": at }));
+    timeline.step("spawn", &text, json!({ "copy": copy, "to": B, "after": at }))?;
     Collector::start(fleet, "copy", copy).await
 }
 
@@ -205,7 +205,7 @@ async fn pause_and_resume(fleet: &Dispatcher, mover: &Collector, timeline: &mut 
         "pause",
         &format!("paused on {A} after \"{at}\""),
         json!({ "engine": A, "after": at }),
-    );
+    )?;
     command(
         fleet,
         Order::Resume {
@@ -215,7 +215,7 @@ async fn pause_and_resume(fleet: &Dispatcher, mover: &Collector, timeline: &mut 
     )
     .await?;
     must_be(fleet, mover.program, A, &ProgramState::Running).await?;
-    timeline.step("resume", &format!("resumed on {A}"), json!({ "engine": A }));
+    timeline.step("resume", &format!("resumed on {A}"), json!({ "engine": A }))?;
     Ok(())
 }
 
@@ -285,7 +285,7 @@ fn verdict(reference: &Collected, others: &[(&str, &Collected)], timeline: &mut 
         let details = json!({
             "name": other.name, "same": same, "bytes": other.stdout.len(), "first_line": first_line,
         });
-        timeline.step("compare", &text, details);
+        timeline.step("compare", &text, details)?;
         if !same {
             differs.get_or_insert(text);
         }
@@ -296,7 +296,7 @@ fn verdict(reference: &Collected, others: &[(&str, &Collected)], timeline: &mut 
             timeline.note(
                 "verdict",
                 "moved, copied and paused programs printed what the unmoved one printed",
-            );
+            )?;
             Ok(())
         }
     }

@@ -1,15 +1,16 @@
 //! How a verb fails: what happened, what to do about it, and the exit code.
 
+use std::io;
 use std::process::ExitCode;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use wayfare_dispatcher::files::FilesError;
 use wayfare_dispatcher::{AskError, CommandError, ConnectError};
 use wayfare_link::BrokerUrl;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::FileRefusal;
 
-use crate::output::Output;
+use crate::output::{Output, Text, tell, tell_json};
 
 /// Exit codes are part of the interface: 0 is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(crate) enum Exit {
     Failed = 1,
     Usage = 2,
     NoAnswer = 3,
+    /// What shells show of a command that died of SIGPIPE: whoever read standard output has gone away.
+    ReaderGone = 141,
 }
 
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Fail {
         }
     }
 
-    pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
+    pub(crate) fn file(path: &std::path::Path, error: &io::Error) -> Self {
         Self::new("file", format!("{}: {error}", path.display()))
     }
 
@@ -63,6 +66,20 @@ impl Fail {
     /// Nothing went wrong, and there is nothing to say: only the exit code tells.
     pub(crate) fn quiet() -> Self {
         Self::new("quiet", "")
+    }
+
+    /// Standard output cannot be written. A reader that has seen enough (`| head`) is told nothing.
+    pub(crate) fn standard_output(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self {
+                exit: Exit::ReaderGone,
+                ..Self::quiet()
+            },
+            _ => Self::new(
+                "standard-output",
+                format!("cannot write to standard output: {error}"),
+            ),
+        }
     }
 
     pub(crate) fn no_answer(message: impl Into<String>) -> Self {
@@ -80,14 +97,17 @@ impl Fail {
         &self.message
     }
 
+    /// For people.
+    pub(crate) fn text(&self) -> Text {
+        let hint = self.hint.as_ref().map(|hint| format!(": {hint}"));
+        paragraph(&format!("error: {}{}", self.message, hint.unwrap_or_default()))
+    }
+
     pub(crate) fn print(self, output: Output) -> ExitCode {
         let exit = self.exit as u8;
         match output {
             _ if self.message.is_empty() => {}
-            Output::Human => {
-                let hint = self.hint.map(|hint| format!(": {hint}")).unwrap_or_default();
-                eprintln!("error: {}{hint}", self.message);
-            }
+            Output::Human => tell(self.text()),
             Output::Json => {
                 let mut document = Map::new();
                 document.insert("error".into(), self.kind.into());
@@ -99,11 +119,18 @@ impl Fail {
                     document.insert("failure".into(), json!(failure));
                 }
                 document.insert("exit".into(), exit.into());
-                eprintln!("{}", Value::Object(document));
+                tell_json(&document);
             }
         }
         ExitCode::from(exit)
     }
+}
+
+/// A message as it is shown: what follows on its first line is set back, so that it cannot be taken for another.
+fn paragraph(message: &str) -> Text {
+    let mut lines = message.lines();
+    let first = Text::from(lines.next().unwrap_or_default());
+    lines.fold(first, |text, line| text.line(format!("  {line}")))
 }
 
 impl From<CommandError> for Fail {
@@ -220,8 +247,8 @@ impl From<FilesError> for Fail {
     }
 }
 
-impl From<std::io::Error> for Fail {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for Fail {
+    fn from(error: io::Error) -> Self {
         Self::new("io", error.to_string())
     }
 }

@@ -1,5 +1,7 @@
 //! The `wayfare` command: parse, one library call, print.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+// One place prints: `output`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
 mod config;
@@ -19,7 +21,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = match args::parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(done) => return done.print(),
+        Err(not_run) => return not_run.print(),
     };
     let output = output::Output::new(cli.global.json);
     match verbs::run(cli, output) {

@@ -1,7 +1,24 @@
-//! For people: tables and sentences. For programs: JSON, one document a line.
+//! All that the command prints. Nothing else in it writes to standard output or standard error.
+//!
+//! For people: [`Text`], in which nothing foreign can leave its place. For programs: JSON, one document a line.
+//! What cannot be written to standard output is the command's failure. What cannot be written to standard error is
+//! given up: nobody is left who could be told.
 
-use comfy_table::{ContentArrangement, Table};
+#![allow(clippy::disallowed_methods, reason = "this is the one place that prints")]
+
+mod closed;
+mod escape;
+mod terminal;
+mod text;
+
+use std::io::{self, IsTerminal, Write};
+
 use serde::Serialize;
+use wayfare_protocol::log::{LogLine, Stream};
+
+use crate::fail::{Fail, Result};
+use terminal::TerminalFilter;
+pub(crate) use text::Text;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
@@ -15,45 +32,142 @@ impl Output {
     }
 
     /// Prints `document`, or what `human` makes of it.
-    pub(crate) fn print<T: Serialize>(self, document: &T, human: impl FnOnce(&T) -> String) {
+    pub(crate) fn print<T, H>(self, document: &T, human: impl FnOnce(&T) -> H) -> Result
+    where
+        T: Serialize,
+        H: Into<Text>,
+    {
         match self {
-            Self::Json => say(&serde_json::to_string(document).expect("plain data serialises")),
-            Self::Human => say(&human(document)),
+            Self::Json => say_json(document),
+            Self::Human => say(human(document)),
         }
     }
 
     /// A remark for people, beside the result.
-    pub(crate) fn remark(self, text: &str) {
+    pub(crate) fn remark(self, text: impl Into<Text>) {
         if self == Self::Human {
-            eprintln!("{text}");
+            tell(text);
         }
     }
 }
 
-/// A line on standard output. A reader that has gone away (`| head`) ends the command quietly.
-pub(crate) fn say(text: &str) {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+/// Lines on standard output.
+pub(crate) fn say(text: impl Into<Text>) -> Result {
+    write_out(format!("{}\n", text.into()).as_bytes())
+}
+
+/// A document on standard output, in one line.
+pub(crate) fn say_json(document: &impl Serialize) -> Result {
+    write_out(format!("{}\n", json_line(document)).as_bytes())
+}
+
+/// Lines on standard error.
+pub(crate) fn tell(text: impl Into<Text>) {
+    write_error(format!("{}\n", text.into()).as_bytes());
+}
+
+/// A document on standard error, in one line.
+pub(crate) fn tell_json(document: &impl Serialize) {
+    write_error(format!("{}\n", json_line(document)).as_bytes());
+}
+
+/// Bytes on standard output, as they are.
+pub(crate) fn write_out(bytes: &[u8]) -> Result {
+    try_write_out(bytes).map_err(|error| Fail::standard_output(&error))
+}
+
+/// The same for who passes the error on.
+pub(crate) fn try_write_out(bytes: &[u8]) -> io::Result<()> {
+    if closed::standard_output() {
+        return Err(io::Error::other("it is closed"));
+    }
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// Whether somebody sees standard error at a terminal.
+pub(crate) fn error_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Clears the terminal, if standard output is one.
+pub(crate) fn clear_screen() -> Result {
+    match io::stdout().is_terminal() {
+        // Home, and clear what is below.
+        true => write_out(b"\x1b[H\x1b[2J"),
+        false => Ok(()),
     }
 }
 
-/// Plain columns, as `ps` prints them.
-pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(comfy_table::presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(head.iter().copied());
-    for row in rows {
-        table.add_row(row);
+/// Bytes on standard error, as they are.
+fn write_error(bytes: &[u8]) {
+    // Whoever should read it has gone away.
+    let _ = io::stderr().lock().write_all(bytes);
+}
+
+/// Where what a program or a file contains is shown: byte for byte to pipes and files, and to a terminal without what
+/// would steer it.
+pub(crate) struct Foreign {
+    out: TerminalFilter,
+    error: TerminalFilter,
+}
+
+impl Foreign {
+    pub(crate) fn new() -> Self {
+        let filter = |is_terminal: bool| match is_terminal {
+            true => TerminalFilter::new(),
+            false => TerminalFilter::off(),
+        };
+        Self {
+            out: filter(io::stdout().is_terminal()),
+            error: filter(io::stderr().is_terminal()),
+        }
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+
+    /// A line of a program's log, on the stream that the program wrote it to.
+    pub(crate) fn line(&mut self, line: &LogLine) -> Result {
+        let mut bytes = Vec::new();
+        line.write_to(&mut bytes);
+        match line.stream {
+            Stream::Stdout => write_out(&self.out.filtered(&bytes)),
+            Stream::Stderr => {
+                write_error(&self.error.filtered(&bytes));
+                Ok(())
+            }
+        }
     }
-    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
+
+    /// A piece of a content, on standard output.
+    pub(crate) fn piece(&mut self, bytes: &[u8]) -> io::Result<()> {
+        try_write_out(&self.out.filtered(bytes))
+    }
+
+    /// The end: what was cut off, and the terminal's own colours again.
+    pub(crate) fn finish(mut self) -> Result {
+        write_error(&self.error.rest());
+        write_out(&self.out.rest())
+    }
+}
+
+/// JSON leaves some characters alone that terminals obey, or hide: escaped they mean the same.
+fn json_line(document: &impl Serialize) -> String {
+    let json = serde_json::to_string(document).expect("plain data serialises");
+    if !json.chars().any(escape::is_unsafe) {
+        return json;
+    }
+    let mut line = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for character in json.chars() {
+        if escape::is_unsafe(character) {
+            for unit in character.encode_utf16(&mut units) {
+                line.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            line.push(character);
+        }
+    }
+    line
 }
 
 /// A size as people read it.
@@ -85,18 +199,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_plain_columns() {
-        let rows = [
-            vec!["a".into(), "running".into()],
-            vec!["long-name".into(), String::new()],
-        ];
-        assert_eq!(
-            table(&["NAME", "STATE"], rows),
-            "NAME       STATE\na          running\nlong-name"
-        );
-    }
-
-    #[test]
     fn quantities_are_short() {
         for (amount, text) in [
             (0, "0 B"),
@@ -110,5 +212,16 @@ mod tests {
         for (amount, text) in [(999, "999 µs"), (1_500, "1.5 ms"), (2_340_000, "2.34 s")] {
             assert_eq!(micros(amount), text);
         }
+    }
+
+    #[test]
+    fn json_says_the_same_without_what_terminals_obey() {
+        let text = "a\u{1b}[2J\u{9b}2J\u{202e}\u{7f}\u{e0041}é\n";
+        let line = json_line(&text);
+        assert!(
+            line.is_ascii() || line.chars().all(|c| !escape::is_unsafe(c)),
+            "{line}"
+        );
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
     }
 }

@@ -20,6 +20,9 @@ mod snapshots;
 mod state;
 mod up;
 
+#[cfg(test)]
+mod hostile_tests;
+
 use crate::args::{Cli, Verb};
 use crate::fail::Result;
 use crate::output::Output;
@@ -46,7 +49,7 @@ fn show_what_libraries_say() {
     if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
         tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(std::io::stderr)
+            .with_writer(|| wayfare_engine::shell::LogWriter)
             .init();
     }
 }

@@ -1,6 +1,5 @@
 //! Waiting for an operation, with a spinner or progress bar for people at a terminal.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,7 +9,7 @@ use wayfare_protocol::event::{Outcome, Phase};
 
 use crate::args::CommandArgs;
 use crate::fail::Result;
-use crate::output::{Output, bytes, micros};
+use crate::output::{Output, bytes, error_is_terminal, micros};
 
 const SPIN: Duration = Duration::from_millis(120);
 
@@ -26,7 +25,7 @@ pub(crate) async fn conclude(
         operation.delivered().await?;
         output.print(&json!({ "operation": id, "engine": operation.engine() }), |_| {
             id.to_string()
-        });
+        })?;
         return Ok(None);
     }
     let finished = watch(operation, output).await?;
@@ -36,7 +35,7 @@ pub(crate) async fn conclude(
     if let Value::Object(outcome) = json!(finished.outcome) {
         document.extend(outcome);
     }
-    output.print(&document, |_| sentence(&finished));
+    output.print(&document, |_| sentence(&finished))?;
     Ok(Some(finished))
 }
 
@@ -92,7 +91,7 @@ struct Bar(Option<ProgressBar>);
 
 impl Bar {
     fn new(output: Output, engine: &str) -> Self {
-        if output == Output::Json || !std::io::stderr().is_terminal() {
+        if output == Output::Json || !error_is_terminal() {
             return Self(None);
         }
         let bar = ProgressBar::new_spinner();
@@ -129,7 +128,7 @@ pub(crate) struct Bytes(Option<ProgressBar>);
 impl Bytes {
     /// `None`: of unknown length.
     pub(crate) fn new(output: Output, verb: &'static str, total: Option<u64>) -> Self {
-        if output == Output::Json || !std::io::stderr().is_terminal() {
+        if output == Output::Json || !error_is_terminal() {
             return Self(None);
         }
         let bar = ProgressBar::new_spinner();

@@ -1,7 +1,9 @@
 //! `wayfare-engine`: the engine as a program of its own, for boards.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use wayfare_engine::shell::{self, EngineArgs, InitArgs, Initialised};
 
@@ -32,7 +34,8 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wayfare-engine: {error:#}");
+            // Whoever should read it may have gone away.
+            let _ = writeln!(io::stderr(), "wayfare-engine: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -40,9 +43,9 @@ fn main() -> ExitCode {
 
 fn init(args: &InitArgs) -> anyhow::Result<()> {
     let path = args.path.display();
-    match args.write()? {
-        Initialised::Written => println!("wrote {path}: every setting is in it, with its default"),
-        Initialised::Kept => println!("{path} is there, and stays as it is; --force writes it anew"),
-    }
-    Ok(())
+    let text = match args.write()? {
+        Initialised::Written => format!("wrote {path}: every setting is in it, with its default"),
+        Initialised::Kept => format!("{path} is there, and stays as it is; --force writes it anew"),
+    };
+    writeln!(io::stdout(), "{text}").context("cannot write to standard output")
 }

@@ -41,6 +41,6 @@ pub use arguments::EngineArgs;
 pub use configuration::{ConfigurationError, InitArgs, Initialised};
 pub use options::{CodeFrom, EngineOptions};
 pub use run::run;
-pub use standalone::{run_to_the_end, runtime};
+pub use standalone::{LogWriter, run_to_the_end, runtime};
 pub use store::Cache;
 pub use store::OpenError;

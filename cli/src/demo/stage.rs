@@ -12,6 +12,7 @@ use super::timeline::Timeline;
 use crate::args::DemoArgs;
 use crate::children::{EngineOutput, LocalEngine, LocalEngineOptions, stop_all};
 use crate::fail::{Fail, Result, connecting};
+use crate::output::tell;
 
 pub(crate) const A: &str = "a";
 pub(crate) const B: &str = "b";
@@ -36,7 +37,7 @@ impl Stage {
             "broker",
             &format!("embedded, at {url}"),
             json!({ "broker": url.to_string() }),
-        );
+        )?;
         let output = if args.engine_logs {
             EngineOutput::All
         } else {
@@ -66,7 +67,7 @@ impl Stage {
             "engines",
             "a and b, each a process of its own",
             json!({ "engines": [A, B] }),
-        );
+        )?;
         Ok(stage)
     }
 
@@ -104,7 +105,7 @@ impl Stage {
         self.dispatcher.close().await;
         stop_all(self.engines).await;
         if let Err(error) = self.broker.shutdown().await {
-            eprintln!("the broker did not stop in good order: {error}");
+            tell(format!("the broker did not stop in good order: {error}"));
         }
     }
 }

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::output::{Output, say};
+use crate::fail::Result;
+use crate::output::{Output, say, say_json};
 
 pub(crate) struct Timeline {
     output: Output,
@@ -19,19 +20,19 @@ impl Timeline {
         }
     }
 
-    pub(crate) fn step(&mut self, step: &str, text: &str, mut details: Value) {
+    pub(crate) fn step(&mut self, step: &str, text: &str, mut details: Value) -> Result {
         let elapsed = self.began.elapsed();
         match self.output {
-            Output::Human => say(&format!("{:7.3} s  {step:8} {text}", elapsed.as_secs_f64())),
+            Output::Human => say(format!("{:7.3} s  {step:8} {text}", elapsed.as_secs_f64())),
             Output::Json => {
                 details["step"] = step.into();
                 details["at_ms"] = json!(elapsed.as_millis() as u64);
-                say(&details.to_string());
+                say_json(&details)
             }
         }
     }
 
-    pub(crate) fn note(&mut self, step: &str, text: &str) {
-        self.step(step, text, json!({ "text": text }));
+    pub(crate) fn note(&mut self, step: &str, text: &str) -> Result {
+        self.step(step, text, json!({ "text": text }))
     }
 }

@@ -14,7 +14,7 @@ use super::module::Module;
 use crate::args::apps::{AppApplyArgs, AppPlanArgs, AppStatusArgs, AppVerb, AskArgs};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
-use crate::output::{Output, table};
+use crate::output::{Output, Text};
 
 /// A manifest is text that people write.
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;
@@ -31,8 +31,7 @@ pub(crate) async fn run(verb: AppVerb, output: Output) -> Result {
             with_fleet(&args.ask.fleet, async |fleet| {
                 let ask = Ask::History { application };
                 let versions: Vec<VersionStatus> = fleet.ask_apps(&ask, args.ask.timeout).await?;
-                output.print(&versions, |versions| history_table(versions));
-                Ok(())
+                output.print(&versions, |versions| history_table(versions))
             })
             .await
         }
@@ -85,8 +84,7 @@ fn standing(answer: &Value, what: &str) -> String {
 async fn say(ask: Ask, args: &AskArgs, output: Output, human: impl FnOnce(&Value) -> String) -> Result {
     with_fleet(&args.fleet, async |fleet| {
         let answer: Value = fleet.ask_apps(&ask, args.timeout).await?;
-        output.print(&answer, human);
-        Ok(())
+        output.print(&answer, human)
     })
     .await
 }
@@ -103,7 +101,7 @@ async fn plan(args: AppPlanArgs, output: Output) -> Result {
         let document = serde_json::to_vec_pretty(&plan).expect("plain data serialises");
         std::fs::write(path, document).map_err(|error| Fail::file(path, &error))?;
     }
-    output.print(&plan, plan_text);
+    output.print(&plan, plan_text)?;
     if plan.changes.is_empty() {
         Ok(())
     } else {
@@ -111,25 +109,18 @@ async fn plan(args: AppPlanArgs, output: Output) -> Result {
     }
 }
 
-fn plan_text(plan: &PlanAnswer) -> String {
+pub(super) fn plan_text(plan: &PlanAnswer) -> Text {
     if plan.changes.is_empty() {
-        return format!("{}: no changes", plan.application);
+        return format!("{}: no changes", plan.application).into();
     }
-    let section = |title: &str, lines: &[String]| {
-        let lines: String = lines.iter().map(|line| format!("\n  {line}")).collect();
-        if lines.is_empty() {
-            lines
-        } else {
-            format!("\n{title}{lines}")
-        }
+    let section = |title: &str, lines: &[String]| match lines {
+        [] => Text::new(),
+        lines => Text::from(title).then(Text::from_iter(lines.iter().map(|line| format!("  {line}")))),
     };
-    format!(
-        "{}{}{}{}",
-        plan.application,
-        section("changes", &plan.changes),
-        section("at once", &plan.actions),
-        section("not placed", &plan.unplaced),
-    )
+    Text::from(plan.application.as_str())
+        .then(section("changes", &plan.changes))
+        .then(section("at once", &plan.actions))
+        .then(section("not placed", &plan.unplaced))
 }
 
 async fn apply(args: AppApplyArgs, output: Output) -> Result {
@@ -146,7 +137,7 @@ async fn apply(args: AppApplyArgs, output: Output) -> Result {
         output.print(&answer, |answer| match answer["changed"].as_bool() {
             Some(true) => format!("{application}: version {}", answer["version"]),
             _ => format!("{application}: version {}, no changes", answer["version"]),
-        });
+        })?;
         if args.wait {
             let version = answer["version"].as_u64().unwrap_or_default();
             wait_until_healthy(fleet, &application, version, timeout).await?;
@@ -204,13 +195,12 @@ async fn status(args: AppStatusArgs, output: Output) -> Result {
             application: args.application,
         };
         let statuses: Vec<AppStatus> = fleet.ask_apps(&ask, args.ask.timeout).await?;
-        output.print(&statuses, |statuses| status_text(statuses));
-        Ok(())
+        output.print(&statuses, |statuses| status_text(statuses))
     })
     .await
 }
 
-fn status_text(statuses: &[AppStatus]) -> String {
+pub(super) fn status_text(statuses: &[AppStatus]) -> Text {
     if statuses.is_empty() {
         return "no applications: make one with `wayfare app apply`".into();
     }
@@ -234,23 +224,21 @@ fn status_text(statuses: &[AppStatus]) -> String {
             ]
         };
         let head = ["INSTANCE", "STATE", "HEALTHY", "ENGINE", "PROGRAM", "GENERATION"];
-        let unplaced: String = status
-            .unplaced
-            .iter()
-            .map(|line| format!("\nnot placed: {line}"))
-            .collect();
-        format!(
-            "{}: {}, version {}\n{}{unplaced}",
-            status.application,
-            status.state,
-            status.version,
-            table(&head, status.instances.iter().map(row))
-        )
+        let unplaced = status.unplaced.iter().map(|line| format!("not placed: {line}"));
+        Text::from(format!(
+            "{}: {}, version {}",
+            status.application, status.state, status.version
+        ))
+        .then(Text::table(&head, status.instances.iter().map(row)))
+        .then(Text::from_iter(unplaced))
     };
-    statuses.iter().map(one).collect::<Vec<_>>().join("\n\n")
+    let parts = statuses.iter().map(one);
+    parts
+        .reduce(|text, part| text.line("").then(part))
+        .unwrap_or_default()
 }
 
-fn history_table(versions: &[VersionStatus]) -> String {
+pub(super) fn history_table(versions: &[VersionStatus]) -> Text {
     let row = |version: &VersionStatus| {
         vec![
             version.version.to_string(),
@@ -263,7 +251,7 @@ fn history_table(versions: &[VersionStatus]) -> String {
             version.note.clone(),
         ]
     };
-    table(&["VERSION", "", "AT", "NOTE"], versions.iter().map(row))
+    Text::table(&["VERSION", "", "AT", "NOTE"], versions.iter().map(row))
 }
 
 /// The manifest and all that it names: files beside it, or samples.

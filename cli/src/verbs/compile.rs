@@ -1,7 +1,7 @@
 //! `wayfare compile`: what the dispatcher does for engines without a compiler, by hand; and for dispatchers of other
 //! releases, whose `--compiler` this is.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use wayfare_protocol::limits::MODULE_BYTES_MAX;
 use super::module::Module;
 use crate::args::CompileArgs;
 use crate::fail::{Fail, Result};
-use crate::output::{Output, bytes};
+use crate::output::{Output, Text, bytes, write_out};
 
 /// The engine's, which knows what engines offer to programs.
 pub(super) fn own() -> OwnCompiler {
@@ -40,8 +40,7 @@ fn about() -> CompilerAbout {
 
 pub(super) fn run(args: &CompileArgs, output: Output) -> Result {
     let Some(named) = args.module.as_deref().filter(|_| !args.about) else {
-        output.print(&about(), page);
-        return Ok(());
+        return output.print(&about(), page);
     };
     let wasm = if named == "-" {
         from_standard_input()?
@@ -75,19 +74,17 @@ pub(super) fn run(args: &CompileArgs, output: Output) -> Result {
             "{size} of code for {target}, made in {ms} ms{}",
             place.unwrap_or_default()
         )
-    });
-    Ok(())
+    })
 }
 
-fn page(about: &CompilerAbout) -> String {
+fn page(about: &CompilerAbout) -> Text {
     let architectures: Vec<&str> = about.architectures.iter().map(String::as_str).collect();
-    format!(
-        "compiler       {}\nwasmtime       {}\nABI            {}\narchitectures  {}",
-        about.compiler,
-        about.wasmtime,
-        about.abi,
-        architectures.join(", ")
-    )
+    Text::page(&[
+        ("compiler", about.compiler.clone()),
+        ("wasmtime", about.wasmtime.clone()),
+        ("ABI", about.abi.clone()),
+        ("architectures", architectures.join(", ")),
+    ])
 }
 
 fn from_standard_input() -> Result<Vec<u8>> {
@@ -114,11 +111,8 @@ fn write(path: &Path, code: &[u8], module: Digest, target: &CodeTarget) -> Resul
     let bytes = unsigned
         .encode(module, target)
         .map_err(|error| Fail::new("bad-usage", error.to_string()))?;
-    let written = if path == Path::new("-") {
-        let mut out = std::io::stdout().lock();
-        out.write_all(&bytes).and_then(|()| out.flush())
-    } else {
-        std::fs::write(path, &bytes)
-    };
-    written.map_err(|error| Fail::file(path, &error))
+    if path == Path::new("-") {
+        return write_out(&bytes);
+    }
+    std::fs::write(path, &bytes).map_err(|error| Fail::file(path, &error))
 }

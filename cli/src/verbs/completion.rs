@@ -9,6 +9,5 @@ use crate::fail::Result;
 pub(crate) fn print(shell: Shell) -> Result {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "wayfare", &mut script);
-    crate::output::say(String::from_utf8_lossy(&script).trim_end());
-    Ok(())
+    crate::output::write_out(&script)
 }

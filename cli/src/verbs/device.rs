@@ -33,8 +33,7 @@ async fn ask(engine: &str, alias: Alias, value: Option<&str>, args: &AskArgs, ou
             }
         };
         let reading = fleet.device(&view.engine, &ask, args.timeout).await?;
-        output.print(&reading, describe);
-        Ok(())
+        output.print(&reading, describe)
     })
     .await
 }

@@ -21,7 +21,7 @@ pub(super) fn begin_log(args: &DispatcherArgs) -> Result {
         .map_err(|error| Fail::usage(format!("--log-level '{}': {error}", args.log_level)))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| wayfare_engine::shell::LogWriter)
         .with_target(false)
         .init();
     Ok(())

@@ -28,7 +28,7 @@ pub(crate) fn run(args: EngineVerbArgs) -> Result {
         EnvFilter::try_new(level).map_err(|error| Fail::usage(format!("--log-level '{level}': {error}")))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| wayfare_engine::shell::LogWriter)
         .with_target(false)
         .init();
     let options = engine
@@ -56,8 +56,7 @@ pub(super) fn init(args: &InitArgs, output: Output) -> Result {
             "{} is there, and stays as it is; --force writes it anew",
             args.path.display()
         ),
-    });
-    Ok(())
+    })
 }
 
 fn configuration(error: ConfigurationError) -> Fail {

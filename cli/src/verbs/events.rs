@@ -6,7 +6,7 @@ use wayfare_dispatcher::app::ask::{Ask, Decision};
 use crate::args::apps::EventsArgs;
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
-use crate::output::{Output, say};
+use crate::output::Output;
 
 pub(crate) async fn run(args: EventsArgs, output: Output) -> Result {
     with_fleet(&args.ask.fleet, async |fleet| {
@@ -21,7 +21,7 @@ pub(crate) async fn run(args: EventsArgs, output: Output) -> Result {
         while let Some(decision) = live.recv().await {
             let place = (decision.term, decision.sequence);
             if after.is_none_or(|after| place > after) {
-                print(&decision, output);
+                print(&decision, output)?;
                 after = Some(place);
             }
         }
@@ -44,21 +44,22 @@ async fn past(fleet: &Dispatcher, args: &EventsArgs, output: Output) -> Result<O
         let Some(last) = part.last() else { return Ok(after) };
         after = Some((last.term, last.sequence));
         for decision in &part {
-            print(decision, output);
+            print(decision, output)?;
         }
     }
 }
 
-fn print(decision: &Decision, output: Output) {
-    match output {
-        Output::Json => say(&serde_json::to_string(decision).expect("plain data serialises")),
-        Output::Human => say(&format!(
-            "{}  {:12}  {}",
-            clock(decision.at_ms),
-            decision.kind,
-            decision.text
-        )),
-    }
+fn print(decision: &Decision, output: Output) -> Result {
+    output.print(decision, sentence)
+}
+
+pub(super) fn sentence(decision: &Decision) -> String {
+    format!(
+        "{}  {:12}  {}",
+        clock(decision.at_ms),
+        decision.kind,
+        decision.text
+    )
 }
 
 /// The time of a day in UTC, and the day: `2026-11-24 19:05:01.250`.

@@ -1,7 +1,5 @@
 //! `wayfare ps`, `engines` and `status`.
 
-use std::io::IsTerminal;
-
 use serde_json::json;
 use wayfare_dispatcher::{Dispatcher, EngineView, Presence, ProgramView, Report};
 use wayfare_protocol::device::{Alias, Backend, DeviceAbout};
@@ -10,20 +8,32 @@ use wayfare_protocol::status::EngineAbout;
 use crate::args::{FleetArgs, StatusArgs};
 use crate::context::with_fleet;
 use crate::fail::Result;
-use crate::output::{Output, bytes, table};
+use crate::output::{Output, Text, bytes, clear_screen};
+
+const ENGINE_COLUMNS: [&str; 11] = [
+    "ENGINE",
+    "STATE",
+    "PROGRAMS",
+    "PLATFORM",
+    "PROCESSORS",
+    "MEMORY",
+    "VERSION",
+    "WASMTIME",
+    "HOST",
+    "LABELS",
+    "DEVICES",
+];
 
 pub(crate) async fn programs(args: FleetArgs, output: Output) -> Result {
     with_fleet(&args, async |fleet| {
-        output.print(&fleet.programs().await?, |programs| programs_table(programs));
-        Ok(())
+        output.print(&fleet.programs().await?, |programs| programs_table(programs))
     })
     .await
 }
 
 pub(crate) async fn engines(args: FleetArgs, output: Output) -> Result {
     with_fleet(&args, async |fleet| {
-        output.print(&fleet.engines().await?, |engines| engines_table(engines));
-        Ok(())
+        output.print(&fleet.engines().await?, |engines| engines_table(engines))
     })
     .await
 }
@@ -38,9 +48,8 @@ pub(crate) async fn status(args: StatusArgs, output: Output) -> Result {
         let mut seen = 0;
         loop {
             fleet.changed(&mut seen).await?;
-            if output == Output::Human && std::io::stdout().is_terminal() {
-                // Home, and clear what is below.
-                crate::output::say("\x1b[H\x1b[2J");
+            if output == Output::Human {
+                clear_screen()?;
             }
             print_status(fleet, &report, output).await?;
         }
@@ -55,22 +64,18 @@ async fn print_status(fleet: &Dispatcher, report: &Report, output: Output) -> Re
         "answered_ms": report.answered, "silent": report.silent,
     });
     output.print(&document, |_| {
-        let silent: Vec<_> = report
-            .silent
-            .iter()
-            .map(|engine| format!("\n'{engine}' did not report"))
+        let silent = report.silent.iter();
+        let silent: Text = silent
+            .map(|engine| format!("'{engine}' did not report"))
             .collect();
-        format!(
-            "{}\n\n{}{}",
-            engines_table(&engines),
-            programs_table(&programs),
-            silent.concat()
-        )
-    });
-    Ok(())
+        engines_table(&engines)
+            .line("")
+            .then(programs_table(&programs))
+            .then(silent)
+    })
 }
 
-fn programs_table(programs: &[ProgramView]) -> String {
+pub(super) fn programs_table(programs: &[ProgramView]) -> Text {
     if programs.is_empty() {
         return "no programs: start one with `wayfare run`".into();
     }
@@ -94,20 +99,21 @@ fn programs_table(programs: &[ProgramView]) -> String {
             status.module.short(),
         ]
     };
-    table(
+    Text::table(
         &["ID", "NAME", "STATE", "ENGINE", "GENERATION", "MEMORY", "MODULE"],
         programs.iter().map(row),
     )
 }
 
-fn engines_table(engines: &[EngineView]) -> String {
+pub(super) fn engines_table(engines: &[EngineView]) -> Text {
     if engines.is_empty() {
         return "no engines: start one with `wayfare engine`, or with `wayfare up`".into();
     }
     let row = |view: &EngineView| {
         let about = view.about.as_ref();
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
-        vec![
+        let mut devices = about.map(devices).unwrap_or_default().into_iter();
+        let mut rows = vec![vec![
             view.engine.to_string(),
             if view.online {
                 "online".into()
@@ -125,23 +131,14 @@ fn engines_table(engines: &[EngineView]) -> String {
             or_dash(about.map(|about| about.code.wasmtime.clone())),
             or_dash(about.map(|about| about.host.clone())),
             or_dash(about.and_then(labels)),
-            or_dash(about.map(devices).filter(|devices| !devices.is_empty())),
-        ]
+            or_dash(devices.next()),
+        ]];
+        // A line for each, because most engines have none and boards have several.
+        let only_device = |device| [vec![String::new(); ENGINE_COLUMNS.len() - 1], vec![device]].concat();
+        rows.extend(devices.map(only_device));
+        rows
     };
-    let head = [
-        "ENGINE",
-        "STATE",
-        "PROGRAMS",
-        "PLATFORM",
-        "PROCESSORS",
-        "MEMORY",
-        "VERSION",
-        "WASMTIME",
-        "HOST",
-        "LABELS",
-        "DEVICES",
-    ];
-    table(&head, engines.iter().map(row))
+    Text::table(&ENGINE_COLUMNS, engines.iter().flat_map(row))
 }
 
 /// As they are given; `None` if there are none.
@@ -151,11 +148,10 @@ pub(super) fn labels(about: &EngineAbout) -> Option<String> {
     (!labels.is_empty()).then(|| labels.join(" "))
 }
 
-/// A line for each, because most engines have none and boards have several.
-fn devices(about: &EngineAbout) -> String {
+fn devices(about: &EngineAbout) -> Vec<String> {
     let line = |(alias, device): (&Alias, &DeviceAbout)| match device.backend {
         Backend::Simulated => format!("{alias}: {}, simulated", device.kind),
         Backend::Linux => format!("{alias}: {}", device.kind),
     };
-    about.devices.iter().map(line).collect::<Vec<_>>().join("\n")
+    about.devices.iter().map(line).collect()
 }

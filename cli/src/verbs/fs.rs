@@ -14,7 +14,7 @@ use crate::args::apps::AskArgs;
 use crate::args::fs::{FsCatArgs, FsGetArgs, FsMkdirArgs, FsPutArgs, FsVerb};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
-use crate::output::{Output, bytes, table};
+use crate::output::{Foreign, Output, Text, bytes};
 use crate::waiting::Bytes;
 
 /// What `cat --json` puts into one document.
@@ -29,18 +29,22 @@ pub(crate) async fn run(verb: FsVerb, output: Output) -> Result {
         FsVerb::Get(args) => with_files(&args.ask, async |files| get(files, &args, output).await).await,
         FsVerb::Rm(args) => {
             with_files(&args.ask, async |files| {
-                let removed = |path: &FilePath| {
-                    output.print(&json!({ "removed": path }), |_| format!("{path} is no more"))
+                // A reader that has gone away does not leave half of them where they are.
+                let mut printed = Ok(());
+                let mut removed = |path: &FilePath| {
+                    if printed.is_ok() {
+                        printed = output.print(&json!({ "removed": path }), |_| format!("{path} is no more"));
+                    }
                 };
                 for path in &args.paths {
                     if args.recursive {
-                        files.remove_all(path, removed).await?;
+                        files.remove_all(path, &mut removed).await?;
                     } else {
                         files.remove(path).await?;
                         removed(path);
                     }
                 }
-                Ok(())
+                printed
             })
             .await
         }
@@ -53,8 +57,7 @@ pub(crate) async fn run(verb: FsVerb, output: Output) -> Result {
                 files.rename(&args.from, &to).await?;
                 output.print(&json!({ "from": args.from, "path": to }), |_| {
                     format!("{} is {to} now", args.from)
-                });
-                Ok(())
+                })
             })
             .await
         }
@@ -63,26 +66,14 @@ pub(crate) async fn run(verb: FsVerb, output: Output) -> Result {
                 let to = inside(files, &args.to, last_name(&args.from)).await?;
                 files.copy(&args.from, args.version, &to).await?;
                 let stat = files.stat(&to).await?;
-                print_file(output, &to, &stat);
-                Ok(())
+                print_file(output, &to, &stat)
             })
             .await
         }
         FsVerb::History(args) => {
             with_files(&args.ask, async |files| {
                 let versions = files.history(&args.path).await?;
-                output.print(&versions, |versions| {
-                    let row = |one: &FileVersion| {
-                        vec![
-                            one.version.to_string(),
-                            bytes(one.bytes),
-                            clock(one.modified_ms),
-                            one.by.clone(),
-                        ]
-                    };
-                    table(&["VERSION", "LENGTH", "CHANGED", "BY"], versions.iter().map(row))
-                });
-                Ok(())
+                output.print(&versions, |versions| versions_table(versions))
             })
             .await
         }
@@ -110,24 +101,37 @@ async fn list(files: &Files<'_>, path: &FilePath, output: Output) -> Result {
             stat,
         }],
     };
-    output.print(&listed, |listed| {
-        let row = |file: &ListedFile| match file.stat.kind {
-            FileKind::Folder => vec![
-                format!("{}/", file.name),
-                "-".into(),
-                "-".into(),
-                clock(file.stat.modified_ms),
-            ],
-            FileKind::File => vec![
-                file.name.clone(),
-                bytes(file.stat.bytes),
-                file.stat.version.to_string(),
-                clock(file.stat.modified_ms),
-            ],
-        };
-        table(&["NAME", "LENGTH", "VERSION", "CHANGED"], listed.iter().map(row))
-    });
-    Ok(())
+    output.print(&listed, |listed| files_table(listed))
+}
+
+pub(super) fn files_table(listed: &[ListedFile]) -> Text {
+    let row = |file: &ListedFile| match file.stat.kind {
+        FileKind::Folder => vec![
+            format!("{}/", file.name),
+            "-".into(),
+            "-".into(),
+            clock(file.stat.modified_ms),
+        ],
+        FileKind::File => vec![
+            file.name.clone(),
+            bytes(file.stat.bytes),
+            file.stat.version.to_string(),
+            clock(file.stat.modified_ms),
+        ],
+    };
+    Text::table(&["NAME", "LENGTH", "VERSION", "CHANGED"], listed.iter().map(row))
+}
+
+pub(super) fn versions_table(versions: &[FileVersion]) -> Text {
+    let row = |one: &FileVersion| {
+        vec![
+            one.version.to_string(),
+            bytes(one.bytes),
+            clock(one.modified_ms),
+            one.by.clone(),
+        ]
+    };
+    Text::table(&["VERSION", "LENGTH", "CHANGED", "BY"], versions.iter().map(row))
 }
 
 async fn cat(files: &Files<'_>, args: &FsCatArgs, output: Output) -> Result {
@@ -158,8 +162,7 @@ async fn cat(files: &Files<'_>, args: &FsCatArgs, output: Output) -> Result {
     let text = std::str::from_utf8(&content).ok().map(str::to_owned);
     let document =
         json!({ "path": args.path, "bytes": content.len(), "text": text, "base64": base64(content) });
-    output.print(&document, ToString::to_string);
-    Ok(())
+    output.print(&document, ToString::to_string)
 }
 
 /// As values are: the same type has no more bytes than a request.
@@ -169,15 +172,13 @@ fn base64(content: Vec<u8>) -> String {
 }
 
 async fn to_standard_output(files: &Files<'_>, path: &FilePath, extent: Extent) -> Result {
-    let read = files.read(path, extent, |piece, _| std::io::stdout().lock().write_all(piece));
-    match read.await {
-        // A reader that has gone away (`| head`) ends the command quietly.
-        Err(FilesError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        read => {
-            read?;
-            Ok(std::io::stdout().lock().flush()?)
-        }
+    let mut foreign = Foreign::new();
+    let read = files.read(path, extent, |piece, _| foreign.piece(piece)).await;
+    if let Err(FilesError::Io(error)) = &read {
+        return Err(Fail::standard_output(error));
     }
+    read?;
+    foreign.finish()
 }
 
 async fn put(files: &Files<'_>, args: &FsPutArgs, output: Output) -> Result {
@@ -201,8 +202,7 @@ async fn put(files: &Files<'_>, args: &FsPutArgs, output: Output) -> Result {
     bar.clear();
     written?;
     let stat = files.stat(&path).await?;
-    print_file(output, &path, &stat);
-    Ok(())
+    print_file(output, &path, &stat)
 }
 
 async fn get(files: &Files<'_>, args: &FsGetArgs, output: Output) -> Result {
@@ -240,8 +240,7 @@ async fn get(files: &Files<'_>, args: &FsGetArgs, output: Output) -> Result {
     let document = json!({ "path": args.path, "file": target, "bytes": done });
     output.print(&document, |_| {
         format!("{} is in {}, {}", args.path, target.display(), bytes(done))
-    });
-    Ok(())
+    })
 }
 
 async fn make_folder(files: &Files<'_>, args: &FsMkdirArgs, output: Output) -> Result {
@@ -259,8 +258,7 @@ async fn make_folder(files: &Files<'_>, args: &FsMkdirArgs, output: Output) -> R
     }
     output.print(&json!({ "path": args.path }), |_| {
         format!("{} is there", args.path)
-    });
-    Ok(())
+    })
 }
 
 /// `path`, or what is called `name` in it if it is a folder.
@@ -284,8 +282,8 @@ fn last_name(path: &FilePath) -> &str {
     path.names().last().unwrap_or_default()
 }
 
-fn print_file(output: Output, path: &FilePath, stat: &FileStat) {
+fn print_file(output: Output, path: &FilePath, stat: &FileStat) -> Result {
     output.print(&json!({ "path": path, "stat": stat }), |_| {
         format!("{path} has {}, version {}", bytes(stat.bytes), stat.version)
-    });
+    })
 }

@@ -15,7 +15,7 @@ use super::module::Module;
 use crate::args::InspectArgs;
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
-use crate::output::{Output, bytes};
+use crate::output::{Output, Text, bytes};
 
 /// A file is a module. Otherwise the fleet is asked, and what it does not know may be a sample.
 pub(crate) async fn run(args: InspectArgs, output: Output) -> Result {
@@ -25,19 +25,16 @@ pub(crate) async fn run(args: InspectArgs, output: Output) -> Result {
     let sample = Module::sample(&args.what);
     let found = with_fleet(&args.fleet, async |fleet| find(fleet, &args.what).await).await;
     match (found, sample) {
-        (Ok(Found::Program(view)), _) => output.print(&view, program_page),
-        (Ok(Found::Engine(view)), _) => output.print(&view, engine_page),
-        (Ok(Found::Nothing) | Err(_), Some(sample)) => inspect_module(&sample, output)?,
-        (Ok(Found::Nothing), None) => {
-            return Err(Fail::new(
-                "not-found",
-                format!("no program, engine, file or sample '{}'", args.what),
-            )
-            .hint("`wayfare ps` and `wayfare engines` list what there is"));
-        }
-        (Err(fail), None) => return Err(fail),
+        (Ok(Found::Program(view)), _) => output.print(&view, |view| program_page(view)),
+        (Ok(Found::Engine(view)), _) => output.print(&view, |view| engine_page(view)),
+        (Ok(Found::Nothing) | Err(_), Some(sample)) => inspect_module(&sample, output),
+        (Ok(Found::Nothing), None) => Err(Fail::new(
+            "not-found",
+            format!("no program, engine, file or sample '{}'", args.what),
+        )
+        .hint("`wayfare ps` and `wayfare engines` list what there is")),
+        (Err(fail), None) => Err(fail),
     }
-    Ok(())
 }
 
 enum Found {
@@ -63,14 +60,13 @@ async fn find(fleet: &Dispatcher, what: &str) -> Result<Found> {
     }
 }
 
-fn program_page(view: &impl AsRef<ProgramView>) -> String {
-    let view = view.as_ref();
+pub(super) fn program_page(view: &ProgramView) -> Text {
     let status = &view.status;
     let state = match view.presence {
         wayfare_dispatcher::Presence::Known => wayfare_dispatcher::fleet::describe(&status.state),
         _ => format!("{} (last known: {})", view.word(), status.state.word()),
     };
-    page(&[
+    Text::page(&[
         ("program", status.program.to_string()),
         ("name", status.name.clone()),
         ("state", state),
@@ -81,8 +77,7 @@ fn program_page(view: &impl AsRef<ProgramView>) -> String {
     ])
 }
 
-fn engine_page(view: &impl AsRef<EngineView>) -> String {
-    let view = view.as_ref();
+pub(super) fn engine_page(view: &EngineView) -> Text {
     let mut lines = vec![
         ("engine", view.engine.to_string()),
         (
@@ -128,7 +123,7 @@ fn engine_page(view: &impl AsRef<EngineView>) -> String {
         );
         lines.push(("written to disk", written));
     }
-    page(&lines)
+    Text::page(&lines)
 }
 
 /// Rewrites it as an engine would, and says what that does.
@@ -144,8 +139,7 @@ fn inspect_module(module: &Module, output: Output) -> Result {
     let document = module_document(module, digest, &rewritten.report, refusal.as_deref());
     output.print(&document, |_| {
         module_page(module, digest, &rewritten.report, refusal.as_deref())
-    });
-    Ok(())
+    })
 }
 
 /// Why an engine with default limits would not take it: an import that nobody offers, too much memory.
@@ -178,11 +172,11 @@ fn module_document(module: &Module, digest: Digest, report: &Report, refusal: Op
     })
 }
 
-fn module_page(module: &Module, digest: Digest, report: &Report, refusal: Option<&str>) -> String {
+fn module_page(module: &Module, digest: Digest, report: &Report, refusal: Option<&str>) -> Text {
     let size = |size: usize| bytes(size as u64);
     let percent = |size: usize| 100.0 * size as f64 / report.bytes_before.max(1) as f64;
     let imports = imports(report);
-    page(&[
+    Text::page(&[
         ("module", digest.to_string()),
         ("name", module.name.clone()),
         (
@@ -239,13 +233,4 @@ fn imports(report: &Report) -> String {
         .iter()
         .map(|(module, names)| format!("{module}: {}", names.join(" ")));
     lines.collect::<Vec<_>>().join("; ")
-}
-
-fn page(lines: &[(&str, String)]) -> String {
-    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
-    let lines: Vec<_> = lines
-        .iter()
-        .map(|(name, value)| format!("{name:width$}{value}"))
-        .collect();
-    lines.join("\n")
 }

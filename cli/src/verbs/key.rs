@@ -7,7 +7,7 @@ use wayfare_protocol::code::SecretKey;
 use crate::args::{KeyArgs, KeyVerb};
 use crate::config::state_folder;
 use crate::fail::{Fail, Result};
-use crate::output::{Output, say};
+use crate::output::{Output, Text, say, say_json};
 
 pub(crate) fn run(args: &KeyArgs, output: Output) -> Result {
     let data = match &args.data {
@@ -41,13 +41,13 @@ pub(crate) fn run(args: &KeyArgs, output: Output) -> Result {
         .map(|key: &SecretKey| key.public().to_string())
         .collect();
     match output {
-        Output::Json => say(&json!({ "keys": public, "file": path }).to_string()),
-        _ => {
-            public.iter().for_each(|key| say(key));
+        Output::Json => say_json(&json!({ "keys": public, "file": path })),
+        Output::Human => {
+            say(Text::from_iter(&public))?;
             if !remark.is_empty() {
                 output.remark(remark);
             }
+            Ok(())
         }
     }
-    Ok(())
 }

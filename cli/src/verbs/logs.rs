@@ -1,23 +1,13 @@
 //! `wayfare logs`, and the printing that `wayfare run --follow` shares.
 
-use std::io::Write;
-
-use serde_json::json;
 use wayfare_dispatcher::{Follow, LogItem, LogStream};
-use wayfare_protocol::log::Stream;
+use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::status::ProgramState;
 
 use crate::args::LogsArgs;
 use crate::context::with_fleet;
-use crate::fail::Result;
-use crate::output::{Output, say};
-
-/// How a followed program ended.
-pub(crate) enum Ended {
-    /// With code 0, or not while it was followed.
-    Well,
-    Badly(String),
-}
+use crate::fail::{Fail, Result};
+use crate::output::{Foreign, Output, say_json, tell};
 
 pub(crate) async fn run(args: LogsArgs, output: Output) -> Result {
     with_fleet(&args.fleet, async |fleet| {
@@ -27,47 +17,81 @@ pub(crate) async fn run(args: LogsArgs, output: Output) -> Result {
         } else {
             Follow::No
         };
-        let stream = fleet.logs(program, args.since, follow).await?;
+        let mut stream = fleet.logs(program, args.since, follow).await?;
+        print_all(&mut stream, program, output).await?;
         // That the program failed is not a failure of showing its log.
-        if let Ended::Badly(how) = print_all(stream, output).await? {
-            output.remark(&format!("({} {how})", program.short()));
+        if let Some(how) = stream.ended().and_then(badly) {
+            output.remark(format!("({} {how})", program.short()));
         }
         Ok(())
     })
     .await
 }
 
-/// Prints lines as they come: standard output to standard output, standard error to standard error, byte for
-/// byte; in JSON both to standard output.
-pub(crate) async fn print_all(mut stream: LogStream, output: Output) -> Result<Ended> {
-    while let Some(item) = stream.next().await {
-        let item = item?;
-        match (output, item) {
-            (Output::Json, item) => say(&json!(item).to_string()),
-            (Output::Human, LogItem::Gap { from, to }) => {
-                eprintln!("(lines {from} to {} are kept nowhere any more)", to - 1);
-            }
-            (Output::Human, LogItem::Line(line)) => {
-                let mut bytes = Vec::new();
-                line.write_to(&mut bytes);
-                match line.stream {
-                    Stream::Stdout => write_out(&bytes),
-                    Stream::Stderr => std::io::stderr().lock().write_all(&bytes)?,
-                }
-            }
-        }
+/// Prints lines as they come: standard output to standard output, standard error to standard error; in JSON both to
+/// standard output. It is a failure if lines were lost while they were followed.
+pub(crate) async fn print_all(stream: &mut LogStream, program: ProgramId, output: Output) -> Result {
+    let printed = print_lines(stream, output).await;
+    if printed.is_err() {
+        stream.leave().await;
     }
-    Ok(match stream.ended() {
-        Some(ProgramState::Exited { code }) if *code != 0 => Ended::Badly(format!("exited with code {code}")),
-        Some(ProgramState::Failed { reason }) => Ended::Badly(format!("failed: {reason}")),
-        _ => Ended::Well,
-    })
+    printed?;
+    match stream.missing() {
+        0 => Ok(()),
+        missing => Err(Fail::new(
+            "missing",
+            format!("{} of program {} are missing", lines(missing), program.short()),
+        )
+        .hint("a program waits for at most 20 s for a command that is not read, or cannot be reached")),
+    }
 }
 
-/// A reader that has gone away (`| head`) ends the command quietly.
-fn write_out(bytes: &[u8]) {
-    let mut out = std::io::stdout().lock();
-    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+async fn print_lines(stream: &mut LogStream, output: Output) -> Result {
+    let mut foreign = Foreign::new();
+    while let Some(item) = stream.next().await {
+        match (output, item?) {
+            (Output::Json, item) => say_json(&item)?,
+            (Output::Human, LogItem::Gap { from, to }) => tell(gap(from, to)),
+            (Output::Human, LogItem::Line(line)) => foreign.line(&line)?,
+        }
+    }
+    foreign.finish()
+}
+
+/// In the place of lines, `to` excluded, that are kept nowhere any more.
+fn gap(from: u64, to: u64) -> String {
+    match to.saturating_sub(from) {
+        1 => format!("... 1 line is missing ({from})"),
+        count => format!(
+            "... {count} lines are missing ({from} to {})",
+            to.saturating_sub(1)
+        ),
+    }
+}
+
+fn lines(count: u64) -> String {
+    match count {
+        1 => "1 line".into(),
+        count => format!("{count} lines"),
+    }
+}
+
+/// How a program ended, unless it ended well.
+pub(super) fn badly(state: &ProgramState) -> Option<String> {
+    match state {
+        ProgramState::Exited { code } if *code != 0 => Some(format!("exited with code {code}")),
+        ProgramState::Failed { reason } => Some(format!("failed: {reason}")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_counted_for_people() {
+        assert_eq!(gap(3, 4), "... 1 line is missing (3)");
+        assert_eq!(gap(0, 936), "... 936 lines are missing (0 to 935)");
     }
 }

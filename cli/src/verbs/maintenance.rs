@@ -33,8 +33,7 @@ async fn mark(
     with_fleet(&args.ask.fleet, async |fleet| {
         let engine = fleet.engine(&args.engine).await?.engine;
         let answer = ask(fleet, &what(engine.clone()), args.ask.timeout).await?;
-        output.print(&answer, |_| format!("{engine} {word}"));
-        Ok(())
+        output.print(&answer, |_| format!("{engine} {word}"))
     })
     .await
 }
@@ -52,10 +51,9 @@ async fn drain(args: DrainArgs, output: Output) -> Result {
         )
         .await?;
         if args.no_wait {
-            output.print(&serde_json::json!({ "engine": engine }), |_| {
+            return output.print(&serde_json::json!({ "engine": engine }), |_| {
                 format!("{engine} is to be emptied")
             });
-            return Ok(());
         }
         loop {
             let left = ask(
@@ -68,10 +66,9 @@ async fn drain(args: DrainArgs, output: Output) -> Result {
             .await?;
             let count = |what: &str| left[what].as_array().map_or(0, Vec::len);
             if count("instances") + count("programs") == 0 {
-                output.print(&left, |_| {
+                return output.print(&left, |_| {
                     format!("{engine} is empty, and gets nothing new until `wayfare engine uncordon`")
                 });
-                return Ok(());
             }
             if Instant::now() >= deadline {
                 return Err(Fail::no_answer(format!(

@@ -3,12 +3,13 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use wayfare_dispatcher::{Follow, Run};
+use wayfare_dispatcher::Run;
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
+use wayfare_protocol::ids::OperationId;
 use wayfare_protocol::limits::STDIN_BYTES_MAX;
 
-use super::logs::{Ended, print_all};
+use super::logs::{badly, print_all};
 use super::module::Module;
 use crate::args::RunArgs;
 use crate::context::{options, with_fleet};
@@ -23,6 +24,7 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
         Some(path) => Some(read_stdin(path)?),
         None => module.stdin.map(<[u8]>::to_vec),
     };
+    let follower = OperationId::random();
     let run = Run {
         name: args.name.clone().unwrap_or(module.name),
         module: module.wasm,
@@ -32,7 +34,7 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
         memory_bytes_max: args.memory,
         grants: grants(&args)?,
         on: args.on.clone(),
-        follower: None,
+        follower: args.follow.then_some(follower),
     };
     with_fleet(&args.command.fleet, async |fleet| {
         let operation = fleet.run(run, &options(&args.command)).await?;
@@ -43,9 +45,17 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
         let Outcome::Running { program, .. } = finished.outcome else {
             return Ok(());
         };
-        match print_all(fleet.logs(program, 0, Follow::UntilEnded).await?, output).await? {
-            Ended::Well => Ok(()),
-            Ended::Badly(how) => Err(Fail::new("program", format!("program {} {how}", program.short()))),
+        let mut stream = fleet.follow(program, follower).await?;
+        print_all(&mut stream, program, output).await?;
+        match stream.ended() {
+            Some(state) => badly(state).map_or(Ok(()), |how| {
+                Err(Fail::new("program", format!("program {} {how}", program.short())))
+            }),
+            None => Err(Fail::new(
+                "program",
+                format!("program {} is gone, and did not end by itself", program.short()),
+            )
+            .hint("it was killed, or lost with its engine; `wayfare events` may say why")),
         }
     })
     .await

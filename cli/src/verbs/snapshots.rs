@@ -44,8 +44,7 @@ pub(crate) async fn snapshot(args: SnapshotArgs, output: Output) -> Result {
                 program.short(),
                 args.output.display()
             )
-        });
-        Ok(())
+        })
     })
     .await
 }

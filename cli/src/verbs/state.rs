@@ -1,7 +1,5 @@
 //! `wayfare state`: the values that programs keep with the dispatcher.
 
-use std::io::Write;
-
 use serde_json::json;
 use wayfare_dispatcher::Dispatcher;
 use wayfare_protocol::values::{Listed, ValueAnswer, ValueAsk};
@@ -10,7 +8,7 @@ use crate::args::apps::AskArgs;
 use crate::args::state::{StateKeyArgs, StateLsArgs, StateVerb};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
-use crate::output::{Output, bytes, table};
+use crate::output::{Foreign, Output, Text, bytes};
 
 pub(crate) async fn run(verb: StateVerb, output: Output) -> Result {
     match verb {
@@ -34,19 +32,20 @@ async fn list(args: StateLsArgs, output: Output) -> Result {
                 other => return Err(unexpected(&other)),
             }
         }
-        output.print(&all, |all| {
-            let row = |one: &Listed| {
-                vec![
-                    one.key.as_str().to_owned(),
-                    one.version.to_string(),
-                    bytes(one.bytes),
-                ]
-            };
-            table(&["KEY", "VERSION", "LENGTH"], all.iter().map(row))
-        });
-        Ok(())
+        output.print(&all, |all| values_table(all))
     })
     .await
+}
+
+pub(super) fn values_table(all: &[Listed]) -> Text {
+    let row = |one: &Listed| {
+        vec![
+            one.key.as_str().to_owned(),
+            one.version.to_string(),
+            bytes(one.bytes),
+        ]
+    };
+    Text::table(&["KEY", "VERSION", "LENGTH"], all.iter().map(row))
 }
 
 async fn get(args: StateKeyArgs, output: Output) -> Result {
@@ -58,16 +57,20 @@ async fn get(args: StateKeyArgs, output: Output) -> Result {
             ValueAnswer::Value { version, value } => {
                 match output {
                     // As it is, for pipes: whoever set it knows whether it is text.
-                    Output::Human => std::io::stdout().lock().write_all(value.as_bytes())?,
+                    Output::Human => {
+                        let mut foreign = Foreign::new();
+                        let shown = foreign.piece(value.as_bytes());
+                        shown.map_err(|error| Fail::standard_output(&error))?;
+                        foreign.finish()
+                    }
                     Output::Json => {
                         let text = std::str::from_utf8(value.as_bytes()).ok().map(str::to_owned);
                         let base64 = String::from(value);
                         let document =
                             json!({ "key": args.key, "version": version, "text": text, "base64": base64 });
-                        output.print(&document, ToString::to_string);
+                        output.print(&document, ToString::to_string)
                     }
                 }
-                Ok(())
             }
             ValueAnswer::Absent => {
                 let key = args.key.as_str();
@@ -88,12 +91,9 @@ async fn remove(args: StateKeyArgs, output: Output) -> Result {
             key: args.key.clone(),
         };
         match ask(fleet, what, &args.ask).await? {
-            ValueAnswer::Removed => {
-                output.print(&json!({ "removed": args.key }), |_| {
-                    format!("{} is no more", args.key.as_str())
-                });
-                Ok(())
-            }
+            ValueAnswer::Removed => output.print(&json!({ "removed": args.key }), |_| {
+                format!("{} is no more", args.key.as_str())
+            }),
             other => Err(unexpected(&other)),
         }
     })

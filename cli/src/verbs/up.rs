@@ -18,7 +18,7 @@ use crate::children::{EngineOutput, LocalEngine, LocalEngineOptions, stop_all};
 use crate::config::{Settings, state_folder};
 use crate::context::connect_to;
 use crate::fail::{Fail, Result};
-use crate::output::{Output, say};
+use crate::output::{Output, Text, say, say_json};
 
 pub(crate) async fn run(args: UpArgs, output: Output) -> Result {
     let data = match &args.data {
@@ -94,12 +94,14 @@ async fn serve(
         options.compilers = Compilers::new(vec![Compiler::Own(super::compile::own())]);
         tokio::spawn(service::run(options, ended.map(drop)))
     });
-    announce(&settings, listening, &engines, output);
-    let result = tokio::select! {
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
-        fail = keep_running(&mut engines) => Err(fail),
-        fail = narrate(&dispatcher, output) => fail,
+    let result = match announce(&settings, listening, &engines, output) {
+        Err(fail) => Err(fail),
+        Ok(()) => tokio::select! {
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+            fail = keep_running(&mut engines) => Err(fail),
+            fail = narrate(&dispatcher, output) => fail,
+        },
     };
     output.remark("stopping: engines store their programs and go");
     // The service goes first, or it would start elsewhere what the engines take with them.
@@ -115,17 +117,15 @@ async fn serve(
     result
 }
 
-fn announce(settings: &Settings, listening: SocketAddr, engines: &[LocalEngine], output: Output) {
+fn announce(settings: &Settings, listening: SocketAddr, engines: &[LocalEngine], output: Output) -> Result {
     let names: Vec<_> = engines
         .iter()
         .map(|engine| engine.options.id.to_string())
         .collect();
     if output == Output::Json {
-        say(
-            &json!({ "broker": settings.broker.to_string(), "listening": listening, "engines": names })
-                .to_string(),
+        return say_json(
+            &json!({ "broker": settings.broker.to_string(), "listening": listening, "engines": names }),
         );
-        return;
     }
     let is_default = settings.broker.to_string() == "mqtt://127.0.0.1:1883";
     let flag = if is_default {
@@ -138,23 +138,24 @@ fn announce(settings: &Settings, listening: SocketAddr, engines: &[LocalEngine],
     } else {
         names.join(", ")
     };
-    say(&format!(
-        "broker   {listening}\nengines  {list}\n\nIn another terminal:\n  wayfare run primes --follow{flag}\n  wayfare ps{flag}"
-    ));
+    let mut text = Text::page(&[("broker", listening.to_string()), ("engines", list)])
+        .line("")
+        .line("In another terminal:")
+        .line(format!("  wayfare run primes --follow{flag}"))
+        .line(format!("  wayfare ps{flag}"));
     if let [_, second, ..] = names.as_slice() {
-        say(&format!("  wayfare move primes --to {second}{flag}"));
+        text = text.line(format!("  wayfare move primes --to {second}{flag}"));
     }
     if !listening.ip().is_loopback() {
-        say(&format!(
-            "On another machine:\n  wayfare engine --broker mqtt://<this machine>:{}",
-            listening.port()
-        ));
-        say(&format!(
-            "Anybody who reaches port {} can use this fleet: it asks for no password.",
-            listening.port()
-        ));
+        let port = listening.port();
+        text = text
+            .line("On another machine:")
+            .line(format!("  wayfare engine --broker mqtt://<this machine>:{port}"))
+            .line(format!(
+                "Anybody who reaches port {port} can use this fleet: it asks for no password."
+            ));
     }
-    say("\nCtrl-C stops it.\n");
+    say(text.line("").line("Ctrl-C stops it.").line(""))
 }
 
 /// What happens in the fleet, a line each; returns only with an error.
@@ -162,10 +163,10 @@ async fn narrate(dispatcher: &Dispatcher, output: Output) -> Result {
     let mut events = dispatcher.events().await?;
     while let Some(event) = events.next().await {
         match output {
-            Output::Json => say(&json!(event).to_string()),
+            Output::Json => say_json(&event)?,
             Output::Human => {
                 if let Some(line) = sentence(&event) {
-                    say(&line);
+                    say(line)?;
                 }
             }
         }
@@ -173,7 +174,7 @@ async fn narrate(dispatcher: &Dispatcher, output: Output) -> Result {
     Err(Fail::new("closed", "the connection to our own broker was closed"))
 }
 
-fn sentence(event: &Event) -> Option<String> {
+pub(super) fn sentence(event: &Event) -> Option<String> {
     let program = event
         .program
         .map(|program| format!(" {}", program.short()))

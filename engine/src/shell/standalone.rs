@@ -1,5 +1,7 @@
 //! An engine that is a process of its own: logging, signals, and the runtime.
 
+use std::io::{self, Write};
+
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::Targets;
@@ -12,6 +14,21 @@ use super::run::run;
 const WORK_THREADS_MAX: usize = 4;
 const LINK_THREADS: usize = 1;
 
+/// Standard error for logs. A reader that has gone away is no reason to end: what it would have read is given up.
+pub struct LogWriter;
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Nobody is left who could be told.
+        let _ = io::stderr().lock().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Runs an engine until SIGTERM or SIGINT. A second signal ends it at once.
 pub fn run_to_the_end(arguments: EngineArgs) -> anyhow::Result<()> {
     let arguments = arguments.with_file()?;
@@ -21,7 +38,7 @@ pub fn run_to_the_end(arguments: EngineArgs) -> anyhow::Result<()> {
         .parse()
         .with_context(|| format!("'{level}' is no log level, and no list such as info,wayfare_link=debug"))?;
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(|| LogWriter)
         .with_target(false);
     tracing_subscriber::registry()
         .with(lines.with_filter(filter))
