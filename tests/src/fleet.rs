@@ -14,7 +14,7 @@ use wayfare_dispatcher::{
     CommandError, CommandOptions, Dispatcher, DispatcherOptions, Finished, Operation, Run,
 };
 use wayfare_protocol::event::{MoveReport, Outcome};
-use wayfare_protocol::ids::{BootId, Digest, ProgramId};
+use wayfare_protocol::ids::{BootId, Digest, OperationId, ProgramId};
 use wayfare_protocol::status::{EngineState, ProgramState};
 
 use crate::broker::{Broker, Kind};
@@ -229,9 +229,16 @@ impl Fleet {
 
     /// The same of an order that is no job.
     pub async fn runs(&self, order: Run) -> Watched {
+        let follower = OperationId::random();
+        let order = Run {
+            follower: Some(follower),
+            ..order
+        };
         let run = self.dispatcher.run(order, &CommandOptions::default()).await;
         match done(run).await.outcome {
-            Outcome::Running { program, .. } => Watched::follow(&self.dispatcher, program).await,
+            Outcome::Running { program, .. } => {
+                Watched::follow_run(&self.dispatcher, program, follower).await
+            }
             other => panic!("run was answered with {other:?}"),
         }
     }

@@ -2,8 +2,8 @@
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use wayfare_dispatcher::{Dispatcher, Follow, LogItem, LogStream};
-use wayfare_protocol::ids::ProgramId;
+use wayfare_dispatcher::{CommandError, Dispatcher, Follow, LogItem, LogStream};
+use wayfare_protocol::ids::{OperationId, ProgramId};
 use wayfare_protocol::log::Stream;
 use wayfare_protocol::status::ProgramState;
 
@@ -29,6 +29,20 @@ pub struct Collected {
 impl Watched {
     pub async fn follow(dispatcher: &Dispatcher, program: ProgramId) -> Self {
         let stream = dispatcher.logs(program, 0, Follow::UntilEnded).await;
+        Self::begin(stream, program)
+    }
+
+    /// Of a program that was run with this follower: no line is missing.
+    pub(crate) async fn follow_run(
+        dispatcher: &Dispatcher,
+        program: ProgramId,
+        follower: OperationId,
+    ) -> Self {
+        let stream = dispatcher.follow(program, follower).await;
+        Self::begin(stream, program)
+    }
+
+    fn begin(stream: Result<LogStream, CommandError>, program: ProgramId) -> Self {
         let stream = stream.expect("a log can be followed");
         let (lines, stdout) = watch::channel(Vec::new());
         let task = tokio::spawn(collect(stream, lines));

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use wayfare_dispatcher::{CommandOptions, Follow, LogItem, Order, ResumeMode};
+use wayfare_dispatcher::{CommandOptions, Follow, LogItem, Order, ResumeMode, Run};
 use wayfare_protocol::event::Outcome;
-use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::ids::{OperationId, ProgramId};
 use wayfare_protocol::status::ProgramState;
 use wayfare_tests::broker::Kind;
-use wayfare_tests::fleet::Fleet;
+use wayfare_tests::fleet::{Fleet, done};
 use wayfare_tests::job::Job;
 use wayfare_tests::spy::name;
 use wayfare_tests::watched::{Watched, must_equal};
@@ -192,6 +192,50 @@ async fn a_log_is_read_from_any_line_on() {
         }
         assert_eq!(lines, whole[since.min(whole.len())..]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_far_ahead_of_its_reader_is_moved_and_no_line_is_lost() {
+    const LINES: u64 = 60_000;
+    let fleet = fleet(Kind::Mosquitto).engines(&["a", "b"]).start().await;
+    let follower = OperationId::random();
+    let order = Run {
+        follower: Some(follower),
+        ..Job::counter(LINES as u32, 0, 1).order("a")
+    };
+    let run = fleet.dispatcher.run(order, &CommandOptions::default()).await;
+    let Outcome::Running { program, .. } = done(run).await.outcome else {
+        panic!("run was answered with something else");
+    };
+    let stream = fleet.dispatcher.follow(program, follower).await;
+    let mut stream = stream.expect("a log");
+    let mut next = async || match within("a line", stream.next()).await? {
+        Ok(LogItem::Line(line)) => {
+            let text = String::from_utf8_lossy(line.text.as_bytes()).into_owned();
+            text.split(' ').next().and_then(|number| number.parse().ok())
+        }
+        other => panic!("no line: {other:?}"),
+    };
+    let mut numbers: Vec<u64> = Vec::new();
+    // It waits for its reader, and goes on elsewhere until that has made itself known there.
+    for target in ["b", "a"] {
+        for _ in 0..10 {
+            numbers.extend(next().await);
+        }
+        fleet.moves(program, target).await;
+    }
+    while let Some(number) = next().await {
+        numbers.push(number);
+    }
+    let all: Vec<u64> = (1..=LINES).chain([LINES]).collect();
+    assert!(
+        numbers == all,
+        "{} lines of {LINES} and a last one",
+        numbers.len()
+    );
+    assert_eq!(stream.ended(), Some(&ProgramState::Exited { code: 0 }));
+    assert_eq!(stream.missing(), 0);
+    fleet.spy.check_history();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
