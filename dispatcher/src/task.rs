@@ -178,6 +178,8 @@ impl Task {
                     news.last_failure = Some(reason);
                 });
             }
+            // None of ours is that large; the link has warned of it.
+            LinkEvent::Oversized(_) => {}
             LinkEvent::Received(incoming) => {
                 if let Some(topic) = self.topics.parse(&incoming.topic) {
                     self.feed(Input::Message {

@@ -105,6 +105,7 @@ async fn next_message(events: &mut LinkEvents) -> Incoming {
             Event::Received(incoming) => return incoming,
             Event::Connected { .. } => {}
             Event::Disconnected { reason, .. } => panic!("{reason}"),
+            Event::Oversized(message) => panic!("oversized: {} bytes", message.bytes),
         }
     }
 }

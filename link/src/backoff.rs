@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::{RECONNECT_WAIT_MAX, RECONNECT_WAIT_MIN, STABLE_AFTER, TAKEOVER_WAIT_MAX};
+use crate::limits::{LASTED_AFTER, RECONNECT_WAIT_MAX, RECONNECT_WAIT_MIN, STABLE_AFTER, TAKEOVER_WAIT_MAX};
 
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
@@ -18,22 +18,30 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn connected(&mut self, now: Instant) {
-        self.failures = 0;
         self.connected_at = Some(now);
     }
 
     /// The attempt failed, or the network did: how long to wait. A broker that refuses connections was stopped,
     /// which explains an earlier closing.
-    pub(crate) fn failed(&mut self, random: u64) -> Duration {
-        if self.connected_at.take().is_none() {
-            self.closings = 0;
+    pub(crate) fn failed(&mut self, now: Instant, random: u64) -> Duration {
+        match self.connected_at.take() {
+            None => self.closings = 0,
+            Some(since) if now.saturating_duration_since(since) >= LASTED_AFTER => self.failures = 0,
+            Some(_) => {}
         }
         self.failures = self.failures.saturating_add(1);
         wait(self.failures, RECONNECT_WAIT_MAX, random)
     }
 
+    /// This side closed a sound connection in order to make another: how long to wait.
+    pub(crate) fn renewed(&mut self, random: u64) -> Duration {
+        self.connected_at = None;
+        wait(1, RECONNECT_WAIT_MAX, random)
+    }
+
     /// The broker closed a sound connection: how long to wait.
     pub(crate) fn closed(&mut self, now: Instant, random: u64) -> Duration {
+        self.failures = 0;
         let stable = self
             .connected_at
             .take()
@@ -63,20 +71,33 @@ mod tests {
     const LATEST: u64 = u64::MAX;
 
     #[test]
-    fn failures_wait_longer_up_to_a_limit_and_a_connection_wipes_them_out() {
+    fn failures_wait_longer_up_to_a_limit_and_a_connection_that_lasts_wipes_them_out() {
         let mut backoff = Backoff::default();
-        let waits: Vec<_> = (0..12).map(|_| backoff.failed(0)).collect();
+        let now = Instant::now();
+        let waits: Vec<_> = (0..12).map(|_| backoff.failed(now, 0)).collect();
         assert_eq!(waits[0], RECONNECT_WAIT_MIN / 2);
         assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]), "{waits:?}");
         assert_eq!(waits[11], RECONNECT_WAIT_MAX / 2);
-        backoff.connected(Instant::now());
-        assert_eq!(backoff.failed(0), RECONNECT_WAIT_MIN / 2);
+        backoff.connected(now);
+        assert_eq!(backoff.failed(now + LASTED_AFTER, 0), RECONNECT_WAIT_MIN / 2);
+    }
+
+    #[test]
+    fn connections_that_end_as_soon_as_they_are_made_are_made_ever_more_slowly() {
+        let mut backoff = Backoff::default();
+        let now = Instant::now();
+        let mut last = Duration::ZERO;
+        for _ in 0..12 {
+            backoff.connected(now);
+            last = backoff.failed(now, 0);
+        }
+        assert_eq!(last, RECONNECT_WAIT_MAX / 2);
     }
 
     #[test]
     fn jitter_stays_between_half_and_all() {
         for random in [0, 1, 12_345, LATEST] {
-            let wait = Backoff::default().failed(random);
+            let wait = Backoff::default().failed(Instant::now(), random);
             assert!(
                 wait >= RECONNECT_WAIT_MIN / 2 && wait <= RECONNECT_WAIT_MIN,
                 "{wait:?}"
@@ -111,7 +132,7 @@ mod tests {
             backoff.connected(now);
             backoff.closed(now, 0);
         }
-        backoff.failed(0);
+        backoff.failed(now, 0);
         backoff.connected(now);
         assert_eq!(backoff.closed(now, 0), RECONNECT_WAIT_MIN / 2);
     }

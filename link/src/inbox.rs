@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use crate::limits::{BACKLOG_BYTES_MAX, BACKLOG_MESSAGES_MAX};
 use crate::link::Event;
-use crate::message::{Incoming, Qos};
+use crate::message::{Incoming, Oversized, Qos};
 
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
@@ -42,7 +42,15 @@ pub(crate) enum Offer {
 
 impl Inbox {
     pub(crate) fn message(&mut self, incoming: Incoming) -> Offer {
-        let qos = incoming.qos;
+        self.offer(incoming.qos, Event::Received(incoming))
+    }
+
+    /// A message of which only this is left.
+    pub(crate) fn oversized(&mut self, oversized: Oversized) -> Offer {
+        self.offer(oversized.qos, Event::Oversized(oversized))
+    }
+
+    fn offer(&mut self, qos: Qos, event: Event) -> Offer {
         if qos == Qos::AtLeastOnce && self.has_left {
             return Offer::Left;
         }
@@ -56,8 +64,8 @@ impl Inbox {
             return Offer::Dropped(self.dropped);
         }
         held.messages += 1;
-        held.bytes += size(&incoming);
-        self.events.push_back(Event::Received(incoming));
+        held.bytes += size(&event);
+        self.events.push_back(event);
         Offer::Taken
     }
 
@@ -66,7 +74,8 @@ impl Inbox {
     pub(crate) fn connected(&mut self, session_present: bool, connection: u64) {
         self.has_left = false;
         if session_present {
-            let comes_again = |event: &Event| matches!(event, Event::Received(incoming) if incoming.qos == Qos::AtLeastOnce);
+            let comes_again =
+                |event: &Event| event.delivery().is_some_and(|(qos, _)| qos == Qos::AtLeastOnce);
             self.events.retain(|event| !comes_again(event));
             self.at_least_once = Held::default();
         }
@@ -91,10 +100,10 @@ impl Inbox {
 
     pub(crate) fn pop(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
-        if let Event::Received(incoming) = &event {
-            let held = self.held(incoming.qos);
+        if let Some((qos, _)) = event.delivery() {
+            let held = self.held(qos);
             held.messages -= 1;
-            held.bytes -= size(incoming);
+            held.bytes -= size(&event);
         }
         if self.events.is_empty() {
             self.dropped = 0;
@@ -119,8 +128,12 @@ impl Inbox {
     }
 }
 
-fn size(incoming: &Incoming) -> usize {
-    incoming.payload.len() + incoming.topic.len()
+fn size(event: &Event) -> usize {
+    match event {
+        Event::Received(incoming) => incoming.payload.len() + incoming.topic.len(),
+        Event::Oversized(oversized) => oversized.topic.len(),
+        Event::Connected { .. } | Event::Disconnected { .. } => 0,
+    }
 }
 
 #[cfg(test)]

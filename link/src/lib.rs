@@ -34,6 +34,7 @@ mod link;
 mod message;
 mod options;
 
+mod attempt;
 mod backoff;
 mod inbox;
 mod outbox;
@@ -51,7 +52,7 @@ pub use access::{AccessError, BrokerAccess};
 pub use broker_url::{BrokerUrl, BrokerUrlError};
 pub use limits::{INCOMING_PAYLOAD_BYTES_MAX, MAX_PAYLOAD_BYTES};
 pub use link::{Event, Link, LinkError, LinkEvents, Submitted, connect};
-pub use message::{AcknowledgeToken, Incoming, Message, Qos};
+pub use message::{AcknowledgeToken, Incoming, Message, Oversized, Qos};
 pub use options::{Acknowledge, LinkOptions, OnTakeover};
 pub use tls::TlsError;
 

@@ -1,5 +1,6 @@
 //! Every queue, retry and wait of the session, named, units last.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Largest payload that may be published: the portable envelope (AWS IoT stops at 128 KiB with everything).
@@ -9,9 +10,21 @@ pub const MAX_PAYLOAD_BYTES: usize = 120 * 1024;
 /// [`MAX_PAYLOAD_BYTES`]; what exceeds this as well is acknowledged and dropped, with a warning.
 pub const INCOMING_PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 
-/// Largest packet that is read at all. It stands far above what is handed on, because a queued packet above it
-/// makes a kept session fail again on every connection.
+/// Largest packet that a connection reads. It stands far above what is handed on, because a packet above it ends the
+/// connection, and a kept session gets it again on the next one.
 pub(crate) const INCOMING_PACKET_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Largest packet that is read so that it can be acknowledged and skipped, whatever memory the machine has, and where
+/// it has plenty: the largest that MQTT knows. Such a packet is held in memory as a whole while it arrives, since the
+/// client library offers no other way to get past it.
+pub(crate) const SKIPPED_PACKET_BYTES_MAX: RangeInclusive<usize> = 64 * 1024 * 1024..=256 * 1024 * 1024;
+
+/// The part of the available memory that a packet may take which is only to be skipped.
+pub(crate) const SKIPPED_PACKET_MEMORY_SHARE: usize = 4;
+
+/// The slowest pace at which a packet is received that is to be skipped, in bytes a second: the keep-alive of its
+/// connection allows for it, because the broker's answers to pings stand behind the packet.
+pub(crate) const SKIPPED_PACKET_PACE: usize = 64 * 1024;
 
 /// A topic is at most 65,535 bytes on the wire; ours are far shorter.
 pub(crate) const TOPIC_BYTES_MAX: usize = 4096;
@@ -52,6 +65,10 @@ pub(crate) const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Waits after the broker closed a connection in which nothing was wrong: somebody else may have our client id.
 pub(crate) const TAKEOVER_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// A connection that lasted this long wipes earlier failures out. One that ends as soon as it is made does not, so
+/// that whatever ends it is tried ever more slowly.
+pub(crate) const LASTED_AFTER: Duration = Duration::from_secs(2);
 
 /// A connection that lasted this long wipes earlier closings out. It is above twice the longest wait, so that
 /// two sides of a takeover war never take each other's pauses for stability.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
 use crate::limits::{EVENT_CHANNEL_MAX, MAX_PAYLOAD_BYTES, MESSAGE_OVERHEAD_BYTES, TOPIC_BYTES_MAX};
-use crate::message::{AcknowledgeToken, Incoming, Message, Qos, check_filter};
+use crate::message::{AcknowledgeToken, Incoming, Message, Oversized, Qos, check_filter};
 use crate::options::LinkOptions;
 use crate::session::{Command, Receipt, Session};
 use crate::subscriptions::Change;
@@ -27,6 +27,26 @@ pub enum Event {
         closed_by_broker: bool,
     },
     Received(Incoming),
+    Oversized(Oversized),
+}
+
+impl Event {
+    /// The delivery that the event hands over, and what it is to be acknowledged by.
+    pub(crate) fn delivery(&self) -> Option<(Qos, AcknowledgeToken)> {
+        match self {
+            Self::Received(incoming) => Some((incoming.qos, incoming.token)),
+            Self::Oversized(oversized) => Some((oversized.qos, oversized.token)),
+            Self::Connected { .. } | Self::Disconnected { .. } => None,
+        }
+    }
+
+    /// The same, acknowledged already.
+    pub(crate) fn without_acknowledgement(mut self) -> Self {
+        if let Self::Received(Incoming { token, .. }) | Self::Oversized(Oversized { token, .. }) = &mut self {
+            token.packet_id = None;
+        }
+        self
+    }
 }
 
 /// Why a link refused.

@@ -92,6 +92,17 @@ pub struct Incoming {
     pub token: AcknowledgeToken,
 }
 
+/// A message that arrived and was dropped, because its payload is larger than what is handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oversized {
+    pub topic: String,
+    /// The size of its payload; [`INCOMING_PAYLOAD_BYTES_MAX`](crate::INCOMING_PAYLOAD_BYTES_MAX) is the limit.
+    pub bytes: usize,
+    pub qos: Qos,
+    /// To be acknowledged like any other, or the broker sends it again.
+    pub token: AcknowledgeToken,
+}
+
 /// Which delivery to acknowledge: valid for the connection on which the message came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AcknowledgeToken {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::attempt::skipped_packet_bytes_max;
 use crate::broker_url::BrokerUrl;
 use crate::message::{Message, Qos};
 
@@ -28,6 +29,10 @@ pub struct LinkOptions {
     pub outbox_bytes_max: usize,
     /// How long [`Link::close`](crate::Link::close) waits for the outbox to empty.
     pub drain_timeout: Duration,
+    /// The largest packet of others that is received in order to be skipped: it takes that much memory for a moment. A
+    /// larger one costs the session, with what the broker has queued. The default is a quarter of the memory that is
+    /// available now, and 64 to 256 MiB.
+    pub skipped_packet_bytes_max: usize,
 }
 
 /// Who acknowledges what is received at least once.
@@ -66,6 +71,7 @@ impl LinkOptions {
             on_takeover: OnTakeover::BackOff,
             outbox_bytes_max: 8 * 1024 * 1024,
             drain_timeout: Duration::from_secs(2),
+            skipped_packet_bytes_max: skipped_packet_bytes_max(),
         }
     }
 

@@ -12,15 +12,16 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use crate::attempt::Attempt;
 use crate::backoff::Backoff;
 use crate::inbox::{Inbox, Offer};
-use crate::limits::INCOMING_PAYLOAD_BYTES_MAX;
+use crate::limits::{INCOMING_PACKET_BYTES_MAX, INCOMING_PAYLOAD_BYTES_MAX};
 use crate::link::{CloseOnDrop, Event, LinkError};
-use crate::message::{AcknowledgeToken, Incoming, Message, Qos};
+use crate::message::{AcknowledgeToken, Incoming, Message, Oversized, Qos};
 use crate::options::{Acknowledge, LinkOptions, OnTakeover};
 use crate::outbox::Outbox;
 use crate::subscriptions::{Change, Subscriptions};
-use crate::wire::{Delivery, Wire, WireEvent};
+use crate::wire::{Cause, Delivery, End, Wire, WireEvent};
 
 /// What the handles ask for.
 #[derive(Debug)]
@@ -63,6 +64,10 @@ pub(crate) struct Session {
     unacknowledged: usize,
     inbox: Inbox,
     backoff: Backoff,
+    /// How the next connection is made, or the present one was.
+    attempt: Attempt,
+    /// What this connection was to skip has come.
+    has_skipped: bool,
     connection: u64,
     state: State,
     closing: Option<Closing>,
@@ -118,6 +123,8 @@ impl Session {
             unacknowledged: 0,
             inbox: Inbox::default(),
             backoff: Backoff::default(),
+            attempt: Attempt::Normal,
+            has_skipped: false,
             connection: 0,
             state: State::Connecting,
             closing: None,
@@ -152,9 +159,11 @@ impl Session {
         }
     }
 
-    /// Messages were left to the broker, and all before them are acknowledged.
+    /// Messages were left to the broker, or the one came that this connection was to skip; and all that came is
+    /// acknowledged.
     fn has_taken_all(&self) -> bool {
-        self.inbox.has_left() && self.inbox.is_empty() && self.unacknowledged == 0
+        let is_done = self.inbox.has_left() || self.has_skipped;
+        is_done && self.inbox.is_empty() && self.unacknowledged == 0
     }
 
     /// Not when the connection is about to be made anew: what had no answer then would be sent twice.
@@ -162,7 +171,7 @@ impl Session {
         !self.has_taken_all() || self.closing.is_some()
     }
 
-    /// On another connection the broker sends what it was left.
+    /// On another connection the broker sends the rest.
     fn is_due_again(&self) -> bool {
         self.has_taken_all() && self.acknowledgements.is_empty() && self.outbox.is_answered()
     }
@@ -222,7 +231,20 @@ impl Session {
             "connected"
         );
         self.unacknowledged = 0;
+        self.has_skipped = false;
         self.inbox.connected(session_present, self.connection);
+    }
+
+    /// The broker has forgotten the session, and what it had queued for it.
+    fn forgotten(&mut self) -> Ended {
+        warn!(
+            client_id = self.options.client_id,
+            "the session was given up: it held a message that is too large for this machine's memory"
+        );
+        let now = Instant::now().into_std();
+        self.attempt = Attempt::Normal;
+        self.backoff.connected(now);
+        Ended::Again(self.backoff.failed(now, random()))
     }
 
     /// Returns how it ended, if the connection did.
@@ -239,10 +261,7 @@ impl Session {
             WireEvent::RequestWritten { packet_id } => self.subscriptions.written(packet_id),
             WireEvent::RequestAnswered { packet_id, granted } => self.request_answered(packet_id, granted),
             WireEvent::Received(delivery) => self.received(delivery),
-            WireEvent::Ended {
-                reason,
-                closed_by_broker,
-            } => return Some(self.ended(reason, closed_by_broker)),
+            WireEvent::Ended(end) => return Some(self.ended(end)),
             WireEvent::Accepted { .. } | WireEvent::DisconnectWritten | WireEvent::Uninteresting => {}
         }
         None
@@ -256,26 +275,32 @@ impl Session {
             retain,
             packet_id,
         } = delivery;
-        if payload.len() > INCOMING_PAYLOAD_BYTES_MAX {
-            warn!(
-                topic,
-                bytes = payload.len(),
-                "dropped a message over the limit for received payloads"
-            );
-            self.acknowledgements.extend(packet_id);
-            return;
-        }
         let token = AcknowledgeToken {
             connection: self.connection,
             packet_id,
         };
-        let offer = self.inbox.message(Incoming {
-            topic,
-            payload,
-            qos,
-            retain,
-            token,
-        });
+        let bytes = payload.len();
+        let offer = if bytes > INCOMING_PAYLOAD_BYTES_MAX {
+            warn!(
+                topic,
+                bytes, "dropped a message over the limit of {INCOMING_PAYLOAD_BYTES_MAX} bytes"
+            );
+            self.has_skipped |= bytes + topic.len() > INCOMING_PACKET_BYTES_MAX;
+            self.inbox.oversized(Oversized {
+                topic,
+                bytes,
+                qos,
+                token,
+            })
+        } else {
+            self.inbox.message(Incoming {
+                topic,
+                payload,
+                qos,
+                retain,
+                token,
+            })
+        };
         match offer {
             Offer::Taken => {}
             Offer::Dropped(count) if count.is_power_of_two() => {
@@ -285,9 +310,20 @@ impl Session {
         }
     }
 
-    fn ended(&mut self, reason: String, closed_by_broker: bool) -> Ended {
+    fn ended(&mut self, end: End) -> Ended {
+        let End {
+            reason,
+            cause,
+            oversized_bytes,
+        } = end;
         let was_connected = self.state == State::Connected;
-        let closed_by_broker = closed_by_broker && was_connected;
+        let closed_by_broker = cause == Cause::Broker && was_connected;
+        if let Some(bytes) = oversized_bytes {
+            self.attempt = Attempt::after_oversized(bytes, self.options.skipped_packet_bytes_max);
+            warn!(client_id = self.options.client_id, bytes, next = ?self.attempt, "a packet is too large");
+        } else if self.has_skipped {
+            self.attempt = Attempt::Normal;
+        }
         debug!(
             client_id = self.options.client_id,
             reason, closed_by_broker, "disconnected"
@@ -309,10 +345,11 @@ impl Session {
             self.stop();
             return Ended::Stopped;
         }
-        let wait = if closed_by_broker {
-            self.backoff.closed(Instant::now().into_std(), random())
-        } else {
-            self.backoff.failed(random())
+        let now = Instant::now().into_std();
+        let wait = match cause {
+            Cause::Broker if was_connected => self.backoff.closed(now, random()),
+            Cause::Broker | Cause::Failure => self.backoff.failed(now, random()),
+            Cause::Ourselves => self.backoff.renewed(random()),
         };
         Ended::Again(wait)
     }
@@ -380,18 +417,14 @@ impl Session {
                 return;
             }
             let Some(mut event) = self.inbox.pop() else { return };
-            if let Event::Received(incoming) = &event
-                && incoming.token.connection == self.connection
-                && incoming.token.packet_id.is_some()
+            let delivered = event.delivery().map(|(_, token)| token);
+            if delivered.is_some_and(|token| token.connection == self.connection && token.packet_id.is_some())
             {
                 self.unacknowledged += 1;
             }
-            let mut done = None;
-            if let (Event::Received(incoming), Acknowledge::Automatic) =
-                (&mut event, self.options.acknowledge)
-            {
-                done = Some(incoming.token);
-                incoming.token.packet_id = None;
+            let done = delivered.filter(|_| self.options.acknowledge == Acknowledge::Automatic);
+            if done.is_some() {
+                event = event.without_acknowledgement();
             }
             if let Some(receiver) = receiver {
                 // It may be dropped just now, as good as before.

@@ -19,9 +19,9 @@ use rumqttc::{
     Outgoing, Packet, Publish, QoS, StateError, SubscribeReasonCode, TlsConfiguration, TlsError, Transport,
 };
 
+use crate::attempt::Attempt;
 use crate::limits::{
-    CONNECT_TIMEOUT, INCOMING_PACKET_BYTES_MAX, MAX_PAYLOAD_BYTES, PACKET_IDS, PACKET_OVERHEAD_BYTES,
-    REQUESTS_MAX, TOPIC_BYTES_MAX,
+    CONNECT_TIMEOUT, MAX_PAYLOAD_BYTES, PACKET_IDS, PACKET_OVERHEAD_BYTES, REQUESTS_MAX, TOPIC_BYTES_MAX,
 };
 use crate::message::{Message, Qos};
 use crate::options::LinkOptions;
@@ -51,7 +51,37 @@ pub(crate) enum WireEvent {
     RequestAnswered { packet_id: u16, granted: bool },
     Received(Delivery),
     Uninteresting,
-    Ended { reason: String, closed_by_broker: bool },
+    Ended(End),
+}
+
+/// Why a connection is over.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) reason: String,
+    pub(crate) cause: Cause,
+    /// The broker began to send a packet of so many bytes, which is more than this connection reads.
+    pub(crate) oversized_bytes: Option<usize>,
+}
+
+/// Who ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// It broke, or was never made.
+    Failure,
+    /// The broker closed it, and nothing was wrong with it.
+    Broker,
+    /// This side closed it, to make another.
+    Ourselves,
+}
+
+impl End {
+    pub(crate) fn new(cause: Cause, reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            cause,
+            oversized_bytes: None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -66,8 +96,8 @@ pub(crate) struct Delivery {
 
 impl Wire {
     /// Prepares a connection; it is made by the first call of `next`.
-    pub(crate) fn new(options: &LinkOptions) -> Self {
-        let mut mqtt = mqtt_options(options);
+    pub(crate) fn new(options: &LinkOptions, attempt: Attempt) -> Self {
+        let mut mqtt = mqtt_options(options, attempt);
         let mut unread = VecDeque::new();
         match options.broker.tls().map(Tls::client) {
             None => {}
@@ -75,10 +105,9 @@ impl Wire {
                 let client = TlsConfiguration::Rustls(client);
                 mqtt.set_transport(Transport::tls_with_config(client));
             }
-            Some(Err(error)) => unread.push_back(WireEvent::Ended {
-                reason: error.to_string(),
-                closed_by_broker: false,
-            }),
+            Some(Err(error)) => {
+                unread.push_back(WireEvent::Ended(End::new(Cause::Failure, error.to_string())))
+            }
         }
         let (client, mut event_loop) = AsyncClient::new(mqtt, REQUESTS_MAX);
         let mut network = NetworkOptions::new();
@@ -218,15 +247,15 @@ async fn poll(mut event_loop: EventLoop) -> (EventLoop, Result<rumqttc::Event, C
     (event_loop, result)
 }
 
-fn mqtt_options(options: &LinkOptions) -> MqttOptions {
+fn mqtt_options(options: &LinkOptions, attempt: Attempt) -> MqttOptions {
     let broker = &options.broker;
     let mut mqtt = MqttOptions::new(&options.client_id, broker.bracketed_host(), broker.port());
-    mqtt.set_clean_session(options.clean_session)
-        .set_keep_alive(options.keep_alive)
+    mqtt.set_clean_session(options.clean_session || attempt == Attempt::Forgetting)
+        .set_keep_alive(attempt.keep_alive(options.keep_alive))
         .set_manual_acks(true)
         .set_inflight(PACKET_IDS)
         .set_max_packet_size(
-            INCOMING_PACKET_BYTES_MAX,
+            attempt.packet_bytes_max(),
             MAX_PAYLOAD_BYTES + TOPIC_BYTES_MAX + PACKET_OVERHEAD_BYTES,
         );
     if let Some(will) = &options.will {
@@ -263,55 +292,46 @@ fn delivery(publish: Publish) -> Delivery {
 
 fn ended(error: &ConnectionError, told: bool) -> WireEvent {
     if told {
-        let reason = "the broker closed the connection with a DISCONNECT".to_owned();
-        return WireEvent::Ended {
-            reason,
-            closed_by_broker: true,
-        };
+        return WireEvent::Ended(End::new(
+            Cause::Broker,
+            "the broker closed the connection with a DISCONNECT",
+        ));
     }
-    let closed = |error: &io::Error| {
+    let cause = |error: &io::Error| {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-        matches!(
-            error.kind(),
-            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
-        )
+        match error.kind() {
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => Cause::Broker,
+            _ => Cause::Failure,
+        }
     };
-    let (reason, closed_by_broker) = match error {
+    let failed = |reason: String| End::new(Cause::Failure, reason);
+    WireEvent::Ended(match error {
         ConnectionError::MqttState(StateError::ConnectionAborted) => {
-            ("the broker closed the connection".to_owned(), true)
+            End::new(Cause::Broker, "the broker closed the connection")
         }
         ConnectionError::MqttState(
             StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
-        ) => (error.to_string(), closed(error)),
+        ) => End::new(cause(error), error.to_string()),
         ConnectionError::MqttState(StateError::Deserialization(
             mqttbytes::Error::PayloadSizeLimitExceeded(bytes),
-        )) => (
-            format!(
-                "the broker sent a packet of {bytes} bytes, over the limit of {INCOMING_PACKET_BYTES_MAX}"
-            ),
-            false,
-        ),
-        ConnectionError::MqttState(StateError::AwaitPingResp) => (
-            "the broker did not answer within the keep-alive time".to_owned(),
-            false,
-        ),
-        ConnectionError::NetworkTimeout => (
-            format!("no answer within {} seconds", CONNECT_TIMEOUT.as_secs()),
-            false,
-        ),
-        ConnectionError::ConnectionRefused(code) => {
-            (format!("the broker refused: {}", refusal(*code)), false)
+        )) => End {
+            oversized_bytes: Some(*bytes),
+            ..failed(format!(
+                "the broker sent a packet of {bytes} bytes, more than this connection reads"
+            ))
+        },
+        ConnectionError::MqttState(StateError::AwaitPingResp) => {
+            failed("the broker did not answer within the keep-alive time".to_owned())
         }
-        ConnectionError::Io(error) => (error.to_string(), false),
+        ConnectionError::NetworkTimeout => {
+            failed(format!("no answer within {} seconds", CONNECT_TIMEOUT.as_secs()))
+        }
+        ConnectionError::ConnectionRefused(code) => failed(format!("the broker refused: {}", refusal(*code))),
         ConnectionError::Tls(TlsError::Io(error)) => {
-            (format!("no TLS with the broker: {}", of_tls(error)), false)
+            failed(format!("no TLS with the broker: {}", of_tls(error)))
         }
-        other => (other.to_string(), false),
-    };
-    WireEvent::Ended {
-        reason,
-        closed_by_broker,
-    }
+        other => failed(other.to_string()),
+    })
 }
 
 /// What went wrong, and what to do where it is the usual thing.

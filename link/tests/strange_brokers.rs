@@ -209,3 +209,118 @@ async fn a_flood_is_taken_once_and_in_order_and_does_not_hold_up_what_is_publish
     assert_eq!(connections, 3, "each has what there is room for");
     link.close_within(Duration::ZERO).await;
 }
+
+/// Queues `before`, a message of `bytes` and `after` for a kept session, as often as it is resumed; queues nothing once
+/// it was given up. Returns the flags of all connections that were made, when nothing is queued any more.
+async fn broker_with_an_oversized_message(listener: TcpListener, bytes: usize) -> Vec<bool> {
+    let large = vec![b'x'; bytes];
+    let mut waiting: Vec<(u16, &[u8])> = vec![(1, b"before"), (2, &large), (3, b"after")];
+    let mut cleaned = Vec::new();
+    while !waiting.is_empty() {
+        let (socket, _) = listener.accept().await.unwrap();
+        let (reader, mut writer) = socket.into_split();
+        let mut reader = tokio::io::BufReader::new(reader);
+        let (_, connect) = packet(&mut reader).await.unwrap();
+        let is_clean = connect[7] & 2 != 0;
+        cleaned.push(is_clean);
+        if is_clean {
+            waiting.clear();
+        }
+        writer
+            .write_all(&[0x20, 2, u8::from(!is_clean), 0])
+            .await
+            .unwrap();
+        let queued = waiting.clone();
+        let sending = async move {
+            for (id, payload) in queued {
+                // The receiver may hang up in the middle.
+                if writer.write_all(&publish(id, payload)).await.is_err() {
+                    break;
+                }
+            }
+            writer
+        };
+        let answers = async {
+            let mut acknowledged = Vec::new();
+            while let Some((first, rest)) = packet(&mut reader).await {
+                if first >> 4 == 4 {
+                    acknowledged.push(u16::from_be_bytes([rest[0], rest[1]]));
+                }
+                if first >> 4 == 14 || acknowledged.len() == waiting.len() {
+                    break;
+                }
+            }
+            acknowledged
+        };
+        let (_writer, acknowledged) = tokio::join!(sending, answers);
+        waiting.retain(|(id, _)| !acknowledged.contains(id));
+    }
+    cleaned
+}
+
+fn publish(id: u16, payload: &[u8]) -> Vec<u8> {
+    let mut length = 5 + payload.len();
+    let mut packet = vec![0x32];
+    while length >= 0x80 {
+        packet.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
+        length >>= 7;
+    }
+    packet.push(u8::try_from(length).unwrap());
+    packet.extend([0, 1, b't']);
+    packet.extend(id.to_be_bytes());
+    packet.extend(payload);
+    packet
+}
+
+/// The payloads that came, an oversized one as its size, until the broker has nothing more.
+async fn received_beside_an_oversized_message(bytes: usize, skipped_max: usize) -> (Vec<String>, Vec<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let options = LinkOptions {
+        skipped_packet_bytes_max: skipped_max,
+        ..LinkOptions::kept(listener.local_addr().unwrap().into(), "id")
+    };
+    let mut broker = tokio::spawn(broker_with_an_oversized_message(listener, bytes));
+    let (link, mut events) = connect(options).unwrap();
+    let mut came = Vec::new();
+    let receiving = async {
+        loop {
+            tokio::select! {
+                cleaned = &mut broker => return cleaned.unwrap(),
+                event = events.next() => match event.expect("the link is open") {
+                    Event::Received(message) => {
+                        came.push(String::from_utf8(message.payload.to_vec()).unwrap());
+                        link.acknowledge(message.token);
+                    }
+                    Event::Oversized(message) => {
+                        came.push(message.bytes.to_string());
+                        link.acknowledge(message.token);
+                    }
+                    Event::Connected { .. } | Event::Disconnected { .. } => {}
+                },
+            }
+        }
+    };
+    let cleaned = soon("the last acknowledgement", receiving).await;
+    link.close_within(Duration::ZERO).await;
+    came.dedup();
+    (came, cleaned)
+}
+
+#[tokio::test]
+async fn an_oversized_message_in_a_kept_session_is_reported_acknowledged_and_passed() {
+    const MIB: usize = 1024 * 1024;
+    // One that every connection reads, and one for which another connection is made.
+    for (bytes, connections) in [(2 * MIB, 1), (20_000_000, 2)] {
+        let (came, cleaned) = received_beside_an_oversized_message(bytes, 64 * MIB).await;
+        assert_eq!(came, ["before", &bytes.to_string(), "after"]);
+        assert!(cleaned.len() <= connections, "{cleaned:?}");
+        assert!(!cleaned.contains(&true), "the session is kept");
+    }
+}
+
+#[tokio::test]
+async fn a_session_with_a_message_larger_than_memory_allows_is_given_up_once() {
+    let (came, cleaned) = received_beside_an_oversized_message(20_000_000, 17_000_000).await;
+    assert_eq!(came, ["before"]);
+    assert_eq!(cleaned, [false, true], "the second connection ends the session");
+}

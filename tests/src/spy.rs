@@ -68,7 +68,7 @@ impl Spy {
                 let heard = match event {
                     LinkEvent::Received(incoming) => read(&reader, &incoming.topic, &incoming.payload),
                     LinkEvent::Connected { .. } => Some(Heard::Connected),
-                    LinkEvent::Disconnected { .. } => None,
+                    LinkEvent::Disconnected { .. } | LinkEvent::Oversized(_) => None,
                 };
                 if let Some(heard) = heard {
                     sender.send_modify(|all| {

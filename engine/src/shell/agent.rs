@@ -293,6 +293,8 @@ impl Agent {
                 }
             }
             Event::Received(message) => self.received(message),
+            // None of ours is that large; the link has warned of it.
+            Event::Oversized(_) => {}
         }
     }
 

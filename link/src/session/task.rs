@@ -15,9 +15,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::{Ended, Session};
+use crate::attempt::Attempt;
 use crate::limits::DISCONNECT_TIMEOUT;
 use crate::link::Event;
-use crate::wire::{Wire, WireEvent};
+use crate::wire::{Cause, End, Wire, WireEvent};
 
 /// Where the task goes on.
 enum Next {
@@ -51,7 +52,7 @@ impl Session {
     }
 
     async fn serve_connection(&mut self) -> Next {
-        let mut wire = Wire::new(&self.options);
+        let mut wire = Wire::new(&self.options, self.attempt);
         let mut connected = false;
         loop {
             if connected {
@@ -63,14 +64,18 @@ impl Session {
             }
             if connected && self.is_due_again() {
                 hang_up(&mut wire, &self.options.client_id).await;
-                let reason = "the receiver was behind: the broker sends the rest again".to_owned();
-                return next_after(self.ended(reason, false));
+                let reason = "what could be taken is: the broker sends the rest on another connection";
+                return next_after(self.ended(End::new(Cause::Ourselves, reason)));
             }
             let events = self.waiting_receiver();
             let deadline = self.closing.as_ref().map(|closing| closing.deadline);
             tokio::select! {
                 event = wire.next() => {
                     if let WireEvent::Accepted { session_present } = event {
+                        if self.attempt == Attempt::Forgetting {
+                            hang_up(&mut wire, &self.options.client_id).await;
+                            return next_after(self.forgotten());
+                        }
                         connected = true;
                         self.accepted(session_present);
                     } else if let Some(ended) = self.on_wire(event) {
@@ -136,12 +141,12 @@ fn next_after(ended: Ended) -> Next {
 async fn hang_up(wire: &mut Wire, client_id: &str) {
     let goodbye = async {
         while !wire.has_room() {
-            if let WireEvent::Ended { .. } = wire.next().await {
+            if let WireEvent::Ended(_) = wire.next().await {
                 return;
             }
         }
         wire.disconnect();
-        while !matches!(wire.next().await, WireEvent::Ended { .. }) {}
+        while !matches!(wire.next().await, WireEvent::Ended(_)) {}
     };
     if timeout(DISCONNECT_TIMEOUT, goodbye).await.is_err() {
         debug!(client_id, "the broker did not hang up after DISCONNECT");

@@ -1,7 +1,11 @@
 //! Programs that talk to each other and to the world, wherever they are.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use wayfare_link::{LinkOptions, Message};
 use wayfare_tests::broker::Kind;
+use wayfare_tests::fleet::Fleet;
 use wayfare_tests::stream::{loads, order};
 use wayfare_tests::within;
 
@@ -79,4 +83,62 @@ async fn a_thermostat_goes_on_deciding_after_a_move() {
     );
     link.close().await;
     fleet.kills(watched).await;
+}
+
+/// Publishes what the link would refuse, at least once, as a client that knows no limit does.
+async fn publishes_anything(fleet: &Fleet, topic: &str, payload: &[u8]) {
+    let url = fleet.broker.url();
+    let address = (url.host().to_owned(), url.port());
+    let mut publish = u16::try_from(topic.len()).expect("short").to_be_bytes().to_vec();
+    publish.extend([topic.as_bytes(), &[0, 1], payload].concat());
+    let connect = *b"\x10\x0d\0\x04MQTT\x04\x02\0\x3c\0\x01p";
+    let all = [&connect[..], &[0x32], &length(publish.len()), &publish].concat();
+    let exchange = move || {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(&all)?;
+        let mut answers = [0; 8];
+        stream.read_exact(&mut answers)?;
+        std::io::Result::Ok(answers)
+    };
+    let answers = within("a publish", tokio::task::spawn_blocking(exchange)).await;
+    let answers = answers.expect("no panic").expect("the broker answers");
+    assert_eq!(
+        answers,
+        [0x20, 2, 0, 0, 0x40, 2, 0, 1],
+        "accepted and acknowledged"
+    );
+}
+
+/// MQTT's remaining length: seven bits a byte, the lowest first.
+fn length(mut left: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let more = if left >= 0x80 { 0x80 } else { 0 };
+        bytes.push(u8::try_from(left & 0x7f).expect("seven bits") | more);
+        left >>= 7;
+        if left == 0 {
+            return bytes;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_too_large_is_said_in_the_log_and_what_follows_arrives() {
+    let fleet = fleet(Kind::Mosquitto).engines(&["a"]).start().await;
+    let watched = fleet
+        .runs(order("relay", &["in", "out"], "a", &["out"], &["in"]))
+        .await;
+    watched.printed(1).await;
+    publishes_anything(&fleet, "in", b"7").await;
+    publishes_anything(&fleet, "in", &vec![b'x'; 20_000_000]).await;
+    publishes_anything(&fleet, "in", b"8").await;
+    publishes_anything(&fleet, "in", b"end").await;
+    let finished = watched.finish().await;
+    let printed = String::from_utf8_lossy(&finished.stdout).into_owned();
+    assert!(printed.ends_with("2 messages, sum 225\n"), "{printed}");
+    let log = String::from_utf8_lossy(&finished.stderr).into_owned();
+    assert!(
+        log.contains("a message of 20000000 bytes on 'in' was dropped: the limit is 1048576 bytes"),
+        "{log}"
+    );
 }

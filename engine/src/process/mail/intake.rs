@@ -72,6 +72,11 @@ impl<M, T> Intake<M, T> {
             Accepted::Dropped => {}
             Accepted::Taken(letter) => self.fresh.push(letter),
         }
+        self.dropped(token, now);
+    }
+
+    /// A message that is not for the inbox is acknowledged after those that came before it.
+    pub fn dropped(&mut self, token: T, now: Instant) {
         self.tokens.push(token);
         self.since.get_or_insert(now);
     }

@@ -5,7 +5,10 @@ use std::io;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use wayfare_link::{BrokerUrl, Event, Link, LinkError, LinkEvents, LinkOptions, Message, Qos, Submitted};
+use wayfare_link::{
+    BrokerUrl, Event, INCOMING_PAYLOAD_BYTES_MAX, Link, LinkError, LinkEvents, LinkOptions, Message,
+    Oversized, Qos, Submitted,
+};
 use wayfare_protocol::ids::ProgramId;
 
 use super::intake::Intake;
@@ -17,11 +20,14 @@ const IN_FLIGHT_MAX: usize = 256;
 /// The broker hangs up within this.
 const HANG_UP_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// By number, oldest first; `None` for what will not be sent, and is done with in its turn.
+type InFlight = VecDeque<(u64, Option<Submitted>)>;
+
 pub(super) struct Connection {
     /// `None` once it was closed.
     link: Option<Link>,
     events: LinkEvents,
-    in_flight: VecDeque<(u64, Submitted)>,
+    in_flight: InFlight,
     /// Asked and not answered; `None` is to unsubscribe.
     asked: BTreeMap<String, Option<bool>>,
     answers: JoinSet<(String, Option<bool>, Result<(), LinkError>)>,
@@ -91,7 +97,7 @@ impl Connection {
                 fleeting: false,
             };
             match link.submit(message) {
-                Ok(submitted) => self.in_flight.push_back((outgoing.number, submitted)),
+                Ok(submitted) => self.in_flight.push_back((outgoing.number, Some(submitted))),
                 Err(LinkError::OutboxFull | LinkError::Closed) => {
                     post.with(|mail| mail.send_again(outgoing.number));
                     return;
@@ -99,9 +105,7 @@ impl Connection {
                 // It was checked when the program published it: a rule of the link's that we do not know.
                 Err(error) => {
                     post.tell(&format!("wayfare: a message was not published: {error}"));
-                    if self.in_flight.is_empty() {
-                        post.sent(outgoing.number);
-                    }
+                    self.in_flight.push_back((outgoing.number, None));
                 }
             }
         }
@@ -153,6 +157,13 @@ impl Connection {
                     }
                 }
             }
+            Some(Event::Oversized(message)) => {
+                let Oversized { topic, bytes, .. } = &message;
+                post.tell(&format!(
+                    "wayfare: a message of {bytes} bytes on '{topic}' was dropped: the limit is {INCOMING_PAYLOAD_BYTES_MAX} bytes"
+                ));
+                self.intake.oversized(message);
+            }
             Some(Event::Connected { session_present, .. }) => {
                 if !session_present && std::mem::replace(&mut self.had_session, true) {
                     post.tell("wayfare: the broker lost this program's session: it is subscribed again, and may have missed messages");
@@ -172,7 +183,7 @@ impl Connection {
         }
         let mut last = self.in_flight.pop_front().map(|(number, _)| number);
         while let Some((number, submitted)) = self.in_flight.front_mut()
-            && submitted.is_acknowledged()
+            && submitted.as_mut().is_none_or(Submitted::is_acknowledged)
         {
             last = Some(*number);
             self.in_flight.pop_front();
@@ -235,9 +246,10 @@ impl Connection {
     }
 }
 
-async fn acknowledged(in_flight: &mut VecDeque<(u64, Submitted)>) -> Result<(), LinkError> {
+async fn acknowledged(in_flight: &mut InFlight) -> Result<(), LinkError> {
     match in_flight.front_mut() {
-        Some((_, submitted)) => submitted.acknowledged().await,
+        Some((_, Some(submitted))) => submitted.acknowledged().await,
+        Some((_, None)) => Ok(()),
         None => std::future::pending().await,
     }
 }

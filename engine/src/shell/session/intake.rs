@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use tokio::task::JoinHandle;
-use wayfare_link::{AcknowledgeToken, Incoming, Qos};
+use wayfare_link::{AcknowledgeToken, Incoming, Oversized, Qos};
 
 use crate::process::Post;
 use crate::process::mail::{Delivery, Intake as Core};
@@ -29,6 +29,11 @@ impl Intake {
         let token = message.token;
         self.core
             .received(message, (token, delivery), accepted, Instant::now());
+    }
+
+    /// A message that the link did not hand over is acknowledged in its turn.
+    pub(super) fn oversized(&mut self, message: Oversized) {
+        self.core.dropped(message.token, Instant::now());
     }
 
     /// False while the inbox is full, or there is no room in the journal.
