@@ -270,6 +270,9 @@ pub struct FileStat {
     pub modified_ms: u64,
     /// Of a file's content, from 1 on; 0: of a folder.
     pub version: u64,
+    /// It has no name any more, and is kept for a while for those that have it open.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
 }
 
 /// A file or folder in a list.

@@ -11,6 +11,7 @@
 mod blocks;
 mod core;
 mod log;
+mod removed;
 mod requests;
 mod store;
 #[cfg(test)]
@@ -171,14 +172,20 @@ impl Files {
             answering.push(match decide(&self.tree, request, now_ms) {
                 Decision::Answer(answer) => Answering::Ready(Ok(answer)),
                 Decision::Read(pieces) => Answering::Read(pieces),
-                Decision::Change(mut entry, pieces) => {
-                    if let Change::Splice { blocks, .. } = &mut entry.change {
+                Decision::Change(mut changes, pieces) => {
+                    if let Some(Change::Splice { blocks, .. }) =
+                        changes.last_mut().map(|last| &mut last.change)
+                    {
                         *blocks = self.make_blocks(pieces, request, &mut fresh).await?;
                     }
-                    let applied = self.tree.apply(&entry)?;
-                    unused.extend(applied.unused);
-                    entries.push(entry);
-                    Answering::Ready(Ok(applied.answer))
+                    let mut answer = FileAnswer::Done;
+                    for entry in changes {
+                        let applied = self.tree.apply(&entry)?;
+                        unused.extend(applied.unused);
+                        entries.push(entry);
+                        answer = applied.answer;
+                    }
+                    Answering::Ready(Ok(answer))
                 }
             });
         }

@@ -7,6 +7,7 @@ use wayfare_protocol::files::{
 use wayfare_protocol::wire;
 
 use super::blocks::{self, Piece, Splice, length};
+use super::removed;
 use super::requests::{Known, signature};
 use super::tree::{Change, Content, Entry, Tree};
 
@@ -22,8 +23,8 @@ pub(super) enum Decision {
     Answer(FileAnswer),
     /// Answered with what these have.
     Read(Vec<Piece>),
-    /// The entry lacks blocks made of these, if any.
-    Change(Entry, Vec<Piece>),
+    /// Several entries in order, of which the last has the answer, and lacks blocks made of these, if any.
+    Change(Vec<Entry>, Vec<Piece>),
 }
 
 type Decided = Result<Decision, FileRefusal>;
@@ -55,6 +56,9 @@ struct Decider<'a> {
 impl Decider<'_> {
     fn decide(&self) -> Decided {
         let tree = self.tree;
+        if removed::is_asked_for(&self.request.what) {
+            return Err(FileRefusal::Absent);
+        }
         match &self.request.what {
             FileAsk::Open { path, opening } => self.open(path, *opening),
             FileAsk::Stat { path } => self.stat(tree.find(path)?),
@@ -89,7 +93,12 @@ impl Decider<'_> {
                 self.change(Change::MakeFolder { path: path.clone() })
             }
             FileAsk::RemoveFolder { path } => {
-                if !tree.folder(tree.find(path)?)?.is_empty() {
+                let folder = tree.find(path)?;
+                if tree
+                    .folder(folder)?
+                    .iter()
+                    .any(|entry| removed::visible(tree, folder)(&entry))
+                {
                     return Err(FileRefusal::NotEmpty);
                 }
                 tree.place(path)?;
@@ -110,16 +119,18 @@ impl Decider<'_> {
 
     fn change_with(&self, change: Change, pieces: Vec<Piece>) -> Decided {
         let request = self.request;
-        let entry = Entry {
+        let signature = signature(&request.what);
+        let entry = |change| Entry {
             program: request.program,
             by: request.by.to_string(),
             generation: request.generation,
             number: request.number,
-            signature: signature(&request.what),
+            signature,
             now_ms: self.now_ms,
             change,
         };
-        Ok(Decision::Change(entry, pieces))
+        let steps = removed::steps(self.tree, change, self.now_ms);
+        Ok(Decision::Change(steps.into_iter().map(entry).collect(), pieces))
     }
 
     fn open(&self, path: &FilePath, opening: Opening) -> Decided {
@@ -166,6 +177,7 @@ impl Decider<'_> {
             .folder(folder)?
             .iter()
             .filter(|(_, node)| **node > after)
+            .filter(removed::visible(self.tree, folder))
             .collect();
         inside.sort_by_key(|(_, node)| **node);
         let (mut files, mut bytes) = (Vec::new(), 0);
@@ -232,6 +244,9 @@ impl Decider<'_> {
     }
 
     fn splice(&self, node: NodeId, (writer, basis): (u64, Option<u64>), end: u64, splice: Splice) -> Decided {
+        if end > removed::BYTES_MAX && removed::is_kept(self.tree, node) {
+            return Err(FileRefusal::Full);
+        }
         let there = self.tree.file(node)?.now().blocks.len();
         // Each piece makes at most two blocks; a version that is amended is let go of, but need not be.
         self.check_blocks(there + 2 * splice.pieces.len())?;

@@ -13,6 +13,7 @@ use wayfare_protocol::files::{FileAnswer, FileKind, FilePath, FileRefusal, FileS
 use wayfare_protocol::ids::{Generation, ProgramId};
 
 use super::blocks::{Block, BlockId, length};
+use super::removed;
 use super::requests::Requests;
 
 pub(super) const ROOT: NodeId = 1;
@@ -197,6 +198,7 @@ impl Tree {
             bytes,
             modified_ms: node.modified_ms,
             version,
+            removed: removed::is_kept(self, id),
         })
     }
 
@@ -425,6 +427,12 @@ impl Tree {
             Some(Content::File(file)) => Ok(file),
             _ => Err(FileRefusal::Gone),
         }
+    }
+}
+
+impl Node {
+    pub(super) fn modified_ms(&self) -> u64 {
+        self.modified_ms
     }
 }
 

@@ -188,6 +188,7 @@ fn opened() -> Result<Reply, Failure> {
             bytes: 0,
             modified_ms: 1,
             version: 1,
+            removed: false,
         },
         basis: 20,
         writer: 3,

@@ -1,7 +1,8 @@
 //! What is answered.
 
-use wayfare_protocol::files::{DEPTH_MAX, FILE_BYTES_MAX, VERSIONS_MAX};
+use wayfare_protocol::files::{DEPTH_MAX, FILE_BYTES_MAX, FileStat, VERSIONS_MAX};
 
+use super::super::removed::{BYTES_MAX, FILES_MAX, KEPT_MS};
 use super::super::requests::RECORDS_MAX;
 use super::*;
 
@@ -96,10 +97,130 @@ async fn appending_never_interleaves_and_writing_over_what_others_changed_is_ref
     let fresh = fresh.knowing(&world.ask(1, 6, fresh.set_length(5)).await);
     world.ask(1, 7, fresh.write(8, b"end")).await;
     assert_eq!(world.content("/f").await.unwrap(), b"One\no\0\0\0end");
-    world.ask(1, 8, unlink("/f")).await;
+}
+
+impl World {
+    async fn read(&mut self, held: Held) -> Option<Vec<u8>> {
+        let read = FileAsk::Read {
+            node: held.node,
+            version: None,
+            offset: 0,
+            bytes: 100,
+        };
+        match self.ask(9, 0, read).await {
+            FileAnswer::Data { data } => Some(data.as_bytes().to_vec()),
+            FileAnswer::Refused { why } => {
+                assert_eq!(why, FileRefusal::Gone);
+                None
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn stat_of(&mut self, held: Held) -> FileStat {
+        match self.ask(9, 0, FileAsk::StatNode { node: held.node }).await {
+            FileAnswer::Stat { stat } => stat,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn names(&mut self) -> Vec<String> {
+        let list = FileAsk::List {
+            path: path(""),
+            after: 0,
+        };
+        match self.ask(9, 0, list).await {
+            FileAnswer::Listed { files } => files.into_iter().map(|file| file.name).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_removed_or_replaced_is_used_on_by_who_has_it_open() {
+    let mut world = World::new().await;
+    let one = Held::of(&world.ask(1, 0, open("/f", creating())).await);
+    let one = one.knowing(&world.ask(1, 1, one.write(0, b"removed")).await);
+    assert!(!world.stat_of(one).await.removed);
+    world.ask(1, 2, unlink("/f")).await;
+    let other = Held::of(&world.ask(1, 3, open("/f", creating())).await);
+    let other = other.knowing(&world.ask(1, 4, other.write(0, b"replaced")).await);
+    let new = Held::of(&world.ask(1, 5, open("/g", creating())).await);
+    let new = new.knowing(&world.ask(1, 6, new.write(0, b"new")).await);
+    world.ask(1, 7, rename("/g", "/f")).await;
+    for _ in 0..2 {
+        assert_eq!(world.read(one).await.unwrap(), b"removed");
+        assert_eq!(world.read(other).await.unwrap(), b"replaced");
+        assert_eq!(world.content("/f").await.unwrap(), b"new");
+        assert_eq!(world.names().await, ["f"]);
+        assert!(world.stat_of(one).await.removed && world.stat_of(other).await.removed);
+        assert!(!world.stat_of(new).await.removed);
+        world.restart().await;
+    }
+    let written = world.ask(1, 8, other.write(8, b" and written")).await;
+    assert!(matches!(written, FileAnswer::Written { .. }), "{written:?}");
+    assert_eq!(world.read(other).await.unwrap(), b"replaced and written");
+    // Asked again after whatever happened meanwhile, it is answered and not done again.
+    assert_eq!(world.ask(1, 7, rename("/g", "/f")).await, FileAnswer::Done);
+    assert_eq!(world.content("/f").await.unwrap(), b"new");
+}
+
+#[tokio::test]
+async fn what_was_removed_is_kept_for_a_while_and_as_far_as_there_is_room() {
+    let mut world = World::new().await;
+    let old = Held::of(&world.ask(1, 0, open("/old", creating())).await);
+    let used = Held::of(&world.ask(1, 1, open("/used", creating())).await);
+    world.ask(1, 2, unlink("/old")).await;
+    world.ask(1, 3, unlink("/used")).await;
+    world.now_ms += KEPT_MS;
+    // Writing keeps it, and nothing else is kept any longer.
+    world.ask(1, 4, used.write(0, b"x")).await;
+    assert_eq!(world.read(old).await, None);
+    world.ask(1, 5, make("/d")).await;
+    assert_eq!(world.read(used).await.unwrap(), b"x");
+    let too_large = used.put(
+        Place::At {
+            offset: BYTES_MAX,
+            basis: None,
+        },
+        b"x",
+    );
+    assert_eq!(world.ask(1, 6, too_large).await, refused(FileRefusal::Full));
+    for number in 0..=FILES_MAX as u64 {
+        world.ask(2, 2 * number, open("/n", creating())).await;
+        world.ask(2, 2 * number + 1, unlink("/n")).await;
+    }
+    assert_eq!(world.read(used).await, None);
+    let large = Held::of(&world.ask(1, 7, open("/large", creating())).await);
+    world.ask(1, 8, large.set_length(BYTES_MAX + 1)).await;
+    world.ask(1, 9, unlink("/large")).await;
+    assert_eq!(world.read(large).await, None);
+}
+
+#[tokio::test]
+async fn nobody_comes_to_what_was_removed_by_its_name() {
+    let mut world = World::new().await;
+    world.ask(1, 0, open("/f", creating())).await;
+    world.ask(1, 1, unlink("/f")).await;
+    let hidden = world.files.tree.folder(super::super::tree::ROOT).unwrap();
+    let name = format!("/{}", hidden.keys().next().unwrap());
+    for what in [
+        stat(&name),
+        open(&format!("{name}/x"), creating()),
+        make(&format!("{name}/x")),
+        remove(&name),
+        rename(&name, "/x"),
+        rename("/", &name),
+    ] {
+        assert_eq!(
+            world.ask(1, 2, what.clone()).await,
+            refused(FileRefusal::Absent),
+            "{what:?}"
+        );
+    }
     assert_eq!(
-        world.ask(1, 9, fresh.append(b"x")).await,
-        refused(FileRefusal::Gone)
+        world.ask(1, 3, remove("")).await,
+        refused(FileRefusal::Impossible)
     );
 }
 
