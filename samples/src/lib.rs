@@ -128,6 +128,13 @@ pub fn find_talker(name: &str) -> Option<&'static Talker> {
     TALKERS.iter().find(|talker| talker.name == name)
 }
 
+/// Checks of what POSIX programs expect of files, below the folder that its argument names: it prints
+/// `ok NAME` or `WRONG NAME: ...` for each, and at last `done`. A second argument is a pause between two checks, in
+/// milliseconds. With the argument `line` it prints a line and computes for ever; with `held` it waits for
+/// `/fleet/go` with files open that were removed, renamed or put in a stream's place, and uses them then. For tests,
+/// not for newcomers (C).
+pub const POSIX: &[u8] = include_bytes!("../wasm/posix.wasm");
+
 /// The stages of the sample `pipeline` as an application, and what its source reads.
 pub const PIPELINE_APP: &str = include_str!("../pipeline/app.toml");
 pub const PIPELINE_CSV: &[u8] = include_bytes!("../pipeline/city.csv");

@@ -18,6 +18,16 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 async fn run(fleet: &Fleet, (sample, name): (&str, &str), args: &[&str], on: &str, grant: &str) -> Watched {
     let module = wayfare_samples::find_talker(sample).expect("a sample").wasm;
+    run_module(fleet, (module, name), args, on, grant).await
+}
+
+async fn run_module(
+    fleet: &Fleet,
+    (module, name): (&[u8], &str),
+    args: &[&str],
+    on: &str,
+    grant: &str,
+) -> Watched {
     let order = Run {
         name: name.into(),
         module: module.to_vec(),
@@ -73,6 +83,40 @@ async fn a_diary_in_fleet_files_is_the_same_wherever_its_writer_is_moved() {
     scribe.must_print(&expected).await;
     dispatcher.stop().await;
     fleet.spy.check_history();
+}
+
+/// What is said of files of `/tmp`, in the engine's tests, holds for those of the fleet, and wherever the
+/// program is moved.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fleet_files_are_what_posix_programs_expect() {
+    const PAIR: [&str; 2] = ["a", "b"];
+    let fleet = fleet(Kind::Mosquitto).engines(&PAIR).start().await;
+    let dispatcher = Registry::start(fleet.broker.url(), fleet.folder().join("service"));
+    files(&fleet)
+        .make_folder(&path("/fleet/x"))
+        .await
+        .expect("it is made");
+    let program = (wayfare_samples::POSIX, "posix");
+    // So that no move waits for a compiler.
+    let on = &fleet;
+    let loads = PAIR.map(|engine| async move {
+        let first = run_module(on, program, &["line"], engine, "/fleet/x:rw").await;
+        on.kills(first).await;
+    });
+    futures::future::join_all(loads).await;
+    let args = ["/fleet/x", "10"];
+    let watched = run_module(&fleet, program, &args, "a", "/fleet/x:rw").await;
+    for step in 1..=6 {
+        watched.printed(step * 25).await;
+        fleet.moves(watched.program, PAIR[step % 2]).await;
+    }
+    let said = String::from_utf8(watched.finish().await.stdout).expect("text");
+    let wrong: Vec<&str> = said.lines().filter(|line| line.starts_with("WRONG")).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(said.lines().count() > 200 && said.ends_with("done\n"), "{said}");
+    let left = files(&fleet).list(&path("/fleet/x")).await.expect("a list");
+    assert!(left.is_empty(), "{left:?}");
+    dispatcher.stop().await;
 }
 
 /// Two programs append to one file; both are moved, and one's engine is killed: its last checkpoint goes on, and says nothing twice.

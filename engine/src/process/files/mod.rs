@@ -1,7 +1,12 @@
 //! A program's files as a pure core: its descriptors, and the scratch folder `/tmp` that travels with it. Of what is open in `/fleet`, the
 //! dispatcher's files, only descriptors are here. The host calls are in `wasi::files`. All of it is in a snapshot ([`state`]).
 //!
-//! Descriptors 0 to 2 are the standard streams and not in here; from 3 on come the mounts, then what the program opens.
+//! Descriptors 0 to 2 are the standard streams to begin with, then come the mounts, then what the program
+//! opens, each at the lowest number that is free. What is done with streams is not in here: only which
+//! descriptors they have.
+//!
+//! Always: a descriptor of a folder has its present path, however the program renames it; one of a folder
+//! that it removed is of nothing.
 
 pub(super) mod paths;
 pub(super) mod scratch;
@@ -17,8 +22,9 @@ use wayfare_protocol::files::MOUNT;
 use super::wasi::errno::Errno;
 use scratch::{NodeId, Scratch};
 
-/// Descriptors of one program, besides its standard streams.
-const DESCRIPTORS_MAX: usize = 256;
+/// Descriptors of one program, with its standard streams.
+const DESCRIPTORS_MAX: usize = 256 + FIRST as usize;
+/// The first that is no standard stream to begin with.
 const FIRST: u32 = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,19 +40,48 @@ pub(super) struct Descriptor {
     pub(super) read: bool,
     pub(super) write: bool,
     pub(super) append: bool,
+    /// The other flags of preview 1, which change nothing here: every write is as durable when it returns as
+    /// it will ever be.
+    #[serde(default, skip_serializing_if = "is_none_set")]
+    pub(super) flags: u16,
 }
 
 /// What a descriptor is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Of {
+    Stream(StandardStream),
     /// One of the folders that are there to begin with.
     Mount(Mount),
     Folder {
         mount: Mount,
         path: Vec<String>,
+        /// `None`: opened by an earlier release.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<u64>,
+    },
+    /// A folder that the program removed.
+    Removed {
+        mount: Mount,
+        node: u64,
     },
     Scratch(NodeId),
     Fleet(FleetFile),
+}
+
+impl Of {
+    /// `None`: a stream is on none.
+    pub(super) fn mount(&self) -> Option<Mount> {
+        match self {
+            Self::Stream(_) => None,
+            Self::Mount(mount) | Self::Folder { mount, .. } | Self::Removed { mount, .. } => Some(*mount),
+            Self::Scratch(_) => Some(Mount::Scratch),
+            Self::Fleet(_) => Some(Mount::Fleet),
+        }
+    }
+
+    pub(super) fn is_folder(&self) -> bool {
+        matches!(self, Self::Mount(_) | Self::Folder { .. } | Self::Removed { .. })
+    }
 }
 
 /// A file of the fleet's, as the dispatcher knows it.
@@ -57,6 +92,17 @@ pub(super) struct FleetFile {
     pub(super) basis: u64,
     /// What this descriptor's writes are told by.
     pub(super) writer: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum StandardStream {
+    Input,
+    Output,
+    Error,
+}
+
+impl StandardStream {
+    const ALL: [Self; FIRST as usize] = [Self::Input, Self::Output, Self::Error];
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,23 +118,41 @@ impl Mount {
             Self::Fleet => MOUNT,
         }
     }
+
+    /// The number by which a program tells it from the other, the same on all engines. The streams are on a
+    /// third device.
+    pub(super) fn device(self) -> u64 {
+        match self {
+            Self::Scratch => 2,
+            Self::Fleet => 3,
+        }
+    }
 }
 
 impl Default for Files {
     fn default() -> Self {
-        let mut files = Self {
-            scratch: Scratch::default(),
-            descriptors: BTreeMap::new(),
-        };
+        let mut descriptors = standard_streams();
         for (fd, mount) in (FIRST..).zip([Mount::Scratch, Mount::Fleet]) {
-            files.descriptors.insert(fd, Descriptor::of(Of::Mount(mount)));
+            descriptors.insert(fd, Descriptor::of(Of::Mount(mount)));
         }
-        files
+        Self {
+            scratch: Scratch::default(),
+            descriptors,
+        }
     }
 }
 
+fn standard_streams() -> BTreeMap<u32, Descriptor> {
+    let streams = StandardStream::ALL.map(|stream| Descriptor::of(Of::Stream(stream)));
+    (0..).zip(streams).collect()
+}
+
+fn is_none_set(flags: &u16) -> bool {
+    *flags == 0
+}
+
 impl Descriptor {
-    /// Of a folder.
+    /// Of a stream or folder.
     pub(super) fn of(of: Of) -> Self {
         Self {
             of,
@@ -96,6 +160,7 @@ impl Descriptor {
             read: true,
             write: false,
             append: false,
+            flags: 0,
         }
     }
 }
@@ -111,12 +176,21 @@ impl Files {
         self.descriptors.get_mut(&fd).ok_or(Errno::BADF)
     }
 
+    /// Which standard stream `fd` is, if it is one.
+    pub(super) fn stream(&self, fd: i32) -> Result<Option<StandardStream>, Errno> {
+        match self.get(fd)?.of {
+            Of::Stream(stream) => Ok(Some(stream)),
+            _ => Ok(None),
+        }
+    }
+
     /// The folder that paths relative to `fd` begin at.
     pub(super) fn folder(&self, fd: i32) -> Result<(Mount, &[String]), Errno> {
         match &self.get(fd)?.of {
             Of::Mount(mount) => Ok((*mount, &[])),
-            Of::Folder { mount, path } => Ok((*mount, path)),
-            Of::Scratch(_) | Of::Fleet(_) => Err(Errno::NOTDIR),
+            Of::Folder { mount, path, .. } => Ok((*mount, path)),
+            Of::Removed { .. } => Err(Errno::NOENT),
+            Of::Stream(_) | Of::Scratch(_) | Of::Fleet(_) => Err(Errno::NOTDIR),
         }
     }
 
@@ -129,7 +203,7 @@ impl Files {
         if self.is_full() {
             return Err(Errno::MFILE);
         }
-        let fd = (FIRST..)
+        let fd = (0..)
             .find(|fd| !self.descriptors.contains_key(fd))
             .expect("there are fewer descriptors than numbers");
         if let Of::Scratch(node) = descriptor.of {
@@ -158,5 +232,38 @@ impl Files {
             self.descriptors.insert(to.cast_unsigned(), moved);
         }
         Ok(())
+    }
+
+    /// What is open at or below `from` goes on at `to`; a folder that was there is gone.
+    pub(super) fn renamed(&mut self, mount: Mount, from: &[String], to: &[String]) {
+        if from == to {
+            return;
+        }
+        self.removed(mount, to);
+        for descriptor in self.descriptors.values_mut() {
+            if let Of::Folder { mount: on, path, .. } = &mut descriptor.of
+                && *on == mount
+                && path.starts_with(from)
+            {
+                path.splice(..from.len(), to.iter().cloned());
+            }
+        }
+    }
+
+    /// An open folder is gone, and stays so when there is another of its name.
+    pub(super) fn removed(&mut self, mount: Mount, folder: &[String]) {
+        for descriptor in self.descriptors.values_mut() {
+            if let Of::Folder {
+                mount: on,
+                path,
+                node,
+            } = &descriptor.of
+                && *on == mount
+                && path == folder
+            {
+                let node = node.unwrap_or(0);
+                descriptor.of = Of::Removed { mount, node };
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wayfare_protocol::files::Opening;
+use wayfare_protocol::files::{DEPTH_MAX, Opening};
 
 use super::super::wasi::errno::Errno;
 
@@ -31,9 +31,15 @@ pub(in crate::process) struct Scratch {
 pub(super) struct Node {
     pub(super) content: Content,
     modified_ns: u64,
+    /// `None`: as `modified_ns`. Reading does not change it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    accessed_ns: Option<u64>,
     /// Descriptors of it.
     #[serde(skip)]
     pub(super) open: usize,
+    /// Whether it is in a folder, or the root.
+    #[serde(skip)]
+    pub(super) is_named: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,13 +52,23 @@ pub(super) enum Content {
 pub(in crate::process) struct Stat {
     pub(in crate::process) node: NodeId,
     pub(in crate::process) is_folder: bool,
+    pub(in crate::process) is_named: bool,
     pub(in crate::process) bytes: u64,
     pub(in crate::process) modified_ns: u64,
+    pub(in crate::process) accessed_ns: u64,
+}
+
+/// Times to be set; `None`: as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::process) struct Times {
+    pub(in crate::process) accessed_ns: Option<u64>,
+    pub(in crate::process) modified_ns: Option<u64>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        let root = Node::new(Content::Folder(BTreeMap::new()), 0);
+        let mut root = Node::new(Content::Folder(BTreeMap::new()), 0);
+        root.is_named = true;
         Self {
             nodes: BTreeMap::from([(ROOT, root)]),
             next: ROOT + 1,
@@ -84,7 +100,7 @@ impl Scratch {
         };
         let is_folder = matches!(self.node(node)?.content, Content::Folder(_));
         match is_folder {
-            true if opening.write || opening.truncate => return Err(Errno::ISDIR),
+            true if opening.write || opening.truncate || opening.create => return Err(Errno::ISDIR),
             false if opening.folder => return Err(Errno::NOTDIR),
             false if opening.truncate => self.set_length(node, 0, now_ns)?,
             _ => {}
@@ -129,6 +145,9 @@ impl Scratch {
             return Err(Errno::INVAL);
         }
         let is_folder = matches!(self.node(moved)?.content, Content::Folder(_));
+        if is_folder && to.len() + self.depth_below(moved) > DEPTH_MAX {
+            return Err(Errno::NAMETOOLONG);
+        }
         match self.find(to) {
             Ok(other) if other == moved => return Ok(()),
             Ok(other) => match (&self.node(other)?.content, is_folder) {
@@ -158,13 +177,18 @@ impl Scratch {
         Ok(Stat {
             node,
             is_folder,
+            is_named: found.is_named,
             bytes,
             modified_ns: found.modified_ns,
+            accessed_ns: found.accessed_ns.unwrap_or(found.modified_ns),
         })
     }
 
-    pub(in crate::process) fn set_modified(&mut self, node: NodeId, modified_ns: u64) -> Result<(), Errno> {
-        self.node_mut(node)?.modified_ns = modified_ns;
+    pub(in crate::process) fn set_times(&mut self, node: NodeId, times: Times) -> Result<(), Errno> {
+        let node = self.node_mut(node)?;
+        let accessed_ns = node.accessed_ns.unwrap_or(node.modified_ns);
+        node.accessed_ns = Some(times.accessed_ns.unwrap_or(accessed_ns));
+        node.modified_ns = times.modified_ns.unwrap_or(node.modified_ns);
         Ok(())
     }
 
@@ -277,6 +301,7 @@ impl Scratch {
         let folder = self.find(folder)?;
         self.entries(folder, now_ns)?.insert(name.to_owned(), node);
         self.bytes += name.len();
+        self.node_mut(node)?.is_named = true;
         Ok(())
     }
 
@@ -285,20 +310,31 @@ impl Scratch {
         let folder = self.find(folder)?;
         let node = self.entries(folder, now_ns)?.remove(name).ok_or(Errno::NOENT)?;
         self.bytes -= name.len();
+        self.node_mut(node)?.is_named = false;
         Ok(node)
     }
 
     fn drop_if_unused(&mut self, node: NodeId) {
-        let is_named = self.nodes.values().any(|other| match &other.content {
-            Content::Folder(entries) => entries.values().any(|named| *named == node),
-            Content::File(_) => false,
-        });
-        let Some(found) = self.nodes.get(&node) else {
-            return;
-        };
-        if !is_named && found.open == 0 && node != ROOT {
-            self.bytes -= NODE_BYTES + found.content.bytes();
+        let unused = self
+            .nodes
+            .get(&node)
+            .filter(|found| !found.is_named && found.open == 0);
+        if let Some(unused) = unused {
+            self.bytes -= NODE_BYTES + unused.content.bytes();
             self.nodes.remove(&node);
+        }
+    }
+
+    /// Names in the longest path below a folder.
+    fn depth_below(&self, folder: NodeId) -> usize {
+        let (mut level, mut depth) = (vec![folder], 0);
+        loop {
+            let inside = level.iter().filter_map(|node| self.folder(*node).ok());
+            level = inside.flat_map(|entries| entries.values().copied()).collect();
+            if level.is_empty() {
+                return depth;
+            }
+            depth += 1;
         }
     }
 
@@ -352,7 +388,9 @@ impl Node {
         Self {
             content,
             modified_ns,
+            accessed_ns: None,
             open: 0,
+            is_named: false,
         }
     }
 }

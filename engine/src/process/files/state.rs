@@ -1,5 +1,9 @@
 //! Files in a snapshot: a JSON document of its length in four bytes, then the scratch files' contents one after the other, in the
 //! order of their nodes. What was written is checked as if it came from anywhere, because a snapshot can.
+//!
+//! Engines of earlier releases know no descriptors of streams, and none of removed folders: a snapshot has
+//! these only where a program has closed or replaced a standard stream, or holds such a folder open, and is
+//! refused by them only then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,14 +11,16 @@ use serde::{Deserialize, Serialize};
 use wayfare_protocol::files::{DEPTH_MAX, is_name};
 
 use super::scratch::{Content, NODES_MAX, Node, NodeId, ROOT, SCRATCH_BYTES_MAX, Scratch};
-use super::{DESCRIPTORS_MAX, Descriptor, FIRST, Files, Of};
+use super::{DESCRIPTORS_MAX, Descriptor, FIRST, Files, Of, standard_streams};
 
 /// Without the contents, which `Content` does not serialise.
 #[derive(Serialize)]
 struct HeadOf<'a> {
     scratch: &'a Scratch,
     lengths: Vec<u64>,
-    descriptors: &'a BTreeMap<u32, Descriptor>,
+    descriptors: BTreeMap<u32, &'a Descriptor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams: Option<BTreeMap<u32, &'a Descriptor>>,
 }
 
 #[derive(Deserialize)]
@@ -23,7 +29,11 @@ struct Head {
     scratch: Scratch,
     /// Of each file's content.
     lengths: Vec<u64>,
+    /// From [`FIRST`] on.
     descriptors: BTreeMap<u32, Descriptor>,
+    /// Those below; `None`: the standard streams.
+    #[serde(default)]
+    streams: Option<BTreeMap<u32, Descriptor>>,
 }
 
 impl Files {
@@ -33,10 +43,14 @@ impl Files {
             return Vec::new();
         }
         let contents = || self.scratch.nodes.values().filter_map(|node| node.content.file());
+        let between = |range| self.descriptors.range(range).map(|(fd, of)| (*fd, of)).collect();
+        let streams: BTreeMap<u32, &Descriptor> = between(0..FIRST);
+        let is_usual = streams.values().copied().eq(standard_streams().values());
         let head = HeadOf {
             scratch: &self.scratch,
             lengths: contents().map(|content| content.len() as u64).collect(),
-            descriptors: &self.descriptors,
+            descriptors: between(FIRST..u32::MAX),
+            streams: (!is_usual).then_some(streams),
         };
         let head = serde_json::to_vec(&head).expect("plain data serialises");
         let mut out = Vec::with_capacity(4 + head.len() + self.scratch.bytes);
@@ -60,7 +74,8 @@ fn read(bytes: &[u8]) -> Option<Files> {
     let Head {
         mut scratch,
         lengths,
-        descriptors,
+        mut descriptors,
+        streams,
     } = serde_json::from_slice(head).ok()?;
     let mut lengths = lengths.into_iter();
     for node in scratch.nodes.values_mut() {
@@ -73,19 +88,21 @@ fn read(bytes: &[u8]) -> Option<Files> {
     (contents.is_empty() && lengths.next().is_none()).then_some(())?;
     scratch.bytes = scratch.count_bytes();
     let is_bounded = scratch.nodes.len() <= NODES_MAX && scratch.bytes <= SCRATCH_BYTES_MAX;
-    (is_bounded && descriptors.len() <= DESCRIPTORS_MAX).then_some(())?;
+    let mut streams = streams.unwrap_or_else(standard_streams);
+    let are_apart = descriptors.keys().all(|fd| *fd >= FIRST) && streams.keys().all(|fd| *fd < FIRST);
+    descriptors.append(&mut streams);
+    (is_bounded && are_apart && descriptors.len() <= DESCRIPTORS_MAX).then_some(())?;
     let mut files = Files { scratch, descriptors };
     files.count_descriptors()?;
-    files.scratch.is_sound().then_some(files)
+    files.scratch.name_nodes().then_some(files)
 }
 
 impl Files {
     /// Descriptors hold nodes that are there, and folders with sound names.
     fn count_descriptors(&mut self) -> Option<()> {
-        for (fd, descriptor) in &self.descriptors {
-            (*fd >= FIRST).then_some(())?;
+        for descriptor in self.descriptors.values() {
             match &descriptor.of {
-                Of::Mount(_) | Of::Fleet(_) => {}
+                Of::Stream(_) | Of::Mount(_) | Of::Fleet(_) | Of::Removed { .. } => {}
                 Of::Folder { path, .. } => {
                     (path.len() <= DEPTH_MAX && path.iter().all(|name| is_name(name))).then_some(())?;
                 }
@@ -97,8 +114,9 @@ impl Files {
 }
 
 impl Scratch {
-    /// One tree from the root on, in which every node has one name, and beside it only what is held open.
-    fn is_sound(&self) -> bool {
+    /// Notes which nodes have a name. Whether all is sound: one tree from the root on, in which every node
+    /// has one name, and beside it only what is held open.
+    fn name_nodes(&mut self) -> bool {
         let mut named = BTreeSet::from([ROOT]);
         let mut to_visit: Vec<NodeId> = vec![ROOT];
         while let Some(folder) = to_visit.pop() {
@@ -121,9 +139,11 @@ impl Scratch {
                 }
             }
         }
-        self.nodes.iter().all(|(id, node)| {
+        let next = self.next;
+        self.nodes.iter_mut().all(|(id, node)| {
+            node.is_named = named.contains(id);
             let is_held = node.open > 0 && node.content.file().is_some();
-            *id < self.next && (named.contains(id) || is_held)
+            *id < next && (node.is_named || is_held)
         })
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use wayfare_protocol::files::Opening;
+use wayfare_protocol::files::{DEPTH_MAX, Opening};
 
-use super::scratch::{SCRATCH_BYTES_MAX, Stat};
+use super::scratch::{SCRATCH_BYTES_MAX, Stat, Times};
 use super::*;
 
 fn path(text: &str) -> Vec<String> {
@@ -141,8 +141,8 @@ fn everything_is_bounded_and_a_refused_write_changes_nothing() {
         let descriptor = Descriptor::of(Of::Scratch(node));
         files.insert(descriptor).is_ok()
     });
-    // But for the mounts.
-    assert_eq!(opened.count(), DESCRIPTORS_MAX - 2);
+    // But for the streams and the mounts.
+    assert_eq!(opened.count(), DESCRIPTORS_MAX - 5);
 }
 
 #[test]
@@ -161,6 +161,123 @@ fn an_open_file_outlives_its_name_and_no_longer() {
     assert_eq!(files.scratch.read(node, 0, 9), Err(Errno::BADF));
     assert_eq!(files.scratch.bytes, files.scratch.count_bytes());
     assert_eq!(files.close(fd), Err(Errno::BADF));
+}
+
+fn head(saved: &[u8]) -> &str {
+    let length = u32::from_le_bytes(saved[..4].try_into().unwrap()) as usize;
+    std::str::from_utf8(&saved[4..4 + length]).unwrap()
+}
+
+fn folder(name: &str, node: u64) -> Descriptor {
+    Descriptor::of(Of::Folder {
+        mount: Mount::Scratch,
+        path: path(name),
+        node: Some(node),
+    })
+}
+
+#[test]
+fn what_earlier_releases_do_not_know_is_in_a_snapshot_only_where_it_is_used() {
+    let mut files = Files::default();
+    files.scratch.make_folder(&path("d"), 0).unwrap();
+    let node = create(&mut files.scratch, "f").unwrap().node;
+    let fd = files
+        .insert(Descriptor::of(Of::Scratch(node)))
+        .unwrap()
+        .cast_signed();
+    let open = files.insert(folder("d", 2)).unwrap().cast_signed();
+    let new = ["streams", "Stream", "Removed", "flags", "accessed_ns"];
+    let has = |files: &Files| new.map(|word| head(&files.save()).contains(&format!("\"{word}\"")));
+    assert_eq!(has(&files), [false; 5]);
+    // A stream that is closed, a stream elsewhere, a folder that is gone.
+    files.close(2).unwrap();
+    assert_eq!(has(&files), [true, true, false, false, false]);
+    files.renumber(1, fd).unwrap();
+    files.scratch.remove_folder(&path("d"), 0).unwrap();
+    files.removed(Mount::Scratch, &path("d"));
+    assert_eq!(has(&files), [true, true, true, false, false]);
+    let mut restored = Files::restore(&files.save()).unwrap();
+    assert_eq!(restored, files);
+    assert_eq!(restored.stream(fd), Ok(Some(StandardStream::Output)));
+    assert_eq!(restored.stream(1), Err(Errno::BADF));
+    assert_eq!(restored.folder(open), Err(Errno::NOENT));
+    assert_eq!(restored.insert(Descriptor::of(Of::Scratch(node))), Ok(1));
+}
+
+/// As the first release wrote it.
+#[test]
+fn files_of_earlier_releases_have_the_standard_streams() {
+    let head = r#"{"scratch":{"nodes":{"1":{"content":{"Folder":{"f":2}},"modified_ns":5},
+        "2":{"content":"File","modified_ns":6}},"next":3},"lengths":[3],"descriptors":{
+        "3":{"of":{"Mount":"Scratch"},"offset":0,"read":true,"write":false,"append":false},
+        "5":{"of":{"Folder":{"mount":"Scratch","path":[]}},"offset":0,"read":true,"write":false,"append":false},
+        "6":{"of":{"Scratch":2},"offset":1,"read":true,"write":true,"append":true}}}"#;
+    let saved = [&(head.len() as u32).to_le_bytes()[..], head.as_bytes(), b"abc"].concat();
+    let mut files = Files::restore(&saved).unwrap();
+    for (fd, stream) in (0..).zip(StandardStream::ALL) {
+        assert_eq!(files.stream(fd), Ok(Some(stream)));
+    }
+    assert_eq!(files.folder(5), Ok((Mount::Scratch, &[][..])));
+    let stat = files.scratch.stat(2).unwrap();
+    assert!(stat.is_named && stat.accessed_ns == 6);
+    files.scratch.unlink(&path("f"), 0).unwrap();
+    assert_eq!(files.scratch.read(2, 0, 9).unwrap(), b"abc");
+    files.close(6).unwrap();
+    assert_eq!(files.scratch.stat(2), Err(Errno::BADF));
+}
+
+#[test]
+fn open_folders_are_where_they_were_renamed_to() {
+    let mut files = Files::default();
+    let fds: Vec<i32> = [("a", 2), ("a/b", 3), ("ab", 4), ("c", 5)]
+        .map(|(name, node)| files.insert(folder(name, node)).unwrap().cast_signed())
+        .into();
+    files.renamed(Mount::Fleet, &path("a"), &path("x"));
+    files.renamed(Mount::Scratch, &path("a"), &path("c"));
+    files.renamed(Mount::Scratch, &path("c/b"), &path("c/b"));
+    let found: Vec<_> = fds
+        .iter()
+        .map(|fd| files.folder(*fd).map(|(_, path)| path.join("/")))
+        .collect();
+    let expected = [Ok("c"), Ok("c/b"), Ok("ab"), Err(Errno::NOENT)];
+    assert_eq!(found, expected.map(|path| path.map(str::to_owned)));
+}
+
+#[test]
+fn a_folder_does_not_become_deeper_than_paths_can_be() {
+    let mut scratch = Scratch::default();
+    let deep = ["d"; DEPTH_MAX].map(str::to_owned);
+    for depth in 1..DEPTH_MAX {
+        scratch.make_folder(&deep[..depth], 0).unwrap();
+    }
+    scratch.make_folder(&path("e"), 0).unwrap();
+    assert_eq!(scratch.rename(&path("d"), &path("e/d"), 0), Ok(()));
+    assert_eq!(scratch.rename(&path("e"), &path("f"), 0), Ok(()));
+    scratch.make_folder(&path("g"), 0).unwrap();
+    assert_eq!(
+        scratch.rename(&path("f"), &path("g/f"), 0),
+        Err(Errno::NAMETOOLONG)
+    );
+}
+
+#[test]
+fn times_are_set_one_by_one() {
+    let mut scratch = Scratch::default();
+    let node = scratch.open(&path("f"), creating(), 5).unwrap().node;
+    for (accessed_ns, modified_ns, expected) in [
+        (None, Some(1), (5, 1)),
+        (Some(2), None, (2, 1)),
+        (None, None, (2, 1)),
+        (Some(3), Some(4), (3, 4)),
+    ] {
+        let times = Times {
+            accessed_ns,
+            modified_ns,
+        };
+        scratch.set_times(node, times).unwrap();
+        let stat = scratch.stat(node).unwrap();
+        assert_eq!((stat.accessed_ns, stat.modified_ns), expected);
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ const SETTER: &str = r#"
 "#;
 
 impl Run {
-    fn asks(&self) -> Errand {
+    pub(super) fn asks(&self) -> Errand {
         match self.next_but_lines() {
             ProcessEvent::Asks(errand) => errand,
             event => panic!("{event:?}"),
@@ -235,6 +235,62 @@ fn files_of_the_fleet_are_written_on_where_the_program_goes_on() {
     let next = moved.asks();
     assert_eq!((next.number, place_of(&next)), (2, at(5, 21)));
     moved.process.errand_answered(next.request, written(10, 22));
+    assert_eq!(moved.end().1, ProgramState::Exited { code: 0 });
+}
+
+/// Renames `/fleet/d/` to `/fleet/e`, and ends with the error's number.
+const RENAMER: &str = r#"
+(module
+  (import "wasi_snapshot_preview1" "path_rename" (func $rename (param i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "d/e")
+  (func (export "_start")
+    (call $exit (call $rename
+      (i32.const 4) (i32.const 0) (i32.const 2) (i32.const 4) (i32.const 2) (i32.const 1)))))
+"#;
+
+/// When the rename is asked for again it may be done, and the folder not be found any more.
+#[test]
+fn what_a_path_says_is_asked_before_a_change_and_not_again_with_it() {
+    let mut plan = writer("/fleet:rw");
+    plan.loaded = load(RENAMER);
+    let kind = |kind| {
+        let stat = FileStat {
+            node: 7,
+            kind,
+            bytes: 0,
+            modified_ms: 1,
+            version: 0,
+            removed: false,
+        };
+        Ok(Reply::File(FileAnswer::Stat { stat }))
+    };
+    let run = plan.start();
+    run.process
+        .errand_answered(run.asks().request, kind(FileKind::File));
+    assert_eq!(run.end().1, ProgramState::Exited { code: 54 });
+    let run = plan.start();
+    let is_asked = |errand: &Errand| matches!(&errand.what, Wish::File { ask: FileAsk::Stat { path }, .. } if path.as_str() == "/fleet/d");
+    assert!(is_asked(&run.asks()));
+    let run = plan.restore(through_the_wire(&run.capture(false)));
+    let first = run.asks();
+    assert!(is_asked(&first));
+    run.process.errand_answered(first.request, kind(FileKind::Folder));
+    let rename = run.asks();
+    let moved = plan.restore(through_the_wire(&run.capture(false)));
+    let again = moved.asks();
+    assert_eq!((again.number, &again.what), (rename.number, &rename.what));
+    assert!(matches!(
+        &again.what,
+        Wish::File {
+            ask: FileAsk::Rename { .. },
+            ..
+        }
+    ));
+    moved
+        .process
+        .errand_answered(again.request, Ok(Reply::File(FileAnswer::Done)));
     assert_eq!(moved.end().1, ProgramState::Exited { code: 0 });
 }
 

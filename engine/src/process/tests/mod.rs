@@ -9,6 +9,7 @@ mod living;
 mod loading;
 mod logging;
 mod moving;
+mod posix;
 mod preview1;
 mod talking;
 

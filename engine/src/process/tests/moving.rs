@@ -80,7 +80,7 @@ fn moved_runs_print_what_unmoved_runs_print(name: &str, moves: usize) {
     moved_runs_print(name, &Plan::sample(name), expected, moves);
 }
 
-fn moved_runs_print(name: &str, plan: &Plan, expected: &str, moves: usize) {
+pub(super) fn moved_runs_print(name: &str, plan: &Plan, expected: &str, moves: usize) {
     let began = Instant::now();
     assert_eq!(plan.start().end_well(), expected);
     let unmoved_us = began.elapsed().as_micros() as u64;
@@ -104,7 +104,7 @@ fn moved_runs_print(name: &str, plan: &Plan, expected: &str, moves: usize) {
 }
 
 /// Boards interpret, and are emulated where this is tested.
-const MOVES: usize = if cfg!(feature = "compiler") { 200 } else { 5 };
+pub(super) const MOVES: usize = if cfg!(feature = "compiler") { 200 } else { 5 };
 
 #[test]
 fn counter_moves() {

@@ -155,7 +155,14 @@ fn what_there_is_not_says_so() {
         ("path_rename", "3 1024 1 4 1024 1", 28),
         ("fd_write", "0 0 0 0", 8),
         ("fd_write", "7 0 0 0", 8),
-        ("fd_read", "1 0 0 0", 58),
+        ("fd_read", "1 0 0 0", 8),
+        ("fd_renumber", "1 3", 0),
+        ("fd_renumber", "3 1", 0),
+        ("fd_close", "0", 0),
+        ("sock_shutdown", "3 1", 57),
+        ("path_readlink", "3 1024 1 0 0 0", 28),
+        ("path_symlink", "1024 1 3 1024 1", 58),
+        ("path_link", "3 0 1024 1 3 1024 1", 58),
         ("fd_read", "3 0 0 0", 31),
         ("fd_read", "5 0 0 0", 8),
         ("fd_write", "3 0 0 0", 8),
@@ -188,6 +195,48 @@ fn what_there_is_not_says_so() {
         ("sched_yield", "", 0),
     ] {
         gives(function, args, errno);
+    }
+}
+
+/// Each function with each of its arguments, and with all, as strange as it gets: they fail, and nothing else
+/// does.
+#[test]
+fn no_argument_is_too_strange() {
+    const LONG: [&str; 4] = ["0", "-1", "9223372036854775807", "-9223372036854775808"];
+    const SHORT: [&str; 7] = ["0", "-1", "3", "4", "1024", "65535", "-2147483648"];
+    for (name, params) in FUNCTIONS {
+        // What it reads could have it sleep for centuries, and every pointer of it is checked above.
+        if *name == "poll_oneoff" {
+            continue;
+        }
+        let params: Vec<&str> = params.split_whitespace().collect();
+        let usual = |kind: &str| {
+            (if kind == "i64" {
+                "(i64.const 0)"
+            } else {
+                "(i32.const 3)"
+            })
+            .to_owned()
+        };
+        let strange = |kind: &str, which: usize| match kind {
+            "i64" => format!("(i64.const {})", LONG[which % LONG.len()]),
+            _ => format!("(i32.const {})", SHORT[which % SHORT.len()]),
+        };
+        let mut body = String::new();
+        for which in 0..SHORT.len() {
+            for odd in 0..=params.len() {
+                let arguments: String = params
+                    .iter()
+                    .enumerate()
+                    .map(|(index, kind)| match odd == index || odd == params.len() {
+                        true => strange(kind, which),
+                        false => usual(kind),
+                    })
+                    .collect();
+                body.push_str(&format!("(drop (call ${name} {arguments}))\n"));
+            }
+        }
+        succeeds(&body);
     }
 }
 

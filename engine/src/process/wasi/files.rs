@@ -13,7 +13,6 @@ use wasmtime::{Caller, Linker};
 use super::MODULE;
 use super::errno::Errno;
 use super::guest::{Guest, call, call_blocking};
-use super::streams::filetype;
 use crate::process::context::Context;
 use crate::process::files::Of;
 
@@ -29,15 +28,11 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
     sockets::define(linker)
 }
 
-pub(super) fn is_stream(fd: i32) -> bool {
-    filetype(fd).is_ok()
-}
-
 /// What such a call says of the standard streams.
-fn not_of_stream(fd: i32, errno: Errno) -> Result<(), Errno> {
-    match is_stream(fd) {
-        true => Err(errno),
-        false => Ok(()),
+fn not_of_stream(guest: &Guest, fd: i32, errno: Errno) -> Result<(), Errno> {
+    match guest.context.files.stream(fd)? {
+        Some(_) => Err(errno),
+        None => Ok(()),
     }
 }
 
@@ -68,20 +63,13 @@ fn mounts(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         },
     )?;
     linker.func_wrap(MODULE, "fd_close", |caller: Caller<'_, Context>, fd: i32| {
-        call(caller, |guest| match is_stream(fd) {
-            true => Ok(()),
-            false => guest.context.files.close(fd),
-        })
+        call(caller, |guest| guest.context.files.close(fd))
     })?;
     linker.func_wrap(
         MODULE,
         "fd_renumber",
         |caller: Caller<'_, Context>, fd: i32, to: i32| {
-            call(caller, |guest| {
-                not_of_stream(fd, Errno::NOTSUP)?;
-                not_of_stream(to, Errno::NOTSUP)?;
-                guest.context.files.renumber(fd, to)
-            })
+            call(caller, |guest| guest.context.files.renumber(fd, to))
         },
     )?;
     Ok(())
@@ -100,7 +88,7 @@ fn positions(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         "fd_seek",
         |caller: Caller<'_, Context>, fd: i32, by: i64, whence: i32, out: i32| {
             call_blocking(caller, |guest| {
-                not_of_stream(fd, Errno::SPIPE)?;
+                not_of_stream(guest, fd, Errno::SPIPE)?;
                 descriptors::seek(guest, (fd, by, whence), out)
             })
         },
@@ -111,7 +99,7 @@ fn positions(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Context>, fd: i32, out: i32| {
             call_blocking(caller, |guest| {
                 const FROM_HERE: i32 = 1;
-                not_of_stream(fd, Errno::SPIPE)?;
+                not_of_stream(guest, fd, Errno::SPIPE)?;
                 descriptors::seek(guest, (fd, 0, FROM_HERE), out)
             })
         },
@@ -121,7 +109,7 @@ fn positions(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         "fd_pread",
         |caller: Caller<'_, Context>, fd: i32, buffers: i32, count: i32, offset: i64, out: i32| {
             call_blocking(caller, |guest| {
-                not_of_stream(fd, Errno::SPIPE)?;
+                not_of_stream(guest, fd, Errno::SPIPE)?;
                 let at = At::Position(offset.cast_unsigned());
                 read(guest, (fd, at), (buffers, count), out)
             })
@@ -132,7 +120,7 @@ fn positions(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         "fd_pwrite",
         |caller: Caller<'_, Context>, fd: i32, buffers: i32, count: i32, offset: i64, out: i32| {
             call_blocking(caller, |guest| {
-                not_of_stream(fd, Errno::SPIPE)?;
+                not_of_stream(guest, fd, Errno::SPIPE)?;
                 let at = At::Position(offset.cast_unsigned());
                 write(guest, (fd, at), (buffers, count), out)
             })
@@ -145,10 +133,15 @@ fn lengths_and_times(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
     linker.func_wrap(
         MODULE,
         "fd_advise",
-        |caller: Caller<'_, Context>, fd: i32, _: i64, _: i64, _: i32| {
+        |caller: Caller<'_, Context>, fd: i32, offset: i64, length: i64, advice: i32| {
             call(caller, |guest| {
-                not_of_stream(fd, Errno::SPIPE)?;
-                guest.context.files.get(fd).map(|_| ())
+                /// The last of preview 1's pieces of advice, none of which changes anything here.
+                const ADVICE_MAX: i32 = 5;
+                not_of_stream(guest, fd, Errno::SPIPE)?;
+                match offset >= 0 && length >= 0 && (0..=ADVICE_MAX).contains(&advice) {
+                    true => Ok(()),
+                    false => Err(Errno::INVAL),
+                }
             })
         },
     )?;
@@ -157,7 +150,7 @@ fn lengths_and_times(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         "fd_allocate",
         |caller: Caller<'_, Context>, fd: i32, offset: i64, length: i64| {
             call_blocking(caller, |guest| {
-                not_of_stream(fd, Errno::SPIPE)?;
+                not_of_stream(guest, fd, Errno::SPIPE)?;
                 descriptors::allocate(guest, fd, offset, length)
             })
         },
@@ -165,10 +158,7 @@ fn lengths_and_times(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
     // A write is as durable when it returns as it will ever be.
     for name in ["fd_datasync", "fd_sync"] {
         linker.func_wrap(MODULE, name, |caller: Caller<'_, Context>, fd: i32| {
-            call(caller, |guest| {
-                not_of_stream(fd, Errno::INVAL)?;
-                guest.context.files.get(fd).map(|_| ())
-            })
+            call(caller, |guest| not_of_stream(guest, fd, Errno::INVAL))
         })?;
     }
     linker.func_wrap(
@@ -176,7 +166,6 @@ fn lengths_and_times(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         "fd_fdstat_set_rights",
         |caller: Caller<'_, Context>, fd: i32, _: i64, _: i64| {
             call(caller, |guest| {
-                not_of_stream(fd, Errno::NOTSUP)?;
                 guest.context.files.get(fd).and(Err(Errno::NOTSUP))
             })
         },
@@ -186,7 +175,7 @@ fn lengths_and_times(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         "fd_filestat_set_size",
         |caller: Caller<'_, Context>, fd: i32, length: i64| {
             call_blocking(caller, |guest| {
-                not_of_stream(fd, Errno::INVAL)?;
+                not_of_stream(guest, fd, Errno::INVAL)?;
                 descriptors::set_length(guest, fd, length)
             })
         },
@@ -194,18 +183,11 @@ fn lengths_and_times(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
     linker.func_wrap(
         MODULE,
         "fd_filestat_set_times",
-        |caller: Caller<'_, Context>, fd: i32, _: i64, modified: i64, flags: i32| {
+        |caller: Caller<'_, Context>, fd: i32, accessed: i64, modified: i64, flags: i32| {
             call(caller, |guest| {
-                not_of_stream(fd, Errno::NOTSUP)?;
-                match &guest.context.files.get(fd)?.of {
-                    Of::Scratch(node) => paths::set_node_times(guest, *node, modified, flags),
-                    Of::Fleet(_) => Err(Errno::NOTSUP),
-                    _ => {
-                        let (mount, path) = guest.context.files.folder(fd)?;
-                        let of = (mount, path.to_vec());
-                        paths::set_times(guest, of, modified, flags)
-                    }
-                }
+                not_of_stream(guest, fd, Errno::NOTSUP)?;
+                let times = paths::times((accessed, modified), flags)?;
+                descriptors::set_times(guest, fd, times)
             })
         },
     )?;
@@ -218,7 +200,7 @@ fn folders(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         "fd_readdir",
         |caller: Caller<'_, Context>, fd: i32, buffer: i32, room: i32, cookie: i64, out: i32| {
             call_blocking(caller, |guest| {
-                not_of_stream(fd, Errno::NOTDIR)?;
+                not_of_stream(guest, fd, Errno::NOTDIR)?;
                 descriptors::list(guest, fd, (buffer, room), cookie, out)
             })
         },
@@ -233,7 +215,7 @@ fn folders(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
             name,
             move |caller: Caller<'_, Context>, fd: i32, path: i32, length: i32| {
                 call_blocking(caller, |guest| {
-                    not_of_stream(fd, Errno::NOTDIR)?;
+                    not_of_stream(guest, fd, Errno::NOTDIR)?;
                     paths::change(guest, change, fd, (path, length))
                 })
             },
@@ -257,7 +239,7 @@ fn names(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
          fdflags: i32,
          out: i32| {
             call_blocking(caller, |guest| {
-                not_of_stream(fd, Errno::NOTDIR)?;
+                not_of_stream(guest, fd, Errno::NOTDIR)?;
                 let asked = Asked {
                     oflags,
                     rights,
@@ -272,7 +254,7 @@ fn names(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         "path_filestat_get",
         |caller: Caller<'_, Context>, fd: i32, _follow: i32, path: i32, length: i32, out: i32| {
             call_blocking(caller, |guest| {
-                not_of_stream(fd, Errno::NOTDIR)?;
+                not_of_stream(guest, fd, Errno::NOTDIR)?;
                 paths::status(guest, fd, (path, length), out)
             })
         },
@@ -282,8 +264,8 @@ fn names(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         "path_rename",
         |caller: Caller<'_, Context>, fd: i32, path: i32, length: i32, to: i32, name: i32, bytes: i32| {
             call_blocking(caller, |guest| {
-                not_of_stream(fd, Errno::NOTDIR)?;
-                not_of_stream(to, Errno::NOTDIR)?;
+                not_of_stream(guest, fd, Errno::NOTDIR)?;
+                not_of_stream(guest, to, Errno::NOTDIR)?;
                 paths::rename(guest, (fd, (path, length)), (to, (name, bytes)))
             })
         },
@@ -296,13 +278,13 @@ fn names(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
          _follow: i32,
          path: i32,
          length: i32,
-         _read: i64,
+         accessed: i64,
          modified: i64,
          flags: i32| {
             call(caller, |guest| {
-                not_of_stream(fd, Errno::NOTDIR)?;
-                let of = paths::path_of(guest, fd, (path, length))?;
-                paths::set_times(guest, of, modified, flags)
+                not_of_stream(guest, fd, Errno::NOTDIR)?;
+                let times = paths::times((accessed, modified), flags)?;
+                paths::set_times(guest, fd, (path, length), times)
             })
         },
     )?;
@@ -311,7 +293,7 @@ fn names(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
 
 fn links(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
     fn refuse(guest: &Guest, fd: i32, errno: Errno) -> Result<(), Errno> {
-        not_of_stream(fd, Errno::NOTDIR)?;
+        not_of_stream(guest, fd, Errno::NOTDIR)?;
         guest.context.files.folder(fd).and(Err(errno))
     }
     linker.func_wrap(
@@ -328,12 +310,14 @@ fn links(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
             call(caller, |guest| refuse(guest, fd, Errno::NOTSUP))
         },
     )?;
-    // Nothing is a symbolic link.
     linker.func_wrap(
         MODULE,
         "path_readlink",
-        |caller: Caller<'_, Context>, fd: i32, _: i32, _: i32, _: i32, _: i32, _: i32| {
-            call(caller, |guest| refuse(guest, fd, Errno::INVAL))
+        |caller: Caller<'_, Context>, fd: i32, path: i32, length: i32, _: i32, _: i32, _: i32| {
+            call(caller, |guest| {
+                not_of_stream(guest, fd, Errno::NOTDIR)?;
+                paths::read_link(guest, fd, (path, length))
+            })
         },
     )?;
     Ok(())

@@ -3,8 +3,6 @@
 //!
 //! Always: a call either completes or has had no effect. That is what lets a program be captured in the
 //! middle of one. Those that can wait are named in `abi::may_block`.
-//!
-//! Left out on purpose: closing a standard stream succeeds and does nothing, since a snapshot need not know then.
 
 mod environment;
 pub(super) mod errno;

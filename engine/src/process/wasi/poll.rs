@@ -1,4 +1,8 @@
-//! `poll_oneoff`: sleeping, and waiting for a stream. The call that programs are most often found blocked in.
+//! `poll_oneoff`: sleeping, and waiting for a descriptor. The call that programs are most often found blocked
+//! in.
+//!
+//! A descriptor is ready where reading or writing would not wait, if only because it would fail: only
+//! standard output and error ever are not, while the log is full.
 //!
 //! A relative time counts from when the call was *first* issued. A call that was left notes when its
 //! shortest such time is over; issued again, it finds from that when it began.
@@ -11,8 +15,8 @@ use super::MODULE;
 use super::environment::{CLOCK_MONOTONIC, CLOCK_REALTIME, realtime_ns};
 use super::errno::Errno;
 use super::guest::{Flow, Guest, call_blocking, u16_at, u32_at, u64_at};
-use super::streams::{STDIN, stream};
 use crate::process::context::Context;
+use crate::process::files::{Of, StandardStream};
 use crate::process::log::Log;
 
 const SUBSCRIPTION_BYTES: usize = 48;
@@ -34,8 +38,13 @@ enum Wait {
     /// By the program's monotonic clock.
     Monotonic(u64),
     Realtime(u64),
-    Read,
-    Write,
+    /// For room in the log.
+    Room,
+    Ready {
+        bytes: u64,
+        /// There will never be any.
+        is_over: bool,
+    },
 }
 
 /// An instant as all clocks show it.
@@ -63,7 +72,7 @@ fn poll(guest: &mut Guest, subscriptions: i32, events: i32, count: i32, out: i32
     let subscriptions: Vec<Subscription> = guest
         .bytes(subscriptions, u64::from(count) * SUBSCRIPTION_BYTES as u64)?
         .chunks_exact(SUBSCRIPTION_BYTES)
-        .map(parse)
+        .map(|bytes| parse(guest.context, bytes))
         .collect();
     guest.bytes(events, u64::from(count) * EVENT_BYTES as u64)?;
     guest.bytes(out, 4)?;
@@ -89,7 +98,6 @@ fn wait(context: &mut Context, subscriptions: &[Subscription]) -> Option<Vec<u8>
         (Some(until), Some(shortest)) => until.saturating_sub(shortest).min(now),
         _ => now,
     };
-    let stdin_left = (context.stdin().len() as u64).saturating_sub(context.stdin_offset);
     let mut shared = context.control.lock();
     loop {
         let now = Now {
@@ -98,7 +106,7 @@ fn wait(context: &mut Context, subscriptions: &[Subscription]) -> Option<Vec<u8>
         };
         let events: Vec<u8> = subscriptions
             .iter()
-            .filter_map(|subscription| event(subscription, began_ns, &now, stdin_left, &shared.log))
+            .filter_map(|subscription| event(subscription, began_ns, &now, &shared.log))
             .flatten()
             .collect();
         if !events.is_empty() {
@@ -113,7 +121,7 @@ fn wait(context: &mut Context, subscriptions: &[Subscription]) -> Option<Vec<u8>
     }
 }
 
-fn parse(bytes: &[u8]) -> Subscription {
+fn parse(context: &Context, bytes: &[u8]) -> Subscription {
     let tag = bytes[8];
     let wait = match tag {
         0 => {
@@ -125,9 +133,8 @@ fn parse(bytes: &[u8]) -> Subscription {
                 _ => Err(Errno::INVAL),
             }
         }
-        1 if u32_at(bytes, 16).cast_signed() == STDIN => Ok(Wait::Read),
-        2 => stream(u32_at(bytes, 16).cast_signed()).map(|_| Wait::Write),
-        1 => Err(Errno::BADF),
+        1 => to_read(context, u32_at(bytes, 16).cast_signed()),
+        2 => to_write(context, u32_at(bytes, 16).cast_signed()),
         _ => Err(Errno::INVAL),
     };
     Subscription {
@@ -137,14 +144,36 @@ fn parse(bytes: &[u8]) -> Subscription {
     }
 }
 
+fn to_read(context: &Context, fd: i32) -> Result<Wait, Errno> {
+    let descriptor = context.files.get(fd)?;
+    let (bytes, is_over) = match descriptor.of {
+        Of::Stream(StandardStream::Input) => {
+            let left = (context.stdin().len() as u64).saturating_sub(context.stdin_offset);
+            (left, left == 0)
+        }
+        Of::Stream(StandardStream::Output | StandardStream::Error) => (0, true),
+        Of::Scratch(node) => {
+            let stat = context.files.scratch.stat(node)?;
+            (stat.bytes.saturating_sub(descriptor.offset), false)
+        }
+        // How many there are only the dispatcher knows.
+        Of::Fleet(_) | Of::Mount(_) | Of::Folder { .. } | Of::Removed { .. } => (1, false),
+    };
+    Ok(Wait::Ready { bytes, is_over })
+}
+
+fn to_write(context: &Context, fd: i32) -> Result<Wait, Errno> {
+    match context.files.get(fd)?.of {
+        Of::Stream(StandardStream::Output | StandardStream::Error) => Ok(Wait::Room),
+        _ => Ok(Wait::Ready {
+            bytes: 1,
+            is_over: false,
+        }),
+    }
+}
+
 /// What to tell the program of a subscription, if there is something.
-fn event(
-    subscription: &Subscription,
-    began_ns: u64,
-    now: &Now,
-    stdin_left: u64,
-    log: &Log,
-) -> Option<[u8; EVENT_BYTES]> {
+fn event(subscription: &Subscription, began_ns: u64, now: &Now, log: &Log) -> Option<[u8; EVENT_BYTES]> {
     /// The other side will write no more.
     const HANGUP: u8 = 1;
     let (errno, bytes, flags) = match subscription.wait {
@@ -152,8 +181,8 @@ fn event(
         Ok(Wait::Relative(_) | Wait::Monotonic(_) | Wait::Realtime(_)) => left(subscription, began_ns, now)
             .filter(Duration::is_zero)
             .map(|_| (0, 0, 0))?,
-        Ok(Wait::Read) => (0, stdin_left, if stdin_left == 0 { HANGUP } else { 0 }),
-        Ok(Wait::Write) => log.has_room().then_some((0, 1, 0))?,
+        Ok(Wait::Ready { bytes, is_over }) => (0, bytes, if is_over { HANGUP } else { 0 }),
+        Ok(Wait::Room) => log.has_room().then_some((0, 1, 0))?,
     };
     let mut event = [0; EVENT_BYTES];
     event[..8].copy_from_slice(&subscription.userdata);
@@ -171,6 +200,6 @@ fn left(subscription: &Subscription, began_ns: u64, now: &Now) -> Option<Duratio
         Ok(Wait::Relative(ns)) => Some(until(began_ns.saturating_add(ns), now.monotonic_ns)),
         Ok(Wait::Monotonic(end)) => Some(until(end, now.monotonic_ns)),
         Ok(Wait::Realtime(end)) => Some(until(end, now.realtime_ns).min(REALTIME_LOOK)),
-        Ok(Wait::Read | Wait::Write) | Err(_) => None,
+        Ok(Wait::Room | Wait::Ready { .. }) | Err(_) => None,
     }
 }

@@ -1,6 +1,10 @@
 //! Standard input from the bytes that came with the program, standard output and error into its log.
+//! Descriptors 0 to 2 have them until the program closes these or gives them to something else.
 //!
-//! The outputs claim to be terminals, so that C programs write line by line; the input claims nothing.
+//! Standard output claims to be a terminal, and nothing else does. C libraries hold back what is written to
+//! anything else until some KiB are together, and a line that a program prints before it computes for an hour
+//! belongs into the log at once. They never hold back standard error, so that one need not claim it: programs
+//! that ask there whether to use colours are told no.
 
 use wasmtime::{Caller, Linker};
 
@@ -9,9 +13,9 @@ use super::errno::Errno;
 use super::files::{self, At};
 use super::guest::{Flow, Guest, call, call_blocking};
 use crate::process::context::{Context, now_ms};
+use crate::process::files::StandardStream;
 use wayfare_protocol::log::Stream;
 
-pub(super) const STDIN: i32 = 0;
 /// A write takes no more than this at once; libraries issue another for the rest.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 
@@ -28,9 +32,9 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         MODULE,
         "fd_write",
         |caller: Caller<'_, Context>, fd: i32, buffers: i32, count: i32, out: i32| {
-            call_blocking(caller, |guest| match files::is_stream(fd) {
-                true => write(guest, fd, buffers, count, out),
-                false => files::write(guest, (fd, At::Offset), (buffers, count), out),
+            call_blocking(caller, |guest| match guest.context.files.stream(fd)? {
+                Some(stream) => write(guest, stream, (buffers, count), out),
+                None => files::write(guest, (fd, At::Offset), (buffers, count), out),
             })
         },
     )?;
@@ -38,9 +42,9 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         MODULE,
         "fd_read",
         |caller: Caller<'_, Context>, fd: i32, buffers: i32, count: i32, out: i32| {
-            call_blocking(caller, |guest| match files::is_stream(fd) {
-                true => read(guest, fd, buffers, count, out),
-                false => files::read(guest, (fd, At::Offset), (buffers, count), out),
+            call_blocking(caller, |guest| match guest.context.files.stream(fd)? {
+                Some(stream) => read(guest, stream, (buffers, count), out),
+                None => files::read(guest, (fd, At::Offset), (buffers, count), out),
             })
         },
     )?;
@@ -48,21 +52,9 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         MODULE,
         "fd_fdstat_get",
         |caller: Caller<'_, Context>, fd: i32, out: i32| {
-            call_blocking(caller, |guest| {
-                if !files::is_stream(fd) {
-                    return files::status(guest, fd, out);
-                }
-                let mut stat = [0; 24];
-                stat[0] = filetype(fd)?;
-                let (flags, right) = match fd {
-                    STDIN => (0, RIGHTS_FD_READ),
-                    _ => (FDFLAGS_APPEND, RIGHTS_FD_WRITE),
-                };
-                stat[2..4].copy_from_slice(&flags.to_le_bytes());
-                let rights = right | RIGHTS_FD_FILESTAT_GET | RIGHTS_POLL_FD_READWRITE;
-                stat[8..16].copy_from_slice(&rights.to_le_bytes());
-                guest.write(out, &stat)?;
-                Ok(Flow::Done)
+            call(caller, |guest| match guest.context.files.stream(fd)? {
+                Some(stream) => status(guest, stream, out),
+                None => files::status(guest, fd, out),
             })
         },
     )?;
@@ -70,18 +62,9 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         MODULE,
         "fd_filestat_get",
         |caller: Caller<'_, Context>, fd: i32, out: i32| {
-            call_blocking(caller, |guest| {
-                if !files::is_stream(fd) {
-                    return files::file_status(guest, fd, out);
-                }
-                let mut stat = [0; 64];
-                stat[16] = filetype(fd)?;
-                stat[24] = 1; // links
-                if fd == STDIN {
-                    stat[32..40].copy_from_slice(&(guest.context.stdin().len() as u64).to_le_bytes());
-                }
-                guest.write(out, &stat)?;
-                Ok(Flow::Done)
+            call_blocking(caller, |guest| match guest.context.files.stream(fd)? {
+                Some(stream) => file_status(guest, stream, out),
+                None => files::file_status(guest, fd, out),
             })
         },
     )?;
@@ -89,34 +72,71 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         MODULE,
         "fd_fdstat_set_flags",
         |caller: Caller<'_, Context>, fd: i32, flags: i32| {
-            call(caller, |guest| match files::is_stream(fd) {
-                false => files::set_flags(guest, fd, flags),
-                true if flags & !i32::from(FDFLAGS_APPEND) == 0 => Ok(()),
-                true => Err(Errno::NOTSUP),
+            call(caller, |guest| match guest.context.files.stream(fd)? {
+                None => files::set_flags(guest, fd, flags),
+                Some(_) if flags & !i32::from(FDFLAGS_APPEND) == 0 => Ok(()),
+                Some(_) => Err(Errno::NOTSUP),
             })
         },
     )?;
     Ok(())
 }
 
-pub(super) fn stream(fd: i32) -> Result<Stream, Errno> {
-    match fd {
-        1 => Ok(Stream::Stdout),
-        2 => Ok(Stream::Stderr),
-        _ => Err(Errno::BADF),
+/// Where what is written goes; standard input is not written to.
+fn output(stream: StandardStream) -> Result<Stream, Errno> {
+    match stream {
+        StandardStream::Input => Err(Errno::BADF),
+        StandardStream::Output => Ok(Stream::Stdout),
+        StandardStream::Error => Ok(Stream::Stderr),
     }
 }
 
-pub(super) fn filetype(fd: i32) -> Result<u8, Errno> {
-    match fd {
-        STDIN => Ok(FILETYPE_UNKNOWN),
-        _ => stream(fd).map(|_| FILETYPE_CHARACTER_DEVICE),
+fn filetype(stream: StandardStream) -> u8 {
+    match stream {
+        StandardStream::Output => FILETYPE_CHARACTER_DEVICE,
+        StandardStream::Input | StandardStream::Error => FILETYPE_UNKNOWN,
     }
+}
+
+fn status(guest: &mut Guest, stream: StandardStream, out: i32) -> Result<(), Errno> {
+    let (flags, right) = match stream {
+        StandardStream::Input => (0, RIGHTS_FD_READ),
+        StandardStream::Output | StandardStream::Error => (FDFLAGS_APPEND, RIGHTS_FD_WRITE),
+    };
+    let rights = right | RIGHTS_FD_FILESTAT_GET | RIGHTS_POLL_FD_READWRITE;
+    let mut status = [0; 24];
+    status[0] = filetype(stream);
+    status[2..4].copy_from_slice(&flags.to_le_bytes());
+    status[8..16].copy_from_slice(&rights.to_le_bytes());
+    guest.write(out, &status)
+}
+
+fn file_status(guest: &mut Guest, stream: StandardStream, out: i32) -> Result<Flow, Errno> {
+    /// Not that of a mount.
+    const DEVICE: u64 = 1;
+    let (number, bytes) = match stream {
+        StandardStream::Input => (1_u64, guest.context.stdin().len() as u64),
+        StandardStream::Output => (2, 0),
+        StandardStream::Error => (3, 0),
+    };
+    let mut status = [0; 64];
+    status[..8].copy_from_slice(&DEVICE.to_le_bytes());
+    status[8..16].copy_from_slice(&number.to_le_bytes());
+    status[16] = filetype(stream);
+    status[24] = 1; // links
+    status[32..40].copy_from_slice(&bytes.to_le_bytes());
+    guest.write(out, &status)?;
+    Ok(Flow::Done)
 }
 
 /// Waits while the log is full. What it takes it takes at once, in the end, so that leaving has no effect.
-fn write(guest: &mut Guest, fd: i32, buffers: i32, count: i32, out: i32) -> Result<Flow, Errno> {
-    let stream = stream(fd)?;
+fn write(
+    guest: &mut Guest,
+    stream: StandardStream,
+    (buffers, count): (i32, i32),
+    out: i32,
+) -> Result<Flow, Errno> {
+    let stream = output(stream)?;
     let buffers = guest.buffers(buffers, count)?;
     guest.bytes(out, 4)?;
     let mut text = Vec::new();
@@ -144,9 +164,14 @@ fn write(guest: &mut Guest, fd: i32, buffers: i32, count: i32, out: i32) -> Resu
 }
 
 /// Never waits: all of the input is there.
-fn read(guest: &mut Guest, fd: i32, buffers: i32, count: i32, out: i32) -> Result<Flow, Errno> {
-    if fd != STDIN {
-        return Err(stream(fd).map_or(Errno::BADF, |_| Errno::NOTSUP));
+fn read(
+    guest: &mut Guest,
+    stream: StandardStream,
+    (buffers, count): (i32, i32),
+    out: i32,
+) -> Result<Flow, Errno> {
+    if stream != StandardStream::Input {
+        return Err(Errno::BADF);
     }
     let buffers = guest.buffers(buffers, count)?;
     guest.bytes(out, 4)?;

@@ -19,7 +19,8 @@ type Answered<T> = Result<Option<T>, Errno>;
 
 /// What an `open` found.
 pub(super) enum Opened {
-    Folder,
+    /// With the number of its node.
+    Folder(u64),
     File(FleetFile),
 }
 
@@ -30,7 +31,7 @@ pub(super) fn open(guest: &mut Guest, path: &[String], opening: Opening) -> Answ
     let answer = ask(guest, FileAsk::Open { path, opening })?;
     answered(answer, |answer| match answer {
         FileAnswer::Opened { stat, basis, writer } => Some(match stat.kind {
-            FileKind::Folder => Opened::Folder,
+            FileKind::Folder => Opened::Folder(stat.node),
             FileKind::File => Opened::File(FleetFile {
                 node: stat.node,
                 basis,
@@ -207,10 +208,13 @@ fn errno(why: FileRefusal) -> Errno {
 }
 
 fn stat_of(stat: &FileStat) -> Stat {
+    let modified_ns = stat.modified_ms.saturating_mul(1_000_000);
     Stat {
         node: stat.node,
         is_folder: stat.kind == FileKind::Folder,
+        is_named: !stat.removed,
         bytes: stat.bytes,
-        modified_ns: stat.modified_ms.saturating_mul(1_000_000),
+        modified_ns,
+        accessed_ns: modified_ns,
     }
 }

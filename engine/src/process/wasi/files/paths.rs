@@ -2,10 +2,10 @@
 
 use wayfare_protocol::files::Opening;
 
-use super::descriptors::write_stat;
+use super::descriptors::{self, write_stat};
 use super::fleet;
-use crate::process::files::paths::resolve;
-use crate::process::files::scratch::Stat;
+use crate::process::files::paths::{End, resolve};
+use crate::process::files::scratch::{Stat, Times};
 use crate::process::files::{Descriptor, Mount, Of};
 use crate::process::wasi::environment::realtime_ns;
 use crate::process::wasi::errno::Errno;
@@ -15,12 +15,14 @@ const OFLAGS_CREAT: i32 = 1;
 const OFLAGS_DIRECTORY: i32 = 2;
 const OFLAGS_EXCL: i32 = 4;
 const OFLAGS_TRUNC: i32 = 8;
-const FDFLAGS_APPEND: i32 = 1;
 const RIGHTS_FD_READ: i64 = 1 << 1;
 const RIGHTS_FD_WRITE: i64 = 1 << 6;
 const RIGHTS_FD_READDIR: i64 = 1 << 14;
-const FSTFLAGS_MTIM: i32 = 4;
-const FSTFLAGS_MTIM_NOW: i32 = 8;
+/// Of the flags that set a time: to a given one, or to the present one. Those of reading come first, then
+/// those of writing.
+const FSTFLAGS_GIVEN: i32 = 1;
+const FSTFLAGS_NOW: i32 = 2;
+const FSTFLAGS_BITS: i32 = 2;
 
 /// Entries of a folder that are looked at at a time.
 const PAGE_ENTRIES_MAX: usize = 256;
@@ -33,15 +35,48 @@ pub(super) struct Asked {
     pub(super) fdflags: i32,
 }
 
-/// A path in the program's memory, relative to a descriptor's folder.
-pub(super) fn path_of(
-    guest: &Guest,
-    fd: i32,
-    (at, length): (i32, i32),
-) -> Result<(Mount, Vec<String>), Errno> {
+/// A path as a call means it.
+pub(super) struct Path {
+    mount: Mount,
+    names: Vec<String>,
+    end: End,
+}
+
+/// A path in the program's memory, relative to a descriptor's folder. All that it leads through is there and
+/// a folder. `None`: to be asked again after a capture.
+fn path_of(guest: &mut Guest, fd: i32, (at, length): (i32, i32)) -> Result<Option<Path>, Errno> {
     let (mount, folder) = guest.context.files.folder(fd)?;
     let text = guest.bytes(at, u64::from(length.cast_unsigned()))?;
-    Ok((mount, resolve(folder, text)?))
+    let path = resolve(folder, text)?;
+    for folder in &path.through {
+        if !is_folder(guest, mount, folder)? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(Path {
+        mount,
+        names: path.names,
+        end: path.end,
+    }))
+}
+
+/// Fails unless this is a folder. False: to be asked again after a capture.
+///
+/// A call that asks the dispatcher for a change is issued again when the change may be done already, and what
+/// it was done to may be no more: so of such a call nothing is asked that comes before it. It is known by the
+/// time that it notes, and these questions note none.
+fn is_folder(guest: &mut Guest, mount: Mount, names: &[String]) -> Result<bool, Errno> {
+    if mount == Mount::Fleet && guest.context.blocked_until_ns.is_some() {
+        return Ok(true);
+    }
+    match stat(guest, mount, names)? {
+        Some(stat) if stat.is_folder => Ok(true),
+        Some(_) => Err(Errno::NOTDIR),
+        None => {
+            guest.context.blocked_until_ns = None;
+            Ok(false)
+        }
+    }
 }
 
 pub(super) fn open(
@@ -52,39 +87,39 @@ pub(super) fn open(
     out: i32,
 ) -> Result<Flow, Errno> {
     guest.bytes(out, 4)?;
-    let (mount, path) = path_of(guest, fd, path)?;
+    let (append, flags) = descriptors::flags(asked.fdflags)?;
+    let Some(path) = path_of(guest, fd, path)? else {
+        return Ok(Flow::Interrupted);
+    };
     if guest.context.files.is_full() {
         return Err(Errno::MFILE);
     }
     let has = |flag: i32| asked.oflags & flag != 0;
+    let (create, exclusive) = (has(OFLAGS_CREAT), has(OFLAGS_EXCL));
     let opening = Opening {
-        create: has(OFLAGS_CREAT),
-        exclusive: has(OFLAGS_EXCL),
+        // No file has such a name.
+        create: create && !path.end.is_folder(),
+        exclusive,
         truncate: has(OFLAGS_TRUNC),
-        folder: has(OFLAGS_DIRECTORY),
-        write: asked.rights & RIGHTS_FD_WRITE != 0 && !has(OFLAGS_DIRECTORY),
+        folder: has(OFLAGS_DIRECTORY) || path.end.is_folder(),
+        write: asked.rights & RIGHTS_FD_WRITE != 0,
     };
-    let of = match mount {
-        Mount::Scratch => {
-            let files = &mut guest.context.files;
-            let stat = files.scratch.open(&path, opening, realtime_ns())?;
-            match stat.is_folder {
-                true => Of::Folder { mount, path },
-                false => Of::Scratch(stat.node),
-            }
+    let of = match open_at(guest, &path, opening) {
+        Err(Errno::NOENT) if create && path.end == End::Slash => return Err(Errno::ISDIR),
+        Ok(Some(of)) if create && of.is_folder() => {
+            return Err(if exclusive { Errno::EXIST } else { Errno::ISDIR });
         }
-        Mount::Fleet => match fleet::open(guest, &path, opening)? {
-            None => return Ok(Flow::Interrupted),
-            Some(fleet::Opened::Folder) => Of::Folder { mount, path },
-            Some(fleet::Opened::File(file)) => Of::Fleet(file),
-        },
+        Ok(Some(of)) => of,
+        Ok(None) => return Ok(Flow::Interrupted),
+        Err(errno) => return Err(errno),
     };
-    let descriptor = match of {
-        Of::Folder { .. } | Of::Mount(_) => Descriptor::of(of),
-        Of::Scratch(_) | Of::Fleet(_) => Descriptor {
+    let descriptor = match of.is_folder() {
+        true => Descriptor::of(of),
+        false => Descriptor {
             read: asked.rights & (RIGHTS_FD_READ | RIGHTS_FD_READDIR) != 0,
             write: opening.write,
-            append: asked.fdflags & FDFLAGS_APPEND != 0,
+            append,
+            flags,
             ..Descriptor::of(of)
         },
     };
@@ -93,12 +128,51 @@ pub(super) fn open(
     Ok(Flow::Done)
 }
 
+/// `None`: to be asked again after a capture.
+fn open_at(guest: &mut Guest, path: &Path, opening: Opening) -> Result<Option<Of>, Errno> {
+    let folder = |node: u64| Of::Folder {
+        mount: path.mount,
+        path: path.names.clone(),
+        node: Some(node),
+    };
+    match path.mount {
+        Mount::Scratch => {
+            let scratch = &mut guest.context.files.scratch;
+            let stat = scratch.open(&path.names, opening, realtime_ns())?;
+            Ok(Some(match stat.is_folder {
+                true => folder(stat.node),
+                false => Of::Scratch(stat.node),
+            }))
+        }
+        Mount::Fleet => {
+            let opened = fleet::open(guest, &path.names, opening)?;
+            Ok(opened.map(|opened| match opened {
+                fleet::Opened::Folder(node) => folder(node),
+                fleet::Opened::File(file) => Of::Fleet(file),
+            }))
+        }
+    }
+}
+
 pub(super) fn status(guest: &mut Guest, fd: i32, path: (i32, i32), out: i32) -> Result<Flow, Errno> {
-    let (mount, path) = path_of(guest, fd, path)?;
-    match stat(guest, mount, &path)? {
-        Some(stat) => write_stat(guest, &stat, out),
+    let Some(path) = path_of(guest, fd, path)? else {
+        return Ok(Flow::Interrupted);
+    };
+    match stat(guest, path.mount, &path.names)? {
+        Some(stat) if path.end.is_folder() && !stat.is_folder => Err(Errno::NOTDIR),
+        Some(stat) => write_stat(guest, path.mount, &stat, out),
         None => Ok(Flow::Interrupted),
     }
+}
+
+/// Nothing is a symbolic link. Of `/fleet` this call cannot ask what is there.
+pub(super) fn read_link(guest: &mut Guest, fd: i32, (at, length): (i32, i32)) -> Result<(), Errno> {
+    let (mount, folder) = guest.context.files.folder(fd)?;
+    let path = resolve(folder, guest.bytes(at, u64::from(length.cast_unsigned()))?)?;
+    if mount == Mount::Scratch {
+        guest.context.files.scratch.find(&path.names)?;
+    }
+    Err(Errno::INVAL)
 }
 
 /// `None`: to be asked again after a capture.
@@ -139,19 +213,39 @@ pub(super) enum Change {
 }
 
 pub(super) fn change(guest: &mut Guest, change: Change, fd: i32, path: (i32, i32)) -> Result<Flow, Errno> {
-    let (mount, path) = path_of(guest, fd, path)?;
-    match mount {
+    let Some(path) = path_of(guest, fd, path)? else {
+        return Ok(Flow::Interrupted);
+    };
+    match (change, path.end) {
+        (Change::MakeFolder, End::Dot | End::DotDot) => return Err(Errno::EXIST),
+        (Change::RemoveFolder, End::Dot) => return Err(Errno::INVAL),
+        (Change::RemoveFolder, End::DotDot) => return Err(Errno::NOTEMPTY),
+        (Change::Unlink, End::Slash | End::Dot | End::DotDot) => {
+            return match stat(guest, path.mount, &path.names)? {
+                Some(stat) if stat.is_folder => Err(Errno::ISDIR),
+                Some(_) => Err(Errno::NOTDIR),
+                None => Ok(Flow::Interrupted),
+            };
+        }
+        (Change::MakeFolder | Change::RemoveFolder, End::Name | End::Slash) | (Change::Unlink, End::Name) => {
+        }
+    }
+    let flow = match path.mount {
         Mount::Scratch => {
             let (scratch, now_ns) = (&mut guest.context.files.scratch, realtime_ns());
             match change {
-                Change::MakeFolder => scratch.make_folder(&path, now_ns)?,
-                Change::RemoveFolder => scratch.remove_folder(&path, now_ns)?,
-                Change::Unlink => scratch.unlink(&path, now_ns)?,
+                Change::MakeFolder => scratch.make_folder(&path.names, now_ns)?,
+                Change::RemoveFolder => scratch.remove_folder(&path.names, now_ns)?,
+                Change::Unlink => scratch.unlink(&path.names, now_ns)?,
             }
-            Ok(Flow::Done)
+            Flow::Done
         }
-        Mount::Fleet => fleet::change(guest, change, &path),
+        Mount::Fleet => fleet::change(guest, change, &path.names)?,
+    };
+    if let (Flow::Done, Change::RemoveFolder) = (&flow, change) {
+        guest.context.files.removed(path.mount, &path.names);
     }
+    Ok(flow)
 }
 
 pub(super) fn rename(
@@ -159,43 +253,64 @@ pub(super) fn rename(
     (from_fd, from): (i32, (i32, i32)),
     (to_fd, to): (i32, (i32, i32)),
 ) -> Result<Flow, Errno> {
-    let (from_mount, from) = path_of(guest, from_fd, from)?;
-    let (to_mount, to) = path_of(guest, to_fd, to)?;
-    match (from_mount, to_mount) {
-        (Mount::Scratch, Mount::Scratch) => {
-            let scratch = &mut guest.context.files.scratch;
-            scratch.rename(&from, &to, realtime_ns())?;
-            Ok(Flow::Done)
-        }
-        (Mount::Fleet, Mount::Fleet) => fleet::rename(guest, &from, &to),
+    let Some(from) = path_of(guest, from_fd, from)? else {
+        return Ok(Flow::Interrupted);
+    };
+    let Some(to) = path_of(guest, to_fd, to)? else {
+        return Ok(Flow::Interrupted);
+    };
+    if from.mount != to.mount {
         // As between two disks: libraries copy and remove instead.
-        (Mount::Scratch, Mount::Fleet) | (Mount::Fleet, Mount::Scratch) => Err(Errno::XDEV),
+        return Err(Errno::XDEV);
     }
-}
-
-/// When it was written to last; nobody keeps when it was read.
-pub(super) fn set_times(
-    guest: &mut Guest,
-    of: (Mount, Vec<String>),
-    modified: i64,
-    flags: i32,
-) -> Result<(), Errno> {
-    let (mount, path) = of;
-    match mount {
+    let ends = [from.end, to.end];
+    if ends.iter().any(|end| matches!(end, End::Dot | End::DotDot)) {
+        return Err(Errno::INVAL);
+    }
+    if ends.contains(&End::Slash) && !is_folder(guest, from.mount, &from.names)? {
+        return Ok(Flow::Interrupted);
+    }
+    let flow = match from.mount {
         Mount::Scratch => {
-            let node = guest.context.files.scratch.find(&path)?;
-            set_node_times(guest, node, modified, flags)
+            let scratch = &mut guest.context.files.scratch;
+            scratch.rename(&from.names, &to.names, realtime_ns())?;
+            Flow::Done
         }
-        Mount::Fleet => Err(Errno::NOTSUP),
+        Mount::Fleet => fleet::rename(guest, &from.names, &to.names)?,
+    };
+    if let Flow::Done = flow {
+        guest.context.files.renamed(from.mount, &from.names, &to.names);
     }
+    Ok(flow)
 }
 
-pub(super) fn set_node_times(guest: &mut Guest, node: u64, modified: i64, flags: i32) -> Result<(), Errno> {
-    let scratch = &mut guest.context.files.scratch;
-    if flags & FSTFLAGS_MTIM_NOW != 0 {
-        scratch.set_modified(node, realtime_ns())?;
-    } else if flags & FSTFLAGS_MTIM != 0 {
-        scratch.set_modified(node, modified.cast_unsigned())?;
+/// What is asked for by two times and the flags of preview 1.
+pub(super) fn times((accessed, modified): (i64, i64), flags: i32) -> Result<Times, Errno> {
+    let now_ns = realtime_ns();
+    let time = |given: i64, flags: i32| match flags {
+        0 => Ok(None),
+        FSTFLAGS_GIVEN => Ok(Some(given.cast_unsigned())),
+        FSTFLAGS_NOW => Ok(Some(now_ns)),
+        _ => Err(Errno::INVAL),
+    };
+    let mask = FSTFLAGS_GIVEN | FSTFLAGS_NOW;
+    Ok(Times {
+        accessed_ns: time(accessed, flags & mask)?,
+        modified_ns: time(modified, flags >> FSTFLAGS_BITS)?,
+    })
+}
+
+/// Of what is in `/tmp`; the dispatcher keeps no times but its own.
+pub(super) fn set_times(guest: &mut Guest, fd: i32, path: (i32, i32), times: Times) -> Result<(), Errno> {
+    let (mount, _) = guest.context.files.folder(fd)?;
+    if mount == Mount::Fleet {
+        return Err(Errno::NOTSUP);
     }
-    Ok(())
+    let path = path_of(guest, fd, path)?.ok_or(Errno::IO)?;
+    let scratch = &mut guest.context.files.scratch;
+    let node = scratch.find(&path.names)?;
+    if path.end.is_folder() && !scratch.stat(node)?.is_folder {
+        return Err(Errno::NOTDIR);
+    }
+    scratch.set_times(node, times)
 }

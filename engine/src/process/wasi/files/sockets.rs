@@ -1,25 +1,37 @@
 //! There are no sockets: programs talk through the broker.
 
-use wasmtime::Linker;
+use wasmtime::{Caller, Linker};
 
 use crate::process::context::Context;
 use crate::process::wasi::MODULE;
 use crate::process::wasi::errno::Errno;
-use crate::process::wasi::streams::filetype;
+use crate::process::wasi::guest::call;
 
 pub(in crate::process::wasi) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
-    let socket = |fd: i32| filetype(fd).map_or(Errno::BADF, |_| Errno::NOTSOCK).0;
-    linker.func_wrap(MODULE, "sock_accept", move |fd: i32, _: i32, _: i32| socket(fd))?;
+    fn refuse(caller: Caller<'_, Context>, fd: i32) -> wasmtime::Result<i32> {
+        call(caller, |guest| {
+            guest.context.files.get(fd).and(Err(Errno::NOTSOCK))
+        })
+    }
+    linker.func_wrap(
+        MODULE,
+        "sock_accept",
+        |caller: Caller<'_, Context>, fd: i32, _: i32, _: i32| refuse(caller, fd),
+    )?;
     linker.func_wrap(
         MODULE,
         "sock_recv",
-        move |fd: i32, _: i32, _: i32, _: i32, _: i32, _: i32| socket(fd),
+        |caller: Caller<'_, Context>, fd: i32, _: i32, _: i32, _: i32, _: i32, _: i32| refuse(caller, fd),
     )?;
     linker.func_wrap(
         MODULE,
         "sock_send",
-        move |fd: i32, _: i32, _: i32, _: i32, _: i32| socket(fd),
+        |caller: Caller<'_, Context>, fd: i32, _: i32, _: i32, _: i32, _: i32| refuse(caller, fd),
     )?;
-    linker.func_wrap(MODULE, "sock_shutdown", move |fd: i32, _: i32| socket(fd))?;
+    linker.func_wrap(
+        MODULE,
+        "sock_shutdown",
+        |caller: Caller<'_, Context>, fd: i32, _: i32| refuse(caller, fd),
+    )?;
     Ok(())
 }
