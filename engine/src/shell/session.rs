@@ -238,7 +238,7 @@ impl Task {
             self.journal_bytes.store(journal.bytes(), Ordering::Relaxed);
             connection.pump(&self.post);
             if let Err(error) = connection.journal(&mut journal) {
-                self.journal_failed(&error);
+                self.journal_failed(&mut journal, &error);
                 break Next::Open;
             }
             tokio::select! {
@@ -269,7 +269,7 @@ impl Task {
                 },
                 happened = connection.next(&self.post, &journal) => {
                     if let Err(error) = happened {
-                        self.journal_failed(&error);
+                        self.journal_failed(&mut journal, &error);
                         break Next::Open;
                     }
                 }
@@ -279,7 +279,8 @@ impl Task {
         next
     }
 
-    fn journal_failed(&self, error: &std::io::Error) {
+    fn journal_failed(&self, journal: &mut InboxJournal, error: &std::io::Error) {
+        journal.take_back();
         let program = self.program;
         tracing::warn!(%program, %error, "cannot store messages: the broker sends them again");
     }

@@ -11,9 +11,21 @@ pub(super) const UNFINISHED: &str = "part";
 /// Two threads may write the same file; each writes an unfinished one of its own.
 static WRITES: AtomicU64 = AtomicU64::new(0);
 
+#[cfg(test)]
+thread_local! {
+    /// For tests: the disk of this thread.
+    pub(super) static FAILS_SYNC_FOLDER: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
 /// Content first, then the name, then the folder: after a crash at any point `name` holds either what it held
 /// before or all of `content`.
 pub(super) fn write_durably(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let unfinished = write_unfinished(folder, name, content)?;
+    publish(folder, &unfinished, name)
+}
+
+/// The first step: a synced file that has not got its name yet. After an error `name` holds what it held before.
+pub(super) fn write_unfinished(folder: &Path, name: &str, content: &[u8]) -> io::Result<PathBuf> {
     let unfinished = unfinished(folder, name);
     let written = (|| {
         let mut file = File::create(&unfinished)?;
@@ -24,7 +36,7 @@ pub(super) fn write_durably(folder: &Path, name: &str, content: &[u8]) -> io::Re
         remove_quietly(&unfinished);
         return Err(error);
     }
-    publish(folder, &unfinished, name)
+    Ok(unfinished)
 }
 
 /// Where to write what will be `name`: a path of its own for each call.
@@ -33,13 +45,17 @@ pub(super) fn unfinished(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.{number}.{UNFINISHED}"))
 }
 
-/// Gives a synced file its name, durably.
+/// Gives a synced file its name, durably. After an error the name may belong to either.
 pub(super) fn publish(folder: &Path, unfinished: &Path, name: &str) -> io::Result<()> {
     std::fs::rename(unfinished, folder.join(name))?;
     sync_folder(folder)
 }
 
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    if FAILS_SYNC_FOLDER.get() {
+        return Err(io::Error::other("input/output error"));
+    }
     File::open(folder)?.sync_all()
 }
 

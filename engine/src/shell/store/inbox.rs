@@ -31,6 +31,8 @@ pub(crate) struct InboxJournal {
     /// First number and bytes of each file, oldest first; the last is being written.
     files: Vec<(u64, u64)>,
     open: Option<File>,
+    /// Bytes of the last file before what was appended last.
+    whole: u64,
 }
 
 /// The folder with all programs' journals.
@@ -87,6 +89,7 @@ impl Inboxes {
             generation,
             files,
             open: None,
+            whole: 0,
         })
     }
 
@@ -135,17 +138,33 @@ impl InboxJournal {
         let Some(file) = &mut self.open else {
             return Ok(None);
         };
-        file.write_all(&bytes)?;
+        self.whole = self.files.last().map_or(0, |(_, written)| *written);
+        if let Err(error) = file.write_all(&bytes) {
+            self.take_back();
+            return Err(error);
+        }
         if let Some((_, written)) = self.files.last_mut() {
             *written += bytes.len() as u64;
         }
         file.try_clone().map(Some)
     }
 
+    /// Cuts off what was appended last, because it could not be written or synced: it comes again, and what is appended behind a torn
+    /// record is never read. It goes to another file.
+    pub(crate) fn take_back(&mut self) {
+        if let (Some(file), Some((_, bytes))) = (self.open.take(), self.files.last_mut()) {
+            *bytes = self.whole;
+            if let Err(error) = file.set_len(self.whole) {
+                tracing::debug!(%error, "a torn record stays at the end of its file");
+            }
+        }
+    }
+
     fn begin_file(&mut self, first: u64) -> io::Result<()> {
         let path = self.folder.join(name(self.generation, first));
-        self.open = Some(File::create(path)?);
+        let file = File::create(path)?;
         files::sync_folder(&self.folder)?;
+        self.open = Some(file);
         self.files.retain(|(number, _)| *number != first);
         self.files.push((first, 0));
         Ok(())
@@ -237,6 +256,39 @@ mod tests {
         assert_eq!(inboxes.read(program, generation, 0), [], "thrown away with it");
         inboxes.remove(program);
         assert!(!inboxes.has(program));
+    }
+
+    #[test]
+    fn what_is_appended_after_a_write_that_failed_half_way_is_read_back() {
+        let torn: Vec<u8> = {
+            let folder = tempfile::tempdir().unwrap();
+            let inboxes = Inboxes::open(folder.path()).unwrap();
+            let program = ProgramId::random();
+            inboxes
+                .journal(program, Generation(1))
+                .unwrap()
+                .append(&letters(3..5))
+                .unwrap();
+            std::fs::read(folder.path().join(program.to_string()).join("1-3")).unwrap()
+        };
+        for cut in (0..=torn.len()).step_by(7) {
+            let folder = tempfile::tempdir().unwrap();
+            let inboxes = Inboxes::open(folder.path()).unwrap();
+            let (program, generation) = (ProgramId::random(), Generation(1));
+            let mut journal = inboxes.journal(program, generation).unwrap();
+            journal.append(&letters(0..3)).unwrap();
+            // As far as the disk took it, before it was full or failed.
+            journal.whole = journal.bytes();
+            journal.open.as_mut().unwrap().write_all(&torn[..cut]).unwrap();
+            journal.take_back();
+            assert_eq!(inboxes.read(program, generation, 0), letters(0..3), "{cut}");
+            journal.append(&letters(3..6)).unwrap();
+            let full = File::options().write(true).open("/dev/full").unwrap();
+            let _ = journal.open.replace(full);
+            journal.append(&letters(6..7)).unwrap_err();
+            journal.append(&letters(6..9)).unwrap();
+            assert_eq!(inboxes.read(program, generation, 0), letters(0..9), "{cut}");
+        }
     }
 
     #[test]

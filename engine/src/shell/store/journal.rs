@@ -148,10 +148,14 @@ impl Journal {
             return Ok(());
         }
         let outdated = self.file_bytes > REWRITE_BYTES_MIN && self.file_bytes > 4 * self.live_bytes;
-        if outdated && self.rewrite().is_ok() {
-            return Ok(());
+        if !outdated {
+            return self.append();
         }
-        self.append()
+        match self.rewrite() {
+            // There is no room for a second file: the first one grows on.
+            Err(_) if !self.uncertain => self.append(),
+            rewritten => rewritten,
+        }
     }
 
     fn append(&mut self) -> io::Result<()> {
@@ -171,7 +175,10 @@ impl Journal {
 
     fn rewrite(&mut self) -> io::Result<()> {
         let content: Vec<u8> = self.live.values().flatten().copied().collect();
-        files::write_durably(&self.folder, NAME, &content)?;
+        let unfinished = files::write_unfinished(&self.folder, NAME, &content)?;
+        // From here on the name may belong to the new file: what were appended to the old one would be lost.
+        self.uncertain = true;
+        files::publish(&self.folder, &unfinished, NAME)?;
         self.file = OpenOptions::new().append(true).open(self.folder.join(NAME))?;
         self.file_bytes = content.len() as u64;
         self.room_end = 0;
@@ -339,6 +346,26 @@ mod tests {
         journal.file = good;
         journal.commit().unwrap();
         assert_eq!(open(folder.path()).1.records, [record(a, 1), record(b, 1)]);
+    }
+
+    #[test]
+    fn what_is_committed_after_a_rewrite_that_failed_half_way_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, _) = open(folder.path());
+        let [a, b, _] = ids();
+        for generation in 0..4000 {
+            journal.put(&record(a, generation));
+        }
+        journal.commit().unwrap();
+        // The new file has its name, and nobody knows for how long.
+        files::FAILS_SYNC_FOLDER.set(true);
+        journal.put(&record(b, 1));
+        journal.commit().unwrap_err();
+        files::FAILS_SYNC_FOLDER.set(false);
+        journal.commit().unwrap();
+        journal.put(&record(b, 2));
+        journal.commit().unwrap();
+        assert_eq!(open(folder.path()).1.records, [record(a, 3999), record(b, 2)]);
     }
 
     #[test]
