@@ -154,7 +154,7 @@ pub struct FileRequest {
     pub by: PeerName,
     /// Those of a generation below the highest that was heard are refused.
     pub generation: Generation,
-    /// Counts the program's changes.
+    /// Counts the program's changes, as [`crate::values::ValueRequest::number`] does.
     pub number: u64,
     pub what: FileAsk,
 }

@@ -1,7 +1,7 @@
 //! Values under keys that outlive programs: what engines ask of the acting dispatcher's service for their programs.
 //!
-//! Each request of a program has a number, which travels with the program: asked again by another engine, or by a program that a crash
-//! has set back, what was done is answered and not done again.
+//! Each change that a program asks for has a number, which travels with the program: asked again by another engine, or by a program
+//! that a crash has set back, what was done is answered and not done again.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -99,7 +99,8 @@ pub struct ValueRequest {
     pub program: ProgramId,
     /// Those of a generation below the highest that was heard are refused.
     pub generation: Generation,
-    /// Counts the program's requests.
+    /// Counts the program's changes, of values and files together. What only reads has the number of the next change, and leaves it
+    /// to that.
     pub number: u64,
     pub what: ValueAsk,
 }
