@@ -74,6 +74,29 @@ pub enum Ask {
     },
 }
 
+impl Ask {
+    /// Whether it changes what is wanted.
+    pub(crate) fn is_change(&self) -> bool {
+        match self {
+            Self::Lacks { .. }
+            | Self::Plan { .. }
+            | Self::Status { .. }
+            | Self::History { .. }
+            | Self::Left { .. }
+            | Self::Events { .. } => false,
+            Self::Put { .. }
+            | Self::Apply { .. }
+            | Self::Revert { .. }
+            | Self::Pause { .. }
+            | Self::Resume { .. }
+            | Self::Remove { .. }
+            | Self::Cordon { .. }
+            | Self::Drain { .. }
+            | Self::Uncordon { .. } => true,
+        }
+    }
+}
+
 /// One thing that the dispatcher decided or noticed, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {

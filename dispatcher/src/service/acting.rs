@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use wayfare_protocol::dispatcher::{Answered, Lease, LeaseState, Request, Term};
@@ -27,15 +27,28 @@ pub(super) enum Ended {
     Lost {
         why: &'static str,
     },
+    /// Engines obey a later term.
+    Behind {
+        term: Term,
+    },
 }
 
-/// Acts in the term after `seen` for as long as the broker lets it.
+/// Which terms there have been.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    /// By the lease, as it was when nobody acted.
+    pub(super) lease: Term,
+    /// By anything else that remembers: brokers can forget the lease.
+    pub(super) above: Term,
+}
+
+/// Acts in a term after all that were seen, for as long as the broker lets it.
 pub(super) async fn act(
     options: &Arc<ServiceOptions>,
-    seen: Term,
+    seen: Seen,
     shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Ended {
-    let term = seen.next();
+    let term = seen.lease.max(seen.above).next();
     let lease = |state| Lease {
         term,
         dispatcher: options.name.clone(),
@@ -52,7 +65,7 @@ pub(super) async fn act(
         Err(_) => return Ended::Lost { why: "no broker" },
     };
     // What the predecessor said last has been heard by now, and nobody else can have said anything since.
-    let overtaken = dispatcher.lease().is_some_and(|lease| lease.term > seen);
+    let overtaken = dispatcher.lease().is_some_and(|lease| lease.term > seen.lease);
     if overtaken || !dispatcher.say_lease(&lease(LeaseState::Held)).await {
         dispatcher.close().await;
         return Ended::Lost {
@@ -62,7 +75,7 @@ pub(super) async fn act(
     tracing::info!(dispatcher = %options.name, %term, "acts");
     let ended = serve(options, &dispatcher, term, lease(LeaseState::Held), shutdown).await;
     // Where the session has ended, its last words were said by the broker.
-    if matches!(ended, Ended::Told) {
+    if matches!(ended, Ended::Told | Ended::Behind { .. }) {
         dispatcher.say_lease(&lease(LeaseState::Free)).await;
     }
     dispatcher.close().await;
@@ -85,12 +98,14 @@ async fn serve(
     }
     let (mut router, mut answers) = Router::new(term);
     let mut tasks = JoinSet::new();
+    let later = Arc::new(watch::Sender::new(term));
     for service in SERVICES {
         let context = Context {
             dispatcher: dispatcher.clone(),
             term,
             data: options.data.join(service.name),
             options: Arc::clone(options),
+            later: Arc::clone(&later),
         };
         tasks.spawn((service.run)(context, router.add(service.name)));
     }
@@ -99,11 +114,12 @@ async fn serve(
         ended = renewing(options, dispatcher, &held) => ended,
         () = dispatcher.closed() => Ended::Lost { why: "its session at the broker has ended" },
         ended = watching(&mut tasks) => ended,
+        term = later_than(term, later.subscribe()) => Ended::Behind { term },
         () = shutdown => Ended::Told,
     };
     // Their inboxes end, and so do they.
     drop(router);
-    if let Ended::Lost { .. } = ended {
+    if let Ended::Lost { .. } | Ended::Behind { .. } = ended {
         // Nothing that they could still say would be heard.
         tasks.abort_all();
     }
@@ -157,6 +173,15 @@ async fn renewing(options: &ServiceOptions, dispatcher: &Dispatcher, held: &Leas
                 };
             }
         }
+    }
+}
+
+/// The later term that a service has heard of, once one has.
+async fn later_than(term: Term, mut later: watch::Receiver<Term>) -> Term {
+    let heard = later.wait_for(|heard| *heard > term).await.map(|heard| *heard);
+    match heard {
+        Ok(heard) => heard,
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -24,7 +24,10 @@ mod about;
 mod acting;
 mod apps;
 mod compilers;
+mod durable;
 mod files;
+#[cfg(test)]
+mod fixtures;
 mod registry;
 mod standby;
 mod values;
@@ -36,6 +39,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use thiserror::Error;
+use tokio::sync::watch;
 use wayfare_link::BrokerUrl;
 use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::ids::PeerName;
@@ -90,12 +94,34 @@ pub struct Context {
     /// has been succeeded: files that change carry the term in their names.
     pub data: PathBuf,
     pub options: Arc<ServiceOptions>,
+    /// Where a service says that it has heard of a later term.
+    later: Arc<watch::Sender<Term>>,
+}
+
+impl Context {
+    /// An engine knows a later term: acting begins anew, above it. `false`: that term cannot be.
+    pub(crate) fn has_heard_of(&self, term: Term) -> bool {
+        if term > TERM_MAX {
+            tracing::error!(%term, "an engine obeys a term that nobody can have had: it is not followed");
+            return false;
+        }
+        self.later.send_if_modified(|highest| {
+            let is_news = term > *highest;
+            *highest = term.max(*highest);
+            is_news
+        });
+        true
+    }
 }
 
 /// How long an acting dispatcher may be silent.
 pub const LEASE: Duration = Duration::from_secs(10);
-/// After it acted, or could not, before it looks again whether it may.
+/// After it acted, or could not, before it looks again whether it may;
 const STAND_BY_PAUSE: Duration = Duration::from_millis(500);
+/// and at most so long, where engines know later terms again and again.
+const STAND_BY_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Terms above this are nobody's: what says so is broken, and following it would leave no terms to count.
+const TERM_MAX: Term = Term(u64::MAX / 2);
 pub const POLL: Duration = Duration::from_secs(5);
 pub const LATE_AFTER: Duration = Duration::from_secs(12);
 pub const LOST_AFTER: Duration = Duration::from_secs(30);
@@ -164,21 +190,38 @@ pub async fn run(options: ServiceOptions, shutdown: impl Future<Output = ()>) ->
     })?;
     let options = Arc::new(options);
     let mut shutdown = std::pin::pin!(shutdown);
+    let mut heard_of = Term::default();
+    let mut pause = STAND_BY_PAUSE;
     loop {
-        let seen = tokio::select! {
+        let lease = tokio::select! {
             seen = standby::until_free(&options) => seen,
             () = &mut shutdown => return Ok(()),
         };
-        match acting::act(&options, seen, shutdown.as_mut()).await {
+        let above = highest_term(&options).max(heard_of);
+        match acting::act(&options, acting::Seen { lease, above }, shutdown.as_mut()).await {
             acting::Ended::Told => return Ok(()),
             acting::Ended::Lost { why } => {
                 tracing::info!(dispatcher = %options.name, why, "stands by");
-                // Where a broker will not let it act at all, it need not ask all the time.
-                tokio::select! {
-                    () = tokio::time::sleep(STAND_BY_PAUSE) => {}
-                    () = &mut shutdown => return Ok(()),
-                }
+                pause = STAND_BY_PAUSE;
+            }
+            acting::Ended::Behind { term } => {
+                tracing::warn!(%term, "engines know a later term: begins a higher one");
+                heard_of = heard_of.max(term);
+                // Engines that always know a later one are broken.
+                pause = (pause * 2).min(STAND_BY_PAUSE_MAX);
             }
         }
+        // Where a broker will not let it act at all, it need not ask all the time.
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = &mut shutdown => return Ok(()),
+        }
     }
+}
+
+/// The highest term that has been begun in our folder. Brokers forget the lease, and disks with it do not.
+fn highest_term(options: &ServiceOptions) -> Term {
+    let folders = SERVICES.iter().map(|service| options.data.join(service.name));
+    let folders: Vec<PathBuf> = folders.collect();
+    durable::highest_term(folders.iter().map(PathBuf::as_path)).min(TERM_MAX)
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 use wayfare_protocol::code::{self, SecretKey};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Blob;
@@ -34,6 +34,8 @@ use crate::keys;
 
 /// How often what is late is asked for again.
 const TICK: Duration = Duration::from_millis(500);
+/// A folder that could not be used is tried again after this.
+const OPEN_RETRY: Duration = Duration::from_secs(10);
 /// Modules being compiled at the same time.
 const COMPILING_MAX: usize = 2;
 
@@ -47,21 +49,24 @@ struct Registry {
     begun: Instant,
 }
 
-pub(super) async fn run(context: Context, inbox: Inbox) {
-    match Registry::open(context) {
-        Ok(registry) => registry.serve(inbox).await,
-        Err(reason) => {
-            tracing::error!(
+pub(super) async fn run(context: Context, mut inbox: Inbox) {
+    loop {
+        match Registry::open(context.clone()) {
+            Ok(registry) => return registry.serve(inbox).await,
+            Err(reason) => tracing::error!(
                 reason,
                 "no registry: engines without a compiler get no code from here"
-            );
-            idle(inbox).await;
+            ),
+        }
+        // There may be room on its disk by then.
+        if timeout(OPEN_RETRY, idle(&mut inbox)).await.is_ok() {
+            return;
         }
     }
 }
 
 /// Until the dispatcher does not act any more.
-async fn idle(mut inbox: Inbox) {
+async fn idle(inbox: &mut Inbox) {
     while let Some(asked) = inbox.recv().await {
         let reason = "the registry is not asked, but sent to".into();
         asked.answer(Err(Failure::BadRequest { reason }));
@@ -87,7 +92,7 @@ impl Registry {
 
     async fn serve(mut self, mut inbox: Inbox) {
         let Ok(mut peers) = self.context.dispatcher.peers().await else {
-            return idle(inbox).await;
+            return idle(&mut inbox).await;
         };
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -102,7 +107,7 @@ impl Registry {
                 },
                 message = peers.recv() => match message {
                     Some((envelope, bytes)) => self.message(envelope, bytes),
-                    None => return idle(inbox).await,
+                    None => return idle(&mut inbox).await,
                 },
                 Some(compiled) = self.compiling.join_next(), if !self.compiling.is_empty() => {
                     match compiled {

@@ -1,8 +1,6 @@
 //! Modules, standard inputs and snapshots on the dispatcher's disk, by digest.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +11,7 @@ use wayfare_protocol::ids::{Blob, Digest};
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
 
 use crate::app::ask::PUT_BYTES_MAX;
+use crate::service::durable::{FileError, cannot_store, is_unfinished, write_whole};
 use crate::transfer::Content;
 
 /// How long a blob that was sent may wait for the application that needs it.
@@ -29,8 +28,8 @@ pub(super) struct Blobs {
 }
 
 impl Blobs {
-    pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
+    pub(super) fn open(folder: &Path) -> Result<Self, FileError> {
+        std::fs::create_dir_all(folder).map_err(|error| FileError::new(folder, &error))?;
         Ok(Self {
             folder: folder.to_owned(),
             arriving: BTreeMap::new(),
@@ -70,12 +69,7 @@ impl Blobs {
             });
         }
         self.keep(blob.digest, &whole)
-            .map_err(|error| Failure::Internal {
-                reason: format!(
-                    "the dispatcher could not store blob {}: {error}",
-                    blob.digest.short()
-                ),
-            })?;
+            .map_err(|error| cannot_store(&error))?;
         self.spare(blob.digest);
         Ok(blob.bytes)
     }
@@ -86,13 +80,8 @@ impl Blobs {
     }
 
     /// Durable when it returns.
-    pub(super) fn keep(&self, digest: Digest, bytes: &[u8]) -> io::Result<()> {
-        let (path, new) = (self.path(digest), self.folder.join(format!("{digest}.new")));
-        let mut file = File::create(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(new, path)?;
-        File::open(&self.folder)?.sync_all()
+    pub(super) fn keep(&self, digest: Digest, bytes: &[u8]) -> Result<(), FileError> {
+        write_whole(&self.path(digest), bytes)
     }
 
     /// The bytes, if they are here and sound.
@@ -101,17 +90,20 @@ impl Blobs {
         (Digest::of(&bytes) == digest).then(|| Arc::new(bytes))
     }
 
-    /// Throws away what `is_needed` does not name.
-    pub(super) fn sweep(&mut self, is_needed: impl Fn(Digest) -> bool) -> io::Result<()> {
+    /// Throws away what `is_needed` does not name, and what writes left that did not finish.
+    pub(super) fn sweep(&mut self, is_needed: impl Fn(Digest) -> bool) -> Result<(), FileError> {
         self.fresh.retain(|_, came| came.elapsed() < FRESH);
-        for entry in std::fs::read_dir(&self.folder)? {
-            let path = entry?.path();
+        let failed = |error: std::io::Error| FileError::new(&self.folder, &error);
+        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
             let name = path.file_name().and_then(|name| name.to_str());
-            if let Some(digest) = name.and_then(|name| name.parse::<Digest>().ok())
-                && !is_needed(digest)
-                && !self.fresh.contains_key(&digest)
-            {
-                std::fs::remove_file(path)?;
+            let digest = name.and_then(|name| name.parse::<Digest>().ok());
+            let is_needless = match digest {
+                Some(digest) => !is_needed(digest) && !self.fresh.contains_key(&digest),
+                None => is_unfinished(&path),
+            };
+            if is_needless {
+                std::fs::remove_file(path).map_err(failed)?;
             }
         }
         Ok(())
@@ -141,6 +133,7 @@ fn unhex(text: &str) -> Result<Vec<u8>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::durable::faults::{self, Faults};
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -168,6 +161,29 @@ mod tests {
         assert!(blobs.has(blob.digest), "it is needed");
         blobs.sweep(|_| false).unwrap();
         assert!(!blobs.has(blob.digest));
+    }
+
+    #[test]
+    fn a_blob_that_a_full_disk_refuses_is_not_there_and_can_be_sent_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut blobs = Blobs::open(folder.path()).unwrap();
+        let blob = Blob::of(b"a module");
+        for room in [0, 3] {
+            faults::set(Faults {
+                room: Some(room),
+                ..Faults::default()
+            });
+            let refused = blobs.put(blob, 0, &hex(b"a module")).unwrap_err().to_string();
+            faults::set(Faults::default());
+            assert!(refused.contains("the disk is full"), "{refused}");
+            assert!(!blobs.has(blob.digest));
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        }
+        assert_eq!(blobs.put(blob, 0, &hex(b"a module")).unwrap(), 8);
+        // Killed in the middle of another.
+        std::fs::write(folder.path().join("x.new"), "torn").unwrap();
+        blobs.sweep(|_| true).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! Applications: the service that makes what people want so, and keeps it so.
 //!
-//! One task owns everything: `core` decides, `journal` and `blobs` keep, `timeline` tells afterwards. What the core has
+//! One task owns everything: `core` decides, its records and `blobs` are kept, `timeline` tells afterwards. What the core has
 //! decided is stored before it is done, and a command that was stored is given again, under the same id, by whoever acts
 //! next.
+//!
+//! While nothing can be stored nothing is decided: what people ask is answered from what was known before, changes are
+//! refused. Once there is room again a new core goes on from what is stored, as after a start.
 
 mod blobs;
 mod core;
-pub(super) mod journal;
 mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -24,8 +25,8 @@ use wayfare_protocol::ids::{Digest, EngineId, OperationId};
 use self::blobs::Blobs;
 use self::core::state::State;
 use self::core::{Core, CoreOptions, Effect, Input, Now, Serves, Trouble};
-use self::journal::Journal;
 use self::timeline::Timeline;
+use super::durable::{FileError, RecordLog, cannot_store};
 use super::{Asked, Context, Inbox, ServiceOptions};
 use crate::app::ask::Ask;
 use crate::core::{Finished, Report};
@@ -43,6 +44,8 @@ const OBSERVE_PAUSE: Duration = Duration::from_millis(50);
 /// How long one command may take: a module may have to be sent and compiled.
 const COMMAND_TIME_LIMIT: Duration = Duration::from_secs(120);
 const SNAPSHOT_TIME_LIMIT: Duration = Duration::from_secs(60);
+/// A disk that could not be written to is tried again after this.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Something that was waited for beside requests.
 #[expect(clippy::large_enum_variant, reason = "one at a time, and taken apart at once")]
@@ -57,55 +60,67 @@ enum Done {
 struct Service {
     context: Context,
     core: Core,
-    journal: Journal,
+    log: RecordLog,
     blobs: Blobs,
     timeline: Timeline,
     work: JoinSet<Done>,
+    /// Commands that the work in hand waits for.
+    under_way: BTreeSet<OperationId>,
+    /// What was seen of the fleet.
+    seen: u64,
     begun: Instant,
+    failing: Option<Failing>,
+}
+
+/// The core is ahead of what could be stored: nothing is decided until it is built anew.
+struct Failing {
+    error: FileError,
+    since: Now,
+    retry_at: Instant,
 }
 
 pub(super) async fn run(context: Context, mut inbox: Inbox) {
-    match Service::open(context) {
-        Ok(mut service) => {
-            if let Err(error) = service.serve(&mut inbox).await {
-                tracing::error!(%error, "applications: the dispatcher's folder cannot be written");
-            }
-            service.work.shutdown().await;
+    let mut service = loop {
+        let error = match Service::open(context.clone()) {
+            Ok(service) => break service,
+            Err(error) => error,
+        };
+        tracing::error!(%error, "no applications: the dispatcher's folder cannot be read");
+        let until = Instant::now() + RETRY;
+        while let Ok(asked) = tokio::time::timeout_at(until, inbox.recv()).await {
+            let Some(asked) = asked else { return };
+            let reason = format!("the dispatcher keeps no applications: {error}");
+            asked.answer(Err(Failure::Internal { reason }));
         }
-        Err(error) => tracing::error!(%error, "applications: the dispatcher's folder cannot be read"),
-    }
+    };
+    service.serve(&mut inbox).await;
+    service.work.shutdown().await;
 }
 
 impl Service {
-    fn open(context: Context) -> io::Result<Self> {
-        let journal = Journal::open(&context.data, context.term)?;
-        let state = State::read(journal.records());
-        let options = &context.options;
-        let core_options = CoreOptions {
-            term: context.term,
-            policy: options.policy,
-            late_ms: millis(options.late_after),
-            lost_ms: millis(options.lost_after),
-            memory_mark_percent: options.memory_mark_percent,
-            processor_mark_percent: options.processor_mark_percent,
-            serves: serves(options),
-        };
+    fn open(context: Context) -> Result<Self, FileError> {
+        let log = RecordLog::open(&context.data, context.term)?;
+        let blobs = Blobs::open(&context.data.join("blobs"))?;
+        let timeline = Timeline::open(&context.data.join("events"), context.term)?;
         let begun = Instant::now();
-        let (core, effects) = Core::new(core_options, state, now(begun));
+        let (core, effects) = new_core(&context, &log, begun);
         let mut service = Self {
             core,
-            journal,
-            blobs: Blobs::open(&context.data.join("blobs"))?,
-            timeline: Timeline::open(&context.data.join("events"), context.term)?,
+            log,
+            blobs,
+            timeline,
             work: JoinSet::new(),
+            under_way: BTreeSet::new(),
+            seen: 0,
             begun,
+            failing: None,
             context,
         };
-        service.carry_out(effects)?;
+        service.carry_out_or_fail(effects);
         Ok(service)
     }
 
-    async fn serve(&mut self, inbox: &mut Inbox) -> io::Result<()> {
+    async fn serve(&mut self, inbox: &mut Inbox) {
         let mut ticks = tokio::time::interval(TICK);
         let mut polls = tokio::time::interval(self.context.options.poll);
         let mut sweeps = tokio::time::interval(SWEEP);
@@ -113,44 +128,49 @@ impl Service {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         let dispatcher = self.context.dispatcher.clone();
-        let mut seen = 0;
         let mut observe_at = Instant::now();
         loop {
+            let decides = self.failing.is_none();
             tokio::select! {
                 asked = inbox.recv() => match asked {
-                    Some(asked) => self.asked(asked).await?,
-                    None => return Ok(()),
+                    Some(asked) => self.asked(asked),
+                    None => return,
                 },
-                changed = changed(&dispatcher, &mut seen, observe_at) => match changed {
+                changed = changed(&dispatcher, &mut self.seen, observe_at), if decides => match changed {
                     Ok(()) => {
-                        self.observe().await?;
+                        self.observe().await;
                         observe_at = Instant::now() + OBSERVE_PAUSE;
                     }
-                    Err(_) => return Ok(()),
+                    Err(_) => return,
                 },
-                Some(done) = self.work.join_next(), if !self.work.is_empty() => match done {
-                    Ok(done) => self.done(done)?,
+                Some(done) = self.work.join_next(), if decides && !self.work.is_empty() => match done {
+                    Ok(done) => self.done(done),
                     Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                     Err(_) => {}
                 },
-                _ = ticks.tick() => self.feed(Input::Tick)?,
-                _ = polls.tick() => self.poll(),
-                _ = sweeps.tick() => {
+                _ = ticks.tick() => match &self.failing {
+                    None => self.feed(Input::Tick),
+                    Some(failing) if failing.retry_at <= Instant::now() => self.try_again(),
+                    Some(_) => {}
+                },
+                _ = polls.tick(), if decides => self.poll(),
+                _ = sweeps.tick(), if decides => {
                     let needed = self.core.blobs_in_use();
-                    self.blobs.sweep(|digest| needed.contains(&digest))?;
+                    if let Err(error) = self.blobs.sweep(|digest| needed.contains(&digest)) {
+                        tracing::warn!(%error, "blobs that nobody needs stay");
+                    }
                 }
             }
         }
     }
 
-    async fn observe(&mut self) -> io::Result<()> {
-        match self.context.dispatcher.fleet().await {
-            Ok(fleet) => self.feed(Input::Observed {
+    async fn observe(&mut self) {
+        // Where it is closed, the next change is its end.
+        if let Ok(fleet) = self.context.dispatcher.fleet().await {
+            self.feed(Input::Observed {
                 engines: fleet.engines,
                 programs: fleet.programs,
-            }),
-            // It is closed: the next change is its end.
-            Err(_) => Ok(()),
+            });
         }
     }
 
@@ -161,39 +181,87 @@ impl Service {
             .spawn(async move { Done::Reported(dispatcher.request_status_reports(limit).await.ok()) });
     }
 
-    fn feed(&mut self, input: Input) -> io::Result<()> {
+    fn feed(&mut self, input: Input) {
         let effects = self.core.handle(input, now(self.begun));
-        self.carry_out(effects)
+        self.carry_out_or_fail(effects);
     }
 
-    /// In order; records are durable before what follows them.
-    fn carry_out(&mut self, effects: Vec<Effect>) -> io::Result<()> {
+    fn carry_out_or_fail(&mut self, effects: Vec<Effect>) {
+        if let Err(error) = self.carry_out(effects) {
+            self.fail(error);
+        }
+    }
+
+    /// Everything that is to be stored is durable before anything is done, or nothing is done.
+    fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), FileError> {
+        for effect in &effects {
+            match effect {
+                Effect::Store { key, json } => self.log.put(key, json.clone()),
+                // Whoever forgets that there was one must not leave it behind.
+                Effect::Bury {
+                    program,
+                    stands: false,
+                } => self.context.dispatcher.bury(*program, false),
+                _ => {}
+            }
+        }
+        self.log.commit()?;
         for effect in effects {
             match effect {
-                Effect::Store { key, json } => self.journal.put(&key, json),
+                Effect::Store { .. } | Effect::Bury { stands: false, .. } => {}
                 Effect::Begin {
                     operation,
                     engine,
                     action,
-                } => {
-                    self.journal.commit()?;
-                    self.begin(operation, engine, *action);
-                }
-                Effect::Bury { program, stands } => {
-                    self.journal.commit()?;
-                    self.context.dispatcher.bury(program, stands);
-                }
+                } => self.begin(operation, engine, *action),
+                Effect::Bury {
+                    program,
+                    stands: true,
+                } => self.context.dispatcher.bury(program, true),
                 Effect::Tell(mut decision) => {
-                    self.timeline.add(&mut decision)?;
+                    if let Err(error) = self.timeline.add(&mut decision) {
+                        tracing::warn!(%error, "an event is not kept");
+                    }
                     tracing::info!(kind = decision.kind, "{}", decision.text);
                     self.context.dispatcher.say_decision(&decision);
                 }
             }
         }
-        self.journal.commit()
+        Ok(())
+    }
+
+    fn fail(&mut self, error: FileError) {
+        tracing::error!(%error, "applications cannot be stored: nothing is decided, and changes are refused");
+        let since = self
+            .failing
+            .as_ref()
+            .map_or_else(|| now(self.begun), |failing| failing.since);
+        self.failing = Some(Failing {
+            error,
+            since,
+            retry_at: Instant::now() + RETRY,
+        });
+    }
+
+    /// Goes on from what is stored, if the disk can be written to again.
+    fn try_again(&mut self) {
+        if let Err(error) = self.log.probe() {
+            return self.fail(error);
+        }
+        tracing::info!("applications can be stored again");
+        let (core, effects) = new_core(&self.context, &self.log, self.begun);
+        self.core = core;
+        self.failing = None;
+        // All that happened meanwhile is news.
+        self.seen = 0;
+        self.carry_out_or_fail(effects);
     }
 
     fn begin(&mut self, operation: OperationId, engine: EngineId, action: Action) {
+        if !self.under_way.insert(operation) {
+            // Its answer is still waited for.
+            return;
+        }
         let (blobs, known, limit) = match &action {
             Action::Run { spec, snapshot, .. } => {
                 let wanted = spec.blobs().chain(*snapshot);
@@ -218,30 +286,36 @@ impl Service {
         });
     }
 
-    fn done(&mut self, done: Done) -> io::Result<()> {
-        match done {
+    fn done(&mut self, done: Done) {
+        let (operation, result) = match done {
             Done::Reported(Some(report)) => {
                 let answered = report.answered.into_keys().collect();
-                self.feed(Input::Reported { answered })
+                return self.feed(Input::Reported { answered });
             }
-            Done::Reported(None) => Ok(()),
-            Done::Settled { operation, result } => {
-                let result = match result {
-                    Ok(finished) => {
-                        self.keep_snapshot(&finished)?;
-                        Ok(finished.outcome)
-                    }
-                    Err(CommandError::Failed { failure, .. } | CommandError::Refused(failure)) => {
-                        Err(Trouble::Failed(failure))
-                    }
-                    Err(other) => Err(Trouble::Unknown(other.to_string())),
-                };
-                self.feed(Input::Settled { operation, result })
+            Done::Reported(None) => return,
+            Done::Settled { operation, result } => (operation, result),
+        };
+        self.under_way.remove(&operation);
+        let result = match result {
+            Ok(finished) => match self.keep_snapshot(&finished) {
+                Ok(()) => Ok(finished.outcome),
+                Err(error) => Err(Trouble::Unknown(format!("its snapshot cannot be kept: {error}"))),
+            },
+            Err(CommandError::Failed { failure, .. } | CommandError::Refused(failure)) => {
+                // It was not done, and is told again in the term that follows.
+                if let Failure::StaleTerm { actual, .. } = failure
+                    && self.context.has_heard_of(actual)
+                {
+                    return;
+                }
+                Err(Trouble::Failed(failure))
             }
-        }
+            Err(other) => Err(Trouble::Unknown(other.to_string())),
+        };
+        self.feed(Input::Settled { operation, result });
     }
 
-    fn keep_snapshot(&self, finished: &Finished) -> io::Result<()> {
+    fn keep_snapshot(&self, finished: &Finished) -> Result<(), FileError> {
         if let Outcome::Captured { snapshot, .. } = &finished.outcome
             && let Some(bytes) = finished.blobs.get(&snapshot.digest)
         {
@@ -250,7 +324,7 @@ impl Service {
         Ok(())
     }
 
-    async fn asked(&mut self, asked: Asked) -> io::Result<()> {
+    fn asked(&mut self, asked: Asked) {
         let answer = match asked.read::<Ask>() {
             Err(failure) => Err(failure),
             Ok(Ask::Lacks { blobs }) => {
@@ -279,14 +353,33 @@ impl Service {
                     reason: format!("the dispatcher has no blob {missing}: send it first"),
                 })
             }
-            Ok(ask) => {
-                let (answer, effects) = self.core.ask(ask, now(self.begun));
-                self.carry_out(effects)?;
-                answer
-            }
+            Ok(ask) => self.asked_core(ask),
         };
         asked.answer(answer);
-        Ok(())
+    }
+
+    fn asked_core(&mut self, ask: Ask) -> Result<serde_json::Value, Failure> {
+        let is_change = ask.is_change();
+        match &self.failing {
+            Some(failing) if is_change => return Err(cannot_store(&failing.error)),
+            // As it was known when something could still be decided.
+            Some(failing) => return self.core.clone().ask(ask, failing.since).0,
+            None => {}
+        }
+        let before = is_change.then(|| self.core.clone());
+        let (answer, effects) = self.core.ask(ask, now(self.begun));
+        let Err(error) = self.carry_out(effects) else {
+            return answer;
+        };
+        let failure = cannot_store(&error);
+        self.fail(error);
+        match before {
+            Some(before) => {
+                self.core = before;
+                Err(failure)
+            }
+            None => answer,
+        }
     }
 
     fn lacks_any(&self, spec: &crate::app::AppSpec) -> Option<Digest> {
@@ -298,6 +391,21 @@ impl Service {
             .map(|blob| blob.digest)
             .find(|digest| !self.blobs.has(*digest))
     }
+}
+
+/// Goes on from what is stored.
+fn new_core(context: &Context, log: &RecordLog, begun: Instant) -> (Core, Vec<Effect>) {
+    let options = &context.options;
+    let core_options = CoreOptions {
+        term: context.term,
+        policy: options.policy,
+        late_ms: millis(options.late_after),
+        lost_ms: millis(options.lost_after),
+        memory_mark_percent: options.memory_mark_percent,
+        processor_mark_percent: options.processor_mark_percent,
+        serves: serves(options),
+    };
+    Core::new(core_options, State::read(log.records()), now(begun))
 }
 
 /// What the registry serves to engines that do not compile.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -14,6 +14,7 @@ use wayfare_protocol::ids::{Blob, Digest};
 use wayfare_protocol::limits::{CODE_BYTES_MAX, MODULE_BYTES_MAX};
 
 use super::desk::Job;
+use crate::service::durable::{FileError, write_whole};
 
 /// Of each kind.
 const FOLDER_BYTES_MAX: u64 = 2 << 30;
@@ -136,19 +137,9 @@ fn read(path: &Path, bytes_max: u64) -> Option<Vec<u8>> {
     std::fs::read(path).ok()
 }
 
-fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    make_room(folder, bytes.len() as u64)?;
-    // Two dispatchers may share a folder for a moment.
-    let unfinished = folder.join(format!("{name}.{}.unfinished", std::process::id()));
-    let written = File::create(&unfinished).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let renamed = written.and_then(|()| std::fs::rename(&unfinished, folder.join(name)));
-    if renamed.is_err() {
-        let _ = std::fs::remove_file(&unfinished);
-    }
-    renamed
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+    make_room(folder, bytes.len() as u64).map_err(|error| FileError::new(folder, &error))?;
+    write_whole(&folder.join(name), bytes)
 }
 
 /// Removes what was not used for longest, until `bytes` more are within the limit.

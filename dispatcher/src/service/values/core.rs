@@ -117,48 +117,57 @@ impl Values {
         all
     }
 
+    /// The answer to a request that needs no change: it only reads, comes too late, or was carried out before.
+    pub(super) fn known(&self, request: &ValueRequest) -> Option<ValueAnswer> {
+        let program = self.programs.get(&request.program);
+        if program.is_some_and(|program| Some(request.generation) < program.generation) {
+            return Some(ValueAnswer::Stale);
+        }
+        let key = match &request.what {
+            ValueAsk::Get { key } => return Some(self.get(digest(key))),
+            ValueAsk::List { prefix, after } => return Some(self.list(prefix, after.as_ref())),
+            ValueAsk::Set { key, .. } | ValueAsk::CompareAndSet { key, .. } | ValueAsk::Remove { key } => {
+                digest(key)
+            }
+        };
+        let records = &program?.records;
+        // A program that was set back may have taken another way since: that is another request.
+        let done = records.get(&request.number);
+        if let Some(done) = done.filter(|done| done.key == key && done.verb == request.what.verb()) {
+            return Some(done.answer.clone());
+        }
+        let highest = records.keys().next_back().copied().unwrap_or(0);
+        (request.number.saturating_add(RECORDS_MAX) <= highest).then_some(ValueAnswer::Stale)
+    }
+
     pub(super) fn ask(&mut self, request: ValueRequest) -> (ValueAnswer, Vec<Change>) {
+        let mut changes = Vec::new();
+        self.requests += 1;
+        let known = self.known(&request);
         let ValueRequest {
             program: id,
             generation,
             number,
             what,
         } = request;
-        let mut changes = Vec::new();
-        self.requests += 1;
-        let generation = Some(generation);
-        if self
-            .programs
-            .get(&id)
-            .is_some_and(|program| generation < program.generation)
-        {
-            return (ValueAnswer::Stale, changes);
-        }
         let key = match &what {
-            ValueAsk::Get { key } => return (self.get(digest(key)), changes),
-            ValueAsk::List { prefix, after } => return (self.list(prefix, after.as_ref()), changes),
+            ValueAsk::Get { .. } | ValueAsk::List { .. } => None,
             ValueAsk::Set { key, .. } | ValueAsk::CompareAndSet { key, .. } | ValueAsk::Remove { key } => {
-                digest(key)
+                Some(digest(key))
             }
+        };
+        let Some(key) = key else {
+            return (known.unwrap_or(ValueAnswer::Absent), changes);
         };
         self.make_room_for(id, &mut changes);
         let program = self.programs.entry(id).or_default();
         program.asked = self.requests;
-        if generation > program.generation {
-            program.generation = generation;
-            changes.push((
-                format!("g-{id}"),
-                generation.map(|generation| generation.0.to_string()),
-            ));
+        if Some(generation) > program.generation {
+            program.generation = Some(generation);
+            changes.push((format!("g-{id}"), Some(generation.0.to_string())));
         }
-        let done = program.records.get(&number);
-        // A program that was set back may have taken another way since: that is another request.
-        if let Some(done) = done.filter(|done| done.key == key && done.verb == what.verb()) {
-            return (done.answer.clone(), changes);
-        }
-        let highest = program.records.keys().next_back().copied().unwrap_or(0);
-        if number.saturating_add(RECORDS_MAX) <= highest {
-            return (ValueAnswer::Stale, changes);
+        if let Some(answer) = known {
+            return (answer, changes);
         }
         let verb = what.verb();
         let answer = self.change(id, number, key, what, &mut changes);

@@ -2,10 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use tokio::time::Instant;
+use wayfare_protocol::dispatcher::Term;
+use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::values::{Key, VALUE_BYTES_MAX, Value, ValueAnswer, ValueAsk, ValueRequest};
 
+use super::super::durable::RecordLog;
+use super::super::durable::faults::{self, Faults};
+use super::super::fixtures::old_folder;
 use super::core::{BYTES_MAX, Change, PROGRAMS_MAX, RECORDS_MAX, Values};
+use super::{RETRY, Service};
 
 /// Values, and the records that would be on disk.
 #[derive(Default)]
@@ -303,4 +310,117 @@ fn a_count_by_programs_that_are_set_back_is_their_sum() {
             "{seed}: {sum:?}"
         );
     }
+}
+
+/// The service over a disk that can fail.
+struct Stored {
+    folder: tempfile::TempDir,
+    service: Service,
+    now: Instant,
+}
+
+impl Stored {
+    fn new(folder: tempfile::TempDir) -> Self {
+        let service = Service::new(RecordLog::open(folder.path(), Term(3)).unwrap());
+        let now = Instant::now();
+        Self { folder, service, now }
+    }
+
+    fn ask(&mut self, number: u64, what: ValueAsk) -> Result<ValueAnswer, Failure> {
+        let request = ValueRequest {
+            program: ProgramId::from_bytes([1; 16]),
+            generation: Generation(1),
+            number,
+            what,
+        };
+        let answers = self.service.serve(&[Ok(request)], self.now);
+        self.now += RETRY;
+        answers.into_iter().next().unwrap()
+    }
+
+    fn set(&mut self, number: u64) -> Result<ValueAnswer, Failure> {
+        self.ask(number, set(&format!("k{number}"), "v"))
+    }
+
+    fn has(&mut self, number: u64) -> bool {
+        self.ask(0, get(&format!("k{number}"))).unwrap() != ValueAnswer::Absent
+    }
+
+    /// What another dispatcher finds when this one is killed now.
+    fn killed(&self) -> Self {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        Self::new(copy)
+    }
+}
+
+#[test]
+fn answered_value_survives_a_write_that_failed_half_way() {
+    for fails_cut in [false, true] {
+        // Up to more than a change writes.
+        for room in 0..600 {
+            let mut stored = Stored::new(tempfile::tempdir().unwrap());
+            stored.set(1).unwrap();
+            faults::set(Faults {
+                room: Some(room),
+                fails_cut,
+                ..Faults::default()
+            });
+            let is_set = match stored.set(2) {
+                Ok(_) => true,
+                Err(refused) => {
+                    let refused = refused.to_string();
+                    assert!(refused.contains("the disk is full"), "{refused}");
+                    assert!(stored.has(1) && !stored.has(2), "what is refused is not seen");
+                    assert_eq!(stored.set(1), Ok(ValueAnswer::Set { version: 1 }), "asked again");
+                    false
+                }
+            };
+            assert!(is_set || room < 599, "a change has to fit at last");
+            faults::set(Faults::default());
+            stored.set(3).unwrap();
+            let mut killed = stored.killed();
+            assert!(killed.has(1) && killed.has(3), "room for {room}");
+            assert_eq!(killed.has(2), is_set, "room for {room}");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_changes_and_answers_the_rest_until_there_is_room() {
+    let mut stored = Stored::new(tempfile::tempdir().unwrap());
+    stored.set(1).unwrap();
+    faults::set(Faults {
+        room: Some(0),
+        ..Faults::default()
+    });
+    for number in 2..5 {
+        let refused = stored.set(number).unwrap_err().to_string();
+        assert!(
+            refused.contains("state-00000000000000000003: the disk is full"),
+            "{refused}"
+        );
+        assert!(stored.has(1) && !stored.has(number));
+    }
+    faults::set(Faults::default());
+    assert_eq!(
+        stored.set(5),
+        Ok(ValueAnswer::Set { version: 2 }),
+        "refused changes took no version"
+    );
+    assert!(stored.killed().has(5));
+}
+
+#[test]
+fn values_of_the_release_before_are_there() {
+    let mut stored = Stored::new(old_folder("values"));
+    let key = Key::try_from("/c/n".to_owned()).unwrap();
+    let expected = ValueAnswer::Value {
+        version: 3,
+        value: Value::new("3".into()).unwrap(),
+    };
+    assert_eq!(stored.ask(0, ValueAsk::Get { key }), Ok(expected));
 }

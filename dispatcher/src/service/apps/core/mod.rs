@@ -141,7 +141,7 @@ pub(crate) enum Effect {
 }
 
 /// What need not survive a restart.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Passing {
     /// It has run since then.
     started_ms: Option<u64>,
@@ -154,7 +154,7 @@ struct Passing {
     is_healthy: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Core {
     options: CoreOptions,
     state: State,

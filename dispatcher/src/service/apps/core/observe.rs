@@ -12,7 +12,7 @@ use crate::app::RestartWhen;
 use crate::fleet::{EngineView, Presence, ProgramView, describe};
 
 /// An engine as it was last seen.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Watched {
     /// `None`: only heard of, as the place of something.
     pub(super) view: Option<EngineView>,
