@@ -8,6 +8,7 @@
 //! [`requests::RECORDS_MAX`] numbers. All changes have one order, that of the log, so that appending and renaming cannot come between each
 //! other. No more of a file is in memory than the requests at hand read and write.
 
+mod access;
 mod blocks;
 mod core;
 mod log;
@@ -19,15 +20,15 @@ mod tests;
 mod tree;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
-use tokio::time::Instant;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::{FileAnswer, FileAsk, FileRequest};
 use wayfare_protocol::values::Value;
 
+use self::access::{FilesAccess, RETRY, Succeeded};
 use self::blocks::{Block, BlockId, Content, Piece, assemble};
 use self::core::{Decision, decide};
 use self::log::{Log, LogError};
@@ -40,21 +41,13 @@ use super::{Context, Inbox};
 const BATCH_MAX: usize = 64;
 /// Blocks read at the same time.
 const READING_MAX: usize = 16;
-/// A store that could not be reached is tried again after this.
-const RETRY: Duration = Duration::from_secs(1);
-/// Whoever asks waits for so long for a store that cannot be reached, and is told then.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// A batch that could not be stored is tried again so often, with the store opened anew.
-const TRIES_MAX: usize = 3;
 
 pub(super) async fn run(context: Context, mut inbox: Inbox) {
     let location = match &context.options.files {
         Some(location) => location.clone(),
         None => context.data.to_string_lossy().into_owned(),
     };
-    let Some(mut files) = open(&location, &mut inbox).await else {
-        return;
-    };
+    let mut files = FilesAccess::open(move || Store::open(&location), RETRY).await;
     while let Some(first) = inbox.recv().await {
         let mut batch = vec![first];
         while batch.len() < BATCH_MAX
@@ -63,53 +56,15 @@ pub(super) async fn run(context: Context, mut inbox: Inbox) {
             batch.push(asked);
         }
         let requests: Vec<_> = batch.iter().map(Asked::read::<FileRequest>).collect();
-        let mut tries = 1;
-        let answers = loop {
-            match files.serve(&requests, now_ms()).await {
-                Ok(answers) => break answers,
-                // Somebody else acts, or thinks so: standing by is the way out.
-                Err(LogError::Succeeded) => {
-                    return tracing::warn!("another dispatcher has the fleet's files now");
-                }
-                Err(error) => {
-                    tracing::error!(%error, tries, "the fleet's files cannot be stored");
-                    // What came of it is only known when the store is read again.
-                    match open(&location, &mut inbox).await {
-                        Some(opened) => files = opened,
-                        None => return,
-                    }
-                    if tries == TRIES_MAX {
-                        let failed = |_: &_| Err(failure(&error.to_string()));
-                        break requests.iter().map(failed).collect();
-                    }
-                    tries += 1;
-                }
-            }
+        let answers = match files.serve(&requests).await {
+            Ok(answers) => answers,
+            // Somebody else acts, or thinks so: standing by is the way out.
+            Err(Succeeded) => return tracing::warn!("another dispatcher has the fleet's files now"),
         };
         for (asked, answer) in batch.into_iter().zip(answers) {
             asked.answer(answer.map(|answer| serde_json::to_value(answer).expect("plain data serialises")));
         }
         files.tidy().await;
-    }
-}
-
-/// Until it can be; whoever asks meanwhile is told after a while. `None`: the inbox has ended.
-async fn open(location: &str, inbox: &mut Inbox) -> Option<Files> {
-    let begun = Instant::now();
-    loop {
-        let reason = match Files::open(location).await {
-            Ok(files) => return Some(files),
-            Err(error) => error.to_string(),
-        };
-        tracing::error!(location, reason, "the fleet's files cannot be reached");
-        tokio::time::sleep(RETRY).await;
-        while begun.elapsed() >= PATIENCE {
-            match inbox.try_recv() {
-                Ok(asked) => asked.answer(Err(failure(&reason))),
-                Err(tokio::sync::mpsc::error::TryRecvError::Empty) => break,
-                Err(tokio::sync::mpsc::error::TryRecvError::Disconnected) => return None,
-            }
-        }
     }
 }
 
@@ -133,23 +88,25 @@ enum Answering {
 }
 
 impl Files {
-    async fn open(location: &str) -> Result<Self, LogError> {
-        Self::open_store(Store::open(location)?).await
+    /// And why nothing can be put into the store, where that is so.
+    async fn open(store: Store) -> Result<(Self, Result<(), LogError>), LogError> {
+        let (log, tree, claimed) = Log::open(store, Self::opening()?).await?;
+        let files = Self {
+            log,
+            tree,
+            unused: Vec::new(),
+        };
+        Ok((files, claimed))
     }
 
-    async fn open_store(store: Store) -> Result<Self, LogError> {
+    fn opening() -> Result<u64, LogError> {
         let mut random = [0; 8];
         // A number that somebody has had would let blocks be overwritten.
         getrandom::fill(&mut random).map_err(|error| LogError::Malformed {
             what: "the system's randomness".into(),
             reason: error.to_string(),
         })?;
-        let (log, tree) = Log::open(store, u64::from_le_bytes(random)).await?;
-        Ok(Self {
-            log,
-            tree,
-            unused: Vec::new(),
-        })
+        Ok(u64::from_le_bytes(random))
     }
 
     /// The answers, in order; what they tell of is durable. After an error nobody knows, and this is not to be used any more.
@@ -205,6 +162,32 @@ impl Files {
         }
         self.unused.extend(unused);
         Ok(answers)
+    }
+
+    /// Answers what needs no change, and refuses the rest.
+    async fn answer(
+        &self,
+        requests: &[Result<FileRequest, Failure>],
+        error: &LogError,
+    ) -> Vec<Result<FileAnswer, Failure>> {
+        let answering = requests.iter().map(|request| {
+            let decision = request
+                .as_ref()
+                .map(|request| decide(&self.tree, request, now_ms()));
+            match decision {
+                Err(failure) => Answering::Ready(Err(failure.clone())),
+                Ok(Decision::Answer(answer)) => Answering::Ready(Ok(answer)),
+                Ok(Decision::Read(pieces)) => Answering::Read(pieces),
+                Ok(Decision::Change(..)) => Answering::Ready(Err(Failure::Internal {
+                    reason: format!("the dispatcher cannot store the change: {error}"),
+                })),
+            }
+        });
+        let fresh = BTreeMap::new();
+        let answering: Vec<_> = answering
+            .map(|answering| self.finish(answering, &fresh))
+            .collect();
+        stream::iter(answering).buffered(READING_MAX).collect().await
     }
 
     /// What follows from answers, and nobody waits for.

@@ -63,33 +63,53 @@ pub(super) enum LogError {
 }
 
 impl Log {
-    /// The tree as it is after the last batch, which is our own. `opening` has never been anybody's.
-    pub(super) async fn open(store: Store, opening: u64) -> Result<(Self, Tree), LogError> {
+    /// The tree as it is after the last batch, and whether nobody else can put one any more; where not, the store can only be read.
+    /// `opening` has never been anybody's.
+    pub(super) async fn open(
+        store: Store,
+        opening: u64,
+    ) -> Result<(Self, Tree, Result<(), LogError>), LogError> {
         for _ in 0..OPENINGS_MAX {
-            let (tree, checkpoint, next) = match replay(&store).await {
-                // Deleted after it was listed, because of a later checkpoint.
-                Err(LogError::Gap { .. } | LogError::Store(StoreError::Absent { .. })) => continue,
-                replayed => replayed?,
-            };
-            let mut log = Self {
-                store: store.clone(),
-                opening,
-                next,
-                checkpoint,
-                next_block: 0,
-            };
-            match log.commit(Vec::new()).await {
-                Ok(()) => {
-                    log.sweep(&tree).await?;
-                    return Ok((log, tree));
-                }
+            let (mut log, tree) = Self::read(store.clone(), opening).await?;
+            match log.claim(&tree).await {
                 Err(LogError::Succeeded) => {}
-                Err(error) => return Err(error),
+                // Nobody's changes are safe there: nobody is to rely on what it holds.
+                Err(error @ LogError::Store(StoreError::Unconditional { .. })) => return Err(error),
+                claimed => return Ok((log, tree, claimed)),
+            }
+        }
+        Err(LogError::Crowded)
+    }
+
+    /// The tree as it is after the last batch, whose-ever that is: nothing can be put before [`Log::claim`].
+    async fn read(store: Store, opening: u64) -> Result<(Self, Tree), LogError> {
+        let mut replayed = replay(&store).await;
+        for _ in 1..OPENINGS_MAX {
+            match replayed {
+                // Deleted after it was listed, because of a later checkpoint.
+                Err(LogError::Gap { .. } | LogError::Store(StoreError::Absent { .. })) => {
+                    replayed = replay(&store).await;
+                }
+                _ => break,
             }
         }
         // A gap that stays is one.
-        replay(&store).await?;
-        Err(LogError::Crowded)
+        let (tree, checkpoint, next) = replayed?;
+        let log = Self {
+            store,
+            opening,
+            next,
+            checkpoint,
+            next_block: 0,
+        };
+        Ok((log, tree))
+    }
+
+    /// Makes the store ours, if nobody has put anything since it was read: whoever had it before can put nothing any more.
+    pub(super) async fn claim(&mut self, tree: &Tree) -> Result<(), LogError> {
+        self.store.check_conditions().await?;
+        self.commit(Vec::new()).await?;
+        self.sweep(tree).await
     }
 
     pub(super) fn name_block(&mut self) -> BlockId {

@@ -1,8 +1,11 @@
 //! Where files are kept: a folder, or S3 and what speaks like it, through the crate `object_store`. Objects are made, read, listed and
 //! deleted, and never changed.
 //!
-//! Always: an object that was put is durable when `put` returns. The crate does not sync what it writes to a folder, so that is done here.
-//! Each object begins with the digest of the rest, so that one which was torn by a power cut, or damaged, is known as such.
+//! Always: an object that was put is durable when `put` returns. The crate does not sync what it writes to a folder, so what is put there
+//! is written here. Each object begins with the digest of the rest, so that one which was torn or damaged is known as such.
+//!
+//! Everything rests on one promise of the store: of two that put an object of the same name, the second is refused. It is tried
+//! whenever a store is opened.
 
 use std::path::{Path as FilesystemPath, PathBuf};
 use std::sync::Arc;
@@ -15,10 +18,13 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use thiserror::Error;
 use wayfare_protocol::ids::Digest;
 
+use crate::service::durable;
+
 const DIGEST_BYTES: usize = 32;
 /// Longer objects are none of ours.
 const OBJECT_BYTES_MAX: u64 = 1 << 30;
 const S3: &str = "s3://";
+const PROBE: &str = "conditions";
 
 #[derive(Debug, Clone)]
 pub(super) struct Store {
@@ -36,6 +42,11 @@ pub(super) enum StoreError {
     Absent { path: String },
     #[error("{path} is damaged")]
     Damaged { path: String },
+    #[error(
+        "the store {store} does not refuse to put an object that is there already (conditional put, If-None-Match), so \
+         dispatchers would overwrite each other's changes: use a store that does, or a folder"
+    )]
+    Unconditional { store: String },
     #[error("{reason}")]
     Failed { reason: String },
 }
@@ -54,14 +65,43 @@ impl Store {
             reason: format!("{}: {error}", folder.display()),
         };
         for kind in Kind::ALL {
-            std::fs::create_dir_all(folder.join(kind.folder())).map_err(failed)?;
+            let folder = folder.join(kind.folder());
+            std::fs::create_dir_all(&folder).map_err(failed)?;
+            for entry in std::fs::read_dir(&folder).map_err(failed)? {
+                let path = entry.map_err(failed)?.path();
+                if is_unfinished(&path) {
+                    // One that stays is in nobody's way.
+                    let _ = std::fs::remove_file(path);
+                }
+            }
         }
-        sync(folder).map_err(failed)?;
+        std::fs::File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed)?;
         Ok(Self {
             objects: Arc::new(LocalFileSystem::new_with_prefix(folder).map_err(other)?),
             prefix: Path::default(),
             folder: Some(folder.to_owned()),
         })
+    }
+
+    /// Tries whether the store keeps the promise that everything rests on.
+    pub(super) async fn check_conditions(&self) -> Result<(), StoreError> {
+        // Taken the first time, it was tried before, and is refused again.
+        for content in [&b"tried"[..], b"tried again"] {
+            match self.put(Kind::Probe, PROBE, content).await {
+                Ok(()) => {}
+                Err(StoreError::Taken { .. }) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(self.unconditional())
+    }
+
+    fn unconditional(&self) -> StoreError {
+        StoreError::Unconditional {
+            store: self.objects.to_string(),
+        }
     }
 
     #[cfg(test)]
@@ -75,22 +115,21 @@ impl Store {
 
     /// Fails as taken if the object is there.
     pub(super) async fn put(&self, kind: Kind, name: &str, content: &[u8]) -> Result<(), StoreError> {
-        let path = self.path(kind, name);
         let framed = [&Digest::of(content).0[..], content].concat();
+        if let Some(folder) = &self.folder {
+            let path = folder.join(kind.folder()).join(name);
+            let put = tokio::task::spawn_blocking(move || put_in_folder(&path, &framed));
+            return put.await.map_err(|error| failed(&error))?;
+        }
+        let path = self.path(kind, name);
         let put = self
             .objects
             .put_opts(&path, PutPayload::from(framed), PutMode::Create.into());
-        put.await.map_err(other)?;
-        let Some(folder) = self.folder.clone() else {
-            return Ok(());
-        };
-        let (folder, name) = (folder.join(kind.folder()), name.to_owned());
-        let synced = tokio::task::spawn_blocking(move || {
-            sync(&folder.join(name))?;
-            sync(&folder)
-        });
-        let synced = synced.await.map_err(|error| failed(&error))?;
-        synced.map_err(|error| failed(&error))
+        match put.await {
+            Ok(_) => Ok(()),
+            Err(object_store::Error::NotImplemented { .. }) => Err(self.unconditional()),
+            Err(error) => Err(other(error)),
+        }
     }
 
     pub(super) async fn get(&self, kind: Kind, name: &str) -> Result<Bytes, StoreError> {
@@ -129,6 +168,7 @@ impl Store {
             .list(Some(&prefix))
             .map_ok(|object| object.location.filename().unwrap_or_default().to_owned());
         let mut names: Vec<String> = names.try_collect().await.map_err(other)?;
+        names.retain(|name| !is_unfinished(FilesystemPath::new(name)));
         names.sort();
         Ok(names)
     }
@@ -143,16 +183,19 @@ pub(super) enum Kind {
     Block,
     Log,
     Checkpoint,
+    /// One object, by which the store's promise was tried.
+    Probe,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Block, Self::Log, Self::Checkpoint];
+    const ALL: [Self; 4] = [Self::Block, Self::Log, Self::Checkpoint, Self::Probe];
 
     fn folder(self) -> &'static str {
         match self {
             Self::Block => "blocks",
             Self::Log => "log",
             Self::Checkpoint => "checkpoints",
+            Self::Probe => "probes",
         }
     }
 }
@@ -211,7 +254,19 @@ fn failed(error: &dyn std::error::Error) -> StoreError {
     StoreError::Failed { reason }
 }
 
-/// A file or folder.
-fn sync(path: &FilesystemPath) -> std::io::Result<()> {
-    std::fs::File::open(path)?.sync_all()
+fn put_in_folder(path: &FilesystemPath, framed: &[u8]) -> Result<(), StoreError> {
+    durable::write_new(path, framed).map_err(|(kind, error)| match kind {
+        std::io::ErrorKind::AlreadyExists => StoreError::Taken {
+            path: path.display().to_string(),
+        },
+        _ => StoreError::Failed {
+            reason: error.to_string(),
+        },
+    })
+}
+
+/// What writes to a folder left that did not finish: ours, and the crate's, which wrote here once.
+fn is_unfinished(path: &FilesystemPath) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    durable::is_unfinished(path) || name.is_some_and(|name| name.contains('#'))
 }

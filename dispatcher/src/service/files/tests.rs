@@ -1,6 +1,7 @@
 //! Files against tables, against a model that is too simple to be wrong, and against stores that fail, are damaged, or are somebody else's.
 
 mod failing;
+mod full;
 mod random;
 mod served;
 
@@ -21,13 +22,19 @@ struct World {
     now_ms: u64,
 }
 
+/// Claimed.
+async fn opened(store: Store) -> Result<Files, LogError> {
+    let (files, claimed) = Files::open(store).await?;
+    claimed.map(|()| files)
+}
+
 impl World {
     async fn new() -> Self {
         Self::on(Store::of(Arc::new(InMemory::new()))).await
     }
 
     async fn on(store: Store) -> Self {
-        let files = Files::open_store(store.clone()).await.unwrap();
+        let files = opened(store.clone()).await.unwrap();
         Self {
             store,
             files,
@@ -37,7 +44,7 @@ impl World {
 
     /// Another dispatcher takes over.
     async fn restart(&mut self) {
-        self.files = Files::open_store(self.store.clone()).await.unwrap();
+        self.files = opened(self.store.clone()).await.unwrap();
     }
 
     async fn ask(&mut self, program: u8, number: u64, what: FileAsk) -> FileAnswer {

@@ -96,11 +96,11 @@ async fn play(inner: &Arc<InMemory>, steps: usize, last_is_done: bool) -> bool {
         last_is_done,
     }));
     let mut has_failed = false;
-    let mut files = match Files::open_store(fragile).await {
+    let mut files = match opened(fragile).await {
         Ok(files) => files,
         Err(_) => {
             has_failed = true;
-            Files::open_store(Store::of(inner.clone())).await.unwrap()
+            opened(Store::of(inner.clone())).await.unwrap()
         }
     };
     let large = vec![7; 60_000];
@@ -119,7 +119,7 @@ async fn play(inner: &Arc<InMemory>, steps: usize, last_is_done: bool) -> bool {
             Ok(answers) => answers,
             Err(_) => {
                 has_failed = true;
-                files = Files::open_store(Store::of(inner.clone())).await.unwrap();
+                files = opened(Store::of(inner.clone())).await.unwrap();
                 files.serve(&asked, number).await.unwrap()
             }
         };
@@ -138,7 +138,7 @@ async fn play(inner: &Arc<InMemory>, steps: usize, last_is_done: bool) -> bool {
             let asked = [Ok(request(1, 100, make("/late")))];
             let late = files.serve(&asked, number).await;
             assert!(late.is_err());
-            files = Files::open_store(Store::of(inner.clone())).await.unwrap();
+            files = opened(Store::of(inner.clone())).await.unwrap();
         }
     }
     has_failed
@@ -243,14 +243,17 @@ async fn a_torn_last_change_was_never_made_and_other_damage_is_said() {
         "{answers:?}"
     );
     std::fs::write(log(2), b"damaged").unwrap();
-    let opened = Files::open(location).await.map(|_| ());
+    let reopened = opened(Store::open(location).unwrap()).await.map(|_| ());
     assert!(
-        opened
+        reopened
             .as_ref()
             .is_err_and(|error| error.to_string().contains("is damaged")),
-        "{opened:?}"
+        "{reopened:?}"
     );
     std::fs::remove_file(log(2)).unwrap();
-    let opened = Files::open(location).await.map(|_| ());
-    assert!(matches!(opened, Err(LogError::Gap { number: 2 })), "{opened:?}");
+    let reopened = opened(Store::open(location).unwrap()).await.map(|_| ());
+    assert!(
+        matches!(reopened, Err(LogError::Gap { number: 2 })),
+        "{reopened:?}"
+    );
 }
