@@ -1,14 +1,16 @@
-//! Several dispatchers on one root: one acts, the others stand by, whatever happens to it.
+//! The fleet's dispatcher as a process: of several on one root one acts, the others stand by, whatever happens to it; and what it has
+//! acknowledged is there whatever the broker forgets and whenever its disk is full.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod support;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use support::{Process, command};
+use support::{Process, Ran, command, run};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use wayfare_dispatcher::{Dispatcher, DispatcherOptions};
@@ -17,6 +19,7 @@ use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker, Event, LinkOptions,
 use wayfare_protocol::dispatcher::{Answer, Lease, LeaseState, Term};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
+use wayfare_tests::small_disk::SmallDisk;
 
 /// Above what anything takes, on machines that do much else.
 const WAIT_MAX: Duration = Duration::from_secs(90);
@@ -24,10 +27,30 @@ const WAIT_MAX: Duration = Duration::from_secs(90);
 struct Dispatching(Process);
 
 impl Dispatching {
-    fn start(broker: &BrokerUrl, name: &str, data: &std::path::Path) -> Self {
+    fn start(broker: &BrokerUrl, name: &str, data: &Path) -> Self {
+        Self::start_behind(&[], broker, name, data)
+    }
+
+    /// With words before its command.
+    fn start_behind(before: &[String], broker: &BrokerUrl, name: &str, data: &Path) -> Self {
         let data = data.to_str().unwrap();
         let arguments = ["dispatcher", "--name", name, "--lease", "2s", "--data", data];
-        Self(Process(command(&broker.to_string(), &arguments).spawn().unwrap()))
+        let mut command = command(&broker.to_string(), &arguments);
+        if let [first, others @ ..] = before {
+            let mut behind = Command::new(first);
+            behind
+                .args(others)
+                .arg(command.get_program())
+                .args(command.get_args());
+            for (name, value) in command.get_envs() {
+                match value {
+                    Some(value) => behind.env(name, value),
+                    None => behind.env_remove(name),
+                };
+            }
+            command = behind;
+        }
+        Self(Process(command.spawn().unwrap()))
     }
 
     fn signal(&self, signal: &str) {
@@ -165,4 +188,200 @@ async fn one_acts_whatever_happens_on_the_embedded_broker() {
     let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
     one_acts_whatever_happens(broker.local_addr().into()).await;
     broker.shutdown().await.unwrap();
+}
+
+/// The command as people type it, with what it may take.
+fn user(broker: &BrokerUrl, arguments: &[&str]) -> Ran {
+    run(&broker.to_string(), &[arguments, &["--timeout", "60s"]].concat())
+}
+
+fn does(broker: &BrokerUrl, arguments: &[&str]) -> String {
+    let ran = user(broker, arguments);
+    assert_eq!(ran.exit, 0, "{arguments:?}: {}", ran.stderr);
+    ran.stdout
+}
+
+/// Counts on in the value `/c/n`.
+fn manifest(folder: &Path, name: &str) -> String {
+    let path = folder.join(format!("{name}.toml"));
+    let text = format!(
+        r#"
+        name = "{name}"
+        [component.c]
+        module = "tally"
+        args = ["/c/n", "1000000", "20"]
+        restart = {{ when = "always", backoff = "100ms", backoff-max = "100ms" }}
+        grants = {{ state = ["/c/"] }}
+        "#
+    );
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Looks until it is so.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < WAIT_MAX, "waited in vain for {what}");
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_forgets_takes_no_acknowledged_application_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
+    let address = broker.local_addr();
+    let url = BrokerUrl::from(address);
+    let apply = async |name: &str| {
+        let (url, path, data) = (
+            url.clone(),
+            manifest(folder.path(), name),
+            folder.path().join("d"),
+        );
+        // Killed afterwards: each is another term.
+        blocking(move || {
+            let _dispatcher = Dispatching::start(&url, "d", &data);
+            does(&url, &["app", "apply", &path]);
+        })
+        .await;
+    };
+    apply("first").await;
+    apply("second").await;
+    broker.shutdown().await.unwrap();
+    // Another broker, or one without its disk.
+    let options = BrokerOptions {
+        bind: address,
+        ..BrokerOptions::loopback()
+    };
+    let broker = EmbeddedBroker::start(options).await.unwrap();
+    apply("third").await;
+    apply("fourth").await;
+    let (url, data) = (url.clone(), folder.path().join("d"));
+    let status = blocking(move || {
+        let _dispatcher = Dispatching::start(&url, "d", &data);
+        does(&url, &["app", "status", "--json"])
+    })
+    .await;
+    for name in ["first", "second", "third", "fourth"] {
+        assert!(status.contains(name), "{name} is gone: {status}");
+    }
+    broker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_changes_and_nothing_else() {
+    let Some(disk) = SmallDisk::mount(8) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
+    let url = BrokerUrl::from(broker.local_addr());
+    let mut heard = listen(url.clone()).await;
+    let data = disk.path().join("data");
+    let dispatcher = Dispatching::start_behind(&disk.enter(), &url, "d", &data);
+    let engine_data = folder.path().join("engine");
+    let arguments = [
+        "engine",
+        "--config",
+        "/dev/null",
+        "--id",
+        "a",
+        "--data",
+        engine_data.to_str().unwrap(),
+    ];
+    let _engine = Process(command(&url.to_string(), &arguments).spawn().unwrap());
+    let (_, term) = holder(&mut heard, Term(0)).await;
+    let kept = manifest(folder.path(), "kept");
+    let asked_by = url.clone();
+    blocking(move || {
+        let url = asked_by;
+        std::fs::write(folder.path().join("f"), "a file").unwrap();
+        let file = folder.path().join("f");
+        does(&url, &["fs", "put", file.to_str().unwrap(), "/fleet/f"]);
+        does(&url, &["app", "apply", &kept, "--wait"]);
+        let counted = || {
+            let ran = user(&url, &["state", "get", "/c/n"]);
+            ran.stdout.trim().parse::<u64>().unwrap_or(0)
+        };
+        let goes_on = || {
+            let before = counted();
+            until("the count to go on", || counted() > before);
+        };
+        goes_on();
+        disk.fill();
+        // The last page that a file has begun may still take some.
+        let refuses = |change: &dyn Fn(u32) -> Vec<String>| {
+            let mut number = 0;
+            until("a change to be refused", || {
+                number += 1;
+                let words = change(number);
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                let ran = user(&url, &words);
+                assert!(
+                    ran.exit == 0 || ran.stderr.contains("the disk is full"),
+                    "{words:?}: {}",
+                    ran.stderr
+                );
+                assert!(
+                    ran.exit == 0 || ran.stderr.contains("/data/"),
+                    "which: {}",
+                    ran.stderr
+                );
+                ran.exit != 0
+            });
+            change(number)
+        };
+        let words = |words: &[&str]| {
+            words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<String>>()
+        };
+        let made = refuses(&|number| words(&["fs", "mkdir", &format!("/fleet/d{number}")]));
+        refuses(&|number| words(&["state", "rm", &format!("/c/other{number}")]));
+        let applied =
+            refuses(&|number| words(&["app", "apply", &manifest(folder.path(), &format!("n{number}"))]));
+        for reading in [
+            &["state", "get", "/c/n"][..],
+            &["state", "ls"],
+            &["fs", "ls"],
+            &["fs", "cat", "/fleet/f"],
+            &["app", "status", "kept"],
+            &["app", "history", "kept"],
+            &["events"],
+        ] {
+            does(&url, reading);
+        }
+        let name = Path::new(&applied[2])
+            .file_stem()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let is_wanted = || does(&url, &["app", "status", "--json"]).contains(&format!("\"{name}\""));
+        assert!(!is_wanted(), "what was refused is not wanted");
+        disk.empty();
+        for change in [&made, &applied] {
+            let change: Vec<&str> = change.iter().map(String::as_str).collect();
+            until("a change to be taken", || user(&url, &change).exit == 0);
+        }
+        goes_on();
+        let stored = counted();
+        // The next one finds it all.
+        dispatcher.signal("-KILL");
+        let _next = Dispatching::start_behind(&disk.enter(), &url, "e", &data);
+        assert!(counted() >= stored);
+        assert!(does(&url, &["fs", "ls"]).contains(made[2].trim_start_matches("/fleet/")));
+        assert!(is_wanted());
+    })
+    .await;
+    let held = heard.borrow();
+    let terms: BTreeSet<Term> = held.holders.iter().map(|(term, _)| *term).collect();
+    assert_eq!(
+        terms,
+        BTreeSet::from([term, term.next()]),
+        "nobody else acted meanwhile"
+    );
 }
