@@ -52,8 +52,9 @@ impl Replies {
         match &self.awaited {
             Some(awaited) if awaited.request == answers => awaited.reply.is_none(),
             _ => {
+                let is_nearer = || self.early.keys().next_back().is_some_and(|last| answers < *last);
                 answers >= published
-                    && self.early_bytes < EARLY_BYTES_MAX
+                    && (self.early_bytes < EARLY_BYTES_MAX || is_nearer())
                     && !self.early.contains_key(&answers)
             }
         }
@@ -65,6 +66,16 @@ impl Replies {
             _ => {
                 self.early_bytes += letter.bytes();
                 self.early.insert(answers, letter);
+                // The last may go over the limit; those to requests far ahead make room for nearer ones.
+                while self.early.len() > 1
+                    && let Some((last, letter)) = self.early.pop_last()
+                {
+                    if self.early_bytes - letter.bytes() < EARLY_BYTES_MAX {
+                        self.early.insert(last, letter);
+                        break;
+                    }
+                    self.early_bytes -= letter.bytes();
+                }
             }
         }
     }

@@ -1,12 +1,10 @@
 //! The mail in a snapshot. What was written is checked as if it came from anywhere, because a snapshot can.
 
-use std::collections::BTreeMap;
-
 use wayfare_protocol::grants::{is_filter, is_topic};
 use wayfare_protocol::ids::ProgramId;
 
 use super::letter::{Letter, Outgoing, Reader, put};
-use super::seen::{SENDERS_MAX, Seen, WINDOW_WORDS, Window};
+use super::seen::Seen;
 use super::*;
 
 const VERSION: u8 = 2;
@@ -43,13 +41,7 @@ impl Mail {
             out.extend(number.to_le_bytes());
             put(&mut out, topic.as_bytes());
         }
-        count(&mut out, self.seen.senders().len());
-        for (sender, window) in self.seen.senders() {
-            out.extend(sender.to_bytes());
-            for number in [window.highest, window.used].iter().chain(&window.bits) {
-                out.extend(number.to_le_bytes());
-            }
-        }
+        self.seen.save(&mut out);
         out
     }
 
@@ -93,7 +85,7 @@ impl Mail {
         self.repliable = (0..bounded(from, REPLIABLE_MAX)?)
             .map(|_| Some((from.u64()?, from.text()?)))
             .collect::<Option<_>>()?;
-        self.seen = read_seen(from)?;
+        self.seen = Seen::read(from)?;
         self.was_moved = flags & 1 != 0 || engine != self.home.engine;
         self.has_session = flags & 2 != 0;
         self.settle(program)
@@ -101,18 +93,10 @@ impl Mail {
 
     /// What was read fits together, and is this program's.
     fn settle(&mut self, program: ProgramId) -> Option<()> {
-        let is_numbered = |mut numbers: Box<dyn Iterator<Item = u64> + '_>, end: u64| {
-            let first = numbers.next();
-            first.is_none_or(|first| {
-                let mut next = first;
-                let in_order = numbers.all(|number| {
-                    next += 1;
-                    number == next
-                });
-                in_order && next < end
-            })
-        };
-        is_numbered(Box::new(self.outbox.iter().map(|one| one.number)), self.published).then_some(())?;
+        // Between those from before a life and those of it are numbers of others.
+        let sent = || self.outbox.iter().map(|one| one.number);
+        (sent().is_sorted_by(|one, next| one < next) && sent().all(|number| number < self.published))
+            .then_some(())?;
         self.inbox
             .iter()
             .all(|letter| letter.number < self.arrived)
@@ -133,20 +117,6 @@ impl Mail {
         self.submitted = self.outbox.front().map_or(self.published, |first| first.number);
         Some(())
     }
-}
-
-fn read_seen(from: &mut Reader<'_>) -> Option<Seen> {
-    let mut senders = BTreeMap::new();
-    for _ in 0..bounded(from, SENDERS_MAX)? {
-        let sender = ProgramId::from_bytes(from.array()?);
-        let (highest, used) = (from.u64()?, from.u64()?);
-        let mut bits = [0; WINDOW_WORDS];
-        for word in &mut bits {
-            *word = from.u64()?;
-        }
-        senders.insert(sender, Window { highest, bits, used });
-    }
-    Some(Seen::restore(senders))
 }
 
 fn count(out: &mut Vec<u8>, count: usize) {
