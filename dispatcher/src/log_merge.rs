@@ -2,12 +2,14 @@
 //!
 //! Live lines are held back until the tail is known, because the tail comes before them. Lines carry numbers for
 //! a program's whole life, so a repeat is a number already passed; a number skipped is asked for once more,
-//! and only then reported as a gap.
+//! and only then reported as a gap. A program that begins another life goes on with higher numbers ([`life`]): what is
+//! between those of two lives was never printed.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use wayfare_protocol::ids::Generation;
+use wayfare_protocol::life::first_number_of_line;
 use wayfare_protocol::limits::LOG_WINDOW_LINES;
 use wayfare_protocol::log::{LogBatch, LogLine};
 
@@ -35,6 +37,8 @@ pub(crate) struct LogMerge {
     asked_to: Option<u64>,
     /// The last tail was cut: more of it is to be had.
     more: bool,
+    /// Lines were given out.
+    has_begun: bool,
 }
 
 impl LogMerge {
@@ -45,6 +49,7 @@ impl LogMerge {
             generation: Generation(0),
             asked_to: None,
             more: false,
+            has_begun: false,
         }
     }
 
@@ -66,7 +71,7 @@ impl LogMerge {
     /// line not yet written: when `lines` end before it they were cut, and the rest must be asked for.
     pub(crate) fn tail(&mut self, lines: Vec<LogLine>, log_next: u64) {
         let last = lines.last().map(|line| line.line);
-        self.hold(lines);
+        self.hold_of_tail(lines);
         let end = match last {
             Some(last) if last + 1 < log_next => last + 1,
             Some(_) | None => log_next,
@@ -106,23 +111,43 @@ impl LogMerge {
                     break;
                 }
                 let to = if overfull { first } else { missing_to };
-                items.push(LogItem::Gap { from: self.next, to });
-                self.next = to;
+                items.extend(self.skip_to(to));
                 continue;
             }
             let line = self.held.pop_first().expect("just looked at").1;
             self.next += 1;
+            self.has_begun = true;
             items.push(LogItem::Line(line));
         }
         // Nothing is held, and the tail says that lines were written which it no longer has.
         if self.held.is_empty() && self.next < asked_to {
-            items.push(LogItem::Gap {
-                from: self.next,
-                to: asked_to,
-            });
-            self.next = asked_to;
+            items.extend(self.skip_to(asked_to));
         }
         items
+    }
+
+    /// Passes lines over that are nowhere; a gap, unless another life begins with `to`.
+    fn skip_to(&mut self, to: u64) -> Option<LogItem> {
+        let from = self.from(to).min(to);
+        self.next = to;
+        (from < to).then_some(LogItem::Gap { from, to })
+    }
+
+    /// Where what is to be given out next begins, in the life that `line` belongs to.
+    fn from(&self, line: u64) -> u64 {
+        self.next.max(first_number_of_line(line))
+    }
+
+    /// What a later life has from before it began was given out when it was printed.
+    fn hold_of_tail(&mut self, mut lines: Vec<LogLine>) {
+        if self.has_begun {
+            let life = first_number_of_line(self.next);
+            lines.retain(|line| {
+                let its = first_number_of_line(line.line);
+                its == life || line.line >= its
+            });
+        }
+        self.hold(lines);
     }
 
     fn hold(&mut self, lines: Vec<LogLine>) {
@@ -229,6 +254,46 @@ mod tests {
         merge.live(batch(2, 1..4));
         merge.live(batch(1, 4..9));
         assert_eq!(shown(merge.drain()), ["2", "3"]);
+    }
+
+    #[test]
+    fn a_life_that_begins_anew_is_shown_from_its_first_line_on() {
+        const FIRST: u64 = 1000 << 32;
+        let mut merge = LogMerge::new(0);
+        merge.tail(lines(0..700), 700);
+        merge.drain();
+        merge.live(batch(1001, FIRST..FIRST + 2));
+        assert!(merge.wants_tail(), "there may be more of the life before");
+        merge.tail(lines(FIRST..FIRST + 2), FIRST + 2);
+        assert_eq!(shown(merge.drain()), [FIRST.to_string(), (FIRST + 1).to_string()]);
+        merge.live(batch(1001, FIRST + 3..FIRST + 4));
+        merge.tail(lines(FIRST + 3..FIRST + 4), FIRST + 4);
+        let gap = format!("gap {}..{}", FIRST + 2, FIRST + 3);
+        assert_eq!(shown(merge.drain()), [gap, (FIRST + 3).to_string()]);
+        merge.live(batch(1, 700..701));
+        assert!(merge.drain().is_empty(), "the copy that was given up");
+        // Nothing was printed yet.
+        merge.tail(vec![], 2 * FIRST);
+        assert!(merge.drain().is_empty());
+        // Whoever comes later.
+        let mut merge = LogMerge::new(0);
+        merge.tail(lines(FIRST..FIRST + 1), FIRST + 1);
+        assert_eq!(shown(merge.drain()), [FIRST.to_string()]);
+    }
+
+    #[test]
+    fn what_a_life_has_from_before_is_shown_once() {
+        const FIRST: u64 = 1000 << 32;
+        let mut follower = LogMerge::new(0);
+        follower.tail(lines(0..10), 10);
+        follower.drain();
+        follower.live(batch(1001, FIRST..FIRST + 1));
+        follower.tail(lines(FIRST - 10..FIRST + 1), FIRST + 1);
+        assert_eq!(shown(follower.drain()), [FIRST.to_string()]);
+        let mut reader = LogMerge::new(0);
+        reader.tail(lines(FIRST - 10..FIRST + 1), FIRST + 1);
+        let expected: Vec<String> = (FIRST - 10..=FIRST).map(|line| line.to_string()).collect();
+        assert_eq!(shown(reader.drain()), expected);
     }
 
     #[test]

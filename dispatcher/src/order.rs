@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wayfare_protocol::bundle;
 use wayfare_protocol::command::{Action, ProgramSpec, Target};
 use wayfare_protocol::device::Alias;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::grants::Grants;
-use wayfare_protocol::ids::{Blob, Digest, OperationId, ProgramId};
+use wayfare_protocol::ids::{Blob, Digest, Generation, OperationId, ProgramId};
 use wayfare_protocol::limits::{
     FOLLOW_LEASE_MS, MODULE_BYTES_MAX, NAME_BYTES_MAX, STDIN_BYTES_MAX, TIME_LIMIT_MS,
 };
@@ -23,8 +23,11 @@ use wayfare_scheduler::plan::{self, Options};
 use wayfare_scheduler::policy::Policy;
 
 use crate::error::CommandError;
-use crate::fleet::{EngineView, ProgramView};
+use crate::fleet::{self, EngineView, ProgramView};
 use crate::transfer::Content;
+
+/// A program that was captured has moved at most so often since, if the clock cannot tell.
+const MOVES_MAX: u64 = 1000;
 
 /// How long to wait, and for whom.
 #[derive(Debug, Clone)]
@@ -142,6 +145,8 @@ pub(crate) struct Prepared {
     pub(crate) program: ProgramId,
     pub(crate) spec: ProgramSpec,
     pub(crate) snapshot: Option<Blob>,
+    /// `None`: the first.
+    pub(crate) generation: Option<Generation>,
     pub(crate) blobs: BTreeMap<Digest, Content>,
     pub(crate) on: Option<String>,
     pub(crate) follower: Option<OperationId>,
@@ -153,7 +158,7 @@ impl Prepared {
             program: self.program,
             spec: self.spec.clone(),
             snapshot: self.snapshot,
-            generation: None,
+            generation: self.generation,
             follower: self.follower.map(|id| {
                 Box::new(Follower {
                     id,
@@ -162,6 +167,20 @@ impl Prepared {
                 })
             }),
         }
+    }
+
+    /// Takes the place of a program that the fleet knows under its id. One that lives would end, and lose what it did since.
+    pub(crate) fn succeed(&mut self, view: &ProgramView) -> Result<(), CommandError> {
+        let status = &view.status;
+        if view.presence == fleet::Presence::Known && !status.state.is_ended() {
+            let (program, engine) = (status.program.short(), &status.engine);
+            let reason = format!(
+                "program {program} is here already, on '{engine}': kill it first, or restore the snapshot under an id of its own"
+            );
+            return Err(CommandError::Refused(Failure::BadRequest { reason }));
+        }
+        self.generation = self.generation.max(Some(later_than(status.generation)));
+        Ok(())
     }
 }
 
@@ -188,6 +207,7 @@ impl Run {
             program: ProgramId::random(),
             spec,
             snapshot: None,
+            generation: None,
             blobs,
             on: self.on,
             follower: self.follower,
@@ -207,19 +227,28 @@ impl Restore {
             spec.name = name;
         }
         spec.check().map_err(CommandError::Refused)?;
-        let program = match self.id {
-            IdChoice::New => ProgramId::random(),
-            IdChoice::Kept => header.program,
+        let (program, generation) = match self.id {
+            IdChoice::New => (ProgramId::random(), None),
+            IdChoice::Kept => (header.program, Some(later_than(header.generation))),
         };
         Ok(Prepared {
             program,
             spec,
             snapshot: Some(header.snapshot),
+            generation,
             blobs,
             on: self.on,
             follower: None,
         })
     }
+}
+
+/// A generation above all that a program has had since it was captured as `captured`, on whatever engines and in whatever lives: of its
+/// copies only the highest is listened to. Nobody keeps what became of a program that was killed, so the time tells.
+fn later_than(captured: Generation) -> Generation {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = now.map_or(0, |since| since.as_secs());
+    Generation(seconds.max(captured.0.saturating_add(MOVES_MAX)))
 }
 
 fn keep(blobs: &mut BTreeMap<Digest, Content>, bytes: Vec<u8>) -> Blob {

@@ -4,7 +4,7 @@
 //! Pure data: no I/O, no clock, no async. Whatever comes from outside enters through a `parse`,
 //! `decode` or `verify` in here, which bounds and checks it once; past that the types carry the proof.
 //!
-//! Reading order: [`ids`], [`command`], [`device`], [`grants`], [`event`], [`status`], [`peer`], [`snapshot`], [`stamp`],
+//! Reading order: [`ids`], [`command`], [`device`], [`grants`], [`event`], [`status`], [`peer`], [`snapshot`], [`life`], [`stamp`],
 //! [`dispatcher`], [`values`].
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ pub mod files;
 pub mod grants;
 pub mod ids;
 pub mod labels;
+pub mod life;
 pub mod limits;
 pub mod log;
 pub mod peer;

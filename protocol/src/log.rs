@@ -1,6 +1,6 @@
-//! Lines a program wrote to its standard output and error, numbered from 0 for its whole life, moves and
-//! restarts included. Numbers let a reader drop what it has seen: after a move or crash, lines may be sent
-//! twice, never skipped.
+//! Lines a program wrote to its standard output and error, numbered from its life's first number on
+//! ([`crate::life`]), moves and restarts included. Numbers let a reader drop what it has seen: after a move or
+//! crash, lines may be sent twice, never skipped.
 
 use serde::{Deserialize, Serialize};
 

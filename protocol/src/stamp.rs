@@ -15,7 +15,7 @@ const FIXED_BYTES: usize = 4 + 1 + 16 + 8 + 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
     pub sender: ProgramId,
-    /// Counts what the sender has published in its whole life.
+    /// Counts what the sender has published, in numbers of its life ([`crate::life`]).
     pub number: u64,
     pub purpose: Purpose,
 }

@@ -19,7 +19,7 @@ use crate::error::CommandError;
 use crate::fleet::{EngineView, Presence, ProgramView};
 use crate::lookup;
 use crate::operation::Operation;
-use crate::order::{self, Busy, CommandOptions, Order, Prepared, Restore, ResumeMode, Run};
+use crate::order::{self, Busy, CommandOptions, IdChoice, Order, Prepared, Restore, ResumeMode, Run};
 use crate::task::{FleetView, ToTask};
 use crate::transfer::Content;
 
@@ -33,7 +33,12 @@ impl Dispatcher {
         restore: Restore,
         options: &CommandOptions,
     ) -> Result<Operation, CommandError> {
-        self.start(restore.prepare()?, options).await
+        let kept = restore.id == IdChoice::Kept;
+        let mut prepared = restore.prepare()?;
+        if kept && let Ok(view) = self.program(&prepared.program.to_string()).await {
+            prepared.succeed(&view)?;
+        }
+        self.start(prepared, options).await
     }
 
     pub async fn move_program(

@@ -35,6 +35,8 @@ pub(super) struct Arrival {
     origin: Origin,
     program: ProgramId,
     generation: Generation,
+    /// See [`super::types::ProgramRecord::begun`].
+    begun: Generation,
     spec: ProgramSpec,
     standing: Standing,
     /// What was said to be needed; only these are taken.
@@ -90,6 +92,7 @@ impl Arrival {
             origin,
             program: offer.program,
             generation: offer.generation,
+            begun: Generation(0),
             spec: offer.spec.clone(),
             standing: if offer.paused {
                 Standing::Paused
@@ -163,6 +166,9 @@ impl Core {
             return;
         };
         let client = open.command.client.clone();
+        // The acting dispatcher lets a program go on elsewhere from its last checkpoint, as it would here after a crash. Whoever else gives a
+        // snapshot may give an old one, of a program that has gone on since.
+        let goes_on = snapshot.is_some() && open.command.term.is_some();
         let goal = snapshot.map_or(Goal::Beginning, |snapshot| {
             Goal::From(Saved { snapshot, base: None })
         });
@@ -180,7 +186,10 @@ impl Core {
             devices: BTreeMap::new(),
             blobs: snapshot.into_iter().collect(),
         };
-        let arrival = Arrival::new(Origin::Client(client), &offer, Some(goal), self.now);
+        let mut arrival = Arrival::new(Origin::Client(client), &offer, Some(goal), self.now);
+        if !goes_on {
+            arrival.begun = arrival.generation;
+        }
         self.arrivals.insert(operation, arrival);
         self.answer_arrival(operation);
         self.advance_arrival(operation);
@@ -214,6 +223,7 @@ impl Core {
                 program: arrival.program,
                 spec: arrival.spec.clone(),
                 generation: arrival.generation,
+                begun: arrival.begun,
                 saved,
                 frozen: true,
                 follower,
@@ -247,6 +257,7 @@ impl Core {
         let here = Program {
             spec: arrival.spec,
             generation,
+            begun: arrival.begun,
             saved,
             arrived: operation,
             life: match arrival.standing {
@@ -263,7 +274,7 @@ impl Core {
         self.blobs.stale = true;
         self.store(program);
         if arrival.standing == Standing::Running {
-            self.effects.push(Effect::Unfreeze { program, generation });
+            self.unfreeze(program);
         }
         self.plan_checkpoint(program);
         // First: whoever hears that it came finds it here, however slow this engine is.

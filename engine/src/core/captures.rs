@@ -5,7 +5,7 @@ use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{Blob, ProgramId};
 
 use super::Core;
-use super::programs::{Life, Program, Purpose};
+use super::programs::{Life, Purpose};
 use super::types::{CaptureId, Effect, Saved};
 
 impl Core {
@@ -100,14 +100,9 @@ impl Core {
 
     /// Lets a program run on that was stopped for something that was given up.
     fn let_run(&mut self, program: ProgramId) {
-        if let Some(Program {
-            life: Life::Running,
-            generation,
-            ..
-        }) = self.programs.get(&program)
-        {
-            let generation = *generation;
-            self.effects.push(Effect::Unfreeze { program, generation });
+        let here = self.programs.get(&program);
+        if here.is_some_and(|here| here.life == Life::Running) {
+            self.unfreeze(program);
         }
     }
 

@@ -29,6 +29,8 @@ use super::types::{CaptureId, Disposition, Effect, Now, ProgramRecord, Record, R
 pub(super) struct Program {
     pub(super) spec: ProgramSpec,
     pub(super) generation: Generation,
+    /// See [`ProgramRecord::begun`].
+    pub(super) begun: Generation,
     pub(super) saved: Option<Saved>,
     pub(super) arrived: OperationId,
     pub(super) life: Life,
@@ -149,6 +151,7 @@ impl Program {
             program,
             spec: self.spec.clone(),
             generation: self.generation,
+            begun: self.begun,
             saved: self.saved,
             disposition,
             arrived: self.arrived,
@@ -239,14 +242,21 @@ impl Core {
             (Process::Here, Standing::Paused) => Life::Paused,
             (Process::Gone, then) => Life::Starting { then },
         };
-        let generation = here.generation;
         self.store(program);
         match (process, standing) {
-            (Process::Here, Standing::Running) => {
-                self.effects.push(Effect::Unfreeze { program, generation });
-            }
+            (Process::Here, Standing::Running) => self.unfreeze(program),
             (Process::Here, Standing::Paused) => {}
             (Process::Gone, _) => self.start(program),
+        }
+    }
+
+    pub(super) fn unfreeze(&mut self, program: ProgramId) {
+        if let Some(here) = self.programs.get(&program) {
+            self.effects.push(Effect::Unfreeze {
+                program,
+                generation: here.generation,
+                begun: here.begun,
+            });
         }
     }
 
@@ -259,6 +269,7 @@ impl Core {
             program,
             spec: here.spec.clone(),
             generation: here.generation,
+            begun: here.begun,
             saved: here.saved,
             frozen: here.is_paused(),
             follower: None,

@@ -57,6 +57,7 @@ impl Core {
         let here = Program {
             spec: record.spec,
             generation: record.generation,
+            begun: record.begun,
             saved: record.saved,
             arrived: record.arrived,
             life,

@@ -170,6 +170,8 @@ pub enum Effect {
         program: ProgramId,
         spec: ProgramSpec,
         generation: Generation,
+        /// See [`ProgramRecord::begun`].
+        begun: Generation,
         saved: Option<Saved>,
         frozen: bool,
         /// Follows its log from the first line on.
@@ -192,6 +194,8 @@ pub enum Effect {
     Unfreeze {
         program: ProgramId,
         generation: Generation,
+        /// See [`ProgramRecord::begun`].
+        begun: Generation,
     },
     /// End it without a trace, wherever it is; no answer follows, not even `Ended`.
     Discard {
@@ -249,12 +253,20 @@ pub struct ProgramRecord {
     pub program: ProgramId,
     pub spec: ProgramSpec,
     pub generation: Generation,
+    /// As which generation its life began, if it began here: what the program numbers has numbers of this life from then on (see
+    /// [`wayfare_protocol::life`]), though `saved` may be of an earlier one. 0: it goes on with the life that `saved` is of.
+    #[serde(default = "no_generation")]
+    pub begun: Generation,
     /// `None`: from the beginning.
     pub saved: Option<Saved>,
     pub disposition: Disposition,
     /// The operation that brought it here. This record is the moment of adoption: while it names an
     /// operation, that operation's verdict is `Adopted`, whether or not an `ArrivalRecord` says so too.
     pub arrived: OperationId,
+}
+
+fn no_generation() -> Generation {
+    Generation(0)
 }
 
 /// A program's state in blobs that were stored durably: a snapshot that is whole, or one that joins with its

@@ -11,6 +11,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use wayfare_protocol::ids::Generation;
+use wayfare_protocol::life;
 use wayfare_protocol::log::Stream;
 
 use super::errands::Errands;
@@ -52,6 +54,14 @@ pub(super) enum Next {
     Freeze,
     Capture { run_on: bool, tag: u64 },
     Vanish,
+}
+
+impl Shared {
+    /// See [`life`]. Nothing if it has begun.
+    pub(super) fn begin_life(&mut self, begun: Generation) {
+        self.mail.begin_life(begun);
+        self.log.begin_life(life::first_number(begun));
+    }
 }
 
 impl Control {

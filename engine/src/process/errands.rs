@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::files::{self, FileAnswer, FileAsk, FileRequest};
+use wayfare_protocol::files::{self, FileAnswer, FileAsk, FileRefusal, FileRequest};
 use wayfare_protocol::ids::{Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::values::{self, Key, ValueAnswer, ValueAsk, ValueRequest};
 
@@ -33,6 +33,13 @@ pub enum Wish {
 pub enum Reply {
     Value(ValueAnswer),
     File(FileAnswer),
+}
+
+impl Reply {
+    fn is_stale(&self) -> bool {
+        let why = FileRefusal::Stale;
+        matches!(self, Self::Value(ValueAnswer::Stale)) || *self == Self::File(FileAnswer::Refused { why })
+    }
 }
 
 impl Wish {
@@ -119,12 +126,16 @@ impl Errands {
         self.next = next;
     }
 
-    /// What the shell has to carry; `None`: it carries that already, for a call that was left and is issued again.
-    pub(super) fn begin(&mut self, what: &Wish) -> Option<Errand> {
+    /// What the shell has to carry; `None`: it carries that already, for a call that was left and is issued again. Changes have numbers of
+    /// the `life` (its first number) in which they are first asked for.
+    pub(super) fn begin(&mut self, what: &Wish, life: u64) -> Option<Errand> {
         if let Some(waiting) = &self.waiting
             && waiting.errand.what == *what
         {
             return None;
+        }
+        if what.is_change() {
+            self.next = self.next.max(life);
         }
         let errand = Errand {
             request: OperationId::random(),
@@ -172,18 +183,26 @@ impl Errands {
 pub(super) fn ask(context: &mut Context, what: &Wish) -> Result<Option<Reply>, Errno> {
     let limit_ns = u64::try_from(ANSWER_TIMEOUT.as_nanos()).unwrap_or(u64::MAX);
     // Issued again after a capture, it ends when it should have ended.
-    let until_ns = match context.blocked_until_ns.take() {
-        Some(until) => until,
-        None => context.clock.now_ns().saturating_add(limit_ns),
-    };
+    let again = context.blocked_until_ns.take();
+    let until_ns = again.unwrap_or_else(|| context.clock.now_ns().saturating_add(limit_ns));
     let control = context.control.clone();
-    let begun = control.lock().errands.begin(what);
-    if let Some(errand) = begun {
-        context.say(ProcessEvent::Asks(errand));
-    }
     let mut shared = control.lock();
+    let life = shared.mail.life();
+    // What was asked before a life, and had no answer when the snapshot was made that it begins from, is asked as what it was.
+    let mut begun = shared.errands.begin(what, again.map_or(life, |_| 0));
     let failure = loop {
+        if let Some(errand) = begun.take() {
+            drop(shared);
+            context.say(ProcessEvent::Asks(errand));
+            shared = control.lock();
+        }
+        let is_earlier = what.is_change() && shared.errands.next() < life;
         match shared.errands.take_answer() {
+            // Nobody knows any more whether it was done, by the life that went on since: this one does it as its own.
+            Some(Ok(answer)) if is_earlier && answer.is_stale() => {
+                begun = shared.errands.begin(what, life);
+                continue;
+            }
             Some(Ok(answer)) => return Ok(Some(answer)),
             Some(Err(failure)) => break failure.to_string(),
             None => {}
@@ -229,22 +248,22 @@ mod tests {
         let mut errands = Errands::default();
         let absent = || Ok(Reply::Value(ValueAnswer::Absent));
         let get = Wish::Value(ValueAsk::Get { key: key() });
-        let get = errands.begin(&get).expect("new");
+        let get = errands.begin(&get, 0).expect("new");
         errands.answer(get.request, absent());
         assert_eq!(errands.take_answer(), Some(absent()));
-        let first = errands.begin(&set()).expect("new");
-        assert_eq!(errands.begin(&set()), None, "under way");
+        let first = errands.begin(&set(), 0).expect("new");
+        assert_eq!(errands.begin(&set(), 0), None, "under way");
         assert_eq!((first.number, errands.next()), (0, 0));
         let mut moved = Errands::default();
         moved.restore(errands.next());
-        let again = moved.begin(&set()).expect("another engine carries it");
+        let again = moved.begin(&set(), 0).expect("another engine carries it");
         assert_eq!(again.number, first.number);
         moved.answer(first.request, absent());
         assert_eq!(moved.take_answer(), None, "not its own");
         moved.answer(again.request, Ok(Reply::Value(ValueAnswer::Set { version: 1 })));
         assert!(!moved.is_waiting(again.request));
         assert!(moved.take_answer().is_some());
-        assert_eq!(moved.begin(&set()).expect("another wish").number, 1);
+        assert_eq!(moved.begin(&set(), 0).expect("another wish").number, 1);
         moved.end();
         assert_eq!(moved.next(), 2, "given up: it may have been done");
     }

@@ -101,6 +101,19 @@ impl Log {
         Ok(())
     }
 
+    /// The life whose first number this is begins, unless it has begun: what is printed from here on has its numbers, and the lines that
+    /// are kept from before have the numbers just below.
+    pub(super) fn begin_life(&mut self, first: u64) {
+        let Some(raised) = first.checked_sub(self.next) else {
+            return;
+        };
+        self.next = first;
+        self.unacknowledged_from += raised;
+        self.taken += raised;
+        self.held_from = self.held_from.map(|held| held + raised);
+        self.lines.iter_mut().for_each(|line| line.line += raised);
+    }
+
     /// Adds the log's part to a snapshot.
     pub(super) fn save(&self, host: &mut HostState) {
         host.stdout_open.clone_from(&self.stdout_open);
@@ -493,6 +506,36 @@ mod tests {
         assert_eq!(again, host);
         assert_eq!(restored.tail(1999).0.len(), 1);
         assert_eq!(restored.tail(0).1, 2000);
+    }
+
+    #[test]
+    fn a_life_has_lines_of_its_own_and_those_from_before_just_below() {
+        const FIRST: u64 = 1000 << 32;
+        let mut log = written("line\n".repeat(10).as_bytes());
+        log.take(usize::MAX);
+        log.acknowledge(7);
+        let mut host = HostState::default();
+        log.save(&mut host);
+        let mut restored = Log::new();
+        restored.restore(host).unwrap();
+        for _ in 0..2 {
+            restored.begin_life(FIRST);
+        }
+        restored.append(Stream::Stdout, b"other\n", 1);
+        let numbers = |lines: Vec<LogLine>| lines.iter().map(|line| line.line).collect::<Vec<_>>();
+        let expected: Vec<u64> = (FIRST - 3..=FIRST).collect();
+        assert_eq!(
+            numbers(restored.take(usize::MAX)),
+            expected,
+            "unacknowledged ones too"
+        );
+        assert_eq!(restored.tail(0).0.len(), 11);
+        let mut host = HostState::default();
+        restored.save(&mut host);
+        let mut moved = Log::new();
+        moved.restore(host).unwrap();
+        moved.begin_life(0);
+        assert_eq!(moved.tail(FIRST), (restored.tail(FIRST).0, FIRST + 1));
     }
 
     #[test]

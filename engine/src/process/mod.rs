@@ -48,7 +48,7 @@ use std::sync::atomic::AtomicBool;
 
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::OperationId;
+use wayfare_protocol::ids::{Generation, OperationId};
 use wayfare_protocol::log::LogLine;
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
@@ -72,6 +72,8 @@ pub struct Launch {
     pub stdin: Option<Arc<[u8]>>,
     /// Whole and already checked against the module; `None`: from the beginning.
     pub snapshot: Option<Snapshot>,
+    /// As which generation its life began, if it begins with this launch or has begun since the snapshot; lower ones mean nothing.
+    pub begun: Generation,
     /// Messages that came after the snapshot was made, as the journal has them.
     pub journaled: Vec<Letter>,
     /// Hold it until [`Process::unfreeze`].
@@ -156,6 +158,7 @@ fn mail_of(launch: &mut Launch) -> Result<Mail, Failure> {
         mail.restore(&std::mem::take(&mut snapshot.host.mail))
             .map_err(|reason| Failure::Snapshot { reason })?;
     }
+    mail.begin_life(launch.begun);
     for letter in std::mem::take(&mut launch.journaled) {
         mail.replay(letter);
     }
@@ -172,6 +175,11 @@ impl Process {
     /// with `run_on` (a frozen program stays frozen), and is frozen without.
     pub fn capture(&self, run_on: bool, tag: u64) {
         self.control.request(Request::Capture { run_on, tag });
+    }
+
+    /// A frozen program lives another life from here on, if one begins as this generation.
+    pub fn begin_life(&self, begun: Generation) {
+        self.control.lock().begin_life(begun);
     }
 
     /// Lets a frozen program run on in place. Requests are answered in the order they were made.

@@ -91,7 +91,10 @@ impl Task {
         );
         let mut context = Context::new(control, sink, &launch.spec, launch.stdin, limits);
         context.held = Held::new(options.devices, launch.spec.grants.devices.clone());
-        Instance::new(loaded, context, launch.snapshot)
+        let control = context.control.clone();
+        let instance = Instance::new(loaded, context, launch.snapshot)?;
+        control.lock().begin_life(launch.begun);
+        Ok(instance)
     }
 }
 

@@ -108,12 +108,13 @@ impl Agent {
                 program,
                 spec,
                 generation,
+                begun,
                 saved,
                 frozen,
                 follower,
             } => {
                 let (module, stdin) = (spec.module, spec.stdin);
-                let incarnation = self.programs.begin(program, spec, generation, frozen);
+                let incarnation = self.programs.begin(program, spec, (generation, begun), frozen);
                 if let Some(follower) = follower {
                     self.hear_follower(program, &follower);
                 }
@@ -136,8 +137,12 @@ impl Agent {
                     leaving,
                 },
             ),
-            Effect::Unfreeze { program, generation } => {
-                self.programs.unfreeze(program, generation);
+            Effect::Unfreeze {
+                program,
+                generation,
+                begun,
+            } => {
+                self.programs.unfreeze(program, generation, begun);
                 self.open_session(program);
             }
             Effect::Discard { program } => self.programs.discard(program),

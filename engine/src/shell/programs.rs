@@ -41,6 +41,8 @@ pub(crate) struct Programs {
 pub(crate) struct Hosted {
     pub(crate) incarnation: u64,
     pub(crate) generation: Generation,
+    /// As which generation its life began, if here.
+    begun: Generation,
     stage: Stage,
     capturing: Option<Capturing>,
     pub(crate) log: Log,
@@ -99,7 +101,7 @@ impl Programs {
         &mut self,
         program: ProgramId,
         spec: ProgramSpec,
-        generation: Generation,
+        (generation, begun): (Generation, Generation),
         frozen: bool,
     ) -> u64 {
         self.discard(program);
@@ -107,6 +109,7 @@ impl Programs {
         let hosted = Hosted {
             incarnation: self.incarnations,
             generation,
+            begun,
             stage: Stage::Gathering {
                 spec,
                 frozen,
@@ -145,6 +148,7 @@ impl Programs {
             return Ok(());
         };
         let launch = Launch {
+            begun: hosted.begun,
             home,
             journaled,
             spec: spec.clone(),
@@ -206,13 +210,16 @@ impl Programs {
         true
     }
 
-    pub(crate) fn unfreeze(&mut self, program: ProgramId, generation: Generation) {
+    pub(crate) fn unfreeze(&mut self, program: ProgramId, generation: Generation, begun: Generation) {
         let Some(hosted) = self.hosted.get_mut(&program) else {
             return;
         };
-        hosted.generation = generation;
+        (hosted.generation, hosted.begun) = (generation, begun);
         match &mut hosted.stage {
-            Stage::Live { process, .. } => process.unfreeze(),
+            Stage::Live { process, .. } => {
+                process.begin_life(begun);
+                process.unfreeze();
+            }
             Stage::Gathering { frozen, .. } => {
                 *frozen = false;
                 hosted.is_frozen = false;

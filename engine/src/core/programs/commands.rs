@@ -50,7 +50,8 @@ impl Core {
 
     /// Runs a paused program on, or takes an offered one back by force. In the latter case its generation rises
     /// far above the one that was offered: should the target have adopted it after all, its copy ends as soon as
-    /// either engine hears of the other's status, and what that copy did meanwhile is lost.
+    /// either engine hears of the other's status, and what that copy did meanwhile is lost. What it does from here on
+    /// is another life: the copy may have used the numbers that would come next.
     pub(in crate::core) fn resume(&mut self, operation: OperationId, program: ProgramId) {
         let Some(here) = self.programs.get_mut(&program) else {
             return;
@@ -58,9 +59,8 @@ impl Core {
         match &here.life {
             Life::Paused => {
                 here.life = Life::Running;
-                let generation = here.generation;
                 self.store(program);
-                self.effects.push(Effect::Unfreeze { program, generation });
+                self.unfreeze(program);
                 self.finish(operation, Ok(Outcome::Resumed { program }));
             }
             Life::Offered {
@@ -70,6 +70,7 @@ impl Core {
             } => {
                 let (departure, process) = (*departure, *process);
                 here.generation = Generation(here.generation.0.saturating_add(FORCED_GENERATIONS));
+                here.begun = here.generation;
                 here.busy = Some(operation);
                 self.resume_in_place(program, Standing::Running, process);
                 self.forsake(departure);

@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::life::first_number_of;
 
 use super::random::Random;
+use super::stored;
 use super::world::{Happening, MS, SECOND, World};
-use crate::process::mail::Outgoing;
+use crate::process::mail::{Accepted, Mail, Outgoing};
 
 /// Sent and not acknowledged, as brokers with small windows have it.
 const WINDOW: usize = 16;
@@ -24,7 +26,6 @@ pub(super) struct Broker {
 }
 
 /// What the broker keeps for a program, and what the world around has of it.
-#[derive(Default)]
 pub(super) struct Kept {
     is_subscribed: bool,
     waiting: VecDeque<u64>,
@@ -33,7 +34,9 @@ pub(super) struct Kept {
     /// Inputs are numbered; so many were published.
     pub(super) published: u64,
     /// What the program published, by its number: which input it was about.
-    pub(super) heard: Vec<u64>,
+    pub(super) heard: BTreeMap<u64, u64>,
+    /// Another program's, which is subscribed to that.
+    sink: Mail,
 }
 
 struct Wire {
@@ -171,7 +174,7 @@ impl World {
     }
 
     fn connected_to_broker(&mut self, program: ProgramId, wire: usize) {
-        let kept = self.broker.kept.entry(program).or_default();
+        let kept = self.broker.kept.entry(program).or_insert_with(Kept::new);
         let before = kept.wire;
         kept.give_back();
         kept.wire = Some(wire);
@@ -195,24 +198,33 @@ impl World {
         }
     }
 
-    /// Under its number an output is always the same, and none is left out.
+    /// Under its number an output is always the same, in whatever lives and copies; none of a life is left out, and whoever is subscribed
+    /// gets each once.
     fn hear(&mut self, program: ProgramId, outgoing: &Outgoing) {
         let about = super::sessions::number_in(&outgoing.payload);
-        let heard = &mut self.broker.kept.entry(program).or_default().heard;
-        let number = outgoing.number as usize;
-        let wrong = match heard.get(number) {
+        let kept = self.broker.kept.entry(program).or_insert_with(Kept::new);
+        let number = outgoing.number;
+        let is_new = !kept.heard.contains_key(&number);
+        let is_first = first_number_of(number) == number;
+        let wrong = match kept.heard.get(&number) {
             Some(before) if *before == about => None,
             Some(before) => Some(format!(
                 "output {number} was about {before}, and now about {about}"
             )),
-            None if number == heard.len() => {
-                heard.push(about);
+            None if is_first || kept.heard.contains_key(&(number - 1)) => {
+                kept.heard.insert(number, about);
                 None
             }
-            None => Some(format!("output {number} came after {} others", heard.len())),
+            None => Some(format!("output {number} came after {} others", kept.heard.len())),
         };
+        let accepted = kept.sink.accept("out", &outgoing.payload, false);
+        kept.sink.take_first();
+        let wrong = wrong.or_else(|| match (accepted, is_new) {
+            (Accepted::Taken(_), true) | (Accepted::Dropped, false) => None,
+            (accepted, _) => Some(format!("a subscriber has {accepted:?} output {number}")),
+        });
         if let Some(wrong) = wrong {
-            self.wrong_with(program, wrong);
+            self.oracle.violation(format!("{program:?}: {wrong}"));
         }
     }
 
@@ -247,7 +259,12 @@ impl World {
             return;
         }
         let count = 1 + self.broker.random.below(2 * WINDOW as u64);
-        let Some(kept) = self.broker.kept.get_mut(&program) else {
+        let Some(kept) = self
+            .broker
+            .kept
+            .get_mut(&program)
+            .filter(|kept| kept.is_subscribed)
+        else {
             return;
         };
         kept.waiting.extend(kept.published..kept.published + count);
@@ -259,6 +276,26 @@ impl World {
 }
 
 impl Kept {
+    fn new() -> Self {
+        Self {
+            is_subscribed: false,
+            waiting: VecDeque::new(),
+            unacknowledged: VecDeque::new(),
+            wire: None,
+            published: 0,
+            heard: BTreeMap::new(),
+            sink: stored::mail(ProgramId::from_bytes([8; 16]), "elsewhere"),
+        }
+    }
+
+    /// What it published is still known: it may be begun anew.
+    pub(super) fn forget_session(&mut self) {
+        self.is_subscribed = false;
+        self.wire = None;
+        self.waiting.clear();
+        self.unacknowledged.clear();
+    }
+
     /// Whoever connects next is sent again what was not acknowledged.
     fn give_back(&mut self) {
         self.wire = None;

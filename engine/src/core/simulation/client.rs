@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use wayfare_protocol::command::{Action, Command, ProgramSpec, Target};
 use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
-use wayfare_protocol::ids::{Blob, ClientId, EngineId, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{Blob, ClientId, EngineId, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::limits::CHUNK_BYTES;
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 
+use super::shell::Engine;
 use super::world::{Content, Packet, World};
+use crate::core::types::RecordKey;
 
 pub(super) struct Client {
     pub(super) name: ClientId,
@@ -16,6 +18,10 @@ pub(super) struct Client {
     /// Where each program was last heard of.
     known: BTreeMap<ProgramId, EngineId>,
     downloads: BTreeMap<OperationId, BTreeMap<Blob, u64>>,
+    /// Snapshots of programs that it could restore.
+    captured: Vec<(ProgramId, Blob)>,
+    /// Begun anew.
+    lives: u64,
 }
 
 impl Client {
@@ -25,6 +31,8 @@ impl Client {
             sent: Vec::new(),
             known: BTreeMap::new(),
             downloads: BTreeMap::new(),
+            captured: Vec::new(),
+            lives: 0,
         }
     }
 }
@@ -54,7 +62,12 @@ impl World {
                 program,
                 generation: None,
             };
+            let anew = match self.begins_anew {
+                true => self.random.below(4),
+                false => 1,
+            };
             match self.random.below(24) {
+                _ if anew == 0 => return self.begin_anew(program),
                 0..=13 => Action::Move { on, target },
                 14..=15 => Action::Spawn {
                     on,
@@ -119,6 +132,38 @@ impl World {
         }
     }
 
+    /// Under the id that it has or had, above all its generations: from the beginning, or from any snapshot there is of it.
+    fn begin_anew(&mut self, program: ProgramId) {
+        let holds = |engine: &&Engine| {
+            engine.has_process(program) || engine.records.contains_key(&RecordKey::Program(program))
+        };
+        let free: Vec<EngineId> = self
+            .engines
+            .iter()
+            .filter(|engine| !holds(engine))
+            .map(|engine| engine.name.clone())
+            .collect();
+        if free.is_empty() {
+            return;
+        }
+        let to = self.random.pick(&free).clone();
+        let mine = self.client.captured.iter().filter(|(of, _)| *of == program);
+        let mine: Vec<Option<Blob>> = mine.map(|(_, blob)| Some(*blob)).chain([None]).collect();
+        let from = *self.random.pick(&mine);
+        let Action::Run { spec, .. } = self.make_run() else {
+            return;
+        };
+        self.client.lives += 1;
+        let action = Action::Run {
+            program,
+            spec,
+            snapshot: from,
+            generation: Some(Generation(self.client.lives * 100_000)),
+            follower: None,
+        };
+        self.command(to, action);
+    }
+
     pub(super) fn hear_event(&mut self, client: &ClientId, event: Event) {
         assert_eq!(*client, self.client.name);
         match &event.body {
@@ -140,6 +185,9 @@ impl World {
             EventBody::Done {
                 outcome: Outcome::Captured { spec, snapshot, .. },
             } => {
+                if let Some(program) = event.program {
+                    self.client.captured.push((program, *snapshot));
+                }
                 let blobs: BTreeMap<Blob, u64> = spec.blobs().chain([*snapshot]).map(|b| (b, 0)).collect();
                 let missing = blobs.keys().map(|b| b.digest).collect();
                 self.client.downloads.insert(event.operation, blobs);

@@ -1,7 +1,8 @@
 //! Whole fleets of cores in one thread, under lost, late, doubled and reordered messages, damaged chunks, crashes
 //! between any two effects, restarts and partitions; then a time without faults, at whose end every program is
 //! in its place exactly once and every command is answered. In every eighth world the programs talk, each through a session at a
-//! modelled broker: at the end each was handed everything that was published for it, once and in order.
+//! modelled broker: at the end each was handed everything that was published for it, once and in order. In half of these worlds programs are
+//! begun anew under their ids, from the beginning or from old snapshots: nothing that a life publishes is taken for another's.
 //!
 //! A run is a function of its seed. To see one: `SEED=123 cargo test -p wayfare-engine one_seed -- --nocapture`.
 //! For a long hunt: `SEEDS=100000 cargo test -p wayfare-engine --release fleets`.
@@ -75,6 +76,7 @@ fn fleets_keep_every_program_exactly_once() {
         "pause done",
         "resume done",
         "inputs handled",
+        "lives begun anew",
     ] {
         assert!(
             outcomes.get(outcome).is_some_and(|count| *count > seeds / 40),

@@ -27,7 +27,7 @@ struct Known {
     /// A run that was said to have failed.
     never: bool,
     killed: bool,
-    /// A forced resume was sent: two may run until one hears of the other.
+    /// A forced resume was sent, or it was begun anew under its id: two may run until one hears of the other.
     forced: bool,
     /// The state it may not fall behind.
     counter: u64,
@@ -51,6 +51,13 @@ impl Oracle {
         let program = command.action.program();
         if matches!(command.action, Action::Resume { force: true, .. }) {
             self.known(program).forced = true;
+        }
+        if let Action::Run {
+            generation: Some(_), ..
+        } = command.action
+        {
+            let known = self.known(program);
+            (known.forced, known.killed, known.acknowledged) = (true, false, false);
         }
     }
 
@@ -152,7 +159,8 @@ impl World {
             },
             EventBody::Failed { .. } if matches!(event.verb.as_str(), "run" | "restore") => {
                 let program = event.program.expect("a run is of a program");
-                oracle.known(program).never = true;
+                let known = oracle.known(program);
+                known.never = !known.forced;
             }
             _ => {}
         }

@@ -100,7 +100,7 @@ impl World {
         &mut self,
         index: usize,
         program: ProgramId,
-        generation: Generation,
+        (generation, begun): (Generation, Generation),
         saved: Option<Saved>,
         frozen: bool,
     ) {
@@ -121,7 +121,7 @@ impl World {
             Some(Content::Snapshot { talk, .. }) => *talk,
             Some(Content::Plain) | None => None,
         });
-        let talk = self.talk_of(index, program, generation, saved_talk);
+        let talk = self.talk_of(index, program, (generation, begun), saved_talk);
         let engine = &mut self.engines[index];
         engine.processes_made += 1;
         let instance = engine.processes_made;
@@ -160,6 +160,13 @@ impl World {
 
     pub(super) fn process(&mut self, index: usize, program: ProgramId) -> Option<&mut Process> {
         self.engines[index].up.as_mut()?.processes.get_mut(&program)
+    }
+
+    /// In place, of a program that stands still.
+    pub(super) fn begin_life(&mut self, index: usize, program: ProgramId, begun: Generation) {
+        if let Some(talk) = self.talk(index, program) {
+            talk.mail.begin_life(begun);
+        }
     }
 
     pub(super) fn let_run(&mut self, index: usize, program: ProgramId) {

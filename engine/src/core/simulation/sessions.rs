@@ -127,7 +127,9 @@ impl World {
 
     /// It is gone for good.
     pub(super) fn wipe_session(&mut self, index: usize, program: ProgramId) {
-        self.broker.kept.remove(&program);
+        if let Some(kept) = self.broker.kept.get_mut(&program) {
+            kept.forget_session();
+        }
         self.engines[index].inboxes.retain(|(of, _), _| *of != program);
     }
 

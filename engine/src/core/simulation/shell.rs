@@ -325,11 +325,12 @@ impl World {
                 frozen,
                 generation,
                 follower: _,
+                begun,
             } => {
                 for blob in spec.blobs() {
                     self.must_hold(index, blob, "start");
                 }
-                self.start_process(index, program, generation, saved, frozen);
+                self.start_process(index, program, (generation, begun), saved, frozen);
             }
             Effect::Capture {
                 program,
@@ -361,7 +362,12 @@ impl World {
                     self.job_in(20 * MS, index, job);
                 }
             }
-            Effect::Unfreeze { program, generation } => {
+            Effect::Unfreeze {
+                program,
+                generation,
+                begun,
+            } => {
+                self.begin_life(index, program, begun);
                 self.let_run(index, program);
                 self.open_session(index, program, Some(generation));
             }

@@ -24,15 +24,15 @@ pub(super) struct Inbox {
     pub(super) synced: usize,
 }
 
-fn mail(program: ProgramId, engine: usize) -> Mail {
+pub(super) fn mail(program: ProgramId, engine: &str) -> Mail {
     let home = Home {
         program,
-        engine: format!("e{engine}"),
+        engine: engine.to_owned(),
         topics: Topics::default(),
     };
     let grants = Grants {
         publish: vec!["out".into()],
-        subscribe: vec!["in".into()],
+        subscribe: vec!["in".into(), "out".into()],
         ..Grants::default()
     };
     Mail::new(home, grants)
@@ -44,13 +44,13 @@ impl World {
         &mut self,
         index: usize,
         program: ProgramId,
-        generation: Generation,
+        (generation, begun): (Generation, Generation),
         saved: Option<Option<usize>>,
     ) -> Option<Talk> {
         if !self.talks {
             return None;
         }
-        let mut mail = mail(program, index);
+        let mut mail = mail(program, self.engines[index].name.as_str());
         let expects = match saved {
             None => 0,
             Some(saved) => {
@@ -62,6 +62,7 @@ impl World {
                 saved.expects
             }
         };
+        mail.begin_life(begun);
         let inboxes = &mut self.engines[index].inboxes;
         inboxes.retain(|(of, its), _| *of != program || *its == generation);
         for letter in inboxes

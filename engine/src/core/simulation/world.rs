@@ -125,6 +125,8 @@ pub(super) struct World {
     pub(super) checkpoints: bool,
     /// Programs in doubt are taken back by force: rules about them are looser then.
     pub(super) by_force: bool,
+    /// Programs are begun anew under their ids.
+    pub(super) begins_anew: bool,
     pub(super) trace: bool,
     /// When the world began, by a clock of the sessions' kind.
     pub(super) begun: Instant,
@@ -172,6 +174,7 @@ impl World {
             happenings: 0,
             checkpoints,
             by_force,
+            begins_anew: seed % 16 == 11,
             trace,
             begun: Instant::now(),
             talks: seed % 8 == 3,

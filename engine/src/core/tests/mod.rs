@@ -4,5 +4,6 @@ mod bench;
 mod bounds;
 mod commands;
 mod devices;
+mod lives;
 mod moves;
 mod restarts;

@@ -21,7 +21,8 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 use wayfare_protocol::grants::{Grants, is_filter, is_topic};
-use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::ids::{Generation, ProgramId};
+use wayfare_protocol::life;
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::{Topic, Topics};
@@ -147,6 +148,17 @@ impl Mail {
 
     pub fn home(&self) -> &Home {
         &self.home
+    }
+
+    /// The life that begins as this generation does so now, unless it has begun: what is published from here on has numbers that no other
+    /// has. What stands in the outbox was published before, and keeps its numbers.
+    pub fn begin_life(&mut self, begun: Generation) {
+        self.published = self.published.max(life::first_number(begun));
+    }
+
+    /// The first number of the life that the program lives.
+    pub fn life(&self) -> u64 {
+        life::first_number_of(self.published)
     }
 
     // What the program asks.
@@ -446,12 +458,17 @@ impl Mail {
         self.arrived
     }
 
+    /// The number of the next message that the program publishes.
+    #[cfg(test)]
+    pub fn published(&self) -> u64 {
+        self.published
+    }
+
     /// The next message for the session to send.
     pub fn next_to_send(&mut self) -> Option<Outgoing> {
-        let first = self.outbox.front()?.number;
-        let at = usize::try_from(self.submitted.checked_sub(first)?).ok()?;
+        let at = self.outbox.partition_point(|one| one.number < self.submitted);
         let outgoing = self.outbox.get(at)?.clone();
-        self.submitted += 1;
+        self.submitted = outgoing.number + 1;
         Some(outgoing)
     }
 

@@ -25,12 +25,16 @@ fn moved(mail: &Mail, program: ProgramId, engine: &str) -> Result<Mail, String> 
 }
 
 fn stamped(sender: ProgramId, number: u64, purpose: Purpose) -> Vec<u8> {
+    stamped_with(sender, number, purpose, b"x")
+}
+
+fn stamped_with(sender: ProgramId, number: u64, purpose: Purpose, payload: &[u8]) -> Vec<u8> {
     let stamp = Stamp {
         sender,
         number,
         purpose,
     };
-    stamp.put_on(b"x")
+    stamp.put_on(payload)
 }
 
 const PLAIN: Manner = Manner {
@@ -346,4 +350,75 @@ fn damaged_states_are_refused() {
         // Not every byte can be told to be wrong: but none makes it panic.
         let _ = Mail::new(mail.home.clone(), Grants::default()).restore(&bad);
     }
+}
+
+#[test]
+fn a_life_publishes_under_numbers_of_its_own_and_what_was_published_before_keeps_its_own() {
+    const FIRST: u64 = 1000 << 32;
+    let begun = Generation(1001);
+    let mut mail = open();
+    mail.publish("out/a", b"sent", PLAIN).unwrap();
+    mail.publish("out/a", b"not sent", Manner::default()).unwrap();
+    mail.begin_session();
+    mail.sent(0);
+    let mut other = moved(&mail, mail.home.program, "b").unwrap();
+    for _ in 0..2 {
+        other.begin_life(begun);
+    }
+    other.publish("out/a", b"anew", Manner::default()).unwrap();
+    let mut other = moved(&other, mail.home.program, "c").unwrap();
+    other.begin_session();
+    let mut sink = open();
+    for number in [1, FIRST] {
+        let outgoing = other.next_to_send().unwrap();
+        assert_eq!(outgoing.number, number);
+        let stamp = Stamp::take_off(&outgoing.payload).0.unwrap();
+        assert_eq!((stamp.sender, stamp.number), (mail.home.program, number));
+        assert!(matches!(
+            sink.accept("in/a", &outgoing.payload, false),
+            Accepted::Taken(_)
+        ));
+        assert_eq!(sink.accept("in/a", &outgoing.payload, false), Accepted::Dropped);
+    }
+    assert_eq!(other.next_to_send(), None);
+    other.sent(1);
+    assert_eq!(other.outbox.len(), 1);
+    assert_eq!((mail.life(), other.life()), (0, FIRST));
+}
+
+/// The broker hands what it has for a program to whoever has its session.
+#[test]
+fn replies_to_a_life_are_not_those_to_another() {
+    let mut mail = open();
+    mail.begin_life(Generation(1001));
+    let reply_to = mail.reply_topic();
+    mail.request("out/a", b"?").unwrap();
+    let old = stamped(ProgramId::random(), 0, Purpose::Reply { answers: 0 });
+    assert_eq!(mail.accept(&reply_to, &old, false), Accepted::Dropped);
+    let answers = 1000 << 32;
+    let its = stamped(ProgramId::random(), 0, Purpose::Reply { answers });
+    assert!(matches!(mail.accept(&reply_to, &its, false), Accepted::Taken(_)));
+}
+
+#[test]
+fn early_replies_to_requests_far_ahead_make_room_for_nearer_ones() {
+    let mut mail = open();
+    let reply_to = mail.reply_topic();
+    let reply =
+        |answers: u64| stamped_with(ProgramId::random(), 0, Purpose::Reply { answers }, &[0; 100_000]);
+    for ahead in 0..100 {
+        mail.accept(&reply_to, &reply((1 << 40) + ahead), false);
+    }
+    assert_eq!(mail.accept(&reply_to, &reply(1 << 50), false), Accepted::Dropped);
+    for number in 0..10 {
+        assert!(matches!(
+            mail.accept(&reply_to, &reply(number), false),
+            Accepted::Taken(_)
+        ));
+    }
+    for _ in 0..10 {
+        mail.request("out/a", b"?").unwrap();
+        assert!(mail.awaited_reply().unwrap().is_some());
+    }
+    assert!(moved(&mail, mail.home.program, "b").is_ok());
 }

@@ -60,6 +60,53 @@ fn what_was_asked_is_asked_again_under_its_number_wherever_the_program_goes_on()
     assert_eq!(moved.end().1, ProgramState::Exited { code: 0 });
 }
 
+/// Sets a value twice.
+const TWICE: &str = r#"
+(module
+  (import "wayfare_v1" "state_set" (func $set (param i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "key")
+  (func $once
+    (drop (call $set (i32.const 0) (i32.const 3) (i32.const 16) (i32.const 5) (i32.const 32))))
+  (func (export "_start") (call $once) (call $once)))
+"#;
+
+#[test]
+fn a_life_asks_under_numbers_of_its_own_but_for_what_was_asked_before_it() {
+    let plan = Plan::of(TWICE);
+    let set = || Ok(Reply::Value(ValueAnswer::Set { version: 7 }));
+    let answered = |run: &Run| {
+        let errand = run.asks();
+        run.process.errand_answered(errand.request, set());
+        errand.number
+    };
+    let begun = Generation(1001);
+    let first = 1000 << 32;
+    let run = plan.begin_life(begun, None);
+    run.asks();
+    let waits = run.capture(false);
+    let moved = plan.restore(through_the_wire(&waits));
+    assert_eq!(
+        (answered(&moved), answered(&moved)),
+        (first, first + 1),
+        "it goes on with its life"
+    );
+    moved.end_well();
+    // Under its id, from a snapshot that was made while it waited for an answer in the life before.
+    let other = plan.begin_life(Generation(2001), Some(through_the_wire(&waits)));
+    assert_eq!((answered(&other), answered(&other)), (first, 2000 << 32));
+    // It has asked so much since, that nobody knows whether this was done.
+    let late = plan.begin_life(Generation(3001), Some(through_the_wire(&waits)));
+    let stale = late.asks();
+    assert_eq!(stale.number, first);
+    let answer = Ok(Reply::Value(ValueAnswer::Stale));
+    late.process.errand_answered(stale.request, answer);
+    assert_eq!((answered(&late), answered(&late)), (3000 << 32, (3000 << 32) + 1));
+    // Set back by a crash, its record says again when its life began.
+    let again = plan.begin_life(Generation(2001), Some(through_the_wire(&waits)));
+    assert_eq!((answered(&again), answered(&again)), (first, 2000 << 32));
+}
+
 #[test]
 fn refusals_are_errors_to_the_program() {
     let failure = Failure::Internal {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{Blob, Digest, ProgramId};
+use wayfare_protocol::ids::{Blob, Digest, Generation, ProgramId};
 use wayfare_protocol::log::{LogLine, Stream};
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
@@ -94,8 +94,20 @@ impl Plan {
     }
 
     fn launch(&self, snapshot: Option<Snapshot>, frozen: bool) -> Run {
+        self.launch_as(Generation(0), snapshot, frozen)
+    }
+
+    /// In a life that begins as this generation.
+    fn begin_life(&self, begun: Generation, snapshot: Option<Snapshot>) -> Run {
+        let run = self.launch_as(begun, snapshot, false);
+        run.expect_started();
+        run
+    }
+
+    fn launch_as(&self, begun: Generation, snapshot: Option<Snapshot>, frozen: bool) -> Run {
         let (sender, events) = channel();
         let launched = Launch {
+            begun,
             home: Home {
                 // Every run of a plan is the same program, moved.
                 program: ProgramId::from_bytes([7; 16]),

@@ -25,6 +25,7 @@ fn program(module: Blob, snapshot: Option<Blob>) -> Record {
             grants: Default::default(),
         },
         generation: Generation(1),
+        begun: Generation(1),
         saved: snapshot.map(|snapshot| Saved { snapshot, base: None }),
         disposition: Disposition::Running,
         arrived: OperationId::random(),

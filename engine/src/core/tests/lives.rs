@@ -1,0 +1,81 @@
+//! When a program begins another life: what it numbers is no repeat from then on.
+
+use wayfare_protocol::command::Action;
+use wayfare_protocol::dispatcher::Term;
+use wayfare_protocol::ids::Generation;
+
+use super::bench::*;
+use crate::core::types::{Effect, Input, Record, RecordKey};
+
+/// As which generations lives began, by the programs that are started or run on.
+fn begun(effects: &[Effect]) -> Vec<u64> {
+    let begun = effects.iter().filter_map(|effect| match effect {
+        Effect::Start { begun, .. } | Effect::Unfreeze { begun, .. } => Some(begun.0),
+        _ => None,
+    });
+    begun.collect()
+}
+
+#[test]
+fn a_start_begins_a_life_unless_the_acting_dispatcher_lets_it_go_on_from_a_checkpoint() {
+    for (snapshot, generation, acts, expected) in [
+        (false, None, false, 1),
+        (false, Some(1001), true, 1001),
+        (true, Some(1001), true, 0),
+        (true, Some(1001), false, 1001),
+        (true, None, false, 1),
+    ] {
+        let mut bench = Bench::new("e1");
+        let run = Action::Run {
+            program: program(1),
+            spec: spec(),
+            snapshot: snapshot.then(|| blob("snapshot")),
+            generation: generation.map(Generation),
+            follower: None,
+        };
+        let Input::Command(mut command) = command(1, run) else {
+            unreachable!()
+        };
+        command.term = acts.then_some(Term(1));
+        bench.feed(Input::Command(command));
+        bench.feed(chunk("client", 1, "module"));
+        bench.feed(complete("module"));
+        bench.feed(chunk("client", 1, "snapshot"));
+        bench.feed(complete("snapshot"));
+        bench.feed(loaded(1));
+        if snapshot {
+            bench.feed(Input::SnapshotVerified {
+                operation: operation(1),
+                result: Ok(()),
+            });
+        }
+        let what = format!("{snapshot} {generation:?} {acts}");
+        assert_eq!(begun(&bench.effects), [expected], "{what}");
+        bench.feed(started());
+        assert_eq!(begun(&bench.effects), [expected], "{what}");
+        bench.restart();
+        assert_eq!(begun(&bench.effects), [expected], "{what}, after a restart");
+    }
+}
+
+#[test]
+fn a_program_that_is_taken_back_by_force_begins_a_life() {
+    let mut bench = Bench::offered();
+    let force = true;
+    bench.feed(command(4, Action::Resume { on: on(1), force }));
+    assert_eq!(begun(&bench.effects), [1001]);
+    bench.restart();
+    assert_eq!(begun(&bench.effects), [1001], "from the state that was offered");
+}
+
+#[test]
+fn a_program_of_an_earlier_release_goes_on_with_its_life() {
+    let mut bench = Bench::running();
+    let key = RecordKey::Program(program(1));
+    let mut json = serde_json::to_value(&bench.records[&key]).unwrap();
+    assert!(json.as_object_mut().unwrap().remove("begun").is_some());
+    let record: Record = serde_json::from_value(json).unwrap();
+    bench.records.insert(key, record);
+    bench.restart();
+    assert_eq!(begun(&bench.effects), [0]);
+}
