@@ -22,6 +22,7 @@ mod faults;
 mod fleet_files;
 mod in_doubt;
 mod limits;
+mod lives;
 mod messages;
 mod pipeline;
 mod requirements;

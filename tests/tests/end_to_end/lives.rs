@@ -1,0 +1,179 @@
+//! Programs that begin another life under their id: what they do in it counts, and nothing is taken for a repeat of what they did before.
+
+use wayfare_dispatcher::{CommandOptions, IdChoice, Restore, Run};
+use wayfare_link::{LinkOptions, Message};
+use wayfare_protocol::event::Outcome;
+use wayfare_protocol::grants::Grants;
+use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::stamp::{Purpose, Stamp};
+use wayfare_protocol::values::{Key, ValueAnswer, ValueAsk};
+use wayfare_tests::broker::Kind;
+use wayfare_tests::fleet::{Fleet, done};
+use wayfare_tests::registry::Registry;
+use wayfare_tests::stream::order;
+use wayfare_tests::watched::Watched;
+use wayfare_tests::{WAIT_MAX, within};
+
+use crate::fleet;
+
+/// Without checkpoints: what is lost with an engine begins anew, from the beginning.
+const APP: &str = r#"
+    name = "talk"
+    [component.tally]
+    module = "tally"
+    engines = ["a", "b"]
+    args = ["/c/n", "100000", "10"]
+    grants = { state = ["/c/"] }
+    [component.hall]
+    module = "chat"
+    engines = ["a", "b"]
+    args = ["answer", "talk"]
+    grants = { sub = ["talk"] }
+"#;
+
+fn wasm(talker: &str) -> Vec<u8> {
+    let sample = wayfare_samples::find_talker(talker).expect("a sample");
+    sample.wasm.to_vec()
+}
+
+async fn id_of(fleet: &Fleet, name: &str) -> ProgramId {
+    let mut seen = 0;
+    let runs = async {
+        loop {
+            if let Ok(view) = fleet.dispatcher.program(name).await {
+                return view.status.program;
+            }
+            fleet.dispatcher.changed(&mut seen).await.expect("it is open");
+        }
+    };
+    within(&format!("{name} to run"), runs).await
+}
+
+async fn counted(fleet: &Fleet, key: &str) -> u64 {
+    let key = Key::of_program("p", key).expect("a key");
+    let answer = fleet.dispatcher.ask_values(ValueAsk::Get { key }, WAIT_MAX).await;
+    let Ok(ValueAnswer::Value { value, .. }) = &answer else {
+        panic!("{answer:?}");
+    };
+    let text = std::str::from_utf8(value.as_bytes()).expect("text");
+    text.parse().expect("a number")
+}
+
+/// Each line of `tally` says that ten more were counted: and they were.
+async fn counts_on(fleet: &Fleet, key: &str, tally: &Watched) {
+    let (before, lines) = (counted(fleet, key).await, tally.lines());
+    tally.printed(lines + 4).await;
+    let after = counted(fleet, key).await;
+    assert!(after >= before + 30, "{after} after {before}");
+}
+
+/// Their engines are lost. What the one counts is counted, the other's replies arrive, and who follows them sees their lines.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_begins_anew_is_no_repeat_of_what_it_was() {
+    let mut fleet = fleet(Kind::Mosquitto).engines(&["a", "b", "c"]).start().await;
+    let dispatcher = Registry::start(fleet.broker.url(), fleet.folder().join("service"));
+    fleet.applies(APP, |module| Ok(wasm(module))).await;
+    let [tally, hall] = ["talk-tally-0", "talk-hall-0"].map(|name| id_of(&fleet, name));
+    let (tally, hall) = (tally.await, hall.await);
+    let tally = Watched::follow(&fleet.dispatcher, tally).await;
+    let hall = Watched::follow(&fleet.dispatcher, hall).await;
+    hall.printed(1).await;
+    let ann = &["ask", "talk", "ann", "100000", "20"];
+    let ann = fleet.runs(order("chat", ann, "c", &["talk"], &[])).await;
+    tally.printed(3).await;
+    ann.printed(10).await;
+    for lost in [&tally, &hall] {
+        let (on, _) = fleet.settled(lost.program).await;
+        let lines = lost.lines();
+        fleet.engine(&on).kill();
+        lost.printed(lines + 1).await;
+        counts_on(&fleet, "/c/n", &tally).await;
+        ann.printed(ann.lines() + 10).await;
+        fleet.start_again(&[&on]).await;
+    }
+    dispatcher.stop().await;
+}
+
+fn tally() -> Run {
+    Run {
+        name: "tally".into(),
+        module: wasm("tally"),
+        args: ["/count", "100000", "10"].map(str::to_owned).into(),
+        on: Some("a".into()),
+        grants: Grants {
+            state: vec!["/count".into()],
+            ..Grants::default()
+        },
+        ..Run::default()
+    }
+}
+
+/// An old snapshot, of a program that was moved and went on; restored twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_is_restored_under_its_id_after_it_went_on_counts_on() {
+    let fleet = fleet(Kind::Mosquitto).engines(&["a", "b"]).start().await;
+    let dispatcher = Registry::start(fleet.broker.url(), fleet.folder().join("service"));
+    let options = CommandOptions::default();
+    let watched = fleet.runs(tally()).await;
+    watched.printed(2).await;
+    fleet.moves(watched.program, "b").await;
+    let file = done(fleet.dispatcher.snapshot(&watched.id(), &options).await)
+        .await
+        .into_bundle()
+        .expect("a snapshot's bytes");
+    fleet.moves(watched.program, "a").await;
+    counts_on(&fleet, "/count", &watched).await;
+    let before = watched.lines();
+    for on in ["b", "a"] {
+        done(fleet.dispatcher.kill(&watched.id(), &options).await).await;
+        let restore = Restore {
+            file: file.clone(),
+            on: Some(on.into()),
+            name: None,
+            id: IdChoice::Kept,
+        };
+        let restored = done(fleet.dispatcher.restore(restore, &options).await).await;
+        let Outcome::Running { program, .. } = restored.outcome else {
+            panic!("it does not run");
+        };
+        assert_eq!(program, watched.program);
+        let restored = Watched::follow(&fleet.dispatcher, program).await;
+        // What it has of before, and more.
+        restored.printed(before + 1).await;
+        counts_on(&fleet, "/count", &restored).await;
+    }
+    dispatcher.stop().await;
+}
+
+/// Whoever may publish on the topic can put a program's id and any number on a message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_number_does_not_silence_the_program_whose_id_it_bears() {
+    let fleet = fleet(Kind::Mosquitto).engines(&["a"]).start().await;
+    let answers = fleet
+        .runs(order("chat", &["answer", "talk"], "a", &[], &["talk"]))
+        .await;
+    answers.printed(1).await;
+    let ann = &["ask", "talk", "ann", "100000", "20"];
+    let asks = fleet.runs(order("chat", ann, "a", &["talk"], &[])).await;
+    asks.printed(3).await;
+    let (link, _events) =
+        wayfare_link::connect(LinkOptions::new(fleet.broker.url(), "stranger")).expect("sound");
+    for number in [u64::MAX, u64::MAX - 1, 1 << 40, 1 << 20, u64::MAX] {
+        let stamp = Stamp {
+            sender: asks.program,
+            number,
+            purpose: Purpose::Message,
+        };
+        let forged = Message::new("talk".to_owned(), stamp.put_on(b"forged"));
+        within("a publish", link.publish_acknowledged(forged))
+            .await
+            .expect("open");
+    }
+    asks.printed(asks.lines() + 10).await;
+    // Each is a message, once.
+    answers.printed(5).await;
+    assert_eq!(answers.lines(), 5);
+    link.close().await;
+    fleet.kills(asks).await;
+    fleet.kills(answers).await;
+}
