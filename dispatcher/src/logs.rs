@@ -24,6 +24,8 @@ use crate::order::{self, CommandOptions};
 
 /// Times that a follower asks for the tail before it goes on with live lines alone.
 const TAIL_TRIES_MAX: u32 = 5;
+/// A follower waits so long for a program that its engine has lost: an instance of an application begins anew.
+const ANEW_MAX: Duration = Duration::from_secs(10);
 /// Between two such tries.
 const TAIL_RETRY: Duration = Duration::from_secs(1);
 
@@ -49,6 +51,8 @@ pub struct LogStream {
     tail: Tail,
     tail_failures: u32,
     fleet_seen: u64,
+    /// Since when its engine is known not to have it any more.
+    lost_at: Option<Instant>,
     end: End,
 }
 
@@ -91,6 +95,7 @@ impl LogStream {
             tail: Tail::Idle,
             tail_failures: 0,
             fleet_seen: 0,
+            lost_at: None,
             end: End::NotYet,
         }
     }
@@ -205,6 +210,7 @@ impl LogStream {
             return self.last_batches().await;
         }
         let is_followed = self.following.is_some();
+        let lost_until = self.lost_at.map(|lost_at| lost_at + ANEW_MAX);
         let tail = match &mut self.tail {
             Tail::Asked(operation) => TailWait::Answer(operation),
             Tail::RetryAt(at) => TailWait::Until(*at),
@@ -212,6 +218,7 @@ impl LogStream {
         };
         tokio::select! {
             () = tail.done() => self.tail_done().await,
+            () = until(lost_until), if matches!(self.end, End::NotYet) => self.look().await,
             batch = self.batches.recv() => {
                 self.merge.live(batch.ok_or(CommandError::Closed)?);
                 Ok(())
@@ -310,7 +317,7 @@ impl LogStream {
     async fn look(&mut self) -> Result<(), CommandError> {
         let found = self.dispatcher.program(&self.program.to_string()).await;
         let state = match found {
-            Ok(ProgramView { status, presence }) if status.state.is_ended() || presence == Presence::Lost => {
+            Ok(ProgramView { status, presence }) if status.state.is_ended() || self.is_lost(presence) => {
                 Some(status.state).filter(ProgramState::is_ended)
             }
             Ok(ProgramView { status, .. }) => {
@@ -328,6 +335,15 @@ impl LogStream {
         }
         self.end = End::Last { state, asked };
         Ok(())
+    }
+
+    /// Whether its engine does not have it any more, and nobody has had it for long.
+    fn is_lost(&mut self, presence: Presence) -> bool {
+        self.lost_at = match presence {
+            Presence::Lost => self.lost_at.or_else(|| Some(Instant::now())),
+            Presence::Known | Presence::EngineOffline => None,
+        };
+        self.lost_at.is_some_and(|lost_at| lost_at.elapsed() >= ANEW_MAX)
     }
 
     /// What was on its way when the program ended.
@@ -351,6 +367,13 @@ impl LogStream {
             self.end = End::Done { state };
         }
         Ok(())
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
