@@ -36,11 +36,8 @@ fn every_promise_names_tests_that_exist() {
             );
         }
     }
-    let long = page
-        .split("## ")
-        .next()
-        .expect("there is something before the tables");
-    for name in code_spans(long).filter(|name| name.contains('_')) {
+    // In sentences too: nothing else on the page has so many words in one name.
+    for name in code_spans(&page).filter(|name| name.matches('_').count() >= 3) {
         assert!(known.contains(name), "{PAGE}: there is no test '{name}'");
     }
 }
