@@ -1,5 +1,5 @@
-//! The handle: connecting, looking, and what is needed for both. Commanding is in [`commands`], asking the acting
-//! dispatcher in [`asking`].
+//! The handle: connecting, looking, and what is needed for both. Commanding is in `commands`, asking the acting
+//! dispatcher in `asking`.
 
 mod asking;
 mod commands;

@@ -12,7 +12,7 @@ use crate::ids::{Blob, ClientId, EngineId, Generation, OperationId, ProgramId, i
 use crate::limits::*;
 use crate::log::Follower;
 
-/// One request to one engine. Answers go to [`crate::topics::Topics::reply`] of `client`.
+/// One request to one engine. Answers go to [`crate::topics::Topic::Reply`] of `client`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     pub operation: OperationId,
@@ -205,7 +205,7 @@ impl Action {
     }
 }
 
-/// The status poll, broadcast on [`crate::topics::Topics::report`]: every engine publishes its status
+/// The status poll, broadcast on [`crate::topics::Topic::Report`]: every engine publishes its status
 /// and says so to `client`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportRequest {

@@ -39,7 +39,7 @@ pub enum Mobility {
     #[default]
     Free,
     /// Never moved while it runs, not even off a draining engine. It is restarted elsewhere if its engine is
-    /// lost; what must not even then names its engine in [`Constraints::engines`].
+    /// lost; what must not even then names its engine in [`Requirements::engines`](crate::constraint::Requirements::engines).
     Pinned,
 }
 

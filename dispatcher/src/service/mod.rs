@@ -12,7 +12,7 @@
 //! moment that its successor can be. `lease` decides when to try; it may be wrong without harm.
 //!
 //! # Adding a service
-//! A module `service/<name>` with one `async fn run(context: Context, inbox: Inbox)` and a line in [`SERVICES`]. It owns its
+//! A module `service/<name>` with one `async fn run(context: Context, inbox: Inbox)` and a line in `SERVICES`. It owns its
 //! state, gets its requests from the inbox, talks to engines through `context.dispatcher`, keeps files below
 //! `context.data`, and returns when the inbox ends. Requests may come again after a takeover: what they do must bear
 //! being done twice.

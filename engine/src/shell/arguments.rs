@@ -57,8 +57,8 @@ pub struct EngineArgs {
     #[arg(long, value_name = "TOPIC", env = "WAYFARE_ROOT")]
     #[serde(deserialize_with = "text")]
     pub root: Option<Topics>,
-    /// Folder for what must survive a restart [default: /var/lib/wayfare/<id> for root, otherwise
-    /// $XDG_STATE_HOME/wayfare/engines/<id>]
+    /// Folder for what must survive a restart [default: /var/lib/wayfare/ID for root, otherwise
+    /// $XDG_STATE_HOME/wayfare/engines/ID]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Programs at the same time [default: 16]

@@ -7,7 +7,7 @@
 //!   program --publish--> outbox --next_to_send--> session --sent--> gone      numbered as they go
 //! ```
 //! Always: everything is bounded; a full inbox holds the session up and a full outbox the program, and nothing is dropped;
-//! all of it is in a snapshot ([`state`]), so that a message is in exactly one of the broker, an inbox and the program's own
+//! all of it is in a snapshot (`state`), so that a message is in exactly one of the broker, an inbox and the program's own
 //! memory.
 
 mod intake;
