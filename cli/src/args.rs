@@ -14,8 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::fail::Fail;
-use crate::output::{Output, tell_json, write_out};
+use crate::output::{Output, tell_json, write_usage};
 use apps::{AppVerb, EngineVerb, EventsArgs};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
@@ -475,12 +474,11 @@ impl NotRun {
             tell_json(&serde_json::json!({ "error": "bad-usage", "message": text, "exit": 2 }));
             return ExitCode::from(2);
         }
-        let printed = self.error.print();
-        match printed.map_err(|error| Fail::standard_output(&error)) {
+        let printed = write_usage(&self.error.render(), is_bad);
+        match printed {
             // Nobody is left who could be told about bad usage.
             _ if is_bad => ExitCode::from(2),
-            // Nothing was asked for but that.
-            Ok(()) => write_out(b"").map_or_else(|fail| fail.print(Output::Human), |()| ExitCode::SUCCESS),
+            Ok(()) => ExitCode::SUCCESS,
             Err(fail) => fail.print(Output::Human),
         }
     }

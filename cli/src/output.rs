@@ -13,6 +13,7 @@ mod text;
 
 use std::io::{self, IsTerminal, Write};
 
+use clap::builder::StyledStr;
 use serde::Serialize;
 use wayfare_protocol::log::{LogLine, Stream};
 
@@ -84,6 +85,31 @@ pub(crate) fn try_write_out(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()
+}
+
+/// Help, or what is wrong with the arguments, which may be foreign text: a file's name, a script's variable. With its colours on
+/// a terminal.
+pub(crate) fn write_usage(text: &StyledStr, is_bad: bool) -> Result {
+    let is_terminal = match is_bad {
+        true => io::stderr().is_terminal(),
+        false => io::stdout().is_terminal(),
+    };
+    let mut bytes = Vec::new();
+    if is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
+        let mut filter = TerminalFilter::new();
+        bytes.extend_from_slice(&filter.filtered(text.ansi().to_string().as_bytes()));
+        bytes.extend(filter.rest());
+    } else {
+        let lines: Text = text.to_string().trim_end().lines().collect();
+        bytes.extend(format!("{lines}\n").into_bytes());
+    }
+    match is_bad {
+        true => {
+            write_error(&bytes);
+            Ok(())
+        }
+        false => write_out(&bytes),
+    }
 }
 
 /// Whether somebody sees standard error at a terminal.

@@ -139,6 +139,14 @@ fn standard_error_that_nobody_reads_changes_nothing() {
 }
 
 #[test]
+fn bad_usage_does_not_steer_the_terminal_either() {
+    let ran = run(NOWHERE, &["fs", "cat", "\u{1b}]0;x\u{7}\u{9b}2J"]);
+    assert_eq!(ran.exit, 2);
+    let steers = |c: char| c != '\n' && c.is_control();
+    assert!(!ran.stderr.contains(steers), "{:?}", ran.stderr);
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_of_a_large_output_ends_it_quietly() {
     let mut command = command(NOWHERE, &["compile", "primes", "-o", "-"]);
     let mut child = command
