@@ -121,7 +121,11 @@ impl Context {
             ..HostState::default()
         };
         let shared = self.control.lock();
-        shared.log.save(&mut host);
+        if shared.stands_still() {
+            shared.log.save_with_held(&mut host);
+        } else {
+            shared.log.save(&mut host);
+        }
         host.errand_next = shared.errands.next();
         host.mail_arrived = shared.mail.arrived();
         host.mail = shared.mail.save();

@@ -207,6 +207,11 @@ impl Shared {
         self.discarded || !self.requests.is_empty()
     }
 
+    /// It stays where it is when it is stopped, until it is unfrozen or goes on elsewhere.
+    pub(super) fn stands_still(&self) -> bool {
+        self.frozen
+    }
+
     pub(super) fn is_discarded(&self) -> bool {
         self.discarded
     }

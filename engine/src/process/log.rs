@@ -3,7 +3,7 @@
 //!
 //! Always: the lines kept are numbered without gaps and end at `next`; `unacknowledged_from <= taken <= next`;
 //! lines at or above `needed_from` are kept; their number and size are bounded. What is kept only for followers is
-//! never written to a disk.
+//! in no checkpoint, but goes with a program that stands still to go on elsewhere.
 
 use std::collections::VecDeque;
 
@@ -121,6 +121,14 @@ impl Log {
         host.log_next = self.next;
         host.log_unacknowledged_from = self.unacknowledged_from;
         host.log_tail = self.without_held().0;
+    }
+
+    /// The same for a program that goes on elsewhere: what followers have not received is published again there, because
+    /// nobody there knows of them yet.
+    pub(super) fn save_with_held(&self, host: &mut HostState) {
+        self.save(host);
+        host.log_unacknowledged_from = self.needed_from();
+        host.log_tail = self.lines.iter().cloned().collect();
     }
 
     /// What would be kept if nobody followed, and the number of the next line: for the disk.
@@ -458,6 +466,10 @@ mod tests {
         let mut host = HostState::default();
         log.save(&mut host);
         assert_eq!(host.log_tail.len(), LOG_TAIL_LINES_MAX);
+        log.save_with_held(&mut host);
+        let mut moved = Log::new();
+        moved.restore(host).unwrap();
+        assert_eq!(moved.take(usize::MAX).len(), window, "published again elsewhere");
 
         log.hold(Some(1000));
         assert_eq!(log.append(Stream::Stdout, &much, 1), 1000);
