@@ -72,14 +72,30 @@ impl LogMerge {
     pub(crate) fn tail(&mut self, lines: Vec<LogLine>, log_next: u64) {
         let last = lines.last().map(|line| line.line);
         self.hold_of_tail(lines);
-        let end = match last {
-            Some(last) if last + 1 < log_next => last + 1,
-            Some(_) | None => log_next,
+        // What the program's own engine does not have is nowhere: whatever is missing before `end` is a gap.
+        let (end, is_cut) = match last {
+            Some(last) if last + 1 < log_next => (last + 1, true),
+            Some(_) | None => {
+                let first = self.held.keys().next().copied().unwrap_or(log_next);
+                (log_next.max(first), false)
+            }
         };
-        // What the program's own engine does not have is nowhere: whatever is still missing is a gap.
-        let end = self.held.keys().next().map_or(end, |first| end.max(*first));
-        self.asked_to = Some(self.asked_to.unwrap_or(0).max(end));
-        self.more = last.is_some_and(|last| last + 1 < log_next && last + 1 > self.next);
+        let before = self.asked_to.unwrap_or(0);
+        self.asked_to = Some(before.max(end));
+        // Live lines may have overtaken the part that came, and still not be all that there is.
+        self.more = is_cut && end > before && self.received_to() < log_next;
+    }
+
+    /// The first line that has not come yet.
+    fn received_to(&self) -> u64 {
+        let mut to = self.next;
+        for line in self.held.keys() {
+            if *line != to {
+                break;
+            }
+            to += 1;
+        }
+        to
     }
 
     /// The tail cannot be had: go on with what is live.
@@ -218,6 +234,31 @@ mod tests {
         merge.tail(lines(3..6), 6);
         assert!(!merge.wants_tail());
         assert_eq!(shown(merge.drain()), ["3", "4", "5"]);
+    }
+
+    #[test]
+    fn a_cut_tail_that_live_lines_have_overtaken_is_asked_for_again() {
+        let mut merge = LogMerge::new(0);
+        merge.tail(vec![], 0);
+        // Asked from 0 on; the answer is cut at 3, live lines have come up to 5, and 9 were written.
+        merge.live(batch(1, 0..5));
+        assert_eq!(merge.drain().len(), 5);
+        merge.tail(lines(0..3), 9);
+        assert!(merge.wants_tail());
+        assert!(merge.drain().is_empty());
+        merge.tail(lines(5..9), 9);
+        assert!(!merge.wants_tail());
+        assert_eq!(shown(merge.drain()), ["5", "6", "7", "8"]);
+        // A hole behind the cut is not known to be one.
+        let mut merge = LogMerge::new(0);
+        merge.tail(vec![], 0);
+        merge.live(batch(1, 0..5));
+        merge.drain();
+        merge.live(batch(1, 7..9));
+        merge.tail(lines(0..3), 9);
+        assert!(merge.drain().is_empty(), "5 and 6 may be there");
+        merge.tail(lines(5..9), 9);
+        assert_eq!(shown(merge.drain()), ["5", "6", "7", "8"]);
     }
 
     #[test]
