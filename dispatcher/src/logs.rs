@@ -281,6 +281,10 @@ impl LogStream {
                 if let Some(following) = &mut self.following {
                     following.attach(lines.first().map_or(next, |first| first.line));
                 }
+                // What came live before the answer is no gap, though nobody has looked at it yet.
+                while let Ok(batch) = self.batches.try_recv() {
+                    self.merge.live(batch);
+                }
                 self.merge.tail(lines, next);
                 Ok(())
             }
