@@ -10,14 +10,15 @@ use crate::body::{Function, Node, Segment, Seq, SiteKind};
 use crate::calls::{Calls, References};
 use crate::code::{Added, Emitter, Types, val_type};
 use crate::error::CompileError;
-use crate::frames::Frames;
+use crate::frames::{Budget, Frames};
 use crate::module::Module;
 use crate::saving::{Saver, Stores};
 use crate::sections::{CODE, Code, ELEMENT, EXPORT, FUNCTION, GLOBAL, MEMORY, Sections, TABLE, TYPE};
-use crate::{Entry, Report, Rewritten, liveness, polls, unrolling};
+use crate::{Entry, Report, Rewritten, exceptions, liveness, polls, unrolling};
 
 pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<Rewritten, CompileError> {
     let mut functions = Vec::new();
+    let mut budget = Budget::new();
     for body in 0..module.bodies.len() {
         let index = module.imported_functions() as usize + body;
         if calls.unwinds[index] || calls.drops.contains(&(index as u32)) {
@@ -25,6 +26,10 @@ pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<R
             polls::thin_out(&mut function);
             unrolling::plan(&mut function);
             liveness::analyse(&mut function);
+            budget.spend(module, &function, module.bodies[body].body.as_bytes().len())?;
+            if exceptions::held_by(&function) {
+                exceptions::check_tags(module, &function)?;
+            }
             functions.push(Some(function));
         } else {
             functions.push(None);
@@ -68,12 +73,20 @@ pub(crate) fn assemble(module: &Module, calls: &Calls, entry: Entry) -> Result<R
         types.index(&[], results).encode(&mut new_functions);
     }
 
+    if added.holds_exceptions {
+        code.push(&exceptions::push(module, &added, &mut types));
+        types
+            .index(&[exceptions::EXCEPTION], &[])
+            .encode(&mut new_functions);
+        code.push(&exceptions::pop(module, &added));
+        types
+            .index(&[], &[exceptions::EXCEPTION])
+            .encode(&mut new_functions);
+    }
+
     let mut sections = Sections::of(module);
-    sections.extend(
-        FUNCTION,
-        twin_number + (resumers.results.len() + added.callee_resumers.len()) as u32,
-        &new_functions,
-    );
+    let new_count = code.count() - module.bodies.len() as u32;
+    sections.extend(FUNCTION, new_count, &new_functions);
     sections.extend(TYPE, types.added().len() as u32, &types.encoded());
     let (tables, count) = tables(calls, twin_number);
     sections.extend(TABLE, count, &tables);
@@ -120,9 +133,13 @@ impl Added {
         for (number, function) in callee_resumers.values_mut().enumerate() {
             *function = (module.functions.len() + twins + resumers + number) as u32;
         }
+        let push_exception = (module.functions.len() + twins + resumers + callee_resumers.len()) as u32;
         Self {
             callee_resumers,
-            save_memory: module.memories,
+            push_exception,
+            pop_exception: push_exception + 1,
+            holds_exceptions: functions.iter().flatten().any(exceptions::held_by),
+            save_memory: module.memories.len() as u32,
             twin_table: module.tables.len() as u32,
             functions: module.tables.len() as u32 + 1,
             references: module.tables.len() as u32 + 2,
@@ -304,7 +321,7 @@ fn exports(module: &Module, added: &Added, calls: &Calls, resumers: &Resumers, t
             module.functions.len() as u32 + twins + *which as u32,
         ));
     }
-    for memory in 0..module.memories {
+    for memory in 0..module.memories.len() as u32 {
         list.push((format!("{}{memory}", abi::MEMORY_PREFIX), MEMORY, memory));
     }
     for (number, &table) in calls.references.changed_tables.iter().enumerate() {

@@ -101,6 +101,8 @@ pub(crate) struct Site {
     pub(crate) base: usize,
     /// All operands, the call's arguments included.
     pub(crate) stack: Vec<ValType>,
+    /// Numbers of the instructions that pushed them: the same number at two sites means the same value.
+    pub(crate) pushed: Vec<u32>,
     /// The call as it is to be issued, its arguments (an indirect call's index included) and results.
     pub(crate) call: Call,
     pub(crate) args: usize,

@@ -28,6 +28,10 @@ pub(crate) struct Added {
     pub(crate) references: u32,
     /// By results of a call: the function that resumes its callee.
     pub(crate) callee_resumers: BTreeMap<Vec<ValType>, u32>,
+    /// Functions of [`crate::exceptions`], if frames can hold exceptions.
+    pub(crate) push_exception: u32,
+    pub(crate) pop_exception: u32,
+    pub(crate) holds_exceptions: bool,
 }
 
 /// Types that the module did not have.

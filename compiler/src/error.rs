@@ -13,6 +13,16 @@ pub enum CompileError {
     Invalid(String),
     #[error("function {function}: {reason}")]
     Function { function: String, reason: String },
+    /// A proposal that is refused: see [`crate::features`].
+    #[error("{place}{name} cannot be taken: {why}; {instead} ({detail})")]
+    Feature {
+        /// `function 5 (name): `, or nothing.
+        place: String,
+        name: &'static str,
+        why: &'static str,
+        instead: &'static str,
+        detail: String,
+    },
     #[error("{0} cannot be captured")]
     Unsupported(String),
     #[error("no function '_start': this is a library, not a command{0}")]

@@ -19,10 +19,62 @@ use std::collections::BTreeMap;
 
 use wasmparser::ValType;
 
-use crate::body::{Construct, Function, Kind, LocalUse, Node, Seq};
+use crate::body::{Construct, Function, Kind, LocalUse, Node, Seq, Site};
+use crate::error::CompileError;
+use crate::module::Module;
 
 /// What the definitions of one function may take up; beyond it they are taken for one.
 const ASSIGNED_MAX: usize = 4 << 20;
+
+/// Values that the sites of a module may move together, however small it is.
+const VALUES_MIN: usize = 50_000;
+/// As many more for each byte of a function. What compilers make of large interpreters needs a quarter of that.
+const VALUES_PER_BYTE: usize = 16;
+
+/// What a module's sites may cost: each value that is live or on the operand stack at one is stored and loaded somewhere, and
+/// compiling that takes a machine some 20 microseconds and 2 KiB.
+pub(crate) struct Budget {
+    allowed: usize,
+    used: usize,
+    /// The function furthest above its share: by how many values, which, how many it has and at how many sites.
+    worst: (usize, u32, usize, usize),
+}
+
+impl Budget {
+    pub(crate) fn new() -> Self {
+        Self {
+            allowed: VALUES_MIN,
+            used: 0,
+            worst: (0, 0, 0, 0),
+        }
+    }
+
+    /// Adds a function of so many bytes; refuses if that is too much, and names the function that is to blame.
+    pub(crate) fn spend(
+        &mut self,
+        module: &Module,
+        function: &Function,
+        bytes: usize,
+    ) -> Result<(), CompileError> {
+        let sites = &function.sites;
+        let moved = |site: &Site| site.live.len() + site.stack.len() + site.results.len();
+        let values: usize = sites.iter().map(moved).sum();
+        let share = VALUES_PER_BYTE * bytes;
+        self.allowed += share;
+        self.used += values;
+        let excess = values.saturating_sub(share);
+        self.worst = self.worst.max((excess, function.index, values, sites.len()));
+        if self.used <= self.allowed {
+            return Ok(());
+        }
+        let (_, worst, values, sites) = self.worst;
+        let reason = format!(
+            "{values} values to save at its {sites} calls and loops, out of proportion to its size: split the function, or keep \
+             what it holds in memory"
+        );
+        Err(module.refuse(worst, reason))
+    }
+}
 
 /// Something that a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -196,8 +248,6 @@ pub(crate) fn size(ty: ValType) -> u32 {
 struct Definitions<'f> {
     function: &'f Function,
     locals: Vec<u32>,
-    /// Of operands below the construct that a site stands in.
-    operands: BTreeMap<usize, u32>,
     last: u32,
     /// By construct: the locals assigned inside.
     assigned: Vec<Vec<u32>>,
@@ -212,7 +262,6 @@ impl<'f> Definitions<'f> {
         let mut definitions = Self {
             function,
             locals: vec![0; function.locals.len()],
-            operands: BTreeMap::new(),
             last: 0,
             assigned,
             sites: vec![Vec::new(); function.sites.len()],
@@ -251,18 +300,12 @@ impl<'f> Definitions<'f> {
             .map(|&local| (Value::Local(local), self.locals[local as usize]))
             .collect();
         for (height, &ty) in site.saved_operands().iter().enumerate() {
-            let below = self.operands.get(&height).filter(|_| height < site.base).copied();
-            let definition = below.unwrap_or_else(|| self.fresh());
-            values.push((Value::Operand(height, ty), definition));
+            values.push((Value::Operand(height, ty), site.pushed[height]));
         }
         self.sites[index] = values;
     }
 
     fn construct(&mut self, construct: &Construct) {
-        for height in construct.base..construct.stack.len() {
-            let fresh = self.fresh();
-            self.operands.insert(height, fresh);
-        }
         match construct.kind {
             Kind::Loop => {
                 self.meet(construct);

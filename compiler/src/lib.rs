@@ -6,14 +6,15 @@
 //! iteration; `compiler/README.md` shows a function before and after.
 //!
 //! ```text
-//!  bytes -> module (sections, checked)            module.rs
+//!  bytes -> module (sections, checked)            module.rs, features.rs
+//!        -> module (without atomics)              atomics.rs
 //!        -> calls  (who can be on the stack)      calls.rs
 //!        -> body   (tree of constructs and sites) body.rs, reading.rs
 //!        -> polls  (which loops go without)       polls.rs
 //!        -> copies (which loops are unrolled)     unrolling.rs
 //!        -> live   (what each site must save)     liveness.rs
 //!        -> frames (in which order, and shared)   frames.rs
-//!        -> code   (the function, and its twin)   code.rs, saving.rs, twin.rs
+//!        -> code   (the function, and its twin)   code.rs, saving.rs, exceptions.rs, twin.rs
 //!        -> bytes                                 assemble.rs
 //! ```
 //! The crate knows neither MQTT nor wasmtime. [`abi`] is what a host must know to run the result.
@@ -21,10 +22,13 @@
 
 pub mod abi;
 mod assemble;
+mod atomics;
 mod body;
 mod calls;
 mod code;
 mod error;
+mod exceptions;
+pub mod features;
 mod frames;
 mod liveness;
 mod module;
@@ -82,13 +86,22 @@ pub fn rewrite(wasm: &[u8], options: &Options) -> Result<Rewritten, CompileError
 }
 
 fn rewrite_here(wasm: &[u8], options: &Options) -> Result<Rewritten, CompileError> {
-    let module = module::Module::parse(wasm, options.entry)?;
-    if let Some((joined, start)) = module.without_start_section() {
-        let mut module = module::Module::parse(&joined, options.entry)?;
-        module.start = Some(start);
-        return rewrite_module(&module, options);
+    let (joined, plain);
+    let mut module = module::Module::parse(wasm, options.entry)?;
+    let mut start = module.start;
+    if let Some((bytes, first)) = module.without_start_section() {
+        joined = bytes;
+        start = Some(first);
+        module = module::Module::parse(&joined, options.entry)?;
     }
-    rewrite_module(&module, options)
+    if let Some(bytes) = atomics::translated(&module)? {
+        plain = bytes;
+        module = module::Module::parse(&plain, options.entry)?;
+    }
+    module.start = start;
+    let mut rewritten = rewrite_module(&module, options)?;
+    rewritten.report.bytes_before = wasm.len();
+    Ok(rewritten)
 }
 
 fn rewrite_module(module: &module::Module, options: &Options) -> Result<Rewritten, CompileError> {

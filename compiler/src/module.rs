@@ -10,30 +10,13 @@ use wasm_encoder::{Encode, Instruction};
 use wasmparser::{
     CompositeInnerType, ElementItems, ElementKind, ExternalKind, FuncToValidate, FuncType, FuncValidator,
     FuncValidatorAllocations, GlobalType, Operator, Parser, Payload, RefType, TypeRef, ValType, ValidPayload,
-    Validator, ValidatorResources, WasmFeatures,
+    Validator, ValidatorResources,
 };
 
 use crate::Entry;
 use crate::error::CompileError;
+use crate::features;
 use crate::sections::{CODE, Code, FUNCTION, Sections};
-
-/// What LLVM emits, and more of what only plain code touches.
-fn features() -> WasmFeatures {
-    WasmFeatures::MUTABLE_GLOBAL
-        | WasmFeatures::SATURATING_FLOAT_TO_INT
-        | WasmFeatures::SIGN_EXTENSION
-        | WasmFeatures::REFERENCE_TYPES
-        | WasmFeatures::MULTI_VALUE
-        | WasmFeatures::BULK_MEMORY
-        | WasmFeatures::SIMD
-        | WasmFeatures::FLOATS
-        | WasmFeatures::MULTI_MEMORY
-        | WasmFeatures::MEMORY64
-        | WasmFeatures::EXTENDED_CONST
-        | WasmFeatures::GC_TYPES
-        | WasmFeatures::TAIL_CALL
-        | WasmFeatures::EXCEPTIONS
-}
 
 pub(crate) struct Module<'a> {
     pub(crate) wasm: &'a [u8],
@@ -47,8 +30,10 @@ pub(crate) struct Module<'a> {
     pub(crate) functions: Vec<u32>,
     /// The types of what tables hold.
     pub(crate) tables: Vec<RefType>,
-    /// None of them imported: nobody offers one.
-    pub(crate) memories: u32,
+    /// Of each memory, whether its addresses have 64 bits. None is imported: nobody offers one.
+    pub(crate) memories: Vec<bool>,
+    /// The type indices of tags.
+    pub(crate) tags: Vec<u32>,
     pub(crate) globals: Vec<GlobalType>,
     pub(crate) exported_functions: Vec<(String, u32)>,
     /// Functions that can be called through a table.
@@ -85,9 +70,14 @@ impl Body<'_> {
 }
 
 impl<'a> Module<'a> {
+    /// An error names the refused proposal that is at fault, if one is.
     pub(crate) fn parse(wasm: &'a [u8], entry: Entry) -> Result<Self, CompileError> {
         check_magic(wasm)?;
-        let mut validator = Validator::new_with_features(features());
+        Self::parse_module(wasm, entry).map_err(|error| features::explain(wasm, error))
+    }
+
+    fn parse_module(wasm: &'a [u8], entry: Entry) -> Result<Self, CompileError> {
+        let mut validator = Validator::new_with_features(features::accepted());
         let mut module = Self::empty(wasm);
         for payload in Parser::new(0).parse_all(wasm) {
             let payload = payload?;
@@ -166,7 +156,8 @@ impl<'a> Module<'a> {
             imports: Vec::new(),
             functions: Vec::new(),
             tables: Vec::new(),
-            memories: 0,
+            memories: Vec::new(),
+            tags: Vec::new(),
             globals: Vec::new(),
             exported_functions: Vec::new(),
             addressed: BTreeSet::new(),
@@ -177,7 +168,6 @@ impl<'a> Module<'a> {
         }
     }
 
-    /// Keeps a section's bytes; code is kept body by body.
     /// Keeps a section's bytes; code is kept body by body.
     fn keep_section(&mut self, payload: &Payload<'a>) {
         if matches!(
@@ -248,13 +238,26 @@ impl<'a> Module<'a> {
                     self.tables.push(table.ty.element_type);
                 }
             }
-            Payload::MemorySection(reader) => self.memories += reader.count(),
+            Payload::MemorySection(reader) => {
+                for memory in reader {
+                    let memory = memory?;
+                    if memory.shared {
+                        return Err(CompileError::Unsupported("a shared memory (threads)".into()));
+                    }
+                    self.memories.push(memory.memory64);
+                }
+            }
+            Payload::TagSection(reader) => {
+                for tag in reader {
+                    self.tags.push(tag?.func_type_idx);
+                }
+            }
             Payload::GlobalSection(reader) => {
                 for global in reader {
                     let global = global?;
                     if global.ty.mutable && is_foreign(global.ty.content_type) {
                         return Err(CompileError::Unsupported(
-                            "a mutable global that holds a host's reference".into(),
+                            "a mutable global of a host's references or exceptions".into(),
                         ));
                     }
                     self.note_ref_funcs(global.init_expr.get_operators_reader())?;

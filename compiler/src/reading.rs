@@ -32,6 +32,9 @@ struct Builder<'m, 'a> {
     seq: Seq,
     /// Constructs opened since code became unreachable; 0: it is reachable.
     dead: usize,
+    /// By operand: see [`Site::pushed`].
+    pushed: Vec<u32>,
+    last_push: u32,
 }
 
 impl Function {
@@ -64,6 +67,8 @@ impl Function {
             open: Vec::new(),
             seq: Seq::default(),
             dead: 0,
+            pushed: Vec::new(),
+            last_push: 0,
         };
         if calls.entry_poll[index as usize] {
             builder.poll(SiteKind::EntryPoll)?;
@@ -90,13 +95,27 @@ impl Builder<'_, '_> {
         } else {
             self.skip(operator);
         }
+        let arity = operator.operator_arity(&self.validator);
         self.validator
             .op(bytes.start, operator)
             .map_err(|error| self.refuse(error.to_string()))?;
+        if self.dead == 0 {
+            self.number_operands(arity.map_or(usize::MAX, |(_, results)| results as usize));
+        }
         if live && matches!(operator, Operator::Loop { .. }) {
             self.poll(SiteKind::LoopPoll)?;
         }
         Ok(())
+    }
+
+    /// After an instruction: what is below its results stands where it stood.
+    fn number_operands(&mut self, results: usize) {
+        let height = self.validator.operand_stack_height() as usize;
+        self.pushed.truncate(height.saturating_sub(results));
+        while self.pushed.len() < height {
+            self.last_push += 1;
+            self.pushed.push(self.last_push);
+        }
     }
 
     /// Unreachable code is only counted, until the construct it stands in goes on or ends.
@@ -213,7 +232,9 @@ impl Builder<'_, '_> {
     fn stack(&self) -> Result<(Vec<ValType>, usize), CompileError> {
         let height = self.validator.operand_stack_height() as usize;
         if height > OPERANDS_MAX {
-            return Err(self.refuse(format!("more than {OPERANDS_MAX} values on the operand stack")));
+            return Err(self.refuse(format!(
+                "more than {OPERANDS_MAX} values on the operand stack: split the function"
+            )));
         }
         let stack = (0..height)
             .rev()
@@ -260,6 +281,7 @@ impl Builder<'_, '_> {
         self.function.sites.push(Site {
             kind,
             base,
+            pushed: self.pushed[..stack.len()].to_vec(),
             stack,
             call,
             args,
@@ -272,7 +294,9 @@ impl Builder<'_, '_> {
 
     fn open(&mut self, kind: Kind, ty: BlockType) -> Result<(), CompileError> {
         if self.open.len() >= NESTING_MAX {
-            return Err(self.refuse(format!("more than {NESTING_MAX} nested constructs")));
+            return Err(self.refuse(format!(
+                "more than {NESTING_MAX} nested constructs: split the function"
+            )));
         }
         let (params, results) = match ty {
             BlockType::Empty => (Vec::new(), Vec::new()),

@@ -30,10 +30,13 @@ macro_rules! sources {
 const SOURCES: &[(&str, &str)] = sources![
     "abi.rs",
     "assemble.rs",
+    "atomics.rs",
     "body.rs",
     "calls.rs",
     "code.rs",
     "error.rs",
+    "exceptions.rs",
+    "features.rs",
     "frames.rs",
     "lib.rs",
     "liveness.rs",

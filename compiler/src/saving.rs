@@ -3,7 +3,8 @@
 //! A site leaves for the save code by a branch that is never taken, as good as always, and whose hint says so: it lies
 //! outside every loop, and nothing comes back. What it does there is laid out by [`crate::frames`].
 //!
-//! A frame is its values, then two words (references apart, in a table of their own):
+//! A frame is its values, then two words (references apart, in a table of their own, and exceptions below it, see
+//! [`crate::exceptions`]):
 //! ```text
 //!   ... | values | site u32 | twin u32 |   <- top
 //! ```
@@ -14,6 +15,7 @@ use wasmparser::ValType;
 use crate::abi::{FLAG_BYTES, FLAG_OFFSET, FRAMES_OFFSET, REFERENCES_OFFSET, TOP_OFFSET};
 use crate::code::{Emitter, zero};
 use crate::error::CompileError;
+use crate::exceptions::EXCEPTION;
 use crate::frames::{Step, Value, size};
 use crate::module::is_foreign;
 
@@ -117,15 +119,18 @@ impl Emitter<'_> {
         (self.labels.len() + label - self.saving_labels()) as u32
     }
 
-    /// Leaves for the save code if a capture was asked for. Looks at a byte that no poll before it in this function has
-    /// looked at: see [`FLAG_BYTES`].
+    /// Leaves for the save code if a capture was asked for.
     pub(crate) fn poll(&mut self, site: usize) {
+        self.leave(site, Self::flag);
+    }
+
+    /// Whether a capture was asked for. Looks at a byte that nothing before it in this function has looked at: see
+    /// [`FLAG_BYTES`].
+    pub(crate) fn flag(&mut self) {
         let byte = FLAG_OFFSET + self.saver.polls % FLAG_BYTES;
         self.saver.polls += 1;
-        self.leave(site, |emitter| {
-            emitter.emit(Instruction::I32Const(0));
-            emitter.emit(Instruction::I32Load8U(emitter.word(byte)));
-        });
+        self.emit(Instruction::I32Const(0));
+        self.emit(Instruction::I32Load8U(self.word(byte)));
     }
 
     /// Saves this frame too if the call came back unwinding.
@@ -140,6 +145,7 @@ impl Emitter<'_> {
         condition(self);
         self.unlikely.push(self.bytes.len());
         self.open(Instruction::If(BlockType::Empty), None);
+        self.push_exceptions(site);
         let entry = match self.saver.stores {
             Stores::Shared => self.frames.entries[site],
             Stores::Apart => {
@@ -184,8 +190,12 @@ impl Emitter<'_> {
 
     fn save(&mut self, value: Value, offset: u32) -> Result<(), CompileError> {
         let ty = value.ty(self.function);
+        // It stands below the frame.
+        if ty == EXCEPTION {
+            return Ok(());
+        }
         if is_foreign(ty) {
-            let reason = "a host's reference or an exception held across a call or loop cannot be captured";
+            let reason = "a host's reference held across a call or loop cannot be captured";
             return Err(self.module.refuse(self.function.index, reason));
         }
         let local = self.local_of(value);

@@ -90,6 +90,10 @@ impl Code {
         }
     }
 
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
     /// A body as it was.
     pub(crate) fn push(&mut self, body: &[u8]) {
         self.count += 1;

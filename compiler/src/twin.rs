@@ -28,8 +28,9 @@ use wasmparser::ValType;
 
 use crate::abi::{FRAMES_OFFSET, REFERENCES_OFFSET, RESUMING_OFFSET, TOP_OFFSET};
 use crate::body::{Construct, Kind, Node, Seq, SiteKind};
-use crate::code::{Body, Emitter};
+use crate::code::{Body, Emitter, zero};
 use crate::error::CompileError;
+use crate::exceptions::EXCEPTION;
 use crate::frames::{Step, Value};
 use crate::saving::FRAME_WORDS_BYTES;
 
@@ -139,9 +140,6 @@ impl Emitter<'_> {
         let operands = &site.stack[site.base..];
         let below = operands.len() - site.args;
         self.spill(site.base, operands);
-        if site.kind.is_poll() {
-            self.poll(index);
-        }
         if site.kind == SiteKind::Call {
             self.reload(site.base + below, &operands[below..]);
             self.issue(&site.call);
@@ -156,19 +154,41 @@ impl Emitter<'_> {
         }
         self.close();
         match site.kind {
-            SiteKind::LoopPoll | SiteKind::EntryPoll => self.reload(site.base, operands),
+            // Whoever arrives polls too: a host can try whether there is room for all frames, without that the program runs.
+            SiteKind::LoopPoll | SiteKind::EntryPoll => {
+                self.poll(index);
+                self.reload(site.base, operands);
+            }
             SiteKind::Call => {
                 self.check(index);
                 self.reload(site.base, &operands[..below]);
                 self.reload(site.base + below, &site.results);
             }
             SiteKind::Blocking => {
-                self.reload(site.base + below, &operands[below..]);
-                self.issue(&site.call);
+                self.issue_unless_asked(index, site.base + below);
                 self.check(index);
                 self.put_below(site.base, &operands[..below], &site.results);
             }
         }
+    }
+
+    /// Calls what may block, its arguments in slots from height `first` up, or unwinds at once if a capture was asked for.
+    fn issue_unless_asked(&mut self, index: usize, first: usize) {
+        let site = &self.function.sites[index];
+        let args = &site.stack[site.stack.len() - site.args..];
+        let results = self.block_type(&[], &site.results);
+        self.flag();
+        self.unlikely.push(self.bytes.len());
+        self.open(Instruction::If(results), None);
+        self.emit(Instruction::I32Const(1));
+        self.emit(Instruction::GlobalSet(self.added.unwinding));
+        for ty in &site.results {
+            self.emit(zero(*ty));
+        }
+        self.emit(Instruction::Else);
+        self.reload(first, args);
+        self.issue(&site.call);
+        self.close();
     }
 
     /// Closes the one block of its stop, behind which the construct stands.
@@ -321,7 +341,8 @@ impl Emitter<'_> {
     fn arrive(&mut self, index: usize) {
         let frames = self.frames;
         for &value in &frames.values[index] {
-            if matches!(value.ty(self.function), ValType::Ref(_)) {
+            let ty = value.ty(self.function);
+            if matches!(ty, ValType::Ref(_)) && ty != EXCEPTION {
                 self.count_references(-1);
                 self.emit(Instruction::I32Const(0));
                 self.emit(Instruction::I32Load(self.word(REFERENCES_OFFSET)));
@@ -330,6 +351,7 @@ impl Emitter<'_> {
                 self.emit(Instruction::LocalSet(local));
             }
         }
+        self.pop_exceptions(index);
         self.emit(Instruction::I32Const(0));
         self.emit(Instruction::I32Const(0));
         self.emit(Instruction::I32Store(self.word(RESUMING_OFFSET)));

@@ -336,7 +336,7 @@ fn reason(error: &CompileError) -> String {
         ),
         ("of the host's", "a host's reference or an exception in the state"),
         ("relaxed SIMD", "relaxed SIMD"),
-        ("threads", "shared memories and atomics"),
+        ("shared memory", "shared memories"),
         ("wide arithmetic", "wide arithmetic"),
         ("custom page sizes", "pages of other sizes"),
         ("function references", "typed function references"),

@@ -14,6 +14,9 @@ mod call;
 pub mod generated;
 mod image;
 mod linked;
+/// The engine's own.
+#[path = "../../../engine/src/process/settings.rs"]
+mod settings;
 mod wasi;
 
 #[allow(unused_imports)]
@@ -91,12 +94,12 @@ pub fn engine() -> Engine {
 /// Where programs recurse until their stack is used up, a smaller one saves time.
 pub fn engine_with_stack(stack_bytes: usize) -> Engine {
     let mut config = Config::new();
+    settings::apply(&mut config);
     config.epoch_interruption(true);
     config.async_stack_size(stack_bytes);
     config.max_wasm_stack(stack_bytes);
     // So that two instances compute the same.
     config.cranelift_nan_canonicalization(true);
-    config.wasm_multi_memory(true);
     config.memory_reservation(64 << 20);
     Engine::new(&config).unwrap()
 }
