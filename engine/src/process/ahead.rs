@@ -65,30 +65,31 @@ pub fn compile(module: Digest, wasm: &[u8], target: &CodeTarget) -> Result<Vec<u
             ours.wasmtime, ours.abi, target.wasmtime, target.abi
         )));
     }
-    let engine = engine_for(&target.architecture)
-        .map_err(|error| refuse(format!("no code for target {}: {error:#}", target.architecture)))?;
     let rewritten = rewrite(module, wasm)?;
+    let heap = wayfare_compiler::features::needs_heap(&rewritten);
+    let engine = engine_for(&target.architecture, heap)
+        .map_err(|error| refuse(format!("no code for target {}: {error:#}", target.architecture)))?;
     engine
         .precompile_module(&rewritten)
         .map_err(|error| refuse(format!("{error:#}")))
 }
 
-/// A compiler for engines that have none: without what those were built without, whatever else is in this build.
+/// A compiler for engines that have none. Without `heap` its code also runs on engines that were built without one for exceptions,
+/// as those of the last release are; with it, those refuse the code with that reason.
 #[cfg(feature = "compiler")]
-fn engine_for(architecture: &str) -> wasmtime::Result<wasmtime::Engine> {
+fn engine_for(architecture: &str, heap: bool) -> wasmtime::Result<wasmtime::Engine> {
     let mut config = super::runtime::config();
     let triple = match architecture {
         "x86_64" | "aarch64" | "s390x" => format!("{architecture}-unknown-linux-gnu"),
         "riscv64" => "riscv64gc-unknown-linux-gnu".into(),
         other => other.to_owned(),
     };
-    config
-        .target(&triple)?
-        .gc_support(false)
-        .concurrency_support(false)
-        .wasm_features(wasmtime::WasmFeatures::GC_TYPES, false)
-        .wasm_features(wasmtime::WasmFeatures::EXCEPTIONS, false)
-        .wasm_features(wasmtime::WasmFeatures::THREADS, false);
+    config.target(&triple)?.concurrency_support(false);
+    if !heap {
+        config
+            .gc_support(false)
+            .wasm_features(wasmtime::WasmFeatures::EXCEPTIONS, false);
+    }
     wasmtime::Engine::new(&config)
 }
 
@@ -154,6 +155,65 @@ mod tests {
         };
         let said = refused(&other_abi);
         assert!(said.contains("another") && said.contains("one version"), "{said}");
+    }
+
+    /// A new dispatcher goes on serving the boards of the last release, whose engines were built without a heap for exceptions.
+    #[cfg(feature = "compiler")]
+    #[test]
+    fn engines_of_the_last_release_load_code_that_needs_no_exceptions_and_refuse_what_does() {
+        use super::{compile, here};
+        use wayfare_protocol::ids::Digest;
+
+        let last_release = || {
+            let mut config = wasmtime::Config::new();
+            config
+                .cranelift_opt_level(wasmtime::OptLevel::Speed)
+                .wasm_branch_hinting(true)
+                .gc_support(false)
+                .wasm_features(wasmtime::WasmFeatures::EXCEPTIONS, false);
+            wasmtime::Engine::new(&config).unwrap()
+        };
+        let load = |text: &str| {
+            let wasm = wat::parse_str(text).unwrap();
+            let code = compile(Digest::of(&wasm), &wasm, &here()).unwrap();
+            crate::process::raw::load_bytes(&last_release(), &code).map(|_| ())
+        };
+        let plain = r#"(module (memory 1) (table 1 funcref) (elem (i32.const 0) func 0)
+            (func (export "_start") (loop (br_if 0 (i32.atomic.load (i32.const 0))))))"#;
+        load(plain).unwrap();
+        let throwing =
+            r#"(module (tag $t) (func (export "_start") (block (try_table (catch_all 0) (throw $t)))))"#;
+        let refusal = format!("{:#}", load(throwing).unwrap_err());
+        assert!(
+            refusal.contains("GC") || refusal.contains("exceptions"),
+            "{refusal}"
+        );
+    }
+
+    /// Boards interpret: nothing that is taken may be refused for them.
+    #[cfg(feature = "compiler")]
+    #[test]
+    fn exceptions_and_atomics_are_compiled_for_every_architecture() {
+        use super::{CodeTarget, architectures, compile, here};
+        use wayfare_protocol::ids::Digest;
+
+        let wasm = wat::parse_str(
+            r#"(module (memory 1) (tag $t (param i32))
+              (func $f (local $e exnref)
+                (block $h (result i32 exnref) (try_table (catch_ref $t $h) (throw $t (i32.const 1))) (return))
+                (local.set $e) (drop)
+                (loop (br_if 0 (i32.atomic.rmw.add (i32.const 0) (i32.const 1))))
+                (throw_ref (local.get $e)))
+              (func (export "_start") (block (try_table (catch_all 0) (call $f)))))"#,
+        )
+        .unwrap();
+        for architecture in architectures() {
+            let target = CodeTarget {
+                architecture,
+                ..here()
+            };
+            compile(Digest::of(&wasm), &wasm, &target).unwrap();
+        }
     }
 
     #[test]

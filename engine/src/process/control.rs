@@ -192,6 +192,14 @@ impl Control {
         }
     }
 
+    /// Waits until somebody wants something, at most this long.
+    pub(super) fn pause(&self, time: Duration) {
+        let shared = self.lock();
+        if !shared.wants() {
+            drop(self.wait(shared, Some(time)));
+        }
+    }
+
     pub(super) fn set_memory_bytes(&self, bytes: u64) {
         self.memory_bytes.store(bytes, Ordering::Relaxed);
     }

@@ -1,22 +1,26 @@
 //! One instance of a rewritten module: entered, left, captured, restored.
 
-use std::ops::Range;
-use std::sync::Arc;
+mod restoring;
+mod room;
 
-use wasmtime::{Global, Memory, Store, Trap, TypedFunc, Val, WasmBacktrace};
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::{Global, InstancePre, Memory, Store, ThrownException, Trap, TypedFunc, Val, WasmBacktrace};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::snapshot::{GlobalValue, HostState, MemoryImage, PAGE_BYTES, Snapshot};
+use wayfare_protocol::snapshot::{GlobalValue, HostState, Snapshot};
 use wayfare_protocol::status::ProgramState;
 
 use super::abi;
 use super::context::{Context, GuestHandles};
 use super::raw;
 use super::references::References;
+use super::rooms;
 use super::runtime::{Loaded, internal};
 use super::wasi::Exit;
 
-/// A fresh program whose frames are deeper than this goes on in an instance with more room for its stack.
-const FRAMES_BYTES_IN_PLACE: u32 = 4096;
+/// How long a program waits before it asks again for a stack that the machine had no memory for.
+const STACK_PATIENCE: Duration = Duration::from_secs(1);
 /// Functions named in the reason of a failure.
 const TRAP_FRAMES_MAX: usize = 8;
 
@@ -32,7 +36,10 @@ pub(super) struct Instance {
     references: References,
     /// It has begun: its frames are in the save memory whenever it is stopped.
     begun: bool,
-    roomy: bool,
+    /// Which of [`super::rooms`] it is in.
+    room: usize,
+    /// It stands still since it was tried whether its calls have room here.
+    fits: bool,
 }
 
 pub(super) enum Ran {
@@ -49,7 +56,7 @@ impl Instance {
         snapshot: Option<Snapshot>,
     ) -> Result<Self, Failure> {
         let Some(mut snapshot) = snapshot else {
-            return Self::instantiate(loaded, context, false);
+            return Self::instantiate(loaded, context, rooms::FRESH);
         };
         let refuse = |reason: String| Failure::Snapshot { reason };
         snapshot
@@ -58,28 +65,39 @@ impl Instance {
         context
             .restore(std::mem::take(&mut snapshot.host))
             .map_err(refuse)?;
-        Self::at(loaded, context, &snapshot)
+        let room = if snapshot.frames.is_empty() {
+            rooms::FRESH
+        } else {
+            room::room_for(&loaded, &snapshot, rooms::RESUMED)?
+        };
+        Self::instantiate(loaded, context, room)?.filled(&snapshot)
     }
 
-    fn at(loaded: Arc<Loaded>, context: Context, snapshot: &Snapshot) -> Result<Self, Failure> {
+    fn filled(mut self, snapshot: &Snapshot) -> Result<Self, Failure> {
         let refuse = |reason: String| Failure::Snapshot { reason };
-        let begun = !snapshot.frames.is_empty();
-        let mut instance = Self::instantiate(loaded, context, begun)?;
-        instance.write_memories(&snapshot.memories)?;
-        instance.write_globals(&snapshot.globals).map_err(refuse)?;
-        instance
-            .references
-            .write(&mut instance.store, snapshot)
-            .map_err(refuse)?;
-        instance.write_frames(snapshot).map_err(refuse)?;
-        Ok(instance)
+        self.begun = !snapshot.frames.is_empty();
+        self.fits = true;
+        self.write_memories(&snapshot.memories)?;
+        self.write_globals(&snapshot.globals).map_err(refuse)?;
+        self.references.write(&mut self.store, snapshot).map_err(refuse)?;
+        self.write_frames(snapshot).map_err(refuse)?;
+        Ok(self)
     }
 
-    fn instantiate(loaded: Arc<Loaded>, mut context: Context, begun: bool) -> Result<Self, Failure> {
+    fn instantiate(loaded: Arc<Loaded>, mut context: Context, room: usize) -> Result<Self, Failure> {
         context.limits.reset();
-        let module = if begun { &loaded.roomy } else { &loaded.fresh };
+        let module = loaded.housed.pre(room)?;
         let mut store = Store::new(module.module().engine(), context);
         store.limiter(|context| &mut context.limits);
+        Self::in_store(loaded, store, &module, room)
+    }
+
+    fn in_store(
+        loaded: Arc<Loaded>,
+        mut store: Store<Context>,
+        module: &InstancePre<Context>,
+        room: usize,
+    ) -> Result<Self, Failure> {
         let instance = module.instantiate(&mut store).map_err(internal)?;
         let here = "the module's shape was checked when it was loaded";
         let start = instance.get_typed_func(&mut store, abi::START).expect(here);
@@ -114,8 +132,9 @@ impl Instance {
             globals,
             memories,
             references,
-            begun,
-            roomy: begun,
+            begun: false,
+            room,
+            fits: false,
         })
     }
 
@@ -129,21 +148,31 @@ impl Instance {
 
     /// Runs until somebody wants something, or the program ends.
     pub(super) fn run(mut self) -> Result<(Self, Ran), Failure> {
-        if self.begun && !self.roomy && self.top() > FRAMES_BYTES_IN_PLACE {
-            let snapshot = self.copy()?;
-            let mut context = self.store.into_data();
-            context.set_guest(None);
-            self = Self::at(self.loaded, context, &snapshot)?;
+        if self.begun && !self.fits {
+            self = self.into_room()?;
         }
         let control = self.store.data().control.clone();
         let entry = if self.begun { &self.resume } else { &self.start };
         self.store.data_mut().clock.go();
-        let result = raw::call_flagged(&control, &mut self.store, &self.save, entry);
+        let (rooms, engine) = (self.loaded.housed.rooms(), self.store.engine().clone());
+        let result = rooms.on_stack(self.room, &engine, || {
+            raw::call_flagged(&control, &mut self.store, &self.save, entry)
+        });
         self.store.data_mut().clock.stop();
+        let result = match result {
+            Ok(result) => result,
+            // Nothing has run: the next try may find more memory.
+            Err(failure) => {
+                tracing::warn!(%failure, "a program waits for a stack");
+                control.pause(STACK_PATIENCE);
+                None
+            }
+        };
         let Some(result) = result else {
             return Ok((self, Ran::Stopped));
         };
         self.begun = true;
+        self.fits = false;
         let ran = match result {
             Err(error) => Ran::Ended(end_of(&error)),
             Ok(()) if matches!(self.unwinding.get(&mut self.store), Val::I32(0)) => {
@@ -166,25 +195,34 @@ impl Instance {
         Ok(snapshot)
     }
 
-    /// The program without the host's side.
-    fn copy(&mut self) -> Result<Snapshot, Failure> {
-        let frames = if self.begun { self.top() as usize } else { 0 };
-        let held = if self.begun { self.held_references() } else { 0 };
-        let image = &self.loaded.image;
-        let mut snapshot = Snapshot {
+    /// The frames, with as many references as they hold, but which does not matter.
+    fn calls(&self) -> Snapshot {
+        let (frames, held) = match self.begun {
+            true => (self.top() as usize, self.held_references()),
+            false => (0, 0),
+        };
+        Snapshot {
             module: self.loaded.digest(),
             abi: abi::ABI,
             base: None,
             frames: self.save.data(&self.store)[abi::FRAMES_OFFSET..][..frames].to_vec(),
             globals: Vec::new(),
-            memories: (0..)
-                .zip(&self.memories)
-                .map(|(index, memory)| image.changes(index, memory.data(&self.store)))
-                .collect(),
+            memories: Vec::new(),
             tables: Vec::new(),
-            references: Vec::new(),
+            references: vec![None; self.references.held(&self.store, held)],
             host: HostState::default(),
-        };
+        }
+    }
+
+    /// The program without the host's side.
+    fn copy(&mut self) -> Result<Snapshot, Failure> {
+        let mut snapshot = self.calls();
+        let held = snapshot.references.len() as u32;
+        let image = &self.loaded.image;
+        snapshot.memories = (0..)
+            .zip(&self.memories)
+            .map(|(index, memory)| image.changes(index, memory.data(&self.store)))
+            .collect();
         self.copy_references(held, &mut snapshot)
             .map_err(|reason| Failure::Internal { reason })?;
         Ok(snapshot)
@@ -223,103 +261,6 @@ impl Instance {
         let bytes = self.save.data(&self.store)[at..][..4].try_into();
         u32::from_le_bytes(bytes.expect("four bytes"))
     }
-
-    fn write_frames(&mut self, snapshot: &Snapshot) -> Result<(), String> {
-        let save = self.save.data_mut(&mut self.store);
-        let frames = &snapshot.frames;
-        let Some(room) = save[abi::FRAMES_OFFSET..].get_mut(..frames.len()) else {
-            return Err(format!("its frames have {} bytes, more than fit", frames.len()));
-        };
-        room.copy_from_slice(frames);
-        for (at, count) in [
-            (abi::TOP_OFFSET, frames.len()),
-            (abi::REFERENCES_OFFSET, snapshot.references.len()),
-        ] {
-            save[at..][..4].copy_from_slice(&(count as u32).to_le_bytes());
-        }
-        Ok(())
-    }
-
-    fn write_globals(&mut self, values: &[GlobalValue]) -> Result<(), String> {
-        if values.len() != self.globals.len() {
-            return Err(format!(
-                "it has {} globals, the module {}",
-                values.len(),
-                self.globals.len()
-            ));
-        }
-        for (global, value) in self.globals.iter().zip(values) {
-            let value = match *value {
-                GlobalValue::I32(bits) => Val::I32(bits.cast_signed()),
-                GlobalValue::I64(bits) => Val::I64(bits.cast_signed()),
-                GlobalValue::F32(bits) => Val::F32(bits),
-                GlobalValue::F64(bits) => Val::F64(bits),
-                GlobalValue::V128(bits) => Val::V128(bits.into()),
-                GlobalValue::Function(place) => {
-                    Val::FuncRef(self.references.function(&mut self.store, place)?)
-                }
-            };
-            global
-                .set(&mut self.store, value)
-                .map_err(|error| format!("{error:#}"))?;
-        }
-        Ok(())
-    }
-
-    fn write_memories(&mut self, images: &[MemoryImage]) -> Result<(), Failure> {
-        let refuse = |reason: String| Failure::Snapshot { reason };
-        if images.len() != self.memories.len() {
-            let reason = format!(
-                "it has {} memories, the module {}",
-                images.len(),
-                self.memories.len()
-            );
-            return Err(refuse(reason));
-        }
-        for (memory, image) in self.memories.iter().zip(images) {
-            let unit = memory.page_size(&self.store);
-            let more = image.bytes.checked_sub(memory.data_size(&self.store) as u64);
-            let Some(more) = more.filter(|more| more % unit == 0) else {
-                return Err(refuse(format!(
-                    "a memory of {} bytes cannot be of this module",
-                    image.bytes
-                )));
-            };
-            if more > 0 && memory.grow(&mut self.store, more / unit).is_err() {
-                return Err(Failure::TooLarge {
-                    what: "the program's memory".into(),
-                    bytes: image.bytes,
-                    bytes_max: self.store.data().limits.memory_bytes_max,
-                });
-            }
-            for run in runs(image) {
-                if let Some(memory) = memory.data_mut(&mut self.store).get_mut(run) {
-                    raw::will_be_overwritten(memory);
-                }
-            }
-            for (number, page) in &image.pages {
-                let at = usize::try_from(*number)
-                    .ok()
-                    .and_then(|number| number.checked_mul(PAGE_BYTES));
-                at.and_then(|at| memory.write(&mut self.store, at, &page[..]).ok())
-                    .ok_or_else(|| refuse(format!("page {number} is outside its memory")))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Where pages follow each other without a gap, in bytes.
-fn runs(image: &MemoryImage) -> impl Iterator<Item = Range<usize>> {
-    let mut pages = image.pages.keys().map(|&number| number as usize).peekable();
-    std::iter::from_fn(move || {
-        let first = pages.next()?;
-        let mut end = first.saturating_add(1);
-        while pages.next_if_eq(&end).is_some() {
-            end = end.saturating_add(1);
-        }
-        Some(first.saturating_mul(PAGE_BYTES)..end.saturating_mul(PAGE_BYTES))
-    })
 }
 
 /// How the program's last call ended.
@@ -329,6 +270,7 @@ fn end_of(error: &wasmtime::Error) -> ProgramState {
     }
     let mut reason = match error.downcast_ref::<Trap>() {
         Some(trap) => trap.to_string(),
+        None if error.is::<ThrownException>() => "an exception that nothing caught".to_owned(),
         None => error.root_cause().to_string(),
     };
     let frames = error
@@ -345,27 +287,4 @@ fn end_of(error: &wasmtime::Error) -> ProgramState {
         reason += " < ...";
     }
     ProgramState::Failed { reason }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_end_where_a_page_is_missing() {
-        let image = |pages: &[u64]| MemoryImage {
-            bytes: 0,
-            pages: pages
-                .iter()
-                .map(|&number| (number, Box::new([0; PAGE_BYTES])))
-                .collect(),
-        };
-        let runs = |pages: &[u64]| runs(&image(pages)).collect::<Vec<_>>();
-        assert!(runs(&[]).is_empty());
-        assert_eq!(
-            runs(&[0, 1, 2, 5]),
-            [0..3 * PAGE_BYTES, 5 * PAGE_BYTES..6 * PAGE_BYTES]
-        );
-        assert_eq!(runs(&[3, u64::MAX])[1], usize::MAX..usize::MAX);
-    }
 }

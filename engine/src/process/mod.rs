@@ -14,10 +14,11 @@
 //! The host functions are written out here rather than taken from wasmtime-wasi, whose state cannot be
 //! captured: a blocked call must be able to leave without having had any effect, and be issued again elsewhere.
 //!
-//! Reading order: [`abi`], [`runtime`] (a module made ready), `compiled` (what is kept of it), [`ahead`] (what is compiled for others), `control` (handle and thread meet), `thread`,
+//! Reading order: [`abi`], [`runtime`] (a module made ready), `compiled` (what is kept of it), [`ahead`] (what is compiled for others), `rooms` (stacks), `control` (handle and thread meet), `thread`,
 //! `instance` (in and out of Wasm, capture, restore), `wasi` with `files`, `calls` with `mail`, `values` with `errands`, `device_calls`, `log`, `clock`. All `unsafe` is in `raw`.
 
 pub mod abi;
+mod address_space;
 pub mod ahead;
 mod calls;
 mod clock;
@@ -34,7 +35,10 @@ pub mod mail;
 mod post;
 mod raw;
 mod references;
+mod rooms;
 pub mod runtime;
+#[cfg(feature = "compiler")]
+mod settings;
 mod thread;
 mod values;
 mod wasi;
@@ -53,12 +57,13 @@ use wayfare_protocol::log::LogLine;
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
 
+pub use address_space::AddressSpace;
 pub use compiled::{Compiled, CompiledError, Provenance, Trust};
 use control::{Control, Request};
 pub use errands::{Errand, Reply, Wish};
 use mail::{Home, Letter, Mail};
 pub use post::Post;
-pub use runtime::{Loaded, ROOM_FOR_TWINS, ReviveError, Runtime, RuntimeOptions};
+pub use runtime::{Loaded, ReviveError, Runtime, RuntimeOptions};
 use thread::Task;
 
 /// What the host functions, wasmtime and a sink need of a program's thread, apart from the program's own stack.
@@ -123,7 +128,7 @@ pub fn launch(
     let name = format!("wasm-{}", launch.home.program.short());
     let sink: context::Sink = Arc::new(sink);
     let task = Task {
-        options: runtime.options.clone(),
+        options: runtime.rooms.options().clone(),
         loaded: loaded.clone(),
         launch,
         control: control.clone(),
@@ -131,7 +136,12 @@ pub fn launch(
     };
     std::thread::Builder::new()
         .name(name)
-        .stack_size(runtime.options.stack_bytes_max.saturating_mul(ROOM_FOR_TWINS) + HOST_STACK_BYTES)
+        .stack_size(
+            runtime
+                .rooms
+                .stack_bytes(rooms::RESUMED)
+                .saturating_add(HOST_STACK_BYTES),
+        )
         .spawn(move || {
             let started = AtomicBool::new(false);
             // A bug of ours must not leave the others waiting for a program that is gone.

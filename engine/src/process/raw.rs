@@ -73,6 +73,46 @@ pub(super) fn load_code(
     unsafe { wasmtime::Module::deserialize(engine, compiled.code()) }
 }
 
+/// Loads the code of a module that is loaded into another wasmtime engine of the same settings.
+pub(super) fn load_again(
+    engine: &wasmtime::Engine,
+    module: &wasmtime::Module,
+) -> wasmtime::Result<wasmtime::Module> {
+    let image = module.image_range();
+    // SAFETY: the image is what wasmtime serialized and `load_code` or a compiler of this process gave it; it is one mapping,
+    // which wasmtime made read-only, and lives as long as the module, which is borrowed.
+    unsafe {
+        let bytes = image.end.offset_from_unsigned(image.start);
+        wasmtime::Module::deserialize(engine, std::slice::from_raw_parts(image.start, bytes))
+    }
+}
+
+/// For tests of what other engines would load: code that this very process has compiled.
+#[cfg(all(test, feature = "compiler"))]
+pub(super) fn load_bytes(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<wasmtime::Module> {
+    // SAFETY: tests hand over what wasmtime gave them, unchanged.
+    unsafe { wasmtime::Module::deserialize(engine, code) }
+}
+
+/// Whether so much address space could be reserved now.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub(super) fn can_reserve(bytes: usize) -> bool {
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: a new mapping that nobody else knows of, inaccessible, and given back at once.
+    unsafe {
+        match mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::empty(), flags) {
+            Ok(mapping) => {
+                let unmapped = munmap(mapping, bytes);
+                debug_assert_eq!(unmapped, Ok(()));
+                true
+            }
+            Err(_) => false,
+        }
+    }
+}
+
 /// Tells the kernel that every byte of `memory` is about to be written, so that it maps what holds whole huge pages by
 /// those: one fault for 2 MiB in place of 512. Elsewhere, and where the kernel knows no huge pages, nothing changes.
 pub(super) fn will_be_overwritten(memory: &mut [u8]) {

@@ -71,28 +71,54 @@ impl References {
         Ok(())
     }
 
+    /// How many references frames hold, of which the program says that it is `count`.
+    pub(super) fn held(&self, store: &Store<Context>, count: u32) -> usize {
+        let size = self.held.map_or(0, |table| table.size(store));
+        size.min(u64::from(count)) as usize
+    }
+
+    /// Only what frames hold.
+    pub(super) fn write_held(
+        &self,
+        store: &mut Store<Context>,
+        references: &[Reference],
+    ) -> Result<(), String> {
+        if self.held.is_none() && !references.is_empty() {
+            return Err("its frames hold references, those of the module do not".into());
+        }
+        self.held
+            .iter()
+            .try_for_each(|table| self.write_table(store, table, references))
+    }
+
     /// Says what does not fit.
     pub(super) fn write(&self, store: &mut Store<Context>, snapshot: &Snapshot) -> Result<(), String> {
         let (here, there) = (self.tables.len(), snapshot.tables.len());
         if here != there {
             return Err(format!("it has {there} tables, the module {here}"));
         }
-        if self.held.is_none() && !snapshot.references.is_empty() {
-            return Err("its frames hold references, those of the module do not".into());
+        for (table, references) in self.tables.iter().zip(&snapshot.tables) {
+            self.write_table(store, table, references)?;
         }
-        let tables = self.tables.iter().zip(&snapshot.tables);
-        for (table, references) in tables.chain(self.held.iter().zip([&snapshot.references])) {
-            let more = (references.len() as u64).saturating_sub(table.size(&*store));
-            if more > 0 {
-                let grown = table.grow(&mut *store, more, Ref::Func(None));
-                grown.map_err(|_| format!("a table of {} elements is too large", references.len()))?;
-            }
-            for (index, reference) in (0..).zip(references) {
-                let function = self.function(store, *reference)?;
-                table
-                    .set(&mut *store, index, Ref::Func(function))
-                    .map_err(|error| format!("{error:#}"))?;
-            }
+        self.write_held(store, &snapshot.references)
+    }
+
+    fn write_table(
+        &self,
+        store: &mut Store<Context>,
+        table: &Table,
+        references: &[Reference],
+    ) -> Result<(), String> {
+        let more = (references.len() as u64).saturating_sub(table.size(&*store));
+        if more > 0 {
+            let grown = table.grow(&mut *store, more, Ref::Func(None));
+            grown.map_err(|_| format!("a table of {} elements is too large", references.len()))?;
+        }
+        for (index, reference) in (0..).zip(references) {
+            let function = self.function(store, *reference)?;
+            table
+                .set(&mut *store, index, Ref::Func(function))
+                .map_err(|error| format!("{error:#}"))?;
         }
         Ok(())
     }

@@ -3,35 +3,35 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use wasmtime::{
-    Config, Engine as WasmtimeEngine, ExternType, InstancePre, Linker, Module, Mutability, Store, ValType,
-};
+use wasmtime::{Config, ExternType, InstancePre, Linker, Module, Mutability, ValType};
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Digest;
 use wayfare_protocol::snapshot::PAGE_BYTES;
 
 use super::abi;
-use super::calls;
+use super::address_space::AddressSpace;
 use super::compiled::{Compiled, Provenance, Trust};
-use super::context::{Context, Limits};
-use super::control::Control;
-use super::device_calls;
+use super::context::Context;
 use super::image::Image;
-use super::mail::Mail;
-use super::values;
-use super::wasi;
+use super::rooms::{self, Housed, Rooms};
 use crate::devices::Devices;
+
+/// Code checks addresses anyway.
+const GUARD_BYTES_SCARCE: u64 = 64 << 10;
+/// A memory that grows beyond what it has beside it is copied.
+const GROWTH_BYTES_SCARCE: u64 = 1 << 20;
 
 /// Bounds for all programs of an engine. The defaults fit a board with 512 MB.
 #[derive(Debug, Clone)]
 pub struct RuntimeOptions {
-    /// Stack of a fresh program. A moved one may use [`ROOM_FOR_TWINS`] times as much, because the code that rebuilds
-    /// a call can need a larger frame than the call did.
+    /// Stack of a fresh program. One that is resumed has as much besides what its calls take.
     pub stack_bytes_max: usize,
     /// Linear memory of one program; its `ProgramSpec` may ask for less, not for more.
     pub memory_bytes_max: u64,
     pub table_elements_max: usize,
+    /// Code that others compiled is for [`AddressSpace::Ample`] only.
+    pub address_space: AddressSpace,
     pub devices: Arc<Devices>,
 }
 
@@ -41,20 +41,16 @@ impl Default for RuntimeOptions {
             stack_bytes_max: 2 << 20,
             memory_bytes_max: 64 << 20,
             table_elements_max: 100_000,
+            address_space: AddressSpace::probe(),
             devices: Arc::default(),
         }
     }
 }
 
-/// How much more stack a resumed program may use than a fresh one.
-pub const ROOM_FOR_TWINS: usize = 4;
-
-/// wasmtime's engines and the host functions, twice: wasmtime knows one stack limit per engine, and a program that is
-/// resumed needs a larger one than a program that begins.
+/// wasmtime's engines and the host functions.
 pub struct Runtime {
-    pub(super) options: RuntimeOptions,
+    pub(super) rooms: Arc<Rooms>,
     fresh: Linker<Context>,
-    roomy: Linker<Context>,
     compilations: AtomicU64,
 }
 
@@ -72,8 +68,7 @@ pub enum ReviveError {
 /// A module, rewritten and compiled: as many programs as wanted are launched from it.
 pub struct Loaded {
     digest: Digest,
-    pub(super) fresh: InstancePre<Context>,
-    pub(super) roomy: InstancePre<Context>,
+    pub(super) housed: Housed,
     pub(super) image: Image,
     pub(super) shape: Shape,
 }
@@ -90,25 +85,27 @@ pub(super) struct Shape {
 
 impl Runtime {
     pub fn new(options: RuntimeOptions) -> Result<Self, Failure> {
-        let linker = |stack_bytes_max: usize| -> wasmtime::Result<_> {
+        Self::with_settings(options, |options| {
             let mut config = config();
-            // The second is for stacks that we do not use, and must not be less.
+            if options.address_space == AddressSpace::Scarce {
+                config
+                    .memory_reservation(0)
+                    .memory_guard_size(GUARD_BYTES_SCARCE)
+                    .memory_reservation_for_growth(GROWTH_BYTES_SCARCE);
+            }
             config
-                .max_wasm_stack(stack_bytes_max)
-                .async_stack_size(stack_bytes_max);
-            let mut linker = Linker::new(&WasmtimeEngine::new(&config)?);
-            wasi::define(&mut linker)?;
-            calls::define(&mut linker)?;
-            values::define(&mut linker)?;
-            device_calls::define(&mut linker)?;
-            Ok(linker)
-        };
-        let fresh = linker(options.stack_bytes_max).map_err(internal)?;
-        let roomy = linker(options.stack_bytes_max.saturating_mul(ROOM_FOR_TWINS)).map_err(internal)?;
+        })
+    }
+
+    pub(super) fn with_settings(
+        options: RuntimeOptions,
+        make: fn(&RuntimeOptions) -> Config,
+    ) -> Result<Self, Failure> {
+        let rooms = Rooms::new(options, make).map_err(internal)?;
+        let fresh = rooms.linker(rooms::FRESH).map_err(internal)?;
         Ok(Self {
-            options,
+            rooms: Arc::new(rooms),
             fresh,
-            roomy,
             compilations: AtomicU64::new(0),
         })
     }
@@ -132,19 +129,15 @@ impl Runtime {
         let module =
             Module::new(self.fresh.engine(), &rewritten).map_err(|error| refuse(format!("{error:#}")))?;
         let compiled = Compiled::of(digest, &module).map_err(internal)?;
-        let twin = super::raw::load_code(self.roomy.engine(), &compiled).map_err(internal)?;
-        let loaded = self.ready(digest, &module, &twin)?;
+        let loaded = self.ready(digest, &module)?;
         Ok((loaded, compiled))
     }
 
     /// Loads what was compiled before, in milliseconds.
     pub fn revive(&self, compiled: &Compiled) -> Result<Arc<Loaded>, ReviveError> {
-        let load = |linker: &Linker<Context>| {
-            super::raw::load_code(linker.engine(), compiled)
-                .map_err(|error| ReviveError::Code(format!("{error:#}")))
-        };
-        let (module, twin) = (load(&self.fresh)?, load(&self.roomy)?);
-        self.ready(compiled.module(), &module, &twin)
+        let module = super::raw::load_code(self.fresh.engine(), compiled)
+            .map_err(|error| ReviveError::Code(format!("{error:#}")))?;
+        self.ready(compiled.module(), &module)
             .map_err(ReviveError::Module)
     }
 
@@ -167,32 +160,31 @@ impl Runtime {
         self.compilations.load(Ordering::Relaxed)
     }
 
-    fn ready(&self, digest: Digest, module: &Module, twin: &Module) -> Result<Arc<Loaded>, Failure> {
+    fn ready(&self, digest: Digest, module: &Module) -> Result<Arc<Loaded>, Failure> {
         let refuse = |reason: String| Failure::Module {
             module: digest,
             reason,
         };
         self.check_imports(module).map_err(refuse)?;
         let shape = Shape::of(module).map_err(refuse)?;
-        if shape.memory_bytes_min > self.options.memory_bytes_max {
+        let memory_bytes_max = self.rooms.options().memory_bytes_max;
+        if shape.memory_bytes_min > memory_bytes_max {
             return Err(Failure::TooLarge {
                 what: "the module's memory".into(),
                 bytes: shape.memory_bytes_min,
-                bytes_max: self.options.memory_bytes_max,
+                bytes_max: memory_bytes_max,
             });
         }
         let fresh = self
             .fresh
             .instantiate_pre(module)
             .map_err(|error| refuse(format!("{error:#}")))?;
-        let roomy = self.roomy.instantiate_pre(twin).map_err(internal)?;
         let image = self
             .initial_image(&fresh, &shape)
-            .map_err(|error| refuse(format!("{error:#}")))?;
+            .map_err(|error| address_space(&error).unwrap_or_else(|| refuse(format!("{error:#}"))))?;
         Ok(Arc::new(Loaded {
             digest,
-            fresh,
-            roomy,
+            housed: Housed::new(self.rooms.clone(), fresh)?,
             image,
             shape,
         }))
@@ -200,7 +192,7 @@ impl Runtime {
 
     /// By name, which is more than the linker's message says for a type that differs.
     fn check_imports(&self, module: &Module) -> Result<(), String> {
-        let mut store = self.idle_store(0);
+        let mut store = self.rooms.idle_store(self.fresh.engine(), 0);
         for import in module.imports() {
             let name = format!("'{}' from '{}'", import.name(), import.module());
             if !matches!(import.ty(), ExternType::Func(_)) {
@@ -221,7 +213,7 @@ impl Runtime {
 
     /// A rewritten module runs nothing when it is instantiated, so the memories are as its data segments say.
     fn initial_image(&self, module: &InstancePre<Context>, shape: &Shape) -> wasmtime::Result<Image> {
-        let mut store = self.idle_store(shape.save_bytes);
+        let mut store = self.rooms.idle_store(self.fresh.engine(), shape.save_bytes);
         let instance = module.instantiate(&mut store)?;
         let mut image = Image::default();
         for number in 0..shape.memories {
@@ -232,20 +224,6 @@ impl Runtime {
         }
         Ok(image)
     }
-
-    /// For instances that never run.
-    fn idle_store(&self, save_bytes: u64) -> Store<Context> {
-        let control = Arc::new(Control::new(true, Mail::nobody()));
-        let RuntimeOptions {
-            memory_bytes_max,
-            table_elements_max,
-            ..
-        } = self.options;
-        let limits = Limits::new(control.clone(), memory_bytes_max, table_elements_max, save_bytes);
-        let mut store = Store::new(self.fresh.engine(), Context::nobody(control, limits));
-        store.limiter(|context| &mut context.limits);
-        store
-    }
 }
 
 /// The settings that compiled code depends on.
@@ -255,11 +233,8 @@ pub(super) fn config() -> Config {
         expect(unused_mut, reason = "they are the compiler's")
     )]
     let mut config = Config::new();
-    // Hints say that captures are rare: what they take lies outside all loops.
     #[cfg(feature = "compiler")]
-    config
-        .cranelift_opt_level(wasmtime::OptLevel::Speed)
-        .wasm_branch_hinting(true);
+    super::settings::apply(&mut config);
     config
 }
 
@@ -329,7 +304,19 @@ fn numbered(module: &Module, prefix: &str) -> Vec<ExternType> {
 }
 
 pub(super) fn internal(error: impl Into<wasmtime::Error>) -> Failure {
-    Failure::Internal {
-        reason: format!("{:#}", error.into()),
-    }
+    let error = error.into();
+    address_space(&error).unwrap_or_else(|| Failure::Internal {
+        reason: format!("{error:#}"),
+    })
+}
+
+/// What to say if it is the kernel that gave no memory.
+fn address_space(error: &wasmtime::Error) -> Option<Failure> {
+    let text = format!("{error:#}");
+    (text.contains("mmap failed") || text.contains("Cannot allocate memory")).then(|| Failure::Internal {
+        reason: format!(
+            "no address space for the program's memory: raise its limit (ulimit -v, or LimitAS= of the service), or end \
+             other programs ({text})"
+        ),
+    })
 }

@@ -32,7 +32,7 @@ use super::work::Workshop;
 use crate::core::Core;
 use crate::core::types::{Identity, Input, Now};
 use crate::devices::{Devices, StatusLed};
-use crate::process::{Provenance, Runtime, RuntimeOptions};
+use crate::process::{AddressSpace, Provenance, Runtime, RuntimeOptions};
 
 /// Frames, globals, log and input position: what a snapshot has besides linear memory.
 const BESIDES_MEMORY_BYTES_MAX: u64 = 48 << 20;
@@ -65,6 +65,11 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
     let runtime = Runtime::new(RuntimeOptions {
         stack_bytes_max: options.stack_bytes_max,
         memory_bytes_max: options.program_memory_bytes_max,
+        address_space: match options.code {
+            #[cfg(feature = "compiler")]
+            CodeFrom::Compiler => AddressSpace::probe(),
+            CodeFrom::Signed(_) => AddressSpace::Ample,
+        },
         devices: devices.clone(),
         ..RuntimeOptions::default()
     })

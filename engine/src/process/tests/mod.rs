@@ -2,15 +2,22 @@
 //!
 //! They run without the compiler as well, as on boards: see [`loading`].
 
+#[cfg(all(feature = "compiler", target_os = "linux", target_pointer_width = "64"))]
+mod address_space;
 mod asking;
 mod devices;
 mod failing;
+mod features;
 mod living;
 mod loading;
 mod logging;
 mod moving;
+#[cfg(feature = "compiler")]
+mod official;
 mod posix;
 mod preview1;
+#[cfg(feature = "compiler")]
+mod stacks;
 mod talking;
 
 use std::collections::BTreeMap;
@@ -34,6 +41,17 @@ use super::{Launch, Loaded, Process, ProcessEvent, Runtime, RuntimeOptions, laun
 const PATIENCE: Duration = Duration::from_secs(60);
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new(RuntimeOptions::default()).unwrap());
+
+/// As on boards: Pulley's bytecode, interpreted.
+#[cfg(feature = "compiler")]
+fn interpreting(options: RuntimeOptions) -> Runtime {
+    let settings = |_: &RuntimeOptions| {
+        let mut config = super::runtime::config();
+        config.target("pulley64").unwrap();
+        config
+    };
+    Runtime::with_settings(options, settings).unwrap()
+}
 
 fn spec(args: &[&str]) -> ProgramSpec {
     ProgramSpec {
