@@ -308,7 +308,9 @@ impl Mail {
             number: self.published,
             purpose,
         };
-        let stamp_bytes = if manner.plain { 0 } else { stamp.bytes() };
+        // Empty and retained, it clears what the broker keeps. With a stamp it would be kept itself.
+        let is_plain = manner.plain || manner.retain && payload.is_empty();
+        let stamp_bytes = if is_plain { 0 } else { stamp.bytes() };
         if payload.len() + stamp_bytes > PAYLOAD_BYTES_MAX {
             return Err(Refusal::TooLarge);
         }
@@ -318,7 +320,7 @@ impl Mail {
         let outgoing = Outgoing {
             number: self.published,
             topic: topic.to_owned(),
-            payload: match manner.plain {
+            payload: match is_plain {
                 true => payload.to_vec(),
                 false => stamp.put_on(payload),
             },

@@ -422,3 +422,24 @@ fn early_replies_to_requests_far_ahead_make_room_for_nearer_ones() {
     }
     assert!(moved(&mail, mail.home.program, "b").is_ok());
 }
+
+#[test]
+fn an_empty_retained_message_has_nothing_that_the_broker_would_keep() {
+    let retained = Manner {
+        retain: true,
+        ..Manner::default()
+    };
+    for (payload, manner, is_empty) in [
+        (&b""[..], retained, true),
+        (b"x", retained, false),
+        (b"", Manner::default(), false),
+    ] {
+        let mut mail = open();
+        mail.publish("out/a", payload, manner).unwrap();
+        assert_eq!(
+            mail.next_to_send().unwrap().payload.is_empty(),
+            is_empty,
+            "{manner:?}"
+        );
+    }
+}
