@@ -6,6 +6,7 @@ use wayfare_link::{BrokerUrl, LinkError};
 use wayfare_protocol::bundle::BundleError;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{EngineId, OperationId};
+use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
 use crate::lookup::LookupError;
 
@@ -77,7 +78,7 @@ pub enum AskError {
     Failed(Failure),
     #[error("the dispatcher answered with something else: {reason}")]
     Unexpected { reason: String },
-    #[error("the request has {bytes} bytes, which is more than a message may have")]
+    #[error("the request has {bytes} bytes, the limit of a message is {PAYLOAD_BYTES_MAX}")]
     TooLarge { bytes: usize },
     #[error("the dispatcher is closed")]
     Closed,

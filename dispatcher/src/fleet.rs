@@ -1,9 +1,10 @@
 //! The fleet as this client sees it: every engine and program, merged from what is retained on the broker.
 //!
-//! Two sources speak about a program: its own retained status, and its engine's, which lists it. They arrive
+//! Two sources speak about a program: its own retained status, and its engine's, which may list it. They arrive
 //! in any order, twice, and late. What always holds: the highest (generation, then sequence) wins; an
 //! engine's last will counts only for the boot that made it; what an engine said before it went away is
-//! shown as what was last known, never as what is.
+//! shown as what was last known, never as what is. Nothing follows from a list that does not name a program: a
+//! program is lost if its status is of another boot than its engine's, which publishes all its programs first.
 
 use std::collections::BTreeMap;
 
@@ -66,6 +67,8 @@ pub struct Fleet {
     engines: BTreeMap<EngineId, EngineEntry>,
     programs: BTreeMap<ProgramId, ProgramEntry>,
     round: Round,
+    /// All that was retained when this round began has come.
+    is_round_complete: bool,
 }
 
 /// Counts connections: each brings everything retained again, so what one does not bring was cleared meanwhile.
@@ -94,6 +97,12 @@ impl Fleet {
     /// A new connection: everything retained is about to come again.
     pub fn begin_round(&mut self) {
         self.round.0 += 1;
+        self.is_round_complete = false;
+    }
+
+    /// Everything retained has come; answers whether that changes anything.
+    pub fn complete_round(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_round_complete, true)
     }
 
     /// Takes in a retained or fresh engine status; answers whether anything changed.
@@ -195,17 +204,22 @@ impl Fleet {
     }
 
     pub fn engines(&self, now_ms: u64) -> Vec<EngineView> {
-        let programs = self.programs();
+        let mut live: BTreeMap<EngineId, u32> = BTreeMap::new();
+        for program in self.programs() {
+            if !program.status.state.is_ended() {
+                *live.entry(program.status.engine).or_default() += 1;
+            }
+        }
         let view = |(engine, entry): (&EngineId, &EngineEntry)| EngineView {
             engine: engine.clone(),
             online: entry.status.state == EngineState::Online,
             offline_for_ms: entry.offline_since_ms.map(|since| now_ms.saturating_sub(since)),
             about: entry.about.clone(),
             load: entry.status.load,
-            programs: programs
-                .iter()
-                .filter(|p| p.status.engine == *engine && !p.status.state.is_ended())
-                .count() as u32,
+            programs: entry
+                .status
+                .live_programs
+                .unwrap_or_else(|| live.get(engine).copied().unwrap_or(0)),
         };
         self.engines.iter().map(view).collect()
     }
@@ -244,11 +258,14 @@ impl Fleet {
             .find(|view| view.status.program == program)
     }
 
-    /// Cleared while this client was not connected: it did not come again, and its engine, which did, does not
-    /// list it.
+    /// Cleared while this client was not connected: all that is retained has come, and so has its engine's status, but
+    /// not its own; nor does its engine list it.
     fn was_cleared(&self, entry: &ProgramEntry) -> bool {
+        if !self.is_round_complete || entry.heard == self.round {
+            return false;
+        }
         let engine = self.engines.get(&entry.status.engine);
-        let engine = engine.filter(|engine| entry.heard < self.round && engine.heard == self.round);
+        let engine = engine.filter(|engine| engine.heard == self.round);
         let lists = |engine: &EngineEntry| {
             engine
                 .status
@@ -263,15 +280,10 @@ impl Fleet {
         let Some(entry) = self.engines.get(&status.engine) else {
             return Presence::EngineOffline;
         };
-        if entry.status.state == EngineState::Offline {
-            return Presence::EngineOffline;
-        }
-        let listed = entry.status.programs.iter().any(|p| p.program == status.program);
-        // Of the same boot but not listed: the two messages have only crossed.
-        if listed || status.boot == entry.status.boot {
-            Presence::Known
-        } else {
-            Presence::Lost
+        match entry.status.state {
+            EngineState::Offline => Presence::EngineOffline,
+            EngineState::Online if status.boot == entry.status.boot => Presence::Known,
+            EngineState::Online => Presence::Lost,
         }
     }
 }

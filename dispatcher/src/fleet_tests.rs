@@ -41,13 +41,9 @@ fn engine(
     programs: Vec<ProgramStatus>,
 ) -> EngineStatus {
     EngineStatus {
-        engine: name.parse().unwrap(),
-        boot: boot(boot_number),
         sequence,
-        state,
-        about: None,
-        load: None,
         programs,
+        ..EngineStatus::new(name.parse().unwrap(), boot(boot_number), state)
     }
 }
 
@@ -125,7 +121,7 @@ fn programs_of_an_offline_engine_are_unknown_and_ended_ones_stay_ended() {
 }
 
 #[test]
-fn a_program_that_its_restarted_engine_does_not_list_is_lost() {
+fn a_program_that_its_restarted_engine_does_not_have_is_lost() {
     let mut fleet = Fleet::default();
     fleet.program_status(program(1, "a", 1, 1, 1, Running));
     fleet.engine_status(engine("a", 2, 1, Online, vec![]), 0);
@@ -186,6 +182,8 @@ fn what_was_cleared_while_away_is_gone_and_what_comes_again_stays() {
     assert_eq!(fleet.programs().len(), 2);
     fleet.program_status(kept.clone());
     fleet.engine_status(engine("a", 1, 2, Online, vec![]), 0);
+    assert_eq!(fleet.programs().len(), 2, "the rest may still come");
+    assert!(fleet.complete_round());
     let left: Vec<_> = fleet.programs().iter().map(|view| view.status.program).collect();
     assert_eq!(left, [kept.program]);
 }
@@ -206,4 +204,38 @@ fn a_program_is_where_an_answer_says_that_it_moved() {
     fleet.program_status(program(1, "b", 2, 2, 1, Paused));
     assert_eq!(fleet.program(id(1)).unwrap().status.state, Paused);
     assert!(!fleet.program_moved(id(1), Generation(2), &"a".parse().unwrap()));
+}
+
+/// The statuses of many programs do not fit into their engine's: it lists none, and has published each before.
+#[test]
+fn an_engine_that_lists_nothing_has_the_programs_of_its_boot() {
+    let present = |boot, sequence, live| EngineStatus {
+        live_programs: Some(live),
+        ..engine("a", boot, sequence, Online, vec![])
+    };
+    let words = |fleet: &Fleet| fleet.programs().iter().map(ProgramView::word).collect::<Vec<_>>();
+    let mut fleet = Fleet::default();
+    for number in 1..=3 {
+        fleet.program_status(program(number, "a", 1, 1, 1, Running));
+    }
+    fleet.engine_status(present(1, 1, 3), 0);
+    assert_eq!(words(&fleet), ["running"; 3]);
+    assert_eq!(fleet.engines(0)[0].programs, 3);
+    // It restarts without the third, which somebody has wiped from its disk.
+    for number in 1..=2 {
+        fleet.program_status(program(number, "a", 2, 1, 1, Running));
+    }
+    fleet.engine_status(present(2, 1, 2), 0);
+    assert_eq!(words(&fleet), ["running", "running", "lost"]);
+    assert_eq!(fleet.engines(0)[0].programs, 2);
+    // All again, doubled, out of order and late: nothing changes.
+    fleet.begin_round();
+    fleet.engine_status(present(2, 1, 2), 0);
+    for number in [3, 1, 2, 1] {
+        let boot = if number == 3 { 1 } else { 2 };
+        fleet.program_status(program(number, "a", boot, 1, 1, Running));
+    }
+    fleet.program_status(program(1, "a", 1, 1, 9, Paused));
+    fleet.complete_round();
+    assert_eq!(words(&fleet), ["running", "running", "lost"]);
 }

@@ -11,6 +11,7 @@ use crate::grants::Grants;
 use crate::ids::{Blob, ClientId, EngineId, Generation, OperationId, ProgramId, is_name};
 use crate::limits::*;
 use crate::log::Follower;
+use crate::wire;
 
 /// One request to one engine. Answers go to [`crate::topics::Topic::Reply`] of `client`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +133,8 @@ impl ProgramSpec {
             });
         }
         self.grants.check()?;
+        let spec_bytes = wire::encode(self).len() as u64;
+        check_bytes("the program's description", spec_bytes, SPEC_BYTES_MAX as u64)?;
         check_bytes("module", self.module.bytes, MODULE_BYTES_MAX)?;
         self.stdin.map_or(Ok(()), |stdin| {
             check_bytes("standard input", stdin.bytes, STDIN_BYTES_MAX)
@@ -211,4 +214,100 @@ impl Action {
 pub struct ReportRequest {
     pub operation: OperationId,
     pub client: ClientId,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::device::{Alias, DEVICES_MAX, DeviceKind};
+    use crate::event::{Event, EventBody, Outcome};
+    use crate::ids::BootId;
+    use crate::peer::{Envelope, PeerMessage};
+
+    fn spec(arguments_bytes: usize) -> ProgramSpec {
+        let alias = |number| -> Alias { format!("{number:032}").parse().unwrap() };
+        ProgramSpec {
+            name: "n".repeat(NAME_BYTES_MAX),
+            module: Blob::of(b"module"),
+            // Each byte takes six of JSON.
+            args: vec!["\u{1}".repeat(arguments_bytes)],
+            env: BTreeMap::new(),
+            stdin: Some(Blob::of(b"stdin")),
+            memory_bytes_max: Some(u64::MAX),
+            grants: Box::new(Grants {
+                devices: (0..DEVICES_MAX).map(alias).collect::<BTreeSet<_>>(),
+                ..Grants::default()
+            }),
+        }
+    }
+
+    /// Whatever carries a description: a program that was taken can be moved and captured too.
+    #[test]
+    fn the_longest_description_fits_every_message_and_a_longer_one_is_refused_with_the_limit() {
+        let longest = (0..)
+            .map(|less| spec(19_000 - less))
+            .find(|spec| spec.check().is_ok());
+        let spec = longest.expect("one of them fits");
+        assert!(wire::encode(&spec).len() > SPEC_BYTES_MAX - 16);
+        let (peer, blob): (EngineId, Blob) = ("e".repeat(NAME_BYTES_MAX).parse().unwrap(), spec.module);
+        let (program, generation) = (ProgramId::random(), Generation(u64::MAX));
+        let command = Command {
+            operation: OperationId::random(),
+            client: peer.clone(),
+            time_limit_ms: u64::MAX,
+            action: Action::Run {
+                program,
+                spec: spec.clone(),
+                snapshot: Some(blob),
+                generation: Some(generation),
+            },
+            term: Some(Term(u64::MAX)),
+        };
+        let prepare = Envelope {
+            operation: OperationId::random(),
+            from: peer.clone(),
+            message: PeerMessage::Prepare {
+                program,
+                generation,
+                spec: spec.clone(),
+                memory_bytes: u64::MAX,
+                paused: false,
+                devices: spec
+                    .grants
+                    .devices
+                    .iter()
+                    .map(|alias| (alias.clone(), DeviceKind::GpioOut))
+                    .collect(),
+                blobs: vec![blob; 4],
+            },
+        };
+        let captured = Event {
+            operation: OperationId::random(),
+            engine: peer,
+            boot: BootId::random(),
+            verb: "snapshot".into(),
+            program: Some(program),
+            body: EventBody::Done {
+                outcome: Outcome::Captured {
+                    program,
+                    generation,
+                    spec: spec.clone(),
+                    snapshot: blob,
+                },
+            },
+        };
+        for bytes in [
+            wire::encode(&command).len(),
+            prepare.encode(&[]).len(),
+            wire::encode(&captured).len(),
+        ] {
+            assert!(bytes < PAYLOAD_BYTES_MAX, "{bytes}");
+        }
+        let refused = self::spec(20_000).check().unwrap_err().to_string();
+        assert!(
+            refused.contains("the program's description has ") && refused.ends_with("the limit is 114688")
+        );
+    }
 }

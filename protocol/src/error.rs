@@ -11,21 +11,30 @@ use crate::ids::{Digest, EngineId, Generation, OperationId, ProgramId};
 #[serde(tag = "error", rename_all = "kebab-case")]
 pub enum Failure {
     #[error("{reason}")]
-    BadRequest { reason: String },
+    BadRequest {
+        #[serde(serialize_with = "crate::reason::serialize")]
+        reason: String,
+    },
     #[error("{what} has {bytes} bytes, the limit is {bytes_max}")]
     TooLarge {
+        #[serde(serialize_with = "crate::reason::serialize")]
         what: String,
         bytes: u64,
         bytes_max: u64,
     },
     /// The module is not WebAssembly, damaged, or uses what cannot be captured or offered.
     #[error("module {} cannot run: {reason}", module.short())]
-    Module { module: Digest, reason: String },
+    Module {
+        module: Digest,
+        #[serde(serialize_with = "crate::reason::serialize")]
+        reason: String,
+    },
     /// An engine without a compiler could not get the module's code, or refused it.
     #[error("engine {engine} has no code for module {}: {reason}", module.short())]
     NoCode {
         engine: EngineId,
         module: Digest,
+        #[serde(serialize_with = "crate::reason::serialize")]
         reason: String,
     },
     #[error("engine {engine} has no program {}", program.short())]
@@ -39,7 +48,9 @@ pub enum Failure {
     #[error("program {} is {state}: cannot {verb}", program.short())]
     WrongState {
         program: ProgramId,
+        #[serde(serialize_with = "crate::reason::serialize")]
         state: String,
+        #[serde(serialize_with = "crate::reason::serialize")]
         verb: String,
     },
     #[error("program {} is busy with operation {}", program.short(), operation.short())]
@@ -50,7 +61,11 @@ pub enum Failure {
     #[error("program {} is here already", program.short())]
     AlreadyHere { program: ProgramId },
     #[error("engine {engine} has no room: {reason}")]
-    NoRoom { engine: EngineId, reason: String },
+    NoRoom {
+        engine: EngineId,
+        #[serde(serialize_with = "crate::reason::serialize")]
+        reason: String,
+    },
     #[error("engine {engine} has no device '{alias}'")]
     NoDevice { engine: EngineId, alias: Alias },
     /// It uses the alias where it is as a device of another kind.
@@ -69,23 +84,46 @@ pub enum Failure {
         program: ProgramId,
     },
     #[error("no answer from {peer} within {waited_ms} ms")]
-    Silent { peer: String, waited_ms: u64 },
+    Silent {
+        #[serde(serialize_with = "crate::reason::serialize")]
+        peer: String,
+        waited_ms: u64,
+    },
     #[error("{what} arrived damaged: {reason}")]
-    Damaged { what: String, reason: String },
+    Damaged {
+        #[serde(serialize_with = "crate::reason::serialize")]
+        what: String,
+        #[serde(serialize_with = "crate::reason::serialize")]
+        reason: String,
+    },
     #[error("snapshot refused: {reason}")]
-    Snapshot { reason: String },
+    Snapshot {
+        #[serde(serialize_with = "crate::reason::serialize")]
+        reason: String,
+    },
     #[error("cancelled")]
     Cancelled,
     #[error("interrupted: engine {engine} restarted")]
     Interrupted { engine: EngineId },
     #[error("engine {engine} could not store it: {reason}")]
-    Storage { engine: EngineId, reason: String },
+    Storage {
+        engine: EngineId,
+        #[serde(serialize_with = "crate::reason::serialize")]
+        reason: String,
+    },
     #[error("program {} ended meanwhile: {state}", program.short())]
-    Ended { program: ProgramId, state: String },
+    Ended {
+        program: ProgramId,
+        #[serde(serialize_with = "crate::reason::serialize")]
+        state: String,
+    },
     #[error("refused by {engine}: {failure}")]
     Refused { engine: EngineId, failure: Box<Failure> },
     #[error("the dispatcher has no service '{service}'")]
-    UnknownService { service: String },
+    UnknownService {
+        #[serde(serialize_with = "crate::reason::serialize")]
+        service: String,
+    },
     /// Said by an engine to a dispatcher that has been succeeded.
     #[error("engine {engine} obeys the dispatcher of term {actual}, not of term {term}")]
     StaleTerm {
@@ -94,5 +132,8 @@ pub enum Failure {
         actual: Term,
     },
     #[error("internal error: {reason}")]
-    Internal { reason: String },
+    Internal {
+        #[serde(serialize_with = "crate::reason::serialize")]
+        reason: String,
+    },
 }

@@ -24,6 +24,7 @@ pub mod limits;
 pub mod log;
 pub mod peer;
 pub mod pull;
+pub mod reason;
 pub mod snapshot;
 pub mod stamp;
 pub mod status;

@@ -38,6 +38,12 @@ pub const LOG_WINDOW_BYTES: usize = 1 << 20;
 /// How long a follower that says nothing can make a program wait. Above the 15 s after which a broker ends a silent
 /// connection, so that one that reconnects has lost nothing.
 pub const FOLLOW_LEASE_MS: u64 = 20_000;
+/// Bytes of a reason, a failure's free text: what is longer is cut, with a note (see [`crate::reason`]).
+pub const REASON_BYTES_MAX: usize = 2048;
+/// Bytes of a program's description in JSON: commands, moves and snapshots carry it beside other things.
+pub const SPEC_BYTES_MAX: usize = 112 * 1024;
+/// Bytes of the list of programs in an engine's status, in JSON. Longer ones are left out: each program has a status of its own.
+pub const LISTED_BYTES_MAX: usize = 16 * 1024;
 /// Blobs one operation may name.
 pub const BLOBS_PER_OPERATION_MAX: usize = 8;
 /// How long a command may take when it does not say.

@@ -1,6 +1,9 @@
-//! What engines retain on the broker about themselves and their programs. An engine's status lists its
-//! programs, so that a fleet view needs no other source while the engine is there; a program's own status
-//! outlives the engine's.
+//! What engines retain on the broker about themselves and their programs.
+//!
+//! An engine's status, its *presence*, is one small message whose size does not depend on what the engine has. Each program has
+//! a status of its own, which outlives the engine's. What always holds: on every connection an engine publishes the statuses of
+//! all its programs before its presence. So of an engine that is there, whatever has a status of another boot is lost, and
+//! nobody needs a list to know that.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +25,29 @@ pub struct EngineStatus {
     pub about: Option<EngineAbout>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<MachineLoad>,
+    /// Programs that have not ended. Engines of earlier releases do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_programs: Option<u32>,
+    /// All of the engine's programs, for clients of earlier releases, which know of no other source; empty where that
+    /// would take more than [`LISTED_BYTES_MAX`](crate::limits::LISTED_BYTES_MAX).
     #[serde(default)]
     pub programs: Vec<ProgramStatus>,
+}
+
+impl EngineStatus {
+    /// A status that says nothing but this.
+    pub fn new(engine: EngineId, boot: BootId, state: EngineState) -> Self {
+        Self {
+            engine,
+            boot,
+            sequence: 0,
+            state,
+            about: None,
+            load: None,
+            live_programs: None,
+            programs: Vec::new(),
+        }
+    }
 }
 
 /// How busy the engine's machine is, with everything that runs on it.
@@ -123,6 +147,7 @@ pub enum ProgramState {
     },
     /// Trapped, or could not be started.
     Failed {
+        #[serde(serialize_with = "crate::reason::serialize")]
         reason: String,
     },
 }

@@ -203,6 +203,9 @@ impl Core {
                 request,
             } => {
                 let mut in_flight = InFlight::new(ticket, *request, now_ms);
+                if in_flight.is_too_large(operation, &self.client, &mut effects) {
+                    return effects;
+                }
                 if in_flight
                     .waits_for()
                     .is_some_and(|program| self.is_taken(program))
@@ -270,7 +273,7 @@ impl Core {
             Topic::Reply(_) => match barrier_number(payload) {
                 Some(number) => {
                     effects.push(Effect::Barrier(number));
-                    Ok(false)
+                    Ok(self.fleet.complete_round())
                 }
                 None => wire::decode(payload).map(|reply| {
                     match reply {

@@ -4,10 +4,11 @@ mod transfers;
 
 use std::collections::BTreeMap;
 
-use wayfare_protocol::command::{Action, Command};
+use wayfare_protocol::command::{Action, Command, check_bytes};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
 use wayfare_protocol::ids::{ClientId, Digest, EngineId, OperationId, ProgramId};
+use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
 
@@ -129,17 +130,34 @@ impl InFlight {
         if matches!(self.state, State::Queued) {
             self.state = State::Sent;
         }
-        let command = Command {
+        Effect::Publish {
+            topic: Topic::EngineCommand(self.request.engine.clone()),
+            payload: self.command(operation, client),
+        }
+    }
+
+    fn command(&self, operation: OperationId, client: &ClientId) -> Vec<u8> {
+        wire::encode(&Command {
             operation,
             client: client.clone(),
             time_limit_ms: self.request.time_limit_ms,
             action: self.request.action.clone(),
             term: self.request.term,
-        };
-        Effect::Publish {
-            topic: Topic::EngineCommand(self.request.engine.clone()),
-            payload: wire::encode(&command),
-        }
+        })
+    }
+
+    /// Refuses a command that no message holds, before anybody waits for an answer to it.
+    pub(super) fn is_too_large(
+        &mut self,
+        operation: OperationId,
+        client: &ClientId,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let bytes = self.command(operation, client).len() as u64;
+        let checked = check_bytes("the command", bytes, PAYLOAD_BYTES_MAX as u64);
+        checked
+            .map_err(|failure| self.settle(Err(CommandError::Refused(failure)), effects))
+            .is_err()
     }
 
     /// After a new connection: the engine's last words may have been lost.

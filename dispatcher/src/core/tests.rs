@@ -56,6 +56,24 @@ fn an_engine_that_comes_back_is_asked_again_at_once() {
 }
 
 #[test]
+fn a_command_that_no_message_holds_is_refused_at_once_with_size_and_limit() {
+    let mut bench = Bench::connected();
+    let mut large = run_of(b"module");
+    if let Action::Run { spec, .. } = &mut large.action {
+        spec.args = vec!["\u{1}".repeat(30_000)];
+    }
+    let effects = bench.start(large);
+    assert!(commands(&effects).is_empty());
+    match settled(effects) {
+        Some(Err(CommandError::Refused(Failure::TooLarge { bytes, bytes_max, .. }))) => {
+            assert!(bytes > 180_000 && bytes_max == 122_880);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(bench.core.is_idle());
+}
+
+#[test]
 fn silence_is_a_typed_error_that_says_how_far_it_came() {
     let progress = |phase| EventBody::Progress {
         phase,

@@ -92,13 +92,10 @@ impl FakeEngine {
             devices: Default::default(),
         };
         let status = EngineStatus {
-            engine: self.id.clone(),
-            boot: self.boot,
             sequence: self.sequence,
-            state,
             about: Some(about),
-            load: None,
             programs,
+            ..EngineStatus::new(self.id.clone(), self.boot, state)
         };
         let topic = self.topics.topic(&Topic::EngineStatus(self.id.clone()));
         self.link

@@ -1,11 +1,13 @@
-//! What the world is told about the programs here: every change of state or generation at once, memory in use now
-//! and then.
+//! What is published about the programs here: every change of state or generation at once, memory in use now and then.
+//! What always holds: the statuses of all programs are published before the first status of the engine on a connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_protocol::event::{EventBody, Outcome};
 use wayfare_protocol::ids::{ClientId, Generation, OperationId, ProgramId};
+use wayfare_protocol::limits::LISTED_BYTES_MAX;
 use wayfare_protocol::status::{ProgramState, ProgramStatus};
+use wayfare_protocol::wire;
 
 use super::Core;
 use super::programs::{Life, Program};
@@ -19,6 +21,8 @@ pub(super) struct Statuses {
     engine_due: bool,
     /// When memory in use is worth a status.
     pub(super) memory_due: Option<Now>,
+    /// Programs whose memory in use has changed since.
+    memory_changed: BTreeSet<ProgramId>,
 }
 
 impl Statuses {
@@ -28,6 +32,15 @@ impl Statuses {
 
     fn republish_all(&mut self) {
         self.published.clear();
+        self.engine_due = true;
+        self.memory_due = None;
+        self.memory_changed.clear();
+    }
+
+    fn republish_memory(&mut self) {
+        for program in std::mem::take(&mut self.memory_changed) {
+            self.republish(program);
+        }
         self.engine_due = true;
         self.memory_due = None;
     }
@@ -85,6 +98,7 @@ impl Core {
             && here.memory_bytes != bytes
         {
             here.memory_bytes = bytes;
+            self.statuses.memory_changed.insert(program);
             self.statuses.memory_due.get_or_insert(due);
         }
     }
@@ -103,7 +117,7 @@ impl Core {
     /// Publishes what has changed since this was last called.
     pub(super) fn publish_changes(&mut self) {
         if self.statuses.memory_due.is_some_and(|due| due <= self.now) {
-            self.statuses.republish_all();
+            self.statuses.republish_memory();
         }
         let current: BTreeMap<ProgramId, (Generation, ProgramState)> = self
             .programs
@@ -130,9 +144,33 @@ impl Core {
     fn publish_engine(&mut self) {
         self.statuses.engine_due = false;
         self.statuses.sequence += 1;
+        let programs = self.programs.values();
+        let live = programs.filter(|program| !matches!(program.life, Life::Ended { .. }));
+        let running = |program: &&Program| matches!(self.state(program), ProgramState::Running);
         self.effects.push(Effect::PublishEngine {
-            programs: self.statuses(),
             sequence: self.statuses.sequence,
+            live: count(live.clone()),
+            running: count(live.filter(running)),
+            listed: self.listed(),
         });
     }
+
+    /// All programs, or none where that would make a message grow with their number.
+    fn listed(&self) -> Vec<ProgramStatus> {
+        let mut room = LISTED_BYTES_MAX;
+        let mut listed = Vec::new();
+        for (id, program) in &self.programs {
+            let status = self.status(*id, program);
+            let Some(left) = room.checked_sub(wire::encode(&status).len() + 1) else {
+                return Vec::new();
+            };
+            room = left;
+            listed.push(status);
+        }
+        listed
+    }
+}
+
+fn count<'a>(programs: impl Iterator<Item = &'a Program>) -> u32 {
+    u32::try_from(programs.count()).unwrap_or(u32::MAX)
 }

@@ -138,8 +138,12 @@ pub enum Effect {
     },
     /// The retained status of the engine: the shell adds what it knows about the machine.
     PublishEngine {
-        programs: Vec<ProgramStatus>,
         sequence: u64,
+        /// Programs that have not ended, and those of them that run.
+        live: u32,
+        running: u32,
+        /// All programs, or none if they would take too much of a message.
+        listed: Vec<ProgramStatus>,
     },
     PublishProgram(ProgramStatus),
     /// Clears the retained status of a program that is gone.

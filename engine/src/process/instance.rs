@@ -286,5 +286,7 @@ fn end_of(error: &wasmtime::Error) -> ProgramState {
     if frames.len() > TRAP_FRAMES_MAX {
         reason += " < ...";
     }
-    ProgramState::Failed { reason }
+    ProgramState::Failed {
+        reason: wayfare_protocol::reason::cut(reason),
+    }
 }

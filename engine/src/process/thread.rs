@@ -43,7 +43,7 @@ impl Task {
             Ok(None) => return,
             Ok(Some(state)) => state,
             Err(failure) => ProgramState::Failed {
-                reason: failure.to_string(),
+                reason: wayfare_protocol::reason::cut(failure.to_string()),
             },
         };
         let news = {

@@ -441,14 +441,6 @@ impl Agent {
 
     /// The engine's status without programs: what is said last, by us or by the broker.
     pub(super) fn offline(engine: EngineId, boot: BootId) -> EngineStatus {
-        EngineStatus {
-            engine,
-            boot,
-            sequence: 0,
-            state: EngineState::Offline,
-            about: None,
-            load: None,
-            programs: Vec::new(),
-        }
+        EngineStatus::new(engine, boot, EngineState::Offline)
     }
 }

@@ -7,7 +7,7 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{Blob, Digest, OperationId, ProgramId};
 use wayfare_protocol::snapshot::Snapshot;
-use wayfare_protocol::status::{EngineState, EngineStatus, ProgramState, ProgramStatus};
+use wayfare_protocol::status::{EngineState, EngineStatus, ProgramStatus};
 
 use super::agent::{Agent, Step};
 use super::fetches::Waiting;
@@ -85,10 +85,22 @@ impl Agent {
                 offset,
                 bytes,
             } => self.send_chunk(to, operation, blob, offset, bytes),
-            Effect::PublishEngine { programs, sequence } => self.publish_engine(programs, sequence),
+            Effect::PublishEngine {
+                sequence,
+                live,
+                running,
+                listed,
+            } => {
+                if let Some(led) = &mut self.status_led {
+                    led.show(running > 0);
+                }
+                self.publish_engine(sequence, live, listed);
+            }
             Effect::PublishProgram(status) => {
                 self.watch(status.program);
-                self.out.program_status(&status);
+                if self.fence.is_passed() {
+                    self.out.program_status(&status);
+                }
             }
             Effect::ClearProgram(program) => {
                 self.out.clear_program(program);
@@ -156,19 +168,19 @@ impl Agent {
         }
     }
 
-    fn publish_engine(&mut self, programs: Vec<ProgramStatus>, sequence: u64) {
-        if let Some(led) = &mut self.status_led {
-            let runs = |program: &ProgramStatus| matches!(program.state, ProgramState::Running);
-            led.show(programs.iter().any(runs));
+    /// Not before the fence is passed: then the statuses of all programs are published first.
+    fn publish_engine(&self, sequence: u64, live: u32, listed: Vec<ProgramStatus>) {
+        if !self.fence.is_passed() {
+            return;
         }
+        let (engine, boot) = (self.out.engine.clone(), self.boot);
         self.out.engine_status(&EngineStatus {
-            engine: self.out.engine.clone(),
-            boot: self.boot,
             sequence,
-            state: EngineState::Online,
             about: Some(self.about.clone()),
             load: machine::load(self.times.begun),
-            programs,
+            live_programs: Some(live),
+            programs: listed,
+            ..EngineStatus::new(engine, boot, EngineState::Online)
         });
     }
 

@@ -76,13 +76,8 @@ async fn offered(broker: Kind, options: CommandOptions) -> Scene {
 /// Others must not wait for its reports once it has fallen silent.
 async fn appears(fleet: &Fleet, boot: BootId, state: EngineState) {
     let status = EngineStatus {
-        engine: name(GHOST),
-        boot,
         sequence: 1,
-        state,
-        about: None,
-        load: None,
-        programs: Vec::new(),
+        ..EngineStatus::new(name(GHOST), boot, state)
     };
     let topic = Topics::default().topic(&Topic::EngineStatus(name(GHOST)));
     fleet.spy.publish(topic, wire::encode(&status)).await;

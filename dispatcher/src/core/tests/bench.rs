@@ -140,13 +140,8 @@ impl Bench {
     pub(super) fn engine(&mut self, engine: &str, boot: u8, state: EngineState, now_ms: u64) -> Vec<Effect> {
         let engine: EngineId = engine.parse().unwrap();
         let status = EngineStatus {
-            engine: engine.clone(),
-            boot: BootId::from_random([boot; 16]),
             sequence: 1,
-            state,
-            about: None,
-            load: None,
-            programs: Vec::new(),
+            ..EngineStatus::new(engine.clone(), BootId::from_random([boot; 16]), state)
         };
         self.handle(
             Input::Message {
@@ -160,12 +155,7 @@ impl Bench {
     pub(super) fn program_on(&mut self, engine: &str, generation: u64) {
         let engine: EngineId = engine.parse().unwrap();
         let status = EngineStatus {
-            engine: engine.clone(),
-            boot: boot(),
             sequence: generation,
-            state: EngineState::Online,
-            about: None,
-            load: None,
             programs: vec![ProgramStatus {
                 program: program(),
                 name: "p".into(),
@@ -177,6 +167,7 @@ impl Bench {
                 module: Digest([0; 32]),
                 memory_bytes: 0,
             }],
+            ..EngineStatus::new(engine.clone(), boot(), EngineState::Online)
         };
         self.handle(
             Input::Message {

@@ -1,5 +1,7 @@
 //! What a program does by itself: it comes up, it ends, or a newer one of it is heard of elsewhere.
 
+use wayfare_protocol::reason;
+
 use super::*;
 
 impl Core {
@@ -14,7 +16,7 @@ impl Core {
             return;
         };
         if let Err(failure) = result {
-            let reason = failure.to_string();
+            let reason = reason::cut(failure.to_string());
             return self.ended(program, ProgramState::Failed { reason });
         }
         here.life = match then {
