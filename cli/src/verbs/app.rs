@@ -29,8 +29,7 @@ pub(crate) async fn run(verb: AppVerb, output: Output) -> Result {
         AppVerb::History(args) => {
             let application = args.application;
             with_fleet(&args.ask.fleet, async |fleet| {
-                let ask = Ask::History { application };
-                let versions: Vec<VersionStatus> = fleet.ask_apps(&ask, args.ask.timeout).await?;
+                let versions = fleet.app_history(&application, args.ask.timeout).await?;
                 output.print(&versions, |versions| history_table(versions))
             })
             .await
@@ -151,10 +150,7 @@ async fn apply(args: AppApplyArgs, output: Output) -> Result {
 async fn wait_until_healthy(fleet: &Dispatcher, application: &str, version: u64, limit: Duration) -> Result {
     let deadline = Instant::now() + limit;
     loop {
-        let ask = Ask::Status {
-            application: Some(application.to_owned()),
-        };
-        let statuses: Vec<AppStatus> = fleet.ask_apps(&ask, limit).await?;
+        let statuses = fleet.app_status(Some(application), limit).await?;
         let Some(status) = statuses.first() else {
             return Err(Fail::new(
                 "removed",
@@ -191,10 +187,8 @@ async fn wait_until_healthy(fleet: &Dispatcher, application: &str, version: u64,
 
 async fn status(args: AppStatusArgs, output: Output) -> Result {
     with_fleet(&args.ask.fleet, async |fleet| {
-        let ask = Ask::Status {
-            application: args.application,
-        };
-        let statuses: Vec<AppStatus> = fleet.ask_apps(&ask, args.ask.timeout).await?;
+        let application = args.application.as_deref();
+        let statuses = fleet.app_status(application, args.ask.timeout).await?;
         output.print(&statuses, |statuses| status_text(statuses))
     })
     .await

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::ids::{Blob, Digest, EngineId, ProgramId};
+use wayfare_scheduler::application::InstanceId;
 
 use super::AppSpec;
 
@@ -33,12 +34,25 @@ pub enum Ask {
         /// The serial of the plan that people have looked at.
         expects: Option<u64>,
     },
-    /// Of one application, or of all.
+    /// Of one application, or of all, in one answer: refused where that is too long for a message.
     Status {
         application: Option<String>,
     },
+    /// The same in parts: answered with a [`StatusPage`].
+    StatusPage {
+        application: Option<String>,
+        /// Where the page begins; `None`: at the beginning.
+        from: Option<InstanceId>,
+    },
+    /// In one answer, as [`Ask::Status`].
     History {
         application: String,
+    },
+    /// The same in parts: answered with a [`HistoryPage`].
+    HistoryPage {
+        application: String,
+        /// The version that the page begins with; 0: the oldest.
+        from: u64,
     },
     /// Back to a version; `None`: to the one before.
     Revert {
@@ -81,7 +95,9 @@ impl Ask {
             Self::Lacks { .. }
             | Self::Plan { .. }
             | Self::Status { .. }
+            | Self::StatusPage { .. }
             | Self::History { .. }
+            | Self::HistoryPage { .. }
             | Self::Left { .. }
             | Self::Events { .. } => false,
             Self::Put { .. }
@@ -155,6 +171,22 @@ pub struct InstanceStatus {
     pub healthy: bool,
     /// When its state was last copied to the dispatcher.
     pub checkpoint_at_ms: Option<u64>,
+}
+
+/// As much of a status as a message holds. An application whose instances are cut is in the next page again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusPage {
+    pub applications: Vec<AppStatus>,
+    /// Where the next page begins; `None`: this is the last.
+    pub next: Option<InstanceId>,
+}
+
+/// As many versions as a message holds, the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryPage {
+    pub versions: Vec<VersionStatus>,
+    /// The version that the next page begins with; `None`: this is the last.
+    pub next: Option<u64>,
 }
 
 /// One version, as [`Ask::History`] lists them.

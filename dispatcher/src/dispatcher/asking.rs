@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use wayfare_link::{Message, Qos};
 use wayfare_protocol::device::{DeviceAsk, Reading};
 use wayfare_protocol::dispatcher::{Answer, Answered, Lease, Request};
+use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::{self, FileAnswer, FileRequest};
 use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
@@ -20,7 +21,9 @@ use wayfare_protocol::values::{self, ValueAnswer, ValueAsk, ValueRequest};
 use wayfare_protocol::wire;
 
 use super::Dispatcher;
-use crate::app::ask::{Ask, Decision, PUT_BYTES_MAX, SERVICE};
+use crate::app::ask::{
+    AppStatus, Ask, Decision, HistoryPage, PUT_BYTES_MAX, SERVICE, StatusPage, VersionStatus,
+};
 use crate::error::AskError;
 use crate::task::{News, QUEUE_MAX, ToTask, WATCHER_QUEUE_MAX};
 
@@ -140,6 +143,68 @@ impl Dispatcher {
         serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
             reason: error.to_string(),
         })
+    }
+
+    /// The status of one application, or of all, however many instances there are.
+    pub async fn app_status(
+        &self,
+        application: Option<&str>,
+        limit: Duration,
+    ) -> Result<Vec<AppStatus>, AskError> {
+        let (mut all, mut from) = (Vec::<AppStatus>::new(), None);
+        let application = application.map(str::to_owned);
+        loop {
+            let ask = Ask::StatusPage {
+                application: application.clone(),
+                from,
+            };
+            let page: StatusPage = match self.ask_apps(&ask, limit).await {
+                // A dispatcher of an earlier release.
+                Err(AskError::Failed(Failure::BadRequest { .. })) if all.is_empty() => {
+                    return self.ask_apps(&Ask::Status { application }, limit).await;
+                }
+                page => page?,
+            };
+            for part in page.applications {
+                match all.last_mut() {
+                    Some(begun) if begun.application == part.application => {
+                        begun.instances.extend(part.instances);
+                    }
+                    _ => all.push(part),
+                }
+            }
+            match page.next {
+                Some(next) => from = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// All versions of an application that are kept, the oldest first.
+    pub async fn app_history(
+        &self,
+        application: &str,
+        limit: Duration,
+    ) -> Result<Vec<VersionStatus>, AskError> {
+        let (mut all, mut from) = (Vec::new(), 0);
+        let application = application.to_owned();
+        loop {
+            let ask = Ask::HistoryPage {
+                application: application.clone(),
+                from,
+            };
+            let page: HistoryPage = match self.ask_apps(&ask, limit).await {
+                Err(AskError::Failed(Failure::BadRequest { .. })) if all.is_empty() => {
+                    return self.ask_apps(&Ask::History { application }, limit).await;
+                }
+                page => page?,
+            };
+            all.extend(page.versions);
+            match page.next {
+                Some(next) => from = next,
+                None => return Ok(all),
+            }
+        }
     }
 
     /// Asks for values, as nobody's program.

@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc;
+use wayfare_protocol::command::check_bytes;
 use wayfare_protocol::dispatcher::{Answer, Answered, Request, Term};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{OperationId, PeerName};
+use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 use wayfare_protocol::wire;
 
 /// Requests that a service may be behind.
@@ -135,11 +137,23 @@ impl Router {
         Some((client, answer))
     }
 
+    /// Whoever waits for an answer that no message holds hears that, and not nothing.
     fn made(&self, request: OperationId, answer: Answered) -> Answer {
-        Answer {
+        let answer = Answer {
             request,
             term: self.term,
             answer,
+        };
+        match check_bytes(
+            "the answer",
+            wire::encode(&answer).len() as u64,
+            PAYLOAD_BYTES_MAX as u64,
+        ) {
+            Ok(()) => answer,
+            Err(failure) => Answer {
+                answer: Answered::Failed(failure),
+                ..answer
+            },
         }
     }
 
@@ -181,6 +195,26 @@ mod tests {
         assert_eq!((client.as_str(), answer.term), ("client", Term(3)));
         let again = router.request(&service, request).unwrap();
         assert_eq!(again.1, answer);
+    }
+
+    #[test]
+    fn an_answer_that_no_message_holds_is_a_failure_with_size_and_limit() {
+        let (mut router, mut made) = Router::new(Term(1));
+        let mut inbox = router.add("x");
+        let (service, request) = request("x");
+        router.request(&service, request);
+        let long = Value::from("x".repeat(200_000));
+        inbox.try_recv().unwrap().answer(Ok(long));
+        let (id, answered) = made.try_recv().unwrap();
+        let (_, answer) = router.answered(id, answered).unwrap();
+        let Answered::Failed(failure) = answer.answer else {
+            panic!("{answer:?}")
+        };
+        let text = failure.to_string();
+        assert!(
+            text.starts_with("the answer has 200") && text.ends_with("the limit is 122880"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use wayfare_protocol::ids::EngineId;
 use wayfare_scheduler::application::InstanceId;
 use wayfare_scheduler::plan::Options;
 
+use super::pages::lines;
 use super::planning::unplaced;
 use super::state::{App, Doing, Instance, Mark, Standing, Version};
 use super::{Core, words};
@@ -16,8 +17,6 @@ use crate::app::ask::{AppStatus, Ask, InstanceStatus, PlanAnswer, VersionStatus}
 /// Versions of one application that are kept; the oldest go first.
 const VERSIONS_MAX: usize = 50;
 const APPS_MAX: usize = 1_000;
-/// Planned actions that are shown.
-const ACTIONS_SHOWN_MAX: usize = 200;
 
 impl Core {
     pub(super) fn asked(&mut self, ask: Ask) -> Result<Value, Failure> {
@@ -25,7 +24,11 @@ impl Core {
             Ask::Plan { spec } => self.ask_plan(spec).map(value),
             Ask::Apply { spec, expects } => self.ask_apply(spec, expects),
             Ask::Status { application } => self.ask_status(application.as_deref()).map(value),
+            Ask::StatusPage { application, from } => {
+                self.status_page(application.as_deref(), from.as_ref()).map(value)
+            }
             Ask::History { application } => self.ask_history(&application).map(value),
+            Ask::HistoryPage { application, from } => self.history_page(&application, from).map(value),
             Ask::Revert { application, version } => self.ask_revert(&application, version),
             Ask::Pause { application } => self.set_standing(&application, Standing::Paused),
             Ask::Resume { application } => self.set_standing(&application, Standing::Running),
@@ -53,9 +56,9 @@ impl Core {
             .filter(|action| action.instance().of.application == spec.name);
         Ok(PlanAnswer {
             serial: app.map_or(0, |app| app.serial),
-            changes,
-            actions: actions.take(ACTIONS_SHOWN_MAX).map(words::action).collect(),
-            unplaced: unplaced.remove(&spec.name).unwrap_or_default(),
+            changes: lines(changes),
+            actions: lines(actions.map(words::action).collect()),
+            unplaced: lines(unplaced.remove(&spec.name).unwrap_or_default()),
             application: spec.name,
         })
     }
@@ -86,7 +89,7 @@ impl Core {
             let version = known.map_or(0, |app| app.current);
             return Ok(json!({ "application": name, "version": version, "changed": false }));
         }
-        let changes = words::changes(known.and_then(App::spec), &spec);
+        let changes = lines(words::changes(known.and_then(App::spec), &spec));
         let note = if known.is_none() {
             "new".to_owned()
         } else {
@@ -233,41 +236,63 @@ impl Core {
             let is_complete = instance.placed.as_ref().is_some_and(|placed| placed.complete);
             seat == Some(engine) && !is_complete
         });
-        let instances: Vec<String> = there.map(|(id, _)| id.to_string()).collect();
+        let instances = lines(there.map(|(id, _)| id.to_string()).collect());
         let strays = self.draining_strays();
         let strays = self
             .programs
             .values()
             .filter(|view| view.status.engine == *engine && strays.contains(&view.status.program));
-        let programs: Vec<_> = strays.map(|view| view.status.program).collect();
-        let why: Vec<&String> = self
-            .unplaced
-            .values()
-            .flatten()
-            .filter(|line| line.contains(&format!("engine {engine}")))
-            .collect();
+        let programs = lines(strays.map(|view| view.status.program.to_string()).collect());
+        let unplaced = self.unplaced.values().flatten();
+        let why = unplaced.filter(|line| line.contains(&format!("engine {engine}")));
+        let why = lines(why.cloned().collect());
         json!({ "engine": engine, "mark": self.mark(engine), "instances": instances, "programs": programs, "why": why })
     }
 
     fn ask_status(&self, application: Option<&str>) -> Result<Vec<AppStatus>, Failure> {
+        let whole = |(name, app): (&String, &App)| AppStatus {
+            instances: self
+                .instances_of(name, app)
+                .iter()
+                .map(|id| self.instance_status(id))
+                .collect(),
+            ..self.app_header(name, app)
+        };
+        Ok(self.wanted_apps(application)?.map(whole).collect())
+    }
+
+    /// One application, or all.
+    pub(super) fn wanted_apps<'a>(
+        &'a self,
+        application: Option<&'a str>,
+    ) -> Result<impl Iterator<Item = (&'a String, &'a App)>, Failure> {
         if let Some(name) = application {
             self.app(name)?;
         }
-        let apps = self
-            .state
-            .apps
-            .iter()
-            .filter(|(name, _)| application.is_none_or(|wanted| wanted == *name));
-        Ok(apps.map(|(name, app)| self.app_status(name, app)).collect())
+        let apps = self.state.apps.iter();
+        Ok(apps.filter(move |(name, _)| application.is_none_or(|wanted| wanted == *name)))
     }
 
-    fn app_status(&self, name: &str, app: &App) -> AppStatus {
+    /// Its status without its instances.
+    pub(super) fn app_header(&self, name: &str, app: &App) -> AppStatus {
         let state = match (app.standing, app.fallback) {
             (Standing::Removing, _) => "removing",
             (Standing::Paused, _) => "paused",
             (Standing::Running, Some(_)) => "updating",
             (Standing::Running, None) => "running",
         };
+        AppStatus {
+            application: name.to_owned(),
+            version: app.current,
+            serial: app.serial,
+            state: state.to_owned(),
+            instances: Vec::new(),
+            unplaced: lines(self.unplaced.get(name).cloned().unwrap_or_default()),
+        }
+    }
+
+    /// Those that are there and those that are wanted, in order.
+    pub(super) fn instances_of(&self, name: &str, app: &App) -> Vec<InstanceId> {
         let mut ids: Vec<InstanceId> = self
             .state
             .instances
@@ -286,17 +311,10 @@ impl Core {
         }
         ids.sort();
         ids.dedup();
-        AppStatus {
-            application: name.to_owned(),
-            version: app.current,
-            serial: app.serial,
-            state: state.to_owned(),
-            instances: ids.iter().map(|id| self.instance_status(id)).collect(),
-            unplaced: self.unplaced.get(name).cloned().unwrap_or_default(),
-        }
+        ids
     }
 
-    fn instance_status(&self, id: &InstanceId) -> InstanceStatus {
+    pub(super) fn instance_status(&self, id: &InstanceId) -> InstanceStatus {
         let instance = self.state.instances.get(id).cloned().unwrap_or_default();
         let state = self.instance_word(id, &instance);
         let wanted = self.state.wanted(id).map(crate::app::ComponentSpec::revision);
@@ -339,12 +357,12 @@ impl Core {
         }
     }
 
-    fn ask_history(&self, name: &str) -> Result<Vec<VersionStatus>, Failure> {
+    pub(super) fn ask_history(&self, name: &str) -> Result<Vec<VersionStatus>, Failure> {
         let app = self.app(name)?;
         let version = |version: &Version| VersionStatus {
             version: version.number,
             at_ms: version.at_ms,
-            note: version.note.clone(),
+            note: wayfare_protocol::reason::cut(version.note.clone()),
             current: version.number == app.current,
             modules: version
                 .spec
@@ -362,7 +380,7 @@ impl Core {
             let there = if there.is_empty() {
                 "there are none: `wayfare app apply` makes one".to_owned()
             } else {
-                format!("there are: {}", there.join(", "))
+                format!("there are: {}", wayfare_protocol::reason::cut(there.join(", ")))
             };
             bad(format!("no application '{name}'; {there}"))
         })

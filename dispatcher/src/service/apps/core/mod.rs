@@ -18,6 +18,7 @@ pub(crate) mod state;
 mod asked;
 mod ghosts;
 mod observe;
+mod pages;
 mod planning;
 mod pressure;
 mod rollout;
@@ -365,7 +366,7 @@ impl Core {
             instance: None,
             engine: None,
             program: None,
-            text,
+            text: wayfare_protocol::reason::cut(text),
         }
     }
 }
