@@ -1,9 +1,11 @@
-//! The handle: connecting, looking, and what is needed for both. Commanding is in `commands`, asking the acting
-//! dispatcher in `asking`.
+//! The handle: connecting, looking, and what is needed for both. Commanding is in `commands`, choosing an engine in
+//! `choosing`, asking the acting dispatcher in `asking`.
 
 mod asking;
+mod choosing;
 mod commands;
 
+pub use self::choosing::ANSWER_TIMEOUT;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -236,6 +238,18 @@ impl Dispatcher {
         })
         .await?;
         report.await.map_err(|_| CommandError::Closed)
+    }
+
+    /// All engines, each asked whether it is there: one that has not answered within `limit` is silent, whatever its
+    /// retained status says.
+    pub async fn engines_asked(&self, limit: Duration) -> Result<Vec<EngineView>, CommandError> {
+        let mut engines = self.engines().await?;
+        if engines.iter().any(|view| view.online) {
+            let report = self.request_status_reports(limit).await?;
+            engines = self.engines().await?;
+            report.mark(&mut engines);
+        }
+        Ok(engines)
     }
 
     /// A program's lines from number `since` on, in order and without repeats. One that is followed waits with printing

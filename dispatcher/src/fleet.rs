@@ -11,14 +11,19 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use wayfare_protocol::ids::{BootId, EngineId, Generation, ProgramId};
 use wayfare_protocol::status::{
-    EngineAbout, EngineState, EngineStatus, MachineLoad, ProgramState, ProgramStatus,
+    EngineAbout, EngineState, EngineStatus, MachineLoad, ProgramState, ProgramStatus, Rival,
 };
+
+/// An engine that has answered so lately is not asked again before it is given something to do.
+const ANSWER_FRESH_MS: u64 = 5_000;
 
 /// One engine, ready to show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EngineView {
     pub engine: EngineId,
+    /// What its status says, unless it was asked and is silent.
     pub online: bool,
+    pub heard: Heard,
     /// How long ago it went away, if this client was there to see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offline_for_ms: Option<u64>,
@@ -27,6 +32,38 @@ pub struct EngineView {
     pub load: Option<MachineLoad>,
     /// Programs that are not ended.
     pub programs: u32,
+    /// Another engine with this id, which holds still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rival: Option<Rival>,
+}
+
+/// What an engine's status is worth: it is retained, and may be that of an engine that is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Heard {
+    /// All that is known is retained.
+    #[default]
+    Retained,
+    /// It has spoken a moment ago.
+    Live,
+    /// It was asked and has not answered.
+    Silent,
+}
+
+impl EngineView {
+    /// One word for tables.
+    pub fn word(&self) -> &'static str {
+        match (self.heard, self.online) {
+            (Heard::Silent, _) => "silent",
+            (_, true) => "online",
+            (_, false) => "offline",
+        }
+    }
+
+    /// It was asked and has not answered: whatever its status says, it is not there to be given anything.
+    pub(crate) fn set_silent(&mut self) {
+        (self.online, self.heard) = (false, Heard::Silent);
+    }
 }
 
 /// One program, ready to show.
@@ -91,6 +128,8 @@ struct EngineEntry {
     about: Option<EngineAbout>,
     /// When this client saw it go, by the clock that was passed in.
     offline_since_ms: Option<u64>,
+    /// When it spoke last, not counting what is retained.
+    live: Option<(Round, u64)>,
 }
 
 impl Fleet {
@@ -113,6 +152,7 @@ impl Fleet {
                 about: status.about.clone(),
                 offline_since_ms: None,
                 heard: self.round,
+                live: None,
                 status,
             };
             self.engines.insert(entry.status.engine.clone(), entry);
@@ -146,6 +186,26 @@ impl Fleet {
             entry.status.programs = last_known.programs;
         }
         true
+    }
+
+    /// Notes that an engine has answered or published something by itself: it is there. Answers whether that is news.
+    pub fn engine_spoke(&mut self, engine: &EngineId, now_ms: u64) -> bool {
+        let (round, is_fresh) = (self.round, self.is_fresh(engine, now_ms));
+        if let Some(entry) = self.engines.get_mut(engine) {
+            entry.live = Some((round, now_ms));
+        }
+        !is_fresh
+    }
+
+    /// On this connection, a moment ago.
+    fn is_fresh(&self, engine: &EngineId, now_ms: u64) -> bool {
+        let live = self.engines.get(engine).and_then(|entry| entry.live);
+        live.is_some_and(|(round, at_ms)| round == self.round && now_ms < at_ms + ANSWER_FRESH_MS)
+    }
+
+    /// All that was retained when this connection began has come: what comes now is fresh.
+    pub(crate) fn is_round_complete(&self) -> bool {
+        self.is_round_complete
     }
 
     /// An engine whose retained status was cleared: somebody removed it for good.
@@ -213,6 +273,11 @@ impl Fleet {
         let view = |(engine, entry): (&EngineId, &EngineEntry)| EngineView {
             engine: engine.clone(),
             online: entry.status.state == EngineState::Online,
+            heard: match self.is_fresh(engine, now_ms) {
+                true => Heard::Live,
+                false => Heard::Retained,
+            },
+            rival: entry.status.rival.clone(),
             offline_for_ms: entry.offline_since_ms.map(|since| now_ms.saturating_sub(since)),
             about: entry.about.clone(),
             load: entry.status.load,

@@ -55,9 +55,9 @@ pub mod keys;
 pub mod service;
 
 pub use crate::core::{Finished, Progress, Report};
-pub use dispatcher::{Dispatcher, DispatcherOptions, Session};
+pub use dispatcher::{ANSWER_TIMEOUT, Dispatcher, DispatcherOptions, Session};
 pub use error::{AskError, CommandError, ConnectError, Stage};
-pub use fleet::{EngineView, Presence, ProgramView};
+pub use fleet::{EngineView, Heard, Presence, ProgramView};
 pub use log_merge::LogItem;
 pub use logs::{EventStream, Follow, LogStream};
 pub use lookup::LookupError;

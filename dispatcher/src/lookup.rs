@@ -150,6 +150,8 @@ mod tests {
         let view = |name: &&str| EngineView {
             engine: name.parse().unwrap(),
             online: true,
+            heard: crate::fleet::Heard::Live,
+            rival: None,
             offline_for_ms: None,
             about: None,
             load: None,

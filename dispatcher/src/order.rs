@@ -373,6 +373,7 @@ mod tests {
     use wayfare_protocol::status::EngineAbout;
 
     use super::*;
+    use crate::fleet::Heard;
     use wayfare_protocol::device::{Backend, DeviceAbout, DeviceKind};
 
     fn run(module: &[u8]) -> Run {
@@ -387,6 +388,8 @@ mod tests {
         EngineView {
             engine: name.parse().unwrap(),
             online: name != "away",
+            heard: Heard::Live,
+            rival: None,
             offline_for_ms: None,
             load: None,
             about: Some(EngineAbout {

@@ -28,6 +28,10 @@ pub struct EngineStatus {
     /// Programs that have not ended. Engines of earlier releases do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_programs: Option<u32>,
+    /// Another process that has the same id, as two boards with copies of one card have. Of one that is online: it holds
+    /// still. Of one that is offline: this engine holds still because of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rival: Option<Rival>,
     /// All of the engine's programs, for clients of earlier releases, which know of no other source; empty where that
     /// would take more than [`LISTED_BYTES_MAX`](crate::limits::LISTED_BYTES_MAX).
     #[serde(default)]
@@ -45,8 +49,25 @@ impl EngineStatus {
             about: None,
             load: None,
             live_programs: None,
+            rival: None,
             programs: Vec::new(),
         }
+    }
+}
+
+/// Another engine under the same id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rival {
+    pub boot: BootId,
+    /// The machine that it runs on, if it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+}
+
+impl std::fmt::Display for Rival {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let host = self.host.as_deref().unwrap_or("unknown");
+        write!(f, "another process on host '{host}', boot {}", self.boot.short())
     }
 }
 
@@ -172,5 +193,66 @@ impl ProgramState {
             Self::Exited { .. } => "exited",
             Self::Failed { .. } => "failed",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{ALIAS_BYTES_MAX, Backend, DEVICES_MAX, DeviceKind};
+    use crate::labels::LABELS_MAX;
+    use crate::limits::{LISTED_BYTES_MAX, NAME_BYTES_MAX, TRUSTED_KEYS_MAX};
+    use crate::wire;
+
+    /// What an engine's configuration allows at most: a last will holds no more than 64 KiB.
+    #[test]
+    fn the_largest_presence_is_small_whatever_the_engine_has() {
+        let name = "n".repeat(NAME_BYTES_MAX);
+        let label = |number| (format!("{number:064}"), name.clone());
+        let about = DeviceAbout {
+            kind: DeviceKind::GpioOut,
+            backend: Backend::Simulated,
+        };
+        let device = |number| (format!("{number:0ALIAS_BYTES_MAX$}").parse().unwrap(), about);
+        let boot = BootId::from_random([1; 16]);
+        let status = EngineStatus {
+            sequence: u64::MAX,
+            about: Some(EngineAbout {
+                version: name.clone(),
+                platform: name.clone(),
+                code: CodeTarget {
+                    architecture: "x".repeat(400),
+                    wasmtime: "x".repeat(400),
+                    abi: "x".repeat(400),
+                },
+                compiles: false,
+                processors: u32::MAX,
+                memory_bytes: u64::MAX,
+                programs_max: u32::MAX,
+                program_memory_bytes_max: u64::MAX,
+                host: name.clone(),
+                labels: (0..LABELS_MAX).map(label).collect(),
+                trusts: vec![crate::code::SecretKey::from_bytes([1; 32]).public(); TRUSTED_KEYS_MAX],
+                devices: (0..DEVICES_MAX).map(device).collect(),
+            }),
+            live_programs: Some(u32::MAX),
+            rival: Some(Rival {
+                boot,
+                host: Some(name.clone()),
+            }),
+            ..EngineStatus::new(name.parse().unwrap(), boot, EngineState::Online)
+        };
+        let bytes = wire::encode(&status).len() + LISTED_BYTES_MAX;
+        assert!(bytes < 32 * 1024, "{bytes}");
+    }
+
+    /// A status as engines of the last release write it, and one of the next that says more.
+    #[test]
+    fn statuses_of_other_releases_are_read() {
+        let old = r#"{"engine":"a","boot":"00000000000040008000000000000001","sequence":3,"state":"online","programs":[]}"#;
+        let status: EngineStatus = wire::decode(old.as_bytes()).unwrap();
+        assert_eq!((status.live_programs, status.rival), (None, None));
+        let next = old.replace("\"programs\":[]", "\"color\":1");
+        assert!(wire::decode::<EngineStatus>(next.as_bytes()).is_ok());
     }
 }

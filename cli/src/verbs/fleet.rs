@@ -1,7 +1,7 @@
 //! `wayfare ps`, `engines` and `status`.
 
 use serde_json::json;
-use wayfare_dispatcher::{Dispatcher, EngineView, Presence, ProgramView, Report};
+use wayfare_dispatcher::{ANSWER_TIMEOUT, Dispatcher, EngineView, Presence, ProgramView, Report};
 use wayfare_protocol::device::{Alias, Backend, DeviceAbout};
 use wayfare_protocol::status::EngineAbout;
 
@@ -33,7 +33,8 @@ pub(crate) async fn programs(args: FleetArgs, output: Output) -> Result {
 
 pub(crate) async fn engines(args: FleetArgs, output: Output) -> Result {
     with_fleet(&args, async |fleet| {
-        output.print(&fleet.engines().await?, |engines| engines_table(engines))
+        let engines = fleet.engines_asked(ANSWER_TIMEOUT).await?;
+        output.print(&engines, |engines| engines_table(engines))
     })
     .await
 }
@@ -58,7 +59,8 @@ pub(crate) async fn status(args: StatusArgs, output: Output) -> Result {
 }
 
 async fn print_status(fleet: &Dispatcher, report: &Report, output: Output) -> Result {
-    let (engines, programs) = (fleet.engines().await?, fleet.programs().await?);
+    let (mut engines, programs) = (fleet.engines().await?, fleet.programs().await?);
+    report.mark(&mut engines);
     let document = json!({
         "engines": engines, "programs": programs,
         "answered_ms": report.answered, "silent": report.silent,
@@ -115,11 +117,7 @@ pub(super) fn engines_table(engines: &[EngineView]) -> Text {
         let mut devices = about.map(devices).unwrap_or_default().into_iter();
         let mut rows = vec![vec![
             view.engine.to_string(),
-            if view.online {
-                "online".into()
-            } else {
-                "offline".into()
-            },
+            view.word().to_owned(),
             match about {
                 Some(about) => format!("{} of {}", view.programs, about.programs_max),
                 None => view.programs.to_string(),
@@ -136,6 +134,11 @@ pub(super) fn engines_table(engines: &[EngineView]) -> Text {
         // A line for each, because most engines have none and boards have several.
         let only_device = |device| [vec![String::new(); ENGINE_COLUMNS.len() - 1], vec![device]].concat();
         rows.extend(devices.map(only_device));
+        if let Some(rival) = &view.rival {
+            let mut row = vec![String::new(); ENGINE_COLUMNS.len()];
+            row[1] = format!("same id: {rival}, which holds still");
+            rows.push(row);
+        }
         rows
     };
     Text::table(&ENGINE_COLUMNS, engines.iter().flat_map(row))

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use wayfare_compiler::Report;
-use wayfare_dispatcher::{CommandError, Dispatcher, EngineView, LookupError, ProgramView};
+use wayfare_dispatcher::{ANSWER_TIMEOUT, CommandError, Dispatcher, EngineView, LookupError, ProgramView};
 use wayfare_engine::process::{Runtime, RuntimeOptions};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Digest;
@@ -48,7 +48,11 @@ async fn find(fleet: &Dispatcher, what: &str) -> Result<Found> {
     match (program, engine) {
         // An exact name of one wins over the beginning of the other's.
         (Ok(program), Ok(engine)) if engine.engine.as_str() != what => Ok(Found::Program(Box::new(program))),
-        (_, Ok(engine)) => Ok(Found::Engine(Box::new(engine))),
+        (_, Ok(engine)) => {
+            let asked = fleet.engines_asked(ANSWER_TIMEOUT).await?;
+            let view = asked.into_iter().find(|view| view.engine == engine.engine);
+            Ok(Found::Engine(Box::new(view.unwrap_or(engine))))
+        }
         (Ok(program), Err(_)) => Ok(Found::Program(Box::new(program))),
         (
             Err(CommandError::Lookup(LookupError::NoProgram { .. })),
@@ -80,14 +84,7 @@ pub(super) fn program_page(view: &ProgramView) -> Text {
 pub(super) fn engine_page(view: &EngineView) -> Text {
     let mut lines = vec![
         ("engine", view.engine.to_string()),
-        (
-            "state",
-            if view.online {
-                "online".into()
-            } else {
-                "offline".into()
-            },
-        ),
+        ("state", view.word().to_owned()),
         ("programs", view.programs.to_string()),
     ];
     if let Some(about) = &view.about {
@@ -111,6 +108,9 @@ pub(super) fn engine_page(view: &EngineView) -> Text {
             ("processors", about.processors.to_string()),
             ("memory", bytes(about.memory_bytes)),
         ]);
+    }
+    if let Some(rival) = &view.rival {
+        lines.push(("the same id", format!("{rival}, which holds still")));
     }
     if let Some(disk) = view.load.and_then(|load| load.disk) {
         let minutes = disk.seconds.div_ceil(60);

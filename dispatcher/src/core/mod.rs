@@ -32,7 +32,7 @@ use wayfare_protocol::wire;
 
 use crate::app::ask::Decision;
 use crate::error::CommandError;
-use crate::fleet::Fleet;
+use crate::fleet::{EngineView, Fleet, Heard};
 use crate::order::Busy;
 use crate::transfer::Content;
 use operation::InFlight;
@@ -160,6 +160,18 @@ pub struct Report {
     pub silent: Vec<EngineId>,
 }
 
+impl Report {
+    /// Marks the engines that were silent.
+    pub fn mark(&self, engines: &mut [EngineView]) {
+        for view in engines {
+            // Who has spoken since was only late.
+            if self.silent.contains(&view.engine) && view.heard != Heard::Live {
+                view.set_silent();
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Core {
     client: ClientId,
@@ -255,6 +267,11 @@ impl Core {
                 if is.is_some() && is != was {
                     self.ask_again(&engine, now_ms, effects);
                 }
+                // What is retained proves nothing, but what comes after all that is was published now.
+                let is_live = changed && is.is_some() && self.fleet.is_round_complete();
+                if is_live {
+                    self.engine_spoke(&engine, now_ms, effects);
+                }
                 changed
             }),
             Topic::ProgramStatus(program) if payload.is_empty() => Ok(self.fleet.program_cleared(program)),
@@ -329,10 +346,9 @@ impl Core {
     }
 
     fn answer(&mut self, event: Event, now_ms: u64, effects: &mut Vec<Effect>) {
-        if let Some(report) = self.reports.get_mut(&event.operation) {
-            report.answer(event, now_ms);
-            if report.is_complete(&self.fleet, now_ms) {
-                self.settle_reports(now_ms, effects);
+        if self.reports.contains_key(&event.operation) {
+            if event.body.is_final() {
+                self.engine_spoke(&event.engine, now_ms, effects);
             }
             return;
         }
@@ -363,6 +379,17 @@ impl Core {
         {
             self.operations.remove(&operation);
         }
+    }
+
+    /// An engine has shown that it is there: that answers every poll.
+    fn engine_spoke(&mut self, engine: &EngineId, now_ms: u64, effects: &mut Vec<Effect>) {
+        for report in self.reports.values_mut() {
+            report.heard(engine, now_ms);
+        }
+        if self.fleet.engine_spoke(engine, now_ms) {
+            effects.push(Effect::FleetChanged);
+        }
+        self.settle_reports(now_ms, effects);
     }
 
     fn peer(&mut self, envelope: Envelope, bytes: &[u8], now_ms: u64, effects: &mut Vec<Effect>) {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use wayfare_protocol::command::ReportRequest;
-use wayfare_protocol::event::Event;
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId};
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
@@ -41,11 +40,10 @@ impl ReportInFlight {
         }
     }
 
-    pub(super) fn answer(&mut self, event: Event, now_ms: u64) {
-        if event.body.is_final() {
-            let after_ms = now_ms.saturating_sub(self.since_ms);
-            self.answered.entry(event.engine).or_insert(after_ms);
-        }
+    /// It has answered, or has published its status meanwhile.
+    pub(super) fn heard(&mut self, engine: &EngineId, now_ms: u64) {
+        let after_ms = now_ms.saturating_sub(self.since_ms);
+        self.answered.entry(engine.clone()).or_insert(after_ms);
     }
 
     /// Everybody who is there has answered, or the time is up. With nobody there, the time decides.

@@ -315,6 +315,56 @@ fn a_status_poll_ends_with_the_last_answer_or_names_who_was_silent() {
     }
 }
 
+/// One that comes up while others are asked was not there to be asked: its status is its answer. What is retained is none.
+#[test]
+fn a_status_that_is_published_while_a_poll_is_under_way_is_an_answer() {
+    let mut bench = Bench::connected();
+    bench.engine("a", 1, EngineState::Online, 0);
+    let own = Topic::Reply("client".parse().unwrap());
+    let heard = |bench: &Bench| {
+        bench
+            .core
+            .fleet()
+            .engines(10)
+            .iter()
+            .map(|view| view.heard)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(heard(&bench), [Heard::Retained]);
+    let barrier = Input::Message {
+        topic: own,
+        payload: barrier_payload(1),
+    };
+    bench.handle(barrier, 1);
+    bench.handle(
+        Input::Report {
+            ticket: TICKET,
+            operation: operation(1),
+            time_limit_ms: 1_000,
+        },
+        2,
+    );
+    bench.engine("b", 2, EngineState::Online, 5);
+    assert_eq!(heard(&bench), [Heard::Retained, Heard::Live]);
+    let effects = bench.handle(Input::Tick, 1_002);
+    let report = effects.iter().find_map(|effect| match effect {
+        Effect::SettleReport { report, .. } => Some(report),
+        _ => None,
+    });
+    let silent = &report.expect("the time is up").silent;
+    assert_eq!(silent, &["a".parse().unwrap()]);
+    let mut views = bench.core.fleet().engines(1_003);
+    report.unwrap().mark(&mut views);
+    assert_eq!(
+        views.iter().map(EngineView::word).collect::<Vec<_>>(),
+        ["silent", "online"]
+    );
+    // Another connection: what was heard on the one before proves nothing on this.
+    bench.handle(Input::Disconnected, 1_004);
+    bench.handle(Input::Connected, 1_005);
+    assert_eq!(heard(&bench), [Heard::Retained; 2]);
+}
+
 #[test]
 fn our_own_message_is_a_barrier_and_no_answer() {
     let mut bench = Bench::connected();

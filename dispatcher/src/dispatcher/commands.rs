@@ -212,10 +212,7 @@ impl Dispatcher {
     async fn start(&self, prepared: Prepared, options: &CommandOptions) -> Result<Operation, CommandError> {
         let engine = match &prepared.on {
             Some(wanted) => self.reachable_engine(wanted, options).await?,
-            None => {
-                let find = |fleet: &FleetView| order::choose(&fleet.engines, &prepared.spec);
-                self.wait_until(find, options).await?
-            }
+            None => self.choose(&prepared.spec, options).await?,
         };
         let action = prepared.action();
         let time_limit_ms = options.time_limit_ms();

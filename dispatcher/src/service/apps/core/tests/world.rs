@@ -398,6 +398,8 @@ impl World {
         let view = |(engine, host): (&EngineId, &Host)| EngineView {
             engine: engine.clone(),
             online: host.online,
+            heard: crate::fleet::Heard::Live,
+            rival: None,
             offline_for_ms: None,
             about: Some(about(engine, host)),
             load: host.load,
