@@ -27,8 +27,9 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::EventBody;
 use wayfare_protocol::ids::{Blob, BootId, ClientId, EngineId, OperationId, ProgramId};
 use wayfare_protocol::snapshot::Snapshot;
-use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus};
+use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus, Rival};
 
+use super::claim::{Claim, Finding};
 use super::errands::Errands;
 use super::fence::Fence;
 use super::fetches::Fetches;
@@ -89,6 +90,9 @@ pub(crate) struct Agent {
     /// The last try to store something failed.
     pub(super) is_stalled: bool,
     pub(super) fence: Fence,
+    pub(super) claim: Claim,
+    /// Who has our id and is the newer one: we end.
+    pub(super) taken: Option<Rival>,
     pub(super) was_ready: bool,
     /// Why there is no broker was said since the last connection.
     pub(super) no_broker_said: bool,
@@ -158,12 +162,16 @@ impl Agent {
         stop: impl Future<Output = ()>,
     ) {
         let mut stop = pin!(stop);
+        let mut link_is_open = true;
         self.settle();
         while !(self.is_stopping && self.is_quiet()) {
+            if self.taken.is_some() && !self.is_stopping {
+                return;
+            }
             let wake = tokio::time::Instant::from_std(self.next_wake());
             let happening = tokio::select! {
                 () = &mut stop => Happening::Stop,
-                event = link.next() => Happening::Link(event),
+                event = link.next(), if link_is_open => Happening::Link(event),
                 Some(said) = said.recv() => Happening::Program(said),
                 Some(done) = self.work.join_next(), if !self.work.is_empty() => match done {
                     Ok(done) => Happening::Work(done),
@@ -184,6 +192,8 @@ impl Agent {
             };
             match happening {
                 Happening::Link(Some(event)) => self.link_event(event),
+                // What is left to be done when we have yielded to another needs none.
+                Happening::Link(None) if self.taken.is_some() => link_is_open = false,
                 Happening::Link(None) | Happening::Stop => return,
                 Happening::Program(said) => self.program_said(said),
                 Happening::Work(done) => self.work_done(done),
@@ -262,9 +272,11 @@ impl Agent {
             Event::Connected { connection, .. } => {
                 tracing::debug!(connection, "connected to the broker");
                 self.out.is_connected = true;
+                self.claim.connected(connection);
                 self.no_broker_said = false;
                 self.say_ready();
                 self.fence.begin();
+                self.look_at_ourselves();
                 self.ask_fence();
             }
             Event::Disconnected {
@@ -275,7 +287,7 @@ impl Agent {
                     let engine = &self.out.engine;
                     tracing::warn!(
                         reason,
-                        "the broker closed the connection: is there another engine {engine}?"
+                        "the broker closed the connection: it stopped, or another process has the id {engine} too"
                     );
                 } else if self.out.is_connected {
                     tracing::warn!(reason, "lost the broker; programs run on");
@@ -347,6 +359,7 @@ impl Agent {
                 tracing::warn!(topic = message.topic, why, "dropped a message");
             }
             Arrived::Echo => {}
+            Arrived::OwnStatus(status) => self.own_status(&status, message.retain),
             Arrived::Barrier(number) => self.fence_answered(number),
             Arrived::Answer(answer) => self.errand_answered(answer),
         }
@@ -439,8 +452,43 @@ impl Agent {
         }
     }
 
-    /// The engine's status without programs: what is said last, by us or by the broker.
-    pub(super) fn offline(engine: EngineId, boot: BootId) -> EngineStatus {
-        EngineStatus::new(engine, boot, EngineState::Offline)
+    /// Another process may have our id.
+    fn own_status(&mut self, status: &EngineStatus, is_retained: bool) {
+        let engine = &self.out.engine;
+        match self.claim.found(status, is_retained) {
+            Finding::Nothing => {}
+            Finding::Yielded(rival) => tracing::warn!(
+                "{rival}, has the same id {engine} and holds still: give one of the two another with --id, and a data folder of \
+                 its own"
+            ),
+            Finding::Taken(rival) => {
+                tracing::error!(
+                    "{rival}, has the same id {engine} and is the newer one: this one holds still and runs nothing. Give one of \
+                     the two another id with --id, and a data folder of its own"
+                );
+                let yields = EngineStatus {
+                    rival: Some(rival.clone()),
+                    ..Self::offline(engine.clone(), self.boot, self.about.clone())
+                };
+                self.out.engine_status(&yields);
+                self.taken = Some(rival);
+            }
+        }
+    }
+
+    /// There is no link any more, and there will be none.
+    pub(super) fn is_cut_off(&mut self) {
+        self.fence = self.fence.lost();
+        self.out.is_connected = false;
+        self.times.give_up_logs = None;
+        self.programs.set_connected(false);
+    }
+
+    /// What is published last, by us or by the broker. Whoever finds it can tell whose it was.
+    pub(super) fn offline(engine: EngineId, boot: BootId, about: EngineAbout) -> EngineStatus {
+        EngineStatus {
+            about: Some(about),
+            ..EngineStatus::new(engine, boot, EngineState::Offline)
+        }
     }
 }

@@ -179,6 +179,7 @@ impl Agent {
             about: Some(self.about.clone()),
             load: machine::load(self.times.begun),
             live_programs: Some(live),
+            rival: self.claim.rival().cloned(),
             programs: listed,
             ..EngineStatus::new(engine, boot, EngineState::Online)
         });

@@ -90,6 +90,7 @@ impl Agent {
             return;
         }
         self.fence.state = State::Passed;
+        self.look_away();
         self.times.give_up_logs = None;
         self.programs.set_connected(true);
         self.feed(Input::Connected);

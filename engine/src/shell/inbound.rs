@@ -7,7 +7,7 @@ use wayfare_protocol::dispatcher::{Answer, Request};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
-use wayfare_protocol::status::ProgramStatus;
+use wayfare_protocol::status::{EngineStatus, ProgramStatus};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 
@@ -34,6 +34,8 @@ pub(crate) enum Arrived {
     },
     /// Our own word, come back.
     Echo,
+    /// A status of an engine with our id, which may be another.
+    OwnStatus(Box<EngineStatus>),
     /// What we have sent ourselves, to hear what comes before it.
     Barrier(u64),
     /// Of the acting dispatcher, to what a program asked.
@@ -74,6 +76,16 @@ impl Border {
                 Err(error) => dropped(error),
             },
             Some(Topic::Peer(operation, peer)) if peer == self.engine => self.peer(operation, payload),
+            Some(Topic::EngineStatus(engine)) if engine == self.engine => {
+                if payload.is_empty() {
+                    return Arrived::Echo;
+                }
+                match wire::decode::<EngineStatus>(payload) {
+                    Ok(status) if status.engine == self.engine => Arrived::OwnStatus(Box::new(status)),
+                    Ok(_) => dropped("it is of another engine than its topic"),
+                    Err(error) => dropped(error),
+                }
+            }
             Some(Topic::ProgramStatus(program)) => self.status(program, payload),
             Some(Topic::Reply(peer)) if peer == self.engine => match wire::decode(payload) {
                 Ok(Barrier { barrier }) => Arrived::Barrier(barrier),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,13 +11,16 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use wayfare_link::{Acknowledge, Link, LinkEvents, LinkOptions, Message, OnTakeover, Qos};
 use wayfare_protocol::ids::BootId;
+use wayfare_protocol::status::EngineAbout;
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
 
 use super::agent::{Agent, Step, Times};
+use super::claim::Claim;
 use super::errands::Errands;
 use super::fence::Fence;
 use super::fetches::Fetches;
+use super::hold::{Held, hold};
 use super::inbound::Border;
 use super::machine;
 use super::modules::Modules;
@@ -43,18 +47,36 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs an engine until `shutdown` is ready; then stores its programs, says that it is offline, and returns. Fails only
 /// where an engine cannot begin: its folder is in use, or cannot be read or written. A broker that is not there is
-/// waited for.
+/// waited for. An engine whose id a newer process has holds still until that is gone.
 pub async fn run(options: EngineOptions, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let (mut agent, mut link, mut said) = assemble(&options)?;
-    agent.supervisor.tell(Told::Begun);
-    agent.run(&mut link, &mut said, shutdown).await;
-    tracing::info!(engine = %options.engine, "engine stops");
-    agent.begin_drain();
-    agent
-        .run(&mut link, &mut said, tokio::time::sleep(DRAIN_TIMEOUT))
-        .await;
-    agent.close().await;
-    Ok(())
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let (mut agent, mut link, mut said) = assemble(&options)?;
+        agent.supervisor.tell(Told::Begun);
+        agent.run(&mut link, &mut said, shutdown.as_mut()).await;
+        let is_taken = agent.taken.is_some();
+        if is_taken {
+            agent.out.link.clone().close_within(CLOSE_TIMEOUT).await;
+            agent.is_cut_off();
+        } else {
+            tracing::info!(engine = %options.engine, "engine stops");
+            agent.supervisor.tell(Told::Stopping);
+        }
+        agent.begin_drain();
+        agent
+            .run(&mut link, &mut said, tokio::time::sleep(DRAIN_TIMEOUT))
+            .await;
+        if !is_taken {
+            agent.close().await;
+            return Ok(());
+        }
+        drop(agent);
+        let supervisor = Supervisor::from_environment();
+        if hold(&options, &supervisor, shutdown.as_mut()).await == Held::Stopped {
+            return Ok(());
+        }
+        tracing::info!(engine = %options.engine, "nobody else has the id any more: the engine goes on");
+    }
 }
 
 fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, UnboundedReceiver<Said>)> {
@@ -74,7 +96,9 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         ..RuntimeOptions::default()
     })
     .context("cannot set up wasmtime")?;
-    let (link, events) = connect(options, boot)?;
+    let about = machine::about(options, &devices);
+    let earlier = store.note_boot(boot);
+    let (link, events) = connect(options, boot, &about)?;
     tracing::info!(
         engine = %options.engine,
         broker = %options.broker,
@@ -82,7 +106,6 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         records = records.len(),
         "engine begins"
     );
-    let about = machine::about(options, &devices);
     let identity = Identity {
         engine: options.engine.clone(),
         boot,
@@ -144,6 +167,8 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         recent: VecDeque::new(),
         is_stalled: false,
         fence: Fence::default(),
+        claim: Claim::new(boot, earlier),
+        taken: None,
         was_ready: false,
         no_broker_said: false,
         is_stopping: false,
@@ -187,10 +212,19 @@ fn modules(options: &EngineOptions, runtime: Runtime) -> anyhow::Result<Modules>
     })
 }
 
-fn connect(options: &EngineOptions, boot: BootId) -> anyhow::Result<(Link, LinkEvents)> {
+/// Fleets that share a broker may have engines of the same name.
+pub(super) fn client_id(options: &EngineOptions) -> String {
+    format!(
+        "{}-engine-{}",
+        options.topics.to_string().replace('/', "-"),
+        options.engine
+    )
+}
+
+fn connect(options: &EngineOptions, boot: BootId, about: &EngineAbout) -> anyhow::Result<(Link, LinkEvents)> {
     let (topics, engine) = (&options.topics, &options.engine);
     let status = topics.topic(&Topic::EngineStatus(engine.clone()));
-    let offline = wire::encode(&Agent::offline(engine.clone(), boot));
+    let offline = wire::encode(&Agent::offline(engine.clone(), boot, about.clone()));
     let filters = [
         topics.topic(&Topic::EngineCommand(engine.clone())),
         topics.topic(&Topic::EngineDevice(engine.clone())),
@@ -198,8 +232,6 @@ fn connect(options: &EngineOptions, boot: BootId) -> anyhow::Result<(Link, LinkE
         topics.peer_filter(engine),
         topics.topic(&Topic::Reply(engine.clone())),
     ];
-    // Fleets that share a broker may have engines of the same name.
-    let client_id = format!("{}-engine-{engine}", topics.to_string().replace('/', "-"));
     let link = wayfare_link::connect(LinkOptions {
         // Senders repeat until they are answered: nothing needs to wait at the broker.
         clean_session: true,
@@ -210,7 +242,7 @@ fn connect(options: &EngineOptions, boot: BootId) -> anyhow::Result<(Link, LinkE
             .map(|filter| (filter, Qos::AtLeastOnce))
             .collect(),
         on_takeover: OnTakeover::BackOff,
-        ..LinkOptions::new(options.broker.clone(), client_id)
+        ..LinkOptions::new(options.broker.clone(), client_id(options))
     });
     link.context("cannot set up the link to the broker")
 }
@@ -219,13 +251,12 @@ impl Agent {
     /// Has the core store its programs; the loop ends when that is done.
     fn begin_drain(&mut self) {
         self.is_stopping = true;
-        self.supervisor.tell(Told::Stopping);
         self.inputs.push_back(Input::Stopping);
     }
 
     /// Says that the engine is offline, as the last thing.
     async fn close(self) {
-        let offline = Self::offline(self.out.engine.clone(), self.boot);
+        let offline = Self::offline(self.out.engine.clone(), self.boot, self.about.clone());
         self.out.engine_status(&offline);
         let unsaid = self.out.link.close_within(CLOSE_TIMEOUT).await;
         if !unsaid.is_empty() {

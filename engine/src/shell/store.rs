@@ -3,6 +3,7 @@
 //! ```text
 //!  lock       held while an engine uses the folder
 //!  format     which version of this layout, and whose
+//!  boots      the last processes that used the folder
 //!  journal    the core's records
 //!  reserve    room kept for what must be written when the disk is full
 //!  blobs/     modules, standard inputs and snapshots by digest
@@ -15,6 +16,7 @@
 
 mod arriving;
 mod blobs;
+mod boots;
 mod cache;
 mod files;
 mod folder;
@@ -24,12 +26,13 @@ mod line;
 mod reserve;
 mod tails;
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use wayfare_protocol::ids::{Digest, EngineId};
+use wayfare_protocol::ids::{BootId, Digest, EngineId};
 
 pub(crate) use self::blobs::{Blobs, Reception};
 pub use self::cache::Cache;
@@ -102,6 +105,14 @@ impl Store {
         };
         store.reserve.keep();
         Ok((store, records))
+    }
+
+    /// The processes that used the folder before, of which this is the next.
+    pub(crate) fn note_boot(&self, boot: BootId) -> BTreeSet<BootId> {
+        boots::note(&self.folder, boot).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot note this start in the engine's folder");
+            BTreeSet::new()
+        })
     }
 
     /// Durable with the next [`Store::commit`].

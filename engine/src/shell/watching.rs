@@ -9,6 +9,21 @@ use wayfare_protocol::topics::Topic;
 use super::agent::Agent;
 
 impl Agent {
+    /// Subscribes to our own status, until the fence is passed: it says whether another process has been here under our id.
+    /// Where the broker does not let us read it, two with one id are only seen by their taking the session from each other.
+    pub(super) fn look_at_ourselves(&mut self) {
+        let topic = self
+            .out
+            .topics
+            .topic(&Topic::EngineStatus(self.out.engine.clone()));
+        let link = self.out.link.clone();
+        self.subscribing.spawn(async move {
+            if let Err(error) = link.subscribe(&topic, Qos::AtLeastOnce).await {
+                tracing::debug!(topic, %error, "cannot see whether another engine has this id");
+            }
+        });
+    }
+
     /// Hears of other engines that claim the program.
     pub(super) fn watch(&mut self, program: ProgramId) {
         if self.watched.insert(program) {
@@ -20,6 +35,18 @@ impl Agent {
                 }
             });
         }
+    }
+
+    pub(super) fn look_away(&mut self) {
+        let topic = self
+            .out
+            .topics
+            .topic(&Topic::EngineStatus(self.out.engine.clone()));
+        let link = self.out.link.clone();
+        self.subscribing.spawn(async move {
+            // Closed, or not granted: nothing is received either way.
+            let _ = link.unsubscribe(&topic).await;
+        });
     }
 
     pub(super) fn unwatch(&mut self, known: &BTreeSet<ProgramId>) {
