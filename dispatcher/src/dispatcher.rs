@@ -240,8 +240,8 @@ impl Dispatcher {
         report.await.map_err(|_| CommandError::Closed)
     }
 
-    /// All engines, each asked whether it is there: one that has not answered within `limit` is silent, whatever its
-    /// retained status says.
+    /// All engines, each asked whether it is there: one that has not answered within `limit` is silent,
+    /// whatever its retained status says.
     pub async fn engines_asked(&self, limit: Duration) -> Result<Vec<EngineView>, CommandError> {
         let mut engines = self.engines().await?;
         if engines.iter().any(|view| view.online) {

@@ -1,10 +1,11 @@
 //! The fleet as this client sees it: every engine and program, merged from what is retained on the broker.
 //!
-//! Two sources speak about a program: its own retained status, and its engine's, which may list it. They arrive
-//! in any order, twice, and late. What always holds: the highest (generation, then sequence) wins; an
-//! engine's last will counts only for the boot that made it; what an engine said before it went away is
-//! shown as what was last known, never as what is. Nothing follows from a list that does not name a program: a
-//! program is lost if its status is of another boot than its engine's, which publishes all its programs first.
+//! Two sources speak about a program: its own retained status, and its engine's, which may list it. They
+//! arrive in any order, twice, and late. What always holds: the highest (generation, then sequence) wins; an
+//! engine's last will counts only for the boot that made it; what an engine said before it went away is shown
+//! as what was last known, never as what is. Nothing follows from a list that does not name a program: a
+//! program is lost if its status is of another boot than its engine's, which publishes all its programs
+//! first.
 
 use std::collections::BTreeMap;
 
@@ -188,7 +189,8 @@ impl Fleet {
         true
     }
 
-    /// Notes that an engine has answered or published something by itself: it is there. Answers whether that is news.
+    /// Notes that an engine has answered or published something by itself: it is there. Answers whether that
+    /// is news.
     pub fn engine_spoke(&mut self, engine: &EngineId, now_ms: u64) -> bool {
         let (round, is_fresh) = (self.round, self.is_fresh(engine, now_ms));
         if let Some(entry) = self.engines.get_mut(engine) {
@@ -323,8 +325,8 @@ impl Fleet {
             .find(|view| view.status.program == program)
     }
 
-    /// Cleared while this client was not connected: all that is retained has come, and so has its engine's status, but
-    /// not its own; nor does its engine list it.
+    /// Cleared while this client was not connected: all that is retained has come, and so has its engine's
+    /// status, but not its own; nor does its engine list it.
     fn was_cleared(&self, entry: &ProgramEntry) -> bool {
         if !self.is_round_complete || entry.heard == self.round {
             return false;

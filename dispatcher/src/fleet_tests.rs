@@ -206,7 +206,8 @@ fn a_program_is_where_an_answer_says_that_it_moved() {
     assert!(!fleet.program_moved(id(1), Generation(2), &"a".parse().unwrap()));
 }
 
-/// The statuses of many programs do not fit into their engine's: it lists none, and has published each before.
+/// The statuses of many programs do not fit into their engine's: it lists none, and has published each
+/// before.
 #[test]
 fn an_engine_that_lists_nothing_has_the_programs_of_its_boot() {
     let present = |boot, sequence, live| EngineStatus {

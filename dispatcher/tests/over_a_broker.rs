@@ -349,7 +349,9 @@ async fn a_snapshot_becomes_a_file_and_a_file_a_program() {
         name: Some("again".into()),
         id: wayfare_dispatcher::IdChoice::New,
     };
-    fleet.restore(restore, &within(LIMIT)).await.unwrap();
+    let options = within(LIMIT);
+    let (restoring, ()) = tokio::join!(fleet.restore(restore, &options), engine.answers_poll());
+    restoring.unwrap();
     let Action::Run {
         program: restored,
         spec,
@@ -517,6 +519,61 @@ async fn a_status_poll_hears_every_engine_and_names_the_silent_one() {
     assert_eq!(
         report.silent.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
         ["b"]
+    );
+    fleet.close().await;
+}
+
+/// The site lost power: the broker is back with what it had retained, and one of the engines is not.
+#[tokio::test]
+async fn a_program_without_a_place_goes_to_an_engine_that_answers() {
+    let (_broker, url) = broker().await;
+    let gone = FakeEngine::start("a", &url).await;
+    let mut there = FakeEngine::start("b", &url).await;
+    let busy = there.program(ProgramId::random(), 1, ProgramState::Running);
+    there.says(Online, vec![busy]).await;
+    gone.goes_without_a_word().await;
+    let fleet = dispatcher(&url).await;
+    let anywhere = || Run {
+        on: None,
+        ..run_of(b"\0asm\x01\0\0\0")
+    };
+    // The one that is gone has fewer programs, and is preferred until it has been asked.
+    let options = within(LIMIT);
+    let (operation, ()) = tokio::join!(fleet.run(anywhere(), &options), there.answers_poll());
+    let command = there.hears_command().await;
+    assert_eq!(operation.unwrap().id(), command.operation);
+    // A moment later nobody is asked again where the best has just answered.
+    let (engines, ()) = tokio::join!(
+        fleet.engines_asked(Duration::from_millis(300)),
+        there.answers_poll()
+    );
+    let words: Vec<_> = engines
+        .unwrap()
+        .iter()
+        .map(|view| (view.word(), view.online))
+        .collect();
+    assert_eq!(words, [("silent", false), ("online", true)]);
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn where_no_engine_answers_the_error_names_the_silent_ones() {
+    let (_broker, url) = broker().await;
+    let gone = FakeEngine::start("a", &url).await;
+    gone.goes_without_a_word().await;
+    let fleet = dispatcher(&url).await;
+    let anywhere = Run {
+        on: None,
+        ..run_of(b"\0asm\x01\0\0\0")
+    };
+    let error = fleet
+        .run(anywhere, &within(Duration::from_millis(100)))
+        .await
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.ends_with("silent, though their last status says online: a"),
+        "{text}"
     );
     fleet.close().await;
 }

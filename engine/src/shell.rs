@@ -1,11 +1,11 @@
 //! The part of the engine that acts: it feeds the core what happens, and carries out what the core decides.
 //!
-//! Reading order: [`run()`] puts an engine together; `agent` is its loop; `inbound` and `outbound` are the wire,
-//! `fence` what comes before anything is said on a new connection,
-//! `claim` and `hold` what an engine does about another with its id,
-//! `effects` what the core decided, `transfers` blobs, `fetches` compiled code, `logs` what programs print and `followers` who reads that; `programs` the processes, `session`
-//! and `sessions` their messages, `devices` what people ask about those, `work` what takes long;
-//! `store` is everything that survives.
+//! Reading order: [`run()`] puts an engine together; `agent` is its loop; `inbound` and `outbound` are the
+//! wire, `fence` what comes before anything is said on a new connection, `claim` and `hold` what an engine
+//! does about another with its id, `effects` what the core decided, `transfers` blobs, `fetches` compiled
+//! code, `logs` what programs print and `followers` who reads that; `programs` the processes, `session` and
+//! `sessions` their messages, `devices` what people ask about those, `work` what takes long; `store` is
+//! everything that survives.
 
 mod run;
 

@@ -42,7 +42,8 @@ pub const FOLLOW_LEASE_MS: u64 = 20_000;
 pub const REASON_BYTES_MAX: usize = 2048;
 /// Bytes of a program's description in JSON: commands, moves and snapshots carry it beside other things.
 pub const SPEC_BYTES_MAX: usize = 112 * 1024;
-/// Bytes of the list of programs in an engine's status, in JSON. Longer ones are left out: each program has a status of its own.
+/// Bytes of the list of programs in an engine's status, in JSON. Longer ones are left out: each program has a
+/// status of its own.
 pub const LISTED_BYTES_MAX: usize = 16 * 1024;
 /// Blobs one operation may name.
 pub const BLOBS_PER_OPERATION_MAX: usize = 8;

@@ -1,12 +1,12 @@
-//! Free text that says why something failed: bounded where it arises and again wherever it leaves the process, so that no
-//! message grows with the names in a backtrace.
+//! Free text that says why something failed: bounded where it arises and again wherever it leaves the
+//! process, so that no message grows with the names in a backtrace.
 
 use serde::Serializer;
 
 use crate::limits::REASON_BYTES_MAX;
 
-/// Cuts a text to [`REASON_BYTES_MAX`] bytes, at a character's end, with a note of how long it was. What is short enough, or
-/// was cut before, stays as it is.
+/// Cuts a text to [`REASON_BYTES_MAX`] bytes, at a character's end, with a note of how long it was. What is
+/// short enough, or was cut before, stays as it is.
 pub fn cut(mut text: String) -> String {
     if text.len() > REASON_BYTES_MAX {
         let note = format!(" ... (cut: it has {} bytes)", text.len());

@@ -1,9 +1,9 @@
 //! What engines retain on the broker about themselves and their programs.
 //!
-//! An engine's status, its *presence*, is one small message whose size does not depend on what the engine has. Each program has
-//! a status of its own, which outlives the engine's. What always holds: on every connection an engine publishes the statuses of
-//! all its programs before its presence. So of an engine that is there, whatever has a status of another boot is lost, and
-//! nobody needs a list to know that.
+//! An engine's status, its *presence*, is one small message whose size does not depend on what the engine
+//! has. Each program has a status of its own, which outlives the engine's. What always holds: on every
+//! connection an engine publishes the statuses of all its programs before its presence. So of an engine that
+//! is there, whatever has a status of another boot is lost, and nobody needs a list to know that.
 
 use std::collections::BTreeMap;
 
@@ -28,12 +28,12 @@ pub struct EngineStatus {
     /// Programs that have not ended. Engines of earlier releases do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_programs: Option<u32>,
-    /// Another process that has the same id, as two boards with copies of one card have. Of one that is online: it holds
-    /// still. Of one that is offline: this engine holds still because of it.
+    /// Another process that has the same id, as two boards with copies of one card have. Of one that is
+    /// online: it holds still. Of one that is offline: this engine holds still because of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rival: Option<Rival>,
-    /// All of the engine's programs, for clients of earlier releases, which know of no other source; empty where that
-    /// would take more than [`LISTED_BYTES_MAX`](crate::limits::LISTED_BYTES_MAX).
+    /// All of the engine's programs, for clients of earlier releases, which know of no other source; empty
+    /// where that would take more than [`LISTED_BYTES_MAX`](crate::limits::LISTED_BYTES_MAX).
     #[serde(default)]
     pub programs: Vec<ProgramStatus>,
 }

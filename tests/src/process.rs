@@ -59,6 +59,28 @@ impl EngineProcess {
         }
     }
 
+    /// Another process with the same id, on a folder of its own, which exists: `more` replaces flags of this
+    /// one's.
+    pub fn twin(&self, data: &Path, more: &[&str]) -> Self {
+        let mut arguments = self.command.arguments.clone();
+        take(&mut arguments, "--data");
+        for flag in more.iter().step_by(2) {
+            take(&mut arguments, flag);
+        }
+        arguments.extend(["--data".to_owned(), data.display().to_string()]);
+        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+        let command = EngineCommand {
+            words: self.command.words.clone(),
+            arguments,
+            log: data.with_extension("log"),
+        };
+        Self {
+            name: self.name.clone(),
+            child: Some(command.spawn()),
+            command,
+        }
+    }
+
     pub fn is_up(&self) -> bool {
         self.child.is_some()
     }

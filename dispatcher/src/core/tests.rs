@@ -315,7 +315,8 @@ fn a_status_poll_ends_with_the_last_answer_or_names_who_was_silent() {
     }
 }
 
-/// One that comes up while others are asked was not there to be asked: its status is its answer. What is retained is none.
+/// One that comes up while others are asked was not there to be asked: its status is its answer. What is
+/// retained is none.
 #[test]
 fn a_status_that_is_published_while_a_poll_is_under_way_is_an_answer() {
     let mut bench = Bench::connected();

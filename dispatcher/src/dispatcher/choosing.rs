@@ -1,6 +1,7 @@
-//! Choosing an engine for a program that may run anywhere: one that answers. A retained status may be of an engine that lost
-//! power together with the broker, and says that it is online for ever. So what is only retained is asked for, all at once;
-//! the best engine is taken as soon as it has answered, and those that stay silent are passed over.
+//! Choosing an engine for a program that may run anywhere: one that answers. A retained status may be of an
+//! engine that lost power together with the broker, and says that it is online for ever. So what is only
+//! retained is asked for, all at once; the best engine is taken as soon as it has answered, and those that
+//! stay silent are passed over.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,8 +21,8 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 const SILENT_SHOWN_MAX: usize = 5;
 
 impl Dispatcher {
-    /// The engine for a program that may run anywhere. While engines are silent that could take it, and nobody else can,
-    /// they are asked again until the time limit.
+    /// The engine for a program that may run anywhere. While engines are silent that could take it, and
+    /// nobody else can, they are asked again until the time limit.
     pub(super) async fn choose(
         &self,
         spec: &ProgramSpec,

@@ -70,6 +70,11 @@ impl FakeEngine {
         engine
     }
 
+    /// As after a power cut: what is retained stays.
+    pub(crate) async fn goes_without_a_word(self) {
+        self.link.close().await;
+    }
+
     /// Publishes its status and waits until the broker has it.
     pub(crate) async fn says(&mut self, state: EngineState, programs: Vec<ProgramStatus>) {
         self.sequence += 1;
@@ -158,6 +163,16 @@ impl FakeEngine {
             Topic::EngineEvent(self.id.clone()),
         ] {
             self.publish(&topic, wire::encode(&event)).await;
+        }
+    }
+
+    /// Answers the next poll, whatever comes before it.
+    pub(crate) async fn answers_poll(&mut self) {
+        loop {
+            if let Heard::Report(request) = self.hears().await {
+                let outcome = wayfare_protocol::event::Outcome::Reported;
+                return self.reports(&request, EventBody::Done { outcome }).await;
+            }
         }
     }
 

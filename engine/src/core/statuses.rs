@@ -1,5 +1,6 @@
-//! What is published about the programs here: every change of state or generation at once, memory in use now and then.
-//! What always holds: the statuses of all programs are published before the first status of the engine on a connection.
+//! What is published about the programs here: every change of state or generation at once, memory in use now
+//! and then. What always holds: the statuses of all programs are published before the first status of the
+//! engine on a connection.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -29,7 +29,7 @@ use wayfare_protocol::ids::{Blob, BootId, ClientId, EngineId, OperationId, Progr
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus, Rival};
 
-use super::claim::{Claim, Finding};
+use super::claim::Claim;
 use super::errands::Errands;
 use super::fence::Fence;
 use super::fetches::Fetches;
@@ -450,38 +450,6 @@ impl Agent {
         if std::mem::take(&mut self.is_stalled) {
             tracing::info!("records can be stored again");
         }
-    }
-
-    /// Another process may have our id.
-    fn own_status(&mut self, status: &EngineStatus, is_retained: bool) {
-        let engine = &self.out.engine;
-        match self.claim.found(status, is_retained) {
-            Finding::Nothing => {}
-            Finding::Yielded(rival) => tracing::warn!(
-                "{rival}, has the same id {engine} and holds still: give one of the two another with --id, and a data folder of \
-                 its own"
-            ),
-            Finding::Taken(rival) => {
-                tracing::error!(
-                    "{rival}, has the same id {engine} and is the newer one: this one holds still and runs nothing. Give one of \
-                     the two another id with --id, and a data folder of its own"
-                );
-                let yields = EngineStatus {
-                    rival: Some(rival.clone()),
-                    ..Self::offline(engine.clone(), self.boot, self.about.clone())
-                };
-                self.out.engine_status(&yields);
-                self.taken = Some(rival);
-            }
-        }
-    }
-
-    /// There is no link any more, and there will be none.
-    pub(super) fn is_cut_off(&mut self) {
-        self.fence = self.fence.lost();
-        self.out.is_connected = false;
-        self.times.give_up_logs = None;
-        self.programs.set_connected(false);
     }
 
     /// What is published last, by us or by the broker. Whoever finds it can tell whose it was.

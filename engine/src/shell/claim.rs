@@ -1,20 +1,25 @@
-//! Whether this process is the only one with the engine's id. Two boards with copies of one card would take the session from
-//! each other for ever, and run every program twice. So whoever was taken over looks who it was, and yields.
+//! Whether this process is the only one with the engine's id. Two boards with copies of one card would take
+//! the session from each other for ever, and run every program twice. So whoever was taken over looks who it
+//! was, and yields.
 //!
-//! A broker that ends a connection publishes its last will. So from its second connection on, an engine finds itself in its
-//! own retained status, unless another process has connected under the id since, and that is the newer one.
+//! A broker that ends a connection publishes its last will. So from its second connection on, an engine finds
+//! itself in its own retained status, unless another process has connected under the id since, and that is
+//! the newer one.
 //!
 //! ```text
-//!  first process:   connects ....... is taken over, comes back, finds the second's status: says so, and holds still
-//!  second process:          connects ........................ is taken over, comes back, finds that the first yields
+//!  first process:   connects ... is taken over, comes back, finds the status of the second: holds still
+//!  second process:       connects ........................ is taken over, comes back, finds that it yields
 //! ```
-//! What always holds: the newest process stays, so that a restart is never held up by what is left of the process before;
-//! and a process never yields to one that used its own folder before it, whatever old status the broker brings back.
+//! What always holds: the newest process stays, so that a restart is never held up by what is left of the
+//! process before; and a process never yields to one that used its own folder before it, whatever old status
+//! the broker brings back.
 
 use std::collections::BTreeSet;
 
 use wayfare_protocol::ids::BootId;
 use wayfare_protocol::status::{EngineState, EngineStatus, Rival};
+
+use super::agent::Agent;
 
 /// Times that the engine which was here before us may be found again before it must be alive.
 const SIGHTINGS_MAX: u32 = 3;
@@ -99,6 +104,40 @@ impl Claim {
             _ => {}
         }
         Finding::Taken(yields_to.cloned().unwrap_or(rival))
+    }
+}
+
+impl Agent {
+    /// Another process may have our id.
+    pub(super) fn own_status(&mut self, status: &EngineStatus, is_retained: bool) {
+        let engine = &self.out.engine;
+        match self.claim.found(status, is_retained) {
+            Finding::Nothing => {}
+            Finding::Yielded(rival) => tracing::warn!(
+                "{rival}, has the same id {engine} and holds still: give one of the two another with --id, and a data folder of \
+                 its own"
+            ),
+            Finding::Taken(rival) => {
+                tracing::error!(
+                    "{rival}, has the same id {engine} and is the newer one: this one holds still and runs nothing. Give one of \
+                     the two another id with --id, and a data folder of its own"
+                );
+                let yields = EngineStatus {
+                    rival: Some(rival.clone()),
+                    ..Self::offline(engine.clone(), self.boot, self.about.clone())
+                };
+                self.out.engine_status(&yields);
+                self.taken = Some(rival);
+            }
+        }
+    }
+
+    /// There is no link any more, and there will be none.
+    pub(super) fn is_cut_off(&mut self) {
+        self.fence = self.fence.lost();
+        self.out.is_connected = false;
+        self.times.give_up_logs = None;
+        self.programs.set_connected(false);
     }
 }
 

@@ -1,6 +1,6 @@
-//! Holding still, for another engine has the id: its programs are stored and nothing runs. Now and then it is tried whether
-//! the other is gone. Who connects under the id is thrown out at once by another that lives: if nobody comes for a while,
-//! there is nobody.
+//! Holding still, for another engine has the id: its programs are stored and nothing runs. Now and then it is
+//! tried whether the other is gone. Who connects under the id is thrown out at once by another that lives: if
+//! nobody comes for a while, there is nobody.
 
 use std::future::Future;
 use std::time::Duration;

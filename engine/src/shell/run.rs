@@ -45,9 +45,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Last words reach the broker within this, or its last will speaks for us.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Runs an engine until `shutdown` is ready; then stores its programs, says that it is offline, and returns. Fails only
-/// where an engine cannot begin: its folder is in use, or cannot be read or written. A broker that is not there is
-/// waited for. An engine whose id a newer process has holds still until that is gone.
+/// Runs an engine until `shutdown` is ready; then stores its programs, says that it is offline, and returns.
+/// Fails only where an engine cannot begin: its folder is in use, or cannot be read or written. A broker that
+/// is not there is waited for. An engine whose id a newer process has holds still until that is gone.
 pub async fn run(options: EngineOptions, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let mut shutdown = pin!(shutdown);
     loop {

@@ -9,8 +9,9 @@ use wayfare_protocol::topics::Topic;
 use super::agent::Agent;
 
 impl Agent {
-    /// Subscribes to our own status, until the fence is passed: it says whether another process has been here under our id.
-    /// Where the broker does not let us read it, two with one id are only seen by their taking the session from each other.
+    /// Subscribes to our own status, until the fence is passed: it says whether another process has been here
+    /// under our id. Where the broker does not let us read it, two with one id are only seen by their taking
+    /// the session from each other.
     pub(super) fn look_at_ourselves(&mut self) {
         let topic = self
             .out

@@ -20,6 +20,7 @@ mod chaos;
 mod devices;
 mod faults;
 mod fleet_files;
+mod identity;
 mod in_doubt;
 mod limits;
 mod lives;

@@ -3,13 +3,15 @@
 use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Blob, Digest, Generation, OperationId, ProgramId};
+use wayfare_protocol::limits::{LISTED_BYTES_MAX, REASON_BYTES_MAX};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramState;
+use wayfare_protocol::wire;
 
 use super::bench::*;
 use crate::core::simulation::random::Random;
 use crate::core::timing::{ARRIVALS_MAX, ENDED_PROGRAMS_MAX, FINISHED_OPERATIONS_MAX, VERDICTS_MAX};
-use crate::core::types::{CaptureId, Input, RecordKey};
+use crate::core::types::{CaptureId, Effect, Input, RecordKey};
 
 fn count(bench: &Bench, wanted: impl Fn(&RecordKey) -> bool) -> usize {
     bench.records.keys().filter(|key| wanted(key)).count()
@@ -150,6 +152,49 @@ fn what_is_too_large_is_refused() {
     };
     bench.feed(command(2, run));
     assert!(matches!(bench.failure(), Failure::TooLarge { .. }));
+}
+
+/// However many programs there are and whatever they died of: each has a status of its own, and the engine's
+/// stays small.
+#[test]
+fn no_status_grows_with_the_programs() {
+    let mut bench = Bench::running();
+    let mut random = Random::new(1);
+    let mut is_listed = true;
+    for ended in 0..ENDED_PROGRAMS_MAX {
+        let program = ProgramId::from_random(random.bytes());
+        let Input::Command(mut run) = command(0, run()) else {
+            unreachable!()
+        };
+        run.operation = OperationId::from_random(random.bytes());
+        if let Action::Run { program: id, .. } = &mut run.action {
+            *id = program;
+        }
+        let operation = run.operation;
+        bench.feed(Input::Command(run));
+        let result = Ok(());
+        bench.feed(Input::ModuleLoaded { operation, result });
+        let result = Ok(());
+        bench.feed(Input::Started { program, result });
+        let reason = "unreachable, in \u{1}".to_owned() + &"a::long::name::".repeat(10_000);
+        let state = ProgramState::Failed { reason };
+        for effect in bench.feed(Input::Ended { program, state }) {
+            match effect {
+                Effect::PublishProgram(status) => {
+                    assert!(wire::encode(status).len() < 4 * REASON_BYTES_MAX);
+                }
+                Effect::PublishEngine { live, listed, .. } => {
+                    assert_eq!(*live, 1);
+                    assert!(wire::encode(listed).len() <= LISTED_BYTES_MAX + 2);
+                    is_listed = !listed.is_empty();
+                    assert!(is_listed || ended > 2, "{ended}");
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(!is_listed, "they would take too much of a message");
+    assert_eq!(bench.core.statuses().len(), ENDED_PROGRAMS_MAX + 1);
 }
 
 #[test]

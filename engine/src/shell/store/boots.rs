@@ -1,5 +1,5 @@
-//! The last processes that used the folder, by their boots. A broker that lost power may bring back a status that one of
-//! them retained long ago: nobody must take it for another engine's.
+//! The last processes that used the folder, by their boots. A broker that lost power may bring back a status
+//! that one of them retained long ago: nobody must take it for another engine's.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,5 +1,6 @@
 //! The core against a fleet that does what it says, and that breaks.
 
+mod pages;
 mod random;
 mod world;
 
