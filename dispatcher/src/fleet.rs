@@ -116,7 +116,26 @@ struct Round(u64);
 #[derive(Debug, Clone)]
 struct ProgramEntry {
     status: ProgramStatus,
+    /// The same generation on another boot: an engine publishes its programs before it says which boot it is on, so
+    /// which of the two counts may be known only later.
+    other: Option<ProgramStatus>,
     heard: Round,
+}
+
+impl ProgramEntry {
+    /// Keeps what is not the best for now.
+    fn put_aside(&mut self, status: ProgramStatus) {
+        let same =
+            |other: &&ProgramStatus| other.boot == status.boot && other.generation == status.generation;
+        let is_newer = self
+            .other
+            .as_ref()
+            .filter(same)
+            .is_none_or(|other| other.sequence < status.sequence);
+        if status.generation == self.status.generation && status.boot != self.status.boot && is_newer {
+            self.other = Some(status);
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -142,7 +161,8 @@ impl Fleet {
 
     /// Everything retained has come; answers whether that changes anything.
     pub fn complete_round(&mut self) -> bool {
-        !std::mem::replace(&mut self.is_round_complete, true)
+        let was_complete = std::mem::replace(&mut self.is_round_complete, true);
+        !was_complete && self.programs.values().any(|entry| self.was_cleared(entry))
     }
 
     /// Takes in a retained or fresh engine status; answers whether anything changed.
@@ -223,11 +243,19 @@ impl Fleet {
                 let is_repeat = status == known.status;
                 let was_in_question = is_repeat && known.heard < heard;
                 known.heard = if is_repeat { heard } else { known.heard };
+                known.put_aside(status);
                 was_in_question
             }
-            _ => {
+            Some(known) => {
+                known.heard = heard;
+                let before = std::mem::replace(&mut known.status, status);
+                known.put_aside(before);
+                true
+            }
+            None => {
+                let other = None;
                 self.programs
-                    .insert(status.program, ProgramEntry { status, heard });
+                    .insert(status.program, ProgramEntry { status, other, heard });
                 true
             }
         }
@@ -249,8 +277,9 @@ impl Fleet {
         if !matches!(status.state, ProgramState::Paused) {
             status.state = ProgramState::Running;
         }
-        let heard = self.round;
-        self.programs.insert(program, ProgramEntry { status, heard });
+        let (heard, other) = (self.round, None);
+        self.programs
+            .insert(program, ProgramEntry { status, other, heard });
         true
     }
 
@@ -295,7 +324,8 @@ impl Fleet {
         let mut best: BTreeMap<ProgramId, &ProgramStatus> = BTreeMap::new();
         let listed = self.engines.values().flat_map(|entry| &entry.status.programs);
         let own = self.programs.values().filter(|entry| !self.was_cleared(entry));
-        for status in own.map(|entry| &entry.status).chain(listed) {
+        let own = own.flat_map(|entry| [Some(&entry.status), entry.other.as_ref()]);
+        for status in own.flatten().chain(listed) {
             let boot = self.present_boot(&status.engine);
             match best.get(&status.program) {
                 Some(known) if !supersedes(status, known, boot) => {}

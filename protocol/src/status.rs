@@ -232,7 +232,7 @@ mod tests {
                 program_memory_bytes_max: u64::MAX,
                 host: name.clone(),
                 labels: (0..LABELS_MAX).map(label).collect(),
-                trusts: vec![crate::code::SecretKey::from_bytes([1; 32]).public(); TRUSTED_KEYS_MAX],
+                trusts: vec![crate::code::SecretKey::from_random([1; 32]).public(); TRUSTED_KEYS_MAX],
                 devices: (0..DEVICES_MAX).map(device).collect(),
             }),
             live_programs: Some(u32::MAX),
