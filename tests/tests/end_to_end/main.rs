@@ -26,6 +26,7 @@ mod limits;
 mod lives;
 mod messages;
 mod pipeline;
+mod presence;
 mod requirements;
 mod room;
 mod runs_and_spawns;

@@ -1,0 +1,77 @@
+//! What an engine says of itself stays small, whatever its programs are and however they ended.
+
+use wayfare_dispatcher::{CommandOptions, ProgramView, Run};
+use wayfare_protocol::limits::{LISTED_BYTES_MAX, REASON_BYTES_MAX};
+use wayfare_protocol::status::{EngineState, ProgramState};
+use wayfare_tests::broker::Kind;
+use wayfare_tests::fleet::done;
+use wayfare_tests::job::Job;
+use wayfare_tests::spy::Heard;
+
+use crate::fleet;
+
+/// Their reasons alone take more than an engine's status may list.
+const PROGRAMS: usize = LISTED_BYTES_MAX / REASON_BYTES_MAX + 2;
+
+/// Traps eight calls deep, in functions whose names have 20,000 bytes each.
+fn trap() -> Run {
+    let names: Vec<String> = ('a'..='h')
+        .map(|letter| letter.to_string().repeat(20_000))
+        .collect();
+    let mut text = "(module (memory (export \"memory\") 1)".to_owned();
+    for (at, name) in names.iter().enumerate() {
+        let body = match names.get(at + 1) {
+            Some(next) => format!("call ${next}"),
+            None => "unreachable".into(),
+        };
+        text += &format!("(func ${name} {body})");
+    }
+    text += &format!("(func (export \"_start\") call ${}))", names[0]);
+    Run {
+        name: "trap".into(),
+        module: wat::parse_str(text).expect("it is well-formed"),
+        on: Some("a".into()),
+        ..Run::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_whose_programs_died_with_long_backtraces_is_online_after_a_restart() {
+    let mut fleet = fleet(Kind::Mosquitto).engine("a", &[]).start().await;
+    let options = CommandOptions::default();
+    for _ in 0..PROGRAMS {
+        done(fleet.dispatcher.run(trap(), &options).await).await;
+    }
+    let failed = |all: &[Heard]| {
+        let reasons = all.iter().filter_map(|heard| match heard {
+            Heard::Program(status) => match &status.state {
+                ProgramState::Failed { reason } => Some((status.program, reason.len())),
+                _ => None,
+            },
+            _ => None,
+        });
+        reasons.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let all_failed = |all: &[Heard]| failed(all).len() == PROGRAMS;
+    fleet.spy.sees("all to have failed", all_failed).await;
+    let lengths = fleet.spy.with(failed);
+    assert!(
+        lengths.values().all(|bytes| *bytes <= REASON_BYTES_MAX),
+        "{lengths:?}"
+    );
+
+    fleet.start_again(&["a"]).await;
+    let programs = fleet.dispatcher.programs().await.expect("open");
+    let words: Vec<&str> = programs.iter().map(ProgramView::word).collect();
+    assert_eq!(words, ["failed"; PROGRAMS]);
+    let lists_nothing = |heard: &Heard| {
+        matches!(heard, Heard::Engine(status) if status.state == EngineState::Online
+            && status.live_programs == Some(0) && status.programs.is_empty())
+    };
+    assert!(fleet.spy.with(|all| all.iter().any(lists_nothing)));
+    let watched = fleet.run(&Job::sample("primes", &["1000"]), "a").await;
+    assert_eq!(
+        watched.finish().await.state,
+        Some(ProgramState::Exited { code: 0 })
+    );
+}
