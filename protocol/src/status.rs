@@ -67,6 +67,7 @@ pub struct Rival {
 impl std::fmt::Display for Rival {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let host = self.host.as_deref().unwrap_or("unknown");
+        let host = host.escape_debug();
         write!(f, "another process on host '{host}', boot {}", self.boot.short())
     }
 }

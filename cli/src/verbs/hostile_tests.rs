@@ -51,15 +51,17 @@ fn engine() -> EngineView {
             },
         }))),
         programs: 0,
+        heard: wayfare_dispatcher::Heard::Live,
+        rival: Some(of(json!({ "boot": BootId::from_random([2; 16]), "host": EVIL }))),
     }
 }
 
 #[test]
 fn foreign_text_neither_steers_the_terminal_nor_forges_a_line() {
     is_harmless("ps", fleet::programs_table(&[program()]), 2);
-    is_harmless("engines", fleet::engines_table(&[engine()]), 3);
+    is_harmless("engines", fleet::engines_table(&[engine()]), 4);
     is_harmless("inspect a program", inspect::program_page(&program()), 7);
-    is_harmless("inspect an engine", inspect::engine_page(&engine()), 14);
+    is_harmless("inspect an engine", inspect::engine_page(&engine()), 15);
     let files = [of(json!({ "name": EVIL, "stat": {
         "node": 1, "kind": "file", "bytes": 1, "version": 1, "modified_ms": 0,
     } }))];
