@@ -230,9 +230,12 @@ pub(crate) struct DispatcherArgs {
     /// An engine that has not answered for so long gets nothing new
     #[arg(long, value_name = "TIME", default_value = "12s", value_parser = parse_duration)]
     pub(crate) late_after: Duration,
-    /// What an engine had that has not answered for so long is started elsewhere; at once if the broker says that it is gone
+    /// What an engine had that has not answered for so long is started elsewhere
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) lost_after: Duration,
+    /// The same of one whose connection to the broker has ended; at least 7s where the broker or the network may be the cause
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
+    pub(crate) grace: Duration,
     /// Share of an engine's memory that programs may take before it sheds some
     #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(crate) memory_mark: u64,

@@ -62,6 +62,8 @@ impl LocalEngine {
             .args(["--config", "/dev/null"])
             .env_remove("WAYFARE_BROKER_CA")
             .env_remove("WAYFARE_BROKER_LOGIN")
+            // They all end together: there is nobody to hand anything over to.
+            .args(["--hand-over", "0"])
             .args(["--id", options.id.as_str()])
             .args(["--broker", &options.broker.to_string()])
             .args(["--root", &options.topics.to_string()])

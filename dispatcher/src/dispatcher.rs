@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use wayfare_link::{BrokerUrl, Link, LinkOptions, Message, OnTakeover, Qos};
 use wayfare_protocol::dispatcher::{ACTING_NAME, Lease, Term};
-use wayfare_protocol::ids::{ClientId, OperationId, ProgramId};
+use wayfare_protocol::ids::{ClientId, EngineId, OperationId, ProgramId};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 
@@ -320,12 +320,22 @@ impl Dispatcher {
             Offline::Fail => Duration::from_millis(SETTLE_MS),
             Offline::Wait => options.time_limit,
         };
-        self.look(
-            find,
-            |error| is_absence(error) && worth_waiting(error, options.offline),
-            limit,
-        )
-        .await
+        let again = |error: &CommandError| is_absence(error) && worth_waiting(error, options.offline);
+        match self.look(&find, again, limit).await {
+            // A last will is no proof: it is asked.
+            Err(CommandError::EngineOffline { engine, .. }) if !self.has_stopped(&engine).await? => {
+                self.ask_reports(vec![engine]);
+                self.look(&find, is_absence, ANSWER_TIMEOUT).await
+            }
+            result => result,
+        }
+    }
+
+    /// Whether an engine has said itself that it stops.
+    async fn has_stopped(&self, engine: &EngineId) -> Result<bool, CommandError> {
+        let engines = self.fleet().await?.engines;
+        let view = engines.iter().find(|view| view.engine == *engine);
+        Ok(view.is_some_and(|view| view.stopped))
     }
 
     async fn find<T>(&self, find: impl Fn(&FleetView) -> Result<T, LookupError>) -> Result<T, CommandError> {

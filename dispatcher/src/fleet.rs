@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use wayfare_protocol::ids::{BootId, EngineId, Generation, ProgramId};
+use wayfare_protocol::ids::{BootId, EngineId, Generation, OperationId, ProgramId};
 use wayfare_protocol::status::{
     EngineAbout, EngineState, EngineStatus, MachineLoad, ProgramState, ProgramStatus, Rival,
 };
@@ -25,6 +25,16 @@ pub struct EngineView {
     /// What its status says, unless it was asked and is silent.
     pub online: bool,
     pub heard: Heard,
+    /// It has stopped in good order, as it said itself. Otherwise, of one that is not online, only its connection is known to
+    /// have ended: it may be back in a moment.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
+    /// It is about to stop, and asks under this id to be emptied.
+    #[serde(skip)]
+    pub leaving: Option<OperationId>,
+    /// Grows with every message of its own: a status that says online, or an answer.
+    #[serde(skip)]
+    pub messages: u64,
     /// How long ago it went away, if this client was there to see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offline_for_ms: Option<u64>,
@@ -142,6 +152,8 @@ impl ProgramEntry {
 struct EngineEntry {
     status: EngineStatus,
     heard: Round,
+    /// Messages of its own, not of its will.
+    messages: u64,
     /// Highest sequence of this boot that said `Online`.
     online_sequence: u64,
     /// Outlives the will, which has none.
@@ -166,7 +178,7 @@ impl Fleet {
     }
 
     /// Takes in a retained or fresh engine status; answers whether anything changed.
-    pub fn engine_status(&mut self, status: EngineStatus, now_ms: u64) -> bool {
+    pub fn engine_status(&mut self, mut status: EngineStatus, now_ms: u64) -> bool {
         let Some(entry) = self.engines.get_mut(&status.engine) else {
             let entry = EngineEntry {
                 online_sequence: status.sequence,
@@ -174,6 +186,7 @@ impl Fleet {
                 offline_since_ms: None,
                 heard: self.round,
                 live: None,
+                messages: u64::from(status.state == EngineState::Online),
                 status,
             };
             self.engines.insert(entry.status.engine.clone(), entry);
@@ -189,12 +202,15 @@ impl Fleet {
                 if was_online {
                     entry.offline_since_ms = Some(now_ms);
                 }
+                // Its connection may break after its last message, but that stays true.
+                status.stopped |= same_boot && entry.status.stopped;
             }
             EngineState::Online => {
                 if same_boot && was_online && status.sequence <= entry.online_sequence {
                     return false;
                 }
                 entry.online_sequence = status.sequence;
+                entry.messages += 1;
                 entry.offline_since_ms = None;
             }
         }
@@ -233,6 +249,13 @@ impl Fleet {
     /// An engine whose retained status was cleared: somebody removed it for good.
     pub fn engine_cleared(&mut self, engine: &EngineId) -> bool {
         self.engines.remove(engine).is_some()
+    }
+
+    /// An engine has answered something: whatever its status says, it was there.
+    pub fn engine_answered(&mut self, engine: &EngineId) {
+        if let Some(entry) = self.engines.get_mut(engine) {
+            entry.messages += 1;
+        }
     }
 
     pub fn program_status(&mut self, status: ProgramStatus) -> bool {
@@ -294,6 +317,13 @@ impl Fleet {
         changed
     }
 
+    /// Engines whose last status says that they are there.
+    pub(crate) fn online(&self) -> impl Iterator<Item = &EngineId> {
+        let online = |entry: &EngineEntry| entry.status.state == EngineState::Online;
+        let engines = self.engines.iter().filter(move |(_, entry)| online(entry));
+        engines.map(|(engine, _)| engine)
+    }
+
     pub fn engines(&self, now_ms: u64) -> Vec<EngineView> {
         let mut live: BTreeMap<EngineId, u32> = BTreeMap::new();
         for program in self.programs() {
@@ -309,6 +339,9 @@ impl Fleet {
                 false => Heard::Retained,
             },
             rival: entry.status.rival.clone(),
+            stopped: entry.status.state == EngineState::Offline && entry.status.stopped,
+            leaving: entry.status.leaving,
+            messages: entry.messages,
             offline_for_ms: entry.offline_since_ms.map(|since| now_ms.saturating_sub(since)),
             about: entry.about.clone(),
             load: entry.status.load,
@@ -334,7 +367,9 @@ impl Fleet {
                 }
             }
         }
-        best.into_values()
+        // What stands for a program that is no more is none; it only hides what is older.
+        let alive = best.into_values().filter(|status| !status.is_tombstone());
+        alive
             .map(|status| ProgramView {
                 presence: self.presence(status),
                 status: status.clone(),

@@ -75,6 +75,55 @@ fn engine_statuses_win_by_boot_and_sequence_in_any_order() {
 }
 
 #[test]
+fn only_an_engines_own_goodbye_says_that_it_has_stopped() {
+    let goodbye = || EngineStatus {
+        stopped: true,
+        ..engine("a", 1, 0, Offline, vec![])
+    };
+    let will = || engine("a", 1, 0, Offline, vec![]);
+    let online = |boot, sequence| engine("a", boot, sequence, Online, vec![]);
+    // In order of arrival; stopped in the end, and messages of its own?
+    let cases = [
+        (vec![online(1, 1), goodbye()], true, 1),
+        (vec![online(1, 1), will()], false, 1),
+        // The connection broke before the broker had read that it ends.
+        (vec![online(1, 1), goodbye(), will()], true, 1),
+        (vec![goodbye(), will()], true, 0),
+        (vec![online(1, 1), will(), online(1, 2)], false, 2),
+        (vec![goodbye(), online(2, 1)], false, 1),
+        // A process that never said goodbye, after one that did.
+        (
+            vec![goodbye(), online(2, 1), engine("a", 2, 0, Offline, vec![])],
+            false,
+            1,
+        ),
+        // Doubled, late, and of the process before.
+        (vec![online(2, 1), goodbye(), will(), online(2, 1)], false, 1),
+    ];
+    for (arrivals, stopped, heard) in cases {
+        let mut fleet = Fleet::default();
+        for status in &arrivals {
+            fleet.engine_status(status.clone(), 0);
+        }
+        let view = &fleet.engines(0)[0];
+        assert_eq!((view.stopped, view.messages), (stopped, heard), "{arrivals:?}");
+    }
+}
+
+/// As an engine of the release before this says it, and as one of a later release may.
+#[test]
+fn a_status_without_a_goodbye_is_read_as_a_will() {
+    let boot = boot(1);
+    for (more, stopped) in [("", false), (r#","stopped":true,"later":{}"#, true)] {
+        let json = format!(r#"{{"engine":"a","boot":"{boot}","sequence":0,"state":"offline"{more}}}"#);
+        let status: EngineStatus = serde_json::from_str(&json).unwrap();
+        assert_eq!(status.stopped, stopped);
+    }
+    let will = serde_json::to_string(&engine("a", 1, 0, Offline, vec![])).unwrap();
+    assert!(!will.contains("stopped") && !will.contains("leaving"), "{will}");
+}
+
+#[test]
 fn a_program_is_where_its_highest_generation_is_whatever_arrives_last() {
     let on_a = program(1, "a", 1, 1, 9, Running);
     let on_b = program(1, "b", 2, 2, 1, Running);
@@ -164,6 +213,21 @@ fn a_cleared_program_is_gone_from_every_listing() {
     assert!(fleet.program_cleared(id(1)));
     assert!(fleet.programs().is_empty());
     assert_eq!(fleet.engines(0)[0].programs, 0);
+}
+
+#[test]
+fn a_tombstone_is_no_program_and_hides_what_is_older() {
+    let mut fleet = Fleet::default();
+    let status = program(1, "a", 1, 1, 1, Running);
+    fleet.engine_status(engine("a", 1, 1, Online, vec![status.clone()]), 0);
+    fleet.program_status(status);
+    fleet.program_status(ProgramStatus::tombstone(id(1), "dispatcher".parse().unwrap()));
+    assert!(fleet.programs().is_empty() && fleet.program(id(1)).is_none());
+    assert_eq!(fleet.engines(0)[0].programs, 0);
+    // Taken away once the engine is back without its copy.
+    fleet.engine_status(engine("a", 1, 2, Online, vec![]), 0);
+    fleet.program_cleared(id(1));
+    assert!(fleet.programs().is_empty());
 }
 
 #[test]

@@ -390,6 +390,9 @@ mod tests {
             online: name != "away",
             heard: Heard::Live,
             rival: None,
+            stopped: false,
+            leaving: None,
+            messages: 1,
             offline_for_ms: None,
             load: None,
             about: Some(EngineAbout {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use wayfare_link::{Event as LinkEvent, Link, LinkError, LinkEvents, Message};
 use wayfare_protocol::dispatcher::{Answered, Lease, Request as Asked};
 use wayfare_protocol::event::Event;
-use wayfare_protocol::ids::{ClientId, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{ClientId, EngineId, OperationId, PeerName, ProgramId};
 use wayfare_protocol::log::LogBatch;
 use wayfare_protocol::peer::Envelope;
 use wayfare_protocol::topics::{Topic, Topics};
@@ -60,8 +60,10 @@ pub(crate) enum ToTask {
     WatchDecisions(mpsc::Sender<Decision>),
     /// Where messages of transfers go that are none of this task's.
     WatchPeers(mpsc::Sender<(Envelope, Bytes)>),
-    /// Sends ourselves a message: [`News::barrier`] tells when it is back.
-    Barrier,
+    /// Sends ourselves a message, and answers with its number: [`News::barrier`] tells when it is back.
+    Barrier(oneshot::Sender<u64>),
+    /// Asks these engines to report, or all; their answers are seen in the fleet view.
+    AskReports(Vec<EngineId>),
     Close,
 }
 
@@ -246,7 +248,14 @@ impl Task {
                 self.decisions.retain(|watcher| !watcher.is_closed());
                 self.decisions.push(sender);
             }
-            ToTask::Barrier => self.barrier(),
+            ToTask::Barrier(number) => {
+                self.barrier();
+                let _ = number.send(self.barriers);
+            }
+            ToTask::AskReports(engines) => self.feed(Input::Ask {
+                operation: OperationId::random(),
+                engines,
+            }),
             ToTask::WatchRequests(sender) => self.requests = Some(sender),
             ToTask::WatchPeers(sender) => {
                 self.peers.retain(|watcher| !watcher.is_closed());

@@ -1,7 +1,7 @@
 //! The part of the engine that acts: it feeds the core what happens, and carries out what the core decides.
 //!
 //! Reading order: [`run()`] puts an engine together; `agent` is its loop; `inbound` and `outbound` are the
-//! wire, `fence` what comes before anything is said on a new connection, `claim` and `hold` what an engine
+//! wire, `fence` what comes before anything is said on a new connection, `leaving` what comes before the end, `claim` and `hold` what an engine
 //! does about another with its id, `effects` what the core decided, `transfers` blobs, `fetches` compiled
 //! code, `logs` what programs print and `followers` who reads that; `programs` the processes, `session` and
 //! `sessions` their messages, `devices` what people ask about those, `work` what takes long; `store` is
@@ -17,6 +17,7 @@ mod fence;
 mod followers;
 mod hold;
 mod inbound;
+mod leaving;
 mod logs;
 mod outbound;
 mod transfers;
@@ -45,6 +46,6 @@ pub use arguments::EngineArgs;
 pub use configuration::{ConfigurationError, InitArgs, Initialised};
 pub use options::{CodeFrom, EngineOptions};
 pub use run::run;
-pub use standalone::{LogWriter, run_to_the_end, runtime};
+pub use standalone::{LogWriter, run_to_the_end, runtime, stop_signals};
 pub use store::Cache;
 pub use store::OpenError;

@@ -50,7 +50,7 @@ pub mod mosquitto;
 
 pub use access::{AccessError, BrokerAccess};
 pub use broker_url::{BrokerUrl, BrokerUrlError};
-pub use limits::{INCOMING_PAYLOAD_BYTES_MAX, MAX_PAYLOAD_BYTES};
+pub use limits::{INCOMING_PAYLOAD_BYTES_MAX, MAX_PAYLOAD_BYTES, RECONNECT_WAIT_MAX};
 pub use link::{Event, Link, LinkError, LinkEvents, Submitted, connect};
 pub use message::{AcknowledgeToken, Incoming, Message, Oversized, Qos};
 pub use options::{Acknowledge, LinkOptions, OnTakeover};

@@ -59,9 +59,10 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a broker may take to close the connection after our DISCONNECT.
 pub(crate) const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Waits between connection attempts, doubled from the first to the last, each with jitter.
+/// Waits between connection attempts, doubled from the first to the last, each with jitter. Whoever judges somebody's silence must
+/// know the longest.
 pub(crate) const RECONNECT_WAIT_MIN: Duration = Duration::from_millis(50);
-pub(crate) const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
+pub const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Waits after the broker closed a connection in which nothing was wrong: somebody else may have our client id.
 pub(crate) const TAKEOVER_WAIT_MAX: Duration = Duration::from_secs(60);

@@ -214,6 +214,15 @@ impl Action {
 pub struct ReportRequest {
     pub operation: OperationId,
     pub client: ClientId,
+    /// Only these are asked; none: all. (An engine of an earlier release answers in any case.)
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engines: Vec<EngineId>,
+}
+
+impl ReportRequest {
+    pub fn is_for(&self, engine: &EngineId) -> bool {
+        self.engines.is_empty() || self.engines.contains(engine)
+    }
 }
 
 #[cfg(test)]
@@ -262,6 +271,7 @@ mod tests {
                 spec: spec.clone(),
                 snapshot: Some(blob),
                 generation: Some(generation),
+                follower: None,
             },
             term: Some(Term(u64::MAX)),
         };

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::{CodeTarget, PublicKey};
 use crate::device::{Alias, DeviceAbout};
-use crate::ids::{BootId, Digest, EngineId, Generation, ProgramId};
+use crate::ids::{BootId, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
 use crate::labels::Labels;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,13 @@ pub struct EngineStatus {
     /// Grows with each status of one boot: the newest wins whatever order they arrive in.
     pub sequence: u64,
     pub state: EngineState,
+    /// Published by the engine itself as it stops in good order. A last will, which any broken connection publishes, leaves it
+    /// out, and so do engines that do not know of it: then offline proves nothing yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
+    /// The engine is about to stop, and asks the acting dispatcher under this id to move elsewhere what can be moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<OperationId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<EngineAbout>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,6 +53,8 @@ impl EngineStatus {
             boot,
             sequence: 0,
             state,
+            stopped: false,
+            leaving: None,
             about: None,
             load: None,
             live_programs: None,
@@ -104,7 +113,7 @@ impl DiskWear {
 #[serde(rename_all = "kebab-case")]
 pub enum EngineState {
     Online,
-    /// Said by the engine when it stops in good order, or by its last will.
+    /// Published by the engine when it stops in good order ([`EngineStatus::stopped`]), or by the broker as its last will.
     Offline,
 }
 
@@ -172,6 +181,30 @@ pub enum ProgramState {
         #[serde(serialize_with = "crate::reason::serialize")]
         reason: String,
     },
+}
+
+/// Above that of every program.
+const TOMBSTONE: Generation = Generation(u64::MAX);
+
+impl ProgramStatus {
+    /// Stands for a program that is no more, in `name`'s words: whoever still has a copy of it ends that.
+    pub fn tombstone(program: ProgramId, name: PeerName) -> Self {
+        Self {
+            program,
+            name: "ended".into(),
+            engine: name,
+            boot: BootId::from_random([0; 16]),
+            generation: TOMBSTONE,
+            sequence: 0,
+            state: ProgramState::Exited { code: 0 },
+            module: Digest([0; 32]),
+            memory_bytes: 0,
+        }
+    }
+
+    pub fn is_tombstone(&self) -> bool {
+        self.generation == TOMBSTONE
+    }
 }
 
 impl ProgramState {

@@ -43,11 +43,12 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
     options.poll = args.poll;
     options.late_after = args.late_after;
     options.lost_after = args.lost_after;
+    options.grace = args.grace;
     options.memory_mark_percent = args.memory_mark;
     options.processor_mark_percent = args.processor_mark;
     options.files = args.files;
     options.compilers = compilers(&args.compiler, args.compiler_timeout).await?;
-    let ended = service::run(options, shutdown(None)?).await;
+    let ended = service::run(options, shutdown()?).await;
     ended.map_err(|error| Fail::new("dispatcher", error.to_string()))
 }
 

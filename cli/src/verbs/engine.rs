@@ -37,8 +37,9 @@ pub(crate) fn run(args: EngineVerbArgs) -> Result {
 
     let runtime = wayfare_engine::shell::runtime()?;
     runtime.block_on(async {
-        let shutdown = shutdown(args.until_stdin_closes.then(watch_stdin))?;
-        let ended = wayfare_engine::shell::run(options, shutdown).await;
+        let stdin = args.until_stdin_closes.then(watch_stdin);
+        let stops = wayfare_engine::shell::stop_signals(stdin_closed(stdin))?;
+        let ended = wayfare_engine::shell::run(options, stops).await;
         ended.map_err(|error| Fail::new("engine", format!("{error:#}")))
     })
 }
@@ -66,22 +67,22 @@ fn configuration(error: ConfigurationError) -> Fail {
     }
 }
 
-pub(super) fn shutdown(stdin_closed: Option<oneshot::Receiver<()>>) -> Result<impl Future<Output = ()>> {
+pub(super) fn shutdown() -> Result<impl Future<Output = ()>> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let stdin_closed = async {
-        match stdin_closed {
-            // The thread's end is the news, however it ends.
-            Some(closed) => drop(closed.await),
-            None => std::future::pending().await,
-        }
-    };
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            () = stdin_closed => {}
         }
     })
+}
+
+async fn stdin_closed(closed: Option<oneshot::Receiver<()>>) {
+    match closed {
+        // The thread's end is the news, however it ends.
+        Some(closed) => drop(closed.await),
+        None => std::future::pending().await,
+    }
 }
 
 /// A thread of its own, because nothing can interrupt a blocking read: it ends with the process.

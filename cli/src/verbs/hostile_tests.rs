@@ -40,6 +40,9 @@ fn engine() -> EngineView {
     EngineView {
         engine: "e".parse().unwrap(),
         online: true,
+        stopped: false,
+        leaving: None,
+        messages: 1,
         offline_for_ms: None,
         load: None,
         about: Some(of(json!({

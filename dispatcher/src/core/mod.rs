@@ -81,6 +81,11 @@ pub(crate) enum Input {
         operation: OperationId,
         time_limit_ms: u64,
     },
+    /// Asks these engines to report, or with none named all; nobody waits for the answers, which are seen in the view.
+    Ask {
+        operation: OperationId,
+        engines: Vec<EngineId>,
+    },
     Message {
         topic: Topic,
         payload: Vec<u8>,
@@ -239,6 +244,9 @@ impl Core {
                 }
                 self.reports.insert(operation, report);
             }
+            Input::Ask { operation, engines } => {
+                effects.push(report::ask(operation, &self.client, engines));
+            }
             Input::Connected => {
                 self.connected = true;
                 self.fleet.begin_round();
@@ -346,6 +354,7 @@ impl Core {
     }
 
     fn answer(&mut self, event: Event, now_ms: u64, effects: &mut Vec<Effect>) {
+        self.fleet.engine_answered(&event.engine);
         if self.reports.contains_key(&event.operation) {
             if event.body.is_final() {
                 self.engine_spoke(&event.engine, now_ms, effects);
@@ -473,7 +482,7 @@ impl Core {
             }
             effects.push(Effect::SettleReport {
                 ticket: report.ticket(),
-                report: report.result(fleet, now_ms),
+                report: report.result(fleet),
             });
             false
         });

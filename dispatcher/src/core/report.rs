@@ -18,6 +18,19 @@ pub(super) struct ReportInFlight {
     answered: BTreeMap<EngineId, u64>,
 }
 
+/// The question to these engines, or with none named to all.
+pub(super) fn ask(operation: OperationId, client: &ClientId, engines: Vec<EngineId>) -> Effect {
+    let client = client.clone();
+    Effect::Publish {
+        topic: Topic::Report,
+        payload: wire::encode(&ReportRequest {
+            operation,
+            client,
+            engines,
+        }),
+    }
+}
+
 impl ReportInFlight {
     pub(super) fn new(ticket: Ticket, time_limit_ms: u64, now_ms: u64) -> Self {
         Self {
@@ -33,11 +46,7 @@ impl ReportInFlight {
     }
 
     pub(super) fn send(&self, operation: OperationId, client: &ClientId) -> Effect {
-        let client = client.clone();
-        Effect::Publish {
-            topic: Topic::Report,
-            payload: wire::encode(&ReportRequest { operation, client }),
-        }
+        ask(operation, client, Vec::new())
     }
 
     /// It has answered, or has published its status meanwhile.
@@ -48,21 +57,19 @@ impl ReportInFlight {
 
     /// Everybody who is there has answered, or the time is up. With nobody there, the time decides.
     pub(super) fn is_complete(&self, fleet: &Fleet, now_ms: u64) -> bool {
-        now_ms >= self.deadline_ms || (!self.answered.is_empty() && self.silent(fleet, now_ms).is_empty())
+        now_ms >= self.deadline_ms || (!self.answered.is_empty() && self.silent(fleet).next().is_none())
     }
 
-    pub(super) fn result(&self, fleet: &Fleet, now_ms: u64) -> Report {
+    pub(super) fn result(&self, fleet: &Fleet) -> Report {
         Report {
             answered: self.answered.clone(),
-            silent: self.silent(fleet, now_ms),
+            silent: self.silent(fleet).cloned().collect(),
         }
     }
 
-    fn silent(&self, fleet: &Fleet, now_ms: u64) -> Vec<EngineId> {
-        let online = fleet.engines(now_ms).into_iter().filter(|view| view.online);
-        online
-            .map(|view| view.engine)
-            .filter(|engine| !self.answered.contains_key(engine))
-            .collect()
+    fn silent<'a>(&'a self, fleet: &'a Fleet) -> impl Iterator<Item = &'a EngineId> {
+        fleet
+            .online()
+            .filter(|engine| !self.answered.contains_key(*engine))
     }
 }

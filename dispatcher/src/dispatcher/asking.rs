@@ -13,9 +13,9 @@ use wayfare_protocol::device::{DeviceAsk, Reading};
 use wayfare_protocol::dispatcher::{Answer, Answered, Lease, Request};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::{self, FileAnswer, FileRequest};
-use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
-use wayfare_protocol::status::{ProgramState, ProgramStatus};
+use wayfare_protocol::status::ProgramStatus;
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::values::{self, ValueAnswer, ValueAsk, ValueRequest};
 use wayfare_protocol::wire;
@@ -282,6 +282,15 @@ impl Dispatcher {
             .is_ok()
     }
 
+    /// The same without waiting: for what has a time limit at the other end.
+    pub(crate) fn try_answer(&self, client: PeerName, answer: &Answer) {
+        let topic = self.inner.topics.topic(&Topic::Reply(client));
+        let message = Message::new(topic, wire::encode(answer));
+        if let Err(error) = self.inner.link.try_publish(message) {
+            tracing::debug!(%error, "not answered");
+        }
+    }
+
     /// Says who acts, and returns once the broker has taken it.
     pub(crate) async fn say_lease(&self, lease: &Lease) -> bool {
         let topic = self.inner.topics.topic(&Topic::DispatcherLease);
@@ -303,17 +312,7 @@ impl Dispatcher {
 
     /// Sets a tombstone for a program that is no more, or takes it away: whoever still has a copy ends it, and says nothing.
     pub(crate) fn bury(&self, program: ProgramId, stands: bool) {
-        let tombstone = ProgramStatus {
-            program,
-            name: "ended".into(),
-            engine: self.inner.client.clone(),
-            boot: BootId::from_random([0; 16]),
-            generation: Generation(u64::MAX),
-            sequence: 0,
-            state: ProgramState::Exited { code: 0 },
-            module: Digest([0; 32]),
-            memory_bytes: 0,
-        };
+        let tombstone = ProgramStatus::tombstone(program, self.inner.client.clone());
         let payload = if stands {
             wire::encode(&tombstone)
         } else {
@@ -339,10 +338,30 @@ impl Dispatcher {
         let topic = self.inner.topics.topic(&Topic::DispatcherLease);
         self.inner.link.subscribe(topic, Qos::AtLeastOnce).await.ok()?;
         let mut news = self.inner.news.clone();
-        let before = news.borrow().barrier;
-        self.tell(ToTask::Barrier).await.ok()?;
-        news.wait_for(|news| news.barrier > before).await.ok()?;
+        self.read_all().await.ok()?;
+        // What has been heard meanwhile is no change any more.
+        news.borrow_and_update();
         Some(news)
+    }
+
+    /// Returns once everything has been read that the broker had for us when this was called.
+    pub(crate) async fn read_all(&self) -> Result<(), AskError> {
+        let (number, sent) = oneshot::channel();
+        let closed = |_| AskError::Closed;
+        self.tell(ToTask::Barrier(number))
+            .await
+            .map_err(|_| AskError::Closed)?;
+        let number = sent.await.map_err(closed)?;
+        let mut news = self.inner.news.clone();
+        let back = news.wait_for(|news| news.barrier >= number).await;
+        back.map(drop).map_err(|_| AskError::Closed)
+    }
+
+    /// Asks these engines to report, or with none named all of them, without waiting: answers are seen in the fleet view.
+    pub(crate) fn ask_reports(&self, engines: Vec<EngineId>) {
+        if self.inner.queue.try_send(ToTask::AskReports(engines)).is_err() {
+            tracing::debug!("engines were not asked: they are asked again");
+        }
     }
 
     /// Returns when the dispatcher is closed, or its session has ended.

@@ -40,7 +40,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use thiserror::Error;
 use tokio::sync::watch;
-use wayfare_link::BrokerUrl;
+use wayfare_link::{BrokerUrl, RECONNECT_WAIT_MAX};
 use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::ids::PeerName;
 use wayfare_protocol::topics::Topics;
@@ -123,6 +123,11 @@ const STAND_BY_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Terms above this are nobody's: what says so is broken, and following it would leave no terms to count.
 const TERM_MAX: Term = Term(u64::MAX / 2);
 pub const POLL: Duration = Duration::from_secs(5);
+/// How long an engine has to answer when its connection has ended.
+pub const GRACE: Duration = Duration::from_secs(1);
+/// An engine that has lost the broker is back within this, once there is one: its longest wait, and the time to connect. Where the
+/// cause may be the broker or the network, no engine is given up sooner.
+pub const RECONNECT: Duration = RECONNECT_WAIT_MAX.saturating_add(Duration::from_secs(2));
 pub const LATE_AFTER: Duration = Duration::from_secs(12);
 pub const LOST_AFTER: Duration = Duration::from_secs(30);
 pub const MARK_PERCENT: u64 = 90;
@@ -142,8 +147,11 @@ pub struct ServiceOptions {
     pub poll: Duration,
     /// An engine that has not answered for so long gets nothing new,
     pub late_after: Duration,
-    /// and what it had is started elsewhere after this; at once if the broker says that it is gone.
+    /// and what it had is started elsewhere after this,
     pub lost_after: Duration,
+    /// or after this if its connection has ended too, and at once if it says itself that it stops. Where the broker or the network
+    /// may be the cause, it is at least [`RECONNECT`].
+    pub grace: Duration,
     /// Share of an engine's memory, in percent, that programs may take before it sheds some.
     pub memory_mark_percent: u64,
     /// The same of its processors.
@@ -166,6 +174,7 @@ impl ServiceOptions {
             poll: POLL,
             late_after: LATE_AFTER,
             lost_after: LOST_AFTER,
+            grace: GRACE,
             memory_mark_percent: MARK_PERCENT,
             processor_mark_percent: MARK_PERCENT,
             files: None,

@@ -34,6 +34,7 @@ use super::errands::Errands;
 use super::fence::Fence;
 use super::fetches::Fetches;
 use super::inbound::{Arrived, Border};
+use super::leaving::Leaving;
 use super::logs::Published;
 use super::outbound::Outbound;
 use super::programs::{Programs, Said};
@@ -93,6 +94,7 @@ pub(crate) struct Agent {
     pub(super) claim: Claim,
     /// Who has our id and is the newer one: we end.
     pub(super) taken: Option<Rival>,
+    pub(super) leaving: Leaving,
     pub(super) was_ready: bool,
     /// Why there is no broker was said since the last connection.
     pub(super) no_broker_said: bool,
@@ -164,10 +166,7 @@ impl Agent {
         let mut stop = pin!(stop);
         let mut link_is_open = true;
         self.settle();
-        while !(self.is_stopping && self.is_quiet()) {
-            if self.taken.is_some() && !self.is_stopping {
-                return;
-            }
+        while !self.is_over() {
             let wake = tokio::time::Instant::from_std(self.next_wake());
             let happening = tokio::select! {
                 () = &mut stop => Happening::Stop,
@@ -205,6 +204,15 @@ impl Agent {
         }
     }
 
+    /// It was told to stop, and what it does before that is done; or another has its id.
+    fn is_over(&self) -> bool {
+        if self.is_stopping {
+            self.is_quiet()
+        } else {
+            self.taken.is_some() || self.leaving.is_over()
+        }
+    }
+
     fn is_quiet(&self) -> bool {
         self.work.is_empty()
             && self.steps.is_empty()
@@ -231,6 +239,7 @@ impl Agent {
             self.times.followers,
             self.fetches.next_wake(),
             self.errands.next_wake(),
+            self.leaving.next_wake(),
         ]
         .into_iter()
         .flatten()
@@ -332,20 +341,28 @@ impl Agent {
             .border
             .admit(&message.topic, &message.payload, message.retain)
         {
-            Arrived::Command(command) => match self.cannot_store(&command) {
-                None => self.feed(Input::Command(command)),
-                Some(reason) => {
-                    let engine = self.out.engine.clone();
-                    let reason = reason.to_owned();
-                    let failure = Failure::Storage { engine, reason };
-                    self.refuse(command.operation, command.client, command.action.verb(), failure);
+            Arrived::Command(command) => {
+                self.leaving.asked_by(&command.client);
+                match self.cannot_store(&command) {
+                    None => self.feed(Input::Command(command)),
+                    Some(reason) => {
+                        let engine = self.out.engine.clone();
+                        let reason = reason.to_owned();
+                        let failure = Failure::Storage { engine, reason };
+                        self.refuse(command.operation, command.client, command.action.verb(), failure);
+                    }
                 }
-            },
+            }
             Arrived::Peer(input, bytes) if self.fetch_message(&input, &bytes) => {}
             // The sender repeats it.
             Arrived::Peer(..) if self.is_stalled => {}
             Arrived::Peer(input @ Input::Chunk { .. }, bytes) => self.feed_chunk(input, &bytes),
-            Arrived::Peer(input, _) | Arrived::Other(input) => self.feed(input),
+            Arrived::Peer(input, _) | Arrived::Other(input) => {
+                if let Input::Report { client, .. } = &input {
+                    self.leaving.asked_by(client);
+                }
+                self.feed(input);
+            }
             Arrived::Device(request) => self.device_asked(request),
             Arrived::Malformed {
                 operation,
@@ -361,6 +378,7 @@ impl Agent {
             Arrived::Echo => {}
             Arrived::OwnStatus(status) => self.own_status(&status, message.retain),
             Arrived::Barrier(number) => self.fence_answered(number),
+            Arrived::Answer(answer) if self.leaving.answered(&answer) => {}
             Arrived::Answer(answer) => self.errand_answered(answer),
         }
         self.steps.push_back(Step::Acknowledge(message.token));
@@ -404,6 +422,7 @@ impl Agent {
         }
         self.fetches_due(now);
         self.errands_due(now);
+        self.leaving.due(now);
         if self.times.sweep <= now {
             self.times.sweep = now + SWEEP_INTERVAL;
             self.sweep(now);

@@ -28,6 +28,7 @@ const MEMORY_MIB_LIMIT: u64 = 4096;
 const STACK_KIB_MIN: u64 = 64;
 const STACK_KIB_LIMIT: u64 = 65536;
 const CACHE_MIB_LIMIT: u64 = 1 << 20;
+const HAND_OVER_SECONDS_LIMIT: u64 = 3600;
 const CHECKPOINT_SECONDS_LIMIT: u64 = 365 * 24 * 3600;
 
 /// The arguments of `wayfare-engine` and `wayfare engine`, and what the configuration file may say.
@@ -77,6 +78,11 @@ pub struct EngineArgs {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=CHECKPOINT_SECONDS_LIMIT))]
     #[serde(deserialize_with = "between::<0, CHECKPOINT_SECONDS_LIMIT, _>")]
     pub checkpoint: Option<u64>,
+    /// How long to wait, when it is told to stop, for the dispatcher to move programs of applications elsewhere; 0: not at all.
+    /// Another signal ends the wait [default: 5]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=HAND_OVER_SECONDS_LIMIT))]
+    #[serde(deserialize_with = "between::<0, HAND_OVER_SECONDS_LIMIT, _>")]
+    pub hand_over: Option<u64>,
     /// Compiled modules kept on disk, so that they start at once the next time; 0: none [default: 256]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(0..=CACHE_MIB_LIMIT))]
     #[serde(deserialize_with = "between::<0, CACHE_MIB_LIMIT, _>")]
@@ -123,6 +129,7 @@ impl EngineArgs {
             memory_max: self.memory_max.or(file.memory_max),
             stack_max: self.stack_max.or(file.stack_max),
             checkpoint: self.checkpoint.or(file.checkpoint),
+            hand_over: self.hand_over.or(file.hand_over),
             cache_max: self.cache_max.or(file.cache_max),
             trust: if self.trust.is_empty() {
                 file.trust
@@ -181,6 +188,9 @@ impl EngineArgs {
         }
         if let Some(seconds) = self.checkpoint {
             options.checkpoint_interval = (seconds > 0).then(|| Duration::from_secs(seconds));
+        }
+        if let Some(seconds) = self.hand_over {
+            options.hand_over = Duration::from_secs(seconds);
         }
         if let Some(mib) = self.cache_max {
             options.cache_bytes_max = mib << 20;

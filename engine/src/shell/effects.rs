@@ -176,6 +176,7 @@ impl Agent {
         let (engine, boot) = (self.out.engine.clone(), self.boot);
         self.out.engine_status(&EngineStatus {
             sequence,
+            leaving: self.leaving.request(),
             about: Some(self.about.clone()),
             load: machine::load(self.times.begun),
             live_programs: Some(live),

@@ -32,7 +32,7 @@ pub(crate) enum Arrived {
     Dropped {
         why: String,
     },
-    /// Our own word, come back.
+    /// Our own word, come back, or nothing of ours.
     Echo,
     /// A status of an engine with our id, which may be another.
     OwnStatus(Box<EngineStatus>),
@@ -70,9 +70,10 @@ impl Border {
                 Err(error) => dropped(error),
             },
             Some(Topic::Report) => match wire::decode(payload) {
-                Ok(ReportRequest { operation, client }) => {
-                    Arrived::Other(Input::Report { operation, client })
-                }
+                Ok(request) if !request.is_for(&self.engine) => Arrived::Echo,
+                Ok(ReportRequest {
+                    operation, client, ..
+                }) => Arrived::Other(Input::Report { operation, client }),
                 Err(error) => dropped(error),
             },
             Some(Topic::Peer(operation, peer)) if peer == self.engine => self.peer(operation, payload),

@@ -19,6 +19,8 @@ pub(super) const STACK_KIB_MAX: usize = 1024;
 /// card of 10 TB endurance bears for ten years; every ten seconds would be under two. What `kill -9` or a
 /// power cut costs is at most this much computing, done again.
 pub(super) const CHECKPOINT_SECONDS: u64 = 60;
+/// How long moves may take when it stops: with what is stored then, within a service manager's usual fifteen seconds.
+pub(super) const HAND_OVER_SECONDS: u64 = 5;
 /// Compiled code takes some twenty times the room of its module: this holds 200 of the samples, or ten of QuickJS's size.
 pub(super) const CACHE_MIB_MAX: u64 = 256;
 
@@ -34,6 +36,8 @@ pub struct EngineOptions {
     pub stack_bytes_max: usize,
     /// How often running programs are stored; `None`: only when they move, pause or are asked.
     pub checkpoint_interval: Option<Duration>,
+    /// How long it waits, when it is to stop, for programs of applications to be moved elsewhere; zero: not at all.
+    pub hand_over: Duration,
     /// Compiled modules on disk; 0: none.
     pub cache_bytes_max: u64,
     pub code: CodeFrom,
@@ -83,6 +87,7 @@ impl EngineOptions {
             program_memory_bytes_max: PROGRAM_MEMORY_MIB_MAX << 20,
             stack_bytes_max: STACK_KIB_MAX << 10,
             checkpoint_interval: Some(Duration::from_secs(CHECKPOINT_SECONDS)),
+            hand_over: Duration::from_secs(HAND_OVER_SECONDS),
             cache_bytes_max: CACHE_MIB_MAX << 20,
             code: CodeFrom::default(),
             devices: DeviceOptions::default(),

@@ -1,17 +1,16 @@
 //! Putting an engine together, running it, and ending it in good order.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinSet;
 use wayfare_link::{Acknowledge, Link, LinkEvents, LinkOptions, Message, OnTakeover, Qos};
 use wayfare_protocol::ids::BootId;
-use wayfare_protocol::status::EngineAbout;
+use wayfare_protocol::status::{EngineAbout, EngineStatus};
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
 
@@ -22,6 +21,7 @@ use super::fence::Fence;
 use super::fetches::Fetches;
 use super::hold::{Held, hold};
 use super::inbound::Border;
+use super::leaving::Leaving;
 use super::machine;
 use super::modules::Modules;
 use super::options::{CodeFrom, EngineOptions};
@@ -45,15 +45,16 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Last words reach the broker within this, or its last will speaks for us.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Runs an engine until `shutdown` is ready; then stores its programs, says that it is offline, and returns.
-/// Fails only where an engine cannot begin: its folder is in use, or cannot be read or written. A broker that
-/// is not there is waited for. An engine whose id a newer process has holds still until that is gone.
-pub async fn run(options: EngineOptions, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let mut shutdown = pin!(shutdown);
+/// Runs an engine until `stops` has a first message; then has programs of applications moved elsewhere, stores the
+/// others, says that it has stopped, and returns. A second message ends the wait for moves; the next one everything,
+/// with an error. Fails otherwise only where an engine cannot begin: its folder is in use, or cannot be read or
+/// written. A broker that is not there is waited for. An engine whose id a newer process has holds still until that is
+/// gone.
+pub async fn run(options: EngineOptions, mut stops: Receiver<()>) -> anyhow::Result<()> {
     loop {
         let (mut agent, mut link, mut said) = assemble(&options)?;
         agent.supervisor.tell(Told::Begun);
-        agent.run(&mut link, &mut said, shutdown.as_mut()).await;
+        agent.run(&mut link, &mut said, stop(&mut stops)).await;
         let is_taken = agent.taken.is_some();
         if is_taken {
             agent.out.link.clone().close_within(CLOSE_TIMEOUT).await;
@@ -61,21 +62,42 @@ pub async fn run(options: EngineOptions, shutdown: impl Future<Output = ()>) -> 
         } else {
             tracing::info!(engine = %options.engine, "engine stops");
             agent.supervisor.tell(Told::Stopping);
+            if agent.begin_leaving(options.hand_over) {
+                agent.run(&mut link, &mut said, stop(&mut stops)).await;
+            }
         }
-        agent.begin_drain();
-        agent
-            .run(&mut link, &mut said, tokio::time::sleep(DRAIN_TIMEOUT))
-            .await;
+        let end = async {
+            agent.begin_drain();
+            agent
+                .run(&mut link, &mut said, tokio::time::sleep(DRAIN_TIMEOUT))
+                .await;
+            if is_taken {
+                drop(agent);
+            } else {
+                agent.close().await;
+            }
+        };
+        tokio::select! {
+            () = end => {}
+            () = stop(&mut stops), if !is_taken => {
+                anyhow::bail!("ended by another signal, before everything was stored")
+            }
+        }
         if !is_taken {
-            agent.close().await;
             return Ok(());
         }
-        drop(agent);
         let supervisor = Supervisor::from_environment();
-        if hold(&options, &supervisor, shutdown.as_mut()).await == Held::Stopped {
+        if hold(&options, &supervisor, pin!(stop(&mut stops))).await == Held::Stopped {
             return Ok(());
         }
         tracing::info!(engine = %options.engine, "nobody else has the id any more: the engine goes on");
+    }
+}
+
+/// The next message that it is to stop. Whoever drops the sender leaves it alone.
+async fn stop(stops: &mut Receiver<()>) {
+    if stops.recv().await.is_none() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -169,6 +191,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         fence: Fence::default(),
         claim: Claim::new(boot, earlier),
         taken: None,
+        leaving: Leaving::default(),
         was_ready: false,
         no_broker_said: false,
         is_stopping: false,
@@ -256,7 +279,10 @@ impl Agent {
 
     /// Says that the engine is offline, as the last thing.
     async fn close(self) {
-        let offline = Self::offline(self.out.engine.clone(), self.boot, self.about.clone());
+        let offline = EngineStatus {
+            stopped: true,
+            ..Self::offline(self.out.engine.clone(), self.boot, self.about.clone())
+        };
         self.out.engine_status(&offline);
         let unsaid = self.out.link.close_within(CLOSE_TIMEOUT).await;
         if !unsaid.is_empty() {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{self, Receiver};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
@@ -13,6 +14,9 @@ use super::run::run;
 /// Threads for work that takes long. More would only compete for memory on a board.
 const WORK_THREADS_MAX: usize = 4;
 const LINK_THREADS: usize = 1;
+
+/// Signals to stop that may wait; more are as good as these.
+const STOPS_MAX: usize = 4;
 
 /// Standard error for logs. A reader that has gone away is no reason to end: what it would have read is given up.
 pub struct LogWriter;
@@ -29,7 +33,8 @@ impl Write for LogWriter {
     }
 }
 
-/// Runs an engine until SIGTERM or SIGINT. A second signal ends it at once.
+/// Runs an engine until SIGTERM or SIGINT. A second signal ends its wait for programs to be moved elsewhere, or if it does
+/// not wait for that, the engine at once.
 pub fn run_to_the_end(arguments: EngineArgs) -> anyhow::Result<()> {
     let arguments = arguments.with_file()?;
     let level = arguments.log_level();
@@ -46,29 +51,31 @@ pub fn run_to_the_end(arguments: EngineArgs) -> anyhow::Result<()> {
     let options = arguments.options()?;
     let runtime = runtime().context("cannot set up the engine's threads")?;
     runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
-        let engine = run(options, async {
+        let stops = stop_signals(std::future::pending()).context("cannot wait for signals")?;
+        run(options, stops).await
+    })
+}
+
+/// A message for each SIGTERM and SIGINT, and one when `also` is ready.
+pub fn stop_signals(also: impl Future<Output = ()> + Send + 'static) -> std::io::Result<Receiver<()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (stop, stops) = mpsc::channel(STOPS_MAX);
+    // It ends when nobody waits for it any more.
+    tokio::spawn(async move {
+        let mut also = std::pin::pin!(also);
+        let mut is_also_ready = false;
+        loop {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                () = &mut also, if !is_also_ready => is_also_ready = true,
+                () = stop.closed() => return,
             }
-        });
-        let mut again_terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
-        let mut again_interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
-        let second = async {
-            for _ in 0..2 {
-                tokio::select! {
-                    _ = again_terminate.recv() => {}
-                    _ = again_interrupt.recv() => {}
-                }
-            }
-        };
-        tokio::select! {
-            ended = engine => ended,
-            () = second => anyhow::bail!("ended by a second signal, before everything was stored"),
+            // A full queue is reason enough to stop.
+            let _ = stop.try_send(());
         }
-    })
+    });
+    Ok(stops)
 }
 
 /// What an engine runs best on: its loop on the thread that blocks on [`run()`], and the link to the broker on another, so

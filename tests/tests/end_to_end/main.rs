@@ -24,6 +24,7 @@ mod identity;
 mod in_doubt;
 mod limits;
 mod lives;
+mod losses;
 mod messages;
 mod pipeline;
 mod presence;

@@ -15,21 +15,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::command::Action;
+use wayfare_protocol::dispatcher::{Answer, Answered};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{Digest, EngineId, OperationId};
 
 use self::blobs::Blobs;
 use self::core::state::State;
-use self::core::{Core, CoreOptions, Effect, Input, Now, Serves, Trouble};
+use self::core::{Core, CoreOptions, Effect, Input, LossOptions, Now, Serves, Trouble};
 use self::timeline::Timeline;
 use super::durable::{FileError, RecordLog, cannot_store};
-use super::{Asked, Context, Inbox, ServiceOptions};
+use super::{Asked, Context, Inbox, RECONNECT, ServiceOptions};
 use crate::app::ask::Ask;
-use crate::core::{Finished, Report};
+use crate::core::Finished;
 use crate::dispatcher::Dispatcher;
 use crate::error::CommandError;
 use crate::keys;
@@ -46,6 +47,8 @@ const COMMAND_TIME_LIMIT: Duration = Duration::from_secs(120);
 const SNAPSHOT_TIME_LIMIT: Duration = Duration::from_secs(60);
 /// A disk that could not be written to is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
+/// A message to ourselves that is not back by then is given up, and another sent.
+const READ_TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Something that was waited for beside requests.
 #[expect(clippy::large_enum_variant, reason = "one at a time, and taken apart at once")]
@@ -54,7 +57,8 @@ enum Done {
         operation: OperationId,
         result: Result<Finished, CommandError>,
     },
-    Reported(Option<Report>),
+    /// All that was there for us at that time has been read; `None`: nobody can tell.
+    Read(Option<u64>),
 }
 
 struct Service {
@@ -69,7 +73,17 @@ struct Service {
     /// What was seen of the fleet.
     seen: u64,
     begun: Instant,
+    reading: Reading,
     failing: Option<Failing>,
+}
+
+/// Whether a message of ours to ourselves is on its way, behind which everything earlier has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Idle,
+    UnderWay,
+    /// And another is wanted behind it.
+    AndAgain,
 }
 
 /// The core is ahead of what could be stored: nothing is decided until it is built anew.
@@ -113,6 +127,7 @@ impl Service {
             under_way: BTreeSet::new(),
             seen: 0,
             begun,
+            reading: Reading::Idle,
             failing: None,
             context,
         };
@@ -122,9 +137,8 @@ impl Service {
 
     async fn serve(&mut self, inbox: &mut Inbox) {
         let mut ticks = tokio::time::interval(TICK);
-        let mut polls = tokio::time::interval(self.context.options.poll);
         let mut sweeps = tokio::time::interval(SWEEP);
-        for timer in [&mut ticks, &mut polls, &mut sweeps] {
+        for timer in [&mut ticks, &mut sweeps] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         let dispatcher = self.context.dispatcher.clone();
@@ -144,16 +158,15 @@ impl Service {
                     Err(_) => return,
                 },
                 Some(done) = self.work.join_next(), if decides && !self.work.is_empty() => match done {
-                    Ok(done) => self.done(done),
+                    Ok(done) => self.done(done).await,
                     Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                     Err(_) => {}
                 },
                 _ = ticks.tick() => match &self.failing {
-                    None => self.feed(Input::Tick),
+                    None => self.tick(),
                     Some(failing) if failing.retry_at <= Instant::now() => self.try_again(),
                     Some(_) => {}
                 },
-                _ = polls.tick(), if decides => self.poll(),
                 _ = sweeps.tick(), if decides => {
                     let needed = self.core.blobs_in_use();
                     if let Err(error) = self.blobs.sweep(|digest| needed.contains(&digest)) {
@@ -174,11 +187,26 @@ impl Service {
         }
     }
 
-    fn poll(&mut self) {
+    fn tick(&mut self) {
+        self.feed(Input::Tick);
+        if self.core.awaits_reading() && self.reading == Reading::Idle {
+            self.read();
+        }
+    }
+
+    /// Finds out what has been read, behind whatever was asked by now.
+    fn read(&mut self) {
+        if self.reading != Reading::Idle {
+            self.reading = Reading::AndAgain;
+            return;
+        }
+        self.reading = Reading::UnderWay;
         let dispatcher = self.context.dispatcher.clone();
-        let limit = self.context.options.poll;
-        self.work
-            .spawn(async move { Done::Reported(dispatcher.request_status_reports(limit).await.ok()) });
+        let sent_ms = now(self.begun).ms;
+        self.work.spawn(async move {
+            let read = timeout(READ_TIME_LIMIT, dispatcher.read_all()).await;
+            Done::Read(matches!(read, Ok(Ok(()))).then_some(sent_ms))
+        });
     }
 
     fn feed(&mut self, input: Input) {
@@ -218,6 +246,22 @@ impl Service {
                     program,
                     stands: true,
                 } => self.context.dispatcher.bury(program, true),
+                Effect::Left {
+                    engine,
+                    request,
+                    left,
+                } => {
+                    let answer = Answer {
+                        request,
+                        term: self.context.term,
+                        answer: Answered::Done(serde_json::json!({ "left": left })),
+                    };
+                    self.context.dispatcher.try_answer(engine, &answer);
+                }
+                Effect::Ask { engines } => {
+                    self.context.dispatcher.ask_reports(engines);
+                    self.read();
+                }
                 Effect::Tell(mut decision) => {
                     if let Err(error) = self.timeline.add(&mut decision) {
                         tracing::warn!(%error, "an event is not kept");
@@ -286,13 +330,20 @@ impl Service {
         });
     }
 
-    fn done(&mut self, done: Done) {
+    async fn done(&mut self, done: Done) {
         let (operation, result) = match done {
-            Done::Reported(Some(report)) => {
-                let answered = report.answered.into_keys().collect();
-                return self.feed(Input::Reported { answered });
+            Done::Read(sent_ms) => {
+                if std::mem::replace(&mut self.reading, Reading::Idle) == Reading::AndAgain {
+                    self.read();
+                }
+                let Some(sent_ms) = sent_ms else { return };
+                // What was read is in the view by now, and must be seen before anything is made of what is not.
+                self.observe().await;
+                if self.failing.is_none() {
+                    self.feed(Input::Read { sent_ms });
+                }
+                return;
             }
-            Done::Reported(None) => return,
             Done::Settled { operation, result } => (operation, result),
         };
         self.under_way.remove(&operation);
@@ -399,8 +450,13 @@ fn new_core(context: &Context, log: &RecordLog, begun: Instant) -> (Core, Vec<Ef
     let core_options = CoreOptions {
         term: context.term,
         policy: options.policy,
-        late_ms: millis(options.late_after),
-        lost_ms: millis(options.lost_after),
+        loss: LossOptions {
+            poll_ms: millis(options.poll),
+            late_ms: millis(options.late_after),
+            lost_ms: millis(options.lost_after),
+            grace_ms: millis(options.grace),
+            reconnect_ms: millis(RECONNECT),
+        },
         memory_mark_percent: options.memory_mark_percent,
         processor_mark_percent: options.processor_mark_percent,
         serves: serves(options),

@@ -7,6 +7,7 @@ use wayfare_protocol::ids::EngineId;
 use wayfare_scheduler::application::InstanceId;
 use wayfare_scheduler::plan::Options;
 
+use super::loss::Health;
 use super::pages::lines;
 use super::planning::unplaced;
 use super::state::{App, Doing, Instance, Mark, Standing, Version};
@@ -139,7 +140,7 @@ impl Core {
         self.progress_ms.insert(name.to_owned(), self.now.ms);
         for (id, passing) in &mut self.passing {
             if id.of.application == name {
-                (passing.failures, passing.not_before_ms) = (0, 0);
+                passing.try_anew();
             }
         }
         self.store_app(name);
@@ -281,13 +282,15 @@ impl Core {
             (Standing::Running, Some(_)) => "updating",
             (Standing::Running, None) => "running",
         };
+        let mut unplaced = self.unplaced.get(name).cloned().unwrap_or_default();
+        unplaced.extend(app.spec().into_iter().flat_map(|spec| self.kept(name, spec)));
         AppStatus {
             application: name.to_owned(),
             version: app.current,
             serial: app.serial,
             state: state.to_owned(),
             instances: Vec::new(),
-            unplaced: lines(self.unplaced.get(name).cloned().unwrap_or_default()),
+            unplaced: lines(unplaced),
         }
     }
 
@@ -348,6 +351,7 @@ impl Core {
             Some(placed) => match (self.status(placed.program), &placed.seat) {
                 (Some(status), Some(_)) => status.state.word().to_owned(),
                 (None, Some(seat)) if self.can_be_asked(seat) => "unknown".to_owned(),
+                (None, Some(seat)) if self.health(seat) != Health::Lost => "engine silent".to_owned(),
                 (None, Some(_)) => "engine lost".to_owned(),
                 (_, None) if wait_ms > 0 => format!("waiting {wait_ms} ms"),
                 (_, None) => "unplaced".to_owned(),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::ids::{EngineId, OperationId, ProgramId};
 
-use super::observe::Health;
+use super::loss::Health;
 use super::{Core, Effect, RETRY_MS, Subject, to_json};
 use crate::fleet::Presence;
 
@@ -81,7 +81,7 @@ impl Core {
                 self.back_ms.insert(key, now_ms.saturating_add(RETRY_MS));
                 self.exorcise(program, engine);
             }
-        } else if now_ms.saturating_sub(back_ms) >= BACK_MS {
+        } else if self.read_ms.saturating_sub(back_ms) >= BACK_MS {
             self.back_ms.remove(&key);
             self.forget_ghost(program, engine);
         }

@@ -11,12 +11,14 @@
 //! somewhere is started again only under the same program id and a higher generation, so that it is fenced off; a new
 //! program id is taken only when the old program was killed or had ended.
 //!
-//! Reading order: [`state`], `observe`, `rollout`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `ghosts`, `asked`, `words`.
+//! Reading order: [`state`], `observe`, `loss`, `rollout`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `ghosts`, `leaving`, `asked`, `words`.
 
 pub(crate) mod state;
 
 mod asked;
 mod ghosts;
+mod leaving;
+mod loss;
 mod observe;
 mod pages;
 mod planning;
@@ -44,6 +46,7 @@ use wayfare_scheduler::policy::Policy;
 use crate::app::ask::{Ask, Decision};
 use crate::fleet::{EngineView, ProgramView};
 use crate::service::compilers::CompilerAbout;
+pub(crate) use loss::LossOptions;
 use observe::Watched;
 use state::{Doing, Instance, Pending, Placed, State};
 
@@ -63,10 +66,7 @@ const MOVES_MAX: usize = 8;
 pub(crate) struct CoreOptions {
     pub(crate) term: Term,
     pub(crate) policy: Policy,
-    /// An engine that has not answered for so long gets nothing new,
-    pub(crate) late_ms: u64,
-    /// and what it had is started elsewhere after this.
-    pub(crate) lost_ms: u64,
+    pub(crate) loss: LossOptions,
     /// The share of an engine's memory that programs may take before it sheds some, in percent.
     pub(crate) memory_mark_percent: u64,
     /// The same of its processors.
@@ -100,9 +100,10 @@ pub(crate) enum Input {
         engines: Vec<EngineView>,
         programs: Vec<ProgramView>,
     },
-    /// These answered the status poll.
-    Reported {
-        answered: BTreeSet<EngineId>,
+    /// Everything that the broker had for us at that time, by the core's clock, has been read: what an engine had answered by
+    /// then has been observed.
+    Read {
+        sent_ms: u64,
     },
     /// A command is over. The bytes of a captured snapshot are stored.
     Settled {
@@ -134,6 +135,16 @@ pub(crate) enum Effect {
         action: Box<Action>,
     },
     Tell(Decision),
+    /// Asks these engines to answer, or with none named all of them.
+    Ask {
+        engines: Vec<EngineId>,
+    },
+    /// Tells an engine that asked to be emptied how many instances are still to go.
+    Left {
+        engine: EngineId,
+        request: OperationId,
+        left: usize,
+    },
     /// A retained status, above every generation, in the place of a program that is no more; or no such status any more.
     Bury {
         program: ProgramId,
@@ -153,6 +164,21 @@ struct Passing {
     checkpoint_at_ms: Option<u64>,
     checkpointing: bool,
     is_healthy: bool,
+    kept: Option<Kept>,
+}
+
+/// Why an instance runs on as another revision than the wanted one, and how long that is taken to be so.
+#[derive(Debug, Clone)]
+struct Kept {
+    until_ms: u64,
+    why: String,
+}
+
+impl Passing {
+    /// Something about it has changed: failures so far count no more.
+    fn try_anew(&mut self) {
+        (self.failures, self.not_before_ms, self.kept) = (0, 0, None);
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -160,6 +186,10 @@ pub(crate) struct Core {
     options: CoreOptions,
     state: State,
     began_ms: u64,
+    /// Everything that was there for us then has been read.
+    read_ms: u64,
+    /// When to ask all engines again.
+    poll_at_ms: u64,
     engines: BTreeMap<EngineId, Watched>,
     programs: BTreeMap<ProgramId, ProgramView>,
     passing: BTreeMap<InstanceId, Passing>,
@@ -171,6 +201,10 @@ pub(crate) struct Core {
     back_ms: BTreeMap<(ProgramId, EngineId), u64>,
     /// When to plan again: at once after a change.
     plan_at_ms: u64,
+    /// By the last plan, instances that run nowhere because they fit nowhere.
+    homeless: BTreeSet<InstanceId>,
+    /// And those that should leave where they run, and cannot.
+    rooted: BTreeSet<InstanceId>,
     /// By application, as last told.
     unplaced: BTreeMap<String, Vec<String>>,
     effects: Vec<Effect>,
@@ -194,6 +228,8 @@ impl Core {
             options,
             state,
             began_ms: now.ms,
+            read_ms: 0,
+            poll_at_ms: 0,
             engines: BTreeMap::new(),
             programs: BTreeMap::new(),
             passing: BTreeMap::new(),
@@ -201,6 +237,8 @@ impl Core {
             progress_ms: BTreeMap::new(),
             back_ms: BTreeMap::new(),
             plan_at_ms: 0,
+            homeless: BTreeSet::new(),
+            rooted: BTreeSet::new(),
             unplaced: BTreeMap::new(),
             effects: Vec::new(),
             now,
@@ -215,12 +253,12 @@ impl Core {
 
     pub(crate) fn handle(&mut self, input: Input, now: Now) -> Vec<Effect> {
         self.now = now;
-        if !matches!(input, Input::Tick | Input::Reported { .. }) {
+        if !matches!(input, Input::Tick | Input::Read { .. }) {
             self.plan_at_ms = 0;
         }
         match input {
             Input::Observed { engines, programs } => self.observed(engines, programs),
-            Input::Reported { answered } => self.reported(&answered),
+            Input::Read { sent_ms } => self.has_read(sent_ms),
             Input::Settled { operation, result } => self.settled(operation, result),
             Input::Tick => {}
         }
@@ -249,6 +287,7 @@ impl Core {
         self.pause_and_resume();
         self.checkpoint();
         self.lay_ghosts();
+        self.see_off();
     }
 
     /// Puts an instance's record into the journal.

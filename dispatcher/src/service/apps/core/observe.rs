@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use wayfare_protocol::ids::{EngineId, ProgramId};
+use wayfare_protocol::ids::{EngineId, OperationId, ProgramId};
 use wayfare_protocol::status::{ProgramState, ProgramStatus};
 use wayfare_scheduler::application::InstanceId;
 
+use super::loss::{Health, Hearing};
 use super::state::{Doing, Mark, Placed};
 use super::{Core, MISSING_MS, raised};
 use crate::app::RestartWhen;
@@ -16,21 +17,25 @@ use crate::fleet::{EngineView, Presence, ProgramView, describe};
 pub(super) struct Watched {
     /// `None`: only heard of, as the place of something.
     pub(super) view: Option<EngineView>,
-    heard_ms: u64,
-    pub(super) health: Health,
+    pub(super) hearing: Hearing,
     /// It is above one of its marks.
     pub(super) is_pressed: bool,
     /// Nothing is shed before this: what was shed last is still in the figures.
     pub(super) shed_at_ms: u64,
+    /// What it was last told of what is still to go, and to which question.
+    pub(super) seen_off: Option<(OperationId, usize)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Health {
-    Here,
-    /// It has not answered for a while: it keeps what it has and gets nothing new.
-    Late,
-    /// What it had is started elsewhere.
-    Lost,
+impl Watched {
+    pub(super) fn new(health: Health) -> Self {
+        Self {
+            view: None,
+            hearing: Hearing::new(health),
+            is_pressed: false,
+            shed_at_ms: 0,
+            seen_off: None,
+        }
+    }
 }
 
 impl Core {
@@ -44,17 +49,12 @@ impl Core {
         for view in engines {
             // One that was gone before anybody looked is no news, unless something of ours was there.
             let was_gone = !view.online && !seats.contains(&view.engine);
-            let watched = self.engines.entry(view.engine.clone()).or_insert(Watched {
-                view: None,
-                heard_ms: now_ms,
-                health: if was_gone { Health::Lost } else { Health::Here },
-                is_pressed: false,
-                shed_at_ms: 0,
-            });
-            let came = view.online && watched.view.as_ref().is_none_or(|before| !before.online);
-            if came {
-                watched.heard_ms = now_ms;
-            }
+            let health = if was_gone { Health::Lost } else { Health::Here };
+            let watched = self
+                .engines
+                .entry(view.engine.clone())
+                .or_insert_with(|| Watched::new(health));
+            watched.hearing.seen(&view, now_ms);
             watched.view = Some(view);
         }
         self.judge_pressure();
@@ -65,106 +65,13 @@ impl Core {
     }
 
     /// Engines that have something of ours, as far as is known.
-    fn seats(&self) -> BTreeSet<EngineId> {
+    pub(super) fn seats(&self) -> BTreeSet<EngineId> {
         let placed = self
             .state
             .instances
             .values()
             .filter_map(|instance| instance.placed.as_ref());
         placed.filter_map(|placed| placed.seat.clone()).collect()
-    }
-
-    pub(super) fn reported(&mut self, answered: &BTreeSet<EngineId>) {
-        let now_ms = self.now.ms;
-        for (_, watched) in self.engines.iter_mut().filter(|(id, _)| answered.contains(*id)) {
-            watched.heard_ms = now_ms;
-        }
-    }
-
-    /// Who is late, lost or back.
-    pub(super) fn judge_engines(&mut self) {
-        let (now_ms, began_ms) = (self.now.ms, self.began_ms);
-        for engine in self.seats() {
-            self.engines.entry(engine).or_insert(Watched {
-                view: None,
-                heard_ms: began_ms,
-                health: Health::Here,
-                is_pressed: false,
-                shed_at_ms: 0,
-            });
-        }
-        let (late_ms, lost_ms) = (self.options.late_ms, self.options.lost_ms);
-        let mut news = Vec::new();
-        for (engine, watched) in &mut self.engines {
-            let silent_ms = now_ms.saturating_sub(watched.heard_ms);
-            let (health, why) = match &watched.view {
-                // Its last will, or its own word.
-                Some(view) if !view.online => {
-                    (Health::Lost, "its connection to the broker has ended".to_owned())
-                }
-                _ if silent_ms >= lost_ms => (Health::Lost, format!("it has been silent for {silent_ms} ms")),
-                _ if silent_ms >= late_ms => (Health::Late, format!("it has been silent for {silent_ms} ms")),
-                _ => (Health::Here, "it answers".to_owned()),
-            };
-            if std::mem::replace(&mut watched.health, health) != health {
-                news.push((engine.clone(), health, why));
-            }
-        }
-        if !news.is_empty() {
-            self.plan_at_ms = 0;
-        }
-        for (engine, health, why) in news {
-            let (kind, text) = match health {
-                Health::Here => ("engine-back", format!("engine {engine} is back: {why}")),
-                Health::Late => (
-                    "engine-late",
-                    format!("engine {engine} is late: {why}; it gets nothing new"),
-                ),
-                Health::Lost => (
-                    "engine-lost",
-                    format!("engine {engine} is lost: {why}; what it had is started elsewhere"),
-                ),
-            };
-            self.tell_engine(kind, &engine, text);
-            if health == Health::Lost {
-                self.give_up_on(&engine);
-            }
-        }
-    }
-
-    /// Commands to an engine that is lost are not waited for: whatever comes of them is fenced off.
-    fn give_up_on(&mut self, engine: &EngineId) {
-        let asked: Vec<InstanceId> = self
-            .state
-            .instances
-            .iter()
-            .filter(|(_, instance)| {
-                instance
-                    .pending
-                    .as_ref()
-                    .is_some_and(|p| p.doing.engine() == engine)
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in asked {
-            if let Some(instance) = self.state.instances.get_mut(&id)
-                && let Some(pending) = instance.pending.take()
-            {
-                self.in_flight.remove(&pending.operation);
-                let program = instance.placed.as_ref().map(|placed| placed.program);
-                self.store(&id);
-                if let (Some(program), Doing::Move { target, .. }) = (program, &pending.doing) {
-                    // It may have arrived there, if that is lost as well.
-                    self.haunt(program, target);
-                }
-            }
-        }
-    }
-
-    pub(super) fn health(&self, engine: &EngineId) -> Health {
-        self.engines
-            .get(engine)
-            .map_or(Health::Here, |watched| watched.health)
     }
 
     /// What is known of a program where its engine can be believed.
@@ -275,7 +182,8 @@ impl Core {
                 return;
             }
             let since_ms = *passing.missing_since_ms.get_or_insert(now_ms);
-            if now_ms.saturating_sub(since_ms) < MISSING_MS {
+            // Its list may be on its way behind what has been read.
+            if self.read_ms.saturating_sub(since_ms) < MISSING_MS {
                 return;
             }
         }

@@ -10,7 +10,9 @@ use wayfare_scheduler::application::{Application, Applications, InstanceId};
 use wayfare_scheduler::fleet::{Capacity, Code, Engine, Fleet, NoCode, Presence, Running, Usage};
 use wayfare_scheduler::plan::{self, MoveReason, Options, Plan};
 
-use super::observe::Health;
+use super::leaving::rooted;
+use super::loss::Health;
+use super::rollout::homeless;
 use super::state::{Doing, Instance, Mark, Placed, Standing};
 use super::strays::{STRAYS, stray};
 use super::{Core, MOVES_MAX, PLAN_MS, Subject, raised};
@@ -29,9 +31,10 @@ impl Core {
                 at_ms
             }
         });
-        let mut applications = self.applications(None);
-        applications.insert(STRAYS.to_owned(), self.strays());
+        let applications = self.all_applications();
         let plan = wayfare_scheduler::plan(&self.fleet(), &applications, Options::new(self.options.policy));
+        self.homeless = homeless(&plan);
+        self.rooted = rooted(&plan);
         self.tell_unplaced(&plan);
         let mut moves = self.moves_under_way();
         for action in plan.actions {
@@ -56,6 +59,13 @@ impl Core {
             }
         }
         self.forget_removed();
+    }
+
+    /// What is planned for: what is wanted, and programs of nobody's that have to move.
+    pub(super) fn all_applications(&self) -> Applications {
+        let mut applications = self.applications(None);
+        applications.insert(STRAYS.to_owned(), self.strays());
+        applications
     }
 
     /// What is wanted; `instead` stands for the application of its name.
@@ -155,9 +165,10 @@ impl Core {
             .and_then(|watched| watched.view.as_ref()?.about.as_ref());
         let presence = match (self.health(id), self.mark(id)) {
             (Health::Lost, _) => Presence::Lost,
+            (Health::Here, _) if self.leaving(id).is_some() => Presence::Draining,
             (Health::Here, Some(Mark::Draining)) => Presence::Draining,
             (Health::Here, None) if about.is_some() => Presence::Open,
-            (Health::Late | Health::Here, _) => Presence::Cordoned,
+            (Health::Suspected | Health::Late | Health::Here, _) => Presence::Cordoned,
         };
         let capacity = about.map_or_else(Capacity::default, |about| Capacity {
             memory_bytes: Some(about.memory_bytes / 100 * self.options.memory_mark_percent)
@@ -349,9 +360,8 @@ impl Core {
     /// Whether a command to the engine has a chance to be heard.
     pub(super) fn can_be_asked(&self, engine: &EngineId) -> bool {
         let watched = self.engines.get(engine);
-        watched.is_some_and(|watched| {
-            watched.health != Health::Lost && watched.view.as_ref().is_some_and(|view| view.online)
-        })
+        self.health(engine) != Health::Lost
+            && watched.is_some_and(|watched| watched.view.as_ref().is_some_and(|view| view.online))
     }
 
     /// Instances that are not wanted and run nowhere, and applications of which nothing is left.

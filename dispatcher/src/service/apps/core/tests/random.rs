@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::ids::{OperationId, ProgramId};
 use wayfare_protocol::status::ProgramState;
 
-use super::world::{Hears, World, app, component};
+use super::world::{Hears, Said, World, app, component};
 use crate::app::ask::Ask;
 
 #[derive(Debug, Clone)]
@@ -23,6 +23,10 @@ enum Fault {
     Update(u8),
     Drain(usize),
     Uncordon(usize),
+    LateWill(usize),
+    Stop(usize),
+    Leave(usize),
+    Behind(u64),
     Pass(u64),
 }
 
@@ -41,7 +45,11 @@ fn fault() -> impl Strategy<Value = Fault> {
         (0..6_u32).prop_map(Fault::Count),
         (0..3_u8).prop_map(Fault::Update),
         engine.clone().prop_map(Fault::Drain),
-        engine.prop_map(Fault::Uncordon),
+        engine.clone().prop_map(Fault::Uncordon),
+        engine.clone().prop_map(Fault::LateWill),
+        engine.clone().prop_map(Fault::Stop),
+        engine.prop_map(Fault::Leave),
+        (500..40_000_u64).prop_map(Fault::Behind),
         (500..40_000_u64).prop_map(Fault::Pass),
         (500..2_000_u64).prop_map(Fault::Pass),
     ]
@@ -88,6 +96,17 @@ fn play(faults: &[Fault]) {
                 let engine = ENGINES[*engine].parse().unwrap();
                 world.ask(Ask::Uncordon { engine }).unwrap();
             }
+            Fault::LateWill(engine) => world.say(ENGINES[*engine], Said::Will),
+            Fault::Stop(engine) => world.stop(ENGINES[*engine]),
+            Fault::Leave(engine) => {
+                let request = OperationId::from_random([1; 16]);
+                world.say(ENGINES[*engine], Said::Leaving(request));
+            }
+            Fault::Behind(ms) => {
+                world.reads = false;
+                world.pass(*ms);
+                world.reads = true;
+            }
             Fault::Pass(ms) => world.pass(*ms),
         }
         world.look();
@@ -95,6 +114,7 @@ fn play(faults: &[Fault]) {
     }
     for engine in ENGINES {
         world.heal(engine, Hears::Never);
+        world.say(engine, Said::Online);
         let engine = engine.parse().unwrap();
         world.ask(Ask::Uncordon { engine }).unwrap();
     }
@@ -158,7 +178,7 @@ fn what_never_arrived_where_it_was_last_started_goes_on_where_it_is() {
 }
 
 /// The same cases in every run, unless PROPTEST_RNG_SEED and PROPTEST_CASES ask for others.
-fn config() -> ProptestConfig {
+pub(super) fn config() -> ProptestConfig {
     let mut config = ProptestConfig {
         failure_persistence: None,
         ..ProptestConfig::default()

@@ -1,6 +1,7 @@
-//! A fleet that does what the core says: engines with programs, which can be cut off, killed and healed.
+//! A fleet that does what the core says: engines with programs, which can be cut off, killed and healed; and a broker, which
+//! tells of that in its own time, and whose messages the dispatcher may be behind with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use wayfare_protocol::code::{CodeTarget, PublicKey, SecretKey};
 use wayfare_protocol::command::Action;
@@ -15,7 +16,7 @@ use wayfare_scheduler::constraint::Constraints;
 use wayfare_scheduler::policy::Policy;
 
 use super::super::state::State;
-use super::super::{Core, CoreOptions, Effect, Input, Now, Serves, Trouble};
+use super::super::{Core, CoreOptions, Effect, Input, LossOptions, Now, Serves, Trouble};
 use crate::app::ask::{AppStatus, Ask};
 use crate::app::{AppSpec, ComponentSpec, RestartPolicy, RestartWhen, UpdatePolicy};
 use crate::fleet::{EngineView, Presence, ProgramView};
@@ -31,9 +32,14 @@ pub(super) struct Copy {
 
 #[derive(Debug, Default)]
 pub(super) struct Host {
-    /// Whether the broker reaches it; it runs on without.
+    /// Whether the broker reaches it; it runs on without. A change is told by a will, or by the engine.
     pub(super) online: bool,
     pub(super) answers: bool,
+    /// As the broker last told.
+    was_online: bool,
+    pub(super) is_leaving: bool,
+    /// As the dispatcher has read.
+    shown: Shown,
     pub(super) load: Option<MachineLoad>,
     pub(super) labels: Labels,
     /// One that compiles has none.
@@ -41,6 +47,33 @@ pub(super) struct Host {
     /// The dispatcher compiles for two versions, of which the first is everybody's who says nothing.
     pub(super) wasmtime: Option<&'static str>,
     pub(super) programs: BTreeMap<ProgramId, Copy>,
+}
+
+/// What an engine's status looks like to the dispatcher.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shown {
+    online: bool,
+    stopped: bool,
+    leaving: Option<OperationId>,
+    heard: u64,
+}
+
+/// What the broker has for the dispatcher.
+#[derive(Debug, Clone)]
+enum Delivery {
+    Status(EngineId, Said),
+    /// The dispatcher's message to itself, sent at that time.
+    Back(u64),
+}
+
+/// Who speaks in an engine's status, and what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    Online,
+    /// It is there, and asks to be emptied.
+    Leaving(OperationId),
+    Will,
+    Goodbye,
 }
 
 /// Whether an engine that was cut off hears what it was asked meanwhile.
@@ -64,6 +97,11 @@ pub(super) struct World {
     pub(super) traps: BTreeSet<Blob>,
     pub(super) tombstones: BTreeSet<ProgramId>,
     pub(super) now_ms: u64,
+    wire: VecDeque<Delivery>,
+    /// Whether the dispatcher reads what is there for it.
+    pub(super) reads: bool,
+    /// What engines that leave were told is left.
+    pub(super) left: Vec<(OperationId, usize)>,
 }
 
 /// One of the fleet's keys, by number.
@@ -86,8 +124,13 @@ fn options() -> CoreOptions {
     CoreOptions {
         term: Term(1),
         policy: Policy::Spread,
-        late_ms: 10_000,
-        lost_ms: 30_000,
+        loss: LossOptions {
+            poll_ms: 5_000,
+            late_ms: 10_000,
+            lost_ms: 30_000,
+            grace_ms: 1_000,
+            reconnect_ms: 7_000,
+        },
         memory_mark_percent: 90,
         processor_mark_percent: 90,
         serves: Some(Serves {
@@ -147,11 +190,21 @@ impl World {
             traps: BTreeSet::new(),
             tombstones: BTreeSet::new(),
             now_ms: 0,
+            wire: VecDeque::new(),
+            reads: true,
+            left: Vec::new(),
         };
         for engine in engines {
             let host = Host {
                 online: true,
                 answers: true,
+                was_online: true,
+                shown: Shown {
+                    online: true,
+                    stopped: false,
+                    leaving: None,
+                    heard: 1,
+                },
                 ..Host::default()
             };
             world.hosts.insert(engine.parse().unwrap(), host);
@@ -165,6 +218,14 @@ impl World {
         let state = State::read(&self.records);
         let (core, effects) = Core::new(options(), state, self.now());
         self.core = core;
+        // What is retained is what was published last.
+        self.tell_changes();
+        for delivery in std::mem::take(&mut self.wire) {
+            self.deliver(delivery);
+        }
+        for host in self.hosts.values_mut() {
+            host.shown.heard = u64::from(host.shown.online);
+        }
         self.take(effects);
         self.look();
     }
@@ -196,14 +257,61 @@ impl World {
             self.now_ms += 500;
             self.carry_out();
             self.fence();
-            self.look();
-            if self.now_ms.is_multiple_of(5_000) {
-                let answered = self.hosts.iter().filter(|(_, host)| host.online && host.answers);
-                let answered = answered.map(|(engine, _)| engine.clone()).collect();
-                self.feed(Input::Reported { answered });
-            }
             self.feed(Input::Tick);
+            if self.core.awaits_reading() {
+                self.wire.push_back(Delivery::Back(self.now_ms));
+            }
+            self.look();
+            // What was asked just now is answered at once.
+            if !self.wire.is_empty() {
+                self.look();
+            }
         }
+    }
+
+    /// The broker publishes something in an engine's name.
+    pub(super) fn say(&mut self, engine: &str, said: Said) {
+        self.host(engine).is_leaving = matches!(said, Said::Leaving(_));
+        let engine = engine.parse().unwrap();
+        self.wire.push_back(Delivery::Status(engine, said));
+    }
+
+    /// The engine stops in good order, and its programs with it.
+    pub(super) fn stop(&mut self, engine: &str) {
+        self.say(engine, Said::Goodbye);
+        let host = self.host(engine);
+        (host.online, host.was_online) = (false, false);
+    }
+
+    fn tell_changes(&mut self) {
+        for (engine, host) in &mut self.hosts {
+            if std::mem::replace(&mut host.was_online, host.online) != host.online {
+                let said = if host.online { Said::Online } else { Said::Will };
+                self.wire.push_back(Delivery::Status(engine.clone(), said));
+            }
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) -> Option<u64> {
+        let (engine, said) = match delivery {
+            Delivery::Back(sent_ms) => return Some(sent_ms),
+            Delivery::Status(engine, said) => (engine, said),
+        };
+        if let Some(host) = self.hosts.get_mut(&engine) {
+            let is_its_own = matches!(said, Said::Online | Said::Leaving(_));
+            host.shown = Shown {
+                online: is_its_own,
+                leaving: match said {
+                    Said::Leaving(request) => Some(request),
+                    // An answer says it again.
+                    Said::Online if host.is_leaving => host.shown.leaving,
+                    Said::Online | Said::Will | Said::Goodbye => None,
+                },
+                stopped: said == Said::Goodbye || (said == Said::Will && host.shown.stopped),
+                heard: host.shown.heard + u64::from(is_its_own),
+            };
+        }
+        None
     }
 
     fn now(&self) -> Now {
@@ -231,6 +339,16 @@ impl World {
                     stands: true,
                 } => drop(self.tombstones.insert(program)),
                 Effect::Bury { program, .. } => drop(self.tombstones.remove(&program)),
+                Effect::Left { request, left, .. } => self.left.push((request, left)),
+                Effect::Ask { engines } => {
+                    let asked = |engine: &EngineId| engines.is_empty() || engines.contains(engine);
+                    let answering = self.hosts.iter().filter(|(_, host)| host.online && host.answers);
+                    for (engine, _) in answering.filter(|(engine, _)| asked(engine)) {
+                        let answer = Delivery::Status(engine.clone(), Said::Online);
+                        self.wire.push_back(answer);
+                    }
+                    self.wire.push_back(Delivery::Back(self.now_ms));
+                }
                 Effect::Tell(decision) => self.told.push((decision.kind, decision.text)),
                 Effect::Begin {
                     operation,
@@ -376,7 +494,23 @@ impl World {
         }
     }
 
+    /// The dispatcher reads what is there, and looks.
     pub(super) fn look(&mut self) {
+        self.tell_changes();
+        if !self.reads {
+            return;
+        }
+        let mut read = Vec::new();
+        for delivery in std::mem::take(&mut self.wire) {
+            read.extend(self.deliver(delivery));
+        }
+        self.observe();
+        for sent_ms in read {
+            self.feed(Input::Read { sent_ms });
+        }
+    }
+
+    fn observe(&mut self) {
         let about = |engine: &EngineId, host: &Host| EngineAbout {
             version: "1".into(),
             platform: "x86_64-linux".into(),
@@ -397,9 +531,12 @@ impl World {
         };
         let view = |(engine, host): (&EngineId, &Host)| EngineView {
             engine: engine.clone(),
-            online: host.online,
+            online: host.shown.online,
             heard: crate::fleet::Heard::Live,
             rival: None,
+            stopped: host.shown.stopped,
+            leaving: host.shown.leaving,
+            messages: host.shown.heard,
             offline_for_ms: None,
             about: Some(about(engine, host)),
             load: host.load,
@@ -421,7 +558,7 @@ impl World {
                         module: copy.module.digest,
                         memory_bytes: 1 << 20,
                     },
-                    presence: if host.online {
+                    presence: if host.shown.online {
                         Presence::Known
                     } else {
                         Presence::EngineOffline

@@ -1,0 +1,65 @@
+//! Engines that are about to stop: they are emptied as if drained, for as long as they wait, and told how much is left.
+
+use std::collections::BTreeSet;
+
+use wayfare_protocol::ids::{EngineId, OperationId};
+use wayfare_scheduler::application::InstanceId;
+use wayfare_scheduler::plan::{Obstacle, Plan};
+
+use super::{Core, Effect};
+
+impl Core {
+    /// Under which id an engine asks to be emptied, if it does.
+    pub(super) fn leaving(&self, engine: &EngineId) -> Option<OperationId> {
+        let view = self.engines.get(engine)?.view.as_ref()?;
+        view.leaving.filter(|_| view.online)
+    }
+
+    /// Tells engines that are about to stop how much is still to go, whenever that has changed.
+    pub(super) fn see_off(&mut self) {
+        let leaving = self.engines.keys();
+        let leaving: Vec<_> = leaving
+            .filter_map(|engine| Some((engine.clone(), self.leaving(engine)?)))
+            .collect();
+        for (engine, request) in leaving {
+            let left = self.still_to_go(&engine);
+            let Some(watched) = self.engines.get_mut(&engine) else {
+                continue;
+            };
+            if watched.seen_off.replace((request, left)) == Some((request, left)) {
+                continue;
+            }
+            self.effects.push(Effect::Left {
+                engine,
+                request,
+                left,
+            });
+        }
+    }
+
+    /// Instances that can leave an engine, and have not left it yet.
+    fn still_to_go(&self, engine: &EngineId) -> usize {
+        let instances = self.state.instances.iter().filter(|(id, instance)| {
+            let placed = instance.placed.as_ref();
+            let is_there =
+                placed.is_some_and(|placed| placed.seat.as_ref() == Some(engine) && !placed.complete);
+            is_there && !self.rooted.contains(*id)
+        });
+        instances.count()
+    }
+}
+
+/// Instances that should leave where they run, and cannot.
+pub(super) fn rooted(plan: &Plan) -> BTreeSet<InstanceId> {
+    let stay = plan.unplaced.iter().filter(|one| match one.why {
+        Obstacle::CannotLeave { .. } | Obstacle::Pinned { .. } => true,
+        Obstacle::NoneFits(_) => false,
+    });
+    let each = stay.flat_map(|one| {
+        one.ordinals.iter().map(|ordinal| InstanceId {
+            of: one.component.clone(),
+            ordinal: *ordinal,
+        })
+    });
+    each.collect()
+}
