@@ -1,13 +1,17 @@
-//! Engines that crash, and engines that are stopped: their programs go on from what was stored last.
+//! Engines that crash, and engines that are stopped: their programs go on from what was stored last. And a dispatcher that has
+//! forgotten what there was.
 
 use std::collections::BTreeMap;
 
+use wayfare_dispatcher::app::ask::{AppStatus, Ask};
 use wayfare_dispatcher::{CommandOptions, ResumeMode};
 use wayfare_protocol::status::ProgramState;
 use wayfare_tests::broker::Kind;
-use wayfare_tests::fleet::done;
+use wayfare_tests::fleet::{Fleet, done};
 use wayfare_tests::job::Job;
+use wayfare_tests::registry::Registry;
 use wayfare_tests::spy::Heard;
+use wayfare_tests::{WAIT_MAX, within};
 
 use crate::fleet;
 
@@ -126,4 +130,70 @@ async fn a_whole_site_that_lost_power_goes_on() {
     let runs_on = fleet.runs_once(&first, &expected).await;
     assert_eq!(runs_on, if moved { "b" } else { "a" });
     assert_eq!(fleet.runs_once(&second, &expected).await, "b");
+}
+
+/// The term of whoever acts.
+async fn term(fleet: &Fleet) -> u64 {
+    let about = fleet
+        .dispatcher
+        .ask("about", serde_json::json!({}), WAIT_MAX)
+        .await;
+    about.expect("a dispatcher acts")["term"]
+        .as_u64()
+        .expect("a term")
+}
+
+/// Waits until the only instance of an application runs.
+async fn instance_runs(fleet: &Fleet, application: &str) {
+    let runs = async {
+        let mut seen = 0;
+        loop {
+            let application = Some(application.to_owned());
+            let status = fleet
+                .dispatcher
+                .ask_apps(&Ask::Status { application }, WAIT_MAX)
+                .await;
+            let status: Vec<AppStatus> = status.expect("a dispatcher acts");
+            if status[0].instances[0].state == "running" {
+                return;
+            }
+            fleet.dispatcher.changed(&mut seen).await.expect("open");
+        }
+    };
+    within("an instance to run", runs).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dispatcher_that_has_forgotten_its_terms_learns_them_from_engines() {
+    let mut fleet = fleet(Kind::Embedded).engines(&["a"]).start().await;
+    let applies = async |fleet: &Fleet, name: &str| {
+        let text = format!(
+            "name = \"{name}\"\n[component.c]\nmodule = \"counter\"\nargs = [\"1000000\", \"20\", \"64\"]\n"
+        );
+        let counter = |_: &str| Ok(wayfare_samples::find("counter").expect("a sample").wasm.to_vec());
+        fleet.applies(&text, counter).await;
+        instance_runs(fleet, name).await;
+    };
+    let kept = fleet.folder().join("kept");
+    let first = Registry::start(fleet.broker.url(), kept.clone());
+    let known = term(&fleet).await;
+    first.stop().await;
+    let second = Registry::start(fleet.broker.url(), kept);
+    applies(&fleet, "one").await;
+    assert!(term(&fleet).await > known, "each time to act is a term");
+    second.stop().await;
+    // Neither the broker nor the dispatcher's folder knows that there were two terms.
+    fleet.broker.kill().await;
+    fleet.broker.start_again().await;
+    let forgetful = Registry::start(fleet.broker.url(), fleet.folder().join("empty"));
+    applies(&fleet, "two").await;
+    let about = fleet
+        .dispatcher
+        .ask("about", serde_json::json!({}), WAIT_MAX)
+        .await;
+    let term = about.expect("a dispatcher acts")["term"]
+        .as_u64()
+        .expect("a term");
+    assert!(term > 2, "it acts in term {term}");
+    forgetful.stop().await;
 }
