@@ -64,14 +64,15 @@ impl Store {
         let failed = |error: std::io::Error| StoreError::Failed {
             reason: format!("{}: {error}", folder.display()),
         };
+        std::fs::create_dir_all(folder).map_err(failed)?;
         for kind in Kind::ALL {
             let folder = folder.join(kind.folder());
-            std::fs::create_dir_all(&folder).map_err(failed)?;
-            for entry in std::fs::read_dir(&folder).map_err(failed)? {
-                let path = entry.map_err(failed)?.path();
-                if is_unfinished(&path) {
+            // One that cannot be made, on a full disk, is made when something is put there: until then the others are read.
+            let _ = std::fs::create_dir_all(&folder);
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if is_unfinished(&entry.path()) {
                     // One that stays is in nobody's way.
-                    let _ = std::fs::remove_file(path);
+                    let _ = std::fs::remove_file(entry.path());
                 }
             }
         }
@@ -255,6 +256,9 @@ fn failed(error: &dyn std::error::Error) -> StoreError {
 }
 
 fn put_in_folder(path: &FilesystemPath, framed: &[u8]) -> Result<(), StoreError> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+        std::fs::create_dir_all(folder).map_err(|error| failed(&durable::FileError::new(folder, &error)))?;
+    }
     durable::write_new(path, framed).map_err(|(kind, error)| match kind {
         std::io::ErrorKind::AlreadyExists => StoreError::Taken {
             path: path.display().to_string(),
