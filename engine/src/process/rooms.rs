@@ -92,9 +92,9 @@ impl Rooms {
             return Ok(body());
         }
         std::thread::scope(|scope| {
-            let name = std::thread::current().name().unwrap_or("wasm").to_owned();
+            // Not named as the program's own, which is there all the while: one thread of that name is one copy.
             let thread = std::thread::Builder::new()
-                .name(name)
+                .name("stack".into())
                 .stack_size(self.stack_bytes(room).saturating_add(HOST_STACK_BYTES))
                 .spawn_scoped(scope, body)
                 .map_err(|error| Failure::Internal {
