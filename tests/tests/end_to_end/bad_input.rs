@@ -17,7 +17,12 @@ use crate::fleet;
 
 /// A program that runs while others are refused, and what it prints.
 async fn bystander(fleet: &Fleet) -> (Watched, Vec<u8>) {
-    let job = Job::counter(150, 20, 64);
+    counting(fleet, 150).await
+}
+
+/// A program that prints so many lines, 20 ms apart, and what it prints when nothing happens to it.
+async fn counting(fleet: &Fleet, lines: u32) -> (Watched, Vec<u8>) {
+    let job = Job::counter(lines, 20, 64);
     let expected = fleet.expected(&job, "a").await;
     (fleet.run(&job, "a").await, expected)
 }
@@ -139,7 +144,8 @@ async fn a_move_to_an_engine_that_nobody_knows_fails_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_move_to_an_engine_that_is_down_fails_and_changes_nothing() {
     let mut fleet = fleet(Kind::Mosquitto).engines(&["a", "b"]).start().await;
-    let (watched, expected) = bystander(&fleet).await;
+    // An engine that seems to be offline is asked, and has some seconds to answer.
+    let (watched, expected) = counting(&fleet, 450).await;
     fleet.engine("b").kill();
     // Nobody has noticed yet.
     let failure = raw_move_fails(&fleet, &watched, "b").await;
