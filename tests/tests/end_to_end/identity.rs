@@ -42,13 +42,18 @@ async fn of_two_boards_with_one_card_the_older_holds_still_and_says_whose_the_id
     let mut twin = fleet.engine("a").twin(&folder, &["--host", "two"]);
     let is_shown = |all: &[Heard]| all.iter().any(|heard| shows(heard, "two", "one"));
     fleet.spy.sees("whose copy holds still", is_shown).await;
-    let view = fleet.dispatcher.engine("a").await.expect("it is there");
-    assert!(
-        view.online
-            && view
-                .rival
-                .is_some_and(|rival| rival.host.as_deref() == Some("one"))
-    );
+    let shown_to_people = async {
+        loop {
+            // The client has a connection of its own, and may read the status later.
+            let view = fleet.dispatcher.engine("a").await.expect("it is there");
+            let still = view.rival.and_then(|rival| rival.host);
+            if view.online && still.as_deref() == Some("one") {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    within("the client to see whose copy holds still", shown_to_people).await;
     let one_thread = async {
         // As elsewhere: nothing tells that a thread of another process has ended, except looking.
         while fleet.engine("a").threads_of(program) > 0 || twin.threads_of(program) != 1 {
