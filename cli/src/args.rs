@@ -121,8 +121,8 @@ pub(crate) enum Verb {
     },
     /// Show what a program has printed
     ///
-    /// Its standard output goes to standard output, its standard error to standard error. A terminal gets text and colours, and
-    /// other control characters are shown as \u{1b} and so on; pipes and files get every byte. Where lines are kept
+    /// Its standard output and its standard error are shown as one, on standard output, in the order in which they were
+    /// written; --stream shows one of them. A terminal gets text and colours, and other control characters are shown as \u{1b} and so on; pipes and files get every byte. Where lines are kept
     /// nowhere any more, a line on standard error says how many. A program that is followed waits for this command
     /// when it is 4096 lines or 1 MiB ahead, for at most 20 s each time that this command cannot be reached or its reader stands still;
     /// lines that are lost while it follows are a failure.
@@ -426,8 +426,20 @@ pub(crate) struct LogsArgs {
     /// Number of the first line; lines are counted from 0
     #[arg(long, value_name = "LINE", default_value_t = 0)]
     pub(crate) since: u64,
+    /// Which of its streams to show
+    #[arg(long, value_enum, value_name = "STREAM", default_value_t)]
+    pub(crate) stream: ShownStream,
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,
+}
+
+/// Which lines of a program's log are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum ShownStream {
+    #[default]
+    All,
+    Stdout,
+    Stderr,
 }
 
 #[derive(Debug, Args)]

@@ -151,11 +151,11 @@ impl Foreign {
         }
     }
 
-    /// A line of a program's log, on the stream that the program wrote it to.
-    pub(crate) fn line(&mut self, line: &LogLine) -> Result {
+    /// A line of a program's log.
+    pub(crate) fn line(&mut self, line: &LogLine, place: Stream) -> Result {
         let mut bytes = Vec::new();
         line.write_to(&mut bytes);
-        match line.stream {
+        match place {
             Stream::Stdout => write_out(&self.out.filtered(&bytes)),
             Stream::Stderr => {
                 write_error(&self.error.filtered(&bytes));

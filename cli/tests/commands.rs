@@ -135,9 +135,16 @@ fn what_a_program_prints_and_how_it_ends_is_shown() {
         &[&["run", "wordfreq", "--follow", "--"], wordfreq.quick_args].concat(),
     );
     assert!(ran.stdout.ends_with(wordfreq.quick_stdout), "{}", ran.stdout);
-    let ran = run(&up.broker, &["run", "primes", "--follow", "--", "nonsense"]);
+    let bad = ["run", "primes", "--name", "bad", "--follow", "--", "nonsense"];
+    let ran = run(&up.broker, &bad);
     assert_eq!(ran.exit, 1);
     assert!(ran.stderr.contains("exited with code 2"), "{}", ran.stderr);
+    // As if it ran here: what it says of its arguments is on standard error. Its log is one.
+    let usage = ran.stderr.lines().next().unwrap();
+    for (stream, shows) in [("all", true), ("stderr", true), ("stdout", false)] {
+        let log = run(&up.broker, &["logs", "bad", "--stream", stream]);
+        assert_eq!(log.stdout.contains(usage), shows, "{stream}: {}", log.stdout);
+    }
 
     refusals(&up, folder.path());
     let status = one(&up, &["status"]);

@@ -2,9 +2,10 @@
 
 use wayfare_dispatcher::{Follow, LogItem, LogStream};
 use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::log::Stream;
 use wayfare_protocol::status::ProgramState;
 
-use crate::args::LogsArgs;
+use crate::args::{LogsArgs, ShownStream};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
 use crate::output::{Foreign, Output, say_json, tell};
@@ -18,7 +19,7 @@ pub(crate) async fn run(args: LogsArgs, output: Output) -> Result {
             Follow::No
         };
         let mut stream = fleet.logs(program, args.since, follow).await?;
-        print_all(&mut stream, program, output).await?;
+        print_all(&mut stream, program, output, Lines::Together(args.stream)).await?;
         // That the program failed is not a failure of showing its log.
         if let Some(how) = stream.ended().and_then(badly) {
             output.remark(format!("({} {how})", program.short()));
@@ -28,10 +29,38 @@ pub(crate) async fn run(args: LogsArgs, output: Output) -> Result {
     .await
 }
 
-/// Prints lines as they come: standard output to standard output, standard error to standard error; in JSON both to
-/// standard output. It is a failure if lines were lost while they were followed.
-pub(crate) async fn print_all(stream: &mut LogStream, program: ProgramId, output: Output) -> Result {
-    let printed = print_lines(stream, output).await;
+/// Which lines of a program people see, and where. In JSON, each line says its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// Each on the stream that the program wrote it to, as if it ran here.
+    Apart,
+    /// On standard output, in the order in which they were written.
+    Together(ShownStream),
+}
+
+impl Lines {
+    /// Where a line of this stream is shown, if it is.
+    fn place(self, stream: Stream) -> Option<Stream> {
+        match self {
+            Self::Apart => Some(stream),
+            Self::Together(shown) => match (shown, stream) {
+                (ShownStream::All, _)
+                | (ShownStream::Stdout, Stream::Stdout)
+                | (ShownStream::Stderr, Stream::Stderr) => Some(Stream::Stdout),
+                (ShownStream::Stdout | ShownStream::Stderr, _) => None,
+            },
+        }
+    }
+}
+
+/// Prints lines as they come. It is a failure if lines were lost while they were followed.
+pub(crate) async fn print_all(
+    stream: &mut LogStream,
+    program: ProgramId,
+    output: Output,
+    shown: Lines,
+) -> Result {
+    let printed = print_lines(stream, output, shown).await;
     if printed.is_err() {
         stream.leave().await;
     }
@@ -46,13 +75,19 @@ pub(crate) async fn print_all(stream: &mut LogStream, program: ProgramId, output
     }
 }
 
-async fn print_lines(stream: &mut LogStream, output: Output) -> Result {
+async fn print_lines(stream: &mut LogStream, output: Output, shown: Lines) -> Result {
     let mut foreign = Foreign::new();
     while let Some(item) = stream.next().await {
-        match (output, item?) {
-            (Output::Json, item) => say_json(&item)?,
-            (Output::Human, LogItem::Gap { from, to }) => tell(gap(from, to)),
-            (Output::Human, LogItem::Line(line)) => foreign.line(&line)?,
+        let item = item?;
+        let place = match &item {
+            LogItem::Line(line) => shown.place(line.stream),
+            LogItem::Gap { .. } => Some(Stream::Stderr),
+        };
+        match (output, item, place) {
+            (_, _, None) => {}
+            (Output::Json, item, Some(_)) => say_json(&item)?,
+            (Output::Human, LogItem::Gap { from, to }, Some(_)) => tell(gap(from, to)),
+            (Output::Human, LogItem::Line(line), Some(place)) => foreign.line(&line, place)?,
         }
     }
     foreign.finish()
@@ -88,6 +123,23 @@ pub(super) fn badly(state: &ProgramState) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_is_one_stream_in_the_order_of_writing_unless_one_is_asked_for() {
+        use Stream::{Stderr, Stdout};
+        for (shown, of_stdout, of_stderr) in [
+            (Lines::Apart, Some(Stdout), Some(Stderr)),
+            (Lines::Together(ShownStream::All), Some(Stdout), Some(Stdout)),
+            (Lines::Together(ShownStream::Stdout), Some(Stdout), None),
+            (Lines::Together(ShownStream::Stderr), None, Some(Stdout)),
+        ] {
+            assert_eq!(
+                (shown.place(Stdout), shown.place(Stderr)),
+                (of_stdout, of_stderr),
+                "{shown:?}"
+            );
+        }
+    }
 
     #[test]
     fn gaps_are_counted_for_people() {

@@ -9,7 +9,7 @@ use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::OperationId;
 use wayfare_protocol::limits::STDIN_BYTES_MAX;
 
-use super::logs::{badly, print_all};
+use super::logs::{Lines, badly, print_all};
 use super::module::Module;
 use crate::args::RunArgs;
 use crate::context::{options, with_fleet};
@@ -46,7 +46,7 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
             return Ok(());
         };
         let mut stream = fleet.follow(program, follower).await?;
-        print_all(&mut stream, program, output).await?;
+        print_all(&mut stream, program, output, Lines::Apart).await?;
         match stream.ended() {
             Some(state) => badly(state).map_or(Ok(()), |how| {
                 Err(Fail::new("program", format!("program {} {how}", program.short())))
