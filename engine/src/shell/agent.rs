@@ -117,7 +117,7 @@ pub(super) enum Step {
         chunk: Bytes,
     },
     Acknowledge(AcknowledgeToken),
-    /// Publish what was held back until the fence was passed.
+    /// Publish what was held back until the fence was passed, and let programs have their sessions.
     SpeakAgain,
 }
 
@@ -308,7 +308,7 @@ impl Agent {
                         "no broker yet: programs run without, and it is tried again and again"
                     );
                 }
-                self.fence = self.fence.lost();
+                self.fence_lost();
                 if std::mem::take(&mut self.out.is_connected) {
                     self.times.give_up_logs = Some(Instant::now() + DISCONNECTED_GRACE);
                 }

@@ -134,7 +134,7 @@ impl Agent {
 
     /// There is no link any more, and there will be none.
     pub(super) fn is_cut_off(&mut self) {
-        self.fence = self.fence.lost();
+        self.fence_lost();
         self.out.is_connected = false;
         self.times.give_up_logs = None;
         self.programs.set_connected(false);

@@ -36,6 +36,7 @@ impl Agent {
                 Step::SpeakAgain => {
                     self.publish_held_lines();
                     self.publish_tails();
+                    self.sessions.set_heard(self.fence.is_passed());
                 }
             }
         }

@@ -54,19 +54,17 @@ impl Fence {
         self.state = State::Wanted;
     }
 
-    pub(crate) fn lost(self) -> Self {
-        Self {
-            state: State::Closed,
-            ..self
-        }
-    }
-
     pub(crate) fn is_passed(&self) -> bool {
         self.state == State::Passed
     }
 }
 
 impl Agent {
+    pub(super) fn fence_lost(&mut self) {
+        self.fence.state = State::Closed;
+        self.sessions.set_heard(false);
+    }
+
     /// Sends the message once every subscription stands.
     pub(super) fn ask_fence(&mut self) {
         if self.fence.state != State::Wanted || !self.subscribing.is_empty() {

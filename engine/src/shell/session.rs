@@ -3,7 +3,7 @@
 //! ```text
 //!            Open, and the program talks                     Close: for a move, a pause, the engine's end
 //!   [shut] -----------------------------> [open] -------------------------------------------------> [shut]
-//!      |                                    |
+//!      |                                    |                       or the engine is not heard any more
 //!      |  handle dropped: the session belongs to somebody else, or is ended elsewhere
 //!      +-----------------> gone <-----------+--- Finish: the program has ended, its last messages go out, the session with it
 //! ```
@@ -14,6 +14,8 @@
 //! - After [`Order::Close`] was answered, everything that was taken is acknowledged and everything that was sent has its answer,
 //!   as far as the broker can be reached: a snapshot made then and the broker's session fit together.
 //! - While the program's inbox is full, nothing more is read from the broker.
+//! - There is no connection before the engine knows that the program is still its own (`fence`): a copy that has been replaced would
+//!   take the session from its successor, and be handed what is meant for that.
 
 mod connection;
 mod intake;
@@ -22,12 +24,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use wayfare_link::{BrokerUrl, Event, LinkOptions};
 use wayfare_protocol::ids::{Generation, ProgramId};
 
 use super::store::{InboxJournal, Inboxes};
 use crate::process::Post;
+use crate::process::mail::Letter;
 use connection::Connection;
 
 /// What was sent and what was taken gets its answers within this, before a session is closed for a move.
@@ -70,7 +74,13 @@ pub(crate) struct Task {
     orders: mpsc::UnboundedReceiver<Order>,
     generation: Option<Generation>,
     journal: Option<InboxJournal>,
+    /// Taken on a connection that ended before it was in the journal.
+    unstored: Vec<Letter>,
     journal_bytes: Arc<AtomicU64>,
+    /// The engine has passed its fence.
+    is_heard: watch::Receiver<bool>,
+    /// The program has ended and has messages that the broker does not have.
+    is_finishing: bool,
 }
 
 /// What a task goes on with.
@@ -83,7 +93,13 @@ enum Next {
 
 impl Session {
     /// A handle, and the task to be run.
-    pub(crate) fn new(program: ProgramId, post: Post, broker: BrokerUrl, inboxes: Inboxes) -> (Self, Task) {
+    pub(crate) fn new(
+        program: ProgramId,
+        post: Post,
+        broker: BrokerUrl,
+        inboxes: Inboxes,
+        is_heard: watch::Receiver<bool>,
+    ) -> (Self, Task) {
         let (sender, orders) = mpsc::unbounded_channel();
         let journal_bytes = Arc::new(AtomicU64::new(0));
         let session = Self {
@@ -98,7 +114,10 @@ impl Session {
             orders,
             generation: None,
             journal: None,
+            unstored: Vec::new(),
             journal_bytes,
+            is_heard,
+            is_finishing: false,
         };
         (session, task)
     }
@@ -138,24 +157,37 @@ impl Task {
 
     /// Until it may open and the program wants it to.
     async fn shut(&mut self) -> Next {
+        let given_up = tokio::time::sleep(FINISH_TIMEOUT);
+        tokio::pin!(given_up);
         loop {
-            if self.generation.is_some() && self.post.with(|mail| mail.wants_session()) {
+            if self.wants_connection() && *self.is_heard.borrow_and_update() {
                 return Next::Open;
             }
+            let was_finishing = self.is_finishing;
             tokio::select! {
                 biased;
                 order = self.orders.recv() => if let Some(next) = self.obey_shut(order) {
                     return next;
                 },
-                () = self.post.changed(), if self.generation.is_some() => {}
+                () = self.post.changed(), if self.generation.is_some() && !self.is_finishing => {}
+                Ok(()) = self.is_heard.changed() => {}
+                () = &mut given_up, if self.is_finishing => return Next::Finish,
+            }
+            if self.is_finishing && !was_finishing {
+                given_up.as_mut().reset(Instant::now() + FINISH_TIMEOUT);
             }
         }
+    }
+
+    fn wants_connection(&self) -> bool {
+        self.generation.is_some() && self.post.with(|mail| mail.wants_session())
     }
 
     /// What an order asks of a session without a connection.
     fn obey_shut(&mut self, order: Option<Order>) -> Option<Next> {
         match order {
             None => return Some(Next::Gone),
+            Some(Order::Finish) if self.wants_connection() => self.is_finishing = true,
             Some(Order::Finish) => return Some(Next::Finish),
             Some(Order::Open(generation)) => self.begin(generation),
             Some(Order::ForgetBelow(next)) => self.forget_below(next),
@@ -199,7 +231,8 @@ impl Task {
             tracing::warn!(%program, %error, "no journal for a program's messages: it is sent none");
             return self.rest().await;
         }
-        let mut connection = match Connection::open(self.program, &self.post, &self.broker) {
+        let opened = Connection::open(self.program, &self.post, &self.broker, &mut self.unstored);
+        let mut connection = match opened {
             Ok(connection) => connection,
             Err(error) => {
                 self.post
@@ -209,6 +242,7 @@ impl Task {
         };
         let next = self.serve(&mut connection).await;
         connection.hang_up().await;
+        self.unstored = connection.take_unstored();
         match next {
             // The journal could not be written: what was not acknowledged comes again.
             Next::Open => self.rest().await,
@@ -236,6 +270,9 @@ impl Task {
         };
         let next = loop {
             self.journal_bytes.store(journal.bytes(), Ordering::Relaxed);
+            if self.is_finishing {
+                break self.send_last(connection).await;
+            }
             connection.pump(&self.post);
             if let Err(error) = connection.journal(&mut journal) {
                 self.journal_failed(&mut journal, &error);
@@ -247,14 +284,7 @@ impl Task {
                     None => break Next::Gone,
                     Some(Order::Open(_)) => {}
                     Some(Order::ForgetBelow(next)) => journal.forget_below(next),
-                    Some(Order::Finish) => {
-                        let all_sent = connection.finish(&self.post);
-                        if tokio::time::timeout(FINISH_TIMEOUT, all_sent).await.is_err() {
-                            let program = self.program;
-                            tracing::warn!(%program, "the broker did not take a program's last messages");
-                        }
-                        break Next::Finish;
-                    }
+                    Some(Order::Finish) => break self.send_last(connection).await,
                     Some(Order::Close(answer)) => {
                         let settled = connection.settle(&self.post, &mut journal);
                         if tokio::time::timeout(CLOSE_TIMEOUT, settled).await.is_err() {
@@ -267,6 +297,8 @@ impl Task {
                         break Next::Shut;
                     }
                 },
+                // What was not acknowledged comes again.
+                () = not_heard(&mut self.is_heard) => break Next::Shut,
                 happened = connection.next(&self.post, &journal) => {
                     if let Err(error) = happened {
                         self.journal_failed(&mut journal, &error);
@@ -277,6 +309,15 @@ impl Task {
         };
         self.journal = Some(journal);
         next
+    }
+
+    async fn send_last(&self, connection: &mut Connection) -> Next {
+        let all_sent = connection.finish(&self.post);
+        if tokio::time::timeout(FINISH_TIMEOUT, all_sent).await.is_err() {
+            let program = self.program;
+            tracing::warn!(%program, "the broker did not take a program's last messages");
+        }
+        Next::Finish
     }
 
     fn journal_failed(&self, journal: &mut InboxJournal, error: &std::io::Error) {
@@ -296,6 +337,12 @@ impl Task {
             is_wiped,
         }
     }
+}
+
+/// Returns when the engine is not heard, or has ended.
+async fn not_heard(is_heard: &mut watch::Receiver<bool>) {
+    // An error is the engine's end.
+    let _ = is_heard.wait_for(|heard| !heard).await;
 }
 
 /// The session's name at the broker.

@@ -1,7 +1,7 @@
 //! The sessions of this engine's programs: opened when a program runs here, closed before it is captured to stand still, ended when
 //! it has ended or was killed. What happens to each is decided by the core's effects; this only carries it along.
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use wayfare_link::BrokerUrl;
 use wayfare_protocol::ids::{Blob, ProgramId};
@@ -20,6 +20,8 @@ const MAIL_POINTS_MAX: usize = 8;
 
 pub(crate) struct Sessions {
     broker: BrokerUrl,
+    /// Sessions are open only then: whether programs are still ours is known.
+    is_heard: watch::Sender<bool>,
     running: JoinSet<SessionEnd>,
     /// Captures that wait for a session to be closed.
     closing: JoinSet<(ProgramId, u64, Capturing)>,
@@ -36,6 +38,7 @@ impl Sessions {
     pub(crate) fn new(broker: BrokerUrl) -> Self {
         Self {
             broker,
+            is_heard: watch::Sender::new(false),
             running: JoinSet::new(),
             closing: JoinSet::new(),
             stored: Vec::new(),
@@ -57,6 +60,11 @@ impl Sessions {
             Ok(news) => news,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
+    }
+
+    /// The engine's fence was passed, or is to be passed again.
+    pub(crate) fn set_heard(&self, is_heard: bool) {
+        self.is_heard.send_replace(is_heard);
     }
 
     pub(crate) fn are_closing(&self) -> bool {
@@ -89,7 +97,8 @@ impl Agent {
             return;
         };
         let (broker, inboxes) = (self.sessions.broker.clone(), self.store.inboxes.clone());
-        let (session, task) = Session::new(program, post, broker, inboxes);
+        let is_heard = self.sessions.is_heard.subscribe();
+        let (session, task) = Session::new(program, post, broker, inboxes, is_heard);
         hosted.session = Some(session);
         self.sessions.running.spawn(task.run());
         if !hosted.is_frozen {

@@ -20,6 +20,8 @@ pub(super) struct Process {
 #[expect(clippy::large_enum_variant, reason = "few wait at a time")]
 pub(super) enum Job {
     Say(Input),
+    /// It reaches the broker.
+    Connect,
     BlobChecked {
         blob: Blob,
         intact: bool,
@@ -53,6 +55,8 @@ pub(super) enum Job {
     Synced {
         program: ProgramId,
         instance: u64,
+        /// On which of the session's connections it was taken.
+        opened: u64,
     },
 }
 
@@ -189,8 +193,13 @@ impl World {
         }
         match job {
             Job::Say(input) => self.feed(index, input),
+            Job::Connect => self.pass_fence(index),
             Job::SessionTurn { program } => self.turn(index, program),
-            Job::Synced { program, instance } => self.synced(index, program, instance),
+            Job::Synced {
+                program,
+                instance,
+                opened,
+            } => self.synced(index, program, instance, opened),
             Job::BlobChecked { blob, intact } => {
                 if intact {
                     self.engines[index].blobs.insert(blob.digest, true);

@@ -28,6 +28,8 @@ pub(super) struct Talk {
     generation: Generation,
     intake: Intake<u64, Token>,
     pub(super) line: Line,
+    /// How often.
+    opened: u64,
     may_open: bool,
     /// Came on this connection and not looked at.
     unread: VecDeque<u64>,
@@ -65,6 +67,7 @@ impl Talk {
             generation,
             intake: Intake::default(),
             line: Line::Shut,
+            opened: 0,
             may_open: false,
             unread: VecDeque::new(),
             in_flight: VecDeque::new(),
@@ -125,6 +128,25 @@ impl World {
         }
     }
 
+    /// The engine's connection is lost: no session before the fence is passed again.
+    pub(super) fn sessions_not_heard(&mut self, index: usize) {
+        let Some(up) = &mut self.engines[index].up else {
+            return;
+        };
+        up.is_heard = false;
+        let programs: Vec<ProgramId> = up.processes.keys().copied().collect();
+        for program in programs {
+            let Some(talk) = self.talk(index, program).filter(|talk| talk.closing.is_none()) else {
+                continue;
+            };
+            let wire = talk.wire();
+            talk.line = Line::Shut;
+            if let Some(wire) = wire {
+                self.say(wire, Said::Disconnect);
+            }
+        }
+    }
+
     /// It is gone for good.
     pub(super) fn wipe_session(&mut self, index: usize, program: ProgramId) {
         if let Some(kept) = self.broker.kept.get_mut(&program) {
@@ -141,14 +163,17 @@ impl World {
     /// What the session does next: everything that can be done now.
     pub(super) fn turn(&mut self, index: usize, program: ProgramId) {
         let (boot, now) = (self.boot_of(index), self.now);
+        let now_instant = self.instant();
+        let is_heard = self.engines[index].up.as_ref().is_some_and(|up| up.is_heard);
         let Some(talk) = self.talk(index, program) else {
             return;
         };
         let is_closing = talk.closing.is_some();
         match talk.line {
-            Line::Shut if talk.may_open && talk.mail.wants_session() => {
+            Line::Shut if is_heard && talk.may_open && talk.mail.wants_session() => {
                 talk.mail.begin_session();
-                talk.intake = Intake::default();
+                talk.intake = Intake::with_unstored(talk.intake.take_unstored(), now_instant);
+                talk.opened += 1;
                 talk.in_flight.clear();
                 self.dial_again(index, program, boot);
             }
@@ -246,6 +271,7 @@ impl World {
             return;
         };
         let generation = talk.generation;
+        let opened = talk.opened;
         if let Some(fresh) = talk.intake.begin_sync(now, at_once) {
             let instance = self.process(index, program).map_or(0, |process| process.instance);
             let inbox = self.engines[index]
@@ -253,7 +279,11 @@ impl World {
                 .entry((program, generation))
                 .or_default();
             inbox.letters.extend(fresh);
-            let job = Job::Synced { program, instance };
+            let job = Job::Synced {
+                program,
+                instance,
+                opened,
+            };
             let at = self.now + self.broker.random.below(30 * MS);
             self.job_at(at, index, job);
         } else if let Some(due) = talk.intake.due() {
@@ -265,7 +295,7 @@ impl World {
     }
 
     /// Everything that was written when it was asked for is on the disk.
-    pub(super) fn synced(&mut self, index: usize, program: ProgramId, instance: u64) {
+    pub(super) fn synced(&mut self, index: usize, program: ProgramId, instance: u64, opened: u64) {
         if self
             .process(index, program)
             .is_none_or(|process| process.instance != instance)
@@ -275,6 +305,9 @@ impl World {
         let Some(talk) = self.talk(index, program) else {
             return;
         };
+        if talk.opened != opened {
+            return; // It was for a connection that ended.
+        }
         let (tokens, line, generation) = (talk.intake.synced(), talk.line, talk.generation);
         if let Some(inbox) = self.engines[index].inboxes.get_mut(&(program, generation)) {
             inbox.synced = inbox.letters.len();

@@ -33,6 +33,8 @@ pub(super) struct Up {
     /// The chunk of the input in hand, and whether it was damaged on its way.
     chunk: Option<(Blob, u64, u64, bool)>,
     pub(super) boot: u64,
+    /// The fence on its connection is passed: its programs may have sessions.
+    pub(super) is_heard: bool,
     wake_at: Option<u64>,
 }
 
@@ -122,6 +124,7 @@ impl World {
             partial: BTreeMap::new(),
             chunk: None,
             boot: engine.boots,
+            is_heard: false,
             wake_at: None,
         });
         self.note(|| format!("e{index} starts"));
@@ -129,7 +132,12 @@ impl World {
         self.connect(index);
     }
 
+    /// In worlds with sessions, once it is not cut off.
     pub(super) fn connect(&mut self, index: usize) {
+        if self.talks {
+            let at = self.reached_again(index) + self.broker.random.below(50 * MS);
+            return self.job_at(at, index, Job::Connect);
+        }
         self.feed(index, Input::Connected);
         let name = self.engines[index].name.clone();
         for (program, (from, generation)) in self.retained.clone() {
@@ -140,6 +148,32 @@ impl World {
             };
             self.send(name.clone(), packet);
         }
+    }
+
+    /// As the shell's fence has it: what is retained of its programs comes before anything is said, and before their sessions.
+    pub(super) fn pass_fence(&mut self, index: usize) {
+        if self.is_cut_off(index) {
+            return self.connect(index);
+        }
+        let name = self.engines[index].name.clone();
+        for (program, (from, generation)) in self.retained.clone() {
+            if from != name && self.names(index, program) {
+                self.feed(index, Input::Fenced { program, generation });
+            }
+        }
+        self.feed(index, Input::Connected);
+        if let Some(up) = &mut self.engines[index].up {
+            up.is_heard = true;
+            let programs: Vec<ProgramId> = up.processes.keys().copied().collect();
+            for program in programs {
+                self.turn(index, program);
+            }
+        }
+    }
+
+    fn names(&self, index: usize, program: ProgramId) -> bool {
+        let up = self.engines[index].up.as_ref();
+        up.is_some_and(|up| up.core.programs.contains_key(&program))
     }
 
     pub(super) fn feed(&mut self, index: usize, input: Input) {
@@ -224,12 +258,7 @@ impl World {
                 program,
                 generation,
             } => {
-                let engine = &self.engines[index];
-                let named = engine
-                    .up
-                    .as_ref()
-                    .is_some_and(|up| up.core.programs.contains_key(&program));
-                if from == engine.name || !named {
+                if from == self.engines[index].name || !self.names(index, program) {
                     return;
                 }
                 Input::Fenced { program, generation }

@@ -279,6 +279,10 @@ impl World {
             Happening::Part { engine, until } => {
                 self.note(|| format!("e{engine} is cut off"));
                 self.parted.insert(engine, until);
+                if self.talks {
+                    self.sessions_not_heard(engine);
+                    self.connect(engine);
+                }
             }
             Happening::ProgramEnds { engine } => self.end_program(engine),
             Happening::Said { wire, said } => self.said(wire, said),
@@ -299,6 +303,11 @@ impl World {
 
     pub(super) fn is_cut_off(&self, engine: usize) -> bool {
         self.parted.get(&engine).is_some_and(|until| *until > self.now)
+    }
+
+    pub(super) fn reached_again(&self, engine: usize) -> u64 {
+        let until = self.parted.get(&engine).copied();
+        until.map_or(self.now, |until| until.max(self.now))
     }
 
     pub(super) fn send(&mut self, to: PeerName, packet: Packet) {

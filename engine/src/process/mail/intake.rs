@@ -81,6 +81,21 @@ impl<M, T> Intake<M, T> {
         self.since.get_or_insert(now);
     }
 
+    /// What a connection goes on with: the letters that an earlier one took and did not bring to the journal. They are in the inbox, so
+    /// what the broker sends of them again is dropped and acknowledged; and a journal with a gap is read up to there.
+    pub fn with_unstored(letters: Vec<Letter>, now: Instant) -> Self {
+        Self {
+            since: (!letters.is_empty()).then_some(now),
+            fresh: letters,
+            ..Self::default()
+        }
+    }
+
+    /// What was taken and not asked to be written, when the connection ends.
+    pub fn take_unstored(&mut self) -> Vec<Letter> {
+        std::mem::take(&mut self.fresh)
+    }
+
     /// What is to be offered again, before anything else is.
     pub fn take_held(&mut self) -> Option<M> {
         self.held.take()
@@ -100,7 +115,8 @@ impl<M, T> Intake<M, T> {
     pub fn begin_sync(&mut self, now: Instant, at_once: bool) -> Option<Vec<Letter>> {
         let is_due =
             at_once || self.tokens.len() >= BATCH_LETTERS || self.due().is_some_and(|due| due <= now);
-        if self.syncing.is_some() || self.tokens.is_empty() || !is_due {
+        let is_empty = self.tokens.is_empty() && self.fresh.is_empty();
+        if self.syncing.is_some() || is_empty || !is_due {
             return None;
         }
         self.since = None;
@@ -120,7 +136,7 @@ impl<M, T> Intake<M, T> {
 
     /// Everything that was taken may be acknowledged.
     pub fn is_settled(&self) -> bool {
-        self.syncing.is_none() && self.tokens.is_empty()
+        self.syncing.is_none() && self.tokens.is_empty() && self.fresh.is_empty()
     }
 }
 
@@ -164,6 +180,28 @@ mod tests {
         assert_eq!(intake.synced().len(), BATCH_LETTERS);
         assert!(intake.is_settled());
         assert_eq!(intake.begin_sync(begin, true), None);
+    }
+
+    #[test]
+    fn what_an_earlier_connection_did_not_store_comes_first() {
+        let (mut intake, now) = (Intake::<u64, u64>::default(), Instant::now());
+        taken(&mut intake, 0, now);
+        taken(&mut intake, 1, now);
+        let mut intake = Intake::with_unstored(intake.take_unstored(), now);
+        assert!(!intake.is_settled());
+        // The broker sends it again.
+        intake.received(0, (10, Delivery::AtLeastOnce), Accepted::Dropped, now);
+        taken(&mut intake, 2, now);
+        let all = vec![letter(0), letter(1), letter(2)];
+        assert_eq!(intake.begin_sync(now + GATHER, false), Some(all));
+        assert_eq!(intake.synced(), [10, 2]);
+        assert!(intake.is_settled());
+        let mut intake = Intake::<u64, u64>::with_unstored(vec![letter(3)], now);
+        assert_eq!(
+            intake.begin_sync(now, true),
+            Some(vec![letter(3)]),
+            "nothing else came"
+        );
     }
 
     #[test]

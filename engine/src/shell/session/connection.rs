@@ -13,6 +13,7 @@ use wayfare_protocol::ids::ProgramId;
 
 use super::intake::Intake;
 use crate::process::Post;
+use crate::process::mail::Letter;
 use crate::shell::store::InboxJournal;
 
 /// Handed to the link and not acknowledged.
@@ -36,7 +37,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn open(program: ProgramId, post: &Post, broker: &BrokerUrl) -> Result<Self, LinkError> {
+    /// With what an earlier connection took and did not store.
+    pub(super) fn open(
+        program: ProgramId,
+        post: &Post,
+        broker: &BrokerUrl,
+        unstored: &mut Vec<Letter>,
+    ) -> Result<Self, LinkError> {
         let (had_session, granted) = post.with(|mail| {
             let had_session = mail.has_session();
             mail.begin_session();
@@ -57,7 +64,7 @@ impl Connection {
             in_flight: VecDeque::new(),
             asked: BTreeMap::new(),
             answers: JoinSet::new(),
-            intake: Intake::default(),
+            intake: Intake::new(std::mem::take(unstored)),
             had_session,
         })
     }
@@ -243,6 +250,11 @@ impl Connection {
         if let Some(link) = self.link.take() {
             link.close_within(HANG_UP_TIMEOUT).await;
         }
+    }
+
+    /// What was taken and is not known to be in the journal.
+    pub(super) fn take_unstored(&mut self) -> Vec<Letter> {
+        self.intake.take_unstored()
     }
 }
 

@@ -7,19 +7,36 @@ use tokio::task::JoinHandle;
 use wayfare_link::{AcknowledgeToken, Incoming, Oversized, Qos};
 
 use crate::process::Post;
-use crate::process::mail::{Delivery, Intake as Core};
+use crate::process::mail::{Delivery, Intake as Core, Letter};
 use crate::shell::store::InboxJournal;
 
 /// A journal that is larger takes no more until a snapshot was stored.
 const JOURNAL_BYTES_MAX: u64 = 16 << 20;
 
-#[derive(Default)]
 pub(super) struct Intake {
     core: Core<Incoming, AcknowledgeToken>,
     syncing: Option<JoinHandle<io::Result<()>>>,
+    /// To be written, or written and not known to be synced.
+    writing: Vec<Letter>,
 }
 
 impl Intake {
+    /// Goes on with what an earlier connection's had left.
+    pub(super) fn new(unstored: Vec<Letter>) -> Self {
+        Self {
+            core: Core::with_unstored(unstored, Instant::now()),
+            syncing: None,
+            writing: Vec::new(),
+        }
+    }
+
+    /// What was taken and is not known to be in the journal. Some of it may be there: it is read once all the same.
+    pub(super) fn take_unstored(&mut self) -> Vec<Letter> {
+        let mut unstored = std::mem::take(&mut self.writing);
+        unstored.extend(self.core.take_unstored());
+        unstored
+    }
+
     pub(super) fn received(&mut self, post: &Post, message: Incoming) {
         let accepted = post.accept(&message.topic, &message.payload, message.retain);
         let delivery = match message.qos {
@@ -58,7 +75,8 @@ impl Intake {
         let Some(fresh) = self.core.begin_sync(Instant::now(), at_once) else {
             return Ok(());
         };
-        let file = journal.append(&fresh)?;
+        self.writing = fresh;
+        let file = journal.append(&self.writing)?;
         self.syncing = Some(tokio::task::spawn_blocking(move || match file {
             Some(file) => file.sync_data(),
             None => Ok(()),
@@ -73,6 +91,7 @@ impl Intake {
                 let result = syncing.await;
                 self.syncing = None;
                 result.map_err(io::Error::other)??;
+                self.writing.clear();
                 Ok(self.core.synced())
             }
             (None, Some(due)) => {
