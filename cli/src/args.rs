@@ -8,7 +8,9 @@ mod reference;
 pub(crate) mod state;
 mod values;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,6 +65,9 @@ pub(crate) struct GlobalArgs {
     /// Print JSON: one document, or one a line where there are several; errors too, on standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Show rows of tables whole; a terminal is shown as much as fits into its width
+    #[arg(long, global = true)]
+    pub(crate) no_trunc: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -70,6 +75,8 @@ pub(crate) enum Verb {
     /// Start a broker here, and engines with it
     Up(UpArgs),
     /// Start an engine, or see to the maintenance of one
+    ///
+    /// Without a verb, but with options or outside of a terminal, it is `wayfare engine start`.
     Engine(Box<EngineVerbArgs>),
     /// Compile a module ahead of time, for any processor, as the dispatcher does for boards
     Compile(CompileArgs),
@@ -174,11 +181,25 @@ pub(crate) struct CommandArgs {
     pub(crate) wait_for_engine: bool,
 }
 
+/// Whether an engine that is to get nothing new may be named.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct MarkedArgs {
+    /// Take the engine even if it is cordoned, being emptied or about to stop
+    #[arg(long)]
+    pub(crate) even_cordoned: bool,
+}
+
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct EngineVerbArgs {
     #[command(subcommand)]
     pub(crate) verb: Option<EngineVerb>,
+    #[command(flatten)]
+    pub(crate) start: EngineStartArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EngineStartArgs {
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     /// End when standard input does: for who starts engines as child processes
@@ -278,7 +299,7 @@ pub(crate) struct CompileArgs {
 pub(crate) struct KeyArgs {
     #[command(subcommand)]
     pub(crate) what: KeyVerb,
-    /// The dispatcher's folder [default: $XDG_STATE_HOME/wayfare/dispatcher]
+    /// The folder of the dispatcher, or of `wayfare up` [default: the one below $XDG_STATE_HOME/wayfare that has a key]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) data: Option<PathBuf>,
 }
@@ -345,6 +366,8 @@ pub(crate) struct RunArgs {
     #[arg(long, conflicts_with = "no_wait")]
     pub(crate) follow: bool,
     #[command(flatten)]
+    pub(crate) marked: MarkedArgs,
+    #[command(flatten)]
     pub(crate) command: CommandArgs,
     /// Arguments for the program
     #[arg(last = true, value_name = "ARGUMENTS")]
@@ -365,6 +388,8 @@ pub(crate) struct MoveArgs {
     #[arg(long, value_name = "ENGINE")]
     pub(crate) to: String,
     #[command(flatten)]
+    pub(crate) marked: MarkedArgs,
+    #[command(flatten)]
     pub(crate) command: CommandArgs,
 }
 
@@ -377,6 +402,8 @@ pub(crate) struct SpawnArgs {
     /// Name of the copies [default: the original's, with -copy]
     #[arg(long, value_parser = parse_name)]
     pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) marked: MarkedArgs,
     #[command(flatten)]
     pub(crate) command: CommandArgs,
 }
@@ -413,6 +440,8 @@ pub(crate) struct RestoreArgs {
     /// Keep the program's id: only if the original is gone
     #[arg(long)]
     pub(crate) keep_id: bool,
+    #[command(flatten)]
+    pub(crate) marked: MarkedArgs,
     #[command(flatten)]
     pub(crate) command: CommandArgs,
 }
@@ -506,11 +535,20 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Not
         .take_while(|arg| *arg != "--")
         .any(|arg| arg == "--json");
     let matches = Cli::command()
-        .try_get_matches_from(&args)
+        .try_get_matches_from(meant(&args, std::io::stdin().is_terminal()).iter())
         .map_err(|error| NotRun { error, json })?;
     let mut cli = Cli::from_arg_matches(&matches).map_err(|error| NotRun { error, json })?;
     cli.global.json |= json;
     Ok(cli)
+}
+
+/// A bare `wayfare engine` starts an engine where a script or a service manager says it. People at a terminal who look what verbs
+/// there are do not want that.
+fn meant(args: &[OsString], at_terminal: bool) -> Cow<'_, [OsString]> {
+    match args {
+        [_, verb] if at_terminal && verb == "engine" => [args, &["--help".into()]].concat().into(),
+        _ => args.into(),
+    }
 }
 
 #[cfg(test)]
@@ -541,6 +579,9 @@ mod tests {
             "status --watch",
             "up --engines 3 --bind 0.0.0.0 --port 0",
             "engine --id a --broker mqtt://hub",
+            "engine start --id a --signed-only",
+            "run m --on pi-1 --even-cordoned",
+            "engines --no-trunc",
             "dispatcher --name d-1 --lease 2s --data /d",
             "up --no-dispatcher",
             "app plan a.toml -o p.json",
@@ -587,6 +628,17 @@ mod tests {
             assert_eq!(exit_of(&bad.split(' ').collect::<Vec<_>>()), Some(2), "{bad}");
         }
         assert_eq!(exit_of(&["--help"]), Some(0));
+    }
+
+    #[test]
+    fn a_bare_engine_is_a_question_at_a_terminal_and_a_start_elsewhere() {
+        let args = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let bare = args("wayfare engine");
+        assert_eq!(*meant(&bare, true), args("wayfare engine --help"));
+        assert_eq!(*meant(&bare, false), bare);
+        for typed in ["wayfare engine start", "wayfare engine --id a", "wayfare ps"] {
+            assert_eq!(*meant(&args(typed), true), args(typed));
+        }
     }
 
     #[test]

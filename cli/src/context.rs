@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use wayfare_dispatcher::{CommandOptions, Dispatcher, DispatcherOptions, Offline};
+use wayfare_dispatcher::{CommandOptions, Dispatcher, DispatcherOptions, Marked, Offline};
 
-use crate::args::{CommandArgs, FleetArgs};
+use crate::args::{CommandArgs, FleetArgs, MarkedArgs};
 use crate::config::Settings;
 use crate::fail::{Result, connecting};
 
@@ -30,6 +30,19 @@ pub(crate) async fn with_fleet<T>(
     let result = work(&dispatcher).await;
     dispatcher.close().await;
     result
+}
+
+/// Those of a command that gives an engine something new.
+pub(crate) fn options_for(args: &CommandArgs, marked: MarkedArgs) -> CommandOptions {
+    let marked = if marked.even_cordoned {
+        Marked::Take
+    } else {
+        Marked::Refuse
+    };
+    CommandOptions {
+        marked,
+        ..options(args)
+    }
 }
 
 pub(crate) fn options(args: &CommandArgs) -> CommandOptions {

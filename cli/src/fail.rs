@@ -144,6 +144,9 @@ impl From<CommandError> for Fail {
             CommandError::EngineOffline { .. } => {
                 fail.hint("start it, or give --wait-for-engine to wait until it comes back")
             }
+            CommandError::EngineClosed { .. } => {
+                fail.hint("name another one, or give --even-cordoned to take it all the same")
+            }
             CommandError::ProgramLost { .. } => fail.hint("`wayfare kill` forgets it"),
             CommandError::NotWasm { .. } => fail.hint("build it for wasm32-wasip1 and give the .wasm file"),
             CommandError::Failed { failure, .. } | CommandError::Refused(failure) => {

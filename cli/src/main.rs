@@ -23,6 +23,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(not_run) => return not_run.print(),
     };
+    if cli.global.no_trunc {
+        output::show_whole_rows();
+    }
     let output = output::Output::new(cli.global.json);
     match verbs::run(cli, output) {
         Ok(()) => ExitCode::SUCCESS,

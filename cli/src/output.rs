@@ -10,6 +10,7 @@ mod closed;
 mod escape;
 mod terminal;
 mod text;
+mod width;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -20,6 +21,7 @@ use wayfare_protocol::log::{LogLine, Stream};
 use crate::fail::{Fail, Result};
 use terminal::TerminalFilter;
 pub(crate) use text::Text;
+pub(crate) use width::show_whole_rows;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
@@ -54,7 +56,7 @@ impl Output {
 
 /// Lines on standard output.
 pub(crate) fn say(text: impl Into<Text>) -> Result {
-    write_out(format!("{}\n", text.into()).as_bytes())
+    write_out(format!("{}\n", text.into().shown(width::of_standard_output())).as_bytes())
 }
 
 /// A document on standard output, in one line.

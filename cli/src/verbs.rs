@@ -23,14 +23,19 @@ mod up;
 #[cfg(test)]
 mod hostile_tests;
 
-use crate::args::{Cli, Verb};
+use crate::args::apps::EngineVerb;
+use crate::args::{Cli, EngineVerbArgs, Verb};
 use crate::fail::Result;
 use crate::output::Output;
 
 pub(crate) fn run(cli: Cli, output: Output) -> Result {
     let verb = match cli.verb {
         // It brings a runtime of its own.
-        Verb::Engine(args) if args.verb.is_none() => return engine::run(*args),
+        Verb::Engine(args) if args.verb.is_none() => return engine::run(args.start),
+        Verb::Engine(args) => match args.verb {
+            Some(EngineVerb::Start(start)) => return engine::run(*start),
+            verb => Verb::Engine(Box::new(EngineVerbArgs { verb, ..*args })),
+        },
         verb => verb,
     };
     match &verb {

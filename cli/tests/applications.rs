@@ -87,6 +87,28 @@ fn an_application_is_planned_applied_drained_reverted_and_removed() {
     assert_eq!(drained["engine"], "local-1");
     let status = one(&up, 0, &["app", "status"]);
     assert_eq!(engines(&status), ["local-2"; 3]);
+    let marked = one(&up, 0, &["engines"]);
+    assert_eq!(
+        (&marked[0]["mark"], &marked[1]["mark"]),
+        (&"draining".into(), &Value::Null)
+    );
+    let shown = asks(&up, 0, &["status", "--json"]).documents();
+    assert_eq!(shown[0]["engines"][0]["mark"], "draining");
+    let refused = asks(&up, 1, &["run", "primes", "--on", "local-1", "--", "100"]);
+    assert_eq!(refused.error()["error"], "engine-closed");
+    assert!(refused.stderr.contains("--even-cordoned"), "{}", refused.stderr);
+    let chosen = one(&up, 0, &["run", "primes", "--", "100"]);
+    assert_eq!(
+        chosen["engine"], "local-2",
+        "that it has fewer programs is no reason"
+    );
+    one(
+        &up,
+        0,
+        &["run", "primes", "--on", "local-1", "--even-cordoned", "--", "100"],
+    );
+    let refused = asks(&up, 1, &["engine", "uncordon", "local"]);
+    assert_eq!(refused.error()["error"], "ambiguous-engine");
     asks(&up, 0, &["engine", "uncordon", "local-1"]);
 
     let reverted = one(&up, 0, &["app", "revert", "shop"]);

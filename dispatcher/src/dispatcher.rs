@@ -4,6 +4,7 @@
 mod asking;
 mod choosing;
 mod commands;
+mod marks;
 
 pub use self::choosing::ANSWER_TIMEOUT;
 use std::sync::Arc;
@@ -214,6 +215,12 @@ impl Dispatcher {
             .await
     }
 
+    /// The engine of this very name: for what cannot be taken back.
+    pub async fn whole_engine(&self, wanted: &str) -> Result<EngineView, CommandError> {
+        self.find(|fleet| lookup::whole_engine(&fleet.engines, wanted).cloned())
+            .await
+    }
+
     /// The program that `wanted` names: by id, name, or unique prefix of either.
     pub async fn program(&self, wanted: &str) -> Result<ProgramView, CommandError> {
         self.find(|fleet| lookup::program(&fleet.programs, wanted).cloned())
@@ -246,9 +253,17 @@ impl Dispatcher {
         let mut engines = self.engines().await?;
         if engines.iter().any(|view| view.online) {
             let report = self.request_status_reports(limit).await?;
-            engines = self.engines().await?;
+            engines = self.engines_marked().await?;
             report.mark(&mut engines);
         }
+        Ok(engines)
+    }
+
+    /// All engines, and which of them are to get nothing new.
+    pub async fn engines_marked(&self) -> Result<Vec<EngineView>, CommandError> {
+        let marks = self.marks().await?;
+        let mut engines = self.engines().await?;
+        marks::mark_all(&mut engines, &marks);
         Ok(engines)
     }
 

@@ -34,6 +34,8 @@ pub enum CommandError {
         engine: EngineId,
         offline_for_ms: Option<u64>,
     },
+    #[error("engine '{engine}' {why}")]
+    EngineClosed { engine: EngineId, why: &'static str },
     #[error("engine '{engine}' has restarted and does not have program {program} any more")]
     ProgramLost { engine: EngineId, program: String },
     #[error("no engine has room for '{name}': {reason}")]
@@ -127,7 +129,9 @@ impl CommandError {
             Self::Lookup(LookupError::AmbiguousEngine { .. }) => "ambiguous-engine",
             Self::Lookup(LookupError::NoProgram { .. }) => "no-program",
             Self::Lookup(LookupError::AmbiguousProgram { .. }) => "ambiguous-program",
+            Self::Lookup(LookupError::OnlyBeginning { .. }) => "only-beginning",
             Self::EngineOffline { .. } => "engine-offline",
+            Self::EngineClosed { .. } => "engine-closed",
             Self::ProgramLost { .. } => "program-lost",
             Self::NoPlace { .. } => "no-place",
             Self::NotWasm { .. } => "not-wasm",

@@ -15,6 +15,8 @@ use wayfare_protocol::status::{
     EngineAbout, EngineState, EngineStatus, MachineLoad, ProgramState, ProgramStatus, Rival,
 };
 
+use crate::app::ask::Mark;
+
 /// An engine that has answered so lately is not asked again before it is given something to do.
 const ANSWER_FRESH_MS: u64 = 5_000;
 
@@ -32,6 +34,9 @@ pub struct EngineView {
     /// It is about to stop, and asks under this id to be emptied.
     #[serde(skip)]
     pub leaving: Option<OperationId>,
+    /// Whether people let it get anything new, as far as somebody has asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
     /// Grows with every message of its own: a status that says online, or an answer.
     #[serde(skip)]
     pub messages: u64,
@@ -66,9 +71,19 @@ impl EngineView {
     pub fn word(&self) -> &'static str {
         match (self.heard, self.online) {
             (Heard::Silent, _) => "silent",
-            (_, true) => "online",
+            (_, true) if self.leaving.is_some() => "online, stopping",
+            (_, true) => match self.mark {
+                None => "online",
+                Some(Mark::Cordoned) => "online, cordoned",
+                Some(Mark::Draining) => "online, draining",
+            },
             (_, false) => "offline",
         }
+    }
+
+    /// Whether it may be given something new.
+    pub fn is_open(&self) -> bool {
+        self.mark.is_none() && self.leaving.is_none()
     }
 
     /// It was asked and has not answered: whatever its status says, it is not there to be given anything.
@@ -341,6 +356,7 @@ impl Fleet {
             rival: entry.status.rival.clone(),
             stopped: entry.status.state == EngineState::Offline && entry.status.stopped,
             leaving: entry.status.leaving,
+            mark: None,
             messages: entry.messages,
             offline_for_ms: entry.offline_since_ms.map(|since| now_ms.saturating_sub(since)),
             about: entry.about.clone(),

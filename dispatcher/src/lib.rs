@@ -64,4 +64,4 @@ pub use lookup::LookupError;
 pub use operation::Operation;
 pub use wayfare_scheduler::policy::Policy;
 
-pub use order::{Busy, CommandOptions, IdChoice, Offline, Order, Restore, ResumeMode, Run};
+pub use order::{Busy, CommandOptions, IdChoice, Marked, Offline, Order, Restore, ResumeMode, Run};

@@ -1,7 +1,8 @@
 //! Finding engines and programs by what people type: a name, an id, or the beginning of either.
 //!
 //! An exact name or id wins over a prefix. What is ambiguous or missing is answered with what there is, so
-//! that the next try succeeds.
+//! that the next try succeeds. For what cannot be taken back, the beginning of a name is not enough: who types `pi-1` and means
+//! an engine that is not there must not hit `pi-11`.
 
 use thiserror::Error;
 use wayfare_protocol::ids::EngineId;
@@ -11,18 +12,21 @@ use crate::fleet::{EngineView, ProgramView};
 /// Candidates named in an error before "and N more".
 const CANDIDATES_SHOWN_MAX: usize = 12;
 
+/// How much like a name something must be to be taken for a slip: 1 is the same.
+const LIKENESS_MIN: f64 = 0.85;
+
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum LookupError {
     #[error(
         "no engine '{wanted}'; {}",
-        there_are(there, "there are no engines: start one with `wayfare engine`")
+        there_are(wanted, there, "there are no engines: start one with `wayfare engine start`")
     )]
     NoEngine { wanted: String, there: Vec<String> },
     #[error("'{wanted}' could be any of these engines: {}", list(candidates))]
     AmbiguousEngine { wanted: String, candidates: Vec<String> },
     #[error(
         "no program '{wanted}'; {}",
-        there_are(there, "there are no programs: start one with `wayfare run`")
+        there_are(wanted, there, "there are no programs: start one with `wayfare run`")
     )]
     NoProgram { wanted: String, there: Vec<String> },
     #[error(
@@ -30,6 +34,8 @@ pub enum LookupError {
         list(candidates)
     )]
     AmbiguousProgram { wanted: String, candidates: Vec<String> },
+    #[error("'{wanted}' is only the beginning of {name}: give the whole name for this")]
+    OnlyBeginning { wanted: String, name: String },
 }
 
 impl LookupError {
@@ -56,6 +62,30 @@ pub fn engine<'a>(engines: &'a [EngineView], wanted: &str) -> Result<&'a EngineV
             candidates: several.iter().map(|view| view.engine.to_string()).collect(),
         }),
     }
+}
+
+/// The engine of this very name.
+pub fn whole_engine<'a>(engines: &'a [EngineView], wanted: &str) -> Result<&'a EngineView, LookupError> {
+    let found = engine(engines, wanted)?;
+    if found.engine.as_str() == wanted {
+        return Ok(found);
+    }
+    Err(LookupError::OnlyBeginning {
+        wanted: wanted.into(),
+        name: format!("engine '{}'", found.engine),
+    })
+}
+
+/// The program of this very name, or whose id begins like this.
+pub fn whole_program<'a>(programs: &'a [ProgramView], wanted: &str) -> Result<&'a ProgramView, LookupError> {
+    let found = program(programs, wanted)?;
+    if found.status.name == wanted || found.status.program.to_string().starts_with(wanted) {
+        return Ok(found);
+    }
+    Err(LookupError::OnlyBeginning {
+        wanted: wanted.into(),
+        name: format!("program {}", label(found)),
+    })
 }
 
 /// The program that `wanted` names. Among programs of one name those that still run are preferred: a name
@@ -117,11 +147,31 @@ fn names(engines: &[EngineView]) -> Vec<String> {
         .collect()
 }
 
-fn there_are(there: &[String], none: &str) -> String {
+fn there_are(wanted: &str, there: &[String], none: &str) -> String {
     if there.is_empty() {
-        none.to_owned()
-    } else {
-        format!("there are: {}", list(there))
+        return none.to_owned();
+    }
+    let there_are = format!("there are: {}", list(there));
+    match meant(wanted, there) {
+        Some(meant) => format!("did you mean '{meant}'? {there_are}"),
+        None => there_are,
+    }
+}
+
+/// The one that is most like what was typed, if it is much like it, and no other is as much.
+fn meant<'a>(wanted: &str, there: &'a [String]) -> Option<&'a str> {
+    let name = |label: &'a String| label.split(' ').next().unwrap_or(label);
+    let alike = there
+        .iter()
+        .map(name)
+        .map(|name| (strsim::jaro_winkler(wanted, name), name));
+    let mut alike: Vec<_> = alike.filter(|(likeness, _)| *likeness >= LIKENESS_MIN).collect();
+    alike.sort_by(|a, b| b.0.total_cmp(&a.0));
+    alike.dedup_by_key(|(_, name)| *name);
+    match alike.as_slice() {
+        [one] => Some(one.1),
+        [first, second, ..] if first.0 > second.0 => Some(first.1),
+        _ => None,
     }
 }
 
@@ -154,6 +204,7 @@ mod tests {
             rival: None,
             stopped: false,
             leaving: None,
+            mark: None,
             messages: 1,
             offline_for_ms: None,
             about: None,
@@ -190,6 +241,10 @@ mod tests {
             ("h", Ok("hub")),
             ("pi-", Err("'pi-' could be any of these engines: pi-1, pi-2")),
             ("pi-9", Err("no engine 'pi-9'; there are: pi, pi-1, pi-2, hub")),
+            (
+                "huub",
+                Err("no engine 'huub'; did you mean 'hub'? there are: pi, pi-1, pi-2, hub"),
+            ),
             ("", Err("no engine ''; there are: pi, pi-1, pi-2, hub")),
         ] {
             let got = engine(&fleet, wanted).map(|view| view.engine.to_string());
@@ -201,7 +256,7 @@ mod tests {
         let none = engine(&[], "x").unwrap_err().to_string();
         assert_eq!(
             none,
-            "no engine 'x'; there are no engines: start one with `wayfare engine`"
+            "no engine 'x'; there are no engines: start one with `wayfare engine start`"
         );
     }
 
@@ -234,6 +289,29 @@ mod tests {
         assert_eq!(
             program(&fleet, "fib").unwrap_err().to_string(),
             "'fib' could be any of these programs: fib (21212121), fib (22222222); give more of the id"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_taken_back_needs_the_whole_name() {
+        let fleet = engines(&["pi-11", "hub"]);
+        assert_eq!(whole_engine(&fleet, "hub").unwrap().engine.as_str(), "hub");
+        assert_eq!(
+            whole_engine(&fleet, "pi-1").unwrap_err().to_string(),
+            "'pi-1' is only the beginning of engine 'pi-11': give the whole name for this"
+        );
+        let fleet = programs(&[("primes", 0x11, ProgramState::Running)]);
+        for wanted in ["primes", "1111"] {
+            assert_eq!(whole_program(&fleet, wanted).unwrap().status.name, "primes");
+        }
+        assert_eq!(
+            whole_program(&fleet, "prim").unwrap_err().to_string(),
+            "'prim' is only the beginning of program primes (11111111): give the whole name for this"
+        );
+        let missing = whole_program(&fleet, "pirmes").unwrap_err().to_string();
+        assert!(
+            missing.starts_with("no program 'pirmes'; did you mean 'primes'?"),
+            "{missing}"
         );
     }
 

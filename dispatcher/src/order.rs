@@ -35,6 +35,7 @@ pub struct CommandOptions {
     pub time_limit: Duration,
     pub offline: Offline,
     pub busy: Busy,
+    pub marked: Marked,
 }
 
 /// What to do about an engine that is not there.
@@ -53,12 +54,21 @@ pub enum Busy {
     Wait,
 }
 
+/// What to do about an engine that is named for something new, and is cordoned, being emptied or about to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    Refuse,
+    /// Give it the program all the same.
+    Take,
+}
+
 impl Default for CommandOptions {
     fn default() -> Self {
         Self {
             time_limit: Duration::from_millis(TIME_LIMIT_MS),
             offline: Offline::Fail,
             busy: Busy::Fail,
+            marked: Marked::Refuse,
         }
     }
 }
@@ -320,7 +330,7 @@ pub(crate) fn choose(engines: &[EngineView], spec: &ProgramSpec) -> Result<Engin
         name: spec.name.clone(),
         reason: match plan.unplaced.first() {
             Some(unplaced) if !fleet.engines.is_empty() => unplaced.why.to_string(),
-            _ => "there are no engines online: start one with `wayfare engine`".into(),
+            _ => "there are no engines online: start one with `wayfare engine start`".into(),
         },
     })
 }
@@ -330,7 +340,10 @@ fn capacity(view: &EngineView) -> Option<Engine> {
     let about = view.about.as_ref()?;
     Some(Engine {
         host: about.host.clone(),
-        presence: Presence::Open,
+        presence: match view.is_open() {
+            true => Presence::Open,
+            false => Presence::Cordoned,
+        },
         capacity: Capacity {
             memory_bytes: None,
             program_memory_bytes_max: Some(about.program_memory_bytes_max),
@@ -392,6 +405,7 @@ mod tests {
             rival: None,
             stopped: false,
             leaving: None,
+            mark: None,
             messages: 1,
             offline_for_ms: None,
             load: None,

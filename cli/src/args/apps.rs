@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use wayfare_engine::shell::InitArgs;
 
-use super::FleetArgs;
 use super::values::{parse_duration, parse_time};
+use super::{EngineStartArgs, FleetArgs};
 
 /// Which fleet, and how long its dispatcher may take to answer.
 #[derive(Debug, Clone, Args)]
@@ -104,6 +104,8 @@ pub(crate) struct EventsArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EngineVerb {
+    /// Start an engine here, in the foreground
+    Start(Box<EngineStartArgs>),
     /// Write a configuration file for the engine of this machine, which explains itself
     Init(InitArgs),
     /// Move everything off an engine while it runs on, and give it nothing new

@@ -2,15 +2,29 @@
 //!
 //! Always: what is put in as one line comes out as one, whatever it holds. So no name, reason or file name can forge a
 //! line or steer a terminal, and no verb has to think of it.
+//!
+//! A row of a table that is wider than the terminal is cut there, because a wrapped table cannot be read; `--no-trunc`, pipes
+//! and files get it whole.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use comfy_table::{ContentArrangement, Table};
 
 use super::escape;
 
+/// In the place of what did not fit.
+const CUT: &str = "…";
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Text(Vec<String>);
+pub(crate) struct Text(Vec<Line>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Line {
+    Whole(String),
+    /// Of a table: may be cut.
+    Row(String),
+}
 
 impl Text {
     /// Text without lines.
@@ -20,7 +34,7 @@ impl Text {
 
     /// With one more line.
     pub(crate) fn line(mut self, line: impl AsRef<str>) -> Self {
-        self.0.push(escape::line(line.as_ref()));
+        self.0.push(Line::Whole(escape::line(line.as_ref())));
         self
     }
 
@@ -44,7 +58,14 @@ impl Text {
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
-        Self(table.lines().map(|line| line.trim_end().to_owned()).collect())
+        let row = |line: String| Line::Row(line.trim_end().to_owned());
+        Self(table.lines().map(row).collect())
+    }
+
+    /// As it is shown where `width` columns are seen; `None`: as many as there are.
+    pub(super) fn shown(&self, width: Option<usize>) -> String {
+        let lines: Vec<Cow<'_, str>> = self.0.iter().map(|line| line.shown(width)).collect();
+        lines.join("\n")
     }
 
     /// Names and what they stand for, below each other.
@@ -52,6 +73,15 @@ impl Text {
         let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
         let line = |(name, value): &(&str, String)| format!("{name:width$}{value}");
         lines.iter().map(line).collect()
+    }
+}
+
+impl Line {
+    fn shown(&self, width: Option<usize>) -> Cow<'_, str> {
+        match (self, width) {
+            (Self::Row(line), Some(width)) => console::truncate_str(line, width, CUT),
+            (Self::Row(line) | Self::Whole(line), _) => line.into(),
+        }
     }
 }
 
@@ -75,7 +105,7 @@ impl<L: AsRef<str>> FromIterator<L> for Text {
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
+        f.write_str(&self.shown(None))
     }
 }
 
@@ -93,6 +123,18 @@ mod tests {
             Text::table(&["NAME", "STATE"], rows).to_string(),
             "NAME       STATE\na          running\nlong-name"
         );
+    }
+
+    #[test]
+    fn rows_are_cut_to_the_width_and_nothing_else_is() {
+        let rows = [
+            vec!["überall".into(), "running".into()],
+            vec!["b".into(), "x".into()],
+        ];
+        let text = Text::table(&["NAME", "STATE"], rows).line("a line that is longer than that");
+        let shown = "NAME     ST…\nüberall  ru…\nb        x\na line that is longer than that";
+        assert_eq!(text.shown(Some(12)), shown);
+        assert_eq!(text.shown(None), text.to_string());
     }
 
     #[test]

@@ -9,13 +9,13 @@ use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use wayfare_engine::shell::{ConfigurationError, InitArgs, Initialised};
 
-use crate::args::{EngineVerbArgs, FleetArgs};
+use crate::args::{EngineStartArgs, FleetArgs};
 use crate::config::Settings;
 use crate::fail::{Fail, Result};
 use crate::output::Output;
 
 /// Until Ctrl-C, or a polite kill, or the end of standard input where that was asked for.
-pub(crate) fn run(args: EngineVerbArgs) -> Result {
+pub(crate) fn run(args: EngineStartArgs) -> Result {
     let mut engine = args.engine.with_file().map_err(configuration)?;
     // What every verb goes by, where the engine's own settings say nothing.
     if engine.broker.is_none() || engine.root.is_none() {

@@ -11,16 +11,7 @@ use crate::fail::Result;
 use crate::output::{Output, Text, bytes, clear_screen};
 
 const ENGINE_COLUMNS: [&str; 11] = [
-    "ENGINE",
-    "STATE",
-    "PROGRAMS",
-    "PLATFORM",
-    "PROCESSORS",
-    "MEMORY",
-    "VERSION",
-    "WASMTIME",
-    "HOST",
-    "LABELS",
+    "ENGINE", "STATE", "PROGRAMS", "PLATFORM", "CPUS", "MEMORY", "VERSION", "WASMTIME", "HOST", "LABELS",
     "DEVICES",
 ];
 
@@ -59,7 +50,7 @@ pub(crate) async fn status(args: StatusArgs, output: Output) -> Result {
 }
 
 async fn print_status(fleet: &Dispatcher, report: &Report, output: Output) -> Result {
-    let (mut engines, programs) = (fleet.engines().await?, fleet.programs().await?);
+    let (mut engines, programs) = (fleet.engines_marked().await?, fleet.programs().await?);
     report.mark(&mut engines);
     let document = json!({
         "engines": engines, "programs": programs,
@@ -109,7 +100,7 @@ pub(super) fn programs_table(programs: &[ProgramView]) -> Text {
 
 pub(super) fn engines_table(engines: &[EngineView]) -> Text {
     if engines.is_empty() {
-        return "no engines: start one with `wayfare engine`, or with `wayfare up`".into();
+        return "no engines: start one with `wayfare engine start`, or with `wayfare up`".into();
     }
     let row = |view: &EngineView| {
         let about = view.about.as_ref();

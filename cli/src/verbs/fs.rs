@@ -33,7 +33,7 @@ pub(crate) async fn run(verb: FsVerb, output: Output) -> Result {
                 let mut printed = Ok(());
                 let mut removed = |path: &FilePath| {
                     if printed.is_ok() {
-                        printed = output.print(&json!({ "removed": path }), |_| format!("{path} is no more"));
+                        printed = output.print(&json!({ "removed": path }), |_| format!("removed {path}"));
                     }
                 };
                 for path in &args.paths {

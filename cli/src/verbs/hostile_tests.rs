@@ -41,6 +41,7 @@ fn engine() -> EngineView {
         engine: "e".parse().unwrap(),
         online: true,
         stopped: false,
+        mark: None,
         leaving: None,
         messages: 1,
         offline_for_ms: None,

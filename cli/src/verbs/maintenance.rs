@@ -15,6 +15,7 @@ const LOOK_PERIOD: Duration = Duration::from_millis(200);
 
 pub(crate) async fn run(verb: EngineVerb, output: Output) -> Result {
     match verb {
+        EngineVerb::Start(_) => unreachable!("done before"),
         EngineVerb::Init(args) => super::engine::init(&args, output),
         EngineVerb::Drain(args) => drain(args, output).await,
         EngineVerb::Cordon(args) => {
@@ -31,7 +32,7 @@ async fn mark(
     word: &str,
 ) -> Result {
     with_fleet(&args.ask.fleet, async |fleet| {
-        let engine = fleet.engine(&args.engine).await?.engine;
+        let engine = fleet.whole_engine(&args.engine).await?.engine;
         let answer = ask(fleet, &what(engine.clone()), args.ask.timeout).await?;
         output.print(&answer, |_| format!("{engine} {word}"))
     })
@@ -40,7 +41,7 @@ async fn mark(
 
 async fn drain(args: DrainArgs, output: Output) -> Result {
     with_fleet(&args.ask.fleet, async |fleet| {
-        let engine = fleet.engine(&args.engine).await?.engine;
+        let engine = fleet.whole_engine(&args.engine).await?.engine;
         let deadline = Instant::now() + args.deadline;
         ask(
             fleet,

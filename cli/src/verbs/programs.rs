@@ -4,7 +4,7 @@ use futures::future::join_all;
 use wayfare_dispatcher::{Busy, CommandOptions, Operation, Order, ResumeMode};
 
 use crate::args::{CommandArgs, MoveArgs, OnProgramArgs, ResumeArgs, SpawnArgs};
-use crate::context::{options, with_fleet};
+use crate::context::{options, options_for, with_fleet};
 use crate::fail::Result;
 use crate::output::Output;
 use crate::waiting::conclude;
@@ -15,6 +15,7 @@ pub(crate) async fn move_program(args: MoveArgs, output: Output) -> Result {
             program: args.program,
             to: args.to,
         },
+        &options_for(&args.command, args.marked),
         &args.command,
         output,
     )
@@ -26,6 +27,7 @@ pub(crate) async fn pause(args: OnProgramArgs, output: Output) -> Result {
         Order::Pause {
             program: args.program,
         },
+        &options(&args.command),
         &args.command,
         output,
     )
@@ -43,6 +45,7 @@ pub(crate) async fn resume(args: ResumeArgs, output: Output) -> Result {
             program: args.program,
             mode,
         },
+        &options(&args.command),
         &args.command,
         output,
     )
@@ -54,6 +57,7 @@ pub(crate) async fn kill(args: OnProgramArgs, output: Output) -> Result {
         Order::Kill {
             program: args.program,
         },
+        &options(&args.command),
         &args.command,
         output,
     )
@@ -66,7 +70,7 @@ pub(crate) async fn spawn(args: SpawnArgs, output: Output) -> Result {
         // The copies are made one after the other, each when the one before is done.
         let options = CommandOptions {
             busy: Busy::Wait,
-            ..options(&args.command)
+            ..options_for(&args.command, args.marked)
         };
         let one = |to: &String| {
             let order = Order::Spawn {
@@ -85,9 +89,9 @@ pub(crate) async fn spawn(args: SpawnArgs, output: Output) -> Result {
     .await
 }
 
-async fn apply(order: Order, args: &CommandArgs, output: Output) -> Result {
+async fn apply(order: Order, options: &CommandOptions, args: &CommandArgs, output: Output) -> Result {
     with_fleet(&args.fleet, async |fleet| {
-        let operation = fleet.apply(order, &options(args)).await?;
+        let operation = fleet.apply(order, options).await?;
         conclude(operation, args, output).await.map(|_| ())
     })
     .await

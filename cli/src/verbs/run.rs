@@ -12,7 +12,7 @@ use wayfare_protocol::limits::STDIN_BYTES_MAX;
 use super::logs::{Lines, badly, print_all};
 use super::module::Module;
 use crate::args::RunArgs;
-use crate::context::{options, with_fleet};
+use crate::context::{options_for, with_fleet};
 use crate::fail::{Fail, Result};
 use crate::manifest::grants_beside;
 use crate::output::Output;
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
         follower: args.follow.then_some(follower),
     };
     with_fleet(&args.command.fleet, async |fleet| {
-        let operation = fleet.run(run, &options(&args.command)).await?;
+        let operation = fleet.run(run, &options_for(&args.command, args.marked)).await?;
         let finished = conclude(operation, &args.command, output).await?;
         let (true, Some(finished)) = (args.follow, finished) else {
             return Ok(());

@@ -7,7 +7,7 @@ use wayfare_dispatcher::{IdChoice, Restore};
 use wayfare_protocol::event::Outcome;
 
 use crate::args::{RestoreArgs, SnapshotArgs};
-use crate::context::{options, with_fleet};
+use crate::context::{options, options_for, with_fleet};
 use crate::fail::{Fail, Result};
 use crate::output::{Output, bytes};
 use crate::waiting::{conclude, watch};
@@ -62,7 +62,9 @@ pub(crate) async fn restore(args: RestoreArgs, output: Output) -> Result {
         },
     };
     with_fleet(&args.command.fleet, async |fleet| {
-        let operation = fleet.restore(restore, &options(&args.command)).await?;
+        let operation = fleet
+            .restore(restore, &options_for(&args.command, args.marked))
+            .await?;
         conclude(operation, &args.command, output).await.map(|_| ())
     })
     .await

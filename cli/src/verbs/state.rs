@@ -92,7 +92,7 @@ async fn remove(args: StateKeyArgs, output: Output) -> Result {
         };
         match ask(fleet, what, &args.ask).await? {
             ValueAnswer::Removed => output.print(&json!({ "removed": args.key }), |_| {
-                format!("{} is no more", args.key.as_str())
+                format!("removed {}", args.key.as_str())
             }),
             other => Err(unexpected(&other)),
         }

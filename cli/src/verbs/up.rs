@@ -150,7 +150,9 @@ fn announce(settings: &Settings, listening: SocketAddr, engines: &[LocalEngine],
         let port = listening.port();
         text = text
             .line("On another machine:")
-            .line(format!("  wayfare engine --broker mqtt://<this machine>:{port}"))
+            .line(format!(
+                "  wayfare engine start --broker mqtt://<this machine>:{port}"
+            ))
             .line(format!(
                 "Anybody who reaches port {port} can use this fleet: it asks for no password."
             ));

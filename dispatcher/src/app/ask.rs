@@ -1,5 +1,7 @@
 //! What the dispatcher's service for applications is asked, and what it says by itself.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::ids::{Blob, Digest, EngineId, ProgramId};
@@ -81,6 +83,11 @@ pub enum Ask {
     Left {
         engine: EngineId,
     },
+    /// Engines that get nothing new, or are being emptied: answered with a [`MarksPage`].
+    Marks {
+        /// Where the page begins; `None`: at the beginning.
+        from: Option<EngineId>,
+    },
     /// What was decided since then, by the dispatcher's clock, and after this number.
     Events {
         since_ms: u64,
@@ -99,6 +106,7 @@ impl Ask {
             | Self::History { .. }
             | Self::HistoryPage { .. }
             | Self::Left { .. }
+            | Self::Marks { .. }
             | Self::Events { .. } => false,
             Self::Put { .. }
             | Self::Apply { .. }
@@ -111,6 +119,24 @@ impl Ask {
             | Self::Uncordon { .. } => true,
         }
     }
+}
+
+/// What people have said about an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mark {
+    /// It gets nothing new.
+    Cordoned,
+    /// It gets nothing new, and what it has goes elsewhere.
+    Draining,
+}
+
+/// As many marks as a message holds, in the order of the engines' names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarksPage {
+    pub marks: BTreeMap<EngineId, Mark>,
+    /// Where the next page begins; `None`: this is the last.
+    pub next: Option<EngineId>,
 }
 
 /// One thing that the dispatcher decided or noticed, and why.

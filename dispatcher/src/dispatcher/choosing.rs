@@ -3,7 +3,7 @@
 //! retained is asked for, all at once; the best engine is taken as soon as it has answered, and those that
 //! stay silent are passed over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -11,6 +11,8 @@ use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::ids::EngineId;
 
 use super::Dispatcher;
+use super::marks::mark_all;
+use crate::app::ask::Mark;
 use crate::error::CommandError;
 use crate::fleet::{EngineView, Heard};
 use crate::order::{self, CommandOptions, Offline};
@@ -30,9 +32,11 @@ impl Dispatcher {
     ) -> Result<EngineView, CommandError> {
         let deadline = Instant::now() + options.time_limit;
         let mut silent = BTreeSet::new();
+        let marks = self.marks().await?;
         loop {
             let mut seen = self.inner.news.borrow().fleet_version;
-            let engines = self.fleet().await?.engines;
+            let mut engines = self.fleet().await?.engines;
+            mark_all(&mut engines, &marks);
             let there: Vec<EngineView> = engines
                 .iter()
                 .filter(|view| view.heard == Heard::Live || !silent.contains(&view.engine))
@@ -50,7 +54,7 @@ impl Dispatcher {
                     }
                 }
                 Err(error) if Instant::now() >= deadline => return Err(blame(error, &silent)),
-                Ok(_) | Err(_) => silent = self.ask_until_chosen(spec, &silent).await?,
+                Ok(_) | Err(_) => silent = self.ask_until_chosen(spec, &silent, &marks).await?,
             }
         }
     }
@@ -60,11 +64,13 @@ impl Dispatcher {
         &self,
         spec: &ProgramSpec,
         silent: &BTreeSet<EngineId>,
+        marks: &BTreeMap<EngineId, Mark>,
     ) -> Result<BTreeSet<EngineId>, CommandError> {
         let mut poll = std::pin::pin!(self.request_status_reports(ANSWER_TIMEOUT));
         loop {
             let mut seen = self.inner.news.borrow().fleet_version;
-            let engines = self.fleet().await?.engines;
+            let mut engines = self.fleet().await?.engines;
+            mark_all(&mut engines, marks);
             let best = order::choose(&engines, spec);
             if best.is_ok_and(|best| best.heard == Heard::Live) {
                 return Ok(silent.clone());

@@ -48,7 +48,7 @@ impl Dispatcher {
         options: &CommandOptions,
     ) -> Result<Operation, CommandError> {
         let view = self.reachable_program(program, options).await?;
-        let target = self.reachable_engine(to, options).await?.engine;
+        let target = self.open_engine(to, options).await?.engine;
         if target == view.status.engine {
             let reason = format!("program {} is on '{target}' already", view.status.program.short());
             return Err(CommandError::Refused(Failure::BadRequest { reason }));
@@ -73,7 +73,7 @@ impl Dispatcher {
         options: &CommandOptions,
     ) -> Result<Operation, CommandError> {
         let view = self.reachable_program(program, options).await?;
-        let target = self.reachable_engine(to, options).await?.engine;
+        let target = self.open_engine(to, options).await?.engine;
         let action = Action::Spawn {
             on: order::target(&view),
             target,
@@ -109,9 +109,10 @@ impl Dispatcher {
         self.command(&view, action, options).await
     }
 
-    /// Ends a program and forgets it; one that is lost is only forgotten.
+    /// Ends a program and forgets it; one that is lost is only forgotten. The beginning of a name is not enough.
     pub async fn kill(&self, program: &str, options: &CommandOptions) -> Result<Operation, CommandError> {
-        let view = self.program(program).await?;
+        let find = |fleet: &FleetView| lookup::whole_program(&fleet.programs, program).cloned();
+        let view = self.find(find).await?;
         if view.presence == Presence::Lost {
             return self.forget(&view).await;
         }
@@ -211,7 +212,7 @@ impl Dispatcher {
 
     async fn start(&self, prepared: Prepared, options: &CommandOptions) -> Result<Operation, CommandError> {
         let engine = match &prepared.on {
-            Some(wanted) => self.reachable_engine(wanted, options).await?,
+            Some(wanted) => self.open_engine(wanted, options).await?,
             None => self.choose(&prepared.spec, options).await?,
         };
         let action = prepared.action();
@@ -235,6 +236,12 @@ impl Dispatcher {
     ) -> Result<ProgramView, CommandError> {
         let view = self.program(wanted).await?;
         self.reachable(view, options).await
+    }
+
+    /// One that is there, and may be given something new.
+    async fn open_engine(&self, wanted: &str, options: &CommandOptions) -> Result<EngineView, CommandError> {
+        let view = self.reachable_engine(wanted, options).await?;
+        self.check_open(view, options).await
     }
 
     async fn reachable_engine(

@@ -10,14 +10,16 @@ use wayfare_scheduler::plan::Options;
 use super::loss::Health;
 use super::pages::lines;
 use super::planning::unplaced;
-use super::state::{App, Doing, Instance, Mark, Standing, Version};
+use super::state::{App, Doing, Instance, Standing, Version};
 use super::{Core, words};
 use crate::app::AppSpec;
-use crate::app::ask::{AppStatus, Ask, InstanceStatus, PlanAnswer, VersionStatus};
+use crate::app::ask::{AppStatus, Ask, InstanceStatus, Mark, MarksPage, PlanAnswer, VersionStatus};
 
 /// Versions of one application that are kept; the oldest go first.
 const VERSIONS_MAX: usize = 50;
 const APPS_MAX: usize = 1_000;
+/// Marks of engines in one answer.
+const MARKS_MAX: usize = 500;
 
 impl Core {
     pub(super) fn asked(&mut self, ask: Ask) -> Result<Value, Failure> {
@@ -38,6 +40,7 @@ impl Core {
             Ask::Drain { engine } => self.set_mark(&engine, Some(Mark::Draining)),
             Ask::Uncordon { engine } => self.set_mark(&engine, None),
             Ask::Left { engine } => Ok(self.left(&engine)),
+            Ask::Marks { from } => Ok(value(self.marks_page(from.as_ref()))),
             Ask::Lacks { .. } | Ask::Put { .. } | Ask::Events { .. } => {
                 Err(bad("this is not the core's to answer".to_owned()))
             }
@@ -228,6 +231,18 @@ impl Core {
             self.tell_engine(kind, engine, text);
         }
         Ok(json!({ "engine": engine, "mark": mark, "changed": before != mark }))
+    }
+
+    fn marks_page(&self, from: Option<&EngineId>) -> MarksPage {
+        let mut marks = self.state.marks.iter();
+        let mut rest = marks
+            .by_ref()
+            .skip_while(|(engine, _)| from.is_some_and(|from| *engine < from))
+            .map(|(engine, mark)| (engine.clone(), *mark));
+        MarksPage {
+            marks: rest.by_ref().take(MARKS_MAX).collect(),
+            next: rest.next().map(|(engine, _)| engine),
+        }
     }
 
     /// What still runs on an engine, and what keeps it there.

@@ -7,9 +7,10 @@ use wayfare_protocol::status::{ProgramState, ProgramStatus};
 use wayfare_scheduler::application::InstanceId;
 
 use super::loss::{Health, Hearing};
-use super::state::{Doing, Mark, Placed};
+use super::state::{Doing, Placed};
 use super::{Core, MISSING_MS, raised};
 use crate::app::RestartWhen;
+use crate::app::ask::Mark;
 use crate::fleet::{EngineView, Presence, ProgramView, describe};
 
 /// An engine as it was last seen.

@@ -13,10 +13,11 @@ use wayfare_scheduler::plan::{self, MoveReason, Options, Plan};
 use super::leaving::rooted;
 use super::loss::Health;
 use super::rollout::homeless;
-use super::state::{Doing, Instance, Mark, Placed, Standing};
+use super::state::{Doing, Instance, Placed, Standing};
 use super::strays::{STRAYS, stray};
 use super::{Core, MOVES_MAX, PLAN_MS, Subject, raised};
 use crate::app::AppSpec;
+use crate::app::ask::Mark;
 
 impl Core {
     pub(super) fn place(&mut self) {

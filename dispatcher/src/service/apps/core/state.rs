@@ -7,6 +7,7 @@ use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, Pro
 use wayfare_scheduler::application::{ComponentId, InstanceId};
 
 use super::ghosts::Ghost;
+use crate::app::ask::Mark;
 use crate::app::{AppSpec, ComponentSpec};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,14 +108,6 @@ pub(crate) enum Doing {
         engine: EngineId,
         force: bool,
     },
-}
-
-/// What people have said about an engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Mark {
-    Cordoned,
-    Draining,
 }
 
 impl Doing {

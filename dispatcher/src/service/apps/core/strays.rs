@@ -6,8 +6,8 @@ use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::ids::{EngineId, OperationId, ProgramId};
 use wayfare_scheduler::application::{Application, Component, ComponentId, InstanceId, Resources};
 
-use super::state::Mark;
 use super::{Core, Effect, RETRY_MS, Subject};
+use crate::app::ask::Mark;
 
 /// The application of programs that belong to none: no name that people can give.
 pub(super) const STRAYS: &str = "~";

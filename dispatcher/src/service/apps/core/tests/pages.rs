@@ -6,7 +6,7 @@ use serde_json::Value;
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
 use super::world::{World, app, component};
-use crate::app::ask::{Ask, HistoryPage, StatusPage};
+use crate::app::ask::{Ask, HistoryPage, Mark, MarksPage, StatusPage};
 
 fn fits(answer: &Value) {
     let bytes = answer.to_string().len();
@@ -109,4 +109,31 @@ fn versions_plans_and_what_is_left_fit_a_message() {
     for decision in &world.told {
         assert!(format!("{decision:?}").len() < 8 * 1024);
     }
+}
+
+#[test]
+fn engines_that_get_nothing_new_are_listed_in_pages() {
+    let names: Vec<String> = (0..701).map(|number| format!("engine-{number:04}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut world = World::new(&names);
+    for name in &names[1..] {
+        let engine = name.parse().unwrap();
+        world.ask(Ask::Cordon { engine }).unwrap();
+    }
+    let engine = names[700].parse().unwrap();
+    world.ask(Ask::Drain { engine }).unwrap();
+    let (mut found, mut from) = (Vec::new(), None);
+    loop {
+        let answer = world.ask(Ask::Marks { from }).unwrap();
+        fits(&answer);
+        let page: MarksPage = serde_json::from_value(answer).unwrap();
+        found.extend(page.marks);
+        match page.next {
+            Some(next) => from = Some(next),
+            None => break,
+        }
+    }
+    let listed: Vec<&str> = found.iter().map(|(engine, _)| engine.as_str()).collect();
+    assert_eq!(listed, names[1..]);
+    assert_eq!((found[0].1, found[699].1), (Mark::Cordoned, Mark::Draining));
 }

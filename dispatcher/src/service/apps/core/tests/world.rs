@@ -535,6 +535,7 @@ impl World {
             heard: crate::fleet::Heard::Live,
             rival: None,
             stopped: host.shown.stopped,
+            mark: None,
             leaving: host.shown.leaving,
             messages: host.shown.heard,
             offline_for_ms: None,
