@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use wayfare_dispatcher::{Dispatcher, DispatcherOptions};
 use wayfare_link::mosquitto::{MosquittoOptions, MosquittoProcess, Persistence};
 use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker, Event, LinkOptions, Qos};
-use wayfare_protocol::dispatcher::{Answer, Lease, LeaseState, Term};
+use wayfare_protocol::dispatcher::{Lease, LeaseState, Term};
+use wayfare_protocol::reply::Reply;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 use wayfare_tests::small_disk::SmallDisk;
@@ -99,7 +100,7 @@ async fn listen(broker: BrokerUrl) -> watch::Receiver<Heard> {
                     });
                 }
                 Some(Topic::Reply(_)) => {
-                    if let Ok(answer) = wire::decode::<Answer>(&incoming.payload) {
+                    if let Ok(Reply::Answer(answer)) = Reply::decode(&incoming.payload) {
                         sender.send_modify(|heard| heard.terms.push(answer.term));
                     }
                 }

@@ -15,10 +15,12 @@ use wayfare_protocol::event::Event;
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId, PeerName, ProgramId};
 use wayfare_protocol::log::LogBatch;
 use wayfare_protocol::peer::Envelope;
+use wayfare_protocol::reply::Barrier;
 use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::wire;
 
 use crate::app::ask::Decision;
-use crate::core::{Core, Effect, Finished, Input, Progress, Report, Request, Ticket, barrier_payload};
+use crate::core::{Core, Effect, Finished, Input, Progress, Report, Request, Ticket};
 use crate::error::CommandError;
 use crate::fleet::{EngineView, ProgramView};
 
@@ -267,7 +269,9 @@ impl Task {
 
     fn barrier(&mut self) {
         self.barriers += 1;
-        let payload = barrier_payload(self.barriers);
+        let payload = wire::encode(&Barrier {
+            barrier: self.barriers,
+        });
         self.publish(&Topic::Reply(self.client.clone()), payload);
     }
 

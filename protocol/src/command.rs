@@ -133,7 +133,7 @@ impl ProgramSpec {
             });
         }
         self.grants.check()?;
-        let spec_bytes = wire::encode(self).len() as u64;
+        let spec_bytes = wire::to_json(self).len() as u64;
         check_bytes("the program's description", spec_bytes, SPEC_BYTES_MAX as u64)?;
         check_bytes("module", self.module.bytes, MODULE_BYTES_MAX)?;
         self.stdin.map_or(Ok(()), |stdin| {
@@ -259,7 +259,7 @@ mod tests {
             .map(|less| spec(19_000 - less))
             .find(|spec| spec.check().is_ok());
         let spec = longest.expect("one of them fits");
-        assert!(wire::encode(&spec).len() > SPEC_BYTES_MAX - 16);
+        assert!(wire::to_json(&spec).len() > SPEC_BYTES_MAX - 16);
         let (peer, blob): (EngineId, Blob) = ("e".repeat(NAME_BYTES_MAX).parse().unwrap(), spec.module);
         let (program, generation) = (ProgramId::random(), Generation(u64::MAX));
         let command = Command {

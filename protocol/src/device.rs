@@ -130,7 +130,7 @@ pub const SETTING_BYTES_MAX: usize = 4096;
 /// What people ask of an engine's devices, answered with a [`Reading`]: the body of a [`crate::dispatcher::Request`] to
 /// [`crate::topics::Topic::EngineDevice`], which is repeated until it is answered as those to dispatchers are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
 pub enum DeviceAsk {
     Get { alias: Alias },
     Set { alias: Alias, setting: Setting },

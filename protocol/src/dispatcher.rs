@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::ids::{OperationId, PeerName};
+use crate::wire;
 
 /// The name under which whoever acts gives commands and gets answers: there is one at a time, so that a successor hears the
 /// answers to what its predecessor began.
@@ -56,15 +57,73 @@ pub struct Request {
     pub client: PeerName,
     /// What the service understands.
     pub body: serde_json::Value,
+    /// Which answers the client can read.
+    #[serde(default, skip_serializing_if = "Reads::is_first")]
+    pub reads: Reads,
+}
+
+/// The form of answers that a client reads. The first one is refused by its readers, engines of the release before among them, if it has
+/// any field that they do not know; so who asks says that it is not one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Reads(u8);
+
+impl Reads {
+    /// Answers without a tag or any later field.
+    pub const FIRST: Self = Self(0);
+    /// Answers with a tag, and with whatever fields.
+    pub const TAGGED: Self = Self(1);
+
+    fn is_first(&self) -> bool {
+        *self == Self::FIRST
+    }
+}
+
+impl Request {
+    /// Whom to answer, and what.
+    pub fn take_apart(self) -> (Asker, serde_json::Value) {
+        let Self {
+            request,
+            client,
+            body,
+            reads,
+        } = self;
+        let asker = Asker {
+            request,
+            client,
+            reads,
+        };
+        (asker, body)
+    }
+}
+
+/// Who asked: as much of a request as an answer needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    pub request: OperationId,
+    pub client: PeerName,
+    pub reads: Reads,
 }
 
 /// The one answer to a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Answer {
     pub request: OperationId,
     pub term: Term,
     pub answer: Answered,
+}
+
+impl Answer {
+    pub(crate) const TYPE: &'static str = "answer";
+
+    /// For a client that reads this. A field that is added one day is left out for those that read the first form.
+    pub fn encode(&self, reads: Reads) -> Vec<u8> {
+        let json = wire::to_json(self);
+        if reads < Reads::TAGGED {
+            return json;
+        }
+        wire::tagged(Self::TYPE, &json)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,14 +1,20 @@
 //! Why a command failed, as it crosses the wire. People read its text, programs match on its kind.
+//!
+//! A kind of a later release is no reason to lose the answer that it comes in: it is kept as [`Failure::Unknown`].
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::device::{Alias, DeviceKind};
 use crate::dispatcher::Term;
 use crate::ids::{Digest, EngineId, Generation, OperationId, ProgramId};
+use crate::limits::NAME_BYTES_MAX;
+use crate::reason;
 
 #[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
-#[serde(tag = "error", rename_all = "kebab-case")]
+#[serde(tag = "error", rename_all = "kebab-case", remote = "Self")]
 pub enum Failure {
     #[error("{reason}")]
     BadRequest {
@@ -136,4 +142,83 @@ pub enum Failure {
         #[serde(serialize_with = "crate::reason::serialize")]
         reason: String,
     },
+    /// Of a kind that this release does not know, in its own words as far as it has any.
+    #[error("{reason} ({error})")]
+    #[serde(skip)]
+    Unknown { error: String, reason: String },
+}
+
+impl Serialize for Failure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Unknown { error, reason } => {
+                serde_json::json!({ "error": error, "reason": reason }).serialize(serializer)
+            }
+            known => Self::serialize(known, serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Failure {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let Value::String(error) = &value["error"] else {
+            return Err(D::Error::custom("a failure without its kind"));
+        };
+        if let Ok(known) = Self::deserialize(&value) {
+            return Ok(known);
+        }
+        let reason = match &value["reason"] {
+            Value::String(reason) => reason.clone(),
+            _ => value.to_string(),
+        };
+        Ok(Self::Unknown {
+            error: error.chars().take(NAME_BYTES_MAX).collect(),
+            reason: reason::cut(reason),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_a_later_release_is_read_by_its_name_and_reason() {
+        for (json, expected) in [
+            (
+                r#"{"error":"over-quota","reason":"ann has 3 of 3 programs","quota":3}"#,
+                "ann has 3 of 3 programs (over-quota)",
+            ),
+            (
+                r#"{"error":"over-quota","quota":3}"#,
+                r#"{"error":"over-quota","quota":3} (over-quota)"#,
+            ),
+            // A kind that is known, with what it had not got then.
+            (r#"{"error":"bad-request","reason":"no","hint":1}"#, "no"),
+            (
+                r#"{"error":"refused","engine":"a","failure":{"error":"new","reason":"so"}}"#,
+                "refused by a: so (new)",
+            ),
+        ] {
+            let failure: Failure = serde_json::from_str(json).unwrap();
+            assert_eq!(failure.to_string(), expected);
+            let again = serde_json::to_string(&failure).unwrap();
+            assert_eq!(
+                serde_json::from_str::<Failure>(&again).unwrap(),
+                failure,
+                "{again}"
+            );
+        }
+        let long = format!(
+            r#"{{"error":"{}","a":"{}"}}"#,
+            "e".repeat(999),
+            "x".repeat(99_999)
+        );
+        let failure: Failure = serde_json::from_str(&long).unwrap();
+        assert!(serde_json::to_string(&failure).unwrap().len() < 2 * crate::limits::REASON_BYTES_MAX);
+        for bad in ["{}", "1", r#"{"error":1}"#] {
+            assert!(serde_json::from_str::<Failure>(bad).is_err(), "{bad}");
+        }
+    }
 }

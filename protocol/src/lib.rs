@@ -5,7 +5,7 @@
 //! `decode` or `verify` in here, which bounds and checks it once; past that the types carry the proof.
 //!
 //! Reading order: [`ids`], [`command`], [`device`], [`grants`], [`event`], [`status`], [`peer`], [`snapshot`], [`life`], [`stamp`],
-//! [`dispatcher`], [`values`].
+//! [`dispatcher`], [`reply`], [`values`]. [`wire`] has the rule by which all of it can change.
 #![forbid(unsafe_code)]
 
 pub mod bundle;
@@ -25,6 +25,7 @@ pub mod log;
 pub mod peer;
 pub mod pull;
 pub mod reason;
+pub mod reply;
 pub mod snapshot;
 pub mod stamp;
 pub mod status;

@@ -34,8 +34,7 @@ use crate::command::ProgramSpec;
 use crate::device::{Alias, DeviceKind};
 use crate::error::Failure;
 use crate::ids::{Blob, Digest, Generation, OperationId, PeerName, ProgramId};
-use crate::limits::PAYLOAD_BYTES_MAX;
-use crate::wire::WireError;
+use crate::wire::{self, WireError};
 
 /// One message from `from`, about one operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,9 +116,11 @@ pub enum PeerMessage {
 }
 
 impl Envelope {
+    const TYPE: &'static str = "peer";
+
     /// The message with `bytes` behind its header (empty for all but `Chunk`).
     pub fn encode(&self, bytes: &[u8]) -> Vec<u8> {
-        let header = serde_json::to_vec(self).expect("plain data serialises");
+        let header = wire::tagged(Self::TYPE, &wire::to_json(self));
         let mut out = Vec::with_capacity(4 + header.len() + bytes.len());
         out.extend_from_slice(&(header.len() as u32).to_le_bytes());
         out.extend_from_slice(&header);
@@ -129,12 +130,11 @@ impl Envelope {
 
     /// The message and the bytes behind its header.
     pub fn decode(payload: &[u8]) -> Result<(Self, &[u8]), WireError> {
-        if payload.len() > PAYLOAD_BYTES_MAX {
-            return Err(WireError::TooLong { bytes: payload.len() });
-        }
+        wire::check_length(payload)?;
         let (length, rest) = payload.split_first_chunk::<4>().ok_or(WireError::Truncated)?;
         let length = u32::from_le_bytes(*length) as usize;
         let (header, bytes) = rest.split_at_checked(length).ok_or(WireError::Truncated)?;
+        wire::check_type(Self::TYPE, header)?;
         let envelope: Self = serde_json::from_slice(header).map_err(WireError::json)?;
         match envelope.message {
             PeerMessage::Chunk { blob, offset }

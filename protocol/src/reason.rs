@@ -70,9 +70,12 @@ mod tests {
             },
         ];
         for failure in failures {
-            assert!(wire::encode(&failure).len() < 7 * REASON_BYTES_MAX, "{failure:?}");
+            assert!(
+                wire::to_json(&failure).len() < 7 * REASON_BYTES_MAX,
+                "{failure:?}"
+            );
         }
         let state = ProgramState::Failed { reason: long };
-        assert!(wire::encode(&state).len() < 7 * REASON_BYTES_MAX);
+        assert!(wire::to_json(&state).len() < 7 * REASON_BYTES_MAX);
     }
 }

@@ -138,7 +138,11 @@ pub struct EngineAbout {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusts: Vec<PublicKey>,
     /// What programs that are granted an alias can use here.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "crate::wire::known_entries"
+    )]
     pub devices: BTreeMap<Alias, DeviceAbout>,
 }
 

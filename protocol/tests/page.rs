@@ -7,16 +7,18 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wayfare_protocol::command::{Command, ReportRequest};
 use wayfare_protocol::device::{DeviceAsk, Reading};
-use wayfare_protocol::dispatcher::{Answer, Lease, Request};
+use wayfare_protocol::dispatcher::{Lease, Reads, Request};
 use wayfare_protocol::event::Event;
 use wayfare_protocol::files::{FileAnswer, FileRequest};
 use wayfare_protocol::ids::{OperationId, PeerName, ProgramId};
 use wayfare_protocol::limits::{CHUNK_BYTES, PAYLOAD_BYTES_MAX};
 use wayfare_protocol::log::LogBatch;
 use wayfare_protocol::peer::Envelope;
+use wayfare_protocol::reply::Reply;
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::values::{ValueAnswer, ValueRequest};
+use wayfare_protocol::wire::{self, Message};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../book/src/protocol.md");
 
@@ -86,7 +88,29 @@ fn examples(page: &str) -> Vec<(&str, &str)> {
 
 fn check<T: Serialize + DeserializeOwned>(kind: &str, text: &str) {
     let read: T = serde_json::from_str(text).unwrap_or_else(|error| panic!("{kind}: {error} in {text}"));
-    let written = serde_json::to_value(&read).unwrap();
+    check_written(kind, text, &wire::to_json(&read));
+}
+
+fn check_message<T: Message>(kind: &str, text: &str) {
+    let read: T = wire::decode(text.as_bytes()).unwrap_or_else(|error| panic!("{kind}: {error} in {text}"));
+    check_written(kind, text, &wire::encode(&read));
+}
+
+fn check_envelope(text: &str) {
+    let framed = [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+    let (envelope, _) = Envelope::decode(&framed).unwrap();
+    check_written("Envelope", text, &envelope.encode(&[])[4..]);
+}
+
+fn check_answer(text: &str) {
+    let Ok(Reply::Answer(answer)) = Reply::decode(text.as_bytes()) else {
+        panic!("{text}")
+    };
+    check_written("Answer", text, &answer.encode(Reads::TAGGED));
+}
+
+fn check_written(kind: &str, text: &str, written: &[u8]) {
+    let written: Value = serde_json::from_slice(written).unwrap();
     let expected: Value = serde_json::from_str(text).unwrap();
     assert_eq!(written, expected, "{kind} is written otherwise");
 }
@@ -98,16 +122,16 @@ fn every_example_is_read_and_written_by_its_type() {
     assert!(examples.len() > 15, "the page has lost its examples");
     for (kind, text) in examples {
         match kind {
-            "Command" => check::<Command>(kind, text),
-            "ReportRequest" => check::<ReportRequest>(kind, text),
-            "Event" => check::<Event>(kind, text),
-            "EngineStatus" => check::<EngineStatus>(kind, text),
-            "ProgramStatus" => check::<ProgramStatus>(kind, text),
-            "LogBatch" => check::<LogBatch>(kind, text),
-            "Envelope" => check::<Envelope>(kind, text),
-            "Lease" => check::<Lease>(kind, text),
-            "Request" => check::<Request>(kind, text),
-            "Answer" => check::<Answer>(kind, text),
+            "Command" => check_message::<Command>(kind, text),
+            "ReportRequest" => check_message::<ReportRequest>(kind, text),
+            "Event" => check_message::<Event>(kind, text),
+            "EngineStatus" => check_message::<EngineStatus>(kind, text),
+            "ProgramStatus" => check_message::<ProgramStatus>(kind, text),
+            "LogBatch" => check_message::<LogBatch>(kind, text),
+            "Lease" => check_message::<Lease>(kind, text),
+            "Request" => check_message::<Request>(kind, text),
+            "Envelope" => check_envelope(text),
+            "Answer" => check_answer(text),
             "ValueRequest" => check::<ValueRequest>(kind, text),
             "ValueAnswer" => check::<ValueAnswer>(kind, text),
             "FileRequest" => check::<FileRequest>(kind, text),

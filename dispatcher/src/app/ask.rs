@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::ids::{Blob, Digest, EngineId, ProgramId};
+use wayfare_protocol::wire::Message;
 use wayfare_scheduler::application::InstanceId;
 
 use super::AppSpec;
@@ -157,6 +158,10 @@ pub struct Decision {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<ProgramId>,
     pub text: String,
+}
+
+impl Message for Decision {
+    const TYPE: &'static str = "decision";
 }
 
 /// The answer to [`Ask::Plan`].

@@ -26,6 +26,7 @@ use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
 use wayfare_protocol::ids::{ClientId, Digest, EngineId, OperationId, PeerName, ProgramId};
 use wayfare_protocol::log::LogBatch;
 use wayfare_protocol::peer::Envelope;
+use wayfare_protocol::reply::{Barrier, Reply};
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
@@ -295,19 +296,18 @@ impl Core {
                 effects.push(Effect::Event(event));
                 false
             }),
-            Topic::Reply(_) => match barrier_number(payload) {
-                Some(number) => {
-                    effects.push(Effect::Barrier(number));
-                    Ok(self.fleet.complete_round())
-                }
-                None => wire::decode(payload).map(|reply| {
-                    match reply {
-                        Reply::Answer(answer) => effects.push(Effect::Answered(answer)),
-                        Reply::Event(event) => self.answer(*event, now_ms, effects),
+            Topic::Reply(_) => Reply::decode(payload).map(|reply| {
+                match reply {
+                    Reply::Barrier(Barrier { barrier }) => {
+                        effects.push(Effect::Barrier(barrier));
+                        return self.fleet.complete_round();
                     }
-                    false
-                }),
-            },
+                    Reply::Answer(answer) => effects.push(Effect::Answered(answer)),
+                    Reply::Event(event) => self.answer(*event, now_ms, effects),
+                    Reply::Unknown => tracing::debug!("dropped a reply of a later release"),
+                }
+                false
+            }),
             Topic::DispatcherRequest(service) => wire::decode(payload).map(|request| {
                 effects.push(Effect::Asked { service, request });
                 false
@@ -487,31 +487,6 @@ impl Core {
             false
         });
     }
-}
-
-/// What comes on our reply topic: from the acting dispatcher, or from an engine.
-#[derive(serde::Deserialize)]
-#[serde(untagged)]
-enum Reply {
-    Answer(Answer),
-    Event(Box<Event>),
-}
-
-/// A message to ourselves; distinct from any [`Event`].
-#[derive(serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BarrierMessage {
-    barrier: u64,
-}
-
-pub(crate) fn barrier_payload(number: u64) -> Vec<u8> {
-    wire::encode(&BarrierMessage { barrier: number })
-}
-
-fn barrier_number(payload: &[u8]) -> Option<u64> {
-    wire::decode::<BarrierMessage>(payload)
-        .ok()
-        .map(|message| message.barrier)
 }
 
 /// The program that an action is on, unless it makes one.

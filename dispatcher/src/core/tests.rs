@@ -334,7 +334,7 @@ fn a_status_that_is_published_while_a_poll_is_under_way_is_an_answer() {
     assert_eq!(heard(&bench), [Heard::Retained]);
     let barrier = Input::Message {
         topic: own,
-        payload: barrier_payload(1),
+        payload: wire::encode(&Barrier { barrier: 1 }),
     };
     bench.handle(barrier, 1);
     bench.handle(
@@ -373,7 +373,7 @@ fn our_own_message_is_a_barrier_and_no_answer() {
     let effects = bench.handle(
         Input::Message {
             topic,
-            payload: barrier_payload(3),
+            payload: wire::encode(&Barrier { barrier: 3 }),
         },
         0,
     );

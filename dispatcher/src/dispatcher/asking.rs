@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use wayfare_link::{Message, Qos};
 use wayfare_protocol::device::{DeviceAsk, Reading};
-use wayfare_protocol::dispatcher::{Answer, Answered, Lease, Request};
+use wayfare_protocol::dispatcher::{Answer, Answered, Asker, Lease, Reads, Request};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::{self, FileAnswer, FileRequest};
 use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
@@ -66,6 +66,7 @@ impl Dispatcher {
             request: OperationId::random(),
             client: self.inner.client.clone(),
             body,
+            reads: Reads::TAGGED,
         };
         let (answer, mut answered) = oneshot::channel();
         let ask = ToTask::Ask {
@@ -273,19 +274,19 @@ impl Dispatcher {
     }
 
     /// The answer to a request. Returns whether the link took it; a lost one is asked for again.
-    pub(crate) async fn answer(&self, client: PeerName, answer: &Answer) -> bool {
-        let topic = self.inner.topics.topic(&Topic::Reply(client));
+    pub(crate) async fn answer(&self, asker: &Asker, answer: &Answer) -> bool {
+        let topic = self.inner.topics.topic(&Topic::Reply(asker.client.clone()));
         self.inner
             .link
-            .publish(Message::new(topic, wire::encode(answer)))
+            .publish(Message::new(topic, answer.encode(asker.reads)))
             .await
             .is_ok()
     }
 
-    /// The same without waiting: for what has a time limit at the other end.
+    /// An answer to a status that asked, without waiting: there is a time limit at the other end, and it does not say what it reads.
     pub(crate) fn try_answer(&self, client: PeerName, answer: &Answer) {
         let topic = self.inner.topics.topic(&Topic::Reply(client));
-        let message = Message::new(topic, wire::encode(answer));
+        let message = Message::new(topic, answer.encode(Reads::FIRST));
         if let Err(error) = self.inner.link.try_publish(message) {
             tracing::debug!(%error, "not answered");
         }

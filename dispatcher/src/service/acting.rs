@@ -151,8 +151,8 @@ async fn serving(
                 None => return Ended::Lost { why: "closed" },
             },
         };
-        if let Some((client, answer)) = answer {
-            dispatcher.answer(client, &answer).await;
+        if let Some((asker, answer)) = answer {
+            dispatcher.answer(&asker, &answer).await;
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use wayfare_protocol::command::check_bytes;
-use wayfare_protocol::dispatcher::{Answer, Answered, Request, Term};
+use wayfare_protocol::dispatcher::{Answer, Answered, Asker, Reads, Request, Term};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{OperationId, PeerName};
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
@@ -53,7 +53,7 @@ impl Asked {
 /// What became of one request.
 #[derive(Debug)]
 enum Known {
-    UnderWay { client: PeerName },
+    UnderWay { asker: Asker },
     Answered(Answer),
 }
 
@@ -88,14 +88,10 @@ impl Router {
     }
 
     /// Takes a request in; an answer to be sent at once comes back.
-    pub(super) fn request(&mut self, service: &PeerName, request: Request) -> Option<(PeerName, Answer)> {
-        let Request {
-            request,
-            client,
-            body,
-        } = request;
-        match self.known.get(&request) {
-            Some(Known::Answered(answer)) => return Some((client, answer.clone())),
+    pub(super) fn request(&mut self, service: &PeerName, request: Request) -> Option<(Asker, Answer)> {
+        let (asker, body) = request.take_apart();
+        match self.known.get(&asker.request) {
+            Some(Known::Answered(answer)) => return Some((asker, answer.clone())),
             Some(Known::UnderWay { .. }) => return None,
             None => {}
         }
@@ -103,38 +99,35 @@ impl Router {
             let failure = Failure::UnknownService {
                 service: service.to_string(),
             };
-            return Some((client, self.made(request, Answered::Failed(failure))));
+            let answer = self.made(asker.request, Answered::Failed(failure));
+            return Some((asker, answer));
         };
         let asked = Asked {
-            client: client.clone(),
-            request,
+            client: asker.client.clone(),
+            request: asker.request,
             body,
             answers: self.answers.clone(),
         };
         // A full inbox: it is asked again.
         if inbox.try_send(asked).is_ok() {
-            self.remember(request, Known::UnderWay { client });
+            self.remember(asker);
         }
         None
     }
 
     /// A service has answered.
-    pub(super) fn answered(
-        &mut self,
-        request: OperationId,
-        answered: Answered,
-    ) -> Option<(PeerName, Answer)> {
-        let Some(Known::UnderWay { client }) = self.known.get(&request) else {
+    pub(super) fn answered(&mut self, request: OperationId, answered: Answered) -> Option<(Asker, Answer)> {
+        let Some(Known::UnderWay { asker }) = self.known.get(&request) else {
             return None;
         };
-        let client = client.clone();
+        let asker = asker.clone();
         let answer = self.made(request, answered);
-        if wire::encode(&answer).len() <= ANSWER_BYTES_MAX {
+        if wire::to_json(&answer).len() <= ANSWER_BYTES_MAX {
             self.known.insert(request, Known::Answered(answer.clone()));
         } else {
             self.known.remove(&request);
         }
-        Some((client, answer))
+        Some((asker, answer))
     }
 
     /// Whoever waits for an answer that no message holds hears that, and not nothing.
@@ -146,7 +139,7 @@ impl Router {
         };
         match check_bytes(
             "the answer",
-            wire::encode(&answer).len() as u64,
+            answer.encode(Reads::TAGGED).len() as u64,
             PAYLOAD_BYTES_MAX as u64,
         ) {
             Ok(()) => answer,
@@ -157,8 +150,9 @@ impl Router {
         }
     }
 
-    fn remember(&mut self, request: OperationId, known: Known) {
-        self.known.insert(request, known);
+    fn remember(&mut self, asker: Asker) {
+        let request = asker.request;
+        self.known.insert(request, Known::UnderWay { asker });
         self.by_age.push_back(request);
         while self.by_age.len() > ANSWERS_MAX
             && let Some(oldest) = self.by_age.pop_front()
@@ -177,6 +171,7 @@ mod tests {
             request: OperationId::random(),
             client: "client".parse().unwrap(),
             body: Value::from(1),
+            reads: Reads::default(),
         };
         (service.parse().unwrap(), request)
     }
@@ -191,8 +186,8 @@ mod tests {
         inbox.try_recv().unwrap().answer(Ok(Value::from(2)));
         assert!(inbox.try_recv().is_err(), "only once");
         let (id, answered) = made.try_recv().unwrap();
-        let (client, answer) = router.answered(id, answered).unwrap();
-        assert_eq!((client.as_str(), answer.term), ("client", Term(3)));
+        let (asker, answer) = router.answered(id, answered).unwrap();
+        assert_eq!((asker.client.as_str(), answer.term), ("client", Term(3)));
         let again = router.request(&service, request).unwrap();
         assert_eq!(again.1, answer);
     }

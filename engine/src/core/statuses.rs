@@ -162,7 +162,7 @@ impl Core {
         let mut listed = Vec::new();
         for (id, program) in &self.programs {
             let status = self.status(*id, program);
-            let Some(left) = room.checked_sub(wire::encode(&status).len() + 1) else {
+            let Some(left) = room.checked_sub(wire::to_json(&status).len() + 1) else {
                 return Vec::new();
             };
             room = left;

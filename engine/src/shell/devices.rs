@@ -3,9 +3,9 @@
 //! A device may take its time, so it is asked on another thread, one question at a time: who asks repeats it until it is answered.
 
 use wayfare_protocol::device::{DeviceAsk, Reading, SETTING_BYTES_MAX, Setting};
-use wayfare_protocol::dispatcher::{Answer, Answered, Request, Term};
+use wayfare_protocol::dispatcher::{Answered, Asker, Request, Term};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{EngineId, OperationId, PeerName};
+use wayfare_protocol::ids::EngineId;
 
 use super::agent::Agent;
 use super::work::{self, Done};
@@ -13,16 +13,12 @@ use crate::devices::{Devices, Trouble};
 
 impl Agent {
     pub(super) fn device_asked(&mut self, request: Request) {
-        let Request {
-            request,
-            client,
-            body,
-        } = request;
+        let (asker, body) = request.take_apart();
         let ask = match serde_json::from_value(body) {
             Ok(ask) => ask,
             Err(error) => {
                 let reason = format!("this engine cannot read the request: {error}");
-                return self.answer_about_device(client, request, Err(Failure::BadRequest { reason }));
+                return self.answer_about_device(&asker, Err(Failure::BadRequest { reason }));
             }
         };
         if std::mem::replace(&mut self.is_device_asked, true) {
@@ -32,39 +28,22 @@ impl Agent {
         work::start(
             &mut self.work,
             move || answer(&devices, &engine, &ask),
-            move |result| Done::DeviceAnswered {
-                client,
-                request,
-                result,
-            },
+            move |result| Done::DeviceAnswered { asker, result },
         );
     }
 
-    pub(super) fn device_answered(
-        &mut self,
-        client: PeerName,
-        request: OperationId,
-        result: Result<Reading, Failure>,
-    ) {
+    pub(super) fn device_answered(&mut self, asker: &Asker, result: Result<Reading, Failure>) {
         self.is_device_asked = false;
-        self.answer_about_device(client, request, result);
+        self.answer_about_device(asker, result);
     }
 
-    fn answer_about_device(&self, client: PeerName, request: OperationId, result: Result<Reading, Failure>) {
+    fn answer_about_device(&self, asker: &Asker, result: Result<Reading, Failure>) {
         let answer = match result.map(|reading| serde_json::to_value(reading).expect("plain data serialises"))
         {
             Ok(reading) => Answered::Done(reading),
             Err(failure) => Answered::Failed(failure),
         };
-        let term = Term::default();
-        self.out.answer(
-            client,
-            &Answer {
-                request,
-                term,
-                answer,
-            },
-        );
+        self.out.answer(asker, Term::default(), answer);
     }
 }
 

@@ -430,11 +430,7 @@ impl Agent {
                     self.snapshots.keep(digest, snapshot);
                 }
             }
-            Done::DeviceAnswered {
-                client,
-                request,
-                result,
-            } => self.device_answered(client, request, result),
+            Done::DeviceAnswered { asker, result } => self.device_answered(&asker, result),
             Done::Synced {
                 blob,
                 result,

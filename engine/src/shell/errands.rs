@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use wayfare_protocol::dispatcher::{Answer, Answered, Request};
+use wayfare_protocol::dispatcher::{Answer, Answered, Reads, Request};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{OperationId, ProgramId};
 
@@ -76,6 +76,7 @@ impl Agent {
                 body: errand
                     .what
                     .request(carried.program, hosted.generation, errand.number),
+                reads: Reads::TAGGED,
             };
             self.out.request(errand.what.service(), &request);
         }

@@ -10,8 +10,8 @@
 //!     ^--------------------- connection lost, from everywhere -----------------------'
 //! ```
 
-use serde::{Deserialize, Serialize};
 use wayfare_link::Message;
+use wayfare_protocol::reply::Barrier;
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
 
@@ -31,13 +31,6 @@ enum State {
     Wanted,
     Asked,
     Passed,
-}
-
-/// The message to ourselves.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Barrier {
-    pub(crate) barrier: u64,
 }
 
 impl Default for Fence {

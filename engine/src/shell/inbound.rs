@@ -7,11 +7,11 @@ use wayfare_protocol::dispatcher::{Answer, Request};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
+use wayfare_protocol::reply::{Barrier, Reply};
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 
-use super::fence::Barrier;
 use crate::core::types::Input;
 
 /// What to do about a message.
@@ -88,12 +88,11 @@ impl Border {
                 }
             }
             Some(Topic::ProgramStatus(program)) => self.status(program, payload),
-            Some(Topic::Reply(peer)) if peer == self.engine => match wire::decode(payload) {
-                Ok(Barrier { barrier }) => Arrived::Barrier(barrier),
-                Err(_) => match wire::decode(payload) {
-                    Ok(answer) => Arrived::Answer(answer),
-                    Err(error) => dropped(error),
-                },
+            Some(Topic::Reply(peer)) if peer == self.engine => match Reply::decode(payload) {
+                Ok(Reply::Barrier(Barrier { barrier })) => Arrived::Barrier(barrier),
+                Ok(Reply::Answer(answer)) => Arrived::Answer(answer),
+                Ok(Reply::Event(_) | Reply::Unknown) => dropped("it is no reply to an engine"),
+                Err(error) => dropped(error),
             },
             _ => dropped("its topic is not for this engine"),
         }
@@ -142,7 +141,7 @@ impl Border {
 fn command(payload: &[u8]) -> Arrived {
     match wire::decode(payload) {
         Ok(command) => Arrived::Command(command),
-        Err(error) => match wire::decode(payload) {
+        Err(error) => match wire::from_json(payload) {
             Ok(ReturnAddress { operation, client }) => Arrived::Malformed {
                 operation,
                 client,

@@ -300,7 +300,7 @@ mod tests {
             })
             .collect();
         let fit = fitting(lines.clone(), 10_000);
-        assert!(wire::encode(&fit).len() <= 10_000);
-        assert!(wire::encode(&lines[..=fit.len()].to_vec()).len() > 10_000);
+        assert!(wire::to_json(&fit).len() <= 10_000);
+        assert!(wire::to_json(&lines[..=fit.len()].to_vec()).len() > 10_000);
     }
 }

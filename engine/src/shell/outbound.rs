@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 use wayfare_link::{Link, LinkError, Message};
-use wayfare_protocol::dispatcher::{Answer, Request};
+use wayfare_protocol::dispatcher::{Answer, Answered, Asker, Request, Term};
 use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId, PeerName, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
@@ -60,9 +60,14 @@ impl Outbound {
         }
     }
 
-    pub(crate) fn answer(&self, client: PeerName, answer: &Answer) {
-        let topic = self.topics.topic(&Topic::Reply(client));
-        self.publish(Message::new(topic, wire::encode(answer)));
+    pub(crate) fn answer(&self, asker: &Asker, term: Term, answer: Answered) {
+        let answer = Answer {
+            request: asker.request,
+            term,
+            answer,
+        };
+        let topic = self.topics.topic(&Topic::Reply(asker.client.clone()));
+        self.publish(Message::new(topic, answer.encode(asker.reads)));
     }
 
     pub(crate) fn engine_status(&self, status: &EngineStatus) {
@@ -99,5 +104,5 @@ impl Outbound {
 
 /// As JSON with room for its own quotes and commas, `value` takes so many bytes.
 pub(crate) fn json_bytes<T: Serialize>(value: &T) -> usize {
-    wire::encode(value).len() + 1
+    wire::to_json(value).len() + 1
 }

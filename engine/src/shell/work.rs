@@ -7,8 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 use wayfare_protocol::device::Reading;
+use wayfare_protocol::dispatcher::Asker;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{Blob, Digest, EngineId, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{Blob, Digest, EngineId, OperationId, ProgramId};
 use wayfare_protocol::snapshot::{Snapshot, SnapshotError};
 
 use super::modules::{Modules, read};
@@ -51,8 +52,7 @@ pub(crate) enum Done {
         snapshot: Option<Arc<Snapshot>>,
     },
     DeviceAnswered {
-        client: PeerName,
-        request: OperationId,
+        asker: Asker,
         result: Result<Reading, Failure>,
     },
     /// A blob that arrived was synced, or not.

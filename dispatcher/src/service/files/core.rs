@@ -186,7 +186,7 @@ impl Decider<'_> {
                 name: name.clone(),
                 stat: self.tree.stat(*node)?,
             };
-            bytes += wire::encode(&listed).len() + 1;
+            bytes += wire::to_json(&listed).len() + 1;
             if bytes > LIST_BYTES_MAX {
                 break;
             }

@@ -207,7 +207,7 @@ impl Values {
             bytes: stored.value.as_bytes().len() as u64,
         });
         let values = values.take_while(|listed| {
-            bytes += wire::encode(listed).len() + 1;
+            bytes += wire::to_json(listed).len() + 1;
             bytes <= LIST_BYTES_MAX
         });
         ValueAnswer::Listed {

@@ -185,7 +185,7 @@ fn no_status_grows_with_the_programs() {
                 }
                 Effect::PublishEngine { live, listed, .. } => {
                     assert_eq!(*live, 1);
-                    assert!(wire::encode(listed).len() <= LISTED_BYTES_MAX + 2);
+                    assert!(wire::to_json(listed).len() <= LISTED_BYTES_MAX + 2);
                     is_listed = !listed.is_empty();
                     assert!(is_listed || ended > 2, "{ended}");
                 }
