@@ -31,6 +31,11 @@ pub fn first_number_of(number: u64) -> u64 {
     number >> COUNT_BITS << COUNT_BITS
 }
 
+/// The generation that the life of this first number began as.
+pub fn generation_of(first_number: u64) -> Generation {
+    Generation((first_number >> COUNT_BITS) + 1)
+}
+
 /// The first number of the life that a log line of this number belongs to. The lines that a life has from before it count as its own.
 pub fn first_number_of_line(line: u64) -> u64 {
     first_number_of(line.saturating_add(HISTORY_MAX))
@@ -45,6 +50,9 @@ mod tests {
         let firsts = [0, 1, 2, 1001, 1_800_000_000, u64::MAX].map(|begun| first_number(Generation(begun)));
         assert_eq!(firsts[..3], [0, 0, 1 << 32]);
         assert!(firsts[1..].is_sorted_by(|one, other| one < other), "{firsts:?}");
+        for begun in [1, 2, 1001, 1_800_000_000] {
+            assert_eq!(generation_of(first_number(Generation(begun))), Generation(begun));
+        }
         for first in firsts {
             for count in [0, 1, 1_000_000_000] {
                 assert_eq!(first_number_of(first + count), first);

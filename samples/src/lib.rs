@@ -104,6 +104,10 @@ pub const TALKERS: &[Talker] = &[
         "ledger",
         "appends lines to a file of the fleet's, with whoever else does"
     ),
+    talker!(
+        "lines",
+        "passes messages on through the files of /wayfare alone (C)"
+    ),
     talker!("once", "passes messages on without repeats, and plain (C)"),
     talker!(
         "pipeline",
@@ -134,6 +138,10 @@ pub fn find_talker(name: &str) -> Option<&'static Talker> {
 /// `/fleet/go` with files open that were removed, renamed or put in a stream's place, and uses them then. For tests,
 /// not for newcomers (C).
 pub const POSIX: &[u8] = include_bytes!("../wasm/posix.wasm");
+
+/// Does with the files of `/wayfare` what its arguments say, one after the other. For tests, not for
+/// newcomers (C).
+pub const TALK: &[u8] = include_bytes!("../wasm/talk.wasm");
 
 /// The stages of the sample `pipeline` as an application, and what its source reads.
 pub const PIPELINE_APP: &str = include_str!("../pipeline/app.toml");

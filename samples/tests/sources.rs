@@ -97,7 +97,7 @@ fn every_program_is_built_and_offered() {
                 .map(|talker| talker.name.to_owned()),
         )
         // For tests.
-        .chain(["posix".to_owned()])
+        .chain(["posix", "talk"].map(str::to_owned))
         .collect();
     assert_eq!(sources, offered);
 }

@@ -50,7 +50,7 @@ fn subscriptions(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Context>, filter: i32, length: i32, flags: i32| {
             call_blocking(caller, |guest| {
                 let filter = text(guest, filter, length)?;
-                subscribe(guest, &filter, flags & AT_LEAST_ONCE != 0)
+                subscribe(guest.context, &filter, flags & AT_LEAST_ONCE != 0)
             })
         },
     )?;
@@ -60,9 +60,7 @@ fn subscriptions(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Context>, filter: i32, length: i32| {
             call(caller, |guest| {
                 let filter = text(guest, filter, length)?;
-                let result = guest.context.control.lock().mail.unsubscribe(&filter);
-                guest.context.control.outgoing.notify_one();
-                result.map_err(|refusal| refused(guest.context, "unsubscribe", &filter, refusal))
+                unsubscribe(guest.context, &filter)
             })
         },
     )?;
@@ -82,7 +80,7 @@ fn outward(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
                     retain: flags & RETAIN != 0,
                     plain: flags & PLAIN != 0,
                 };
-                outgoing(guest, "publish", &topic, |mail| {
+                outgoing(guest.context, "publish", &topic, |mail| {
                     mail.publish(&topic, &payload, manner)
                 })
             })
@@ -95,7 +93,9 @@ fn outward(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
             call_blocking(caller, |guest| {
                 let topic = text(guest, topic, length)?;
                 let payload = guest.bytes(payload, u64::from(bytes.cast_unsigned()))?.to_vec();
-                outgoing(guest, "request", &topic, |mail| mail.request(&topic, &payload))
+                outgoing(guest.context, "request", &topic, |mail| {
+                    mail.request(&topic, &payload)
+                })
             })
         },
     )?;
@@ -106,7 +106,7 @@ fn outward(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
             call_blocking(caller, |guest| {
                 let topic = text(guest, topic, length)?;
                 let payload = guest.bytes(payload, u64::from(bytes.cast_unsigned()))?.to_vec();
-                outgoing(guest, "reply", &topic, |mail| {
+                outgoing(guest.context, "reply", &topic, |mail| {
                     mail.reply(&topic, number.cast_unsigned(), &payload)
                 })
             })
@@ -173,8 +173,7 @@ fn identity(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
 }
 
 /// Waits until the broker has granted it: what is published after that comes. Issued again elsewhere, it goes on waiting.
-fn subscribe(guest: &mut Guest, filter: &str, at_least_once: bool) -> Result<Flow, Errno> {
-    let context = &mut *guest.context;
+pub(super) fn subscribe(context: &mut Context, filter: &str, at_least_once: bool) -> Result<Flow, Errno> {
     context.blocked_until_ns = None;
     let control = context.control.clone();
     let mut shared = control.lock();
@@ -194,14 +193,19 @@ fn subscribe(guest: &mut Guest, filter: &str, at_least_once: bool) -> Result<Flo
     }
 }
 
+pub(super) fn unsubscribe(context: &Context, filter: &str) -> Result<(), Errno> {
+    let result = context.control.lock().mail.unsubscribe(filter);
+    context.control.outgoing.notify_one();
+    result.map_err(|refusal| refused(context, "unsubscribe", filter, refusal))
+}
+
 /// Waits while the outbox is full, or the program has published as much as it may for now.
-fn outgoing(
-    guest: &mut Guest,
+pub(super) fn outgoing(
+    context: &mut Context,
     verb: &str,
     topic: &str,
     mut ask: impl FnMut(&mut Mail) -> Result<(), Refusal>,
 ) -> Result<Flow, Errno> {
-    let context = &mut *guest.context;
     context.blocked_until_ns = None;
     let control = context.control.clone();
     let mut shared = control.lock();

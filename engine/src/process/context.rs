@@ -9,6 +9,7 @@ use wasmtime::{Global, Memory, ResourceLimiter};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::device::{Alias, DEVICES_MAX};
 use wayfare_protocol::grants::Grants;
+use wayfare_protocol::ids::Generation;
 use wayfare_protocol::limits::ARGUMENT_BYTES_MAX;
 use wayfare_protocol::snapshot::HostState;
 
@@ -34,6 +35,7 @@ pub(super) struct Context {
     pub(super) stdin_offset: u64,
     pub(super) files: Files,
     pub(super) grants: Box<Grants>,
+    pub(super) generation: Generation,
     pub(super) clock: Clock,
     /// See [`HostState::blocked_until_ns`]: noted by the call that was left, and taken by the same call when it is issued again.
     pub(super) blocked_until_ns: Option<u64>,
@@ -83,6 +85,7 @@ impl Context {
             stdin_offset: 0,
             files: Files::default(),
             grants: Box::default(),
+            generation: Generation::FIRST,
             clock: Clock::new(),
             blocked_until_ns: None,
             publish_after_ns: 0,

@@ -23,9 +23,9 @@ const FALLING: u32 = 2;
 /// In one transfer each way; as much as the kernel's SPI driver takes by default.
 const TRANSFER_BYTES_MAX: u32 = 4096;
 /// Read or written by one call.
-const SERIAL_BYTES_MAX: usize = 4096;
+pub(super) const SERIAL_BYTES_MAX: usize = 4096;
 /// A program that waits for a port to send looks this often whether it shall stop.
-const SEND_LOOK: Duration = Duration::from_millis(50);
+pub(super) const SEND_LOOK: Duration = Duration::from_millis(50);
 
 pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
     gpio(linker)?;
@@ -219,7 +219,15 @@ fn on<T>(
     ask: impl FnOnce(&mut Held, &Alias) -> Result<T, Trouble>,
 ) -> Result<T, Errno> {
     let alias = name(guest, alias)?;
-    ask(&mut guest.context.held, &alias).map_err(|trouble| failed(guest.context, &alias, &trouble))
+    on_named(guest.context, &alias, ask)
+}
+
+pub(super) fn on_named<T>(
+    context: &mut Context,
+    alias: &Alias,
+    ask: impl FnOnce(&mut Held, &Alias) -> Result<T, Trouble>,
+) -> Result<T, Errno> {
+    ask(&mut context.held, alias).map_err(|trouble| failed(context, alias, &trouble))
 }
 
 /// Looks, and looks again when the device has something to say, for `timeout_ms`: below zero for ever, zero not at all. `None`: the
@@ -231,7 +239,15 @@ fn wait<T>(
     look: impl Fn(&mut Held, &Alias, &dyn Fn() -> Waker) -> Result<Option<T>, Trouble>,
 ) -> Result<Option<T>, Errno> {
     let alias = name(guest, alias)?;
-    let context = &mut *guest.context;
+    wait_named(guest.context, &alias, timeout_ms, look)
+}
+
+pub(super) fn wait_named<T>(
+    context: &mut Context,
+    alias: &Alias,
+    timeout_ms: i64,
+    look: impl Fn(&mut Held, &Alias, &dyn Fn() -> Waker) -> Result<Option<T>, Trouble>,
+) -> Result<Option<T>, Errno> {
     let until_ns = context.until_ns(timeout_ms);
     let control = context.control.clone();
     let woken = Arc::new(AtomicBool::new(false));
@@ -245,8 +261,8 @@ fn wait<T>(
         })
     };
     loop {
-        let found = look(&mut context.held, &alias, &waker);
-        if let Some(found) = found.map_err(|trouble| failed(context, &alias, &trouble))? {
+        let found = look(&mut context.held, alias, &waker);
+        if let Some(found) = found.map_err(|trouble| failed(context, alias, &trouble))? {
             return Ok(Some(found));
         }
         let mut shared = control.lock();

@@ -14,13 +14,16 @@
 //! The host functions are written out here rather than taken from wasmtime-wasi, whose state cannot be
 //! captured: a blocked call must be able to leave without having had any effect, and be issued again elsewhere.
 //!
-//! Reading order: [`abi`], [`runtime`] (a module made ready), `compiled` (what is kept of it), [`ahead`] (what is compiled for others), `rooms` (stacks), `control` (handle and thread meet), `thread`,
-//! `instance` (in and out of Wasm, capture, restore), `wasi` with `files`, `calls` with `mail`, `values` with `errands`, `device_calls`, `log`, `clock`. All `unsafe` is in `raw`.
+//! Reading order: [`abi`], [`runtime`] (a module made ready), `compiled` (what is kept of it), [`ahead`]
+//! (what is compiled for others), `rooms` (stacks), `control` (handle and thread meet), `thread`, `instance`
+//! (in and out of Wasm, capture, restore), `wasi` with `files`, `calls` with `mail`, `values` with `errands`,
+//! `device_calls`, `channel` (the same as lines of files), `log`, `clock`. All `unsafe` is in `raw`.
 
 pub mod abi;
 mod address_space;
 pub mod ahead;
 mod calls;
+mod channel;
 mod clock;
 mod compiled;
 mod context;
@@ -32,6 +35,7 @@ mod image;
 mod instance;
 mod log;
 pub mod mail;
+mod me;
 mod post;
 mod raw;
 mod references;
@@ -79,6 +83,7 @@ pub struct Launch {
     pub snapshot: Option<Snapshot>,
     /// As which generation its life began, if it begins with this launch or has begun since the snapshot; lower ones mean nothing.
     pub begun: Generation,
+    pub generation: Generation,
     /// Messages that came after the snapshot was made, as the journal has them.
     pub journaled: Vec<Letter>,
     /// Hold it until [`Process::unfreeze`].

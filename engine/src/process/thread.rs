@@ -90,6 +90,7 @@ impl Task {
             loaded.shape.save_bytes,
         );
         let mut context = Context::new(control, sink, &launch.spec, launch.stdin, limits);
+        context.generation = launch.generation;
         context.held = Held::new(options.devices, launch.spec.grants.devices.clone());
         let control = context.control.clone();
         let instance = Instance::new(loaded, context, launch.snapshot)?;

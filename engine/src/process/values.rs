@@ -106,7 +106,7 @@ fn was_set(guest: &mut Guest, answer: ValueAnswer, version: i32) -> Result<(), E
     }
 }
 
-fn refusal(answer: &ValueAnswer) -> Errno {
+pub(super) fn refusal(answer: &ValueAnswer) -> Errno {
     match answer {
         ValueAnswer::Absent => Errno::NOENT,
         ValueAnswer::Conflict { .. } => Errno::BUSY,
@@ -120,13 +120,16 @@ fn refusal(answer: &ValueAnswer) -> Errno {
     }
 }
 
-/// The key as the fleet knows it, if the program may use it.
 fn key_of(guest: &mut Guest, verb: &str, at: i32, length: i32) -> Result<Key, Errno> {
     let key = text(guest, at, length)?;
-    let context = &*guest.context;
+    key_named(guest.context, verb, &key)
+}
+
+/// The key as the fleet knows it, if the program may use it.
+pub(super) fn key_named(context: &Context, verb: &str, key: &str) -> Result<Key, Errno> {
     let name = context.arguments.first().map_or("", String::as_str);
-    let full = Key::of_program(name, &key).ok_or(Errno::INVAL)?;
-    if is_shared_key(&key) && !context.grants.may_share(&key) {
+    let full = Key::of_program(name, key).ok_or(Errno::INVAL)?;
+    if is_shared_key(key) && !context.grants.may_share(key) {
         let key: String = key.chars().take(200).collect();
         let line = format!("wayfare: not granted: {verb} '{key}'; --allow-state at 'wayfare run' grants it");
         context.control.tell(&line);
@@ -142,7 +145,7 @@ fn value_of(guest: &Guest, at: i32, bytes: i32) -> Result<Value, Errno> {
 }
 
 /// Waits for the dispatcher's answer; `None`: the program shall stop first.
-fn ask(context: &mut Context, what: ValueAsk) -> Result<Option<ValueAnswer>, Errno> {
+pub(super) fn ask(context: &mut Context, what: ValueAsk) -> Result<Option<ValueAnswer>, Errno> {
     match errands::ask(context, &Wish::Value(what))? {
         Some(Reply::Value(answer)) => Ok(Some(answer)),
         Some(Reply::File(_)) => Err(Errno::IO),

@@ -149,6 +149,7 @@ impl Programs {
         };
         let launch = Launch {
             begun: hosted.begun,
+            generation: hosted.generation,
             home,
             journaled,
             spec: spec.clone(),

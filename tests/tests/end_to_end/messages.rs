@@ -6,7 +6,8 @@ use std::net::TcpStream;
 use wayfare_link::{LinkOptions, Message};
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::Fleet;
-use wayfare_tests::stream::{loads, order};
+use wayfare_tests::registry::Registry;
+use wayfare_tests::stream::{Output, Source, loads, order};
 use wayfare_tests::within;
 
 use crate::fleet;
@@ -33,6 +34,47 @@ async fn a_conversation_goes_on_wherever_the_two_are() {
     asks.must_print(said.as_bytes()).await;
     fleet.kills(answers).await;
     fleet.spy.check_history();
+}
+
+/// Through the files of `/wayfare`, which is all that this program knows of Wayfare.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_are_passed_on_once_wherever_their_program_is() {
+    const COUNT: u64 = 600;
+    let fleet = fleet(Kind::Mosquitto).engines(&RING).start().await;
+    let dispatcher = Registry::start(fleet.broker.url(), fleet.folder().join("service"));
+    let lines = |on: &str| order("lines", &["in", "out"], on, &["out"], &["in"]);
+    loads(&fleet, &RING, lines).await;
+    let watched = fleet.runs(lines("a")).await;
+    watched.printed(1).await;
+    let output = Output::collect(fleet.broker.url(), "out").await;
+    let source = Source {
+        sender: None,
+        count: COUNT,
+        rate: 400,
+    };
+    let publishing = source.publish(fleet.broker.url(), &output);
+    for number in 1..=5_u64 {
+        output.came(COUNT * number / 6).await;
+        fleet.moves(watched.program, RING[(number % 3) as usize]).await;
+    }
+    within("all to be published", publishing).await.expect("no panic");
+    source.publish_end(fleet.broker.url()).await;
+    let heard: Vec<String> = output.all().await.into_iter().map(|one| one.text).collect();
+    let mut expected: Vec<String> = (0..COUNT)
+        .map(|number| format!("{number} {}", number + 1))
+        .collect();
+    expected.push(format!("end {}", COUNT + 1));
+    assert_eq!(heard, expected);
+    let finished = watched.finish().await;
+    let printed = String::from_utf8_lossy(&finished.stdout).into_owned();
+    let places = ["b", "c", "a", "b", "c"]
+        .map(|engine| format!("now on {engine}\n"))
+        .concat();
+    assert_eq!(
+        printed,
+        format!("from in to out\n{places}{} messages\n", COUNT + 1)
+    );
+    dispatcher.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

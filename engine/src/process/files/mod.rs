@@ -1,5 +1,6 @@
-//! A program's files as a pure core: its descriptors, and the scratch folder `/tmp` that travels with it. Of what is open in `/fleet`, the
-//! dispatcher's files, only descriptors are here. The host calls are in `wasi::files`. All of it is in a snapshot ([`state`]).
+//! A program's files as a pure core: its descriptors, and the scratch folder `/tmp` that travels with it. Of
+//! what is open in `/fleet`, the dispatcher's files, only descriptors are here; of `/wayfare`, descriptors
+//! and the lines under way. The host calls are in `wasi::files`. All of it is in a snapshot ([`state`]).
 //!
 //! Descriptors 0 to 2 are the standard streams to begin with, then come the mounts, then what the program
 //! opens, each at the lowest number that is free. What is done with streams is not in here: only which
@@ -13,14 +14,17 @@ pub(super) mod scratch;
 mod state;
 #[cfg(test)]
 mod tests;
+pub(super) mod wayfare;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wayfare_protocol::files::MOUNT;
 
+use super::channel::Channel;
 use super::wasi::errno::Errno;
 use scratch::{NodeId, Scratch};
+use wayfare::WayfareFile;
 
 /// Descriptors of one program, with its standard streams.
 const DESCRIPTORS_MAX: usize = 256 + FIRST as usize;
@@ -30,6 +34,7 @@ const FIRST: u32 = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Files {
     pub(super) scratch: Scratch,
+    pub(super) channel: Channel,
     descriptors: BTreeMap<u32, Descriptor>,
 }
 
@@ -66,6 +71,7 @@ pub(super) enum Of {
     },
     Scratch(NodeId),
     Fleet(FleetFile),
+    Wayfare(WayfareFile),
 }
 
 impl Of {
@@ -76,7 +82,12 @@ impl Of {
             Self::Mount(mount) | Self::Folder { mount, .. } | Self::Removed { mount, .. } => Some(*mount),
             Self::Scratch(_) => Some(Mount::Scratch),
             Self::Fleet(_) => Some(Mount::Fleet),
+            Self::Wayfare(_) => Some(Mount::Wayfare),
         }
+    }
+
+    fn has_content(&self) -> bool {
+        matches!(self, Self::Wayfare(WayfareFile::Plain { .. }))
     }
 
     pub(super) fn is_folder(&self) -> bool {
@@ -109,22 +120,28 @@ impl StandardStream {
 pub(super) enum Mount {
     Scratch,
     Fleet,
+    Wayfare,
 }
 
 impl Mount {
+    /// Those that a program has to begin with, from [`FIRST`] on.
+    const ALL: [Self; 3] = [Self::Scratch, Self::Fleet, Self::Wayfare];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Scratch => "/tmp",
             Self::Fleet => MOUNT,
+            Self::Wayfare => "/wayfare",
         }
     }
 
-    /// The number by which a program tells it from the other, the same on all engines. The streams are on a
-    /// third device.
+    /// The number by which a program tells it from the others, the same on all engines. The streams are on
+    /// device 1.
     pub(super) fn device(self) -> u64 {
         match self {
             Self::Scratch => 2,
             Self::Fleet => 3,
+            Self::Wayfare => 4,
         }
     }
 }
@@ -132,11 +149,12 @@ impl Mount {
 impl Default for Files {
     fn default() -> Self {
         let mut descriptors = standard_streams();
-        for (fd, mount) in (FIRST..).zip([Mount::Scratch, Mount::Fleet]) {
+        for (fd, mount) in (FIRST..).zip(Mount::ALL) {
             descriptors.insert(fd, Descriptor::of(Of::Mount(mount)));
         }
         Self {
             scratch: Scratch::default(),
+            channel: Channel::default(),
             descriptors,
         }
     }
@@ -190,7 +208,7 @@ impl Files {
             Of::Mount(mount) => Ok((*mount, &[])),
             Of::Folder { mount, path, .. } => Ok((*mount, path)),
             Of::Removed { .. } => Err(Errno::NOENT),
-            Of::Stream(_) | Of::Scratch(_) | Of::Fleet(_) => Err(Errno::NOTDIR),
+            Of::Stream(_) | Of::Scratch(_) | Of::Fleet(_) | Of::Wayfare(_) => Err(Errno::NOTDIR),
         }
     }
 
@@ -198,9 +216,15 @@ impl Files {
         self.descriptors.len() >= DESCRIPTORS_MAX
     }
 
+    /// Descriptors that hold a content of their own.
+    fn contents(&self) -> usize {
+        let all = self.descriptors.values();
+        all.filter(|descriptor| descriptor.of.has_content()).count()
+    }
+
     /// The lowest number that is free.
     pub(super) fn insert(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
-        if self.is_full() {
+        if self.is_full() || descriptor.of.has_content() && self.contents() >= wayfare::CONTENTS_MAX {
             return Err(Errno::MFILE);
         }
         let fd = (0..)

@@ -1,17 +1,25 @@
-//! Files in a snapshot: a JSON document of its length in four bytes, then the scratch files' contents one after the other, in the
-//! order of their nodes. What was written is checked as if it came from anywhere, because a snapshot can.
+//! Files in a snapshot: a JSON document of its length in four bytes, then the scratch files' contents one
+//! after the other, in the order of their nodes, then the lines of `/wayfare` that were begun. What was
+//! written is checked as if it came from anywhere, because a snapshot can.
 //!
-//! Engines of earlier releases know no descriptors of streams, and none of removed folders: a snapshot has
-//! these only where a program has closed or replaced a standard stream, or holds such a folder open, and is
-//! refused by them only then.
+//! Engines of earlier releases know no descriptors of streams, none of removed folders, and no `/wayfare`: a
+//! snapshot has these only where a program has closed or replaced a standard stream, holds such a folder
+//! open, or has used `/wayfare`, and is refused by them only then. So where the mount is untouched it is not
+//! named, and is put at its place where that is free: a program that an earlier release has started does not
+//! look there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use wayfare_protocol::files::{DEPTH_MAX, is_name};
 
+use super::super::channel::{Channel, Noted};
 use super::scratch::{Content, NODES_MAX, Node, NodeId, ROOT, SCRATCH_BYTES_MAX, Scratch};
-use super::{DESCRIPTORS_MAX, Descriptor, FIRST, Files, Of, standard_streams};
+use super::wayfare::CONTENTS_MAX;
+use super::{DESCRIPTORS_MAX, Descriptor, FIRST, Files, Mount, Of, standard_streams};
+
+/// Where a program has the mount `/wayfare` to begin with.
+const WAYFARE: u32 = 5;
 
 /// Without the contents, which `Content` does not serialise.
 #[derive(Serialize)]
@@ -21,6 +29,17 @@ struct HeadOf<'a> {
     descriptors: BTreeMap<u32, &'a Descriptor>,
     #[serde(skip_serializing_if = "Option::is_none")]
     streams: Option<BTreeMap<u32, &'a Descriptor>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wayfare: Option<Lines<&'a Noted>>,
+}
+
+/// The lines of `/wayfare` under way. Those that were begun are behind the contents.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lines<N> {
+    begun: u64,
+    reading: u64,
+    noted: N,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +53,9 @@ struct Head {
     /// Those below; `None`: the standard streams.
     #[serde(default)]
     streams: Option<BTreeMap<u32, Descriptor>>,
+    /// `None`: it is as it was to begin with.
+    #[serde(default)]
+    wayfare: Option<Lines<Noted>>,
 }
 
 impl Files {
@@ -43,21 +65,44 @@ impl Files {
             return Vec::new();
         }
         let contents = || self.scratch.nodes.values().filter_map(|node| node.content.file());
+        let is_untouched = self.is_wayfare_untouched();
         let between = |range| self.descriptors.range(range).map(|(fd, of)| (*fd, of)).collect();
         let streams: BTreeMap<u32, &Descriptor> = between(0..FIRST);
         let is_usual = streams.values().copied().eq(standard_streams().values());
+        let mut descriptors: BTreeMap<u32, &Descriptor> = between(FIRST..u32::MAX);
+        if is_untouched {
+            descriptors.remove(&WAYFARE);
+        }
+        let channel = &self.channel;
         let head = HeadOf {
             scratch: &self.scratch,
             lengths: contents().map(|content| content.len() as u64).collect(),
-            descriptors: between(FIRST..u32::MAX),
+            descriptors,
             streams: (!is_usual).then_some(streams),
+            wayfare: (!is_untouched).then_some(Lines {
+                begun: channel.begun.len() as u64,
+                reading: channel.reading.len() as u64,
+                noted: &channel.noted,
+            }),
         };
         let head = serde_json::to_vec(&head).expect("plain data serialises");
         let mut out = Vec::with_capacity(4 + head.len() + self.scratch.bytes);
         out.extend((head.len() as u32).to_le_bytes());
         out.extend(head);
         contents().for_each(|content| out.extend_from_slice(content));
+        out.extend_from_slice(&channel.begun);
+        out.extend_from_slice(&channel.reading);
         out
+    }
+
+    /// Whether a program that knows nothing of `/wayfare` would have it so.
+    fn is_wayfare_untouched(&self) -> bool {
+        let has_place = self
+            .descriptors
+            .get(&WAYFARE)
+            .is_some_and(|descriptor| descriptor.of == Of::Mount(Mount::Wayfare));
+        let on_it = |descriptor: &&Descriptor| descriptor.of.mount() == Some(Mount::Wayfare);
+        has_place && self.channel.is_unused() && self.descriptors.values().filter(on_it).count() == 1
     }
 
     pub(in crate::process) fn restore(bytes: &[u8]) -> Result<Self, String> {
@@ -76,23 +121,46 @@ fn read(bytes: &[u8]) -> Option<Files> {
         lengths,
         mut descriptors,
         streams,
+        wayfare,
     } = serde_json::from_slice(head).ok()?;
     let mut lengths = lengths.into_iter();
+    let mut part = |length: u64| {
+        let (own, others) = contents.split_at_checked(usize::try_from(length).ok()?)?;
+        contents = others;
+        Some(own.to_vec())
+    };
     for node in scratch.nodes.values_mut() {
         if let Content::File(content) = &mut node.content {
-            let (own, others) = contents.split_at_checked(usize::try_from(lengths.next()?).ok()?)?;
-            *content = own.to_vec();
-            contents = others;
+            *content = part(lengths.next()?)?;
         }
     }
+    let channel = match wayfare {
+        None => {
+            let mount = Descriptor::of(Of::Mount(Mount::Wayfare));
+            descriptors.entry(WAYFARE).or_insert(mount);
+            Channel::default()
+        }
+        Some(lines) => Channel {
+            begun: part(lines.begun)?,
+            reading: part(lines.reading)?,
+            noted: lines.noted,
+        },
+    };
     (contents.is_empty() && lengths.next().is_none()).then_some(())?;
     scratch.bytes = scratch.count_bytes();
     let is_bounded = scratch.nodes.len() <= NODES_MAX && scratch.bytes <= SCRATCH_BYTES_MAX;
     let mut streams = streams.unwrap_or_else(standard_streams);
     let are_apart = descriptors.keys().all(|fd| *fd >= FIRST) && streams.keys().all(|fd| *fd < FIRST);
     descriptors.append(&mut streams);
-    (is_bounded && are_apart && descriptors.len() <= DESCRIPTORS_MAX).then_some(())?;
-    let mut files = Files { scratch, descriptors };
+    // One more, where a program of an earlier release has all that it may.
+    let are_few = descriptors.len() <= DESCRIPTORS_MAX + 1;
+    (is_bounded && are_apart && are_few && channel.is_sound()).then_some(())?;
+    let mut files = Files {
+        scratch,
+        channel,
+        descriptors,
+    };
+    (files.contents() <= CONTENTS_MAX).then_some(())?;
     files.count_descriptors()?;
     files.scratch.name_nodes().then_some(files)
 }
@@ -103,6 +171,7 @@ impl Files {
         for descriptor in self.descriptors.values() {
             match &descriptor.of {
                 Of::Stream(_) | Of::Mount(_) | Of::Fleet(_) | Of::Removed { .. } => {}
+                Of::Wayfare(file) => file.is_sound().then_some(())?,
                 Of::Folder { path, .. } => {
                     (path.len() <= DEPTH_MAX && path.iter().all(|name| is_name(name))).then_some(())?;
                 }

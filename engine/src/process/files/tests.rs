@@ -142,7 +142,7 @@ fn everything_is_bounded_and_a_refused_write_changes_nothing() {
         files.insert(descriptor).is_ok()
     });
     // But for the streams and the mounts.
-    assert_eq!(opened.count(), DESCRIPTORS_MAX - 5);
+    assert_eq!(opened.count(), DESCRIPTORS_MAX - 6);
 }
 
 #[test]
@@ -441,4 +441,63 @@ fn damaged_files_are_refused() {
     ] {
         assert!(Files::restore(&text(from, to)).is_err(), "{from} {to}");
     }
+}
+
+/// A program that has not used `/wayfare` can be taken by engines that know nothing of it, and one of theirs
+/// is taken here.
+#[test]
+fn the_mount_of_lines_is_in_a_snapshot_only_where_it_was_used() {
+    let touched = |files: &Files| {
+        let saved = files.save();
+        assert_eq!(Files::restore(&saved).as_ref(), Ok(files));
+        String::from_utf8_lossy(&saved).to_lowercase().contains("wayfare")
+    };
+    let mut files = Files::default();
+    assert!(files.save().is_empty());
+    let node = create(&mut files.scratch, "f").unwrap().node;
+    assert_eq!(
+        files.insert(Descriptor::of(Of::Scratch(node))),
+        Ok(6),
+        "behind the mounts"
+    );
+    assert!(!touched(&files));
+    let mut used = files.clone();
+    used.insert(Descriptor::of(Of::Wayfare(WayfareFile::In))).unwrap();
+    assert!(touched(&used));
+    let mut begun = files.clone();
+    begun.channel.begun = b"{\"do\":".to_vec();
+    begun.channel.reading = b"\xff\n".to_vec();
+    assert!(touched(&begun));
+    let mut closed = files.clone();
+    closed.close(5).unwrap();
+    assert!(touched(&closed), "it stays closed");
+    // As an earlier release leaves it, with another file at the mount's place.
+    let mut earlier = files.clone();
+    earlier.renumber(6, 5).unwrap();
+    let saved = String::from_utf8(earlier.save()).unwrap();
+    let saved = saved[4..]
+        .split_once(",\"wayfare\"")
+        .map(|(head, _)| format!("{head}}}"));
+    let saved = saved.expect("it is not usual here");
+    let saved = [&(saved.len() as u32).to_le_bytes()[..], saved.as_bytes()].concat();
+    let restored = Files::restore(&saved).unwrap();
+    assert_eq!(restored.get(5).unwrap().of, Of::Scratch(node));
+}
+
+#[test]
+fn few_descriptors_have_a_content_of_their_own() {
+    let me = || {
+        Descriptor::of(Of::Wayfare(WayfareFile::Plain {
+            of: wayfare::Plain::Me,
+            content: wayfare::Content(b"{}\n".to_vec()),
+            is_fresh: true,
+        }))
+    };
+    let mut files = Files::default();
+    for _ in 0..wayfare::CONTENTS_MAX {
+        files.insert(me()).unwrap();
+    }
+    assert_eq!(files.insert(me()), Err(Errno::MFILE));
+    assert!(files.insert(Descriptor::of(Of::Wayfare(WayfareFile::In))).is_ok());
+    assert_eq!(Files::restore(&files.save()).as_ref(), Ok(&files));
 }

@@ -278,6 +278,11 @@ impl Mail {
         }
     }
 
+    /// Whether the program was moved since [`Mail::take_was_moved`] was last asked.
+    pub fn was_moved(&self) -> bool {
+        self.was_moved
+    }
+
     /// Whether the program was moved since this was last asked.
     pub fn take_was_moved(&mut self) -> bool {
         std::mem::take(&mut self.was_moved)

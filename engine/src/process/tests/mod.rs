@@ -19,6 +19,7 @@ mod preview1;
 #[cfg(feature = "compiler")]
 mod stacks;
 mod talking;
+mod wayfare;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -126,6 +127,7 @@ impl Plan {
         let (sender, events) = channel();
         let launched = Launch {
             begun,
+            generation: Generation(3),
             home: Home {
                 // Every run of a plan is the same program, moved.
                 program: ProgramId::from_bytes([7; 16]),

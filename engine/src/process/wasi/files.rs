@@ -5,8 +5,10 @@
 
 mod descriptors;
 mod fleet;
+mod listing;
 mod paths;
 mod sockets;
+mod wayfare;
 
 use wasmtime::{Caller, Linker};
 
@@ -28,11 +30,12 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
     sockets::define(linker)
 }
 
-/// What such a call says of the standard streams.
+/// What such a call says of the standard streams, and of the lines of `/wayfare`.
 fn not_of_stream(guest: &Guest, fd: i32, errno: Errno) -> Result<(), Errno> {
-    match guest.context.files.stream(fd)? {
-        Some(_) => Err(errno),
-        None => Ok(()),
+    match &guest.context.files.get(fd)?.of {
+        Of::Stream(_) => Err(errno),
+        Of::Wayfare(file) if file.is_stream() => Err(errno),
+        _ => Ok(()),
     }
 }
 
@@ -201,7 +204,7 @@ fn folders(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Context>, fd: i32, buffer: i32, room: i32, cookie: i64, out: i32| {
             call_blocking(caller, |guest| {
                 not_of_stream(guest, fd, Errno::NOTDIR)?;
-                descriptors::list(guest, fd, (buffer, room), cookie, out)
+                listing::list(guest, fd, (buffer, room), cookie, out)
             })
         },
     )?;

@@ -2,7 +2,7 @@
 //! in.
 //!
 //! A descriptor is ready where reading or writing would not wait, if only because it would fail: only
-//! standard output and error ever are not, while the log is full.
+//! standard output and error ever are not, while the log is full, and `/wayfare/in`, while there is no line.
 //!
 //! A relative time counts from when the call was *first* issued. A call that was left notes when its
 //! shortest such time is over; issued again, it finds from that when it began.
@@ -15,9 +15,11 @@ use super::MODULE;
 use super::environment::{CLOCK_MONOTONIC, CLOCK_REALTIME, realtime_ns};
 use super::errno::Errno;
 use super::guest::{Flow, Guest, call_blocking, u16_at, u32_at, u64_at};
+use crate::process::channel::receive;
 use crate::process::context::Context;
+use crate::process::control::Shared;
+use crate::process::files::wayfare::WayfareFile;
 use crate::process::files::{Of, StandardStream};
-use crate::process::log::Log;
 
 const SUBSCRIPTION_BYTES: usize = 48;
 const EVENT_BYTES: usize = 32;
@@ -40,6 +42,8 @@ enum Wait {
     Realtime(u64),
     /// For room in the log.
     Room,
+    /// For a line of `/wayfare/in`.
+    Line,
     Ready {
         bytes: u64,
         /// There will never be any.
@@ -106,7 +110,10 @@ fn wait(context: &mut Context, subscriptions: &[Subscription]) -> Option<Vec<u8>
         };
         let events: Vec<u8> = subscriptions
             .iter()
-            .filter_map(|subscription| event(subscription, began_ns, &now, &shared.log))
+            .filter_map(|subscription| {
+                let is_line = || receive::is_ready(&context.files.channel, &shared, now.monotonic_ns);
+                event(subscription, began_ns, &now, &shared, is_line)
+            })
             .flatten()
             .collect();
         if !events.is_empty() {
@@ -116,7 +123,12 @@ fn wait(context: &mut Context, subscriptions: &[Subscription]) -> Option<Vec<u8>
             context.blocked_until_ns = shortest.map(|shortest| began_ns.saturating_add(shortest));
             return None;
         }
-        let timeout = subscriptions.iter().filter_map(|s| left(s, began_ns, &now)).min();
+        let lines = receive::time_left(&context.files.channel, now.monotonic_ns);
+        let left = subscriptions.iter().filter_map(|one| match one.wait {
+            Ok(Wait::Line) => lines,
+            _ => left(one, began_ns, &now),
+        });
+        let timeout = left.min();
         shared = context.control.wait(shared, timeout);
     }
 }
@@ -146,18 +158,19 @@ fn parse(context: &Context, bytes: &[u8]) -> Subscription {
 
 fn to_read(context: &Context, fd: i32) -> Result<Wait, Errno> {
     let descriptor = context.files.get(fd)?;
-    let (bytes, is_over) = match descriptor.of {
+    let (bytes, is_over) = match &descriptor.of {
         Of::Stream(StandardStream::Input) => {
             let left = (context.stdin().len() as u64).saturating_sub(context.stdin_offset);
             (left, left == 0)
         }
         Of::Stream(StandardStream::Output | StandardStream::Error) => (0, true),
         Of::Scratch(node) => {
-            let stat = context.files.scratch.stat(node)?;
+            let stat = context.files.scratch.stat(*node)?;
             (stat.bytes.saturating_sub(descriptor.offset), false)
         }
         // How many there are only the dispatcher knows.
-        Of::Fleet(_) | Of::Mount(_) | Of::Folder { .. } | Of::Removed { .. } => (1, false),
+        Of::Wayfare(WayfareFile::In) => return Ok(Wait::Line),
+        Of::Fleet(_) | Of::Wayfare(_) | Of::Mount(_) | Of::Folder { .. } | Of::Removed { .. } => (1, false),
     };
     Ok(Wait::Ready { bytes, is_over })
 }
@@ -173,7 +186,13 @@ fn to_write(context: &Context, fd: i32) -> Result<Wait, Errno> {
 }
 
 /// What to tell the program of a subscription, if there is something.
-fn event(subscription: &Subscription, began_ns: u64, now: &Now, log: &Log) -> Option<[u8; EVENT_BYTES]> {
+fn event(
+    subscription: &Subscription,
+    began_ns: u64,
+    now: &Now,
+    shared: &Shared,
+    is_line: impl Fn() -> bool,
+) -> Option<[u8; EVENT_BYTES]> {
     /// The other side will write no more.
     const HANGUP: u8 = 1;
     let (errno, bytes, flags) = match subscription.wait {
@@ -182,7 +201,8 @@ fn event(subscription: &Subscription, began_ns: u64, now: &Now, log: &Log) -> Op
             .filter(Duration::is_zero)
             .map(|_| (0, 0, 0))?,
         Ok(Wait::Ready { bytes, is_over }) => (0, bytes, if is_over { HANGUP } else { 0 }),
-        Ok(Wait::Room) => log.has_room().then_some((0, 1, 0))?,
+        Ok(Wait::Room) => shared.log.has_room().then_some((0, 1, 0))?,
+        Ok(Wait::Line) => is_line().then_some((0, 1, 0))?,
     };
     let mut event = [0; EVENT_BYTES];
     event[..8].copy_from_slice(&subscription.userdata);
@@ -200,6 +220,6 @@ fn left(subscription: &Subscription, began_ns: u64, now: &Now) -> Option<Duratio
         Ok(Wait::Relative(ns)) => Some(until(began_ns.saturating_add(ns), now.monotonic_ns)),
         Ok(Wait::Monotonic(end)) => Some(until(end, now.monotonic_ns)),
         Ok(Wait::Realtime(end)) => Some(until(end, now.realtime_ns).min(REALTIME_LOOK)),
-        Ok(Wait::Room | Wait::Ready { .. }) | Err(_) => None,
+        Ok(Wait::Room | Wait::Line | Wait::Ready { .. }) | Err(_) => None,
     }
 }

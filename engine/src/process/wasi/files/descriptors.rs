@@ -1,6 +1,6 @@
 //! What is done with an open file or folder: reading, writing, offsets, lengths.
 
-use super::fleet;
+use super::{fleet, wayfare};
 use crate::process::files::scratch::{Stat, Times};
 use crate::process::files::{Mount, Of};
 use crate::process::wasi::environment::realtime_ns;
@@ -9,6 +9,8 @@ use crate::process::wasi::guest::{Flow, Guest};
 
 /// A call reads or writes no more than this; libraries issue another for the rest.
 const BYTES_MAX: usize = 64 * 1024;
+/// What the lines of `/wayfare` claim to be, so that libraries hand over each line when it is complete.
+const FILETYPE_CHARACTER_DEVICE: u8 = 2;
 const FILETYPE_DIRECTORY: u8 = 3;
 const FILETYPE_REGULAR_FILE: u8 = 4;
 const FDFLAGS_APPEND: u16 = 1;
@@ -17,15 +19,13 @@ const FDFLAGS_ALL: u16 = 0x1f;
 /// Syncing, reading, seeking, flags, advice, the status and times of a file, and polling.
 const RIGHTS_FILE: u64 = 0b1_1111 << 1 | 1 | 1 << 7 | 1 << 21 | 1 << 23 | 1 << 27;
 const RIGHTS_READ: u64 = 1 << 1;
+/// Reading, flags, status and polling. Without seeking, libraries take a character device for a terminal.
+const RIGHTS_STREAM: u64 = RIGHTS_READ | 1 << 3 | 1 << 21 | 1 << 27;
+const RIGHT_TO_WRITE: u64 = 1 << 6;
 /// Writing, allocating and setting a length.
 const RIGHTS_WRITE: u64 = 1 << 6 | 1 << 8 | 1 << 22;
 /// All with paths but for setting lengths; listing, and the folder's own status and times.
 const RIGHTS_FOLDER: u64 = 0x3ff << 9 | 1 << 20 | 1 << 21 | 0b1111 << 23;
-const DIRENT_BYTES: usize = 24;
-/// Places in a listing behind `.` and `..`. Behind another entry it is the number of its node, which is
-/// higher than that of the root.
-const BEHIND_DOT: u64 = u64::MAX;
-const BEHIND_DOT_DOT: u64 = 1;
 
 /// Where a call reads or writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,10 @@ pub(in crate::process::wasi) fn read(
                 None => return Ok(Flow::Interrupted),
             }
         }
+        Of::Wayfare(_) => match wayfare::read(guest, fd, offset, wanted)? {
+            Some(bytes) => bytes,
+            None => return Ok(Flow::Interrupted),
+        },
     };
     let mut rest = &bytes[..];
     for (at, length) in buffers {
@@ -88,7 +92,7 @@ pub(in crate::process::wasi) fn write(
         bytes.extend_from_slice(guest.bytes(at, length.min(room))?);
     }
     // No more than fits.
-    let count = bytes.len() as u32;
+    let mut count = bytes.len() as u32;
     let descriptor = guest.context.files.get(fd)?;
     if !descriptor.write {
         return Err(Errno::BADF);
@@ -97,10 +101,11 @@ pub(in crate::process::wasi) fn write(
         At::Offset => descriptor.offset,
         At::Position(offset) => checked(offset)?,
     };
-    let end = match descriptor.of {
+    let end = match &descriptor.of {
         Of::Stream(_) => return Err(Errno::SPIPE),
         Of::Mount(_) | Of::Folder { .. } | Of::Removed { .. } => return Err(Errno::ISDIR),
         Of::Scratch(node) => {
+            let node = *node;
             let is_append = descriptor.append && at == At::Offset;
             let scratch = &mut guest.context.files.scratch;
             let offset = if is_append {
@@ -111,7 +116,18 @@ pub(in crate::process::wasi) fn write(
             scratch.write(node, offset, &bytes, realtime_ns())?;
             offset.saturating_add(bytes.len() as u64)
         }
+        Of::Wayfare(_) => {
+            let is_append = descriptor.append && at == At::Offset;
+            match wayfare::write(guest, fd, (!is_append).then_some(offset), &bytes)? {
+                Some(written) => {
+                    count = written.count as u32;
+                    written.end
+                }
+                None => return Ok(Flow::Interrupted),
+            }
+        }
         Of::Fleet(file) => {
+            let file = *file;
             let is_append = descriptor.append && at == At::Offset;
             match fleet::write(guest, file, (!is_append).then_some(offset), bytes)? {
                 Some((end, file)) => {
@@ -191,6 +207,8 @@ pub(in crate::process::wasi) fn set_length(guest: &mut Guest, fd: i32, length: i
             }
             None => Ok(Flow::Interrupted),
         },
+        // A value is as long as what was last written, and the others have no length.
+        Of::Wayfare(_) => Err(Errno::NOTSUP),
     }
 }
 
@@ -213,8 +231,13 @@ pub(in crate::process::wasi) fn allocate(
 pub(in crate::process::wasi) fn status(guest: &mut Guest, fd: i32, out: i32) -> Result<(), Errno> {
     let descriptor = guest.context.files.get(fd)?;
     let is_folder = descriptor.of.is_folder();
+    let is_stream = matches!(&descriptor.of, Of::Wayfare(file) if file.is_stream());
     let (rights, inherited) = if is_folder {
         (RIGHTS_FOLDER, RIGHTS_FOLDER | RIGHTS_FILE | RIGHTS_WRITE)
+    } else if is_stream {
+        let with = if descriptor.write { RIGHT_TO_WRITE } else { 0 };
+        let without = if descriptor.read { 0 } else { RIGHTS_READ };
+        (RIGHTS_STREAM & !without | with, 0)
     } else {
         let without = if descriptor.read { 0 } else { RIGHTS_READ };
         let with = if descriptor.write { RIGHTS_WRITE } else { 0 };
@@ -222,7 +245,11 @@ pub(in crate::process::wasi) fn status(guest: &mut Guest, fd: i32, out: i32) -> 
     };
     let flags = descriptor.flags | if descriptor.append { FDFLAGS_APPEND } else { 0 };
     let mut status = [0; 24];
-    status[0] = filetype(is_folder);
+    status[0] = if is_stream {
+        FILETYPE_CHARACTER_DEVICE
+    } else {
+        filetype(is_folder)
+    };
     status[2..4].copy_from_slice(&flags.to_le_bytes());
     status[8..16].copy_from_slice(&rights.to_le_bytes());
     status[16..24].copy_from_slice(&inherited.to_le_bytes());
@@ -260,7 +287,7 @@ pub(super) fn set_times(guest: &mut Guest, fd: i32, times: Times) -> Result<(), 
             files.scratch.find(path)?
         }
         Of::Removed { .. } => return Err(Errno::NOENT),
-        Of::Stream(_) | Of::Fleet(_) | Of::Mount(Mount::Fleet) | Of::Folder { .. } => {
+        Of::Stream(_) | Of::Fleet(_) | Of::Wayfare(_) | Of::Mount(_) | Of::Folder { .. } => {
             return Err(Errno::NOTSUP);
         }
     };
@@ -269,8 +296,15 @@ pub(super) fn set_times(guest: &mut Guest, fd: i32, times: Times) -> Result<(), 
 
 pub(in crate::process::wasi) fn file_status(guest: &mut Guest, fd: i32, out: i32) -> Result<Flow, Errno> {
     let mount = guest.context.files.get(fd)?.of.mount().ok_or(Errno::BADF)?;
+    let is_stream = matches!(&guest.context.files.get(fd)?.of, Of::Wayfare(file) if file.is_stream());
     match stat(guest, fd)? {
-        Some(stat) => write_stat(guest, mount, &stat, out),
+        Some(stat) => {
+            let flow = write_stat(guest, mount, &stat, out)?;
+            if is_stream {
+                guest.write(out.wrapping_add(16), &[FILETYPE_CHARACTER_DEVICE])?;
+            }
+            Ok(flow)
+        }
         None => Ok(Flow::Interrupted),
     }
 }
@@ -285,6 +319,7 @@ fn stat(guest: &mut Guest, fd: i32) -> Result<Option<Stat>, Errno> {
             let file = *file;
             fleet::stat_open(guest, file)
         }
+        Of::Wayfare(file) => Ok(Some(file.stat())),
         Of::Removed { node, .. } => Ok(Some(Stat {
             node: *node,
             is_folder: true,
@@ -316,73 +351,10 @@ pub(super) fn write_stat(guest: &mut Guest, mount: Mount, stat: &Stat, out: i32)
     Ok(Flow::Done)
 }
 
-fn filetype(is_folder: bool) -> u8 {
+pub(super) fn filetype(is_folder: bool) -> u8 {
     if is_folder {
         FILETYPE_DIRECTORY
     } else {
         FILETYPE_REGULAR_FILE
-    }
-}
-
-/// Fills the program's buffer with entries, first `.` and `..`; the last may be cut off, and comes again. The
-/// cookie is the place behind the last entry.
-pub(in crate::process::wasi) fn list(
-    guest: &mut Guest,
-    fd: i32,
-    (buffer, room): (i32, i32),
-    cookie: i64,
-    out: i32,
-) -> Result<Flow, Errno> {
-    let room = room.cast_unsigned() as usize;
-    guest.bytes(buffer, room as u64)?;
-    guest.bytes(out, 4)?;
-    let (mount, path) = guest.context.files.folder(fd)?;
-    let (mount, path) = (mount, path.to_vec());
-    let mut after = cookie.cast_unsigned();
-    let mut entries = Vec::new();
-    if after == 0 {
-        let Some(stat) = super::paths::stat(guest, mount, &path)? else {
-            return Ok(Flow::Interrupted);
-        };
-        after = BEHIND_DOT;
-        entries.extend(entry(after, stat.node, true, "."));
-    }
-    if after == BEHIND_DOT {
-        after = BEHIND_DOT_DOT;
-        entries.extend(entry(after, parent(guest, mount, &path), true, ".."));
-    }
-    while entries.len() < room {
-        let Some(page) = super::paths::list(guest, mount, &path, after)? else {
-            return Ok(Flow::Interrupted);
-        };
-        let Some(last) = page.last() else { break };
-        after = last.0.node;
-        for (stat, name) in &page {
-            entries.extend(entry(stat.node, stat.node, stat.is_folder, name));
-        }
-    }
-    entries.truncate(room);
-    guest.write(buffer, &entries)?;
-    guest.write_u32(out, entries.len() as u32)?;
-    Ok(Flow::Done)
-}
-
-fn entry(behind: u64, node: u64, is_folder: bool, name: &str) -> Vec<u8> {
-    let mut entry = vec![0; DIRENT_BYTES];
-    entry[..8].copy_from_slice(&behind.to_le_bytes());
-    entry[8..16].copy_from_slice(&node.to_le_bytes());
-    entry[16..20].copy_from_slice(&(name.len() as u32).to_le_bytes());
-    entry[20] = filetype(is_folder);
-    entry.extend_from_slice(name.as_bytes());
-    entry
-}
-
-/// The number of the folder above; 0, as in preview 1 for one that is not known, where the program might not
-/// even look at it.
-fn parent(guest: &Guest, mount: Mount, path: &[String]) -> u64 {
-    let above = &path[..path.len().saturating_sub(1)];
-    match mount {
-        Mount::Scratch => guest.context.files.scratch.find(above).unwrap_or(0),
-        Mount::Fleet => 0,
     }
 }

@@ -3,7 +3,7 @@
 use wayfare_protocol::files::Opening;
 
 use super::descriptors::{self, write_stat};
-use super::fleet;
+use super::{fleet, wayfare};
 use crate::process::files::paths::{End, resolve};
 use crate::process::files::scratch::{Stat, Times};
 use crate::process::files::{Descriptor, Mount, Of};
@@ -68,6 +68,9 @@ fn path_of(guest: &mut Guest, fd: i32, (at, length): (i32, i32)) -> Result<Optio
 fn is_folder(guest: &mut Guest, mount: Mount, names: &[String]) -> Result<bool, Errno> {
     if mount == Mount::Fleet && guest.context.blocked_until_ns.is_some() {
         return Ok(true);
+    }
+    if mount == Mount::Wayfare {
+        return wayfare::is_folder(names);
     }
     match stat(guest, mount, names)? {
         Some(stat) if stat.is_folder => Ok(true),
@@ -151,6 +154,13 @@ fn open_at(guest: &mut Guest, path: &Path, opening: Opening) -> Result<Option<Of
                 fleet::Opened::File(file) => Of::Fleet(file),
             }))
         }
+        Mount::Wayfare => {
+            let opened = wayfare::open(guest, &path.names, opening)?;
+            Ok(opened.map(|opened| match opened {
+                wayfare::Opened::Folder(node) => folder(node),
+                wayfare::Opened::File(file) => Of::Wayfare(file),
+            }))
+        }
     }
 }
 
@@ -183,6 +193,7 @@ pub(super) fn stat(guest: &mut Guest, mount: Mount, path: &[String]) -> Result<O
             scratch.stat(scratch.find(path)?).map(Some)
         }
         Mount::Fleet => fleet::stat(guest, path),
+        Mount::Wayfare => wayfare::stat(guest, path),
     }
 }
 
@@ -201,6 +212,7 @@ pub(super) fn list(
             Ok(Some(page.map(|(stat, name)| (stat, name.to_owned())).collect()))
         }
         Mount::Fleet => fleet::list(guest, path, after),
+        Mount::Wayfare => wayfare::list(guest, path, after).map(Some),
     }
 }
 
@@ -241,6 +253,7 @@ pub(super) fn change(guest: &mut Guest, change: Change, fd: i32, path: (i32, i32
             Flow::Done
         }
         Mount::Fleet => fleet::change(guest, change, &path.names)?,
+        Mount::Wayfare => wayfare::change(guest, change, &path.names)?,
     };
     if let (Flow::Done, Change::RemoveFolder) = (&flow, change) {
         guest.context.files.removed(path.mount, &path.names);
@@ -277,6 +290,7 @@ pub(super) fn rename(
             Flow::Done
         }
         Mount::Fleet => fleet::rename(guest, &from.names, &to.names)?,
+        Mount::Wayfare => return Err(Errno::ACCES),
     };
     if let Flow::Done = flow {
         guest.context.files.renamed(from.mount, &from.names, &to.names);
@@ -300,10 +314,10 @@ pub(super) fn times((accessed, modified): (i64, i64), flags: i32) -> Result<Time
     })
 }
 
-/// Of what is in `/tmp`; the dispatcher keeps no times but its own.
+/// Of what is in `/tmp`; the dispatcher keeps no times but its own, and `/wayfare` has none.
 pub(super) fn set_times(guest: &mut Guest, fd: i32, path: (i32, i32), times: Times) -> Result<(), Errno> {
     let (mount, _) = guest.context.files.folder(fd)?;
-    if mount == Mount::Fleet {
+    if mount != Mount::Scratch {
         return Err(Errno::NOTSUP);
     }
     let path = path_of(guest, fd, path)?.ok_or(Errno::IO)?;

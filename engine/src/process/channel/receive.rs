@@ -1,0 +1,90 @@
+//! What is read from `/wayfare/in`: the next line, when there is one.
+
+use std::time::Duration;
+
+use super::Channel;
+use super::format::{Event, Trouble};
+use crate::process::context::Context;
+use crate::process::control::Shared;
+use crate::process::mail::Letter;
+use crate::process::wasi::errno::Errno;
+
+/// Bytes of the line that comes next, at most `count`; waits for it unless `at_once`. `None`: the program
+/// shall stop first.
+pub(in crate::process) fn read(
+    context: &mut Context,
+    count: usize,
+    at_once: bool,
+) -> Result<Option<Vec<u8>>, Errno> {
+    let control = context.control.clone();
+    let mut shared = control.lock();
+    while context.files.channel.reading.is_empty() {
+        let now_ns = context.clock.now_ns();
+        if let Some(line) = next(&mut context.files.channel, &mut shared, now_ns) {
+            context.files.channel.begin_reading(line);
+            control.outgoing.notify_one();
+            break;
+        }
+        if at_once {
+            return Err(Errno::AGAIN);
+        }
+        if shared.wants() {
+            return Ok(None);
+        }
+        let left = time_left(&context.files.channel, now_ns);
+        shared = control.wait(shared, left);
+    }
+    drop(shared);
+    Ok(Some(context.files.channel.read(count)))
+}
+
+/// Whether reading would not wait.
+pub(in crate::process) fn is_ready(channel: &Channel, shared: &Shared, now_ns: u64) -> bool {
+    let is_answered = channel.noted.awaiting.is_some_and(|awaiting| {
+        awaiting.until_ns <= now_ns || !matches!(shared.mail.awaited_reply(), Ok(None))
+    });
+    !channel.reading.is_empty()
+        || !channel.noted.answers.is_empty()
+        || is_answered
+        || shared.mail.was_moved()
+        || shared.mail.first().is_some()
+}
+
+/// How long it takes until there is a line in any case.
+pub(in crate::process) fn time_left(channel: &Channel, now_ns: u64) -> Option<Duration> {
+    let awaiting = channel.noted.awaiting?;
+    Some(Duration::from_nanos(awaiting.until_ns.saturating_sub(now_ns)))
+}
+
+fn next(channel: &mut Channel, shared: &mut Shared, now_ns: u64) -> Option<String> {
+    let mail = &mut shared.mail;
+    if let Some(answer) = channel.noted.answers.pop_front() {
+        return Some(answer);
+    }
+    if let Some(awaiting) = channel.noted.awaiting {
+        let event = match mail.awaited_reply().map(Option::<&Letter>::cloned) {
+            Ok(Some(letter)) => Some(Event::answer(awaiting.number).with_bytes("payload", &letter.payload)),
+            Ok(None) if awaiting.until_ns > now_ns => None,
+            Ok(None) => {
+                let trouble = Trouble::new("timeout", "no reply came in time");
+                Some(Event::error(awaiting.number, &trouble))
+            }
+            Err(_) => {
+                let reason =
+                    "the reply went to another request, or to the program that this one is a copy of";
+                Some(Event::error(awaiting.number, &Trouble::new("gone", reason)))
+            }
+        };
+        if let Some(event) = event {
+            mail.end_request();
+            channel.noted.awaiting = None;
+            return Some(event.line());
+        }
+    }
+    if mail.take_was_moved() {
+        return Some(Event::moved(&mail.home().engine).line());
+    }
+    let line = Event::message(mail.first()?).line();
+    mail.take_first();
+    Some(line)
+}
