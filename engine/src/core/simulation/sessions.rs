@@ -163,8 +163,8 @@ impl World {
     /// What the session does next: everything that can be done now.
     pub(super) fn turn(&mut self, index: usize, program: ProgramId) {
         let (boot, now) = (self.boot_of(index), self.now);
-        let now_instant = self.instant();
-        let is_heard = self.engines[index].up.as_ref().is_some_and(|up| up.is_heard);
+        let instant = self.instant();
+        let is_heard = self.is_heard(index);
         let Some(talk) = self.talk(index, program) else {
             return;
         };
@@ -172,7 +172,7 @@ impl World {
         match talk.line {
             Line::Shut if is_heard && talk.may_open && talk.mail.wants_session() => {
                 talk.mail.begin_session();
-                talk.intake = Intake::with_unstored(talk.intake.take_unstored(), now_instant);
+                talk.intake = Intake::with_unstored(talk.intake.take_unstored(), instant);
                 talk.opened += 1;
                 talk.in_flight.clear();
                 self.dial_again(index, program, boot);

@@ -161,14 +161,19 @@ impl World {
                 self.feed(index, Input::Fenced { program, generation });
             }
         }
+        let Some(up) = &mut self.engines[index].up else {
+            return;
+        };
+        up.is_heard = true;
+        let programs: Vec<ProgramId> = up.processes.keys().copied().collect();
         self.feed(index, Input::Connected);
-        if let Some(up) = &mut self.engines[index].up {
-            up.is_heard = true;
-            let programs: Vec<ProgramId> = up.processes.keys().copied().collect();
-            for program in programs {
-                self.turn(index, program);
-            }
+        for program in programs {
+            self.turn(index, program);
         }
+    }
+
+    pub(super) fn is_heard(&self, index: usize) -> bool {
+        self.engines[index].up.as_ref().is_some_and(|up| up.is_heard)
     }
 
     fn names(&self, index: usize, program: ProgramId) -> bool {
@@ -324,6 +329,8 @@ impl World {
                 self.send(to, packet);
             }
             Effect::PublishEngine { .. } => {}
+            // As the shell has it: nothing is said before the fence, and then everything.
+            Effect::PublishProgram(_) if self.talks && !self.is_heard(index) => {}
             Effect::PublishProgram(status) => self.publish(&status),
             Effect::ClearProgram(program) => {
                 self.retained.remove(&program);
