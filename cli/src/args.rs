@@ -27,7 +27,7 @@ use values::{
     parse_duration, parse_file_grant, parse_filter, parse_name, parse_policy, parse_shared_key, parse_size,
     parse_variable, parse_variable_name,
 };
-use wayfare_dispatcher::Policy;
+use wayfare_client::Policy;
 use wayfare_engine::shell::EngineArgs;
 use wayfare_protocol::device::Alias;
 use wayfare_protocol::files::FileGrant;

@@ -1,8 +1,8 @@
-//! What the verbs share: a connected dispatcher for the length of one command.
+//! What the verbs share: a connected client for the length of one command.
 
 use std::time::Duration;
 
-use wayfare_dispatcher::{CommandOptions, Dispatcher, DispatcherOptions, Marked, Offline};
+use wayfare_client::{Client, ClientOptions, CommandOptions, Marked, Offline};
 
 use crate::args::{CommandArgs, FleetArgs, MarkedArgs};
 use crate::config::Settings;
@@ -10,25 +10,25 @@ use crate::fail::{Result, connecting};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(crate) async fn connect(args: &FleetArgs) -> Result<Dispatcher> {
+pub(crate) async fn connect(args: &FleetArgs) -> Result<Client> {
     connect_to(Settings::load(args)?).await
 }
 
-pub(crate) async fn connect_to(settings: Settings) -> Result<Dispatcher> {
-    let mut options = DispatcherOptions::new(settings.broker);
+pub(crate) async fn connect_to(settings: Settings) -> Result<Client> {
+    let mut options = ClientOptions::new(settings.broker);
     options.topics = settings.topics;
     options.connect_timeout = CONNECT_TIMEOUT;
-    Dispatcher::connect(options).await.map_err(connecting)
+    Client::connect(options).await.map_err(connecting)
 }
 
 /// Connects, lets `work` do its work, and closes in any case, so that nothing said last is lost.
 pub(crate) async fn with_fleet<T>(
     args: &FleetArgs,
-    work: impl AsyncFnOnce(&Dispatcher) -> Result<T>,
+    work: impl AsyncFnOnce(&Client) -> Result<T>,
 ) -> Result<T> {
-    let dispatcher = connect(args).await?;
-    let result = work(&dispatcher).await;
-    dispatcher.close().await;
+    let client = connect(args).await?;
+    let result = work(&client).await;
+    client.close().await;
     result
 }
 

@@ -12,9 +12,7 @@ mod timeline;
 
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use wayfare_dispatcher::{
-    CommandError, CommandOptions, Dispatcher, Finished, Operation, Order, ResumeMode, Run,
-};
+use wayfare_client::{Client, CommandError, CommandOptions, Finished, Operation, Order, ResumeMode, Run};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::ProgramId;
@@ -38,9 +36,9 @@ pub(crate) async fn run(args: DemoArgs, output: Output) -> Result {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut timeline = Timeline::new(output);
     let mut stage = Stage::set(&args, &mut timeline).await?;
-    let dispatcher = stage.dispatcher.clone();
+    let client = stage.client.clone();
     let result = tokio::select! {
-        result = play_to_the_end(&dispatcher, args.limit, &mut timeline) => result,
+        result = play_to_the_end(&client, args.limit, &mut timeline) => result,
         fail = stage.engine_ended() => Err(fail),
         _ = interrupt.recv() => Err(Fail::new("interrupted", "interrupted")),
         _ = terminate.recv() => Err(Fail::new("interrupted", "interrupted")),
@@ -50,7 +48,7 @@ pub(crate) async fn run(args: DemoArgs, output: Output) -> Result {
 }
 
 /// On a machine so fast that the program ends before everything was shown, again with more to do.
-async fn play_to_the_end(fleet: &Dispatcher, mut limit: u64, timeline: &mut Timeline) -> Result {
+async fn play_to_the_end(fleet: &Client, mut limit: u64, timeline: &mut Timeline) -> Result {
     for _ in 1..TRIES_MAX {
         match play(fleet, limit, timeline).await {
             Err(fail) if fail.is(TOO_FAST) => {
@@ -68,7 +66,7 @@ fn too_fast() -> Fail {
     Fail::new(TOO_FAST, "the program ended before everything could be shown").hint("give a larger --limit")
 }
 
-async fn play(fleet: &Dispatcher, limit: u64, timeline: &mut Timeline) -> Result {
+async fn play(fleet: &Client, limit: u64, timeline: &mut Timeline) -> Result {
     let lines = limit / NUMBERS_PER_LINE;
     // When each step is taken, in lines printed: spread over the first half of the run.
     let step = |number: u64| lines * number / 12;
@@ -113,7 +111,7 @@ async fn play(fleet: &Dispatcher, limit: u64, timeline: &mut Timeline) -> Result
     )
 }
 
-async fn start(fleet: &Dispatcher, limit: u64, name: &str, timeline: &mut Timeline) -> Result<Collector> {
+async fn start(fleet: &Client, limit: u64, name: &str, timeline: &mut Timeline) -> Result<Collector> {
     let sample = wayfare_samples::find("primes").expect("the sample comes with the command");
     let run = Run {
         name: name.into(),
@@ -142,7 +140,7 @@ async fn start(fleet: &Dispatcher, limit: u64, name: &str, timeline: &mut Timeli
     }
 }
 
-async fn move_to(fleet: &Dispatcher, mover: &Collector, target: &str, timeline: &mut Timeline) -> Result {
+async fn move_to(fleet: &Client, mover: &Collector, target: &str, timeline: &mut Timeline) -> Result {
     let at = mover.last_line();
     let order = Order::Move {
         program: mover.program.to_string(),
@@ -171,7 +169,7 @@ async fn move_to(fleet: &Dispatcher, mover: &Collector, target: &str, timeline: 
     Ok(())
 }
 
-async fn spawn(fleet: &Dispatcher, mover: &Collector, timeline: &mut Timeline) -> Result<Collector> {
+async fn spawn(fleet: &Client, mover: &Collector, timeline: &mut Timeline) -> Result<Collector> {
     let at = mover.last_line();
     let order = Order::Spawn {
         program: mover.program.to_string(),
@@ -190,7 +188,7 @@ async fn spawn(fleet: &Dispatcher, mover: &Collector, timeline: &mut Timeline) -
     Collector::start(fleet, "copy", copy).await
 }
 
-async fn pause_and_resume(fleet: &Dispatcher, mover: &Collector, timeline: &mut Timeline) -> Result {
+async fn pause_and_resume(fleet: &Client, mover: &Collector, timeline: &mut Timeline) -> Result {
     let program = mover.program.to_string();
     command(
         fleet,
@@ -221,7 +219,7 @@ async fn pause_and_resume(fleet: &Dispatcher, mover: &Collector, timeline: &mut 
 
 /// The fleet view says so, at once or as soon as the news arrives. It also proves that the program had not
 /// ended by itself before the step: the demo would show nothing then.
-async fn must_be(fleet: &Dispatcher, program: ProgramId, engine: &str, state: &ProgramState) -> Result {
+async fn must_be(fleet: &Client, program: ProgramId, engine: &str, state: &ProgramState) -> Result {
     let mut seen = 0;
     let is_so = async {
         loop {
@@ -247,7 +245,7 @@ async fn must_be(fleet: &Dispatcher, program: ProgramId, engine: &str, state: &P
         .unwrap_or_else(|_| Err(late()))
 }
 
-async fn command(fleet: &Dispatcher, order: Order) -> Result<Finished> {
+async fn command(fleet: &Client, order: Order) -> Result<Finished> {
     let result = fleet.apply(order, &CommandOptions::default()).await?.wait().await;
     result.map_err(|error| match error {
         CommandError::Failed {

@@ -4,8 +4,8 @@ use std::io;
 use std::process::ExitCode;
 
 use serde_json::{Map, json};
-use wayfare_dispatcher::files::FilesError;
-use wayfare_dispatcher::{AskError, CommandError, ConnectError};
+use wayfare_client::files::FilesError;
+use wayfare_client::{AskError, CommandError, ConnectError};
 use wayfare_link::BrokerUrl;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::FileRefusal;
@@ -258,7 +258,7 @@ impl From<io::Error> for Fail {
 
 #[cfg(test)]
 mod tests {
-    use wayfare_dispatcher::{LookupError, Stage};
+    use wayfare_client::{LookupError, Stage};
     use wayfare_protocol::ids::OperationId;
 
     use super::*;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
-use wayfare_dispatcher::{Finished, Operation, Progress};
+use wayfare_client::{Finished, Operation, Progress};
 use wayfare_protocol::event::{Outcome, Phase};
 
 use crate::args::CommandArgs;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use support::{Process, Ran, command, run};
 use tempfile::TempDir;
 use tokio::time::timeout;
+use wayfare_client::{Client, ClientOptions};
 use wayfare_dispatcher::service::CompilerAbout;
-use wayfare_dispatcher::{Dispatcher, DispatcherOptions};
 use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
 use wayfare_protocol::code::CodeTarget;
 use wayfare_protocol::code::unsigned::Unsigned;
@@ -174,8 +174,8 @@ impl Fleet {
     }
 
     async fn until_there(&self, engine: &str) {
-        let options = DispatcherOptions::new(self.broker.local_addr().into());
-        let client = Dispatcher::connect(options).await.unwrap();
+        let options = ClientOptions::new(self.broker.local_addr().into());
+        let client = Client::connect(options).await.unwrap();
         let mut seen = 0;
         let there = async {
             while !client

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use support::{Process, Ran, command, run};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use wayfare_dispatcher::{Dispatcher, DispatcherOptions};
+use wayfare_client::{Client, ClientOptions};
 use wayfare_link::mosquitto::{MosquittoOptions, MosquittoProcess, Persistence};
 use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker, Event, LinkOptions, Qos};
 use wayfare_protocol::dispatcher::{Lease, LeaseState, Term};
@@ -118,7 +118,7 @@ async fn holder(heard: &mut watch::Receiver<Heard>, after: Term) -> (String, Ter
     found.expect("somebody acts").unwrap().holder.clone().unwrap()
 }
 
-async fn asked(client: &Dispatcher) -> (String, Term) {
+async fn asked(client: &Client) -> (String, Term) {
     let about = client
         .ask("about", serde_json::json!({}), WAIT_MAX)
         .await
@@ -133,9 +133,7 @@ async fn one_acts_whatever_happens(broker: BrokerUrl) {
     let start = |name: &str| Dispatching::start(&broker, name, folder.path());
     let (a, b) = (start("a"), start("b"));
     let of = |name: &str| if name == "a" { &a } else { &b };
-    let client = Dispatcher::connect(DispatcherOptions::new(broker.clone()))
-        .await
-        .unwrap();
+    let client = Client::connect(ClientOptions::new(broker.clone())).await.unwrap();
 
     let (first, term) = holder(&mut heard, Term(0)).await;
     assert_eq!(asked(&client).await, (first.clone(), term));

@@ -17,7 +17,7 @@ use common::{Broker, all_online, engine, machine};
 use rumqttc::{AsyncClient, MqttOptions, Packet, QoS};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
-use wayfare_dispatcher::{CommandOptions, Dispatcher, DispatcherOptions, Run};
+use wayfare_client::{Client, ClientOptions, CommandOptions, Run};
 use wayfare_link::{BrokerUrl, Event, Link, LinkOptions, Message, Qos};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
@@ -144,8 +144,8 @@ async fn bare(broker: &Broker, options: &Options) -> Result<Figures> {
 async fn program(broker: &Broker, options: &Options) -> Result<Figures> {
     let folder = tempfile::tempdir()?;
     let _engine = engine("bench", broker, folder.path())?;
-    let dispatcher = Dispatcher::connect(DispatcherOptions::new(broker.url())).await?;
-    all_online(&dispatcher, 1).await?;
+    let client = Client::connect(ClientOptions::new(broker.url())).await?;
+    all_online(&client, 1).await?;
     let sample = wayfare_samples::find_talker("relay").context("a sample")?;
     let run = Run {
         name: "relay".into(),
@@ -160,21 +160,17 @@ async fn program(broker: &Broker, options: &Options) -> Result<Figures> {
         ..Run::default()
     };
     let command = CommandOptions::default();
-    let Outcome::Running { program, .. } = dispatcher.run(run, &command).await?.wait().await?.outcome else {
+    let Outcome::Running { program, .. } = client.run(run, &command).await?.wait().await?.outcome else {
         bail!("did not run");
     };
-    let mut logs = dispatcher
-        .logs(program, 0, wayfare_dispatcher::Follow::UntilEnded)
+    let mut logs = client
+        .logs(program, 0, wayfare_client::Follow::UntilEnded)
         .await?;
     // It says so once it is subscribed.
     timeout(PATIENCE, logs.next()).await?.context("it ended")??;
     let figures = measure(broker.url(), options).await;
-    dispatcher
-        .kill(&program.to_string(), &command)
-        .await?
-        .wait()
-        .await?;
-    dispatcher.close().await;
+    client.kill(&program.to_string(), &command).await?.wait().await?;
+    client.close().await;
     figures
 }
 

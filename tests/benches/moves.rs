@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use common::{Broker, all_online, engine, machine};
 use tokio::process::Child;
-use wayfare_dispatcher::{CommandOptions, Dispatcher, DispatcherOptions, Follow, LogItem, Run};
+use wayfare_client::{Client, ClientOptions, CommandOptions, Follow, LogItem, Run};
 use wayfare_protocol::event::Outcome;
 
 struct Case {
@@ -110,8 +110,8 @@ async fn measure(case: &Case, broker: &Broker, moves: usize) -> Result<()> {
         .iter()
         .map(|id| engine(id, broker, folder.path()))
         .collect::<Result<_>>()?;
-    let dispatcher = Dispatcher::connect(DispatcherOptions::new(broker.url())).await?;
-    all_online(&dispatcher, 2).await?;
+    let client = Client::connect(ClientOptions::new(broker.url())).await?;
+    all_online(&client, 2).await?;
     let options = CommandOptions::default();
     let sample = wayfare_samples::find(case.sample).context("a sample")?;
     let run = Run {
@@ -121,10 +121,10 @@ async fn measure(case: &Case, broker: &Broker, moves: usize) -> Result<()> {
         on: Some("bench-a".into()),
         ..Run::default()
     };
-    let Outcome::Running { program, .. } = dispatcher.run(run, &options).await?.wait().await?.outcome else {
+    let Outcome::Running { program, .. } = client.run(run, &options).await?.wait().await?.outcome else {
         bail!("did not run");
     };
-    let mut logs = dispatcher.logs(program, 0, Follow::UntilEnded).await?;
+    let mut logs = client.logs(program, 0, Follow::UntilEnded).await?;
     let program = program.to_string();
     let arrivals = tokio::spawn(async move {
         let mut arrivals = Vec::new();
@@ -141,7 +141,7 @@ async fn measure(case: &Case, broker: &Broker, moves: usize) -> Result<()> {
     for number in 0..moves + 2 {
         let target = if number % 2 == 0 { "bench-b" } else { "bench-a" };
         let begun = Instant::now();
-        let outcome = dispatcher
+        let outcome = client
             .move_program(&program, target, &options)
             .await?
             .wait()
@@ -159,8 +159,8 @@ async fn measure(case: &Case, broker: &Broker, moves: usize) -> Result<()> {
             figures.last = figures.last.max(report.final_bytes);
         }
     }
-    dispatcher.kill(&program, &options).await?.wait().await?;
-    dispatcher.close().await;
+    client.kill(&program, &options).await?.wait().await?;
+    client.close().await;
     let arrivals = arrivals.await?;
     figures.print(case.name, &arrivals);
     Ok(())

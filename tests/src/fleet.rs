@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use wayfare_dispatcher::app::ask::Ask;
-use wayfare_dispatcher::app::manifest;
+use wayfare_client::app::ask::Ask;
+use wayfare_client::app::manifest;
+use wayfare_client::{Client, ClientOptions, CommandError, CommandOptions, Finished, Operation, Run};
 use wayfare_dispatcher::service::Compiler;
-use wayfare_dispatcher::{
-    CommandError, CommandOptions, Dispatcher, DispatcherOptions, Finished, Operation, Run,
-};
 use wayfare_protocol::event::{MoveReport, Outcome};
 use wayfare_protocol::ids::{BootId, Digest, OperationId, ProgramId};
 use wayfare_protocol::status::{EngineState, ProgramState};
@@ -127,9 +125,9 @@ impl Setup {
         };
         let engines = self.engines.into_iter().map(start).collect();
         let spy = Spy::start(url.clone()).await;
-        let dispatcher = Dispatcher::connect(DispatcherOptions::new(url)).await;
+        let client = Client::connect(ClientOptions::new(url)).await;
         let fleet = Fleet {
-            dispatcher: dispatcher.expect("the broker is there"),
+            client: client.expect("the broker is there"),
             spy,
             engines,
             cables,
@@ -146,7 +144,7 @@ impl Setup {
 /// A running fleet.
 #[derive(Debug)]
 pub struct Fleet {
-    pub dispatcher: Dispatcher,
+    pub client: Client,
     pub spy: Spy,
     engines: BTreeMap<String, EngineProcess>,
     cables: BTreeMap<String, Cable>,
@@ -162,8 +160,8 @@ impl Fleet {
     }
 
     /// Another client.
-    pub async fn client(&self) -> Dispatcher {
-        let client = Dispatcher::connect(DispatcherOptions::new(self.broker.url())).await;
+    pub async fn client(&self) -> Client {
+        let client = Client::connect(ClientOptions::new(self.broker.url())).await;
         client.expect("the broker is there")
     }
 
@@ -182,7 +180,7 @@ impl Fleet {
         let mut seen = 0;
         let all_online = async {
             loop {
-                let views = self.dispatcher.engines().await.expect("open");
+                let views = self.client.engines().await.expect("open");
                 let is_online = |name: &str| views.iter().any(|v| v.engine.as_str() == name && v.online);
                 if self
                     .engines
@@ -191,7 +189,7 @@ impl Fleet {
                 {
                     return;
                 }
-                self.dispatcher.changed(&mut seen).await.expect("open");
+                self.client.changed(&mut seen).await.expect("open");
             }
         };
         within("the engines to be seen online, or offline", all_online).await;
@@ -234,11 +232,9 @@ impl Fleet {
             follower: Some(follower),
             ..order
         };
-        let run = self.dispatcher.run(order, &CommandOptions::default()).await;
+        let run = self.client.run(order, &CommandOptions::default()).await;
         match done(run).await.outcome {
-            Outcome::Running { program, .. } => {
-                Watched::follow_run(&self.dispatcher, program, follower).await
-            }
+            Outcome::Running { program, .. } => Watched::follow_run(&self.client, program, follower).await,
             other => panic!("run was answered with {other:?}"),
         }
     }
@@ -246,11 +242,11 @@ impl Fleet {
     /// Applies a manifest whose modules are found by `module`.
     pub async fn applies(&self, text: &str, module: impl FnMut(&str) -> Result<Vec<u8>, String>) {
         let resolved = manifest::resolve(text, module).unwrap_or_else(|error| panic!("{error}"));
-        let uploaded = self.dispatcher.upload(&resolved.blobs, WAIT_MAX, |_, _| {}).await;
+        let uploaded = self.client.upload(&resolved.blobs, WAIT_MAX, |_, _| {}).await;
         uploaded.expect("the dispatcher takes it");
         let (spec, expects) = (resolved.spec, None);
         let applied = self
-            .dispatcher
+            .client
             .ask_apps(&Ask::Apply { spec, expects }, WAIT_MAX)
             .await;
         let _: serde_json::Value = applied.unwrap_or_else(|error| panic!("{error}"));
@@ -270,7 +266,7 @@ impl Fleet {
     /// As its engine published it.
     async fn unmoved(&self, job: &Job, on: &str) -> Vec<u8> {
         let run = self
-            .dispatcher
+            .client
             .run(job.reference().order(on), &CommandOptions::default())
             .await;
         let Outcome::Running { program, .. } = done(run).await.outcome else {
@@ -302,19 +298,14 @@ impl Fleet {
 
     pub async fn start_move(&self, program: ProgramId, to: &str) -> Result<Operation, CommandError> {
         let options = CommandOptions::default();
-        self.dispatcher
-            .move_program(&program.to_string(), to, &options)
-            .await
+        self.client.move_program(&program.to_string(), to, &options).await
     }
 
     /// Waits until exactly one live copy is there, in a settled state; answers with its engine. Believes the
     /// reports of the engines only where the threads of their processes agree.
     pub async fn settled(&self, program: ProgramId) -> (String, ProgramState) {
-        let report = self
-            .dispatcher
-            .request_status_reports(Duration::from_secs(10))
-            .await;
-        report.expect("the dispatcher is open");
+        let report = self.client.request_status_reports(Duration::from_secs(10)).await;
+        report.expect("the client is open");
         let one = |all: &[Heard]| match Spy::owners(all, program).as_slice() {
             [(engine, state @ (ProgramState::Running | ProgramState::Paused))] => {
                 Some((engine.to_string(), state.clone()))
@@ -366,10 +357,7 @@ impl Fleet {
     /// Kills it, and waits until nothing is left of it.
     pub async fn kills(&self, watched: Watched) {
         let program = watched.program;
-        let killed = self
-            .dispatcher
-            .kill(&watched.id(), &CommandOptions::default())
-            .await;
+        let killed = self.client.kill(&watched.id(), &CommandOptions::default()).await;
         assert_eq!(done(killed).await.outcome, Outcome::Killed { program });
         self.gone(program).await;
         assert_eq!(watched.finish().await.state, None);

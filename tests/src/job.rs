@@ -1,7 +1,7 @@
 //! What the tests run: samples whose standard output depends on arguments and standard input alone, however long
 //! they take over it.
 
-use wayfare_dispatcher::Run;
+use wayfare_client::Run;
 
 /// A program to run, and how to have the same output quickly.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use wayfare_dispatcher::keys;
+use wayfare_client::keys;
 use wayfare_dispatcher::service::{
     self, COMPILER_FORMAT, Compiler, CompilerAbout, Compilers, OwnCompiler, ServiceError, ServiceOptions,
 };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
-use wayfare_dispatcher::Run;
+use wayfare_client::Run;
 use wayfare_link::{BrokerUrl, Event, Link, LinkOptions, Message, Qos};
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::ProgramId;

@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use wayfare_dispatcher::{CommandError, Dispatcher, Follow, LogItem, LogStream};
+use wayfare_client::{Client, CommandError, Follow, LogItem, LogStream};
 use wayfare_protocol::ids::{OperationId, ProgramId};
 use wayfare_protocol::log::Stream;
 use wayfare_protocol::status::ProgramState;
@@ -27,18 +27,14 @@ pub struct Collected {
 }
 
 impl Watched {
-    pub async fn follow(dispatcher: &Dispatcher, program: ProgramId) -> Self {
-        let stream = dispatcher.logs(program, 0, Follow::UntilEnded).await;
+    pub async fn follow(client: &Client, program: ProgramId) -> Self {
+        let stream = client.logs(program, 0, Follow::UntilEnded).await;
         Self::begin(stream, program)
     }
 
     /// Of a program that was run with this follower: no line is missing.
-    pub(crate) async fn follow_run(
-        dispatcher: &Dispatcher,
-        program: ProgramId,
-        follower: OperationId,
-    ) -> Self {
-        let stream = dispatcher.follow(program, follower).await;
+    pub(crate) async fn follow_run(client: &Client, program: ProgramId, follower: OperationId) -> Self {
+        let stream = client.follow(program, follower).await;
         Self::begin(stream, program)
     }
 

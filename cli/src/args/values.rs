@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wayfare_dispatcher::Policy;
+use wayfare_client::Policy;
 use wayfare_protocol::files::{FileGrant, FilePath};
 use wayfare_protocol::grants::{is_filter, is_variable};
 use wayfare_protocol::ids::{EngineId, is_name};

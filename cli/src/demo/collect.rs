@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
-use wayfare_dispatcher::{Dispatcher, Follow, LogItem, LogStream};
+use wayfare_client::{Client, Follow, LogItem, LogStream};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::log::Stream;
 use wayfare_protocol::status::ProgramState;
@@ -51,7 +51,7 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    pub(crate) async fn start(fleet: &Dispatcher, name: &str, program: ProgramId) -> Result<Self> {
+    pub(crate) async fn start(fleet: &Client, name: &str, program: ProgramId) -> Result<Self> {
         let stream = fleet.logs(program, 0, Follow::UntilEnded).await?;
         let (sender, progress) = watch::channel((0, String::new()));
         let task = tokio::spawn(collect(stream, name.to_owned(), sender));
@@ -128,7 +128,7 @@ async fn collect(
             stdout,
         }),
         Some(state) => {
-            let how = wayfare_dispatcher::fleet::describe(state);
+            let how = wayfare_client::fleet::describe(state);
             Err(Fail::new("demo", format!("'{name}' {how}")))
         }
         None => Err(Fail::new("demo", format!("'{name}' has vanished"))),

@@ -1,10 +1,10 @@
-//! What the demo plays on: a broker, two engines, a dispatcher, and a folder that goes when it ends.
+//! What the demo plays on: a broker, two engines, a client, and a folder that goes when it ends.
 
 use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
-use wayfare_dispatcher::{Dispatcher, DispatcherOptions};
+use wayfare_client::{Client, ClientOptions};
 use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
 use wayfare_protocol::topics::Topics;
 
@@ -20,7 +20,7 @@ pub(crate) const B: &str = "b";
 const ENGINES_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Stage {
-    pub(crate) dispatcher: Dispatcher,
+    pub(crate) client: Client,
     broker: EmbeddedBroker,
     engines: Vec<LocalEngine>,
     _folder: TempDir,
@@ -53,11 +53,11 @@ impl Stage {
             })
         };
         let engines = vec![start(A)?, start(B)?];
-        let dispatcher = Dispatcher::connect(DispatcherOptions::new(url))
+        let client = Client::connect(ClientOptions::new(url))
             .await
             .map_err(connecting)?;
         let mut stage = Self {
-            dispatcher,
+            client,
             broker,
             engines,
             _folder: folder,
@@ -72,7 +72,7 @@ impl Stage {
     }
 
     async fn wait_for_engines(&mut self) -> Result {
-        let fleet = self.dispatcher.clone();
+        let fleet = self.client.clone();
         let all_online = async {
             let mut seen = 0;
             loop {
@@ -102,7 +102,7 @@ impl Stage {
     }
 
     pub(crate) async fn clear(self) {
-        self.dispatcher.close().await;
+        self.client.close().await;
         stop_all(self.engines).await;
         if let Err(error) = self.broker.shutdown().await {
             tell(format!("the broker did not stop in good order: {error}"));

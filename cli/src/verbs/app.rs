@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
-use wayfare_dispatcher::Dispatcher;
-use wayfare_dispatcher::app::ask::{AppStatus, Ask, PlanAnswer, VersionStatus};
-use wayfare_dispatcher::app::manifest::{self, Resolved};
+use wayfare_client::Client;
+use wayfare_client::app::ask::{AppStatus, Ask, PlanAnswer, VersionStatus};
+use wayfare_client::app::manifest::{self, Resolved};
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
 
 use super::module::Module;
@@ -147,7 +147,7 @@ async fn apply(args: AppApplyArgs, output: Output) -> Result {
 }
 
 /// Until every instance is healthy and of that version.
-async fn wait_until_healthy(fleet: &Dispatcher, application: &str, version: u64, limit: Duration) -> Result {
+async fn wait_until_healthy(fleet: &Client, application: &str, version: u64, limit: Duration) -> Result {
     let deadline = Instant::now() + limit;
     loop {
         let statuses = fleet.app_status(Some(application), limit).await?;
@@ -199,7 +199,7 @@ pub(super) fn status_text(statuses: &[AppStatus]) -> Text {
         return "no applications: make one with `wayfare app apply`".into();
     }
     let one = |status: &AppStatus| {
-        let row = |instance: &wayfare_dispatcher::app::ask::InstanceStatus| {
+        let row = |instance: &wayfare_client::app::ask::InstanceStatus| {
             let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
             vec![
                 instance.instance.clone(),
@@ -298,6 +298,6 @@ fn read_plan(path: &Path, application: &str) -> Result<PlanAnswer> {
 }
 
 /// For the verbs on engines.
-pub(super) async fn ask(fleet: &Dispatcher, ask: &Ask, limit: Duration) -> Result<Value> {
+pub(super) async fn ask(fleet: &Client, ask: &Ask, limit: Duration) -> Result<Value> {
     Ok(fleet.ask_apps(ask, limit).await?)
 }

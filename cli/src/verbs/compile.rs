@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
-use wayfare_dispatcher::CommandError;
+use wayfare_client::CommandError;
 use wayfare_dispatcher::service::{COMPILER_FORMAT, CompilerAbout, OwnCompiler};
 use wayfare_engine::process::ahead;
 use wayfare_protocol::code::CodeTarget;

@@ -1,6 +1,6 @@
 //! `wayfare device get` and `set`.
 
-use wayfare_dispatcher::AskError;
+use wayfare_client::AskError;
 use wayfare_protocol::device::{Alias, DeviceAsk, DeviceKind, Reading, Setting};
 use wayfare_protocol::error::Failure;
 

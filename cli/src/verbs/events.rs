@@ -1,7 +1,7 @@
 //! `wayfare events`: what the dispatcher decided, and why.
 
-use wayfare_dispatcher::Dispatcher;
-use wayfare_dispatcher::app::ask::{Ask, Decision};
+use wayfare_client::Client;
+use wayfare_client::app::ask::{Ask, Decision};
 
 use crate::args::apps::EventsArgs;
 use crate::context::with_fleet;
@@ -33,7 +33,7 @@ pub(crate) async fn run(args: EventsArgs, output: Output) -> Result {
 type Place = (wayfare_protocol::dispatcher::Term, u64);
 
 /// All that is kept; answers with the place of the last.
-async fn past(fleet: &Dispatcher, args: &EventsArgs, output: Output) -> Result<Option<Place>> {
+async fn past(fleet: &Client, args: &EventsArgs, output: Output) -> Result<Option<Place>> {
     let mut after = None;
     loop {
         let ask = Ask::Events {

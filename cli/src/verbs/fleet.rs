@@ -1,7 +1,7 @@
 //! `wayfare ps`, `engines` and `status`.
 
 use serde_json::json;
-use wayfare_dispatcher::{ANSWER_TIMEOUT, Dispatcher, EngineView, Presence, ProgramView, Report};
+use wayfare_client::{ANSWER_TIMEOUT, Client, EngineView, Presence, ProgramView, Report};
 use wayfare_protocol::device::{Alias, Backend, DeviceAbout};
 use wayfare_protocol::status::EngineAbout;
 
@@ -49,7 +49,7 @@ pub(crate) async fn status(args: StatusArgs, output: Output) -> Result {
     .await
 }
 
-async fn print_status(fleet: &Dispatcher, report: &Report, output: Output) -> Result {
+async fn print_status(fleet: &Client, report: &Report, output: Output) -> Result {
     let (mut engines, programs) = (fleet.engines_marked().await?, fleet.programs().await?);
     report.mark(&mut engines);
     let document = json!({
@@ -75,7 +75,7 @@ pub(super) fn programs_table(programs: &[ProgramView]) -> Text {
     let row = |view: &ProgramView| {
         let status = &view.status;
         let state = match (&status.state, view.presence) {
-            (state, Presence::Known) => wayfare_dispatcher::fleet::describe(state),
+            (state, Presence::Known) => wayfare_client::fleet::describe(state),
             _ => view.word().to_owned(),
         };
         vec![

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tokio::io::AsyncRead;
-use wayfare_dispatcher::files::{Extent, Files, FilesError};
+use wayfare_client::files::{Extent, Files, FilesError};
 use wayfare_protocol::files::{FileKind, FilePath, FileRefusal, FileStat, FileVersion, ListedFile};
 use wayfare_protocol::ids::PeerName;
 

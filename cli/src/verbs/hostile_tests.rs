@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use wayfare_dispatcher::{CommandError, EngineView, LookupError, Presence, ProgramView};
+use wayfare_client::{CommandError, EngineView, LookupError, Presence, ProgramView};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{BootId, Digest, OperationId, ProgramId};
 
@@ -55,7 +55,7 @@ fn engine() -> EngineView {
             },
         }))),
         programs: 0,
-        heard: wayfare_dispatcher::Heard::Live,
+        heard: wayfare_client::Heard::Live,
         rival: Some(of(json!({ "boot": BootId::from_random([2; 16]), "host": EVIL }))),
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use wayfare_client::{ANSWER_TIMEOUT, Client, CommandError, EngineView, LookupError, ProgramView};
 use wayfare_compiler::Report;
-use wayfare_dispatcher::{ANSWER_TIMEOUT, CommandError, Dispatcher, EngineView, LookupError, ProgramView};
 use wayfare_engine::process::{Runtime, RuntimeOptions};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Digest;
@@ -43,7 +43,7 @@ enum Found {
     Nothing,
 }
 
-async fn find(fleet: &Dispatcher, what: &str) -> Result<Found> {
+async fn find(fleet: &Client, what: &str) -> Result<Found> {
     let (program, engine) = (fleet.program(what).await, fleet.engine(what).await);
     match (program, engine) {
         // An exact name of one wins over the beginning of the other's.
@@ -67,7 +67,7 @@ async fn find(fleet: &Dispatcher, what: &str) -> Result<Found> {
 pub(super) fn program_page(view: &ProgramView) -> Text {
     let status = &view.status;
     let state = match view.presence {
-        wayfare_dispatcher::Presence::Known => wayfare_dispatcher::fleet::describe(&status.state),
+        wayfare_client::Presence::Known => wayfare_client::fleet::describe(&status.state),
         _ => format!("{} (last known: {})", view.word(), status.state.word()),
     };
     Text::page(&[

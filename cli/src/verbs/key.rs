@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use wayfare_dispatcher::keys::{self, KeyFileError};
+use wayfare_client::keys::{self, KeyFileError};
 use wayfare_protocol::code::SecretKey;
 
 use crate::args::{KeyArgs, KeyVerb};

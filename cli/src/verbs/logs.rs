@@ -1,6 +1,6 @@
 //! `wayfare logs`, and the printing that `wayfare run --follow` shares.
 
-use wayfare_dispatcher::{Follow, LogItem, LogStream};
+use wayfare_client::{Follow, LogItem, LogStream};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::log::Stream;
 use wayfare_protocol::status::ProgramState;

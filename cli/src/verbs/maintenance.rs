@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tokio::time::{Duration, Instant, sleep};
-use wayfare_dispatcher::app::ask::Ask;
+use wayfare_client::app::ask::Ask;
 
 use super::app::ask;
 use crate::args::apps::{DrainArgs, EngineNameArgs, EngineVerb};

@@ -1,7 +1,7 @@
 //! `wayfare move`, `spawn`, `pause`, `resume` and `kill`.
 
 use futures::future::join_all;
-use wayfare_dispatcher::{Busy, CommandOptions, Operation, Order, ResumeMode};
+use wayfare_client::{Busy, CommandOptions, Operation, Order, ResumeMode};
 
 use crate::args::{CommandArgs, MoveArgs, OnProgramArgs, ResumeArgs, SpawnArgs};
 use crate::context::{options, options_for, with_fleet};

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use wayfare_dispatcher::Run;
+use wayfare_client::Run;
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::OperationId;

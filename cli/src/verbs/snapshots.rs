@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use wayfare_dispatcher::{IdChoice, Restore};
+use wayfare_client::{IdChoice, Restore};
 use wayfare_protocol::event::Outcome;
 
 use crate::args::{RestoreArgs, SnapshotArgs};

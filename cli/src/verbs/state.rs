@@ -1,7 +1,7 @@
 //! `wayfare state`: the values that programs keep with the dispatcher.
 
 use serde_json::json;
-use wayfare_dispatcher::Dispatcher;
+use wayfare_client::Client;
 use wayfare_protocol::values::{Listed, ValueAnswer, ValueAsk};
 
 use crate::args::apps::AskArgs;
@@ -100,7 +100,7 @@ async fn remove(args: StateKeyArgs, output: Output) -> Result {
     .await
 }
 
-async fn ask(fleet: &Dispatcher, what: ValueAsk, args: &AskArgs) -> Result<ValueAnswer> {
+async fn ask(fleet: &Client, what: ValueAsk, args: &AskArgs) -> Result<ValueAnswer> {
     Ok(fleet.ask_values(what, args.timeout).await?)
 }
 

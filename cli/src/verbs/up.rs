@@ -8,7 +8,7 @@ use futures::future::select_all;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use wayfare_dispatcher::Dispatcher;
+use wayfare_client::Client;
 use wayfare_dispatcher::service::{self, Compiler, Compilers, ServiceOptions};
 use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
 use wayfare_protocol::event::{Event, EventBody};
@@ -70,7 +70,7 @@ async fn serve(
     output: Output,
 ) -> Result {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let dispatcher = connect_to(settings.clone()).await?;
+    let client = connect_to(settings.clone()).await?;
     let mut engines = Vec::new();
     for number in 1..=args.engines {
         engines.push(LocalEngine::start(LocalEngineOptions {
@@ -100,7 +100,7 @@ async fn serve(
             _ = interrupt.recv() => Ok(()),
             _ = terminate.recv() => Ok(()),
             fail = keep_running(&mut engines) => Err(fail),
-            fail = narrate(&dispatcher, output) => fail,
+            fail = narrate(&client, output) => fail,
         },
     };
     output.remark("stopping: engines store their programs and go");
@@ -113,7 +113,7 @@ async fn serve(
         ended.map_err(|error| Fail::new("dispatcher", error.to_string()))?;
     }
     stop_all(engines).await;
-    dispatcher.close().await;
+    client.close().await;
     result
 }
 
@@ -161,8 +161,8 @@ fn announce(settings: &Settings, listening: SocketAddr, engines: &[LocalEngine],
 }
 
 /// What happens in the fleet, a line each; returns only with an error.
-async fn narrate(dispatcher: &Dispatcher, output: Output) -> Result {
-    let mut events = dispatcher.events().await?;
+async fn narrate(client: &Client, output: Output) -> Result {
+    let mut events = client.events().await?;
     while let Some(event) = events.next().await {
         match output {
             Output::Json => say_json(&event)?,

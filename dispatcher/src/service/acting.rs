@@ -12,8 +12,8 @@ use wayfare_protocol::ids::{OperationId, PeerName};
 
 use super::requests::Router;
 use super::{Context, SERVICES, ServiceOptions};
-use crate::dispatcher::{Dispatcher, DispatcherOptions};
-use crate::keys;
+use wayfare_client::keys;
+use wayfare_client::{Client, ClientOptions};
 
 /// A lease is renewed so often within its time.
 const RENEWALS: u32 = 3;
@@ -55,41 +55,41 @@ pub(super) async fn act(
         state,
         lease_ms: u64::try_from(options.lease.as_millis()).unwrap_or(u64::MAX),
     };
-    let connect = DispatcherOptions::acting(
+    let connect = ClientOptions::acting(
         options.broker.clone(),
         options.topics.clone(),
         lease(LeaseState::Free),
     );
-    let dispatcher = match Dispatcher::connect(connect).await {
-        Ok(dispatcher) => dispatcher.in_term(term),
+    let client = match Client::connect(connect).await {
+        Ok(client) => client.in_term(term),
         Err(_) => return Ended::Lost { why: "no broker" },
     };
     // What the predecessor said last has been heard by now, and nobody else can have said anything since.
-    let overtaken = dispatcher.lease().is_some_and(|lease| lease.term > seen.lease);
-    if overtaken || !dispatcher.say_lease(&lease(LeaseState::Held)).await {
-        dispatcher.close().await;
+    let overtaken = client.lease().is_some_and(|lease| lease.term > seen.lease);
+    if overtaken || !client.say_lease(&lease(LeaseState::Held)).await {
+        client.close().await;
         return Ended::Lost {
             why: "another was quicker",
         };
     }
     tracing::info!(dispatcher = %options.name, %term, "acts");
-    let ended = serve(options, &dispatcher, term, lease(LeaseState::Held), shutdown).await;
+    let ended = serve(options, &client, term, lease(LeaseState::Held), shutdown).await;
     // Where the session has ended, its last words were said by the broker.
     if matches!(ended, Ended::Told | Ended::Behind { .. }) {
-        dispatcher.say_lease(&lease(LeaseState::Free)).await;
+        client.say_lease(&lease(LeaseState::Free)).await;
     }
-    dispatcher.close().await;
+    client.close().await;
     ended
 }
 
 async fn serve(
     options: &Arc<ServiceOptions>,
-    dispatcher: &Dispatcher,
+    client: &Client,
     term: Term,
     held: Lease,
     shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Ended {
-    let Ok(mut requests) = dispatcher.requests().await else {
+    let Ok(mut requests) = client.requests().await else {
         return Ended::Lost { why: "closed" };
     };
     if !options.compilers.is_empty() {
@@ -101,7 +101,7 @@ async fn serve(
     let later = Arc::new(watch::Sender::new(term));
     for service in SERVICES {
         let context = Context {
-            dispatcher: dispatcher.clone(),
+            client: client.clone(),
             term,
             data: options.data.join(service.name),
             options: Arc::clone(options),
@@ -110,9 +110,9 @@ async fn serve(
         tasks.spawn((service.run)(context, router.add(service.name)));
     }
     let ended = tokio::select! {
-        ended = serving(&mut router, dispatcher, &mut requests, &mut answers) => ended,
-        ended = renewing(options, dispatcher, &held) => ended,
-        () = dispatcher.closed() => Ended::Lost { why: "its session at the broker has ended" },
+        ended = serving(&mut router, client, &mut requests, &mut answers) => ended,
+        ended = renewing(options, client, &held) => ended,
+        () = client.closed() => Ended::Lost { why: "its session at the broker has ended" },
         ended = watching(&mut tasks) => ended,
         term = later_than(term, later.subscribe()) => Ended::Behind { term },
         () = shutdown => Ended::Told,
@@ -136,7 +136,7 @@ async fn serve(
 
 async fn serving(
     router: &mut Router,
-    dispatcher: &Dispatcher,
+    client: &Client,
     requests: &mut mpsc::Receiver<(PeerName, Request)>,
     answers: &mut mpsc::UnboundedReceiver<(OperationId, Answered)>,
 ) -> Ended {
@@ -152,19 +152,19 @@ async fn serving(
             },
         };
         if let Some((asker, answer)) = answer {
-            dispatcher.answer(&asker, &answer).await;
+            client.answer(&asker, &answer).await;
         }
     }
 }
 
 /// Ends when the broker has not taken a renewal within the lease.
-async fn renewing(options: &ServiceOptions, dispatcher: &Dispatcher, held: &Lease) -> Ended {
+async fn renewing(options: &ServiceOptions, client: &Client, held: &Lease) -> Ended {
     let period = (options.lease / RENEWALS).max(Duration::from_millis(1));
     let mut ticks = interval_at(Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match timeout(options.lease, dispatcher.say_lease(held)).await {
+        match timeout(options.lease, client.say_lease(held)).await {
             Ok(true) => {}
             Ok(false) => return Ended::Lost { why: "closed" },
             Err(_) => {

@@ -13,7 +13,7 @@
 //!
 //! # Adding a service
 //! A module `service/<name>` with one `async fn run(context: Context, inbox: Inbox)` and a line in `SERVICES`. It owns its
-//! state, gets its requests from the inbox, talks to engines through `context.dispatcher`, keeps files below
+//! state, gets its requests from the inbox, talks to engines through `context.client`, keeps files below
 //! `context.data`, and returns when the inbox ends. Requests may come again after a takeover: what they do must bear
 //! being done twice.
 
@@ -46,8 +46,8 @@ use wayfare_protocol::ids::PeerName;
 use wayfare_protocol::topics::Topics;
 use wayfare_scheduler::policy::Policy;
 
-use crate::dispatcher::Dispatcher;
-use crate::error::ConnectError;
+use wayfare_client::Client;
+use wayfare_client::error::ConnectError;
 
 pub use compilers::{
     Compile, Compiler, CompilerAbout, Compilers, FORMAT as COMPILER_FORMAT, OutsideCompiler, OutsideError,
@@ -62,7 +62,7 @@ const SERVICES: &[Service] = &[
         run: |context, inbox| about::run(context, inbox).boxed(),
     },
     Service {
-        name: crate::app::ask::SERVICE,
+        name: wayfare_client::app::ask::SERVICE,
         run: |context, inbox| apps::run(context, inbox).boxed(),
     },
     Service {
@@ -88,7 +88,7 @@ pub(crate) struct Service {
 /// What a service has to work with, for one term.
 #[derive(Debug, Clone)]
 pub struct Context {
-    pub dispatcher: Dispatcher,
+    pub client: Client,
     pub term: Term,
     /// The service's own folder. Of several dispatchers with one folder, an earlier term's may still write to it when it
     /// has been succeeded: files that change carry the term in their names.

@@ -30,7 +30,7 @@ use self::desk::{Desk, Effect, Input, Job};
 use self::shelf::Shelf;
 use super::compilers::Compilers;
 use super::{Context, Inbox};
-use crate::keys;
+use wayfare_client::keys;
 
 /// How often what is late is asked for again.
 const TICK: Duration = Duration::from_millis(500);
@@ -91,7 +91,7 @@ impl Registry {
     }
 
     async fn serve(mut self, mut inbox: Inbox) {
-        let Ok(mut peers) = self.context.dispatcher.peers().await else {
+        let Ok(mut peers) = self.context.client.peers().await else {
             return idle(&mut inbox).await;
         };
         let mut ticks = tokio::time::interval(TICK);
@@ -154,7 +154,7 @@ impl Registry {
                     // It is in memory, so its places are.
                     let chunk = &code[offset as usize..][..bytes];
                     let message = PeerMessage::Chunk { blob, offset };
-                    self.context.dispatcher.say(&from, operation, message, chunk);
+                    self.context.client.say(&from, operation, message, chunk);
                 }
             }
             _ => {}
@@ -171,7 +171,7 @@ impl Registry {
                         to,
                         operation,
                         message,
-                    } => self.context.dispatcher.say(&to, operation, message, &[]),
+                    } => self.context.client.say(&to, operation, message, &[]),
                     Effect::Look(job) => inputs.push(self.look(job)),
                     Effect::Compile { job, wasm } => self.compile(job, wasm),
                 }

@@ -9,7 +9,7 @@ use wayfare_protocol::ids::OperationId;
 
 use super::ServiceOptions;
 use super::lease::Watch;
-use crate::dispatcher::{Dispatcher, DispatcherOptions};
+use wayfare_client::{Client, ClientOptions};
 
 /// Between two tries to reach a broker.
 const BROKER_RETRY: Duration = Duration::from_secs(1);
@@ -19,14 +19,14 @@ const JITTER_MS_MAX: u64 = 300;
 /// Waits until nobody acts, as far as can be told; answers with the highest term there has been.
 pub(super) async fn until_free(options: &ServiceOptions) -> Term {
     loop {
-        let mut connect = DispatcherOptions::new(options.broker.clone());
+        let mut connect = ClientOptions::new(options.broker.clone());
         connect.topics = options.topics.clone();
         let client = format!("standby-{}", OperationId::random().short());
         connect.client = client.parse().expect("letters, digits and a hyphen make a name");
-        match Dispatcher::connect(connect).await {
-            Ok(dispatcher) => {
-                let term = watch(&dispatcher).await;
-                dispatcher.close().await;
+        match Client::connect(connect).await {
+            Ok(client) => {
+                let term = watch(&client).await;
+                client.close().await;
                 if let Some(term) = term {
                     return term;
                 }
@@ -38,19 +38,19 @@ pub(super) async fn until_free(options: &ServiceOptions) -> Term {
 }
 
 /// `None` if the link was closed.
-async fn watch(dispatcher: &Dispatcher) -> Option<Term> {
+async fn watch(client: &Client) -> Option<Term> {
     let begun = Instant::now();
     let now_ms = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut watch = Watch::default();
-    let mut news = dispatcher.watch_lease().await?;
+    let mut leases = client.watch_lease().await?;
     let jitter_ms = RandomState::new().hash_one(begun) % JITTER_MS_MAX;
     loop {
-        watch.heard(news.borrow_and_update().lease.clone(), now_ms());
+        watch.heard(leases.latest(), now_ms());
         let at = watch
             .try_at_ms(jitter_ms)
             .map(|ms| begun + Duration::from_millis(ms));
         tokio::select! {
-            changed = news.changed() => changed.ok()?,
+            changed = leases.changed() => changed?,
             () = until(at) => return Some(watch.term()),
         }
     }

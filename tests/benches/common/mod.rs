@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::process::{Child, Command};
-use wayfare_dispatcher::Dispatcher;
+use wayfare_client::Client;
 use wayfare_link::BrokerUrl;
 use wayfare_link::broker::{BrokerOptions, EmbeddedBroker};
 use wayfare_link::mosquitto::{MosquittoOptions, MosquittoProcess};
@@ -49,10 +49,10 @@ impl Broker {
 }
 
 /// Waits until so many engines are there.
-pub async fn all_online(dispatcher: &Dispatcher, count: usize) -> Result<()> {
+pub async fn all_online(client: &Client, count: usize) -> Result<()> {
     let mut seen = 0;
     let online = async {
-        while dispatcher
+        while client
             .engines()
             .await?
             .iter()
@@ -60,7 +60,7 @@ pub async fn all_online(dispatcher: &Dispatcher, count: usize) -> Result<()> {
             .count()
             < count
         {
-            dispatcher.changed(&mut seen).await?;
+            client.changed(&mut seen).await?;
         }
         anyhow::Ok(())
     };

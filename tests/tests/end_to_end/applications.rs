@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use wayfare_dispatcher::Policy;
-use wayfare_dispatcher::app::ask::{AppStatus, Ask, Decision};
-use wayfare_dispatcher::app::manifest::{self, Resolved};
+use wayfare_client::Policy;
+use wayfare_client::app::ask::{AppStatus, Ask, Decision};
+use wayfare_client::app::manifest::{self, Resolved};
 use wayfare_dispatcher::service::{self, ServiceError, ServiceOptions};
 use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_tests::broker::Kind;
@@ -94,14 +94,14 @@ struct Scene {
 
 impl Scene {
     async fn ask<T: serde::de::DeserializeOwned>(&self, ask: Ask) -> T {
-        let answer = self.fleet.dispatcher.ask_apps(&ask, WAIT_MAX).await;
+        let answer = self.fleet.client.ask_apps(&ask, WAIT_MAX).await;
         answer.unwrap_or_else(|error| panic!("{ask:?}: {error}"))
     }
 
     async fn apply(&self, resolved: Resolved) -> u64 {
         let uploaded = self
             .fleet
-            .dispatcher
+            .client
             .upload(&resolved.blobs, WAIT_MAX, |_, _| {})
             .await;
         uploaded.expect("the dispatcher takes it");
@@ -137,7 +137,7 @@ impl Scene {
                     .ask::<Vec<AppStatus>>(Ask::Status { application: None })
                     .await
                     .remove(0);
-                let is_well = |i: &wayfare_dispatcher::app::ask::InstanceStatus| {
+                let is_well = |i: &wayfare_client::app::ask::InstanceStatus| {
                     let engine = i.engine.as_ref().map(|engine| engine.as_str());
                     i.healthy
                         && i.current
@@ -159,7 +159,7 @@ impl Scene {
         for instance in &status.instances {
             let program = instance.program.expect("it is well");
             if !self.watched.contains_key(&program) {
-                let watched = Watched::follow(&self.fleet.dispatcher, program).await;
+                let watched = Watched::follow(&self.fleet.client, program).await;
                 self.watched.insert(program, watched);
             }
             let component = instance
@@ -194,7 +194,7 @@ impl Scene {
             .instances
             .iter()
             .filter(|i| i.engine.as_ref().is_some_and(|e| e.as_str() == engine));
-        let pair = |i: &wayfare_dispatcher::app::ask::InstanceStatus| {
+        let pair = |i: &wayfare_client::app::ask::InstanceStatus| {
             let generation = Generation(i.generation.expect("it is placed"));
             (i.instance.clone(), (i.program.expect("it is placed"), generation))
         };

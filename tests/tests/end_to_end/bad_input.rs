@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wayfare_dispatcher::{CommandError, CommandOptions};
+use wayfare_client::{CommandError, CommandOptions};
 use wayfare_protocol::command::{Action, Command, ProgramSpec, Target};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::EventBody;
@@ -35,10 +35,7 @@ fn module(bytes: &[u8]) -> Job {
 }
 
 async fn refused(fleet: &Fleet, job: &Job) -> String {
-    let run = fleet
-        .dispatcher
-        .run(job.order("a"), &CommandOptions::default())
-        .await;
+    let run = fleet.client.run(job.order("a"), &CommandOptions::default()).await;
     failed(run).await.to_string()
 }
 
@@ -70,11 +67,11 @@ async fn what_is_no_sound_module_is_refused_with_a_reason() {
     }
     // Whatever one flipped byte means: it is refused or it runs, and nobody else suffers from it.
     let options = CommandOptions::default();
-    if let Ok(operation) = fleet.dispatcher.run(module(&flipped).order("a"), &options).await {
+    if let Ok(operation) = fleet.client.run(module(&flipped).order("a"), &options).await {
         let _ = operation.wait().await;
     }
     fleet.runs_once_to_its_end(bystander, &expected).await;
-    let programs = fleet.dispatcher.programs().await.unwrap();
+    let programs = fleet.client.programs().await.unwrap();
     let left: Vec<&str> = programs.iter().map(|view| view.status.name.as_str()).collect();
     assert!(
         !left.contains(&"import") && !left.contains(&"no-start"),
@@ -130,7 +127,7 @@ async fn a_move_to_an_engine_that_nobody_knows_fails_and_changes_nothing() {
     let error = failed(fleet.start_move(watched.program, "pi-9").await).await;
     assert_eq!(error.to_string(), "no engine 'pi-9'; there are: a, b");
     let run = Job::counter(1, 0, 1).order("pi-9");
-    let error = failed(fleet.dispatcher.run(run, &CommandOptions::default()).await).await;
+    let error = failed(fleet.client.run(run, &CommandOptions::default()).await).await;
     assert_eq!(error.to_string(), "no engine 'pi-9'; there are: a, b");
     // A client that does not look itself: the source asks in vain, and lets the program be.
     let failure = raw_move_fails(&fleet, &watched, "pi-9").await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wayfare_dispatcher::{CommandOptions, Follow, LogItem, Order, ResumeMode, Run};
+use wayfare_client::{CommandOptions, Follow, LogItem, Order, ResumeMode, Run};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{OperationId, ProgramId};
 use wayfare_protocol::status::ProgramState;
@@ -19,10 +19,10 @@ async fn apply(fleet: &Fleet, orders: Vec<Order>) -> Vec<Outcome> {
     let options = CommandOptions::default();
     let results = within(
         "all orders to be answered",
-        fleet.dispatcher.apply_actions(orders, &options),
+        fleet.client.apply_actions(orders, &options),
     )
     .await;
-    let outcome = |result: Result<wayfare_dispatcher::Finished, _>| match result {
+    let outcome = |result: Result<wayfare_client::Finished, _>| match result {
         Ok(finished) => finished.outcome,
         Err(error) => panic!("{error}"),
     };
@@ -42,7 +42,7 @@ async fn orders_at_once(broker: Kind) {
         let Outcome::Running { program, .. } = outcome else {
             panic!("{outcome:?}")
         };
-        all.push(Watched::follow(&fleet.dispatcher, program).await);
+        all.push(Watched::follow(&fleet.client, program).await);
     }
     let each = |order: fn(String, usize) -> Order| {
         all.iter()
@@ -115,7 +115,7 @@ async fn a_copy_goes_its_own_way_and_prints_the_same() {
         let Outcome::Spawned { copy, .. } = outcome else {
             panic!("{outcome:?}")
         };
-        copies.push(Watched::follow(&fleet.dispatcher, copy).await);
+        copies.push(Watched::follow(&fleet.client, copy).await);
     }
     fleet.moves(copies[0].program, "c").await;
     watched.must_print(&expected).await;
@@ -130,7 +130,7 @@ async fn a_copy_goes_its_own_way_and_prints_the_same() {
 }
 
 /// All lines of a program as another client sees them that comes late.
-async fn late_follower(fleet: &Fleet, program: ProgramId) -> (wayfare_dispatcher::Dispatcher, Watched) {
+async fn late_follower(fleet: &Fleet, program: ProgramId) -> (wayfare_client::Client, Watched) {
     let client = fleet.client().await;
     let watched = Watched::follow(&client, program).await;
     (client, watched)
@@ -149,11 +149,11 @@ async fn two_clients_command_one_program_and_both_see_all_it_prints() {
     let mut succeeded = 0;
     for (first, second) in [("b", "c"), ("c", "a"), ("a", "b"), ("b", "c")] {
         let attempts = async {
-            let by = |client: wayfare_dispatcher::Dispatcher, to: &'static str| {
+            let by = |client: wayfare_client::Client, to: &'static str| {
                 let (id, options) = (id.clone(), options.clone());
                 async move { client.move_program(&id, to, &options).await?.wait().await }
             };
-            tokio::join!(by(fleet.dispatcher.clone(), first), by(other.clone(), second))
+            tokio::join!(by(fleet.client.clone(), first), by(other.clone(), second))
         };
         let (one, two) = within("both moves to be answered", attempts).await;
         succeeded += [&one, &two].iter().filter(|result| result.is_ok()).count();
@@ -181,7 +181,7 @@ async fn a_log_is_read_from_any_line_on() {
     let whole = watched.finish().await.stdout;
     let whole: Vec<&str> = std::str::from_utf8(&whole).expect("text").lines().collect();
     for since in [0, 1, 17, 150, 151, 1000] {
-        let logs = fleet.dispatcher.logs(program, since as u64, Follow::No).await;
+        let logs = fleet.client.logs(program, since as u64, Follow::No).await;
         let mut logs = logs.expect("a log");
         let mut lines = Vec::new();
         while let Some(item) = within("a line", logs.next()).await {
@@ -203,11 +203,11 @@ async fn a_program_far_ahead_of_its_reader_is_moved_and_no_line_is_lost() {
         follower: Some(follower),
         ..Job::counter(LINES as u32, 0, 1).order("a")
     };
-    let run = fleet.dispatcher.run(order, &CommandOptions::default()).await;
+    let run = fleet.client.run(order, &CommandOptions::default()).await;
     let Outcome::Running { program, .. } = done(run).await.outcome else {
         panic!("run was answered with something else");
     };
-    let stream = fleet.dispatcher.follow(program, follower).await;
+    let stream = fleet.client.follow(program, follower).await;
     let mut stream = stream.expect("a log");
     let mut next = async || match within("a line", stream.next()).await? {
         Ok(LogItem::Line(line)) => {
@@ -242,10 +242,10 @@ async fn a_program_far_ahead_of_its_reader_is_moved_and_no_line_is_lost() {
 async fn the_status_poll_names_who_answers_and_who_is_silent() {
     let mut fleet = fleet(Kind::Mosquitto).engines(&["a", "b", "c"]).start().await;
     let poll = |fleet: &Fleet, limit| {
-        let dispatcher = fleet.dispatcher.clone();
-        async move { dispatcher.request_status_reports(limit).await.expect("open") }
+        let client = fleet.client.clone();
+        async move { client.request_status_reports(limit).await.expect("open") }
     };
-    let answered = |report: &wayfare_dispatcher::Report| {
+    let answered = |report: &wayfare_client::Report| {
         let names = report.answered.keys().map(ToString::to_string);
         names.collect::<Vec<_>>()
     };

@@ -88,7 +88,7 @@ async fn every_command_thrice(broker: Kind) {
         follower: None,
     };
     assert!(matches!(thrice(&fleet, "a", run).await, Outcome::Running { .. }));
-    let watched = Watched::follow(&fleet.dispatcher, program).await;
+    let watched = Watched::follow(&fleet.client, program).await;
     assert_eq!(fleet.runs_once(&watched, &expected).await, "a");
 
     let on = on(program);
@@ -110,7 +110,7 @@ async fn every_command_thrice(broker: Kind) {
         thrice(&fleet, "b", spawn).await,
         Outcome::Spawned { .. }
     ));
-    let copied = Watched::follow(&fleet.dispatcher, copy).await;
+    let copied = Watched::follow(&fleet.client, copy).await;
     assert_eq!(fleet.runs_once(&copied, &expected).await, "a");
 
     assert!(matches!(
@@ -220,7 +220,7 @@ async fn accepted_operations_survive_a_crash() {
     // What was not, still is.
     let answer = fleet.spy.answer(nowhere.operation, 0).await.body;
     assert!(matches!(answer, EventBody::Failed { .. }), "{answer:?}");
-    let watched = Watched::follow(&fleet.dispatcher, program).await;
+    let watched = Watched::follow(&fleet.client, program).await;
     assert_eq!(fleet.runs_once(&watched, &expected).await, "a");
     fleet.kills(watched).await;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tempfile::NamedTempFile;
-use wayfare_dispatcher::{CommandOptions, Run};
+use wayfare_client::{CommandOptions, Run};
 use wayfare_protocol::device::{DeviceAsk, Reading, Setting};
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::EngineId;
@@ -46,7 +46,7 @@ fn order(name: &str, args: &[&str], on: &str, devices: &[&str]) -> Run {
 async fn asks(fleet: &Fleet, engine: &str, ask: DeviceAsk) -> Reading {
     let engine: EngineId = engine.parse().expect("a name");
     fleet
-        .dispatcher
+        .client
         .device(&engine, &ask, LIMIT)
         .await
         .expect("an answer")
@@ -94,16 +94,16 @@ async fn blink_goes_on_with_the_led_of_each_engine_where_the_other_one_ended() {
     watched.goes_on().await;
     watched.goes_on().await;
     let paused = fleet
-        .dispatcher
+        .client
         .pause(&watched.id(), &CommandOptions::default())
         .await;
     done(paused).await;
     assert_eq!(driven(&fleet, "b").await.len(), 1);
     let resumed = fleet
-        .dispatcher
+        .client
         .resume(
             &watched.id(),
-            wayfare_dispatcher::ResumeMode::Normal,
+            wayfare_client::ResumeMode::Normal,
             &CommandOptions::default(),
         )
         .await;
@@ -167,7 +167,7 @@ async fn a_move_to_where_the_device_is_not_is_refused_and_the_program_stays() {
         assert_eq!(fleet.settled(watched.program).await.0, "a");
     }
     let second = order("blink", &["100"], "a", &["led"]);
-    let refused = failed(fleet.dispatcher.run(second, &CommandOptions::default()).await).await;
+    let refused = failed(fleet.client.run(second, &CommandOptions::default()).await).await;
     let reason = format!(
         "device 'led' of engine a belongs to program {}",
         watched.program.short()

@@ -1,7 +1,7 @@
 //! Killed in mid-move: source, target and broker, each at every step of a move. Whatever the move's answer is, it is
 //! true, and the program runs exactly once, where the answer says, and prints what an unmoved run prints.
 
-use wayfare_dispatcher::{Finished, Operation};
+use wayfare_client::{Finished, Operation};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{Digest, OperationId};
 use wayfare_protocol::peer::PeerMessage;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use wayfare_dispatcher::Run;
-use wayfare_dispatcher::files::{Extent, Files, FilesError};
+use wayfare_client::Run;
+use wayfare_client::files::{Extent, Files, FilesError};
 use wayfare_protocol::files::{FileGrant, FilePath, FileRefusal};
 use wayfare_protocol::grants::Grants;
 use wayfare_tests::broker::Kind;
@@ -47,7 +47,7 @@ fn path(text: &str) -> FilePath {
 }
 
 fn files(fleet: &Fleet) -> Files<'_> {
-    Files::new(&fleet.dispatcher, "tests".parse().expect("a name"), LIMIT)
+    Files::new(&fleet.client, "tests".parse().expect("a name"), LIMIT)
 }
 
 async fn content(fleet: &Fleet, at: &str) -> Vec<u8> {

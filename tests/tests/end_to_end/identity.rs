@@ -45,7 +45,7 @@ async fn of_two_boards_with_one_card_the_older_holds_still_and_says_whose_the_id
     let shown_to_people = async {
         loop {
             // The client has a connection of its own, and may read the status later.
-            let view = fleet.dispatcher.engine("a").await.expect("it is there");
+            let view = fleet.client.engine("a").await.expect("it is there");
             let still = view.rival.and_then(|rival| rival.host);
             if view.online && still.as_deref() == Some("one") {
                 return;

@@ -2,7 +2,7 @@
 //! silent at the very moment that matters: the program must stand still, whatever happens to its source, until
 //! the target gives its verdict or somebody takes the program back by force.
 
-use wayfare_dispatcher::{CommandOptions, Operation, ResumeMode};
+use wayfare_client::{CommandOptions, Operation, ResumeMode};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{BootId, Generation, OperationId, ProgramId};
@@ -40,15 +40,12 @@ async fn offered(broker: Kind, options: CommandOptions) -> Scene {
     appears(&fleet, boot, EngineState::Online).await;
     let is_there = async {
         let mut seen = 0;
-        while fleet.dispatcher.engine(GHOST).await.is_err() {
-            fleet.dispatcher.changed(&mut seen).await.expect("open");
+        while fleet.client.engine(GHOST).await.is_err() {
+            fleet.client.changed(&mut seen).await.expect("open");
         }
     };
     within("the ghost to be seen", is_there).await;
-    let move_program = fleet
-        .dispatcher
-        .move_program(&watched.id(), GHOST, &options)
-        .await;
+    let move_program = fleet.client.move_program(&watched.id(), GHOST, &options).await;
     let operation = move_program.expect("the ghost is there");
     let id = operation.id();
     for blobs_announced in [1, 2] {
@@ -203,20 +200,20 @@ async fn a_program_taken_back_by_force_runs_on_and_a_late_target_is_fenced_off()
     in_doubt(&scene.fleet, program).await;
     let (fleet, watched) = (&scene.fleet, &scene.watched);
     let normal = fleet
-        .dispatcher
+        .client
         .resume(&watched.id(), ResumeMode::Normal, &options())
         .await;
     failed(normal).await;
     in_doubt(fleet, program).await;
     let forced = fleet
-        .dispatcher
+        .client
         .resume(&watched.id(), ResumeMode::Force, &options())
         .await;
     assert_eq!(done(forced).await.outcome, Outcome::Resumed { program });
     failed(Ok(scene.operation)).await;
     assert_eq!(fleet.runs_once(watched, &scene.expected).await, "a");
     let generation = fleet
-        .dispatcher
+        .client
         .program(&watched.id())
         .await
         .expect("it runs")
@@ -245,7 +242,7 @@ async fn a_target_that_knows_nothing_refuses_for_good() {
     // What was asked about comes now: too late.
     let job = Job::endless(64);
     let watched = fleet.run(&job, "a").await;
-    let view = fleet.dispatcher.program(&watched.id()).await.expect("it runs");
+    let view = fleet.client.program(&watched.id()).await.expect("it runs");
     let mark = fleet.spy.mark();
     let late = PeerMessage::Prepare {
         program: ProgramId::random(),

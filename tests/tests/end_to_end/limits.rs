@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use wayfare_dispatcher::{CommandOptions, Run};
+use wayfare_client::{CommandOptions, Run};
 use wayfare_link::{Event, LinkOptions, Message, Qos};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
@@ -111,11 +111,11 @@ async fn limits_hold(broker: Kind) {
     let mut options = LinkOptions::kept(fleet.broker.url(), "sink");
     options.subscriptions = vec![("out".into(), Qos::AtLeastOnce)];
     let (sink, mut events) = wayfare_link::connect(options).expect("sound options");
-    let run = fleet.dispatcher.run(order(), &CommandOptions::default()).await;
+    let run = fleet.client.run(order(), &CommandOptions::default()).await;
     let Outcome::Running { program, .. } = done(run).await.outcome else {
         panic!("it does not run");
     };
-    let watched = Watched::follow(&fleet.dispatcher, program).await;
+    let watched = Watched::follow(&fleet.client, program).await;
     watched.printed(1).await;
     // All are with the broker or in the inbox, which is full, when the program moves; it takes the first only there.
     publish(LinkOptions::new(fleet.broker.url(), "source")).await;

@@ -1,6 +1,6 @@
 //! Programs that begin another life under their id: what they do in it counts, and nothing is taken for a repeat of what they did before.
 
-use wayfare_dispatcher::{CommandOptions, IdChoice, Restore, Run};
+use wayfare_client::{CommandOptions, IdChoice, Restore, Run};
 use wayfare_link::{LinkOptions, Message};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
@@ -40,10 +40,10 @@ async fn id_of(fleet: &Fleet, name: &str) -> ProgramId {
     let mut seen = 0;
     let runs = async {
         loop {
-            if let Ok(view) = fleet.dispatcher.program(name).await {
+            if let Ok(view) = fleet.client.program(name).await {
                 return view.status.program;
             }
-            fleet.dispatcher.changed(&mut seen).await.expect("it is open");
+            fleet.client.changed(&mut seen).await.expect("it is open");
         }
     };
     within(&format!("{name} to run"), runs).await
@@ -51,7 +51,7 @@ async fn id_of(fleet: &Fleet, name: &str) -> ProgramId {
 
 async fn counted(fleet: &Fleet, key: &str) -> u64 {
     let key = Key::of_program("p", key).expect("a key");
-    let answer = fleet.dispatcher.ask_values(ValueAsk::Get { key }, WAIT_MAX).await;
+    let answer = fleet.client.ask_values(ValueAsk::Get { key }, WAIT_MAX).await;
     let Ok(ValueAnswer::Value { value, .. }) = &answer else {
         panic!("{answer:?}");
     };
@@ -75,8 +75,8 @@ async fn an_instance_that_begins_anew_is_no_repeat_of_what_it_was() {
     fleet.applies(APP, |module| Ok(wasm(module))).await;
     let [tally, hall] = ["talk-tally-0", "talk-hall-0"].map(|name| id_of(&fleet, name));
     let (tally, hall) = (tally.await, hall.await);
-    let tally = Watched::follow(&fleet.dispatcher, tally).await;
-    let hall = Watched::follow(&fleet.dispatcher, hall).await;
+    let tally = Watched::follow(&fleet.client, tally).await;
+    let hall = Watched::follow(&fleet.client, hall).await;
     hall.printed(1).await;
     let ann = &["ask", "talk", "ann", "100000", "20"];
     let ann = fleet.runs(order("chat", ann, "c", &["talk"], &[])).await;
@@ -117,7 +117,7 @@ async fn a_program_that_is_restored_under_its_id_after_it_went_on_counts_on() {
     let watched = fleet.runs(tally()).await;
     watched.printed(2).await;
     fleet.moves(watched.program, "b").await;
-    let file = done(fleet.dispatcher.snapshot(&watched.id(), &options).await)
+    let file = done(fleet.client.snapshot(&watched.id(), &options).await)
         .await
         .into_bundle()
         .expect("a snapshot's bytes");
@@ -125,19 +125,19 @@ async fn a_program_that_is_restored_under_its_id_after_it_went_on_counts_on() {
     counts_on(&fleet, "/count", &watched).await;
     let before = watched.lines();
     for on in ["b", "a"] {
-        done(fleet.dispatcher.kill(&watched.id(), &options).await).await;
+        done(fleet.client.kill(&watched.id(), &options).await).await;
         let restore = Restore {
             file: file.clone(),
             on: Some(on.into()),
             name: None,
             id: IdChoice::Kept,
         };
-        let restored = done(fleet.dispatcher.restore(restore, &options).await).await;
+        let restored = done(fleet.client.restore(restore, &options).await).await;
         let Outcome::Running { program, .. } = restored.outcome else {
             panic!("it does not run");
         };
         assert_eq!(program, watched.program);
-        let restored = Watched::follow(&fleet.dispatcher, program).await;
+        let restored = Watched::follow(&fleet.client, program).await;
         // What it has of before, and more.
         restored.printed(before + 1).await;
         counts_on(&fleet, "/count", &restored).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wayfare_dispatcher::app::ask::{AppStatus, Ask, Decision};
+use wayfare_client::app::ask::{AppStatus, Ask, Decision};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::Fleet;
@@ -40,13 +40,13 @@ async fn places(fleet: &Fleet, count: usize, not_on: &str) -> Places {
     let look = async {
         loop {
             let ask = Ask::Status { application: None };
-            let answer = fleet.dispatcher.ask_apps(&ask, WAIT_MAX).await;
+            let answer = fleet.client.ask_apps(&ask, WAIT_MAX).await;
             let status: Vec<AppStatus> = answer.unwrap_or_else(|error| panic!("{error}"));
             let well = status[0]
                 .instances
                 .iter()
                 .filter(|i| i.healthy && i.state == "running");
-            let place = |i: &wayfare_dispatcher::app::ask::InstanceStatus| {
+            let place = |i: &wayfare_client::app::ask::InstanceStatus| {
                 let place = (i.program?, i.generation?, i.engine.as_ref()?.to_string());
                 (place.2 != not_on).then(|| (i.instance.clone(), place))
             };
@@ -65,7 +65,7 @@ async fn told(fleet: &Fleet) -> Vec<Decision> {
         since_ms: 0,
         after: None,
     };
-    let answer = fleet.dispatcher.ask_apps(&ask, WAIT_MAX).await;
+    let answer = fleet.client.ask_apps(&ask, WAIT_MAX).await;
     answer.unwrap_or_else(|error| panic!("{error}"))
 }
 

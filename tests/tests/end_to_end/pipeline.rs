@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use wayfare_dispatcher::app::manifest::{self, Resolved};
-use wayfare_dispatcher::{CommandOptions, Run};
+use wayfare_client::app::manifest::{self, Resolved};
+use wayfare_client::{CommandOptions, Run};
 use wayfare_link::{Link, LinkOptions, Message};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::ProgramId;
@@ -58,11 +58,11 @@ impl Pipeline {
                 grants: component.grants,
                 ..Run::default()
             };
-            let run = fleet.dispatcher.run(order, &CommandOptions::default()).await;
+            let run = fleet.client.run(order, &CommandOptions::default()).await;
             let Outcome::Running { program, .. } = done(run).await.outcome else {
                 panic!("{name} does not run");
             };
-            stages.insert(name.clone(), Watched::follow(&fleet.dispatcher, program).await);
+            stages.insert(name.clone(), Watched::follow(&fleet.client, program).await);
             places.insert(name, engine);
         }
         let (link, _events) =

@@ -1,6 +1,6 @@
 //! What an engine says of itself stays small, whatever its programs are and however they ended.
 
-use wayfare_dispatcher::{CommandOptions, ProgramView, Run};
+use wayfare_client::{CommandOptions, ProgramView, Run};
 use wayfare_protocol::limits::{LISTED_BYTES_MAX, REASON_BYTES_MAX};
 use wayfare_protocol::status::{EngineState, ProgramState};
 use wayfare_tests::broker::Kind;
@@ -40,7 +40,7 @@ async fn an_engine_whose_programs_died_with_long_backtraces_is_online_after_a_re
     let mut fleet = fleet(Kind::Mosquitto).engine("a", &[]).start().await;
     let options = CommandOptions::default();
     for _ in 0..PROGRAMS {
-        done(fleet.dispatcher.run(trap(), &options).await).await;
+        done(fleet.client.run(trap(), &options).await).await;
     }
     let failed = |all: &[Heard]| {
         let reasons = all.iter().filter_map(|heard| match heard {
@@ -61,7 +61,7 @@ async fn an_engine_whose_programs_died_with_long_backtraces_is_online_after_a_re
     );
 
     fleet.start_again(&["a"]).await;
-    let programs = fleet.dispatcher.programs().await.expect("open");
+    let programs = fleet.client.programs().await.expect("open");
     let words: Vec<&str> = programs.iter().map(ProgramView::word).collect();
     assert_eq!(words, ["failed"; PROGRAMS]);
     let lists_nothing = |heard: &Heard| {

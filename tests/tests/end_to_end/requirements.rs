@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wayfare_dispatcher::app::ask::{AppStatus, Ask};
+use wayfare_client::app::ask::{AppStatus, Ask};
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::Fleet;
 use wayfare_tests::registry::registry_key;
@@ -52,7 +52,7 @@ async fn running(fleet: &Fleet, count: usize) -> AppStatus {
     let look = async {
         loop {
             let answer = fleet
-                .dispatcher
+                .client
                 .ask_apps(&Ask::Status { application: None }, WAIT_MAX)
                 .await;
             let mut status: Vec<AppStatus> = answer.unwrap_or_else(|error| panic!("{error}"));
@@ -86,7 +86,7 @@ async fn components_run_where_labels_host_name_and_code_allow() {
         .registry()
         .start()
         .await;
-    let engines = fleet.dispatcher.engines().await.expect("they are there");
+    let engines = fleet.client.engines().await.expect("they are there");
     let about = |name: &str| {
         let view = engines.iter().find(|view| view.engine.as_str() == name);
         view.and_then(|view| view.about.clone()).expect("it has told")

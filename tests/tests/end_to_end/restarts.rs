@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use wayfare_dispatcher::app::ask::{AppStatus, Ask};
-use wayfare_dispatcher::{CommandOptions, ResumeMode};
+use wayfare_client::app::ask::{AppStatus, Ask};
+use wayfare_client::{CommandOptions, ResumeMode};
 use wayfare_protocol::status::ProgramState;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::{Fleet, done};
@@ -35,7 +35,7 @@ async fn programs_of_a_crashed_engine_go_on_from_their_last_snapshot() {
     let (counter, paused) = (&all[0].0, &all[3].0);
     let (paused_id, options) = (paused.id(), CommandOptions::default());
     paused.printed(5).await;
-    done(fleet.dispatcher.pause(&paused_id, &options).await).await;
+    done(fleet.client.pause(&paused_id, &options).await).await;
     // Past the first checkpoint; then before any.
     for lines in [80, 90] {
         counter.printed(lines).await;
@@ -43,7 +43,7 @@ async fn programs_of_a_crashed_engine_go_on_from_their_last_snapshot() {
     }
     assert_eq!(fleet.settled(paused.program).await.1, ProgramState::Paused);
     let resumed = fleet
-        .dispatcher
+        .client
         .resume(&paused_id, ResumeMode::Normal, &options)
         .await;
     done(resumed).await;
@@ -134,10 +134,7 @@ async fn a_whole_site_that_lost_power_goes_on() {
 
 /// The term of whoever acts.
 async fn term(fleet: &Fleet) -> u64 {
-    let about = fleet
-        .dispatcher
-        .ask("about", serde_json::json!({}), WAIT_MAX)
-        .await;
+    let about = fleet.client.ask("about", serde_json::json!({}), WAIT_MAX).await;
     about.expect("a dispatcher acts")["term"]
         .as_u64()
         .expect("a term")
@@ -150,14 +147,14 @@ async fn instance_runs(fleet: &Fleet, application: &str) {
         loop {
             let application = Some(application.to_owned());
             let status = fleet
-                .dispatcher
+                .client
                 .ask_apps(&Ask::Status { application }, WAIT_MAX)
                 .await;
             let status: Vec<AppStatus> = status.expect("a dispatcher acts");
             if status[0].instances[0].state == "running" {
                 return;
             }
-            fleet.dispatcher.changed(&mut seen).await.expect("open");
+            fleet.client.changed(&mut seen).await.expect("open");
         }
     };
     within("an instance to run", runs).await;
@@ -187,10 +184,7 @@ async fn a_dispatcher_that_has_forgotten_its_terms_learns_them_from_engines() {
     fleet.broker.start_again().await;
     let forgetful = Registry::start(fleet.broker.url(), fleet.folder().join("empty"));
     applies(&fleet, "two").await;
-    let about = fleet
-        .dispatcher
-        .ask("about", serde_json::json!({}), WAIT_MAX)
-        .await;
+    let about = fleet.client.ask("about", serde_json::json!({}), WAIT_MAX).await;
     let term = about.expect("a dispatcher acts")["term"]
         .as_u64()
         .expect("a term");

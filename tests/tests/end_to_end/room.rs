@@ -1,6 +1,6 @@
 //! A target without room refuses, before or in mid-move, and the program runs on where it was.
 
-use wayfare_dispatcher::{CommandError, CommandOptions, Order};
+use wayfare_client::{CommandError, CommandOptions, Order};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::peer::PeerMessage;
@@ -58,7 +58,7 @@ async fn of_two_programs_that_race_for_the_last_place_one_gets_it() {
     };
     let orders = both.iter().map(to_b).collect();
     let options = CommandOptions::default();
-    let results = fleet.dispatcher.apply_actions(orders, &options);
+    let results = fleet.client.apply_actions(orders, &options);
     let results = within("two moves to be answered", results).await;
     let mut on_b = 0;
     for (watched, result) in both.iter().zip(&results) {

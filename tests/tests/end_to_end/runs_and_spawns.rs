@@ -1,6 +1,6 @@
 //! Killed while a program is being started or copied: the answer is true, and there is one of it, or none.
 
-use wayfare_dispatcher::{CommandOptions, Operation};
+use wayfare_client::{CommandOptions, Operation};
 use wayfare_protocol::event::{EventBody, Outcome, Phase};
 use wayfare_protocol::ids::{Digest, OperationId};
 use wayfare_protocol::peer::PeerMessage;
@@ -24,7 +24,7 @@ async fn killed_in_mid_spawn(broker: Kind, victim: Victim, step: Step) {
     original.printed(5).await;
     let (mark, options) = (fleet.spy.mark(), CommandOptions::default());
     let spawned = fleet
-        .dispatcher
+        .client
         .spawn(&original.id(), "b", Some("copy".into()), &options)
         .await;
     let operation = spawned.expect("both engines are there");
@@ -42,7 +42,7 @@ async fn killed_in_mid_spawn(broker: Kind, victim: Victim, step: Step) {
     {
         Ok(Outcome::Spawned { copy: said, .. }) => {
             assert_eq!(said, copy);
-            let copied = Watched::follow(&fleet.dispatcher, copy).await;
+            let copied = Watched::follow(&fleet.client, copy).await;
             assert_eq!(fleet.runs_once(&copied, &expected).await, "b");
             fleet.kills(copied).await;
         }
@@ -107,10 +107,7 @@ async fn killed_in_mid_run(victim: Victim, step: Begun) {
         .await;
     let job = Job::endless(128);
     let expected = fleet.expected(&job, "b").await;
-    let run = fleet
-        .dispatcher
-        .run(job.order("a"), &CommandOptions::default())
-        .await;
+    let run = fleet.client.run(job.order("a"), &CommandOptions::default()).await;
     let operation: Operation = run.expect("it is there");
     let id = operation.id();
     let is_step = |heard: &Heard| step.is(heard, id).then_some(());
@@ -120,7 +117,7 @@ async fn killed_in_mid_run(victim: Victim, step: Begun) {
     let Ok(Outcome::Running { program, .. }) = answer.map(|finished| finished.outcome) else {
         panic!("the client was there to give it all again");
     };
-    let watched = Watched::follow(&fleet.dispatcher, program).await;
+    let watched = Watched::follow(&fleet.client, program).await;
     assert_eq!(fleet.runs_once(&watched, &expected).await, "a");
     fleet.kills(watched).await;
 }

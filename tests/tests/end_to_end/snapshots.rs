@@ -1,6 +1,6 @@
 //! Snapshot files: what was captured can be gone on with, and what is damaged is refused with a reason.
 
-use wayfare_dispatcher::{CommandOptions, Dispatcher, IdChoice, Restore};
+use wayfare_client::{Client, CommandOptions, IdChoice, Restore};
 use wayfare_protocol::bundle::{self, BundleHeader};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{Blob, Digest};
@@ -13,10 +13,8 @@ use wayfare_tests::watched::{Watched, must_equal};
 
 use crate::fleet;
 
-async fn snapshot(dispatcher: &Dispatcher, watched: &Watched) -> Vec<u8> {
-    let taken = dispatcher
-        .snapshot(&watched.id(), &CommandOptions::default())
-        .await;
+async fn snapshot(client: &Client, watched: &Watched) -> Vec<u8> {
+    let taken = client.snapshot(&watched.id(), &CommandOptions::default()).await;
     done(taken).await.into_bundle().expect("a snapshot's bytes")
 }
 
@@ -31,14 +29,11 @@ fn from_file(file: Vec<u8>, on: &str, id: IdChoice) -> Restore {
 
 /// What a program printed before it was captured comes with it as far as engines keep it.
 async fn goes_on_to_the_end(fleet: &Fleet, restore: Restore, expected: &[u8]) {
-    let restored = fleet
-        .dispatcher
-        .restore(restore, &CommandOptions::default())
-        .await;
+    let restored = fleet.client.restore(restore, &CommandOptions::default()).await;
     let Outcome::Running { program, .. } = done(restored).await.outcome else {
         panic!("it does not run");
     };
-    let collected = Watched::follow(&fleet.dispatcher, program).await.finish().await;
+    let collected = Watched::follow(&fleet.client, program).await.finish().await;
     assert_eq!(collected.state, Some(ProgramState::Exited { code: 0 }));
     let mut lines = expected.split_inclusive(|byte| *byte == b'\n');
     lines.by_ref().take(collected.missing as usize).for_each(drop);
@@ -49,12 +44,12 @@ async fn is_copied_and_brought_back(fleet: &Fleet, job: Job) {
     let expected = fleet.expected(&job, "a").await;
     let watched = fleet.run(&job, "a").await;
     watched.printed(1).await;
-    let file = snapshot(&fleet.dispatcher, &watched).await;
+    let file = snapshot(&fleet.client, &watched).await;
     let copy = from_file(file.clone(), "b", IdChoice::New);
     goes_on_to_the_end(fleet, copy, &expected).await;
     let original = watched.id();
     watched.must_print(&expected).await;
-    let killed = fleet.dispatcher.kill(&original, &CommandOptions::default()).await;
+    let killed = fleet.client.kill(&original, &CommandOptions::default()).await;
     done(killed).await;
     goes_on_to_the_end(fleet, from_file(file, "a", IdChoice::Kept), &expected).await;
 }
@@ -105,7 +100,7 @@ async fn damaged_snapshots_are_refused_with_a_reason() {
     let expected = fleet.expected(&job, "a").await;
     let watched = fleet.run(&job, "a").await;
     watched.printed(3).await;
-    let file = snapshot(&fleet.dispatcher, &watched).await;
+    let file = snapshot(&fleet.client, &watched).await;
     let flipped = |at: usize| {
         let mut file = file.clone();
         file[at] ^= 1;
@@ -194,10 +189,7 @@ async fn damaged_snapshots_are_refused_with_a_reason() {
         ),
     ] {
         let restore = from_file(file, "b", IdChoice::New);
-        let restored = fleet
-            .dispatcher
-            .restore(restore, &CommandOptions::default())
-            .await;
+        let restored = fleet.client.restore(restore, &CommandOptions::default()).await;
         if says.is_empty() {
             // Sound by every seal: it may fail only later, and no one else may suffer from it.
             if let Ok(operation) = restored {
@@ -221,15 +213,9 @@ async fn a_snapshot_is_not_restored_under_an_id_that_is_in_use() {
     let expected = fleet.expected(&job, "a").await;
     let watched = fleet.run(&job, "a").await;
     watched.printed(3).await;
-    let file = snapshot(&fleet.dispatcher, &watched).await;
+    let file = snapshot(&fleet.client, &watched).await;
     let restore = from_file(file, "a", IdChoice::Kept);
-    let error = failed(
-        fleet
-            .dispatcher
-            .restore(restore, &CommandOptions::default())
-            .await,
-    )
-    .await;
+    let error = failed(fleet.client.restore(restore, &CommandOptions::default()).await).await;
     assert!(error.to_string().contains("is here already"), "{error}");
     assert_eq!(fleet.runs_once(&watched, &expected).await, "a");
 }
@@ -242,10 +228,10 @@ async fn a_paused_program_is_captured_as_it_stands() {
     let watched = fleet.run(&job, "a").await;
     watched.printed(5).await;
     let options = CommandOptions::default();
-    done(fleet.dispatcher.pause(&watched.id(), &options).await).await;
+    done(fleet.client.pause(&watched.id(), &options).await).await;
     let (first, second) = (
-        snapshot(&fleet.dispatcher, &watched).await,
-        snapshot(&fleet.dispatcher, &watched).await,
+        snapshot(&fleet.client, &watched).await,
+        snapshot(&fleet.client, &watched).await,
     );
     let captured = |file: &[u8]| bundle::decode(file).unwrap().0.snapshot;
     assert_eq!(captured(&first), captured(&second), "it stands still");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wayfare_dispatcher::app::ask::{AppStatus, Ask};
+use wayfare_client::app::ask::{AppStatus, Ask};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::Fleet;
@@ -38,9 +38,9 @@ async fn current(fleet: &Fleet) -> ProgramId {
     let look = async {
         loop {
             let ask = Ask::Status { application: None };
-            let answer = fleet.dispatcher.ask_apps(&ask, WAIT_MAX).await;
+            let answer = fleet.client.ask_apps(&ask, WAIT_MAX).await;
             let status: Vec<AppStatus> = answer.unwrap_or_else(|error| panic!("{error}"));
-            let programs = fleet.dispatcher.programs().await.expect("it is connected");
+            let programs = fleet.client.programs().await.expect("it is connected");
             if let Some(instance) = status[0].instances.first()
                 && let Some(program) = instance.program.filter(|_| instance.current)
                 && programs.iter().any(|view| view.status.program == program)
@@ -62,7 +62,7 @@ async fn a_version_goes_on_from_what_the_one_before_kept_under_its_keys() {
         .await;
     apply(&fleet, 1_000_000, 1).await;
     let before = current(&fleet).await;
-    let watched = Watched::follow(&fleet.dispatcher, before).await;
+    let watched = Watched::follow(&fleet.client, before).await;
     // It says each tenth.
     watched.printed(3).await;
     let counted = 10 * watched.lines() as u64;
@@ -70,7 +70,7 @@ async fn a_version_goes_on_from_what_the_one_before_kept_under_its_keys() {
     apply(&fleet, 20, 100).await;
     let after = current(&fleet).await;
     assert_ne!(before, after);
-    let finished = Watched::follow(&fleet.dispatcher, after).await.finish().await;
+    let finished = Watched::follow(&fleet.client, after).await.finish().await;
     let printed = String::from_utf8(finished.stdout).expect("text");
     let all = printed
         .lines()

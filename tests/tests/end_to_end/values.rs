@@ -1,6 +1,6 @@
 //! Programs that keep values with the fleet's dispatcher, and files in their scratch folder, while they are moved and killed.
 
-use wayfare_dispatcher::Run;
+use wayfare_client::Run;
 use wayfare_protocol::grants::Grants;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::Fleet;

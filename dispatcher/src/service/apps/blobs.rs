@@ -10,9 +10,9 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Blob, Digest};
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
 
-use crate::app::ask::PUT_BYTES_MAX;
 use crate::service::durable::{FileError, cannot_store, is_unfinished, write_whole};
-use crate::transfer::Content;
+use wayfare_client::Content;
+use wayfare_client::app::ask::PUT_BYTES_MAX;
 
 /// How long a blob that was sent may wait for the application that needs it.
 const FRESH: Duration = Duration::from_secs(600);

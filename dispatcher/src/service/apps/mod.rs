@@ -29,12 +29,12 @@ use self::core::{Core, CoreOptions, Effect, Input, LossOptions, Now, Serves, Tro
 use self::timeline::Timeline;
 use super::durable::{FileError, RecordLog, cannot_store};
 use super::{Asked, Context, Inbox, RECONNECT, ServiceOptions};
-use crate::app::ask::Ask;
-use crate::core::Finished;
-use crate::dispatcher::Dispatcher;
-use crate::error::CommandError;
-use crate::keys;
-use crate::transfer::Content;
+use wayfare_client::Client;
+use wayfare_client::Content;
+use wayfare_client::Finished;
+use wayfare_client::app::ask::Ask;
+use wayfare_client::error::CommandError;
+use wayfare_client::keys;
 
 /// What waits for time alone is looked at this often.
 const TICK: Duration = Duration::from_millis(250);
@@ -141,7 +141,7 @@ impl Service {
         for timer in [&mut ticks, &mut sweeps] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
-        let dispatcher = self.context.dispatcher.clone();
+        let client = self.context.client.clone();
         let mut observe_at = Instant::now();
         loop {
             let decides = self.failing.is_none();
@@ -150,7 +150,7 @@ impl Service {
                     Some(asked) => self.asked(asked),
                     None => return,
                 },
-                changed = changed(&dispatcher, &mut self.seen, observe_at), if decides => match changed {
+                changed = changed(&client, &mut self.seen, observe_at), if decides => match changed {
                     Ok(()) => {
                         self.observe().await;
                         observe_at = Instant::now() + OBSERVE_PAUSE;
@@ -179,7 +179,7 @@ impl Service {
 
     async fn observe(&mut self) {
         // Where it is closed, the next change is its end.
-        if let Ok(fleet) = self.context.dispatcher.fleet().await {
+        if let Ok(fleet) = self.context.client.fleet().await {
             self.feed(Input::Observed {
                 engines: fleet.engines,
                 programs: fleet.programs,
@@ -201,10 +201,10 @@ impl Service {
             return;
         }
         self.reading = Reading::UnderWay;
-        let dispatcher = self.context.dispatcher.clone();
+        let client = self.context.client.clone();
         let sent_ms = now(self.begun).ms;
         self.work.spawn(async move {
-            let read = timeout(READ_TIME_LIMIT, dispatcher.read_all()).await;
+            let read = timeout(READ_TIME_LIMIT, client.read_all()).await;
             Done::Read(matches!(read, Ok(Ok(()))).then_some(sent_ms))
         });
     }
@@ -229,7 +229,7 @@ impl Service {
                 Effect::Bury {
                     program,
                     stands: false,
-                } => self.context.dispatcher.bury(*program, false),
+                } => self.context.client.bury(*program, false),
                 _ => {}
             }
         }
@@ -245,7 +245,7 @@ impl Service {
                 Effect::Bury {
                     program,
                     stands: true,
-                } => self.context.dispatcher.bury(program, true),
+                } => self.context.client.bury(program, true),
                 Effect::Left {
                     engine,
                     request,
@@ -256,10 +256,10 @@ impl Service {
                         term: self.context.term,
                         answer: Answered::Done(serde_json::json!({ "left": left })),
                     };
-                    self.context.dispatcher.try_answer(engine, &answer);
+                    self.context.client.try_answer(engine, &answer);
                 }
                 Effect::Ask { engines } => {
-                    self.context.dispatcher.ask_reports(engines);
+                    self.context.client.ask_reports(engines);
                     self.read();
                 }
                 Effect::Tell(mut decision) => {
@@ -267,7 +267,7 @@ impl Service {
                         tracing::warn!(%error, "an event is not kept");
                     }
                     tracing::info!(kind = decision.kind, "{}", decision.text);
-                    self.context.dispatcher.say_decision(&decision);
+                    self.context.client.say_decision(&decision);
                 }
             }
         }
@@ -317,11 +317,9 @@ impl Service {
             _ => (BTreeMap::new(), BTreeSet::new(), COMMAND_TIME_LIMIT),
         };
         let blobs: BTreeMap<Digest, Content> = blobs;
-        let dispatcher = self.context.dispatcher.clone();
+        let client = self.context.client.clone();
         self.work.spawn(async move {
-            let order = dispatcher
-                .order(operation, engine, action, blobs, known, limit)
-                .await;
+            let order = client.order(operation, engine, action, blobs, known, limit).await;
             let result = match order {
                 Ok(order) => order.wait().await,
                 Err(error) => Err(error),
@@ -433,11 +431,11 @@ impl Service {
         }
     }
 
-    fn lacks_any(&self, spec: &crate::app::AppSpec) -> Option<Digest> {
+    fn lacks_any(&self, spec: &wayfare_client::app::AppSpec) -> Option<Digest> {
         let blobs = spec
             .components
             .values()
-            .flat_map(crate::app::ComponentSpec::blobs);
+            .flat_map(wayfare_client::app::ComponentSpec::blobs);
         blobs
             .map(|blob| blob.digest)
             .find(|digest| !self.blobs.has(*digest))
@@ -482,9 +480,9 @@ fn serves(options: &ServiceOptions) -> Option<Serves> {
 }
 
 /// The next change, not before its time.
-async fn changed(dispatcher: &Dispatcher, seen: &mut u64, at: Instant) -> Result<(), CommandError> {
+async fn changed(client: &Client, seen: &mut u64, at: Instant) -> Result<(), CommandError> {
     sleep_until(at).await;
-    dispatcher.changed(seen).await
+    client.changed(seen).await
 }
 
 fn now(begun: Instant) -> Now {

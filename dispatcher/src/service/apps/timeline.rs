@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use wayfare_protocol::dispatcher::Term;
 
-use crate::app::ask::Decision;
 use crate::service::durable::{FileError, Line, WriteAheadLog, is_unfinished, read_lines};
+use wayfare_client::app::ask::Decision;
 
 /// Files of so many bytes are followed by another,
 const FILE_BYTES_MAX: u64 = 4 << 20;

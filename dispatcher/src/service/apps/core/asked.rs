@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use wayfare_client::app::AppSpec;
+use wayfare_client::app::ask::{AppStatus, Ask, InstanceStatus, Mark, MarksPage, PlanAnswer, VersionStatus};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::EngineId;
 use wayfare_scheduler::application::InstanceId;
@@ -12,8 +14,6 @@ use super::pages::lines;
 use super::planning::unplaced;
 use super::state::{App, Doing, Instance, Standing, Version};
 use super::{Core, words};
-use crate::app::AppSpec;
-use crate::app::ask::{AppStatus, Ask, InstanceStatus, Mark, MarksPage, PlanAnswer, VersionStatus};
 
 /// Versions of one application that are kept; the oldest go first.
 const VERSIONS_MAX: usize = 50;
@@ -335,7 +335,10 @@ impl Core {
     pub(super) fn instance_status(&self, id: &InstanceId) -> InstanceStatus {
         let instance = self.state.instances.get(id).cloned().unwrap_or_default();
         let state = self.instance_word(id, &instance);
-        let wanted = self.state.wanted(id).map(crate::app::ComponentSpec::revision);
+        let wanted = self
+            .state
+            .wanted(id)
+            .map(wayfare_client::app::ComponentSpec::revision);
         let placed = instance.placed;
         InstanceStatus {
             instance: id.to_string(),

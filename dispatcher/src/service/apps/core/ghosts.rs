@@ -12,7 +12,7 @@ use wayfare_protocol::ids::{EngineId, OperationId, ProgramId};
 
 use super::loss::Health;
 use super::{Core, Effect, RETRY_MS, Subject, to_json};
-use crate::fleet::Presence;
+use wayfare_client::fleet::Presence;
 
 /// An engine that is back has told what it has after this.
 const BACK_MS: u64 = 5_000;

@@ -20,7 +20,7 @@ use wayfare_scheduler::application::InstanceId;
 use super::observe::Watched;
 use super::state::Doing;
 use super::{Core, Effect};
-use crate::fleet::EngineView;
+use wayfare_client::fleet::EngineView;
 
 /// An engine under suspicion is asked again so often.
 const ASK_AGAIN_MS: u64 = 500;

@@ -43,12 +43,12 @@ use wayfare_protocol::ids::{Digest, EngineId, Generation, OperationId, ProgramId
 use wayfare_scheduler::application::InstanceId;
 use wayfare_scheduler::policy::Policy;
 
-use crate::app::ask::{Ask, Decision};
-use crate::fleet::{EngineView, ProgramView};
 use crate::service::compilers::CompilerAbout;
 pub(crate) use loss::LossOptions;
 use observe::Watched;
 use state::{Doing, Instance, Pending, Placed, State};
+use wayfare_client::app::ask::{Ask, Decision};
+use wayfare_client::fleet::{EngineView, ProgramView};
 
 /// How far a start after a loss, and an engine that takes a program back, raise the generation: above what a copy that lives
 /// after all can reach by being moved.

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use wayfare_client::app::RestartWhen;
+use wayfare_client::app::ask::Mark;
+use wayfare_client::fleet::{EngineView, Presence, ProgramView, describe};
 use wayfare_protocol::ids::{EngineId, OperationId, ProgramId};
 use wayfare_protocol::status::{ProgramState, ProgramStatus};
 use wayfare_scheduler::application::InstanceId;
@@ -9,9 +12,6 @@ use wayfare_scheduler::application::InstanceId;
 use super::loss::{Health, Hearing};
 use super::state::{Doing, Placed};
 use super::{Core, MISSING_MS, raised};
-use crate::app::RestartWhen;
-use crate::app::ask::Mark;
-use crate::fleet::{EngineView, Presence, ProgramView, describe};
 
 /// An engine as it was last seen.
 #[derive(Debug, Clone)]

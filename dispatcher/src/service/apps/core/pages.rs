@@ -5,7 +5,7 @@ use wayfare_protocol::error::Failure;
 use wayfare_scheduler::application::{ComponentId, InstanceId};
 
 use super::Core;
-use crate::app::ask::{AppStatus, HistoryPage, StatusPage};
+use wayfare_client::app::ask::{AppStatus, HistoryPage, StatusPage};
 
 /// Bytes of JSON after which a page ends.
 const PAGE_BYTES_MAX: usize = 48 * 1024;

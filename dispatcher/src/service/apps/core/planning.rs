@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wayfare_client::app::AppSpec;
+use wayfare_client::app::ask::Mark;
 use wayfare_protocol::device::Alias;
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
 use wayfare_protocol::labels::Labels;
@@ -16,8 +18,6 @@ use super::rollout::homeless;
 use super::state::{Doing, Instance, Placed, Standing};
 use super::strays::{STRAYS, stray};
 use super::{Core, MOVES_MAX, PLAN_MS, Subject, raised};
-use crate::app::AppSpec;
-use crate::app::ask::Mark;
 
 impl Core {
     pub(super) fn place(&mut self) {

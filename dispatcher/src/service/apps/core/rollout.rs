@@ -13,7 +13,7 @@ use wayfare_scheduler::plan::{Obstacle, Options, Plan};
 
 use super::state::{Doing, Standing};
 use super::{Core, Kept};
-use crate::app::{AppSpec, ComponentSpec};
+use wayfare_client::app::{AppSpec, ComponentSpec};
 
 /// An instance that runs on because its successor would fit nowhere is looked at again after this.
 const KEPT_MS: u64 = 2_000;

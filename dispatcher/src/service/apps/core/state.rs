@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use wayfare_client::app::ask::Mark;
+use wayfare_client::app::{AppSpec, ComponentSpec};
 use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, ProgramId};
 use wayfare_scheduler::application::{ComponentId, InstanceId};
 
 use super::ghosts::Ghost;
-use crate::app::ask::Mark;
-use crate::app::{AppSpec, ComponentSpec};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct State {

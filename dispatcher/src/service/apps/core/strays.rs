@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use wayfare_client::app::ask::Mark;
 use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::ids::{EngineId, OperationId, ProgramId};
 use wayfare_scheduler::application::{Application, Component, ComponentId, InstanceId, Resources};
 
 use super::{Core, Effect, RETRY_MS, Subject};
-use crate::app::ask::Mark;
 
 /// The application of programs that belong to none: no name that people can give.
 pub(super) const STRAYS: &str = "~";

@@ -2,7 +2,7 @@
 
 use wayfare_scheduler::plan::{Action, KillReason, MoveReason};
 
-use crate::app::{AppSpec, ComponentSpec};
+use wayfare_client::app::{AppSpec, ComponentSpec};
 
 /// What differs between what is wanted now and what was, a line each; none if nothing does.
 pub(super) fn changes(before: Option<&AppSpec>, after: &AppSpec) -> Vec<String> {

@@ -6,7 +6,7 @@ use wayfare_protocol::ids::OperationId;
 use wayfare_scheduler::application::Mobility;
 
 use super::world::{Said, World, app, component};
-use crate::app::ask::Ask;
+use wayfare_client::app::ask::Ask;
 
 /// Five engines with an instance each, long after the beginning.
 fn settled() -> World {

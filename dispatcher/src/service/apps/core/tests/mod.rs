@@ -14,8 +14,8 @@ use wayfare_protocol::labels::Labels;
 use wayfare_protocol::status::{MachineLoad, ProgramState};
 use wayfare_scheduler::constraint::{LabelRule, LabelTest, Requirements};
 
-use crate::app::ask::Ask;
-use crate::app::{RestartPolicy, RestartWhen};
+use wayfare_client::app::ask::Ask;
+use wayfare_client::app::{RestartPolicy, RestartWhen};
 use world::{Copy, World, app, component, key};
 
 fn module(name: &str) -> Blob {

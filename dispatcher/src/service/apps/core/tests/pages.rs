@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use wayfare_client::app::ask::{Ask, HistoryPage, Mark, MarksPage, StatusPage};
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
 use super::world::{World, app, component};
-use crate::app::ask::{Ask, HistoryPage, Mark, MarksPage, StatusPage};
 
 fn fits(answer: &Value) {
     let bytes = answer.to_string().len();

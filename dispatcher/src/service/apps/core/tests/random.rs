@@ -9,7 +9,7 @@ use wayfare_protocol::ids::{OperationId, ProgramId};
 use wayfare_protocol::status::ProgramState;
 
 use super::world::{Hears, Said, World, app, component};
-use crate::app::ask::Ask;
+use wayfare_client::app::ask::Ask;
 
 #[derive(Debug, Clone)]
 enum Fault {

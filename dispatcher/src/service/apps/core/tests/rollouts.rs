@@ -4,8 +4,8 @@ use wayfare_protocol::status::ProgramState;
 
 use super::module;
 use super::world::{World, app, component};
-use crate::app::ComponentSpec;
-use crate::app::ask::Ask;
+use wayfare_client::app::ComponentSpec;
+use wayfare_client::app::ask::Ask;
 
 /// At most one on an engine.
 fn apart(count: u32, name: &str) -> ComponentSpec {

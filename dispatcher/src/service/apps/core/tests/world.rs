@@ -17,10 +17,10 @@ use wayfare_scheduler::policy::Policy;
 
 use super::super::state::State;
 use super::super::{Core, CoreOptions, Effect, Input, LossOptions, Now, Serves, Trouble};
-use crate::app::ask::{AppStatus, Ask};
-use crate::app::{AppSpec, ComponentSpec, RestartPolicy, RestartWhen, UpdatePolicy};
-use crate::fleet::{EngineView, Presence, ProgramView};
 use crate::service::compilers::CompilerAbout;
+use wayfare_client::app::ask::{AppStatus, Ask};
+use wayfare_client::app::{AppSpec, ComponentSpec, RestartPolicy, RestartWhen, UpdatePolicy};
+use wayfare_client::fleet::{EngineView, Presence, ProgramView};
 
 #[derive(Debug, Clone)]
 pub(super) struct Copy {
@@ -532,7 +532,7 @@ impl World {
         let view = |(engine, host): (&EngineId, &Host)| EngineView {
             engine: engine.clone(),
             online: host.shown.online,
-            heard: crate::fleet::Heard::Live,
+            heard: wayfare_client::fleet::Heard::Live,
             rival: None,
             stopped: host.shown.stopped,
             mark: None,

@@ -12,8 +12,8 @@ use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::log::{Follower, LogBatch};
 use wayfare_protocol::status::ProgramState;
 
+use crate::client::Client;
 use crate::core::{Finished, SETTLE_MS};
-use crate::dispatcher::Dispatcher;
 use crate::error::CommandError;
 use crate::fleet::{Presence, ProgramView};
 use crate::following::{self, Following};
@@ -41,7 +41,7 @@ pub enum Follow {
 /// A program's lines in order. Pull them with [`LogStream::next`]; nothing happens in between.
 #[derive(Debug)]
 pub struct LogStream {
-    dispatcher: Dispatcher,
+    client: Client,
     program: ProgramId,
     /// `None`: it ends with what there is now.
     following: Option<Following>,
@@ -79,14 +79,14 @@ enum End {
 
 impl LogStream {
     pub(crate) fn new(
-        dispatcher: Dispatcher,
+        client: Client,
         program: ProgramId,
         since: u64,
         following: Option<Following>,
         batches: mpsc::Receiver<LogBatch>,
     ) -> Self {
         Self {
-            dispatcher,
+            client,
             program,
             following,
             batches,
@@ -150,7 +150,7 @@ impl LogStream {
         if self.following.is_none() || !matches!(self.end, End::NotYet) {
             return Ok(());
         }
-        match self.dispatcher.changed(&mut self.fleet_seen).now_or_never() {
+        match self.client.changed(&mut self.fleet_seen).now_or_never() {
             Some(changed) => {
                 changed?;
                 self.look().await
@@ -182,7 +182,7 @@ impl LogStream {
 
     /// To the engine that has the program, if that can be reached now.
     async fn say(&self, follower: Follower) -> Option<Operation> {
-        let fleet = self.dispatcher.fleet().await.ok()?;
+        let fleet = self.client.fleet().await.ok()?;
         let is_it = |view: &&ProgramView| view.status.program == self.program;
         let view = fleet.programs.iter().find(is_it)?;
         if view.presence != Presence::Known {
@@ -194,7 +194,7 @@ impl LogStream {
             follower: Some(follower),
         };
         let options = CommandOptions::default();
-        self.dispatcher.command(view, action, &options).await.ok()
+        self.client.command(view, action, &options).await.ok()
     }
 
     /// One wait and what follows from it.
@@ -224,7 +224,7 @@ impl LogStream {
                 Ok(())
             }
             () = following::wait(self.following.as_mut()) => Ok(()),
-            changed = self.dispatcher.changed(&mut self.fleet_seen),
+            changed = self.client.changed(&mut self.fleet_seen),
                 if is_followed && matches!(self.end, End::NotYet) =>
             {
                 changed?;
@@ -249,8 +249,8 @@ impl LogStream {
         }
         let options = CommandOptions::default();
         let operation = async {
-            let view = self.dispatcher.program(&self.program.to_string()).await?;
-            let view = self.dispatcher.reachable(view, &options).await?;
+            let view = self.client.program(&self.program.to_string()).await?;
+            let view = self.client.reachable(view, &options).await?;
             if let Some(following) = &mut self.following {
                 following.at(&view.status);
             }
@@ -259,7 +259,7 @@ impl LogStream {
                 since: self.merge.next(),
                 follower: self.following.as_mut().map(Following::words),
             };
-            self.dispatcher.command(&view, action, &options).await
+            self.client.command(&view, action, &options).await
         };
         match operation.await {
             Ok(operation) => self.tail = Tail::Asked(Box::new(operation)),
@@ -319,7 +319,7 @@ impl LogStream {
 
     /// Whether the program has ended, now that the fleet view has changed.
     async fn look(&mut self) -> Result<(), CommandError> {
-        let found = self.dispatcher.program(&self.program.to_string()).await;
+        let found = self.client.program(&self.program.to_string()).await;
         let state = match found {
             Ok(ProgramView { status, presence }) if status.state.is_ended() || self.is_lost(presence) => {
                 Some(status.state).filter(ProgramState::is_ended)
@@ -409,7 +409,7 @@ impl EventStream {
         Self { events }
     }
 
-    /// `None` once the dispatcher is closed. Safe to give up and call again.
+    /// `None` once the client is closed. Safe to give up and call again.
     pub async fn next(&mut self) -> Option<Event> {
         self.events.recv().await
     }

@@ -6,6 +6,7 @@ mod choosing;
 mod commands;
 mod marks;
 
+pub use self::asking::LeaseWatch;
 pub use self::choosing::ANSWER_TIMEOUT;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::lookup::{self, LookupError};
 use crate::order::{CommandOptions, Offline};
 use crate::task::{FleetView, News, QUEUE_MAX, Task, ToTask, WATCHER_QUEUE_MAX};
 
-/// Failed attempts to reach the broker before [`Dispatcher::connect`] says that there is none.
+/// Failed attempts to reach the broker before [`Client::connect`] says that there is none.
 const ATTEMPTS_MAX: u32 = 3;
 /// How long the task may take to end once it was told to.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -36,7 +37,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 const ACTING_KEEP_ALIVE: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Clone)]
-pub struct DispatcherOptions {
+pub struct ClientOptions {
     pub broker: BrokerUrl,
     pub topics: Topics,
     /// Unique among clients and engines of the fleet.
@@ -45,7 +46,7 @@ pub struct DispatcherOptions {
     pub session: Session,
 }
 
-/// Which session at the broker a dispatcher has.
+/// Which session at the broker a client has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Session {
     /// One of its own, made again whenever its connection breaks.
@@ -55,7 +56,7 @@ pub enum Session {
     Acting(Lease),
 }
 
-impl DispatcherOptions {
+impl ClientOptions {
     /// The default root, a client name of its own, five seconds.
     pub fn new(broker: BrokerUrl) -> Self {
         let name = format!("client-{}", OperationId::random().short());
@@ -108,9 +109,9 @@ impl DispatcherOptions {
     }
 }
 
-/// Commands a fleet; cheap to clone. End it with [`Dispatcher::close`], or what was said last may be lost.
+/// Commands a fleet; cheap to clone. End it with [`Client::close`], or what was said last may be lost.
 #[derive(Debug, Clone)]
-pub struct Dispatcher {
+pub struct Client {
     inner: Arc<Inner>,
     /// Of the acting dispatcher.
     term: Option<Term>,
@@ -126,11 +127,11 @@ struct Inner {
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Dispatcher {
+impl Client {
     /// Returns once the broker has delivered what it retains about the fleet.
-    pub async fn connect(options: DispatcherOptions) -> Result<Self, ConnectError> {
+    pub async fn connect(options: ClientOptions) -> Result<Self, ConnectError> {
         let link_options = options.link();
-        let DispatcherOptions {
+        let ClientOptions {
             broker,
             topics,
             client,
@@ -146,7 +147,7 @@ impl Dispatcher {
         let (news_sender, news) = watch::channel(News::default());
         let task = Task::new(link.clone(), topics.clone(), client.clone(), news_sender);
         let task = Mutex::new(Some(tokio::spawn(task.run(link_events, queue_end))));
-        let dispatcher = Self {
+        let client = Self {
             inner: Arc::new(Inner {
                 queue,
                 link,
@@ -157,15 +158,15 @@ impl Dispatcher {
             }),
             term: None,
         };
-        if let Err(error) = dispatcher.wait_for_broker(broker, connect_timeout).await {
-            dispatcher.close().await;
+        if let Err(error) = client.wait_for_broker(broker, connect_timeout).await {
+            client.close().await;
             return Err(error);
         }
-        Ok(dispatcher)
+        Ok(client)
     }
 
     /// The same, giving commands as the acting dispatcher of this term.
-    pub(crate) fn in_term(self, term: Term) -> Self {
+    pub fn in_term(self, term: Term) -> Self {
         Self {
             term: Some(term),
             ..self
@@ -319,7 +320,7 @@ impl Dispatcher {
         Ok(EventStream::new(events))
     }
 
-    pub(crate) async fn fleet(&self) -> Result<FleetView, CommandError> {
+    pub async fn fleet(&self) -> Result<FleetView, CommandError> {
         let (answer, fleet) = oneshot::channel();
         self.tell(ToTask::Fleet(answer)).await?;
         fleet.await.map_err(|_| CommandError::Closed)

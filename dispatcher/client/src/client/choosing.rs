@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::ids::EngineId;
 
-use super::Dispatcher;
+use super::Client;
 use super::marks::mark_all;
 use crate::app::ask::Mark;
 use crate::error::CommandError;
@@ -22,7 +22,7 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Silent engines that an error names.
 const SILENT_SHOWN_MAX: usize = 5;
 
-impl Dispatcher {
+impl Client {
     /// The engine for a program that may run anywhere. While engines are silent that could take it, and
     /// nobody else can, they are asked again until the time limit.
     pub(super) async fn choose(

@@ -71,9 +71,9 @@ pub(crate) enum ToTask {
 
 /// Everything that is known, at one moment.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct FleetView {
-    pub(crate) engines: Vec<EngineView>,
-    pub(crate) programs: Vec<ProgramView>,
+pub struct FleetView {
+    pub engines: Vec<EngineView>,
+    pub programs: Vec<ProgramView>,
 }
 
 /// What the task tells everybody without being asked.

@@ -95,7 +95,7 @@ impl ComponentSpec {
         std::iter::once(self.module).chain(self.stdin)
     }
 
-    pub(crate) fn component(&self) -> Component {
+    pub fn component(&self) -> Component {
         Component {
             count: self.count,
             demand: Resources {
@@ -107,7 +107,7 @@ impl ComponentSpec {
         }
     }
 
-    pub(crate) fn program(&self, name: String) -> ProgramSpec {
+    pub fn program(&self, name: String) -> ProgramSpec {
         ProgramSpec {
             name,
             module: self.module,

@@ -16,7 +16,7 @@ pub(crate) const SILENCE_MS: u64 = 2_000;
 pub(crate) const DAMAGED_TIMES_MAX: u32 = 3;
 
 /// A blob with its bytes: shared, because a run holds it until the engine has it.
-pub(crate) type Content = Arc<Vec<u8>>;
+pub type Content = Arc<Vec<u8>>;
 
 /// One chunk to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

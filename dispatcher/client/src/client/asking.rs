@@ -20,7 +20,7 @@ use wayfare_protocol::topics::Topic;
 use wayfare_protocol::values::{self, ValueAnswer, ValueAsk, ValueRequest};
 use wayfare_protocol::wire;
 
-use super::Dispatcher;
+use super::Client;
 use crate::app::ask::{
     AppStatus, Ask, Decision, HistoryPage, PUT_BYTES_MAX, SERVICE, StatusPage, VersionStatus,
 };
@@ -30,7 +30,23 @@ use crate::task::{News, QUEUE_MAX, ToTask, WATCHER_QUEUE_MAX};
 /// A request is repeated this often until it is answered: whoever acts may have changed meanwhile.
 const REPEAT: Duration = Duration::from_secs(1);
 
-impl Dispatcher {
+/// Tells who acts, whenever that changes.
+#[derive(Debug)]
+pub struct LeaseWatch(watch::Receiver<News>);
+
+impl LeaseWatch {
+    /// Who acts, as last heard; `None` if nobody has said so.
+    pub fn latest(&mut self) -> Option<Lease> {
+        self.0.borrow_and_update().lease.clone()
+    }
+
+    /// Returns once there is news. `None` if the client is closed.
+    pub async fn changed(&mut self) -> Option<()> {
+        self.0.changed().await.ok()
+    }
+}
+
+impl Client {
     /// Asks a service of the acting dispatcher, and waits for its answer.
     pub async fn ask(&self, service: &str, body: Value, limit: Duration) -> Result<Value, AskError> {
         let service: PeerName = service.parse().map_err(|_| AskError::Closed)?;
@@ -232,7 +248,7 @@ impl Dispatcher {
         })
     }
 
-    /// What the acting dispatcher decides from now on. The stream ends when this dispatcher is closed.
+    /// What the acting dispatcher decides from now on. The stream ends when this client is closed.
     pub async fn decisions(&self) -> Result<mpsc::Receiver<Decision>, AskError> {
         let (sender, decisions) = mpsc::channel(WATCHER_QUEUE_MAX);
         let watch = ToTask::WatchDecisions(sender);
@@ -243,8 +259,8 @@ impl Dispatcher {
         Ok(decisions)
     }
 
-    /// Requests to the services of the acting dispatcher, which this must be.
-    pub(crate) async fn requests(&self) -> Result<mpsc::Receiver<(PeerName, Request)>, AskError> {
+    /// Requests to the services of the acting dispatcher, which this client must be.
+    pub async fn requests(&self) -> Result<mpsc::Receiver<(PeerName, Request)>, AskError> {
         let (sender, requests) = mpsc::channel(QUEUE_MAX);
         let watch = ToTask::WatchRequests(sender);
         self.tell(watch).await.map_err(|_| AskError::Closed)?;
@@ -252,7 +268,7 @@ impl Dispatcher {
     }
 
     /// Messages of transfers that are no command's: of code, say.
-    pub(crate) async fn peers(&self) -> Result<mpsc::Receiver<(Envelope, Bytes)>, AskError> {
+    pub async fn peers(&self) -> Result<mpsc::Receiver<(Envelope, Bytes)>, AskError> {
         let (sender, peers) = mpsc::channel(QUEUE_MAX);
         let watch = ToTask::WatchPeers(sender);
         self.tell(watch).await.map_err(|_| AskError::Closed)?;
@@ -260,7 +276,7 @@ impl Dispatcher {
     }
 
     /// Says something in a transfer, without waiting. What is lost is asked for again by whoever lacks it.
-    pub(crate) fn say(&self, to: &PeerName, operation: OperationId, message: PeerMessage, bytes: &[u8]) {
+    pub fn say(&self, to: &PeerName, operation: OperationId, message: PeerMessage, bytes: &[u8]) {
         let envelope = Envelope {
             operation,
             from: self.inner.client.clone(),
@@ -274,7 +290,7 @@ impl Dispatcher {
     }
 
     /// The answer to a request. Returns whether the link took it; a lost one is asked for again.
-    pub(crate) async fn answer(&self, asker: &Asker, answer: &Answer) -> bool {
+    pub async fn answer(&self, asker: &Asker, answer: &Answer) -> bool {
         let topic = self.inner.topics.topic(&Topic::Reply(asker.client.clone()));
         self.inner
             .link
@@ -284,7 +300,7 @@ impl Dispatcher {
     }
 
     /// An answer to a status that asked, without waiting: there is a time limit at the other end, and it does not say what it reads.
-    pub(crate) fn try_answer(&self, client: PeerName, answer: &Answer) {
+    pub fn try_answer(&self, client: PeerName, answer: &Answer) {
         let topic = self.inner.topics.topic(&Topic::Reply(client));
         let message = Message::new(topic, answer.encode(Reads::FIRST));
         if let Err(error) = self.inner.link.try_publish(message) {
@@ -293,14 +309,14 @@ impl Dispatcher {
     }
 
     /// Says who acts, and returns once the broker has taken it.
-    pub(crate) async fn say_lease(&self, lease: &Lease) -> bool {
+    pub async fn say_lease(&self, lease: &Lease) -> bool {
         let topic = self.inner.topics.topic(&Topic::DispatcherLease);
         let message = Message::new(topic, wire::encode(lease)).retained();
         self.inner.link.publish_acknowledged(message).await.is_ok()
     }
 
     /// Tells whoever listens; what nobody has heard can be asked for.
-    pub(crate) fn say_decision(&self, decision: &Decision) {
+    pub fn say_decision(&self, decision: &Decision) {
         let topic = self.inner.topics.topic(&Topic::DispatcherEvent);
         if let Err(error) = self
             .inner
@@ -312,7 +328,7 @@ impl Dispatcher {
     }
 
     /// Sets a tombstone for a program that is no more, or takes it away: whoever still has a copy ends it, and says nothing.
-    pub(crate) fn bury(&self, program: ProgramId, stands: bool) {
+    pub fn bury(&self, program: ProgramId, stands: bool) {
         let tombstone = ProgramStatus::tombstone(program, self.inner.client.clone());
         let payload = if stands {
             wire::encode(&tombstone)
@@ -330,23 +346,23 @@ impl Dispatcher {
     }
 
     /// Who acts, as last heard; `None` if nobody has said so.
-    pub(crate) fn lease(&self) -> Option<Lease> {
+    pub fn lease(&self) -> Option<Lease> {
         self.inner.news.borrow().lease.clone()
     }
 
     /// Subscribes to the lease; returns once what is retained of it has been heard. `None` if closed.
-    pub(crate) async fn watch_lease(&self) -> Option<watch::Receiver<News>> {
+    pub async fn watch_lease(&self) -> Option<LeaseWatch> {
         let topic = self.inner.topics.topic(&Topic::DispatcherLease);
         self.inner.link.subscribe(topic, Qos::AtLeastOnce).await.ok()?;
         let mut news = self.inner.news.clone();
         self.read_all().await.ok()?;
         // What has been heard meanwhile is no change any more.
         news.borrow_and_update();
-        Some(news)
+        Some(LeaseWatch(news))
     }
 
     /// Returns once everything has been read that the broker had for us when this was called.
-    pub(crate) async fn read_all(&self) -> Result<(), AskError> {
+    pub async fn read_all(&self) -> Result<(), AskError> {
         let (number, sent) = oneshot::channel();
         let closed = |_| AskError::Closed;
         self.tell(ToTask::Barrier(number))
@@ -359,14 +375,14 @@ impl Dispatcher {
     }
 
     /// Asks these engines to report, or with none named all of them, without waiting: answers are seen in the fleet view.
-    pub(crate) fn ask_reports(&self, engines: Vec<EngineId>) {
+    pub fn ask_reports(&self, engines: Vec<EngineId>) {
         if self.inner.queue.try_send(ToTask::AskReports(engines)).is_err() {
             tracing::debug!("engines were not asked: they are asked again");
         }
     }
 
-    /// Returns when the dispatcher is closed, or its session has ended.
-    pub(crate) async fn closed(&self) {
+    /// Returns when the client is closed, or its session has ended.
+    pub async fn closed(&self) {
         let mut news = self.inner.news.clone();
         // Never so: it ends when whoever tells the news does.
         let _ = news.wait_for(|_| false).await;

@@ -10,7 +10,7 @@ use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
 use crate::lookup::LookupError;
 
-/// Why there is no [`crate::Dispatcher`].
+/// Why there is no [`crate::Client`].
 #[derive(Debug, Error)]
 pub enum ConnectError {
     #[error("no broker at {broker}{}", .reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default())]
@@ -65,7 +65,7 @@ pub enum CommandError {
         verb: &'static str,
         answer: String,
     },
-    #[error("the dispatcher is closed")]
+    #[error("the client is closed")]
     Closed,
 }
 
@@ -82,7 +82,7 @@ pub enum AskError {
     Unexpected { reason: String },
     #[error("the request has {bytes} bytes, the limit of a message is {PAYLOAD_BYTES_MAX}")]
     TooLarge { bytes: usize },
-    #[error("the dispatcher is closed")]
+    #[error("the client is closed")]
     Closed,
 }
 

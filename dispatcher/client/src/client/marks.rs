@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use wayfare_protocol::dispatcher::LeaseState;
 use wayfare_protocol::ids::EngineId;
 
-use super::{ANSWER_TIMEOUT, Dispatcher};
+use super::{ANSWER_TIMEOUT, Client};
 use crate::app::ask::{Ask, Mark, MarksPage};
 use crate::error::{AskError, CommandError};
 use crate::fleet::EngineView;
 use crate::order::{CommandOptions, Marked};
 
-impl Dispatcher {
+impl Client {
     /// Engines that are cordoned or being emptied.
     pub async fn marks(&self) -> Result<BTreeMap<EngineId, Mark>, CommandError> {
         let (mut marks, mut from) = (BTreeMap::new(), None);
@@ -57,10 +57,9 @@ impl Dispatcher {
     }
 
     async fn somebody_acts(&self) -> Result<bool, CommandError> {
-        let news = self.watch_lease().await.ok_or(CommandError::Closed)?;
-        let lease = &news.borrow().lease;
-        Ok(lease
-            .as_ref()
+        let mut leases = self.watch_lease().await.ok_or(CommandError::Closed)?;
+        Ok(leases
+            .latest()
             .is_some_and(|lease| lease.state == LeaseState::Held))
     }
 }

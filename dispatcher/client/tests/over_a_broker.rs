@@ -6,11 +6,11 @@ mod fake_engine;
 
 use std::time::Duration;
 
-use fake_engine::{FakeEngine, Heard, LIMIT, broker, dispatcher, log_lines, operation_of};
+use fake_engine::{FakeEngine, Heard, LIMIT, broker, connect, log_lines, operation_of};
 use tokio::time::timeout;
-use wayfare_dispatcher::{
-    CommandError, CommandOptions, ConnectError, Dispatcher, DispatcherOptions, Follow, LogItem, LogStream,
-    Offline, Order, Run, Stage,
+use wayfare_client::{
+    Client, ClientOptions, CommandError, CommandOptions, ConnectError, Follow, LogItem, LogStream, Offline,
+    Order, Run, Stage,
 };
 use wayfare_link::{BrokerOptions, EmbeddedBroker};
 use wayfare_protocol::bundle;
@@ -51,23 +51,19 @@ fn module() -> Vec<u8> {
 }
 
 /// An engine with one running program, and the dispatcher that knows of it.
-async fn with_program(url: &wayfare_link::BrokerUrl) -> (FakeEngine, Dispatcher, ProgramId) {
+async fn with_program(url: &wayfare_link::BrokerUrl) -> (FakeEngine, Client, ProgramId) {
     let program = ProgramId::random();
     let mut engine = FakeEngine::start("a", url).await;
     let status = engine.program(program, 1, ProgramState::Running);
     engine.says(Online, vec![status]).await;
-    (engine, dispatcher(url).await, program)
+    (engine, connect(url).await, program)
 }
 
 #[tokio::test]
 async fn no_broker_is_said_at_once() {
     let (broker, url) = broker().await;
     broker.shutdown().await.unwrap();
-    let attempt = timeout(
-        Duration::from_secs(4),
-        Dispatcher::connect(DispatcherOptions::new(url)),
-    )
-    .await;
+    let attempt = timeout(Duration::from_secs(4), Client::connect(ClientOptions::new(url))).await;
     assert!(matches!(
         attempt.expect("soon"),
         Err(ConnectError::NoBroker { .. })
@@ -88,7 +84,7 @@ async fn unknown_and_offline_engines_fail_at_once_and_say_what_there_is() {
     let (_broker, url) = broker().await;
     let mut pi_2 = FakeEngine::start("pi-2", &url).await;
     let _pi_1 = FakeEngine::start("pi-1", &url).await;
-    let fleet = dispatcher(&url).await;
+    let fleet = connect(&url).await;
     let on = |engine: &str| Run {
         on: Some(engine.into()),
         ..run_of(&module())
@@ -115,7 +111,7 @@ async fn unknown_and_offline_engines_fail_at_once_and_say_what_there_is() {
 async fn a_run_hands_over_what_the_engine_lacks() {
     let (_broker, url) = broker().await;
     let mut engine = FakeEngine::start("a", &url).await;
-    let fleet = dispatcher(&url).await;
+    let fleet = connect(&url).await;
     let module = module();
     let mut operation = fleet.run(run_of(&module), &within(LIMIT)).await.unwrap();
     let command = engine.hears_command().await;
@@ -343,11 +339,11 @@ async fn a_snapshot_becomes_a_file_and_a_file_a_program() {
         .unwrap();
     assert_eq!(bundle::decode(&file).unwrap().0.spec, spec);
 
-    let restore = wayfare_dispatcher::Restore {
+    let restore = wayfare_client::Restore {
         file,
         on: None,
         name: Some("again".into()),
-        id: wayfare_dispatcher::IdChoice::New,
+        id: wayfare_client::IdChoice::New,
     };
     let options = within(LIMIT);
     let (restoring, ()) = tokio::join!(fleet.restore(restore, &options), engine.answers_poll());
@@ -506,7 +502,7 @@ async fn a_status_poll_hears_every_engine_and_names_the_silent_one() {
     let (_broker, url) = broker().await;
     let mut a = FakeEngine::start("a", &url).await;
     let _b = FakeEngine::start("b", &url).await;
-    let fleet = dispatcher(&url).await;
+    let fleet = connect(&url).await;
     let played = async {
         let Heard::Report(request) = a.hears().await else {
             panic!("no report request")
@@ -532,7 +528,7 @@ async fn a_program_without_a_place_goes_to_an_engine_that_answers() {
     let busy = there.program(ProgramId::random(), 1, ProgramState::Running);
     there.says(Online, vec![busy]).await;
     gone.goes_without_a_word().await;
-    let fleet = dispatcher(&url).await;
+    let fleet = connect(&url).await;
     let anywhere = || Run {
         on: None,
         ..run_of(b"\0asm\x01\0\0\0")
@@ -561,7 +557,7 @@ async fn where_no_engine_answers_the_error_names_the_silent_ones() {
     let (_broker, url) = broker().await;
     let gone = FakeEngine::start("a", &url).await;
     gone.goes_without_a_word().await;
-    let fleet = dispatcher(&url).await;
+    let fleet = connect(&url).await;
     let anywhere = Run {
         on: None,
         ..run_of(b"\0asm\x01\0\0\0")
@@ -578,7 +574,7 @@ async fn where_no_engine_answers_the_error_names_the_silent_ones() {
     fleet.close().await;
 }
 
-async fn wait_until(fleet: &Dispatcher, holds: impl AsyncFn(&Dispatcher) -> bool) {
+async fn wait_until(fleet: &Client, holds: impl AsyncFn(&Client) -> bool) {
     let mut seen = 0;
     let until = async {
         while !holds(fleet).await {

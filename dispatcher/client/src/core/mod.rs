@@ -1,4 +1,4 @@
-//! What the dispatcher decides: operations in flight, their repetition, their transfers and their ends.
+//! What a client decides: operations in flight, their repetition, their transfers and their ends.
 //!
 //! ```text
 //!   Queued: waits for another operation of ours on the same program, where that was asked

@@ -98,7 +98,7 @@ pub enum Ask {
 
 impl Ask {
     /// Whether it changes what is wanted.
-    pub(crate) fn is_change(&self) -> bool {
+    pub fn is_change(&self) -> bool {
         match self {
             Self::Lacks { .. }
             | Self::Plan { .. }

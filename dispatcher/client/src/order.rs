@@ -121,7 +121,7 @@ pub struct Run {
     pub grants: Grants,
     /// `None`: the scheduler chooses.
     pub on: Option<String>,
-    /// Who will [follow](crate::Dispatcher::follow) its log: all that it prints until then is kept for it.
+    /// Who will [follow](crate::Client::follow) its log: all that it prints until then is kept for it.
     pub follower: Option<OperationId>,
 }
 

@@ -13,7 +13,7 @@ use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{Digest, EngineId, OperationId, ProgramId};
 use wayfare_protocol::topics::Topic;
 
-use super::Dispatcher;
+use super::Client;
 use crate::core::{Finished, Progress, Request};
 use crate::error::CommandError;
 use crate::fleet::{EngineView, Presence, ProgramView};
@@ -23,7 +23,7 @@ use crate::order::{self, Busy, CommandOptions, IdChoice, Order, Prepared, Restor
 use crate::task::{FleetView, ToTask};
 use crate::transfer::Content;
 
-impl Dispatcher {
+impl Client {
     pub async fn run(&self, run: Run, options: &CommandOptions) -> Result<Operation, CommandError> {
         self.start(run.prepare()?, options).await
     }
@@ -276,7 +276,7 @@ impl Dispatcher {
     }
 
     /// What a service has decided, under an id that it remembers: sent again with it, it is done once.
-    pub(crate) async fn order(
+    pub async fn order(
         &self,
         operation: OperationId,
         engine: EngineId,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wayfare_dispatcher::{Dispatcher, DispatcherOptions};
+use wayfare_client::{Client, ClientOptions};
 use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
 use wayfare_link::{Event as LinkEvent, Link, LinkEvents, LinkOptions, Message, Qos};
 use wayfare_protocol::command::{Command, ReportRequest};
@@ -23,10 +23,8 @@ pub(crate) async fn broker() -> (EmbeddedBroker, BrokerUrl) {
     (broker, url)
 }
 
-pub(crate) async fn dispatcher(url: &BrokerUrl) -> Dispatcher {
-    Dispatcher::connect(DispatcherOptions::new(url.clone()))
-        .await
-        .unwrap()
+pub(crate) async fn connect(url: &BrokerUrl) -> Client {
+    Client::connect(ClientOptions::new(url.clone())).await.unwrap()
 }
 
 /// What reached the engine.

@@ -15,7 +15,7 @@ use wayfare_protocol::files::{
 use wayfare_protocol::ids::{Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::values::Value;
 
-use crate::dispatcher::Dispatcher;
+use crate::client::Client;
 use crate::error::AskError;
 
 /// Pieces on their way at the same time.
@@ -36,7 +36,7 @@ pub enum FilesError {
 /// Asks in one client's name.
 #[derive(Debug)]
 pub struct Files<'a> {
-    dispatcher: &'a Dispatcher,
+    client: &'a Client,
     /// As if it were a program: so that whoever takes over as the dispatcher knows what was done.
     program: ProgramId,
     by: PeerName,
@@ -56,9 +56,9 @@ pub struct Extent {
 
 impl<'a> Files<'a> {
     /// `by` is noted with each version; `limit` is for each piece.
-    pub fn new(dispatcher: &'a Dispatcher, by: PeerName, limit: Duration) -> Self {
+    pub fn new(client: &'a Client, by: PeerName, limit: Duration) -> Self {
         Self {
-            dispatcher,
+            client,
             program: ProgramId::random(),
             by,
             next: AtomicU64::new(0),
@@ -327,7 +327,7 @@ impl<'a> Files<'a> {
             number,
             what,
         };
-        match self.dispatcher.ask_files(&request, self.limit).await? {
+        match self.client.ask_files(&request, self.limit).await? {
             FileAnswer::Refused { why } => Err(FilesError::Refused {
                 path: path.clone(),
                 why,

@@ -1,0 +1,68 @@
+//! The library that every Wayfare front end uses: it sends commands to engines, waits for their answers, hands
+//! over the bytes they ask for, and keeps a view of the fleet.
+//!
+//! ```text
+//!   Client (handle, any number)  --bounded queue-->  task: owns Link, core::Core and the watchers
+//!     apply, run, move_program, ...                        |  decides: core (pure)
+//!     logs -> LogStream, events -> EventStream   <---------+  knows:   fleet (pure)
+//! ```
+//! What always holds: a command is sent at least once and repeated until it is answered, which is harmless
+//! because its id travels with it; every command settles, with a typed error when its time is up.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use wayfare_client::{Client, ClientOptions};
+//! use wayfare_link::{BrokerOptions, EmbeddedBroker};
+//!
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await?;
+//! let fleet = Client::connect(ClientOptions::new(broker.local_addr().into())).await?;
+//! let report = fleet.request_status_reports(Duration::from_millis(10)).await?;
+//! assert!(report.answered.is_empty(), "no engine is there yet");
+//! fleet.close().await;
+//! broker.shutdown().await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Reading order: [`client`], [`order`], [`operation`], `core`, [`fleet`], [`lookup`], `transfer`, [`logs`]. The fleet's
+//! long-running dispatcher, `wayfare-dispatcher`, is built on the same handle.
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod order;
+
+pub mod error;
+pub mod operation;
+
+mod core;
+mod task;
+
+pub mod fleet;
+pub mod lookup;
+
+mod transfer;
+
+mod following;
+mod log_merge;
+pub mod logs;
+
+pub mod app;
+pub mod files;
+pub mod keys;
+
+pub use crate::core::{Finished, Progress, Report};
+pub use client::{ANSWER_TIMEOUT, Client, ClientOptions, LeaseWatch, Session};
+pub use error::{AskError, CommandError, ConnectError, Stage};
+pub use fleet::{EngineView, Heard, Presence, ProgramView};
+pub use log_merge::LogItem;
+pub use logs::{EventStream, Follow, LogStream};
+pub use lookup::LookupError;
+pub use operation::Operation;
+pub use task::FleetView;
+pub use transfer::Content;
+pub use wayfare_scheduler::policy::Policy;
+
+pub use order::{Busy, CommandOptions, IdChoice, Marked, Offline, Order, Restore, ResumeMode, Run};
