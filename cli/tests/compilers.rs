@@ -13,7 +13,7 @@ use support::{Process, Ran, command, run};
 use tempfile::TempDir;
 use tokio::time::timeout;
 use wayfare_client::{Client, ClientOptions};
-use wayfare_dispatcher::service::CompilerAbout;
+use wayfare_dispatcher::compilers::CompilerAbout;
 use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
 use wayfare_protocol::code::CodeTarget;
 use wayfare_protocol::code::unsigned::Unsigned;

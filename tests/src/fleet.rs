@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use wayfare_client::app::ask::Ask;
 use wayfare_client::app::manifest;
 use wayfare_client::{Client, ClientOptions, CommandError, CommandOptions, Finished, Operation, Run};
-use wayfare_dispatcher::service::Compiler;
+use wayfare_dispatcher::compilers::Compiler;
 use wayfare_protocol::event::{MoveReport, Outcome};
 use wayfare_protocol::ids::{BootId, Digest, OperationId, ProgramId};
 use wayfare_protocol::status::{EngineState, ProgramState};

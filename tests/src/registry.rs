@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wayfare_client::keys;
-use wayfare_dispatcher::service::{
-    self, COMPILER_FORMAT, Compiler, CompilerAbout, Compilers, OwnCompiler, ServiceError, ServiceOptions,
-};
+use wayfare_dispatcher::compilers::{COMPILER_FORMAT, Compiler, CompilerAbout, Compilers, OwnCompiler};
+use wayfare_dispatcher::options::ServiceOptions;
+use wayfare_dispatcher::service::{self, ServiceError};
 use wayfare_engine::process::ahead;
 use wayfare_link::{BrokerUrl, Event, LinkOptions, Message, Qos};
 use wayfare_protocol::code::CodeTarget;

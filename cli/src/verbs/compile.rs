@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde_json::json;
 use wayfare_client::CommandError;
-use wayfare_dispatcher::service::{COMPILER_FORMAT, CompilerAbout, OwnCompiler};
+use wayfare_dispatcher::compilers::{COMPILER_FORMAT, CompilerAbout, OwnCompiler};
 use wayfare_engine::process::ahead;
 use wayfare_protocol::code::CodeTarget;
 use wayfare_protocol::code::unsigned::Unsigned;

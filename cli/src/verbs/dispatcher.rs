@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
-use wayfare_dispatcher::service::{
-    self, Compiler, Compilers, OutsideCompiler, OutsideLimits, ServiceOptions,
-};
+use wayfare_dispatcher::compilers::{Compiler, Compilers, OutsideCompiler, OutsideLimits};
+use wayfare_dispatcher::options::ServiceOptions;
+use wayfare_dispatcher::service;
 use wayfare_protocol::ids::{OperationId, PeerName};
 
 use super::compile;

@@ -9,7 +9,9 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use wayfare_client::Client;
-use wayfare_dispatcher::service::{self, Compiler, Compilers, ServiceOptions};
+use wayfare_dispatcher::compilers::{Compiler, Compilers};
+use wayfare_dispatcher::options::ServiceOptions;
+use wayfare_dispatcher::service;
 use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
 use wayfare_protocol::event::{Event, EventBody};
 

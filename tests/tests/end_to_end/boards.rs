@@ -1,7 +1,7 @@
 //! Engines without a compiler: code from the registry, what is refused, and moves to and from a processor of another kind.
 
 use wayfare_client::{CommandOptions, IdChoice, Restore};
-use wayfare_dispatcher::service::Compiler;
+use wayfare_dispatcher::compilers::Compiler;
 use wayfare_protocol::code;
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::status::ProgramState;

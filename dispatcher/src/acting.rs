@@ -1,0 +1,199 @@
+//! Acting: the session that only one has, the lease renewed, and the services' tasks.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use wayfare_client::keys;
+use wayfare_client::{Client, ClientOptions};
+use wayfare_protocol::dispatcher::{Answered, Lease, LeaseState, Request, Term};
+use wayfare_protocol::ids::{OperationId, PeerName};
+
+use crate::context::Context;
+use crate::options::ServiceOptions;
+use crate::requests::Router;
+use crate::services::SERVICES;
+
+/// A lease is renewed so often within its time.
+const RENEWALS: u32 = 3;
+/// How long services may take to end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why it does not act any more.
+pub(crate) enum Ended {
+    /// It was told to end.
+    Told,
+    Lost {
+        why: &'static str,
+    },
+    /// Engines obey a later term.
+    Behind {
+        term: Term,
+    },
+}
+
+/// Which terms there have been.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    /// By the lease, as it was when nobody acted.
+    pub(crate) lease: Term,
+    /// By anything else that remembers: brokers can forget the lease.
+    pub(crate) above: Term,
+}
+
+/// Acts in a term after all that were seen, for as long as the broker lets it.
+pub(crate) async fn act(
+    options: &Arc<ServiceOptions>,
+    seen: Seen,
+    shutdown: Pin<&mut impl Future<Output = ()>>,
+) -> Ended {
+    let term = seen.lease.max(seen.above).next();
+    let lease = |state| Lease {
+        term,
+        dispatcher: options.name.clone(),
+        state,
+        lease_ms: u64::try_from(options.lease.as_millis()).unwrap_or(u64::MAX),
+    };
+    let connect = ClientOptions::acting(
+        options.broker.clone(),
+        options.topics.clone(),
+        lease(LeaseState::Free),
+    );
+    let client = match Client::connect(connect).await {
+        Ok(client) => client.in_term(term),
+        Err(_) => return Ended::Lost { why: "no broker" },
+    };
+    // What the predecessor said last has been heard by now, and nobody else can have said anything since.
+    let overtaken = client.lease().is_some_and(|lease| lease.term > seen.lease);
+    if overtaken || !client.say_lease(&lease(LeaseState::Held)).await {
+        client.close().await;
+        return Ended::Lost {
+            why: "another was quicker",
+        };
+    }
+    tracing::info!(dispatcher = %options.name, %term, "acts");
+    let ended = serve(options, &client, term, lease(LeaseState::Held), shutdown).await;
+    // Where the session has ended, its last words were said by the broker.
+    if matches!(ended, Ended::Told | Ended::Behind { .. }) {
+        client.say_lease(&lease(LeaseState::Free)).await;
+    }
+    client.close().await;
+    ended
+}
+
+async fn serve(
+    options: &Arc<ServiceOptions>,
+    client: &Client,
+    term: Term,
+    held: Lease,
+    shutdown: Pin<&mut impl Future<Output = ()>>,
+) -> Ended {
+    let Ok(mut requests) = client.requests().await else {
+        return Ended::Lost { why: "closed" };
+    };
+    if !options.compilers.is_empty() {
+        // Several services read it, of which not each is to make one. Why there is none, they say themselves.
+        drop(keys::load_or_init(&keys::key_path(&options.data)));
+    }
+    let (mut router, mut answers) = Router::new(term);
+    let mut tasks = JoinSet::new();
+    let later = Arc::new(watch::Sender::new(term));
+    for service in SERVICES {
+        let context = Context {
+            client: client.clone(),
+            term,
+            data: options.data.join(service.name),
+            options: Arc::clone(options),
+            later: Arc::clone(&later),
+        };
+        tasks.spawn((service.run)(context, router.add(service.name)));
+    }
+    let ended = tokio::select! {
+        ended = serving(&mut router, client, &mut requests, &mut answers) => ended,
+        ended = renewing(options, client, &held) => ended,
+        () = client.closed() => Ended::Lost { why: "its session at the broker has ended" },
+        ended = watching(&mut tasks) => ended,
+        term = later_than(term, later.subscribe()) => Ended::Behind { term },
+        () = shutdown => Ended::Told,
+    };
+    // Their inboxes end, and so do they.
+    drop(router);
+    if let Ended::Lost { .. } | Ended::Behind { .. } = ended {
+        // Nothing that they could still say would be heard.
+        tasks.abort_all();
+    }
+    let drained = timeout(DRAIN_TIMEOUT, async {
+        while tasks.join_next().await.is_some() {}
+    })
+    .await;
+    if drained.is_err() {
+        tracing::warn!("services did not end in time");
+        tasks.shutdown().await;
+    }
+    ended
+}
+
+async fn serving(
+    router: &mut Router,
+    client: &Client,
+    requests: &mut mpsc::Receiver<(PeerName, Request)>,
+    answers: &mut mpsc::UnboundedReceiver<(OperationId, Answered)>,
+) -> Ended {
+    loop {
+        let answer = tokio::select! {
+            request = requests.recv() => match request {
+                Some((service, request)) => router.request(&service, request),
+                None => return Ended::Lost { why: "closed" },
+            },
+            answer = answers.recv() => match answer {
+                Some((request, answered)) => router.answered(request, answered),
+                None => return Ended::Lost { why: "closed" },
+            },
+        };
+        if let Some((asker, answer)) = answer {
+            client.answer(&asker, &answer).await;
+        }
+    }
+}
+
+/// Ends when the broker has not taken a renewal within the lease.
+async fn renewing(options: &ServiceOptions, client: &Client, held: &Lease) -> Ended {
+    let period = (options.lease / RENEWALS).max(Duration::from_millis(1));
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match timeout(options.lease, client.say_lease(held)).await {
+            Ok(true) => {}
+            Ok(false) => return Ended::Lost { why: "closed" },
+            Err(_) => {
+                return Ended::Lost {
+                    why: "the broker did not take its lease",
+                };
+            }
+        }
+    }
+}
+
+/// The later term that a service has heard of, once one has.
+async fn later_than(term: Term, mut later: watch::Receiver<Term>) -> Term {
+    let heard = later.wait_for(|heard| *heard > term).await.map(|heard| *heard);
+    match heard {
+        Ok(heard) => heard,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// A service that ends by itself is broken: another try, in another term, is the way out.
+async fn watching(tasks: &mut JoinSet<()>) -> Ended {
+    match tasks.join_next().await {
+        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Some(_) => Ended::Lost {
+            why: "a service has ended",
+        },
+        None => std::future::pending().await,
+    }
+}

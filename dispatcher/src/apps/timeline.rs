@@ -1,0 +1,256 @@
+//! Keeps what was decided, on disk: files of JSON lines for each term, of which the oldest are removed.
+//!
+//! Nothing depends on an event: one that could not be written is lost, and so is a line that was damaged, and no other.
+
+use std::path::{Path, PathBuf};
+
+use wayfare_client::app::ask::Decision;
+use wayfare_protocol::dispatcher::Term;
+
+use crate::durable::{FileError, Line, WriteAheadLog, is_unfinished, read_lines};
+
+/// Files of so many bytes are followed by another,
+const FILE_BYTES_MAX: u64 = 4 << 20;
+/// and so many are kept.
+const FILES_MAX: usize = 8;
+/// Bytes of decisions in one answer.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Timeline {
+    folder: PathBuf,
+    term: Term,
+    /// Of the last file.
+    number: u32,
+    log: Option<WriteAheadLog>,
+    sequence: u64,
+}
+
+impl Timeline {
+    pub(super) fn open(folder: &Path, term: Term) -> Result<Self, FileError> {
+        std::fs::create_dir_all(folder).map_err(|error| FileError::new(folder, &error))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            term,
+            number: 0,
+            log: None,
+            sequence: 0,
+        })
+    }
+
+    /// Numbers it and writes it down. What is not on the disk at a power cut is lost: nothing depends on it.
+    pub(super) fn add(&mut self, decision: &mut Decision) -> Result<(), FileError> {
+        decision.sequence = self.sequence;
+        self.sequence += 1;
+        let json = serde_json::to_string(decision).expect("plain data serialises");
+        let has_room = |log: &WriteAheadLog| log.bytes() + json.len() as u64 <= FILE_BYTES_MAX;
+        let log = match self.log.take().filter(|log| log.is_sound() && has_room(log)) {
+            Some(log) => log,
+            None => self.begin()?,
+        };
+        let log = self.log.insert(log);
+        log.push(&json);
+        log.write()
+    }
+
+    fn begin(&mut self) -> Result<WriteAheadLog, FileError> {
+        let files = files(&self.folder)?;
+        for old in files.iter().take((files.len() + 1).saturating_sub(FILES_MAX)) {
+            std::fs::remove_file(old).map_err(|error| FileError::new(old, &error))?;
+        }
+        let path = |number| {
+            self.folder
+                .join(format!("events-{:020}-{number:06}", self.term.0))
+        };
+        while path(self.number).exists() {
+            self.number += 1;
+        }
+        WriteAheadLog::begin(&path(self.number), std::iter::empty())
+    }
+
+    /// From `since_ms` on and after `after`, as many as a message holds; the rest is had by asking again.
+    pub(super) fn read(&self, since_ms: u64, after: Option<(Term, u64)>) -> Result<Vec<Decision>, FileError> {
+        let mut found = Vec::new();
+        let mut room = ANSWER_BYTES_MAX;
+        for path in files(&self.folder)? {
+            let read = read_lines(&path, |line| {
+                let (Line::Whole(json) | Line::Unchecked(json)) = line;
+                Some((json.len(), serde_json::from_str::<Decision>(json).ok()?))
+            });
+            let decisions = match read {
+                Ok((decisions, skipped)) => {
+                    // Once, not for each part of a long answer.
+                    if skipped > 0 && after.is_none() {
+                        tracing::warn!(path = %path.display(), skipped, "skipped lines that are no events");
+                    }
+                    decisions
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "skipped a file of events");
+                    continue;
+                }
+            };
+            for (bytes, decision) in decisions {
+                let place = (decision.term, decision.sequence);
+                if bytes > ANSWER_BYTES_MAX
+                    || decision.at_ms < since_ms
+                    || after.is_some_and(|after| place <= after)
+                {
+                    continue;
+                }
+                let Some(left) = room.checked_sub(bytes) else {
+                    return Ok(found);
+                };
+                room = left;
+                found.push(decision);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The oldest first.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let failed = |error: std::io::Error| FileError::new(folder, &error);
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy());
+        if name.is_some_and(|name| name.starts_with("events-")) && !is_unfinished(&path) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable::faults::{self, Faults};
+    use crate::fixtures::old_folder;
+
+    fn decision(at_ms: u64, text: &str) -> Decision {
+        Decision {
+            at_ms,
+            term: Term(1),
+            sequence: 0,
+            kind: "test".into(),
+            application: None,
+            instance: None,
+            engine: None,
+            program: None,
+            text: text.into(),
+        }
+    }
+
+    #[test]
+    fn decisions_are_read_in_order_and_in_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut timeline = Timeline::open(folder.path(), Term(1)).unwrap();
+        let long = "x".repeat(1_000);
+        for at in 0..200 {
+            timeline.add(&mut decision(at, &long)).unwrap();
+        }
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let part = timeline.read(10, after).unwrap();
+            let Some(last) = part.last() else { break };
+            after = Some((last.term, last.sequence));
+            all.extend(part);
+        }
+        let times: Vec<u64> = all.iter().map(|decision| decision.at_ms).collect();
+        assert_eq!(times, (10..200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn old_files_go() {
+        let folder = tempfile::tempdir().unwrap();
+        for term in 0..2 * FILES_MAX as u64 {
+            let mut timeline = Timeline::open(folder.path(), Term(term)).unwrap();
+            timeline.add(&mut decision(term, "x")).unwrap();
+        }
+        assert_eq!(files(folder.path()).unwrap().len(), FILES_MAX);
+    }
+
+    fn texts(timeline: &Timeline) -> Vec<String> {
+        let read = timeline.read(0, None).unwrap();
+        read.into_iter().map(|decision| decision.text).collect()
+    }
+
+    #[test]
+    fn a_damaged_line_is_skipped_and_takes_no_other() {
+        let half = r#"{"at_ms":3,"term":1,"seq"#;
+        let later = r#"{"when":"today","what":{"no":"event"}}"#;
+        let long = "y".repeat(2 * ANSWER_BYTES_MAX);
+        let damages: [&[u8]; 7] = [
+            b"\xff\xfe\n",
+            &[0; 5000],
+            b"\n\n\n",
+            half.as_bytes(),
+            later.as_bytes(),
+            b"0123456789abcdef {}\n",
+            long.as_bytes(),
+        ];
+        for damage in damages {
+            let folder = tempfile::tempdir().unwrap();
+            // As the release before wrote it, with damage before, between and behind.
+            let lines: Vec<u8> = [decision(1, "one"), decision(2, "two")]
+                .iter()
+                .flat_map(|decision| {
+                    [
+                        damage,
+                        b"\n",
+                        &serde_json::to_vec(decision).unwrap(),
+                        b"\n",
+                        damage,
+                    ]
+                    .concat()
+                })
+                .chain(*b"\n")
+                .collect();
+            std::fs::write(folder.path().join("events-00000000000000000001-000000"), lines).unwrap();
+            let mut timeline = Timeline::open(folder.path(), Term(2)).unwrap();
+            let mut next = Decision {
+                term: Term(2),
+                ..decision(3, "three")
+            };
+            timeline.add(&mut next).unwrap();
+            let name = "events-00000000000000000002-000000";
+            let whole = std::fs::read(folder.path().join(name)).unwrap();
+            std::fs::write(folder.path().join(name), [&whole, damage].concat()).unwrap();
+            let expected: &[&str] = &["one", "two", "three"];
+            assert_eq!(
+                texts(&timeline),
+                expected,
+                "{:?}",
+                String::from_utf8_lossy(&damage[..damage.len().min(40)])
+            );
+        }
+    }
+
+    #[test]
+    fn events_of_the_release_before_are_read() {
+        let folder = old_folder("apps");
+        let timeline = Timeline::open(&folder.path().join("events"), Term(3)).unwrap();
+        assert_eq!(texts(&timeline).len(), 5);
+        assert!(texts(&timeline)[3].starts_with("kept/c/0 runs on a"));
+    }
+
+    #[test]
+    fn an_event_that_a_full_disk_refuses_takes_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut timeline = Timeline::open(folder.path(), Term(1)).unwrap();
+        timeline.add(&mut decision(1, "before")).unwrap();
+        for room in [0, 1, 30] {
+            faults::set(Faults {
+                room: Some(room),
+                ..Faults::default()
+            });
+            timeline.add(&mut decision(2, "refused")).unwrap_err();
+            faults::set(Faults::default());
+        }
+        timeline.add(&mut decision(3, "after")).unwrap();
+        assert_eq!(texts(&timeline), ["before", "after"]);
+    }
+}

@@ -1,0 +1,42 @@
+//! What a service has to work with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use wayfare_client::Client;
+use wayfare_protocol::dispatcher::Term;
+
+use crate::options::ServiceOptions;
+
+/// Terms above this are nobody's: what says so is broken, and following it would leave no terms to count.
+pub(crate) const TERM_MAX: Term = Term(u64::MAX / 2);
+
+/// What a service has to work with, for one term.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) term: Term,
+    /// The service's own folder. Of several dispatchers with one folder, an earlier term's may still write to it when it
+    /// has been succeeded: files that change carry the term in their names.
+    pub(crate) data: PathBuf,
+    pub(crate) options: Arc<ServiceOptions>,
+    /// Where a service says that it has heard of a later term.
+    pub(crate) later: Arc<watch::Sender<Term>>,
+}
+
+impl Context {
+    /// An engine knows a later term: acting begins anew, above it. `false`: that term cannot be.
+    pub(crate) fn has_heard_of(&self, term: Term) -> bool {
+        if term > TERM_MAX {
+            tracing::error!(%term, "an engine obeys a term that nobody can have had: it is not followed");
+            return false;
+        }
+        self.later.send_if_modified(|highest| {
+            let is_news = term > *highest;
+            *highest = term.max(*highest);
+            is_news
+        });
+        true
+    }
+}

@@ -1,0 +1,226 @@
+//! Records by key, on disk: appended and made durable together.
+//!
+//! ```text
+//!  state-<term>      key ' ' JSON of the record, or '-' if it was erased; a line each
+//! ```
+//! Each term has a file of its own, which begins with everything that the one before held. So a dispatcher that was
+//! succeeded without knowing it writes to a file that nobody reads any more. The highest term that is there is read, whatever
+//! term it is opened in, and what is written goes to a file above it: nothing ever goes back to what an older file holds.
+//!
+//! A commit that fails never was: its records are as they were before, in memory and at the next start.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use wayfare_protocol::dispatcher::Term;
+
+use super::append::{Line, WriteAheadLog, read_lines};
+use super::{FileError, is_unfinished};
+
+const PREFIX: &str = "state-";
+const ERASED: &str = "-";
+/// Erased to find out whether the disk can be written to. Nothing ever has this key.
+const PROBE: &str = "probe";
+/// The file is written anew when it has so many times the lines that it needs, and at least so many.
+const WASTE_FACTOR: usize = 4;
+const WASTE_LINES_MIN: usize = 1_000;
+
+#[derive(Debug)]
+pub(crate) struct RecordLog {
+    path: PathBuf,
+    /// `None`: it could not be begun yet.
+    log: Option<WriteAheadLog>,
+    live: BTreeMap<String, String>,
+    lines: usize,
+    /// When it is written anew.
+    lines_max: usize,
+    /// What was put since the last commit had these values before, in order.
+    undo: Vec<(String, Option<String>)>,
+    /// Files of earlier terms but the last, and what writes that did not finish left: removed when this term's is there.
+    outdated: Vec<PathBuf>,
+}
+
+impl RecordLog {
+    /// Takes over what the last term left, and begins this term's file. A disk that is full does not hinder it: the file is
+    /// begun with the first commit that finds room.
+    pub(crate) fn open(folder: &Path, term: Term) -> Result<Self, FileError> {
+        std::fs::create_dir_all(folder).map_err(|error| FileError::new(folder, &error))?;
+        let mut earlier = files(folder).map_err(|error| FileError::new(folder, &error))?;
+        let highest = earlier.last().map_or(Term::default(), |(term, _)| *term);
+        let live = match earlier.last() {
+            Some((_, path)) => read(path)?,
+            None => BTreeMap::new(),
+        };
+        let term = if highest > term { highest.next() } else { term };
+        let unfinished = std::fs::read_dir(folder).map_err(|error| FileError::new(folder, &error))?;
+        let unfinished = unfinished.filter_map(|entry| Some(entry.ok()?.path()));
+        let unfinished = unfinished.filter(|path| is_unfinished(path));
+        let path = folder.join(format!("{PREFIX}{term:020}", term = term.0));
+        earlier.retain(|(_, old)| *old != path);
+        earlier.pop();
+        let mut records = Self {
+            path,
+            log: None,
+            lines: live.len(),
+            lines_max: 0,
+            live,
+            undo: Vec::new(),
+            outdated: earlier
+                .into_iter()
+                .map(|(_, path)| path)
+                .chain(unfinished)
+                .collect(),
+        };
+        if let Err(error) = records.probe() {
+            tracing::error!(%error, "cannot be written to yet");
+        }
+        Ok(records)
+    }
+
+    pub(crate) fn records(&self) -> &BTreeMap<String, String> {
+        &self.live
+    }
+
+    /// `None` erases. Keys have no spaces. Durable after [`RecordLog::commit`].
+    pub(crate) fn put(&mut self, key: &str, json: Option<String>) {
+        let text = line(key, json.as_deref().unwrap_or(ERASED));
+        if let Some(log) = &mut self.log {
+            log.push(&text);
+        }
+        self.lines += 1;
+        let before = match json {
+            Some(json) => self.live.insert(key.to_owned(), json),
+            None => self.live.remove(key),
+        };
+        self.undo.push((key.to_owned(), before));
+    }
+
+    /// Makes what was put durable, or takes it back.
+    pub(crate) fn commit(&mut self) -> Result<(), FileError> {
+        if self.undo.is_empty() {
+            return Ok(());
+        }
+        let stored = self.store();
+        match stored {
+            Ok(()) => self.undo.clear(),
+            Err(_) => self.roll_back(),
+        }
+        stored
+    }
+
+    /// Tries whether something can be made durable.
+    pub(crate) fn probe(&mut self) -> Result<(), FileError> {
+        self.put(PROBE, None);
+        self.commit()
+    }
+
+    fn store(&mut self) -> Result<(), FileError> {
+        let Some(log) = self.log.as_mut().filter(|log| log.is_sound()) else {
+            return self.begin();
+        };
+        if self.lines <= self.lines_max {
+            return log.commit();
+        }
+        match log.rewrite(texts(&self.live)) {
+            Ok(()) => {
+                self.counted();
+                Ok(())
+            }
+            // There is no room for a second file: the first one grows on.
+            Err(_) if log.is_sound() => {
+                self.lines_max = self.lines + WASTE_LINES_MIN;
+                log.commit()
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), FileError> {
+        let mut begun = WriteAheadLog::begin(&self.path, texts(&self.live));
+        for old in std::mem::take(&mut self.outdated) {
+            // One that stays is removed in a later term.
+            let _ = std::fs::remove_file(old);
+        }
+        if begun.is_err() {
+            // There may be room now.
+            begun = WriteAheadLog::begin(&self.path, texts(&self.live));
+        }
+        self.log = Some(begun?);
+        self.counted();
+        Ok(())
+    }
+
+    fn counted(&mut self) {
+        self.lines = self.live.len();
+        self.lines_max = WASTE_LINES_MIN.max(self.lines * WASTE_FACTOR);
+    }
+
+    fn roll_back(&mut self) {
+        self.lines = self.lines.saturating_sub(self.undo.len());
+        while let Some((key, before)) = self.undo.pop() {
+            match before {
+                Some(json) => self.live.insert(key, json),
+                None => self.live.remove(&key),
+            };
+        }
+    }
+}
+
+/// The highest term of which any of these folders has a file.
+pub(crate) fn highest_term<'a>(folders: impl Iterator<Item = &'a Path>) -> Term {
+    let found = folders.filter_map(|folder| files(folder).ok()?.pop());
+    found.map(|(term, _)| term).max().unwrap_or_default()
+}
+
+/// The earliest term first.
+fn files(folder: &Path) -> std::io::Result<Vec<(Term, PathBuf)>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if let Some(term) = term_of(&path) {
+            files.push((term, path));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn term_of(path: &Path) -> Option<Term> {
+    let name = path.file_name()?.to_str()?.strip_prefix(PREFIX)?;
+    name.parse().ok().map(Term)
+}
+
+fn read(path: &Path) -> Result<BTreeMap<String, String>, FileError> {
+    let (lines, skipped) = read_lines(path, |line| match line {
+        Line::Whole(text) => {
+            let (key, body) = text.split_once(' ')?;
+            Some((key.to_owned(), body.to_owned()))
+        }
+        // Torn: nothing that follows from it was said to anybody.
+        Line::Unchecked(_) => None,
+    })?;
+    if skipped > 0 {
+        tracing::warn!(path = %path.display(), skipped, "skipped damaged lines");
+    }
+    let mut live = BTreeMap::new();
+    for (key, body) in lines {
+        match body.as_str() {
+            ERASED => live.remove(&key),
+            _ => live.insert(key, body),
+        };
+    }
+    Ok(live)
+}
+
+fn texts(live: &BTreeMap<String, String>) -> impl Iterator<Item = Cow<'_, str>> {
+    live.iter().map(|(key, json)| line(key, json).into())
+}
+
+fn line(key: &str, body: &str) -> String {
+    format!("{key} {body}")
+}
+
+#[cfg(test)]
+#[path = "records_tests.rs"]
+mod tests;

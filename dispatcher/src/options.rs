@@ -1,0 +1,74 @@
+//! How a dispatcher is set up.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wayfare_link::{BrokerUrl, RECONNECT_WAIT_MAX};
+use wayfare_protocol::ids::PeerName;
+use wayfare_protocol::topics::Topics;
+use wayfare_scheduler::policy::Policy;
+
+use crate::compilers::Compilers;
+
+/// How long an acting dispatcher may be silent.
+pub const LEASE: Duration = Duration::from_secs(10);
+pub const POLL: Duration = Duration::from_secs(5);
+/// How long an engine has to answer when its connection has ended.
+pub const GRACE: Duration = Duration::from_secs(1);
+/// An engine that has lost the broker is back within this, once there is one: its longest wait, and the time to connect. Where the
+/// cause may be the broker or the network, no engine is given up sooner.
+pub const RECONNECT: Duration = RECONNECT_WAIT_MAX.saturating_add(Duration::from_secs(2));
+pub const LATE_AFTER: Duration = Duration::from_secs(12);
+pub const LOST_AFTER: Duration = Duration::from_secs(30);
+pub const MARK_PERCENT: u64 = 90;
+
+#[derive(Debug, Clone)]
+pub struct ServiceOptions {
+    pub broker: BrokerUrl,
+    pub topics: Topics,
+    /// Unique among the dispatchers, clients and engines of the fleet.
+    pub name: PeerName,
+    /// Folder for what must survive; made if it is not there.
+    pub data: PathBuf,
+    pub lease: Duration,
+    /// Where programs of applications go.
+    pub policy: Policy,
+    /// How often engines are asked whether they are there.
+    pub poll: Duration,
+    /// An engine that has not answered for so long gets nothing new,
+    pub late_after: Duration,
+    /// and what it had is started elsewhere after this,
+    pub lost_after: Duration,
+    /// or after this if its connection has ended too, and at once if it says itself that it stops. Where the broker or the network
+    /// may be the cause, it is at least [`RECONNECT`].
+    pub grace: Duration,
+    /// Share of an engine's memory, in percent, that programs may take before it sheds some.
+    pub memory_mark_percent: u64,
+    /// The same of its processors.
+    pub processor_mark_percent: u64,
+    /// Where the fleet's files are kept, if not with everything else: `s3://bucket/prefix`, or a folder.
+    pub files: Option<String>,
+    /// For engines that do not compile; without any they get no code from here.
+    pub compilers: Compilers,
+}
+
+impl ServiceOptions {
+    pub fn new(broker: BrokerUrl, name: PeerName, data: impl Into<PathBuf>) -> Self {
+        Self {
+            broker,
+            topics: Topics::default(),
+            name,
+            data: data.into(),
+            lease: LEASE,
+            policy: Policy::default(),
+            poll: POLL,
+            late_after: LATE_AFTER,
+            lost_after: LOST_AFTER,
+            grace: GRACE,
+            memory_mark_percent: MARK_PERCENT,
+            processor_mark_percent: MARK_PERCENT,
+            files: None,
+            compilers: Compilers::default(),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Standing by: a session of its own, which hears who acts and does nothing else.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+use wayfare_client::{Client, ClientOptions};
+use wayfare_protocol::dispatcher::Term;
+use wayfare_protocol::ids::OperationId;
+
+use crate::lease::Watch;
+use crate::options::ServiceOptions;
+
+/// Between two tries to reach a broker.
+const BROKER_RETRY: Duration = Duration::from_secs(1);
+/// Those who stand by try within this of each other.
+const JITTER_MS_MAX: u64 = 300;
+
+/// Waits until nobody acts, as far as can be told; answers with the highest term there has been.
+pub(crate) async fn until_free(options: &ServiceOptions) -> Term {
+    loop {
+        let mut connect = ClientOptions::new(options.broker.clone());
+        connect.topics = options.topics.clone();
+        let client = format!("standby-{}", OperationId::random().short());
+        connect.client = client.parse().expect("letters, digits and a hyphen make a name");
+        match Client::connect(connect).await {
+            Ok(client) => {
+                let term = watch(&client).await;
+                client.close().await;
+                if let Some(term) = term {
+                    return term;
+                }
+            }
+            Err(error) => tracing::debug!(%error, "no broker yet"),
+        }
+        sleep(BROKER_RETRY).await;
+    }
+}
+
+/// `None` if the link was closed.
+async fn watch(client: &Client) -> Option<Term> {
+    let begun = Instant::now();
+    let now_ms = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut watch = Watch::default();
+    let mut leases = client.watch_lease().await?;
+    let jitter_ms = RandomState::new().hash_one(begun) % JITTER_MS_MAX;
+    loop {
+        watch.heard(leases.latest(), now_ms());
+        let at = watch
+            .try_at_ms(jitter_ms)
+            .map(|ms| begun + Duration::from_millis(ms));
+        tokio::select! {
+            changed = leases.changed() => changed?,
+            () = until(at) => return Some(watch.term()),
+        }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
