@@ -9,9 +9,9 @@ use wasmtime::{Caller, Linker};
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
 use super::context::Context;
-use super::mail::{Letter, Mail, Manner, Refusal};
 use super::wasi::errno::Errno;
 use super::wasi::guest::{Flow, Guest, call, call_blocking};
+use wayfare_mail::{Letter, Mail, Manner, Refusal};
 
 /// The version is part of the name: a program that asks for another finds nothing by this one.
 pub(super) const MODULE: &str = "wayfare_v1";

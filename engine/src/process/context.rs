@@ -17,7 +17,7 @@ use super::ProcessEvent;
 use super::clock::Clock;
 use super::control::Control;
 use super::files::Files;
-use crate::devices::{Held, Trouble};
+use wayfare_devices::{Held, Trouble};
 
 /// Devices whose last trouble is remembered: as many as can be granted, and some that were not.
 const TROUBLES_MAX: usize = 2 * DEVICES_MAX;

@@ -17,7 +17,6 @@ use wayfare_protocol::log::Stream;
 
 use super::errands::Errands;
 use super::log::Log;
-use super::mail::Mail;
 use super::raw::Flag;
 
 pub(super) struct Control {

@@ -14,7 +14,7 @@ use super::calls::MODULE;
 use super::context::Context;
 use super::wasi::errno::Errno;
 use super::wasi::guest::{Flow, Guest, call, call_blocking};
-use crate::devices::{Edge, Held, Trouble, Waker};
+use wayfare_devices::{Edge, Held, Trouble, Waker};
 
 pub(super) const BLOCKING: [&str; 3] = ["gpio_wait", "serial_read", "serial_write"];
 

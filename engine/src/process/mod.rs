@@ -34,7 +34,6 @@ mod files;
 mod image;
 mod instance;
 mod log;
-pub mod mail;
 mod me;
 mod post;
 mod raw;
@@ -65,10 +64,10 @@ pub use address_space::AddressSpace;
 pub use compiled::{Compiled, CompiledError, Provenance, Trust};
 use control::{Control, Request};
 pub use errands::{Errand, Reply, Wish};
-use mail::{Home, Letter, Mail};
 pub use post::Post;
 pub use runtime::{Loaded, ReviveError, Runtime, RuntimeOptions};
 use thread::Task;
+use wayfare_mail::{Home, Letter, Mail};
 
 /// What the host functions, wasmtime and a sink need of a program's thread, apart from the program's own stack.
 const HOST_STACK_BYTES: usize = 512 << 10;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::control::Control;
-use super::mail::{Accepted, Mail, Outgoing};
+use wayfare_mail::{Accepted, Mail, Outgoing};
 
 /// Cheap to clone. Outlives the program: what is done to the messages of one that is gone has no effect.
 #[derive(Clone)]

@@ -15,7 +15,6 @@ use wayfare_protocol::error::Failure;
 
 use super::context::{Context, Limits};
 use super::control::Control;
-use super::mail::Mail;
 use super::runtime::{RuntimeOptions, internal};
 use super::{HOST_STACK_BYTES, calls, device_calls, raw, values, wasi};
 

@@ -15,7 +15,7 @@ use super::compiled::{Compiled, Provenance, Trust};
 use super::context::Context;
 use super::image::Image;
 use super::rooms::{self, Housed, Rooms};
-use crate::devices::Devices;
+use wayfare_devices::Devices;
 
 /// Code checks addresses anyway.
 const GUARD_BYTES_SCARCE: u64 = 64 << 10;

@@ -13,7 +13,7 @@ use super::control::{Control, Next};
 use super::instance::{Instance, Ran};
 use super::runtime::{Loaded, RuntimeOptions};
 use super::{Launch, ProcessEvent};
-use crate::devices::Held;
+use wayfare_devices::Held;
 
 pub(super) struct Task {
     pub(super) options: RuntimeOptions,

@@ -45,7 +45,7 @@ use super::supervisor::{Supervisor, Told};
 use super::work::{Done, Workshop};
 use crate::core::Core;
 use crate::core::types::{Effect, Input, Now, Saved};
-use crate::devices::{Devices, StatusLed};
+use wayfare_devices::{Devices, StatusLed};
 
 /// How often what nobody needs is thrown away, memory in use is looked at, and the service manager hears that we live: often
 /// enough for the unit's `WatchdogSec=`.

@@ -20,7 +20,7 @@ use wayfare_protocol::limits::TRUSTED_KEYS_MAX;
 use wayfare_protocol::topics::Topics;
 
 use super::options::{CodeFrom, EngineOptions, this_machine};
-use crate::devices::{DeviceTable, DeviceTables, StatusLedTable};
+use wayfare_devices::{DeviceTable, DeviceTables, StatusLedTable};
 
 const BROKER_DEFAULT: (&str, u16) = ("localhost", 1883);
 const PROGRAMS_LIMIT: u64 = 4096;

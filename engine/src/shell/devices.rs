@@ -9,7 +9,7 @@ use wayfare_protocol::ids::EngineId;
 
 use super::agent::Agent;
 use super::work::{self, Done};
-use crate::devices::{Devices, Trouble};
+use wayfare_devices::{Devices, Trouble};
 
 impl Agent {
     pub(super) fn device_asked(&mut self, request: Request) {

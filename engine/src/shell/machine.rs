@@ -5,7 +5,6 @@ use std::time::Instant;
 use wayfare_protocol::status::{DiskWear, EngineAbout, MachineLoad};
 
 use super::options::{CodeFrom, EngineOptions};
-use crate::devices::Devices;
 use crate::process::ahead;
 
 pub(crate) fn about(options: &EngineOptions, devices: &Devices) -> EngineAbout {

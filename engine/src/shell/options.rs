@@ -9,7 +9,7 @@ use wayfare_protocol::ids::{EngineId, is_name};
 use wayfare_protocol::labels::Labels;
 use wayfare_protocol::topics::Topics;
 
-use crate::devices::DeviceOptions;
+use wayfare_devices::DeviceOptions;
 
 /// Defaults fit a board with 512 MB and an SD card.
 pub(super) const PROGRAMS_MAX: usize = 16;

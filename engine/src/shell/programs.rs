@@ -20,7 +20,6 @@ use super::session::Session;
 use super::store::Tail;
 use super::work::Gathered;
 use crate::core::types::CaptureId;
-use crate::process::mail::{Home, Letter};
 use crate::process::{self, Launch, Loaded, Process, ProcessEvent};
 
 /// What a program's thread said.

@@ -35,7 +35,6 @@ use super::supervisor::{Supervisor, Told};
 use super::work::Workshop;
 use crate::core::Core;
 use crate::core::types::{Identity, Input, Now};
-use crate::devices::{Devices, StatusLed};
 use crate::process::{AddressSpace, Provenance, Runtime, RuntimeOptions};
 
 /// Frames, globals, log and input position: what a snapshot has besides linear memory.

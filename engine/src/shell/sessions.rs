@@ -11,7 +11,7 @@ use super::agent::Agent;
 use super::programs::Capturing;
 use super::session::{self, Order, Session, SessionEnd};
 use crate::core::types::{Input, Record};
-use crate::process::mail::{Home, Letter};
+use wayfare_mail::{Home, Letter};
 
 /// A checkpoint is made early when a program was sent this much since the last one.
 const JOURNAL_BYTES_LARGE: u64 = 4 << 20;

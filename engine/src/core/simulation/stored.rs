@@ -7,7 +7,7 @@ use wayfare_protocol::topics::Topics;
 use super::random::Random;
 use super::sessions::Talk;
 use super::world::World;
-use crate::process::mail::{Home, Letter, Mail};
+use wayfare_mail::{Home, Letter, Mail};
 
 /// What a snapshot has of it.
 pub(super) struct SavedTalk {

@@ -5,7 +5,7 @@ use wayfare_protocol::life;
 
 use super::sessions::number_in;
 use super::world::World;
-use crate::process::mail::Manner;
+use wayfare_mail::Manner;
 
 /// Letters that a program takes while something else happens.
 const LETTERS_AT_ONCE: usize = 4;

@@ -35,7 +35,6 @@ use wayfare_protocol::status::ProgramState;
 use wayfare_protocol::topics::Topics;
 
 use self::loading::{load, load_sample, load_wasm, try_load};
-use super::mail::{Home, Letter};
 use super::{Launch, Loaded, Process, ProcessEvent, Runtime, RuntimeOptions, launch};
 
 /// Nothing in here takes this long.

@@ -1,7 +1,7 @@
 //! Calls that wait for messages, left for a capture and issued again elsewhere.
 
 use super::*;
-use crate::process::mail::{Accepted, INBOX_LETTERS_MAX, Letter};
+use wayfare_mail::{Accepted, INBOX_LETTERS_MAX, Letter};
 
 /// Subscribes, then prints the payloads of two messages.
 const LISTENER: &str = r#"

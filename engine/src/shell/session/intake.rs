@@ -1,13 +1,13 @@
-//! What came in and is not acknowledged (`process::mail::Intake`), with the journal and its syncs.
+//! What came in and is not acknowledged (`wayfare_mail::Intake`), with the journal and its syncs.
 
 use std::io;
 use std::time::Instant;
 
 use tokio::task::JoinHandle;
 use wayfare_link::{AcknowledgeToken, Incoming, Oversized, Qos};
+use wayfare_mail::{Delivery, Intake as Core, Letter};
 
 use crate::process::Post;
-use crate::process::mail::{Delivery, Intake as Core, Letter};
 use crate::shell::store::InboxJournal;
 
 /// A journal that is larger takes no more until a snapshot was stored.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use wayfare_protocol::ids::{Digest, Generation, ProgramId};
 
 use super::files;
-use crate::process::mail::{Letter, Reader};
+use wayfare_mail::{Letter, Reader};
 
 /// A file is closed when it is larger, so that what is stored elsewhere can be thrown away.
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -10,8 +10,8 @@ mod serial;
 use std::io;
 use std::path::Path;
 
-use super::config::Wiring;
-use super::port::Port;
+use crate::config::Wiring;
+use crate::port::Port;
 
 pub(super) fn open(wiring: &Wiring) -> io::Result<Port> {
     Ok(match wiring {

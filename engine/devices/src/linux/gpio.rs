@@ -9,10 +9,10 @@ use gpiocdev::chip::Chip;
 use gpiocdev::line::{EdgeDetection, EdgeKind, Value};
 use gpiocdev::request::Config;
 
-use super::super::config::{Bias, Line};
-use super::super::feed::Feed;
-use super::super::port::{Edge, Input, Output};
 use super::at;
+use crate::config::{Bias, Line};
+use crate::feed::Feed;
+use crate::port::{Edge, Input, Output};
 
 /// What `gpioinfo` shows.
 const CONSUMER: &str = "wayfare";

@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::super::port::Bus;
 use super::{at, raw};
+use crate::port::Bus;
 
 /// A device file, opened when it is first used.
 struct Lazy {

@@ -12,6 +12,7 @@
 //!
 //! Reading order: `config` (what the engine is told), `port` (what can be done with a device), `simulated` and `linux` (with what),
 //! `feed` (what comes by itself), `held` (what one program has), `status_led` (what the engine has for itself).
+#![deny(unsafe_code)]
 
 mod config;
 mod feed;
@@ -31,12 +32,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wayfare_protocol::device::{Alias, DeviceAbout, Reading, Setting};
 
 pub use config::{Bias, ConfigError, DeviceOptions, DeviceTable, DeviceTables, Line, StatusLedTable, Wiring};
-pub(crate) use feed::Waker;
-pub(crate) use held::{Held, Trouble};
+pub use feed::Waker;
+pub use held::{Held, Trouble};
 use port::Port;
-pub(crate) use port::{Edge, Sample};
+pub use port::{Edge, Sample};
 use simulated::Simulated;
-pub(crate) use status_led::StatusLed;
+pub use status_led::StatusLed;
 
 /// All devices of an engine.
 #[derive(Default)]
@@ -87,7 +88,7 @@ impl Devices {
     }
 
     /// What is behind an alias, for people. Of a real device only what reading does not change.
-    pub(crate) fn reading(&self, alias: &Alias) -> Result<Reading, Trouble> {
+    pub fn reading(&self, alias: &Alias) -> Result<Reading, Trouble> {
         let device = self.by_alias.get(alias).ok_or(Trouble::NotHere)?;
         if let Some(simulated) = &device.simulated {
             return Ok(simulated.reading(device.about.kind));
@@ -108,7 +109,7 @@ impl Devices {
     }
 
     /// What programs will read of a simulated device.
-    pub(crate) fn set(&self, alias: &Alias, setting: &Setting) -> Result<(), Trouble> {
+    pub fn set(&self, alias: &Alias, setting: &Setting) -> Result<(), Trouble> {
         let device = self.by_alias.get(alias).ok_or(Trouble::NotHere)?;
         let Some(simulated) = &device.simulated else {
             return Err(Trouble::Failed(

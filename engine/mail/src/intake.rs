@@ -12,7 +12,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Accepted, Letter};
+use crate::{Accepted, Letter};
 
 /// Messages that make a batch at once.
 const BATCH_LETTERS: usize = 16;
@@ -144,6 +144,11 @@ impl<M, T> Intake<M, T> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    fn moment() -> Instant {
+        Instant::now()
+    }
+
     fn letter(number: u64) -> Letter {
         Letter {
             number,
@@ -161,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_few_wait_for_others_and_a_batch_does_not() {
-        let (mut intake, begin) = (Intake::default(), Instant::now());
+        let (mut intake, begin) = (Intake::default(), moment());
         taken(&mut intake, 0, begin);
         assert_eq!(intake.begin_sync(begin, false), None);
         assert_eq!(intake.due(), Some(begin + GATHER));
@@ -184,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_an_earlier_connection_did_not_store_comes_first() {
-        let (mut intake, now) = (Intake::<u64, u64>::default(), Instant::now());
+        let (mut intake, now) = (Intake::<u64, u64>::default(), moment());
         taken(&mut intake, 0, now);
         taken(&mut intake, 1, now);
         let mut intake = Intake::with_unstored(intake.take_unstored(), now);
@@ -206,7 +211,7 @@ mod tests {
 
     #[test]
     fn repeats_are_acknowledged_in_the_order_of_receipt() {
-        let (mut intake, now) = (Intake::default(), Instant::now());
+        let (mut intake, now) = (Intake::default(), moment());
         taken(&mut intake, 0, now);
         intake.received(1, (1, Delivery::AtLeastOnce), Accepted::Dropped, now);
         taken(&mut intake, 2, now);
@@ -216,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_held_and_what_the_broker_does_not_send_again_is_dropped() {
-        let (mut intake, now) = (Intake::default(), Instant::now());
+        let (mut intake, now) = (Intake::default(), moment());
         intake.received(0, (0, Delivery::AtMostOnce), Accepted::Full, now);
         assert!(intake.takes_more());
         intake.received(1, (1, Delivery::AtLeastOnce), Accepted::Full, now);

@@ -1,6 +1,6 @@
 //! A program's messages: what it is subscribed to, what came and was not handed over, what it published and the broker has
 //! not acknowledged, and what repeats are told by. A pure core: the program's host calls are on one side, its
-//! MQTT session (`shell::session`) on the other, both under the mutex of `control`.
+//! MQTT session (the engine's `shell::session`) on the other, both under the mutex of the program's `control`.
 //!
 //! ```text
 //!   session --accept--> inbox --take--> program        numbered as they come, for the journal
@@ -9,6 +9,7 @@
 //! Always: everything is bounded; a full inbox holds the session up and a full outbox the program, and nothing is dropped;
 //! all of it is in a snapshot (`state`), so that a message is in exactly one of the broker, an inbox and the program's own
 //! memory.
+#![forbid(unsafe_code)]
 
 mod intake;
 mod letter;
@@ -137,7 +138,7 @@ impl Mail {
     }
 
     /// For an instance that never runs.
-    pub(super) fn nobody() -> Self {
+    pub fn nobody() -> Self {
         let home = Home {
             program: ProgramId::from_bytes([0; 16]),
             engine: String::new(),
@@ -466,7 +467,6 @@ impl Mail {
     }
 
     /// The number of the next message that the program publishes.
-    #[cfg(test)]
     pub fn published(&self) -> u64 {
         self.published
     }

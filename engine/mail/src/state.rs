@@ -2,10 +2,13 @@
 
 use wayfare_protocol::grants::{is_filter, is_topic};
 use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::topics::Topic;
 
-use super::letter::{Letter, Outgoing, Reader, put};
-use super::seen::Seen;
-use super::*;
+use crate::letter::{Letter, Outgoing, Reader, put};
+use crate::seen::Seen;
+use crate::{
+    Mail, OUTBOX_BYTES_MAX, OUTBOX_LETTERS_MAX, REPLIABLE_MAX, Replies, SUBSCRIPTIONS_MAX, Subscription,
+};
 
 const VERSION: u8 = 2;
 /// After a crash the inbox also holds what the journal had, which may be more than it takes otherwise.

@@ -7,8 +7,8 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::super::port::{Sample, Sensor};
 use super::at;
+use crate::port::{Sample, Sensor};
 
 /// A number and a newline.
 const FILE_BYTES_MAX: u64 = 64;

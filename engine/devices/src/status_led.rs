@@ -4,22 +4,22 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use super::port::{Output, Port};
-use super::{Device, Devices};
+use crate::port::{Output, Port};
+use crate::{Device, Devices};
 
 /// On for so long, then off for so long.
 const BLINK: Duration = Duration::from_millis(500);
 const STACK_BYTES: usize = 128 << 10;
 
 /// The thread ends when this is dropped.
-pub(crate) struct StatusLed {
+pub struct StatusLed {
     said: Option<bool>,
     runs: Sender<bool>,
 }
 
 impl StatusLed {
     /// `None` where none is configured, or it is not there.
-    pub(crate) fn start(devices: &Arc<Devices>) -> Option<Self> {
+    pub fn start(devices: &Arc<Devices>) -> Option<Self> {
         let alias = devices.status_led.clone()?;
         devices.by_alias.get(&alias)?;
         let (runs, changes) = channel();
@@ -45,7 +45,7 @@ impl StatusLed {
         }
     }
 
-    pub(crate) fn show(&mut self, programs_run: bool) {
+    pub fn show(&mut self, programs_run: bool) {
         if self.said.replace(programs_run) != Some(programs_run) {
             // A thread that has ended has said why.
             let _ = self.runs.send(programs_run);

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::Holder;
+use crate::Holder;
 
 /// Makes a program that waits look again. Called on the thread of the device.
-pub(crate) type Waker = Box<dyn Fn() + Send>;
+pub type Waker = Box<dyn Fn() + Send>;
 
 pub(super) struct Feed<T> {
     state: Mutex<State<T>>,

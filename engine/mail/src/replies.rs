@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
-use super::letter::{Letter, Reader};
+use crate::letter::{Letter, Reader};
 
 /// Replies that came before their requests.
 pub(super) const EARLY_BYTES_MAX: usize = 4 << 20;

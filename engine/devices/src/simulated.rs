@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use wayfare_protocol::device::{DeviceKind, Reading, Setting};
 
-use super::feed::Feed;
-use super::port::{Bus, Edge, Input, Output, Port, Sample, Sensor, Serial};
+use crate::feed::Feed;
+use crate::port::{Bus, Edge, Input, Output, Port, Sample, Sensor, Serial};
 
 /// Levels of an output that are kept.
 const LEVELS_MAX: usize = 1024;

@@ -1,6 +1,15 @@
 //! The mail as tables: what is asked, and what comes of it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::*;
+
+/// A program that no other test has met.
+pub(crate) fn someone() -> ProgramId {
+    static MET: AtomicU64 = AtomicU64::new(1);
+    let number = MET.fetch_add(1, Ordering::Relaxed);
+    ProgramId::from_random((u128::from(number) << 64).to_le_bytes())
+}
 
 fn home(program: ProgramId, engine: &str) -> Home {
     Home {
@@ -16,7 +25,7 @@ fn open() -> Mail {
         subscribe: vec!["in/#".into(), "#".into()],
         ..Grants::default()
     };
-    Mail::new(home(ProgramId::random(), "a"), grants)
+    Mail::new(home(someone(), "a"), grants)
 }
 
 fn moved(mail: &Mail, program: ProgramId, engine: &str) -> Result<Mail, String> {
@@ -57,7 +66,7 @@ fn only_what_is_granted_and_well_formed_is_done() {
         assert_eq!(mail.publish(topic, b"1", PLAIN), expected, "{topic}");
     }
     assert_eq!(mail.subscribe("in/#/a", true), Err(Refusal::Malformed));
-    let mut closed = Mail::new(home(ProgramId::random(), "a"), Grants::default());
+    let mut closed = Mail::new(home(someone(), "a"), Grants::default());
     assert_eq!(closed.subscribe("in/a", true), Err(Refusal::NotGranted));
     assert_eq!(closed.publish("out/a", b"", PLAIN), Err(Refusal::NotGranted));
     assert_eq!(closed.request("out/a", b""), Err(Refusal::NotGranted));
@@ -105,7 +114,7 @@ fn a_full_outbox_takes_nothing_until_something_is_acknowledged() {
 #[test]
 fn a_full_inbox_holds_the_session_up_and_loses_nothing() {
     let mut mail = open();
-    let sender = ProgramId::random();
+    let sender = someone();
     for number in 0..INBOX_LETTERS_MAX as u64 {
         let payload = stamped(sender, number, Purpose::Message);
         assert!(
@@ -129,7 +138,7 @@ fn an_inbox_that_is_full_lets_through_what_is_before_a_reply_that_is_awaited() {
     assert_eq!(fill(&mut mail), Some(INBOX_LETTERS_MAX));
     mail.request("out/a", b"?").unwrap();
     assert!(matches!(mail.accept("in/a", b"x", false), Accepted::Taken(_)));
-    let reply = stamped(ProgramId::random(), 0, Purpose::Reply { answers: 0 });
+    let reply = stamped(someone(), 0, Purpose::Reply { answers: 0 });
     let reply_to = mail.reply_topic();
     assert!(matches!(
         mail.accept(&reply_to, &reply, false),
@@ -150,7 +159,7 @@ fn an_inbox_that_is_full_lets_through_what_is_before_a_reply_that_is_awaited() {
 #[test]
 fn repeats_are_dropped_by_sender_and_number_also_after_a_move() {
     let mut mail = open();
-    let sender = ProgramId::random();
+    let sender = someone();
     let payload = stamped(sender, 3, Purpose::Message);
     assert!(matches!(mail.accept("in/a", &payload, false), Accepted::Taken(_)));
     assert_eq!(mail.accept("in/a", &payload, false), Accepted::Dropped);
@@ -216,7 +225,7 @@ fn a_request_gets_its_reply_and_no_other() {
 
     let mut asks = moved(&asks, asks.home.program, "b").unwrap();
     assert_eq!(asks.awaited_reply(), Ok(None));
-    let foreign = stamped(ProgramId::random(), 1, Purpose::Reply { answers: 99 });
+    let foreign = stamped(someone(), 1, Purpose::Reply { answers: 99 });
     asks.accept(&reply_to, &foreign, false);
     assert_eq!(asks.awaited_reply(), Ok(None));
     assert!(matches!(
@@ -248,7 +257,7 @@ fn everything_travels_and_a_copy_leaves_the_originals_outbox_alone() {
     there.session_lost();
     assert_eq!(there.to_subscribe(), [("in/a".to_owned(), true)]);
 
-    let copy = moved(&mail, ProgramId::random(), "b").unwrap();
+    let copy = moved(&mail, someone(), "b").unwrap();
     assert_eq!(
         copy.to_subscribe(),
         [("in/a".to_owned(), true)],
@@ -282,7 +291,7 @@ fn journaled_messages_are_handed_over_again_once_and_in_order() {
 fn after_a_crash_requests_find_the_replies_that_they_had() {
     let mut mail = open();
     let stored = mail.save();
-    let answers_it = ProgramId::random();
+    let answers_it = someone();
     let reply = |number: u64, answers: u64| stamped(answers_it, number, Purpose::Reply { answers });
     let reply_to = mail.reply_topic();
     mail.request("out/a", b"0").unwrap();
@@ -320,7 +329,7 @@ fn early_replies_are_bounded() {
     let mut taken = 0;
     for answers in 0..10 * replies::EARLY_BYTES_MAX as u64 / 128 {
         let stamp = Stamp {
-            sender: ProgramId::random(),
+            sender: someone(),
             number: 0,
             purpose: Purpose::Reply { answers },
         };
@@ -338,7 +347,7 @@ fn damaged_states_are_refused() {
     let mut mail = open();
     mail.subscribe("in/a", true).unwrap();
     mail.request("out/a", b"1").unwrap();
-    mail.accept("in/a", &stamped(ProgramId::random(), 1, Purpose::Message), false);
+    mail.accept("in/a", &stamped(someone(), 1, Purpose::Message), false);
     let good = mail.save();
     for end in 1..good.len() {
         let mut there = Mail::new(mail.home.clone(), Grants::default());
@@ -393,10 +402,10 @@ fn replies_to_a_life_are_not_those_to_another() {
     mail.begin_life(Generation(1001));
     let reply_to = mail.reply_topic();
     mail.request("out/a", b"?").unwrap();
-    let old = stamped(ProgramId::random(), 0, Purpose::Reply { answers: 0 });
+    let old = stamped(someone(), 0, Purpose::Reply { answers: 0 });
     assert_eq!(mail.accept(&reply_to, &old, false), Accepted::Dropped);
     let answers = 1000 << 32;
-    let its = stamped(ProgramId::random(), 0, Purpose::Reply { answers });
+    let its = stamped(someone(), 0, Purpose::Reply { answers });
     assert!(matches!(mail.accept(&reply_to, &its, false), Accepted::Taken(_)));
 }
 
@@ -404,8 +413,7 @@ fn replies_to_a_life_are_not_those_to_another() {
 fn early_replies_to_requests_far_ahead_make_room_for_nearer_ones() {
     let mut mail = open();
     let reply_to = mail.reply_topic();
-    let reply =
-        |answers: u64| stamped_with(ProgramId::random(), 0, Purpose::Reply { answers }, &[0; 100_000]);
+    let reply = |answers: u64| stamped_with(someone(), 0, Purpose::Reply { answers }, &[0; 100_000]);
     for ahead in 0..100 {
         mail.accept(&reply_to, &reply((1 << 40) + ahead), false);
     }

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use wayfare_protocol::device::{Alias, DeviceKind};
 
-use super::feed::{Feed, Waker};
-use super::port::{Edge, Port, Sample};
-use super::{Device, Devices, Holder};
+use crate::feed::{Feed, Waker};
+use crate::port::{Edge, Port, Sample};
+use crate::{Device, Devices, Holder};
 
-pub(crate) struct Held {
+/// What one program has of its engine's devices.
+pub struct Held {
     devices: Arc<Devices>,
     granted: BTreeSet<Alias>,
     holder: Holder,
@@ -25,7 +26,7 @@ pub(crate) struct Held {
 
 /// Why a program's call to a device failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Trouble {
+pub enum Trouble {
     #[error("not granted")]
     NotGranted,
     #[error("it is not here")]
@@ -45,7 +46,7 @@ impl From<io::Error> for Trouble {
 }
 
 impl Held {
-    pub(crate) fn new(devices: Arc<Devices>, granted: BTreeSet<Alias>) -> Self {
+    pub fn new(devices: Arc<Devices>, granted: BTreeSet<Alias>) -> Self {
         Self {
             holder: devices.next_holder(),
             devices,
@@ -57,19 +58,19 @@ impl Held {
     }
 
     /// For a snapshot.
-    pub(crate) fn outputs(&self) -> &BTreeMap<Alias, bool> {
+    pub fn outputs(&self) -> &BTreeMap<Alias, bool> {
         &self.outputs
     }
 
     /// From a snapshot. A level of what is not granted is nobody's.
-    pub(crate) fn set_outputs(&mut self, outputs: BTreeMap<Alias, bool>) {
+    pub fn set_outputs(&mut self, outputs: BTreeMap<Alias, bool>) {
         self.outputs = outputs;
         self.outputs.retain(|alias, _| self.granted.contains(alias));
     }
 
     /// Before it runs: what only it can have is its own from here on, and its outputs are as it had set them. Answers with what could not
     /// be done.
-    pub(crate) fn drive(&mut self) -> Vec<(Alias, Trouble)> {
+    pub fn drive(&mut self) -> Vec<(Alias, Trouble)> {
         let mut troubles = Vec::new();
         if self.is_driving {
             return troubles;
@@ -101,7 +102,7 @@ impl Held {
     }
 
     /// When it stands still, before anybody hears that it does.
-    pub(crate) fn release(&mut self) -> Vec<(Alias, Trouble)> {
+    pub fn release(&mut self) -> Vec<(Alias, Trouble)> {
         let mut troubles = Vec::new();
         if !std::mem::take(&mut self.is_driving) {
             return troubles;
@@ -118,7 +119,7 @@ impl Held {
         troubles
     }
 
-    pub(crate) fn write(&mut self, alias: &Alias, active: bool) -> Result<(), Trouble> {
+    pub fn write(&mut self, alias: &Alias, active: bool) -> Result<(), Trouble> {
         let device = device(&self.devices, &self.granted, alias)?;
         let Port::Output(output) = &device.port else {
             return Err(device.wrong());
@@ -134,7 +135,7 @@ impl Held {
     }
 
     /// Of an input; of an output, the level that the program has set.
-    pub(crate) fn read(&mut self, alias: &Alias) -> Result<bool, Trouble> {
+    pub fn read(&mut self, alias: &Alias) -> Result<bool, Trouble> {
         let device = device(&self.devices, &self.granted, alias)?;
         match &device.port {
             Port::Output(_) => Ok(self.outputs.get(alias).copied().unwrap_or(false)),
@@ -153,7 +154,7 @@ impl Held {
 
     /// The next edge among `wanted` since the line was last read or waited for; others are passed over. `None`: not yet, and then
     /// `wake` is called when it is worth looking again.
-    pub(crate) fn edge(
+    pub fn edge(
         &mut self,
         alias: &Alias,
         wanted: impl Fn(Edge) -> bool,
@@ -178,7 +179,7 @@ impl Held {
         }
     }
 
-    pub(crate) fn sample(&self, alias: &Alias) -> Result<Sample, Trouble> {
+    pub fn sample(&self, alias: &Alias) -> Result<Sample, Trouble> {
         let device = device(&self.devices, &self.granted, alias)?;
         match &device.port {
             Port::Sensor(sensor) => Ok(sensor.sample()?),
@@ -186,7 +187,7 @@ impl Held {
         }
     }
 
-    pub(crate) fn transfer(
+    pub fn transfer(
         &self,
         (alias, kind): (&Alias, DeviceKind),
         write: &[u8],
@@ -200,7 +201,7 @@ impl Held {
     }
 
     /// How much was sent; 0 if there was no room for so long.
-    pub(crate) fn send(&self, alias: &Alias, bytes: &[u8], wait: Duration) -> Result<usize, Trouble> {
+    pub fn send(&self, alias: &Alias, bytes: &[u8], wait: Duration) -> Result<usize, Trouble> {
         let device = device(&self.devices, &self.granted, alias)?;
         let Port::Serial(serial) = &device.port else {
             return Err(device.wrong());
@@ -210,7 +211,7 @@ impl Held {
     }
 
     /// At most `bytes_max` that have come and were not received yet; as [`Held::edge`] if there are none.
-    pub(crate) fn receive(
+    pub fn receive(
         &mut self,
         alias: &Alias,
         bytes_max: usize,
@@ -275,7 +276,7 @@ mod tests {
     use wayfare_protocol::device::{Reading, Setting};
 
     use super::*;
-    use crate::devices::DeviceTables;
+    use crate::DeviceTables;
 
     fn alias(text: &str) -> Alias {
         text.parse().unwrap()

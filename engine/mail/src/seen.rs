@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use wayfare_protocol::ids::ProgramId;
 
-use super::letter::Reader;
+use crate::letter::Reader;
 
 /// Windows of all senders. Of more, the one that was not used for longest is forgotten.
 pub(super) const WINDOWS_MAX: usize = 1024;
@@ -240,10 +240,11 @@ fn place(number: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::someone;
 
     #[test]
     fn numbers_are_new_once_whatever_their_order() {
-        let (mut seen, sender) = (Seen::default(), ProgramId::random());
+        let (mut seen, sender) = (Seen::default(), someone());
         for (number, expected) in [
             (5, true),
             (5, false),
@@ -263,13 +264,13 @@ mod tests {
         ] {
             assert_eq!(seen.is_new(sender, number), expected, "{number}");
         }
-        assert!(seen.is_new(ProgramId::random(), 5), "another sender's");
+        assert!(seen.is_new(someone(), 5), "another sender's");
     }
 
     #[test]
     fn what_a_sender_that_was_set_back_publishes_again_is_recognised_however_far_back() {
         for distance in [1, 2, 3, 100, 400] {
-            let (mut seen, sender) = (Seen::default(), ProgramId::random());
+            let (mut seen, sender) = (Seen::default(), someone());
             let numbers: Vec<u64> = (0..20_000).map(|count| 1000 + count * distance).collect();
             for number in &numbers {
                 assert!(seen.is_new(sender, *number), "{number}, {distance} apart");
@@ -283,7 +284,7 @@ mod tests {
 
     #[test]
     fn numbers_that_nothing_explains_take_nothing_from_those_that_follow() {
-        let (mut seen, sender) = (Seen::default(), ProgramId::random());
+        let (mut seen, sender) = (Seen::default(), someone());
         let mut drawn = 7_u64;
         let mut draw = |below: u64| {
             drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -307,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_step_is_explained_by_the_numbers_before_it() {
-        let (mut seen, sender) = (Seen::default(), ProgramId::random());
+        let (mut seen, sender) = (Seen::default(), someone());
         (0..5000).for_each(|number| assert!(seen.is_new(sender, number)));
         // Each as far ahead as the window reaches.
         for _ in 0..50 {
@@ -323,7 +324,7 @@ mod tests {
     #[test]
     fn the_window_that_was_not_used_for_longest_is_forgotten_first() {
         let mut seen = Seen::default();
-        let senders: Vec<ProgramId> = (0..=WINDOWS_MAX).map(|_| ProgramId::random()).collect();
+        let senders: Vec<ProgramId> = (0..=WINDOWS_MAX).map(|_| someone()).collect();
         for sender in &senders[..WINDOWS_MAX] {
             assert!(seen.is_new(*sender, 1));
         }
@@ -344,7 +345,7 @@ mod tests {
 
     #[test]
     fn windows_survive_and_those_of_earlier_releases_are_read() {
-        let (mut seen, sender, other) = (Seen::default(), ProgramId::random(), ProgramId::random());
+        let (mut seen, sender, other) = (Seen::default(), someone(), someone());
         for number in (0..3000).chain(1 << 40..(1 << 40) + 10) {
             seen.is_new(sender, number);
         }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::super::feed::Feed;
-use super::super::port::Serial;
 use super::at;
 use super::raw::{self, Ready};
+use crate::feed::Feed;
+use crate::port::Serial;
 
 /// Kept for a program that does not read: the oldest make room.
 const RECEIVED_BYTES_MAX: usize = 64 << 10;
@@ -121,14 +121,14 @@ mod tests {
 
     use super::super::raw::pseudo_terminal;
     use super::*;
-    use crate::devices::Holder;
+    use crate::Holder;
 
     /// Everything that has come when there are `count` bytes.
     fn receive(tty: &Tty, count: usize) -> Vec<u8> {
         let (woken, wakes) = mpsc::channel();
         loop {
             let woken = woken.clone();
-            let waker = || -> crate::devices::Waker { Box::new(move || woken.send(()).unwrap_or_default()) };
+            let waker = || -> crate::Waker { Box::new(move || woken.send(()).unwrap_or_default()) };
             let feed = tty.received().unwrap();
             let (_, there) = feed.after(0, Holder(1), waker).unwrap();
             if there.len() >= count {
@@ -159,7 +159,7 @@ mod tests {
         let tty = Tty::new(&path, 9600);
         let feed = tty.received().unwrap();
         let (woken, wakes) = mpsc::channel();
-        let waker = || -> crate::devices::Waker { Box::new(move || woken.send(()).unwrap_or_default()) };
+        let waker = || -> crate::Waker { Box::new(move || woken.send(()).unwrap_or_default()) };
         assert_eq!(feed.after(0, Holder(1), waker), Ok((0, vec![])));
         drop(other);
         wakes.recv().unwrap();

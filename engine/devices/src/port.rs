@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::feed::Feed;
+use crate::feed::Feed;
 
 pub(super) enum Port {
     Output(Box<dyn Output>),
@@ -28,7 +28,7 @@ pub(super) trait Input: Send + Sync {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Edge {
+pub enum Edge {
     Rising,
     Falling,
 }
@@ -45,9 +45,9 @@ pub(super) trait Sensor: Send + Sync {
 /// A reading as the converter gives it, and in the unit of its channel: millivolts for a voltage, milliamperes for a current,
 /// thousandths of a degree Celsius for a temperature (the kernel's `Documentation/ABI/testing/sysfs-bus-iio`).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Sample {
-    pub(crate) raw: i64,
-    pub(crate) scaled: f64,
+pub struct Sample {
+    pub raw: i64,
+    pub scaled: f64,
 }
 
 pub(super) trait Serial: Send + Sync {
