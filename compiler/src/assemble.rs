@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use wasm_encoder::{Encode, Instruction};
 use wasmparser::ValType;
+use wayfare_abi::rewritten as abi;
 
-use crate::abi;
 use crate::body::{Function, Node, Segment, Seq, SiteKind};
 use crate::calls::{Calls, References};
 use crate::code::{Added, Emitter, Types, val_type};

@@ -23,7 +23,7 @@ pub(crate) struct Added {
     pub(crate) unwinding: u32,
     /// By segment: the global that remembers its dropping.
     pub(crate) dropped: BTreeMap<Segment, u32>,
-    /// Tables of [`crate::abi::FUNCTIONS`] and [`crate::abi::REFERENCES`].
+    /// Tables of [`FUNCTIONS`](wayfare_abi::rewritten::FUNCTIONS) and [`REFERENCES`](wayfare_abi::rewritten::REFERENCES).
     pub(crate) functions: u32,
     pub(crate) references: u32,
     /// By results of a call: the function that resumes its callee.

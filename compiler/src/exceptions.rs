@@ -10,8 +10,8 @@
 
 use wasm_encoder::{BlockType, Catch, Encode, Instruction, MemArg};
 use wasmparser::{RefType, ValType};
+use wayfare_abi::rewritten::{FRAMES_OFFSET, TOP_OFFSET};
 
-use crate::abi::{FRAMES_OFFSET, TOP_OFFSET};
 use crate::body::Function;
 use crate::code::{Added, Emitter, Types, val_type, zero};
 use crate::error::CompileError;

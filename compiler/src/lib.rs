@@ -17,10 +17,9 @@
 //!        -> code   (the function, and its twin)   code.rs, saving.rs, exceptions.rs, twin.rs
 //!        -> bytes                                 assemble.rs
 //! ```
-//! The crate knows neither MQTT nor wasmtime. [`abi`] is what a host must know to run the result.
+//! The crate knows neither MQTT nor wasmtime. `wayfare_abi::rewritten` is what a host must know to run the result.
 #![forbid(unsafe_code)]
 
-pub mod abi;
 mod assemble;
 mod atomics;
 mod body;
@@ -59,7 +58,7 @@ pub struct Options<'a> {
 pub enum Entry {
     /// `_start`, once: a WASI command. A module without is refused.
     Command,
-    /// Any exported function, one at a time, each resumed by [`abi::RESUME_PREFIX`] and its name.
+    /// Any exported function, one at a time, each resumed by [`RESUME_PREFIX`](wayfare_abi::rewritten::RESUME_PREFIX) and its name.
     Exports,
 }
 

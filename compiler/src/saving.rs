@@ -11,8 +11,8 @@
 
 use wasm_encoder::{BlockType, Instruction, MemArg};
 use wasmparser::ValType;
+use wayfare_abi::rewritten::{FLAG_BYTES, FLAG_OFFSET, FRAMES_OFFSET, REFERENCES_OFFSET, TOP_OFFSET};
 
-use crate::abi::{FLAG_BYTES, FLAG_OFFSET, FRAMES_OFFSET, REFERENCES_OFFSET, TOP_OFFSET};
 use crate::code::{Emitter, zero};
 use crate::error::CompileError;
 use crate::exceptions::EXCEPTION;

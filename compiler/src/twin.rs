@@ -25,8 +25,8 @@
 
 use wasm_encoder::{BlockType, Instruction};
 use wasmparser::ValType;
+use wayfare_abi::rewritten::{FRAMES_OFFSET, REFERENCES_OFFSET, RESUMING_OFFSET, TOP_OFFSET};
 
-use crate::abi::{FRAMES_OFFSET, REFERENCES_OFFSET, RESUMING_OFFSET, TOP_OFFSET};
 use crate::body::{Construct, Kind, Node, Seq, SiteKind};
 use crate::code::{Body, Emitter, zero};
 use crate::error::CompileError;

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use wayfare_compiler::{Entry, Options};
-use wayfare_engine::process::{Runtime, RuntimeOptions, abi};
+use wayfare_engine::process::{Runtime, RuntimeOptions};
 use wayfare_engine::shell::Cache;
 use wayfare_protocol::ids::Digest;
 
@@ -45,7 +45,7 @@ fn measure(name: &str, wasm: &[u8], rounds: usize) -> Result<(), Box<dyn Error>>
     let (mut rewrite, mut compile, mut keep, mut again) = (vec![], vec![], vec![], vec![]);
     for _ in 0..rounds.max(1) {
         let options = Options {
-            blocking: &abi::may_block,
+            blocking: &wayfare_abi::calls::may_block,
             entry: Entry::Command,
         };
         let (took, rewritten) = time(|| wayfare_compiler::rewrite(wasm, &options));

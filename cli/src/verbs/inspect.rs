@@ -129,7 +129,7 @@ pub(super) fn engine_page(view: &EngineView) -> Text {
 /// Rewrites it as an engine would, and says what that does.
 fn inspect_module(module: &Module, output: Output) -> Result {
     let options = wayfare_compiler::Options {
-        blocking: &wayfare_engine::process::abi::may_block,
+        blocking: &wayfare_abi::calls::may_block,
         entry: wayfare_compiler::Entry::Command,
     };
     let rewritten = wayfare_compiler::rewrite(&module.wasm, &options)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use wasmtime::{Caller, Config, Engine, Extern, Global, Instance, Linker, Memory, Module, Store, Val};
-use wayfare_compiler::abi;
+use wayfare_abi::rewritten as abi;
 
 use crate::programs::Program;
 

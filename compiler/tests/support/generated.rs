@@ -4,7 +4,8 @@
 
 use arbitrary::Unstructured;
 use wasmtime::{Engine, Instance, Module, Store, Trap, Val};
-use wayfare_compiler::{CompileError, abi};
+use wayfare_abi::rewritten as abi;
+use wayfare_compiler::CompileError;
 
 use super::{
     Call, Called, Import, Linked, Outcome, Random, Scene, Value, World, rewrite_exports, store, wasi,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wasmtime::{
     Engine, Extern, Global, GlobalType, Instance, Linker, Module, Mutability, Store, Val, ValType,
 };
-use wayfare_compiler::abi;
+use wayfare_abi::rewritten as abi;
 
 use super::{Call, Called, Image, Outcome, World, store, wasi};
 

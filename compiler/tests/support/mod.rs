@@ -8,7 +8,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasmtime::{Config, Engine, Module, Store, Trap, UpdateDeadline};
-use wayfare_compiler::{CompileError, Entry, abi};
+use wayfare_abi::rewritten as abi;
+use wayfare_compiler::{CompileError, Entry};
 
 mod call;
 pub mod generated;

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use wasmtime::{Caller, Engine, Extern, Linker, Memory, Val};
-use wayfare_compiler::abi;
+use wayfare_abi::rewritten as abi;
 
 use super::World;
 

@@ -10,7 +10,7 @@ use wayfare_protocol::error::Failure;
 #[cfg(feature = "compiler")]
 use wayfare_protocol::ids::Digest;
 
-use super::abi;
+use wayfare_abi::calls;
 
 /// As the workspace pins it: wasmtime does not say it itself.
 pub const WASMTIME_VERSION: &str = "48.0.8";
@@ -31,7 +31,7 @@ pub fn here() -> CodeTarget {
             format!("pulley{}{endian}", usize::BITS)
         },
         wasmtime: WASMTIME_VERSION.into(),
-        abi: abi::name(),
+        abi: calls::name(),
     }
 }
 
@@ -96,7 +96,7 @@ fn engine_for(architecture: &str, heap: bool) -> wasmtime::Result<wasmtime::Engi
 #[cfg(feature = "compiler")]
 pub(super) fn rewrite(module: Digest, wasm: &[u8]) -> Result<Vec<u8>, Failure> {
     let options = wayfare_compiler::Options {
-        blocking: &abi::may_block,
+        blocking: &calls::may_block,
         entry: wayfare_compiler::Entry::Command,
     };
     wayfare_compiler::rewrite(wasm, &options)

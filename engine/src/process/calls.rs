@@ -1,40 +1,19 @@
 //! The host calls of `wayfare-guest` but for those of `values`: messages, and what a program may know about where it runs. `guest/wayfare.h` is their
 //! documentation; errors are preview 1's numbers.
 //!
-//! As everywhere in here a call either completes or has had no effect, and those that can wait are named in `abi::may_block`.
+//! As everywhere in here a call either completes or has had no effect, and those that can wait are named in `wayfare_abi::calls`.
 
 use std::time::Duration;
 
 use wasmtime::{Caller, Linker};
-use wayfare_protocol::stamp::{Purpose, Stamp};
+use wayfare_abi::calls::WAYFARE_MODULE as MODULE;
+use wayfare_abi::errno::Errno;
+use wayfare_abi::message::{AT_LEAST_ONCE, Handed, PLAIN, RETAIN};
+use wayfare_mail::{Letter, Mail, Manner, Refusal};
+use wayfare_protocol::stamp::Purpose;
 
 use super::context::Context;
-use super::wasi::errno::Errno;
 use super::wasi::guest::{Flow, Guest, call, call_blocking};
-use wayfare_mail::{Letter, Mail, Manner, Refusal};
-
-/// The version is part of the name: a program that asks for another finds nothing by this one.
-pub(super) const MODULE: &str = "wayfare_v1";
-pub(super) const BLOCKING: [&str; 10] = [
-    "subscribe",
-    "publish",
-    "receive",
-    "request",
-    "await_reply",
-    "reply",
-    "state_get",
-    "state_set",
-    "state_compare_and_set",
-    "state_remove",
-];
-
-const AT_LEAST_ONCE: i32 = 1;
-const RETAIN: i32 = 2;
-const PLAIN: i32 = 4;
-/// Lengths of topic, reply topic and payload, flags, the sender's id and the message's number.
-const HEAD_BYTES: usize = 4 * 4 + 16 + 8;
-const FLAG_RETAINED: u32 = 1;
-const FLAG_STAMPED: u32 = 2;
 
 pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
     subscriptions(linker)?;
@@ -287,34 +266,19 @@ pub(super) fn hand_over(
 }
 
 fn for_the_program(letter: &Letter) -> Vec<u8> {
-    let (mut flags, mut sender, mut number, mut reply_to) = (0, [0; 16], 0, "");
-    if letter.retained {
-        flags |= FLAG_RETAINED;
-    }
-    if let Some(Stamp {
-        sender: from,
-        number: its,
-        purpose,
-    }) = &letter.stamp
-    {
-        flags |= FLAG_STAMPED;
-        (sender, number) = (from.to_bytes(), *its);
-        if let Purpose::Request { reply_to: topic } = purpose {
-            reply_to = topic;
-        }
-    }
-    let lengths = [letter.topic.len(), reply_to.len(), letter.payload.len()];
-    let mut out = Vec::with_capacity(HEAD_BYTES + lengths.iter().sum::<usize>());
-    for length in lengths {
-        out.extend((length as u32).to_le_bytes());
-    }
-    out.extend(flags.to_le_bytes());
-    out.extend(sender);
-    out.extend(number.to_le_bytes());
-    out.extend_from_slice(letter.topic.as_bytes());
-    out.extend_from_slice(reply_to.as_bytes());
-    out.extend_from_slice(&letter.payload);
-    out
+    let stamp = letter.stamp.as_ref();
+    let reply_to = match stamp.map(|stamp| &stamp.purpose) {
+        Some(Purpose::Request { reply_to }) => reply_to,
+        _ => "",
+    };
+    let handed = Handed {
+        topic: &letter.topic,
+        reply_to,
+        payload: &letter.payload,
+        retained: letter.retained,
+        stamp: stamp.map(|stamp| (stamp.sender.to_bytes(), stamp.number)),
+    };
+    handed.encode()
 }
 
 pub(super) fn text(guest: &Guest, at: i32, length: i32) -> Result<String, Errno> {

@@ -76,7 +76,7 @@ impl Provenance {
             "compiler {} revision {:016x}\nabi {}\nwasmtime {}\ntarget {}-{}\n",
             wayfare_compiler::VERSION,
             wayfare_compiler::REVISION,
-            super::abi::name(),
+            wayfare_abi::calls::name(),
             settings.0.finalize().to_hex(),
             std::env::consts::ARCH,
             std::env::consts::OS,

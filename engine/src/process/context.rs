@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Global, Memory, ResourceLimiter};
+use wayfare_devices::{Held, Trouble};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::device::{Alias, DEVICES_MAX};
 use wayfare_protocol::grants::Grants;
@@ -17,7 +18,6 @@ use super::ProcessEvent;
 use super::clock::Clock;
 use super::control::Control;
 use super::files::Files;
-use wayfare_devices::{Held, Trouble};
 
 /// Devices whose last trouble is remembered: as many as can be granted, and some that were not.
 const TROUBLES_MAX: usize = 2 * DEVICES_MAX;

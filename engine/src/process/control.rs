@@ -11,6 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use wayfare_mail::Mail;
 use wayfare_protocol::ids::Generation;
 use wayfare_protocol::life;
 use wayfare_protocol::log::Stream;

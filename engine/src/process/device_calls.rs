@@ -8,15 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wasmtime::{Caller, Linker};
+use wayfare_abi::calls::WAYFARE_MODULE as MODULE;
+use wayfare_abi::errno::Errno;
+use wayfare_devices::{Edge, Held, Trouble, Waker};
 use wayfare_protocol::device::{ALIAS_BYTES_MAX, Alias, DeviceKind};
 
-use super::calls::MODULE;
 use super::context::Context;
-use super::wasi::errno::Errno;
 use super::wasi::guest::{Flow, Guest, call, call_blocking};
-use wayfare_devices::{Edge, Held, Trouble, Waker};
-
-pub(super) const BLOCKING: [&str; 3] = ["gpio_wait", "serial_read", "serial_write"];
 
 const RISING: u32 = 1;
 const FALLING: u32 = 2;

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde_json::Value as Json;
+use wayfare_abi::errno::Errno;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::{self, FileAnswer, FileAsk, FileRefusal, FileRequest};
 use wayfare_protocol::ids::{Generation, OperationId, PeerName, ProgramId};
@@ -13,7 +14,6 @@ use wayfare_protocol::values::{self, Key, ValueAnswer, ValueAsk, ValueRequest};
 
 use super::ProcessEvent;
 use super::context::Context;
-use super::wasi::errno::Errno;
 
 /// How long a program waits for the dispatcher, by its own clock.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);

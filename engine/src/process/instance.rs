@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::{Global, InstancePre, Memory, Store, ThrownException, Trap, TypedFunc, Val, WasmBacktrace};
+use wayfare_abi::rewritten as abi;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::snapshot::{GlobalValue, HostState, Snapshot};
 use wayfare_protocol::status::ProgramState;
 
-use super::abi;
 use super::context::{Context, GuestHandles};
 use super::raw;
 use super::references::References;
@@ -205,7 +205,7 @@ impl Instance {
             module: self.loaded.digest(),
             abi: abi::ABI,
             base: None,
-            frames: self.save.data(&self.store)[abi::FRAMES_OFFSET..][..frames].to_vec(),
+            frames: self.save.data(&self.store)[abi::FRAMES_OFFSET as usize..][..frames].to_vec(),
             globals: Vec::new(),
             memories: Vec::new(),
             tables: Vec::new(),
@@ -248,7 +248,7 @@ impl Instance {
 
     /// Bytes of frames, as the program counted them.
     fn top(&self) -> u32 {
-        let room = self.save.data_size(&self.store) - abi::FRAMES_OFFSET;
+        let room = self.save.data_size(&self.store) - abi::FRAMES_OFFSET as usize;
         self.word(abi::TOP_OFFSET)
             .min(u32::try_from(room).unwrap_or(u32::MAX))
     }
@@ -257,8 +257,8 @@ impl Instance {
         self.word(abi::REFERENCES_OFFSET)
     }
 
-    fn word(&self, at: usize) -> u32 {
-        let bytes = self.save.data(&self.store)[at..][..4].try_into();
+    fn word(&self, at: u64) -> u32 {
+        let bytes = self.save.data(&self.store)[at as usize..][..4].try_into();
         u32::from_le_bytes(bytes.expect("four bytes"))
     }
 }

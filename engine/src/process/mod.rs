@@ -14,12 +14,11 @@
 //! The host functions are written out here rather than taken from wasmtime-wasi, whose state cannot be
 //! captured: a blocked call must be able to leave without having had any effect, and be issued again elsewhere.
 //!
-//! Reading order: [`abi`], [`runtime`] (a module made ready), `compiled` (what is kept of it), [`ahead`]
+//! Reading order: [`runtime`] (a module made ready), `compiled` (what is kept of it), [`ahead`]
 //! (what is compiled for others), `rooms` (stacks), `control` (handle and thread meet), `thread`, `instance`
 //! (in and out of Wasm, capture, restore), `wasi` with `files`, `calls` with `mail`, `values` with `errands`,
 //! `device_calls`, `channel` (the same as lines of files), `log`, `clock`. All `unsafe` is in `raw`.
 
-pub mod abi;
 mod address_space;
 pub mod ahead;
 mod calls;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::control::Control;
 use wayfare_mail::{Accepted, Mail, Outgoing};
+
+use super::control::Control;
 
 /// Cheap to clone. Outlives the program: what is done to the messages of one that is gone has no effect.
 #[derive(Clone)]

@@ -5,15 +5,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::{Memory, Store, TypedFunc};
+use wayfare_abi::rewritten::{FLAG_BYTES, FLAG_OFFSET};
 
-use super::abi::{FLAG_BYTES, FLAG_OFFSET};
 use super::context::Context;
 use super::control::Control;
 
 /// The words whose bytes a running program polls, each poll of a function another. There is one exactly while [`call_flagged`] is in Wasm.
 pub(super) struct Flag(*const AtomicU64);
 
-const FLAG_WORDS: usize = FLAG_BYTES / size_of::<AtomicU64>();
+const FLAG_WORDS: usize = FLAG_BYTES as usize / size_of::<AtomicU64>();
 
 // SAFETY: the pointer is only used for atomic stores, which any thread may make while it is valid.
 unsafe impl Send for Flag {}
@@ -44,10 +44,10 @@ pub(super) fn call_flagged(
         Some(ty.minimum()),
         "a save memory that can grow could move"
     );
-    save.data_mut(&mut *store)[FLAG_OFFSET..][..FLAG_BYTES].fill(0);
+    save.data_mut(&mut *store)[FLAG_OFFSET as usize..][..FLAG_BYTES as usize].fill(0);
     let words = save
         .data_ptr(&*store)
-        .wrapping_add(FLAG_OFFSET)
+        .wrapping_add(FLAG_OFFSET as usize)
         .cast::<AtomicU64>();
     assert!(words.is_aligned(), "linear memory begins at a page");
     // What `Flag::raise` relies on: the words are inside the save memory (sliced above), which never moves (asserted)

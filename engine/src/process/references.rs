@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 
 use wasmtime::{Func, Instance, Ref, Store, Table};
+use wayfare_abi::rewritten as abi;
 use wayfare_protocol::snapshot::{Reference, Snapshot};
 
-use super::abi;
 use super::context::Context;
 
 pub(super) struct References {

@@ -11,6 +11,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::{Config, Engine, InstancePre, Linker, Module, Store};
+use wayfare_mail::Mail;
 use wayfare_protocol::error::Failure;
 
 use super::context::{Context, Limits};

@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::{Config, ExternType, InstancePre, Linker, Module, Mutability, ValType};
+use wayfare_abi::rewritten as abi;
+use wayfare_devices::Devices;
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Digest;
 use wayfare_protocol::snapshot::PAGE_BYTES;
 
-use super::abi;
 use super::address_space::AddressSpace;
 use super::compiled::{Compiled, Provenance, Trust};
 use super::context::Context;
 use super::image::Image;
 use super::rooms::{self, Housed, Rooms};
-use wayfare_devices::Devices;
 
 /// Code checks addresses anyway.
 const GUARD_BYTES_SCARCE: u64 = 64 << 10;

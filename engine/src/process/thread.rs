@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use wayfare_devices::Held;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::status::ProgramState;
 
@@ -13,7 +14,6 @@ use super::control::{Control, Next};
 use super::instance::{Instance, Ran};
 use super::runtime::{Loaded, RuntimeOptions};
 use super::{Launch, ProcessEvent};
-use wayfare_devices::Held;
 
 pub(super) struct Task {
     pub(super) options: RuntimeOptions,

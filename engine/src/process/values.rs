@@ -1,12 +1,13 @@
 //! The host calls for values that outlive the program. The fleet's dispatcher keeps them: each call waits for its answer.
 
 use wasmtime::{Caller, Linker};
+use wayfare_abi::calls::WAYFARE_MODULE as MODULE;
+use wayfare_abi::errno::Errno;
 use wayfare_protocol::values::{Key, Value, ValueAnswer, ValueAsk, is_shared_key};
 
-use super::calls::{MODULE, hand_over, text};
+use super::calls::{hand_over, text};
 use super::context::Context;
 use super::errands::{self, Reply, Wish};
-use super::wasi::errno::Errno;
 use super::wasi::guest::{Flow, Guest, call_blocking};
 
 pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {

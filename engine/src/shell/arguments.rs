@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+use wayfare_devices::{DeviceTable, DeviceTables, StatusLedTable};
 use wayfare_link::{BrokerAccess, BrokerUrl};
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::device::Alias;
@@ -20,7 +21,6 @@ use wayfare_protocol::limits::TRUSTED_KEYS_MAX;
 use wayfare_protocol::topics::Topics;
 
 use super::options::{CodeFrom, EngineOptions, this_machine};
-use wayfare_devices::{DeviceTable, DeviceTables, StatusLedTable};
 
 const BROKER_DEFAULT: (&str, u16) = ("localhost", 1883);
 const PROGRAMS_LIMIT: u64 = 4096;

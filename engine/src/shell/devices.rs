@@ -2,6 +2,7 @@
 //!
 //! A device may take its time, so it is asked on another thread, one question at a time: who asks repeats it until it is answered.
 
+use wayfare_devices::{Devices, Trouble};
 use wayfare_protocol::device::{DeviceAsk, Reading, SETTING_BYTES_MAX, Setting};
 use wayfare_protocol::dispatcher::{Answered, Asker, Request, Term};
 use wayfare_protocol::error::Failure;
@@ -9,7 +10,6 @@ use wayfare_protocol::ids::EngineId;
 
 use super::agent::Agent;
 use super::work::{self, Done};
-use wayfare_devices::{Devices, Trouble};
 
 impl Agent {
     pub(super) fn device_asked(&mut self, request: Request) {

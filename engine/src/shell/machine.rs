@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use wayfare_devices::Devices;
 use wayfare_protocol::status::{DiskWear, EngineAbout, MachineLoad};
 
 use super::options::{CodeFrom, EngineOptions};

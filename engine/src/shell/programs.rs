@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
+use wayfare_mail::{Home, Letter};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Blob, Digest, Generation, ProgramId};

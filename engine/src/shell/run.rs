@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinSet;
+use wayfare_devices::{Devices, StatusLed};
 use wayfare_link::{Acknowledge, Link, LinkEvents, LinkOptions, Message, OnTakeover, Qos};
 use wayfare_protocol::ids::BootId;
 use wayfare_protocol::status::{EngineAbout, EngineStatus};

@@ -27,11 +27,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use wayfare_link::{BrokerUrl, Event, LinkOptions};
+use wayfare_mail::Letter;
 use wayfare_protocol::ids::{Generation, ProgramId};
 
 use super::store::{InboxJournal, Inboxes};
 use crate::process::Post;
-use crate::process::mail::Letter;
 use connection::Connection;
 
 /// What was sent and what was taken gets its answers within this, before a session is closed for a move.

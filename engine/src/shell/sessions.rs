@@ -4,6 +4,7 @@
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use wayfare_link::BrokerUrl;
+use wayfare_mail::{Home, Letter};
 use wayfare_protocol::ids::{Blob, ProgramId};
 use wayfare_protocol::snapshot::Snapshot;
 
@@ -11,7 +12,6 @@ use super::agent::Agent;
 use super::programs::Capturing;
 use super::session::{self, Order, Session, SessionEnd};
 use crate::core::types::{Input, Record};
-use wayfare_mail::{Home, Letter};
 
 /// A checkpoint is made early when a program was sent this much since the last one.
 const JOURNAL_BYTES_LARGE: u64 = 4 << 20;

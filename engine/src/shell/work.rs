@@ -159,7 +159,7 @@ impl Workshop {
             }
         };
         snapshot
-            .check(module, crate::process::abi::ABI)
+            .check(module, wayfare_abi::rewritten::ABI)
             .map_err(refused)?;
         Ok(snapshot)
     }

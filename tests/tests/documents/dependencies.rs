@@ -150,6 +150,11 @@ fn who_decides_knows_no_runtime() {
             "wayfare-compiler",
             ["tokio", "wasmtime", "rumqttc", "wayfare-protocol"],
         ),
+        ("wayfare-mail", ["tokio", "wasmtime", "rumqttc", "wayfare-link"]),
+        (
+            "wayfare-abi",
+            ["tokio", "wasmtime", "wayfare-protocol", "wayfare-compiler"],
+        ),
     ] {
         for other in forbidden {
             let is_named = named_by.get(other).is_some_and(|by| by.contains(name));
@@ -158,6 +163,38 @@ fn who_decides_knows_no_runtime() {
                 "{name} must not depend on {other}: see ARCHITECTURE.md"
             );
         }
+    }
+}
+
+/// Where the crates are that decide and do nothing.
+const DECIDES: [&str; 1] = ["engine/mail"];
+
+#[test]
+fn who_decides_may_call_nothing_that_acts() {
+    let list = read(&root().join(DECIDES[0]).join("clippy.toml"));
+    for name in [
+        "Instant::now",
+        "SystemTime::now",
+        "fs::write",
+        "thread::spawn",
+        "random",
+    ] {
+        assert!(
+            list.contains(name),
+            "{name} is not on the list of what is not called"
+        );
+    }
+    for folder in DECIDES {
+        let folder = root().join(folder);
+        let found = read(&folder.join("clippy.toml"));
+        assert_eq!(
+            found,
+            list,
+            "{}: another list of what is not called",
+            folder.display()
+        );
+        let tour = read(&folder.join("src/lib.rs"));
+        assert!(tour.contains("#![forbid(unsafe_code)]"), "{}", folder.display());
     }
 }
 

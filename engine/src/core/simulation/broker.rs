@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use wayfare_mail::{Accepted, Mail, Outgoing};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::life::first_number_of;
 
 use super::random::Random;
 use super::stored;
 use super::world::{Happening, MS, SECOND, World};
-use wayfare_mail::{Accepted, Mail, Outgoing};
 
 /// Sent and not acknowledged, as brokers with small windows have it.
 const WINDOW: usize = 16;

@@ -7,13 +7,13 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use wayfare_mail::{Delivery, Intake, Mail, Outgoing};
 use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
 use super::broker::{Said, Told};
 use super::processes::Job;
 use super::world::{MS, SECOND, World};
-use wayfare_mail::{Delivery, Intake, Mail, Outgoing};
 
 /// As in the session.
 const CLOSE_TIMEOUT: u64 = 2 * SECOND;

@@ -1,5 +1,6 @@
 //! What of programs' messages outlives a crash: in snapshots, and in the journal that each engine has on its disk.
 
+use wayfare_mail::{Home, Letter, Mail};
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::topics::Topics;
@@ -7,7 +8,6 @@ use wayfare_protocol::topics::Topics;
 use super::random::Random;
 use super::sessions::Talk;
 use super::world::World;
-use wayfare_mail::{Home, Letter, Mail};
 
 /// What a snapshot has of it.
 pub(super) struct SavedTalk {

@@ -1,11 +1,11 @@
 //! What programs do that talk: each is handed numbers and says what each was. All of its own state is the number that it waits for.
 
+use wayfare_mail::Manner;
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::life;
 
 use super::sessions::number_in;
 use super::world::World;
-use wayfare_mail::Manner;
 
 /// Letters that a program takes while something else happens.
 const LETTERS_AT_ONCE: usize = 4;

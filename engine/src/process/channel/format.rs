@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
-use crate::process::mail::{Letter, Manner};
+use wayfare_mail::{Letter, Manner};
 
 pub(in crate::process) const FORMAT: u32 = 1;
 /// How long a reply is awaited where the action does not say.

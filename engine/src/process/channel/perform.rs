@@ -1,5 +1,6 @@
 //! What is written to `/wayfare/out`: each line is an action, carried out by the code of the imports.
 
+use wayfare_abi::errno::Errno;
 use wayfare_protocol::values::{Value, ValueAnswer, ValueAsk};
 
 use super::format::{Action, Event, Number, Trouble, parse};
@@ -7,7 +8,6 @@ use super::{Awaiting, LINE_BYTES_MAX, Taken};
 use crate::process::calls;
 use crate::process::context::Context;
 use crate::process::values;
-use crate::process::wasi::errno::Errno;
 use crate::process::wasi::guest::Flow;
 
 /// How many of the bytes were taken, at least one: all, unless there is no more room for answers. `None`: the

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use wayfare_abi::errno::Errno;
+use wayfare_mail::Letter;
+
 use super::Channel;
 use super::format::{Event, Trouble};
 use crate::process::context::Context;
 use crate::process::control::Shared;
-use crate::process::mail::Letter;
-use crate::process::wasi::errno::Errno;
 
 /// Bytes of the line that comes next, at most `count`; waits for it unless `at_once`. `None`: the program
 /// shall stop first.

@@ -1,8 +1,8 @@
 use serde_json::{Value as Json, json};
+use wayfare_mail::{Letter, Manner};
 
 use super::format::{Action, Event, Line, Number, parse};
 use super::*;
-use crate::process::mail::{Letter, Manner};
 
 fn action(line: &str) -> Action {
     parse(line.as_bytes()).action.unwrap()

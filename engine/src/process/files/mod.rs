@@ -19,10 +19,10 @@ pub(super) mod wayfare;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use wayfare_abi::errno::Errno;
 use wayfare_protocol::files::MOUNT;
 
 use super::channel::Channel;
-use super::wasi::errno::Errno;
 use scratch::{NodeId, Scratch};
 use wayfare::WayfareFile;
 

@@ -3,7 +3,7 @@
 
 use wayfare_protocol::files::{DEPTH_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
 
-use super::super::wasi::errno::Errno;
+use wayfare_abi::errno::Errno;
 
 /// A path without `.`, `..` and slashes.
 #[derive(Debug, Clone, PartialEq, Eq)]

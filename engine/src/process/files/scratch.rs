@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wayfare_protocol::files::{DEPTH_MAX, Opening};
 
-use super::super::wasi::errno::Errno;
+use wayfare_abi::errno::Errno;
 
 /// Contents, names and what a node costs, together.
 pub(in crate::process) const SCRATCH_BYTES_MAX: usize = 8 << 20;

@@ -14,11 +14,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use wayfare_abi::errno::Errno;
 use wayfare_protocol::device::Alias;
 use wayfare_protocol::ids::Digest;
 use wayfare_protocol::values::is_key;
 
-use super::super::wasi::errno::Errno;
 use super::scratch::Stat;
 
 /// Descriptors of plain files, because each has a content.

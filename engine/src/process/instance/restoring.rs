@@ -3,17 +3,18 @@
 use std::ops::Range;
 
 use wasmtime::Val;
+use wayfare_abi::rewritten as abi;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::snapshot::{GlobalValue, MemoryImage, PAGE_BYTES, Snapshot};
 
 use super::Instance;
-use crate::process::{abi, raw};
+use crate::process::raw;
 
 impl Instance {
     pub(super) fn write_frames(&mut self, snapshot: &Snapshot) -> Result<(), String> {
         let save = self.save.data_mut(&mut self.store);
         let frames = &snapshot.frames;
-        let Some(room) = save[abi::FRAMES_OFFSET..].get_mut(..frames.len()) else {
+        let Some(room) = save[abi::FRAMES_OFFSET as usize..].get_mut(..frames.len()) else {
             return Err(format!("its frames have {} bytes, more than fit", frames.len()));
         };
         room.copy_from_slice(frames);
@@ -21,7 +22,7 @@ impl Instance {
             (abi::TOP_OFFSET, frames.len()),
             (abi::REFERENCES_OFFSET, snapshot.references.len()),
         ] {
-            save[at..][..4].copy_from_slice(&(count as u32).to_le_bytes());
+            save[at as usize..][..4].copy_from_slice(&(count as u32).to_le_bytes());
         }
         Ok(())
     }

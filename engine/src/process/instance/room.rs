@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use wasmtime::{InstancePre, Store, Trap};
+use wayfare_abi::rewritten as abi;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::snapshot::Snapshot;
 
 use super::Instance;
-use crate::process::abi;
 use crate::process::context::Context;
 use crate::process::rooms::{self, Rooms};
 use crate::process::runtime::Loaded;
@@ -87,7 +87,7 @@ fn has_room(loaded: &Arc<Loaded>, calls: &Snapshot, room: usize) -> Result<bool,
     let Instance {
         store, save, resume, ..
     } = &mut instance;
-    save.data_mut(&mut *store)[abi::FLAG_OFFSET..][..abi::FLAG_BYTES].fill(1);
+    save.data_mut(&mut *store)[abi::FLAG_OFFSET as usize..][..abi::FLAG_BYTES as usize].fill(1);
     let (rooms, engine) = (loaded.housed.rooms(), module.module().engine());
     let result = rooms.on_stack(room, engine, || resume.call(&mut *store, ()))?;
     // Other traps are of forged frames: they will show where they belong.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use wayfare_devices::{DeviceTables, Devices};
 use wayfare_protocol::device::{Alias, Reading, Setting};
 
 use super::*;
-use wayfare_devices::{DeviceTables, Devices};
 
 /// Waits for a rising edge of `button`, lights `led`, prints what `port` receives and sends it back.
 const WATCHER: &str = r#"

@@ -26,6 +26,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
+use wayfare_mail::{Home, Letter};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Blob, Digest, Generation, ProgramId};

@@ -1,7 +1,8 @@
 //! Calls that wait for messages, left for a capture and issued again elsewhere.
 
-use super::*;
 use wayfare_mail::{Accepted, INBOX_LETTERS_MAX, Letter};
+
+use super::*;
 
 /// Subscribes, then prints the payloads of two messages.
 const LISTENER: &str = r#"

@@ -1,13 +1,13 @@
 //! What the imports offer, through the files of `/wayfare`, wherever the program goes on in the middle of it.
 
 use serde_json::{Value as Json, json};
+use wayfare_devices::{DeviceTables, Devices};
+use wayfare_mail::{Accepted, INBOX_LETTERS_MAX};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::values::{Value, ValueAnswer, ValueAsk};
 
 use super::*;
-use crate::devices::{DeviceTables, Devices};
-use crate::process::mail::{Accepted, INBOX_LETTERS_MAX};
 use crate::process::{Reply, Wish};
 
 /// The program `talk`, which does what these steps say.

@@ -3,9 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Caller, Linker};
+use wayfare_abi::calls::WASI_MODULE as MODULE;
+use wayfare_abi::errno::Errno;
 
-use super::MODULE;
-use super::errno::Errno;
 use super::guest::{Guest, call};
 use crate::process::context::Context;
 

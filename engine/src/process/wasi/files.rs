@@ -11,9 +11,9 @@ mod sockets;
 mod wayfare;
 
 use wasmtime::{Caller, Linker};
+use wayfare_abi::calls::WASI_MODULE as MODULE;
+use wayfare_abi::errno::Errno;
 
-use super::MODULE;
-use super::errno::Errno;
 use super::guest::{Guest, call, call_blocking};
 use crate::process::context::Context;
 use crate::process::files::Of;

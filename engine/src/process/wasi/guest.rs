@@ -2,8 +2,8 @@
 //! is the program's error, `EFAULT`.
 
 use wasmtime::Caller;
+use wayfare_abi::errno::{Errno, SUCCESS};
 
-use super::errno::{Errno, SUCCESS};
 use crate::process::context::Context;
 
 pub(in crate::process) struct Guest<'a> {

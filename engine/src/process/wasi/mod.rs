@@ -2,22 +2,20 @@
 //! that any command links; those for sockets say that there are none.
 //!
 //! Always: a call either completes or has had no effect. That is what lets a program be captured in the
-//! middle of one. Those that can wait are named in `abi::may_block`.
+//! middle of one. Those that can wait are named in `wayfare_abi::calls`.
 
 mod environment;
-pub(super) mod errno;
 mod files;
 pub(super) mod guest;
 mod poll;
 mod streams;
 
 use wasmtime::{Caller, Linker};
+use wayfare_abi::calls::WASI_MODULE as MODULE;
+use wayfare_abi::errno::{Errno, SUCCESS};
 
 use super::context::Context;
-use errno::{Errno, SUCCESS};
 use guest::call;
-
-pub(super) const MODULE: &str = "wasi_snapshot_preview1";
 
 /// `proc_exit`, on its way out through the program's frames.
 #[derive(Debug, Clone, Copy, thiserror::Error)]

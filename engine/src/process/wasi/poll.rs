@@ -10,10 +10,10 @@
 use std::time::Duration;
 
 use wasmtime::{Caller, Linker};
+use wayfare_abi::calls::WASI_MODULE as MODULE;
+use wayfare_abi::errno::Errno;
 
-use super::MODULE;
 use super::environment::{CLOCK_MONOTONIC, CLOCK_REALTIME, realtime_ns};
-use super::errno::Errno;
 use super::guest::{Flow, Guest, call_blocking, u16_at, u32_at, u64_at};
 use crate::process::channel::receive;
 use crate::process::context::Context;

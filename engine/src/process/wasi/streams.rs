@@ -7,14 +7,14 @@
 //! that ask there whether to use colours are told no.
 
 use wasmtime::{Caller, Linker};
+use wayfare_abi::calls::WASI_MODULE as MODULE;
+use wayfare_abi::errno::Errno;
+use wayfare_protocol::log::Stream;
 
-use super::MODULE;
-use super::errno::Errno;
 use super::files::{self, At};
 use super::guest::{Flow, Guest, call, call_blocking};
 use crate::process::context::{Context, now_ms};
 use crate::process::files::StandardStream;
-use wayfare_protocol::log::Stream;
 
 /// A write takes no more than this at once; libraries issue another for the rest.
 const WRITE_BYTES_MAX: usize = 64 * 1024;

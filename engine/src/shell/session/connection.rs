@@ -9,11 +9,11 @@ use wayfare_link::{
     BrokerUrl, Event, INCOMING_PAYLOAD_BYTES_MAX, Link, LinkError, LinkEvents, LinkOptions, Message,
     Oversized, Qos, Submitted,
 };
+use wayfare_mail::Letter;
 use wayfare_protocol::ids::ProgramId;
 
 use super::intake::Intake;
 use crate::process::Post;
-use crate::process::mail::Letter;
 use crate::shell::store::InboxJournal;
 
 /// Handed to the link and not acknowledged.

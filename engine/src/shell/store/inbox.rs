@@ -13,10 +13,10 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use wayfare_mail::{Letter, Reader};
 use wayfare_protocol::ids::{Digest, Generation, ProgramId};
 
 use super::files;
-use wayfare_mail::{Letter, Reader};
 
 /// A file is closed when it is larger, so that what is stored elsewhere can be thrown away.
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -1,10 +1,11 @@
 //! What is done with an open file or folder: reading, writing, offsets, lengths.
 
+use wayfare_abi::errno::Errno;
+
 use super::{fleet, wayfare};
 use crate::process::files::scratch::{Stat, Times};
 use crate::process::files::{Mount, Of};
 use crate::process::wasi::environment::realtime_ns;
-use crate::process::wasi::errno::Errno;
 use crate::process::wasi::guest::{Flow, Guest};
 
 /// A call reads or writes no more than this; libraries issue another for the rest.

@@ -1,6 +1,7 @@
 //! `/fleet`: what is asked of the dispatcher for the calls on it. Each may wait, and `None` is always: to be issued again after a
 //! capture. Paths are granted here; whatever is open was.
 
+use wayfare_abi::errno::Errno;
 use wayfare_protocol::files::{
     Access, FileAnswer, FileAsk, FileKind, FilePath, FileRefusal, FileStat, Opening, Place,
 };
@@ -12,7 +13,6 @@ use crate::process::context::Context;
 use crate::process::errands::{self, Reply, Wish};
 use crate::process::files::FleetFile;
 use crate::process::files::scratch::Stat;
-use crate::process::wasi::errno::Errno;
 use crate::process::wasi::guest::{Flow, Guest};
 
 type Answered<T> = Result<Option<T>, Errno>;

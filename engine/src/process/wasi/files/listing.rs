@@ -1,8 +1,9 @@
 //! What is in an open folder, as preview 1 lists it.
 
+use wayfare_abi::errno::Errno;
+
 use super::descriptors::filetype;
 use crate::process::files::Mount;
-use crate::process::wasi::errno::Errno;
 use crate::process::wasi::guest::{Flow, Guest};
 
 const DIRENT_BYTES: usize = 24;

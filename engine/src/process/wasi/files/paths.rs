@@ -1,5 +1,6 @@
 //! What is done with files and folders by their names.
 
+use wayfare_abi::errno::Errno;
 use wayfare_protocol::files::Opening;
 
 use super::descriptors::{self, write_stat};
@@ -8,7 +9,6 @@ use crate::process::files::paths::{End, resolve};
 use crate::process::files::scratch::{Stat, Times};
 use crate::process::files::{Descriptor, Mount, Of};
 use crate::process::wasi::environment::realtime_ns;
-use crate::process::wasi::errno::Errno;
 use crate::process::wasi::guest::{Flow, Guest};
 
 const OFLAGS_CREAT: i32 = 1;

@@ -1,10 +1,10 @@
 //! There are no sockets: programs talk through the broker.
 
 use wasmtime::{Caller, Linker};
+use wayfare_abi::calls::WASI_MODULE as MODULE;
+use wayfare_abi::errno::Errno;
 
 use crate::process::context::Context;
-use crate::process::wasi::MODULE;
-use crate::process::wasi::errno::Errno;
 use crate::process::wasi::guest::call;
 
 pub(in crate::process::wasi) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {

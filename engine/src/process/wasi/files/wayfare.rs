@@ -2,11 +2,13 @@
 //! are read and written here, by the code of the imports. `None` is always: to be issued again after a
 //! capture.
 
+use wayfare_abi::errno::Errno;
+use wayfare_devices::Trouble;
+use wayfare_protocol::device::{Alias, DeviceKind};
 use wayfare_protocol::files::Opening;
 use wayfare_protocol::values::{VALUE_BYTES_MAX, Value, ValueAnswer, ValueAsk};
 
 use super::paths::Change;
-use crate::devices::Trouble;
 use crate::process::channel::{perform, receive};
 use crate::process::context::Context;
 use crate::process::device_calls::{SEND_LOOK, SERIAL_BYTES_MAX, on_named, wait_named};
@@ -15,9 +17,7 @@ use crate::process::files::wayfare::{self as model, Content, DEVICE_NODES, Place
 use crate::process::files::{Descriptor, Of};
 use crate::process::me;
 use crate::process::values;
-use crate::process::wasi::errno::Errno;
 use crate::process::wasi::guest::{Flow, Guest};
-use wayfare_protocol::device::{Alias, DeviceKind};
 
 type Answered<T> = Result<Option<T>, Errno>;
 

@@ -1,4 +1,4 @@
-//! What a host must know to run, capture and resume a rewritten module.
+//! What a host must know to run, capture and resume a module that the compiler has rewritten.
 //!
 //! * Fresh: call [`START`]. When it returns, [`UNWINDING`] says whether the program has finished (0) or
 //!   unwound for a capture (1). The same holds after [`RESUME`].
@@ -6,7 +6,7 @@
 //!   unwinding, the stack is the [`TOP_OFFSET`]-counted bytes from [`FRAMES_OFFSET`] on.
 //! * Go on: set [`UNWINDING`] and the flag to 0 and call [`RESUME`], in the same instance, or in a new one that was
 //!   given the same memories, globals and frames.
-//! * A blocked imported function (see [`crate::Blocking`]) sets [`UNWINDING`] to 1 and returns anything, having
+//! * A blocked imported function (see [`may_block`](crate::calls::may_block)) sets [`UNWINDING`] to 1 and returns anything, having
 //!   had no effect; the program issues the same call again after resuming.
 
 /// Version of frames and site numbers: state captured under one is nothing to another.
@@ -29,11 +29,11 @@ pub const REFERENCES: &str = "wayfare:references";
 /// Every function that a reference can lead to, always in the same order: a reference is captured as its
 /// place in here. Only if references can be in the state of the program.
 pub const FUNCTIONS: &str = "wayfare:functions";
-/// With [`crate::Entry::Exports`]: followed by an exported function's name, what resumes a call of it.
+/// Where the compiler was told that any export is entered: followed by an exported function's name, what resumes a call of it.
 pub const RESUME_PREFIX: &str = "wayfare:resume:";
 
 /// The site that a twin is on its way to, a `u32`; nothing to the host.
-pub(crate) const RESUMING_OFFSET: u64 = 0;
+pub const RESUMING_OFFSET: u64 = 0;
 /// How many bytes of frames there are, a `u32`.
 pub const TOP_OFFSET: u64 = 8;
 /// How many references frames hold, a `u32`.

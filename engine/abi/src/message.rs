@@ -1,0 +1,83 @@
+//! How a message is handed to a program, and what a program says about one that it publishes (`guest/wayfare.h`).
+//!
+//! ```text
+//!  length of topic | of reply topic | of payload | flags | sender | number | topic | reply topic | payload
+//!        u32              u32            u32        u32     16 B     u64
+//! ```
+//! All numbers are little-endian.
+
+/// What `publish` and `subscribe` are told with their flags.
+pub const AT_LEAST_ONCE: i32 = 1;
+pub const RETAIN: i32 = 2;
+/// Without a stamp, for receivers that know nothing of Wayfare.
+pub const PLAIN: i32 = 4;
+
+/// The lengths of topic, reply topic and payload, the flags, the sender's id and the message's number.
+pub const HEAD_BYTES: usize = 4 * 4 + 16 + 8;
+/// The broker had kept it from before the subscription.
+pub const RETAINED: u32 = 1;
+/// It has a sender and a number.
+pub const STAMPED: u32 = 2;
+
+/// A message as a program gets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handed<'a> {
+    pub topic: &'a str,
+    /// Empty: nobody waits for a reply.
+    pub reply_to: &'a str,
+    pub payload: &'a [u8],
+    pub retained: bool,
+    /// The sender's id, and the message's number among all of that sender's.
+    pub stamp: Option<([u8; 16], u64)>,
+}
+
+impl Handed<'_> {
+    pub fn encode(&self) -> Vec<u8> {
+        let lengths = [self.topic.len(), self.reply_to.len(), self.payload.len()];
+        let mut flags = 0;
+        if self.retained {
+            flags |= RETAINED;
+        }
+        if self.stamp.is_some() {
+            flags |= STAMPED;
+        }
+        let (sender, number) = self.stamp.unwrap_or_default();
+        let mut out = Vec::with_capacity(HEAD_BYTES + lengths.iter().sum::<usize>());
+        for length in lengths {
+            out.extend((length as u32).to_le_bytes());
+        }
+        out.extend(flags.to_le_bytes());
+        out.extend(sender);
+        out.extend(number.to_le_bytes());
+        out.extend_from_slice(self.topic.as_bytes());
+        out.extend_from_slice(self.reply_to.as_bytes());
+        out.extend_from_slice(self.payload);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes that `wayfare-guest` reads in its own test.
+    #[test]
+    fn a_message_is_its_head_and_then_its_parts() {
+        let message = Handed {
+            topic: "a/b",
+            reply_to: "r2",
+            payload: b"load",
+            retained: true,
+            stamp: Some(([7; 16], 9)),
+        };
+        let mut expected = Vec::new();
+        for word in [3u32, 2, 4, 3] {
+            expected.extend(word.to_le_bytes());
+        }
+        expected.extend([7; 16]);
+        expected.extend(9u64.to_le_bytes());
+        expected.extend(b"a/br2load");
+        assert_eq!(message.encode(), expected);
+        assert_eq!(expected.len(), HEAD_BYTES + 9);
+    }
+}
