@@ -10,8 +10,8 @@
 
 use std::collections::VecDeque;
 
+use crate::event::Event;
 use crate::limits::{BACKLOG_BYTES_MAX, BACKLOG_MESSAGES_MAX};
-use crate::link::Event;
 use crate::message::{Incoming, Oversized, Qos};
 
 #[derive(Debug, Default)]

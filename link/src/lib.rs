@@ -30,12 +30,15 @@ mod limits;
 
 mod access;
 mod broker_url;
+mod error;
+mod event;
 mod link;
 mod message;
 mod options;
 
 mod attempt;
 mod backoff;
+mod command;
 mod inbox;
 mod outbox;
 mod session;
@@ -50,8 +53,10 @@ pub mod mosquitto;
 
 pub use access::{AccessError, BrokerAccess};
 pub use broker_url::{BrokerUrl, BrokerUrlError};
+pub use error::LinkError;
+pub use event::Event;
 pub use limits::{INCOMING_PAYLOAD_BYTES_MAX, MAX_PAYLOAD_BYTES, RECONNECT_WAIT_MAX};
-pub use link::{Event, Link, LinkError, LinkEvents, Submitted, connect};
+pub use link::{Link, LinkEvents, Submitted, connect};
 pub use message::{AcknowledgeToken, Incoming, Message, Oversized, Qos};
 pub use options::{Acknowledge, LinkOptions, OnTakeover};
 pub use tls::TlsError;

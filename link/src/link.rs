@@ -5,69 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
+use crate::command::{CloseOnDrop, Command, Receipt};
+use crate::error::LinkError;
+use crate::event::Event;
 use crate::limits::{EVENT_CHANNEL_MAX, MAX_PAYLOAD_BYTES, MESSAGE_OVERHEAD_BYTES, TOPIC_BYTES_MAX};
-use crate::message::{AcknowledgeToken, Incoming, Message, Oversized, Qos, check_filter};
+use crate::message::{AcknowledgeToken, Message, Qos, check_filter};
 use crate::options::LinkOptions;
-use crate::session::{Command, Receipt, Session};
+use crate::session::Session;
 use crate::subscriptions::Change;
-
-/// What the session tells its receiver.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// `connection` counts up from 1. Without `session_present` the broker knew nothing of us: the
-    /// subscriptions are being made again, and what was queued there is gone.
-    Connected {
-        session_present: bool,
-        connection: u64,
-    },
-    /// The connection ended, or another attempt to connect failed; the link goes on trying by itself.
-    /// `closed_by_broker`: nothing was wrong with the connection, so somebody may have taken the session over.
-    Disconnected {
-        reason: String,
-        closed_by_broker: bool,
-    },
-    Received(Incoming),
-    Oversized(Oversized),
-}
-
-impl Event {
-    /// The delivery that the event hands over, and what it is to be acknowledged by.
-    pub(crate) fn delivery(&self) -> Option<(Qos, AcknowledgeToken)> {
-        match self {
-            Self::Received(incoming) => Some((incoming.qos, incoming.token)),
-            Self::Oversized(oversized) => Some((oversized.qos, oversized.token)),
-            Self::Connected { .. } | Self::Disconnected { .. } => None,
-        }
-    }
-
-    /// The same, acknowledged already.
-    pub(crate) fn without_acknowledgement(mut self) -> Self {
-        if let Self::Received(Incoming { token, .. }) | Self::Oversized(Oversized { token, .. }) = &mut self {
-            token.packet_id = None;
-        }
-        self
-    }
-}
-
-/// Why a link refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LinkError {
-    #[error("the link is closed")]
-    Closed,
-    /// Said of a fleeting message only.
-    #[error("the connection was lost before the broker acknowledged it")]
-    ConnectionLost,
-    #[error("the outbox is full")]
-    OutboxFull,
-    #[error("a payload of {bytes} bytes for '{topic}' is over the limit of {MAX_PAYLOAD_BYTES}")]
-    PayloadTooLarge { bytes: usize, topic: String },
-    #[error("{0}")]
-    BadTopic(String),
-    #[error("the broker refused the subscription to '{0}'")]
-    SubscriptionRefused(String),
-    #[error("{0}")]
-    BadOptions(String),
-}
 
 /// A session's handle: cheap to clone. Once every clone is dropped without [`Link::close`], the outbox is drained
 /// for at most `LinkOptions::drain_timeout`, and then the connection breaks off: the broker publishes the will.
@@ -94,7 +39,12 @@ pub fn connect(options: LinkOptions) -> Result<(Link, LinkEvents), LinkError> {
     let (events, event_queue) = mpsc::channel(EVENT_CHANNEL_MAX);
     let room = Arc::new(Semaphore::new(options.outbox_bytes_max));
     let drain_timeout = options.drain_timeout;
-    let session = Session::new(options, command_queue, events, CloseOnDrop(Arc::clone(&room)));
+    let session = Session::new(
+        options,
+        command_queue,
+        events,
+        CloseOnDrop::new(Arc::clone(&room)),
+    );
     tokio::spawn(session.run());
     Ok((
         Link {
@@ -104,22 +54,6 @@ pub fn connect(options: LinkOptions) -> Result<(Link, LinkEvents), LinkError> {
         },
         LinkEvents { events: event_queue },
     ))
-}
-
-/// Wakes those who wait for room when the session ends, however it ends.
-#[derive(Debug)]
-pub(crate) struct CloseOnDrop(Arc<Semaphore>);
-
-impl CloseOnDrop {
-    pub(crate) fn close(&self) {
-        self.0.close();
-    }
-}
-
-impl Drop for CloseOnDrop {
-    fn drop(&mut self) {
-        self.close();
-    }
 }
 
 impl Link {

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::error::LinkError;
 use crate::limits::{MAX_PAYLOAD_BYTES, TOPIC_BYTES_MAX};
-use crate::link::LinkError;
 
 /// How hard delivery is tried. MQTT's third level is not portable and never used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

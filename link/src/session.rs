@@ -8,47 +8,22 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::attempt::Attempt;
 use crate::backoff::Backoff;
+use crate::command::{CloseOnDrop, Command, Receipt};
+use crate::error::LinkError;
+use crate::event::Event;
 use crate::inbox::{Inbox, Offer};
 use crate::limits::{INCOMING_PACKET_BYTES_MAX, INCOMING_PAYLOAD_BYTES_MAX};
-use crate::link::{CloseOnDrop, Event, LinkError};
 use crate::message::{AcknowledgeToken, Incoming, Message, Oversized, Qos};
 use crate::options::{Acknowledge, LinkOptions, OnTakeover};
 use crate::outbox::Outbox;
-use crate::subscriptions::{Change, Subscriptions};
+use crate::subscriptions::Subscriptions;
 use crate::wire::{Cause, Delivery, End, Wire, WireEvent};
-
-/// What the handles ask for.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Publish {
-        message: Message,
-        receipt: Receipt,
-    },
-    Acknowledge(AcknowledgeToken),
-    Change {
-        filter: String,
-        change: Change,
-        waiter: oneshot::Sender<Result<(), LinkError>>,
-    },
-    Flush(oneshot::Sender<()>),
-    Close {
-        drain: Duration,
-        waiter: oneshot::Sender<Vec<Message>>,
-    },
-}
-
-/// Travels with a message through the outbox; dropping it gives the room back.
-#[derive(Debug)]
-pub(crate) struct Receipt {
-    pub(crate) room: OwnedSemaphorePermit,
-    pub(crate) waiter: Option<oneshot::Sender<()>>,
-}
 
 pub(crate) struct Session {
     options: LinkOptions,

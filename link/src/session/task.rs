@@ -16,8 +16,8 @@ use tracing::{debug, warn};
 
 use super::{Ended, Session};
 use crate::attempt::Attempt;
+use crate::event::Event;
 use crate::limits::DISCONNECT_TIMEOUT;
-use crate::link::Event;
 use crate::wire::{Cause, End, Wire, WireEvent};
 
 /// Where the task goes on.
