@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use wayfare_client::keys;
 use wayfare_client::{Client, ClientOptions};
-use wayfare_protocol::dispatcher::{Answered, Lease, LeaseState, Request, Term};
-use wayfare_protocol::ids::{OperationId, PeerName};
+use wayfare_protocol::dispatcher::{Answered, Lease, LeaseState, Request};
+use wayfare_protocol::ids::{OperationId, PeerName, Term};
 
 use crate::context::Context;
 use crate::options::ServiceOptions;

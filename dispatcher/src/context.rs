@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use wayfare_client::Client;
-use wayfare_protocol::dispatcher::Term;
+use wayfare_protocol::ids::Term;
 
 use crate::options::ServiceOptions;
 

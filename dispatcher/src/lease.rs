@@ -3,7 +3,8 @@
 //! It only saves trouble. Trying too early takes the session from somebody who acts, who then stands by; it never makes
 //! two that act.
 
-use wayfare_protocol::dispatcher::{Lease, LeaseState, Term};
+use wayfare_protocol::dispatcher::{Lease, LeaseState};
+use wayfare_protocol::ids::Term;
 
 /// What is known of who acts, by our own clock.
 #[derive(Debug, Default)]

@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use wayfare_protocol::command::check_bytes;
-use wayfare_protocol::dispatcher::{Answer, Answered, Asker, Reads, Request, Term};
+use wayfare_protocol::dispatcher::{Answer, Answered, Asker, Reads, Request};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{OperationId, PeerName};
+use wayfare_protocol::ids::{OperationId, PeerName, Term};
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 use wayfare_protocol::wire;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use wayfare_client::ConnectError;
-use wayfare_protocol::dispatcher::Term;
+use wayfare_protocol::ids::Term;
 
 use crate::context::TERM_MAX;
 use crate::options::ServiceOptions;

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 use wayfare_client::{Client, ClientOptions};
-use wayfare_protocol::dispatcher::Term;
-use wayfare_protocol::ids::OperationId;
+use wayfare_protocol::ids::{OperationId, Term};
 
 use crate::lease::Watch;
 use crate::options::ServiceOptions;

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dispatcher::Term;
 use crate::error::Failure;
 use crate::grants::Grants;
-use crate::ids::{Blob, ClientId, EngineId, Generation, OperationId, ProgramId, is_name};
+use crate::ids::{Blob, ClientId, EngineId, Generation, OperationId, ProgramId, Term, is_name};
 use crate::limits::*;
 use crate::log::Follower;
 use crate::wire;

@@ -6,30 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
-use crate::ids::{OperationId, PeerName};
+use crate::ids::{OperationId, PeerName, Term};
 use crate::wire;
 
 /// The name under which whoever acts gives commands and gets answers: there is one at a time, so that a successor hears the
 /// answers to what its predecessor began.
 pub const ACTING_NAME: &str = "dispatcher";
-
-/// Counts the times that acting as the dispatcher has passed from one process to the next, or begun anew. It only
-/// grows; an engine refuses commands of a lower one than it has seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Term(pub u64);
-
-impl Term {
-    pub fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-}
-
-impl std::fmt::Display for Term {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// Who acts, retained and renewed; also its last will.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -58,8 +58,9 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dispatcher::{Answered, Reads, Term};
+    use crate::dispatcher::{Answered, Reads};
     use crate::event::EventBody;
+    use crate::ids::Term;
     use crate::ids::{BootId, OperationId};
 
     fn event() -> Event {

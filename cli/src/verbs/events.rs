@@ -30,7 +30,7 @@ pub(crate) async fn run(args: EventsArgs, output: Output) -> Result {
     .await
 }
 
-type Place = (wayfare_protocol::dispatcher::Term, u64);
+type Place = (wayfare_protocol::ids::Term, u64);
 
 /// All that is kept; answers with the place of the last.
 async fn past(fleet: &Client, args: &EventsArgs, output: Output) -> Result<Option<Place>> {

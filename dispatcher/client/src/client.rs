@@ -15,8 +15,8 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use wayfare_link::{BrokerUrl, Link, LinkOptions, Message, OnTakeover, Qos};
-use wayfare_protocol::dispatcher::{ACTING_NAME, Lease, Term};
-use wayfare_protocol::ids::{ClientId, EngineId, OperationId, ProgramId};
+use wayfare_protocol::dispatcher::{ACTING_NAME, Lease};
+use wayfare_protocol::ids::{ClientId, EngineId, OperationId, ProgramId, Term};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use wayfare_client::app::ask::Decision;
-use wayfare_protocol::dispatcher::Term;
+use wayfare_protocol::ids::Term;
 
 use crate::durable::{FileError, Line, WriteAheadLog, is_unfinished, read_lines};
 

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use wayfare_protocol::dispatcher::Term;
+use wayfare_protocol::ids::Term;
 
 use super::append::{Line, WriteAheadLog, read_lines};
 use super::{FileError, is_unfinished};

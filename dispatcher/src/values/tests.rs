@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use tokio::time::Instant;
-use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{Generation, ProgramId};
+use wayfare_protocol::ids::{Generation, ProgramId, Term};
 use wayfare_protocol::values::{Key, VALUE_BYTES_MAX, Value, ValueAnswer, ValueAsk, ValueRequest};
 
 use super::super::durable::RecordLog;

@@ -32,9 +32,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{OperationId, PeerName, ProgramId, Term};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 
 use arrival::{Arrival, Offer};

@@ -9,10 +9,9 @@
 use std::collections::BTreeMap;
 
 use wayfare_protocol::command::{Action, Command};
-use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
-use wayfare_protocol::ids::{OperationId, ProgramId};
+use wayfare_protocol::ids::{OperationId, ProgramId, Term};
 use wayfare_protocol::limits::TIME_LIMIT_MS_MAX;
 
 use super::Core;

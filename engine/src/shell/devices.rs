@@ -4,9 +4,9 @@
 
 use wayfare_devices::{Devices, Trouble};
 use wayfare_protocol::device::{DeviceAsk, Reading, SETTING_BYTES_MAX, Setting};
-use wayfare_protocol::dispatcher::{Answered, Asker, Request, Term};
+use wayfare_protocol::dispatcher::{Answered, Asker, Request};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::EngineId;
+use wayfare_protocol::ids::{EngineId, Term};
 
 use super::agent::Agent;
 use super::work::{self, Done};

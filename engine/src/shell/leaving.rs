@@ -108,8 +108,8 @@ impl Agent {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use wayfare_protocol::dispatcher::Term;
     use wayfare_protocol::error::Failure;
+    use wayfare_protocol::ids::Term;
 
     use super::*;
 

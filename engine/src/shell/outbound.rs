@@ -4,9 +4,9 @@
 use bytes::Bytes;
 use serde::Serialize;
 use wayfare_link::{Link, LinkError, Message};
-use wayfare_protocol::dispatcher::{Answer, Answered, Asker, Request, Term};
+use wayfare_protocol::dispatcher::{Answer, Answered, Asker, Request};
 use wayfare_protocol::event::{Event, EventBody};
-use wayfare_protocol::ids::{ClientId, EngineId, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{ClientId, EngineId, OperationId, PeerName, ProgramId, Term};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
 use wayfare_protocol::topics::{Topic, Topics};

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wayfare_protocol::dispatcher::Term;
-use wayfare_protocol::ids::{Blob, Digest, EngineId, ProgramId};
+use wayfare_protocol::ids::{Blob, Digest, EngineId, ProgramId, Term};
 use wayfare_protocol::wire::Message;
 use wayfare_scheduler::application::InstanceId;
 

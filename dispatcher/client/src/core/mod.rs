@@ -21,9 +21,9 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_protocol::command::Action;
-use wayfare_protocol::dispatcher::{Answer, Lease, Request as Asked, Term};
+use wayfare_protocol::dispatcher::{Answer, Lease, Request as Asked};
 use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
-use wayfare_protocol::ids::{ClientId, Digest, EngineId, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{ClientId, Digest, EngineId, OperationId, PeerName, ProgramId, Term};
 use wayfare_protocol::log::LogBatch;
 use wayfare_protocol::peer::Envelope;
 use wayfare_protocol::reply::{Barrier, Reply};

@@ -38,10 +38,9 @@ use wayfare_client::app::ask::{Ask, Decision};
 use wayfare_client::fleet::{EngineView, ProgramView};
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::command::{Action, Target};
-use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
-use wayfare_protocol::ids::{Digest, EngineId, Generation, OperationId, ProgramId};
+use wayfare_protocol::ids::{Digest, EngineId, Generation, OperationId, ProgramId, Term};
 use wayfare_scheduler::application::InstanceId;
 use wayfare_scheduler::policy::Policy;
 

@@ -1,8 +1,8 @@
 //! Commands that stay on one engine, and the journal.
 
 use wayfare_protocol::command::Action;
-use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::Term;
 use wayfare_protocol::peer::PeerMessage;
 use wayfare_protocol::status::ProgramState;
 

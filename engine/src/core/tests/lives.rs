@@ -1,8 +1,7 @@
 //! When a program begins another life: what it numbers is no repeat from then on.
 
 use wayfare_protocol::command::Action;
-use wayfare_protocol::dispatcher::Term;
-use wayfare_protocol::ids::Generation;
+use wayfare_protocol::ids::{Generation, Term};
 
 use super::bench::*;
 use crate::core::types::{Effect, Input, Record, RecordKey};

@@ -8,10 +8,9 @@ use wayfare_client::app::{AppSpec, ComponentSpec, RestartPolicy, RestartWhen, Up
 use wayfare_client::fleet::{EngineView, Presence, ProgramView};
 use wayfare_protocol::code::{CodeTarget, PublicKey, SecretKey};
 use wayfare_protocol::command::Action;
-use wayfare_protocol::dispatcher::Term;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{MoveReport, Outcome};
-use wayfare_protocol::ids::{Blob, BootId, EngineId, Generation, OperationId, ProgramId};
+use wayfare_protocol::ids::{Blob, BootId, EngineId, Generation, OperationId, ProgramId, Term};
 use wayfare_protocol::labels::Labels;
 use wayfare_protocol::status::{EngineAbout, MachineLoad, ProgramState, ProgramStatus};
 use wayfare_scheduler::application::Mobility;
