@@ -31,7 +31,7 @@ use wayfare_protocol::ids::{Digest, EngineId, OperationId};
 
 use self::blobs::Blobs;
 use self::core::state::State;
-use self::core::{Core, CoreOptions, Effect, Input, LossOptions, Now, Serves, Trouble};
+use self::core::{Core, CoreOptions, Effect, Ids, Input, LossOptions, Now, Serves, Trouble};
 use self::timeline::Timeline;
 use crate::context::Context;
 use crate::durable::{FileError, RecordLog, cannot_store};
@@ -461,7 +461,15 @@ fn new_core(context: &Context, log: &RecordLog, begun: Instant) -> (Core, Vec<Ef
         processor_mark_percent: options.processor_mark_percent,
         serves: serves(options),
     };
-    Core::new(core_options, State::read(log.records()), now(begun))
+    Core::new(core_options, State::read(log.records()), new_ids(), now(begun))
+}
+
+/// Ids that no core before has drawn.
+fn new_ids() -> Ids {
+    let halves = [OperationId::random(), OperationId::random()].map(|id| id.to_bytes());
+    let mut seed = [0; 32];
+    seed.as_chunks_mut().0.copy_from_slice(&halves);
+    Ids::new(seed)
 }
 
 /// What the registry serves to engines that do not compile.

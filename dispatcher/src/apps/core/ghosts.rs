@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use wayfare_client::fleet::Presence;
 use wayfare_protocol::command::{Action, Target};
-use wayfare_protocol::ids::{EngineId, OperationId, ProgramId};
+use wayfare_protocol::ids::{EngineId, ProgramId};
 
 use super::loss::Health;
 use super::{Core, Effect, RETRY_MS, Subject, to_json};
@@ -93,7 +93,7 @@ impl Core {
             program.short()
         );
         self.tell_engine("kill", engine, text);
-        let operation = OperationId::random();
+        let operation = self.ids.operation();
         self.in_flight.insert(operation, Subject::Ghost(program));
         let on = Target {
             program,

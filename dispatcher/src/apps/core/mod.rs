@@ -1,5 +1,5 @@
 //! What the service decides: a pure core. What happened comes in as [`Input`], what is to be done comes out as
-//! [`Effect`]s in order, of which [`Effect::Store`]s are durable before what follows them.
+//! [`Effect`]s in order, of which [`Effect::Store`]s are durable before what follows them. Time and the seed of ids are the shell's.
 //!
 //! ```text
 //!   nothing --start--> pending start --done--> placed on E --engine lost, or gone--> nowhere --start, one
@@ -11,12 +11,13 @@
 //! somewhere is started again only under the same program id and a higher generation, so that it is fenced off; a new
 //! program id is taken only when the old program was killed or had ended.
 //!
-//! Reading order: [`state`], `observe`, `loss`, `rollout`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `ghosts`, `leaving`, `asked`, `words`.
+//! Reading order: [`state`], `observe`, `loss`, `rollout`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `ghosts`, `leaving`, `asked`, `ids`, `words`.
 
 pub(crate) mod state;
 
 mod asked;
 mod ghosts;
+mod ids;
 mod leaving;
 mod loss;
 mod observe;
@@ -45,6 +46,7 @@ use wayfare_scheduler::application::InstanceId;
 use wayfare_scheduler::policy::Policy;
 
 use crate::compilers::CompilerAbout;
+pub(crate) use ids::Ids;
 pub(crate) use loss::LossOptions;
 use observe::Watched;
 use state::{Doing, Instance, Pending, Placed, State};
@@ -207,6 +209,7 @@ pub(crate) struct Core {
     /// By application, as last told.
     unplaced: BTreeMap<String, Vec<String>>,
     effects: Vec<Effect>,
+    ids: Ids,
     now: Now,
 }
 
@@ -222,7 +225,7 @@ enum Subject {
 
 impl Core {
     /// Goes on from what was remembered: commands that were not answered are given again.
-    pub(crate) fn new(options: CoreOptions, state: State, now: Now) -> (Self, Vec<Effect>) {
+    pub(crate) fn new(options: CoreOptions, state: State, ids: Ids, now: Now) -> (Self, Vec<Effect>) {
         let mut core = Self {
             options,
             state,
@@ -240,6 +243,7 @@ impl Core {
             rooted: BTreeSet::new(),
             unplaced: BTreeMap::new(),
             effects: Vec::new(),
+            ids,
             now,
         };
         let ids: Vec<InstanceId> = core.state.instances.keys().cloned().collect();
@@ -308,7 +312,7 @@ impl Core {
 
     /// Decides on a command for an instance: remembered first, then given.
     fn begin(&mut self, id: &InstanceId, doing: Doing) {
-        let operation = OperationId::random();
+        let operation = self.ids.operation();
         let instance = self.state.instances.entry(id.clone()).or_default();
         instance.pending = Some(Pending { operation, doing });
         self.store(id);

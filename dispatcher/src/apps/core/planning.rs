@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wayfare_client::app::AppSpec;
 use wayfare_client::app::ask::Mark;
 use wayfare_protocol::device::Alias;
-use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
+use wayfare_protocol::ids::{EngineId, Generation};
 use wayfare_protocol::labels::Labels;
 use wayfare_protocol::status::EngineAbout;
 use wayfare_scheduler::application::{Application, Applications, InstanceId};
@@ -247,7 +247,7 @@ impl Core {
         let (placed, snapshot) = match instance.placed {
             None => (
                 Placed {
-                    program: ProgramId::random(),
+                    program: self.ids.program(),
                     seat: Some(engine.clone()),
                     generation: Generation::FIRST,
                     highest: Generation::FIRST,

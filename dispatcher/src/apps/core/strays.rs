@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wayfare_client::app::ask::Mark;
 use wayfare_protocol::command::{Action, Target};
-use wayfare_protocol::ids::{EngineId, OperationId, ProgramId};
+use wayfare_protocol::ids::{EngineId, ProgramId};
 use wayfare_scheduler::application::{Application, Component, ComponentId, InstanceId, Resources};
 
 use super::{Core, Effect, RETRY_MS, Subject};
@@ -75,7 +75,7 @@ impl Core {
             program.short()
         );
         self.tell_engine("move", source, text);
-        let operation = OperationId::random();
+        let operation = self.ids.operation();
         self.in_flight.insert(operation, subject);
         let on = Target {
             program,

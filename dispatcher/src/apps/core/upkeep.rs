@@ -1,7 +1,6 @@
 //! What instances need beside a place: standing still with their application, and copies of their state.
 
 use wayfare_protocol::command::{Action, Target};
-use wayfare_protocol::ids::OperationId;
 use wayfare_protocol::status::ProgramState;
 use wayfare_scheduler::application::InstanceId;
 
@@ -75,7 +74,7 @@ impl Core {
             }
             passing.checkpointing = true;
             passing.checkpoint_at_ms = Some(now_ms.saturating_add(interval_ms));
-            let operation = OperationId::random();
+            let operation = self.ids.operation();
             self.in_flight.insert(operation, Subject::Checkpoint(id, program));
             let on = Target {
                 program,

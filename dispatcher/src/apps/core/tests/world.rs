@@ -18,7 +18,7 @@ use wayfare_scheduler::constraint::Constraints;
 use wayfare_scheduler::policy::Policy;
 
 use super::super::state::State;
-use super::super::{Core, CoreOptions, Effect, Input, LossOptions, Now, Serves, Trouble};
+use super::super::{Core, CoreOptions, Effect, Ids, Input, LossOptions, Now, Serves, Trouble};
 use crate::compilers::CompilerAbout;
 
 #[derive(Debug, Clone)]
@@ -84,6 +84,8 @@ pub(super) enum Hears {
 
 pub(super) struct World {
     pub(super) core: Core,
+    /// How many processes have acted before.
+    successions: u64,
     pub(super) hosts: BTreeMap<EngineId, Host>,
     pub(super) records: BTreeMap<String, String>,
     pub(super) told: Vec<(String, String)>,
@@ -101,6 +103,13 @@ pub(super) struct World {
     pub(super) reads: bool,
     /// What engines that leave were told is left.
     pub(super) left: Vec<(OperationId, usize)>,
+}
+
+/// Those of the process that acts after so many others.
+fn ids(successions: u64) -> Ids {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&successions.to_le_bytes());
+    Ids::new(seed)
 }
 
 /// One of the fleet's keys, by number.
@@ -179,7 +188,8 @@ impl World {
     pub(super) fn new(engines: &[&str]) -> Self {
         let now = Now { ms: 0, wall_ms: 0 };
         let mut world = Self {
-            core: Core::new(options(), State::default(), now).0,
+            core: Core::new(options(), State::default(), ids(0), now).0,
+            successions: 0,
             hosts: BTreeMap::new(),
             records: BTreeMap::new(),
             told: Vec::new(),
@@ -215,7 +225,8 @@ impl World {
     /// Another process acts from now on, with what is on the disk. What its predecessor had begun may still happen.
     pub(super) fn succeed(&mut self) {
         let state = State::read(&self.records);
-        let (core, effects) = Core::new(options(), state, self.now());
+        self.successions += 1;
+        let (core, effects) = Core::new(options(), state, ids(self.successions), self.now());
         self.core = core;
         // What is retained is what was published last.
         self.tell_changes();
