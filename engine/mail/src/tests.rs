@@ -8,7 +8,7 @@ use super::*;
 pub(crate) fn someone() -> ProgramId {
     static MET: AtomicU64 = AtomicU64::new(1);
     let number = MET.fetch_add(1, Ordering::Relaxed);
-    ProgramId::from_random((u128::from(number) << 64).to_le_bytes())
+    ProgramId::from_random(u128::from(number).to_le_bytes())
 }
 
 fn home(program: ProgramId, engine: &str) -> Home {
