@@ -474,8 +474,8 @@ fn the_mount_of_lines_is_in_a_snapshot_only_where_it_was_used() {
     // As an earlier release leaves it, with another file at the mount's place.
     let mut earlier = files.clone();
     earlier.renumber(6, 5).unwrap();
-    let saved = String::from_utf8(earlier.save()).unwrap();
-    let saved = saved[4..]
+    let saved = String::from_utf8(earlier.save().split_off(4)).unwrap();
+    let saved = saved
         .split_once(",\"wayfare\"")
         .map(|(head, _)| format!("{head}}}"));
     let saved = saved.expect("it is not usual here");
