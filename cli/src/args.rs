@@ -241,8 +241,12 @@ pub(crate) struct DispatcherArgs {
     /// Where programs of applications go: first-fit, best-fit, spread, least-cpu, most-free-memory or least-moves
     #[arg(long, value_name = "POLICY", default_value = "spread", value_parser = parse_policy)]
     pub(crate) policy: Policy,
+    /// Where all that must survive is kept: s3://bucket/prefix, with the usual variables AWS_..., or a folder. Those that stand in for
+    /// each other, on whatever hosts, share it. The fleet's key stays in --data [default: --data]
+    #[arg(long, value_name = "URL", env = "WAYFARE_STORE")]
+    pub(crate) store: Option<String>,
     /// Where the fleet's files are kept: s3://bucket/prefix, with the usual variables AWS_..., or a folder
-    /// [default: with everything else, in --data]
+    /// [default: with everything else]
     #[arg(long, value_name = "URL", env = "WAYFARE_FILES")]
     pub(crate) files: Option<String>,
     /// How often engines are asked whether they are there
@@ -601,6 +605,7 @@ mod tests {
             "fs cp --version 3 /fleet/a /fleet/b",
             "fs rm -r /fleet/a /fleet/b",
             "dispatcher --files s3://bucket/fleet",
+            "dispatcher --store s3://bucket/fleet",
             "completion bash",
         ] {
             assert_eq!(exit_of(&good.split(' ').collect::<Vec<_>>()), None, "{good}");

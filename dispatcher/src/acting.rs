@@ -13,6 +13,7 @@ use wayfare_protocol::dispatcher::{Answered, Lease, LeaseState, Request};
 use wayfare_protocol::ids::{OperationId, PeerName, Term};
 
 use crate::context::Context;
+use crate::durable::Place;
 use crate::options::ServiceOptions;
 use crate::requests::Router;
 use crate::services::SERVICES;
@@ -47,6 +48,7 @@ pub(crate) struct Seen {
 /// Acts in a term after all that were seen, for as long as the broker lets it.
 pub(crate) async fn act(
     options: &Arc<ServiceOptions>,
+    place: &Place,
     seen: Seen,
     shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Ended {
@@ -75,7 +77,7 @@ pub(crate) async fn act(
         };
     }
     tracing::info!(dispatcher = %options.name, %term, "acts");
-    let ended = serve(options, &client, term, lease(LeaseState::Held), shutdown).await;
+    let ended = serve(options, place, &client, term, lease(LeaseState::Held), shutdown).await;
     // Where the session has ended, its last words were said by the broker.
     if matches!(ended, Ended::Told | Ended::Behind { .. }) {
         client.say_lease(&lease(LeaseState::Free)).await;
@@ -86,6 +88,7 @@ pub(crate) async fn act(
 
 async fn serve(
     options: &Arc<ServiceOptions>,
+    place: &Place,
     client: &Client,
     term: Term,
     held: Lease,
@@ -105,6 +108,7 @@ async fn serve(
         let context = Context {
             client: client.clone(),
             term,
+            place: place.join(service.name),
             data: options.data.join(service.name),
             options: Arc::clone(options),
             later: Arc::clone(&later),

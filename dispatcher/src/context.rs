@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use wayfare_client::Client;
 use wayfare_protocol::ids::Term;
 
+use crate::durable::Place;
 use crate::options::ServiceOptions;
 
 /// Terms above this are nobody's: what says so is broken, and following it would leave no terms to count.
@@ -17,7 +18,9 @@ pub(crate) const TERM_MAX: Term = Term(u64::MAX / 2);
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) term: Term,
-    /// The service's own folder. Of several dispatchers with one folder, an earlier term's may still write to it when it
+    /// Where the service keeps what its successors need, on whatever host: see [`crate::durable`].
+    pub(crate) place: Place,
+    /// The service's own folder, on this host. Of several dispatchers with one folder, an earlier term's may still write to it when it
     /// has been succeeded: files that change carry the term in their names.
     pub(crate) data: PathBuf,
     pub(crate) options: Arc<ServiceOptions>,

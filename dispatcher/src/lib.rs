@@ -13,8 +13,8 @@
 //!
 //! # Adding a service
 //! A module with one `async fn run(context: Context, inbox: Inbox)` and a line in `SERVICES` of [`services`]. It owns its
-//! state, gets its requests from the inbox, talks to engines through `context.client`, keeps files below
-//! `context.data`, and returns when the inbox ends. Requests may come again after a takeover: what they do must bear
+//! state, gets its requests from the inbox, talks to engines through `context.client`, keeps what must survive in
+//! `context.place` (see `durable`), and returns when the inbox ends. Requests may come again after a takeover: what they do must bear
 //! being done twice.
 #![forbid(unsafe_code)]
 

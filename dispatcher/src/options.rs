@@ -46,6 +46,8 @@ pub struct ServiceOptions {
     pub memory_mark_percent: u64,
     /// The same of its processors.
     pub processor_mark_percent: u64,
+    /// Where all that must survive is kept, if not in `data`: `s3://bucket/prefix`, or a folder. Those that stand in for each other share it.
+    pub store: Option<String>,
     /// Where the fleet's files are kept, if not with everything else: `s3://bucket/prefix`, or a folder.
     pub files: Option<String>,
     /// For engines that do not compile; without any they get no code from here.
@@ -67,6 +69,7 @@ impl ServiceOptions {
             grace: GRACE,
             memory_mark_percent: MARK_PERCENT,
             processor_mark_percent: MARK_PERCENT,
+            store: None,
             files: None,
             compilers: Compilers::default(),
         }

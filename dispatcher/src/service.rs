@@ -9,9 +9,10 @@ use wayfare_client::ConnectError;
 use wayfare_protocol::ids::Term;
 
 use crate::context::TERM_MAX;
+use crate::durable::{Place, StoreError};
 use crate::options::ServiceOptions;
 use crate::services::SERVICES;
-use crate::{acting, durable, standby};
+use crate::{acting, standby};
 
 /// After it acted, or could not, before it looks again whether it may;
 const STAND_BY_PAUSE: Duration = Duration::from_millis(500);
@@ -24,6 +25,8 @@ pub enum ServiceError {
     Folder { path: PathBuf, error: std::io::Error },
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error("--store {location}: {reason}")]
+    Store { location: String, reason: String },
 }
 
 /// Stands by and acts in turn until `shutdown` is ready; a broker that is not there is waited for.
@@ -32,6 +35,7 @@ pub async fn run(options: ServiceOptions, shutdown: impl Future<Output = ()>) ->
         path: options.data.clone(),
         error,
     })?;
+    let place = place(&options).await?;
     let options = Arc::new(options);
     let mut shutdown = std::pin::pin!(shutdown);
     let mut heard_of = Term::default();
@@ -41,8 +45,8 @@ pub async fn run(options: ServiceOptions, shutdown: impl Future<Output = ()>) ->
             seen = standby::until_free(&options) => seen,
             () = &mut shutdown => return Ok(()),
         };
-        let above = highest_term(&options).max(heard_of);
-        match acting::act(&options, acting::Seen { lease, above }, shutdown.as_mut()).await {
+        let above = highest_term(&place).await.max(heard_of);
+        match acting::act(&options, &place, acting::Seen { lease, above }, shutdown.as_mut()).await {
             acting::Ended::Told => return Ok(()),
             acting::Ended::Lost { why } => {
                 tracing::info!(dispatcher = %options.name, why, "stands by");
@@ -63,9 +67,22 @@ pub async fn run(options: ServiceOptions, shutdown: impl Future<Output = ()>) ->
     }
 }
 
-/// The highest term that has been begun in our folder. Brokers forget the lease, and disks with it do not.
-fn highest_term(options: &ServiceOptions) -> Term {
-    let folders = SERVICES.iter().map(|service| options.data.join(service.name));
-    let folders: Vec<PathBuf> = folders.collect();
-    durable::highest_term(folders.iter().map(PathBuf::as_path)).min(TERM_MAX)
+/// Where everything is kept, which must be safe there.
+async fn place(options: &ServiceOptions) -> Result<Place, ServiceError> {
+    let Some(location) = &options.store else {
+        return Ok(Place::Folder(options.data.clone()));
+    };
+    let refused = |error: StoreError| ServiceError::Store {
+        location: location.clone(),
+        reason: error.to_string(),
+    };
+    let place = Place::open(location).map_err(refused)?;
+    place.check().await.map_err(refused)?;
+    Ok(place)
+}
+
+/// The highest term that has been begun there. Brokers forget the lease, and disks with it do not.
+async fn highest_term(place: &Place) -> Term {
+    let services = SERVICES.iter().map(|service| service.name);
+    place.highest_term(services).await.min(TERM_MAX)
 }

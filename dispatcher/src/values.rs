@@ -48,6 +48,9 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
             Ok(served) => served,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
+        if service.is_succeeded() {
+            return tracing::warn!("another dispatcher has the values now");
+        }
         for (asked, answer) in batch.into_iter().zip(answers) {
             asked.answer(answer.map(|answer| serde_json::to_value(answer).expect("plain data serialises")));
         }
@@ -57,8 +60,8 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
 /// Until the folder can be read; who asks meanwhile is told why it cannot. `None`: the inbox has ended.
 async fn open(context: &Context, inbox: &mut Inbox) -> Option<Service> {
     loop {
-        let (data, term) = (context.data.clone(), context.term);
-        let opened = tokio::task::spawn_blocking(move || RecordLog::open(&data, term)).await;
+        let (place, term) = (context.place.clone(), context.term);
+        let opened = tokio::task::spawn_blocking(move || RecordLog::open(&place, term)).await;
         let reason = match opened {
             Ok(Ok(log)) => return Some(Service::new(log)),
             Ok(Err(error)) => error.to_string(),
@@ -88,6 +91,13 @@ impl Service {
             log,
             failing: None,
         }
+    }
+
+    /// Somebody else acts, or thinks so: standing by is the way out.
+    fn is_succeeded(&self) -> bool {
+        self.failing
+            .as_ref()
+            .is_some_and(|(error, _)| error.is_succeeded())
     }
 
     /// The answers, in order; what they tell of is durable. While it cannot be stored, changes are refused and all else is answered.

@@ -46,6 +46,7 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
     options.grace = args.grace;
     options.memory_mark_percent = args.memory_mark;
     options.processor_mark_percent = args.processor_mark;
+    options.store = args.store;
     options.files = args.files;
     options.compilers = compilers(&args.compiler, args.compiler_timeout).await?;
     let ended = service::run(options, shutdown()?).await;

@@ -1,7 +1,6 @@
-//! Modules, standard inputs and snapshots on the dispatcher's disk, by digest.
+//! Modules, standard inputs and snapshots, by digest.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Blob, Digest};
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
 
-use crate::durable::{FileError, cannot_store, is_unfinished, write_whole};
+use crate::durable::{FileError, KeptBlobs, Place, cannot_store};
 
 /// How long a blob that was sent may wait for the application that needs it.
 const FRESH: Duration = Duration::from_secs(600);
@@ -21,24 +20,23 @@ const ARRIVING_MAX: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Blobs {
-    folder: PathBuf,
+    kept: KeptBlobs,
     arriving: BTreeMap<Digest, Vec<u8>>,
     /// When blobs came whose use is about to be said.
     fresh: BTreeMap<Digest, Instant>,
 }
 
 impl Blobs {
-    pub(super) fn open(folder: &Path) -> Result<Self, FileError> {
-        std::fs::create_dir_all(folder).map_err(|error| FileError::new(folder, &error))?;
+    pub(super) fn open(place: &Place) -> Result<Self, FileError> {
         Ok(Self {
-            folder: folder.to_owned(),
+            kept: KeptBlobs::open(place)?,
             arriving: BTreeMap::new(),
             fresh: BTreeMap::new(),
         })
     }
 
     pub(super) fn has(&self, digest: Digest) -> bool {
-        self.path(digest).is_file()
+        self.kept.has(digest)
     }
 
     /// Takes the next part of a blob; answers with how much is there.
@@ -80,37 +78,31 @@ impl Blobs {
     }
 
     /// Durable when it returns.
-    pub(super) fn keep(&self, digest: Digest, bytes: &[u8]) -> Result<(), FileError> {
-        write_whole(&self.path(digest), bytes)
+    pub(super) fn keep(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), FileError> {
+        self.kept.keep(digest, bytes)
     }
 
     /// The bytes, if they are here and sound.
     pub(super) fn read(&self, digest: Digest) -> Option<Content> {
-        let bytes = std::fs::read(self.path(digest)).ok()?;
-        (Digest::of(&bytes) == digest).then(|| Arc::new(bytes))
+        self.kept.read(digest).map(Arc::new)
     }
 
-    /// Throws away what `is_needed` does not name, and what writes left that did not finish.
-    pub(super) fn sweep(&mut self, is_needed: impl Fn(Digest) -> bool) -> Result<(), FileError> {
+    /// Throws away what `is_needed` does not name, and what writes left that did not finish, if `may_remove` then.
+    pub(super) fn sweep(
+        &mut self,
+        is_needed: impl Fn(Digest) -> bool,
+        may_remove: impl FnOnce() -> Result<(), FileError>,
+    ) -> Result<(), FileError> {
         self.fresh.retain(|_, came| came.elapsed() < FRESH);
-        let failed = |error: std::io::Error| FileError::new(&self.folder, &error);
-        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            let digest = name.and_then(|name| name.parse::<Digest>().ok());
-            let is_needless = match digest {
-                Some(digest) => !is_needed(digest) && !self.fresh.contains_key(&digest),
-                None => is_unfinished(&path),
-            };
-            if is_needless {
-                std::fs::remove_file(path).map_err(failed)?;
-            }
+        let fresh = &self.fresh;
+        let needless = self
+            .kept
+            .needless(|digest| !is_needed(digest) && !fresh.contains_key(&digest))?;
+        if needless.is_empty() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn path(&self, digest: Digest) -> PathBuf {
-        self.folder.join(digest.to_string())
+        may_remove()?;
+        needless.iter().try_for_each(|name| self.kept.remove(name))
     }
 }
 
@@ -135,6 +127,10 @@ mod tests {
     use super::*;
     use crate::durable::faults::{self, Faults};
 
+    fn place(folder: &tempfile::TempDir) -> Place {
+        Place::Folder(folder.path().to_owned())
+    }
+
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -142,7 +138,7 @@ mod tests {
     #[test]
     fn blobs_arrive_in_parts_and_repeats_do_no_harm() {
         let folder = tempfile::tempdir().unwrap();
-        let mut blobs = Blobs::open(folder.path()).unwrap();
+        let mut blobs = Blobs::open(&place(&folder)).unwrap();
         let bytes = b"a module";
         let blob = Blob::of(bytes);
         for _ in 0..2 {
@@ -154,19 +150,19 @@ mod tests {
             assert_eq!(blobs.put(blob, 3, &hex(&bytes[3..])).unwrap(), 8);
         }
         assert_eq!(blobs.read(blob.digest).unwrap().as_slice(), bytes);
-        blobs.sweep(|_| false).unwrap();
+        blobs.sweep(|_| false, || Ok(())).unwrap();
         assert!(blobs.has(blob.digest), "it has only just come");
         blobs.fresh.clear();
-        blobs.sweep(|digest| digest == blob.digest).unwrap();
+        blobs.sweep(|digest| digest == blob.digest, || Ok(())).unwrap();
         assert!(blobs.has(blob.digest), "it is needed");
-        blobs.sweep(|_| false).unwrap();
+        blobs.sweep(|_| false, || Ok(())).unwrap();
         assert!(!blobs.has(blob.digest));
     }
 
     #[test]
     fn a_blob_that_a_full_disk_refuses_is_not_there_and_can_be_sent_again() {
         let folder = tempfile::tempdir().unwrap();
-        let mut blobs = Blobs::open(folder.path()).unwrap();
+        let mut blobs = Blobs::open(&place(&folder)).unwrap();
         let blob = Blob::of(b"a module");
         for room in [0, 3] {
             faults::set(Faults {
@@ -182,14 +178,14 @@ mod tests {
         assert_eq!(blobs.put(blob, 0, &hex(b"a module")).unwrap(), 8);
         // Killed in the middle of another.
         std::fs::write(folder.path().join("x.new"), "torn").unwrap();
-        blobs.sweep(|_| true).unwrap();
+        blobs.sweep(|_| true, || Ok(())).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn nonsense_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let mut blobs = Blobs::open(folder.path()).unwrap();
+        let mut blobs = Blobs::open(&place(&folder)).unwrap();
         let blob = Blob::of(b"abc");
         for bad in ["0", "zz", "éé", &"0".repeat(2 * PUT_BYTES_MAX + 2)] {
             assert!(blobs.put(blob, 0, bad).is_err());

@@ -9,6 +9,7 @@
 
 mod blobs;
 mod core;
+mod object_events;
 mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,9 +116,9 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
 
 impl Service {
     fn open(context: Context) -> Result<Self, FileError> {
-        let log = RecordLog::open(&context.data, context.term)?;
-        let blobs = Blobs::open(&context.data.join("blobs"))?;
-        let timeline = Timeline::open(&context.data.join("events"), context.term)?;
+        let log = RecordLog::open(&context.place, context.term)?;
+        let blobs = Blobs::open(&context.place.join("blobs"))?;
+        let timeline = Timeline::open(&context.place.join("events"), context.term)?;
         let begun = Instant::now();
         let (core, effects) = new_core(&context, &log, begun);
         let mut service = Self {
@@ -166,16 +167,28 @@ impl Service {
                 },
                 _ = ticks.tick() => match &self.failing {
                     None => self.tick(),
+                    Some(failing) if failing.error.is_succeeded() => {
+                        return tracing::warn!("another dispatcher has the applications now");
+                    }
                     Some(failing) if failing.retry_at <= Instant::now() => self.try_again(),
                     Some(_) => {}
                 },
                 _ = sweeps.tick(), if decides => {
-                    let needed = self.core.blobs_in_use();
-                    if let Err(error) = self.blobs.sweep(|digest| needed.contains(&digest)) {
-                        tracing::warn!(%error, "blobs that nobody needs stay");
-                    }
+                    self.sweep();
                 }
             }
+        }
+    }
+
+    /// Throws away blobs that nobody needs, as long as nobody else has the store: another may need them.
+    fn sweep(&mut self) {
+        let needed = self.core.blobs_in_use();
+        let log = &mut self.log;
+        let swept = self
+            .blobs
+            .sweep(|digest| needed.contains(&digest), || log.probe());
+        if let Err(error) = swept {
+            tracing::warn!(%error, "blobs that nobody needs stay");
         }
     }
 
@@ -191,6 +204,7 @@ impl Service {
 
     fn tick(&mut self) {
         self.feed(Input::Tick);
+        self.timeline.tidy();
         if self.core.awaits_reading() && self.reading == Reading::Idle {
             self.read();
         }
@@ -273,6 +287,8 @@ impl Service {
                 }
             }
         }
+        // Before anybody is answered.
+        self.timeline.flush();
         Ok(())
     }
 
@@ -366,7 +382,7 @@ impl Service {
         self.feed(Input::Settled { operation, result });
     }
 
-    fn keep_snapshot(&self, finished: &Finished) -> Result<(), FileError> {
+    fn keep_snapshot(&mut self, finished: &Finished) -> Result<(), FileError> {
         if let Outcome::Captured { snapshot, .. } = &finished.outcome
             && let Some(bytes) = finished.blobs.get(&snapshot.digest)
         {

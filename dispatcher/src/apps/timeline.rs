@@ -1,4 +1,4 @@
-//! Keeps what was decided, on disk: files of JSON lines for each term, of which the oldest are removed.
+//! Keeps what was decided: files of JSON lines for each term, of which the oldest are removed; or segments in a store of objects.
 //!
 //! Nothing depends on an event: one that could not be written is lost, and so is a line that was damaged, and no other.
 
@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use wayfare_client::app::ask::Decision;
 use wayfare_protocol::ids::Term;
 
-use crate::durable::{FileError, Line, WriteAheadLog, is_unfinished, read_lines};
+use super::object_events::ObjectEvents;
+use crate::durable::{FileError, Line, Place, WriteAheadLog, is_unfinished, read_lines};
 
 /// Files of so many bytes are followed by another,
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -18,24 +19,23 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Timeline {
-    folder: PathBuf,
-    term: Term,
-    /// Of the last file.
-    number: u32,
-    log: Option<WriteAheadLog>,
+    kept: Kept,
     sequence: u64,
 }
 
+#[derive(Debug)]
+enum Kept {
+    Files(EventFiles),
+    Objects(ObjectEvents),
+}
+
 impl Timeline {
-    pub(super) fn open(folder: &Path, term: Term) -> Result<Self, FileError> {
-        std::fs::create_dir_all(folder).map_err(|error| FileError::new(folder, &error))?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            term,
-            number: 0,
-            log: None,
-            sequence: 0,
-        })
+    pub(super) fn open(place: &Place, term: Term) -> Result<Self, FileError> {
+        let kept = match place {
+            Place::Folder(folder) => Kept::Files(EventFiles::open(folder, term)?),
+            Place::Objects(objects) => Kept::Objects(ObjectEvents::open(objects, term)?),
+        };
+        Ok(Self { kept, sequence: 0 })
     }
 
     /// Numbers it and writes it down. What is not on the disk at a power cut is lost: nothing depends on it.
@@ -43,13 +43,119 @@ impl Timeline {
         decision.sequence = self.sequence;
         self.sequence += 1;
         let json = serde_json::to_string(decision).expect("plain data serialises");
+        match &mut self.kept {
+            Kept::Files(files) => files.add(&json),
+            Kept::Objects(objects) => {
+                objects.add(decision, &json);
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands over what was added, so that it is there if this process is killed.
+    pub(super) fn flush(&mut self) {
+        if let Kept::Objects(objects) = &mut self.kept {
+            objects.flush();
+        }
+    }
+
+    /// What follows, and nobody waits for.
+    pub(super) fn tidy(&mut self) {
+        if let Kept::Objects(objects) = &mut self.kept {
+            objects.flush();
+            objects.tidy();
+        }
+    }
+
+    /// From `since_ms` on and after `after`, as many as a message holds; the rest is had by asking again.
+    pub(super) fn read(&self, since_ms: u64, after: Option<(Term, u64)>) -> Result<Vec<Decision>, FileError> {
+        let mut page = Page {
+            since_ms,
+            after,
+            room: ANSWER_BYTES_MAX,
+            found: Vec::new(),
+        };
+        match &self.kept {
+            Kept::Files(files) => files.read(&mut page)?,
+            Kept::Objects(objects) => {
+                for (bytes, decision) in objects.all() {
+                    if page.take(*bytes, decision.clone()).is_full() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(page.found)
+    }
+}
+
+/// As many decisions as a message holds.
+struct Page {
+    since_ms: u64,
+    after: Option<(Term, u64)>,
+    room: usize,
+    found: Vec<Decision>,
+}
+
+/// Whether a page takes another decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    More,
+    Full,
+}
+
+impl Room {
+    fn is_full(self) -> bool {
+        self == Self::Full
+    }
+}
+
+impl Page {
+    fn take(&mut self, bytes: usize, decision: Decision) -> Room {
+        let place = (decision.term, decision.sequence);
+        if bytes > ANSWER_BYTES_MAX
+            || decision.at_ms < self.since_ms
+            || self.after.is_some_and(|after| place <= after)
+        {
+            return Room::More;
+        }
+        let Some(left) = self.room.checked_sub(bytes) else {
+            return Room::Full;
+        };
+        self.room = left;
+        self.found.push(decision);
+        Room::More
+    }
+}
+
+#[derive(Debug)]
+struct EventFiles {
+    folder: PathBuf,
+    term: Term,
+    /// Of the last file.
+    number: u32,
+    log: Option<WriteAheadLog>,
+}
+
+impl EventFiles {
+    fn open(folder: &Path, term: Term) -> Result<Self, FileError> {
+        std::fs::create_dir_all(folder).map_err(|error| FileError::new(folder, &error))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            term,
+            number: 0,
+            log: None,
+        })
+    }
+
+    fn add(&mut self, json: &str) -> Result<(), FileError> {
         let has_room = |log: &WriteAheadLog| log.bytes() + json.len() as u64 <= FILE_BYTES_MAX;
         let log = match self.log.take().filter(|log| log.is_sound() && has_room(log)) {
             Some(log) => log,
             None => self.begin()?,
         };
         let log = self.log.insert(log);
-        log.push(&json);
+        log.push(json);
         log.write()
     }
 
@@ -68,10 +174,7 @@ impl Timeline {
         WriteAheadLog::begin(&path(self.number), std::iter::empty())
     }
 
-    /// From `since_ms` on and after `after`, as many as a message holds; the rest is had by asking again.
-    pub(super) fn read(&self, since_ms: u64, after: Option<(Term, u64)>) -> Result<Vec<Decision>, FileError> {
-        let mut found = Vec::new();
-        let mut room = ANSWER_BYTES_MAX;
+    fn read(&self, page: &mut Page) -> Result<(), FileError> {
         for path in files(&self.folder)? {
             let read = read_lines(&path, |line| {
                 let (Line::Whole(json) | Line::Unchecked(json)) = line;
@@ -80,7 +183,7 @@ impl Timeline {
             let decisions = match read {
                 Ok((decisions, skipped)) => {
                     // Once, not for each part of a long answer.
-                    if skipped > 0 && after.is_none() {
+                    if skipped > 0 && page.after.is_none() {
                         tracing::warn!(path = %path.display(), skipped, "skipped lines that are no events");
                     }
                     decisions
@@ -91,21 +194,12 @@ impl Timeline {
                 }
             };
             for (bytes, decision) in decisions {
-                let place = (decision.term, decision.sequence);
-                if bytes > ANSWER_BYTES_MAX
-                    || decision.at_ms < since_ms
-                    || after.is_some_and(|after| place <= after)
-                {
-                    continue;
+                if page.take(bytes, decision).is_full() {
+                    return Ok(());
                 }
-                let Some(left) = room.checked_sub(bytes) else {
-                    return Ok(found);
-                };
-                room = left;
-                found.push(decision);
             }
         }
-        Ok(found)
+        Ok(())
     }
 }
 
@@ -130,6 +224,10 @@ mod tests {
     use crate::durable::faults::{self, Faults};
     use crate::fixtures::old_folder;
 
+    fn opened(folder: &Path, term: Term) -> Result<Timeline, FileError> {
+        Timeline::open(&Place::Folder(folder.to_owned()), term)
+    }
+
     fn decision(at_ms: u64, text: &str) -> Decision {
         Decision {
             at_ms,
@@ -147,7 +245,7 @@ mod tests {
     #[test]
     fn decisions_are_read_in_order_and_in_parts() {
         let folder = tempfile::tempdir().unwrap();
-        let mut timeline = Timeline::open(folder.path(), Term(1)).unwrap();
+        let mut timeline = opened(folder.path(), Term(1)).unwrap();
         let long = "x".repeat(1_000);
         for at in 0..200 {
             timeline.add(&mut decision(at, &long)).unwrap();
@@ -167,7 +265,7 @@ mod tests {
     fn old_files_go() {
         let folder = tempfile::tempdir().unwrap();
         for term in 0..2 * FILES_MAX as u64 {
-            let mut timeline = Timeline::open(folder.path(), Term(term)).unwrap();
+            let mut timeline = opened(folder.path(), Term(term)).unwrap();
             timeline.add(&mut decision(term, "x")).unwrap();
         }
         assert_eq!(files(folder.path()).unwrap().len(), FILES_MAX);
@@ -210,7 +308,7 @@ mod tests {
                 .chain(*b"\n")
                 .collect();
             std::fs::write(folder.path().join("events-00000000000000000001-000000"), lines).unwrap();
-            let mut timeline = Timeline::open(folder.path(), Term(2)).unwrap();
+            let mut timeline = opened(folder.path(), Term(2)).unwrap();
             let mut next = Decision {
                 term: Term(2),
                 ..decision(3, "three")
@@ -232,7 +330,7 @@ mod tests {
     #[test]
     fn events_of_the_release_before_are_read() {
         let folder = old_folder("apps");
-        let timeline = Timeline::open(&folder.path().join("events"), Term(3)).unwrap();
+        let timeline = opened(&folder.path().join("events"), Term(3)).unwrap();
         assert_eq!(texts(&timeline).len(), 5);
         assert!(texts(&timeline)[3].starts_with("kept/c/0 runs on a"));
     }
@@ -240,7 +338,7 @@ mod tests {
     #[test]
     fn an_event_that_a_full_disk_refuses_takes_no_other() {
         let folder = tempfile::tempdir().unwrap();
-        let mut timeline = Timeline::open(folder.path(), Term(1)).unwrap();
+        let mut timeline = opened(folder.path(), Term(1)).unwrap();
         timeline.add(&mut decision(1, "before")).unwrap();
         for room in [0, 1, 30] {
             faults::set(Faults {

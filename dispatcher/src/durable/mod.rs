@@ -1,17 +1,34 @@
-//! Durable files: everything that the dispatcher appends to its own folder goes through here.
+//! Everything that the dispatcher keeps goes through here: files of its own folder, or a store of objects that several hosts reach.
 //!
 //! ```text
-//!  applications, values --> records   by key, a file for each term, rolled back when it could not be stored
-//!  events -----------------> append   one file of checksummed lines: appended whole, or cut back
-//!  blobs, files, code -----> here     files that never change: whole, or not there
-//!                            disk     the calls that can find a disk full
+//!                          in a folder                            in a store of objects (--store s3://...)
+//!  applications, values -> records: a file for each term          batches, put on condition
+//!  events ---------------> append: one file of checksummed lines  segments
+//!  blobs ----------------> files that never change                objects
+//!  the fleet's files ----> objects, batches                       objects, batches
 //! ```
+//! # Keeping something more
+//! A service gets a [`Place`] (`context.place`), and opens by it a [`RecordLog`] for what it changes, under keys; [`KeptBlobs`] for what never
+//! changes; both work the same wherever the place is. They wait for the disk or the store: they are for code that is not asynchronous, and may be
+//! called from anywhere. What is put into a record log is durable after `commit`, or was never put. For a long log give its entries keys that
+//! sort as they come, and erase the oldest; lines that may be lost at a power cut go to a [`WriteAheadLog`], which is for folders alone.
+//!
 //! What always holds: what was committed is read back, whatever became of any later write. A write that failed half-way is
 //! cut back before the next one. A file that the kernel could not sync is not appended to any more: its content is written
 //! to a new file.
 
 mod append;
+mod batches;
+mod blobs;
+mod blocking;
 mod disk;
+#[cfg(test)]
+pub(super) mod fragile;
+mod object_records;
+#[cfg(test)]
+mod object_tests;
+mod objects;
+mod place;
 mod records;
 
 use std::fs::File;
@@ -23,9 +40,14 @@ use thiserror::Error;
 use wayfare_protocol::error::Failure;
 
 pub(crate) use append::{Line, WriteAheadLog, read_lines};
+pub(crate) use batches::{BatchLog, LogError, PARALLEL, Replayed, delete_all, opening, parse, put_again};
+pub(crate) use blobs::KeptBlobs;
+pub(crate) use blocking::BlockingObjects;
 #[cfg(test)]
 pub(crate) use disk::faults;
-pub(crate) use records::{RecordLog, highest_term};
+pub(crate) use objects::{Kind, Objects, StoreError};
+pub(crate) use place::Place;
+pub(crate) use records::RecordLog;
 
 /// Ending of a file that is still being written.
 const UNFINISHED: &str = "new";
@@ -36,6 +58,8 @@ const UNFINISHED: &str = "new";
 pub(crate) struct FileError {
     path: PathBuf,
     reason: String,
+    /// Somebody else has opened the store since: nothing can be stored by who had it before.
+    is_succeeded: bool,
 }
 
 impl FileError {
@@ -49,7 +73,12 @@ impl FileError {
         Self {
             path: path.to_owned(),
             reason,
+            is_succeeded: false,
         }
+    }
+
+    pub(super) fn is_succeeded(&self) -> bool {
+        self.is_succeeded
     }
 }
 

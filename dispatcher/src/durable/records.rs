@@ -1,6 +1,10 @@
-//! Records by key, on disk: appended and made durable together.
+//! Records by key: changed and made durable together.
 //!
 //! ```text
+//!  RecordLog     what is in force, and what is taken back when it could not be stored
+//!    Backend     a folder: a file for each term, below     FolderRecords
+//!                or a store of objects                     object_records
+//!
 //!  state-<term>      key ' ' JSON of the record, or '-' if it was erased; a line each
 //! ```
 //! Each term has a file of its own, which begins with everything that the one before held. So a dispatcher that was
@@ -16,35 +20,124 @@ use std::path::{Path, PathBuf};
 use wayfare_protocol::ids::Term;
 
 use super::append::{Line, WriteAheadLog, read_lines};
+use super::object_records::ObjectRecords;
+use super::place::Place;
 use super::{FileError, is_unfinished};
 
 const PREFIX: &str = "state-";
 const ERASED: &str = "-";
-/// Erased to find out whether the disk can be written to. Nothing ever has this key.
+/// Erased to find out whether something can be stored. Nothing ever has this key.
 const PROBE: &str = "probe";
 /// The file is written anew when it has so many times the lines that it needs, and at least so many.
 const WASTE_FACTOR: usize = 4;
 const WASTE_LINES_MIN: usize = 1_000;
 
+/// Records in force, as JSON.
+pub(super) type Live = BTreeMap<String, String>;
+/// A record as it is to be; `None` erases it.
+pub(super) type Change = (String, Option<String>);
+
+/// Where records are made durable.
+pub(super) trait Backend: std::fmt::Debug + Send {
+    /// Makes all of these changes durable, or says why not; `live` is what is in force with them. After a failure whatever is stored next
+    /// stands for itself: what failed is not there when it is read back.
+    fn store(&mut self, changes: &[Change], live: &Live) -> Result<(), FileError>;
+}
+
 #[derive(Debug)]
 pub(crate) struct RecordLog {
+    backend: Box<dyn Backend>,
+    live: Live,
+    /// What was put since the last commit,
+    changes: Vec<Change>,
+    /// and what was in force before each of it.
+    undo: Vec<Change>,
+}
+
+impl RecordLog {
+    /// Takes over what the last term left. A disk or store that is full does not hinder it: this term begins with the first commit
+    /// that finds room.
+    pub(crate) fn open(place: &Place, term: Term) -> Result<Self, FileError> {
+        let (backend, live): (Box<dyn Backend>, Live) = match place {
+            Place::Folder(folder) => {
+                let (records, live) = FolderRecords::open(folder, term)?;
+                (Box::new(records), live)
+            }
+            Place::Objects(objects) => {
+                let (records, live) = ObjectRecords::open(objects, term)?;
+                (Box::new(records), live)
+            }
+        };
+        let mut records = Self {
+            backend,
+            live,
+            changes: Vec::new(),
+            undo: Vec::new(),
+        };
+        if let Err(error) = records.probe() {
+            tracing::error!(%error, "cannot be written to yet");
+        }
+        Ok(records)
+    }
+
+    pub(crate) fn records(&self) -> &BTreeMap<String, String> {
+        &self.live
+    }
+
+    /// `None` erases. Keys have no spaces. Durable after [`RecordLog::commit`].
+    pub(crate) fn put(&mut self, key: &str, json: Option<String>) {
+        let before = match &json {
+            Some(json) => self.live.insert(key.to_owned(), json.clone()),
+            None => self.live.remove(key),
+        };
+        self.undo.push((key.to_owned(), before));
+        self.changes.push((key.to_owned(), json));
+    }
+
+    /// Makes what was put durable, or takes it back.
+    pub(crate) fn commit(&mut self) -> Result<(), FileError> {
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        let changes = std::mem::take(&mut self.changes);
+        let stored = self.backend.store(&changes, &self.live);
+        match stored {
+            Ok(()) => self.undo.clear(),
+            Err(_) => self.roll_back(),
+        }
+        stored
+    }
+
+    /// Tries whether something can be made durable.
+    pub(crate) fn probe(&mut self) -> Result<(), FileError> {
+        self.put(PROBE, None);
+        self.commit()
+    }
+
+    fn roll_back(&mut self) {
+        while let Some((key, before)) = self.undo.pop() {
+            match before {
+                Some(json) => self.live.insert(key, json),
+                None => self.live.remove(&key),
+            };
+        }
+    }
+}
+
+#[derive(Debug)]
+struct FolderRecords {
     path: PathBuf,
     /// `None`: it could not be begun yet.
     log: Option<WriteAheadLog>,
-    live: BTreeMap<String, String>,
     lines: usize,
     /// When it is written anew.
     lines_max: usize,
-    /// What was put since the last commit had these values before, in order.
-    undo: Vec<(String, Option<String>)>,
     /// Files of earlier terms but the last, and what writes that did not finish left: removed when this term's is there.
     outdated: Vec<PathBuf>,
 }
 
-impl RecordLog {
-    /// Takes over what the last term left, and begins this term's file. A disk that is full does not hinder it: the file is
-    /// begun with the first commit that finds room.
-    pub(crate) fn open(folder: &Path, term: Term) -> Result<Self, FileError> {
+impl FolderRecords {
+    fn open(folder: &Path, term: Term) -> Result<(Self, Live), FileError> {
         std::fs::create_dir_all(folder).map_err(|error| FileError::new(folder, &error))?;
         let mut earlier = files(folder).map_err(|error| FileError::new(folder, &error))?;
         let highest = earlier.last().map_or(Term::default(), |(term, _)| *term);
@@ -59,114 +152,66 @@ impl RecordLog {
         let path = folder.join(format!("{PREFIX}{term:020}", term = term.0));
         earlier.retain(|(_, old)| *old != path);
         earlier.pop();
-        let mut records = Self {
+        let records = Self {
             path,
             log: None,
             lines: live.len(),
             lines_max: 0,
-            live,
-            undo: Vec::new(),
             outdated: earlier
                 .into_iter()
                 .map(|(_, path)| path)
                 .chain(unfinished)
                 .collect(),
         };
-        if let Err(error) = records.probe() {
-            tracing::error!(%error, "cannot be written to yet");
-        }
-        Ok(records)
+        Ok((records, live))
     }
 
-    pub(crate) fn records(&self) -> &BTreeMap<String, String> {
-        &self.live
-    }
-
-    /// `None` erases. Keys have no spaces. Durable after [`RecordLog::commit`].
-    pub(crate) fn put(&mut self, key: &str, json: Option<String>) {
-        let text = line(key, json.as_deref().unwrap_or(ERASED));
-        if let Some(log) = &mut self.log {
-            log.push(&text);
-        }
-        self.lines += 1;
-        let before = match json {
-            Some(json) => self.live.insert(key.to_owned(), json),
-            None => self.live.remove(key),
-        };
-        self.undo.push((key.to_owned(), before));
-    }
-
-    /// Makes what was put durable, or takes it back.
-    pub(crate) fn commit(&mut self) -> Result<(), FileError> {
-        if self.undo.is_empty() {
-            return Ok(());
-        }
-        let stored = self.store();
-        match stored {
-            Ok(()) => self.undo.clear(),
-            Err(_) => self.roll_back(),
-        }
-        stored
-    }
-
-    /// Tries whether something can be made durable.
-    pub(crate) fn probe(&mut self) -> Result<(), FileError> {
-        self.put(PROBE, None);
-        self.commit()
-    }
-
-    fn store(&mut self) -> Result<(), FileError> {
-        let Some(log) = self.log.as_mut().filter(|log| log.is_sound()) else {
-            return self.begin();
-        };
-        if self.lines <= self.lines_max {
-            return log.commit();
-        }
-        match log.rewrite(texts(&self.live)) {
-            Ok(()) => {
-                self.counted();
-                Ok(())
-            }
-            // There is no room for a second file: the first one grows on.
-            Err(_) if log.is_sound() => {
-                self.lines_max = self.lines + WASTE_LINES_MIN;
-                log.commit()
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn begin(&mut self) -> Result<(), FileError> {
-        let mut begun = WriteAheadLog::begin(&self.path, texts(&self.live));
+    fn begin(&mut self, live: &Live) -> Result<(), FileError> {
+        let mut begun = WriteAheadLog::begin(&self.path, texts(live));
         for old in std::mem::take(&mut self.outdated) {
             // One that stays is removed in a later term.
             let _ = std::fs::remove_file(old);
         }
         if begun.is_err() {
             // There may be room now.
-            begun = WriteAheadLog::begin(&self.path, texts(&self.live));
+            begun = WriteAheadLog::begin(&self.path, texts(live));
         }
         self.log = Some(begun?);
-        self.counted();
+        self.counted(live);
         Ok(())
     }
 
-    fn counted(&mut self) {
-        self.lines = self.live.len();
+    fn counted(&mut self, live: &Live) {
+        self.lines = live.len();
         self.lines_max = WASTE_LINES_MIN.max(self.lines * WASTE_FACTOR);
-    }
-
-    fn roll_back(&mut self) {
-        self.lines = self.lines.saturating_sub(self.undo.len());
-        while let Some((key, before)) = self.undo.pop() {
-            match before {
-                Some(json) => self.live.insert(key, json),
-                None => self.live.remove(&key),
-            };
-        }
     }
 }
 
+impl Backend for FolderRecords {
+    fn store(&mut self, changes: &[Change], live: &Live) -> Result<(), FileError> {
+        let Some(log) = self.log.as_mut().filter(|log| log.is_sound()) else {
+            return self.begin(live);
+        };
+        let lines = self.lines + changes.len();
+        if lines > self.lines_max {
+            match log.rewrite(texts(live)) {
+                Ok(()) => {
+                    self.counted(live);
+                    return Ok(());
+                }
+                // There is no room for a second file: the first one grows on.
+                Err(_) if log.is_sound() => self.lines_max = lines + WASTE_LINES_MIN,
+                Err(error) => return Err(error),
+            }
+        }
+        for (key, json) in changes {
+            log.push(&line(key, json.as_deref().unwrap_or(ERASED)));
+        }
+        log.commit()?;
+        self.lines = lines;
+        Ok(())
+    }
+}
 /// The highest term of which any of these folders has a file.
 pub(crate) fn highest_term<'a>(folders: impl Iterator<Item = &'a Path>) -> Term {
     let found = folders.filter_map(|folder| files(folder).ok()?.pop());

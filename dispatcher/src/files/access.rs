@@ -15,8 +15,8 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::{FileAnswer, FileRequest};
 
 use super::log::LogError;
-use super::store::{Store, StoreError};
 use super::{Files, failure, now_ms};
+use crate::durable::{Objects, StoreError};
 
 /// A store that could not be reached or written to is tried again after this.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ const TRIES_MAX: usize = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Succeeded;
 
-type OpenStore = Box<dyn Fn() -> Result<Store, StoreError> + Send + Sync>;
+type OpenStore = Box<dyn Fn() -> Result<Objects, StoreError> + Send + Sync>;
 
 pub(super) struct FilesAccess {
     store: OpenStore,
@@ -49,7 +49,7 @@ struct Trouble {
 impl FilesAccess {
     /// What did not work is tried again after `retry`.
     pub(super) async fn open(
-        store: impl Fn() -> Result<Store, StoreError> + Send + Sync + 'static,
+        store: impl Fn() -> Result<Objects, StoreError> + Send + Sync + 'static,
         retry: Duration,
     ) -> Self {
         let mut access = Self {

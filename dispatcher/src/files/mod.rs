@@ -14,7 +14,6 @@ mod core;
 mod log;
 mod removed;
 mod requests;
-mod store;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -32,9 +31,9 @@ use self::access::{FilesAccess, RETRY, Succeeded};
 use self::blocks::{Block, BlockId, Content, Piece, assemble};
 use self::core::{Decision, decide};
 use self::log::{Log, LogError};
-use self::store::Store;
 use self::tree::{Change, Tree};
 use crate::context::Context;
+use crate::durable::{Objects, opening};
 use crate::requests::Asked;
 use crate::requests::Inbox;
 
@@ -43,12 +42,13 @@ const BATCH_MAX: usize = 64;
 /// Blocks read at the same time.
 const READING_MAX: usize = 16;
 
-pub(crate) async fn run(context: Context, mut inbox: Inbox) {
-    let location = match &context.options.files {
-        Some(location) => location.clone(),
-        None => context.data.to_string_lossy().into_owned(),
+pub(super) async fn run(context: Context, mut inbox: Inbox) {
+    let (location, place) = (context.options.files.clone(), context.place);
+    let open = move || match &location {
+        Some(location) => Objects::open(location),
+        None => place.objects(),
     };
-    let mut files = FilesAccess::open(move || Store::open(&location), RETRY).await;
+    let mut files = FilesAccess::open(open, RETRY).await;
     while let Some(first) = inbox.recv().await {
         let mut batch = vec![first];
         while batch.len() < BATCH_MAX
@@ -90,24 +90,14 @@ enum Answering {
 
 impl Files {
     /// And why nothing can be put into the store, where that is so.
-    async fn open(store: Store) -> Result<(Self, Result<(), LogError>), LogError> {
-        let (log, tree, claimed) = Log::open(store, Self::opening()?).await?;
+    async fn open(store: Objects) -> Result<(Self, Result<(), LogError>), LogError> {
+        let (log, tree, claimed) = Log::open(store, opening()?).await?;
         let files = Self {
             log,
             tree,
             unused: Vec::new(),
         };
         Ok((files, claimed))
-    }
-
-    fn opening() -> Result<u64, LogError> {
-        let mut random = [0; 8];
-        // A number that somebody has had would let blocks be overwritten.
-        getrandom::fill(&mut random).map_err(|error| LogError::Malformed {
-            what: "the system's randomness".into(),
-            reason: error.to_string(),
-        })?;
-        Ok(u64::from_le_bytes(random))
     }
 
     /// The answers, in order; what they tell of is durable. After an error nobody knows, and this is not to be used any more.
@@ -138,7 +128,7 @@ impl Files {
                     }
                     let mut answer = FileAnswer::Done;
                     for entry in changes {
-                        let applied = self.tree.apply(&entry)?;
+                        let applied = self.tree.apply_entry(&entry)?;
                         unused.extend(applied.unused);
                         entries.push(entry);
                         answer = applied.answer;

@@ -12,28 +12,28 @@ use wayfare_protocol::files::{FileAnswer, FileAsk, FilePath, FileRefusal, FileRe
 use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::values::Value;
 
-use super::store::Store;
 use super::*;
+use crate::durable::Objects;
 
 /// The service without its inbox.
 struct World {
-    store: Store,
+    store: Objects,
     files: Files,
     now_ms: u64,
 }
 
 /// Claimed.
-async fn opened(store: Store) -> Result<Files, LogError> {
+async fn opened(store: Objects) -> Result<Files, LogError> {
     let (files, claimed) = Files::open(store).await?;
     claimed.map(|()| files)
 }
 
 impl World {
     async fn new() -> Self {
-        Self::on(Store::of(Arc::new(InMemory::new()))).await
+        Self::on(Objects::of(Arc::new(InMemory::new()))).await
     }
 
-    async fn on(store: Store) -> Self {
+    async fn on(store: Objects) -> Self {
         let files = opened(store.clone()).await.unwrap();
         Self {
             store,

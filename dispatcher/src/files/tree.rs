@@ -145,7 +145,7 @@ impl Default for Tree {
 
 impl Tree {
     /// As a checkpoint has it.
-    pub(super) fn restore(mut self) -> Result<Self, Misfit> {
+    pub(super) fn restored(mut self) -> Result<Self, Misfit> {
         for node in self.nodes.values() {
             let Content::File(file) = &node.content else {
                 continue;
@@ -211,7 +211,7 @@ impl Tree {
         self.references.contains_key(&block)
     }
 
-    pub(super) fn apply(&mut self, entry: &Entry) -> Result<Applied, Misfit> {
+    pub(super) fn apply_entry(&mut self, entry: &Entry) -> Result<Applied, Misfit> {
         let mut unused = Vec::new();
         let changed = self.change(entry, &mut unused);
         let answer = changed.map_err(|_| Misfit)?;

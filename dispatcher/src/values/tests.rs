@@ -7,8 +7,8 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Generation, ProgramId, Term};
 use wayfare_protocol::values::{Key, VALUE_BYTES_MAX, Value, ValueAnswer, ValueAsk, ValueRequest};
 
-use super::super::durable::RecordLog;
 use super::super::durable::faults::{self, Faults};
+use super::super::durable::{Place, RecordLog};
 use super::super::fixtures::old_folder;
 use super::core::{BYTES_MAX, Change, PROGRAMS_MAX, RECORDS_MAX, Values};
 use super::{RETRY, Service};
@@ -320,7 +320,8 @@ struct Stored {
 
 impl Stored {
     fn new(folder: tempfile::TempDir) -> Self {
-        let service = Service::new(RecordLog::open(folder.path(), Term(3)).unwrap());
+        let service =
+            Service::new(RecordLog::open(&Place::Folder(folder.path().to_owned()), Term(3)).unwrap());
         let now = Instant::now();
         Self { folder, service, now }
     }

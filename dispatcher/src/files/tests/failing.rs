@@ -1,106 +1,19 @@
 //! Stores that fail in the middle, whose answers get lost, that were torn by a power cut, that are damaged, or that another has opened.
 
-use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use async_trait::async_trait;
-use futures::stream::BoxStream;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
-
 use super::super::log::LogError;
 use super::*;
-
-/// Puts and deletes fail from a step on; whether they are done all the same is the store's secret.
-#[derive(Debug)]
-struct Fragile {
-    inner: Arc<InMemory>,
-    steps_left: AtomicUsize,
-    last_is_done: bool,
-}
-
-impl Fragile {
-    /// Whether to do it, and whether to say so.
-    fn step(&self) -> (bool, bool) {
-        let left = self
-            .steps_left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        match left {
-            Err(_) => (false, false),
-            Ok(1) => (self.last_is_done, false),
-            Ok(_) => (true, true),
-        }
-    }
-}
-
-impl fmt::Display for Fragile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("fragile")
-    }
-}
-
-fn broken() -> Error {
-    Error::Generic {
-        store: "fragile",
-        source: "it broke".into(),
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Fragile {
-    async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let (is_done, is_said) = self.step();
-        let done = match is_done {
-            true => self.inner.put_opts(at, payload, options).await,
-            false => Err(broken()),
-        };
-        if is_said { done } else { Err(broken()) }
-    }
-
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        Err(broken())
-    }
-
-    async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(at, options).await
-    }
-
-    fn delete_stream(&self, at: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        match self.step() {
-            (true, true) => self.inner.delete_stream(at),
-            _ => stream::once(async { Err(broken()) }).boxed(),
-        }
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
-        Err(broken())
-    }
-}
+use crate::durable::Kind;
+use crate::durable::fragile::Fragile;
 
 /// What a program does, each asked again of whoever takes over when it was not answered.
 async fn play(inner: &Arc<InMemory>, steps: usize, last_is_done: bool) -> bool {
-    let fragile = Store::of(Arc::new(Fragile {
-        inner: inner.clone(),
-        steps_left: AtomicUsize::new(steps),
-        last_is_done,
-    }));
+    let fragile = Objects::of(Fragile::new(inner, steps, last_is_done));
     let mut has_failed = false;
     let mut files = match opened(fragile).await {
         Ok(files) => files,
         Err(_) => {
             has_failed = true;
-            opened(Store::of(inner.clone())).await.unwrap()
+            opened(Objects::of(inner.clone())).await.unwrap()
         }
     };
     let large = vec![7; 60_000];
@@ -119,7 +32,7 @@ async fn play(inner: &Arc<InMemory>, steps: usize, last_is_done: bool) -> bool {
             Ok(answers) => answers,
             Err(_) => {
                 has_failed = true;
-                files = opened(Store::of(inner.clone())).await.unwrap();
+                files = opened(Objects::of(inner.clone())).await.unwrap();
                 files.serve(&asked, number).await.unwrap()
             }
         };
@@ -132,13 +45,13 @@ async fn play(inner: &Arc<InMemory>, steps: usize, last_is_done: bool) -> bool {
             "{number} {answers:?}"
         );
         if number == 3 {
-            let mut world = World::on(Store::of(inner.clone())).await;
+            let mut world = World::on(Objects::of(inner.clone())).await;
             assert_eq!(world.content("/f").await.unwrap().len(), 3 * large.len());
             // Whoever had it open is told.
             let asked = [Ok(request(1, 100, make("/late")))];
             let late = files.serve(&asked, number).await;
             assert!(late.is_err());
-            files = opened(Store::of(inner.clone())).await.unwrap();
+            files = opened(Objects::of(inner.clone())).await.unwrap();
         }
     }
     has_failed
@@ -151,13 +64,13 @@ async fn whatever_step_fails_each_change_is_made_once() {
         loop {
             let inner = Arc::new(InMemory::new());
             let has_failed = play(&inner, steps, last_is_done).await;
-            let mut world = World::on(Store::of(inner)).await;
+            let mut world = World::on(Objects::of(inner)).await;
             assert_eq!(world.content("/f").await.unwrap(), b"end", "{steps}");
             assert_eq!(world.content("/g").await, None);
             // Nobody has the removed file open for so long.
             world.now_ms += super::super::removed::KEPT_MS;
             world.ask(1, 100, make("/later")).await;
-            let blocks = world.store.list(store::Kind::Block).await.unwrap();
+            let blocks = world.store.list(Kind::Block).await.unwrap();
             assert_eq!(blocks.len(), 1, "{steps}: what was not finished is swept away");
             if !has_failed {
                 break;
@@ -188,8 +101,8 @@ async fn a_long_log_is_cut_by_checkpoints() {
     for number in 1..=700 {
         world.ask(1, number, held.append(b"line\n")).await;
     }
-    assert!(world.store.list(store::Kind::Log).await.unwrap().len() <= 256);
-    assert_eq!(world.store.list(store::Kind::Checkpoint).await.unwrap().len(), 1);
+    assert!(world.store.list(Kind::Log).await.unwrap().len() <= 256);
+    assert_eq!(world.store.list(Kind::Checkpoint).await.unwrap().len(), 1);
     let before = world.files.tree.clone();
     world.restart().await;
     assert_eq!(world.files.tree, before);
@@ -201,11 +114,11 @@ async fn a_long_log_is_cut_by_checkpoints() {
 async fn a_torn_last_change_was_never_made_and_other_damage_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let location = folder.path().to_str().unwrap();
-    let mut world = World::on(Store::open(location).unwrap()).await;
+    let mut world = World::on(Objects::open(location).unwrap()).await;
     let held = Held::of(&world.ask(1, 0, open("/f", creating())).await);
     world.ask(1, 1, held.append(b"first ")).await;
     let log = |number: u64| folder.path().join(format!("log/{number:020}"));
-    let last = world.store.list(store::Kind::Log).await.unwrap().len() as u64;
+    let last = world.store.list(Kind::Log).await.unwrap().len() as u64;
     world.ask(1, 2, held.append(b"second")).await;
     let whole = std::fs::read(log(last + 1)).unwrap();
     for cut in [0, 10, 40, whole.len() - 1] {
@@ -218,7 +131,7 @@ async fn a_torn_last_change_was_never_made_and_other_damage_is_said() {
             }
         }
         std::fs::write(copy.path().join(format!("log/{:020}", last + 1)), &whole[..cut]).unwrap();
-        let mut torn = World::on(Store::open(copy.path().to_str().unwrap()).unwrap()).await;
+        let mut torn = World::on(Objects::open(copy.path().to_str().unwrap()).unwrap()).await;
         // The blocks were replaced already, which follows the change: the power cannot fail in between.
         assert!(torn.ask(1, 0, stat("/f")).await != refused(FileRefusal::Absent));
         torn.ask(1, 2, make("/d")).await;
@@ -243,7 +156,7 @@ async fn a_torn_last_change_was_never_made_and_other_damage_is_said() {
         "{answers:?}"
     );
     std::fs::write(log(2), b"damaged").unwrap();
-    let reopened = opened(Store::open(location).unwrap()).await.map(|_| ());
+    let reopened = opened(Objects::open(location).unwrap()).await.map(|_| ());
     assert!(
         reopened
             .as_ref()
@@ -251,7 +164,7 @@ async fn a_torn_last_change_was_never_made_and_other_damage_is_said() {
         "{reopened:?}"
     );
     std::fs::remove_file(log(2)).unwrap();
-    let reopened = opened(Store::open(location).unwrap()).await.map(|_| ());
+    let reopened = opened(Objects::open(location).unwrap()).await.map(|_| ());
     assert!(
         matches!(reopened, Err(LogError::Gap { number: 2 })),
         "{reopened:?}"

@@ -14,8 +14,9 @@ use object_store::{
 
 use super::super::access::FilesAccess;
 use super::super::log::LogError;
-use super::super::store::StoreError;
 use super::*;
+use crate::durable::Kind;
+use crate::durable::StoreError;
 use crate::fixtures::old_folder;
 
 /// Does what it is told about puts, and all else as it should be.
@@ -103,13 +104,13 @@ async fn a_store_that_does_not_honour_conditional_puts_is_refused_by_name() {
     let odd = Odd::new(true);
     // However often it is opened.
     for _ in 0..2 {
-        let refused = opened(Store::of(odd.clone())).await.map(drop);
+        let refused = opened(Objects::of(odd.clone())).await.map(drop);
         assert!(
             matches!(refused, Err(LogError::Store(StoreError::Unconditional { .. }))),
             "{refused:?}"
         );
     }
-    let mut files = FilesAccess::open(move || Ok(Store::of(odd.clone())), Duration::ZERO).await;
+    let mut files = FilesAccess::open(move || Ok(Objects::of(odd.clone())), Duration::ZERO).await;
     for what in [make("/d"), stat("/d")] {
         let refused = asked(&mut files, 1, what).await.unwrap_err().to_string();
         assert!(refused.contains("the store odd does not refuse"), "{refused}");
@@ -121,9 +122,9 @@ async fn a_folder_and_a_store_that_honours_conditional_puts_are_taken() {
     let folder = tempfile::tempdir().unwrap();
     let location = folder.path().to_str().unwrap();
     for _ in 0..2 {
-        Store::open(location).unwrap().check_conditions().await.unwrap();
+        Objects::open(location).unwrap().check_conditions().await.unwrap();
     }
-    let store = Store::of(Odd::new(false));
+    let store = Objects::of(Odd::new(false));
     store.check_conditions().await.unwrap();
     store.check_conditions().await.unwrap();
 }
@@ -132,7 +133,7 @@ async fn a_folder_and_a_store_that_honours_conditional_puts_are_taken() {
 async fn a_full_store_refuses_changes_and_answers_the_rest_until_there_is_room() {
     let odd = Odd::new(false);
     let opened = odd.clone();
-    let mut files = FilesAccess::open(move || Ok(Store::of(opened.clone())), Duration::ZERO).await;
+    let mut files = FilesAccess::open(move || Ok(Objects::of(opened.clone())), Duration::ZERO).await;
     let held = Held::of(&asked(&mut files, 1, open("/f", creating())).await.unwrap());
     asked(&mut files, 2, held.append(b"first ")).await.unwrap();
     // A change finds no room for its blocks, or only for these.
@@ -156,19 +157,19 @@ async fn a_full_store_refuses_changes_and_answers_the_rest_until_there_is_room()
     }
     odd.room.store(usize::MAX, Ordering::Relaxed);
     asked(&mut files, 8, held.append(b"second")).await.unwrap();
-    let mut world = World::on(Store::of(odd)).await;
+    let mut world = World::on(Objects::of(odd)).await;
     assert_eq!(world.content("/f").await.unwrap(), b"first second");
-    let blocks = world.store.list(store::Kind::Block).await.unwrap();
+    let blocks = world.store.list(Kind::Block).await.unwrap();
     assert_eq!(blocks.len(), 1, "what was refused is swept away: {blocks:?}");
 }
 
 #[tokio::test]
 async fn a_full_store_can_be_opened_and_read() {
     let odd = Odd::new(false);
-    let mut world = World::on(Store::of(odd.clone())).await;
+    let mut world = World::on(Objects::of(odd.clone())).await;
     world.ask(1, 1, make("/d")).await;
     odd.room.store(0, Ordering::Relaxed);
-    let mut files = FilesAccess::open(move || Ok(Store::of(odd.clone())), Duration::ZERO).await;
+    let mut files = FilesAccess::open(move || Ok(Objects::of(odd.clone())), Duration::ZERO).await;
     asked(&mut files, 0, stat("/d")).await.unwrap();
     asked(&mut files, 2, make("/e")).await.unwrap_err();
 }
@@ -180,7 +181,7 @@ async fn files_of_the_release_before_are_there_and_what_was_unfinished_goes() {
     std::fs::write(folder.path().join("log/00000000000000000007#1"), "torn").unwrap();
     std::fs::create_dir_all(folder.path().join("blocks")).unwrap();
     std::fs::write(folder.path().join("blocks/1-1.9-9.new"), "torn").unwrap();
-    let mut world = World::on(Store::open(folder.path().to_str().unwrap()).unwrap()).await;
+    let mut world = World::on(Objects::open(folder.path().to_str().unwrap()).unwrap()).await;
     assert_eq!(world.content("/folder/f").await.unwrap(), b"a file\n");
     world.ask(1, 1, make("/d")).await;
     world.restart().await;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::durable::Kind;
 
 const NAMES: [&str; 6] = ["/a", "/b", "/d/a", "/d/b", "/d/e", "/e"];
 
@@ -103,7 +104,7 @@ async fn files_are_as_a_simple_model_has_them() {
                 world.restart().await;
             }
         }
-        let blocks = world.store.list(store::Kind::Block).await.unwrap();
+        let blocks = world.store.list(Kind::Block).await.unwrap();
         for path in model.0.keys().cloned().collect::<Vec<_>>() {
             let expected = model.file(&path).cloned();
             match expected {
@@ -115,7 +116,7 @@ async fn files_are_as_a_simple_model_has_them() {
             }
         }
         world.restart().await;
-        let after = world.store.list(store::Kind::Block).await.unwrap();
+        let after = world.store.list(Kind::Block).await.unwrap();
         assert_eq!(blocks, after, "{seed}: nothing was left lying about");
     }
 }

@@ -5,6 +5,7 @@ use wayfare_protocol::files::{DEPTH_MAX, FILE_BYTES_MAX, FileStat, VERSIONS_MAX}
 use super::super::removed::{BYTES_MAX, FILES_MAX, KEPT_MS};
 use super::super::requests::RECORDS_MAX;
 use super::*;
+use crate::durable::Kind;
 
 #[tokio::test]
 async fn names_are_made_changed_and_removed_as_on_any_file_system() {
@@ -319,7 +320,7 @@ async fn bounds_are_said() {
     };
     let answer = world.ask(1, 0, read).await;
     assert!(matches!(&answer, FileAnswer::Data { data } if data.as_bytes() == [0; 3]));
-    assert!(world.store.list(store::Kind::Block).await.unwrap().is_empty());
+    assert!(world.store.list(Kind::Block).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Where files are kept: a folder, or S3 and what speaks like it, through the crate `object_store`. Objects are made, read, listed and
+//! Objects by name: in a folder, or on S3 and what speaks like it, through the crate `object_store`. They are made, read, listed and
 //! deleted, and never changed.
 //!
 //! Always: an object that was put is durable when `put` returns. The crate does not sync what it writes to a folder, so what is put there
@@ -7,6 +7,7 @@
 //! Everything rests on one promise of the store: of two that put an object of the same name, the second is refused. It is tried
 //! whenever a store is opened.
 
+use std::fmt;
 use std::path::{Path as FilesystemPath, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use thiserror::Error;
 use wayfare_protocol::ids::Digest;
 
-use crate::durable;
+use super::{FileError, is_unfinished as is_unfinished_file, write_new};
 
 const DIGEST_BYTES: usize = 32;
 /// Longer objects are none of ours.
@@ -27,7 +28,7 @@ const S3: &str = "s3://";
 const PROBE: &str = "conditions";
 
 #[derive(Debug, Clone)]
-pub(super) struct Store {
+pub(crate) struct Objects {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
     /// Of a local store.
@@ -35,7 +36,7 @@ pub(super) struct Store {
 }
 
 #[derive(Debug, Error)]
-pub(super) enum StoreError {
+pub(crate) enum StoreError {
     #[error("{path} is there already")]
     Taken { path: String },
     #[error("{path} is not there")]
@@ -51,12 +52,35 @@ pub(super) enum StoreError {
     Failed { reason: String },
 }
 
-impl Store {
+impl fmt::Display for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.folder {
+            Some(folder) => folder.display().fmt(f),
+            None => write!(f, "{}/{}", self.objects, self.prefix),
+        }
+    }
+}
+
+impl Objects {
     /// `s3://bucket/prefix`, with the usual variables `AWS_...`; or a folder, which is made.
-    pub(super) fn open(location: &str) -> Result<Self, StoreError> {
+    pub(crate) fn open(location: &str) -> Result<Self, StoreError> {
         match location.strip_prefix(S3) {
             Some(rest) => s3(rest),
             None => Self::local(FilesystemPath::new(location)),
+        }
+    }
+
+    /// Whether that is a store which several hosts reach.
+    pub(super) fn is_remote(location: &str) -> bool {
+        location.starts_with(S3)
+    }
+
+    /// What is below `name`.
+    pub(super) fn join(&self, name: &str) -> Self {
+        Self {
+            objects: Arc::clone(&self.objects),
+            prefix: self.prefix.clone().join(name),
+            folder: self.folder.as_ref().map(|folder| folder.join(name)),
         }
     }
 
@@ -65,7 +89,7 @@ impl Store {
             reason: format!("{}: {error}", folder.display()),
         };
         std::fs::create_dir_all(folder).map_err(failed)?;
-        for kind in Kind::ALL {
+        for kind in Kind::LOCAL {
             let folder = folder.join(kind.folder());
             // One that cannot be made, on a full disk, is made when something is put there: until then the others are read.
             let _ = std::fs::create_dir_all(&folder);
@@ -87,7 +111,7 @@ impl Store {
     }
 
     /// Tries whether the store keeps the promise that everything rests on.
-    pub(super) async fn check_conditions(&self) -> Result<(), StoreError> {
+    pub(crate) async fn check_conditions(&self) -> Result<(), StoreError> {
         // Taken the first time, it was tried before, and is refused again.
         for content in [&b"tried"[..], b"tried again"] {
             match self.put(Kind::Probe, PROBE, content).await {
@@ -106,7 +130,7 @@ impl Store {
     }
 
     #[cfg(test)]
-    pub(super) fn of(objects: Arc<dyn ObjectStore>) -> Self {
+    pub(crate) fn of(objects: Arc<dyn ObjectStore>) -> Self {
         Self {
             objects,
             prefix: Path::default(),
@@ -115,7 +139,7 @@ impl Store {
     }
 
     /// Fails as taken if the object is there.
-    pub(super) async fn put(&self, kind: Kind, name: &str, content: &[u8]) -> Result<(), StoreError> {
+    pub(crate) async fn put(&self, kind: Kind, name: &str, content: &[u8]) -> Result<(), StoreError> {
         let framed = [&Digest::of(content).0[..], content].concat();
         if let Some(folder) = &self.folder {
             let path = folder.join(kind.folder()).join(name);
@@ -133,7 +157,7 @@ impl Store {
         }
     }
 
-    pub(super) async fn get(&self, kind: Kind, name: &str) -> Result<Bytes, StoreError> {
+    pub(crate) async fn get(&self, kind: Kind, name: &str) -> Result<Bytes, StoreError> {
         let path = self.path(kind, name);
         let found = self.objects.get(&path).await.map_err(other)?;
         let damaged = || StoreError::Damaged {
@@ -154,7 +178,7 @@ impl Store {
     }
 
     /// Nothing if it is not there.
-    pub(super) async fn delete(&self, kind: Kind, name: &str) -> Result<(), StoreError> {
+    pub(crate) async fn delete(&self, kind: Kind, name: &str) -> Result<(), StoreError> {
         match self.objects.delete(&self.path(kind, name)).await.map_err(other) {
             Err(StoreError::Absent { .. }) => Ok(()),
             done => done,
@@ -162,7 +186,7 @@ impl Store {
     }
 
     /// The names of all objects of a kind, sorted.
-    pub(super) async fn list(&self, kind: Kind) -> Result<Vec<String>, StoreError> {
+    pub(crate) async fn list(&self, kind: Kind) -> Result<Vec<String>, StoreError> {
         let prefix = self.prefix.clone().join(kind.folder());
         let names = self
             .objects
@@ -180,16 +204,23 @@ impl Store {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Block,
     Log,
     Checkpoint,
     /// One object, by which the store's promise was tried.
     Probe,
+    /// By digest.
+    Blob,
+    /// What was decided, in segments.
+    Event,
+    /// An empty object for the highest term.
+    Term,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Block, Self::Log, Self::Checkpoint, Self::Probe];
+    /// Those of files, which alone are in folders as objects.
+    const LOCAL: [Self; 4] = [Self::Block, Self::Log, Self::Checkpoint, Self::Probe];
 
     fn folder(self) -> &'static str {
         match self {
@@ -197,12 +228,15 @@ impl Kind {
             Self::Log => "log",
             Self::Checkpoint => "checkpoints",
             Self::Probe => "probes",
+            Self::Blob => "blobs",
+            Self::Event => "events",
+            Self::Term => "terms",
         }
     }
 }
 
 #[cfg(feature = "s3")]
-fn s3(rest: &str) -> Result<Store, StoreError> {
+fn s3(rest: &str) -> Result<Objects, StoreError> {
     use object_store::RetryConfig;
     use object_store::aws::AmazonS3Builder;
 
@@ -217,7 +251,7 @@ fn s3(rest: &str) -> Result<Store, StoreError> {
         .with_bucket_name(bucket)
         .with_retry(retry)
         .build();
-    Ok(Store {
+    Ok(Objects {
         objects: Arc::new(objects.map_err(other)?),
         prefix: Path::parse(prefix).map_err(|error| failed(&error))?,
         folder: None,
@@ -225,7 +259,7 @@ fn s3(rest: &str) -> Result<Store, StoreError> {
 }
 
 #[cfg(not(feature = "s3"))]
-fn s3(_: &str) -> Result<Store, StoreError> {
+fn s3(_: &str) -> Result<Objects, StoreError> {
     Err(StoreError::Failed {
         reason: "this dispatcher was built without S3: give a folder".into(),
     })
@@ -257,9 +291,9 @@ fn failed(error: &dyn std::error::Error) -> StoreError {
 
 fn put_in_folder(path: &FilesystemPath, framed: &[u8]) -> Result<(), StoreError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-        std::fs::create_dir_all(folder).map_err(|error| failed(&durable::FileError::new(folder, &error)))?;
+        std::fs::create_dir_all(folder).map_err(|error| failed(&FileError::new(folder, &error)))?;
     }
-    durable::write_new(path, framed).map_err(|(kind, error)| match kind {
+    write_new(path, framed).map_err(|(kind, error)| match kind {
         std::io::ErrorKind::AlreadyExists => StoreError::Taken {
             path: path.display().to_string(),
         },
@@ -272,5 +306,5 @@ fn put_in_folder(path: &FilesystemPath, framed: &[u8]) -> Result<(), StoreError>
 /// What writes to a folder left that did not finish: ours, and the crate's, which wrote here once.
 fn is_unfinished(path: &FilesystemPath) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy());
-    durable::is_unfinished(path) || name.is_some_and(|name| name.contains('#'))
+    is_unfinished_file(path) || name.is_some_and(|name| name.contains('#'))
 }
