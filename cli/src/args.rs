@@ -3,10 +3,11 @@
 pub(crate) mod apps;
 pub(crate) mod devices;
 pub(crate) mod fs;
+pub(crate) mod language;
 #[cfg(test)]
 mod reference;
 pub(crate) mod state;
-mod values;
+pub(crate) mod values;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use devices::DeviceVerb;
 use fs::FsVerb;
+use language::LanguageVerb;
 use state::StateVerb;
 use values::{
     parse_duration, parse_file_grant, parse_filter, parse_name, parse_policy, parse_shared_key, parse_size,
@@ -91,6 +93,11 @@ pub(crate) enum Verb {
     State {
         #[command(subcommand)]
         verb: StateVerb,
+    },
+    /// See to languages, whose programs `run` takes as they are written
+    Language {
+        #[command(subcommand)]
+        verb: LanguageVerb,
     },
     /// See to the fleet's files, which programs see below /fleet
     Fs {
@@ -324,9 +331,11 @@ pub(crate) enum KeyVerb {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// A WASI command as a .wasm file, or the name of a sample: counter, factorial, fib, primes, sort, wordfreq;
-    /// scribe and ledger, which keep files; chat, relay, thermostat, which talk and need --allow-sub and --allow-pub; tally, which
-    /// counts under a key; and blink, which needs --allow-device led
+    /// A WASI command as a .wasm file; a program in a language that the fleet has (`wayfare language ls`),
+    /// such as app.py, or a folder with a file 'main'; or the name of a sample: counter, factorial, fib,
+    /// primes, sort, wordfreq; scribe and ledger, which keep files; chat, relay, thermostat, which talk and
+    /// need --allow-sub and --allow-pub; tally, which counts under a key; and blink, which needs
+    /// --allow-device led
     #[arg(value_name = "MODULE")]
     pub(crate) module: String,
     /// Engine to run it on [default: the one with the fewest programs]

@@ -8,6 +8,7 @@ mod config;
 
 mod context;
 mod fail;
+mod languages;
 mod manifest;
 mod output;
 mod waiting;

@@ -11,9 +11,10 @@ mod fleet;
 mod fs;
 mod inspect;
 mod key;
+mod language;
 mod logs;
 mod maintenance;
-mod module;
+pub(crate) mod module;
 mod programs;
 mod run;
 mod snapshots;
@@ -77,6 +78,7 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Engines(args) => fleet::engines(args, output).await,
         Verb::Status(args) => fleet::status(args, output).await,
         Verb::Device { verb } => device::run(verb, output).await,
+        Verb::Language { verb } => language::run(verb, output).await,
         Verb::Logs(args) => logs::run(args, output).await,
         Verb::Inspect(args) => inspect::run(args, output).await,
         Verb::Demo(args) => crate::demo::run(args, output).await,

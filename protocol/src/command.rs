@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
+use crate::folder::FOLDER_BYTES_MAX;
 use crate::grants::Grants;
 use crate::ids::{Blob, ClientId, EngineId, Generation, OperationId, ProgramId, Term, is_name};
 use crate::limits::*;
@@ -135,6 +136,9 @@ impl ProgramSpec {
         let spec_bytes = wire::to_json(self).len() as u64;
         check_bytes("the program's description", spec_bytes, SPEC_BYTES_MAX as u64)?;
         check_bytes("module", self.module.bytes, MODULE_BYTES_MAX)?;
+        for (name, folder) in &self.grants.folders {
+            check_bytes(name.mount(), folder.bytes, FOLDER_BYTES_MAX)?;
+        }
         self.stdin.map_or(Ok(()), |stdin| {
             check_bytes("standard input", stdin.bytes, STDIN_BYTES_MAX)
         })
@@ -142,7 +146,14 @@ impl ProgramSpec {
 
     /// The blobs a program needs apart from its snapshot.
     pub fn blobs(&self) -> impl Iterator<Item = Blob> + '_ {
-        std::iter::once(self.module).chain(self.stdin)
+        std::iter::once(self.module).chain(self.data())
+    }
+
+    /// What it reads besides its module.
+    pub fn data(&self) -> impl Iterator<Item = Blob> + '_ {
+        self.stdin
+            .into_iter()
+            .chain(self.grants.folders.values().copied())
     }
 }
 

@@ -4,13 +4,15 @@
 //! engine that runs the program asks them at each call. Topics below `<root>/v1` are never granted, whatever a filter says:
 //! a program that could publish there could command the fleet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::device::{Alias, DEVICES_MAX};
 use crate::error::Failure;
 use crate::files::{Access, FileGrant, FilePath};
+use crate::folder::FolderName;
+use crate::ids::Blob;
 use crate::values::is_shared_key;
 
 /// Filters in one list of grants.
@@ -46,6 +48,10 @@ pub struct Grants {
     /// What it may use of the devices that its engine offers. An engine that lacks one of them does not run it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub devices: BTreeSet<Alias>,
+    /// Folders of files that it may read, packed in blobs. Here, because an engine refuses grants that it
+    /// does not know: one of an earlier release does not run an interpreter without its program.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub folders: BTreeMap<FolderName, Blob>,
 }
 
 impl Grants {

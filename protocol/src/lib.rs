@@ -16,6 +16,7 @@ pub mod dispatcher;
 pub mod error;
 pub mod event;
 pub mod files;
+pub mod folder;
 pub mod grants;
 pub mod ids;
 pub mod labels;

@@ -241,7 +241,10 @@ impl Fleet {
 
     /// Applies a manifest whose modules are found by `module`.
     pub async fn applies(&self, text: &str, module: impl FnMut(&str) -> Result<Vec<u8>, String>) {
-        let resolved = manifest::resolve(text, module).unwrap_or_else(|error| panic!("{error}"));
+        let mut module = module;
+        let make = |name: &str| module(name).map(manifest::Made::from);
+        let no_file = |name: &str| Err(format!("{name}: no such file"));
+        let resolved = manifest::resolve(text, make, no_file).unwrap_or_else(|error| panic!("{error}"));
         let uploaded = self.client.upload(&resolved.blobs, WAIT_MAX, |_, _| {}).await;
         uploaded.expect("the dispatcher takes it");
         let (spec, expects) = (resolved.spec, None);

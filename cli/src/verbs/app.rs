@@ -1,5 +1,6 @@
 //! `wayfare app`: applications.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use super::module::Module;
 use crate::args::apps::{AppApplyArgs, AppPlanArgs, AppStatusArgs, AppVerb, AskArgs};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
+use crate::languages::kept;
+use crate::languages::source::{Source, read_bounded};
 use crate::output::{Output, Text};
 
 /// A manifest is text that people write.
@@ -89,7 +92,7 @@ async fn say(ask: Ask, args: &AskArgs, output: Output, human: impl FnOnce(&Value
 }
 
 async fn plan(args: AppPlanArgs, output: Output) -> Result {
-    let Resolved { spec, .. } = read(&args.manifest)?;
+    let Resolved { spec, .. } = read(&args.manifest, &args.ask, output).await?;
     let plan = with_fleet(&args.ask.fleet, async |fleet| {
         Ok(fleet
             .ask_apps::<PlanAnswer>(&Ask::Plan { spec }, args.ask.timeout)
@@ -123,7 +126,7 @@ pub(super) fn plan_text(plan: &PlanAnswer) -> Text {
 }
 
 async fn apply(args: AppApplyArgs, output: Output) -> Result {
-    let Resolved { spec, blobs } = read(&args.manifest)?;
+    let Resolved { spec, blobs } = read(&args.manifest, &args.ask, output).await?;
     let expects = match &args.plan {
         Some(path) => Some(read_plan(path, &spec.name)?.serial),
         None => None,
@@ -249,11 +252,29 @@ pub(super) fn history_table(versions: &[VersionStatus]) -> Text {
 }
 
 /// The manifest and all that it names: files beside it, or samples.
-fn read(path: &Path) -> Result<Resolved> {
+/// A manifest with all that it names. The fleet is asked only where a component's module is source text.
+async fn read(path: &Path, args: &AskArgs, output: Output) -> Result<Resolved> {
     let text = read_bounded(path, MANIFEST_BYTES_MAX)?;
-    let text = String::from_utf8(text)
-        .map_err(|_| Fail::new("manifest", format!("{}: not text", path.display())))?;
+    let bad = |what: String| Fail::new("manifest", format!("{}: {what}", path.display()));
+    let text = String::from_utf8(text).map_err(|_| bad("not text".into()))?;
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let mut sources = BTreeMap::new();
+    for name in manifest::modules(&text).map_err(|error| bad(error.to_string()))? {
+        if let Some(source) = Source::find(&folder.join(&name))? {
+            sources.insert(name, source);
+        }
+    }
+    let mut made = BTreeMap::new();
+    if !sources.is_empty() {
+        with_fleet(&args.fleet, async |fleet| {
+            for (name, source) in &sources {
+                let ready = kept::make(fleet, source, args.timeout, output).await?;
+                made.insert(name.clone(), ready.for_manifest()?);
+            }
+            Ok(())
+        })
+        .await?;
+    }
     let file = |name: &str| {
         let beside = folder.join(name);
         if beside.is_file() {
@@ -263,23 +284,11 @@ fn read(path: &Path) -> Result<Resolved> {
             .map(|module| module.wasm)
             .map_err(|fail| fail.message().to_owned())
     };
-    manifest::resolve(&text, file)
-        .map_err(|error| Fail::new("manifest", format!("{}: {error}", path.display())))
-}
-
-fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
-    use std::io::Read;
-    let file = std::fs::File::open(path).map_err(|error| Fail::file(path, &error))?;
-    let mut bytes = Vec::new();
-    let read = file.take(bytes_max + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Fail::file(path, &error))?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(Fail::new(
-            "file",
-            format!("{}: more than {bytes_max} bytes", path.display()),
-        ));
-    }
-    Ok(bytes)
+    let make = |name: &str| match made.get(name) {
+        Some(made) => Ok(made.clone()),
+        None => file(name).map(manifest::Made::from),
+    };
+    manifest::resolve(&text, make, file).map_err(|error| bad(error.to_string()))
 }
 
 fn read_plan(path: &Path, application: &str) -> Result<PlanAnswer> {

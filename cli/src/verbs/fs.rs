@@ -80,7 +80,7 @@ pub(crate) async fn run(verb: FsVerb, output: Output) -> Result {
     }
 }
 
-async fn with_files(args: &AskArgs, work: impl AsyncFnOnce(&Files<'_>) -> Result) -> Result {
+pub(super) async fn with_files(args: &AskArgs, work: impl AsyncFnOnce(&Files<'_>) -> Result) -> Result {
     with_fleet(&args.fleet, async |fleet| {
         let user = std::env::var("USER").ok().and_then(|user| user.parse().ok());
         let by: PeerName = match user {

@@ -87,7 +87,7 @@ impl Module {
 }
 
 /// The nearest name that a program can have.
-fn usable_name(text: &str) -> String {
+pub(crate) fn usable_name(text: &str) -> String {
     let usable = |c: char| {
         if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
             c

@@ -2,8 +2,9 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use wayfare_client::Run;
+use wayfare_client::{Client, Run};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::OperationId;
@@ -14,29 +15,42 @@ use super::module::Module;
 use crate::args::RunArgs;
 use crate::context::{options_for, with_fleet};
 use crate::fail::{Fail, Result};
+use crate::languages::kept;
+use crate::languages::source::Source;
 use crate::manifest::grants_beside;
 use crate::output::Output;
 use crate::waiting::conclude;
 
+/// For each piece of a language's files.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
+
 pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
-    let module = Module::find(&args.module)?;
-    let stdin = match &args.stdin {
-        Some(path) => Some(read_stdin(path)?),
-        None => module.stdin.map(<[u8]>::to_vec),
-    };
     let follower = OperationId::random();
-    let run = Run {
-        name: args.name.clone().unwrap_or(module.name),
-        module: module.wasm,
+    let mut run = Run {
         args: args.args.clone(),
         env: args.env.iter().cloned().collect(),
-        stdin,
+        stdin: args.stdin.as_ref().map(read_stdin).transpose()?,
         memory_bytes_max: args.memory,
         grants: grants(&args)?,
         on: args.on.clone(),
         follower: args.follow.then_some(follower),
+        ..Run::default()
     };
+    let source = Source::find(Path::new(&args.module))?;
+    if source.is_none() {
+        let module = Module::find(&args.module)?;
+        run.name = module.name;
+        run.module = module.wasm;
+        run.stdin = run.stdin.or(module.stdin.map(<[u8]>::to_vec));
+    }
     with_fleet(&args.command.fleet, async |fleet| {
+        let mut run = run.clone();
+        if let Some(source) = &source {
+            in_its_language(fleet, &mut run, source, output).await?;
+        }
+        if let Some(name) = &args.name {
+            run.name.clone_from(name);
+        }
         let operation = fleet.run(run, &options_for(&args.command, args.marked)).await?;
         let finished = conclude(operation, &args.command, output).await?;
         let (true, Some(finished)) = (args.follow, finished) else {
@@ -59,6 +73,28 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
         }
     })
     .await
+}
+
+/// What is run is the interpreter of `source`, with that as its data.
+async fn in_its_language(fleet: &Client, run: &mut Run, source: &Source, output: Output) -> Result {
+    let made = kept::make(fleet, source, FETCH_TIMEOUT, output).await?;
+    run.name = made.name;
+    run.module = made.module;
+    run.folders = made.folders.into_iter().collect();
+    run.args = made
+        .args
+        .into_iter()
+        .chain(std::mem::take(&mut run.args))
+        .collect();
+    for (name, value) in &made.language.env {
+        run.env.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    let memory = made
+        .language
+        .memory_bytes()
+        .map_err(|reason| Fail::new("language", reason))?;
+    run.memory_bytes_max = run.memory_bytes_max.or(memory);
+    Ok(())
 }
 
 /// Those of the command line, and of the manifest next to the module.

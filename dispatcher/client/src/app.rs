@@ -1,5 +1,5 @@
-//! Applications: what people say should run. [`manifest`] is how they write it, [`AppSpec`] what the dispatcher
-//! keeps, [`ask`] what its service for applications is asked.
+//! Applications: what people say should run. [`manifest`] is how they write it, [`AppSpec`] what the
+//! dispatcher keeps, [`ask`] what its service for applications is asked.
 
 pub mod ask;
 pub mod manifest;
@@ -92,7 +92,8 @@ impl ComponentSpec {
     }
 
     pub fn blobs(&self) -> impl Iterator<Item = Blob> + '_ {
-        std::iter::once(self.module).chain(self.stdin)
+        let folders = self.grants.folders.values().copied();
+        std::iter::once(self.module).chain(self.stdin).chain(folders)
     }
 
     pub fn component(&self) -> Component {

@@ -9,6 +9,7 @@ use wayfare_protocol::bundle;
 use wayfare_protocol::command::{Action, ProgramSpec, Target};
 use wayfare_protocol::device::Alias;
 use wayfare_protocol::error::Failure;
+use wayfare_protocol::folder::{FOLDER_BYTES_MAX, FolderName};
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::{Blob, Digest, Generation, OperationId, ProgramId};
 use wayfare_protocol::limits::{
@@ -54,7 +55,8 @@ pub enum Busy {
     Wait,
 }
 
-/// What to do about an engine that is named for something new, and is cordoned, being emptied or about to stop.
+/// What to do about an engine that is named for something new, and is cordoned, being emptied or about to
+/// stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Marked {
     Refuse,
@@ -119,6 +121,8 @@ pub struct Run {
     pub stdin: Option<Vec<u8>>,
     pub memory_bytes_max: Option<u64>,
     pub grants: Grants,
+    /// What it may read besides, packed.
+    pub folders: BTreeMap<FolderName, Vec<u8>>,
     /// `None`: the scheduler chooses.
     pub on: Option<String>,
     /// Who will [follow](crate::Client::follow) its log: all that it prints until then is kept for it.
@@ -179,7 +183,8 @@ impl Prepared {
         }
     }
 
-    /// Takes the place of a program that the fleet knows under its id. One that lives would end, and lose what it did since.
+    /// Takes the place of a program that the fleet knows under its id. One that lives would end, and lose
+    /// what it did since.
     pub(crate) fn succeed(&mut self, view: &ProgramView) -> Result<(), CommandError> {
         let status = &view.status;
         if view.presence == fleet::Presence::Known && !status.state.is_ended() {
@@ -203,6 +208,12 @@ impl Run {
         let stdin_bytes = self.stdin.as_ref().map_or(0, Vec::len) as u64;
         check_bytes("standard input", stdin_bytes, STDIN_BYTES_MAX).map_err(CommandError::Refused)?;
         let mut blobs = BTreeMap::new();
+        let mut grants = self.grants;
+        for (name, packed) in self.folders {
+            check_bytes(name.mount(), packed.len() as u64, FOLDER_BYTES_MAX)
+                .map_err(CommandError::Refused)?;
+            grants.folders.insert(name, keep(&mut blobs, packed));
+        }
         let spec = ProgramSpec {
             name: self.name,
             module: keep(&mut blobs, self.module),
@@ -210,7 +221,7 @@ impl Run {
             env: self.env,
             stdin: self.stdin.map(|bytes| keep(&mut blobs, bytes)),
             memory_bytes_max: self.memory_bytes_max,
-            grants: Box::new(self.grants),
+            grants: Box::new(grants),
         };
         spec.check().map_err(CommandError::Refused)?;
         Ok(Prepared {
@@ -253,8 +264,9 @@ impl Restore {
     }
 }
 
-/// A generation above all that a program has had since it was captured as `captured`, on whatever engines and in whatever lives: of its
-/// copies only the highest is listened to. Nobody keeps what became of a program that was killed, so the time tells.
+/// A generation above all that a program has had since it was captured as `captured`, on whatever engines and
+/// in whatever lives: of its copies only the highest is listened to. Nobody keeps what became of a program
+/// that was killed, so the time tells.
 fn later_than(captured: Generation) -> Generation {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = now.map_or(0, |since| since.as_secs());
@@ -365,7 +377,8 @@ fn capacity(view: &EngineView) -> Option<Engine> {
     })
 }
 
-/// What a copy is called unless it is given a name: never as its original, which is still to be found by its own.
+/// What a copy is called unless it is given a name: never as its original, which is still to be found by its
+/// own.
 pub(crate) fn copy_name(original: &str) -> String {
     const SUFFIX: &str = "-copy";
     let original = original.strip_suffix(SUFFIX).unwrap_or(original);

@@ -29,6 +29,7 @@ impl Errno {
     pub const NOTSUP: Self = Self(58);
     pub const NOTTY: Self = Self(59);
     pub const OVERFLOW: Self = Self(61);
+    pub const ROFS: Self = Self(69);
     pub const SPIPE: Self = Self(70);
     pub const STALE: Self = Self(72);
     pub const TIMEDOUT: Self = Self(73);

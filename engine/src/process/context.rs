@@ -98,7 +98,8 @@ impl Context {
 
     pub(super) fn restore(&mut self, mut host: HostState) -> Result<(), String> {
         self.control.lock().errands.restore(host.errand_next);
-        self.files = Files::restore(&std::mem::take(&mut host.files))?;
+        let folders = std::mem::take(&mut self.files.folders);
+        self.files = Files::restore(&std::mem::take(&mut host.files), folders)?;
         self.clock = Clock::at(host.monotonic_ns);
         if let Some(environment) = host.environment.take() {
             let bytes: usize = environment.iter().map(|text| text.len() + 1).sum();

@@ -48,12 +48,14 @@ mod wasi;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
+use wayfare_protocol::folder::FolderName;
 use wayfare_protocol::ids::{Generation, OperationId};
 use wayfare_protocol::log::LogLine;
 use wayfare_protocol::snapshot::Snapshot;
@@ -77,6 +79,8 @@ pub struct Launch {
     pub spec: ProgramSpec,
     /// The bytes of `spec.stdin`.
     pub stdin: Option<Arc<[u8]>>,
+    /// The bytes of `spec.grants.folders`.
+    pub folders: BTreeMap<FolderName, Arc<[u8]>>,
     /// Whole and already checked against the module; `None`: from the beginning.
     pub snapshot: Option<Snapshot>,
     /// As which generation its life began, if it begins with this launch or has begun since the snapshot; lower ones mean nothing.

@@ -11,6 +11,8 @@ use wayfare_protocol::status::ProgramState;
 
 use super::context::{Context, Limits, now_ms};
 use super::control::{Control, Next};
+use super::files::Files;
+use super::files::folders::Folders;
 use super::instance::{Instance, Ran};
 use super::runtime::{Loaded, RuntimeOptions};
 use super::{Launch, ProcessEvent};
@@ -90,6 +92,8 @@ impl Task {
             loaded.shape.save_bytes,
         );
         let mut context = Context::new(control, sink, &launch.spec, launch.stdin, limits);
+        let folders = Folders::new(launch.folders);
+        context.files = Files::new(folders.map_err(|reason| Failure::BadRequest { reason })?);
         context.generation = launch.generation;
         context.held = Held::new(options.devices, launch.spec.grants.devices.clone());
         let control = context.control.clone();

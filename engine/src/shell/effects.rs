@@ -1,5 +1,6 @@
 //! Carrying out what the core decided.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +15,7 @@ use super::fetches::Waiting;
 use super::machine;
 use super::modules::read;
 use super::programs::Capturing;
-use super::work::{self, Done, Gathered, SavedSource, SnapshotSource, Written};
+use super::work::{self, Data, Done, Gathered, SavedSource, SnapshotSource, Written};
 use crate::core::types::{CaptureId, Effect, Input, Saved};
 
 impl Agent {
@@ -126,12 +127,12 @@ impl Agent {
                 frozen,
                 follower,
             } => {
-                let (module, stdin) = (spec.module, spec.stdin);
+                let (module, data) = (spec.module, Data::of(&spec));
                 let incarnation = self.programs.begin(program, spec, (generation, begun), frozen);
                 if let Some(follower) = follower {
                     self.hear_follower(program, &follower);
                 }
-                self.start(program, incarnation, (module, stdin), saved);
+                self.start(program, incarnation, (module, data), saved);
             }
             Effect::Capture {
                 program,
@@ -265,19 +266,20 @@ impl Agent {
         &mut self,
         program: ProgramId,
         incarnation: u64,
-        (spec_module, stdin): (Blob, Option<Blob>),
+        (spec_module, data): (Blob, Data),
         saved: Option<Saved>,
     ) {
         let module = spec_module.digest;
         let verified = saved.and_then(|saved| self.verified.take_if(|(known, _)| *known == saved));
         let snapshot = verified.map(|(_, snapshot)| snapshot);
         if let Some(loaded) = self.workshop.modules.ready(module)
-            && stdin.is_none()
+            && data.is_empty()
             && snapshot.is_some() == saved.is_some()
         {
             let gathered = Gathered {
                 loaded,
                 stdin: None,
+                folders: BTreeMap::new(),
                 snapshot,
             };
             self.launch(program, incarnation, Ok(gathered));
@@ -287,12 +289,12 @@ impl Agent {
             let waiting = Waiting::Program {
                 program,
                 incarnation,
-                stdin,
+                data,
                 saved,
             };
             return self.fetch(spec_module, waiting);
         }
-        self.gather(program, incarnation, module, (stdin, saved), snapshot);
+        self.gather(program, incarnation, module, (data, saved), snapshot);
     }
 
     /// Reads on another thread what a program is launched from.
@@ -301,11 +303,17 @@ impl Agent {
         program: ProgramId,
         incarnation: u64,
         module: Digest,
-        (stdin, saved): (Option<Blob>, Option<Saved>),
+        (data, saved): (Data, Option<Saved>),
         snapshot: Option<Arc<Snapshot>>,
     ) {
         let module_source = self.store.blobs.source(module);
-        let stdin = stdin.map(|stdin| (stdin.digest, self.store.blobs.source(stdin.digest)));
+        let mut source = |blob: Blob| (blob.digest, self.store.blobs.source(blob.digest));
+        let stdin = data.stdin.map(&mut source);
+        let folders: Vec<_> = data
+            .folders
+            .iter()
+            .map(|(name, blob)| (*name, source(*blob)))
+            .collect();
         let saved = saved.map(|saved| self.saved_source(saved));
         let workshop = self.workshop.clone();
         let gather = move || {
@@ -313,6 +321,11 @@ impl Agent {
             let stdin = stdin
                 .map(|(digest, source)| read(&workshop.engine, "standard input", digest, source))
                 .transpose()?;
+            let folders = folders.into_iter().map(|(name, (digest, source))| {
+                let bytes = read(&workshop.engine, name.mount(), digest, source)?;
+                Ok((name, bytes.as_ref().into()))
+            });
+            let folders = folders.collect::<Result<_, Failure>>()?;
             let snapshot = match (snapshot, saved) {
                 (None, Some(saved)) => Some(workshop.decode(saved, module)?),
                 (snapshot, _) => snapshot,
@@ -320,6 +333,7 @@ impl Agent {
             Ok(Gathered {
                 loaded,
                 stdin: stdin.map(|bytes| bytes.as_ref().into()),
+                folders,
                 snapshot,
             })
         };

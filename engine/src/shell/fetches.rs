@@ -14,7 +14,7 @@ use wayfare_protocol::peer::PeerMessage;
 
 use super::agent::Agent;
 use super::fetching::{Fetch, Step, Wanted};
-use super::work::{self, Done};
+use super::work::{self, Data, Done};
 use crate::core::types::{Input, Saved};
 
 /// A program that is here waits this long until its code is asked for anew.
@@ -31,7 +31,7 @@ pub(super) enum Waiting {
     Program {
         program: ProgramId,
         incarnation: u64,
-        stdin: Option<Blob>,
+        data: Data,
         saved: Option<Saved>,
     },
 }
@@ -197,9 +197,9 @@ impl Agent {
                         Waiting::Program {
                             program,
                             incarnation,
-                            stdin,
+                            data,
                             saved,
-                        } => self.gather(program, incarnation, module.digest, (stdin, saved), None),
+                        } => self.gather(program, incarnation, module.digest, (data, saved), None),
                     }
                 }
             }

@@ -154,6 +154,7 @@ impl Programs {
             journaled,
             spec: spec.clone(),
             stdin: gathered.stdin,
+            folders: gathered.folders,
             snapshot: gathered.snapshot.map(Arc::unwrap_or_clone),
             frozen: *frozen,
         };

@@ -1,14 +1,17 @@
 //! Work that takes longer than the loop may stand still: compiling, encoding, decoding, large writes. Each
 //! piece runs on a thread of its own, owns what it needs, and answers exactly once.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::device::Reading;
 use wayfare_protocol::dispatcher::Asker;
 use wayfare_protocol::error::Failure;
+use wayfare_protocol::folder::FolderName;
 use wayfare_protocol::ids::{Blob, Digest, EngineId, OperationId, ProgramId};
 use wayfare_protocol::snapshot::{Snapshot, SnapshotError};
 
@@ -64,9 +67,30 @@ pub(crate) enum Done {
     },
 }
 
+/// What a program reads besides its module.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Data {
+    pub(crate) stdin: Option<Blob>,
+    pub(crate) folders: BTreeMap<FolderName, Blob>,
+}
+
+impl Data {
+    pub(crate) fn of(spec: &ProgramSpec) -> Self {
+        Self {
+            stdin: spec.stdin,
+            folders: spec.grants.folders.clone(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.stdin.is_none() && self.folders.is_empty()
+    }
+}
+
 pub(crate) struct Gathered {
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) stdin: Option<Arc<[u8]>>,
+    pub(crate) folders: BTreeMap<FolderName, Arc<[u8]>>,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
 }
 

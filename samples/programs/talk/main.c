@@ -1,4 +1,5 @@
 /* talk STEP...: does with the files of /wayfare what its arguments say, one after the other. For tests.
+ * talk run FILE [WITH]: the same with the lines of a file, as an interpreter of it; WITH stands for '%' in them.
  *
  *   say LINES    writes these to `out`, in one piece
  *   bit LINES    the same, three bytes at a time
@@ -81,6 +82,38 @@ static void ls(const char *path) {
   closedir(folder);
 }
 
+/* One step; whether it took the second operand too. */
+static int step(const char *what, const char *with, const char *more) {
+  if (strcmp(what, "say") == 0) say(with, strlen(with));
+  else if (strcmp(what, "bit") == 0) say(with, 3);
+  else if (strcmp(what, "hear") == 0) hear(atoi(with));
+  else if (strcmp(what, "poll") == 0) await(atoi(with));
+  else if (strcmp(what, "cat") == 0) cat(with);
+  else if (strcmp(what, "rm") == 0) { if (unlink(with) != 0) failed(with); }
+  else if (strcmp(what, "ls") == 0) ls(with);
+  else if (strcmp(what, "put") == 0 && more != NULL) { put(with, more); return 1; }
+  return 0;
+}
+
+/* A file's lines: a step, a blank, and the rest of the line; `say` is said with its newline. */
+static int run(const char *path, const char *with) {
+  FILE *file = fopen(path, "r");
+  if (file == NULL) {
+    fprintf(stderr, "talk: %s: %s\n", path, strerror(errno));
+    return 1;
+  }
+  char line[1024];
+  while (fgets(line, sizeof line, file) != NULL) {
+    char *rest = strchr(line, ' ');
+    if (rest == NULL) continue;
+    *rest++ = '\0';
+    if (strcmp(line, "say") != 0) rest[strcspn(rest, "\n")] = '\0';
+    step(line, strcmp(rest, "%") == 0 ? with : rest, NULL);
+  }
+  fclose(file);
+  return 0;
+}
+
 int main(int argc, char **argv) {
   in = open("/wayfare/in", O_RDONLY);
   out = open("/wayfare/out", O_WRONLY);
@@ -88,16 +121,7 @@ int main(int argc, char **argv) {
     failed("/wayfare");
     return 1;
   }
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const char *step = argv[i], *with = argv[i + 1];
-    if (strcmp(step, "say") == 0) say(with, strlen(with));
-    else if (strcmp(step, "bit") == 0) say(with, 3);
-    else if (strcmp(step, "hear") == 0) hear(atoi(with));
-    else if (strcmp(step, "poll") == 0) await(atoi(with));
-    else if (strcmp(step, "cat") == 0) cat(with);
-    else if (strcmp(step, "put") == 0 && i + 2 < argc) put(with, argv[i++ + 2]);
-    else if (strcmp(step, "rm") == 0) { if (unlink(with) != 0) failed(with); }
-    else if (strcmp(step, "ls") == 0) ls(with);
-  }
+  if (argc > 2 && strcmp(argv[1], "run") == 0) return run(argv[2], argc > 3 ? argv[3] : "");
+  for (int i = 1; i + 1 < argc; i += 2) i += step(argv[i], argv[i + 1], i + 2 < argc ? argv[i + 2] : NULL);
   return 0;
 }

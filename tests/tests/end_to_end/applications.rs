@@ -84,7 +84,8 @@ fn manifest(second: &str) -> Resolved {
         .expect("it is sound")),
         sample => Ok(wayfare_samples::find(sample).expect("a sample").wasm.to_vec()),
     };
-    manifest::resolve(&text, file).unwrap_or_else(|error| panic!("{error}"))
+    let make = |module: &str| file(module).map(manifest::Made::from);
+    manifest::resolve(&text, make, file).unwrap_or_else(|error| panic!("{error}"))
 }
 
 struct Scene {

@@ -35,7 +35,8 @@ fn application() -> Resolved {
             .map(|talker| talker.wasm.to_vec())
             .ok_or_else(|| name.to_owned()),
     };
-    manifest::resolve(wayfare_samples::PIPELINE_APP, file).unwrap_or_else(|error| panic!("{error}"))
+    let make = |name: &str| file(name).map(manifest::Made::from);
+    manifest::resolve(wayfare_samples::PIPELINE_APP, make, file).unwrap_or_else(|error| panic!("{error}"))
 }
 
 impl Pipeline {

@@ -20,6 +20,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use wayfare_protocol::command::check_bytes;
 use wayfare_protocol::error::Failure;
+use wayfare_protocol::folder::{FOLDER_BYTES_MAX, FolderName};
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::{Blob, EngineId};
 use wayfare_protocol::limits::{MODULE_BYTES_MAX, STDIN_BYTES_MAX};
@@ -117,17 +118,50 @@ fn one() -> u32 {
     1
 }
 
-/// Reads a manifest; `file` gives the bytes of what it names.
+/// A component's module, and what its programs have besides what the manifest says.
+#[derive(Debug, Clone, Default)]
+pub struct Made {
+    pub module: Vec<u8>,
+    /// Before those of the manifest.
+    pub args: Vec<String>,
+    /// Where the manifest says nothing else.
+    pub env: BTreeMap<String, String>,
+    pub memory_bytes: Option<u64>,
+    /// Packed.
+    pub folders: BTreeMap<FolderName, Vec<u8>>,
+}
+
+impl From<Vec<u8>> for Made {
+    fn from(module: Vec<u8>) -> Self {
+        Self {
+            module,
+            ..Self::default()
+        }
+    }
+}
+
+/// What a manifest's components name as their modules.
+pub fn modules(text: &str) -> Result<BTreeSet<String>, ManifestError> {
+    let manifest = parse(text)?;
+    Ok(manifest.component.into_values().map(|part| part.module).collect())
+}
+
+fn parse(text: &str) -> Result<Manifest, ManifestError> {
+    toml::from_str(text).map_err(|error| ManifestError::Toml(error.to_string()))
+}
+
+/// Reads a manifest; `make` gives what it names as a module, `file` the bytes of other files.
 pub fn resolve(
     text: &str,
+    mut make: impl FnMut(&str) -> Result<Made, String>,
     mut file: impl FnMut(&str) -> Result<Vec<u8>, String>,
 ) -> Result<Resolved, ManifestError> {
-    let manifest: Manifest = toml::from_str(text).map_err(|error| ManifestError::Toml(error.to_string()))?;
+    let manifest = parse(text)?;
     let mut blobs = BTreeMap::new();
     let mut components = BTreeMap::new();
     for (name, part) in manifest.component {
         let component = part
-            .resolve(&manifest.name, &mut blobs, &mut file)
+            .resolve(&manifest.name, &mut blobs, (&mut make, &mut file))
             .map_err(|reason| ManifestError::Component {
                 component: name.clone(),
                 reason,
@@ -147,33 +181,52 @@ impl Part {
         self,
         application: &str,
         blobs: &mut BTreeMap<wayfare_protocol::ids::Digest, Vec<u8>>,
-        file: &mut impl FnMut(&str) -> Result<Vec<u8>, String>,
+        (make, file): (
+            &mut impl FnMut(&str) -> Result<Made, String>,
+            &mut impl FnMut(&str) -> Result<Vec<u8>, String>,
+        ),
     ) -> Result<ComponentSpec, String> {
         let mut keep = |bytes: Vec<u8>| {
             let blob = Blob::of(&bytes);
             blobs.insert(blob.digest, bytes);
             blob
         };
-        let module = file(&self.module)?;
-        check_bytes("module", module.len() as u64, MODULE_BYTES_MAX).map_err(|error| error.to_string())?;
-        check_wasm(&module).map_err(|error| format!("{}: {error}", self.module))?;
-        let module = keep(module);
+        let made = make(&self.module)?;
+        let within = |what: &str, bytes: usize, max| {
+            check_bytes(what, bytes as u64, max).map_err(|error| error.to_string())
+        };
+        within("module", made.module.len(), MODULE_BYTES_MAX)?;
+        check_wasm(&made.module).map_err(|error| format!("{}: {error}", self.module))?;
+        let module = keep(made.module);
+        let mut grants = self.grants;
+        for (name, packed) in made.folders {
+            within(name.mount(), packed.len(), FOLDER_BYTES_MAX)?;
+            grants.folders.insert(name, keep(packed));
+        }
         let stdin = self.stdin.as_deref().map(file).transpose()?;
-        let stdin_bytes = stdin.as_ref().map_or(0, Vec::len) as u64;
-        check_bytes("standard input", stdin_bytes, STDIN_BYTES_MAX).map_err(|error| error.to_string())?;
+        within(
+            "standard input",
+            stdin.as_ref().map_or(0, Vec::len),
+            STDIN_BYTES_MAX,
+        )?;
         let ms = |text: &Option<String>, default: u64| text.as_deref().map_or(Ok(default), duration_ms);
         let labels = self.labels.iter().map(|rule| label_rule(rule));
         // An engine that lacks a device which is granted would refuse it.
-        let granted = self.grants.devices.iter().map(ToString::to_string);
+        let granted = grants.devices.iter().map(ToString::to_string);
         let devices = self.devices.into_iter().chain(granted).collect();
         Ok(ComponentSpec {
             count: self.count,
             module,
-            args: self.args,
-            env: self.env,
+            args: made.args.into_iter().chain(self.args).collect(),
+            env: made.env.into_iter().chain(self.env).collect(),
             stdin: stdin.map(keep),
-            memory_bytes: self.memory.as_deref().map(size).transpose()?,
-            grants: self.grants,
+            memory_bytes: self
+                .memory
+                .as_deref()
+                .map(size)
+                .transpose()?
+                .or(made.memory_bytes),
+            grants,
             processor_millicores: self.processor,
             mobility: if self.pinned {
                 Mobility::Pinned
@@ -292,10 +345,18 @@ mod tests {
     use super::*;
 
     fn resolved(text: &str) -> Result<Resolved, ManifestError> {
-        resolve(text, |path| match path {
-            "m.wasm" => Ok(b"\0asm\x01\0\0\0".to_vec()),
+        let make = |path: &str| match path {
+            "m.wasm" => Ok(b"\0asm\x01\0\0\0".to_vec().into()),
+            "m.py" => Ok(Made {
+                args: vec!["/program/m.py".into()],
+                env: BTreeMap::from([("A".into(), "1".into()), ("B".into(), "1".into())]),
+                memory_bytes: Some(64 << 20),
+                folders: BTreeMap::from([(FolderName::Program, b"packed".to_vec())]),
+                ..b"\0asm\x01\0\0\0".to_vec().into()
+            }),
             other => Err(format!("{other}: no such file")),
-        })
+        };
+        resolve(text, make, |path| Err(format!("{path}: no such file")))
     }
 
     #[test]
@@ -364,6 +425,30 @@ mod tests {
             }
             .revision()
         );
+    }
+
+    #[test]
+    fn a_program_in_a_language_has_what_the_language_says_and_the_manifest_wins() {
+        let text = "
+            name = 'a'
+            [component.x]
+            module = 'm.py'
+            args = ['-v']
+            env = { B = '2' }
+            [component.y]
+            module = 'm.py'
+            memory = '8M'
+        ";
+        assert_eq!(modules(text).unwrap(), BTreeSet::from(["m.py".to_owned()]));
+        let Resolved { spec, blobs } = resolved(text).unwrap();
+        assert_eq!(blobs.len(), 2, "one interpreter and one source");
+        let (x, y) = (&spec.components["x"], &spec.components["y"]);
+        assert_eq!(x.args, ["/program/m.py", "-v"]);
+        assert_eq!((x.env["A"].as_str(), x.env["B"].as_str()), ("1", "2"));
+        assert_eq!((x.memory_bytes, y.memory_bytes), (Some(64 << 20), Some(8 << 20)));
+        assert_eq!(x.grants.folders[&FolderName::Program], Blob::of(b"packed"));
+        assert_eq!(x.blobs().count(), 2);
+        assert_ne!(x.revision(), y.revision());
     }
 
     #[test]

@@ -149,11 +149,11 @@ impl Core {
         let Some(goal) = goal.filter(|_| arrival.module == Module::Loaded) else {
             return;
         };
-        let stdin_here = arrival.spec.stdin.is_none_or(|stdin| self.blobs.has(stdin));
+        let data_here = arrival.spec.data().all(|data| self.blobs.has(data));
         match goal {
-            Goal::Beginning if stdin_here => self.start_arrival(operation, None),
+            Goal::Beginning if data_here => self.start_arrival(operation, None),
             Goal::From(saved)
-                if stdin_here
+                if data_here
                     && self.blobs.has(saved.snapshot)
                     && saved.base.is_none_or(|base| self.blobs.has(base)) =>
             {

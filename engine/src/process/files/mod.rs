@@ -9,6 +9,7 @@
 //! Always: a descriptor of a folder has its present path, however the program renames it; one of a folder
 //! that it removed is of nothing.
 
+pub(super) mod folders;
 pub(super) mod paths;
 pub(super) mod scratch;
 mod state;
@@ -21,8 +22,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wayfare_abi::errno::Errno;
 use wayfare_protocol::files::MOUNT;
+use wayfare_protocol::folder::FolderName;
 
 use super::channel::Channel;
+use folders::Folders;
 use scratch::{NodeId, Scratch};
 use wayfare::WayfareFile;
 
@@ -35,6 +38,8 @@ const FIRST: u32 = 3;
 pub(super) struct Files {
     pub(super) scratch: Scratch,
     pub(super) channel: Channel,
+    /// Not in a snapshot.
+    pub(super) folders: Folders,
     descriptors: BTreeMap<u32, Descriptor>,
 }
 
@@ -72,6 +77,11 @@ pub(super) enum Of {
     Scratch(NodeId),
     Fleet(FleetFile),
     Wayfare(WayfareFile),
+    /// A file of a folder that it was given.
+    Given {
+        folder: FolderName,
+        node: NodeId,
+    },
 }
 
 impl Of {
@@ -83,6 +93,7 @@ impl Of {
             Self::Scratch(_) => Some(Mount::Scratch),
             Self::Fleet(_) => Some(Mount::Fleet),
             Self::Wayfare(_) => Some(Mount::Wayfare),
+            Self::Given { folder, .. } => Some(Mount::Folder(*folder)),
         }
     }
 
@@ -121,10 +132,11 @@ pub(super) enum Mount {
     Scratch,
     Fleet,
     Wayfare,
+    Folder(FolderName),
 }
 
 impl Mount {
-    /// Those that a program has to begin with, from [`FIRST`] on.
+    /// Those that every program has to begin with, from [`FIRST`] on. The folders that it was given follow.
     const ALL: [Self; 3] = [Self::Scratch, Self::Fleet, Self::Wayfare];
 
     pub(super) fn name(self) -> &'static str {
@@ -132,6 +144,7 @@ impl Mount {
             Self::Scratch => "/tmp",
             Self::Fleet => MOUNT,
             Self::Wayfare => "/wayfare",
+            Self::Folder(name) => name.mount(),
         }
     }
 
@@ -142,19 +155,29 @@ impl Mount {
             Self::Scratch => 2,
             Self::Fleet => 3,
             Self::Wayfare => 4,
+            Self::Folder(FolderName::Program) => 5,
+            Self::Folder(FolderName::Library) => 6,
         }
     }
 }
 
 impl Default for Files {
     fn default() -> Self {
+        Self::new(Folders::default())
+    }
+}
+
+impl Files {
+    /// For a program that begins.
+    pub(super) fn new(folders: Folders) -> Self {
         let mut descriptors = standard_streams();
-        for (fd, mount) in (FIRST..).zip(Mount::ALL) {
+        for (fd, mount) in (FIRST..).zip(Mount::ALL.into_iter().chain(folders.mounts())) {
             descriptors.insert(fd, Descriptor::of(Of::Mount(mount)));
         }
         Self {
             scratch: Scratch::default(),
             channel: Channel::default(),
+            folders,
             descriptors,
         }
     }
@@ -208,7 +231,9 @@ impl Files {
             Of::Mount(mount) => Ok((*mount, &[])),
             Of::Folder { mount, path, .. } => Ok((*mount, path)),
             Of::Removed { .. } => Err(Errno::NOENT),
-            Of::Stream(_) | Of::Scratch(_) | Of::Fleet(_) | Of::Wayfare(_) => Err(Errno::NOTDIR),
+            Of::Stream(_) | Of::Scratch(_) | Of::Fleet(_) | Of::Wayfare(_) | Of::Given { .. } => {
+                Err(Errno::NOTDIR)
+            }
         }
     }
 

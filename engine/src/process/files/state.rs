@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use wayfare_protocol::files::{DEPTH_MAX, is_name};
 
 use super::super::channel::{Channel, Noted};
+use super::folders::Folders;
 use super::scratch::{Content, NODES_MAX, Node, NodeId, ROOT, SCRATCH_BYTES_MAX, Scratch};
 use super::wayfare::CONTENTS_MAX;
 use super::{DESCRIPTORS_MAX, Descriptor, FIRST, Files, Mount, Of, standard_streams};
@@ -61,7 +62,7 @@ struct Head {
 impl Files {
     /// Empty for a program that has touched no file.
     pub(in crate::process) fn save(&self) -> Vec<u8> {
-        if *self == Self::default() {
+        if *self == Self::new(self.folders.clone()) {
             return Vec::new();
         }
         let contents = || self.scratch.nodes.values().filter_map(|node| node.content.file());
@@ -105,15 +106,16 @@ impl Files {
         has_place && self.channel.is_unused() && self.descriptors.values().filter(on_it).count() == 1
     }
 
-    pub(in crate::process) fn restore(bytes: &[u8]) -> Result<Self, String> {
+    /// `folders` are those that the program was given.
+    pub(in crate::process) fn restore(bytes: &[u8], folders: Folders) -> Result<Self, String> {
         if bytes.is_empty() {
-            return Ok(Self::default());
+            return Ok(Self::new(folders));
         }
-        read(bytes).ok_or_else(|| "its files are malformed".to_owned())
+        read(bytes, folders).ok_or_else(|| "its files are malformed".to_owned())
     }
 }
 
-fn read(bytes: &[u8]) -> Option<Files> {
+fn read(bytes: &[u8], folders: Folders) -> Option<Files> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (head, mut contents) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
     let Head {
@@ -158,6 +160,7 @@ fn read(bytes: &[u8]) -> Option<Files> {
     let mut files = Files {
         scratch,
         channel,
+        folders,
         descriptors,
     };
     (files.contents() <= CONTENTS_MAX).then_some(())?;
@@ -169,9 +172,16 @@ impl Files {
     /// Descriptors hold nodes that are there, and folders with sound names.
     fn count_descriptors(&mut self) -> Option<()> {
         for descriptor in self.descriptors.values() {
+            if let Some(Mount::Folder(name)) = descriptor.of.mount() {
+                self.folders.get(name).ok()?;
+            }
             match &descriptor.of {
                 Of::Stream(_) | Of::Mount(_) | Of::Fleet(_) | Of::Removed { .. } => {}
                 Of::Wayfare(file) => file.is_sound().then_some(())?,
+                Of::Given { folder, node } => {
+                    let folder = self.folders.get(*folder).ok()?;
+                    folder.has_file(*node).then_some(())?;
+                }
                 Of::Folder { path, .. } => {
                     (path.len() <= DEPTH_MAX && path.iter().all(|name| is_name(name))).then_some(())?;
                 }

@@ -155,7 +155,7 @@ fn an_open_file_outlives_its_name_and_no_longer() {
         .cast_signed();
     files.scratch.write(node, 0, b"still", 0).unwrap();
     files.scratch.unlink(&path("f"), 0).unwrap();
-    let mut files = Files::restore(&files.save()).unwrap();
+    let mut files = Files::restore(&files.save(), Folders::default()).unwrap();
     assert_eq!(files.scratch.read(node, 0, 9).unwrap(), b"still");
     files.close(fd).unwrap();
     assert_eq!(files.scratch.read(node, 0, 9), Err(Errno::BADF));
@@ -196,7 +196,7 @@ fn what_earlier_releases_do_not_know_is_in_a_snapshot_only_where_it_is_used() {
     files.scratch.remove_folder(&path("d"), 0).unwrap();
     files.removed(Mount::Scratch, &path("d"));
     assert_eq!(has(&files), [true, true, true, false, false]);
-    let mut restored = Files::restore(&files.save()).unwrap();
+    let mut restored = Files::restore(&files.save(), Folders::default()).unwrap();
     assert_eq!(restored, files);
     assert_eq!(restored.stream(fd), Ok(Some(StandardStream::Output)));
     assert_eq!(restored.stream(1), Err(Errno::BADF));
@@ -213,7 +213,7 @@ fn files_of_earlier_releases_have_the_standard_streams() {
         "5":{"of":{"Folder":{"mount":"Scratch","path":[]}},"offset":0,"read":true,"write":false,"append":false},
         "6":{"of":{"Scratch":2},"offset":1,"read":true,"write":true,"append":true}}}"#;
     let saved = [&(head.len() as u32).to_le_bytes()[..], head.as_bytes(), b"abc"].concat();
-    let mut files = Files::restore(&saved).unwrap();
+    let mut files = Files::restore(&saved, Folders::default()).unwrap();
     for (fd, stream) in (0..).zip(StandardStream::ALL) {
         assert_eq!(files.stream(fd), Ok(Some(stream)));
     }
@@ -388,7 +388,7 @@ fn random_histories_agree_with_a_map_of_paths() {
                 }
             }
             if step % 50 == 0 {
-                let restored = Files::restore(&files.save()).expect("what was saved");
+                let restored = Files::restore(&files.save(), Folders::default()).expect("what was saved");
                 assert_eq!(restored, files, "{seed} {step}");
                 files = restored;
             }
@@ -413,9 +413,9 @@ fn damaged_files_are_refused() {
     files.scratch.write(node, 0, b"content", 0).unwrap();
     files.insert(Descriptor::of(Of::Scratch(node))).unwrap();
     let good = files.save();
-    assert_eq!(Files::restore(&good).as_ref(), Ok(&files));
+    assert_eq!(Files::restore(&good, Folders::default()).as_ref(), Ok(&files));
     for cut in 1..good.len() {
-        assert!(Files::restore(&good[..cut]).is_err(), "{cut}");
+        assert!(Files::restore(&good[..cut], Folders::default()).is_err(), "{cut}");
     }
     let text = |from: &str, to: &str| {
         let head = u32::from_le_bytes(good[..4].try_into().unwrap()) as usize;
@@ -439,7 +439,10 @@ fn damaged_files_are_refused() {
         (r#""lengths":[7]"#, r#""lengths":[7,0]"#),
         (r#""next":3"#, r#""next":2"#),
     ] {
-        assert!(Files::restore(&text(from, to)).is_err(), "{from} {to}");
+        assert!(
+            Files::restore(&text(from, to), Folders::default()).is_err(),
+            "{from} {to}"
+        );
     }
 }
 
@@ -449,7 +452,7 @@ fn damaged_files_are_refused() {
 fn the_mount_of_lines_is_in_a_snapshot_only_where_it_was_used() {
     let touched = |files: &Files| {
         let saved = files.save();
-        assert_eq!(Files::restore(&saved).as_ref(), Ok(files));
+        assert_eq!(Files::restore(&saved, Folders::default()).as_ref(), Ok(files));
         String::from_utf8_lossy(&saved).to_lowercase().contains("wayfare")
     };
     let mut files = Files::default();
@@ -480,7 +483,7 @@ fn the_mount_of_lines_is_in_a_snapshot_only_where_it_was_used() {
         .map(|(head, _)| format!("{head}}}"));
     let saved = saved.expect("it is not usual here");
     let saved = [&(saved.len() as u32).to_le_bytes()[..], saved.as_bytes()].concat();
-    let restored = Files::restore(&saved).unwrap();
+    let restored = Files::restore(&saved, Folders::default()).unwrap();
     assert_eq!(restored.get(5).unwrap().of, Of::Scratch(node));
 }
 
@@ -499,5 +502,8 @@ fn few_descriptors_have_a_content_of_their_own() {
     }
     assert_eq!(files.insert(me()), Err(Errno::MFILE));
     assert!(files.insert(Descriptor::of(Of::Wayfare(WayfareFile::In))).is_ok());
-    assert_eq!(Files::restore(&files.save()).as_ref(), Ok(&files));
+    assert_eq!(
+        Files::restore(&files.save(), Folders::default()).as_ref(),
+        Ok(&files)
+    );
 }

@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use wayfare_mail::{Home, Letter};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
+use wayfare_protocol::folder::FolderName;
 use wayfare_protocol::ids::{Blob, Digest, Generation, ProgramId};
 use wayfare_protocol::log::{LogLine, Stream};
 use wayfare_protocol::snapshot::Snapshot;
@@ -81,6 +82,7 @@ struct Plan {
     loaded: Arc<Loaded>,
     spec: ProgramSpec,
     stdin: Option<Arc<[u8]>>,
+    folders: BTreeMap<FolderName, Arc<[u8]>>,
     journaled: Vec<Letter>,
     /// `None`: the one that all share.
     runtime: Option<Arc<Runtime>>,
@@ -92,6 +94,7 @@ impl Plan {
             loaded,
             spec: spec(&[]),
             stdin: None,
+            folders: BTreeMap::new(),
             journaled: Vec::new(),
             runtime: None,
         }
@@ -107,6 +110,7 @@ impl Plan {
             loaded: load_sample(name),
             spec: spec(sample.quick_args),
             stdin: sample.stdin.map(Arc::from),
+            folders: BTreeMap::new(),
             journaled: Vec::new(),
             runtime: None,
         }
@@ -137,6 +141,7 @@ impl Plan {
             journaled: self.journaled.clone(),
             spec: self.spec.clone(),
             stdin: self.stdin.clone(),
+            folders: self.folders.clone(),
             snapshot,
             frozen,
         };

@@ -446,3 +446,73 @@ fn a_full_inbox_is_read_through_lines_and_takes_more() {
     }
     assert_eq!(run.end_well().lines().count(), 1025);
 }
+
+#[test]
+fn folders_that_a_program_was_given_are_there_to_be_read_wherever_it_is() {
+    let files = [("main.talk", "hear 1\n"), ("deep/er/text", "in a folder\n")];
+    let packed = |files: &[(&str, &str)]| -> Arc<[u8]> {
+        let files = files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()));
+        wayfare_protocol::folder::pack(&files.collect()).unwrap().into()
+    };
+    let text = "/program/deep/er/text";
+    let mut plan = talk(&[
+        "ls",
+        "/program",
+        "cat",
+        text,
+        "hear",
+        "1",
+        "cat",
+        text,
+        "put",
+        text,
+        "x",
+        "put",
+        "/program/new",
+        "x",
+        "rm",
+        text,
+        "cat",
+        "/program/deep",
+        "cat",
+        "/program/deep/er/text/x",
+        "cat",
+        "/program/none",
+        "ls",
+        "/library",
+        "cat",
+        "/program/../x",
+    ]);
+    plan.folders = BTreeMap::from([(FolderName::Program, packed(&files))]);
+    let run = plan.start();
+    assert_eq!(stdout(&run.lines(3)), "deep/\nmain.talk\nin a folder\n");
+    run.process.acknowledge_log(3);
+    let snapshot = through_the_wire(&run.capture(false));
+    let lacking = Plan {
+        folders: BTreeMap::new(),
+        ..plan.clone()
+    };
+    let refused = lacking
+        .launch(Some(snapshot.clone()), false)
+        .start_failure()
+        .to_string();
+    assert!(refused.contains("its files are malformed"), "{refused}");
+    let run = plan.restore(snapshot);
+    run.process.post().accept("in/a", b"go", false);
+    let said = run.end_well();
+    let (_, rest) = said.split_once('\n').unwrap();
+    let expected = "in a folder\n/program/deep/er/text: Read-only file system\n/program/new: Read-only file system\n\
+        /program/deep/er/text: Read-only file system\n/program/deep: Is a directory\n\
+        /program/deep/er/text/x: Not a directory\n/program/none: No such file or directory\n\
+        /library: Capabilities insufficient\n/program/../x: Capabilities insufficient\n";
+    assert_eq!(rest, expected);
+
+    let broken = Plan {
+        folders: BTreeMap::from([(FolderName::Library, packed(&files)[1..].into())]),
+        ..plan
+    };
+    let refused = broken.launch(None, false).start_failure().to_string();
+    assert!(refused.contains("/library: not a packed folder"), "{refused}");
+}

@@ -170,6 +170,10 @@ fn to_read(context: &Context, fd: i32) -> Result<Wait, Errno> {
         }
         // How many there are only the dispatcher knows.
         Of::Wayfare(WayfareFile::In) => return Ok(Wait::Line),
+        Of::Given { folder, node } => {
+            let stat = context.files.folders.get(*folder)?.stat(*node)?;
+            (stat.bytes.saturating_sub(descriptor.offset), false)
+        }
         Of::Fleet(_) | Of::Wayfare(_) | Of::Mount(_) | Of::Folder { .. } | Of::Removed { .. } => (1, false),
     };
     Ok(Wait::Ready { bytes, is_over })

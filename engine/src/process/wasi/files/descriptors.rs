@@ -64,6 +64,10 @@ pub(in crate::process::wasi) fn read(
                 None => return Ok(Flow::Interrupted),
             }
         }
+        Of::Given { folder, node } => {
+            let folder = guest.context.files.folders.get(*folder)?;
+            folder.read(*node, offset, wanted)?.to_vec()
+        }
         Of::Wayfare(_) => match wayfare::read(guest, fd, offset, wanted)? {
             Some(bytes) => bytes,
             None => return Ok(Flow::Interrupted),
@@ -105,6 +109,7 @@ pub(in crate::process::wasi) fn write(
     let end = match &descriptor.of {
         Of::Stream(_) => return Err(Errno::SPIPE),
         Of::Mount(_) | Of::Folder { .. } | Of::Removed { .. } => return Err(Errno::ISDIR),
+        Of::Given { .. } => return Err(Errno::ROFS),
         Of::Scratch(node) => {
             let node = *node;
             let is_append = descriptor.append && at == At::Offset;
@@ -210,6 +215,7 @@ pub(in crate::process::wasi) fn set_length(guest: &mut Guest, fd: i32, length: i
         },
         // A value is as long as what was last written, and the others have no length.
         Of::Wayfare(_) => Err(Errno::NOTSUP),
+        Of::Given { .. } => Err(Errno::ROFS),
     }
 }
 
@@ -288,7 +294,12 @@ pub(super) fn set_times(guest: &mut Guest, fd: i32, times: Times) -> Result<(), 
             files.scratch.find(path)?
         }
         Of::Removed { .. } => return Err(Errno::NOENT),
-        Of::Stream(_) | Of::Fleet(_) | Of::Wayfare(_) | Of::Mount(_) | Of::Folder { .. } => {
+        Of::Stream(_)
+        | Of::Fleet(_)
+        | Of::Wayfare(_)
+        | Of::Given { .. }
+        | Of::Mount(_)
+        | Of::Folder { .. } => {
             return Err(Errno::NOTSUP);
         }
     };
@@ -321,6 +332,7 @@ fn stat(guest: &mut Guest, fd: i32) -> Result<Option<Stat>, Errno> {
             fleet::stat_open(guest, file)
         }
         Of::Wayfare(file) => Ok(Some(file.stat())),
+        Of::Given { folder, node } => files.folders.get(*folder)?.stat(*node).map(Some),
         Of::Removed { node, .. } => Ok(Some(Stat {
             node: *node,
             is_folder: true,

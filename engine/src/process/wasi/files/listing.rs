@@ -71,6 +71,6 @@ fn parent(guest: &Guest, mount: Mount, path: &[String]) -> u64 {
     let above = &path[..path.len().saturating_sub(1)];
     match mount {
         Mount::Scratch => guest.context.files.scratch.find(above).unwrap_or(0),
-        Mount::Fleet | Mount::Wayfare => 0,
+        Mount::Fleet | Mount::Wayfare | Mount::Folder(_) => 0,
     }
 }

@@ -161,6 +161,24 @@ fn open_at(guest: &mut Guest, path: &Path, opening: Opening) -> Result<Option<Of
                 wayfare::Opened::File(file) => Of::Wayfare(file),
             }))
         }
+        Mount::Folder(name) => {
+            let given = guest.context.files.folders.get(name)?;
+            let found = match given.find(&path.names) {
+                Err(Errno::NOENT) if opening.create => return Err(Errno::ROFS),
+                found => given.stat(found?)?,
+            };
+            match found.is_folder {
+                _ if opening.create && opening.exclusive => Err(Errno::EXIST),
+                true if opening.write => Err(Errno::ISDIR),
+                true => Ok(Some(folder(found.node))),
+                false if opening.folder => Err(Errno::NOTDIR),
+                false if opening.write || opening.truncate => Err(Errno::ROFS),
+                false => Ok(Some(Of::Given {
+                    folder: name,
+                    node: found.node,
+                })),
+            }
+        }
     }
 }
 
@@ -194,6 +212,10 @@ pub(super) fn stat(guest: &mut Guest, mount: Mount, path: &[String]) -> Result<O
         }
         Mount::Fleet => fleet::stat(guest, path),
         Mount::Wayfare => wayfare::stat(guest, path),
+        Mount::Folder(name) => {
+            let given = guest.context.files.folders.get(name)?;
+            given.stat(given.find(path)?).map(Some)
+        }
     }
 }
 
@@ -213,6 +235,12 @@ pub(super) fn list(
         }
         Mount::Fleet => fleet::list(guest, path, after),
         Mount::Wayfare => wayfare::list(guest, path, after).map(Some),
+        Mount::Folder(name) => {
+            let given = guest.context.files.folders.get(name)?;
+            let mut page = given.list(given.find(path)?, after)?;
+            page.truncate(PAGE_ENTRIES_MAX);
+            Ok(Some(page))
+        }
     }
 }
 
@@ -254,6 +282,7 @@ pub(super) fn change(guest: &mut Guest, change: Change, fd: i32, path: (i32, i32
         }
         Mount::Fleet => fleet::change(guest, change, &path.names)?,
         Mount::Wayfare => wayfare::change(guest, change, &path.names)?,
+        Mount::Folder(_) => return Err(Errno::ROFS),
     };
     if let (Flow::Done, Change::RemoveFolder) = (&flow, change) {
         guest.context.files.removed(path.mount, &path.names);
@@ -291,6 +320,7 @@ pub(super) fn rename(
         }
         Mount::Fleet => fleet::rename(guest, &from.names, &to.names)?,
         Mount::Wayfare => return Err(Errno::ACCES),
+        Mount::Folder(_) => return Err(Errno::ROFS),
     };
     if let Flow::Done = flow {
         guest.context.files.renamed(from.mount, &from.names, &to.names);

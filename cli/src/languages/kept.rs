@@ -1,0 +1,226 @@
+//! Languages as the fleet keeps them, and a program made ready to be run with one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use wayfare_client::Client;
+use wayfare_client::app::manifest;
+use wayfare_client::files::{Extent, Files, FilesError};
+use wayfare_protocol::files::{FileKind, FilePath, FileRefusal};
+use wayfare_protocol::folder::{FOLDER_BYTES_MAX, FolderName};
+use wayfare_protocol::limits::MODULE_BYTES_MAX;
+
+use super::source::{Source, pack_folder, read_bounded};
+use super::{Language, MANIFEST_BYTES_MAX};
+use crate::fail::{Fail, Result};
+use crate::output::Output;
+use crate::waiting::Bytes;
+
+/// Below `/fleet`.
+const ROOT: &str = "languages";
+const ABOUT: &str = "language.json";
+const MODULE: &str = "module.wasm";
+const LIBRARY: &str = "library";
+
+fn path(names: &[&str]) -> FilePath {
+    let names: Vec<&str> = [ROOT].iter().chain(names).copied().collect();
+    FilePath::of_names(&names).expect("a language's name is a file's")
+}
+
+fn is_absent(error: &FilesError) -> bool {
+    matches!(
+        error,
+        FilesError::Refused {
+            why: FileRefusal::Absent,
+            ..
+        }
+    )
+}
+
+/// All of them, by name.
+pub(crate) async fn all(files: &Files<'_>) -> Result<Vec<Language>> {
+    let listed = match files.list(&path(&[])).await {
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        listed => listed?,
+    };
+    let mut languages = Vec::new();
+    for folder in listed.iter().filter(|file| file.stat.kind == FileKind::Folder) {
+        let about = path(&[&folder.name, ABOUT]);
+        let bytes = match read(files, &about, MANIFEST_BYTES_MAX, Output::Json).await {
+            Ok(bytes) => bytes,
+            // One that is being added, or removed.
+            Err(fail) if fail.is("absent") => continue,
+            Err(fail) => return Err(fail),
+        };
+        let language: std::result::Result<Language, _> = serde_json::from_slice(&bytes);
+        languages.push(language.map_err(|error| Fail::new("language", format!("{about}: {error}")))?);
+    }
+    Ok(languages)
+}
+
+/// Adds a language, or makes it another one. `base` is where its module and library are looked for.
+pub(crate) async fn add(
+    files: &Files<'_>,
+    mut language: Language,
+    base: &Path,
+    output: Output,
+) -> Result<Language> {
+    let taken = all(files).await?.into_iter().find(|other| {
+        other.name != language.name
+            && other
+                .extensions
+                .iter()
+                .any(|one| language.extensions.contains(one))
+    });
+    if let Some(other) = taken {
+        let text = format!("'{}' has one of these extensions already", other.name);
+        return Err(
+            Fail::new("exists", text).hint(format!("`wayfare language rm {}` removes it", other.name))
+        );
+    }
+    let module = read_bounded(&base.join(&language.module), MODULE_BYTES_MAX)?;
+    let library = language
+        .library
+        .as_ref()
+        .map(|folder| pack_folder(&base.join(folder)));
+    let library = library.transpose()?;
+    for names in [&[][..], &[&*language.name][..]] {
+        match files.make_folder(&path(names)).await {
+            Err(FilesError::Refused {
+                why: FileRefusal::Exists,
+                ..
+            }) => {}
+            made => made?,
+        }
+    }
+    write(files, &path(&[&language.name, MODULE]), &module, output).await?;
+    if let Some(library) = &library {
+        write(files, &path(&[&language.name, LIBRARY]), library, output).await?;
+    }
+    language.module = MODULE.into();
+    language.library = library.map(|_| LIBRARY.into());
+    let about = serde_json::to_vec_pretty(&language).expect("plain data serialises");
+    write(files, &path(&[&language.name, ABOUT]), &about, output).await?;
+    Ok(language)
+}
+
+pub(crate) async fn remove(files: &Files<'_>, name: &str) -> Result {
+    // Nobody begins to use it from here on.
+    match files.remove(&path(&[name, ABOUT])).await {
+        Err(error) if is_absent(&error) => {
+            return Err(Fail::new("absent", format!("no language '{name}' is here"))
+                .hint("`wayfare language ls` lists them"));
+        }
+        removed => removed?,
+    }
+    Ok(files.remove_all(&path(&[name]), |_| {}).await?)
+}
+
+/// What is run where a language runs it.
+pub(crate) struct Made {
+    /// Fit to name a program.
+    pub(crate) name: String,
+    pub(crate) language: Language,
+    pub(crate) module: Vec<u8>,
+    /// Before those that the program is given.
+    pub(crate) args: Vec<String>,
+    pub(crate) folders: Vec<(FolderName, Vec<u8>)>,
+}
+
+/// Makes `source` ready, with what the fleet has of its language.
+pub(crate) async fn make(fleet: &Client, source: &Source, limit: Duration, output: Output) -> Result<Made> {
+    let files = Files::new(fleet, "wayfare".parse().expect("letters make a name"), limit);
+    let languages = all(&files).await?;
+    let language = languages
+        .iter()
+        .find(|one| one.extensions.contains(&source.extension));
+    let Some(language) = language.cloned() else {
+        return Err(unknown(source, &languages));
+    };
+    let mut folders = vec![(FolderName::Program, source.pack()?)];
+    let module = path(&[&language.name, MODULE]);
+    let module = read(&files, &module, MODULE_BYTES_MAX, output).await?;
+    if language.library.is_some() {
+        let library = path(&[&language.name, LIBRARY]);
+        folders.push((
+            FolderName::Library,
+            read(&files, &library, FOLDER_BYTES_MAX, output).await?,
+        ));
+    }
+    Ok(Made {
+        name: source.name(),
+        args: language.args_for(&source.main),
+        language,
+        module,
+        folders,
+    })
+}
+
+impl Made {
+    /// As an application's component.
+    pub(crate) fn for_manifest(self) -> Result<manifest::Made> {
+        let memory = self.language.memory_bytes();
+        Ok(manifest::Made {
+            module: self.module,
+            args: self.args,
+            env: self.language.env,
+            memory_bytes: memory.map_err(|reason| Fail::new("language", reason))?,
+            folders: self.folders.into_iter().collect(),
+        })
+    }
+}
+
+fn unknown(source: &Source, languages: &[Language]) -> Fail {
+    let known: Vec<String> = languages
+        .iter()
+        .map(|one| format!("{} (.{})", one.name, one.extensions.join(", .")))
+        .collect();
+    let known = match known.as_slice() {
+        [] => "the fleet has no language yet".to_owned(),
+        known => format!("the fleet has {}", known.join(", ")),
+    };
+    let (path, extension) = (source.path.display(), &source.extension);
+    Fail::new(
+        "no-language",
+        format!("{path}: no module, and no language runs .{extension}: {known}"),
+    )
+    .hint(format!(
+        "`wayfare language add NAME --module INTERPRETER.wasm --ext .{extension}` adds one"
+    ))
+}
+
+async fn read(files: &Files<'_>, path: &FilePath, bytes_max: u64, output: Output) -> Result<Vec<u8>> {
+    let bar = Bytes::new(output, "fetching", None);
+    let mut content = Vec::new();
+    let mut is_too_long = false;
+    let done = files.read(path, Extent::default(), |piece, total| {
+        is_too_long = total > bytes_max;
+        if is_too_long {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        content.extend_from_slice(piece);
+        bar.show_of(content.len() as u64, total);
+        Ok(())
+    });
+    let done = done.await;
+    bar.clear();
+    match done {
+        _ if is_too_long => Err(Fail::new(
+            "too-large",
+            format!("{path}: more than {bytes_max} bytes"),
+        )),
+        Err(error) if is_absent(&error) => Err(Fail::new("absent", format!("{path} is not there"))),
+        done => {
+            done?;
+            Ok(content)
+        }
+    }
+}
+
+async fn write(files: &Files<'_>, path: &FilePath, content: &[u8], output: Output) -> Result {
+    let bar = Bytes::new(output, "sending", Some(content.len() as u64));
+    let written = files.write(path, content, |done| bar.show(done)).await;
+    bar.clear();
+    written?;
+    Ok(())
+}

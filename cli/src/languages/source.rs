@@ -1,0 +1,212 @@
+//! A program as somebody has written it: a file, or a folder with a file called `main`, packed to travel
+//! beside its language's module.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use wayfare_protocol::folder::{FOLDER_BYTES_MAX, FOLDER_FILES_MAX, pack};
+
+use super::is_source_name;
+use crate::fail::{Fail, Result};
+use crate::verbs::module::usable_name;
+
+const WASM: &str = "wasm";
+const MAGIC: &[u8] = b"\0asm";
+/// What a folder's program is called, before its extension.
+const MAIN: &str = "main";
+
+/// What is run, and by which language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    /// In its folder.
+    pub(crate) main: String,
+    pub(crate) extension: String,
+}
+
+impl Source {
+    /// `None`: what `named` names is no source text but a module, or is not there.
+    pub(crate) fn find(named: &Path) -> Result<Option<Self>> {
+        let main = match named.is_dir() {
+            true => main_of(named)?,
+            false if is_module(named)? => return Ok(None),
+            false => named.to_owned(),
+        };
+        let extension = main.extension().and_then(|extension| extension.to_str());
+        let name = main.file_name().and_then(|name| name.to_str());
+        let (Some(extension), Some(name)) = (extension, name) else {
+            return Ok(None);
+        };
+        if !is_source_name(name) {
+            let text = format!("{}: not the name of a program's file", main.display());
+            return Err(Fail::new("source", text));
+        }
+        Ok(Some(Self {
+            path: named.to_owned(),
+            main: name.to_owned(),
+            extension: extension.to_owned(),
+        }))
+    }
+
+    /// Fit to name a program.
+    pub(crate) fn name(&self) -> String {
+        let name = match self.path.is_dir() {
+            true => self
+                .path
+                .canonicalize()
+                .ok()
+                .and_then(|path| path.file_name().map(ToOwned::to_owned)),
+            false => self.path.file_stem().map(ToOwned::to_owned),
+        };
+        usable_name(&name.unwrap_or_default().to_string_lossy())
+    }
+
+    /// All of its files, in one.
+    pub(crate) fn pack(&self) -> Result<Vec<u8>> {
+        if !self.path.is_dir() {
+            let content = read_bounded(&self.path, FOLDER_BYTES_MAX)?;
+            return packed(&self.path, &BTreeMap::from([(self.main.clone(), content)]));
+        }
+        pack_folder(&self.path)
+    }
+}
+
+/// A folder with all that is in it. Links, and names that begin with a dot, are left out.
+pub(crate) fn pack_folder(folder: &Path) -> Result<Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut bytes = 0;
+    let mut folders = vec![(folder.to_owned(), String::new())];
+    while let Some((folder, prefix)) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(|error| Fail::file(&folder, &error))? {
+            let entry = entry.map_err(|error| Fail::file(&folder, &error))?;
+            let path = entry.path();
+            let kind = entry.file_type().map_err(|error| Fail::file(&path, &error))?;
+            let name = entry.file_name().into_string();
+            let name =
+                name.map_err(|_| Fail::new("source", format!("{}: its name is no text", path.display())))?;
+            if name.starts_with('.') || name == "__pycache__" {
+                continue;
+            }
+            let inside = format!("{prefix}{name}");
+            if kind.is_dir() {
+                folders.push((path.clone(), format!("{inside}/")));
+            } else if kind.is_file() {
+                let content = read_bounded(&path, FOLDER_BYTES_MAX)?;
+                bytes += content.len() as u64;
+                files.insert(inside, content);
+            }
+            if files.len() > FOLDER_FILES_MAX || bytes > FOLDER_BYTES_MAX {
+                let text = format!(
+                    "{}: more than {FOLDER_FILES_MAX} files or {FOLDER_BYTES_MAX} bytes, at {}",
+                    folder.display(),
+                    path.display()
+                );
+                return Err(Fail::new("too-large", text).hint("leave out what the program does not read"));
+            }
+        }
+    }
+    packed(folder, &files)
+}
+
+fn packed(path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
+    pack(files).map_err(|error| Fail::new("source", format!("{}: {error}", path.display())))
+}
+
+/// The one file `main` with an extension, whichever language it is in.
+fn main_of(folder: &Path) -> Result<PathBuf> {
+    let entries = std::fs::read_dir(folder).map_err(|error| Fail::file(folder, &error))?;
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_stem().is_some_and(|stem| stem == MAIN) && path.is_file())
+        .filter(|path| path.extension().is_some())
+        .collect();
+    found.sort();
+    match found.as_slice() {
+        [main] => Ok(main.clone()),
+        [] => {
+            let text = format!("{}: no file 'main' in this folder", folder.display());
+            Err(Fail::new("source", text).hint("a folder's program is its file 'main', such as main.py"))
+        }
+        [one, other, ..] => {
+            let text = format!(
+                "{}: both {} and {} are there",
+                folder.display(),
+                one.display(),
+                other.display()
+            );
+            Err(Fail::new("source", text))
+        }
+    }
+}
+
+/// Whether it is for a WebAssembly engine, or is not there.
+fn is_module(path: &Path) -> Result<bool> {
+    if path.extension().is_some_and(|extension| extension == WASM) || !path.is_file() {
+        return Ok(true);
+    }
+    let mut magic = [0; MAGIC.len()];
+    let mut file = std::fs::File::open(path).map_err(|error| Fail::file(path, &error))?;
+    let begins = file.read(&mut magic).map_err(|error| Fail::file(path, &error))?;
+    Ok(magic[..begins] == *MAGIC)
+}
+
+pub(crate) fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
+    let file = std::fs::File::open(path).map_err(|error| Fail::file(path, &error))?;
+    let mut bytes = Vec::new();
+    let read = file.take(bytes_max + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Fail::file(path, &error))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(Fail::new(
+            "too-large",
+            format!("{}: more than {bytes_max} bytes", path.display()),
+        ));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use wayfare_protocol::folder::index;
+
+    use super::*;
+
+    #[test]
+    fn a_file_or_a_folder_with_main_is_a_program_and_a_module_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("app.py"), b"\xff").unwrap();
+        fs::write(at("module"), b"\0asm\x01\0\0\0").unwrap();
+        fs::write(at("broken.wasm"), b"no").unwrap();
+        fs::create_dir_all(at("tool/lib/.git")).unwrap();
+        fs::write(at("tool/lib/.git/x"), "").unwrap();
+        fs::write(at("tool/lib/a.lua"), "return 1").unwrap();
+        assert!(
+            Source::find(&at("tool"))
+                .unwrap_err()
+                .message()
+                .contains("no file 'main'")
+        );
+        fs::write(at("tool/main.lua"), "require 'lib.a'").unwrap();
+        let source = Source::find(&at("app.py")).unwrap().unwrap();
+        assert_eq!((&*source.main, &*source.extension), ("app.py", "py"));
+        let packed = source.pack().unwrap();
+        assert_eq!(packed[index(&packed).unwrap()[0].1.clone()], *b"\xff");
+        let source = Source::find(&at("tool")).unwrap().unwrap();
+        assert_eq!((&*source.main, &*source.extension), ("main.lua", "lua"));
+        let packed = source.pack().unwrap();
+        let names: Vec<String> = index(&packed)
+            .unwrap()
+            .into_iter()
+            .map(|(path, _)| path)
+            .collect();
+        assert_eq!(names, ["lib/a.lua", "main.lua"]);
+        for module in ["module", "broken.wasm", "missing.py"] {
+            assert_eq!(Source::find(&at(module)).unwrap(), None, "{module}");
+        }
+        fs::write(at("tool/main.py"), "").unwrap();
+        assert!(Source::find(&at("tool")).unwrap_err().message().contains("both"));
+    }
+}

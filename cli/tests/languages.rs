@@ -1,0 +1,163 @@
+//! `wayfare language`, and programs as people write them, as people type it. The interpreter is the test
+//! program `talk`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+
+use serde_json::Value;
+use support::{Ran, Up, run};
+
+struct User {
+    up: Up,
+    folder: tempfile::TempDir,
+}
+
+impl User {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let up = Up::start(&folder.path().join("up"), 2);
+        Self { up, folder }
+    }
+
+    fn file(&self, name: &str, content: &[u8]) -> String {
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn types(&self, exit: i32, arguments: &[&str]) -> Ran {
+        let ran = run(&self.up.broker, arguments);
+        assert_eq!(ran.exit, exit, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        ran
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        self.types(0, &[&["--json"], arguments].concat())
+            .documents()
+            .remove(0)
+    }
+
+    /// Adds `talk` by options.
+    fn adds(&self, module: &str, library: &str) -> Ran {
+        let options = [
+            "--ext",
+            ".talk",
+            "--env",
+            "A=1",
+            "--memory",
+            "8M",
+            "--timeout",
+            "90s",
+        ];
+        let what = [
+            "language",
+            "add",
+            "talk",
+            "--module",
+            module,
+            "--library",
+            library,
+        ];
+        self.types(0, &[&what[..], &options, &["--", "run", "{program}"]].concat())
+    }
+}
+
+#[test]
+fn a_program_in_a_language_is_run_as_it_is_written_and_moved_with_its_source() {
+    let user = User::new();
+    let module = user.file("talk.wasm", wayfare_samples::TALK);
+    user.file("lib/deep/greeting", b"hello\n");
+    let app = user.file(
+        "app.talk",
+        b"cat %\nhear 1\ncat /library/deep/greeting\nls /program\nput /program/x\n",
+    );
+    let unknown = user.types(1, &["run", &app]);
+    assert!(
+        unknown
+            .stderr
+            .contains("no language runs .talk: the fleet has no language yet"),
+        "{}",
+        unknown.stderr
+    );
+    assert!(
+        unknown.stderr.contains("wayfare language add"),
+        "{}",
+        unknown.stderr
+    );
+
+    let added = user.adds(&module, &user.path("lib"));
+    assert_eq!(added.stdout, "talk runs .talk\n");
+    // Once more: it is made another one.
+    user.adds(&module, &user.path("lib"));
+    let listed = user.json(&["language", "ls"]);
+    assert_eq!(
+        (&listed[0]["name"], &listed[0]["memory"]),
+        (&"talk".into(), &"8M".into())
+    );
+    let other = user.file("other.rb", b"");
+    let unknown = user.types(1, &["run", &other]);
+    assert!(
+        unknown
+            .stderr
+            .contains("no language runs .rb: the fleet has talk (.talk)"),
+        "{}",
+        unknown.stderr
+    );
+
+    let running = user.json(&["run", &app, "--on", "local-1", "--", "/wayfare/nothing"]);
+    let program = running["program"].as_str().unwrap();
+    // It waits for a line, and the first is that it was moved.
+    user.types(0, &["move", program, "--to", "local-2"]);
+    let said = user.types(0, &["logs", program, "--follow", "--stream", "stdout"]);
+    let expected =
+        "/wayfare/nothing: No such file or directory\n{\"engine\":\"local-2\",\"event\":\"moved\"}\n";
+    assert!(said.stdout.starts_with(expected), "{}", said.stdout);
+    assert!(
+        said.stdout.contains("hello") && said.stdout.ends_with("app.talk\n"),
+        "{}",
+        said.stdout
+    );
+    let status = user.json(&["inspect", program]);
+    assert!(status.to_string().contains("app"), "{status}");
+
+    let removed = user.types(0, &["language", "rm", "talk"]);
+    assert_eq!(removed.stdout, "removed language talk\n");
+    assert_eq!(user.json(&["language", "ls"]), serde_json::json!([]));
+    let absent = user.types(1, &["language", "rm", "talk"]);
+    assert!(absent.stderr.contains("no language 'talk'"), "{}", absent.stderr);
+}
+
+#[test]
+fn a_folder_with_main_is_a_program_in_applications_too() {
+    let user = User::new();
+    user.file("talk/talk.wasm", wayfare_samples::TALK);
+    let manifest =
+        "name = 'talk'\nmodule = 'talk.wasm'\nextensions = ['talk']\nargs = ['run', '{program}']\n";
+    let manifest = user.file("talk/language.toml", manifest.as_bytes());
+    user.types(0, &["language", "add", &manifest, "--timeout", "90s"]);
+    user.file("tool/main.talk", b"cat /program/part/text\nhear 1\n");
+    user.file("tool/part/text", b"from a part\n");
+    let app = "name = 'app'\n[component.tool]\nmodule = 'tool'\n";
+    let app = user.file("app.toml", app.as_bytes());
+    user.types(0, &["app", "apply", &app, "--wait", "--timeout", "90s"]);
+    let same = user.types(0, &["app", "apply", &app, "--timeout", "90s"]);
+    assert!(same.stdout.contains("no changes"), "{}", same.stdout);
+    let said = user.types(0, &["logs", "app-tool-0"]);
+    assert!(said.stdout.contains("from a part"), "{}", said.stdout);
+    user.file("tool/part/text", b"another\n");
+    let changed = user.types(1, &["app", "plan", &app]);
+    assert!(changed.stdout.contains("tool"), "{}", changed.stdout);
+
+    let one = user.file("two/main.talk", b"");
+    user.file("two/main.lua", b"");
+    let both = user.types(1, &["run", &one.replace("/main.talk", "")]);
+    assert!(both.stderr.contains("both"), "{}", both.stderr);
+}
