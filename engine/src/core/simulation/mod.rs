@@ -27,7 +27,7 @@ const REGRESSIONS: &[u64] = &[
     // A forced resume raised the generation by two; the other copy moved on before it heard of that.
     22982,
     // A copy that another life had replaced began again, and took the session before it heard of that.
-    6187, 7627, 15627, 6843, 16299,
+    6187, 7627, 15627, 6843, 16299, 76187,
 ];
 const SEEDS: u64 = 1000;
 

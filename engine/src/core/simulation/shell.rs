@@ -333,7 +333,10 @@ impl World {
             Effect::PublishProgram(_) if self.talks && !self.is_heard(index) => {}
             Effect::PublishProgram(status) => self.publish(&status),
             Effect::ClearProgram(program) => {
-                self.retained.remove(&program);
+                // Where an earlier life may be left on an engine that nobody hears, its end stays told, as dispatchers leave it.
+                if !(self.talks && self.oracle.is_forced(program)) {
+                    self.retained.remove(&program);
+                }
                 self.wipe_session(index, program);
             }
             Effect::KeepChunk { blob, offset } => self.keep_chunk(index, blob, offset),
