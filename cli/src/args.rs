@@ -26,14 +26,15 @@ use fs::FsVerb;
 use language::LanguageVerb;
 use state::StateVerb;
 use values::{
-    parse_duration, parse_file_grant, parse_filter, parse_name, parse_policy, parse_shared_key, parse_size,
-    parse_variable, parse_variable_name,
+    parse_age, parse_duration, parse_file_grant, parse_filter, parse_name, parse_policy, parse_shared_key,
+    parse_size, parse_time, parse_variable, parse_variable_name,
 };
 use wayfare_client::Policy;
 use wayfare_engine::shell::EngineArgs;
 use wayfare_protocol::device::Alias;
 use wayfare_protocol::files::FileGrant;
 use wayfare_protocol::ids::EngineId;
+use wayfare_protocol::log::Stream;
 
 const AFTER_HELP: &str = "\
 Programs and engines are given by name, id, or a unique beginning of either.
@@ -268,6 +269,15 @@ pub(crate) struct DispatcherArgs {
     /// The same of one whose connection to the broker has ended; at least 7s where the broker or the network may be the cause
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     pub(crate) grace: Duration,
+    /// Room for what programs have printed, so that it can be read when they have ended: of all together,
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = parse_size)]
+    pub(crate) logs_max: u64,
+    /// and of one program
+    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = parse_size)]
+    pub(crate) logs_per_program: u64,
+    /// For how long it is kept, such as 12h or 7d
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = parse_age)]
+    pub(crate) logs_for: Duration,
     /// Share of an engine's memory that programs may take before it sheds some
     #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(crate) memory_mark: u64,
@@ -461,16 +471,40 @@ pub(crate) struct RestoreArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    pub(crate) program: String,
-    /// Go on until the program ends
+    /// Programs, running, ended or killed: by name or id; or an application, APP/COMPONENT or APP/COMPONENT/NUMBER
+    #[arg(value_name = "PROGRAM", required = true)]
+    pub(crate) programs: Vec<String>,
+    /// Go on until the programs end; of an application's instance with what takes its place. Ends with 1, and says why, if one was
+    /// killed or did not end well
     #[arg(short, long)]
     pub(crate) follow: bool,
+    /// Of what was printed until now only the last lines
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub(crate) lines: Option<u32>,
+    /// Show when each line was written, by the clock of its engine
+    #[arg(short, long)]
+    pub(crate) timestamps: bool,
+    /// Lines written since so long ago, such as 10m or 1d, or since a time such as 2026-11-24T19:05:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) since: Option<u64>,
+    /// Lines written before so long ago, or before a time
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) until: Option<u64>,
+    /// Lines that match a regular expression
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) grep: Option<String>,
+    /// Of the program that had the name before, such as a failed version's
+    #[arg(long, conflicts_with = "follow")]
+    pub(crate) previous: bool,
     /// Number of the first line; lines are counted from 0
     #[arg(long, value_name = "LINE", default_value_t = 0)]
-    pub(crate) since: u64,
+    pub(crate) from_line: u64,
     /// Which of its streams to show
     #[arg(long, value_enum, value_name = "STREAM", default_value_t)]
     pub(crate) stream: ShownStream,
+    /// Show its standard error alone
+    #[arg(long, conflicts_with = "stream")]
+    pub(crate) stderr: bool,
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,
 }
@@ -482,6 +516,16 @@ pub(crate) enum ShownStream {
     All,
     Stdout,
     Stderr,
+}
+
+impl ShownStream {
+    pub(crate) fn takes(self, stream: Stream) -> bool {
+        match self {
+            Self::All => true,
+            Self::Stdout => stream == Stream::Stdout,
+            Self::Stderr => stream == Stream::Stderr,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -588,7 +632,9 @@ mod tests {
             "resume p --force --json",
             "snapshot p -o f",
             "restore f --keep-id",
-            "logs -f p --since 12",
+            "logs -f p --from-line 12",
+            "logs a/b/0 c -n 50 -t --since 1d --until 2026-11-24T19:05:00+01:00 --grep e+ --stderr",
+            "logs p --previous",
             "status --watch",
             "up --engines 3 --bind 0.0.0.0 --port 0",
             "engine --id a --broker mqtt://hub",
@@ -633,6 +679,9 @@ mod tests {
             "fs cat a",
             "fs put a",
             "ps --timeout 1s",
+            "logs",
+            "logs p --since yesterday",
+            "logs p --stderr --stream stdout",
             "move p --to q --timeout 0",
             "engine drain",
             "state get mine",

@@ -64,6 +64,18 @@ pub(crate) fn say_json(document: &impl Serialize) -> Result {
     write_out(format!("{}\n", json_line(document)).as_bytes())
 }
 
+/// The same with more of it, where the document is an object.
+pub(crate) fn say_json_with(document: &impl Serialize, more: &[(&str, &str)]) -> Result {
+    let mut document = serde_json::to_value(document).expect("plain data serialises");
+    if let serde_json::Value::Object(object) = &mut document {
+        object.extend(
+            more.iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).into())),
+        );
+    }
+    say_json(&document)
+}
+
 /// Lines on standard error.
 pub(crate) fn tell(text: impl Into<Text>) {
     write_error(format!("{}\n", text.into()).as_bytes());
@@ -153,10 +165,13 @@ impl Foreign {
         }
     }
 
-    /// A line of a program's log.
-    pub(crate) fn line(&mut self, line: &LogLine, place: Stream) -> Result {
-        let mut bytes = Vec::new();
+    /// A line of a program's log, with this in front; then it is a line of its own in any case.
+    pub(crate) fn line(&mut self, prefix: &str, line: &LogLine, place: Stream) -> Result {
+        let mut bytes = escape::line(prefix).into_bytes();
         line.write_to(&mut bytes);
+        if line.open && !prefix.is_empty() {
+            bytes.push(b'\n');
+        }
         match place {
             Stream::Stdout => write_out(&self.out.filtered(&bytes)),
             Stream::Stderr => {
@@ -213,6 +228,21 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// A moment in milliseconds since 1970, in this machine's time with its offset.
+pub(crate) fn moment(at_ms: u64) -> String {
+    use chrono::{DateTime, Local, SecondsFormat};
+    let at = i64::try_from(at_ms)
+        .ok()
+        .and_then(DateTime::from_timestamp_millis);
+    at.map_or_else(
+        || "-".to_owned(),
+        |at| {
+            at.with_timezone(&Local)
+                .to_rfc3339_opts(SecondsFormat::Millis, true)
+        },
+    )
+}
+
 /// A time as people read it.
 pub(crate) fn micros(micros: u64) -> String {
     match micros {
@@ -240,6 +270,14 @@ mod tests {
         for (amount, text) in [(999, "999 µs"), (1_500, "1.5 ms"), (2_340_000, "2.34 s")] {
             assert_eq!(micros(amount), text);
         }
+    }
+
+    #[test]
+    fn moments_are_times_with_their_offset() {
+        let text = moment(1_795_547_101_250);
+        let parsed = chrono::DateTime::parse_from_rfc3339(&text).unwrap();
+        assert_eq!(parsed.timestamp_millis(), 1_795_547_101_250, "{text}");
+        assert_eq!(moment(u64::MAX), "-");
     }
 
     #[test]

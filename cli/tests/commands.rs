@@ -121,7 +121,7 @@ fn what_a_program_prints_and_how_it_ends_is_shown() {
     // Its log is there after its end, from any line.
     let count = primes.quick_stdout.lines().count();
     let since = (count - 2).to_string();
-    let last = run(&up.broker, &["logs", "primes", "--since", &since]);
+    let last = run(&up.broker, &["logs", "primes", "--from-line", &since]);
     assert_eq!(
         last.stdout.lines().collect::<Vec<_>>(),
         primes.quick_stdout.lines().skip(count - 2).collect::<Vec<_>>()

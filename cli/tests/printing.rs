@@ -218,10 +218,22 @@ fn every_line_of_a_program_that_prints_faster_than_it_is_read_is_shown() {
             numbers.len()
         );
     }
-    // What nobody read is gone, and that is said.
+    up.terminate();
+    // What nobody read or keeps is gone, and that is said.
+    let up = Up::start_with(&folder.path().join("alone"), 1, &["--no-dispatcher"]);
     let ran = run(
         &up.broker,
-        &["run", "counter", "--name", "unread", "--", "20000", "0", "1"],
+        &[
+            "run",
+            "counter",
+            "--name",
+            "unread",
+            "--wait-for-engine",
+            "--",
+            "20000",
+            "0",
+            "1",
+        ],
     );
     assert_eq!(ran.exit, 0, "{}", ran.stderr);
     let ran = run(&up.broker, &["logs", "-f", "unread"]);

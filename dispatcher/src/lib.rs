@@ -33,6 +33,7 @@ mod about;
 mod apps;
 pub mod compilers;
 mod files;
+mod logs;
 mod registry;
 mod values;
 

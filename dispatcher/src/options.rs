@@ -22,6 +22,27 @@ pub const LATE_AFTER: Duration = Duration::from_secs(12);
 pub const LOST_AFTER: Duration = Duration::from_secs(30);
 pub const MARK_PERCENT: u64 = 90;
 
+/// How much of what programs print is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Bytes on disk, of all programs together;
+    pub bytes_max: u64,
+    /// of one program;
+    pub program_bytes_max: u64,
+    /// and for how long.
+    pub age_ms: u64,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self {
+            bytes_max: 64 << 20,
+            program_bytes_max: 16 << 20,
+            age_ms: 7 * 86_400_000,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct ServiceOptions {
     pub broker: BrokerUrl,
@@ -50,6 +71,7 @@ pub struct ServiceOptions {
     pub store: Option<String>,
     /// Where the fleet's files are kept, if not with everything else: `s3://bucket/prefix`, or a folder.
     pub files: Option<String>,
+    pub logs: LogLimits,
     /// For engines that do not compile; without any they get no code from here.
     pub compilers: Compilers,
 }
@@ -71,6 +93,7 @@ impl ServiceOptions {
             processor_mark_percent: MARK_PERCENT,
             store: None,
             files: None,
+            logs: LogLimits::default(),
             compilers: Compilers::default(),
         }
     }

@@ -95,7 +95,7 @@ pub(crate) struct EventsArgs {
     /// Go on with what happens
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// Since how long ago, such as 10m, or since which time, in milliseconds since 1970
+    /// Since how long ago, such as 10m or 1d, or since a time such as 2026-11-24T19:05:00Z
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_time)]
     pub(crate) since: u64,
     #[command(flatten)]

@@ -27,13 +27,29 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A time ago, or a moment in milliseconds since 1970; as the latter.
+/// As a duration, but also in days.
+pub(super) fn parse_age(text: &str) -> Result<Duration, String> {
+    const DAYS_MAX: u64 = 36_500;
+    match text.strip_suffix('d').map(str::parse::<u64>) {
+        Some(Ok(days @ 1..=DAYS_MAX)) => Ok(Duration::from_secs(days * 86_400)),
+        Some(_) => Err("a number of days such as 7d is expected".into()),
+        None => parse_duration(text),
+    }
+}
+
+/// A time ago, a moment in RFC 3339 or in milliseconds since 1970; as the latter. The same wherever times are asked for.
 pub(super) fn parse_time(text: &str) -> Result<u64, String> {
     const FIRST_MOMENT_MS: u64 = 1_000_000_000_000;
     if let Some(moment) = text.parse().ok().filter(|ms| *ms >= FIRST_MOMENT_MS) {
         return Ok(moment);
     }
-    let ago = parse_duration(text)?;
+    if let Ok(moment) = chrono::DateTime::parse_from_rfc3339(text) {
+        return u64::try_from(moment.timestamp_millis())
+            .map_err(|_| "a time since 1970 is expected".to_owned());
+    }
+    let expected =
+        |_| "how long ago, such as 10m or 1d, or a time such as 2026-11-24T19:05:00Z is expected".to_owned();
+    let ago = parse_age(text).map_err(expected)?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now_ms = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
     Ok(now_ms.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)))
@@ -142,6 +158,13 @@ mod tests {
         ] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
+        assert_eq!(parse_age("2d"), Ok(Duration::from_secs(172_800)));
+        assert_eq!(parse_age("2h"), Ok(Duration::from_secs(7_200)));
+        assert!(parse_age("0d").is_err() && parse_age("d").is_err() && parse_age("99999999d").is_err());
+        assert_eq!(parse_time("2026-11-24T20:05:01.250+01:00"), Ok(1_795_547_101_250));
+        assert_eq!(parse_time("1795547101250"), Ok(1_795_547_101_250));
+        assert!(parse_time("1d").unwrap() < parse_time("1m").unwrap());
+        assert!(parse_time("yesterday").is_err());
         for (text, bytes) in [("1", 1), ("64K", 65_536), ("16MiB", 16 << 20), ("2g", 2 << 30)] {
             assert_eq!(parse_size(text), Ok(bytes));
         }

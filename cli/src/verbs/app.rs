@@ -1,23 +1,26 @@
 //! `wayfare app`: applications.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
-use wayfare_client::Client;
 use wayfare_client::app::ask::{AppStatus, Ask, PlanAnswer, VersionStatus};
 use wayfare_client::app::manifest::{self, Resolved};
+use wayfare_client::{ANSWER_TIMEOUT, Client};
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
 
+use super::logs::{FailedInstance, failed_instances, failures_text};
 use super::module::Module;
 use crate::args::apps::{AppApplyArgs, AppPlanArgs, AppStatusArgs, AppVerb, AskArgs};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
 use crate::languages::kept;
 use crate::languages::source::{Source, read_bounded};
-use crate::output::{Output, Text};
+use crate::output::{Output, Text, tell};
 
 /// A manifest is text that people write.
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;
@@ -33,7 +36,24 @@ pub(crate) async fn run(verb: AppVerb, output: Output) -> Result {
             let application = args.application;
             with_fleet(&args.ask.fleet, async |fleet| {
                 let versions = fleet.app_history(&application, args.ask.timeout).await?;
-                output.print(&versions, |versions| history_table(versions))
+                let status = fleet.app_status(Some(&application), args.ask.timeout).await?;
+                let mut failures = Vec::new();
+                for (number, version) in versions.iter().enumerate() {
+                    let until = versions.get(number + 1).map_or(u64::MAX, |next| next.at_ms);
+                    let failed = failures_of(fleet, &status, version.at_ms..until).await;
+                    failures.push(failed);
+                }
+                let document = with_failures(&versions, &failures);
+                output.print(&document, |_| {
+                    let words = versions
+                        .iter()
+                        .zip(&failures)
+                        .filter(|(_, failed)| !failed.is_empty());
+                    words.fold(history_table(&versions), |text, (version, failed)| {
+                        text.line(format!("version {}:", version.version))
+                            .then(failures_text(failed))
+                    })
+                })
             })
             .await
         }
@@ -165,6 +185,7 @@ async fn wait_until_healthy(fleet: &Client, application: &str, version: u64, lim
                 "version {version} of '{application}' was succeeded by version {}",
                 status.version
             );
+            tell_failures(fleet, &statuses, version).await;
             return Err(
                 Fail::new("superseded", text).hint("`wayfare app history` and `wayfare events` say why")
             );
@@ -178,6 +199,7 @@ async fn wait_until_healthy(fleet: &Client, application: &str, version: u64, lim
         }
         if Instant::now() >= deadline {
             let waits = status.instances.iter().filter(|i| !(i.current && i.healthy));
+            tell_failures(fleet, &statuses, version).await;
             let list: Vec<String> = waits.map(|i| format!("{} ({})", i.instance, i.state)).collect();
             return Err(Fail::no_answer(format!(
                 "not healthy in time: {}",
@@ -192,9 +214,55 @@ async fn status(args: AppStatusArgs, output: Output) -> Result {
     with_fleet(&args.ask.fleet, async |fleet| {
         let application = args.application.as_deref();
         let statuses = fleet.app_status(application, args.ask.timeout).await?;
-        output.print(&statuses, |statuses| status_text(statuses))
+        let mut failures = Vec::new();
+        for status in &statuses {
+            let ill = status
+                .instances
+                .iter()
+                .filter(|one| !one.healthy && one.state != "complete");
+            let ill = ill.map(|one| one.instance.as_str());
+            failures.push(failed_instances(fleet, ill, 0..u64::MAX).await);
+        }
+        let document = with_failures(&statuses, &failures);
+        output.print(&document, |_| {
+            let failures: Vec<FailedInstance> = failures.into_iter().flatten().collect();
+            status_text(&statuses).then(failures_text(&failures))
+        })
     })
     .await
+}
+
+/// Instances of an application that failed in this time.
+async fn failures_of(fleet: &Client, status: &[AppStatus], times: Range<u64>) -> Vec<FailedInstance> {
+    let instances = status.iter().flat_map(|status| &status.instances);
+    failed_instances(fleet, instances.map(|one| one.instance.as_str()), times).await
+}
+
+/// Tells what instances of a version printed before they failed.
+async fn tell_failures(fleet: &Client, status: &[AppStatus], version: u64) {
+    let Some(application) = status.first() else { return };
+    let Ok(versions) = fleet.app_history(&application.application, ANSWER_TIMEOUT).await else {
+        return;
+    };
+    let from = versions.iter().find(|one| one.version == version);
+    let until = versions.iter().find(|one| one.version > version);
+    let times = from.map_or(0, |one| one.at_ms)..until.map_or(u64::MAX, |one| one.at_ms);
+    let failures = failures_of(fleet, status, times).await;
+    if !failures.is_empty() {
+        tell(failures_text(&failures));
+    }
+}
+
+/// The documents, each with the failures that belong to it.
+fn with_failures<T: Serialize>(all: &[T], failures: &[Vec<FailedInstance>]) -> Vec<Value> {
+    let one = |(one, failures): (&T, &Vec<FailedInstance>)| {
+        let mut document = serde_json::to_value(one).expect("plain data serialises");
+        if let (Value::Object(document), false) = (&mut document, failures.is_empty()) {
+            document.insert("failures".into(), serde_json::json!(failures));
+        }
+        document
+    };
+    all.iter().zip(failures).map(one).collect()
 }
 
 pub(super) fn status_text(statuses: &[AppStatus]) -> Text {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use wayfare_dispatcher::compilers::{Compiler, Compilers, OutsideCompiler, OutsideLimits};
-use wayfare_dispatcher::options::ServiceOptions;
+use wayfare_dispatcher::options::{LogLimits, ServiceOptions};
 use wayfare_dispatcher::service;
 use wayfare_protocol::ids::{OperationId, PeerName};
 
@@ -48,6 +48,11 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
     options.processor_mark_percent = args.processor_mark;
     options.store = args.store;
     options.files = args.files;
+    options.logs = LogLimits {
+        bytes_max: args.logs_max,
+        program_bytes_max: args.logs_per_program,
+        age_ms: u64::try_from(args.logs_for.as_millis()).unwrap_or(u64::MAX),
+    };
     options.compilers = compilers(&args.compiler, args.compiler_timeout).await?;
     let ended = service::run(options, shutdown()?).await;
     ended.map_err(|error| Fail::new("dispatcher", error.to_string()))

@@ -10,7 +10,7 @@ use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::OperationId;
 use wayfare_protocol::limits::STDIN_BYTES_MAX;
 
-use super::logs::{Lines, badly, print_all};
+use super::logs::{LinePrinter, Lines, badly, print_all};
 use super::module::Module;
 use crate::args::RunArgs;
 use crate::context::{options_for, with_fleet};
@@ -60,7 +60,12 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
             return Ok(());
         };
         let mut stream = fleet.follow(program, follower).await?;
-        print_all(&mut stream, program, output, Lines::Apart).await?;
+        print_all(
+            &mut stream,
+            program,
+            LinePrinter::new(Lines::Apart, false, output),
+        )
+        .await?;
         match stream.ended() {
             Some(state) => badly(state).map_or(Ok(()), |how| {
                 Err(Fail::new("program", format!("program {} {how}", program.short())))

@@ -5,6 +5,7 @@ mod asking;
 mod choosing;
 mod commands;
 mod marks;
+mod stored;
 
 pub use self::asking::LeaseWatch;
 pub use self::choosing::ANSWER_TIMEOUT;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use wayfare_link::{BrokerUrl, Link, LinkOptions, Message, OnTakeover, Qos};
 use wayfare_protocol::dispatcher::{ACTING_NAME, Lease};
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId, ProgramId, Term};
+use wayfare_protocol::log::LogBatch;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 
@@ -308,6 +310,14 @@ impl Client {
         self.subscribe(self.inner.topics.topic(&Topic::ProgramLog(program)))
             .await?;
         Ok(LogStream::new(self.clone(), program, since, following, batches))
+    }
+
+    /// Lines of all programs, as they are published from now on. What comes faster than it is read is left out.
+    pub async fn all_logs(&self) -> Result<mpsc::Receiver<LogBatch>, CommandError> {
+        let (sender, batches) = mpsc::channel(WATCHER_QUEUE_MAX);
+        self.tell(ToTask::WatchAllLogs(sender)).await?;
+        self.subscribe(self.inner.topics.all_program_logs()).await?;
+        Ok(batches)
     }
 
     /// Every event of every engine from now on.

@@ -48,6 +48,7 @@ mod transfer;
 mod following;
 mod log_merge;
 pub mod logs;
+pub mod stored_logs;
 
 pub mod app;
 pub mod files;
@@ -57,7 +58,7 @@ pub use crate::core::{Finished, Progress, Report};
 pub use client::{ANSWER_TIMEOUT, Client, ClientOptions, LeaseWatch, Session};
 pub use error::{AskError, CommandError, ConnectError, Stage};
 pub use fleet::{EngineView, Heard, Presence, ProgramView};
-pub use log_merge::LogItem;
+pub use log_merge::{LogItem, LogMerge};
 pub use logs::{EventStream, Follow, LogStream};
 pub use lookup::LookupError;
 pub use operation::Operation;

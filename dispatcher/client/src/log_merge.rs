@@ -29,7 +29,7 @@ pub enum LogItem {
 
 /// Puts lines in order.
 #[derive(Debug)]
-pub(crate) struct LogMerge {
+pub struct LogMerge {
     next: u64,
     held: BTreeMap<u64, LogLine>,
     generation: Generation,
@@ -42,7 +42,7 @@ pub(crate) struct LogMerge {
 }
 
 impl LogMerge {
-    pub(crate) fn new(since: u64) -> Self {
+    pub fn new(since: u64) -> Self {
         Self {
             next: since,
             held: BTreeMap::new(),
@@ -54,12 +54,12 @@ impl LogMerge {
     }
 
     /// The number of the next line to be given out.
-    pub(crate) fn next(&self) -> u64 {
+    pub fn next(&self) -> u64 {
         self.next
     }
 
     /// From the live topic. What an older owner says after a newer one has spoken is not the program's.
-    pub(crate) fn live(&mut self, batch: LogBatch) {
+    pub fn live(&mut self, batch: LogBatch) {
         if batch.generation < self.generation {
             return;
         }
@@ -69,7 +69,7 @@ impl LogMerge {
 
     /// From an engine's tail, which was asked from [`LogMerge::next`] on. `log_next` is the number of the first
     /// line not yet written: when `lines` end before it they were cut, and the rest must be asked for.
-    pub(crate) fn tail(&mut self, lines: Vec<LogLine>, log_next: u64) {
+    pub fn tail(&mut self, lines: Vec<LogLine>, log_next: u64) {
         let last = lines.last().map(|line| line.line);
         self.hold_of_tail(lines);
         // What the program's own engine does not have is nowhere: whatever is missing before `end` is a gap.
@@ -99,21 +99,21 @@ impl LogMerge {
     }
 
     /// The tail cannot be had: go on with what is live.
-    pub(crate) fn without_tail(&mut self) {
+    pub fn without_tail(&mut self) {
         let first_held = self.held.keys().next().copied().unwrap_or(self.next);
         self.asked_to = Some(self.asked_to.unwrap_or(0).max(first_held));
         self.more = false;
     }
 
     /// Whether the tail must be asked for again before more can come out: lines are held behind a gap.
-    pub(crate) fn wants_tail(&self) -> bool {
+    pub fn wants_tail(&self) -> bool {
         self.asked_to.is_none()
             || self.more
             || self.held.keys().next().is_some_and(|first| *first > self.next)
     }
 
     /// What can be given out now.
-    pub(crate) fn drain(&mut self) -> Vec<LogItem> {
+    pub fn drain(&mut self) -> Vec<LogItem> {
         let Some(asked_to) = self.asked_to else {
             return Vec::new();
         };

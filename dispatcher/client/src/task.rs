@@ -48,6 +48,8 @@ pub(crate) enum ToTask {
         sender: mpsc::Sender<LogBatch>,
         registered: oneshot::Sender<()>,
     },
+    /// Lines of all programs.
+    WatchAllLogs(mpsc::Sender<LogBatch>),
     WatchEvents {
         sender: mpsc::Sender<Event>,
         registered: oneshot::Sender<()>,
@@ -101,6 +103,7 @@ pub(crate) struct Task {
     barriers: u64,
     waiters: BTreeMap<Ticket, Waiter>,
     logs: BTreeMap<ProgramId, Vec<mpsc::Sender<LogBatch>>>,
+    all_logs: Vec<mpsc::Sender<LogBatch>>,
     events: Vec<mpsc::Sender<Event>>,
     asked: BTreeMap<OperationId, oneshot::Sender<Answered>>,
     requests: Option<mpsc::Sender<(PeerName, Asked)>>,
@@ -130,6 +133,7 @@ impl Task {
             barriers: 0,
             waiters: BTreeMap::new(),
             logs: BTreeMap::new(),
+            all_logs: Vec::new(),
             events: Vec::new(),
             asked: BTreeMap::new(),
             requests: None,
@@ -237,6 +241,7 @@ impl Task {
                 self.logs.entry(program).or_default().push(sender);
                 let _ = registered.send(());
             }
+            ToTask::WatchAllLogs(sender) => self.all_logs.push(sender),
             ToTask::WatchEvents { sender, registered } => {
                 self.events.push(sender);
                 let _ = registered.send(());
@@ -335,7 +340,8 @@ impl Task {
             }
             Effect::Lease(lease) => self.news.send_modify(|news| news.lease = lease),
             Effect::Log(batch) => {
-                for watcher in self.logs.get(&batch.program).into_iter().flatten() {
+                let watchers = self.logs.get(&batch.program).into_iter().flatten();
+                for watcher in watchers.chain(&self.all_logs) {
                     // A full queue: the watcher will see a gap and ask for it.
                     let _ = watcher.try_send(batch.clone());
                 }

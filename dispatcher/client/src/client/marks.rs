@@ -56,7 +56,8 @@ impl Client {
         Err(CommandError::EngineClosed { engine, why })
     }
 
-    async fn somebody_acts(&self) -> Result<bool, CommandError> {
+    /// Whether a dispatcher acts, as far as the broker says.
+    pub async fn somebody_acts(&self) -> Result<bool, CommandError> {
         let mut leases = self.watch_lease().await.ok_or(CommandError::Closed)?;
         Ok(leases
             .latest()
