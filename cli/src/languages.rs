@@ -1,5 +1,5 @@
 //! Languages: a module that runs source text, with extensions, arguments and library files. They are kept
-//! with the fleet's files, each in a folder below [`ROOT`]: `module.wasm`, `library` (packed) and
+//! with the fleet's files, each in a folder below `/fleet/languages`: `module.wasm`, `library` (packed) and
 //! `language.json`, which is written last and makes it one.
 //!
 //! Reading order: `language` (what one is, and how people write it), [`source`] (what is run with it),

@@ -12,7 +12,7 @@
 //! moment that its successor can be. `lease` decides when to try; it may be wrong without harm.
 //!
 //! # Adding a service
-//! A module with one `async fn run(context: Context, inbox: Inbox)` and a line in `SERVICES` of [`services`]. It owns its
+//! A module with one `async fn run(context: Context, inbox: Inbox)` and a line in `SERVICES` of `services`. It owns its
 //! state, gets its requests from the inbox, talks to engines through `context.client`, keeps what must survive in
 //! `context.place` (see `durable`), and returns when the inbox ends. Requests may come again after a takeover: what they do must bear
 //! being done twice.
