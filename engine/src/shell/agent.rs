@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use wayfare_core::Core;
+use wayfare_core::types::{Effect, Input, Now, Saved};
 use wayfare_devices::{Devices, StatusLed};
 use wayfare_link::{AcknowledgeToken, Event, Incoming, LinkEvents};
 use wayfare_protocol::command::{Action, Command};
@@ -44,8 +46,6 @@ use super::snapshots::Snapshots;
 use super::store::Store;
 use super::supervisor::{Supervisor, Told};
 use super::work::{Done, Workshop};
-use crate::core::Core;
-use crate::core::types::{Effect, Input, Now, Saved};
 
 /// How often what nobody needs is thrown away, memory in use is looked at, and the service manager hears that we live: often
 /// enough for the unit's `WatchdogSec=`.

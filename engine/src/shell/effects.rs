@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use wayfare_core::types::{CaptureId, Effect, Input, Saved};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{Blob, Digest, OperationId, ProgramId};
@@ -16,7 +17,6 @@ use super::machine;
 use super::modules::read;
 use super::programs::Capturing;
 use super::work::{self, Data, Done, Gathered, SavedSource, SnapshotSource, Written};
-use crate::core::types::{CaptureId, Effect, Input, Saved};
 
 impl Agent {
     /// In order; stops at the first that needs the store while that cannot store.

@@ -10,13 +10,13 @@
 //!     ^--------------------- connection lost, from everywhere -----------------------'
 //! ```
 
+use wayfare_core::types::Input;
 use wayfare_link::Message;
 use wayfare_protocol::reply::Barrier;
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
 
 use super::agent::{Agent, Step};
-use crate::core::types::Input;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fence {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use wayfare_core::types::{Input, Saved};
 use wayfare_protocol::dispatcher::ACTING_NAME;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Blob, Digest, OperationId, PeerName, ProgramId};
@@ -15,7 +16,6 @@ use wayfare_protocol::peer::PeerMessage;
 use super::agent::Agent;
 use super::fetching::{Fetch, Step, Wanted};
 use super::work::{self, Data, Done};
-use crate::core::types::{Input, Saved};
 
 /// A program that is here waits this long until its code is asked for anew.
 const ANEW: Duration = Duration::from_secs(30);

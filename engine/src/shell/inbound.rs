@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
+use wayfare_core::types::Input;
 use wayfare_protocol::command::{Command, ReportRequest};
 use wayfare_protocol::dispatcher::{Answer, Request};
 use wayfare_protocol::error::Failure;
@@ -11,8 +12,6 @@ use wayfare_protocol::reply::{Barrier, Reply};
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
-
-use crate::core::types::Input;
 
 /// What to do about a message.
 #[derive(Debug, PartialEq)]

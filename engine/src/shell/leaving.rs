@@ -7,11 +7,11 @@
 
 use std::time::{Duration, Instant};
 
+use wayfare_core::types::Input;
 use wayfare_protocol::dispatcher::{ACTING_NAME, Answer, Answered};
 use wayfare_protocol::ids::{ClientId, OperationId};
 
 use super::agent::Agent;
-use crate::core::types::Input;
 
 /// The acting dispatcher asks every few seconds whether engines are there: one that has not for so long is none.
 const DISPATCHER_SILENCE: Duration = Duration::from_secs(60);

@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use wayfare_core::types::Input;
 use wayfare_link::{Link, Message};
 use wayfare_protocol::event::{EventBody, Outcome};
 use wayfare_protocol::ids::{ClientId, Generation, OperationId, ProgramId};
@@ -18,7 +19,6 @@ use super::outbound::json_bytes;
 use super::programs::Said;
 use super::store::Tail;
 use super::work::{self, Done};
-use crate::core::types::Input;
 use crate::process::ProcessEvent;
 
 /// Room in a message for what surrounds the lines.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
+use wayfare_core::types::CaptureId;
 use wayfare_mail::{Home, Letter};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
@@ -20,7 +21,6 @@ use super::modules::Modules;
 use super::session::Session;
 use super::store::Tail;
 use super::work::Gathered;
-use crate::core::types::CaptureId;
 use crate::process::{self, Launch, Loaded, Process, ProcessEvent};
 
 /// What a program's thread said.

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinSet;
+use wayfare_core::Core;
+use wayfare_core::types::{Identity, Input, Now};
 use wayfare_devices::{Devices, StatusLed};
 use wayfare_link::{Acknowledge, Link, LinkEvents, LinkOptions, Message, OnTakeover, Qos};
 use wayfare_protocol::ids::BootId;
@@ -34,8 +36,6 @@ use super::store::Cache;
 use super::store::Store;
 use super::supervisor::{Supervisor, Told};
 use super::work::Workshop;
-use crate::core::Core;
-use crate::core::types::{Identity, Input, Now};
 use crate::process::{AddressSpace, Provenance, Runtime, RuntimeOptions};
 
 /// Frames, globals, log and input position: what a snapshot has besides linear memory.

@@ -3,6 +3,7 @@
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use wayfare_core::types::{Input, Record};
 use wayfare_link::BrokerUrl;
 use wayfare_mail::{Home, Letter};
 use wayfare_protocol::ids::{Blob, ProgramId};
@@ -11,7 +12,6 @@ use wayfare_protocol::snapshot::Snapshot;
 use super::agent::Agent;
 use super::programs::Capturing;
 use super::session::{self, Order, Session, SessionEnd};
-use crate::core::types::{Input, Record};
 
 /// A checkpoint is made early when a program was sent this much since the last one.
 const JOURNAL_BYTES_LARGE: u64 = 4 << 20;

@@ -32,6 +32,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use wayfare_core::types::{Record, RecordKey};
 use wayfare_protocol::ids::{BootId, Digest, EngineId};
 
 pub(crate) use self::blobs::{Blobs, Reception};
@@ -41,7 +42,6 @@ pub(crate) use self::inbox::{InboxJournal, Inboxes};
 use self::journal::{Journal, Recovered};
 pub(crate) use self::reserve::Reserve;
 pub(crate) use self::tails::{Tail, Tails};
-use crate::core::types::{Record, RecordKey};
 
 const FORMAT: u32 = 1;
 /// Free besides the reserve, or nothing new is begun: what there is needs room to be stored again, to move away and to end.

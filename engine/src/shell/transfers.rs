@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 
 use bytes::Bytes;
+use wayfare_core::types::Input;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Blob, OperationId, PeerName};
 use wayfare_protocol::peer::PeerMessage;
@@ -11,7 +12,6 @@ use wayfare_protocol::peer::PeerMessage;
 use super::agent::Agent;
 use super::store::Reception;
 use super::work::Done;
-use crate::core::types::Input;
 
 /// The loop waits for blobs up to this to be synced, if a record names them before another thread is done with it.
 const SYNC_IN_LOOP_BYTES_MAX: u64 = 4 << 20;

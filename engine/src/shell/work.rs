@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use wayfare_core::types::{CaptureId, Saved};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::device::Reading;
 use wayfare_protocol::dispatcher::Asker;
@@ -18,7 +19,6 @@ use wayfare_protocol::snapshot::{Snapshot, SnapshotError};
 use super::modules::{Modules, read};
 use super::programs::Capturing;
 use super::store::{BlobFolder, BlobSource, Reserve, Unsynced};
-use crate::core::types::{CaptureId, Saved};
 use crate::process::Loaded;
 
 /// What came of a piece of work.

@@ -150,6 +150,7 @@ fn who_decides_knows_no_runtime() {
             "wayfare-compiler",
             ["tokio", "wasmtime", "rumqttc", "wayfare-protocol"],
         ),
+        ("wayfare-core", ["tokio", "wasmtime", "rumqttc", "wayfare-link"]),
         ("wayfare-mail", ["tokio", "wasmtime", "rumqttc", "wayfare-link"]),
         (
             "wayfare-abi",
@@ -167,7 +168,7 @@ fn who_decides_knows_no_runtime() {
 }
 
 /// Where the crates are that decide and do nothing.
-const DECIDES: [&str; 1] = ["engine/mail"];
+const DECIDES: [&str; 2] = ["engine/core", "engine/mail"];
 
 #[test]
 fn who_decides_may_call_nothing_that_acts() {

@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use wayfare_core::types::{Record, RecordKey};
 
 use super::files;
 use super::line::{self, Line};
-use crate::core::types::{Record, RecordKey};
 
 const NAME: &str = "journal";
 /// Written anew when it is longer than this and four times what is in force.
@@ -215,7 +215,7 @@ fn take_room(_: &File, _: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::types::{ArrivalRecord, Verdict};
+    use wayfare_core::types::{ArrivalRecord, Verdict};
     use wayfare_protocol::ids::{Generation, OperationId};
 
     fn record(operation: OperationId, generation: u64) -> Record {

@@ -6,9 +6,8 @@
 //! Checks are the first hexadecimal digits of a BLAKE3. The key has one of its own, so that a line whose content is
 //! damaged still says which record it was about: an older line of that record must not pass for the newest.
 
+use wayfare_core::types::{Record, RecordKey};
 use wayfare_protocol::ids::Digest;
-
-use crate::core::types::{Record, RecordKey};
 
 const KEY_CHECK_DIGITS: usize = 8;
 const LINE_CHECK_DIGITS: usize = 16;
@@ -94,7 +93,7 @@ fn check(text: &str, digits: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::types::{ArrivalRecord, Verdict};
+    use wayfare_core::types::{ArrivalRecord, Verdict};
     use wayfare_protocol::ids::{Generation, OperationId};
 
     fn record() -> Record {

@@ -1,6 +1,6 @@
 use super::*;
-use crate::core::types::{Disposition, ProgramRecord, Saved};
 use bytes::Bytes;
+use wayfare_core::types::{Disposition, ProgramRecord, Saved};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::ids::{Blob, Generation, OperationId, ProgramId};
 

@@ -6,8 +6,8 @@ use wayfare_protocol::event::EventBody;
 use wayfare_protocol::ids::{Blob, BootId, Digest, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 
-use crate::core::Core;
-use crate::core::types::{CaptureId, Disposition, Effect, Identity, Input, Now, Record, RecordKey, Verdict};
+use crate::Core;
+use crate::types::{CaptureId, Disposition, Effect, Identity, Input, Now, Record, RecordKey, Verdict};
 
 pub(super) const SECOND: u64 = 1_000_000;
 

@@ -4,7 +4,7 @@ use wayfare_protocol::command::Action;
 use wayfare_protocol::ids::{Generation, Term};
 
 use super::bench::*;
-use crate::core::types::{Effect, Input, Record, RecordKey};
+use crate::types::{Effect, Input, Record, RecordKey};
 
 /// As which generations lives began, by the programs that are started or run on.
 fn begun(effects: &[Effect]) -> Vec<u64> {

@@ -9,6 +9,7 @@
 //! Invariant: whatever the order, repetition or loss of messages, and wherever a crash falls between two effects, a
 //! program runs in at most one place, and after faults stop it runs somewhere. `simulation` looks for a
 //! counterexample.
+#![forbid(unsafe_code)]
 
 pub mod types;
 

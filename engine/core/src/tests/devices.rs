@@ -8,7 +8,7 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::peer::PeerMessage;
 
 use super::bench::*;
-use crate::core::types::{Effect, Input};
+use crate::types::{Effect, Input};
 
 fn alias(text: &str) -> Alias {
     text.parse().unwrap()

@@ -5,7 +5,7 @@ use wayfare_protocol::reason;
 use super::*;
 
 impl Core {
-    pub(in crate::core) fn started(&mut self, program: ProgramId, result: Result<(), Failure>) {
+    pub(crate) fn started(&mut self, program: ProgramId, result: Result<(), Failure>) {
         if let Some(operation) = self.arrival_starting(program) {
             return self.arrival_started(operation, result);
         }
@@ -36,7 +36,7 @@ impl Core {
     }
 
     /// A program ended by itself, or could not be started again.
-    pub(in crate::core) fn ended(&mut self, program: ProgramId, state: ProgramState) {
+    pub(crate) fn ended(&mut self, program: ProgramId, state: ProgramState) {
         let state = if state.is_ended() {
             state
         } else {
@@ -96,7 +96,7 @@ impl Core {
     }
 
     /// Another engine has the program at `generation`.
-    pub(in crate::core) fn fenced(&mut self, program: ProgramId, generation: Generation) {
+    pub(crate) fn fenced(&mut self, program: ProgramId, generation: Generation) {
         self.fence_arrivals(program, generation);
         let Some(here) = self.programs.get(&program) else {
             return;

@@ -1,10 +1,10 @@
 //! Pause, resume, snapshot and kill.
 
 use super::*;
-use crate::core::timing::FORCED_GENERATIONS;
+use crate::timing::FORCED_GENERATIONS;
 
 impl Core {
-    pub(in crate::core) fn check_pause(&self, on: Target) -> Result<(), Failure> {
+    pub(crate) fn check_pause(&self, on: Target) -> Result<(), Failure> {
         let program = self.free(on, "pause")?;
         if program.is_paused() {
             return Err(wrong_state(on.program, program, "pause"));
@@ -12,7 +12,7 @@ impl Core {
         Ok(())
     }
 
-    pub(in crate::core) fn check_resume(&self, on: Target, force: bool) -> Result<(), Failure> {
+    pub(crate) fn check_resume(&self, on: Target, force: bool) -> Result<(), Failure> {
         let program = self.here(on)?;
         if force && matches!(program.life, Life::Offered { .. }) {
             return Ok(());
@@ -25,7 +25,7 @@ impl Core {
     }
 
     /// A kill is safe but for an offered program: the target may have it.
-    pub(in crate::core) fn check_kill(&self, on: Target) -> Result<(), Failure> {
+    pub(crate) fn check_kill(&self, on: Target) -> Result<(), Failure> {
         if self.run_under_way(on.program).is_some() {
             return Ok(());
         }
@@ -38,12 +38,12 @@ impl Core {
         }
     }
 
-    pub(in crate::core) fn begin_pause(&mut self, operation: OperationId, program: ProgramId) {
+    pub(crate) fn begin_pause(&mut self, operation: OperationId, program: ProgramId) {
         self.take_program(operation, program);
         self.capture(program, Purpose::Pause(operation));
     }
 
-    pub(in crate::core) fn begin_snapshot(&mut self, operation: OperationId, program: ProgramId) {
+    pub(crate) fn begin_snapshot(&mut self, operation: OperationId, program: ProgramId) {
         self.take_program(operation, program);
         self.capture(program, Purpose::Snapshot(operation));
     }
@@ -52,7 +52,7 @@ impl Core {
     /// far above the one that was offered: should the target have adopted it after all, its copy ends as soon as
     /// either engine hears of the other's status, and what that copy did meanwhile is lost. What it does from here on
     /// is another life: the copy may have used the numbers that would come next.
-    pub(in crate::core) fn resume(&mut self, operation: OperationId, program: ProgramId) {
+    pub(crate) fn resume(&mut self, operation: OperationId, program: ProgramId) {
         let Some(here) = self.programs.get_mut(&program) else {
             return;
         };
@@ -87,7 +87,7 @@ impl Core {
     }
 
     /// Ends a program and forgets it. Whatever operation had it fails.
-    pub(in crate::core) fn kill(&mut self, operation: OperationId, program: ProgramId) {
+    pub(crate) fn kill(&mut self, operation: OperationId, program: ProgramId) {
         if let Some(run) = self.run_under_way(program) {
             self.abandon_arrival(run);
             self.finish(run, Err(Failure::Cancelled));
@@ -109,7 +109,7 @@ impl Core {
     }
 
     /// Gives up an operation that has not passed its point of no return.
-    pub(in crate::core) fn abort(&mut self, operation: OperationId, failure: Failure) {
+    pub(crate) fn abort(&mut self, operation: OperationId, failure: Failure) {
         self.cancel_departure(operation);
         if let Some(open) = self.journal.open.get(&operation) {
             let program = open.command.action.program();

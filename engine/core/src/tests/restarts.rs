@@ -4,7 +4,7 @@ use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
 
 use super::bench::*;
-use crate::core::types::{Input, Record, RecordKey};
+use crate::types::{Input, Record, RecordKey};
 
 fn ok(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()

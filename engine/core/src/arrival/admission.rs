@@ -3,7 +3,7 @@
 use super::*;
 
 impl Core {
-    pub(in crate::core) fn prepare(&mut self, operation: OperationId, from: &PeerName, offer: &Offer) {
+    pub(crate) fn prepare(&mut self, operation: OperationId, from: &PeerName, offer: &Offer) {
         if self.say_verdict(operation, from) {
             return;
         }
@@ -62,7 +62,7 @@ impl Core {
         self.check_room(program, &offer.spec, offer.memory_bytes)
     }
 
-    pub(in crate::core) fn check_room(
+    pub(crate) fn check_room(
         &self,
         program: ProgramId,
         spec: &ProgramSpec,
@@ -95,7 +95,7 @@ impl Core {
         self.check_devices(program, &spec.grants)
     }
 
-    pub(in crate::core) fn no_room(&self, reason: String) -> Failure {
+    pub(crate) fn no_room(&self, reason: String) -> Failure {
         Failure::NoRoom {
             engine: self.identity.engine.clone(),
             reason,
@@ -103,7 +103,7 @@ impl Core {
     }
 
     /// Refuses what would come at a lower generation than the program has elsewhere.
-    pub(in crate::core) fn fence_arrivals(&mut self, program: ProgramId, actual: Generation) {
+    pub(crate) fn fence_arrivals(&mut self, program: ProgramId, actual: Generation) {
         let stale: Vec<(OperationId, Generation)> = self
             .arrivals
             .iter()
@@ -120,7 +120,7 @@ impl Core {
         }
     }
 
-    pub(in crate::core) fn commit(&mut self, operation: OperationId, from: &PeerName, saved: Saved) {
+    pub(crate) fn commit(&mut self, operation: OperationId, from: &PeerName, saved: Saved) {
         if self.say_verdict(operation, from) {
             return;
         }
@@ -143,7 +143,7 @@ impl Core {
         self.advance_arrival(operation);
     }
 
-    pub(in crate::core) fn query(&mut self, operation: OperationId, from: &PeerName) {
+    pub(crate) fn query(&mut self, operation: OperationId, from: &PeerName) {
         if self.say_verdict(operation, from) {
             return;
         }
@@ -154,7 +154,7 @@ impl Core {
         }
     }
 
-    pub(in crate::core) fn cancel(&mut self, operation: OperationId, from: &PeerName) {
+    pub(crate) fn cancel(&mut self, operation: OperationId, from: &PeerName) {
         if self.say_verdict(operation, from) {
             return;
         }
@@ -175,12 +175,7 @@ impl Core {
     }
 
     /// A client that cannot give what its run needs says so.
-    pub(in crate::core) fn client_refused(
-        &mut self,
-        operation: OperationId,
-        from: &PeerName,
-        failure: Failure,
-    ) {
+    pub(crate) fn client_refused(&mut self, operation: OperationId, from: &PeerName, failure: Failure) {
         let theirs = self
             .arrivals
             .get(&operation)

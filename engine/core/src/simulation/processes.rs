@@ -7,7 +7,7 @@ use wayfare_protocol::status::ProgramState;
 use super::sessions::Talk;
 use super::shell::counter;
 use super::world::{Content, MS, World};
-use crate::core::types::{CaptureId, Input, RecordKey, Saved};
+use crate::types::{CaptureId, Input, RecordKey, Saved};
 
 pub(super) struct Process {
     pub(super) instance: u64,

@@ -41,7 +41,7 @@ impl Core {
     }
 
     /// Of which kinds the devices are here that these grant.
-    pub(in crate::core) fn devices_of(&self, grants: &Grants) -> BTreeMap<Alias, DeviceKind> {
+    pub(crate) fn devices_of(&self, grants: &Grants) -> BTreeMap<Alias, DeviceKind> {
         let kind = |alias: &Alias| Some((alias.clone(), *self.identity.devices.get(alias)?));
         grants.devices.iter().filter_map(kind).collect()
     }

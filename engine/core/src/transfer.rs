@@ -252,7 +252,7 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::timing::RESEND_FIRST_US;
+    use crate::timing::RESEND_FIRST_US;
 
     fn blob(bytes: u64) -> Blob {
         Blob {

@@ -15,7 +15,7 @@ use super::processes::Job;
 use super::random::Random;
 use super::shell::Engine;
 use super::stored::SavedTalk;
-use crate::core::types::{Effect, Record};
+use crate::types::{Effect, Record};
 
 pub(super) const MS: u64 = 1000;
 pub(super) const SECOND: u64 = 1000 * MS;
@@ -137,6 +137,10 @@ pub(super) struct World {
 }
 
 impl World {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only a time to count from: what happens does not depend on it"
+    )]
     pub(super) fn new(seed: u64, trace: bool) -> Self {
         let mut random = Random::new(seed);
         let engines = 2 + random.below(3) as usize;

@@ -6,7 +6,7 @@ use wayfare_protocol::ids::Generation;
 use wayfare_protocol::peer::PeerMessage;
 
 use super::bench::*;
-use crate::core::types::{Effect, Input, Saved};
+use crate::types::{Effect, Input, Saved};
 
 fn verified(number: u8) -> Input {
     Input::SnapshotVerified {

@@ -57,7 +57,7 @@ impl Core {
         }
     }
 
-    pub(in crate::core) fn chunk(
+    pub(crate) fn chunk(
         &mut self,
         operation: OperationId,
         from: &PeerName,
@@ -92,7 +92,7 @@ impl Core {
         self.progress(operation, Phase::Transfer, received, blob.bytes);
     }
 
-    pub(in crate::core) fn blob_complete(&mut self, blob: Blob, intact: bool) {
+    pub(crate) fn blob_complete(&mut self, blob: Blob, intact: bool) {
         if !self.blobs.receiver.knows(blob) {
             return;
         }
@@ -168,7 +168,7 @@ impl Core {
         }
     }
 
-    pub(in crate::core) fn module_loaded(&mut self, operation: OperationId, result: Result<(), Failure>) {
+    pub(crate) fn module_loaded(&mut self, operation: OperationId, result: Result<(), Failure>) {
         let Some(arrival) = self.arrivals.get_mut(&operation) else {
             return;
         };
@@ -188,7 +188,7 @@ impl Core {
         }
     }
 
-    pub(in crate::core) fn snapshot_verified(&mut self, operation: OperationId, result: Result<(), Failure>) {
+    pub(crate) fn snapshot_verified(&mut self, operation: OperationId, result: Result<(), Failure>) {
         let Some(Stage::Verifying { saved }) = self.arrivals.get(&operation).map(|a| &a.stage) else {
             return;
         };

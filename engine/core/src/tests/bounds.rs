@@ -9,9 +9,9 @@ use wayfare_protocol::status::ProgramState;
 use wayfare_protocol::wire;
 
 use super::bench::*;
-use crate::core::simulation::random::Random;
-use crate::core::timing::{ARRIVALS_MAX, ENDED_PROGRAMS_MAX, FINISHED_OPERATIONS_MAX, VERDICTS_MAX};
-use crate::core::types::{CaptureId, Effect, Input, RecordKey};
+use crate::simulation::random::Random;
+use crate::timing::{ARRIVALS_MAX, ENDED_PROGRAMS_MAX, FINISHED_OPERATIONS_MAX, VERDICTS_MAX};
+use crate::types::{CaptureId, Effect, Input, RecordKey};
 
 fn count(bench: &Bench, wanted: impl Fn(&RecordKey) -> bool) -> usize {
     bench.records.keys().filter(|key| wanted(key)).count()

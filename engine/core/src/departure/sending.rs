@@ -31,12 +31,7 @@ impl Core {
         Some(departure)
     }
 
-    pub(in crate::core) fn departure_wanted(
-        &mut self,
-        operation: OperationId,
-        from: &PeerName,
-        missing: &[Digest],
-    ) {
+    pub(crate) fn departure_wanted(&mut self, operation: OperationId, from: &PeerName, missing: &[Digest]) {
         let Some(departure) = self.heard_departure(operation, from) else {
             return;
         };
@@ -48,7 +43,7 @@ impl Core {
         self.pump_departure(operation);
     }
 
-    pub(in crate::core) fn departure_acknowledged(
+    pub(crate) fn departure_acknowledged(
         &mut self,
         operation: OperationId,
         from: &PeerName,
@@ -132,7 +127,7 @@ impl Core {
     }
 
     /// The last capture is being made: the program may stand still from now on.
-    pub(in crate::core) fn freezing_began(&mut self, operation: OperationId) {
+    pub(crate) fn freezing_began(&mut self, operation: OperationId) {
         let now = self.now;
         if let Some(departure) = self.departures.get_mut(&operation)
             && let Stage::Freezing { since } = &mut departure.stage
@@ -142,7 +137,7 @@ impl Core {
     }
 
     /// The program was captured and runs on: the base of a move, or all of a spawn.
-    pub(in crate::core) fn copied(&mut self, operation: OperationId, blob: Blob) {
+    pub(crate) fn copied(&mut self, operation: OperationId, blob: Blob) {
         let now = self.now;
         let Some(departure) = self
             .departures

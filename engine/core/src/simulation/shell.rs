@@ -11,8 +11,8 @@ use super::processes::{Job, Process};
 use super::random::Random;
 use super::stored::Inbox;
 use super::world::{Content, Happening, MS, Packet, SECOND, World};
-use crate::core::Core;
-use crate::core::types::{Disposition, Effect, Identity, Input, Now, Record, RecordKey, Saved};
+use crate::Core;
+use crate::types::{Disposition, Effect, Identity, Input, Now, Record, RecordKey, Saved};
 
 pub(super) struct Engine {
     pub(super) name: EngineId,

@@ -10,7 +10,7 @@ use wayfare_protocol::peer::{Envelope, PeerMessage};
 
 use super::shell::Engine;
 use super::world::{Content, Packet, World};
-use crate::core::types::RecordKey;
+use crate::types::RecordKey;
 
 pub(super) struct Client {
     pub(super) name: ClientId,

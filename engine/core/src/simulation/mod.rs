@@ -4,8 +4,8 @@
 //! modelled broker: at the end each was handed everything that was published for it, once and in order. In half of these worlds programs are
 //! begun anew under their ids, from the beginning or from old snapshots: nothing that a life publishes is taken for another's.
 //!
-//! A run is a function of its seed. To see one: `SEED=123 cargo test -p wayfare-engine one_seed -- --nocapture`.
-//! For a long hunt: `SEEDS=100000 cargo test -p wayfare-engine --release fleets`.
+//! A run is a function of its seed. To see one: `SEED=123 cargo test -p wayfare-core one_seed -- --nocapture`.
+//! For a long hunt: `SEEDS=100000 cargo test -p wayfare-core --release fleets`.
 
 mod broker;
 mod client;

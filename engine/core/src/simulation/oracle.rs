@@ -8,7 +8,7 @@ use wayfare_protocol::event::{Event, EventBody, Outcome};
 use wayfare_protocol::ids::{OperationId, ProgramId};
 
 use super::world::World;
-use crate::core::types::{Disposition, OperationRecord, Record, RecordKey};
+use crate::types::{Disposition, OperationRecord, Record, RecordKey};
 
 #[derive(Default)]
 pub(super) struct Oracle {

@@ -7,7 +7,7 @@ use wayfare_protocol::peer::PeerMessage;
 use wayfare_protocol::status::ProgramState;
 
 use super::bench::*;
-use crate::core::types::{CaptureId, Effect, Input};
+use crate::types::{CaptureId, Effect, Input};
 
 fn pause() -> Action {
     Action::Pause { on: on(1) }

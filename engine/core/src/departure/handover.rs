@@ -5,7 +5,7 @@ use super::*;
 impl Core {
     /// The program stands still and its last snapshot is stored: past this it is the target's to decide. The
     /// snapshot is on its way while the record is written; the word that makes it count is not.
-    pub(in crate::core) fn offer_move(&mut self, operation: OperationId, program: ProgramId, saved: Saved) {
+    pub(crate) fn offer_move(&mut self, operation: OperationId, program: ProgramId, saved: Saved) {
         let Some(since) = self.departures.get(&operation).and_then(|d| match d.stage {
             Stage::Freezing { since } => Some(since),
             _ => None,
@@ -38,7 +38,7 @@ impl Core {
         self.tell_progress(operation);
     }
 
-    pub(in crate::core) fn departure_adopted(
+    pub(crate) fn departure_adopted(
         &mut self,
         operation: OperationId,
         from: &PeerName,
@@ -54,7 +54,7 @@ impl Core {
 
     /// The target has it. The answer is stored before the record goes, so that a restart in between knows
     /// where the program is.
-    pub(in crate::core) fn adopted(&mut self, operation: OperationId) {
+    pub(crate) fn adopted(&mut self, operation: OperationId) {
         let Some(departure) = self.departures.remove(&operation) else {
             return;
         };
@@ -97,12 +97,7 @@ impl Core {
     }
 
     /// The target will not take it: it runs on in place.
-    pub(in crate::core) fn departure_refused(
-        &mut self,
-        operation: OperationId,
-        from: &PeerName,
-        failure: Failure,
-    ) {
+    pub(crate) fn departure_refused(&mut self, operation: OperationId, from: &PeerName, failure: Failure) {
         if self.heard_departure(operation, from).is_none() {
             return;
         }
@@ -138,7 +133,7 @@ impl Core {
     }
 
     /// Gives up a departure that has not been committed, if `operation` is one.
-    pub(in crate::core) fn cancel_departure(&mut self, operation: OperationId) {
+    pub(crate) fn cancel_departure(&mut self, operation: OperationId) {
         let uncommitted = self
             .departures
             .get(&operation)
@@ -149,7 +144,7 @@ impl Core {
     }
 
     /// Gives up a committed departure by force.
-    pub(in crate::core) fn forsake(&mut self, operation: OperationId) {
+    pub(crate) fn forsake(&mut self, operation: OperationId) {
         if let Some(departure) = self.drop_departure(operation) {
             let failure = departure.silent(self.now);
             self.finish(operation, Err(failure));
@@ -164,7 +159,7 @@ impl Core {
     }
 
     /// The command's time is up. True if `operation` is a departure: then all is seen to.
-    pub(in crate::core) fn departure_late(&mut self, operation: OperationId) -> bool {
+    pub(crate) fn departure_late(&mut self, operation: OperationId) -> bool {
         let now = self.now;
         let Some(departure) = self.departures.get_mut(&operation) else {
             return false;
@@ -199,7 +194,7 @@ impl Core {
         true
     }
 
-    pub(in crate::core) fn departures_due(&mut self) {
+    pub(crate) fn departures_due(&mut self) {
         let now = self.now;
         let ids: Vec<OperationId> = self.departures.keys().copied().collect();
         for id in ids {
