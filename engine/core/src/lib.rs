@@ -7,8 +7,8 @@
 //! kept; `statuses` what is told; `recovery` what a restart makes of the records.
 //!
 //! Invariant: whatever the order, repetition or loss of messages, and wherever a crash falls between two effects, a
-//! program runs in at most one place, and after faults stop it runs somewhere. `simulation` looks for a
-//! counterexample.
+//! program runs in at most one place, and after faults stop it runs somewhere. The crate `wayfare-simulator` looks
+//! for a counterexample.
 #![forbid(unsafe_code)]
 
 pub mod types;
@@ -26,8 +26,6 @@ mod timing;
 mod transfer;
 mod verdicts;
 
-#[cfg(test)]
-mod simulation;
 #[cfg(test)]
 mod tests;
 

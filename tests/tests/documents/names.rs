@@ -6,7 +6,7 @@ use crate::markdown::{code_spans, rows};
 use crate::{files, read, root};
 
 const PAGE: &str = "book/src/failures.md";
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "cli",
     "compiler",
     "dispatcher",
@@ -15,6 +15,7 @@ const CRATES: [&str; 9] = [
     "link",
     "protocol",
     "scheduler",
+    "simulator",
     "tests",
 ];
 

@@ -9,7 +9,7 @@ use wayfare_protocol::status::ProgramState;
 use wayfare_protocol::wire;
 
 use super::bench::*;
-use crate::simulation::random::Random;
+use super::random::Random;
 use crate::timing::{ARRIVALS_MAX, ENDED_PROGRAMS_MAX, FINISHED_OPERATIONS_MAX, VERDICTS_MAX};
 use crate::types::{CaptureId, Effect, Input, RecordKey};
 

@@ -6,4 +6,7 @@ mod commands;
 mod devices;
 mod lives;
 mod moves;
+/// The simulator's chance: the same file, since a core knows no simulator.
+#[path = "../../../../simulator/src/random.rs"]
+mod random;
 mod restarts;

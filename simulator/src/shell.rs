@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use wayfare_core::Core;
+use wayfare_core::types::{Disposition, Effect, Identity, Input, Now, Record, RecordKey, Saved};
 use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, Generation, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramStatus;
@@ -11,8 +13,6 @@ use super::processes::{Job, Process};
 use super::random::Random;
 use super::stored::Inbox;
 use super::world::{Content, Happening, MS, Packet, SECOND, World};
-use crate::Core;
-use crate::types::{Disposition, Effect, Identity, Input, Now, Record, RecordKey, Saved};
 
 pub(super) struct Engine {
     pub(super) name: EngineId,
@@ -178,7 +178,7 @@ impl World {
 
     fn names(&self, index: usize, program: ProgramId) -> bool {
         let up = self.engines[index].up.as_ref();
-        up.is_some_and(|up| up.core.programs.contains_key(&program))
+        up.is_some_and(|up| up.core.statuses().iter().any(|status| status.program == program))
     }
 
     pub(super) fn feed(&mut self, index: usize, input: Input) {

@@ -1,26 +1,8 @@
-//! Whole fleets of cores in one thread, under lost, late, doubled and reordered messages, damaged chunks, crashes
-//! between any two effects, restarts and partitions; then a time without faults, at whose end every program is
-//! in its place exactly once and every command is answered. In every eighth world the programs talk, each through a session at a
-//! modelled broker: at the end each was handed everything that was published for it, once and in order. In half of these worlds programs are
-//! begun anew under their ids, from the beginning or from old snapshots: nothing that a life publishes is taken for another's.
-//!
-//! A run is a function of its seed. To see one: `SEED=123 cargo test -p wayfare-core one_seed -- --nocapture`.
-//! For a long hunt: `SEEDS=100000 cargo test -p wayfare-core --release fleets`.
-
-mod broker;
-mod client;
-mod oracle;
-mod processes;
-pub(super) mod random;
-mod sessions;
-mod shell;
-mod stored;
-mod talking;
-mod world;
+//! Many seeds, and those that found something once.
 
 use std::collections::BTreeMap;
 
-use world::World;
+use super::{run, show};
 
 /// Seeds that found something once.
 const REGRESSIONS: &[u64] = &[
@@ -33,11 +15,6 @@ const SEEDS: u64 = 1000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
-}
-
-fn run(seed: u64) -> (Result<(), String>, BTreeMap<String, u64>) {
-    let mut world = World::new(seed, false);
-    (world.run(), world.oracle.outcomes)
 }
 
 #[test]
@@ -53,9 +30,9 @@ fn fleets_keep_every_program_exactly_once() {
         runs.extend(other.join().expect("a run reports, it does not panic"));
         runs
     });
-    for (result, seen) in runs {
-        failed.extend(result.err());
-        for (outcome, count) in seen {
+    for run in runs {
+        failed.extend(run.result.err());
+        for (outcome, count) in run.outcomes {
             *outcomes.entry(outcome).or_default() += count;
         }
     }
@@ -92,5 +69,5 @@ fn one_seed() {
     let Some(seed) = number("SEED") else {
         return;
     };
-    World::new(seed, true).run().expect("the seed breaks no rule");
+    show(seed).expect("the seed breaks no rule");
 }

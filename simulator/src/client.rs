@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use wayfare_core::types::RecordKey;
 use wayfare_protocol::command::{Action, Command, ProgramSpec, Target};
 use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
 use wayfare_protocol::ids::{Blob, ClientId, EngineId, Generation, OperationId, PeerName, ProgramId};
@@ -10,7 +11,6 @@ use wayfare_protocol::peer::{Envelope, PeerMessage};
 
 use super::shell::Engine;
 use super::world::{Content, Packet, World};
-use crate::types::RecordKey;
 
 pub(super) struct Client {
     pub(super) name: ClientId,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use wayfare_core::types::{Effect, Record};
 use wayfare_protocol::command::Command;
 use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::limits::CHUNK_BYTES;
@@ -15,7 +16,6 @@ use super::processes::Job;
 use super::random::Random;
 use super::shell::Engine;
 use super::stored::SavedTalk;
-use crate::types::{Effect, Record};
 
 pub(super) const MS: u64 = 1000;
 pub(super) const SECOND: u64 = 1000 * MS;

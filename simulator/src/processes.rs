@@ -1,5 +1,6 @@
 //! What a shell does in its own time: it starts programs, captures them, and answers later.
 
+use wayfare_core::types::{CaptureId, Input, RecordKey, Saved};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Blob, Generation, ProgramId};
 use wayfare_protocol::status::ProgramState;
@@ -7,7 +8,6 @@ use wayfare_protocol::status::ProgramState;
 use super::sessions::Talk;
 use super::shell::counter;
 use super::world::{Content, MS, World};
-use crate::types::{CaptureId, Input, RecordKey, Saved};
 
 pub(super) struct Process {
     pub(super) instance: u64,

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wayfare_core::types::{Disposition, OperationRecord, Record, RecordKey};
 use wayfare_protocol::command::{Action, Command};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody, Outcome};
 use wayfare_protocol::ids::{OperationId, ProgramId};
 
 use super::world::World;
-use crate::types::{Disposition, OperationRecord, Record, RecordKey};
 
 #[derive(Default)]
 pub(super) struct Oracle {

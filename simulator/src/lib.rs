@@ -1,0 +1,49 @@
+//! Whole fleets of cores in one thread, under lost, late, doubled and reordered messages, damaged chunks, crashes
+//! between any two effects, restarts and partitions; then a time without faults, at whose end every program is
+//! in its place exactly once and every command is answered. In every eighth world the programs talk, each through a session at a
+//! modelled broker: at the end each was handed everything that was published for it, once and in order. In half of these worlds programs are
+//! begun anew under their ids, from the beginning or from old snapshots: nothing that a life publishes is taken for another's.
+//!
+//! A run is a function of its seed. To see one: `SEED=123 cargo test -p wayfare-simulator one_seed -- --nocapture`.
+//! For a long hunt: `SEEDS=100000 cargo test -p wayfare-simulator --release fleets`.
+#![forbid(unsafe_code)]
+
+mod broker;
+mod client;
+mod oracle;
+mod processes;
+mod random;
+mod sessions;
+mod shell;
+mod stored;
+mod talking;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use std::collections::BTreeMap;
+
+use world::World;
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Run {
+    /// Which rule was broken, with the seed.
+    pub result: Result<(), String>,
+    /// How often what happened.
+    pub outcomes: BTreeMap<String, u64>,
+}
+
+/// Runs the fleet of `seed` from its beginning to its end.
+pub fn run(seed: u64) -> Run {
+    let mut world = World::new(seed, false);
+    Run {
+        result: world.run(),
+        outcomes: world.oracle.outcomes,
+    }
+}
+
+/// Runs the fleet of `seed`, and prints what happens to standard error.
+pub fn show(seed: u64) -> Result<(), String> {
+    World::new(seed, true).run()
+}
