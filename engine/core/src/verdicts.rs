@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use wayfare_protocol::ids::{OperationId, PeerName};
+use wayfare_protocol::ids::OperationId;
 use wayfare_protocol::peer::PeerMessage;
 
-use super::Core;
 use super::timing::VERDICTS_MAX;
 use super::types::{ArrivalRecord, Effect, Record, RecordKey, Verdict};
 
@@ -35,59 +34,46 @@ impl Verdicts {
     pub(super) fn knows(&self, operation: OperationId) -> bool {
         self.given.contains_key(&operation)
     }
-}
 
-impl Core {
-    /// Says the verdict if there is one.
-    pub(super) fn say_verdict(&mut self, operation: OperationId, to: &PeerName) -> bool {
-        let Some(record) = self.verdicts.given.get(&operation) else {
-            return false;
-        };
-        let message = message(&record.verdict);
-        self.say(to, operation, message);
-        true
+    /// The verdict about an operation, as it is said.
+    pub(super) fn message(&self, operation: OperationId) -> Option<PeerMessage> {
+        Some(message(&self.given.get(&operation)?.verdict))
     }
 
-    /// Decides, and says so.
-    pub(super) fn give_verdict(&mut self, operation: OperationId, to: &PeerName, verdict: Verdict) {
-        let message = message(&verdict);
-        self.record_verdict(operation, verdict);
-        self.say(to, operation, message);
-    }
-
-    pub(super) fn record_verdict(&mut self, operation: OperationId, verdict: Verdict) {
-        let sequence = self.verdicts.next_sequence;
-        self.verdicts.next_sequence += 1;
+    /// Keeps a verdict, durably. Where there are too many, the oldest is forgotten, but never one about a program
+    /// that is here, since its source may still ask: `arrived` are the operations that brought these.
+    pub(super) fn give(
+        &mut self,
+        operation: OperationId,
+        verdict: Verdict,
+        arrived: &[OperationId],
+    ) -> Vec<Effect> {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
         let record = ArrivalRecord {
             operation,
             sequence,
             verdict,
         };
-        self.effects.push(Effect::Store(Record::Arrival(record.clone())));
-        self.verdicts.keep(record);
-        self.forget_oldest_verdict();
+        let mut effects = vec![Effect::Store(Record::Arrival(record.clone()))];
+        self.keep(record);
+        effects.extend(self.forget_oldest(arrived));
+        effects
     }
 
-    /// A verdict about a program that is here is never forgotten: its source may still ask.
-    fn forget_oldest_verdict(&mut self) {
-        if self.verdicts.given.len() <= VERDICTS_MAX + self.programs.len() {
-            return;
+    fn forget_oldest(&mut self, arrived: &[OperationId]) -> Option<Effect> {
+        if self.given.len() <= VERDICTS_MAX + arrived.len() {
+            return None;
         }
-        let oldest = self
-            .verdicts
-            .by_age
-            .iter()
-            .find(|(_, id)| !self.programs.values().any(|p| p.arrived == **id))
-            .map(|(age, id)| (*age, *id));
-        if let Some((age, operation)) = oldest {
-            self.verdicts.by_age.remove(&age);
-            self.verdicts.given.remove(&operation);
-            self.effects.push(Effect::Erase(RecordKey::Arrival(operation)));
-        }
+        let oldest = self.by_age.iter().find(|(_, id)| !arrived.contains(id));
+        let (age, operation) = oldest.map(|(age, id)| (*age, *id))?;
+        self.by_age.remove(&age);
+        self.given.remove(&operation);
+        Some(Effect::Erase(RecordKey::Arrival(operation)))
     }
 }
 
-fn message(verdict: &Verdict) -> PeerMessage {
+pub(super) fn message(verdict: &Verdict) -> PeerMessage {
     match verdict {
         Verdict::Adopted { generation } => PeerMessage::Adopted {
             generation: *generation,

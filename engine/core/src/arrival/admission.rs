@@ -1,6 +1,7 @@
 //! What the other side says about an arrival: that it comes, that it is final, that it shall not be.
 
 use super::*;
+use crate::verdicts;
 
 impl Core {
     pub(crate) fn prepare(&mut self, operation: OperationId, from: &PeerName, offer: &Offer) {
@@ -183,5 +184,27 @@ impl Core {
         if theirs {
             self.refuse_arrival(operation, failure);
         }
+    }
+
+    /// Says the verdict if there is one.
+    fn say_verdict(&mut self, operation: OperationId, to: &PeerName) -> bool {
+        let Some(message) = self.verdicts.message(operation) else {
+            return false;
+        };
+        self.say(to, operation, message);
+        true
+    }
+
+    /// Decides, and says so.
+    pub(super) fn give_verdict(&mut self, operation: OperationId, to: &PeerName, verdict: Verdict) {
+        let message = verdicts::message(&verdict);
+        self.record_verdict(operation, verdict);
+        self.say(to, operation, message);
+    }
+
+    pub(crate) fn record_verdict(&mut self, operation: OperationId, verdict: Verdict) {
+        let arrived: Vec<OperationId> = self.programs.values().map(|here| here.arrived).collect();
+        self.effects
+            .extend(self.verdicts.give(operation, verdict, &arrived));
     }
 }
