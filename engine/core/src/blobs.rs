@@ -43,7 +43,7 @@ impl Core {
         programs
             .chain(self.arrivals.values().flat_map(|a| a.blobs().iter().copied()))
             .chain(self.departures.values().flat_map(|d| d.blobs().iter().copied()))
-            .chain(self.servings.values().flat_map(|s| s.blobs().iter().copied()))
+            .chain(self.servings.blobs())
             .map(|blob| blob.digest)
             .chain(self.blobs.modules.iter().copied())
             .collect()

@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`types`] is the contract; `operations` the journal of commands; `programs` one program's life;
 //! `captures` what asks for its state; `departure` and `arrival` the two halves of a move; `verdicts` what a
-//! target has decided; `transfer` the window for chunks; `serving` a snapshot's download; `blobs` what must be
+//! target has decided; `transfer` the window for chunks; `serving` and `downloads` a snapshot for a client; `blobs` what must be
 //! kept; `statuses` what is told; `recovery` what a restart makes of the records.
 //!
 //! Invariant: whatever the order, repetition or loss of messages, and wherever a crash falls between two effects, a
@@ -17,6 +17,7 @@ mod arrival;
 mod blobs;
 mod captures;
 mod departure;
+mod downloads;
 mod operations;
 mod programs;
 mod recovery;
@@ -40,7 +41,7 @@ use blobs::Blobs;
 use departure::Departure;
 use operations::Journal;
 use programs::Program;
-use serving::Serving;
+use serving::Servings;
 use statuses::Statuses;
 use types::{Effect, Identity, Input, Now, Saved};
 use verdicts::Verdicts;
@@ -57,7 +58,7 @@ pub struct Core {
     departures: BTreeMap<OperationId, Departure>,
     arrivals: BTreeMap<OperationId, Arrival>,
     verdicts: Verdicts,
-    servings: BTreeMap<OperationId, Serving>,
+    servings: Servings,
     blobs: Blobs,
     statuses: Statuses,
     /// Captures asked for so far: the next one's number.
@@ -79,7 +80,7 @@ impl Core {
             departures: BTreeMap::new(),
             arrivals: BTreeMap::new(),
             verdicts,
-            servings: BTreeMap::new(),
+            servings: Servings::default(),
             blobs: Blobs::default(),
             statuses: Statuses::default(),
             captures: 0,
@@ -153,7 +154,7 @@ impl Core {
                 self.prepare(operation, &from, &offer);
             }
             PeerMessage::Want { missing } => {
-                if !self.serving_wanted(operation, &from, &missing) {
+                if !self.download_wanted(operation, &from, &missing) {
                     self.departure_wanted(operation, &from, &missing);
                 }
             }
@@ -164,7 +165,11 @@ impl Core {
             | PeerMessage::CodeMade { .. }
             | PeerMessage::Pull { .. } => {}
             PeerMessage::Ack { digest, received } => {
-                self.serving_acknowledged(operation, &from, (digest, received));
+                let acknowledged = (digest, received);
+                let effects = self
+                    .servings
+                    .acknowledged(operation, &from, acknowledged, self.now);
+                self.effects.extend(effects);
                 self.departure_acknowledged(operation, &from, (digest, received));
             }
             PeerMessage::Commit { snapshot, base } => {
@@ -177,7 +182,7 @@ impl Core {
             }
             PeerMessage::Query => self.query(operation, &from),
             PeerMessage::Cancel => {
-                if !self.serving_cancelled(operation, &from) {
+                if !self.download_cancelled(operation, &from) {
                     self.cancel(operation, &from);
                 }
             }
@@ -196,7 +201,7 @@ impl Core {
         self.operations_due();
         self.departures_due();
         self.arrivals_due();
-        self.servings_due();
+        self.downloads_due();
         self.checkpoint_due();
     }
 
@@ -232,7 +237,7 @@ impl Core {
         deadlines
             .chain(self.departures.values().map(Departure::next_wakeup))
             .chain(self.arrivals.values().filter_map(Arrival::next_wakeup))
-            .chain(self.servings.values().map(Serving::next_wakeup))
+            .chain(self.servings.next_wakeup())
             .chain(self.programs.values().filter_map(|p| p.checkpoint_at))
             .chain(self.statuses.memory_due)
             .min()

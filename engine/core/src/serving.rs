@@ -1,113 +1,74 @@
-//! A snapshot for a client: once captured, its blobs can be fetched for a while.
+//! Snapshots that are served to clients: once captured, their blobs can be fetched for a while.
 
-use wayfare_protocol::error::Failure;
-use wayfare_protocol::event::Outcome;
-use wayfare_protocol::ids::{Blob, ClientId, Digest, OperationId, PeerName, ProgramId};
-use wayfare_protocol::peer::PeerMessage;
+use std::collections::BTreeMap;
 
-use super::Core;
+use wayfare_protocol::ids::{Blob, ClientId, Digest, OperationId, PeerName};
+
 use super::timing::{SERVING_US, SERVINGS_MAX};
 use super::transfer::Sender;
 use super::types::{Effect, Now};
 
+/// All of them, by the operations that asked for them.
+#[derive(Debug, Default)]
+pub(super) struct Servings {
+    each: BTreeMap<OperationId, Serving>,
+}
+
 #[derive(Debug)]
-pub(super) struct Serving {
+struct Serving {
     client: ClientId,
     blobs: Vec<Blob>,
     sender: Sender,
     until: Now,
 }
 
-impl Serving {
-    pub(super) fn blobs(&self) -> &[Blob] {
-        &self.blobs
-    }
-
-    pub(super) fn next_wakeup(&self) -> Now {
-        self.sender
-            .next_wakeup()
-            .map_or(self.until, |at| at.min(self.until))
-    }
-}
-
-impl Core {
-    pub(super) fn snapshot_made(&mut self, operation: OperationId, program: ProgramId, snapshot: Blob) {
-        let (Some(here), Some(open)) = (self.programs.get(&program), self.journal.open.get(&operation))
-        else {
-            return;
-        };
-        let outcome = Outcome::Captured {
-            program,
-            generation: here.generation,
-            spec: here.spec.clone(),
-            snapshot,
-        };
+impl Servings {
+    /// Serves `blobs` from now on. Where there are too many, the one that ends first makes room.
+    pub(super) fn open(&mut self, operation: OperationId, client: ClientId, blobs: Vec<Blob>, now: Now) {
         let serving = Serving {
-            client: open.command.client.clone(),
-            blobs: here.spec.blobs().chain([snapshot]).collect(),
-            sender: Sender::new(self.now),
-            until: self.now.plus(SERVING_US),
+            client,
+            blobs,
+            sender: Sender::new(now),
+            until: now.plus(SERVING_US),
         };
-        if self.servings.len() >= SERVINGS_MAX
-            && let Some(oldest) = self
-                .servings
-                .iter()
-                .min_by_key(|(_, s)| s.until)
-                .map(|(id, _)| *id)
+        if self.each.len() >= SERVINGS_MAX
+            && let Some(oldest) = self.each.iter().min_by_key(|(_, s)| s.until).map(|(id, _)| *id)
         {
-            self.servings.remove(&oldest);
+            self.each.remove(&oldest);
         }
-        self.servings.insert(operation, serving);
-        self.release_program(operation, program);
-        self.finish(operation, Ok(outcome));
+        self.each.insert(operation, serving);
     }
 
-    /// `Want` from a client. True if the operation is a snapshot's.
-    pub(super) fn serving_wanted(
+    /// Sends what a client lacks; `None` if nothing is served under this operation.
+    pub(super) fn wanted(
         &mut self,
         operation: OperationId,
         from: &PeerName,
         missing: &[Digest],
-    ) -> bool {
-        let Some(serving) = self.servings.get_mut(&operation) else {
-            return self.refuse_late_download(operation, from);
-        };
-        if serving.client == *from {
-            serving.until = self.now.plus(SERVING_US);
-            for blob in &serving.blobs {
-                if missing.contains(&blob.digest) {
-                    serving.sender.add(*blob);
-                }
+        now: Now,
+    ) -> Option<Vec<Effect>> {
+        let serving = self.each.get_mut(&operation)?;
+        if serving.client != *from {
+            return Some(Vec::new());
+        }
+        serving.until = now.plus(SERVING_US);
+        for blob in &serving.blobs {
+            if missing.contains(&blob.digest) {
+                serving.sender.add(*blob);
             }
-            self.pump_serving(operation);
         }
-        true
+        Some(serving.pump(operation))
     }
 
-    /// Tells a client that waits for blobs which are not kept any more.
-    fn refuse_late_download(&mut self, operation: OperationId, from: &PeerName) -> bool {
-        let known = self
-            .journal
-            .finished_command(operation)
-            .is_some_and(|command| command.client == *from && command.action.verb() == "snapshot");
-        if known {
-            let failure = Failure::Snapshot {
-                reason: "it is not kept any more: make another".into(),
-            };
-            self.say(from, operation, PeerMessage::Refused { failure });
-        }
-        known
-    }
-
-    pub(super) fn serving_acknowledged(
+    pub(super) fn acknowledged(
         &mut self,
         operation: OperationId,
         from: &PeerName,
         (digest, received): (Digest, u64),
-    ) {
-        let now = self.now;
-        let Some(serving) = self.servings.get_mut(&operation) else {
-            return;
+        now: Now,
+    ) -> Vec<Effect> {
+        let Some(serving) = self.each.get_mut(&operation) else {
+            return Vec::new();
         };
         let blob = serving.blobs.iter().find(|b| b.digest == digest).copied();
         if serving.client == *from
@@ -115,48 +76,60 @@ impl Core {
             && serving.sender.acknowledge(blob, received, now)
         {
             serving.until = now.plus(SERVING_US);
-            self.pump_serving(operation);
+            return serving.pump(operation);
         }
+        Vec::new()
     }
 
-    pub(super) fn serving_cancelled(&mut self, operation: OperationId, from: &PeerName) -> bool {
-        let theirs = self
-            .servings
-            .get(&operation)
-            .is_some_and(|serving| serving.client == *from);
+    /// Ends one whose client has all of it. True if it is theirs.
+    pub(super) fn cancelled(&mut self, operation: OperationId, from: &PeerName) -> bool {
+        let theirs = self.each.get(&operation).is_some_and(|s| s.client == *from);
         if theirs {
-            self.servings.remove(&operation);
-            self.blobs.stale = true;
+            self.each.remove(&operation);
         }
         theirs
     }
 
-    fn pump_serving(&mut self, operation: OperationId) {
-        let Some(serving) = self.servings.get_mut(&operation) else {
-            return;
-        };
-        for segment in serving.sender.pump() {
-            self.effects.push(Effect::SendChunk {
-                to: serving.client.clone(),
+    /// Ends those that nobody asked about for long. True if there were any.
+    pub(super) fn expire(&mut self, now: Now) -> bool {
+        let before = self.each.len();
+        self.each.retain(|_, serving| serving.until > now);
+        self.each.len() != before
+    }
+
+    /// Sends again what was not acknowledged.
+    pub(super) fn resend(&mut self, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (operation, serving) in &mut self.each {
+            serving.sender.tick(now);
+            effects.extend(serving.pump(*operation));
+        }
+        effects
+    }
+
+    pub(super) fn blobs(&self) -> impl Iterator<Item = Blob> + '_ {
+        self.each
+            .values()
+            .flat_map(|serving| serving.blobs.iter().copied())
+    }
+
+    pub(super) fn next_wakeup(&self) -> Option<Now> {
+        let wakeup = |s: &Serving| s.sender.next_wakeup().map_or(s.until, |at| at.min(s.until));
+        self.each.values().map(wakeup).min()
+    }
+}
+
+impl Serving {
+    fn pump(&mut self, operation: OperationId) -> Vec<Effect> {
+        let segments = self.sender.pump().into_iter();
+        segments
+            .map(|segment| Effect::SendChunk {
+                to: self.client.clone(),
                 operation,
                 blob: segment.blob,
                 offset: segment.offset,
                 bytes: segment.bytes,
-            });
-        }
-    }
-
-    pub(super) fn servings_due(&mut self) {
-        let now = self.now;
-        let before = self.servings.len();
-        self.servings.retain(|_, serving| serving.until > now);
-        self.blobs.stale |= self.servings.len() != before;
-        let ids: Vec<OperationId> = self.servings.keys().copied().collect();
-        for id in ids {
-            if let Some(serving) = self.servings.get_mut(&id) {
-                serving.sender.tick(now);
-            }
-            self.pump_serving(id);
-        }
+            })
+            .collect()
     }
 }
