@@ -230,7 +230,8 @@ impl Mail {
         Ok(())
     }
 
-    /// To a request that was received; once.
+    /// To a request that was received; once. Whoever sent it chose the topic, so only the sender's own topic for replies is
+    /// taken, or one that the program may publish on anyway: else anybody could have it publish anywhere.
     pub fn reply(&mut self, reply_to: &str, answers: u64, payload: &[u8]) -> Result<(), Refusal> {
         let at = self
             .repliable
@@ -267,10 +268,12 @@ impl Mail {
         };
         self.inbox_bytes -= letter.bytes();
         if let Some(Stamp {
+            sender,
             number,
             purpose: Purpose::Request { reply_to },
-            ..
         }) = letter.stamp
+            && (reply_to == self.home.topics.topic(&Topic::ProgramReply(sender))
+                || self.check_topic(&reply_to).is_ok())
         {
             if self.repliable.len() >= REPLIABLE_MAX {
                 self.repliable.pop_front();
@@ -298,6 +301,12 @@ impl Mail {
         home.topics.topic(&Topic::ProgramReply(home.program))
     }
 
+    /// Whether a snapshot may have a message for this topic: what [`Mail::publish`] or [`Mail::reply`] let through.
+    fn may_hold(&self, topic: &str) -> bool {
+        self.check_topic(topic).is_ok()
+            || matches!(self.home.topics.parse(topic), Some(Topic::ProgramReply(_)))
+    }
+
     fn check_topic(&self, topic: &str) -> Result<(), Refusal> {
         if !is_topic(topic) {
             return Err(Refusal::Malformed);
@@ -316,6 +325,9 @@ impl Mail {
         };
         // Empty and retained, it clears what the broker keeps. With a stamp it would be kept itself.
         let is_plain = manner.plain || manner.retain && payload.is_empty();
+        if is_plain && Stamp::take_off(payload).0.is_some() {
+            return Err(Refusal::Malformed);
+        }
         let stamp_bytes = if is_plain { 0 } else { stamp.bytes() };
         if payload.len() + stamp_bytes > PAYLOAD_BYTES_MAX {
             return Err(Refusal::TooLarge);

@@ -114,6 +114,16 @@ impl Mail {
             self.subscriptions.remove(&theirs);
             self.session_lost();
         }
+        // A snapshot may come from a file, which anybody may have written.
+        self.outbox
+            .iter()
+            .all(|one| self.may_hold(&one.topic))
+            .then_some(())?;
+        let repliable = std::mem::take(&mut self.repliable);
+        self.repliable = repliable
+            .into_iter()
+            .filter(|(_, topic)| self.may_hold(topic))
+            .collect();
         self.inbox_bytes = self.inbox.iter().map(Letter::bytes).sum();
         self.outbox_bytes = self.outbox.iter().map(Outgoing::bytes).sum();
         (self.inbox_bytes <= RESTORED_BYTES_MAX && self.outbox_bytes <= 2 * OUTBOX_BYTES_MAX).then_some(())?;

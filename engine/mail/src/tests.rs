@@ -188,6 +188,69 @@ fn the_fleets_own_messages_are_not_for_programs() {
     );
 }
 
+/// The sender of a request chooses where its reply goes, and the program's engine may publish where the sender may not.
+#[test]
+fn a_reply_goes_to_whoever_asked_or_where_the_program_may_publish() {
+    let mut mail = open();
+    let sender = someone();
+    let own = mail.home.topics.topic(&Topic::ProgramReply(sender));
+    let others = mail.home.topics.topic(&Topic::ProgramReply(someone()));
+    for (number, (reply_to, expected)) in [
+        (own.as_str(), Ok(())),
+        (&others, Err(Refusal::NotRepliable)),
+        ("out/answers", Ok(())),
+        ("site/door/open", Err(Refusal::NotRepliable)),
+        ("wayfare/v1/engine/a/command", Err(Refusal::NotRepliable)),
+        ("out/+", Err(Refusal::NotRepliable)),
+        ("", Err(Refusal::NotRepliable)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let purpose = Purpose::Request {
+            reply_to: reply_to.into(),
+        };
+        let number = number as u64;
+        let payload = stamped(sender, number, purpose);
+        assert!(matches!(mail.accept("in/a", &payload, false), Accepted::Taken(_)));
+        mail.take_first();
+        assert_eq!(mail.reply(reply_to, number, b"!"), expected, "{reply_to}");
+    }
+}
+
+/// A snapshot may come from a file that anybody may have written.
+#[test]
+fn a_snapshot_brings_no_message_for_a_topic_that_is_not_granted() {
+    for (topic, is_taken) in [
+        ("out/a", true),
+        ("in/a", false),
+        ("wayfare/v1/engine/a/command", false),
+    ] {
+        let mut mail = open();
+        mail.send(topic, b"1", PLAIN, Purpose::Message).unwrap();
+        mail.repliable.push_back((1, topic.into()));
+        let there = moved(&mail, mail.home.program, "b");
+        assert_eq!(there.is_ok(), is_taken, "{topic}");
+        mail.outbox.clear();
+        mail.outbox_bytes = 0;
+        let mut there = moved(&mail, mail.home.program, "b").unwrap();
+        assert_eq!(there.reply(topic, 1, b"!").is_ok(), is_taken, "{topic}");
+    }
+}
+
+#[test]
+fn a_plain_message_cannot_pass_for_one_of_another_program() {
+    let mut mail = open();
+    let forged = stamped(someone(), 1 << 62, Purpose::Message);
+    assert_eq!(mail.publish("out/a", &forged, PLAIN), Err(Refusal::Malformed));
+    assert_eq!(
+        mail.publish("out/a", &forged, Manner::default()),
+        Ok(()),
+        "behind its own stamp"
+    );
+    assert_eq!(mail.publish("out/a", b"\0WF\x02", PLAIN), Ok(()));
+}
+
 #[test]
 fn a_request_gets_its_reply_and_no_other() {
     let (mut asks, mut answers) = (open(), open());
