@@ -31,7 +31,7 @@ pub enum ServiceError {
 
 /// Stands by and acts in turn until `shutdown` is ready; a broker that is not there is waited for.
 pub async fn run(options: ServiceOptions, shutdown: impl Future<Output = ()>) -> Result<(), ServiceError> {
-    std::fs::create_dir_all(&options.data).map_err(|error| ServiceError::Folder {
+    wayfare_link::open_own_folder(&options.data).map_err(|error| ServiceError::Folder {
         path: options.data.clone(),
         error,
     })?;
@@ -77,6 +77,12 @@ async fn place(options: &ServiceOptions) -> Result<Place, ServiceError> {
         reason: error.to_string(),
     };
     let place = Place::open(location).map_err(refused)?;
+    if let Place::Folder(path) = &place {
+        wayfare_link::open_own_folder(path).map_err(|error| ServiceError::Folder {
+            path: path.clone(),
+            error,
+        })?;
+    }
     place.check().await.map_err(refused)?;
     Ok(place)
 }

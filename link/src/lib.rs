@@ -35,6 +35,7 @@ mod event;
 mod link;
 mod message;
 mod options;
+mod own_folder;
 
 mod attempt;
 mod backoff;
@@ -59,6 +60,7 @@ pub use limits::{INCOMING_PAYLOAD_BYTES_MAX, MAX_PAYLOAD_BYTES, RECONNECT_WAIT_M
 pub use link::{Link, LinkEvents, Submitted, connect};
 pub use message::{AcknowledgeToken, Incoming, Message, Oversized, Qos};
 pub use options::{Acknowledge, LinkOptions, OnTakeover};
+pub use own_folder::open_own_folder;
 pub use tls::TlsError;
 
 #[cfg(feature = "broker")]

@@ -29,7 +29,7 @@ pub(crate) async fn run(args: UpArgs, output: Output) -> Result {
             .map(|folder| folder.join("up"))
             .ok_or_else(|| Fail::usage("no home folder to keep data in: give one with --data"))?,
     };
-    std::fs::create_dir_all(&data).map_err(|error| Fail::file(&data, &error))?;
+    wayfare_link::open_own_folder(&data).map_err(|error| Fail::file(&data, &error))?;
     let broker = start_broker(SocketAddr::new(args.bind, args.port), data.join("broker")).await?;
     let url = local_url(broker.local_addr());
     let fleet_args = FleetArgs {

@@ -84,7 +84,7 @@ impl Store {
             let path = path.to_owned();
             move |error| OpenError::Io { path, error }
         };
-        std::fs::create_dir_all(folder).map_err(failed(folder))?;
+        wayfare_link::open_own_folder(folder).map_err(failed(folder))?;
         let lock = lock(folder)?;
         files::remove_unfinished(folder).map_err(failed(folder))?;
         check_format(folder, engine)?;

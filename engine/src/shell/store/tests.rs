@@ -32,6 +32,21 @@ fn program(module: Blob, snapshot: Option<Blob>) -> Record {
     })
 }
 
+/// Snapshots, logins and messages are in it.
+#[test]
+fn a_folder_that_others_may_read_is_closed_to_them() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("data");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+    drop(open(&folder));
+    assert_eq!(
+        std::fs::metadata(&folder).unwrap().permissions().mode() & 0o007,
+        0
+    );
+}
+
 #[test]
 fn two_engines_never_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();
