@@ -2,15 +2,15 @@
 //! and serves it in chunks.
 //!
 //! ```text
-//!  engines' messages --> desk (decides) --> shelf (files), compiler (a thread or process), signature
+//!  engines' messages --> jobs (decides) --> store (files), compiler (a thread or process), signature
 //!                          ^                     |
 //!                          `---------------------'
 //! ```
 //! Everything in here can be had again: modules from the engines that have them, code from the compiler. So a dispatcher
 //! that takes over begins with whatever is on its disk, and engines ask again until they are answered.
 
-mod desk;
-mod shelf;
+mod jobs;
+mod store;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +27,8 @@ use wayfare_protocol::limits::CODE_BYTES_MAX;
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::pull::Pull;
 
-use self::desk::{Desk, Effect, Input, Job};
-use self::shelf::Shelf;
+use self::jobs::{Effect, Input, Job, Jobs};
+use self::store::CodeStore;
 use crate::compilers::Compilers;
 use crate::context::Context;
 use crate::requests::Inbox;
@@ -42,8 +42,8 @@ const COMPILING_MAX: usize = 2;
 
 struct Registry {
     context: Context,
-    desk: Desk,
-    shelf: Arc<Shelf>,
+    jobs: Jobs,
+    store: Arc<CodeStore>,
     keys: Arc<Vec<SecretKey>>,
     compiling: JoinSet<(Job, Result<Blob, Failure>)>,
     places: Arc<Semaphore>,
@@ -79,10 +79,10 @@ impl Registry {
         let path = keys::key_path(&context.options.data);
         let keys = keys::load_or_init(&path).map_err(|error| error.to_string())?;
         let publics = keys.iter().map(SecretKey::public).collect();
-        let shelf = Shelf::open(&context.data).map_err(|error| error.to_string())?;
+        let store = CodeStore::open(&context.data).map_err(|error| error.to_string())?;
         Ok(Self {
-            desk: Desk::new(publics),
-            shelf: Arc::new(shelf),
+            jobs: Jobs::new(publics),
+            store: Arc::new(store),
             keys: Arc::new(keys),
             compiling: JoinSet::new(),
             places: Arc::new(Semaphore::new(COMPILING_MAX)),
@@ -116,7 +116,7 @@ impl Registry {
                         Err(error) => std::panic::resume_unwind(error.into_panic()),
                     }
                 }
-                _ = ticks.tick(), if !self.desk.is_idle() => self.feed(Input::Tick),
+                _ = ticks.tick(), if !self.jobs.is_idle() => self.feed(Input::Tick),
             }
         }
     }
@@ -144,7 +144,7 @@ impl Registry {
             }),
             PeerMessage::Pull { blob, offset, chunks } => {
                 // What is not here any more is asked for anew.
-                let Some(code) = self.shelf.served(blob.digest) else {
+                let Some(code) = self.store.served(blob.digest) else {
                     return;
                 };
                 let blob = Blob {
@@ -166,7 +166,7 @@ impl Registry {
         let now_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
-            for effect in self.desk.handle(input, now_ms) {
+            for effect in self.jobs.handle(input, now_ms) {
                 match effect {
                     Effect::Say {
                         to,
@@ -192,8 +192,8 @@ impl Registry {
                 };
             }
         };
-        let code = self.shelf.find(&job, &compiler.compiler);
-        let has_module = self.shelf.has_module(job.module);
+        let code = self.store.find(&job, &compiler.compiler);
+        let has_module = self.store.has_module(job.module);
         Input::Looked {
             job,
             code,
@@ -203,10 +203,10 @@ impl Registry {
 
     fn compile(&mut self, job: Job, wasm: Option<Vec<u8>>) {
         let (options, places) = (Arc::clone(&self.context.options), Arc::clone(&self.places));
-        let (shelf, keys) = (Arc::clone(&self.shelf), Arc::clone(&self.keys));
+        let (store, keys) = (Arc::clone(&self.store), Arc::clone(&self.keys));
         self.compiling.spawn(async move {
             let _place = places.acquire_owned().await;
-            let result = make(&job, wasm, &options.compilers, &shelf, &keys).await;
+            let result = make(&job, wasm, &options.compilers, &store, &keys).await;
             (job, result)
         });
     }
@@ -217,19 +217,19 @@ async fn make(
     job: &Job,
     wasm: Option<Vec<u8>>,
     compilers: &Compilers,
-    shelf: &Arc<Shelf>,
+    store: &Arc<CodeStore>,
     keys: &[SecretKey],
 ) -> Result<Blob, Failure> {
     let module = job.module.digest;
     let compiler = compilers.for_target(&job.target)?.clone();
     let key = keys.iter().find(|key| key.public() == job.key);
     let key = key.ok_or_else(|| internal("the key is gone: ask again"))?;
-    let wasm = on_disk(shelf, move |shelf| match wasm {
+    let wasm = on_disk(store, move |store| match wasm {
         Some(wasm) => {
-            shelf.keep_module(module, &wasm);
+            store.keep_module(module, &wasm);
             Some(wasm)
         }
-        None => shelf.module(module),
+        None => store.module(module),
     });
     let wasm = wasm
         .await?
@@ -247,16 +247,16 @@ async fn make(
         "compiled"
     );
     let kept = job.clone();
-    on_disk(shelf, move |shelf| shelf.keep(&kept, &name, signed)).await
+    on_disk(store, move |store| store.keep(&kept, &name, signed)).await
 }
 
 /// Files are not for the runtime's own threads.
 async fn on_disk<T: Send + 'static>(
-    shelf: &Arc<Shelf>,
-    work: impl FnOnce(&Shelf) -> T + Send + 'static,
+    store: &Arc<CodeStore>,
+    work: impl FnOnce(&CodeStore) -> T + Send + 'static,
 ) -> Result<T, Failure> {
-    let shelf = Arc::clone(shelf);
-    let done = tokio::task::spawn_blocking(move || work(&shelf)).await;
+    let store = Arc::clone(store);
+    let done = tokio::task::spawn_blocking(move || work(&store)).await;
     done.map_err(|_| internal("the registry's files could not be reached"))
 }
 

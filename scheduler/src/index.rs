@@ -1,13 +1,13 @@
 //! Which engine ranks lowest among those with room, without looking at all of them.
 //!
-//! Two ways, as the policy needs: a tournament over ranks, or shelves by free memory. Both hold only engines that take
-//! something new. Classes that many components belong to have a ranking of their own, in which others are not in the way.
+//! Two ways, as the policy needs: a tournament over ranks, or buckets by free memory. Both hold only engines that take
+//! something new. Buckets that many components belong to have a ranking of their own, in which others are not in the way.
 
-mod shelves;
+mod buckets;
 mod tournament;
 
 use crate::policy::Search;
-use shelves::Shelves;
+use buckets::Buckets;
 use tournament::Tournament;
 
 /// An engine in the index.
@@ -43,7 +43,7 @@ impl Ask {
 #[derive(Debug)]
 pub(crate) struct Index {
     all: Ranking,
-    /// Classes and their rankings.
+    /// Buckets and their rankings.
     own: Vec<(u32, Ranking)>,
     /// By class: its place in `own`.
     places: Vec<Option<usize>>,
@@ -102,35 +102,35 @@ impl Index {
 #[derive(Debug)]
 enum Ranking {
     Lowest(Tournament),
-    Enough(Shelves),
+    Enough(Buckets),
 }
 
 impl Ranking {
     fn new(search: Search, order: &[u32]) -> Self {
         match search {
             Search::Lowest => Self::Lowest(Tournament::new(order)),
-            Search::Enough => Self::Enough(Shelves::new(order.len())),
+            Search::Enough => Self::Enough(Buckets::new(order.len())),
         }
     }
 
     fn set(&mut self, engine: u32, entry: Option<Entry>) {
         match self {
             Self::Lowest(tournament) => tournament.set(engine, entry),
-            Self::Enough(shelves) => shelves.set(engine, entry),
+            Self::Enough(buckets) => buckets.set(engine, entry),
         }
     }
 
     fn get(&self, engine: u32) -> Option<Entry> {
         match self {
             Self::Lowest(tournament) => tournament.get(engine),
-            Self::Enough(shelves) => shelves.get(engine),
+            Self::Enough(buckets) => buckets.get(engine),
         }
     }
 
     fn find(&self, ask: &Ask, accept: impl FnMut(u32) -> bool) -> Option<u32> {
         match self {
             Self::Lowest(tournament) => tournament.find(ask, accept),
-            Self::Enough(shelves) => shelves.find(ask, accept),
+            Self::Enough(buckets) => buckets.find(ask, accept),
         }
     }
 
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn shelves_find_enough_wherever_there_is_enough_and_hardly_more() {
+    fn buckets_find_enough_wherever_there_is_enough_and_hardly_more() {
         let mut number = numbers();
         let mut index = Ranking::new(Search::Enough, &[0; 50]);
         let mut entries = [None; 50];

@@ -242,26 +242,26 @@ impl Service {
             match effect {
                 Effect::Store { key, json } => self.log.put(key, json.clone()),
                 // Whoever forgets that there was one must not leave it behind.
-                Effect::Bury {
+                Effect::Tombstone {
                     program,
                     stands: false,
-                } => self.context.client.bury(*program, false),
+                } => self.context.client.set_tombstone(*program, false),
                 _ => {}
             }
         }
         self.log.commit()?;
         for effect in effects {
             match effect {
-                Effect::Store { .. } | Effect::Bury { stands: false, .. } => {}
+                Effect::Store { .. } | Effect::Tombstone { stands: false, .. } => {}
                 Effect::Begin {
                     operation,
                     engine,
                     action,
                 } => self.begin(operation, engine, *action),
-                Effect::Bury {
+                Effect::Tombstone {
                     program,
                     stands: true,
-                } => self.context.client.bury(program, true),
+                } => self.context.client.set_tombstone(program, true),
                 Effect::Left {
                     engine,
                     request,

@@ -328,7 +328,7 @@ impl Client {
     }
 
     /// Sets a tombstone for a program that is no more, or takes it away: whoever still has a copy ends it, and says nothing.
-    pub fn bury(&self, program: ProgramId, stands: bool) {
+    pub fn set_tombstone(&self, program: ProgramId, stands: bool) {
         let tombstone = ProgramStatus::tombstone(program, self.inner.client.clone());
         let payload = if stands {
             wire::encode(&tombstone)

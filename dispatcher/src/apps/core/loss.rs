@@ -313,7 +313,7 @@ impl Core {
                 self.store(&id);
                 if let (Some(program), Doing::Move { target, .. }) = (program, &pending.doing) {
                     // It may have arrived there, if that is lost as well.
-                    self.haunt(program, target);
+                    self.may_be_left_on(program, target);
                 }
             }
         }

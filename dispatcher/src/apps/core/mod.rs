@@ -11,16 +11,16 @@
 //! somewhere is started again only under the same program id and a higher generation, so that it is fenced off; a new
 //! program id is taken only when the old program was killed or had ended.
 //!
-//! Reading order: [`state`], `observe`, `loss`, `rollout`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `ghosts`, `leaving`, `asked`, `ids`, `words`.
+//! Reading order: [`state`], `observe`, `loss`, `rollout`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `orphans`, `leaving`, `asked`, `ids`, `words`.
 
 pub(crate) mod state;
 
 mod asked;
-mod ghosts;
 mod ids;
 mod leaving;
 mod loss;
 mod observe;
+mod orphans;
 mod pages;
 mod planning;
 mod pressure;
@@ -147,7 +147,7 @@ pub(crate) enum Effect {
         left: usize,
     },
     /// A retained status, above every generation, in the place of a program that is no more; or no such status any more.
-    Bury {
+    Tombstone {
         program: ProgramId,
         stands: bool,
     },
@@ -198,7 +198,7 @@ pub(crate) struct Core {
     in_flight: BTreeMap<OperationId, Subject>,
     /// When each application last came nearer to its current version.
     progress_ms: BTreeMap<String, u64>,
-    /// Since when an engine with a ghost is back, or when to try again to end it.
+    /// Since when an engine with an orphan is back, or when to try again to end it.
     back_ms: BTreeMap<(ProgramId, EngineId), u64>,
     /// When to plan again: at once after a change.
     plan_at_ms: u64,
@@ -220,7 +220,7 @@ enum Subject {
     /// A program that belongs to no application, moved off a draining engine.
     Stray(ProgramId),
     /// A program that was given up on an engine which is back.
-    Ghost(ProgramId),
+    Orphan(ProgramId),
 }
 
 impl Core {
@@ -289,7 +289,7 @@ impl Core {
         self.place();
         self.pause_and_resume();
         self.checkpoint();
-        self.lay_ghosts();
+        self.end_orphans();
         self.see_off();
     }
 

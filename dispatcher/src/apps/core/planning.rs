@@ -281,7 +281,7 @@ impl Core {
         };
         let text = format!("{id} is started on {engine}, {from}: {why}");
         if let Some(lost) = before {
-            self.haunt(placed.program, &lost);
+            self.may_be_left_on(placed.program, &lost);
         }
         self.state.instances.entry(id.clone()).or_default().placed = Some(placed);
         let passing = self.passing(id);
@@ -384,7 +384,7 @@ impl Core {
             let instance = self.state.instances.remove(&id);
             self.store(&id);
             if let Some(placed) = instance.and_then(|instance| instance.placed) {
-                self.bury(placed.program);
+                self.set_tombstone(placed.program);
             }
         }
         let removed: Vec<String> = self

@@ -18,7 +18,7 @@ impl Core {
                     tracing::warn!(%program, trouble = trouble.text(), "could not move a program off its engine");
                 }
             }
-            Some(Subject::Ghost(_)) => {}
+            Some(Subject::Orphan(_)) => {}
             // Given up meanwhile: what came of it is seen by its status, or fenced off.
             None => {}
         }
@@ -75,7 +75,7 @@ impl Core {
             // It may run there: it is looked for, and fenced off if it is started elsewhere.
             Err(Trouble::Unknown(why)) => {
                 if let Some(program) = self.placed_mut(id).map(|placed| placed.program) {
-                    self.haunt(program, engine);
+                    self.may_be_left_on(program, engine);
                 }
                 self.failed(id, engine, &why);
             }
@@ -136,7 +136,7 @@ impl Core {
                 // What comes next is another program.
                 let placed = self.state.instances.get_mut(id).and_then(|i| i.placed.take());
                 if let Some(placed) = placed {
-                    self.bury(placed.program);
+                    self.set_tombstone(placed.program);
                 }
                 let passing = self.passing(id);
                 (passing.started_ms, passing.is_healthy) = (None, false);

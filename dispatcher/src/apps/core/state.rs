@@ -8,14 +8,14 @@ use wayfare_client::app::{AppSpec, ComponentSpec};
 use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, ProgramId};
 use wayfare_scheduler::application::{ComponentId, InstanceId};
 
-use super::ghosts::Ghost;
+use super::orphans::Orphan;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) apps: BTreeMap<String, App>,
     pub(crate) instances: BTreeMap<InstanceId, Instance>,
     pub(crate) marks: BTreeMap<EngineId, Mark>,
-    pub(crate) ghosts: BTreeMap<ProgramId, Ghost>,
+    pub(crate) orphans: BTreeMap<ProgramId, Orphan>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,7 +179,7 @@ impl State {
                     .insert(name.parse().ok()?, serde_json::from_str(json).ok()?);
             }
             "ghost" => {
-                self.ghosts
+                self.orphans
                     .insert(name.parse().ok()?, serde_json::from_str(json).ok()?);
             }
             _ => return None,

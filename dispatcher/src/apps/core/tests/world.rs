@@ -344,11 +344,11 @@ impl World {
                     json: Some(json),
                 } => drop(self.records.insert(key, json)),
                 Effect::Store { key, json: None } => drop(self.records.remove(&key)),
-                Effect::Bury {
+                Effect::Tombstone {
                     program,
                     stands: true,
                 } => drop(self.tombstones.insert(program)),
-                Effect::Bury { program, .. } => drop(self.tombstones.remove(&program)),
+                Effect::Tombstone { program, .. } => drop(self.tombstones.remove(&program)),
                 Effect::Left { request, left, .. } => self.left.push((request, left)),
                 Effect::Ask { engines } => {
                     let asked = |engine: &EngineId| engines.is_empty() || engines.contains(engine);

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use wayfare_protocol::ids::{Blob, Digest};
 use wayfare_protocol::limits::{CODE_BYTES_MAX, MODULE_BYTES_MAX};
 
-use super::desk::Job;
+use super::jobs::Job;
 use crate::durable::{FileError, write_whole};
 
 /// Of each kind.
@@ -22,7 +22,7 @@ const FOLDER_BYTES_MAX: u64 = 2 << 30;
 const SERVED_BYTES_MAX: usize = 128 << 20;
 
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct CodeStore {
     modules: PathBuf,
     code: PathBuf,
     served: Mutex<Served>,
@@ -34,18 +34,18 @@ struct Served {
     uses: u64,
 }
 
-impl Shelf {
+impl CodeStore {
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        let shelf = Self {
+        let store = Self {
             modules: folder.join("modules"),
             code: folder.join("code"),
             served: Mutex::default(),
         };
-        for folder in [&shelf.modules, &shelf.code] {
+        for folder in [&store.modules, &store.code] {
             std::fs::create_dir_all(folder)?;
             make_room(folder, 0)?;
         }
-        Ok(shelf)
+        Ok(store)
     }
 
     pub(super) fn has_module(&self, module: Blob) -> bool {
@@ -182,28 +182,28 @@ mod tests {
     #[test]
     fn code_is_found_again_by_all_that_it_depends_on() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = Shelf::open(folder.path())
+        let kept = CodeStore::open(folder.path())
             .unwrap()
             .keep(&job("x"), "c", b"code".to_vec());
-        let shelf = Shelf::open(folder.path()).unwrap();
-        assert!(shelf.served(kept.digest).is_none(), "another start");
-        assert_eq!(shelf.find(&job("x"), "c"), Some(kept));
-        assert_eq!(shelf.served(kept.digest).as_deref(), Some(&b"code"[..]));
-        assert_eq!(shelf.find(&job("y"), "c"), None);
-        assert_eq!(shelf.find(&job("x"), "d"), None);
+        let store = CodeStore::open(folder.path()).unwrap();
+        assert!(store.served(kept.digest).is_none(), "another start");
+        assert_eq!(store.find(&job("x"), "c"), Some(kept));
+        assert_eq!(store.served(kept.digest).as_deref(), Some(&b"code"[..]));
+        assert_eq!(store.find(&job("y"), "c"), None);
+        assert_eq!(store.find(&job("x"), "d"), None);
     }
 
     #[test]
     fn a_damaged_module_is_no_module() {
         let folder = tempfile::tempdir().unwrap();
-        let shelf = Shelf::open(folder.path()).unwrap();
+        let store = CodeStore::open(folder.path()).unwrap();
         let module = Blob::of(b"module");
-        assert!(!shelf.has_module(module));
-        shelf.keep_module(module.digest, b"module");
-        assert!(shelf.has_module(module));
-        assert_eq!(shelf.module(module.digest).as_deref(), Some(&b"module"[..]));
-        std::fs::write(shelf.modules.join(module.digest.to_string()), "modulo").unwrap();
-        assert_eq!(shelf.module(module.digest), None);
-        assert!(!shelf.has_module(module), "removed");
+        assert!(!store.has_module(module));
+        store.keep_module(module.digest, b"module");
+        assert!(store.has_module(module));
+        assert_eq!(store.module(module.digest).as_deref(), Some(&b"module"[..]));
+        std::fs::write(store.modules.join(module.digest.to_string()), "modulo").unwrap();
+        assert_eq!(store.module(module.digest), None);
+        assert!(!store.has_module(module), "removed");
     }
 }

@@ -1,18 +1,18 @@
-//! Engines on shelves by free memory, eight shelves to each doubling, and by free processor on each shelf. The first
-//! engine with enough of both is found in one seek per shelf, and has at most an eighth more memory than the tightest.
+//! Engines in buckets by free memory, eight buckets to each doubling, and by free processor in each bucket. The first
+//! engine with enough of both is found in one seek per bucket, and has at most an eighth more memory than the tightest.
 
 use std::collections::BTreeSet;
 
 use super::{Ask, Entry};
 
 #[derive(Debug)]
-pub(crate) struct Shelves {
+pub(crate) struct Buckets {
     entries: Vec<Option<Entry>>,
-    /// Shelf, millicores free, engine.
+    /// Bucket, millicores free, engine.
     order: BTreeSet<(u16, i64, u32)>,
 }
 
-impl Shelves {
+impl Buckets {
     pub(super) fn new(engines: usize) -> Self {
         Self {
             entries: vec![None; engines],
@@ -36,12 +36,12 @@ impl Shelves {
     }
 
     pub(super) fn find(&self, ask: &Ask, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut from = (shelf(ask.memory), ask.processor, 0);
+        let mut from = (bucket(ask.memory), ask.processor, 0);
         let mut items = self.order.range(from..);
-        while let Some(&(shelf, processor, engine)) = items.next() {
+        while let Some(&(bucket, processor, engine)) = items.next() {
             if processor < ask.processor {
-                // A further shelf begins with engines too busy.
-                from = (shelf, ask.processor, 0);
+                // A further bucket begins with engines too busy.
+                from = (bucket, ask.processor, 0);
                 items = self.order.range(from..);
                 continue;
             }
@@ -55,11 +55,11 @@ impl Shelves {
 }
 
 fn key(engine: u32, entry: &Entry) -> (u16, i64, u32) {
-    (shelf(entry.memory), entry.processor, engine)
+    (bucket(entry.memory), entry.processor, engine)
 }
 
-/// The binary logarithm with three bits after the point; what is smaller has no higher shelf.
-fn shelf(bytes: i64) -> u16 {
+/// The binary logarithm with three bits after the point; what is smaller has no higher bucket.
+fn bucket(bytes: i64) -> u16 {
     let bytes = bytes.max(0).unsigned_abs();
     if bytes < 8 {
         return bytes as u16;

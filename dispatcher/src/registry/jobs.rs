@@ -78,7 +78,7 @@ pub(super) enum Effect {
 }
 
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct Jobs {
     /// The fleet's, the newest first.
     keys: Vec<PublicKey>,
     jobs: BTreeMap<Job, UnderWay>,
@@ -102,7 +102,7 @@ enum Stage {
     Compiling,
 }
 
-impl Desk {
+impl Jobs {
     pub(super) fn new(keys: Vec<PublicKey>) -> Self {
         Self {
             keys,

@@ -26,7 +26,7 @@ fn job() -> Job {
 }
 
 /// Asks in the name of engine `from`; engines have one operation each.
-fn ask(desk: &mut Desk, from: &str, keys: &[u8]) -> Vec<Effect> {
+fn ask(jobs: &mut Jobs, from: &str, keys: &[u8]) -> Vec<Effect> {
     let input = Input::Wanted {
         from: from.parse().unwrap(),
         operation: operation(from),
@@ -34,7 +34,7 @@ fn ask(desk: &mut Desk, from: &str, keys: &[u8]) -> Vec<Effect> {
         target: target(),
         keys: keys.iter().map(|number| key(*number)).collect(),
     };
-    desk.handle(input, 0)
+    jobs.handle(input, 0)
 }
 
 fn operation(from: &str) -> OperationId {
@@ -53,7 +53,7 @@ fn pull() -> PeerMessage {
     }
 }
 
-fn chunk(desk: &mut Desk, from: &str, bytes: &'static [u8]) -> Vec<Effect> {
+fn chunk(jobs: &mut Jobs, from: &str, bytes: &'static [u8]) -> Vec<Effect> {
     let input = Input::Chunk {
         from: from.parse().unwrap(),
         operation: operation(from),
@@ -61,45 +61,45 @@ fn chunk(desk: &mut Desk, from: &str, bytes: &'static [u8]) -> Vec<Effect> {
         offset: 0,
         bytes: Bytes::from_static(bytes),
     };
-    desk.handle(input, 1)
+    jobs.handle(input, 1)
 }
 
-fn look(desk: &mut Desk, code: Option<Blob>, has_module: bool) -> Vec<Effect> {
+fn look(jobs: &mut Jobs, code: Option<Blob>, has_module: bool) -> Vec<Effect> {
     let job = job();
     let looked = Input::Looked {
         job,
         code,
         has_module,
     };
-    desk.handle(looked, 0)
+    jobs.handle(looked, 0)
 }
 
 #[test]
 fn the_module_is_fetched_compiled_once_and_all_who_asked_are_told() {
-    let mut desk = Desk::new(vec![key(1)]);
-    assert_eq!(ask(&mut desk, "a", &[1]), [Effect::Look(job())]);
-    assert_eq!(look(&mut desk, None, false), [to("a", pull())]);
-    assert_eq!(ask(&mut desk, "b", &[1]), [to("b", PeerMessage::CodeUnderWay)]);
-    assert_eq!(ask(&mut desk, "a", &[1]), [to("a", PeerMessage::CodeUnderWay)]);
-    assert_eq!(chunk(&mut desk, "b", b"module"), [], "it was not asked");
+    let mut jobs = Jobs::new(vec![key(1)]);
+    assert_eq!(ask(&mut jobs, "a", &[1]), [Effect::Look(job())]);
+    assert_eq!(look(&mut jobs, None, false), [to("a", pull())]);
+    assert_eq!(ask(&mut jobs, "b", &[1]), [to("b", PeerMessage::CodeUnderWay)]);
+    assert_eq!(ask(&mut jobs, "a", &[1]), [to("a", PeerMessage::CodeUnderWay)]);
+    assert_eq!(chunk(&mut jobs, "b", b"module"), [], "it was not asked");
     let compile = Effect::Compile {
         job: job(),
         wasm: Some(b"module".to_vec()),
     };
-    assert_eq!(chunk(&mut desk, "a", b"module"), [compile]);
-    assert_eq!(chunk(&mut desk, "a", b"module"), [], "said twice");
+    assert_eq!(chunk(&mut jobs, "a", b"module"), [compile]);
+    assert_eq!(chunk(&mut jobs, "a", b"module"), [], "said twice");
     let code = Blob::of(b"code");
     let result = Ok(code);
-    let told = desk.handle(Input::Compiled { job: job(), result }, 0);
+    let told = jobs.handle(Input::Compiled { job: job(), result }, 0);
     let made = || PeerMessage::CodeMade { code };
     assert_eq!(told, [to("a", made()), to("b", made())]);
-    assert!(desk.is_idle());
+    assert!(jobs.is_idle());
 }
 
 /// A fleet of two versions: each engine has a job of its own, and what cannot be made for one is no loss to the other.
 #[test]
 fn each_version_of_wasmtime_gets_its_own_form_or_its_own_refusal() {
-    let mut desk = Desk::new(vec![key(1)]);
+    let mut jobs = Jobs::new(vec![key(1)]);
     let newer = CodeTarget {
         wasmtime: "99.0.0".into(),
         ..target()
@@ -108,7 +108,7 @@ fn each_version_of_wasmtime_gets_its_own_form_or_its_own_refusal() {
         target: newer.clone(),
         ..job()
     };
-    assert_eq!(ask(&mut desk, "a", &[1]), [Effect::Look(job())]);
+    assert_eq!(ask(&mut jobs, "a", &[1]), [Effect::Look(job())]);
     let wanted = Input::Wanted {
         from: "b".parse().unwrap(),
         operation: operation("b"),
@@ -116,53 +116,53 @@ fn each_version_of_wasmtime_gets_its_own_form_or_its_own_refusal() {
         target: newer,
         keys: vec![key(1)],
     };
-    assert_eq!(desk.handle(wanted, 0), [Effect::Look(other.clone())]);
-    look(&mut desk, None, true);
+    assert_eq!(jobs.handle(wanted, 0), [Effect::Look(other.clone())]);
+    look(&mut jobs, None, true);
     let looked = Input::Looked {
         job: other.clone(),
         code: None,
         has_module: true,
     };
-    desk.handle(looked, 0);
+    jobs.handle(looked, 0);
     let failure = Failure::BadRequest {
         reason: "no such compiler here".into(),
     };
     let result = Err(failure.clone());
-    let told = desk.handle(Input::Compiled { job: other, result }, 0);
+    let told = jobs.handle(Input::Compiled { job: other, result }, 0);
     assert_eq!(told, [to("b", PeerMessage::Refused { failure })]);
     let code = Blob::of(b"code");
     let result = Ok(code);
-    let told = desk.handle(Input::Compiled { job: job(), result }, 0);
+    let told = jobs.handle(Input::Compiled { job: job(), result }, 0);
     assert_eq!(told, [to("a", PeerMessage::CodeMade { code })]);
 }
 
 #[test]
 fn what_is_on_disk_is_not_made_again() {
-    let mut desk = Desk::new(vec![key(1)]);
+    let mut jobs = Jobs::new(vec![key(1)]);
     let code = Blob::of(b"code");
-    ask(&mut desk, "a", &[1]);
+    ask(&mut jobs, "a", &[1]);
     let made = PeerMessage::CodeMade { code };
-    assert_eq!(look(&mut desk, Some(code), false), [to("a", made)]);
-    ask(&mut desk, "a", &[1]);
+    assert_eq!(look(&mut jobs, Some(code), false), [to("a", made)]);
+    ask(&mut jobs, "a", &[1]);
     let compile = Effect::Compile {
         job: job(),
         wasm: None,
     };
-    assert_eq!(look(&mut desk, None, true), [compile]);
+    assert_eq!(look(&mut jobs, None, true), [compile]);
 }
 
 #[test]
 fn code_is_signed_with_the_newest_key_that_the_engine_trusts() {
-    let mut desk = Desk::new(vec![key(2), key(1)]);
+    let mut jobs = Jobs::new(vec![key(2), key(1)]);
     for (trusted, chosen) in [(&[1, 2][..], 2), (&[1], 1), (&[3, 2], 2)] {
         let job = Job {
             key: key(chosen),
             ..job()
         };
-        assert_eq!(ask(&mut desk, "a", trusted), [Effect::Look(job)]);
-        desk.jobs.clear();
+        assert_eq!(ask(&mut jobs, "a", trusted), [Effect::Look(job)]);
+        jobs.jobs.clear();
     }
-    match &ask(&mut desk, "a", &[3])[..] {
+    match &ask(&mut jobs, "a", &[3])[..] {
         [
             Effect::Say {
                 message: PeerMessage::Refused { failure },
@@ -177,21 +177,21 @@ fn code_is_signed_with_the_newest_key_that_the_engine_trusts() {
 
 #[test]
 fn a_module_that_does_not_come_is_asked_for_again_and_then_forgotten() {
-    let mut desk = Desk::new(vec![key(1)]);
-    ask(&mut desk, "a", &[1]);
-    look(&mut desk, None, false);
-    assert_eq!(desk.handle(Input::Tick, 1_000), [to("a", pull())]);
-    desk.handle(Input::Tick, FETCH_SILENCE_MS);
-    assert!(desk.is_idle());
-    assert_eq!(chunk(&mut desk, "a", b"module"), []);
+    let mut jobs = Jobs::new(vec![key(1)]);
+    ask(&mut jobs, "a", &[1]);
+    look(&mut jobs, None, false);
+    assert_eq!(jobs.handle(Input::Tick, 1_000), [to("a", pull())]);
+    jobs.handle(Input::Tick, FETCH_SILENCE_MS);
+    assert!(jobs.is_idle());
+    assert_eq!(chunk(&mut jobs, "a", b"module"), []);
 }
 
 #[test]
 fn what_is_damaged_or_too_large_is_refused() {
-    let mut desk = Desk::new(vec![key(1)]);
-    ask(&mut desk, "a", &[1]);
-    look(&mut desk, None, false);
-    let last = (0..3).map(|_| chunk(&mut desk, "a", b"madule")).last();
+    let mut jobs = Jobs::new(vec![key(1)]);
+    ask(&mut jobs, "a", &[1]);
+    look(&mut jobs, None, false);
+    let last = (0..3).map(|_| chunk(&mut jobs, "a", b"madule")).last();
     assert!(matches!(
         last.as_deref(),
         Some([Effect::Say {
@@ -203,11 +203,11 @@ fn what_is_damaged_or_too_large_is_refused() {
         bytes: MODULE_BYTES_MAX + 1,
         ..module()
     };
-    assert!(desk.job(module, target(), &[key(1)]).is_err());
+    assert!(jobs.job(module, target(), &[key(1)]).is_err());
     let smuggled = CodeTarget {
         abi: "\n".into(),
         ..target()
     };
-    assert!(desk.job(Blob::of(b""), smuggled, &[key(1)]).is_err());
-    assert!(desk.job(Blob::of(b""), target(), &[key(1); 9]).is_err());
+    assert!(jobs.job(Blob::of(b""), smuggled, &[key(1)]).is_err());
+    assert!(jobs.job(Blob::of(b""), target(), &[key(1); 9]).is_err());
 }

@@ -2,7 +2,7 @@
 //!
 //! While their instance lives on elsewhere, its higher generation fences them off. When it has ended for good, a *tombstone*
 //! takes its place: a retained status of a generation above all, which an engine that comes back reads before it says
-//! anything. A ghost is laid when its engine is back and does not have it.
+//! anything. An orphan is forgotten when its engine is back and does not have it.
 
 use std::collections::BTreeSet;
 
@@ -18,46 +18,47 @@ use super::{Core, Effect, RETRY_MS, Subject, to_json};
 const BACK_MS: u64 = 5_000;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ghost {
+pub(crate) struct Orphan {
     /// Where it may be.
     pub(crate) engines: BTreeSet<EngineId>,
-    /// Its tombstone stands.
-    pub(crate) buried: bool,
+    /// Its tombstone stands. Kept under its first name.
+    #[serde(rename = "buried")]
+    pub(crate) has_tombstone: bool,
 }
 
 impl Core {
     /// The program may still live on that engine.
-    pub(super) fn haunt(&mut self, program: ProgramId, engine: &EngineId) {
-        let ghost = self.state.ghosts.entry(program).or_default();
-        if ghost.engines.insert(engine.clone()) {
-            self.store_ghost(program);
+    pub(super) fn may_be_left_on(&mut self, program: ProgramId, engine: &EngineId) {
+        let orphan = self.state.orphans.entry(program).or_default();
+        if orphan.engines.insert(engine.clone()) {
+            self.store_orphan(program);
         }
     }
 
     /// No instance is this program any more.
-    pub(super) fn bury(&mut self, program: ProgramId) {
-        if let Some(ghost) = self.state.ghosts.get_mut(&program)
-            && !std::mem::replace(&mut ghost.buried, true)
+    pub(super) fn set_tombstone(&mut self, program: ProgramId) {
+        if let Some(orphan) = self.state.orphans.get_mut(&program)
+            && !std::mem::replace(&mut orphan.has_tombstone, true)
         {
-            self.store_ghost(program);
-            self.effects.push(Effect::Bury {
+            self.store_orphan(program);
+            self.effects.push(Effect::Tombstone {
                 program,
                 stands: true,
             });
         }
     }
 
-    pub(super) fn lay_ghosts(&mut self) {
-        let ghosts = self.state.ghosts.iter();
-        let each: Vec<(ProgramId, EngineId)> = ghosts
-            .flat_map(|(program, ghost)| ghost.engines.iter().map(|engine| (*program, engine.clone())))
+    pub(super) fn end_orphans(&mut self) {
+        let orphans = self.state.orphans.iter();
+        let each: Vec<(ProgramId, EngineId)> = orphans
+            .flat_map(|(program, orphan)| orphan.engines.iter().map(|engine| (*program, engine.clone())))
             .collect();
         for (program, engine) in each {
-            self.lay(program, &engine);
+            self.end_orphan(program, &engine);
         }
     }
 
-    fn lay(&mut self, program: ProgramId, engine: &EngineId) {
+    fn end_orphan(&mut self, program: ProgramId, engine: &EngineId) {
         let now_ms = self.now.ms;
         let key = (program, engine.clone());
         if self.health(engine) != Health::Here || !self.can_be_asked(engine) {
@@ -76,25 +77,25 @@ impl Core {
         let is_wanted = placed.into_iter().any(|placed| placed.program == program);
         let back_ms = *self.back_ms.entry(key.clone()).or_insert(now_ms);
         if is_there && !is_wanted {
-            let subject = Subject::Ghost(program);
+            let subject = Subject::Orphan(program);
             if !self.in_flight.values().any(|known| *known == subject) && now_ms >= back_ms {
                 self.back_ms.insert(key, now_ms.saturating_add(RETRY_MS));
-                self.exorcise(program, engine);
+                self.kill_orphan(program, engine);
             }
         } else if self.read_ms.saturating_sub(back_ms) >= BACK_MS {
             self.back_ms.remove(&key);
-            self.forget_ghost(program, engine);
+            self.forget_orphan(program, engine);
         }
     }
 
-    fn exorcise(&mut self, program: ProgramId, engine: &EngineId) {
+    fn kill_orphan(&mut self, program: ProgramId, engine: &EngineId) {
         let text = format!(
             "program {} is ended on {engine}: it was given up there",
             program.short()
         );
         self.tell_engine("kill", engine, text);
         let operation = self.ids.operation();
-        self.in_flight.insert(operation, Subject::Ghost(program));
+        self.in_flight.insert(operation, Subject::Orphan(program));
         let on = Target {
             program,
             generation: None,
@@ -106,26 +107,27 @@ impl Core {
         });
     }
 
-    fn forget_ghost(&mut self, program: ProgramId, engine: &EngineId) {
-        let Some(ghost) = self.state.ghosts.get_mut(&program) else {
+    fn forget_orphan(&mut self, program: ProgramId, engine: &EngineId) {
+        let Some(orphan) = self.state.orphans.get_mut(&program) else {
             return;
         };
-        ghost.engines.remove(engine);
-        if ghost.engines.is_empty() {
-            if ghost.buried {
-                self.effects.push(Effect::Bury {
+        orphan.engines.remove(engine);
+        if orphan.engines.is_empty() {
+            if orphan.has_tombstone {
+                self.effects.push(Effect::Tombstone {
                     program,
                     stands: false,
                 });
             }
-            self.state.ghosts.remove(&program);
+            self.state.orphans.remove(&program);
         }
-        self.store_ghost(program);
+        self.store_orphan(program);
     }
 
-    fn store_ghost(&mut self, program: ProgramId) {
-        let json = self.state.ghosts.get(&program).map(to_json);
+    fn store_orphan(&mut self, program: ProgramId) {
+        let json = self.state.orphans.get(&program).map(to_json);
         self.effects.push(Effect::Store {
+            // The name that these records have had from the first release on.
             key: format!("ghost:{program}"),
             json,
         });
