@@ -4,7 +4,7 @@
 //! Reading order: [`types`] is the contract; `operations` the journal of commands; `programs` one program's life;
 //! `captures` what asks for its state; `departure` and `arrival` the two halves of a move; `verdicts` what a
 //! target has decided; `transfer` the window for chunks; `serving` and `downloads` a snapshot for a client; `blobs` what must be
-//! kept; `statuses` what is told; `recovery` what a restart makes of the records.
+//! kept; `statuses` and `publishing` what is published; `recovery` what a restart makes of the records.
 //!
 //! Invariant: whatever the order, repetition or loss of messages, and wherever a crash falls between two effects, a
 //! program runs in at most one place, and after faults stop it runs somewhere. The crate `wayfare-simulator` looks
@@ -20,6 +20,7 @@ mod departure;
 mod downloads;
 mod operations;
 mod programs;
+mod publishing;
 mod recovery;
 mod serving;
 mod statuses;
@@ -118,7 +119,7 @@ impl Core {
             Input::MemoryBytes { program, bytes } => self.memory_seen(program, bytes),
             Input::CheckpointWanted { program } => self.want_checkpoint(program),
             Input::Fenced { program, generation } => self.fenced(program, generation),
-            Input::Connected => self.connected(),
+            Input::Connected => self.statuses.republish_all(),
             Input::Report { operation, client } => self.report(operation, client),
             Input::Stopping => self.stopping(),
             Input::Tick => {}
@@ -239,7 +240,7 @@ impl Core {
             .chain(self.arrivals.values().filter_map(Arrival::next_wakeup))
             .chain(self.servings.next_wakeup())
             .chain(self.programs.values().filter_map(|p| p.checkpoint_at))
-            .chain(self.statuses.memory_due)
+            .chain(self.statuses.next_wakeup())
             .min()
     }
 
