@@ -162,13 +162,13 @@ impl Core {
         spec: ProgramSpec,
         snapshot: Option<Blob>,
     ) {
-        let Some(open) = self.journal.open.get(&operation) else {
+        let Some(command) = self.journal.command(operation) else {
             return;
         };
-        let client = open.command.client.clone();
+        let client = command.client.clone();
         // The acting dispatcher lets a program go on elsewhere from its last checkpoint, as it would here after a crash. Whoever else gives a
         // snapshot may give an old one, of a program that has gone on since.
-        let goes_on = snapshot.is_some() && open.command.term.is_some();
+        let goes_on = snapshot.is_some() && command.term.is_some();
         let goal = snapshot.map_or(Goal::Beginning, |snapshot| {
             Goal::From(Saved { snapshot, base: None })
         });
@@ -213,7 +213,7 @@ impl Core {
 
     /// Held at its site: it runs only once its record is stored.
     fn start_arrival(&mut self, operation: OperationId, saved: Option<Saved>) {
-        let follower = match self.journal.open.get(&operation).map(|open| &open.command.action) {
+        let follower = match self.journal.command(operation).map(|command| &command.action) {
             Some(Action::Run { follower, .. }) => follower.clone(),
             _ => None,
         };

@@ -270,10 +270,10 @@ impl Core {
         traveller: Traveller,
     ) -> Departure {
         let now = self.now;
-        let (accepted_at, deadline) = match self.journal.open.get(&operation) {
-            Some(open) => (open.accepted_at, open.deadline),
-            None => (now, now.plus(TIME_LIMIT_MS * 1000)),
-        };
+        let (accepted_at, deadline) = self
+            .journal
+            .times(operation)
+            .unwrap_or_else(|| (now, now.plus(TIME_LIMIT_MS * 1000)));
         Departure {
             kind,
             program,
@@ -325,11 +325,10 @@ impl Core {
 
     /// A restart found a spawn unanswered: whether its copy was adopted, only the target knows.
     pub(super) fn settle_spawn(&mut self, operation: OperationId) {
-        let Some(open) = self.journal.open.get(&operation) else {
+        let Some(command) = self.journal.command(operation) else {
             return;
         };
-        let wayfare_protocol::command::Action::Spawn { on, target, copy, .. } = open.command.action.clone()
-        else {
+        let wayfare_protocol::command::Action::Spawn { on, target, copy, .. } = command.action.clone() else {
             return;
         };
         let Some(here) = self.programs.get(&on.program) else {

@@ -9,7 +9,7 @@ use super::Core;
 
 impl Core {
     pub(super) fn snapshot_made(&mut self, operation: OperationId, program: ProgramId, snapshot: Blob) {
-        let (Some(here), Some(open)) = (self.programs.get(&program), self.journal.open.get(&operation))
+        let (Some(here), Some(command)) = (self.programs.get(&program), self.journal.command(operation))
         else {
             return;
         };
@@ -19,7 +19,7 @@ impl Core {
             spec: here.spec.clone(),
             snapshot,
         };
-        let client = open.command.client.clone();
+        let client = command.client.clone();
         let blobs = here.spec.blobs().chain([snapshot]).collect();
         self.servings.open(operation, client, blobs, self.now);
         self.release_program(operation, program);

@@ -1,7 +1,7 @@
 //! The core of an engine: it decides, and does nothing itself. What happens comes in as [`types::Input`]s, what is
 //! to be done goes out as [`types::Effect`]s; time, ids and bytes are the shell's.
 //!
-//! Reading order: [`types`] is the contract; `operations` the journal of commands; `programs` one program's life;
+//! Reading order: [`types`] is the contract; `journal` which commands came, `operations` what they begin; `programs` one program's life;
 //! `captures` what asks for its state; `departure` and `arrival` the two halves of a move; `verdicts` what a
 //! target has decided; `transfer` the window for chunks; `serving` and `downloads` a snapshot for a client; `blobs` what must be
 //! kept; `statuses` and `publishing` what is published; `recovery` what a restart makes of the records.
@@ -18,6 +18,7 @@ mod blobs;
 mod captures;
 mod departure;
 mod downloads;
+mod journal;
 mod operations;
 mod programs;
 mod publishing;
@@ -34,13 +35,13 @@ mod tests;
 use std::collections::BTreeMap;
 
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{OperationId, PeerName, ProgramId, Term};
+use wayfare_protocol::ids::{OperationId, PeerName, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 
 use arrival::{Arrival, Offer};
 use blobs::Blobs;
 use departure::Departure;
-use operations::Journal;
+use journal::Journal;
 use programs::Program;
 use serving::Servings;
 use statuses::Statuses;
@@ -52,8 +53,6 @@ use verdicts::Verdicts;
 pub struct Core {
     identity: Identity,
     now: Now,
-    /// The highest of a dispatcher that has commanded here, as far as the journal remembers.
-    term: Term,
     journal: Journal,
     programs: BTreeMap<ProgramId, Program>,
     departures: BTreeMap<OperationId, Departure>,
@@ -75,7 +74,6 @@ impl Core {
         Self {
             identity,
             now,
-            term: journal.term(),
             journal,
             programs: BTreeMap::new(),
             departures: BTreeMap::new(),
@@ -208,18 +206,7 @@ impl Core {
 
     /// Answers operations whose time is up, where that is safe.
     fn operations_due(&mut self) {
-        let now = self.now;
-        let late: Vec<(OperationId, ProgramId, u64)> = self
-            .journal
-            .open
-            .iter()
-            .filter(|(_, open)| open.deadline <= now)
-            .map(|(id, open)| {
-                let waited_ms = now.since(open.accepted_at) / 1000;
-                (*id, open.command.action.program(), waited_ms)
-            })
-            .collect();
-        for (operation, program, waited_ms) in late {
+        for (operation, program, waited_ms) in self.journal.late(self.now) {
             if !self.departure_late(operation) && !self.run_late(operation, waited_ms) {
                 let peer = format!("program {}", program.short());
                 self.abort(operation, Failure::Silent { peer, waited_ms });
@@ -231,10 +218,9 @@ impl Core {
     pub fn next_wakeup(&self) -> Option<Now> {
         let deadlines = self
             .journal
-            .open
-            .iter()
-            .filter(|(id, open)| open.deadline > self.now || !self.departures.contains_key(id))
-            .map(|(_, open)| open.deadline);
+            .deadlines()
+            .filter(|(id, deadline)| *deadline > self.now || !self.departures.contains_key(id))
+            .map(|(_, deadline)| deadline);
         deadlines
             .chain(self.departures.values().map(Departure::next_wakeup))
             .chain(self.arrivals.values().filter_map(Arrival::next_wakeup))

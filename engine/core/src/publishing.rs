@@ -69,7 +69,9 @@ impl Core {
     pub(super) fn report(&mut self, operation: OperationId, client: ClientId) {
         self.publish_engine();
         let outcome = Outcome::Reported;
-        let event = self.event(operation, "report", None, EventBody::Done { outcome });
+        let event = self
+            .journal
+            .event(operation, "report", None, EventBody::Done { outcome });
         self.effects.push(Effect::Reply { client, event });
     }
 

@@ -9,7 +9,7 @@ use wayfare_protocol::event::{EventBody, Outcome};
 use wayfare_protocol::ids::{OperationId, ProgramId};
 
 use super::Core;
-use super::operations::Journal;
+use super::journal::Journal;
 use super::programs::{Life, Process, Program, Standing};
 use super::types::{Disposition, Effect, Identity, Now, ProgramRecord, Record, RecordKey, Verdict};
 use super::verdicts::Verdicts;
@@ -25,7 +25,7 @@ impl Core {
                 Record::Arrival(record) => arrivals.push(record),
             }
         }
-        let journal = Journal::restored(operations, now);
+        let journal = Journal::restored(&identity, operations, now);
         let mut core = Self::empty(identity, journal, Verdicts::restored(arrivals), now);
         for record in programs {
             core.restore_program(record);
@@ -128,24 +128,22 @@ impl Core {
     /// A paused program whose resume was accepted.
     fn is_being_resumed(&self, program: ProgramId) -> bool {
         self.journal
-            .open
-            .values()
-            .any(|open| matches!(&open.command.action, Action::Resume { on, .. } if on.program == program))
+            .commands()
+            .any(|command| matches!(&command.action, Action::Resume { on, .. } if on.program == program))
     }
 
     pub(super) fn is_resume(&self, operation: OperationId) -> bool {
         self.journal
-            .open
-            .get(&operation)
-            .is_some_and(|open| matches!(open.command.action, Action::Resume { .. }))
+            .command(operation)
+            .is_some_and(|command| matches!(command.action, Action::Resume { .. }))
     }
 
     /// Goes on with an operation that was accepted and not answered.
     fn go_on(&mut self, operation: OperationId) {
-        let Some(open) = self.journal.open.get(&operation) else {
+        let Some(command) = self.journal.command(operation) else {
             return;
         };
-        let command = open.command.clone();
+        let command = command.clone();
         let program = command.action.program();
         let here = self.programs.get(&program);
         let done = match (&command.action, here.map(|here| (&here.life, here))) {
@@ -170,10 +168,10 @@ impl Core {
     }
 
     fn begin_anew(&mut self, operation: OperationId) {
-        let Some(open) = self.journal.open.get(&operation) else {
+        let Some(command) = self.journal.command(operation) else {
             return;
         };
-        let command = open.command.clone();
+        let command = command.clone();
         if self.journal.is_overtaken(operation) {
             let engine = self.identity.engine.clone();
             return self.finish(operation, Err(Failure::Interrupted { engine }));

@@ -111,8 +111,8 @@ impl Core {
     /// Gives up an operation that has not passed its point of no return.
     pub(crate) fn abort(&mut self, operation: OperationId, failure: Failure) {
         self.cancel_departure(operation);
-        if let Some(open) = self.journal.open.get(&operation) {
-            let program = open.command.action.program();
+        if let Some(command) = self.journal.command(operation) {
+            let program = command.action.program();
             self.release_program(operation, program);
         }
         self.finish(operation, Err(failure));
