@@ -7,7 +7,7 @@ use wayfare_protocol::ids::OperationId;
 
 use super::Core;
 use super::timing::OPEN_OPERATIONS_MAX;
-use super::types::Effect;
+use super::types::{Disk, Effect};
 
 impl Core {
     pub(super) fn command(&mut self, command: Command) {
@@ -35,6 +35,24 @@ impl Core {
                 self.begin(operation);
             }
         }
+    }
+
+    /// Whether a command may be given to [`Core::handle`] while the disk is as it is. One that came before goes on in any
+    /// case. A refusal cannot be stored either, so it is not remembered: the caller says it. (A program that moves here
+    /// is refused when its memory finds no room.)
+    pub fn may_take(&self, command: &Command, disk: Disk) -> Result<(), Failure> {
+        let reason = match (disk, &command.action) {
+            (Disk::Stalled, _) => "its disk cannot be written",
+            (Disk::Full, Action::Run { .. }) => "its disk is full",
+            (Disk::Full | Disk::HasRoom, _) => return Ok(()),
+        };
+        if self.journal.knows(command.operation) {
+            return Ok(());
+        }
+        Err(Failure::Storage {
+            engine: self.identity.engine.clone(),
+            reason: reason.into(),
+        })
     }
 
     /// Whether the command can be begun as things stand.

@@ -36,6 +36,16 @@ pub struct Identity {
     pub checkpoint_interval_us: Option<u64>,
 }
 
+/// What the engine's disk takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disk {
+    HasRoom,
+    /// Records still have room of their own, new programs have none.
+    Full,
+    /// The last try to store something failed.
+    Stalled,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// A command from a client; already bounded by `Command::check`'s caller or not: the core checks.

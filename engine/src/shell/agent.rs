@@ -22,10 +22,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use wayfare_core::Core;
-use wayfare_core::types::{Effect, Input, Now, Saved};
+use wayfare_core::types::{Disk, Effect, Input, Now, Saved};
 use wayfare_devices::{Devices, StatusLed};
 use wayfare_link::{AcknowledgeToken, Event, Incoming, LinkEvents};
-use wayfare_protocol::command::{Action, Command};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::EventBody;
 use wayfare_protocol::ids::{Blob, BootId, ClientId, EngineId, OperationId, ProgramId};
@@ -54,8 +53,6 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 const STORE_RETRY: Duration = Duration::from_secs(1);
 /// Programs that print wait for the broker at most this long before their oldest lines are dropped instead.
 const DISCONNECTED_GRACE: Duration = Duration::from_secs(10);
-/// Operations that were handed to the core lately: while nothing can be stored, others are refused.
-const RECENT_OPERATIONS_MAX: usize = 1024;
 
 pub(crate) struct Agent {
     pub(super) core: Core,
@@ -87,7 +84,6 @@ pub(crate) struct Agent {
     /// Something was put into the store and is not committed.
     pub(super) uncommitted: bool,
     pub(super) times: Times,
-    pub(super) recent: VecDeque<OperationId>,
     /// The last try to store something failed.
     pub(super) is_stalled: bool,
     pub(super) fence: Fence,
@@ -343,12 +339,9 @@ impl Agent {
         {
             Arrived::Command(command) => {
                 self.leaving.asked_by(&command.client);
-                match self.cannot_store(&command) {
-                    None => self.feed(Input::Command(command)),
-                    Some(reason) => {
-                        let engine = self.out.engine.clone();
-                        let reason = reason.to_owned();
-                        let failure = Failure::Storage { engine, reason };
+                match self.core.may_take(&command, self.disk()) {
+                    Ok(()) => self.feed(Input::Command(command)),
+                    Err(failure) => {
                         self.refuse(command.operation, command.client, command.action.verb(), failure);
                     }
                 }
@@ -384,23 +377,12 @@ impl Agent {
         self.steps.push_back(Step::Acknowledge(message.token));
     }
 
-    /// Why a command is not taken. While nothing can be stored, only operations that the core knows already go on; a disk that is
-    /// nearly full still takes whatever is not a new program. (One that moves here is refused when its memory finds no room.)
-    fn cannot_store(&mut self, command: &Command) -> Option<&'static str> {
-        if self.recent.contains(&command.operation) {
-            return None;
+    fn disk(&self) -> Disk {
+        match (self.is_stalled, self.store.has_room()) {
+            (true, _) => Disk::Stalled,
+            (false, true) => Disk::HasRoom,
+            (false, false) => Disk::Full,
         }
-        if self.is_stalled {
-            return Some("its disk cannot be written");
-        }
-        if matches!(command.action, Action::Run { .. }) && !self.store.has_room() {
-            return Some("its disk is full");
-        }
-        self.recent.push_back(command.operation);
-        if self.recent.len() > RECENT_OPERATIONS_MAX {
-            self.recent.pop_front();
-        }
-        None
     }
 
     fn refuse(&self, operation: OperationId, client: ClientId, verb: &str, failure: Failure) {

@@ -186,7 +186,6 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         steps: effects.into_iter().map(Step::Effect).collect(),
         uncommitted: false,
         times: Times::begin(begun),
-        recent: VecDeque::new(),
         is_stalled: false,
         fence: Fence::default(),
         claim: Claim::new(boot, earlier),

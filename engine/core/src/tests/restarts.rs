@@ -4,7 +4,7 @@ use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
 
 use super::bench::*;
-use crate::types::{Input, Record, RecordKey};
+use crate::types::{Disk, Input, Record, RecordKey};
 
 fn ok(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
@@ -208,4 +208,28 @@ fn an_unanswered_spawn_asks_the_target_what_became_of_it() {
         ["store failed", "reply failed"]
     );
     assert!(matches!(bench.failure(), Failure::Interrupted { .. }));
+}
+
+#[test]
+fn what_was_taken_before_a_restart_goes_on_whatever_the_disk_is_like() {
+    let take = |bench: &Bench, input: Input, disk| {
+        let Input::Command(command) = input else {
+            panic!("it is a command")
+        };
+        bench.core.may_take(&command, disk).is_ok()
+    };
+    let pause = |number| command(number, Action::Pause { on: on(1) });
+    let mut bench = Bench::running();
+    bench.feed(pause(2));
+    bench.restart();
+    for (disk, new_run, new_pause) in [
+        (Disk::HasRoom, true, true),
+        (Disk::Full, false, true),
+        (Disk::Stalled, false, false),
+    ] {
+        assert!(take(&bench, command(1, run()), disk), "answered: {disk:?}");
+        assert!(take(&bench, pause(2), disk), "under way: {disk:?}");
+        assert_eq!(take(&bench, command(8, run()), disk), new_run, "{disk:?}");
+        assert_eq!(take(&bench, pause(9), disk), new_pause, "{disk:?}");
+    }
 }
