@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::limits::NAME_BYTES_MAX;
+use crate::limits::{NAME_BYTES_MAX, REPLACING_GENERATIONS};
 
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum IdError {
@@ -172,6 +172,11 @@ impl Generation {
 
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+
+    /// The generation of a copy that replaces one of this generation which may live after all.
+    pub fn replacing(self) -> Self {
+        Self(self.0.saturating_add(REPLACING_GENERATIONS))
     }
 }
 

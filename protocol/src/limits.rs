@@ -51,3 +51,6 @@ pub const BLOBS_PER_OPERATION_MAX: usize = 8;
 pub const TIME_LIMIT_MS: u64 = 30_000;
 /// Longest time limit that is believed.
 pub const TIME_LIMIT_MS_MAX: u64 = 24 * 3600 * 1000;
+/// How far a copy that replaces one which may live after all raises the generation: above what the other can reach by
+/// being moved before it hears of this one.
+pub const REPLACING_GENERATIONS: u64 = 1000;

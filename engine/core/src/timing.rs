@@ -32,9 +32,6 @@ pub(super) const ARRIVALS_MAX: usize = 16;
 pub(super) const SERVINGS_MAX: usize = 16;
 /// Modules kept after their last program left, since programs tend to come back.
 pub(super) const MODULES_KEPT_MAX: usize = 8;
-/// How far a forced resume raises a program's generation: above what the other copy can reach by being moved
-/// before it hears of this one.
-pub(super) const FORCED_GENERATIONS: u64 = 1000;
 /// How often a blob may arrive damaged before its operation is given up.
 pub(super) const DAMAGED_MAX: u8 = 3;
 

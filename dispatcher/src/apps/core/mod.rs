@@ -41,7 +41,7 @@ use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
-use wayfare_protocol::ids::{Digest, EngineId, Generation, OperationId, ProgramId, Term};
+use wayfare_protocol::ids::{Digest, EngineId, OperationId, ProgramId, Term};
 use wayfare_scheduler::application::InstanceId;
 use wayfare_scheduler::policy::Policy;
 
@@ -51,9 +51,6 @@ pub(crate) use loss::LossOptions;
 use observe::Watched;
 use state::{Doing, Instance, Pending, Placed, State};
 
-/// How far a start after a loss, and an engine that takes a program back, raise the generation: above what a copy that lives
-/// after all can reach by being moved.
-const RESTART_GENERATIONS: u64 = 1_000;
 /// A command that could not be carried out is not tried again before this.
 const RETRY_MS: u64 = 5_000;
 /// A program that its engine does not list is gone when it is still so after this.
@@ -411,10 +408,6 @@ impl Core {
             text: wayfare_protocol::reason::cut(text),
         }
     }
-}
-
-fn raised(generation: Generation) -> Generation {
-    Generation(generation.0.saturating_add(RESTART_GENERATIONS))
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> String {

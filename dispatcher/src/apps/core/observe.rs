@@ -11,7 +11,7 @@ use wayfare_scheduler::application::InstanceId;
 
 use super::loss::{Health, Hearing};
 use super::state::{Doing, Placed};
-use super::{Core, MISSING_MS, raised};
+use super::{Core, MISSING_MS};
 
 /// An engine as it was last seen.
 #[derive(Debug, Clone)]
@@ -151,7 +151,7 @@ impl Core {
             self.is_gone(id, &engine);
             return true;
         }
-        placed.highest = raised(placed.highest);
+        placed.highest = placed.highest.replacing();
         let text = format!("{id} is taken back by {engine}: it was handed over to {target}, which is lost");
         self.tell("taken-back", id, Some(&engine), text);
         self.begin(id, Doing::Resume { engine, force: true });

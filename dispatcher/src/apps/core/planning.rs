@@ -17,7 +17,7 @@ use super::loss::Health;
 use super::rollout::homeless;
 use super::state::{Doing, Instance, Placed, Standing};
 use super::strays::{STRAYS, stray};
-use super::{Core, MOVES_MAX, PLAN_MS, Subject, raised};
+use super::{Core, MOVES_MAX, PLAN_MS, Subject};
 
 impl Core {
     pub(super) fn place(&mut self) {
@@ -261,7 +261,7 @@ impl Core {
             // A copy of it may live somewhere: it is fenced off by its id and a higher generation.
             Some(before) => {
                 let checkpoint = before.checkpoint.filter(|_| before.revision == revision);
-                let generation = raised(before.highest);
+                let generation = before.highest.replacing();
                 let placed = Placed {
                     seat: Some(engine.clone()),
                     generation,

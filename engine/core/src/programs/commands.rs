@@ -1,7 +1,6 @@
 //! Pause, resume, snapshot and kill.
 
 use super::*;
-use crate::timing::FORCED_GENERATIONS;
 
 impl Core {
     pub(crate) fn check_pause(&self, on: Target) -> Result<(), Failure> {
@@ -69,7 +68,7 @@ impl Core {
                 ..
             } => {
                 let (departure, process) = (*departure, *process);
-                here.generation = Generation(here.generation.0.saturating_add(FORCED_GENERATIONS));
+                here.generation = here.generation.replacing();
                 here.begun = here.generation;
                 here.busy = Some(operation);
                 self.resume_in_place(program, Standing::Running, process);
