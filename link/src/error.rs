@@ -1,6 +1,6 @@
 //! Why a link refuses.
 
-use crate::limits::MAX_PAYLOAD_BYTES;
+use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
 /// Why a link refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,7 +12,7 @@ pub enum LinkError {
     ConnectionLost,
     #[error("the outbox is full")]
     OutboxFull,
-    #[error("a payload of {bytes} bytes for '{topic}' is over the limit of {MAX_PAYLOAD_BYTES}")]
+    #[error("a payload of {bytes} bytes for '{topic}' is over the limit of {PAYLOAD_BYTES_MAX}")]
     PayloadTooLarge { bytes: usize, topic: String },
     #[error("{0}")]
     BadTopic(String),

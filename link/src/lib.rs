@@ -56,7 +56,7 @@ pub use access::{AccessError, BrokerAccess};
 pub use broker_url::{BrokerUrl, BrokerUrlError};
 pub use error::LinkError;
 pub use event::Event;
-pub use limits::{INCOMING_PAYLOAD_BYTES_MAX, MAX_PAYLOAD_BYTES, RECONNECT_WAIT_MAX};
+pub use limits::{INCOMING_PAYLOAD_BYTES_MAX, RECONNECT_WAIT_MAX};
 pub use link::{Link, LinkEvents, Submitted, connect};
 pub use message::{AcknowledgeToken, Incoming, Message, Oversized, Qos};
 pub use options::{Acknowledge, LinkOptions, OnTakeover};

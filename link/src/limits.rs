@@ -3,11 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Largest payload that may be published: the portable envelope (AWS IoT stops at 128 KiB with everything).
-pub const MAX_PAYLOAD_BYTES: usize = 120 * 1024;
-
 /// Largest payload that is handed to the receiver. Other publishers on the broker may exceed
-/// [`MAX_PAYLOAD_BYTES`]; what exceeds this as well is acknowledged and dropped, with a warning.
+/// [`PAYLOAD_BYTES_MAX`](wayfare_protocol::limits::PAYLOAD_BYTES_MAX); what exceeds this as well is acknowledged and dropped, with a warning.
 pub const INCOMING_PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 
 /// Largest packet that a connection reads. It stands far above what is handed on, because a packet above it ends the

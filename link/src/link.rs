@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
 use crate::command::{CloseOnDrop, Command, Receipt};
 use crate::error::LinkError;
 use crate::event::Event;
-use crate::limits::{EVENT_CHANNEL_MAX, MAX_PAYLOAD_BYTES, MESSAGE_OVERHEAD_BYTES, TOPIC_BYTES_MAX};
+use crate::limits::{EVENT_CHANNEL_MAX, MESSAGE_OVERHEAD_BYTES, TOPIC_BYTES_MAX};
 use crate::message::{AcknowledgeToken, Message, Qos, check_filter};
 use crate::options::LinkOptions;
 use crate::session::Session;
@@ -250,7 +251,7 @@ fn cost(message: &Message) -> u32 {
 
 fn check(options: &LinkOptions) -> Result<(), LinkError> {
     let bad = |text: String| Err(LinkError::BadOptions(text));
-    let smallest_outbox = MAX_PAYLOAD_BYTES + TOPIC_BYTES_MAX + MESSAGE_OVERHEAD_BYTES;
+    let smallest_outbox = PAYLOAD_BYTES_MAX + TOPIC_BYTES_MAX + MESSAGE_OVERHEAD_BYTES;
     if options.client_id.is_empty() {
         return bad("a client id must not be empty".to_owned());
     }

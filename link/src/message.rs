@@ -1,9 +1,10 @@
 //! What is published and what is received: plain topics and bytes.
 
 use bytes::Bytes;
+use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
 use crate::error::LinkError;
-use crate::limits::{MAX_PAYLOAD_BYTES, TOPIC_BYTES_MAX};
+use crate::limits::TOPIC_BYTES_MAX;
 
 /// How hard delivery is tried. MQTT's third level is not portable and never used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,7 +64,7 @@ impl Message {
 
     /// Refuses what the broker, or the next broker, would refuse by closing the connection.
     pub(crate) fn check(&self) -> Result<(), LinkError> {
-        if self.payload.len() > MAX_PAYLOAD_BYTES {
+        if self.payload.len() > PAYLOAD_BYTES_MAX {
             return Err(LinkError::PayloadTooLarge {
                 bytes: self.payload.len(),
                 topic: self.topic.clone(),
@@ -159,9 +160,9 @@ mod tests {
 
     #[test]
     fn messages_that_a_broker_would_choke_on_are_refused() {
-        assert!(Message::new("a/b", vec![0; MAX_PAYLOAD_BYTES]).check().is_ok());
+        assert!(Message::new("a/b", vec![0; PAYLOAD_BYTES_MAX]).check().is_ok());
         for (topic, bytes) in [
-            ("a/b", MAX_PAYLOAD_BYTES + 1),
+            ("a/b", PAYLOAD_BYTES_MAX + 1),
             ("", 0),
             ("a/+", 0),
             ("#", 0),

@@ -18,11 +18,10 @@ use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, LastWill, MqttOptions, NetworkOptions,
     Outgoing, Packet, Publish, QoS, StateError, SubscribeReasonCode, TlsConfiguration, TlsError, Transport,
 };
+use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
 use crate::attempt::Attempt;
-use crate::limits::{
-    CONNECT_TIMEOUT, MAX_PAYLOAD_BYTES, PACKET_IDS, PACKET_OVERHEAD_BYTES, REQUESTS_MAX, TOPIC_BYTES_MAX,
-};
+use crate::limits::{CONNECT_TIMEOUT, PACKET_IDS, PACKET_OVERHEAD_BYTES, REQUESTS_MAX, TOPIC_BYTES_MAX};
 use crate::message::{Message, Qos};
 use crate::options::LinkOptions;
 use crate::subscriptions::Change;
@@ -256,7 +255,7 @@ fn mqtt_options(options: &LinkOptions, attempt: Attempt) -> MqttOptions {
         .set_inflight(PACKET_IDS)
         .set_max_packet_size(
             attempt.packet_bytes_max(),
-            MAX_PAYLOAD_BYTES + TOPIC_BYTES_MAX + PACKET_OVERHEAD_BYTES,
+            PAYLOAD_BYTES_MAX + TOPIC_BYTES_MAX + PACKET_OVERHEAD_BYTES,
         );
     if let Some(will) = &options.will {
         let qos = qos_to_wire(will.qos);

@@ -9,9 +9,9 @@ use std::time::Duration;
 use common::{Broker, connected, next_message, number, soon};
 use rumqttc::{AsyncClient, MqttOptions, QoS};
 use wayfare_link::{
-    Event, INCOMING_PAYLOAD_BYTES_MAX, Incoming, Link, LinkError, LinkOptions, MAX_PAYLOAD_BYTES, Message,
-    Qos, connect,
+    Event, INCOMING_PAYLOAD_BYTES_MAX, Incoming, Link, LinkError, LinkOptions, Message, Qos, connect,
 };
+use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
 on_both_brokers!(
     published_messages_arrive_in_order,
@@ -47,18 +47,18 @@ async fn published_messages_arrive_in_order(broker: &Broker) {
 async fn oversize_payload_is_refused_here_and_harms_nothing(broker: &Broker) {
     let (link, mut events, _) = connected(LinkOptions::new(broker.url(), "both")).await;
     link.subscribe("t", Qos::AtLeastOnce).await.unwrap();
-    let oversize = || Message::new("t", vec![1; MAX_PAYLOAD_BYTES + 1]);
+    let oversize = || Message::new("t", vec![1; PAYLOAD_BYTES_MAX + 1]);
     let refused = LinkError::PayloadTooLarge {
-        bytes: MAX_PAYLOAD_BYTES + 1,
+        bytes: PAYLOAD_BYTES_MAX + 1,
         topic: "t".into(),
     };
     assert_eq!(link.publish(oversize()).await, Err(refused.clone()));
     assert_eq!(link.try_publish(oversize()), Err(refused.clone()));
     assert_eq!(link.publish_acknowledged(oversize()).await, Err(refused));
-    link.publish_acknowledged(Message::new("t", vec![2; MAX_PAYLOAD_BYTES]))
+    link.publish_acknowledged(Message::new("t", vec![2; PAYLOAD_BYTES_MAX]))
         .await
         .unwrap();
-    assert_eq!(next_message(&mut events).await.payload.len(), MAX_PAYLOAD_BYTES);
+    assert_eq!(next_message(&mut events).await.payload.len(), PAYLOAD_BYTES_MAX);
     assert_eq!(events.try_next(), None, "the connection must still stand");
 }
 
@@ -72,7 +72,7 @@ async fn oversize_message_of_others_is_dropped_and_does_not_block_the_session(br
     // Above rumqttc's own default, above what a link publishes, and above what a link takes.
     for bytes in [
         11 * 1024,
-        MAX_PAYLOAD_BYTES * 2,
+        PAYLOAD_BYTES_MAX * 2,
         INCOMING_PAYLOAD_BYTES_MAX + 1,
         3,
     ] {
@@ -82,7 +82,7 @@ async fn oversize_message_of_others_is_dropped_and_does_not_block_the_session(br
             .unwrap();
     }
     let publishing = tokio::spawn(async move { while event_loop.poll().await.is_ok() {} });
-    for bytes in [11 * 1024, MAX_PAYLOAD_BYTES * 2, 3] {
+    for bytes in [11 * 1024, PAYLOAD_BYTES_MAX * 2, 3] {
         assert_eq!(next_message(&mut events).await.payload.len(), bytes);
     }
     assert_eq!(events.try_next(), None, "the connection must still stand");

@@ -6,7 +6,8 @@ mod common;
 
 use common::{connected, next_message, soon};
 use wayfare_link::mosquitto::{AUTHORITY, Door, MosquittoOptions, MosquittoProcess, STRANGER};
-use wayfare_link::{BrokerUrl, Event, LinkOptions, MAX_PAYLOAD_BYTES, Message, Qos, connect};
+use wayfare_link::{BrokerUrl, Event, LinkOptions, Message, Qos, connect};
+use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
 fn broker() -> Option<MosquittoProcess> {
     let options = MosquittoOptions {
@@ -30,7 +31,7 @@ async fn messages_cross_and_sessions_are_kept() {
         let (link, mut events, present) = connected(kept()).await;
         assert!(!present);
         link.subscribe("t", Qos::AtLeastOnce).await.unwrap();
-        for size in [1, MAX_PAYLOAD_BYTES] {
+        for size in [1, PAYLOAD_BYTES_MAX] {
             link.publish(Message::new("t", vec![7; size])).await.unwrap();
             let message = next_message(&mut events).await;
             assert_eq!(message.payload.len(), size);
