@@ -18,7 +18,7 @@ use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::status::ProgramState;
 
-use crate::args::DemoArgs;
+use crate::args::services::DemoArgs;
 use crate::fail::{Fail, Result};
 use crate::output::{Output, bytes, micros};
 use collect::{Collected, Collector};

@@ -25,7 +25,8 @@ mod up;
 mod hostile_tests;
 
 use crate::args::apps::EngineVerb;
-use crate::args::{Cli, EngineVerbArgs, Verb};
+use crate::args::services::EngineVerbArgs;
+use crate::args::{Cli, Verb};
 use crate::fail::Result;
 use crate::output::Output;
 

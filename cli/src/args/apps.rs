@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use wayfare_engine::shell::InitArgs;
 
+use super::FleetArgs;
+use super::services::EngineStartArgs;
 use super::values::{parse_duration, parse_time};
-use super::{EngineStartArgs, FleetArgs};
 
 /// Which fleet, and how long its dispatcher may take to answer.
 #[derive(Debug, Clone, Args)]

@@ -9,7 +9,7 @@ use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
 use wayfare_protocol::topics::Topics;
 
 use super::timeline::Timeline;
-use crate::args::DemoArgs;
+use crate::args::services::DemoArgs;
 use crate::children::{EngineOutput, LocalEngine, LocalEngineOptions, stop_all};
 use crate::fail::{Fail, Result, connecting};
 use crate::output::tell;

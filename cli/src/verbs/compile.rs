@@ -15,7 +15,7 @@ use wayfare_protocol::ids::Digest;
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
 
 use super::module::Module;
-use crate::args::CompileArgs;
+use crate::args::services::CompileArgs;
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, bytes, write_out};
 

@@ -11,7 +11,7 @@ use wayfare_protocol::ids::{OperationId, PeerName};
 
 use super::compile;
 use super::engine::shutdown;
-use crate::args::DispatcherArgs;
+use crate::args::services::DispatcherArgs;
 use crate::config::{Settings, state_folder};
 use crate::fail::{Fail, Result};
 

@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use wayfare_engine::shell::{ConfigurationError, InitArgs, Initialised};
 
-use crate::args::{EngineStartArgs, FleetArgs};
+use crate::args::FleetArgs;
+use crate::args::services::EngineStartArgs;
 use crate::config::Settings;
 use crate::fail::{Fail, Result};
 use crate::output::Output;

@@ -5,7 +5,8 @@ use wayfare_client::{ANSWER_TIMEOUT, Client, EngineView, Presence, ProgramView, 
 use wayfare_protocol::device::{Alias, Backend, DeviceAbout};
 use wayfare_protocol::status::EngineAbout;
 
-use crate::args::{FleetArgs, StatusArgs};
+use crate::args::FleetArgs;
+use crate::args::looking::StatusArgs;
 use crate::context::with_fleet;
 use crate::fail::Result;
 use crate::output::{Output, Text, bytes, clear_screen};

@@ -12,7 +12,7 @@ use wayfare_protocol::ids::Digest;
 
 use super::fleet::labels;
 use super::module::Module;
-use crate::args::InspectArgs;
+use crate::args::looking::InspectArgs;
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, bytes};

@@ -6,7 +6,7 @@ use serde_json::json;
 use wayfare_client::keys::{self, KeyFileError};
 use wayfare_protocol::code::SecretKey;
 
-use crate::args::{KeyArgs, KeyVerb};
+use crate::args::services::{KeyArgs, KeyVerb};
 use crate::config::state_folder;
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, say, say_json};

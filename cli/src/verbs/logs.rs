@@ -17,7 +17,7 @@ use self::past::Past;
 pub(crate) use self::printing::{LinePrinter, Lines};
 pub(super) use self::printing::{badly, print_all};
 use self::which::{Source, Store};
-use crate::args::{LogsArgs, ShownStream};
+use crate::args::looking::{LogsArgs, ShownStream};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
 use crate::output::Output;

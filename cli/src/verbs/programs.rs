@@ -3,7 +3,8 @@
 use futures::future::join_all;
 use wayfare_client::{Busy, CommandOptions, Operation, Order, ResumeMode};
 
-use crate::args::{CommandArgs, MoveArgs, OnProgramArgs, ResumeArgs, SpawnArgs};
+use crate::args::CommandArgs;
+use crate::args::programs::{MoveArgs, OnProgramArgs, ResumeArgs, SpawnArgs};
 use crate::context::{options, options_for, with_fleet};
 use crate::fail::Result;
 use crate::output::Output;

@@ -12,7 +12,7 @@ use wayfare_protocol::limits::STDIN_BYTES_MAX;
 
 use super::logs::{LinePrinter, Lines, badly, print_all};
 use super::module::Module;
-use crate::args::RunArgs;
+use crate::args::programs::RunArgs;
 use crate::context::{options_for, with_fleet};
 use crate::fail::{Fail, Result};
 use crate::languages::kept;

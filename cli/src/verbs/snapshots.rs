@@ -6,7 +6,7 @@ use std::path::Path;
 use wayfare_client::{IdChoice, Restore};
 use wayfare_protocol::event::Outcome;
 
-use crate::args::{RestoreArgs, SnapshotArgs};
+use crate::args::programs::{RestoreArgs, SnapshotArgs};
 use crate::context::{options, options_for, with_fleet};
 use crate::fail::{Fail, Result};
 use crate::output::{Output, bytes};

@@ -15,7 +15,8 @@ use wayfare_dispatcher::service;
 use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
 use wayfare_protocol::event::{Event, EventBody};
 
-use crate::args::{FleetArgs, UpArgs};
+use crate::args::FleetArgs;
+use crate::args::services::UpArgs;
 use crate::children::{EngineOutput, LocalEngine, LocalEngineOptions, stop_all};
 use crate::config::{Settings, state_folder};
 use crate::context::connect_to;

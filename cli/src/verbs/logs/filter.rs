@@ -3,7 +3,7 @@
 use regex::bytes::Regex;
 use wayfare_client::LogItem;
 
-use crate::args::{LogsArgs, ShownStream};
+use crate::args::looking::{LogsArgs, ShownStream};
 use crate::fail::{Fail, Result};
 
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use wayfare_protocol::life::first_number_of_line;
 
 use super::filter::Filter;
 use super::which::{Source, Store};
-use crate::args::LogsArgs;
+use crate::args::looking::LogsArgs;
 use crate::fail::Result;
 
 pub(super) struct Past {

@@ -5,7 +5,7 @@ use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::log::Stream;
 use wayfare_protocol::status::ProgramState;
 
-use crate::args::ShownStream;
+use crate::args::looking::ShownStream;
 use crate::fail::{Fail, Result};
 use crate::output::{Foreign, Output, moment, say_json_with, tell};
 
