@@ -7,37 +7,36 @@
 //! While nothing can be stored nothing is decided: what people ask is answered from what was known before, changes are
 //! refused. Once there is room again a new core goes on from what is stored, as after a start.
 
-mod blobs;
 mod core;
+
+mod answers;
+mod effects;
+
+mod blobs;
 mod object_events;
 mod timeline;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 use wayfare_client::Client;
-use wayfare_client::Content;
 use wayfare_client::Finished;
-use wayfare_client::app::ask::Ask;
 use wayfare_client::error::CommandError;
 use wayfare_client::keys;
 use wayfare_protocol::code::SecretKey;
-use wayfare_protocol::command::Action;
-use wayfare_protocol::dispatcher::{Answer, Answered};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::event::Outcome;
-use wayfare_protocol::ids::{Digest, EngineId, OperationId};
+use wayfare_protocol::ids::OperationId;
 
 use self::blobs::Blobs;
 use self::core::state::State;
-use self::core::{Core, CoreOptions, Effect, Ids, Input, LossOptions, Now, Serves, Trouble};
+use self::core::{Core, CoreOptions, Effect, Ids, Input, LossOptions, Now, Serves};
 use self::timeline::Timeline;
 use crate::context::Context;
-use crate::durable::{FileError, RecordLog, cannot_store};
+use crate::durable::{FileError, RecordLog};
 use crate::options::{RECONNECT, ServiceOptions};
-use crate::requests::{Asked, Inbox};
+use crate::requests::Inbox;
 
 /// What waits for time alone is looked at this often.
 const TICK: Duration = Duration::from_millis(250);
@@ -236,62 +235,6 @@ impl Service {
         }
     }
 
-    /// Everything that is to be stored is durable before anything is done, or nothing is done.
-    fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), FileError> {
-        for effect in &effects {
-            match effect {
-                Effect::Store { key, json } => self.log.put(key, json.clone()),
-                // Whoever forgets that there was one must not leave it behind.
-                Effect::Tombstone {
-                    program,
-                    stands: false,
-                } => self.context.client.set_tombstone(*program, false),
-                _ => {}
-            }
-        }
-        self.log.commit()?;
-        for effect in effects {
-            match effect {
-                Effect::Store { .. } | Effect::Tombstone { stands: false, .. } => {}
-                Effect::Begin {
-                    operation,
-                    engine,
-                    action,
-                } => self.begin(operation, engine, *action),
-                Effect::Tombstone {
-                    program,
-                    stands: true,
-                } => self.context.client.set_tombstone(program, true),
-                Effect::Left {
-                    engine,
-                    request,
-                    left,
-                } => {
-                    let answer = Answer {
-                        request,
-                        term: self.context.term,
-                        answer: Answered::Done(serde_json::json!({ "left": left })),
-                    };
-                    self.context.client.try_answer(engine, &answer);
-                }
-                Effect::Ask { engines } => {
-                    self.context.client.ask_reports(engines);
-                    self.read();
-                }
-                Effect::Tell(mut decision) => {
-                    if let Err(error) = self.timeline.add(&mut decision) {
-                        tracing::warn!(%error, "an event is not kept");
-                    }
-                    tracing::info!(kind = decision.kind, "{}", decision.text);
-                    self.context.client.say_decision(&decision);
-                }
-            }
-        }
-        // Before anybody is answered.
-        self.timeline.flush();
-        Ok(())
-    }
-
     fn fail(&mut self, error: FileError) {
         tracing::error!(%error, "applications cannot be stored: nothing is decided, and changes are refused");
         let since = self
@@ -317,146 +260,6 @@ impl Service {
         // All that happened meanwhile is news.
         self.seen = 0;
         self.carry_out_or_fail(effects);
-    }
-
-    fn begin(&mut self, operation: OperationId, engine: EngineId, action: Action) {
-        if !self.under_way.insert(operation) {
-            // Its answer is still waited for.
-            return;
-        }
-        let (blobs, known, limit) = match &action {
-            Action::Run { spec, snapshot, .. } => {
-                let wanted = spec.blobs().chain(*snapshot);
-                let found = wanted.filter_map(|blob| Some((blob.digest, self.blobs.read(blob.digest)?)));
-                (found.collect(), BTreeSet::new(), COMMAND_TIME_LIMIT)
-            }
-            // What its program is made of is here, or it would not run.
-            Action::Snapshot { .. } => (BTreeMap::new(), self.core.blobs_in_use(), SNAPSHOT_TIME_LIMIT),
-            _ => (BTreeMap::new(), BTreeSet::new(), COMMAND_TIME_LIMIT),
-        };
-        let blobs: BTreeMap<Digest, Content> = blobs;
-        let client = self.context.client.clone();
-        self.work.spawn(async move {
-            let order = client.order(operation, engine, action, blobs, known, limit).await;
-            let result = match order {
-                Ok(order) => order.wait().await,
-                Err(error) => Err(error),
-            };
-            Done::Settled { operation, result }
-        });
-    }
-
-    async fn done(&mut self, done: Done) {
-        let (operation, result) = match done {
-            Done::Read(sent_ms) => {
-                if std::mem::replace(&mut self.reading, Reading::Idle) == Reading::AndAgain {
-                    self.read();
-                }
-                let Some(sent_ms) = sent_ms else { return };
-                // What was read is in the view by now, and must be seen before anything is made of what is not.
-                self.observe().await;
-                if self.failing.is_none() {
-                    self.feed(Input::Read { sent_ms });
-                }
-                return;
-            }
-            Done::Settled { operation, result } => (operation, result),
-        };
-        self.under_way.remove(&operation);
-        let result = match result {
-            Ok(finished) => match self.keep_snapshot(&finished) {
-                Ok(()) => Ok(finished.outcome),
-                Err(error) => Err(Trouble::Unknown(format!("its snapshot cannot be kept: {error}"))),
-            },
-            Err(CommandError::Failed { failure, .. } | CommandError::Refused(failure)) => {
-                // It was not done, and is told again in the term that follows.
-                if let Failure::StaleTerm { actual, .. } = failure
-                    && self.context.has_heard_of(actual)
-                {
-                    return;
-                }
-                Err(Trouble::Failed(failure))
-            }
-            Err(other) => Err(Trouble::Unknown(other.to_string())),
-        };
-        self.feed(Input::Settled { operation, result });
-    }
-
-    fn keep_snapshot(&mut self, finished: &Finished) -> Result<(), FileError> {
-        if let Outcome::Captured { snapshot, .. } = &finished.outcome
-            && let Some(bytes) = finished.blobs.get(&snapshot.digest)
-        {
-            self.blobs.keep(snapshot.digest, bytes)?;
-        }
-        Ok(())
-    }
-
-    fn asked(&mut self, asked: Asked) {
-        let answer = match asked.read::<Ask>() {
-            Err(failure) => Err(failure),
-            Ok(Ask::Lacks { blobs }) => {
-                for blob in &blobs {
-                    self.blobs.spare(blob.digest);
-                }
-                let lacking: Vec<_> = blobs
-                    .into_iter()
-                    .filter(|blob| !self.blobs.has(blob.digest))
-                    .collect();
-                Ok(serde_json::json!(lacking))
-            }
-            Ok(Ask::Put { blob, offset, hex }) => self.blobs.put(blob, offset, &hex).map(Into::into),
-            Ok(Ask::Events { since_ms, after }) => {
-                let read = self.timeline.read(since_ms, after);
-                read.map(|decisions| serde_json::json!(decisions))
-                    .map_err(|error| Failure::Internal {
-                        reason: format!("the dispatcher cannot read its events: {error}"),
-                    })
-            }
-            Ok(Ask::Apply { spec, .. }) if self.lacks_any(&spec).is_some() => {
-                let missing = self
-                    .lacks_any(&spec)
-                    .map_or_else(String::new, |digest| digest.short());
-                Err(Failure::BadRequest {
-                    reason: format!("the dispatcher has no blob {missing}: send it first"),
-                })
-            }
-            Ok(ask) => self.asked_core(ask),
-        };
-        asked.answer(answer);
-    }
-
-    fn asked_core(&mut self, ask: Ask) -> Result<serde_json::Value, Failure> {
-        let is_change = ask.is_change();
-        match &self.failing {
-            Some(failing) if is_change => return Err(cannot_store(&failing.error)),
-            // As it was known when something could still be decided.
-            Some(failing) => return self.core.clone().ask(ask, failing.since).0,
-            None => {}
-        }
-        let before = is_change.then(|| self.core.clone());
-        let (answer, effects) = self.core.ask(ask, now(self.begun));
-        let Err(error) = self.carry_out(effects) else {
-            return answer;
-        };
-        let failure = cannot_store(&error);
-        self.fail(error);
-        match before {
-            Some(before) => {
-                self.core = before;
-                Err(failure)
-            }
-            None => answer,
-        }
-    }
-
-    fn lacks_any(&self, spec: &wayfare_client::app::AppSpec) -> Option<Digest> {
-        let blobs = spec
-            .components
-            .values()
-            .flat_map(wayfare_client::app::ComponentSpec::blobs);
-        blobs
-            .map(|blob| blob.digest)
-            .find(|digest| !self.blobs.has(*digest))
     }
 }
 

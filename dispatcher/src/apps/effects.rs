@@ -1,0 +1,145 @@
+//! What the core has decided is done here: stored, commanded, told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wayfare_client::error::CommandError;
+use wayfare_client::{Content, Finished};
+use wayfare_protocol::command::Action;
+use wayfare_protocol::dispatcher::{Answer, Answered};
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::event::Outcome;
+use wayfare_protocol::ids::{Digest, EngineId, OperationId};
+
+use super::core::{Effect, Input, Trouble};
+use super::{COMMAND_TIME_LIMIT, Done, Reading, SNAPSHOT_TIME_LIMIT, Service};
+use crate::durable::FileError;
+
+impl Service {
+    /// Everything that is to be stored is durable before anything is done, or nothing is done.
+    pub(super) fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), FileError> {
+        for effect in &effects {
+            match effect {
+                Effect::Store { key, json } => self.log.put(key, json.clone()),
+                // Whoever forgets that there was one must not leave it behind.
+                Effect::Tombstone {
+                    program,
+                    stands: false,
+                } => self.context.client.set_tombstone(*program, false),
+                _ => {}
+            }
+        }
+        self.log.commit()?;
+        for effect in effects {
+            match effect {
+                Effect::Store { .. } | Effect::Tombstone { stands: false, .. } => {}
+                Effect::Begin {
+                    operation,
+                    engine,
+                    action,
+                } => self.begin(operation, engine, *action),
+                Effect::Tombstone {
+                    program,
+                    stands: true,
+                } => self.context.client.set_tombstone(program, true),
+                Effect::Left {
+                    engine,
+                    request,
+                    left,
+                } => {
+                    let answer = Answer {
+                        request,
+                        term: self.context.term,
+                        answer: Answered::Done(serde_json::json!({ "left": left })),
+                    };
+                    self.context.client.try_answer(engine, &answer);
+                }
+                Effect::Ask { engines } => {
+                    self.context.client.ask_reports(engines);
+                    self.read();
+                }
+                Effect::Tell(mut decision) => {
+                    if let Err(error) = self.timeline.add(&mut decision) {
+                        tracing::warn!(%error, "an event is not kept");
+                    }
+                    tracing::info!(kind = decision.kind, "{}", decision.text);
+                    self.context.client.say_decision(&decision);
+                }
+            }
+        }
+        // Before anybody is answered.
+        self.timeline.flush();
+        Ok(())
+    }
+
+    fn begin(&mut self, operation: OperationId, engine: EngineId, action: Action) {
+        if !self.under_way.insert(operation) {
+            // Its answer is still waited for.
+            return;
+        }
+        let (blobs, known, limit) = match &action {
+            Action::Run { spec, snapshot, .. } => {
+                let wanted = spec.blobs().chain(*snapshot);
+                let found = wanted.filter_map(|blob| Some((blob.digest, self.blobs.read(blob.digest)?)));
+                (found.collect(), BTreeSet::new(), COMMAND_TIME_LIMIT)
+            }
+            // What its program is made of is here, or it would not run.
+            Action::Snapshot { .. } => (BTreeMap::new(), self.core.blobs_in_use(), SNAPSHOT_TIME_LIMIT),
+            _ => (BTreeMap::new(), BTreeSet::new(), COMMAND_TIME_LIMIT),
+        };
+        let blobs: BTreeMap<Digest, Content> = blobs;
+        let client = self.context.client.clone();
+        self.work.spawn(async move {
+            let order = client.order(operation, engine, action, blobs, known, limit).await;
+            let result = match order {
+                Ok(order) => order.wait().await,
+                Err(error) => Err(error),
+            };
+            Done::Settled { operation, result }
+        });
+    }
+
+    pub(super) async fn done(&mut self, done: Done) {
+        let (operation, result) = match done {
+            Done::Read(sent_ms) => {
+                if std::mem::replace(&mut self.reading, Reading::Idle) == Reading::AndAgain {
+                    self.read();
+                }
+                let Some(sent_ms) = sent_ms else { return };
+                // What was read is in the view by now, and must be seen before anything is made of what is not.
+                self.observe().await;
+                if self.failing.is_none() {
+                    self.feed(Input::Read { sent_ms });
+                }
+                return;
+            }
+            Done::Settled { operation, result } => (operation, result),
+        };
+        self.under_way.remove(&operation);
+        let result = match result {
+            Ok(finished) => match self.keep_snapshot(&finished) {
+                Ok(()) => Ok(finished.outcome),
+                Err(error) => Err(Trouble::Unknown(format!("its snapshot cannot be kept: {error}"))),
+            },
+            Err(CommandError::Failed { failure, .. } | CommandError::Refused(failure)) => {
+                // It was not done, and is told again in the term that follows.
+                if let Failure::StaleTerm { actual, .. } = failure
+                    && self.context.has_heard_of(actual)
+                {
+                    return;
+                }
+                Err(Trouble::Failed(failure))
+            }
+            Err(other) => Err(Trouble::Unknown(other.to_string())),
+        };
+        self.feed(Input::Settled { operation, result });
+    }
+
+    fn keep_snapshot(&mut self, finished: &Finished) -> Result<(), FileError> {
+        if let Outcome::Captured { snapshot, .. } = &finished.outcome
+            && let Some(bytes) = finished.blobs.get(&snapshot.digest)
+        {
+            self.blobs.keep(snapshot.digest, bytes)?;
+        }
+        Ok(())
+    }
+}
