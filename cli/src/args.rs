@@ -5,6 +5,7 @@ pub(crate) mod devices;
 pub(crate) mod fs;
 pub(crate) mod language;
 pub(crate) mod looking;
+pub(crate) mod ops;
 pub(crate) mod programs;
 #[cfg(test)]
 mod reference;
@@ -27,6 +28,7 @@ use devices::DeviceVerb;
 use fs::FsVerb;
 use language::LanguageVerb;
 use looking::{InspectArgs, LogsArgs, StatusArgs};
+use ops::OpsArgs;
 use programs::{MoveArgs, OnProgramArgs, RestoreArgs, ResumeArgs, RunArgs, SnapshotArgs, SpawnArgs};
 use services::{CompileArgs, DemoArgs, DispatcherArgs, EngineVerbArgs, KeyArgs, UpArgs};
 use state::StateVerb;
@@ -101,8 +103,12 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: FsVerb,
     },
-    /// Show what the dispatcher decided, and why
+    /// Show what was ordered and by whom, and what the dispatcher decided, and why
     Events(EventsArgs),
+    /// List every order in the fleet: who gave it, and what became of it
+    ///
+    /// Without a verb it lists operations, the latest first.
+    Ops(Box<OpsArgs>),
     /// Make, show and change the key that signs code for engines without a compiler
     Key(KeyArgs),
     /// Run a program
@@ -280,6 +286,12 @@ mod tests {
             "app apply a.toml --plan p.json --wait",
             "app revert a 3",
             "events -f --since 10m",
+            "events --about p --kind move --by ann --since 2d --until 1d",
+            "ops --state failed --engine pi-1 --program p --by ann --since 1d --limit 5",
+            "ops show 3f3f",
+            "ops wait 3f3f --timeout 5m",
+            "ops cancel 3f3f --json",
+            "dispatcher --ops-max 500 --ops-for 7d",
             "engine drain pi-1 --deadline 1m",
             "engine cordon pi-1",
             "engine init --path f --force",
@@ -314,6 +326,11 @@ mod tests {
             "ps --timeout 1s",
             "logs",
             "logs p --since yesterday",
+            "events -f --until 1m",
+            "ops show",
+            "ops --state lost",
+            "ops --limit 0",
+            "dispatcher --ops-max 0",
             "logs p --stderr --stream stdout",
             "move p --to q --timeout 0",
             "engine drain",

@@ -18,7 +18,17 @@ pub(crate) async fn connect_to(settings: Settings) -> Result<Client> {
     let mut options = ClientOptions::new(settings.broker);
     options.topics = settings.topics;
     options.connect_timeout = CONNECT_TIMEOUT;
+    options.by = Some(who());
     Client::connect(options).await.map_err(connecting)
+}
+
+/// Who gives commands, for people to see: nothing proves it.
+pub(crate) fn who() -> String {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let user = variable("USER").or_else(|| variable("LOGNAME"));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let host = host.or_else(|| variable("HOSTNAME")).unwrap_or_default();
+    format!("{}@{}", user.as_deref().unwrap_or("unknown"), host.trim())
 }
 
 /// Connects, lets `work` do its work, and closes in any case, so that nothing said last is lost.

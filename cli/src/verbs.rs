@@ -15,6 +15,7 @@ mod language;
 mod logs;
 mod maintenance;
 pub(crate) mod module;
+mod ops;
 mod programs;
 mod run;
 mod snapshots;
@@ -87,6 +88,7 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::App { verb } => app::run(verb, output).await,
         Verb::State { verb } => state::run(verb, output).await,
         Verb::Fs { verb } => fs::run(verb, output).await,
+        Verb::Ops(args) => ops::run(*args, output).await,
         Verb::Events(args) => events::run(args, output).await,
         Verb::Engine(args) => match args.verb {
             Some(verb) => maintenance::run(verb, output).await,

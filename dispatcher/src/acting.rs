@@ -12,7 +12,7 @@ use wayfare_client::{Client, ClientOptions};
 use wayfare_protocol::dispatcher::{Answered, Lease, LeaseState, Request};
 use wayfare_protocol::ids::{OperationId, PeerName, Term};
 
-use crate::context::Context;
+use crate::context::{Context, Notes};
 use crate::durable::Place;
 use crate::options::ServiceOptions;
 use crate::requests::Router;
@@ -104,6 +104,7 @@ async fn serve(
     let (mut router, mut answers) = Router::new(term);
     let mut tasks = JoinSet::new();
     let later = Arc::new(watch::Sender::new(term));
+    let notes = Notes::new();
     for service in SERVICES {
         let context = Context {
             client: client.clone(),
@@ -112,6 +113,7 @@ async fn serve(
             data: options.data.join(service.name),
             options: Arc::clone(options),
             later: Arc::clone(&later),
+            notes: notes.clone(),
         };
         tasks.spawn((service.run)(context, router.add(service.name)));
     }

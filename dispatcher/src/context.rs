@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch};
 use wayfare_client::Client;
+use wayfare_client::app::ask::Decision;
 use wayfare_protocol::ids::Term;
 
 use crate::durable::Place;
@@ -12,6 +13,9 @@ use crate::options::ServiceOptions;
 
 /// Terms above this are nobody's: what says so is broken, and following it would leave no terms to count.
 pub(crate) const TERM_MAX: Term = Term(u64::MAX / 2);
+
+/// Events that are still to be kept: what is more is lost.
+const NOTES_MAX: usize = 1_024;
 
 /// What a service has to work with, for one term.
 #[derive(Debug, Clone)]
@@ -26,6 +30,34 @@ pub(crate) struct Context {
     pub(crate) options: Arc<ServiceOptions>,
     /// Where a service says that it has heard of a later term.
     pub(crate) later: Arc<watch::Sender<Term>>,
+    pub(crate) notes: Notes,
+}
+
+/// What services want told among the events, which one of them keeps.
+#[derive(Debug, Clone)]
+pub(crate) struct Notes {
+    sender: mpsc::Sender<Decision>,
+    receiver: Arc<Mutex<mpsc::Receiver<Decision>>>,
+}
+
+impl Notes {
+    pub(crate) fn new() -> Self {
+        let (sender, receiver) = mpsc::channel(NOTES_MAX);
+        let receiver = Arc::new(Mutex::new(receiver));
+        Self { sender, receiver }
+    }
+
+    /// Has it told, with the time and number of then. Nothing depends on an event, so nobody waits for it.
+    pub(crate) fn tell(&self, event: Decision) {
+        if let Err(error) = self.sender.try_send(event) {
+            tracing::warn!(%error, "an event is not kept");
+        }
+    }
+
+    /// For the one that keeps them.
+    pub(crate) async fn receiver(&self) -> OwnedMutexGuard<mpsc::Receiver<Decision>> {
+        Arc::clone(&self.receiver).lock_owned().await
+    }
 }
 
 impl Context {

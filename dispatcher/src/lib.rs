@@ -27,6 +27,7 @@ mod requests;
 mod standby;
 
 mod context;
+mod opening;
 mod services;
 
 mod about;
@@ -34,6 +35,7 @@ mod apps;
 pub mod compilers;
 mod files;
 mod logs;
+mod operations;
 mod registry;
 mod values;
 

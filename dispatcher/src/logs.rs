@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use wayfare_client::stored_logs::{LogAsk, StoredEnd};
 use wayfare_client::{Client, ClientOptions, ProgramView};
 use wayfare_protocol::error::Failure;
@@ -30,6 +30,7 @@ use self::intake::Intake;
 use self::store::{Entry, LogStore};
 use crate::context::Context;
 use crate::durable::FileError;
+use crate::opening::retried;
 use crate::options::ServiceOptions;
 use crate::requests::{Asked, Inbox};
 
@@ -42,14 +43,13 @@ const CLEAN_PERIOD: Duration = Duration::from_secs(60);
 /// Engines that are asked for lines at the same time, and for how long each.
 const ASKED_MAX: usize = 8;
 const ASK_LIMIT: Duration = Duration::from_secs(5);
-/// A folder that could not be read is tried again after this.
-const RETRY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(context: Context, mut inbox: Inbox) {
-    let Some((client, batches)) = retried(&mut inbox, || connect(Arc::clone(&context.options))).await else {
+    let Some((client, batches)) = retried(&mut inbox, "logs", || connect(Arc::clone(&context.options))).await
+    else {
         return;
     };
-    let Some(store) = retried(&mut inbox, || open(context.clone())).await else {
+    let Some(store) = retried(&mut inbox, "logs", || open(context.clone())).await else {
         return;
     };
     let mut service = Service {
@@ -82,25 +82,6 @@ async fn open(context: Context) -> Result<LogStore, String> {
     match opened {
         Ok(opened) => opened.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
-    }
-}
-
-/// Tries until it succeeds; who asks meanwhile is told why there is nothing. `None`: the inbox has ended.
-async fn retried<T, F>(inbox: &mut Inbox, attempt: impl Fn() -> F) -> Option<T>
-where
-    F: Future<Output = Result<T, String>>,
-{
-    loop {
-        let reason = match attempt().await {
-            Ok(made) => return Some(made),
-            Err(reason) => reason,
-        };
-        tracing::error!(reason, "no logs are kept");
-        let until = Instant::now() + RETRY;
-        while let Ok(asked) = timeout_at(until, inbox.recv()).await {
-            let reason = format!("the dispatcher keeps no logs: {reason}");
-            asked?.answer(Err(Failure::Internal { reason }));
-        }
     }
 }
 

@@ -43,6 +43,23 @@ impl Default for LogLimits {
     }
 }
 
+/// How many operations are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperationLimits {
+    pub operations_max: usize,
+    /// For how long.
+    pub age_ms: u64,
+}
+
+impl Default for OperationLimits {
+    fn default() -> Self {
+        Self {
+            operations_max: 10_000,
+            age_ms: 30 * 86_400_000,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct ServiceOptions {
     pub broker: BrokerUrl,
@@ -72,6 +89,7 @@ pub struct ServiceOptions {
     /// Where the fleet's files are kept, if not with everything else: `s3://bucket/prefix`, or a folder.
     pub files: Option<String>,
     pub logs: LogLimits,
+    pub operations: OperationLimits,
     /// For engines that do not compile; without any they get no code from here.
     pub compilers: Compilers,
 }
@@ -94,6 +112,7 @@ impl ServiceOptions {
             store: None,
             files: None,
             logs: LogLimits::default(),
+            operations: OperationLimits::default(),
             compilers: Compilers::default(),
         }
     }

@@ -26,6 +26,16 @@ pub struct Command {
     pub term: Option<Term>,
 }
 
+/// A command as clients write it: with who gave it, for those who listen. Engines read it as a [`Command`], without that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenCommand {
+    #[serde(flatten)]
+    pub command: Command,
+    /// `user@host`, at most [`GIVEN_BY_BYTES_MAX`], as the client says itself: nothing proves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Action {
@@ -260,6 +270,40 @@ mod tests {
                 ..Grants::default()
             }),
         }
+    }
+
+    #[test]
+    fn who_gave_a_command_is_read_by_listeners_and_ignored_by_engines() {
+        let command = Command {
+            operation: OperationId::from_bytes([1; 16]),
+            client: "c".parse().unwrap(),
+            time_limit_ms: u64::MAX,
+            action: Action::Kill {
+                on: Target {
+                    program: ProgramId::from_bytes([2; 16]),
+                    generation: Some(Generation(u64::MAX)),
+                },
+            },
+            term: Some(Term(7)),
+        };
+        let given = GivenCommand {
+            command: command.clone(),
+            by: Some("ann@desk".into()),
+        };
+        let payload = wire::encode(&given);
+        assert!(payload.starts_with(br#"{"type":"command","operation""#));
+        assert_eq!(
+            wire::decode(&payload),
+            Ok(command.clone()),
+            "as an engine reads it"
+        );
+        assert_eq!(wire::decode(&payload), Ok(given));
+        let of_an_earlier_release = GivenCommand {
+            command: command.clone(),
+            by: None,
+        };
+        assert_eq!(wire::encode(&of_an_earlier_release), wire::encode(&command));
+        assert_eq!(wire::decode(&wire::encode(&command)), Ok(of_an_earlier_release));
     }
 
     /// Whatever carries a description: a program that was taken can be moved and captured too.

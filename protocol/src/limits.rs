@@ -40,6 +40,8 @@ pub const LOG_WINDOW_BYTES: usize = 1 << 20;
 pub const FOLLOW_LEASE_MS: u64 = 20_000;
 /// Bytes of a reason, a failure's free text: what is longer is cut, with a note (see [`crate::reason`]).
 pub const REASON_BYTES_MAX: usize = 2048;
+/// Of who gave a command, as its client says it.
+pub const GIVEN_BY_BYTES_MAX: usize = 128;
 /// Bytes of a program's description in JSON: commands, moves and snapshots carry it beside other things.
 pub const SPEC_BYTES_MAX: usize = 112 * 1024;
 /// Bytes of the list of programs in an engine's status, in JSON. Longer ones are left out: each program has a

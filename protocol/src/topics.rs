@@ -130,6 +130,9 @@ impl Topics {
     pub fn all_engine_statuses(&self) -> String {
         format!("{}/v1/engine/+/status", self.root)
     }
+    pub fn all_engine_commands(&self) -> String {
+        format!("{}/v1/engine/+/command", self.root)
+    }
     pub fn all_engine_events(&self) -> String {
         format!("{}/v1/engine/+/event", self.root)
     }

@@ -52,6 +52,7 @@ macro_rules! tags {
 
 tags! {
     crate::command::Command => "command",
+    crate::command::GivenCommand => "command",
     crate::command::ReportRequest => "report-request",
     crate::event::Event => "event",
     crate::status::EngineStatus => "engine-status",

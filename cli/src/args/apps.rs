@@ -99,6 +99,19 @@ pub(crate) struct EventsArgs {
     /// Since how long ago, such as 10m or 1d, or since a time such as 2026-11-24T19:05:00Z
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_time)]
     pub(crate) since: u64,
+    /// Before so long ago, or before a time
+    #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with = "follow")]
+    pub(crate) until: Option<u64>,
+    /// About an application, APP/COMPONENT/NUMBER, an engine or a program, by its whole name; or a program's or operation's id, or the
+    /// beginning of one
+    #[arg(long, value_name = "SUBJECT")]
+    pub(crate) about: Option<String>,
+    /// Of one kind, such as move, kill, engine-lost or start
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<String>,
+    /// Ends of orders that somebody gave, as USER or USER@HOST
+    #[arg(long, value_name = "WHO")]
+    pub(crate) by: Option<String>,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }

@@ -94,6 +94,12 @@ pub(crate) struct DispatcherArgs {
     /// For how long it is kept, such as 12h or 7d
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = parse_age)]
     pub(crate) logs_for: Duration,
+    /// Operations that are listed by `wayfare ops`
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) ops_max: u32,
+    /// For how long they are kept, such as 12h or 30d
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_age)]
+    pub(crate) ops_for: Duration,
     /// Share of an engine's memory that programs may take before it sheds some
     #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(crate) memory_mark: u64,

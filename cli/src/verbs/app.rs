@@ -20,7 +20,7 @@ use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
 use crate::languages::kept;
 use crate::languages::source::{Source, read_bounded};
-use crate::output::{Output, Text, tell};
+use crate::output::{Output, Text, moment, tell};
 
 /// A manifest is text that people write.
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;
@@ -312,7 +312,7 @@ pub(super) fn history_table(versions: &[VersionStatus]) -> Text {
             } else {
                 String::new()
             },
-            super::events::clock(version.at_ms),
+            moment(version.at_ms),
             version.note.clone(),
         ]
     };

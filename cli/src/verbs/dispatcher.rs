@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use wayfare_dispatcher::compilers::{Compiler, Compilers, OutsideCompiler, OutsideLimits};
-use wayfare_dispatcher::options::{LogLimits, ServiceOptions};
+use wayfare_dispatcher::options::{LogLimits, OperationLimits, ServiceOptions};
 use wayfare_dispatcher::service;
 use wayfare_protocol::ids::{OperationId, PeerName};
 
@@ -52,6 +52,10 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
         bytes_max: args.logs_max,
         program_bytes_max: args.logs_per_program,
         age_ms: u64::try_from(args.logs_for.as_millis()).unwrap_or(u64::MAX),
+    };
+    options.operations = OperationLimits {
+        operations_max: usize::try_from(args.ops_max).unwrap_or(usize::MAX),
+        age_ms: u64::try_from(args.ops_for.as_millis()).unwrap_or(u64::MAX),
     };
     options.compilers = compilers(&args.compiler, args.compiler_timeout).await?;
     let ended = service::run(options, shutdown()?).await;

@@ -9,12 +9,11 @@ use wayfare_client::files::{Extent, Files, FilesError};
 use wayfare_protocol::files::{FileKind, FilePath, FileRefusal, FileStat, FileVersion, ListedFile};
 use wayfare_protocol::ids::PeerName;
 
-use super::events::clock;
 use crate::args::apps::AskArgs;
 use crate::args::fs::{FsCatArgs, FsGetArgs, FsMkdirArgs, FsPutArgs, FsVerb};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
-use crate::output::{Foreign, Output, Text, bytes};
+use crate::output::{Foreign, Output, Text, bytes, moment};
 use crate::waiting::Bytes;
 
 /// What `cat --json` puts into one document.
@@ -110,13 +109,13 @@ pub(super) fn files_table(listed: &[ListedFile]) -> Text {
             format!("{}/", file.name),
             "-".into(),
             "-".into(),
-            clock(file.stat.modified_ms),
+            moment(file.stat.modified_ms),
         ],
         FileKind::File => vec![
             file.name.clone(),
             bytes(file.stat.bytes),
             file.stat.version.to_string(),
-            clock(file.stat.modified_ms),
+            moment(file.stat.modified_ms),
         ],
     };
     Text::table(&["NAME", "LENGTH", "VERSION", "CHANGED"], listed.iter().map(row))
@@ -127,7 +126,7 @@ pub(super) fn versions_table(versions: &[FileVersion]) -> Text {
         vec![
             one.version.to_string(),
             bytes(one.bytes),
-            clock(one.modified_ms),
+            moment(one.modified_ms),
             one.by.clone(),
         ]
     };

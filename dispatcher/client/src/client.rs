@@ -5,6 +5,7 @@ mod asking;
 mod choosing;
 mod commands;
 mod marks;
+mod operations;
 mod stored;
 
 pub use self::asking::LeaseWatch;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use wayfare_link::{BrokerUrl, Link, LinkOptions, Message, OnTakeover, Qos};
 use wayfare_protocol::dispatcher::{ACTING_NAME, Lease};
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId, ProgramId, Term};
+use wayfare_protocol::limits::GIVEN_BY_BYTES_MAX;
 use wayfare_protocol::log::LogBatch;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
@@ -29,7 +31,7 @@ use crate::following::Following;
 use crate::logs::{EventStream, Follow, LogStream};
 use crate::lookup::{self, LookupError};
 use crate::order::{CommandOptions, Offline};
-use crate::task::{FleetView, News, QUEUE_MAX, Task, ToTask, WATCHER_QUEUE_MAX};
+use crate::task::{FleetView, News, Overheard, QUEUE_MAX, Task, ToTask, WATCHER_QUEUE_MAX};
 
 /// Failed attempts to reach the broker before [`Client::connect`] says that there is none.
 const ATTEMPTS_MAX: u32 = 3;
@@ -46,6 +48,8 @@ pub struct ClientOptions {
     pub client: ClientId,
     pub connect_timeout: Duration,
     pub session: Session,
+    /// Who gives the commands, such as `ann@desk`: shown with what became of them.
+    pub by: Option<String>,
 }
 
 /// Which session at the broker a client has.
@@ -68,6 +72,7 @@ impl ClientOptions {
             client: name.parse().expect("letters, digits and a hyphen make a name"),
             connect_timeout: Duration::from_secs(5),
             session: Session::Own,
+            by: None,
         }
     }
 
@@ -125,6 +130,7 @@ struct Inner {
     link: Link,
     topics: Topics,
     client: ClientId,
+    by: Option<String>,
     news: watch::Receiver<News>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -139,7 +145,12 @@ impl Client {
             client,
             connect_timeout,
             session: _,
+            by,
         } = options;
+        let by = by.map(|mut by| {
+            by.truncate(by.floor_char_boundary(GIVEN_BY_BYTES_MAX));
+            by
+        });
         let (link, link_events) =
             wayfare_link::connect(link_options).map_err(|reason| ConnectError::Link {
                 broker: broker.clone(),
@@ -155,6 +166,7 @@ impl Client {
                 link,
                 topics,
                 client,
+                by,
                 news,
                 task,
             }),
@@ -328,6 +340,19 @@ impl Client {
         done.await.map_err(|_| CommandError::Closed)?;
         self.subscribe(self.inner.topics.all_engine_events()).await?;
         Ok(EventStream::new(events))
+    }
+
+    /// What is ordered in the whole fleet and what engines say of it, from now on. What comes faster than it is read is left out.
+    pub async fn orders(&self) -> Result<mpsc::Receiver<Overheard>, CommandError> {
+        let (sender, overheard) = mpsc::channel(WATCHER_QUEUE_MAX);
+        self.tell(ToTask::WatchOrders(sender)).await?;
+        for filter in [
+            self.inner.topics.all_engine_commands(),
+            self.inner.topics.all_engine_events(),
+        ] {
+            self.subscribe(filter).await?;
+        }
+        Ok(overheard)
     }
 
     pub async fn fleet(&self) -> Result<FleetView, CommandError> {

@@ -65,6 +65,9 @@ pub enum CommandError {
         verb: &'static str,
         answer: String,
     },
+    /// Before it was given.
+    #[error("withdrawn before its engine was there, by {}", by.as_deref().unwrap_or("somebody"))]
+    Cancelled { by: Option<String> },
     #[error("the client is closed")]
     Closed,
 }
@@ -141,6 +144,7 @@ impl CommandError {
             Self::Bundle(_) => "bad-snapshot-file",
             Self::Damaged { .. } => "damaged",
             Self::Unexpected { .. } => "unexpected-answer",
+            Self::Cancelled { .. } => "cancelled",
             Self::Closed => "closed",
         }
     }

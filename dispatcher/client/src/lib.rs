@@ -48,6 +48,7 @@ mod transfer;
 mod following;
 mod log_merge;
 pub mod logs;
+pub mod operations;
 pub mod stored_logs;
 
 pub mod app;
@@ -62,7 +63,7 @@ pub use log_merge::{LogItem, LogMerge};
 pub use logs::{EventStream, Follow, LogStream};
 pub use lookup::LookupError;
 pub use operation::Operation;
-pub use task::FleetView;
+pub use task::{FleetView, Overheard};
 pub use transfer::Content;
 pub use wayfare_scheduler::policy::Policy;
 

@@ -37,6 +37,8 @@ pub struct CommandOptions {
     pub offline: Offline,
     pub busy: Busy,
     pub marked: Marked,
+    /// The operation's id, where that is chosen beforehand: for one order only.
+    pub operation: Option<OperationId>,
 }
 
 /// What to do about an engine that is not there.
@@ -71,11 +73,24 @@ impl Default for CommandOptions {
             offline: Offline::Fail,
             busy: Busy::Fail,
             marked: Marked::Refuse,
+            operation: None,
         }
     }
 }
 
 impl CommandOptions {
+    /// Those of one order, whose id is known from now on.
+    pub(crate) fn of_one(&self) -> Self {
+        Self {
+            operation: self.operation.or_else(|| Some(OperationId::random())),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn id(&self) -> OperationId {
+        self.operation.unwrap_or_else(OperationId::random)
+    }
+
     pub(crate) fn time_limit_ms(&self) -> u64 {
         u64::try_from(self.time_limit.as_millis())
             .unwrap_or(TIME_LIMIT_MS_MAX)

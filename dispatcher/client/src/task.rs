@@ -10,6 +10,7 @@ use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use wayfare_link::{Event as LinkEvent, Link, LinkError, LinkEvents, Message};
+use wayfare_protocol::command::GivenCommand;
 use wayfare_protocol::dispatcher::{Answered, Lease, Request as Asked};
 use wayfare_protocol::event::Event;
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId, PeerName, ProgramId};
@@ -50,6 +51,8 @@ pub(crate) enum ToTask {
     },
     /// Lines of all programs.
     WatchAllLogs(mpsc::Sender<LogBatch>),
+    /// Commands to all engines, and their events.
+    WatchOrders(mpsc::Sender<Overheard>),
     WatchEvents {
         sender: mpsc::Sender<Event>,
         registered: oneshot::Sender<()>,
@@ -69,6 +72,20 @@ pub(crate) enum ToTask {
     /// Asks these engines to report, or all; their answers are seen in the fleet view.
     AskReports(Vec<EngineId>),
     Close,
+}
+
+/// A command to an engine or an event of one, with the name of the program, as far as that is known when it comes.
+#[derive(Debug, Clone)]
+pub enum Overheard {
+    Command {
+        engine: EngineId,
+        command: Box<GivenCommand>,
+        name: Option<String>,
+    },
+    Event {
+        event: Box<Event>,
+        name: Option<String>,
+    },
 }
 
 /// Everything that is known, at one moment.
@@ -104,6 +121,7 @@ pub(crate) struct Task {
     waiters: BTreeMap<Ticket, Waiter>,
     logs: BTreeMap<ProgramId, Vec<mpsc::Sender<LogBatch>>>,
     all_logs: Vec<mpsc::Sender<LogBatch>>,
+    orders: Vec<mpsc::Sender<Overheard>>,
     events: Vec<mpsc::Sender<Event>>,
     asked: BTreeMap<OperationId, oneshot::Sender<Answered>>,
     requests: Option<mpsc::Sender<(PeerName, Asked)>>,
@@ -134,6 +152,7 @@ impl Task {
             waiters: BTreeMap::new(),
             logs: BTreeMap::new(),
             all_logs: Vec::new(),
+            orders: Vec::new(),
             events: Vec::new(),
             asked: BTreeMap::new(),
             requests: None,
@@ -242,6 +261,7 @@ impl Task {
                 let _ = registered.send(());
             }
             ToTask::WatchAllLogs(sender) => self.all_logs.push(sender),
+            ToTask::WatchOrders(sender) => self.orders.push(sender),
             ToTask::WatchEvents { sender, registered } => {
                 self.events.push(sender);
                 let _ = registered.send(());
@@ -346,11 +366,36 @@ impl Task {
                     let _ = watcher.try_send(batch.clone());
                 }
             }
+            Effect::Command { engine, command } => {
+                let name = self.program_name(Some(command.command.action.program()));
+                self.overheard(Overheard::Command {
+                    engine,
+                    command,
+                    name,
+                });
+            }
             Effect::Event(event) => {
+                if !self.orders.is_empty() {
+                    let name = self.program_name(event.program);
+                    let event = Box::new(event.clone());
+                    self.overheard(Overheard::Event { event, name });
+                }
                 for watcher in &self.events {
                     let _ = watcher.try_send(event.clone());
                 }
             }
+        }
+    }
+
+    fn program_name(&self, program: Option<ProgramId>) -> Option<String> {
+        let view = self.core.fleet().program(program?)?;
+        Some(view.status.name)
+    }
+
+    fn overheard(&self, overheard: Overheard) {
+        for watcher in &self.orders {
+            // A full queue: what becomes of it is seen in the programs' statuses.
+            let _ = watcher.try_send(overheard.clone());
         }
     }
 

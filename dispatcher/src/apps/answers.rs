@@ -25,8 +25,12 @@ impl Service {
                 Ok(serde_json::json!(lacking))
             }
             Ok(Ask::Put { blob, offset, hex }) => self.blobs.put(blob, offset, &hex).map(Into::into),
-            Ok(Ask::Events { since_ms, after }) => {
-                let read = self.timeline.read(since_ms, after);
+            Ok(Ask::Events {
+                since_ms,
+                after,
+                wanted,
+            }) => {
+                let read = self.timeline.read(since_ms, after, &wanted);
                 read.map(|decisions| serde_json::json!(decisions))
                     .map_err(|error| Failure::Internal {
                         reason: format!("the dispatcher cannot read its events: {error}"),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wayfare_client::app::ask::Decision;
 use wayfare_client::error::CommandError;
 use wayfare_client::{Content, Finished};
 use wayfare_protocol::command::Action;
@@ -57,18 +58,21 @@ impl Service {
                     self.context.client.ask_reports(engines);
                     self.read();
                 }
-                Effect::Tell(mut decision) => {
-                    if let Err(error) = self.timeline.add(&mut decision) {
-                        tracing::warn!(%error, "an event is not kept");
-                    }
-                    tracing::info!(kind = decision.kind, "{}", decision.text);
-                    self.context.client.say_decision(&decision);
-                }
+                Effect::Tell(decision) => self.tell(*decision),
             }
         }
         // Before anybody is answered.
         self.timeline.flush();
         Ok(())
+    }
+
+    /// Keeps an event, and tells whoever listens.
+    pub(super) fn tell(&mut self, mut decision: Decision) {
+        if let Err(error) = self.timeline.add(&mut decision) {
+            tracing::warn!(%error, "an event is not kept");
+        }
+        tracing::info!(kind = decision.kind, "{}", decision.text);
+        self.context.client.say_decision(&decision);
     }
 
     fn begin(&mut self, operation: OperationId, engine: EngineId, action: Action) {

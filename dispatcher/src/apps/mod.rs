@@ -19,10 +19,12 @@ mod timeline;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 use wayfare_client::Client;
 use wayfare_client::Finished;
+use wayfare_client::app::ask::Decision;
 use wayfare_client::error::CommandError;
 use wayfare_client::keys;
 use wayfare_protocol::code::SecretKey;
@@ -109,7 +111,8 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
             asked.answer(Err(Failure::Internal { reason }));
         }
     };
-    service.serve(&mut inbox).await;
+    let mut notes = service.context.notes.receiver().await;
+    service.serve(&mut inbox, &mut notes).await;
     service.work.shutdown().await;
 }
 
@@ -137,7 +140,7 @@ impl Service {
         Ok(service)
     }
 
-    async fn serve(&mut self, inbox: &mut Inbox) {
+    async fn serve(&mut self, inbox: &mut Inbox, notes: &mut mpsc::Receiver<Decision>) {
         let mut ticks = tokio::time::interval(TICK);
         let mut sweeps = tokio::time::interval(SWEEP);
         for timer in [&mut ticks, &mut sweeps] {
@@ -152,6 +155,12 @@ impl Service {
                     Some(asked) => self.asked(asked),
                     None => return,
                 },
+                // Those who want something told are there as long as this is.
+                Some(note) = notes.recv() => self.tell(Decision {
+                    at_ms: now(self.begun).wall_ms,
+                    term: self.context.term,
+                    ..note
+                }),
                 changed = changed(&client, &mut self.seen, observe_at), if decides => match changed {
                     Ok(()) => {
                         self.observe().await;

@@ -148,11 +148,8 @@ mod tests {
             term: Term(term),
             sequence,
             kind: "test".into(),
-            application: None,
-            instance: None,
-            engine: None,
-            program: None,
             text: "x".repeat(1_000),
+            ..Decision::default()
         }
     }
 

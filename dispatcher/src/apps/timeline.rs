@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use wayfare_client::app::ask::Decision;
+use wayfare_client::app::ask::{Decision, EventsWanted};
 use wayfare_protocol::ids::Term;
 
 use super::object_events::ObjectEvents;
@@ -68,8 +68,14 @@ impl Timeline {
     }
 
     /// From `since_ms` on and after `after`, as many as a message holds; the rest is had by asking again.
-    pub(super) fn read(&self, since_ms: u64, after: Option<(Term, u64)>) -> Result<Vec<Decision>, FileError> {
+    pub(super) fn read(
+        &self,
+        since_ms: u64,
+        after: Option<(Term, u64)>,
+        wanted: &EventsWanted,
+    ) -> Result<Vec<Decision>, FileError> {
         let mut page = Page {
+            wanted,
             since_ms,
             after,
             room: ANSWER_BYTES_MAX,
@@ -90,7 +96,8 @@ impl Timeline {
 }
 
 /// As many decisions as a message holds.
-struct Page {
+struct Page<'a> {
+    wanted: &'a EventsWanted,
     since_ms: u64,
     after: Option<(Term, u64)>,
     room: usize,
@@ -110,12 +117,13 @@ impl Room {
     }
 }
 
-impl Page {
+impl Page<'_> {
     fn take(&mut self, bytes: usize, decision: Decision) -> Room {
         let place = (decision.term, decision.sequence);
         if bytes > ANSWER_BYTES_MAX
             || decision.at_ms < self.since_ms
             || self.after.is_some_and(|after| place <= after)
+            || !self.wanted.takes(&decision)
         {
             return Room::More;
         }
@@ -174,7 +182,7 @@ impl EventFiles {
         WriteAheadLog::begin(&path(self.number), std::iter::empty())
     }
 
-    fn read(&self, page: &mut Page) -> Result<(), FileError> {
+    fn read(&self, page: &mut Page<'_>) -> Result<(), FileError> {
         for path in files(&self.folder)? {
             let read = read_lines(&path, |line| {
                 let (Line::Whole(json) | Line::Unchecked(json)) = line;
@@ -234,11 +242,8 @@ mod tests {
             term: Term(1),
             sequence: 0,
             kind: "test".into(),
-            application: None,
-            instance: None,
-            engine: None,
-            program: None,
             text: text.into(),
+            ..Decision::default()
         }
     }
 
@@ -252,7 +257,7 @@ mod tests {
         }
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let part = timeline.read(10, after).unwrap();
+            let part = timeline.read(10, after, &EventsWanted::default()).unwrap();
             let Some(last) = part.last() else { break };
             after = Some((last.term, last.sequence));
             all.extend(part);
@@ -272,7 +277,7 @@ mod tests {
     }
 
     fn texts(timeline: &Timeline) -> Vec<String> {
-        let read = timeline.read(0, None).unwrap();
+        let read = timeline.read(0, None, &EventsWanted::default()).unwrap();
         read.into_iter().map(|decision| decision.text).collect()
     }
 

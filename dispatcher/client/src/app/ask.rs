@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wayfare_protocol::ids::{Blob, Digest, EngineId, ProgramId, Term};
+use wayfare_protocol::ids::{Blob, Digest, EngineId, OperationId, ProgramId, Term};
 use wayfare_protocol::wire::Message;
 use wayfare_scheduler::application::InstanceId;
 
@@ -13,6 +13,8 @@ use super::AppSpec;
 pub const SERVICE: &str = "apps";
 /// Bytes of a blob in one request: as hexadecimal digits they are twice as many.
 pub const PUT_BYTES_MAX: usize = 48 * 1024;
+/// Fewer digits name no id: a name may look the same.
+const ID_DIGITS_MIN: usize = 4;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
@@ -92,6 +94,9 @@ pub enum Ask {
     Events {
         since_ms: u64,
         after: Option<(Term, u64)>,
+        /// Which; a dispatcher of an earlier release answers with all.
+        #[serde(default)]
+        wanted: EventsWanted,
     },
 }
 
@@ -139,8 +144,39 @@ pub struct MarksPage {
     pub next: Option<EngineId>,
 }
 
-/// One thing that the dispatcher decided or noticed, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Which events. What is not said is not asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EventsWanted {
+    /// About an application, an instance, an engine, a program's name; or the beginning of a program's or an operation's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Who gave the order: `user@host`, or `user`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<u64>,
+}
+
+impl EventsWanted {
+    pub fn takes(&self, event: &Decision) -> bool {
+        let until_ms = self.until_ms.unwrap_or(u64::MAX);
+        event.at_ms < until_ms
+            && self.kind.as_ref().is_none_or(|kind| *kind == event.kind)
+            && self.by.as_ref().is_none_or(|by| is_by(event.by.as_deref(), by))
+            && self.about.as_ref().is_none_or(|about| event.is_about(about))
+    }
+}
+
+/// Whether this is who is meant: `user@host`, or `user`.
+pub fn is_by(given: Option<&str>, wanted: &str) -> bool {
+    given.is_some_and(|given| given == wanted || given.split('@').next() == Some(wanted))
+}
+
+/// One thing that the dispatcher decided or noticed, and why; or the end of somebody's order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Decision {
     /// Milliseconds since 1970 by the dispatcher's clock.
     pub at_ms: u64,
@@ -156,7 +192,32 @@ pub struct Decision {
     pub engine: Option<EngineId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<ProgramId>,
+    /// The program's name, where it is no instance's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where a program went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<EngineId>,
+    /// Who gave the order, as that says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationId>,
     pub text: String,
+}
+
+impl Decision {
+    fn is_about(&self, about: &str) -> bool {
+        let names = [&self.application, &self.instance, &self.name];
+        let engines = [&self.engine, &self.target].into_iter().flatten();
+        let ids = [
+            self.program.map(|id| id.to_string()),
+            self.operation.map(|id| id.to_string()),
+        ];
+        names.into_iter().flatten().any(|name| name == about)
+            || engines.into_iter().any(|engine| engine.as_str() == about)
+            || (about.len() >= ID_DIGITS_MIN && ids.iter().flatten().any(|id| id.starts_with(about)))
+    }
 }
 
 impl Message for Decision {
@@ -227,4 +288,65 @@ pub struct VersionStatus {
     pub note: String,
     pub current: bool,
     pub modules: Vec<(String, Digest)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_chosen_by_what_they_are_about_and_by_whom() {
+        let event = Decision {
+            at_ms: 10,
+            kind: "move".into(),
+            engine: Some("a".parse().unwrap()),
+            target: Some("b".parse().unwrap()),
+            program: Some(ProgramId::from_bytes([0xab; 16])),
+            name: Some("p".into()),
+            by: Some("ann@desk".into()),
+            operation: Some(OperationId::from_bytes([0xcd; 16])),
+            ..Decision::default()
+        };
+        let about = |about: &str| EventsWanted {
+            about: Some(about.into()),
+            ..EventsWanted::default()
+        };
+        for (text, is_about) in [
+            ("a", true),
+            ("b", true),
+            ("p", true),
+            ("abab", true),
+            ("cdcdcdcd", true),
+            ("ab", false),
+            ("q", false),
+            ("", false),
+        ] {
+            assert_eq!(about(text).takes(&event), is_about, "{text}");
+        }
+        for (by, is_by) in [("ann", true), ("ann@desk", true), ("an", false), ("desk", false)] {
+            let by = EventsWanted {
+                by: Some(by.into()),
+                ..EventsWanted::default()
+            };
+            assert_eq!(by.takes(&event), is_by, "{by:?}");
+        }
+        for (kind, until_ms, takes) in [("move", 11, true), ("move", 10, false), ("kill", 11, false)] {
+            let wanted = EventsWanted {
+                kind: Some(kind.into()),
+                until_ms: Some(until_ms),
+                ..EventsWanted::default()
+            };
+            assert_eq!(wanted.takes(&event), takes, "{wanted:?}");
+        }
+        // What the release before asks and says.
+        let ask: Ask = serde_json::from_str(r#"{"do":"events","since_ms":1,"after":null}"#).unwrap();
+        assert_eq!(
+            ask,
+            Ask::Events {
+                since_ms: 1,
+                after: None,
+                wanted: EventsWanted::default()
+            }
+        );
+    }
 }

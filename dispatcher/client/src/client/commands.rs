@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use tokio::sync::{oneshot, watch};
 use wayfare_link::Message;
-use wayfare_protocol::command::Action;
+use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{Digest, EngineId, OperationId, ProgramId};
@@ -25,7 +25,10 @@ use crate::transfer::Content;
 
 impl Client {
     pub async fn run(&self, run: Run, options: &CommandOptions) -> Result<Operation, CommandError> {
-        self.start(run.prepare()?, options).await
+        let (prepared, options) = (run.prepare()?, &options.of_one());
+        let (name, on) = (prepared.spec.name.clone(), prepared.on.clone());
+        let give = self.start(prepared, options);
+        self.given("run", Some(&name), on.as_deref(), options, give).await
     }
 
     pub async fn restore(
@@ -38,10 +41,25 @@ impl Client {
         if kept && let Ok(view) = self.program(&prepared.program.to_string()).await {
             prepared.succeed(&view)?;
         }
-        self.start(prepared, options).await
+        let options = &options.of_one();
+        let (name, on) = (prepared.spec.name.clone(), prepared.on.clone());
+        let give = self.start(prepared, options);
+        self.given("restore", Some(&name), on.as_deref(), options, give)
+            .await
     }
 
     pub async fn move_program(
+        &self,
+        program: &str,
+        to: &str,
+        options: &CommandOptions,
+    ) -> Result<Operation, CommandError> {
+        let options = &options.of_one();
+        let give = self.give_move(program, to, options);
+        self.given("move", Some(program), Some(to), options, give).await
+    }
+
+    async fn give_move(
         &self,
         program: &str,
         to: &str,
@@ -72,6 +90,18 @@ impl Client {
         name: Option<String>,
         options: &CommandOptions,
     ) -> Result<Operation, CommandError> {
+        let options = &options.of_one();
+        let give = self.give_spawn(program, to, name, options);
+        self.given("spawn", Some(program), Some(to), options, give).await
+    }
+
+    async fn give_spawn(
+        &self,
+        program: &str,
+        to: &str,
+        name: Option<String>,
+        options: &CommandOptions,
+    ) -> Result<Operation, CommandError> {
         let view = self.reachable_program(program, options).await?;
         let target = self.open_engine(to, options).await?.engine;
         let action = Action::Spawn {
@@ -84,15 +114,8 @@ impl Client {
     }
 
     pub async fn pause(&self, program: &str, options: &CommandOptions) -> Result<Operation, CommandError> {
-        let view = self.reachable_program(program, options).await?;
-        self.command(
-            &view,
-            Action::Pause {
-                on: order::target(&view),
-            },
-            options,
-        )
-        .await
+        let pause = |on| Action::Pause { on };
+        self.give_on("pause", program, options, pause).await
     }
 
     pub async fn resume(
@@ -101,16 +124,19 @@ impl Client {
         mode: ResumeMode,
         options: &CommandOptions,
     ) -> Result<Operation, CommandError> {
-        let view = self.reachable_program(program, options).await?;
-        let action = Action::Resume {
-            on: order::target(&view),
-            force: mode == ResumeMode::Force,
-        };
-        self.command(&view, action, options).await
+        let force = mode == ResumeMode::Force;
+        let resume = |on| Action::Resume { on, force };
+        self.give_on("resume", program, options, resume).await
     }
 
     /// Ends a program and forgets it; one that is lost is only forgotten. The beginning of a name is not enough.
     pub async fn kill(&self, program: &str, options: &CommandOptions) -> Result<Operation, CommandError> {
+        let options = &options.of_one();
+        let give = self.give_kill(program, options);
+        self.given("kill", Some(program), None, options, give).await
+    }
+
+    async fn give_kill(&self, program: &str, options: &CommandOptions) -> Result<Operation, CommandError> {
         let find = |fleet: &FleetView| lookup::whole_program(&fleet.programs, program).cloned();
         let view = self.find(find).await?;
         if view.presence == Presence::Lost {
@@ -129,15 +155,24 @@ impl Client {
 
     /// Captures a program; [`Finished::into_bundle`] makes a file of the result.
     pub async fn snapshot(&self, program: &str, options: &CommandOptions) -> Result<Operation, CommandError> {
-        let view = self.reachable_program(program, options).await?;
-        self.command(
-            &view,
-            Action::Snapshot {
-                on: order::target(&view),
-            },
-            options,
-        )
-        .await
+        let snapshot = |on| Action::Snapshot { on };
+        self.give_on("snapshot", program, options, snapshot).await
+    }
+
+    /// Something about a program where it is.
+    async fn give_on(
+        &self,
+        verb: &str,
+        program: &str,
+        options: &CommandOptions,
+        action: impl FnOnce(Target) -> Action,
+    ) -> Result<Operation, CommandError> {
+        let options = &options.of_one();
+        let give = async {
+            let view = self.reachable_program(program, options).await?;
+            self.command(&view, action(order::target(&view)), options).await
+        };
+        self.given(verb, Some(program), None, options, give).await
     }
 
     /// Any order, as its own method would.
@@ -198,15 +233,19 @@ impl Client {
     ) -> Result<Operation, CommandError> {
         let time_limit_ms = options.time_limit_ms();
         let engine = view.status.engine.clone();
-        self.send(Request {
-            engine,
-            action,
-            blobs: [].into(),
-            time_limit_ms,
-            busy: options.busy,
-            known: [].into(),
-            term: self.term,
-        })
+        self.send_as(
+            options.id(),
+            Request {
+                engine,
+                action,
+                blobs: [].into(),
+                time_limit_ms,
+                busy: options.busy,
+                known: [].into(),
+                term: self.term,
+                by: self.inner.by.clone(),
+            },
+        )
         .await
     }
 
@@ -217,15 +256,19 @@ impl Client {
         };
         let action = prepared.action();
         let time_limit_ms = options.time_limit_ms();
-        self.send(Request {
-            engine: engine.engine,
-            action,
-            blobs: prepared.blobs,
-            time_limit_ms,
-            busy: options.busy,
-            known: [].into(),
-            term: self.term,
-        })
+        self.send_as(
+            options.id(),
+            Request {
+                engine: engine.engine,
+                action,
+                blobs: prepared.blobs,
+                time_limit_ms,
+                busy: options.busy,
+                known: [].into(),
+                term: self.term,
+                by: self.inner.by.clone(),
+            },
+        )
         .await
     }
 
@@ -297,12 +340,9 @@ impl Client {
             busy: options.busy,
             known,
             term: self.term,
+            by: self.inner.by.clone(),
         };
         self.send_as(operation, request).await
-    }
-
-    async fn send(&self, request: Request) -> Result<Operation, CommandError> {
-        self.send_as(OperationId::random(), request).await
     }
 
     async fn send_as(&self, operation: OperationId, request: Request) -> Result<Operation, CommandError> {

@@ -20,7 +20,7 @@ mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wayfare_protocol::command::Action;
+use wayfare_protocol::command::{Action, GivenCommand};
 use wayfare_protocol::dispatcher::{Answer, Lease, Request as Asked};
 use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
 use wayfare_protocol::ids::{ClientId, Digest, EngineId, OperationId, PeerName, ProgramId, Term};
@@ -68,6 +68,8 @@ pub(crate) struct Request {
     pub known: BTreeSet<Digest>,
     /// Of the acting dispatcher, if that asks.
     pub term: Option<Term>,
+    /// Who gives it, for those who listen.
+    pub by: Option<String>,
 }
 
 #[derive(Debug)]
@@ -116,6 +118,11 @@ pub(crate) enum Effect {
     },
     FleetChanged,
     Log(LogBatch),
+    /// To an engine, from whomever: for those who listen.
+    Command {
+        engine: EngineId,
+        command: Box<GivenCommand>,
+    },
     Event(Event),
     /// A message of ours to ourselves came back: all that was retained before it has been delivered.
     Barrier(u64),
@@ -330,9 +337,14 @@ impl Core {
                 effects.push(Effect::Decided(decision));
                 false
             }),
-            Topic::EngineCommand(_) | Topic::EngineDevice(_) | Topic::ProgramReply(_) | Topic::Report => {
-                Ok(false)
-            }
+            Topic::EngineCommand(engine) => wire::decode(payload).map(|command| {
+                effects.push(Effect::Command {
+                    engine,
+                    command: Box::new(command),
+                });
+                false
+            }),
+            Topic::EngineDevice(_) | Topic::ProgramReply(_) | Topic::Report => Ok(false),
         };
         match result {
             Ok(true) => effects.push(Effect::FleetChanged),

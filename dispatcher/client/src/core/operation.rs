@@ -4,7 +4,7 @@ mod transfers;
 
 use std::collections::BTreeMap;
 
-use wayfare_protocol::command::{Action, Command, check_bytes};
+use wayfare_protocol::command::{Action, Command, GivenCommand, check_bytes};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
 use wayfare_protocol::ids::{ClientId, Digest, EngineId, OperationId, ProgramId};
@@ -137,12 +137,15 @@ impl InFlight {
     }
 
     fn command(&self, operation: OperationId, client: &ClientId) -> Vec<u8> {
-        wire::encode(&Command {
-            operation,
-            client: client.clone(),
-            time_limit_ms: self.request.time_limit_ms,
-            action: self.request.action.clone(),
-            term: self.request.term,
+        wire::encode(&GivenCommand {
+            command: Command {
+                operation,
+                client: client.clone(),
+                time_limit_ms: self.request.time_limit_ms,
+                action: self.request.action.clone(),
+                term: self.request.term,
+            },
+            by: self.request.by.clone(),
         })
     }
 

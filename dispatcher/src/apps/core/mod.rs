@@ -132,7 +132,7 @@ pub(crate) enum Effect {
         engine: EngineId,
         action: Box<Action>,
     },
-    Tell(Decision),
+    Tell(Box<Decision>),
     /// Asks these engines to answer, or with none named all of them.
     Ask {
         engines: Vec<EngineId>,
@@ -376,7 +376,7 @@ impl Core {
             program,
             ..self.decision(kind, text)
         };
-        self.effects.push(Effect::Tell(decision));
+        self.effects.push(Effect::Tell(Box::new(decision)));
     }
 
     fn tell_app(&mut self, kind: &str, application: &str, text: String) {
@@ -384,7 +384,7 @@ impl Core {
             application: Some(application.to_owned()),
             ..self.decision(kind, text)
         };
-        self.effects.push(Effect::Tell(decision));
+        self.effects.push(Effect::Tell(Box::new(decision)));
     }
 
     fn tell_engine(&mut self, kind: &str, engine: &EngineId, text: String) {
@@ -392,7 +392,7 @@ impl Core {
             engine: Some(engine.clone()),
             ..self.decision(kind, text)
         };
-        self.effects.push(Effect::Tell(decision));
+        self.effects.push(Effect::Tell(Box::new(decision)));
     }
 
     fn decision(&self, kind: &str, text: String) -> Decision {
@@ -401,11 +401,8 @@ impl Core {
             term: self.options.term,
             sequence: 0,
             kind: kind.to_owned(),
-            application: None,
-            instance: None,
-            engine: None,
-            program: None,
             text: wayfare_protocol::reason::cut(text),
+            ..Decision::default()
         }
     }
 }

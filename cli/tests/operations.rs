@@ -1,0 +1,252 @@
+//! `wayfare ops` as people type it: who gave which order, and what became of it, across dispatchers.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{Process, Ran, command};
+use wayfare_link::{BrokerOptions, EmbeddedBroker};
+
+/// Longest that a test waits for anything.
+const LIMIT: Duration = Duration::from_secs(90);
+
+struct Fleet {
+    broker: String,
+}
+
+impl Fleet {
+    fn start(&self, arguments: &[&str], folder: &Path) -> Process {
+        let data = folder.to_str().unwrap();
+        let arguments = [arguments, &["--data", data, "--log-level", "error"]].concat();
+        Process(command(&self.broker, &arguments).spawn().unwrap())
+    }
+
+    fn dispatcher(&self, name: &str, folder: &Path) -> Process {
+        self.start(&["dispatcher", "--lease", "2s", "--name", name], folder)
+    }
+
+    fn engine(&self, id: &str, folder: &Path) -> Process {
+        self.start(&["engine", "start", "--id", id], &folder.join(id))
+    }
+
+    fn run(&self, user: &str, arguments: &[&str]) -> Ran {
+        let ran = command(&self.broker, arguments)
+            .env("USER", user)
+            .output()
+            .unwrap();
+        Ran {
+            exit: ran.status.code().unwrap(),
+            stdout: String::from_utf8(ran.stdout).unwrap(),
+            stderr: String::from_utf8(ran.stderr).unwrap(),
+        }
+    }
+
+    fn good(&self, user: &str, arguments: &[&str]) -> Value {
+        let ran = self.run(user, arguments);
+        assert_eq!(ran.exit, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        ran.documents().remove(0)
+    }
+
+    /// Asks again until it is as it should be.
+    fn until(&self, arguments: &[&str], is_so: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let ran = self.run("bob", arguments);
+            if ran.exit == 0
+                && let Some(found) = ran.documents().into_iter().find(|found| is_so(found))
+            {
+                return found;
+            }
+            let said = (ran.exit, ran.stdout, ran.stderr);
+            assert!(Instant::now() < deadline, "{arguments:?}: {said:?}");
+        }
+    }
+}
+
+fn verbs(list: &Value) -> Vec<(&str, &str)> {
+    list.as_array()
+        .unwrap()
+        .iter()
+        .map(|record| {
+            (
+                record["verb"].as_str().unwrap(),
+                record["state"].as_str().unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_persons_orders_are_told_with_one_end_each_also_by_a_dispatcher_that_took_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
+    let fleet = Fleet {
+        broker: wayfare_link::BrokerUrl::from(broker.local_addr()).to_string(),
+    };
+    let kept = folder.path().join("dispatcher");
+    let first = fleet.dispatcher("d-1", &kept);
+    let _engines = ["a", "b"].map(|id| fleet.engine(id, folder.path()));
+    fleet.until(&["--json", "ops"], Value::is_array);
+
+    let run = [
+        "--json",
+        "run",
+        "counter",
+        "--name",
+        "p",
+        "--on",
+        "a",
+        "--wait-for-engine",
+    ];
+    fleet.good("ann", &[&run[..], &["--", "100000000", "1000"]].concat());
+    let moved = fleet.good("ann", &["--json", "move", "p", "--to", "b", "--wait-for-engine"]);
+    let id = moved["operation"].as_str().unwrap();
+    let record = fleet.until(&["--json", "ops", "show", id], |record| record["state"] == "done");
+    assert_eq!(
+        (&record["verb"], &record["target"], &record["name"]),
+        (&"move".into(), &"b".into(), &"p".into())
+    );
+    assert!(record["by"].as_str().unwrap().starts_with("ann@"), "{record}");
+    let both = [("move", "done"), ("run", "done")];
+    fleet.until(&["--json", "ops"], |list| verbs(list) == both);
+    // What is heard is stored within a second: until then it may be lost with the dispatcher.
+    let stored = || {
+        std::fs::read_dir(kept.join("operations"))
+            .into_iter()
+            .flatten()
+            .flatten()
+    };
+    let is_end = |line: &str| line.contains(id) && line.contains(r#""state":"done""#);
+    let is_stored = || {
+        let texts = stored().filter_map(|file| std::fs::read_to_string(file.path()).ok());
+        texts.into_iter().any(|text| text.lines().any(is_end))
+    };
+    let deadline = Instant::now() + LIMIT;
+    while !is_stored() {
+        assert!(Instant::now() < deadline, "not stored");
+        tokio::task::yield_now().await;
+    }
+
+    // Killed, not stopped: its successor has what it kept.
+    let second = fleet.dispatcher("d-2", &kept);
+    drop(first);
+    fleet.until(&["--json", "ops"], |list| verbs(list) == both);
+    let again = fleet.good("bob", &["--json", "ops", "show", &id[..12]]);
+    assert_eq!(again, record, "exactly one end");
+
+    // What nobody waited for, and what failed.
+    let given = fleet.good("bob", &["--json", "move", "p", "--to", "a", "--no-wait"]);
+    let id = given["operation"].as_str().unwrap();
+    let waited = fleet.good("bob", &["--json", "ops", "wait", id]);
+    assert_eq!(
+        (&waited["state"], &waited["operation"]),
+        (&"done".into(), &given["operation"])
+    );
+    fleet.good("bob", &["--json", "kill", "p"]);
+    let of_bob = [("kill", "done"), ("move", "done")];
+    fleet.until(&["--json", "ops", "--by", "bob", "--program", "p"], |list| {
+        verbs(list) == of_bob
+    });
+    let late = fleet.run("bob", &["--json", "ops", "cancel", id]);
+    assert_eq!(
+        (late.exit, late.error()["message"].as_str()),
+        (
+            1,
+            Some(format!("operation {} is done already (too-late)", &id[..8]).as_str())
+        )
+    );
+    // Events say the same, and who.
+    let events =
+        |filter: &[&str]| fleet.run("bob", &[&["--json", "events", "--since", "1h"], filter].concat());
+    let by_ann = ["--by", "ann", "--about", "p"];
+    let kinds = |ran: &Ran| -> Vec<String> {
+        let text = |event: Value| event["kind"].as_str().unwrap().to_owned();
+        ran.documents().into_iter().map(text).collect()
+    };
+    assert_eq!(kinds(&events(&by_ann)), ["run", "move"]);
+    let of_move = events(&["--kind", "move", "--about", "b", "--by", "ann"])
+        .documents()
+        .remove(0);
+    assert!(
+        of_move["text"]
+            .as_str()
+            .unwrap()
+            .ends_with(": move p from a to b"),
+        "{of_move}"
+    );
+    assert!(of_move["at"].as_str().unwrap().starts_with("20"), "{of_move}");
+    assert_eq!(kinds(&events(&["--by", "ann", "--until", "1h"])), [""; 0]);
+    let nothing = fleet.run("bob", &["--json", "ops", "wait", "ffffffffffff"]);
+    assert_eq!(nothing.exit, 1, "{}", nothing.stderr);
+    drop(second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_waits_for_its_engine_is_withdrawn_and_never_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
+    let fleet = Fleet {
+        broker: wayfare_link::BrokerUrl::from(broker.local_addr()).to_string(),
+    };
+    let _dispatcher = fleet.dispatcher("d-1", &folder.path().join("dispatcher"));
+    let _engine = fleet.engine("a", folder.path());
+    let run = [
+        "--json",
+        "run",
+        "counter",
+        "--name",
+        "p",
+        "--wait-for-engine",
+        "--on",
+        "a",
+    ];
+    fleet.good("ann", &[&run[..], &["--", "100000000", "1000"]].concat());
+
+    let waits = [
+        "--json",
+        "move",
+        "p",
+        "--to",
+        "b",
+        "--wait-for-engine",
+        "--timeout",
+        "10m",
+    ];
+    let mut waits = command(&fleet.broker, &waits);
+    let waits = waits.env("USER", "ann").stderr(Stdio::piped()).spawn().unwrap();
+    let waiting = ["--json", "ops", "--state", "waiting"];
+    let list = fleet.until(&waiting, |list| {
+        list.as_array().is_some_and(|list| !list.is_empty())
+    });
+    let record = &list[0];
+    assert_eq!((&record["verb"], &record["name"]), (&"move".into(), &"p".into()));
+    let id = record["operation"].as_str().unwrap();
+    let cancelled = fleet.good("bob", &["--json", "ops", "cancel", id]);
+    assert_eq!(cancelled["state"], "cancelled", "{cancelled}");
+    let ended = waits.wait_with_output().unwrap();
+    let said: Value = serde_json::from_slice(&ended.stderr).unwrap();
+    assert_eq!(
+        (ended.status.code(), &said["error"]),
+        (Some(1), &"cancelled".into()),
+        "{said}"
+    );
+    assert!(said["message"].as_str().unwrap().contains("by bob@"), "{said}");
+
+    // The engine comes, and nothing happens.
+    let _b = fleet.engine("b", folder.path());
+    fleet.until(&["--json", "engines"], |engines| {
+        engines.to_string().contains(r#""engine":"b""#)
+    });
+    let programs = fleet.good("bob", &["--json", "ps"]);
+    assert_eq!(programs[0]["engine"], "a");
+    let record = fleet.good("bob", &["--json", "ops", "show", id]);
+    assert_eq!(
+        (&record["state"], &record["ended"]),
+        (&"cancelled".into(), &cancelled["ended"])
+    );
+}

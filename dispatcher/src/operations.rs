@@ -1,0 +1,320 @@
+//! Keeps every order to an engine, from whomever, and what became of it: operations.
+//!
+//! ```text
+//!  commands, engines' events --overheard--> core --changed, once a second--> records --> answers
+//!  orders that wait ------------told------>  ^
+//!  programs' statuses --------- looked at ---'  of what has had its time
+//! ```
+//! Engines and their clients do nothing for it: both topics are there anyway, and are listened to through a connection of its own. What
+//! always holds: the list follows from what engines say, and nothing follows from the list. While it cannot be stored it is kept in
+//! memory. A second of it may be lost with the machine, and with it orders that were given and answered in that second.
+
+mod core;
+mod seen;
+mod words;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use wayfare_client::operations::{OperationAsk, OperationState, Withdrawn};
+use wayfare_client::{Client, ClientOptions, Overheard};
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::OperationId;
+use wayfare_protocol::limits::GIVEN_BY_BYTES_MAX;
+
+use self::core::{Operations, TooLate};
+use self::seen::SeenPrograms;
+use crate::context::{Context, Notes};
+use crate::durable::{FileError, RecordLog};
+use crate::opening::retried;
+use crate::options::{OperationLimits, ServiceOptions};
+use crate::requests::{Asked, Inbox};
+
+/// What has changed is written together: at most so often.
+const SAVE_PERIOD: Duration = Duration::from_secs(1);
+/// Messages that are taken in together.
+const BATCH_MAX: usize = 64;
+/// While operations are under way it is seen whether one has had its time.
+const LOOK_PERIOD: Duration = Duration::from_secs(5);
+/// Between two times that what is too old is forgotten.
+const FORGET_PERIOD: Duration = Duration::from_secs(3600);
+/// Requests that wait for an operation's end.
+const WAITERS_MAX: usize = 1024;
+
+pub(crate) async fn run(context: Context, mut inbox: Inbox) {
+    let connect = || connect(Arc::clone(&context.options));
+    let Some((client, overheard)) = retried(&mut inbox, "operations", connect).await else {
+        return;
+    };
+    let open = async || RecordLog::open(&context.place, context.term).map_err(|error| error.to_string());
+    let Some(log) = retried(&mut inbox, "operations", open).await else {
+        return;
+    };
+    let mut service = Service {
+        operations: Operations::read(log.records().iter()),
+        log,
+        limits: context.options.operations,
+        client: client.clone(),
+        notes: context.notes.clone(),
+        waiters: Vec::new(),
+        is_failing: false,
+    };
+    service.serve(inbox, overheard).await;
+    // A successor goes on from it.
+    if let Err(error) = service.save() {
+        tracing::warn!(%error, "the last operations are not kept");
+    }
+    client.close().await;
+}
+
+async fn connect(service: Arc<ServiceOptions>) -> Result<(Client, mpsc::Receiver<Overheard>), String> {
+    let mut options = ClientOptions::new(service.broker.clone());
+    options.topics = service.topics.clone();
+    let client = Client::connect(options)
+        .await
+        .map_err(|error| error.to_string())?;
+    let overheard = client.orders().await.map_err(|error| error.to_string())?;
+    Ok((client, overheard))
+}
+
+struct Service {
+    operations: Operations,
+    log: RecordLog,
+    limits: OperationLimits,
+    client: Client,
+    notes: Notes,
+    waiters: Vec<Waiter>,
+    /// The last could not be stored.
+    is_failing: bool,
+}
+
+/// A request that is answered when something has become of an operation.
+struct Waiter {
+    operation: OperationId,
+    what: WaitsFor,
+    asked: Asked,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum WaitsFor {
+    End,
+    /// The client of an order: for its being withdrawn.
+    Withdrawal,
+    /// That it is withdrawn, or cannot be any more.
+    Cancelled,
+}
+
+impl Service {
+    async fn serve(&mut self, mut inbox: Inbox, mut overheard: mpsc::Receiver<Overheard>) {
+        let mut save_at = Instant::now();
+        let mut looks = interval(LOOK_PERIOD);
+        let mut forgets = interval(FORGET_PERIOD);
+        for timer in [&mut looks, &mut forgets] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        loop {
+            let is_changed = self.operations.is_changed();
+            tokio::select! {
+                asked = inbox.recv() => match asked {
+                    Some(asked) => self.answer(asked),
+                    None => return,
+                },
+                first = overheard.recv() => match first {
+                    Some(first) => self.take_in(first, &mut overheard),
+                    None => return,
+                },
+                () = sleep_until(save_at), if is_changed => {
+                    save_at = Instant::now() + SAVE_PERIOD;
+                    if self.save().is_err_and(|error| error.is_succeeded()) {
+                        return tracing::warn!("another dispatcher has the operations now");
+                    }
+                }
+                _ = looks.tick(), if self.operations.has_open() => self.look().await,
+                _ = forgets.tick() => self.operations.forget(self.limits, now_ms()),
+            }
+            self.tell_ends();
+        }
+    }
+
+    fn take_in(&mut self, first: Overheard, overheard: &mut mpsc::Receiver<Overheard>) {
+        let (mut next, now_ms) = (Some(first), now_ms());
+        for _ in 0..BATCH_MAX {
+            match next {
+                None => break,
+                Some(Overheard::Command {
+                    engine,
+                    command,
+                    name,
+                }) => self.operations.commanded(&engine, &command, name, now_ms),
+                Some(Overheard::Event { event, name }) => self.operations.reported(&event, name, now_ms),
+            }
+            next = overheard.try_recv().ok();
+        }
+        self.operations.forget_many(self.limits, now_ms);
+    }
+
+    /// What has had its time.
+    async fn look(&mut self) {
+        let now_ms = now_ms();
+        if !self.operations.has_due(now_ms) {
+            return;
+        }
+        // What is known of programs must be whole. Where the client is closed, there is nothing to be seen.
+        if self.client.read_all().await.is_err() {
+            return;
+        }
+        let Ok(programs) = self.client.programs().await else {
+            return;
+        };
+        let seen = SeenPrograms::new(programs);
+        self.operations.look(|record| seen.became_of(record), now_ms);
+    }
+
+    fn save(&mut self) -> Result<(), FileError> {
+        let changed = self.operations.take_changed();
+        for (operation, json) in &changed {
+            self.log.put(&operation.to_string(), json.clone());
+        }
+        let saved = self.log.commit();
+        if let Err(error) = &saved {
+            self.operations
+                .put_back(changed.iter().map(|(operation, _)| *operation));
+            if !self.is_failing {
+                tracing::error!(%error, "operations cannot be stored: they are kept in memory");
+            }
+        } else if self.is_failing {
+            tracing::info!("operations can be stored again");
+        }
+        self.is_failing = saved.is_err();
+        saved
+    }
+
+    fn answer(&mut self, asked: Asked) {
+        let ask = match asked.read::<OperationAsk>() {
+            Ok(ask) => ask,
+            Err(failure) => return asked.answer(Err(failure)),
+        };
+        match ask {
+            OperationAsk::List(wanted) => asked.answer(Ok(value(self.operations.page(&wanted)))),
+            OperationAsk::Show { operation } => {
+                asked.answer(self.operations.find(&operation).map(value));
+            }
+            OperationAsk::Wait { operation } => match self.operations.find(&operation) {
+                Ok(record) if record.state.is_final() => asked.answer(Ok(value(record))),
+                Ok(record) => self.wait(record.operation, WaitsFor::End, asked),
+                Err(failure) => asked.answer(Err(failure)),
+            },
+            OperationAsk::Waiting(order) => {
+                self.operations.waits(&order, now_ms());
+                self.wait(order.operation, WaitsFor::Withdrawal, asked);
+            }
+            OperationAsk::NotGiven {
+                operation,
+                reason,
+                is_cancelled,
+            } => {
+                let state = match is_cancelled {
+                    true => OperationState::Cancelled,
+                    false => OperationState::Failed,
+                };
+                self.operations.not_given(operation, state, reason, now_ms());
+                asked.answer(Ok(serde_json::Value::Null));
+            }
+            OperationAsk::Cancel { operation, by } => self.cancel(&operation, by, asked),
+        }
+    }
+
+    fn wait(&mut self, operation: OperationId, what: WaitsFor, asked: Asked) {
+        if self.waiters.len() >= WAITERS_MAX {
+            let reason = format!("{WAITERS_MAX} requests wait for operations already");
+            return asked.answer(Err(Failure::Internal { reason }));
+        }
+        self.waiters.push(Waiter {
+            operation,
+            what,
+            asked,
+        });
+    }
+
+    /// Only its client knows whether it has given the order: it is asked, by an answer to what it told.
+    fn cancel(&mut self, operation: &str, by: Option<String>, asked: Asked) {
+        let operation = match self.operations.find(operation) {
+            Ok(record) => record.operation,
+            Err(failure) => return asked.answer(Err(failure)),
+        };
+        if let Err(late) = self.operations.withdrawable(operation) {
+            return asked.answer(Err(too_late(late)));
+        }
+        let withdrawn = Withdrawn {
+            is_withdrawn: true,
+            by: by.map(|mut by| {
+                by.truncate(by.floor_char_boundary(GIVEN_BY_BYTES_MAX));
+                by
+            }),
+        };
+        let is_its_client =
+            |waiter: &mut Waiter| waiter.operation == operation && waiter.what == WaitsFor::Withdrawal;
+        for waiter in self.waiters.extract_if(.., is_its_client) {
+            waiter.asked.answer(Ok(value(&withdrawn)));
+        }
+        self.wait(operation, WaitsFor::Cancelled, asked);
+    }
+
+    /// Answers those whose operation has ended, or is under way and cannot be withdrawn any more.
+    fn tell_ends(&mut self) {
+        for record in self.operations.take_ended() {
+            // What the dispatcher ordered is told of where it was decided.
+            if !words::is_decided(&record) {
+                self.notes.tell(words::event(&record));
+            }
+        }
+        let operations = &self.operations;
+        let is_due = |waiter: &mut Waiter| match waiter.what {
+            WaitsFor::End => operations
+                .get(waiter.operation)
+                .is_none_or(|record| record.state.is_final()),
+            WaitsFor::Withdrawal | WaitsFor::Cancelled => operations.withdrawable(waiter.operation).is_err(),
+        };
+        for waiter in self.waiters.extract_if(.., is_due) {
+            let record = operations.get(waiter.operation);
+            let answer = match (&waiter.what, record) {
+                (WaitsFor::Withdrawal, _) => Ok(value(Withdrawn {
+                    is_withdrawn: false,
+                    by: None,
+                })),
+                (WaitsFor::Cancelled, Some(record)) if record.state == OperationState::Cancelled => {
+                    Ok(value(record))
+                }
+                (WaitsFor::Cancelled, _) => match operations.withdrawable(waiter.operation) {
+                    Err(late) => Err(too_late(late)),
+                    Ok(()) => continue,
+                },
+                (WaitsFor::End, Some(record)) => Ok(value(record)),
+                (WaitsFor::End, None) => Err(Failure::BadRequest {
+                    reason: format!("operation {} is not kept any more", waiter.operation.short()),
+                }),
+            };
+            waiter.asked.answer(answer);
+        }
+    }
+}
+
+/// A kind of its own, which releases before read by its name and reason.
+fn too_late(TooLate(reason): TooLate) -> Failure {
+    Failure::Unknown {
+        error: "too-late".to_owned(),
+        reason,
+    }
+}
+
+fn value<T: Serialize>(value: T) -> serde_json::Value {
+    serde_json::to_value(value).expect("plain data serialises")
+}
+
+fn now_ms() -> u64 {
+    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    wall.map_or(0, |wall| u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,52 @@
+//! What became of an operation whose answer nobody heard, by the statuses of programs.
+
+use std::collections::BTreeMap;
+
+use wayfare_client::ProgramView;
+use wayfare_client::operations::{OperationRecord, OperationState};
+use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::status::{ProgramState, ProgramStatus};
+
+use super::core::End;
+
+/// Programs by their statuses.
+pub(super) struct SeenPrograms(BTreeMap<ProgramId, ProgramStatus>);
+
+impl SeenPrograms {
+    pub(super) fn new(views: Vec<ProgramView>) -> Self {
+        let statuses = views.into_iter().map(|view| view.status);
+        let there = statuses.filter(|status| !status.is_tombstone());
+        Self(there.map(|status| (status.program, status)).collect())
+    }
+
+    /// `None`: that cannot be told yet.
+    pub(super) fn became_of(&self, record: &OperationRecord) -> Option<End> {
+        let of = |program: Option<ProgramId>| program.and_then(|program| self.0.get(&program));
+        let program = of(record.program);
+        if let Some(ProgramState::Moving { .. } | ProgramState::InDoubt { .. }) =
+            program.map(|status| &status.state)
+            && record.verb == "move"
+        {
+            return None;
+        }
+        let is_paused = program.map(|status| status.state == ProgramState::Paused);
+        let is_done = match record.verb.as_str() {
+            "run" | "restore" => program.is_some(),
+            "move" => program.is_some_and(|status| Some(&status.engine) == record.target.as_ref()),
+            "spawn" => of(record.copy).is_some(),
+            "kill" => program.is_none(),
+            "pause" => is_paused == Some(true),
+            "resume" => is_paused == Some(false),
+            _ => false,
+        };
+        let place = match program {
+            Some(status) => format!("the program is on {}, {}", status.engine, status.state.word()),
+            None => "there is no such program".to_owned(),
+        };
+        let state = match is_done {
+            true => OperationState::Done,
+            false => OperationState::Failed,
+        };
+        Some((state, place))
+    }
+}
