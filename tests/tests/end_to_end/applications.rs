@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wayfare_client::Policy;
-use wayfare_client::app::ask::{AppStatus, Ask, Decision};
+use wayfare_client::app::ask::{AppStatus, Ask, Decision, EventsWanted};
 use wayfare_client::app::manifest::{self, Resolved};
 use wayfare_dispatcher::options::ServiceOptions;
 use wayfare_dispatcher::service::{self, ServiceError};
@@ -120,6 +120,7 @@ impl Scene {
                     .ask(Ask::Events {
                         since_ms: 0,
                         after: None,
+                        wanted: EventsWanted::default(),
                     })
                     .await;
                 if decisions.iter().any(|d| d.kind == kind && d.text.contains(says)) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wayfare_client::app::ask::{AppStatus, Ask, Decision};
+use wayfare_client::app::ask::{AppStatus, Ask, Decision, EventsWanted};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::Fleet;
@@ -64,6 +64,7 @@ async fn told(fleet: &Fleet) -> Vec<Decision> {
     let ask = Ask::Events {
         since_ms: 0,
         after: None,
+        wanted: EventsWanted::default(),
     };
     let answer = fleet.client.ask_apps(&ask, WAIT_MAX).await;
     answer.unwrap_or_else(|error| panic!("{error}"))
