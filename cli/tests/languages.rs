@@ -161,3 +161,22 @@ fn a_folder_with_main_is_a_program_in_applications_too() {
     let both = user.types(1, &["run", &one.replace("/main.talk", "")]);
     assert!(both.stderr.contains("both"), "{}", both.stderr);
 }
+
+/// Without an engine: CPython is compiled for minutes there. `languages/python/check` is the whole, by hand.
+#[test]
+fn the_module_for_python_speaks_lines() {
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/../languages/python/tests");
+    let mut python = std::process::Command::new("python3");
+    python.args(["-B", "-m", "unittest", "discover", "-s"]).arg(tests);
+    match python.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            assert!(std::env::var_os("WAYFARE_REQUIRE_PYTHON").is_none(), "no python3");
+            eprintln!("skipped: no python3 to be had");
+        }
+        ran => {
+            let ran = ran.unwrap();
+            let said = String::from_utf8_lossy(&ran.stderr);
+            assert!(ran.status.success() && said.contains("OK"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+"""The module `wayfare` against a stand-in for the files of /wayfare: two FIFOs, and a thread that plays the engine.
+
+    python3 -m unittest discover -s languages/python/tests
+"""
+
+import asyncio
+import base64
+import json
+import os
+import sys
+import tempfile
+import threading
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+
+import wayfare
+import wayfare.aio
+
+
+class Engine:
+    """Answers lines of `out` as the book's page "Lines" says, with one key's values, and gives what it is asked to."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name in ("in", "out"):
+            os.mkfifo(os.path.join(folder, name))
+        self.actions = []
+        self.values = {}
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        # In the order in which the module opens them.
+        with open(os.path.join(self.folder, "in"), "w", buffering=1) as self.input:
+            with open(os.path.join(self.folder, "out")) as output:
+                for line in output:
+                    action = json.loads(line)
+                    number = action.pop("id")
+                    self.actions.append(action)
+                    answer = self.answer(action)
+                    if answer is not None:
+                        self.say({"event": "answer", "id": number, **answer})
+
+    def say(self, event):
+        self.input.write(json.dumps(event) + "\n")
+
+    def message(self, topic, payload, **more):
+        self.say({"event": "message", "topic": topic, "payload": payload, **more})
+
+    def answer(self, action):
+        if action.get("topic") == "forbidden":
+            return {"event": "error", "kind": "not-granted", "reason": "it is not granted"}
+        if action["do"] == "publish" and action["topic"] == "echo":
+            # The stand-in gives back what it gets, as a broker would.
+            self.message("echo", action["payload"])
+        if action["do"] == "request":
+            if action["topic"] == "nobody":
+                return {"event": "error", "kind": "timeout", "reason": "no reply came in time"}
+            self.message("noise", "between")
+            return {"payload_base64": base64.b64encode(b"\xff" + action["payload"].encode()).decode()}
+        key = action.get("key")
+        has = self.values.get(key, (None, 0))
+        if action["do"] == "get":
+            if has[1] == 0:
+                return {"event": "error", "kind": "absent", "reason": "there is no such value"}
+            return {"value": has[0], "version": has[1]}
+        if action["do"] in ("set", "compare_and_set"):
+            if action.get("version", has[1]) != has[1]:
+                return {"event": "error", "kind": "conflict", "reason": "another version", "version": has[1]}
+            self.values[key] = (action["value"], has[1] + 1)
+            return {"version": has[1] + 1}
+        if action["do"] == "remove":
+            del self.values[key]
+        return {}
+
+
+class TheModule(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        wayfare.FOLDER = self.folder.name
+        self.engine = Engine(self.folder.name)
+        channel = wayfare._channel()
+        self.addCleanup(self.close, channel)
+
+    def close(self, channel):
+        wayfare._opened = None
+        os.close(channel.output)
+        self.engine.thread.join()
+        os.close(channel.input)
+
+    def test_what_is_published_comes_to_whom_it_is_for(self):
+        some = wayfare.subscribe("a/+/c")
+        every = wayfare.subscribe("#")
+        with wayfare.subscribe("echo", qos=0) as echo:
+            wayfare.publish("echo", "grüße", retain=True)
+            self.assertEqual(echo.receive().text, "grüße")
+        self.assertEqual(self.engine.actions[-1], {"do": "unsubscribe", "filter": "echo"})
+        self.assertEqual(list(echo), [])
+        self.engine.message("a/b/c", '{"x": 1}', retained=True, **{"from": "ab"})
+        message = next(some)
+        self.assertEqual((message.json(), message.retained, message.sender), ({"x": 1}, True, "ab"))
+        self.assertEqual([every.receive(5).topic for _ in range(2)], ["echo", "a/b/c"])
+        with self.assertRaises(TimeoutError):
+            every.receive(0.01)
+        wayfare.publish("bytes", b"\xff", plain=True)
+        published = {"do": "publish", "topic": "bytes", "qos": 1, "retain": False, "plain": True, "payload_base64": "/w=="}
+        self.assertEqual(self.engine.actions[-1], published)
+
+    def test_filters_match_as_in_mqtt(self):
+        for filter, topic, is_match in [
+            ("a/b", "a/b", True),
+            ("a/b", "a/b/c", False),
+            ("a/+", "a/b", True),
+            ("a/+", "a", False),
+            ("a/+", "a/", True),
+            ("a/#", "a", True),
+            ("a/#", "a/b/c", True),
+            ("#", "$SYS/x", False),
+            ("+/x", "$SYS/x", False),
+            ("$SYS/#", "$SYS/x", True),
+            ("$share/group/a/+", "a/b", True),
+        ]:
+            self.assertEqual(wayfare._matches(filter, topic), is_match, (filter, topic))
+
+    def test_requests_are_answered_and_replied_to(self):
+        noise = wayfare.subscribe("noise")
+        self.assertEqual(wayfare.request("somebody", "x", timeout=2), b"\xffx")
+        self.assertEqual(self.engine.actions[-1]["timeout_ms"], 2000)
+        self.assertEqual(noise.receive().text, "between")
+        with self.assertRaises(TimeoutError):
+            wayfare.request("nobody", "x")
+        self.engine.message("noise", "asks", request="to/1")
+        noise.receive().reply("yes")
+        self.assertEqual(self.engine.actions[-1], {"do": "reply", "to": "to/1", "payload": "yes"})
+        self.engine.message("noise", "tells")
+        message = noise.receive()
+        self.assertFalse(message.is_request)
+        with self.assertRaises(wayfare.WayfareError):
+            message.reply("no")
+
+    def test_values_have_versions_and_errors_have_kinds(self):
+        self.assertIsNone(wayfare.get("/k"))
+        self.assertEqual(wayfare.set("/k", "1"), 1)
+        self.assertEqual(wayfare.get("/k"), (b"1", 1))
+        self.assertEqual(wayfare.compare_and_set("/k", "2", 1), 2)
+        with self.assertRaises(wayfare.Conflict) as conflict:
+            wayfare.compare_and_set("/k", "3", 1)
+        self.assertEqual(conflict.exception.version, 2)
+        wayfare.remove("/k")
+        self.assertIsNone(wayfare.get("/k"))
+        with self.assertRaises(PermissionError):
+            wayfare.publish("forbidden", "x")
+
+    def test_files_are_files(self):
+        os.mkdir(os.path.join(self.folder.name, "device"))
+        led = wayfare.device("led")
+        led.on()
+        self.assertEqual(led.read(), 1.0)
+        with open(os.path.join(self.folder.name, "me"), "w") as me:
+            me.write('{"name": "app"}')
+        self.assertEqual(wayfare.me()["name"], "app")
+
+    def test_moves_are_told(self):
+        engines = []
+        wayfare.on_moved(engines.append)
+        self.engine.say({"event": "moved", "engine": "local-2"})
+        self.engine.say({"event": "of a later format"})
+        wayfare.publish("x", "y")
+        self.assertEqual(engines, ["local-2"])
+
+    def test_asyncio_waits_for_messages_timers_and_replies_at_once(self):
+        async def listen(seen):
+            async for message in wayfare.subscribe("echo"):
+                seen.append(message.text)
+                if message.text == "end":
+                    return
+
+        async def main():
+            seen = []
+            listening = asyncio.create_task(listen(seen))
+            await asyncio.sleep(0.01)
+            replies = await asyncio.gather(*(wayfare.aio.request("somebody", text) for text in "ab"))
+            self.assertEqual(replies, [b"\xffa", b"\xffb"])
+            with self.assertRaises(TimeoutError):
+                await wayfare.aio.request("nobody", "x")
+            wayfare.publish("echo", "one")
+            wayfare.publish("echo", "end")
+            await listening
+            return seen
+
+        self.assertEqual(asyncio.run(main()), ["one", "end"])
+
+    def test_a_request_that_is_given_up_does_not_hold_up_the_next(self):
+        async def main():
+            self.engine.answer = lambda action: None if action["topic"] == "late" else {"payload": "now"}
+            with self.assertRaises(TimeoutError):
+                await asyncio.wait_for(wayfare.aio.request("late", "x"), 0.01)
+            self.engine.say({"event": "answer", "id": 1, "payload": "late"})
+            return await wayfare.aio.request("soon", "x")
+
+        self.assertEqual(asyncio.run(main()), b"now")
+
+    def test_waiting_for_nothing_is_an_error(self):
+        async def main():
+            await asyncio.get_running_loop().create_future()
+
+        with self.assertRaises(RuntimeError):
+            asyncio.run(main())
+
+
+if __name__ == "__main__":
+    unittest.main()
