@@ -1,10 +1,11 @@
-//! Languages: a module that runs source text, with extensions, arguments and library files. They are kept
-//! with the fleet's files, each in a folder below `/fleet/languages`: `module.wasm`, `library` (packed) and
+//! Languages: a module that runs source text, with extensions, arguments and library files. JavaScript is
+//! built in: its module travels inside the command. The others are kept with the fleet's files, each in a folder below `/fleet/languages`: `module.wasm`, `library` (packed) and
 //! `language.json`, which is written last and makes it one.
 //!
 //! Reading order: `language` (what one is, and how people write it), [`source`] (what is run with it),
-//! [`kept`] (with the fleet).
+//! [`builtin`] (what comes with the command), [`kept`] (with the fleet).
 
+pub(crate) mod builtin;
 pub(crate) mod kept;
 pub(crate) mod source;
 
@@ -76,6 +77,13 @@ impl Language {
             }
             *extension = bare;
         }
+        let builtin = self
+            .extensions
+            .iter()
+            .find(|one| builtin::EXTENSIONS.contains(&one.as_str()));
+        if let Some(extension) = builtin {
+            return Err(format!(".{extension} is JavaScript, which is built in"));
+        }
         if self.extensions.is_empty() {
             return Err("it has no extension: name one, such as .py".into());
         }
@@ -133,6 +141,7 @@ mod tests {
                 "name = 'a'\nmodule = 'm'\nextensions = ['wasm']",
                 "no extension such as",
             ),
+            ("name = 'a'\nmodule = 'm'\nextensions = ['.js']", "built in"),
             (
                 "name = 'a'\nmodule = 'm'\nextensions = ['a']\nargs = ['-u']",
                 "name no {program}",

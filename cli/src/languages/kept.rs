@@ -11,7 +11,7 @@ use wayfare_protocol::folder::{FOLDER_BYTES_MAX, FolderName};
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
 
 use super::source::{Source, pack_folder, read_bounded};
-use super::{Language, MANIFEST_BYTES_MAX};
+use super::{Language, MANIFEST_BYTES_MAX, builtin};
 use crate::fail::{Fail, Result};
 use crate::output::Output;
 use crate::waiting::Bytes;
@@ -127,8 +127,11 @@ pub(crate) struct Made {
     pub(crate) folders: Vec<(FolderName, Vec<u8>)>,
 }
 
-/// Makes `source` ready, with what the fleet has of its language.
+/// Makes `source` ready, with what the command or the fleet has of its language.
 pub(crate) async fn make(fleet: &Client, source: &Source, limit: Duration, output: Output) -> Result<Made> {
+    if let Some(made) = builtin::make(source)? {
+        return Ok(made);
+    }
     let files = Files::new(fleet, "wayfare".parse().expect("letters make a name"), limit);
     let languages = all(&files).await?;
     let language = languages
@@ -137,26 +140,30 @@ pub(crate) async fn make(fleet: &Client, source: &Source, limit: Duration, outpu
     let Some(language) = language.cloned() else {
         return Err(unknown(source, &languages));
     };
-    let mut folders = vec![(FolderName::Program, source.pack()?)];
     let module = path(&[&language.name, MODULE]);
     let module = read(&files, &module, MODULE_BYTES_MAX, output).await?;
-    if language.library.is_some() {
-        let library = path(&[&language.name, LIBRARY]);
-        folders.push((
-            FolderName::Library,
-            read(&files, &library, FOLDER_BYTES_MAX, output).await?,
-        ));
-    }
-    Ok(Made {
-        name: source.name(),
-        args: language.args_for(&source.main),
-        language,
-        module,
-        folders,
-    })
+    let library = path(&[&language.name, LIBRARY]);
+    let library = match language.library {
+        Some(_) => Some(read(&files, &library, FOLDER_BYTES_MAX, output).await?),
+        None => None,
+    };
+    let mut made = Made::new(language, module, source)?;
+    made.folders
+        .extend(library.map(|library| (FolderName::Library, library)));
+    Ok(made)
 }
 
 impl Made {
+    pub(super) fn new(language: Language, module: Vec<u8>, source: &Source) -> Result<Self> {
+        Ok(Self {
+            name: source.name(),
+            args: language.args_for(&source.main),
+            folders: vec![(FolderName::Program, source.pack()?)],
+            language,
+            module,
+        })
+    }
+
     /// As an application's component.
     pub(crate) fn for_manifest(self) -> Result<manifest::Made> {
         let memory = self.language.memory_bytes();
@@ -176,8 +183,8 @@ fn unknown(source: &Source, languages: &[Language]) -> Fail {
         .map(|one| format!("{} (.{})", one.name, one.extensions.join(", .")))
         .collect();
     let known = match known.as_slice() {
-        [] => "the fleet has no language yet".to_owned(),
-        known => format!("the fleet has {}", known.join(", ")),
+        [] => "JavaScript is built in, and the fleet has no other language yet".to_owned(),
+        known => format!("JavaScript is built in, and the fleet has {}", known.join(", ")),
     };
     let (path, extension) = (source.path.display(), &source.extension);
     Fail::new(

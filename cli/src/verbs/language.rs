@@ -7,7 +7,7 @@ use serde_json::json;
 use super::fs::with_files;
 use crate::args::language::{LanguageAddArgs, LanguageVerb};
 use crate::fail::{Fail, Result};
-use crate::languages::{Language, kept};
+use crate::languages::{Language, builtin, kept};
 use crate::output::{Output, Text};
 
 pub(crate) async fn run(verb: LanguageVerb, output: Output) -> Result {
@@ -24,7 +24,8 @@ pub(crate) async fn run(verb: LanguageVerb, output: Output) -> Result {
         }
         LanguageVerb::Ls(args) => {
             with_files(&args.ask, async |files| {
-                let all = kept::all(files).await?;
+                let mut all = vec![builtin::language()];
+                all.extend(kept::all(files).await?);
                 output.print(&all, |all| table(all))
             })
             .await
@@ -47,9 +48,6 @@ pub(crate) async fn run(verb: LanguageVerb, output: Output) -> Result {
 }
 
 fn table(languages: &[Language]) -> Text {
-    if languages.is_empty() {
-        return "no languages: add one with `wayfare language add`".into();
-    }
     let row = |one: &Language| {
         vec![
             one.name.clone(),

@@ -33,8 +33,9 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
         .collect();
     paths.sort();
     let is_hidden = |path: &Path| {
-        path.file_name()
-            .is_some_and(|name| name == "target" || name.as_encoded_bytes()[0] == b'.')
+        path.file_name().is_some_and(|name| {
+            name == "target" || name == "node_modules" || name.as_encoded_bytes()[0] == b'.'
+        })
     };
     paths
         .into_iter()

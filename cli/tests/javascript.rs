@@ -1,0 +1,235 @@
+//! JavaScript as people run it: `wayfare run app.js`. One fleet for all of it, since the runtime is compiled on each
+//! engine first.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
+use std::process::{ChildStdout, Stdio};
+
+use support::{Process, Ran, Up, command, run};
+
+/// Goes on until it was moved twice in a `while` loop that never waits, and twice more between timers. What it says
+/// then holds only if nothing of its state was lost.
+const TRAVELS: &str = r#"
+const wayfare = require('wayfare');
+const step = (x) => (Math.imul(x, 1664525) + 1013904223) >>> 0;
+let [x, steps] = [1, 0];
+const words = new Map();
+while (steps % 500 !== 0 || wayfare.me().moves < 2) {
+  x = step(x);
+  words.set(x % 97, `w${x}`);
+  steps++;
+}
+let again = 1;
+for (let at = 0; at < steps; at++) again = step(again);
+console.log(again === x, words.size <= 97, words.get(x % 97) === `w${x}`);
+
+const order = [];
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+(async () => {
+  while (wayfare.me().moves < 4) {
+    await sleep(2);
+    order.push('timer');
+    process.nextTick(() => order.push('tick'));
+    await null;
+    order.push('job');
+  }
+  await sleep(1);
+  const rounds = order.length / 3;
+  console.log(order.join() === Array(rounds).fill('timer,job,tick').join());
+})();
+"#;
+
+const PRODUCER: &str = r#"
+const { Pubsub } = require('things-js');
+const pubsub = new Pubsub('mqtt://anywhere');
+let n = 0;
+pubsub.on('ready', () => {
+  const timer = setInterval(() => pubsub.publish('numbers', { n: ++n, text: 'grüße' }), 20);
+  pubsub.subscribe('end', (message) => {
+    console.log('ends with', message);
+    clearInterval(timer);
+    pubsub.kill();
+  });
+});
+"#;
+
+const CONSUMER: &str = r#"
+const { Pubsub, GFS } = require('things-js');
+const pubsub = new Pubsub();
+let [first, seen] = [undefined, 0];
+pubsub.subscribe('+', async (message, topic, raw) => {
+  first ??= message.n;
+  if (message.n !== first + seen) console.log('lost or doubled', message.n);
+  if (++seen < 5) return;
+  await pubsub.kill();
+  console.log(topic, message.text, Buffer.isBuffer(raw));
+  await pubsub.publish('end', 'enough');
+  GFS('mongodb://anywhere').readFile('/no', (error) => console.log(error.code));
+});
+"#;
+
+const MODULE: &str = r#"
+import wayfare, { WayfareError } from 'wayfare';
+import { join } from 'node:path';
+import { late } from './part.mjs';
+import data from './data.json' with { type: 'json' };
+import small from 'small';
+
+console.log(process.argv.slice(2), join('a', '..', 'b'), late, data, small.name);
+await wayfare.set('key', new Uint8Array([255, 1]));
+const { value, version } = await wayfare.get('key');
+console.log(value, version, await wayfare.get('other'));
+await wayfare.compareAndSet('key', 'x', 7).catch((error) => console.log(error.kind, error.version));
+await wayfare.publish('forbidden', 'x').catch((error) => console.log(error instanceof WayfareError, error.kind));
+
+const questions = wayfare.subscribe('questions');
+await questions.ready;
+const reply = wayfare.request('questions', 'why');
+for await (const message of questions) {
+  await message.reply(`${message.text}?`);
+  break;
+}
+console.log((await reply).toString());
+"#;
+
+struct User {
+    up: Up,
+    folder: tempfile::TempDir,
+}
+
+impl User {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let up = Up::start(&folder.path().join("up"), 2);
+        Self { up, folder }
+    }
+
+    fn file(&self, name: &str, content: &str) -> String {
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn folder_of(path: &str) -> &str {
+        Path::new(path).parent().unwrap().to_str().unwrap()
+    }
+
+    fn types(&self, exit: i32, arguments: &[&str]) -> Ran {
+        let ran = run(&self.up.broker, arguments);
+        assert_eq!(ran.exit, exit, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        ran
+    }
+
+    fn starts(&self, path: &str, more: &[&str]) -> String {
+        let started = self.types(
+            0,
+            &[&["run", path, "--json", "--timeout", "300s"][..], more].concat(),
+        );
+        started.documents()[0]["program"].as_str().unwrap().to_owned()
+    }
+
+    fn moves(&self, program: &str, to: &str) {
+        self.types(0, &["move", program, "--to", to, "--timeout", "300s"]);
+    }
+
+    /// Its lines as they come, and what shows them.
+    fn follows(&self, program: &str) -> (Process, Lines<BufReader<ChildStdout>>) {
+        let arguments = ["logs", program, "--follow", "--stream", "stdout"];
+        let mut logs = command(&self.up.broker, &arguments);
+        let mut logs = Process(logs.stdout(Stdio::piped()).spawn().unwrap());
+        let stdout = logs.0.stdout.take().unwrap();
+        (logs, BufReader::new(stdout).lines())
+    }
+
+    /// What it prints to its end, which is a good one.
+    fn prints(&self, program: &str) -> String {
+        self.types(0, &["logs", program, "--follow", "--stream", "stdout"])
+            .stdout
+    }
+
+    fn fails(&self, name: &str, content: &str, says: &str) {
+        let path = self.file(name, content);
+        let ran = self.types(1, &["run", &path, "--follow"]);
+        assert!(ran.stderr.contains(says), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("wayfare:internal"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn programs_in_javascript_run_and_move_as_they_are_written() {
+    let user = User::new();
+    let travels = user.file("travels.js", TRAVELS);
+    let program = user.starts(&travels, &["--on", "local-1"]);
+    user.moves(&program, "local-2");
+    user.moves(&program, "local-1");
+    let (_logs, mut lines) = user.follows(&program);
+    assert_eq!(lines.next().unwrap().unwrap(), "true true true");
+    user.moves(&program, "local-2");
+    user.moves(&program, "local-1");
+    assert_eq!(lines.next().unwrap().unwrap(), "true");
+    assert!(lines.next().is_none());
+
+    let producer = user.file("producer.js", PRODUCER);
+    let consumer = user.file("consumer.js", CONSUMER);
+    let consumer = user.starts(&consumer, &["--allow-sub", "+", "--allow-pub", "end"]);
+    let producer = user.starts(&producer, &["--allow-pub", "numbers", "--allow-sub", "end"]);
+    assert_eq!(user.prints(&producer), "ends with enough\n");
+    assert_eq!(user.prints(&consumer), "numbers grüße true\nEACCES\n");
+
+    user.file(
+        "tool/part.mjs",
+        "export const late = await Promise.resolve('late');\n",
+    );
+    user.file("tool/data.json", "{ \"some\": [1] }\n");
+    user.file("tool/node_modules/small/package.json", "{ \"main\": \"lib\" }");
+    user.file(
+        "tool/node_modules/small/lib/index.js",
+        "exports.name = require('./name');",
+    );
+    user.file("tool/node_modules/small/lib/name.js", "module.exports = 'small';");
+    let main = user.file("tool/main.mjs", MODULE);
+    let grants = [
+        "--allow-sub",
+        "questions",
+        "--allow-pub",
+        "questions",
+        "--",
+        "one",
+    ];
+    let program = user.starts(User::folder_of(&main), &grants);
+    let expected = "[ 'one' ] b late { some: [ 1 ] } small\n<Buffer ff 01> 1 undefined\nconflict 1\ntrue not-granted\nwhy?\n";
+    assert_eq!(user.prints(&program), expected);
+
+    user.fails("syntax.js", "let a = 1;\nlet b = ;\n", "at /program/syntax.js:2:");
+    user.fails(
+        "thrown.js",
+        "function f() {\n  throw new TypeError('bad');\n}\nsetTimeout(f, 1);\n",
+        "Uncaught TypeError: bad\n    at f (/program/thrown.js:2:",
+    );
+    user.fails(
+        "missing.js",
+        "\nrequire('left-pad');\n",
+        "Cannot find module 'left-pad', which /program/missing.js requires",
+    );
+    user.fails(
+        "lacking.js",
+        "require('node:http');\n",
+        "the module 'node:http' of Node is not there",
+    );
+    user.fails(
+        "rejected.mjs",
+        "await Promise.reject(new Error('no'));\n",
+        "Uncaught Error: no",
+    );
+    user.fails(
+        "deep.js",
+        "function f() { return [1].map(f); }\nf();\n",
+        "Maximum call stack size exceeded",
+    );
+}

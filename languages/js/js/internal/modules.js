@@ -1,0 +1,257 @@
+"use strict";
+// What names of modules mean, and their text: CommonJS and ES modules, as in Node.
+
+const NODE = ["assert", "buffer", "events", "fs", "os", "path", "querystring", "string_decoder", "timers", "util"];
+const OURS = ["things-js", "wayfare"];
+const PARTS = {
+  "assert/strict": () => require("assert").strict,
+  "fs/promises": () => require("fs").promises,
+  "path/posix": () => require("path"),
+  console: () => console,
+  process: () => process,
+  "timers/promises": () => require("timers").promises,
+};
+/** Node's modules that are not there. */
+const MISSING = [
+  "async_hooks", "child_process", "cluster", "constants", "crypto", "dgram", "diagnostics_channel", "dns", "domain",
+  "http", "http2", "https", "inspector", "module", "net", "perf_hooks", "punycode", "readline", "repl", "stream", "sys",
+  "tls", "tty", "url", "v8", "vm", "wasi", "worker_threads", "zlib",
+];
+const EXTENSIONS = [".js", ".cjs", ".mjs", ".json"];
+
+/** CommonJS modules by path. */
+const cache = Object.create(null);
+
+function builtinName(name) {
+  const bare = name.startsWith("node:") ? name.slice(5) : name;
+  const base = bare.split("/")[0];
+  if (OURS.includes(name) || NODE.includes(bare) || Object.hasOwn(PARTS, bare)) return bare;
+  if (name.startsWith("node:") || MISSING.includes(base)) {
+    const error = new Error(`the module '${name}' of Node is not there: this runtime lacks it`);
+    error.code = "ERR_UNKNOWN_BUILTIN_MODULE";
+    throw error;
+  }
+  return undefined;
+}
+
+const builtin = (name) => (Object.hasOwn(PARTS, name) ? PARTS[name]() : require(name));
+
+const stat = (path) => {
+  try {
+    return native.stat(path)?.kind;
+  } catch {
+    // What may not be looked at is not there.
+    return undefined;
+  }
+};
+const text = (path) => native.decode(native.readFile(path));
+
+function join(folder, name) {
+  const parts = [];
+  for (const part of (name.startsWith("/") ? name : `${folder}/${name}`).split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== "" && part !== ".") parts.push(part);
+  }
+  return `/${parts.join("/")}`;
+}
+const folderOf = (path) => path.slice(0, path.lastIndexOf("/")) || "/";
+
+function packageOf(folder) {
+  const path = join(folder, "package.json");
+  if (stat(path) !== "file") return undefined;
+  try {
+    return JSON.parse(text(path));
+  } catch (error) {
+    throw new SyntaxError(`${path}: ${error.message}`);
+  }
+}
+
+function file(path) {
+  if (stat(path) === "file") return path;
+  return EXTENSIONS.map((extension) => path + extension).find((path) => stat(path) === "file");
+}
+
+function fileOrFolder(path) {
+  const found = file(path);
+  if (found !== undefined || stat(path) !== "dir") return found;
+  const main = packageOf(path)?.main;
+  return (main && (file(join(path, main)) ?? file(join(path, `${main}/index`)))) ?? file(`${path}/index`);
+}
+
+/** What of a package's `exports` is meant: the conditions that are true here, first come first. */
+function exported(target, conditions) {
+  if (typeof target === "string" || target === null || target === undefined) return target ?? undefined;
+  if (Array.isArray(target)) return target.map((one) => exported(one, conditions)).find((one) => one !== undefined);
+  for (const [condition, one] of Object.entries(target)) {
+    if (conditions.includes(condition)) {
+      const found = exported(one, conditions);
+      if (found !== undefined) return found;
+    }
+  }
+  return undefined;
+}
+
+function inPackage(folder, part, conditions) {
+  const map = packageOf(folder)?.exports;
+  if (map === undefined || map === null) return fileOrFolder(join(folder, part));
+  const isMap = typeof map === "object" && Object.keys(map).some((key) => key.startsWith("."));
+  const paths = isMap ? map : { ".": map };
+  let target = exported(paths[part], conditions);
+  for (const [pattern, one] of Object.entries(paths)) {
+    const [before, after] = pattern.split("*");
+    if (target === undefined && after !== undefined && part.startsWith(before) && part.endsWith(after)) {
+      const star = part.slice(before.length, part.length - after.length);
+      target = exported(one, conditions)?.replaceAll("*", star);
+    }
+  }
+  return target && file(join(folder, target));
+}
+
+function find(base, name, conditions) {
+  const folder = folderOf(base);
+  if (/^(\.{0,2}\/|\.{1,2}$)/.test(name)) return fileOrFolder(join(folder, name));
+  if (name.startsWith("file://")) return file(decodeURIComponent(name.slice(7)));
+  const [, packageName, part] = /^((?:@[^/]+\/)?[^/]+)(\/.*)?$/.exec(name);
+  for (let at = folder; ; at = folderOf(at)) {
+    const there = join(at, `node_modules/${packageName}`);
+    if (stat(there) === "dir") {
+      const found = inPackage(there, `.${part ?? ""}`, conditions);
+      if (found !== undefined) return found;
+    }
+    if (at === "/") return undefined;
+  }
+}
+
+function resolved(base, name, conditions) {
+  const own = builtinName(name);
+  if (own !== undefined) return `node:${own}`;
+  const path = find(base, name, [...conditions, "node", "default"]);
+  if (path === undefined) {
+    const error = new Error(`Cannot find module '${name}', which ${base} requires`);
+    error.code = "MODULE_NOT_FOUND";
+    throw error;
+  }
+  if (path.endsWith(".node")) throw new Error(`'${path}' is a native add-on: those cannot be run here`);
+  return path;
+}
+
+function makeRequire(base) {
+  const require = (name) => {
+    if (typeof name !== "string") throw new TypeError("the name of a module is a string");
+    const path = resolved(base, name, ["require"]);
+    return path.startsWith("node:") ? builtin(path.slice(5)) : loadCommon(path).exports;
+  };
+  require.resolve = (name) => resolved(base, name, ["require"]).replace(/^node:/, "");
+  require.cache = cache;
+  require.main = mainModule;
+  return require;
+}
+
+let mainModule;
+
+function loadCommon(path, isMain = false) {
+  let module = cache[path];
+  if (module !== undefined) return module;
+  if (path.endsWith(".mjs")) throw new Error(`'${path}' is an ES module: 'import' it`);
+  module = { exports: {}, id: isMain ? "." : path, filename: path, path: folderOf(path), loaded: false, children: [] };
+  if (isMain) mainModule = module;
+  const source = text(path);
+  if (path.endsWith(".json")) {
+    try {
+      module.exports = JSON.parse(source.replace(/^\uFEFF/, ""));
+    } catch (error) {
+      throw new SyntaxError(`${path}: ${error.message}`);
+    }
+    cache[path] = module;
+  } else {
+    const body = compile(path, source);
+    cache[path] = module;
+    module.require = makeRequire(path);
+    try {
+      body.call(module.exports, module.exports, module.require, module, path, folderOf(path));
+    } catch (error) {
+      delete cache[path];
+      throw error;
+    }
+  }
+  module.loaded = true;
+  return module;
+}
+
+/** The first line stays the first: what stands before it is on it. */
+function compile(path, source) {
+  source = source.replace(/^\uFEFF/, "").replace(/^#!.*/, "");
+  return native.compile(`(function (exports, require, module, __filename, __dirname) {${source}\n})`, path);
+}
+
+/** Whether a text with this error would be right as an ES module. */
+function looksLikeModule(source) {
+  return /^\s*(import\b(?!\s*\()|export\b)/m.test(source) || /\bawait\b|\bimport\.meta\b/.test(source);
+}
+
+function isModule(path, source) {
+  if (path.endsWith(".mjs")) return true;
+  if (path.endsWith(".cjs")) return false;
+  for (let folder = folderOf(path); ; folder = folderOf(folder)) {
+    const about = packageOf(folder);
+    if (about?.type !== undefined) return about.type === "module";
+    if (about !== undefined || folder === "/") break;
+  }
+  if (!looksLikeModule(source)) return false;
+  try {
+    compile(path, source);
+    return false;
+  } catch (error) {
+    return error instanceof SyntaxError;
+  }
+}
+
+/** For QuickJS: the path of what an ES module imports. */
+exports.resolve = (base, name) => resolved(base, name, ["import"]);
+
+/** For QuickJS: the text of an ES module. What is none is one that exports what is required. */
+exports.load = (path) => {
+  let value;
+  if (path.startsWith("node:")) {
+    value = builtin(path.slice(5));
+  } else {
+    if (!path.endsWith(".json")) {
+      const source = text(path).replace(/^\uFEFF/, "").replace(/^#!.*/, "");
+      if (isModule(path, source)) return source;
+    }
+    value = loadCommon(path).exports;
+  }
+  const key = `wayfare:exports:${path}`;
+  carried.set(key, value);
+  const names = value !== null && ["object", "function"].includes(typeof value) ? Object.keys(value) : [];
+  const fit = names.filter((name) => /^[A-Za-z_$][\w$]*$/.test(name) && name !== "default");
+  const lines = fit.map((name, at) => `const v${at} = m[${JSON.stringify(name)}]; export { v${at} as ${name} };`);
+  const from = `globalThis[Symbol.for("wayfare.exports")](${JSON.stringify(key)})`;
+  return `const m = ${from}; export default m; ${lines.join(" ")}`;
+};
+
+const carried = new Map();
+Object.defineProperty(globalThis, Symbol.for("wayfare.exports"), { value: (key) => carried.get(key) });
+
+/** Begins the program at `path`. Something with `isSettled`, where it may go on after its first turn. */
+exports.begin = (path) => {
+  if (path === undefined) throw new Error("javascript FILE: runs a program");
+  path = join(process.cwd(), path);
+  if (stat(path) !== "file") throw new Error(`there is no program ${path}`);
+  const source = text(path);
+  if (!isModule(path, source)) {
+    loadCommon(path, true);
+    return undefined;
+  }
+  const main = { isSettled: false };
+  native.import(path).then(
+    () => {
+      main.isSettled = true;
+    },
+    (error) => {
+      main.isSettled = true;
+      throw error;
+    },
+  );
+  return main;
+};

@@ -1,0 +1,243 @@
+"use strict";
+// `import wayfare from 'wayfare'`: messages, values and devices, over the files of /wayfare. `wayfare.d.ts` has its types.
+
+const loop = require("internal/loop");
+
+class WayfareError extends Error {
+  constructor({ kind = "malformed", reason = "", version }) {
+    super(`${kind}: ${reason}`);
+    this.name = "WayfareError";
+    this.kind = kind;
+    this.reason = reason;
+    if (version !== undefined) this.version = version;
+  }
+}
+
+const bytesOf = (event, name) => {
+  if (event[name] !== undefined) return Buffer.from(event[name]);
+  return Buffer.from(event[`${name}_base64`] ?? "", "base64");
+};
+
+/** As a text if it is one, so that lines can be read; otherwise in Base64. */
+function field(name, content) {
+  if (typeof content === "string") return { [name]: content };
+  if (ArrayBuffer.isView(content)) content = new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
+  else if (content instanceof ArrayBuffer) content = new Uint8Array(content);
+  else throw new TypeError(`a ${name} is a string or bytes: use JSON.stringify for other things`);
+  try {
+    return { [name]: native.decode(content, true) };
+  } catch {
+    return { [`${name}_base64`]: Buffer.from(content).toString("base64") };
+  }
+}
+
+class Message {
+  #event;
+  constructor(event) {
+    this.#event = event;
+    this.topic = event.topic;
+    this.retained = event.retained ?? false;
+    if (event.from !== undefined) this.sender = event.from;
+  }
+  get payload() {
+    return bytesOf(this.#event, "payload");
+  }
+  get text() {
+    return this.#event.payload ?? this.payload.toString();
+  }
+  json() {
+    return JSON.parse(this.text);
+  }
+  get isRequest() {
+    return this.#event.request !== undefined;
+  }
+  reply(payload) {
+    if (!this.isRequest) return Promise.reject(new WayfareError({ kind: "not-repliable", reason: "it is no request" }));
+    return act({ do: "reply", to: this.#event.request, ...field("payload", payload) }).then(() => undefined);
+  }
+}
+
+function matches(filter, topic) {
+  if (filter.startsWith("$share/")) filter = filter.split("/").slice(2).join("/");
+  if (topic.startsWith("$") !== filter.startsWith("$")) return false;
+  const [asked, given] = [filter.split("/"), topic.split("/")];
+  for (const [at, level] of asked.entries()) {
+    if (level === "#") return true;
+    if (at >= given.length || (level !== "+" && level !== given[at])) return false;
+  }
+  return asked.length === given.length;
+}
+
+/** Messages in the order in which they came: for a callback, or for `for await`. */
+class Subscription {
+  #callback;
+  #queue = [];
+  #waiters = [];
+  #isOpen = true;
+  constructor(filter, qos, callback) {
+    this.filter = filter;
+    this.#callback = callback;
+    subscriptions.add(this);
+    this.ready = act({ do: "subscribe", filter, qos }).then(
+      () => this,
+      (error) => {
+        subscriptions.delete(this);
+        this.#isOpen = false;
+        for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
+        throw error;
+      },
+    );
+  }
+  /** Whether a message that comes now has somebody who takes it. */
+  get _isHungry() {
+    return this.#callback !== undefined || this.#waiters.length > 0;
+  }
+  _give(message) {
+    if (this.#callback !== undefined) this.#callback(message);
+    else if (this.#waiters.length > 0) this.#waiters.shift().resolve({ value: message, done: false });
+    else this.#queue.push(message);
+  }
+  next() {
+    if (this.#queue.length > 0) return Promise.resolve({ value: this.#queue.shift(), done: false });
+    if (!this.#isOpen) return this.ready.then(() => ({ value: undefined, done: true }));
+    // What refused the subscription is told to who waits.
+    this.ready.catch(() => {});
+    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+  }
+  async return(value) {
+    await this.unsubscribe();
+    return { value, done: true };
+  }
+  async unsubscribe() {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    subscriptions.delete(this);
+    for (const waiter of this.#waiters.splice(0)) waiter.resolve({ value: undefined, done: true });
+    if (![...subscriptions].some((other) => other.filter === this.filter)) {
+      await act({ do: "unsubscribe", filter: this.filter });
+    }
+  }
+  [Symbol.asyncIterator]() {
+    return this;
+  }
+  [Symbol.asyncDispose]() {
+    return this.unsubscribe();
+  }
+}
+
+const subscriptions = new Set();
+const moved = [];
+/** Those who wait for the answer to an action, by its number. */
+const answers = new Map();
+let number = 0;
+let output;
+
+/** What the loop waits for. A line is taken only while somebody wants one, so that messages wait outside. */
+const input = {
+  fd: undefined,
+  isActive: () => answers.size > 0 || [...subscriptions].some((one) => one._isHungry),
+  onReadable: () => take(JSON.parse(native.readLine(input.fd))),
+};
+
+function open() {
+  if (output !== undefined) return;
+  input.fd = native.open("/wayfare/in", "r");
+  output = native.open("/wayfare/out", "w");
+  loop.addSource(input);
+}
+
+function take(event) {
+  if (event.event === "answer" || event.event === "error") {
+    const waiter = answers.get(event.id);
+    answers.delete(event.id);
+    if (event.event === "answer") waiter?.resolve(event);
+    else waiter?.reject(new WayfareError(event));
+  } else if (event.event === "message") {
+    const message = new Message(event);
+    for (const one of [...subscriptions]) if (matches(one.filter, message.topic)) one._give(message);
+  } else if (event.event === "moved") {
+    for (const callback of moved) callback(event.engine);
+  }
+}
+
+function act(action) {
+  return new Promise((resolve, reject) => {
+    open();
+    // Answers that nobody takes are kept by the host, up to a limit.
+    if (answers.size >= 200) while (answers.size > 100 && !isAwaiting()) take(JSON.parse(native.readLine(input.fd)));
+    const id = ++number;
+    const stack = new Error().stack;
+    const rejected = (error) => {
+      error.stack = stack;
+      reject(error);
+    };
+    answers.set(id, { resolve, reject: rejected });
+    native.write(output, `${JSON.stringify({ ...action, id })}\n`);
+  });
+}
+
+/** The request that is under way: there is one at a time. */
+let asking;
+const isAwaiting = () => asking !== undefined && answers.size === 1;
+
+function request(topic, payload, { timeout = 30_000 } = {}) {
+  const action = { do: "request", topic, timeout_ms: Math.max(1, Math.round(timeout)), ...field("payload", payload) };
+  const before = asking ?? Promise.resolve();
+  const reply = before.then(() => act(action)).then((answer) => bytesOf(answer, "payload"));
+  const settled = reply.then(
+    () => {},
+    () => {},
+  );
+  asking = settled;
+  settled.then(() => {
+    if (asking === settled) asking = undefined;
+  });
+  return reply;
+}
+
+function device(alias) {
+  const path = `/wayfare/device/${alias}`;
+  const write = (value) => require("fs").writeFileSync(path, typeof value === "boolean" ? (value ? "1" : "0") : value);
+  return {
+    alias,
+    /** What a converter measures, or 1 or 0 of a line. */
+    read: () => Number(require("fs").readFileSync(path, "utf8")),
+    write,
+    on: () => write(true),
+    off: () => write(false),
+  };
+}
+
+const wayfare = {
+  WayfareError,
+  publish: async (topic, payload, { qos = 1, retain = false, plain = false } = {}) => {
+    await act({ do: "publish", topic, qos, retain, plain, ...field("payload", payload) });
+  },
+  subscribe: (filter, options, callback) => {
+    if (typeof options === "function") [options, callback] = [{}, options];
+    return new Subscription(filter, options?.qos ?? 1, callback);
+  },
+  request,
+  get: async (key) => {
+    try {
+      const answer = await act({ do: "get", key });
+      return { value: bytesOf(answer, "value"), version: answer.version };
+    } catch (error) {
+      if (error.kind === "absent") return undefined;
+      throw error;
+    }
+  },
+  set: async (key, value) => (await act({ do: "set", key, ...field("value", value) })).version,
+  compareAndSet: async (key, value, version) =>
+    (await act({ do: "compare_and_set", key, version, ...field("value", value) })).version,
+  remove: async (key) => {
+    await act({ do: "remove", key });
+  },
+  device,
+  me: () => JSON.parse(native.decode(native.readFile("/wayfare/me"))),
+  onMoved: (callback) => {
+    open();
+    moved.push(callback);
+  },
+};
+module.exports = wayfare;

@@ -1,0 +1,95 @@
+/** Messages, values and devices for programs that run on Wayfare. */
+declare module "wayfare" {
+  export type Bytes = string | ArrayBufferView | ArrayBuffer;
+
+  /** An action that was refused. The book's page "Lines" lists the kinds. */
+  export class WayfareError extends Error {
+    readonly kind: string;
+    readonly reason: string;
+    /** That the value has, where it is another than was expected. */
+    readonly version?: number;
+  }
+
+  export interface Message {
+    readonly topic: string;
+    readonly payload: Buffer;
+    readonly text: string;
+    readonly retained: boolean;
+    /** The id of the program that published it, if it was one. */
+    readonly sender?: string;
+    readonly isRequest: boolean;
+    json(): unknown;
+    reply(payload: Bytes): Promise<void>;
+  }
+
+  /** Messages in the order in which they came. */
+  export interface Subscription extends AsyncIterableIterator<Message> {
+    readonly filter: string;
+    /** Settled when the broker has granted it, or not. */
+    readonly ready: Promise<Subscription>;
+    unsubscribe(): Promise<void>;
+  }
+
+  export interface Value {
+    readonly value: Buffer;
+    readonly version: number;
+  }
+
+  export interface Device {
+    readonly alias: string;
+    read(): number;
+    write(value: boolean | string): void;
+    on(): void;
+    off(): void;
+  }
+
+  export interface Me {
+    readonly program: string;
+    readonly name: string;
+    readonly engine: string;
+    readonly generation: number;
+    readonly moves: number;
+    readonly grants: object;
+  }
+
+  export interface PublishOptions {
+    qos?: 0 | 1;
+    retain?: boolean;
+    /** For receivers that know nothing of Wayfare. */
+    plain?: boolean;
+  }
+
+  export function publish(topic: string, payload: Bytes, options?: PublishOptions): Promise<void>;
+  export function subscribe(filter: string, callback: (message: Message) => void): Subscription;
+  export function subscribe(
+    filter: string,
+    options?: { qos?: 0 | 1 },
+    callback?: (message: Message) => void,
+  ): Subscription;
+  /** Gives the reply's bytes. `timeout` is in milliseconds: 30000. */
+  export function request(topic: string, payload: Bytes, options?: { timeout?: number }): Promise<Buffer>;
+  /** A value of the program's own, or with a / in front one that all programs know. */
+  export function get(key: string): Promise<Value | undefined>;
+  export function set(key: string, value: Bytes): Promise<number>;
+  /** Refused with kind "conflict" if the value has another version. 0: there is none. */
+  export function compareAndSet(key: string, value: Bytes, version: number): Promise<number>;
+  export function remove(key: string): Promise<void>;
+  export function device(alias: string): Device;
+  export function me(): Me;
+  export function onMoved(callback: (engine: string) => void): void;
+
+  const wayfare: {
+    WayfareError: typeof WayfareError;
+    publish: typeof publish;
+    subscribe: typeof subscribe;
+    request: typeof request;
+    get: typeof get;
+    set: typeof set;
+    compareAndSet: typeof compareAndSet;
+    remove: typeof remove;
+    device: typeof device;
+    me: typeof me;
+    onMoved: typeof onMoved;
+  };
+  export default wayfare;
+}
