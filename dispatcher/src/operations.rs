@@ -24,6 +24,7 @@ use wayfare_client::{Client, ClientOptions, Overheard};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::OperationId;
 use wayfare_protocol::limits::GIVEN_BY_BYTES_MAX;
+use wayfare_protocol::reason::shortened;
 
 use self::core::{Operations, TooLate};
 use self::seen::SeenPrograms;
@@ -250,10 +251,7 @@ impl Service {
         }
         let withdrawn = Withdrawn {
             is_withdrawn: true,
-            by: by.map(|mut by| {
-                by.truncate(by.floor_char_boundary(GIVEN_BY_BYTES_MAX));
-                by
-            }),
+            by: by.map(|by| shortened(by, GIVEN_BY_BYTES_MAX)),
         };
         let is_its_client =
             |waiter: &mut Waiter| waiter.operation == operation && waiter.what == WaitsFor::Withdrawal;

@@ -10,9 +10,15 @@ use crate::limits::REASON_BYTES_MAX;
 pub fn cut(mut text: String) -> String {
     if text.len() > REASON_BYTES_MAX {
         let note = format!(" ... (cut: it has {} bytes)", text.len());
-        text.truncate(text.floor_char_boundary(REASON_BYTES_MAX - note.len()));
+        text = shortened(text, REASON_BYTES_MAX - note.len());
         text += &note;
     }
+    text
+}
+
+/// The beginning of a text: at most so many bytes, up to a character's end.
+pub fn shortened(mut text: String, bytes_max: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes_max));
     text
 }
 

@@ -21,6 +21,7 @@ use wayfare_protocol::dispatcher::{ACTING_NAME, Lease};
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId, ProgramId, Term};
 use wayfare_protocol::limits::GIVEN_BY_BYTES_MAX;
 use wayfare_protocol::log::LogBatch;
+use wayfare_protocol::reason::shortened;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 
@@ -147,10 +148,7 @@ impl Client {
             session: _,
             by,
         } = options;
-        let by = by.map(|mut by| {
-            by.truncate(by.floor_char_boundary(GIVEN_BY_BYTES_MAX));
-            by
-        });
+        let by = by.map(|by| shortened(by, GIVEN_BY_BYTES_MAX));
         let (link, link_events) =
             wayfare_link::connect(link_options).map_err(|reason| ConnectError::Link {
                 broker: broker.clone(),

@@ -13,6 +13,7 @@ use wayfare_protocol::files::{
     ListedFile, NodeId, Opening, Place,
 };
 use wayfare_protocol::ids::{Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::reason::shortened;
 use wayfare_protocol::values::Value;
 
 use crate::client::Client;
@@ -389,7 +390,6 @@ fn words(why: FileRefusal) -> &'static str {
 }
 
 fn unexpected(answer: &FileAnswer) -> FilesError {
-    let mut reason = format!("{answer:?}");
-    reason.truncate(reason.floor_char_boundary(80));
+    let reason = shortened(format!("{answer:?}"), 80);
     AskError::Unexpected { reason }.into()
 }

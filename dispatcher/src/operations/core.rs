@@ -22,8 +22,9 @@ use wayfare_protocol::command::{Action, GivenCommand};
 use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{EngineId, OperationId};
 use wayfare_protocol::limits::{GIVEN_BY_BYTES_MAX, NAME_BYTES_MAX, TIME_LIMIT_MS};
+use wayfare_protocol::reason::shortened;
 
-use self::making::{cut, due, error_kind, is_reading, is_upkeep, new, result};
+use self::making::{due, error_kind, is_reading, is_upkeep, new, result};
 use super::words::DISPATCHER;
 use crate::options::OperationLimits;
 
@@ -119,7 +120,7 @@ impl Operations {
         }
         record.program = Some(command.action.program());
         record.engine = Some(engine.clone());
-        let by = || given.by.clone().map(|by| cut(by, GIVEN_BY_BYTES_MAX));
+        let by = || given.by.clone().map(|by| shortened(by, GIVEN_BY_BYTES_MAX));
         record.by = match command.term {
             Some(_) => Some(DISPATCHER.to_owned()),
             None => by().or_else(|| Some(format!("client {}", command.client))),
@@ -134,7 +135,7 @@ impl Operations {
         }
         record.name = name
             .or_else(|| record.name.take())
-            .map(|name| cut(name, NAME_BYTES_MAX));
+            .map(|name| shortened(name, NAME_BYTES_MAX));
         self.insert(kept);
     }
 
@@ -164,7 +165,11 @@ impl Operations {
         let record = &mut kept.record;
         record.engine = Some(event.engine.clone());
         record.program = record.program.or(event.program);
-        record.name = record.name.take().or(name).map(|name| cut(name, NAME_BYTES_MAX));
+        record.name = record
+            .name
+            .take()
+            .or(name)
+            .map(|name| shortened(name, NAME_BYTES_MAX));
         match &event.body {
             EventBody::Accepted | EventBody::Progress { .. } if record.state.is_final() => return,
             EventBody::Accepted => record.state = OperationState::Running,
@@ -208,8 +213,8 @@ impl Operations {
         let due_ms = due(order.time_limit_ms, now_ms);
         let mut kept = new(order.operation, &order.verb, due_ms, now_ms);
         let record = &mut kept.record;
-        record.name = order.program.clone().map(|name| cut(name, NAME_BYTES_MAX));
-        record.by = order.by.clone().map(|by| cut(by, GIVEN_BY_BYTES_MAX));
+        record.name = order.program.clone().map(|name| shortened(name, NAME_BYTES_MAX));
+        record.by = order.by.clone().map(|by| shortened(by, GIVEN_BY_BYTES_MAX));
         record.engine = order.engine.as_ref().and_then(|engine| engine.parse().ok());
         self.insert(kept);
     }
@@ -294,7 +299,7 @@ impl Operations {
             record.is_inferred = false;
         }
         record.state = state;
-        record.reason = reason.map(|reason| cut(reason, REASON_BYTES_MAX));
+        record.reason = reason.map(|reason| shortened(reason, REASON_BYTES_MAX));
         (record.phase, record.done_bytes, record.total_bytes) = (None, 0, 0);
         record.ended_ms = Some(now_ms.max(record.begun_ms));
         self.ended.push(record.clone());

@@ -5,9 +5,9 @@ use wayfare_client::operations::{OperationRecord, OperationsPage, OperationsWant
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::EngineId;
 use wayfare_protocol::limits::NAME_BYTES_MAX;
+use wayfare_protocol::reason::shortened;
 
 use super::Operations;
-use super::making::cut;
 
 /// Bytes of operations in one answer, as JSON.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -23,11 +23,11 @@ impl Operations {
             (Some(record), None) => Ok(record),
             (Some(_), Some(_)) => refused(format!(
                 "several operations begin with '{}': give more of the id",
-                cut(wanted, NAME_BYTES_MAX)
+                shortened(wanted, NAME_BYTES_MAX)
             )),
             (None, _) => refused(format!(
                 "no operation '{}': `wayfare ops` lists those that are kept",
-                cut(wanted, NAME_BYTES_MAX)
+                shortened(wanted, NAME_BYTES_MAX)
             )),
         }
     }

@@ -7,13 +7,14 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::OperationId;
 use wayfare_protocol::limits::{NAME_BYTES_MAX, TIME_LIMIT_MS_MAX};
+use wayfare_protocol::reason::shortened;
 
 use super::{ANSWER_GRACE_MS, Kept};
 
 pub(super) fn new(operation: OperationId, verb: &str, due_ms: u64, now_ms: u64) -> Kept {
     let record = OperationRecord {
         operation,
-        verb: cut(verb.to_owned(), NAME_BYTES_MAX),
+        verb: shortened(verb.to_owned(), NAME_BYTES_MAX),
         program: None,
         name: None,
         engine: None,
@@ -69,10 +70,5 @@ pub(super) fn result(outcome: &Outcome) -> Option<Value> {
 pub(super) fn error_kind(failure: &Failure) -> Option<String> {
     let value = serde_json::to_value(failure).ok()?;
     let kind = value.get("error")?.as_str()?;
-    Some(cut(kind.to_owned(), NAME_BYTES_MAX))
-}
-
-pub(super) fn cut(mut text: String, bytes_max: usize) -> String {
-    text.truncate(text.floor_char_boundary(bytes_max));
-    text
+    Some(shortened(kind.to_owned(), NAME_BYTES_MAX))
 }
