@@ -9,13 +9,12 @@ use wayfare_protocol::ids::Term;
 
 use super::object_events::ObjectEvents;
 use crate::durable::{FileError, Line, Place, WriteAheadLog, is_unfinished, read_lines};
+use crate::requests::PAGE_BYTES_MAX;
 
 /// Files of so many bytes are followed by another,
 const FILE_BYTES_MAX: u64 = 4 << 20;
 /// and so many are kept.
 const FILES_MAX: usize = 8;
-/// Bytes of decisions in one answer.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Timeline {
@@ -78,7 +77,7 @@ impl Timeline {
             wanted,
             since_ms,
             after,
-            room: ANSWER_BYTES_MAX,
+            room: PAGE_BYTES_MAX,
             found: Vec::new(),
         };
         match &self.kept {
@@ -120,7 +119,7 @@ impl Room {
 impl Page<'_> {
     fn take(&mut self, bytes: usize, decision: Decision) -> Room {
         let place = (decision.term, decision.sequence);
-        if bytes > ANSWER_BYTES_MAX
+        if bytes > PAGE_BYTES_MAX
             || decision.at_ms < self.since_ms
             || self.after.is_some_and(|after| place <= after)
             || !self.wanted.takes(&decision)
@@ -285,7 +284,7 @@ mod tests {
     fn a_damaged_line_is_skipped_and_takes_no_other() {
         let half = r#"{"at_ms":3,"term":1,"seq"#;
         let later = r#"{"when":"today","what":{"no":"event"}}"#;
-        let long = "y".repeat(2 * ANSWER_BYTES_MAX);
+        let long = "y".repeat(2 * PAGE_BYTES_MAX);
         let damages: [&[u8]; 7] = [
             b"\xff\xfe\n",
             &[0; 5000],

@@ -17,6 +17,7 @@ use wayfare_protocol::log::LogLine;
 
 use crate::durable::{FileError, Line, WriteAheadLog, is_unfinished, read_lines};
 use crate::options::LogLimits;
+use crate::requests::PAGE_BYTES_MAX;
 
 const PREFIX: &str = "logs-";
 /// Of all that is kept, a file is this part,
@@ -24,8 +25,6 @@ const FILES: u64 = 16;
 /// within these bounds.
 const FILE_BYTES_MIN: u64 = 64 << 10;
 const FILE_BYTES_MAX: u64 = 4 << 20;
-/// Bytes of lines or programs in one answer, as JSON.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// One line of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,7 +248,7 @@ impl LogStore {
         };
         let found = self.programs.values();
         let found = found.filter(|kept| after.is_none_or(|after| kept.program > after));
-        let (mut programs, mut room) = (Vec::new(), ANSWER_BYTES_MAX);
+        let (mut programs, mut room) = (Vec::new(), PAGE_BYTES_MAX);
         for kept in found.filter(is_wanted) {
             let bytes = serde_json::to_string(kept).map_or(0, |json| json.len());
             let Some(left) = room.checked_sub(bytes) else {
@@ -270,7 +269,7 @@ impl LogStore {
             None => wanted.from,
         };
         let end = self.programs.get(&wanted.program).map_or(0, |kept| kept.next);
-        let (mut lines, mut room) = (Vec::new(), ANSWER_BYTES_MAX);
+        let (mut lines, mut room) = (Vec::new(), PAGE_BYTES_MAX);
         for file in self.files_of(wanted.program) {
             for line in lines_of(file, wanted, from)? {
                 let bytes = serde_json::to_string(&line).map_or(0, |json| json.len());

@@ -8,9 +8,7 @@ use wayfare_protocol::limits::NAME_BYTES_MAX;
 use wayfare_protocol::reason::shortened;
 
 use super::Operations;
-
-/// Bytes of operations in one answer, as JSON.
-pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
+use crate::requests::PAGE_BYTES_MAX;
 
 impl Operations {
     /// The one whose id begins like this.
@@ -39,7 +37,7 @@ impl Operations {
         let places = places.filter(|place| before.is_none_or(|before| **place < before));
         let places = places.take_while(|(begun_ms, _)| *begun_ms >= wanted.since_ms.unwrap_or(0));
         let records = places.filter_map(|(_, operation)| self.get(*operation));
-        let (mut operations, mut room) = (Vec::new(), ANSWER_BYTES_MAX);
+        let (mut operations, mut room) = (Vec::new(), PAGE_BYTES_MAX);
         for record in records.filter(|record| is_wanted(record, wanted)) {
             let bytes = serde_json::to_string(record).map_or(0, |json| json.len());
             let left = room.checked_sub(bytes).filter(|_| operations.len() < most);

@@ -4,8 +4,8 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{MoveReport, Outcome, Phase};
 use wayfare_protocol::ids::{BootId, Generation, ProgramId, Term};
 
-use super::listing::ANSWER_BYTES_MAX;
 use super::*;
+use crate::requests::PAGE_BYTES_MAX;
 
 const LIMITS: OperationLimits = OperationLimits {
     operations_max: 3,
@@ -344,7 +344,7 @@ fn pages_have_the_latest_first_and_only_what_is_wanted() {
                 after: found.last().map(OperationRecord::place),
                 ..wanted.clone()
             });
-            assert!(serde_json::to_vec(&page).unwrap().len() < ANSWER_BYTES_MAX + 64 * 200);
+            assert!(serde_json::to_vec(&page).unwrap().len() < PAGE_BYTES_MAX + 64 * 200);
             found.extend(page.operations);
             if !page.more {
                 return found.iter().map(|record| record.begun_ms).collect();
