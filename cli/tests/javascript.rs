@@ -5,12 +5,11 @@
 
 mod support;
 
-use std::fs;
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{ChildStdout, Stdio};
 
-use support::{Process, Ran, Up, command, run};
+use support::{Process, User, command};
 
 /// Goes on until it was moved twice in a `while` loop that never waits, and twice more between timers. What it says
 /// then holds only if nothing of its state was lost.
@@ -97,33 +96,9 @@ for await (const message of questions) {
 console.log((await reply).toString());
 "#;
 
-struct User {
-    up: Up,
-    folder: tempfile::TempDir,
-}
-
 impl User {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let up = Up::start(&folder.path().join("up"), 2);
-        Self { up, folder }
-    }
-
-    fn file(&self, name: &str, content: &str) -> String {
-        let path = self.folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-
     fn folder_of(path: &str) -> &str {
         Path::new(path).parent().unwrap().to_str().unwrap()
-    }
-
-    fn types(&self, exit: i32, arguments: &[&str]) -> Ran {
-        let ran = run(&self.up.broker, arguments);
-        assert_eq!(ran.exit, exit, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
-        ran
     }
 
     fn starts(&self, path: &str, more: &[&str]) -> String {

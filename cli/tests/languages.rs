@@ -5,40 +5,10 @@
 
 mod support;
 
-use std::fs;
-
 use serde_json::Value;
-use support::{Ran, Up, run};
-
-struct User {
-    up: Up,
-    folder: tempfile::TempDir,
-}
+use support::{Ran, User};
 
 impl User {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let up = Up::start(&folder.path().join("up"), 2);
-        Self { up, folder }
-    }
-
-    fn file(&self, name: &str, content: &[u8]) -> String {
-        let path = self.folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    fn types(&self, exit: i32, arguments: &[&str]) -> Ran {
-        let ran = run(&self.up.broker, arguments);
-        assert_eq!(ran.exit, exit, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
-        ran
-    }
-
     fn json(&self, arguments: &[&str]) -> Value {
         self.types(0, &[&["--json"], arguments].concat())
             .documents()

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// What came of one command.
 pub(crate) struct Ran {
@@ -127,5 +128,37 @@ impl Drop for Up {
         // Ended already, or to be ended now: its engines end with it.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Somebody with a fleet of two engines and a folder, who types.
+pub(crate) struct User {
+    pub(crate) up: Up,
+    folder: TempDir,
+}
+
+impl User {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let up = Up::start(&folder.path().join("up"), 2);
+        Self { up, folder }
+    }
+
+    /// Writes a file; answers its path.
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn types(&self, exit: i32, arguments: &[&str]) -> Ran {
+        let ran = run(&self.up.broker, arguments);
+        assert_eq!(ran.exit, exit, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        ran
     }
 }
