@@ -45,7 +45,7 @@ $XDG_CONFIG_HOME/wayfare/config.toml (by default ~/.config/wayfare/config.toml),
   broker-ca = \"/etc/ssl/hub.pem\"
   broker-login = \"/home/ann/.config/wayfare/broker-login\"
 
-Exit codes: 0 done, 1 failed, 2 bad usage, 3 no answer in time.
+Exit codes: 0 done, 1 failed, 2 bad usage, 3 no answer in time, 4 an alarm stands (status).
 A command whose standard output cannot be written has failed; one whose reader has gone away ends
 quietly with 141, as if by SIGPIPE.
 
@@ -144,7 +144,7 @@ pub(crate) enum Verb {
     /// when it is 4096 lines or 1 MiB ahead, for at most 20 s each time that this command cannot be reached or its reader stands still;
     /// lines that are lost while it follows are a failure.
     Logs(LogsArgs),
-    /// Make every engine report, and show the fleet
+    /// Make every engine report, and show the fleet and what is wrong with it; exits with 4 if an alarm stands
     Status(StatusArgs),
     /// Show all about a program, an engine or a module file
     Inspect(InspectArgs),

@@ -18,6 +18,8 @@ pub(crate) enum Exit {
     Failed = 1,
     Usage = 2,
     NoAnswer = 3,
+    /// It is done, and shows that an alarm stands.
+    Alarm = 4,
     /// What shells show of a command that died of SIGPIPE: whoever read standard output has gone away.
     ReaderGone = 141,
 }
@@ -66,6 +68,14 @@ impl Fail {
     /// Nothing went wrong, and there is nothing to say: only the exit code tells.
     pub(crate) fn quiet() -> Self {
         Self::new("quiet", "")
+    }
+
+    /// What was shown has an alarm in it.
+    pub(crate) fn alarm() -> Self {
+        Self {
+            exit: Exit::Alarm,
+            ..Self::quiet()
+        }
     }
 
     /// Standard output cannot be written. A reader that has seen enough (`| head`) is told nothing.

@@ -52,6 +52,19 @@ impl Fleet {
         ran.documents().remove(0)
     }
 
+    /// Asks again until it ends like this.
+    fn until_exit(&self, exit: i32, arguments: &[&str]) -> Value {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let ran = self.run("bob", arguments);
+            if ran.exit == exit {
+                return ran.documents().remove(0);
+            }
+            let said = (ran.exit, ran.stdout, ran.stderr);
+            assert!(Instant::now() < deadline, "{arguments:?}: {said:?}");
+        }
+    }
+
     /// Asks again until it is as it should be.
     fn until(&self, arguments: &[&str], is_so: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + LIMIT;
@@ -238,7 +251,7 @@ async fn an_order_that_waits_for_its_engine_is_withdrawn_and_never_given() {
     assert!(said["message"].as_str().unwrap().contains("by bob@"), "{said}");
 
     // The engine comes, and nothing happens.
-    let _b = fleet.engine("b", folder.path());
+    let b = fleet.engine("b", folder.path());
     fleet.until(&["--json", "engines"], |engines| {
         engines.to_string().contains(r#""engine":"b""#)
     });
@@ -249,4 +262,26 @@ async fn an_order_that_waits_for_its_engine_is_withdrawn_and_never_given() {
         (&record["state"], &record["ended"]),
         (&"cancelled".into(), &cancelled["ended"])
     );
+
+    // An engine that is killed is an alarm until it is seen to, raised once and cleared once.
+    assert_eq!(fleet.run("bob", &["status"]).exit, 0);
+    drop(b);
+    let alarmed = fleet.until_exit(4, &["--json", "status"]);
+    let alarms = &alarmed["alarms"];
+    assert_eq!(
+        (&alarms[0]["kind"], &alarms[0]["subject"]),
+        (&"engine-unreachable".into(), &"b".into())
+    );
+    fleet.good("bob", &["--json", "engine", "cordon", "b"]);
+    fleet.until_exit(0, &["--json", "status"]);
+    let told = fleet.run(
+        "bob",
+        &["--json", "events", "--kind", "engine-unreachable", "--about", "b"],
+    );
+    let changes: Vec<Value> = told
+        .documents()
+        .into_iter()
+        .map(|event| event["alarm"].clone())
+        .collect();
+    assert_eq!(changes, ["raised", "cleared"]);
 }

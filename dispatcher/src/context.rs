@@ -8,7 +8,7 @@ use wayfare_client::Client;
 use wayfare_client::app::ask::Decision;
 use wayfare_protocol::ids::Term;
 
-use crate::durable::Place;
+use crate::durable::{FileError, Place};
 use crate::options::ServiceOptions;
 
 /// Terms above this are nobody's: what says so is broken, and following it would leave no terms to count.
@@ -36,8 +36,19 @@ pub(crate) struct Context {
 /// What services want told among the events, which one of them keeps.
 #[derive(Debug, Clone)]
 pub(crate) struct Notes {
-    sender: mpsc::Sender<Decision>,
-    receiver: Arc<Mutex<mpsc::Receiver<Decision>>>,
+    sender: mpsc::Sender<Note>,
+    receiver: Arc<Mutex<mpsc::Receiver<Note>>>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Note {
+    /// To be told, with the time and number of then.
+    Event(Box<Decision>),
+    /// Whether something can be stored.
+    Stored {
+        what: &'static str,
+        result: Result<(), FileError>,
+    },
 }
 
 impl Notes {
@@ -47,15 +58,15 @@ impl Notes {
         Self { sender, receiver }
     }
 
-    /// Has it told, with the time and number of then. Nothing depends on an event, so nobody waits for it.
-    pub(crate) fn tell(&self, event: Decision) {
-        if let Err(error) = self.sender.try_send(event) {
+    /// Nothing depends on a note, so nobody waits for it.
+    pub(crate) fn tell(&self, note: Note) {
+        if let Err(error) = self.sender.try_send(note) {
             tracing::warn!(%error, "an event is not kept");
         }
     }
 
     /// For the one that keeps them.
-    pub(crate) async fn receiver(&self) -> OwnedMutexGuard<mpsc::Receiver<Decision>> {
+    pub(crate) async fn receiver(&self) -> OwnedMutexGuard<mpsc::Receiver<Note>> {
         Arc::clone(&self.receiver).lock_owned().await
     }
 }

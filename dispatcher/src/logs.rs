@@ -28,7 +28,7 @@ use wayfare_protocol::log::{LogBatch, LogLine};
 
 use self::intake::Intake;
 use self::store::{Entry, LogStore};
-use crate::context::Context;
+use crate::context::{Context, Note, Notes};
 use crate::durable::FileError;
 use crate::opening::retried;
 use crate::options::ServiceOptions;
@@ -59,6 +59,8 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
         known: BTreeMap::new(),
         asked: JoinSet::new(),
         is_failing: false,
+        has_stored: false,
+        notes: context.notes.clone(),
     };
     service.serve(inbox, batches).await;
     service.asked.shutdown().await;
@@ -94,6 +96,9 @@ struct Service {
     asked: JoinSet<(ProgramId, Option<Tail>)>,
     /// The last entry could not be stored.
     is_failing: bool,
+    /// One was stored, or could not be.
+    has_stored: bool,
+    notes: Notes,
 }
 
 type Tail = (EngineId, Vec<LogLine>, u64);
@@ -270,6 +275,12 @@ impl Service {
             }
             (Ok(()), true) => tracing::info!("what programs print can be stored again"),
             _ => {}
+        }
+        if self.is_failing != stored.is_err() || !std::mem::replace(&mut self.has_stored, true) {
+            self.notes.tell(Note::Stored {
+                what: "logs",
+                result: stored.clone(),
+            });
         }
         self.is_failing = stored.is_err();
     }

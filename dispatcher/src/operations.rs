@@ -28,7 +28,7 @@ use wayfare_protocol::reason::shortened;
 
 use self::core::{Operations, TooLate};
 use self::seen::SeenPrograms;
-use crate::context::{Context, Notes};
+use crate::context::{Context, Note, Notes};
 use crate::durable::{FileError, RecordLog};
 use crate::opening::retried;
 use crate::options::{OperationLimits, ServiceOptions};
@@ -62,6 +62,7 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
         notes: context.notes.clone(),
         waiters: Vec::new(),
         is_failing: false,
+        has_saved: false,
     };
     service.serve(inbox, overheard).await;
     // A successor goes on from it.
@@ -90,6 +91,8 @@ struct Service {
     waiters: Vec<Waiter>,
     /// The last could not be stored.
     is_failing: bool,
+    /// Something was stored, or could not be.
+    has_saved: bool,
 }
 
 /// A request that is answered when something has become of an operation.
@@ -189,6 +192,12 @@ impl Service {
         } else if self.is_failing {
             tracing::info!("operations can be stored again");
         }
+        if self.is_failing != saved.is_err() || !std::mem::replace(&mut self.has_saved, true) {
+            self.notes.tell(Note::Stored {
+                what: "operations",
+                result: saved.clone(),
+            });
+        }
         self.is_failing = saved.is_err();
         saved
     }
@@ -266,7 +275,7 @@ impl Service {
         for record in self.operations.take_ended() {
             // What the dispatcher ordered is told of where it was decided.
             if !words::is_decided(&record) {
-                self.notes.tell(words::event(&record));
+                self.notes.tell(Note::Event(Box::new(words::event(&record))));
             }
         }
         let operations = &self.operations;

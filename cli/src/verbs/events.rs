@@ -72,7 +72,7 @@ fn print(decision: &Decision, output: Output) -> Result {
 
 pub(super) fn sentence(decision: &Decision) -> String {
     format!(
-        "{}  {:12}  {}",
+        "{}  {:18}  {}",
         moment(decision.at_ms),
         decision.kind,
         decision.text

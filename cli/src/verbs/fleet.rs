@@ -1,6 +1,7 @@
 //! `wayfare ps`, `engines` and `status`.
 
 use serde_json::json;
+use wayfare_client::app::alarms::AlarmRecord;
 use wayfare_client::{ANSWER_TIMEOUT, Client, EngineView, Presence, ProgramView, Report};
 use wayfare_protocol::device::{Alias, Backend, DeviceAbout};
 use wayfare_protocol::status::EngineAbout;
@@ -8,8 +9,8 @@ use wayfare_protocol::status::EngineAbout;
 use crate::args::FleetArgs;
 use crate::args::looking::StatusArgs;
 use crate::context::with_fleet;
-use crate::fail::Result;
-use crate::output::{Output, Text, bytes, clear_screen};
+use crate::fail::{Fail, Result};
+use crate::output::{Output, Text, bytes, clear_screen, moment};
 
 const ENGINE_COLUMNS: [&str; 11] = [
     "ENGINE", "STATE", "PROGRAMS", "PLATFORM", "CPUS", "MEMORY", "VERSION", "WASMTIME", "HOST", "LABELS",
@@ -34,9 +35,12 @@ pub(crate) async fn engines(args: FleetArgs, output: Output) -> Result {
 pub(crate) async fn status(args: StatusArgs, output: Output) -> Result {
     with_fleet(&args.fleet, async |fleet| {
         let report = fleet.request_status_reports(args.timeout).await?;
-        print_status(fleet, &report, output).await?;
+        let alarms = print_status(fleet, &report, output).await?;
         if !args.watch {
-            return Ok(());
+            return match alarms {
+                0 => Ok(()),
+                _ => Err(Fail::alarm()),
+            };
         }
         let mut seen = 0;
         loop {
@@ -50,12 +54,14 @@ pub(crate) async fn status(args: StatusArgs, output: Output) -> Result {
     .await
 }
 
-async fn print_status(fleet: &Client, report: &Report, output: Output) -> Result {
+/// Answers with the number of alarms that stand.
+async fn print_status(fleet: &Client, report: &Report, output: Output) -> Result<usize> {
     let (mut engines, programs) = (fleet.engines_marked().await?, fleet.programs().await?);
+    let alarms = fleet.alarms().await?;
     report.mark(&mut engines);
     let document = json!({
         "engines": engines, "programs": programs,
-        "answered_ms": report.answered, "silent": report.silent,
+        "answered_ms": report.answered, "silent": report.silent, "alarms": alarms,
     });
     output.print(&document, |_| {
         let silent = report.silent.iter();
@@ -66,7 +72,18 @@ async fn print_status(fleet: &Client, report: &Report, output: Output) -> Result
             .line("")
             .then(programs_table(&programs))
             .then(silent)
-    })
+            .then(alarms.iter().map(alarm).collect::<Text>())
+    })?;
+    Ok(alarms.len())
+}
+
+fn alarm(alarm: &AlarmRecord) -> String {
+    format!(
+        "alarm since {}: {} ({})",
+        moment(alarm.since_ms),
+        alarm.text,
+        alarm.kind
+    )
 }
 
 pub(super) fn programs_table(programs: &[ProgramView]) -> Text {

@@ -1,6 +1,7 @@
 //! Applications: what people say should run. [`manifest`] is how they write it, [`AppSpec`] what the
 //! dispatcher keeps, [`ask`] what its service for applications is asked.
 
+pub mod alarms;
 pub mod ask;
 pub mod manifest;
 

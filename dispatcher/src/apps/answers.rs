@@ -25,6 +25,7 @@ impl Service {
                 Ok(serde_json::json!(lacking))
             }
             Ok(Ask::Put { blob, offset, hex }) => self.blobs.put(blob, offset, &hex).map(Into::into),
+            Ok(Ask::Alarms { after }) => Ok(serde_json::json!(self.alarms.page(after))),
             Ok(Ask::Events {
                 since_ms,
                 after,

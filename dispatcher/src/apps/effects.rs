@@ -11,9 +11,12 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{Digest, EngineId, OperationId};
 
+use super::alarms::AlarmKind;
 use super::core::{Effect, Input, Trouble};
-use super::{COMMAND_TIME_LIMIT, Done, Reading, SNAPSHOT_TIME_LIMIT, Service};
+use super::{COMMAND_TIME_LIMIT, Done, Reading, SNAPSHOT_TIME_LIMIT, Service, now};
+use crate::context::Note;
 use crate::durable::FileError;
+use crate::options::RECONNECT;
 
 impl Service {
     /// Everything that is to be stored is durable before anything is done, or nothing is done.
@@ -73,6 +76,73 @@ impl Service {
         }
         tracing::info!(kind = decision.kind, "{}", decision.text);
         self.context.client.say_decision(&decision);
+    }
+
+    /// Another service has something to tell.
+    pub(super) fn noted(&mut self, note: Note) {
+        match note {
+            Note::Event(event) => self.tell_now(*event),
+            Note::Stored { what, result } => self.stored(what, &result),
+        }
+    }
+
+    /// With the time of now.
+    fn tell_now(&mut self, event: Decision) {
+        self.tell(Decision {
+            at_ms: now(self.begun).wall_ms,
+            term: self.context.term,
+            ..event
+        });
+    }
+
+    /// Something can be stored, or cannot: an alarm stands while it cannot.
+    pub(super) fn stored(&mut self, what: &str, result: &Result<(), FileError>) {
+        let now_ms = now(self.begun).wall_ms;
+        let raised = match result {
+            Ok(()) => None,
+            Err(error) => Some((AlarmKind::of(error), format!("{what} cannot be stored: {error}"))),
+        };
+        for kind in [AlarmKind::StoreFailing, AlarmKind::DiskFull] {
+            let event = match &raised {
+                Some((raised, text)) if *raised == kind => self.alarms.raise(kind, what, text, now_ms),
+                _ => self
+                    .alarms
+                    .clear(kind, what, &format!("{what} can be stored again")),
+            };
+            self.tell_alarm(event);
+        }
+    }
+
+    /// Raises and clears alarms of engines, as they are seen.
+    pub(super) fn see_to_alarms(&mut self) {
+        // Who is not here yet may be on its way: a broker that restarts has everybody's will.
+        if self.begun.elapsed() < RECONNECT {
+            return;
+        }
+        let kind = AlarmKind::EngineUnreachable;
+        let now_ms = now(self.begun).wall_ms;
+        let unreachable = self.core.unreachable();
+        for subject in self.alarms.subjects(kind) {
+            if !unreachable.keys().any(|engine| engine.as_str() == subject) {
+                let why = format!("engine {subject} is back, has stopped by itself, or was cordoned");
+                let event = self.alarms.clear(kind, &subject, &why);
+                self.tell_alarm(event);
+            }
+        }
+        for (engine, word) in unreachable {
+            let Some(word) = word else { continue };
+            let text = format!("engine {engine} {word}, and has not said that it stops");
+            let event = self.alarms.raise(kind, engine.as_str(), &text, now_ms);
+            self.tell_alarm(event);
+        }
+    }
+
+    fn tell_alarm(&mut self, event: Option<Decision>) {
+        let Some(event) = event else { return };
+        self.tell_now(event);
+        if let Err(error) = self.alarms.save() {
+            tracing::warn!(%error, "an alarm is not kept yet");
+        }
     }
 
     fn begin(&mut self, operation: OperationId, engine: EngineId, action: Action) {

@@ -9,6 +9,7 @@
 
 mod core;
 
+mod alarms;
 mod answers;
 mod effects;
 
@@ -24,18 +25,18 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 use wayfare_client::Client;
 use wayfare_client::Finished;
-use wayfare_client::app::ask::Decision;
 use wayfare_client::error::CommandError;
 use wayfare_client::keys;
 use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::OperationId;
 
+use self::alarms::Alarms;
 use self::blobs::Blobs;
 use self::core::state::State;
 use self::core::{Core, CoreOptions, Effect, Ids, Input, LossOptions, Now, Serves};
 use self::timeline::Timeline;
-use crate::context::Context;
+use crate::context::{Context, Note};
 use crate::durable::{FileError, RecordLog};
 use crate::options::{RECONNECT, ServiceOptions};
 use crate::requests::Inbox;
@@ -54,6 +55,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A message to ourselves that is not back by then is given up, and another sent.
 const READ_TIME_LIMIT: Duration = Duration::from_secs(60);
 
+/// What is stored here, in alarms.
+const APPLICATIONS: &str = "applications";
+
 /// Something that was waited for beside requests.
 #[expect(clippy::large_enum_variant, reason = "one at a time, and taken apart at once")]
 enum Done {
@@ -71,6 +75,7 @@ struct Service {
     log: RecordLog,
     blobs: Blobs,
     timeline: Timeline,
+    alarms: Alarms,
     work: JoinSet<Done>,
     /// Commands that the work in hand waits for.
     under_way: BTreeSet<OperationId>,
@@ -128,6 +133,7 @@ impl Service {
             log,
             blobs,
             timeline,
+            alarms: Alarms::open(&context.place.join("alarms"), context.term)?,
             work: JoinSet::new(),
             under_way: BTreeSet::new(),
             seen: 0,
@@ -136,11 +142,12 @@ impl Service {
             failing: None,
             context,
         };
+        service.stored(APPLICATIONS, &Ok(()));
         service.carry_out_or_fail(effects);
         Ok(service)
     }
 
-    async fn serve(&mut self, inbox: &mut Inbox, notes: &mut mpsc::Receiver<Decision>) {
+    async fn serve(&mut self, inbox: &mut Inbox, notes: &mut mpsc::Receiver<Note>) {
         let mut ticks = tokio::time::interval(TICK);
         let mut sweeps = tokio::time::interval(SWEEP);
         for timer in [&mut ticks, &mut sweeps] {
@@ -156,11 +163,7 @@ impl Service {
                     None => return,
                 },
                 // Those who want something told are there as long as this is.
-                Some(note) = notes.recv() => self.tell(Decision {
-                    at_ms: now(self.begun).wall_ms,
-                    term: self.context.term,
-                    ..note
-                }),
+                Some(note) = notes.recv() => self.noted(note),
                 changed = changed(&client, &mut self.seen, observe_at), if decides => match changed {
                     Ok(()) => {
                         self.observe().await;
@@ -212,6 +215,7 @@ impl Service {
 
     fn tick(&mut self) {
         self.feed(Input::Tick);
+        self.see_to_alarms();
         self.timeline.tidy();
         if self.core.awaits_reading() && self.reading == Reading::Idle {
             self.read();
@@ -245,6 +249,7 @@ impl Service {
     }
 
     fn fail(&mut self, error: FileError) {
+        self.stored(APPLICATIONS, &Err(error.clone()));
         tracing::error!(%error, "applications cannot be stored: nothing is decided, and changes are refused");
         let since = self
             .failing
@@ -263,6 +268,7 @@ impl Service {
             return self.fail(error);
         }
         tracing::info!("applications can be stored again");
+        self.stored(APPLICATIONS, &Ok(()));
         let (core, effects) = new_core(&self.context, &self.log, self.begun);
         self.core = core;
         self.failing = None;

@@ -60,6 +60,8 @@ pub(crate) struct FileError {
     reason: String,
     /// Somebody else has opened the store since: nothing can be stored by who had it before.
     is_succeeded: bool,
+    /// There is no room.
+    is_full: bool,
 }
 
 impl FileError {
@@ -74,7 +76,15 @@ impl FileError {
             path: path.to_owned(),
             reason,
             is_succeeded: false,
+            is_full: matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
         }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
     }
 
     pub(super) fn is_succeeded(&self) -> bool {

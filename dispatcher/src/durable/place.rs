@@ -101,6 +101,7 @@ impl FileError {
             path: place.to_owned(),
             reason: error.to_string(),
             is_succeeded: false,
+            is_full: false,
         }
     }
 }

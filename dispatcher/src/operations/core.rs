@@ -215,7 +215,11 @@ impl Operations {
         let record = &mut kept.record;
         record.name = order.program.clone().map(|name| shortened(name, NAME_BYTES_MAX));
         record.by = order.by.clone().map(|by| shortened(by, GIVEN_BY_BYTES_MAX));
-        record.engine = order.engine.as_ref().and_then(|engine| engine.parse().ok());
+        let engine = order.engine.as_ref().and_then(|engine| engine.parse().ok());
+        match order.verb.as_str() {
+            "move" | "spawn" => record.target = engine,
+            _ => record.engine = engine,
+        }
         self.insert(kept);
     }
 

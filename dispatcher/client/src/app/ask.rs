@@ -90,6 +90,12 @@ pub enum Ask {
         /// Where the page begins; `None`: at the beginning.
         from: Option<EngineId>,
     },
+    /// What is wrong and stays so: answered with an [`AlarmsPage`](super::alarms::AlarmsPage).
+    Alarms {
+        /// Kind and subject of the last of the page before.
+        #[serde(default)]
+        after: Option<(String, String)>,
+    },
     /// What was decided since then, by the dispatcher's clock, and after this number.
     Events {
         since_ms: u64,
@@ -112,6 +118,7 @@ impl Ask {
             | Self::HistoryPage { .. }
             | Self::Left { .. }
             | Self::Marks { .. }
+            | Self::Alarms { .. }
             | Self::Events { .. } => false,
             Self::Put { .. }
             | Self::Apply { .. }
@@ -203,7 +210,17 @@ pub struct Decision {
     pub by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationId>,
+    /// Its kind is an alarm's, which begins or ends to stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<AlarmChange>,
     pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlarmChange {
+    Raised,
+    Cleared,
 }
 
 impl Decision {

@@ -1,5 +1,5 @@
-//! Which engines are to get nothing new. The acting dispatcher knows it, engines do not: a client that sends a program to an engine
-//! asks it first. Where nobody acts, or one of an earlier release does, nothing is known to be marked.
+//! Which engines are to get nothing new, and what is wrong. The acting dispatcher knows it, engines do not: a client that sends a program to an engine
+//! asks it first. Where nobody acts, or one of an earlier release does, nothing is known.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use wayfare_protocol::dispatcher::LeaseState;
 use wayfare_protocol::ids::EngineId;
 
 use super::{ANSWER_TIMEOUT, Client};
+use crate::app::alarms::{AlarmRecord, AlarmsPage};
 use crate::app::ask::{Ask, Mark, MarksPage};
 use crate::error::{AskError, CommandError};
 use crate::fleet::EngineView;
@@ -32,6 +33,30 @@ impl Client {
             match page.next {
                 Some(next) => from = Some(next),
                 None => return Ok(marks),
+            }
+        }
+    }
+
+    /// What is wrong and stays so, as far as the acting dispatcher sees it.
+    pub async fn alarms(&self) -> Result<Vec<AlarmRecord>, CommandError> {
+        let mut alarms: Vec<AlarmRecord> = Vec::new();
+        if !self.somebody_acts().await? {
+            return Ok(alarms);
+        }
+        loop {
+            let after = alarms.last().map(AlarmRecord::id);
+            let page: AlarmsPage = match self.ask_apps(&Ask::Alarms { after }, ANSWER_TIMEOUT).await {
+                Ok(page) => page,
+                Err(AskError::Closed) => return Err(CommandError::Closed),
+                Err(error) => {
+                    tracing::debug!(%error, "which alarms stand is not known");
+                    return Ok(alarms);
+                }
+            };
+            let is_last = !page.more || page.alarms.is_empty();
+            alarms.extend(page.alarms);
+            if is_last {
+                return Ok(alarms);
             }
         }
     }

@@ -41,7 +41,7 @@ impl Core {
             Ask::Uncordon { engine } => self.set_mark(&engine, None),
             Ask::Left { engine } => Ok(self.left(&engine)),
             Ask::Marks { from } => Ok(value(self.marks_page(from.as_ref()))),
-            Ask::Lacks { .. } | Ask::Put { .. } | Ask::Events { .. } => {
+            Ask::Lacks { .. } | Ask::Put { .. } | Ask::Alarms { .. } | Ask::Events { .. } => {
                 Err(bad("this is not the core's to answer".to_owned()))
             }
         }

@@ -14,6 +14,8 @@
 //! that everything that the broker had for us has been read ([`Input::Read`](super::Input)). So a dispatcher that is
 //! behind with its reading takes nobody's silence for more than it is.
 
+use std::collections::BTreeMap;
+
 use wayfare_client::fleet::EngineView;
 use wayfare_protocol::ids::EngineId;
 use wayfare_scheduler::application::InstanceId;
@@ -172,6 +174,25 @@ impl Hearing {
 }
 
 impl Core {
+    /// Engines that do not answer, without having said that they stop, and what is known of them; `None`: that will be seen soon. One
+    /// that people have cordoned is seen to.
+    pub(crate) fn unreachable(&self) -> BTreeMap<EngineId, Option<&'static str>> {
+        let engines = self.engines.iter().filter(|(engine, watched)| {
+            let is_there = watched.view.as_ref().is_some_and(|view| !view.stopped);
+            is_there && !self.state.marks.contains_key(*engine)
+        });
+        let words = engines.filter_map(|(engine, watched)| {
+            let word = match watched.hearing.health {
+                Health::Here => return None,
+                Health::Suspected => None,
+                Health::Late => Some("does not answer"),
+                Health::Lost => Some("is lost"),
+            };
+            Some((engine.clone(), word))
+        });
+        words.collect()
+    }
+
     pub(super) fn health(&self, engine: &EngineId) -> Health {
         self.engines
             .get(engine)

@@ -61,6 +61,32 @@ fn one_that_stops_in_good_order_is_lost_at_once() {
 }
 
 #[test]
+fn an_engine_is_unreachable_until_it_is_back_has_stopped_or_is_cordoned() {
+    let unreachable = |world: &World| -> Vec<String> {
+        let found = world.core().unreachable().into_iter();
+        let known = found.filter(|(_, word)| word.is_some());
+        known.map(|(engine, _)| engine.to_string()).collect()
+    };
+    let mut world = settled();
+    world.stop("b");
+    world.pass(20_000);
+    assert!(unreachable(&world).is_empty(), "it has said so");
+    world.host("a").online = false;
+    world.pass(20_000);
+    assert_eq!(unreachable(&world), ["a"]);
+    let engine = "a".parse().unwrap();
+    world.ask(Ask::Cordon { engine }).unwrap();
+    assert!(unreachable(&world).is_empty(), "it is seen to");
+    let engine = "a".parse().unwrap();
+    world.ask(Ask::Uncordon { engine }).unwrap();
+    assert_eq!(unreachable(&world), ["a"]);
+    world.host("a").programs.clear();
+    world.host("a").online = true;
+    world.pass(20_000);
+    assert!(unreachable(&world).is_empty(), "it is back");
+}
+
+#[test]
 fn a_cut_cable_loses_no_engine_that_is_back_within_the_grace() {
     let mut world = settled();
     world.host("a").online = false;

@@ -240,6 +240,10 @@ impl World {
         self.look();
     }
 
+    pub(super) fn core(&self) -> &Core {
+        &self.core
+    }
+
     pub(super) fn ask(&mut self, ask: Ask) -> Result<serde_json::Value, Failure> {
         let (answer, effects) = self.core.ask(ask, self.now());
         self.take(effects);
