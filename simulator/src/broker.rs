@@ -202,12 +202,14 @@ impl World {
     /// gets each once.
     fn hear(&mut self, program: ProgramId, outgoing: &Outgoing) {
         let about = super::sessions::number_in(&outgoing.payload);
+        // What it was handed and had acknowledged was lost with a disk.
+        let is_wiped = self.oracle.is_wiped(program);
         let kept = self.broker.kept.entry(program).or_insert_with(Kept::new);
         let number = outgoing.number;
         let is_new = !kept.heard.contains_key(&number);
         let is_first = first_number_of(number) == number;
         let wrong = match kept.heard.get(&number) {
-            Some(before) if *before == about => None,
+            Some(before) if *before == about || is_wiped => None,
             Some(before) => Some(format!(
                 "output {number} was about {before}, and now about {about}"
             )),

@@ -3,6 +3,8 @@
 //! in its place exactly once and every command is answered. In every eighth world the programs talk, each through a session at a
 //! modelled broker: at the end each was handed everything that was published for it, once and in order. In half of these worlds programs are
 //! begun anew under their ids, from the beginning or from old snapshots: nothing that a life publishes is taken for another's.
+//! In some worlds disks are full for a while, so that writes fail in the middle of anything; in some an engine comes back with an empty
+//! disk (`disks` says what is promised then, and what not).
 //!
 //! A run is a function of its seed. To see one: `SEED=123 cargo test -p wayfare-simulator one_seed -- --nocapture`.
 //! For a long hunt: `SEEDS=100000 cargo test -p wayfare-simulator --release fleets`.
@@ -10,11 +12,13 @@
 
 mod broker;
 mod client;
+mod disks;
 mod oracle;
 mod processes;
 mod random;
 mod sessions;
 mod shell;
+mod steps;
 mod stored;
 mod talking;
 #[cfg(test)]

@@ -29,6 +29,8 @@ struct Known {
     killed: bool,
     /// A forced resume was sent, or it was begun anew under its id: two may run until one hears of the other.
     forced: bool,
+    /// Something of it was on a disk that was lost, and nowhere else: it may be gone, or be what it was before.
+    wiped: bool,
     /// The state it may not fall behind.
     counter: u64,
 }
@@ -45,6 +47,25 @@ impl Oracle {
     /// Two copies of it may run until one hears of the other.
     pub(super) fn is_forced(&self, program: ProgramId) -> bool {
         self.programs.get(&program).is_some_and(|known| known.forced)
+    }
+
+    pub(super) fn is_wiped(&self, program: ProgramId) -> bool {
+        self.programs.get(&program).is_some_and(|known| known.wiped)
+    }
+
+    /// A disk is lost with what was only there. `taken_back`: another engine has offered it, and does not know how far it has come.
+    pub(super) fn wiped(&mut self, program: ProgramId, taken_back: bool) {
+        let known = self.known(program);
+        known.wiped = true;
+        known.forced |= taken_back;
+    }
+
+    pub(super) fn is_answered(&self, operation: OperationId) -> bool {
+        self.answers.contains_key(&operation)
+    }
+
+    pub(super) fn has_heard_of(&self, operation: OperationId) -> bool {
+        self.accepted.contains(&operation) || self.is_answered(operation)
     }
 
     pub(super) fn commanded(&mut self, command: &Command) {
@@ -71,7 +92,7 @@ impl Oracle {
 
     pub(super) fn runs_from(&mut self, program: ProgramId, counter: u64) {
         let known = self.known(program);
-        let (forced, before) = (known.forced, known.counter);
+        let (forced, before) = (known.forced || known.wiped, known.counter);
         if counter < before && !forced {
             self.violation(format!("{program:?} fell back from {before} to {counter}"));
         }
@@ -144,7 +165,7 @@ impl World {
                 Outcome::Killed { program } => {
                     let known = oracle.known(program);
                     known.killed = true;
-                    let forced = known.forced;
+                    let forced = known.forced || known.wiped;
                     // A source that has not heard of the adoption may still hold its frozen copy.
                     let runs = self
                         .engines
@@ -160,7 +181,7 @@ impl World {
             EventBody::Failed { .. } if matches!(event.verb.as_str(), "run" | "restore") => {
                 let program = event.program.expect("a run is of a program");
                 let known = oracle.known(program);
-                known.never = !known.forced;
+                known.never = !known.forced && !known.wiped;
             }
             _ => {}
         }
@@ -194,8 +215,8 @@ impl World {
     /// When faults have stopped for long: nothing is open, and each program is where it should be, once.
     pub(super) fn check_end(&mut self) -> Result<(), String> {
         let mut wrong = Vec::new();
-        for (_, command) in &self.client.sent {
-            if !self.oracle.answers.contains_key(&command.operation) {
+        for (to, command) in &self.client.sent {
+            if !self.oracle.is_answered(command.operation) && !self.is_forgotten(to, command.operation) {
                 wrong.push(format!("{command:?} was never answered"));
             }
         }
@@ -212,6 +233,7 @@ impl World {
                     ..
                 } => continue,
                 Known { forced: true, .. } if ended => continue,
+                Known { wiped: true, .. } => 0..=1,
                 Known { killed: true, .. } | Known { never: true, .. } => 0..=0,
                 _ if ended => 0..=0,
                 Known {

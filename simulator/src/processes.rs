@@ -201,6 +201,11 @@ impl World {
                 opened,
             } => self.synced(index, program, instance, opened),
             Job::BlobChecked { blob, intact } => {
+                let now = self.now;
+                if intact && self.engines[index].disk.refuses_blob(now, &mut self.random) {
+                    let failure = self.disk_is_full(index);
+                    return self.feed(index, Input::BlobFailed { blob, failure });
+                }
                 if intact {
                     self.engines[index].blobs.insert(blob.digest, true);
                 }
@@ -264,7 +269,11 @@ impl World {
                 {
                     return;
                 }
-                let result = self.chance_failure("capturing").map(|()| self.new_blob(content));
+                let is_kept = self.chance_failure("capturing").and_then(|()| match durable {
+                    true => self.write_snapshot(index),
+                    false => Ok(()),
+                });
+                let result = is_kept.map(|()| self.new_blob(content));
                 if let Ok(blob) = &result {
                     self.engines[index].blobs.insert(blob.digest, durable);
                 }

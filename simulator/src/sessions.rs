@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use wayfare_mail::{Delivery, Intake, Mail, Outgoing};
+use wayfare_mail::{Delivery, Intake, Letter, Mail, Outgoing};
 use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
@@ -37,6 +37,10 @@ pub(super) struct Talk {
     has_asked: bool,
     /// To be captured when the session is closed, or then at the latest.
     closing: Option<(Job, u64)>,
+    /// Written to the journal, and not known to be synced.
+    writing: Vec<Letter>,
+    /// Its journal could not be written: no session before then.
+    rests_until: u64,
 }
 
 /// Which connection an input came on.
@@ -73,6 +77,8 @@ impl Talk {
             in_flight: VecDeque::new(),
             has_asked: false,
             closing: None,
+            writing: Vec::new(),
+            rests_until: 0,
         }
     }
 
@@ -134,6 +140,7 @@ impl World {
             return;
         };
         up.is_heard = false;
+        up.connection += 1;
         let programs: Vec<ProgramId> = up.processes.keys().copied().collect();
         for program in programs {
             let Some(talk) = self.talk(index, program).filter(|talk| talk.closing.is_none()) else {
@@ -170,7 +177,9 @@ impl World {
         };
         let is_closing = talk.closing.is_some();
         match talk.line {
-            Line::Shut if is_heard && talk.may_open && talk.mail.wants_session() => {
+            Line::Shut
+                if is_heard && talk.may_open && talk.mail.wants_session() && now >= talk.rests_until =>
+            {
                 talk.mail.begin_session();
                 talk.intake = Intake::with_unstored(talk.intake.take_unstored(), instant);
                 talk.opened += 1;
@@ -273,7 +282,12 @@ impl World {
         let generation = talk.generation;
         let opened = talk.opened;
         if let Some(fresh) = talk.intake.begin_sync(now, at_once) {
+            talk.writing.clone_from(&fresh);
             let instance = self.process(index, program).map_or(0, |process| process.instance);
+            let (now, disk) = (self.now, &self.engines[index].disk);
+            if disk.refuses_blob(now, &mut self.random) {
+                return self.journal_failed(index, program);
+            }
             let inbox = self.engines[index]
                 .inboxes
                 .entry((program, generation))
@@ -294,6 +308,34 @@ impl World {
         }
     }
 
+    /// What was not acknowledged comes again, over another connection; what is in the inbox already is written then.
+    fn journal_failed(&mut self, index: usize, program: ProgramId) {
+        let (now, instant) = (self.now, self.instant());
+        let Some(talk) = self.talk(index, program) else {
+            return;
+        };
+        let generation = talk.generation;
+        let mut unstored = std::mem::take(&mut talk.writing);
+        unstored.extend(talk.intake.take_unstored());
+        talk.intake = Intake::with_unstored(unstored, instant);
+        talk.rests_until = now + SECOND;
+        let wire = talk.wire();
+        if let Some((_, deadline)) = &mut talk.closing {
+            *deadline = now;
+        } else {
+            talk.line = Line::Shut;
+        }
+        // A sync that is under way is for nothing.
+        talk.opened += 1;
+        if let Some(inbox) = self.engines[index].inboxes.get_mut(&(program, generation)) {
+            inbox.letters.truncate(inbox.synced);
+        }
+        if let Some(wire) = wire {
+            self.say(wire, Said::Disconnect);
+        }
+        self.wake_session(index, program, now + SECOND);
+    }
+
     /// Everything that was written when it was asked for is on the disk.
     pub(super) fn synced(&mut self, index: usize, program: ProgramId, instance: u64, opened: u64) {
         if self
@@ -308,6 +350,14 @@ impl World {
         if talk.opened != opened {
             return; // It was for a connection that ended.
         }
+        let (now, disk) = (self.now, &self.engines[index].disk);
+        if disk.refuses_blob(now, &mut self.random) {
+            return self.journal_failed(index, program);
+        }
+        let Some(talk) = self.talk(index, program) else {
+            return;
+        };
+        talk.writing.clear();
         let (tokens, line, generation) = (talk.intake.synced(), talk.line, talk.generation);
         if let Some(inbox) = self.engines[index].inboxes.get_mut(&(program, generation)) {
             inbox.synced = inbox.letters.len();

@@ -1,7 +1,7 @@
 //! A shell made of chance: it carries effects out, one after the other, with a crash possible before each. A
 //! program is a counter that grows while the program runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use wayfare_core::Core;
 use wayfare_core::types::{Disposition, Effect, Identity, Input, Now, Record, RecordKey, Saved};
@@ -9,8 +9,10 @@ use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, Generation, ProgramI
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramStatus;
 
+use super::disks::Disk;
 use super::processes::{Job, Process};
 use super::random::Random;
+use super::steps::Step;
 use super::stored::Inbox;
 use super::world::{Content, Happening, MS, Packet, SECOND, World};
 
@@ -23,6 +25,7 @@ pub(super) struct Engine {
     pub(super) inboxes: BTreeMap<(ProgramId, Generation), Inbox>,
     boots: u64,
     pub(super) processes_made: u64,
+    pub(super) disk: Disk,
     pub(super) up: Option<Up>,
 }
 
@@ -35,7 +38,17 @@ pub(super) struct Up {
     pub(super) boot: u64,
     /// The fence on its connection is passed: its programs may have sessions.
     pub(super) is_heard: bool,
-    wake_at: Option<u64>,
+    /// Which of its connections this is.
+    pub(super) connection: u64,
+    pub(super) wake_at: Option<u64>,
+    /// To be done in order, behind what cannot be stored.
+    pub(super) steps: VecDeque<Step>,
+    /// Inputs that steps have brought about.
+    pub(super) inputs: VecDeque<Input>,
+    /// The last try to store a record failed.
+    pub(super) is_stalled: bool,
+    /// Some of the steps have waited.
+    pub(super) is_late: bool,
 }
 
 impl Engine {
@@ -47,6 +60,7 @@ impl Engine {
             inboxes: BTreeMap::new(),
             boots: 0,
             processes_made: 0,
+            disk: Disk::default(),
             up: None,
         }
     }
@@ -125,7 +139,12 @@ impl World {
             chunk: None,
             boot: engine.boots,
             is_heard: false,
+            connection: 0,
             wake_at: None,
+            steps: VecDeque::new(),
+            inputs: VecDeque::new(),
+            is_stalled: false,
+            is_late: false,
         });
         self.note(|| format!("e{index} starts"));
         self.carry_out(index, effects);
@@ -164,11 +183,12 @@ impl World {
         let Some(up) = &mut self.engines[index].up else {
             return;
         };
-        up.is_heard = true;
-        let programs: Vec<ProgramId> = up.processes.keys().copied().collect();
+        let connection = up.connection;
+        up.steps.push_back(Step::Heard { connection });
         self.feed(index, Input::Connected);
-        for program in programs {
-            self.turn(index, program);
+        if let Some(up) = &mut self.engines[index].up {
+            up.steps.push_back(Step::OpenSessions { connection });
+            self.take_steps(index);
         }
     }
 
@@ -196,26 +216,6 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, index: usize, effects: Vec<Effect>) {
-        for effect in effects {
-            if self.crashes_before(index, &effect) {
-                return;
-            }
-            self.note(|| format!("e{index} -> {effect:?}"));
-            self.act(index, effect);
-        }
-        let Some(up) = &mut self.engines[index].up else {
-            return;
-        };
-        if let Some(at) = up.core.next_wakeup()
-            && up.wake_at.is_none_or(|planned| at.0 < planned)
-        {
-            up.wake_at = Some(at.0);
-            let boot = up.boot;
-            self.at(at.0, Happening::Wake { engine: index, boot });
-        }
-    }
-
     pub(super) fn wake(&mut self, index: usize, boot: u64) {
         let now = self.now;
         let Some(up) = self.engines[index].up.as_mut().filter(|up| up.boot == boot) else {
@@ -223,19 +223,25 @@ impl World {
         };
         if up.wake_at.is_some_and(|at| at <= now) {
             up.wake_at = None;
-            self.feed(index, Input::Tick);
+            // What the core does in its time would only wait behind what cannot be stored.
+            if !up.is_stalled {
+                self.feed(index, Input::Tick);
+            }
         }
     }
 
     fn collect_garbage(&mut self, index: usize) {
         let engine = &mut self.engines[index];
-        if let Some(up) = &engine.up {
+        if let Some(up) = engine.up.as_ref().filter(|up| up.steps.is_empty()) {
             let needed = up.core.blobs_in_use();
             engine.blobs.retain(|digest, _| needed.contains(digest));
         }
     }
 
     pub(super) fn engine_hears(&mut self, index: usize, packet: Packet) {
+        if self.is_refused_for_disk(index, &packet) {
+            return;
+        }
         let input = match packet {
             Packet::Command(command) => Input::Command(command),
             Packet::Message(envelope) => Input::Peer(envelope),
@@ -286,7 +292,7 @@ impl World {
         }
     }
 
-    fn act(&mut self, index: usize, effect: Effect) {
+    pub(super) fn act(&mut self, index: usize, effect: Effect) {
         match effect {
             Effect::Store(record) => self.write(index, record),
             Effect::Erase(key) => {
@@ -381,6 +387,9 @@ impl World {
             } => {
                 let instance = self.process(index, program).map(|process| process.instance);
                 let Some(instance) = instance else {
+                    if self.is_late(index) {
+                        return self.capture_too_late(index, program, capture);
+                    }
                     return self
                         .oracle
                         .violation(format!("e{index} captures what is not there"));
@@ -444,7 +453,7 @@ impl World {
     }
 
     /// A record's blobs are durable before it is.
-    fn make_durable(&mut self, index: usize, record: &Record) {
+    pub(super) fn make_durable(&mut self, index: usize, record: &Record) {
         let Record::Program(record) = record else {
             return;
         };
@@ -472,6 +481,7 @@ impl World {
     }
 
     fn keep_chunk(&mut self, index: usize, blob: Blob, offset: u64) {
+        let now = self.now;
         let Some(up) = &mut self.engines[index].up else {
             return;
         };
@@ -479,6 +489,17 @@ impl World {
             return self
                 .oracle
                 .violation("a chunk is kept that is not in hand".into());
+        };
+        if self.engines[index].disk.refuses_blob(now, &mut self.random) {
+            let failure = self.disk_is_full(index);
+            if let Some(up) = &mut self.engines[index].up {
+                up.partial.remove(&blob);
+                up.inputs.push_back(Input::BlobFailed { blob, failure });
+            }
+            return;
+        }
+        let Some(up) = &mut self.engines[index].up else {
+            return;
         };
         let partial = up.partial.entry(blob).or_insert((0, false));
         if offset == 0 {

@@ -22,7 +22,7 @@ impl World {
     }
 
     fn program_talks(&mut self, index: usize, program: ProgramId) {
-        let is_forced = self.oracle.is_forced(program);
+        let is_forced = self.oracle.is_forced(program) || self.oracle.is_wiped(program);
         let Some(talk) = self.talk(index, program) else {
             return;
         };
@@ -64,7 +64,7 @@ impl World {
         for index in 0..self.engines.len() {
             let running: Vec<ProgramId> = self.engines[index].running().map(|(id, _)| id).collect();
             for program in running {
-                let is_forced = self.oracle.is_forced(program);
+                let is_forced = self.oracle.is_forced(program) || self.oracle.is_wiped(program);
                 let Some(talk) = self.talk(index, program) else {
                     continue;
                 };

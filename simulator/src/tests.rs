@@ -56,6 +56,9 @@ fn fleets_keep_every_program_exactly_once() {
         "resume done",
         "inputs handled",
         "lives begun anew",
+        "disks lost",
+        "records kept waiting",
+        "run refused for the disk",
     ] {
         assert!(
             outcomes.get(outcome).is_some_and(|count| *count > seeds / 40),

@@ -56,6 +56,8 @@ pub(super) enum Happening {
     Deliver {
         to: PeerName,
         packet: Packet,
+        /// How often the receiver had lost its disk when it was sent.
+        wipes: u64,
     },
     /// Something that an engine's shell had under way in one of its lives.
     Job {
@@ -73,6 +75,17 @@ pub(super) enum Happening {
     },
     Restart {
         engine: usize,
+    },
+    DiskFills {
+        engine: usize,
+    },
+    DiskLost {
+        engine: usize,
+    },
+    /// It tries again to store what it could not.
+    StoreAgain {
+        engine: usize,
+        boot: u64,
     },
     Part {
         engine: usize,
@@ -214,6 +227,7 @@ impl World {
             let at = self.random.below(60 * SECOND);
             self.at(at, Happening::ProgramEnds { engine });
         }
+        self.plan_disks();
     }
 
     /// Runs through the unkind part, then a kind one in which everything must come right.
@@ -223,12 +237,15 @@ impl World {
         self.faults = Faults::default();
         self.parted.clear();
         for engine in 0..self.engines.len() {
+            self.engines[engine].disk.has_room_again();
             self.boot(engine);
             self.connect(engine);
         }
         self.run_until(300 * SECOND)?;
         for (to, command) in self.client.sent.clone() {
-            self.send(to, Packet::Command(command));
+            if !self.is_forgotten(&to, command.operation) {
+                self.send(to, Packet::Command(command));
+            }
         }
         self.run_until(450 * SECOND)?;
         self.check_talks()
@@ -274,12 +291,15 @@ impl World {
             engine.compute();
         }
         match happening {
-            Happening::Deliver { to, packet } => self.deliver(to, packet),
+            Happening::Deliver { to, packet, wipes } => self.deliver(to, packet, wipes),
             Happening::Job { engine, boot, job } => self.job(engine, boot, job),
             Happening::Wake { engine, boot } => self.wake(engine, boot),
             Happening::ClientActs => self.client_acts(),
             Happening::Crash { engine } => self.crash(engine),
             Happening::Restart { engine } => self.boot(engine),
+            Happening::DiskFills { engine } => self.disk_fills(engine),
+            Happening::DiskLost { engine } => self.lose_disk(engine),
+            Happening::StoreAgain { engine, boot } => self.store_again(engine, boot),
             Happening::Part { engine, until } => {
                 self.note(|| format!("e{engine} is cut off"));
                 self.parted.insert(engine, until);
@@ -296,6 +316,13 @@ impl World {
         if self.talks {
             self.programs_talk();
         }
+    }
+
+    /// It was on a disk that was lost, and the client has heard that it was taken: it does not repeat it.
+    pub(super) fn is_forgotten(&self, engine: &EngineId, operation: OperationId) -> bool {
+        let engine = self.engines.iter().find(|at| at.name == *engine);
+        engine.is_some_and(|engine| engine.disk.forgotten.contains(&operation))
+            && self.oracle.has_heard_of(operation)
     }
 
     fn is_parted(&self, peer: &PeerName) -> bool {
@@ -332,12 +359,20 @@ impl World {
             if let Packet::Chunk { damaged, .. } = &mut packet {
                 *damaged |= self.random.per_mille(faults.damaged);
             }
-            let to = to.clone();
-            self.after(most, Happening::Deliver { to, packet });
+            let (to, wipes) = (to.clone(), self.wipes_of(&to));
+            self.after(most, Happening::Deliver { to, packet, wipes });
         }
     }
 
-    fn deliver(&mut self, to: PeerName, packet: Packet) {
+    fn wipes_of(&self, peer: &PeerName) -> u64 {
+        let engine = self.engines.iter().find(|engine| engine.name == *peer);
+        engine.map_or(0, |engine| engine.disk.wipes)
+    }
+
+    fn deliver(&mut self, to: PeerName, packet: Packet, wipes: u64) {
+        if self.wipes_of(&to) != wipes {
+            return;
+        }
         let from = match &packet {
             Packet::Message(envelope) => Some(&envelope.from),
             Packet::Chunk { from, .. } | Packet::Status { from, .. } => Some(from),
@@ -358,11 +393,11 @@ impl World {
         // A broker may have kept it for the engine's return.
         if self.random.per_mille(500) {
             let most = 10 * SECOND;
-            self.after(most, Happening::Deliver { to, packet });
+            self.after(most, Happening::Deliver { to, packet, wipes });
         }
     }
 
-    fn crash(&mut self, engine: usize) {
+    pub(super) fn crash(&mut self, engine: usize) {
         if self.engines[engine].up.is_none() {
             return;
         }

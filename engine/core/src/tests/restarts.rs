@@ -2,6 +2,7 @@
 
 use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
+use wayfare_protocol::peer::PeerMessage;
 
 use super::bench::*;
 use crate::types::{Disk, Input, Record, RecordKey};
@@ -107,6 +108,21 @@ fn a_crash_between_adoption_and_verdict_does_not_lose_the_program() {
     bench.records.insert(record.key(), record);
     assert_eq!(ok(&bench.restart()), ["store adopted", "start"]);
     assert_eq!(bench.words(says("e1", 2, commit())), ["say adopted"]);
+}
+
+#[test]
+fn a_wiped_engine_knows_nothing_and_refuses_what_it_had_not_answered() {
+    let mut bench = Bench::running();
+    bench.records.clear();
+    assert_eq!(ok(&bench.restart()), [""; 0]);
+    assert_eq!(bench.state(), "gone");
+    // Whether it had adopted what its source asks about, it cannot say: so the source goes on.
+    for question in [commit(), PeerMessage::Query, commit()] {
+        let words = bench.words(says("e2", 9, question));
+        assert_eq!(words.last().map(String::as_str), Some("say refused"));
+    }
+    assert_eq!(ok(&bench.restart()), [""; 0]);
+    assert_eq!(bench.words(says("e2", 9, commit())), ["say refused"]);
 }
 
 #[test]

@@ -1,0 +1,196 @@
+//! Engines' disks: full for a while, so that writes fail in the middle of anything, or lost with all that was on them.
+//!
+//! A full disk costs nothing but time: every promise holds as it does without.
+//!
+//! A wiped one costs what was on it and nowhere else. Its engine comes back under its id and knows nothing. So a program that it had may be
+//! gone, or be back where its last owner has not heard that it was taken: with the state it had there, also if it had ended since. Whatever
+//! is not mentioned there keeps every promise: programs that have left, and were heard to have arrived, stay where they are, once; nobody
+//! takes a wiped engine's ignorance for an answer to anything that it had answered. What an engine was sent before it lost its disk does
+//! not reach it after: that was on another connection, and nobody repeats what was answered.
+
+use std::collections::BTreeSet;
+
+use wayfare_core::types::{Disk as DiskState, Disposition, Record, RecordKey, Verdict};
+use wayfare_protocol::command::Action;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::{OperationId, ProgramId};
+
+use super::random::Random;
+use super::world::{Happening, Packet, SECOND, World};
+
+#[derive(Default)]
+pub(super) struct Disk {
+    full_until: u64,
+    /// Per mille of writes that fail meanwhile: records have room of their own, and blobs mostly have none.
+    records_fail: u64,
+    blobs_fail: u64,
+    /// How often it was lost.
+    pub(super) wipes: u64,
+    /// Operations that were on it when it was lost.
+    pub(super) forgotten: BTreeSet<OperationId>,
+}
+
+impl Disk {
+    pub(super) fn is_full(&self, now: u64) -> bool {
+        now < self.full_until
+    }
+
+    pub(super) fn refuses_record(&self, now: u64, random: &mut Random) -> bool {
+        self.is_full(now) && random.per_mille(self.records_fail)
+    }
+
+    pub(super) fn refuses_blob(&self, now: u64, random: &mut Random) -> bool {
+        self.is_full(now) && random.per_mille(self.blobs_fail)
+    }
+
+    /// Whether what failed to be stored is there all the same.
+    pub(super) fn is_torn(&self, random: &mut Random) -> bool {
+        random.per_mille(200)
+    }
+
+    pub(super) fn has_room_again(&mut self) {
+        self.full_until = 0;
+    }
+}
+
+impl World {
+    /// What becomes of disks, in some worlds.
+    pub(super) fn plan_disks(&mut self) {
+        let engines = self.engines.len() as u64;
+        if matches!(self.seed % 10, 0 | 4 | 5) {
+            for _ in 0..1 + self.random.below(4) {
+                let engine = self.random.below(engines) as usize;
+                let at = self.random.below(60 * SECOND);
+                self.at(at, Happening::DiskFills { engine });
+            }
+        }
+        if matches!(self.seed % 10, 1 | 5 | 6) {
+            for _ in 0..1 + self.random.below(3) {
+                let engine = self.random.below(engines) as usize;
+                let at = self.random.below(60 * SECOND);
+                self.at(at, Happening::DiskLost { engine });
+            }
+        }
+    }
+
+    pub(super) fn disk_fills(&mut self, index: usize) {
+        self.note(|| format!("e{index}'s disk is full"));
+        let records_fail = match self.random.below(4) {
+            0 => 0,
+            1 => 1000,
+            _ => self.random.below(600),
+        };
+        let disk = &mut self.engines[index].disk;
+        disk.full_until = self.now + 1 + self.random.below(15 * SECOND);
+        disk.records_fail = records_fail;
+        disk.blobs_fail = 300 + self.random.below(701);
+    }
+
+    pub(super) fn disk_is_full(&self, index: usize) -> Failure {
+        Failure::Storage {
+            engine: self.engines[index].name.clone(),
+            reason: "its disk is full".into(),
+        }
+    }
+
+    pub(super) fn write_snapshot(&mut self, index: usize) -> Result<(), Failure> {
+        let now = self.now;
+        match self.engines[index].disk.refuses_blob(now, &mut self.random) {
+            true => Err(self.disk_is_full(index)),
+            false => Ok(()),
+        }
+    }
+
+    /// What the shell does not give to the core while the disk is as it is.
+    pub(super) fn is_refused_for_disk(&mut self, index: usize, packet: &Packet) -> bool {
+        let is_full = self.engines[index].disk.is_full(self.now);
+        let Some(up) = &self.engines[index].up else {
+            return true;
+        };
+        match packet {
+            Packet::Command(command) => {
+                let disk = match (up.is_stalled, is_full) {
+                    (true, _) => DiskState::Stalled,
+                    (false, true) => DiskState::Full,
+                    (false, false) => DiskState::HasRoom,
+                };
+                let refused = up.core.may_take(command, disk).is_err();
+                if refused {
+                    self.note(|| format!("e{index} refuses {:?}: {disk:?}", command.operation));
+                    *self
+                        .oracle
+                        .outcomes
+                        .entry(format!("{} refused for the disk", command.action.verb()))
+                        .or_default() += 1;
+                }
+                refused
+            }
+            Packet::Message(_) | Packet::Chunk { .. } => up.is_stalled,
+            Packet::Status { .. } => false,
+        }
+    }
+
+    /// It comes back under its id with an empty disk.
+    pub(super) fn lose_disk(&mut self, index: usize) {
+        self.crash(index);
+        self.note(|| format!("e{index}'s disk is lost"));
+        *self.oracle.outcomes.entry("disks lost".into()).or_default() += 1;
+        for (program, is_known_elsewhere) in self.only_on_disk(index) {
+            self.oracle.wiped(program, is_known_elsewhere);
+        }
+        let engine = &mut self.engines[index];
+        engine.disk.wipes += 1;
+        for record in engine.records.values() {
+            if let Record::Operation(record) = record {
+                engine.disk.forgotten.insert(record.command.operation);
+            }
+        }
+        engine.records.clear();
+        engine.blobs.clear();
+        engine.inboxes.clear();
+    }
+
+    /// Programs of which something is on this disk that is nowhere else; and whether another engine still has what it will take back, not
+    /// knowing how far the program has come since.
+    fn only_on_disk(&self, index: usize) -> Vec<(ProgramId, bool)> {
+        let engine = &self.engines[index];
+        let mut all: Vec<(ProgramId, bool)> = Vec::new();
+        for record in engine.records.values() {
+            match record {
+                Record::Program(record) => all.push((record.program, false)),
+                // It may have been carried out, and nobody has heard.
+                Record::Operation(record) if !self.oracle.is_answered(record.command.operation) => {
+                    if let Action::Kill { on } = &record.command.action {
+                        all.push((on.program, false));
+                    }
+                }
+                Record::Operation(_) | Record::Arrival(_) => {}
+            }
+        }
+        for other in &self.engines {
+            for record in other.records.values() {
+                if let Record::Program(offered) = record
+                    && let Disposition::Offered {
+                        operation, target, ..
+                    } = &offered.disposition
+                    && *target == engine.name
+                    && self.was_adopted(index, *operation)
+                {
+                    all.push((offered.program, true));
+                }
+            }
+        }
+        all
+    }
+
+    fn was_adopted(&self, index: usize, operation: OperationId) -> bool {
+        let records = &self.engines[index].records;
+        let said = matches!(
+            records.get(&RecordKey::Arrival(operation)),
+            Some(Record::Arrival(record)) if matches!(record.verdict, Verdict::Adopted { .. })
+        );
+        said || records
+            .values()
+            .any(|record| matches!(record, Record::Program(record) if record.arrived == operation))
+    }
+}
