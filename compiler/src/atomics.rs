@@ -209,7 +209,7 @@ impl Translation<'_, '_> {
     }
 
     fn is_64(&self, atomic: Atomic) -> bool {
-        self.module.memories[atomic.memarg.memory as usize]
+        self.module.memories[atomic.memarg.memory as usize].memory64
     }
 
     fn address_local(&self, atomic: Atomic) -> u32 {

@@ -33,6 +33,13 @@ pub(crate) struct References {
     pub(crate) held: bool,
 }
 
+impl References {
+    /// Whether references can be in the state of a program, other than in tables that never change.
+    pub(crate) fn any(&self) -> bool {
+        self.held || !self.changed_tables.is_empty()
+    }
+}
+
 impl Calls {
     pub(crate) fn analyse(module: &Module, options: &Options) -> Result<Self, CompileError> {
         let mut graph = Graph::build(module)?;
@@ -138,7 +145,7 @@ impl Graph {
             }
         }
         for (&table, &changer) in &changers {
-            if is_foreign(module.tables[table as usize].into()) {
+            if is_foreign(module.tables[table as usize].element_type.into()) {
                 let reason = "changing a table of a host's references or exceptions cannot be captured";
                 return Err(module.refuse(changer, reason));
             }

@@ -11,6 +11,7 @@ use wasm_encoder::{BlockType, Encode, Instruction};
 use wasmparser::{Catch, FuncType, RefType, ValType};
 
 use crate::body::{Call, Construct, Function, Jump, Kind, Label, Node, ROOT, Segment, SiteKind};
+use crate::borrowed::Borrowed;
 use crate::error::CompileError;
 use crate::frames::Frames;
 use crate::module::Module;
@@ -31,7 +32,8 @@ pub(crate) struct Added {
     /// Functions of [`crate::exceptions`], if frames can hold exceptions.
     pub(crate) push_exception: u32,
     pub(crate) pop_exception: u32,
-    pub(crate) holds_exceptions: bool,
+    /// In a module of twins: what it takes from the program's.
+    pub(crate) borrowed: Option<Borrowed>,
 }
 
 /// Types that the module did not have.
@@ -156,14 +158,22 @@ impl<'a> Emitter<'a> {
     }
 
     fn copy(&mut self, range: &Range<usize>) {
-        self.bytes.extend_from_slice(self.module.bytes(range.clone()));
+        let code = self.module.bytes(range.clone());
+        match &self.added.borrowed {
+            Some(borrowed) => borrowed.copy(code, &mut self.bytes),
+            None => self.bytes.extend_from_slice(code),
+        }
     }
 
     pub(crate) fn issue(&mut self, call: &Call) {
         match call {
             Call::None => {}
             Call::Copied(bytes) => self.copy(bytes),
-            Call::Import(function) => self.emit(Instruction::Call(*function)),
+            Call::Import(function) => {
+                let borrowed = self.added.borrowed.as_ref();
+                let function = borrowed.map_or(*function, |borrowed| borrowed.function(*function));
+                self.emit(Instruction::Call(function));
+            }
         }
     }
 

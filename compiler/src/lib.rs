@@ -15,16 +15,20 @@
 //!        -> live   (what each site must save)     liveness.rs
 //!        -> frames (in which order, and shared)   frames.rs
 //!        -> code   (the function, and its twin)   code.rs, saving.rs, exceptions.rs, twin.rs
-//!        -> bytes                                 assemble.rs
+//!        -> bytes, in one module or two           assemble.rs, draft.rs, borrowed.rs, resumers.rs
 //! ```
+//! Twins are most of the result, and needed only where a program goes on from a capture: so they can be a
+//! module of their own, and a program starts without them: see [`Form`].
 //! The crate knows neither MQTT nor wasmtime. `wayfare_abi::rewritten` is what a host must know to run the result.
 #![forbid(unsafe_code)]
 
 mod assemble;
 mod atomics;
 mod body;
+mod borrowed;
 mod calls;
 mod code;
+mod draft;
 mod error;
 mod exceptions;
 pub mod features;
@@ -34,6 +38,7 @@ mod module;
 mod polls;
 mod reading;
 mod report;
+mod resumers;
 mod revision;
 mod saving;
 mod sections;
@@ -51,6 +56,18 @@ pub type Blocking<'a> = &'a (dyn Fn(&str, &str) -> bool + Sync);
 pub struct Options<'a> {
     pub blocking: Blocking<'a>,
     pub entry: Entry,
+    pub form: Form,
+}
+
+/// Which module is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The program, with the code that resumes it.
+    Joined,
+    /// The program without that code.
+    Program,
+    /// The code that resumes [`Form::Program`] of the same module, to be made when it is needed.
+    Resuming,
 }
 
 /// What a host calls.
@@ -105,5 +122,5 @@ fn rewrite_here(wasm: &[u8], options: &Options) -> Result<Rewritten, CompileErro
 
 fn rewrite_module(module: &module::Module, options: &Options) -> Result<Rewritten, CompileError> {
     let calls = calls::Calls::analyse(module, options)?;
-    assemble::assemble(module, &calls, options.entry)
+    assemble::assemble(module, &calls, options.entry, options.form)
 }

@@ -9,8 +9,8 @@ use std::ops::Range;
 use wasm_encoder::{Encode, Instruction};
 use wasmparser::{
     CompositeInnerType, ElementItems, ElementKind, ExternalKind, FuncToValidate, FuncType, FuncValidator,
-    FuncValidatorAllocations, GlobalType, Operator, Parser, Payload, RefType, TypeRef, ValType, ValidPayload,
-    Validator, ValidatorResources,
+    FuncValidatorAllocations, GlobalType, MemoryType, Operator, Parser, Payload, RefType, TableType, TypeRef,
+    ValType, ValidPayload, Validator, ValidatorResources,
 };
 
 use crate::Entry;
@@ -28,14 +28,15 @@ pub(crate) struct Module<'a> {
     pub(crate) imports: Vec<(String, String)>,
     /// Type index of every function, imported ones first.
     pub(crate) functions: Vec<u32>,
-    /// The types of what tables hold.
-    pub(crate) tables: Vec<RefType>,
-    /// Of each memory, whether its addresses have 64 bits. None is imported: nobody offers one.
-    pub(crate) memories: Vec<bool>,
+    pub(crate) tables: Vec<TableType>,
+    /// None is imported: nobody offers one.
+    pub(crate) memories: Vec<MemoryType>,
     /// The type indices of tags.
     pub(crate) tags: Vec<u32>,
     pub(crate) globals: Vec<GlobalType>,
     pub(crate) exported_functions: Vec<(String, u32)>,
+    /// What else is exported: name, kind and index.
+    pub(crate) other_exports: Vec<(String, ExternalKind, u32)>,
     /// Functions that can be called through a table.
     pub(crate) addressed: BTreeSet<u32>,
     pub(crate) start_section: Option<u32>,
@@ -160,6 +161,7 @@ impl<'a> Module<'a> {
             tags: Vec::new(),
             globals: Vec::new(),
             exported_functions: Vec::new(),
+            other_exports: Vec::new(),
             addressed: BTreeSet::new(),
             start_section: None,
             start: None,
@@ -235,7 +237,7 @@ impl<'a> Module<'a> {
                     if !matches!(table.init, wasmparser::TableInit::RefNull) {
                         return Err(CompileError::Unsupported("a table with an initial value".into()));
                     }
-                    self.tables.push(table.ty.element_type);
+                    self.tables.push(table.ty);
                 }
             }
             Payload::MemorySection(reader) => {
@@ -244,7 +246,7 @@ impl<'a> Module<'a> {
                     if memory.shared {
                         return Err(CompileError::Unsupported("a shared memory (threads)".into()));
                     }
-                    self.memories.push(memory.memory64);
+                    self.memories.push(memory);
                 }
             }
             Payload::TagSection(reader) => {
@@ -267,8 +269,10 @@ impl<'a> Module<'a> {
             Payload::ExportSection(reader) => {
                 for export in reader {
                     let export = export?;
-                    if export.kind == ExternalKind::Func {
-                        self.exported_functions.push((export.name.into(), export.index));
+                    let name = export.name.to_owned();
+                    match export.kind {
+                        ExternalKind::Func => self.exported_functions.push((name, export.index)),
+                        kind => self.other_exports.push((name, kind, export.index)),
                     }
                     if export.name.starts_with("wayfare:") {
                         return Err(CompileError::Unsupported(format!("the export '{}'", export.name)));

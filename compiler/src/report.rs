@@ -14,7 +14,7 @@ pub struct Report {
     pub entry_polls: usize,
     pub calls_checked: usize,
     pub blocking_calls: usize,
-    /// The original module, the rewritten one without its twins, and the twins.
+    /// The original module, the rewritten one without its twins, and the twins or their module.
     pub bytes_before: usize,
     pub bytes_after: usize,
     pub bytes_twins: usize,

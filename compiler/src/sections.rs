@@ -10,6 +10,7 @@ use crate::code::Body;
 use crate::module::Module;
 
 pub(crate) const TYPE: u8 = 1;
+pub(crate) const IMPORT: u8 = 2;
 pub(crate) const FUNCTION: u8 = 3;
 pub(crate) const TABLE: u8 = 4;
 pub(crate) const MEMORY: u8 = 5;
@@ -30,6 +31,17 @@ impl Sections {
         let kept = module.sections.iter().filter(|(id, _)| **id != START);
         Self {
             sections: kept.map(|(id, bytes)| (*id, bytes.to_vec())).collect(),
+        }
+    }
+
+    /// Of another module with the same types.
+    pub(crate) fn types_of(module: &Module) -> Self {
+        let types = module.sections.get_key_value(&TYPE);
+        Self {
+            sections: types
+                .map(|(id, bytes)| (*id, bytes.to_vec()))
+                .into_iter()
+                .collect(),
         }
     }
 
@@ -88,10 +100,6 @@ impl Code {
             bytes: Vec::new(),
             hints: BranchHints::new(),
         }
-    }
-
-    pub(crate) fn count(&self) -> u32 {
-        self.count
     }
 
     /// A body as it was.

@@ -25,9 +25,9 @@ fn everywhere(name: &str, body: &str) {
             &Module::new(&engine, &wasm).unwrap(),
             World::default(),
         ));
-        let module =
-            Module::new(&engine, rewrite(&wasm).wasm).unwrap_or_else(|error| panic!("{name}: {error:?}"));
-        let unmoved = run(&engine, &module, Err(World::default()), None);
+        // What one form saves, the other resumes.
+        let forms = [Program::split(&engine, &wasm), Program::joined(&engine, &wasm)];
+        let unmoved = run(&engine, &forms[0], Err(World::default()), None);
         let (End::Finished(World { checks, .. }) | End::Trapped(_, World { checks, .. })) = &unmoved else {
             panic!()
         };
@@ -37,7 +37,8 @@ fn everywhere(name: &str, body: &str) {
         for first in 1..=checks {
             for step in [None, Some(1), Some(2), Some(5)] {
                 let mut left = 200;
-                let (end, captures, _) = run_captured(&engine, &module, World::default(), first, |_| {
+                let programs = [0, 1].map(|form| &forms[(first as usize + form) % 2]);
+                let (end, captures, _) = run_captured(&engine, &programs, World::default(), first, |_| {
                     left -= 1;
                     step.filter(|_| left > 0)
                 });

@@ -1,7 +1,7 @@
 //! What cannot be rewritten is refused with the reason, and nothing from outside makes the compiler panic.
 #![allow(clippy::unwrap_used)]
 
-use wayfare_compiler::{CompileError, Entry, Options, features, rewrite};
+use wayfare_compiler::{CompileError, Entry, Form, Options, features, rewrite};
 
 fn refuse(wasm: &[u8]) -> CompileError {
     rewrite(
@@ -9,6 +9,7 @@ fn refuse(wasm: &[u8]) -> CompileError {
         &Options {
             blocking: &|_, name| name == "block",
             entry: Entry::Command,
+            form: Form::Joined,
         },
     )
     .expect_err("should be refused")
@@ -33,6 +34,7 @@ fn every_truncation_of_a_module_is_refused() {
         let options = Options {
             blocking: &|_, _| false,
             entry: Entry::Command,
+            form: Form::Joined,
         };
         // Cut between two custom sections at the end, a module is still whole.
         if let Ok(rewritten) = rewrite(&whole[..cut], &options) {
@@ -56,6 +58,7 @@ fn flipped_bytes_never_make_it_panic() {
             &Options {
                 blocking: &|_, _| false,
                 entry: Entry::Command,
+                form: Form::Joined,
             },
         ) {
             assert!(!matches!(error, CompileError::Thread(_)), "at {at}: {error}");
@@ -123,6 +126,7 @@ fn deep_nesting_is_refused_not_overflown() {
     let options = Options {
         blocking: &|_, _| false,
         entry: Entry::Command,
+        form: Form::Joined,
     };
     assert!(rewrite(&nested(15_000), &options).is_ok());
     assert!(refuse(&nested(30_000)).to_string().contains("nested"));

@@ -39,9 +39,8 @@ fn differential(name: &str) {
         world.clone(),
     ));
     assert!(!expected.0.is_empty());
-    let rewritten = rewrite(sample.wasm);
-    let module = Module::new(&engine, &rewritten.wasm).unwrap();
-    let unmoved = run(&engine, &module, Err(world.clone()), None);
+    let program = Program::split(&engine, sample.wasm);
+    let unmoved = run(&engine, &program, Err(world.clone()), None);
     let End::Finished(end) = unmoved else {
         panic!("did not finish")
     };
@@ -54,7 +53,7 @@ fn differential(name: &str) {
         let first = 1 + random.below(checks);
         let chain = point % 4;
         // Odd chains capture again after very few checks: before the first resumed frame has returned.
-        let (end, captures, _) = run_captured(&engine, &module, world.clone(), first, |done| {
+        let (end, captures, _) = run_captured(&engine, &[&program], world.clone(), first, |done| {
             (done <= chain).then(|| {
                 if chain % 2 == 1 {
                     1 + random.below(3)
@@ -72,7 +71,7 @@ fn differential(name: &str) {
     }
     println!(
         "{name}: {checks} checks, {captured} captures, {:?}",
-        rewritten.report
+        program.report
     );
     assert!(captured >= 300, "only {captured} captures");
 }
@@ -99,16 +98,19 @@ fn deep_recursion() {
         &Module::new(&engine, sample.wasm).unwrap(),
         world.clone(),
     ));
-    let module = Module::new(&engine, rewrite(sample.wasm).wasm).unwrap();
-    let End::Finished(end) = run(&engine, &module, Err(world.clone()), None) else {
+    let program = Program::split(&engine, sample.wasm);
+    let End::Finished(end) = run(&engine, &program, Err(world.clone()), None) else {
         panic!()
     };
     let mut deepest = 0;
     for tenth in 1..10 {
-        let (ended, captures, largest) =
-            run_captured(&engine, &module, world.clone(), end.checks * tenth / 10, |done| {
-                (done < 4).then_some(2)
-            });
+        let (ended, captures, largest) = run_captured(
+            &engine,
+            &[&program],
+            world.clone(),
+            end.checks * tenth / 10,
+            |done| (done < 4).then_some(2),
+        );
         assert_eq!(outcome(ended), expected);
         assert!(captures >= 4);
         deepest = deepest.max(largest);

@@ -12,7 +12,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use wayfare_compiler::{Entry, Options};
+use wayfare_compiler::{Entry, Form, Options};
 use wayfare_engine::process::{Runtime, RuntimeOptions};
 use wayfare_engine::shell::Cache;
 use wayfare_protocol::ids::Digest;
@@ -47,6 +47,7 @@ fn measure(name: &str, wasm: &[u8], rounds: usize) -> Result<(), Box<dyn Error>>
         let options = Options {
             blocking: &wayfare_abi::calls::may_block,
             entry: Entry::Command,
+            form: Form::Joined,
         };
         let (took, rewritten) = time(|| wayfare_compiler::rewrite(wasm, &options));
         drop(rewritten?);

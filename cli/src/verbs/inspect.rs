@@ -131,6 +131,7 @@ fn inspect_module(module: &Module, output: Output) -> Result {
     let options = wayfare_compiler::Options {
         blocking: &wayfare_abi::calls::may_block,
         entry: wayfare_compiler::Entry::Command,
+        form: wayfare_compiler::Form::Joined,
     };
     let rewritten = wayfare_compiler::rewrite(&module.wasm, &options)
         .map_err(|error| Fail::new("module", format!("{} cannot run: {error}", module.name)))?;

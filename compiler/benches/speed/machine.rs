@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use wasmtime::{Caller, Config, Engine, Extern, Global, Instance, Linker, Memory, Module, Store, Val};
 use wayfare_abi::rewritten as abi;
+use wayfare_compiler::Form;
 
 use crate::programs::Program;
 
@@ -48,22 +49,30 @@ impl Way {
 
     pub(crate) fn form(self, program: &Program) -> Cow<'static, [u8]> {
         match self {
-            Self::Ours => rewrite(program.wasm).wasm.into(),
+            Self::Ours => rewrite(program.wasm, Form::Program).wasm.into(),
             _ => program.wasm.into(),
         }
     }
 }
 
-pub(crate) fn rewrite(wasm: &[u8]) -> wayfare_compiler::Rewritten {
+pub(crate) fn rewrite(wasm: &[u8], form: Form) -> wayfare_compiler::Rewritten {
     let blocking = |module: &str, name: &str| module == WASI && matches!(name, "fd_write");
     wayfare_compiler::rewrite(
         wasm,
         &wayfare_compiler::Options {
             blocking: &blocking,
             entry: wayfare_compiler::Entry::Command,
+            form,
         },
     )
     .expect("the benchmark programs can be captured")
+}
+
+/// A program, compiled in one of the ways.
+pub(crate) struct Code {
+    pub(crate) module: Module,
+    /// Only of ours.
+    pub(crate) resuming: Option<Module>,
 }
 
 pub(crate) struct Machine {
@@ -94,7 +103,7 @@ impl Machine {
         Module::new(self.linker.engine(), wasm).expect("the program is valid")
     }
 
-    pub(crate) fn start(&self, module: &Module, per_mille: u32) -> Process {
+    pub(crate) fn start(&self, code: &Code, per_mille: u32) -> Process {
         let world = World {
             work: per_mille.to_string(),
             ..World::default()
@@ -107,7 +116,7 @@ impl Machine {
         }
         let instance = self
             .linker
-            .instantiate(&mut store, module)
+            .instantiate(&mut store, &code.module)
             .expect("the imports are there");
         let save = instance.get_memory(&mut store, abi::SAVE_MEMORY);
         let flag = save.map(|save| Flag(save.data_ptr(&store) as usize + abi::FLAG_OFFSET as usize));
@@ -115,6 +124,8 @@ impl Machine {
         Process {
             store,
             instance,
+            resuming: code.resuming.clone(),
+            resumer: None,
             save,
             flag,
             busy: Duration::ZERO,
@@ -142,6 +153,8 @@ impl Flag {
 pub(crate) struct Process {
     pub(crate) store: Store<World>,
     instance: Instance,
+    resuming: Option<Module>,
+    resumer: Option<Instance>,
     save: Option<Memory>,
     flag: Option<Flag>,
     /// Time on the processor in the program.
@@ -157,7 +170,8 @@ pub(crate) enum End {
 impl Process {
     /// To the end, or to a capture.
     pub(crate) fn run(&mut self) -> End {
-        self.enter(if self.save.is_some() { abi::START } else { "_start" })
+        let instance = self.instance;
+        self.enter(instance, if self.save.is_some() { abi::START } else { "_start" })
     }
 
     /// Goes on after a capture. The flag must be cleared already.
@@ -165,12 +179,29 @@ impl Process {
         self.unwinding()
             .set(&mut self.store, Val::I32(0))
             .expect("it is a mutable i32");
-        self.enter(abi::RESUME)
+        let resumer = self.resumer();
+        self.enter(resumer, abi::RESUME)
     }
 
-    fn enter(&mut self, name: &str) -> End {
-        let entry = self
-            .instance
+    /// The instance that resumes, made once.
+    pub(crate) fn resumer(&mut self) -> Instance {
+        if let Some(resumer) = self.resumer {
+            return resumer;
+        }
+        let module = self.resuming.clone().expect("the module is a rewritten one");
+        let parts: Vec<Extern> = module
+            .imports()
+            .map(|import| {
+                let part = self.instance.get_export(&mut self.store, import.name());
+                part.expect("the program exports all its parts")
+            })
+            .collect();
+        let resumer = Instance::new(&mut self.store, &module, &parts).expect("the parts fit");
+        *self.resumer.insert(resumer)
+    }
+
+    fn enter(&mut self, instance: Instance, name: &str) -> End {
+        let entry = instance
             .get_typed_func::<(), ()>(&mut self.store, name)
             .expect("it is exported");
         let before = cpu_time();

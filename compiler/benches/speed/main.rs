@@ -20,7 +20,7 @@ mod workshop;
 
 use std::process::ExitCode;
 
-use machine::{Machine, Target, Way};
+use machine::{Code, Machine, Target, Way};
 use options::{Options, Part};
 use programs::Program;
 use workshop::Workshop;
@@ -75,8 +75,11 @@ fn measure(options: &Options) {
 fn run_once(options: &Options, target: Target, way: Way, programs: &[&Program]) {
     let machine = Machine::new(target, way);
     for program in programs {
-        let module = machine.compile(&way.form(program));
-        let mut process = machine.start(&module, options.per_mille(target));
+        let code = Code {
+            module: machine.compile(&way.form(program)),
+            resuming: None,
+        };
+        let mut process = machine.start(&code, options.per_mille(target));
         process.run();
         println!(
             "{} {:.0} ms: {}",

@@ -3,9 +3,7 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use wasmtime::Module;
-
-use crate::machine::{End, Flag, Machine, Process};
+use crate::machine::{Code, End, Flag, Machine, Process};
 use crate::options::Options;
 use crate::resident::resident_bytes;
 use crate::state::{Image, State};
@@ -43,19 +41,19 @@ pub(crate) fn moved(options: &Options, workshop: &Workshop) {
     );
     let mut medians = Vec::new();
     for piece in &workshop.pieces {
-        let module = piece.ours();
-        let image = Image::of(machine.start(module, 0));
+        let code = piece.ours();
+        let image = Image::of(machine.start(code, 0));
         let (mut whole, mut ratios) = (Vec::new(), Vec::new());
         let mut fastest = f64::INFINITY;
         for _ in 0..options.rounds {
-            let mut unmoved = machine.start(module, work);
+            let mut unmoved = machine.start(code, work);
             unmoved.run();
-            let mut process = machine.start(module, work);
+            let mut process = machine.start(code, work);
             if run_until(&mut process, unmoved.busy.mul_f64(MOVED_AT)) == End::Finished {
                 continue;
             }
             let before = process.busy;
-            let mut process = arrive(process, machine, module, &image);
+            let mut process = arrive(process, machine, code, &image);
             process.resume();
             assert_eq!(
                 process.stdout(),
@@ -105,9 +103,9 @@ fn run_until(process: &mut Process, after: Duration) -> End {
 }
 
 /// In a new instance; nothing of the old one is left but what was captured.
-fn arrive(mut process: Process, machine: &Machine, module: &Module, image: &Image) -> Process {
+fn arrive(mut process: Process, machine: &Machine, code: &Code, image: &Image) -> Process {
     let state = State::capture(&mut process, image);
-    let mut arrived = state.restore(machine, module);
+    let mut arrived = state.restore(machine, code);
     let flag = arrived.flag();
     arrived.store.data_mut().clone_from(process.store.data());
     arrived.store.data_mut().flag = Some(flag);
@@ -173,8 +171,8 @@ pub(crate) fn freezing(options: &Options, workshop: &Workshop) {
     table.print();
 }
 
-fn freeze(requests: usize, work: u32, machine: &Machine, module: &Module) -> Seen {
-    let image = Image::of(machine.start(module, 0));
+fn freeze(requests: usize, work: u32, machine: &Machine, code: &Code) -> Seen {
+    let image = Image::of(machine.start(code, 0));
     let mut seen = Seen::default();
     let mut random = 42;
     std::thread::scope(|scope| {
@@ -193,7 +191,7 @@ fn freeze(requests: usize, work: u32, machine: &Machine, module: &Module) -> See
         let mut process: Option<Process> = None;
         while seen.latency_us.len() < requests {
             let going_on = process.is_some();
-            let mut running = process.take().unwrap_or_else(|| machine.start(module, work));
+            let mut running = process.take().unwrap_or_else(|| machine.start(code, work));
             // The flag of a captured program is still set: only the next request may stop it.
             running.flag().set(0);
             ask.send((running.flag(), pause(&mut random)))
@@ -207,7 +205,7 @@ fn freeze(requests: usize, work: u32, machine: &Machine, module: &Module) -> See
             seen.latency_us.push((frozen - requested).as_secs_f64() * 1e6);
             seen.frames.push(running.frames().len() as f64);
             process = Some(if seen.latency_us.len() % MOVE_EVERY.min(requests) == 0 {
-                seen.look(running, machine, module, &image)
+                seen.look(running, machine, code, &image)
             } else {
                 running
             });
@@ -226,7 +224,7 @@ fn pause(random: &mut u64) -> Duration {
 
 impl Seen {
     /// Moves the program to a new instance, measuring.
-    fn look(&mut self, mut process: Process, machine: &Machine, module: &Module, image: &Image) -> Process {
+    fn look(&mut self, mut process: Process, machine: &Machine, code: &Code, image: &Image) -> Process {
         let resident = resident_bytes(process.memory_addresses());
         let begin = Instant::now();
         let state = State::capture(&mut process, image);
@@ -235,7 +233,7 @@ impl Seen {
         self.touched
             .push(resident.unwrap_or(process.memory_addresses().len()) as f64);
         let begin = Instant::now();
-        let mut arrived = state.restore(machine, module);
+        let mut arrived = state.restore(machine, code);
         self.restore_us.push(begin.elapsed().as_secs_f64() * 1e6);
         let flag = arrived.flag();
         arrived.store.data_mut().clone_from(process.store.data());

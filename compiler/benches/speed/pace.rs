@@ -42,7 +42,7 @@ fn rounds(options: &Options, workshop: &Workshop, piece: &Piece) -> Vec<[f64; 4]
     let round = |_| {
         Way::ALL.map(|way| {
             let machine = &workshop.machines[way as usize];
-            let mut process = machine.start(&piece.modules[way as usize], options.per_mille(workshop.target));
+            let mut process = machine.start(piece.code(way), options.per_mille(workshop.target));
             process.run();
             let expected = printed.get_or_insert_with(|| process.stdout().to_owned());
             assert_eq!(process.stdout(), expected, "{}: another result", piece.name);

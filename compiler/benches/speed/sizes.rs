@@ -20,16 +20,14 @@ pub(crate) fn show(workshop: &Workshop) {
             "rewrite ms",
             "compile raw ms",
             "compile ours ms",
+            "compile twins ms",
         ],
     );
     let (mut without_twins, mut with_twins) = (Vec::new(), Vec::new());
     for piece in &workshop.pieces {
-        let raw_sizes = sizes(piece.raw());
-        let sizes = sizes(piece.ours());
-        let raw: usize = raw_sizes.iter().sum();
-        // Twins are the functions behind the original ones.
-        let original: usize = sizes[..raw_sizes.len()].iter().sum();
-        let all: usize = sizes.iter().sum();
+        let raw = size(&piece.code(Way::Raw).module);
+        let original = size(&piece.ours().module);
+        let all = original + piece.ours().resuming.as_ref().map_or(0, size);
         let report = &piece.report;
         without_twins.push(original as f64 / raw as f64);
         with_twins.push(all as f64 / raw as f64);
@@ -43,9 +41,10 @@ pub(crate) fn show(workshop: &Workshop) {
             format!("{:.1}", piece.rewrite_ms),
             format!("{:.0}", piece.compile_ms[Way::Raw as usize]),
             format!("{:.0}", piece.compile_ms[Way::Ours as usize]),
+            format!("{:.0}", piece.resuming_ms),
         ]);
     }
-    let mut row = vec![String::new(); 9];
+    let mut row = vec![String::new(); 10];
     row[0] = "**geometric mean**".to_owned();
     row[2] = format!("**{:.2}**", geometric_mean(&without_twins));
     row[3] = format!("**{:.2}**", geometric_mean(&with_twins));
@@ -53,7 +52,7 @@ pub(crate) fn show(workshop: &Workshop) {
     table.print();
 }
 
-/// Bytes of machine code by function.
-fn sizes(module: &Module) -> Vec<usize> {
-    module.functions().map(|function| function.len).collect()
+/// Bytes of machine code in functions.
+fn size(module: &Module) -> usize {
+    module.functions().map(|function| function.len).sum()
 }

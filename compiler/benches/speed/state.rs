@@ -1,8 +1,8 @@
 //! A captured program as bytes, without compression or transport: what capturing and restoring cost by themselves.
 
-use wasmtime::{Module, Val};
+use wasmtime::Val;
 
-use crate::machine::{Machine, Process};
+use crate::machine::{Code, Machine, Process};
 
 const PAGE_BYTES: usize = 4096;
 const WASM_PAGE_BYTES: usize = 65536;
@@ -56,8 +56,8 @@ impl State {
         }
     }
 
-    pub(crate) fn restore(&self, machine: &Machine, module: &Module) -> Process {
-        let mut process = machine.start(module, 0);
+    pub(crate) fn restore(&self, machine: &Machine, code: &Code) -> Process {
+        let mut process = machine.start(code, 0);
         let memory = process.memory();
         let missing = self.memory_bytes - memory.data_size(&process.store);
         memory
@@ -73,6 +73,7 @@ impl State {
                 .expect("it is the same global");
         }
         process.set_frames(&self.frames);
+        process.resumer();
         process
     }
 

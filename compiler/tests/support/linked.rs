@@ -4,12 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wasmtime::{
-    Engine, Extern, Global, GlobalType, Instance, Linker, Module, Mutability, Store, Val, ValType,
-};
+use wasmtime::{Engine, Extern, Global, GlobalType, Instance, Linker, Mutability, Store, Val, ValType};
 use wayfare_abi::rewritten as abi;
 
-use super::{Call, Called, Image, Outcome, World, store, wasi};
+use super::{Call, Called, Image, Outcome, Program, World, store, wasi};
 
 /// Modules in the order of their instantiation.
 pub struct Scene {
@@ -19,7 +17,7 @@ pub struct Scene {
 }
 
 struct Member {
-    module: Module,
+    program: Program,
     imports: Vec<Import>,
     never_blocks: bool,
 }
@@ -48,9 +46,9 @@ impl Scene {
     }
 
     /// `imports`: from where, in the module's order.
-    pub fn add(&mut self, module: Module, imports: Vec<Import>, never_blocks: bool) -> usize {
+    pub fn add(&mut self, program: Program, imports: Vec<Import>, never_blocks: bool) -> usize {
         self.members.push(Member {
-            module,
+            program,
             imports,
             never_blocks,
         });
@@ -104,9 +102,10 @@ impl Scene {
         second: Option<u64>,
     ) -> Moved {
         let mut linked = self.build(member, before);
-        for instance in linked.instances.values() {
+        for member in self.needed_by(member) {
             // Drops again what had been dropped, before it looks for a frame; there is none, so it traps.
-            let resume = instance
+            let resumer = linked.resumer(self, member);
+            let resume = resumer
                 .get_typed_func::<(), ()>(&mut linked.store, abi::RESUME)
                 .unwrap();
             resume.call(&mut linked.store, ()).unwrap_err();
@@ -121,7 +120,8 @@ impl Scene {
             let images = linked.images(self, member);
             linked = self.build(member, &images);
             linked.arm(self, member, second.filter(|_| captures == 1));
-            called = call.resumed(&linked.instances[&member], &mut linked.store);
+            let resumer = linked.resumer(self, member);
+            called = call.resumed(&resumer, &mut linked.store);
         }
         let Called::Ended(outcome) = called else {
             unreachable!("the loop runs until it ended")
@@ -152,9 +152,9 @@ impl Linked {
     }
 
     pub fn instantiate(&mut self, scene: &Scene, member: usize) -> wasmtime::Result<()> {
-        let Member { module, imports, .. } = &scene.members[member];
+        let Member { program, imports, .. } = &scene.members[member];
         let mut externs = Vec::new();
-        for (import, from) in module.imports().zip(imports) {
+        for (import, from) in program.module.imports().zip(imports) {
             externs.push(match from {
                 Import::Member(member) => {
                     let export = self.instances[member].get_export(&mut self.store, import.name());
@@ -166,9 +166,14 @@ impl Linked {
                 },
             });
         }
-        let instance = Instance::new(&mut self.store, module, &externs)?;
+        let instance = Instance::new(&mut self.store, &program.module, &externs)?;
         self.instances.insert(member, instance);
         Ok(())
+    }
+
+    fn resumer(&mut self, scene: &Scene, member: usize) -> Instance {
+        let program = &scene.members[member].program;
+        program.resumer(&self.instances[&member], &mut self.store)
     }
 
     /// The state of `member` and of all that it imports from.

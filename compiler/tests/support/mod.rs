@@ -7,9 +7,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use wasmtime::{Config, Engine, Module, Store, Trap, UpdateDeadline};
+use wasmtime::{Config, Engine, Extern, Instance, Module, Store, Trap, UpdateDeadline};
 use wayfare_abi::rewritten as abi;
-use wayfare_compiler::{CompileError, Entry};
+use wayfare_compiler::{CompileError, Entry, Form, Options, Report, Rewritten};
 
 mod call;
 pub mod generated;
@@ -111,29 +111,87 @@ pub fn blocking(module: &str, name: &str) -> bool {
         || module == "spectest" && name.starts_with("print")
 }
 
-pub fn rewrite(wasm: &[u8]) -> wayfare_compiler::Rewritten {
-    wayfare_compiler::rewrite(
-        wasm,
-        &wayfare_compiler::Options {
-            blocking: &blocking,
-            entry: Entry::Command,
-        },
-    )
-    .unwrap()
+/// A rewritten module, compiled, in one of its forms.
+pub struct Program {
+    pub module: Module,
+    /// `None`: it resumes itself.
+    pub resuming: Option<Module>,
+    pub report: Report,
 }
 
-/// Any exported function can be called. Where a function that blocks is called through a table, which is refused, none
-/// may block: gives whether that was so.
-pub fn rewrite_exports(wasm: &[u8]) -> Result<(wayfare_compiler::Rewritten, bool), CompileError> {
-    let rewrite = |blocking: &(dyn Fn(&str, &str) -> bool + Sync)| {
-        let entry = Entry::Exports;
-        wayfare_compiler::rewrite(wasm, &wayfare_compiler::Options { blocking, entry })
-    };
-    match rewrite(&blocking) {
-        Err(error) if error.to_string().contains("called through a table") => {
-            Ok((rewrite(&|_, _| false)?, true))
+impl Program {
+    /// In two modules.
+    pub fn split(engine: &Engine, wasm: &[u8]) -> Self {
+        Self::make(engine, wasm, &options(Form::Program)).unwrap()
+    }
+
+    /// In one.
+    pub fn joined(engine: &Engine, wasm: &[u8]) -> Self {
+        Self::make(engine, wasm, &options(Form::Joined)).unwrap()
+    }
+
+    /// Any exported function can be called. Where a function that blocks is called through a table, which is refused,
+    /// none may block: gives whether that was so.
+    pub fn of_exports(engine: &Engine, wasm: &[u8], form: Form) -> Result<(Self, bool), CompileError> {
+        let make = |blocking| {
+            let entry = Entry::Exports;
+            let options = Options {
+                blocking,
+                entry,
+                form,
+            };
+            Self::make(engine, wasm, &options)
+        };
+        match make(&blocking) {
+            Err(error) if error.to_string().contains("called through a table") => {
+                Ok((make(&|_, _| false)?, true))
+            }
+            other => Ok((other?, false)),
         }
-        other => Ok((other?, false)),
+    }
+
+    fn make(engine: &Engine, wasm: &[u8], options: &Options) -> Result<Self, CompileError> {
+        let compiled = |wasm: &[u8]| Module::new(engine, wasm).unwrap_or_else(|error| panic!("{error:?}"));
+        let Rewritten {
+            wasm: program,
+            report,
+        } = wayfare_compiler::rewrite(wasm, options)?;
+        let resuming = (options.form == Form::Program).then(|| {
+            let options = Options {
+                form: Form::Resuming,
+                ..*options
+            };
+            let resuming = wayfare_compiler::rewrite(wasm, &options).unwrap();
+            compiled(&resuming.wasm)
+        });
+        Ok(Self {
+            module: compiled(&program),
+            resuming,
+            report,
+        })
+    }
+
+    /// What resumes `instance`, which is of this program.
+    pub fn resumer(&self, instance: &Instance, store: &mut Store<World>) -> Instance {
+        let Some(resuming) = &self.resuming else {
+            return *instance;
+        };
+        let parts: Vec<Extern> = resuming
+            .imports()
+            .map(|import| {
+                assert_eq!(import.module(), abi::PROGRAM);
+                instance.get_export(&mut *store, import.name()).unwrap()
+            })
+            .collect();
+        Instance::new(&mut *store, resuming, &parts).unwrap()
+    }
+}
+
+fn options(form: Form) -> Options<'static> {
+    Options {
+        blocking: &blocking,
+        entry: Entry::Command,
+        form,
     }
 }
 
@@ -149,20 +207,23 @@ pub fn run_raw(engine: &Engine, module: &Module, world: World) -> End {
 }
 
 /// A rewritten module, fresh or from a state, until it ends or is captured at the `capture`th check from now.
-pub fn run(engine: &Engine, module: &Module, from: Result<&State, World>, capture: Option<u64>) -> End {
+pub fn run(engine: &Engine, program: &Program, from: Result<&State, World>, capture: Option<u64>) -> End {
     let world = match &from {
         Ok(state) => state.world.clone(),
         Err(world) => world.clone(),
     };
     let mut store = store(engine, world, capture);
-    let instance = linker(engine).instantiate(&mut store, module).unwrap();
+    let instance = linker(engine).instantiate(&mut store, &program.module).unwrap();
     let save = instance.get_memory(&mut store, abi::SAVE_MEMORY).unwrap();
     store.data_mut().flag = save.data_ptr(&store) as usize + abi::FLAG_OFFSET as usize;
-    if let Ok(state) = from {
-        state.image.restore(&instance, &mut store);
-    }
-    let entry = if from.is_ok() { abi::RESUME } else { abi::START };
-    let result = instance
+    let (entered, entry) = match from {
+        Ok(state) => {
+            state.image.restore(&instance, &mut store);
+            (program.resumer(&instance, &mut store), abi::RESUME)
+        }
+        Err(_) => (instance, abi::START),
+    };
+    let result = entered
         .get_typed_func::<(), ()>(&mut store, entry)
         .unwrap()
         .call(&mut store, ());
@@ -228,21 +289,23 @@ pub fn outcome(end: End) -> (Vec<u8>, Option<i32>, Option<String>) {
 }
 
 /// Runs to the end through captures: the first after `first` checks, each further one after what `next` says
-/// (`None`: no more). Each resumption is in a new instance. Gives the end and how many captures there were.
+/// (`None`: no more). Each resumption is in a new instance, of the next of `programs`, which are forms of one. Gives the
+/// end and how many captures there were.
 pub fn run_captured(
     engine: &Engine,
-    module: &Module,
+    programs: &[&Program],
     world: World,
     first: u64,
     mut next: impl FnMut(usize) -> Option<u64>,
 ) -> (End, usize, usize) {
     let mut captures = 0;
     let mut largest = 0;
-    let mut end = run(engine, module, Err(world), Some(first));
+    let mut end = run(engine, programs[0], Err(world), Some(first));
     while let End::Captured(state) = end {
         captures += 1;
         largest = largest.max(state.image.frames.len());
-        end = run(engine, module, Ok(&state), next(captures));
+        let program = programs[captures % programs.len()];
+        end = run(engine, program, Ok(&state), next(captures));
     }
     (end, captures, largest)
 }

@@ -8,6 +8,10 @@
 //!   given the same memories, globals and frames.
 //! * A blocked imported function (see [`may_block`](crate::calls::may_block)) sets [`UNWINDING`] to 1 and returns anything, having
 //!   had no effect; the program issues the same call again after resuming.
+//! * [`RESUME`] is exported by the program's module (`Form::Joined` of the compiler) or by the *resume module*
+//!   (`Form::Resuming`), which is needed only where a program goes on from frames. That one is instantiated in the
+//!   store of the program's instance, at any time before; all that it imports are exports of that instance, by the same
+//!   names. Frames are the same in both forms.
 
 /// Version of frames and site numbers: state captured under one is nothing to another.
 pub const ABI: u32 = 2;
@@ -31,6 +35,11 @@ pub const REFERENCES: &str = "wayfare:references";
 pub const FUNCTIONS: &str = "wayfare:functions";
 /// Where the compiler was told that any export is entered: followed by an exported function's name, what resumes a call of it.
 pub const RESUME_PREFIX: &str = "wayfare:resume:";
+
+/// The resume module's imports are from this module...
+pub const PROGRAM: &str = "wayfare:program";
+/// ...which exports them under names that begin with this.
+pub const PART_PREFIX: &str = "wayfare:part:";
 
 /// The site that a twin is on its way to, a `u32`; nothing to the host.
 pub const RESUMING_OFFSET: u64 = 0;

@@ -98,6 +98,7 @@ pub(super) fn rewrite(module: Digest, wasm: &[u8]) -> Result<Vec<u8>, Failure> {
     let options = wayfare_compiler::Options {
         blocking: &calls::may_block,
         entry: wayfare_compiler::Entry::Command,
+        form: wayfare_compiler::Form::Joined,
     };
     wayfare_compiler::rewrite(wasm, &options)
         .map(|rewritten| rewritten.wasm)
