@@ -6,7 +6,10 @@ use thiserror::Error;
 pub enum CompileError {
     #[error("not WebAssembly: {0}")]
     NotWasm(String),
-    #[error("a WebAssembly component, not a module: build for wasm32-wasip1")]
+    #[error(
+        "a WebAssembly component, not a module: build for WASI preview 1, in Rust with \
+         'rustup target add wasm32-wasip1' and 'cargo build --target wasm32-wasip1'"
+    )]
     Component,
     /// What wasmparser says: invalid, truncated, or a feature that is not supported.
     #[error("invalid module: {0}")]

@@ -301,8 +301,9 @@ pub(crate) fn check_wasm(module: &[u8]) -> Result<(), CommandError> {
         return match module.get(4..8) {
             Some([1, 0, 0, 0]) => Ok(()),
             Some([_, 0, 1, 0]) => {
-                let reason =
-                    "it is a WebAssembly component: give the core module (target wasm32-wasip1)".into();
+                let reason = "it is a WebAssembly component, and engines run modules: build for WASI preview 1, in Rust \
+                              with 'rustup target add wasm32-wasip1' and 'cargo build --target wasm32-wasip1'"
+                    .into();
                 Err(CommandError::Refused(Failure::BadRequest { reason }))
             }
             _ => {
