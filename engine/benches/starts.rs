@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use wayfare_compiler::{Entry, Form, Options};
-use wayfare_engine::process::{Runtime, RuntimeOptions};
+use wayfare_engine::process::{Piece, Runtime, RuntimeOptions};
 use wayfare_engine::shell::Cache;
 use wayfare_protocol::ids::Digest;
 
@@ -47,7 +47,7 @@ fn measure(name: &str, wasm: &[u8], rounds: usize) -> Result<(), Box<dyn Error>>
         let options = Options {
             blocking: &wayfare_abi::calls::may_block,
             entry: Entry::Command,
-            form: Form::Joined,
+            form: Form::Program,
         };
         let (took, rewritten) = time(|| wayfare_compiler::rewrite(wasm, &options));
         drop(rewritten?);
@@ -66,7 +66,9 @@ fn measure(name: &str, wasm: &[u8], rounds: usize) -> Result<(), Box<dyn Error>>
         let runtime = Runtime::new(RuntimeOptions::default())?;
         let cache = open(folder.path(), &runtime)?;
         let (took, revived) = time(|| {
-            let found = cache.find(Digest::of(wasm)).ok_or("nothing in the cache")?;
+            let found = cache
+                .find(Digest::of(wasm), Piece::Program)
+                .ok_or("nothing in the cache")?;
             runtime.revive(&found).map_err(Box::<dyn Error>::from)
         });
         drop(revived?);

@@ -26,6 +26,8 @@ mod watching;
 mod fetches;
 mod fetching;
 
+mod background;
+mod captures;
 mod devices;
 mod machine;
 mod modules;

@@ -346,7 +346,9 @@ impl World {
                 self.wipe_session(index, program);
             }
             Effect::KeepChunk { blob, offset } => self.keep_chunk(index, blob, offset),
-            Effect::LoadModule { operation, module } => {
+            Effect::LoadModule {
+                operation, module, ..
+            } => {
                 if !self.engines[index].blobs.contains_key(&module) {
                     self.oracle.violation(format!("e{index} loads a module it lacks"));
                 }

@@ -11,6 +11,7 @@ use wayfare_client::app::ask::Ask;
 use wayfare_client::app::manifest;
 use wayfare_client::{Client, ClientOptions, CommandError, CommandOptions, Finished, Operation, Run};
 use wayfare_dispatcher::compilers::Compiler;
+use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{MoveReport, Outcome};
 use wayfare_protocol::ids::{BootId, Digest, OperationId, ProgramId};
 use wayfare_protocol::status::{EngineState, ProgramState};
@@ -211,13 +212,43 @@ impl Fleet {
         self.all_online().await;
     }
 
-    /// Loads the job's module on these engines, so that no move waits for that.
+    /// Loads the job's module on these engines, so that neither a move nor another capture waits for that: a short
+    /// program may end before the code is compiled that resumes it.
     pub async fn loads(&self, job: &Job, engines: &[&str]) {
+        self.loads_for(engines, |engine| job.order(engine)).await;
+    }
+
+    /// The same of orders that are no jobs.
+    pub async fn loads_for(&self, engines: &[&str], order: impl Fn(&str) -> Run) {
+        let order = &order;
         let loads = engines.iter().map(|engine| async move {
-            let watched = self.run(job, engine).await;
-            self.kills(watched).await;
+            let what = format!("engine {engine} to have compiled all of {}", order(engine).name);
+            within(&what, async {
+                while !self.is_captured_once(order(engine)).await {}
+            })
+            .await;
         });
         futures::future::join_all(loads).await;
+    }
+
+    /// Runs it for a snapshot, and says whether that was taken before it ended.
+    async fn is_captured_once(&self, order: Run) -> bool {
+        let options = CommandOptions::default();
+        let watched = self.runs(order).await;
+        let taken = match self.client.snapshot(&watched.id(), &options).await {
+            Ok(operation) => within("a snapshot", operation.wait()).await.map(drop),
+            Err(error) => Err(error),
+        };
+        done(self.client.kill(&watched.id(), &options).await).await;
+        self.gone(watched.program).await;
+        match taken {
+            Ok(()) => true,
+            Err(CommandError::Failed {
+                failure: Failure::Ended { .. } | Failure::WrongState { .. },
+                ..
+            }) => false,
+            Err(error) => panic!("no snapshot: {error}"),
+        }
     }
 
     /// Runs it, and follows what it prints.

@@ -14,7 +14,6 @@ use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
-use crate::fleet::Fleet;
 use crate::within;
 
 /// Messages of the source that are published without a look at the time.
@@ -43,15 +42,6 @@ pub fn order(name: &str, args: &[&str], on: &str, publish: &[&str], subscribe: &
 /// From `in` to `out`.
 pub fn relay(on: &str) -> Run {
     order("relay", &["in", "out"], on, &["out"], &["in"])
-}
-
-/// Has the module on these engines, so that no move waits for that.
-pub async fn loads(fleet: &Fleet, engines: &[&str], order: impl Fn(&str) -> Run) {
-    for engine in engines {
-        let watched = fleet.runs(order(engine)).await;
-        watched.printed(1).await;
-        fleet.kills(watched).await;
-    }
 }
 
 /// What was published on a topic.

@@ -1,7 +1,7 @@
 //! Captures of a program: one at a time, each for a purpose, each answer matched to its question.
 
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::event::Outcome;
+use wayfare_protocol::event::{Outcome, Phase};
 use wayfare_protocol::ids::{Blob, ProgramId};
 
 use super::Core;
@@ -46,6 +46,14 @@ impl Core {
         let waiting = self.programs.get_mut(&program).and_then(|p| p.waiting.take());
         if let Some(purpose) = waiting {
             self.capture(program, purpose);
+        }
+    }
+
+    pub(super) fn capture_compiles(&mut self, program: ProgramId, capture: CaptureId) {
+        let here = self.programs.get(&program);
+        let purpose = here.and_then(|here| here.capture.as_ref().filter(|(id, _)| *id == capture));
+        if let Some(operation) = purpose.and_then(|(_, purpose)| purpose.operation()) {
+            self.progress(operation, Phase::Compile, 0, 0);
         }
     }
 

@@ -113,6 +113,7 @@ impl Core {
                 capture,
                 result,
             } => self.captured(program, capture, result),
+            Input::CaptureCompiles { program, capture } => self.capture_compiles(program, capture),
             Input::Ended { program, state } => self.ended(program, state),
             Input::MemoryBytes { program, bytes } => self.memory_seen(program, bytes),
             Input::CheckpointWanted { program } => self.want_checkpoint(program),

@@ -86,6 +86,8 @@ pub enum Input {
         capture: CaptureId,
         result: Result<Blob, Failure>,
     },
+    /// A [`Effect::Capture`] waits, while the program runs, until the code is compiled that lets it go on afterwards.
+    CaptureCompiles { program: ProgramId, capture: CaptureId },
     /// A program exited or trapped by itself. May come instead of an answer to any of the above.
     Ended { program: ProgramId, state: ProgramState },
     /// Linear memory in use, as the shell last saw it; for statuses.
@@ -165,10 +167,12 @@ pub enum Effect {
         blob: Blob,
         offset: u64,
     },
-    /// Rewrite and compile it, or find that done already; answers `ModuleLoaded`.
+    /// Rewrite and compile it, or find that done already; answers `ModuleLoaded`. With `resumes` also what programs need
+    /// to go on from a snapshot.
     LoadModule {
         operation: OperationId,
         module: Digest,
+        resumes: bool,
     },
     /// Decode, join with its base, check against module and limits; answers `SnapshotVerified`. Both blobs are
     /// here, complete and durable; a `Start` from the same `saved` usually follows at once.

@@ -4,6 +4,8 @@
 #[cfg(feature = "compiler")]
 use std::collections::BTreeSet;
 
+#[cfg(feature = "compiler")]
+use wayfare_compiler::Form;
 use wayfare_protocol::code::CodeTarget;
 #[cfg(feature = "compiler")]
 use wayfare_protocol::error::Failure;
@@ -65,7 +67,8 @@ pub fn compile(module: Digest, wasm: &[u8], target: &CodeTarget) -> Result<Vec<u
             ours.wasmtime, ours.abi, target.wasmtime, target.abi
         )));
     }
-    let rewritten = rewrite(module, wasm)?;
+    // Engines without a compiler get all of it at once: those of the last release know no other form.
+    let rewritten = rewrite(module, wasm, Form::Joined)?;
     let heap = wayfare_compiler::features::needs_heap(&rewritten);
     let engine = engine_for(&target.architecture, heap)
         .map_err(|error| refuse(format!("no code for target {}: {error:#}", target.architecture)))?;
@@ -94,11 +97,11 @@ fn engine_for(architecture: &str, heap: bool) -> wasmtime::Result<wasmtime::Engi
 }
 
 #[cfg(feature = "compiler")]
-pub(super) fn rewrite(module: Digest, wasm: &[u8]) -> Result<Vec<u8>, Failure> {
+pub(super) fn rewrite(module: Digest, wasm: &[u8], form: Form) -> Result<Vec<u8>, Failure> {
     let options = wayfare_compiler::Options {
         blocking: &calls::may_block,
         entry: wayfare_compiler::Entry::Command,
-        form: wayfare_compiler::Form::Joined,
+        form,
     };
     wayfare_compiler::rewrite(wasm, &options)
         .map(|rewritten| rewritten.wasm)

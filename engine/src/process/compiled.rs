@@ -3,12 +3,14 @@
 //! Our own, which this engine's compiler made:
 //! ```text
 //!  wayfare compiled code 1        a line
-//!  module <digest>                a line, and one for each thing that the code depends on besides (`Provenance`)
+//!  module <digest>                a line
+//!  piece program                  or resuming: what of the module it is (`Piece`)
+//!  ...                            a line for each thing that the code depends on besides (`Provenance`)
 //!                                 an empty line
 //!  code                           as wasmtime serializes it
 //!  checksum                       BLAKE3 of all before it, 32 bytes
 //! ```
-//! And signed code, which was compiled elsewhere: `wayfare_protocol::code`.
+//! And signed code, which was compiled elsewhere and is always all of a module: `wayfare_protocol::code`.
 //!
 //! Loading compiled code is as dangerous as running native code, and wasmtime does not check it. What always holds:
 //! [`Compiled`] is code that wasmtime made in this process (`Compiled::of`), or that came through [`Compiled::verify`]. For
@@ -34,6 +36,15 @@ pub enum Provenance {
     Signed(Trust),
 }
 
+/// What of a module code is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Piece {
+    /// What programs begin with; all of it, if others made it.
+    Program,
+    /// What they need to go on from a capture.
+    Resuming,
+}
+
 /// Which signed code is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
@@ -45,6 +56,7 @@ pub struct Trust {
 #[derive(Clone)]
 pub struct Compiled {
     module: Digest,
+    piece: Piece,
     form: Form,
 }
 
@@ -83,10 +95,13 @@ impl Provenance {
         ))
     }
 
-    /// What bytes of `module` begin with.
-    pub(crate) fn header(&self, module: Digest) -> String {
+    /// What bytes of a piece of `module` begin with.
+    pub(crate) fn header(&self, module: Digest, piece: Piece) -> String {
         match self {
-            Self::Own(lines) => format!("{FIRST_LINE}\nmodule {module}\n{lines}\n"),
+            Self::Own(lines) => {
+                let piece = piece.name();
+                format!("{FIRST_LINE}\nmodule {module}\npiece {piece}\n{lines}\n")
+            }
             Self::Signed(trust) => trust.target.header(module),
         }
     }
@@ -101,12 +116,22 @@ impl Provenance {
     }
 }
 
+impl Piece {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Program => "program",
+            Self::Resuming => "resuming",
+        }
+    }
+}
+
 impl Compiled {
     #[cfg(feature = "compiler")]
-    pub(super) fn of(digest: Digest, module: &wasmtime::Module) -> wasmtime::Result<Self> {
+    pub(super) fn of(digest: Digest, piece: Piece, module: &wasmtime::Module) -> wasmtime::Result<Self> {
         let bytes = module.serialize()?;
         Ok(Self {
             module: digest,
+            piece,
             form: Form::Own {
                 code: 0..bytes.len(),
                 bytes,
@@ -118,15 +143,16 @@ impl Compiled {
     pub(crate) fn verify(
         bytes: Vec<u8>,
         module: Digest,
+        piece: Piece,
         provenance: &Provenance,
     ) -> Result<Self, CompiledError> {
         let form = match provenance {
-            Provenance::Own(_) => verify_own(bytes, &provenance.header(module))?,
+            Provenance::Own(_) => verify_own(bytes, &provenance.header(module, piece))?,
             Provenance::Signed(Trust { target, keys }) => {
                 Form::Signed(SignedCode::verify(bytes, module, target, keys)?)
             }
         };
-        Ok(Self { module, form })
+        Ok(Self { module, piece, form })
     }
 
     pub(crate) fn write_to(&self, provenance: &Provenance, out: &mut impl Write) -> io::Result<()> {
@@ -134,7 +160,8 @@ impl Compiled {
             return out.write_all(signed.bytes());
         }
         let mut checksum = blake3::Hasher::new();
-        for part in [provenance.header(self.module).as_bytes(), self.code()] {
+        let header = provenance.header(self.module, self.piece);
+        for part in [header.as_bytes(), self.code()] {
             checksum.update(part);
             out.write_all(part)?;
         }
@@ -145,13 +172,19 @@ impl Compiled {
     pub(crate) fn bytes_written(&self, provenance: &Provenance) -> u64 {
         let bytes = match &self.form {
             Form::Signed(signed) => signed.bytes().len(),
-            Form::Own { code, .. } => provenance.header(self.module).len() + code.len() + CHECKSUM_BYTES,
+            Form::Own { code, .. } => {
+                provenance.header(self.module, self.piece).len() + code.len() + CHECKSUM_BYTES
+            }
         };
         bytes as u64
     }
 
     pub(crate) fn module(&self) -> Digest {
         self.module
+    }
+
+    pub(crate) fn piece(&self) -> Piece {
+        self.piece
     }
 
     pub(super) fn code(&self) -> &[u8] {

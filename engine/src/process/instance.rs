@@ -16,19 +16,23 @@ use super::context::{Context, GuestHandles};
 use super::raw;
 use super::references::References;
 use super::rooms;
-use super::runtime::{Loaded, internal};
+use super::runtime::{Loaded, MAY_COME_APART, internal};
 use super::wasi::Exit;
 
 /// How long a program waits before it asks again for a stack that the machine had no memory for.
 const STACK_PATIENCE: Duration = Duration::from_secs(1);
+/// How often one that was stopped without its resuming code looks whether that has come.
+const RESUMING_PATIENCE: Duration = Duration::from_millis(100);
 /// Functions named in the reason of a failure.
 const TRAP_FRAMES_MAX: usize = 8;
 
 pub(super) struct Instance {
     loaded: Arc<Loaded>,
     store: Store<Context>,
+    program: wasmtime::Instance,
     start: TypedFunc<(), ()>,
-    resume: TypedFunc<(), ()>,
+    /// `None`: it was not needed yet, and is in a module of its own.
+    resume: Option<TypedFunc<(), ()>>,
     unwinding: Global,
     save: Memory,
     globals: Vec<Global>,
@@ -101,7 +105,7 @@ impl Instance {
         let instance = module.instantiate(&mut store).map_err(internal)?;
         let here = "the module's shape was checked when it was loaded";
         let start = instance.get_typed_func(&mut store, abi::START).expect(here);
-        let resume = instance.get_typed_func(&mut store, abi::RESUME).expect(here);
+        let resume = instance.get_typed_func(&mut store, abi::RESUME).ok();
         let unwinding = instance.get_global(&mut store, abi::UNWINDING).expect(here);
         let save = instance.get_memory(&mut store, abi::SAVE_MEMORY).expect(here);
         let globals = (0..loaded.shape.globals)
@@ -125,6 +129,7 @@ impl Instance {
         Ok(Self {
             loaded,
             store,
+            program: instance,
             start,
             resume,
             unwinding,
@@ -148,15 +153,23 @@ impl Instance {
 
     /// Runs until somebody wants something, or the program ends.
     pub(super) fn run(mut self) -> Result<(Self, Ran), Failure> {
+        if self.begun && !self.loaded.can_resume() {
+            // It stood still for good as far as was known: only where an engine ends is a program stopped without it.
+            self.store.data().control.pause(RESUMING_PATIENCE);
+            return Ok((self, Ran::Stopped));
+        }
         if self.begun && !self.fits {
             self = self.into_room()?;
         }
         let control = self.store.data().control.clone();
-        let entry = if self.begun { &self.resume } else { &self.start };
+        let entry = match self.begun {
+            true => self.resumer()?,
+            false => self.start.clone(),
+        };
         self.store.data_mut().clock.go();
         let (rooms, engine) = (self.loaded.housed.rooms(), self.store.engine().clone());
         let result = rooms.on_stack(self.room, &engine, || {
-            raw::call_flagged(&control, &mut self.store, &self.save, entry)
+            raw::call_flagged(&control, &mut self.store, &self.save, &entry)
         });
         self.store.data_mut().clock.stop();
         let result = match result {
@@ -186,6 +199,27 @@ impl Instance {
             }
         };
         Ok((self, ran))
+    }
+
+    /// What goes on from its frames.
+    fn resumer(&mut self) -> Result<TypedFunc<(), ()>, Failure> {
+        if let Some(resume) = &self.resume {
+            return Ok(resume.clone());
+        }
+        let resuming = match MAY_COME_APART {
+            true => self.loaded.housed.resuming(self.room)?,
+            false => None,
+        };
+        let resuming = resuming.ok_or_else(|| Failure::Internal {
+            reason: "the code that resumes the program is not here".into(),
+        })?;
+        let instance = resuming
+            .instantiate(&self.program, &mut self.store)
+            .map_err(internal)?;
+        let resume = instance
+            .get_typed_func(&mut self.store, abi::RESUME)
+            .expect("it was looked for when it was loaded");
+        Ok(self.resume.insert(resume).clone())
     }
 
     /// The whole program. Only while it is stopped.

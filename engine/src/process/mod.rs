@@ -15,9 +15,10 @@
 //! captured: a blocked call must be able to leave without having had any effect, and be issued again elsewhere.
 //!
 //! Reading order: [`runtime`] (a module made ready), `compiled` (what is kept of it), [`ahead`]
-//! (what is compiled for others), `rooms` (stacks), `control` (handle and thread meet), `thread`, `instance`
-//! (in and out of Wasm, capture, restore), `wasi` with `files`, `calls` with `mail`, `values` with `errands`,
-//! `device_calls`, `channel` (the same as lines of files), `log`, `clock`. All `unsafe` is in `raw`.
+//! (what is compiled for others), `rooms` (stacks), `resuming` (what only a captured program needs), `control`
+//! (handle and thread meet), `thread`, `instance` (in and out of Wasm, capture, restore), `wasi` with `files`,
+//! `calls` with `mail`, `values` with `errands`, `device_calls`, `channel` (the same as lines of files), `log`,
+//! `clock`. All `unsafe` is in `raw`.
 
 mod address_space;
 pub mod ahead;
@@ -37,6 +38,7 @@ mod me;
 mod post;
 mod raw;
 mod references;
+mod resuming;
 mod rooms;
 pub mod runtime;
 #[cfg(feature = "compiler")]
@@ -62,10 +64,13 @@ use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
 
 pub use address_space::AddressSpace;
-pub use compiled::{Compiled, CompiledError, Provenance, Trust};
+pub use compiled::{Compiled, CompiledError, Piece, Provenance, Trust};
 use control::{Control, Request};
 pub use errands::{Errand, Reply, Wish};
 pub use post::Post;
+pub(crate) use raw::step_back;
+pub(crate) use resuming::Waited;
+pub(crate) use runtime::MAY_COME_APART;
 pub use runtime::{Loaded, ReviveError, Runtime, RuntimeOptions};
 use thread::Task;
 use wayfare_mail::{Home, Letter, Mail};

@@ -16,6 +16,7 @@ use wayfare_protocol::error::Failure;
 
 use super::context::{Context, Limits};
 use super::control::Control;
+use super::resuming::ResumeModule;
 use super::runtime::{RuntimeOptions, internal};
 use super::{HOST_STACK_BYTES, calls, device_calls, raw, values, wasi};
 
@@ -126,24 +127,38 @@ impl Rooms {
     }
 }
 
-/// One module in as many rooms as its programs needed.
+/// One module, and its resuming code, in as many rooms as its programs needed.
 pub(super) struct Housed {
     rooms: Arc<Rooms>,
     fresh: InstancePre<Context>,
     /// From the second room on.
     others: Mutex<Vec<InstancePre<Context>>>,
+    /// From the first room on; nothing as long as it is not here, or where the module has its own.
+    resuming: Mutex<Vec<ResumeModule>>,
 }
 
 impl Housed {
-    /// In the rooms that every program needs sooner or later.
-    pub(super) fn new(rooms: Arc<Rooms>, fresh: InstancePre<Context>) -> Result<Self, Failure> {
-        let housed = Self {
+    pub(super) fn new(rooms: Arc<Rooms>, fresh: InstancePre<Context>) -> Self {
+        Self {
             rooms,
             fresh,
             others: Mutex::default(),
-        };
-        housed.pre(RESUMED)?;
-        Ok(housed)
+            resuming: Mutex::default(),
+        }
+    }
+
+    /// Where every program that is resumed needs it, so that none has to stand still for that.
+    pub(super) fn prepare(&self) -> Result<(), Failure> {
+        self.pre(RESUMED).map(drop)
+    }
+
+    /// Its resuming code has come. Prepares it as well.
+    pub(super) fn take_resuming(&self, resuming: ResumeModule) -> Result<(), Failure> {
+        self.prepare()?;
+        let mut known = self.resuming.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = vec![resuming];
+        drop(known);
+        self.resuming(RESUMED).map(drop)
     }
 
     pub(super) fn rooms(&self) -> &Rooms {
@@ -161,5 +176,20 @@ impl Housed {
             others.push(linker.instantiate_pre(&module).map_err(internal)?);
         }
         Ok(others[room - 1].clone())
+    }
+
+    /// `None`: the module resumes itself, or its resuming code is not here.
+    pub(super) fn resuming(&self, room: usize) -> Result<Option<ResumeModule>, Failure> {
+        let mut known = self.resuming.lock().unwrap_or_else(PoisonError::into_inner);
+        while known.len() <= room
+            && let Some(first) = known.first()
+        {
+            let program = self.pre(known.len())?;
+            let engine = program.module().engine();
+            let module: Module = raw::load_again(engine, first.module()).map_err(internal)?;
+            let resuming = ResumeModule::new(module, program.module());
+            known.push(resuming.map_err(|reason| Failure::Internal { reason })?);
+        }
+        Ok(known.get(room).cloned())
     }
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::{Config, ExternType, InstancePre, Linker, Module, Mutability, ValType};
 use wayfare_abi::rewritten as abi;
+#[cfg(feature = "compiler")]
+use wayfare_compiler::Form;
 use wayfare_devices::Devices;
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::error::Failure;
@@ -12,15 +14,22 @@ use wayfare_protocol::ids::Digest;
 use wayfare_protocol::snapshot::PAGE_BYTES;
 
 use super::address_space::AddressSpace;
+#[cfg(feature = "compiler")]
+use super::compiled::Piece;
 use super::compiled::{Compiled, Provenance, Trust};
 use super::context::Context;
 use super::image::Image;
+use super::resuming::{ResumeModule, Resuming, Waited};
 use super::rooms::{self, Housed, Rooms};
 
 /// Code checks addresses anyway.
 const GUARD_BYTES_SCARCE: u64 = 64 << 10;
 /// A memory that grows beyond what it has beside it is copied.
 const GROWTH_BYTES_SCARCE: u64 = 1 << 20;
+
+/// Whether resuming code can be in a module of its own. What others compiled has it in the program's: a build that loads only
+/// that has no use for the rest of [`super::resuming`], and the linker leaves it out.
+pub(crate) const MAY_COME_APART: bool = cfg!(feature = "compiler");
 
 /// Bounds for all programs of an engine. The defaults fit a board with 512 MB.
 #[derive(Debug, Clone)]
@@ -52,6 +61,7 @@ pub struct Runtime {
     pub(super) rooms: Arc<Rooms>,
     fresh: Linker<Context>,
     compilations: AtomicU64,
+    resuming_compilations: AtomicU64,
 }
 
 /// Why compiled code was not revived.
@@ -65,10 +75,12 @@ pub enum ReviveError {
     Module(Failure),
 }
 
-/// A module, rewritten and compiled: as many programs as wanted are launched from it.
+/// A module, rewritten and compiled: as many programs as wanted are launched from it. Without its resuming code they can
+/// begin, and neither go on from a snapshot nor go on where they were captured.
 pub struct Loaded {
     digest: Digest,
     pub(super) housed: Housed,
+    pub(super) resuming: Resuming,
     pub(super) image: Image,
     pub(super) shape: Shape,
 }
@@ -81,6 +93,8 @@ pub(super) struct Shape {
     /// The least that the memories have together.
     pub(super) memory_bytes_min: u64,
     pub(super) save_bytes: u64,
+    /// It has its own resuming code.
+    pub(super) resumes: bool,
 }
 
 impl Runtime {
@@ -107,30 +121,57 @@ impl Runtime {
             rooms: Arc::new(rooms),
             fresh,
             compilations: AtomicU64::new(0),
+            resuming_compilations: AtomicU64::new(0),
         })
     }
 
-    /// Rewrites and compiles; takes up to seconds, so call it off the async workers. Fails with
+    /// Rewrites and compiles all of it; takes up to minutes, so call it off the async workers. Fails with
     /// [`Failure::Module`], saying what is wrong: not Wasm, truncated, an import that nobody offers.
     #[cfg(feature = "compiler")]
     pub fn load(&self, digest: Digest, wasm: &[u8]) -> Result<Arc<Loaded>, Failure> {
-        self.compile(digest, wasm).map(|(loaded, _)| loaded)
+        let (loaded, _) = self.compile(digest, wasm)?;
+        self.compile_resuming(&loaded, wasm)?;
+        Ok(loaded)
     }
 
-    /// As [`Runtime::load`], with what to keep for [`Runtime::revive`].
+    /// As [`Runtime::load`], what a program needs to start, with what to keep of it for [`Runtime::revive`].
     #[cfg(feature = "compiler")]
     pub fn compile(&self, digest: Digest, wasm: &[u8]) -> Result<(Arc<Loaded>, Compiled), Failure> {
-        let refuse = |reason: String| Failure::Module {
-            module: digest,
-            reason,
-        };
         self.compilations.fetch_add(1, Ordering::Relaxed);
-        let rewritten = super::ahead::rewrite(digest, wasm)?;
-        let module =
-            Module::new(self.fresh.engine(), &rewritten).map_err(|error| refuse(format!("{error:#}")))?;
-        let compiled = Compiled::of(digest, &module).map_err(internal)?;
+        let module = self.compile_form(digest, wasm, Form::Program)?;
+        let compiled = Compiled::of(digest, Piece::Program, &module).map_err(internal)?;
         let loaded = self.ready(digest, &module)?;
         Ok((loaded, compiled))
+    }
+
+    /// The rest, unless it is there or somebody is making it; with what to keep of it for [`Runtime::revive_resuming`].
+    #[cfg(feature = "compiler")]
+    pub fn compile_resuming(&self, loaded: &Loaded, wasm: &[u8]) -> Result<Option<Compiled>, Failure> {
+        let Some(making) = loaded.resuming.begin() else {
+            return Ok(None);
+        };
+        self.resuming_compilations.fetch_add(1, Ordering::Relaxed);
+        let made = || {
+            let module = self.compile_form(loaded.digest, wasm, Form::Resuming)?;
+            let compiled = Compiled::of(loaded.digest, Piece::Resuming, &module).map_err(internal)?;
+            let program = loaded.housed.pre(rooms::FRESH)?;
+            let resuming =
+                ResumeModule::new(module, program.module()).map_err(|reason| Failure::Internal { reason })?;
+            loaded.housed.take_resuming(resuming)?;
+            Ok(compiled)
+        };
+        let made = made();
+        making.settle(&made.as_ref().map(drop).map_err(Clone::clone));
+        made.map(Some)
+    }
+
+    #[cfg(feature = "compiler")]
+    fn compile_form(&self, digest: Digest, wasm: &[u8], form: Form) -> Result<Module, Failure> {
+        let rewritten = super::ahead::rewrite(digest, wasm, form)?;
+        Module::new(self.fresh.engine(), &rewritten).map_err(|error| Failure::Module {
+            module: digest,
+            reason: format!("{error:#}"),
+        })
     }
 
     /// Loads what was compiled before, in milliseconds.
@@ -139,6 +180,21 @@ impl Runtime {
             .map_err(|error| ReviveError::Code(format!("{error:#}")))?;
         self.ready(compiled.module(), &module)
             .map_err(ReviveError::Module)
+    }
+
+    /// The same for resuming code, unless it is there or somebody is making it.
+    pub fn revive_resuming(&self, loaded: &Loaded, compiled: &Compiled) -> Result<(), ReviveError> {
+        let Some(making) = loaded.resuming.begin() else {
+            return Ok(());
+        };
+        let code = |reason: String| ReviveError::Code(reason);
+        let module = super::raw::load_code(self.fresh.engine(), compiled)
+            .map_err(|error| code(format!("{error:#}")))?;
+        let program = loaded.housed.pre(rooms::FRESH).map_err(ReviveError::Module)?;
+        let resuming = ResumeModule::new(module, program.module()).map_err(code)?;
+        let taken = loaded.housed.take_resuming(resuming);
+        making.settle(&taken);
+        taken.map_err(ReviveError::Module)
     }
 
     /// What the code that this runtime compiles and revives depends on, besides the module.
@@ -160,6 +216,11 @@ impl Runtime {
         self.compilations.load(Ordering::Relaxed)
     }
 
+    /// How often it has compiled a module's resuming code.
+    pub fn resuming_compilations(&self) -> u64 {
+        self.resuming_compilations.load(Ordering::Relaxed)
+    }
+
     fn ready(&self, digest: Digest, module: &Module) -> Result<Arc<Loaded>, Failure> {
         let refuse = |reason: String| Failure::Module {
             module: digest,
@@ -167,6 +228,12 @@ impl Runtime {
         };
         self.check_imports(module).map_err(refuse)?;
         let shape = Shape::of(module).map_err(refuse)?;
+        if !MAY_COME_APART && !shape.resumes {
+            return Err(refuse(format!(
+                "its rewritten form lacks the function '{}'",
+                abi::RESUME
+            )));
+        }
         let memory_bytes_max = self.rooms.options().memory_bytes_max;
         if shape.memory_bytes_min > memory_bytes_max {
             return Err(Failure::TooLarge {
@@ -182,9 +249,14 @@ impl Runtime {
         let image = self
             .initial_image(&fresh, &shape)
             .map_err(|error| address_space(&error).unwrap_or_else(|| refuse(format!("{error:#}"))))?;
+        let housed = Housed::new(self.rooms.clone(), fresh);
+        if shape.resumes {
+            housed.prepare()?;
+        }
         Ok(Arc::new(Loaded {
             digest,
-            housed: Housed::new(self.rooms.clone(), fresh)?,
+            housed,
+            resuming: Resuming::new(shape.resumes),
             image,
             shape,
         }))
@@ -243,6 +315,16 @@ impl Loaded {
         self.digest
     }
 
+    /// Whether programs can go on from a snapshot.
+    pub fn can_resume(&self) -> bool {
+        !MAY_COME_APART || self.resuming.is_here()
+    }
+
+    /// Waits as long as somebody is making its resuming code.
+    pub(crate) fn wait_resuming(&self) -> Result<Waited, Failure> {
+        self.resuming.wait()
+    }
+
     /// A page of a memory before the program ran: what `Snapshot::relative_to` asks for.
     pub fn initial_page(&self, memory: usize, number: u64) -> Box<[u8; PAGE_BYTES]> {
         Box::new(*self.image.page(memory, number))
@@ -251,11 +333,12 @@ impl Loaded {
 
 impl Shape {
     fn of(module: &Module) -> Result<Self, String> {
-        for name in [abi::START, abi::RESUME] {
-            match module.get_export(name) {
-                Some(ExternType::Func(ty)) if ty.params().len() + ty.results().len() == 0 => {}
-                _ => return Err(format!("its rewritten form lacks the function '{name}'")),
-            }
+        let has_function = |name| {
+            let export = module.get_export(name);
+            matches!(export, Some(ExternType::Func(ty)) if ty.params().len() + ty.results().len() == 0)
+        };
+        if !has_function(abi::START) {
+            return Err(format!("its rewritten form lacks the function '{}'", abi::START));
         }
         match module.get_export(abi::UNWINDING) {
             Some(ExternType::Global(ty))
@@ -292,6 +375,7 @@ impl Shape {
             memories: memories.len(),
             memory_bytes_min,
             save_bytes,
+            resumes: has_function(abi::RESUME),
         })
     }
 }

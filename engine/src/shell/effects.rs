@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use wayfare_core::types::{CaptureId, Effect, Input, Saved};
+use wayfare_core::types::{Effect, Input, Saved};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{Blob, Digest, OperationId, ProgramId};
@@ -17,6 +17,7 @@ use super::machine;
 use super::modules::read;
 use super::programs::Capturing;
 use super::work::{self, Data, Done, Gathered, SavedSource, SnapshotSource, Written};
+use crate::process::MAY_COME_APART;
 
 impl Agent {
     /// In order; stops at the first that needs the store while that cannot store.
@@ -112,7 +113,11 @@ impl Agent {
                 let blob = blob.digest.short();
                 tracing::error!(blob, "the core wants to keep a chunk that is not in hand");
             }
-            Effect::LoadModule { operation, module } => self.load_module(operation, module),
+            Effect::LoadModule {
+                operation,
+                module,
+                resumes,
+            } => self.load_module(operation, module, resumes),
             Effect::VerifySnapshot {
                 operation,
                 saved,
@@ -205,8 +210,10 @@ impl Agent {
         }
     }
 
-    pub(super) fn load_module(&mut self, operation: OperationId, module: Digest) {
-        if self.workshop.modules.ready(module).is_some() {
+    /// With `resumes`, also what only programs need that go on from a snapshot.
+    pub(super) fn load_module(&mut self, operation: OperationId, module: Digest, resumes: bool) {
+        let ready = self.workshop.modules.ready(module);
+        if ready.is_some_and(|loaded| loaded.can_resume() || !resumes) {
             let result = Ok(());
             self.inputs.push_back(Input::ModuleLoaded { operation, result });
             return;
@@ -222,6 +229,13 @@ impl Agent {
         }
         let source = self.store.blobs.source(module);
         let modules = self.workshop.modules.clone();
+        if resumes && MAY_COME_APART {
+            self.work.spawn(async move {
+                let result = modules.load_whole_later(module, source).await;
+                Done::ModuleLoaded { operation, result }
+            });
+            return;
+        }
         work::start(
             &mut self.work,
             move || modules.load(module, source).map(drop),
@@ -275,6 +289,7 @@ impl Agent {
         if let Some(loaded) = self.workshop.modules.ready(module)
             && data.is_empty()
             && snapshot.is_some() == saved.is_some()
+            && (saved.is_none() || loaded.can_resume())
         {
             let gathered = Gathered {
                 loaded,
@@ -317,7 +332,10 @@ impl Agent {
         let saved = saved.map(|saved| self.saved_source(saved));
         let workshop = self.workshop.clone();
         let gather = move || {
-            let loaded = workshop.modules.load(module, module_source)?;
+            let loaded = match snapshot.is_some() || saved.is_some() {
+                true => workshop.modules.load_whole(module, module_source)?,
+                false => workshop.modules.load(module, module_source)?,
+            };
             let stdin = stdin
                 .map(|(digest, source)| read(&workshop.engine, "standard input", digest, source))
                 .transpose()?;
@@ -353,6 +371,7 @@ impl Agent {
         if launched.is_ok() {
             self.begin_session(program, incarnation);
             self.followers_due(Instant::now());
+            self.await_resuming(program, incarnation);
         }
         if let Err(failure) = launched
             && self.programs.get(program, incarnation).is_some()
@@ -363,29 +382,6 @@ impl Agent {
                 result: Err(failure),
             });
         }
-    }
-
-    /// A program that will stand still is captured when its session is closed: then nothing is on its way.
-    fn capture(&mut self, program: ProgramId, run_on: bool, capturing: Capturing) {
-        match run_on {
-            true => self.capture_now(program, true, capturing),
-            false => self.close_session(program, capturing),
-        }
-    }
-
-    pub(super) fn capture_now(&mut self, program: ProgramId, run_on: bool, capturing: Capturing) {
-        if !self.programs.capture(program, run_on, capturing) {
-            let reason = "it is not here to be captured".to_owned();
-            self.captured(program, capturing.capture, Err(Failure::Internal { reason }));
-        }
-    }
-
-    fn captured(&mut self, program: ProgramId, capture: CaptureId, result: Result<Blob, Failure>) {
-        self.inputs.push_back(Input::Captured {
-            program,
-            capture,
-            result,
-        });
     }
 
     pub(super) fn work_done(&mut self, done: Done) {
@@ -439,6 +435,11 @@ impl Agent {
                     self.captured(program, capture, result);
                 }
             }
+            Done::CanResume {
+                program,
+                incarnation,
+                result,
+            } => self.can_resume(program, incarnation, result),
             Done::Decoded { digest, snapshot } => {
                 if let Some(snapshot) = snapshot {
                     self.snapshots.keep(digest, snapshot);

@@ -193,7 +193,8 @@ impl Agent {
             Ok(()) => {
                 for waiting in fetching.waiting {
                     match waiting {
-                        Waiting::Arrival(operation) => self.load_module(operation, module.digest),
+                        // What is fetched is all of a module.
+                        Waiting::Arrival(operation) => self.load_module(operation, module.digest, false),
                         Waiting::Program {
                             program,
                             incarnation,

@@ -1,5 +1,9 @@
 //! Modules that are loaded: rewritten and compiled once, however many programs run from them or ask at once; or from
 //! signed code that others compiled.
+//!
+//! What is compiled here comes in two pieces: what a program begins with, and *resuming code*, which is larger. The second is
+//! compiled when programs run already (`background`), or by whoever needs it before that; once it is in the cache, it is not
+//! even read before somebody needs it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,17 +13,24 @@ use std::time::Instant;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Digest, EngineId};
 
+use super::background::Background;
 use super::store::BlobSource;
 use super::store::Cache;
-use crate::process::{Compiled, Loaded, Provenance, ReviveError, Runtime, Trust};
+use crate::process::{Compiled, Loaded, Piece, Provenance, ReviveError, Runtime, Trust, Waited};
 
 /// Loaded modules without a program that are kept: compiling takes far longer than anything else in a move.
 const UNUSED_MAX: usize = 8;
 
 pub(crate) struct Modules {
-    runtime: Runtime,
-    engine: EngineId,
+    workshop: Arc<CodeWorkshop>,
+    background: Background,
     slots: Mutex<BTreeMap<Digest, Slot>>,
+}
+
+/// Makes code, or finds it in the cache.
+pub(super) struct CodeWorkshop {
+    pub(super) runtime: Runtime,
+    engine: EngineId,
     cache: Option<Cache>,
     supply: Supply,
 }
@@ -55,17 +66,21 @@ impl Modules {
     }
 
     fn with(runtime: Runtime, engine: EngineId, cache: Option<Cache>, supply: Supply) -> Self {
-        Self {
+        let workshop = Arc::new(CodeWorkshop {
             runtime,
             engine,
-            slots: Mutex::default(),
             cache,
             supply,
+        });
+        Self {
+            background: Background::new(workshop.clone()),
+            workshop,
+            slots: Mutex::default(),
         }
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {
-        &self.runtime
+        &self.workshop.runtime
     }
 
     /// Without waiting: `None` if it is not loaded yet.
@@ -74,7 +89,8 @@ impl Modules {
         slot.try_lock().ok()?.clone()
     }
 
-    /// Loads it unless that is done; takes up to seconds if it has to be compiled.
+    /// Loads what a program begins with, unless that is done; takes up to seconds if it has to be compiled. What it needs
+    /// besides to go on from a capture is then compiled in the background.
     pub(crate) fn load(&self, digest: Digest, source: Option<BlobSource>) -> Result<Arc<Loaded>, Failure> {
         let slot = {
             let mut slots = self.slots();
@@ -89,68 +105,74 @@ impl Modules {
         if let Some(loaded) = &*slot {
             return Ok(Arc::clone(loaded));
         }
-        let loaded = self.make_ready(digest, source)?;
+        let loaded = self.workshop.make_ready(digest, source.clone())?;
         *slot = Some(Arc::clone(&loaded));
-        Ok(loaded)
-    }
-
-    /// From the cache, or else compiled and kept there.
-    fn make_ready(&self, digest: Digest, source: Option<BlobSource>) -> Result<Arc<Loaded>, Failure> {
-        if let Some(compiled) = self.come(digest) {
-            return self.runtime.revive(&compiled).map_err(|error| match error {
-                ReviveError::Module(failure) => failure,
-                ReviveError::Code(reason) => self.no_code(digest, reason),
-            });
-        }
-        let cache = self.cache.as_ref();
-        if let Some((cache, compiled)) = cache.and_then(|cache| Some((cache, cache.find(digest)?))) {
-            match self.runtime.revive(&compiled) {
-                Ok(loaded) => return Ok(loaded),
-                Err(ReviveError::Module(failure)) => return Err(failure),
-                Err(ReviveError::Code(reason)) => cache.refuse(digest, &reason),
-            }
-        }
-        match &self.supply {
-            #[cfg(feature = "compiler")]
-            Supply::Compiler => self.compile(digest, source),
-            Supply::Signed { .. } => {
-                drop(source);
-                Err(self.no_code(digest, "what was kept of it is gone: try again".into()))
-            }
-        }
-    }
-
-    #[cfg(feature = "compiler")]
-    fn compile(&self, digest: Digest, source: Option<BlobSource>) -> Result<Arc<Loaded>, Failure> {
-        let wasm = read(&self.engine, "module", digest, source)?;
-        let (loaded, compiled) = self.runtime.compile(digest, &wasm)?;
-        if let Some(cache) = &self.cache {
-            cache.keep(compiled);
+        if !loaded.can_resume() && !self.workshop.keeps_resuming(digest) {
+            self.background.make(&loaded, source);
         }
         Ok(loaded)
     }
 
-    /// What has come of it and was not loaded yet.
-    fn come(&self, digest: Digest) -> Option<Compiled> {
-        match &self.supply {
-            #[cfg(feature = "compiler")]
-            Supply::Compiler => None,
-            Supply::Signed { come, .. } => come
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&digest),
+    /// Loads all of it, for programs that go on from a snapshot; takes up to minutes.
+    pub(crate) fn load_whole(
+        &self,
+        digest: Digest,
+        source: Option<BlobSource>,
+    ) -> Result<Arc<Loaded>, Failure> {
+        let loaded = self.load(digest, source.clone())?;
+        self.workshop.finish(&loaded, source)?;
+        Ok(loaded)
+    }
+
+    /// Sees to it that programs of a module can go on from a capture, on a thread of its own.
+    pub(crate) fn hurry(
+        &self,
+        loaded: &Arc<Loaded>,
+        source: Option<BlobSource>,
+    ) -> impl Future<Output = Result<(), Failure>> + use<> {
+        let made = self.background.hurry(loaded, source);
+        async {
+            made.await.unwrap_or_else(|_| {
+                let reason = "nobody compiles the code that resumes the program: the engine ends, or has no thread for it"
+                    .into();
+                Err(Failure::Internal { reason })
+            })
         }
+    }
+
+    /// As [`Modules::load_whole`], without holding a thread for work while resuming code is made.
+    pub(crate) async fn load_whole_later(
+        self: Arc<Self>,
+        digest: Digest,
+        source: Option<BlobSource>,
+    ) -> Result<(), Failure> {
+        let (modules, its_source) = (self.clone(), source.clone());
+        let loading = tokio::task::spawn_blocking(move || modules.load(digest, its_source));
+        let loaded = loading.await.unwrap_or_else(|_| {
+            let reason = "the engine's work on it panicked".into();
+            Err(Failure::Internal { reason })
+        })?;
+        match loaded.can_resume() {
+            true => Ok(()),
+            false => self.hurry(&loaded, source).await,
+        }
+    }
+
+    /// The engine ends: nobody waits any more for what is being made, and nothing more is begun.
+    pub(crate) fn close(&self) {
+        self.background.close();
     }
 
     /// Whether the module's code has to be fetched before it can be loaded.
     pub(crate) fn lacks_code(&self, digest: Digest) -> bool {
-        match &self.supply {
+        match &self.workshop.supply {
             #[cfg(feature = "compiler")]
             Supply::Compiler => false,
             Supply::Signed { come, .. } => {
                 let come = come.lock().unwrap_or_else(PoisonError::into_inner);
+                let cache = self.workshop.cache.as_ref();
                 !come.contains_key(&digest)
-                    && !self.cache.as_ref().is_some_and(|cache| cache.holds(digest))
+                    && !cache.is_some_and(|cache| cache.holds(digest, Piece::Program))
                     && self.ready(digest).is_none()
             }
         }
@@ -158,7 +180,7 @@ impl Modules {
 
     /// What code must be, to be taken.
     pub(crate) fn trust(&self) -> Trust {
-        match &self.supply {
+        match &self.workshop.supply {
             #[cfg(feature = "compiler")]
             Supply::Compiler => Trust {
                 target: crate::process::ahead::here(),
@@ -171,12 +193,14 @@ impl Modules {
     /// Signed code that has come: checked, and kept for this start and the next ones.
     pub(crate) fn take_code(&self, digest: Digest, bytes: Vec<u8>) -> Result<(), Failure> {
         let provenance = Provenance::Signed(self.trust());
-        let compiled = Compiled::verify(bytes, digest, &provenance)
-            .map_err(|error| self.no_code(digest, format!("what came was refused: {error}")))?;
-        if let Some(cache) = &self.cache {
+        let compiled = Compiled::verify(bytes, digest, Piece::Program, &provenance).map_err(|error| {
+            let reason = format!("what came was refused: {error}");
+            self.workshop.no_code(digest, reason)
+        })?;
+        if let Some(cache) = &self.workshop.cache {
             cache.keep_now(&compiled);
         }
-        match &self.supply {
+        match &self.workshop.supply {
             #[cfg(feature = "compiler")]
             Supply::Compiler => {}
             Supply::Signed { come, .. } => {
@@ -187,20 +211,12 @@ impl Modules {
         Ok(())
     }
 
-    fn no_code(&self, module: Digest, reason: String) -> Failure {
-        Failure::NoCode {
-            engine: self.engine.clone(),
-            module,
-            reason,
-        }
-    }
-
     /// What can be made again gives its room to what cannot, if `error` says that the disk is full. Whether that was any:
     /// then it is worth another try. Signed code stays: without a dispatcher it cannot be had again.
     pub(crate) fn give_way(&self, error: &io::Error) -> bool {
         if error.kind() == io::ErrorKind::StorageFull
-            && !matches!(self.supply, Supply::Signed { .. })
-            && let Some(cache) = &self.cache
+            && !matches!(self.workshop.supply, Supply::Signed { .. })
+            && let Some(cache) = &self.workshop.cache
         {
             let bytes = cache.give_way();
             if bytes > 0 {
@@ -209,6 +225,11 @@ impl Modules {
             return bytes > 0;
         }
         false
+    }
+
+    #[cfg(test)]
+    pub(crate) fn finish_background(&self) {
+        self.background.finish();
     }
 
     /// Drops what no program runs from, but for the last used.
@@ -232,6 +253,122 @@ impl Modules {
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<Digest, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Modules {
+    fn drop(&mut self) {
+        self.background.close();
+        if let Some(cache) = &self.workshop.cache {
+            cache.flush();
+        }
+    }
+}
+
+impl CodeWorkshop {
+    /// From the cache, or else compiled and kept there.
+    fn make_ready(&self, digest: Digest, source: Option<BlobSource>) -> Result<Arc<Loaded>, Failure> {
+        if let Some(compiled) = self.come(digest) {
+            return self.runtime.revive(&compiled).map_err(|error| match error {
+                ReviveError::Module(failure) => failure,
+                ReviveError::Code(reason) => self.no_code(digest, reason),
+            });
+        }
+        if let Some((cache, compiled)) = self.kept(digest, Piece::Program) {
+            match self.runtime.revive(&compiled) {
+                Ok(loaded) => return Ok(loaded),
+                Err(ReviveError::Module(failure)) => return Err(failure),
+                Err(ReviveError::Code(reason)) => cache.refuse(digest, Piece::Program, &reason),
+            }
+        }
+        match &self.supply {
+            #[cfg(feature = "compiler")]
+            Supply::Compiler => {
+                let wasm = read(&self.engine, "module", digest, source)?;
+                let (loaded, compiled) = self.runtime.compile(digest, &wasm)?;
+                self.keep(compiled);
+                Ok(loaded)
+            }
+            Supply::Signed { .. } => {
+                drop(source);
+                Err(self.no_code(digest, "what was kept of it is gone: try again".into()))
+            }
+        }
+    }
+
+    /// Makes a module's resuming code, or waits for who is making it.
+    pub(super) fn finish(&self, loaded: &Loaded, source: Option<BlobSource>) -> Result<(), Failure> {
+        while !loaded.can_resume() {
+            if loaded.wait_resuming()? == Waited::Absent {
+                self.make_resuming(loaded, source.clone())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`CodeWorkshop::make_ready`]. Nothing if somebody else is making it.
+    fn make_resuming(&self, loaded: &Loaded, source: Option<BlobSource>) -> Result<(), Failure> {
+        let digest = loaded.digest();
+        if let Some((cache, compiled)) = self.kept(digest, Piece::Resuming) {
+            match self.runtime.revive_resuming(loaded, &compiled) {
+                Ok(()) => return Ok(()),
+                Err(ReviveError::Module(failure)) => return Err(failure),
+                Err(ReviveError::Code(reason)) => cache.refuse(digest, Piece::Resuming, &reason),
+            }
+        }
+        match &self.supply {
+            #[cfg(feature = "compiler")]
+            Supply::Compiler => {
+                let wasm = read(&self.engine, "module", digest, source)?;
+                if let Some(compiled) = self.runtime.compile_resuming(loaded, &wasm)? {
+                    self.keep(compiled);
+                }
+                Ok(())
+            }
+            // What is signed is all of a module.
+            Supply::Signed { .. } => {
+                drop(source);
+                Err(self.no_code(digest, "its code lacks what resumes programs".into()))
+            }
+        }
+    }
+
+    /// Whether the cache has resuming code, so that it need not be made before somebody wants it.
+    fn keeps_resuming(&self, digest: Digest) -> bool {
+        let cache = self.cache.as_ref();
+        cache.is_some_and(|cache| cache.holds(digest, Piece::Resuming))
+    }
+
+    fn kept(&self, digest: Digest, piece: Piece) -> Option<(&Cache, Compiled)> {
+        let cache = self.cache.as_ref()?;
+        Some((cache, cache.find(digest, piece)?))
+    }
+
+    #[cfg(feature = "compiler")]
+    fn keep(&self, compiled: Compiled) {
+        if let Some(cache) = &self.cache {
+            cache.keep(compiled);
+        }
+    }
+
+    /// What has come of it and was not loaded yet.
+    fn come(&self, digest: Digest) -> Option<Compiled> {
+        match &self.supply {
+            #[cfg(feature = "compiler")]
+            Supply::Compiler => None,
+            Supply::Signed { come, .. } => come
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&digest),
+        }
+    }
+
+    fn no_code(&self, module: Digest, reason: String) -> Failure {
+        Failure::NoCode {
+            engine: self.engine.clone(),
+            module,
+            reason,
+        }
     }
 }
 

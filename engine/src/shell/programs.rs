@@ -45,6 +45,8 @@ pub(crate) struct Hosted {
     begun: Generation,
     stage: Stage,
     capturing: Option<Capturing>,
+    /// A capture that waits until the program is launched, and can go on after it; and whether it runs on then.
+    pub(crate) delayed: Option<(bool, Capturing)>,
     pub(crate) log: Log,
     pub(crate) followers: Followers,
     memory_bytes: u64,
@@ -57,15 +59,8 @@ pub(crate) struct Hosted {
 }
 
 enum Stage {
-    Gathering {
-        spec: ProgramSpec,
-        frozen: bool,
-        capture: Option<(bool, u64)>,
-    },
-    Live {
-        process: Process,
-        loaded: Arc<Loaded>,
-    },
+    Gathering { spec: ProgramSpec, frozen: bool },
+    Live { process: Process, loaded: Arc<Loaded> },
 }
 
 /// A capture that was asked for and has not been answered.
@@ -110,12 +105,9 @@ impl Programs {
             incarnation: self.incarnations,
             generation,
             begun,
-            stage: Stage::Gathering {
-                spec,
-                frozen,
-                capture: None,
-            },
+            stage: Stage::Gathering { spec, frozen },
             capturing: None,
+            delayed: None,
             log: Log::default(),
             followers: Followers::default(),
             memory_bytes: 0,
@@ -139,12 +131,7 @@ impl Programs {
         let Some(hosted) = self.get(program, incarnation) else {
             return Ok(());
         };
-        let Stage::Gathering {
-            spec,
-            frozen,
-            capture,
-        } = &hosted.stage
-        else {
+        let Stage::Gathering { spec, frozen } = &hosted.stage else {
             return Ok(());
         };
         let launch = Launch {
@@ -158,7 +145,6 @@ impl Programs {
             snapshot: gathered.snapshot.map(Arc::unwrap_or_clone),
             frozen: *frozen,
         };
-        let capture = *capture;
         let events = self.events.clone();
         let sink = move |event| {
             // The loop is gone only when the engine ends.
@@ -169,11 +155,12 @@ impl Programs {
             });
         };
         let process = process::launch(modules.runtime(), &gathered.loaded, launch, sink)?;
-        if let Some((run_on, tag)) = capture {
-            process.capture(run_on, tag);
-        }
         let loaded = gathered.loaded;
         if let Some(hosted) = self.get_mut(program, incarnation) {
+            if let Some((run_on, capturing)) = hosted.delayed.take_if(|_| loaded.can_resume()) {
+                hosted.capturing = Some(capturing);
+                process.capture(run_on, capturing.capture.0);
+            }
             hosted.followers.begin(Instant::now());
             process.hold_log(hosted.followers.held_from());
             hosted.stage = Stage::Live { process, loaded };
@@ -204,12 +191,32 @@ impl Programs {
         let Some(hosted) = self.hosted.get_mut(&program) else {
             return false;
         };
-        hosted.capturing = Some(capturing);
-        match &mut hosted.stage {
-            Stage::Live { process, .. } => process.capture(run_on, capturing.capture.0),
-            Stage::Gathering { capture, .. } => *capture = Some((run_on, capturing.capture.0)),
+        match &hosted.stage {
+            Stage::Live { process, .. } => {
+                hosted.capturing = Some(capturing);
+                process.capture(run_on, capturing.capture.0);
+            }
+            Stage::Gathering { .. } => hosted.delayed = Some((run_on, capturing)),
         }
         true
+    }
+
+    /// Keeps a capture for later if the program could not go on after it; says of which start that is.
+    pub(crate) fn delay(&mut self, program: ProgramId, run_on: bool, capturing: Capturing) -> Option<u64> {
+        let hosted = self.hosted.get_mut(&program)?;
+        if hosted.loaded()?.can_resume() {
+            return None;
+        }
+        hosted.delayed = Some((run_on, capturing));
+        Some(hosted.incarnation)
+    }
+
+    pub(crate) fn take_delayed(&mut self) -> Vec<(ProgramId, bool, Capturing)> {
+        let delayed = self.hosted.iter_mut().filter_map(|(program, hosted)| {
+            let (run_on, capturing) = hosted.delayed.take()?;
+            Some((*program, run_on, capturing))
+        });
+        delayed.collect()
     }
 
     pub(crate) fn unfreeze(&mut self, program: ProgramId, generation: Generation, begun: Generation) {
@@ -263,7 +270,8 @@ impl Programs {
     }
 
     pub(crate) fn is_capturing(&self) -> bool {
-        self.hosted.values().any(|hosted| hosted.capturing.is_some())
+        let mut all = self.hosted.values();
+        all.any(|hosted| hosted.capturing.is_some() || hosted.delayed.is_some())
     }
 
     pub(crate) fn set_connected(&self, connected: bool) {
@@ -317,6 +325,11 @@ impl Hosted {
     /// The capture that `tag` answers, which is answered with that.
     pub(crate) fn captured(&mut self, tag: u64) -> Option<Capturing> {
         self.capturing.take_if(|capturing| capturing.capture.0 == tag)
+    }
+
+    /// What a delayed capture waits for more of.
+    pub(crate) fn delayed_for(&self) -> Option<Arc<Loaded>> {
+        self.delayed.as_ref().and(self.loaded().cloned())
     }
 
     pub(crate) fn loaded(&self) -> Option<&Arc<Loaded>> {

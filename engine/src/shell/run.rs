@@ -273,6 +273,7 @@ impl Agent {
     /// Has the core store its programs; the loop ends when that is done.
     fn begin_drain(&mut self) {
         self.is_stopping = true;
+        self.stop_for_delayed_captures();
         self.inputs.push_back(Input::Stopping);
     }
 

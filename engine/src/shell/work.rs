@@ -49,6 +49,12 @@ pub(crate) enum Done {
         capture: CaptureId,
         result: Result<Encoded, Failure>,
     },
+    /// A program can go on after a capture, which was delayed for that.
+    CanResume {
+        program: ProgramId,
+        incarnation: u64,
+        result: Result<(), Failure>,
+    },
     /// A blob that arrived is a snapshot, which somebody will want to read soon.
     Decoded {
         digest: Digest,

@@ -33,6 +33,7 @@ async fn orders_at_once(broker: Kind) {
     let fleet = fleet(broker).engines(&["a", "b"]).start().await;
     let job = Job::counter(300, 20, 64);
     let expected = fleet.expected(&job, "a").await;
+    fleet.loads(&job, &["a", "b"]).await;
     let run = |number: usize| {
         let named = job.clone().named(&format!("counter-{number}"));
         Order::Run(Box::new(named.order(["a", "b"][number % 2])))
@@ -98,6 +99,7 @@ async fn a_copy_goes_its_own_way_and_prints_the_same() {
     let fleet = fleet(Kind::Mosquitto).engines(&["a", "b", "c"]).start().await;
     let job = Job::counter(250, 20, 256);
     let expected = fleet.expected(&job, "a").await;
+    fleet.loads(&job, &["a", "b", "c"]).await;
     let watched = fleet.run(&job, "a").await;
     watched.printed(20).await;
     let spawn = |to: &str| Order::Spawn {
@@ -141,6 +143,7 @@ async fn two_clients_command_one_program_and_both_see_all_it_prints() {
     let fleet = fleet(Kind::Mosquitto).engines(&["a", "b", "c"]).start().await;
     let job = Job::counter(300, 20, 64);
     let expected = fleet.expected(&job, "a").await;
+    fleet.loads(&job, &["a", "b"]).await;
     let watched = fleet.run(&job, "a").await;
     watched.printed(10).await;
     let (other, seen_by_other) = late_follower(&fleet, watched.program).await;
@@ -174,7 +177,9 @@ async fn two_clients_command_one_program_and_both_see_all_it_prints() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_is_read_from_any_line_on() {
     let fleet = fleet(Kind::Mosquitto).engines(&["a", "b"]).start().await;
-    let watched = fleet.run(&Job::counter(150, 20, 64), "a").await;
+    let job = Job::counter(150, 20, 64);
+    fleet.loads(&job, &["a", "b"]).await;
+    let watched = fleet.run(&job, "a").await;
     watched.printed(10).await;
     fleet.moves(watched.program, "b").await;
     let program = watched.program;

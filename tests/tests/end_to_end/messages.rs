@@ -7,7 +7,7 @@ use wayfare_link::{LinkOptions, Message};
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::Fleet;
 use wayfare_tests::registry::Registry;
-use wayfare_tests::stream::{Output, Source, loads, order};
+use wayfare_tests::stream::{Output, Source, order};
 use wayfare_tests::within;
 
 use crate::fleet;
@@ -18,7 +18,7 @@ const RING: [&str; 3] = ["a", "b", "c"];
 async fn a_conversation_goes_on_wherever_the_two_are() {
     let fleet = fleet(Kind::Mosquitto).engines(&RING).start().await;
     let answer = |on: &str| order("chat", &["answer", "talk"], on, &[], &["talk"]);
-    loads(&fleet, &RING, answer).await;
+    fleet.loads_for(&RING, answer).await;
     let answers = fleet.runs(answer("a")).await;
     answers.printed(1).await;
     let asks = order("chat", &["ask", "talk", "ann", "80", "20"], "b", &["talk"], &[]);
@@ -43,7 +43,7 @@ async fn lines_are_passed_on_once_wherever_their_program_is() {
     let fleet = fleet(Kind::Mosquitto).engines(&RING).start().await;
     let dispatcher = Registry::start(fleet.broker.url(), fleet.folder().join("service"));
     let lines = |on: &str| order("lines", &["in", "out"], on, &["out"], &["in"]);
-    loads(&fleet, &RING, lines).await;
+    fleet.loads_for(&RING, lines).await;
     let watched = fleet.runs(lines("a")).await;
     watched.printed(1).await;
     let output = Output::collect(fleet.broker.url(), "out").await;

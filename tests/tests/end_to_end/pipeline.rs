@@ -11,6 +11,7 @@ use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::{Fleet, done};
+use wayfare_tests::stream::order;
 use wayfare_tests::watched::Watched;
 use wayfare_tests::within;
 
@@ -50,7 +51,7 @@ impl Pipeline {
                 args.push("go".into());
             }
             let engine = ENGINES[at % ENGINES.len()];
-            let order = Run {
+            let run = Run {
                 name: name.clone(),
                 module: blobs[&component.module.digest].clone(),
                 args,
@@ -59,7 +60,7 @@ impl Pipeline {
                 grants: component.grants,
                 ..Run::default()
             };
-            let run = fleet.client.run(order, &CommandOptions::default()).await;
+            let run = fleet.client.run(run, &CommandOptions::default()).await;
             let Outcome::Running { program, .. } = done(run).await.outcome else {
                 panic!("{name} does not run");
             };
@@ -155,6 +156,9 @@ async fn the_table_is_the_same_when_the_engines_are_killed_in_the_stream() {
         .engine("b", &checkpoint)
         .start()
         .await;
+    // Checkpoints are made from the first second on: they do not wait for code.
+    let alone = |engine: &str| order("pipeline", &["sink", "alone"], engine, &["alone/#"], &["alone/#"]);
+    fleet.loads_for(&ENGINES, alone).await;
     let mut pipeline = Pipeline::start(&fleet).await;
     for engine in ENGINES {
         pipeline.go(ROWS / 4).await;

@@ -30,6 +30,7 @@ async fn programs_of_a_crashed_engine_go_on_from_their_last_snapshot() {
     let mut all = Vec::new();
     for job in jobs {
         let expected = fleet.expected(&job, "a").await;
+        fleet.loads(&job, &["a"]).await;
         all.push((fleet.run(&job, "a").await, expected));
     }
     let (counter, paused) = (&all[0].0, &all[3].0);

@@ -42,6 +42,7 @@ async fn goes_on_to_the_end(fleet: &Fleet, restore: Restore, expected: &[u8]) {
 
 async fn is_copied_and_brought_back(fleet: &Fleet, job: Job) {
     let expected = fleet.expected(&job, "a").await;
+    fleet.loads(&job, &["a"]).await;
     let watched = fleet.run(&job, "a").await;
     watched.printed(1).await;
     let file = snapshot(&fleet.client, &watched).await;
@@ -225,6 +226,7 @@ async fn a_paused_program_is_captured_as_it_stands() {
     let fleet = fleet(Kind::Embedded).engines(&["a", "b"]).start().await;
     let job = Job::counter(60, 20, 64);
     let expected = fleet.expected(&job, "a").await;
+    fleet.loads(&job, &["a"]).await;
     let watched = fleet.run(&job, "a").await;
     watched.printed(5).await;
     let options = CommandOptions::default();

@@ -11,7 +11,7 @@ use wayfare_protocol::ids::ProgramId;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::done;
 use wayfare_tests::stream::{
-    Heard, Output, Source, loads, must_be_exact, must_be_exact_but_for_repeats, order, printed, relay,
+    Heard, Output, Source, must_be_exact, must_be_exact_but_for_repeats, order, printed, relay,
 };
 use wayfare_tests::within;
 
@@ -73,7 +73,7 @@ fn longest_silence<'a>(told: impl Iterator<Item = &'a Heard>) -> Duration {
 async fn streams_while_moved(broker: Kind, extent: Extent) {
     let (count, rate) = (extent.count(), extent.rate);
     let fleet = fleet(broker).engines(&RING).start().await;
-    loads(&fleet, &RING, relay).await;
+    fleet.loads_for(&RING, relay).await;
     let watched = fleet.runs(relay("a")).await;
     watched.printed(1).await;
     let output = Output::collect(fleet.broker.url(), "out").await;
@@ -135,7 +135,7 @@ async fn streams_while_killed(broker: Kind, extent: Extent) {
         .start()
         .await;
     let once = |on: &str| order("once", &["out", "told"], on, &["told"], &["out"]);
-    loads(&fleet, &["c"], once).await;
+    fleet.loads_for(&["c"], once).await;
     let once = fleet.runs(once("b")).await;
     once.printed(1).await;
     let watched = fleet.runs(relay("a")).await;

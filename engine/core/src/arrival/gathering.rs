@@ -143,7 +143,12 @@ impl Core {
         if arrival.module == Module::Lacking && self.blobs.has(arrival.spec.module) {
             arrival.module = Module::Loading;
             let module = arrival.spec.module.digest;
-            self.effects.push(Effect::LoadModule { operation, module });
+            let comes_running = matches!(arrival.origin, Origin::Engine(_));
+            self.effects.push(Effect::LoadModule {
+                operation,
+                module,
+                resumes: comes_running || matches!(goal, Some(Goal::From(_))),
+            });
             return self.progress(operation, Phase::Compile, 0, 0);
         }
         let Some(goal) = goal.filter(|_| arrival.module == Module::Loaded) else {

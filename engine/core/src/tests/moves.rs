@@ -6,7 +6,7 @@ use wayfare_protocol::ids::Generation;
 use wayfare_protocol::peer::PeerMessage;
 
 use super::bench::*;
-use crate::types::{Effect, Input, Saved};
+use crate::types::{CaptureId, Effect, Input, Saved};
 
 fn verified(number: u8) -> Input {
     Input::SnapshotVerified {
@@ -39,6 +39,38 @@ fn starting() -> Bench {
     assert_eq!(bench.words(complete("final")), ["say ack", "verify"]);
     assert_eq!(bench.words(verified(2)), ["start frozen"]);
     bench
+}
+
+#[test]
+fn who_waits_for_a_capture_hears_that_code_is_compiled_for_it() {
+    let mut bench = Bench::running();
+    bench.feed(move_to(2, "e2"));
+    assert_eq!(bench.words(acknowledges("e2", 2, "module")), ["capture"]);
+    let compiles = |capture| Input::CaptureCompiles {
+        program: program(1),
+        capture: CaptureId(capture),
+    };
+    assert_eq!(bench.words(compiles(1)), ["progress compile"]);
+    assert!(bench.words(compiles(9)).is_empty(), "nobody waits for that one");
+}
+
+#[test]
+fn the_code_that_goes_on_from_a_snapshot_is_loaded_only_for_what_does() {
+    let resumes = |effects: &[Effect]| {
+        let found = effects.iter().find_map(|effect| match effect {
+            Effect::LoadModule { resumes, .. } => Some(*resumes),
+            _ => None,
+        });
+        found.expect("it loads the module")
+    };
+    let mut bench = Bench::new("e2");
+    bench.feed(says("e1", 2, prepare(2)));
+    bench.feed(chunk("e1", 2, "module"));
+    assert!(resumes(bench.feed(complete("module"))));
+    let mut bench = Bench::new("e1");
+    bench.feed(command(1, run()));
+    bench.feed(chunk("client", 1, "module"));
+    assert!(!resumes(bench.feed(complete("module"))));
 }
 
 #[test]

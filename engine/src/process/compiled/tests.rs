@@ -9,7 +9,7 @@ fn provenance() -> Provenance {
 fn compiled() -> Compiled {
     let wasm = wat::parse_str("(module (func (export \"f\")))").unwrap();
     let module = Module::new(&WasmtimeEngine::default(), &wasm).unwrap();
-    Compiled::of(Digest::of(&wasm), &module).unwrap()
+    Compiled::of(Digest::of(&wasm), Piece::Program, &module).unwrap()
 }
 
 fn written(compiled: &Compiled) -> Vec<u8> {
@@ -22,7 +22,7 @@ fn written(compiled: &Compiled) -> Vec<u8> {
 #[test]
 fn what_was_written_is_read() {
     let compiled = compiled();
-    let read = Compiled::verify(written(&compiled), compiled.module, &provenance());
+    let read = Compiled::verify(written(&compiled), compiled.module, Piece::Program, &provenance());
     let Ok(read) = read else { panic!("refused") };
     assert_eq!(read.code(), compiled.code());
     assert_eq!(read.module(), compiled.module());
@@ -32,8 +32,9 @@ fn what_was_written_is_read() {
 fn no_torn_and_no_changed_bytes_are_taken() {
     let compiled = compiled();
     let bytes = written(&compiled);
-    let refusal = |bytes: Vec<u8>| Compiled::verify(bytes, compiled.module, &provenance()).err();
-    let header = provenance().header(compiled.module).len();
+    let refusal =
+        |bytes: Vec<u8>| Compiled::verify(bytes, compiled.module, Piece::Program, &provenance()).err();
+    let header = provenance().header(compiled.module, Piece::Program).len();
     // All of header and checksum, and places all over the code.
     let places =
         (0..bytes.len()).filter(|place| *place < header + 64 || *place + 64 > bytes.len() || place % 61 == 0);
@@ -67,13 +68,21 @@ fn whole_files_of_something_else_are_named() {
         let mut bytes = Vec::new();
         let other = provenance().replaced(from, to);
         compiled.write_to(&other, &mut bytes).unwrap();
-        match Compiled::verify(bytes, compiled.module, &provenance()).err() {
+        match Compiled::verify(bytes, compiled.module, Piece::Program, &provenance()).err() {
             Some(CompiledError::Other { found }) if found.starts_with(line) => {}
             other => panic!("{from}: {other:?}"),
         }
     }
-    let refused = Compiled::verify(written(&compiled), Digest([7; 32]), &provenance());
+    let refused = Compiled::verify(written(&compiled), Digest([7; 32]), Piece::Program, &provenance());
     let found = format!("module {}", compiled.module);
+    assert_eq!(refused.err(), Some(CompiledError::Other { found }));
+    let refused = Compiled::verify(
+        written(&compiled),
+        compiled.module,
+        Piece::Resuming,
+        &provenance(),
+    );
+    let found = "piece program".to_owned();
     assert_eq!(refused.err(), Some(CompiledError::Other { found }));
 }
 

@@ -84,9 +84,8 @@ fn has_room(loaded: &Arc<Loaded>, calls: &Snapshot, room: usize) -> Result<bool,
         .write_held(&mut instance.store, &held)
         .map_err(refuse)?;
     instance.write_frames(calls).map_err(refuse)?;
-    let Instance {
-        store, save, resume, ..
-    } = &mut instance;
+    let resume = instance.resumer()?;
+    let Instance { store, save, .. } = &mut instance;
     save.data_mut(&mut *store)[abi::FLAG_OFFSET as usize..][..abi::FLAG_BYTES as usize].fill(1);
     let (rooms, engine) = (loaded.housed.rooms(), module.module().engine());
     let result = rooms.on_stack(room, engine, || resume.call(&mut *store, ()))?;

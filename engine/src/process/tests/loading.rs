@@ -70,13 +70,19 @@ fn put(shelf: &std::path::Path, module: Digest, wasm: &[u8]) {
 
 #[cfg(not(feature = "compiler"))]
 pub(super) fn load_wasm(wasm: &[u8]) -> Result<Arc<Loaded>, Failure> {
-    use super::super::{Compiled, ReviveError};
+    use super::super::{Compiled, Piece, ReviveError};
 
     let module = Digest::of(wasm);
     let hint = "there is no compiler here: run these tests in a build that has it, with WAYFARE_TEST_CODE naming a folder, then these with the same";
     let path = shelf().expect(hint).join(module.to_string());
     let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: {hint}", path.display()));
-    let compiled = Compiled::verify(bytes, module, &RUNTIME.trust(vec![key().public()])).unwrap();
+    let compiled = Compiled::verify(
+        bytes,
+        module,
+        Piece::Program,
+        &RUNTIME.trust(vec![key().public()]),
+    )
+    .unwrap();
     RUNTIME.revive(&compiled).map_err(|error| match error {
         ReviveError::Module(failure) => failure,
         ReviveError::Code(reason) => panic!("{reason}"),

@@ -17,6 +17,8 @@ mod official;
 mod posix;
 mod preview1;
 #[cfg(feature = "compiler")]
+mod resuming;
+#[cfg(feature = "compiler")]
 mod stacks;
 mod talking;
 mod wayfare;

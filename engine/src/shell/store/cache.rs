@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!          keep                       find, whole and ours
-//!  (miss) ------> <module's digest> -----------------------> loaded
+//!  (miss) ------> <module's digest> -----------------------> loaded        and a second file for its resuming code
 //!                    |    |
 //!                    |    `-- damaged, of another version, refused by wasmtime: removed, a miss
 //!                    `------- least recently used when the limit is reached: removed
@@ -27,7 +27,7 @@ use std::thread::JoinHandle;
 use wayfare_protocol::ids::Digest;
 
 use self::shelf::{Shelf, lock, remove_all};
-use crate::process::{Compiled, Provenance};
+use crate::process::{Compiled, Piece, Provenance};
 
 /// Each method can be called from any thread. Dropping it waits for a file that is being written.
 pub struct Cache {
@@ -61,24 +61,31 @@ impl Cache {
         }
     }
 
-    /// The module's compiled code, if it is here, whole, and of this very engine.
-    pub fn find(&self, module: Digest) -> Option<Compiled> {
-        match self.shelf.read(module)? {
+    /// This piece of the module's compiled code, if it is here, whole, and of this very engine.
+    pub fn find(&self, module: Digest, piece: Piece) -> Option<Compiled> {
+        match self.shelf.read((module, piece))? {
             Ok(compiled) => {
-                tracing::debug!(module = module.short(), "compiled code found in the cache");
+                let piece = piece.name();
+                tracing::debug!(module = module.short(), piece, "compiled code found in the cache");
                 Some(compiled)
             }
             Err(reason) => {
-                self.refuse(module, &reason);
+                self.refuse(module, piece, &reason);
                 None
             }
         }
     }
 
     /// Removes what was found, because it is no good.
-    pub fn refuse(&self, module: Digest, reason: &str) {
-        tracing::warn!(module = module.short(), reason, "cached code removed");
-        self.shelf.remove(module);
+    pub fn refuse(&self, module: Digest, piece: Piece, reason: &str) {
+        let piece_name = piece.name();
+        tracing::warn!(
+            module = module.short(),
+            piece = piece_name,
+            reason,
+            "cached code removed"
+        );
+        self.shelf.remove((module, piece));
     }
 
     /// Writes it in the background, removing what was not used for longest if there is no room.
@@ -106,9 +113,14 @@ impl Cache {
         }
     }
 
-    /// Whether there is something of the module, not looked at yet.
-    pub fn holds(&self, module: Digest) -> bool {
-        self.shelf.holds(module)
+    /// Waits for a file that is being written.
+    pub fn flush(&self) {
+        finish(lock(&self.writer).take());
+    }
+
+    /// Whether there is this piece of the module, not looked at yet.
+    pub fn holds(&self, module: Digest, piece: Piece) -> bool {
+        self.shelf.holds((module, piece))
     }
 
     /// Gives all room back, for something that is needed. How much there was, in bytes.
@@ -119,7 +131,7 @@ impl Cache {
 
 impl Drop for Cache {
     fn drop(&mut self) {
-        finish(lock(&self.writer).take());
+        self.flush();
     }
 }
 

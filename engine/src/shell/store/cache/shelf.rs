@@ -10,11 +10,13 @@ use std::time::{Duration, SystemTime};
 
 use wayfare_protocol::ids::Digest;
 
-use crate::process::{Compiled, Provenance};
+use crate::process::{Compiled, Piece, Provenance};
 use crate::shell::store::files;
 
 const FOLDER_MODE: u32 = 0o700;
 pub(super) const FILE_MODE: u32 = 0o600;
+/// What the name of a file with resuming code ends with.
+const RESUMING: &str = ".resuming";
 /// Permissions of anybody but the owner.
 const OTHERS: u32 = 0o077;
 
@@ -27,9 +29,12 @@ pub(super) struct Shelf {
     entries: Mutex<Entries>,
 }
 
+/// What of which module.
+pub(super) type Key = (Digest, Piece);
+
 #[derive(Default)]
 struct Entries {
-    known: BTreeMap<Digest, Entry>,
+    known: BTreeMap<Key, Entry>,
     /// The last count that was given.
     uses: u64,
 }
@@ -82,21 +87,19 @@ impl Shelf {
     fn take_stock(&self) -> io::Result<()> {
         let mut entries = lock(&self.entries);
         let mut removed = 0;
-        for (path, module) in files_of(&self.folder)? {
-            match self.is_current(&path, module) {
+        for (path, key) in files_of(&self.folder)? {
+            match self.is_current(&path, key) {
                 Ok(Some(about)) => {
                     let used = count_of(&about);
                     entries.uses = entries.uses.max(used);
                     let bytes = about.len();
                     let is_marked = false;
-                    entries.known.insert(
-                        module,
-                        Entry {
-                            bytes,
-                            used,
-                            is_marked,
-                        },
-                    );
+                    let entry = Entry {
+                        bytes,
+                        used,
+                        is_marked,
+                    };
+                    entries.known.insert(key, entry);
                 }
                 Ok(None) | Err(_) => {
                     files::remove_quietly(&path);
@@ -105,22 +108,19 @@ impl Shelf {
             }
         }
         if removed > 0 {
-            tracing::info!(
-                modules = removed,
-                "removed compiled code that another version made"
-            );
+            tracing::info!(files = removed, "removed compiled code that another version made");
         }
         Ok(())
     }
 
     /// Whether it begins as a file of ours does. What follows is looked at when it is needed.
-    fn is_current(&self, path: &Path, module: Digest) -> io::Result<Option<Metadata>> {
+    fn is_current(&self, path: &Path, (module, piece): Key) -> io::Result<Option<Metadata>> {
         if !std::fs::symlink_metadata(path)?.is_file() {
             return Ok(None);
         }
         let mut file = File::open(path)?;
         let about = file.metadata()?;
-        let header = self.provenance.header(module);
+        let header = self.provenance.header(module, piece);
         let mut begin = vec![0; header.len()];
         file.read_exact(&mut begin)?;
         Ok((self.is_ours(&about) && begin == header.as_bytes()).then_some(about))
@@ -130,24 +130,25 @@ impl Shelf {
         about.is_file() && about.uid() == self.owner && about.mode() & OTHERS == 0
     }
 
-    pub(super) fn holds(&self, module: Digest) -> bool {
-        lock(&self.entries).known.contains_key(&module)
+    pub(super) fn holds(&self, key: Key) -> bool {
+        lock(&self.entries).known.contains_key(&key)
     }
 
     /// `None`: it is not here. An error is why what is here is no good.
-    pub(super) fn read(&self, module: Digest) -> Option<Result<Compiled, String>> {
-        if !lock(&self.entries).known.contains_key(&module) {
+    pub(super) fn read(&self, key: Key) -> Option<Result<Compiled, String>> {
+        if !self.holds(key) {
             return None;
         }
-        let file = match File::open(self.path(module)) {
+        let (module, piece) = key;
+        let file = match File::open(self.path(key)) {
             Ok(file) => file,
             Err(error) => return Some(Err(error.to_string())),
         };
         let verified = self.read_whole(&file).and_then(|bytes| {
-            Compiled::verify(bytes, module, &self.provenance).map_err(|error| error.to_string())
+            Compiled::verify(bytes, module, piece, &self.provenance).map_err(|error| error.to_string())
         });
         if verified.is_ok() {
-            self.mark_used(module, &file);
+            self.mark_used(key, &file);
         }
         Some(verified)
     }
@@ -172,14 +173,14 @@ impl Shelf {
         Ok(bytes)
     }
 
-    fn mark_used(&self, module: Digest, file: &File) {
+    fn mark_used(&self, key: Key, file: &File) {
         let mut entries = lock(&self.entries);
         let is_last = entries
             .known
-            .get(&module)
+            .get(&key)
             .is_some_and(|entry| entry.used == entries.uses);
         let used = if is_last { entries.uses } else { entries.next_use() };
-        let Some(entry) = entries.known.get_mut(&module) else {
+        let Some(entry) = entries.known.get_mut(&key) else {
             return;
         };
         entry.used = used;
@@ -202,11 +203,12 @@ impl Shelf {
             return Ok(());
         }
         self.make_room(bytes);
+        let key = (module, compiled.piece());
         let used = lock(&self.entries).next_use();
-        let path = files::unfinished(&self.folder, &module.to_string());
+        let path = files::unfinished(&self.folder, &name(key));
         let written = self
             .write_unfinished(&path, compiled, used)
-            .and_then(|()| std::fs::rename(&path, self.path(module)));
+            .and_then(|()| std::fs::rename(&path, self.path(key)));
         if let Err(error) = written {
             files::remove_quietly(&path);
             return Err(error);
@@ -218,7 +220,7 @@ impl Shelf {
             used,
             is_marked,
         };
-        lock(&self.entries).known.insert(module, entry);
+        lock(&self.entries).known.insert(key, entry);
         tracing::debug!(module = module.short(), bytes, "compiled code kept");
         Ok(())
     }
@@ -243,31 +245,32 @@ impl Shelf {
         let mut total: u64 = entries.known.values().map(|entry| entry.bytes).sum();
         while total.saturating_add(bytes) > self.bytes_max {
             let oldest = entries.known.iter().min_by_key(|(_, entry)| entry.used);
-            let Some((module, freed)) = oldest.map(|(module, entry)| (*module, entry.bytes)) else {
+            let Some((key, freed)) = oldest.map(|(key, entry)| (*key, entry.bytes)) else {
                 return;
             };
-            tracing::debug!(module = module.short(), "compiled code removed to make room");
-            entries.known.remove(&module);
-            files::remove_quietly(&self.path(module));
+            let (module, piece) = (key.0.short(), key.1.name());
+            tracing::debug!(module, piece, "compiled code removed to make room");
+            entries.known.remove(&key);
+            files::remove_quietly(&self.path(key));
             total -= freed;
         }
     }
 
     pub(super) fn clear(&self) -> u64 {
         let known = std::mem::take(&mut lock(&self.entries).known);
-        for module in known.keys() {
-            files::remove_quietly(&self.path(*module));
+        for key in known.keys() {
+            files::remove_quietly(&self.path(*key));
         }
         known.values().map(|entry| entry.bytes).sum()
     }
 
-    pub(super) fn remove(&self, module: Digest) {
-        lock(&self.entries).known.remove(&module);
-        files::remove_quietly(&self.path(module));
+    pub(super) fn remove(&self, key: Key) {
+        lock(&self.entries).known.remove(&key);
+        files::remove_quietly(&self.path(key));
     }
 
-    fn path(&self, module: Digest) -> PathBuf {
-        self.folder.join(module.to_string())
+    fn path(&self, key: Key) -> PathBuf {
+        self.folder.join(name(key))
     }
 }
 
@@ -282,13 +285,29 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Files that bear a digest as their name.
-fn files_of(folder: &Path) -> io::Result<Vec<(PathBuf, Digest)>> {
+/// A file's name: the module's digest, and what it is if that is not its program.
+fn name((module, piece): Key) -> String {
+    match piece {
+        Piece::Program => module.to_string(),
+        Piece::Resuming => format!("{module}{RESUMING}"),
+    }
+}
+
+fn key_of(name: &str) -> Option<Key> {
+    let (module, piece) = match name.strip_suffix(RESUMING) {
+        Some(module) => (module, Piece::Resuming),
+        None => (name, Piece::Program),
+    };
+    Some((module.parse().ok()?, piece))
+}
+
+/// Files that are named as ours.
+fn files_of(folder: &Path) -> io::Result<Vec<(PathBuf, Key)>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        if let Some(module) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-            files.push((entry.path(), module));
+        if let Some(key) = entry.file_name().to_str().and_then(key_of) {
+            files.push((entry.path(), key));
         }
     }
     Ok(files)

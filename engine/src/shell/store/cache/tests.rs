@@ -93,6 +93,7 @@ fn load(modules: &Modules) -> u64 {
         .unwrap();
     assert_eq!(loaded.digest(), digest(0));
     assert_eq!(loaded.initial_page(0, 0)[0], b'0', "it is module 0");
+    modules.finish_background();
     modules.runtime().compilations() - before
 }
 
@@ -110,13 +111,81 @@ fn a_second_start_does_not_compile() {
     assert_eq!(load(&engine(Some(open(&path)))), 1);
 }
 
+/// What only captured programs need is made when programs run already, and read from then on when somebody needs it.
+#[test]
+fn resuming_code_is_made_behind_the_start_and_only_once() {
+    let folder = temporary();
+    let source = || Some(BlobSource::Memory(MODULES[0].0.clone().into()));
+    let can_resume = |modules: &Modules| modules.load(digest(0), source()).unwrap().can_resume();
+    let made = |modules: &Modules| modules.runtime().resuming_compilations();
+    let modules = engine(Some(open(folder.path())));
+    load(&modules);
+    assert!(can_resume(&modules), "the background has made it");
+    assert_eq!(made(&modules), 1);
+    drop(modules);
+    let both = [digest(0).to_string(), format!("{}.resuming", digest(0))];
+    assert_eq!(files(folder.path()), both);
+
+    let modules = engine(Some(open(folder.path())));
+    assert_eq!(load(&modules), 0);
+    assert!(!can_resume(&modules), "nobody has asked for it");
+    modules.load_whole(digest(0), source()).unwrap();
+    assert!(can_resume(&modules));
+    assert_eq!(made(&modules), 0, "it was kept");
+    drop(modules);
+
+    // Damaged, it is made again; without it, before anything else is done with it.
+    let path = folder.path().join(&both[1]);
+    std::fs::write(&path, b"damaged").unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(FILE_MODE)).unwrap();
+    let modules = engine(Some(open(folder.path())));
+    modules.load_whole(digest(0), source()).unwrap();
+    assert_eq!((modules.runtime().compilations(), made(&modules)), (0, 1));
+}
+
+fn waited<T>(answer: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(answer)
+}
+
+#[test]
+fn who_needs_resuming_code_gets_it_ahead_of_what_nobody_waits_for() {
+    let source = |number: usize| Some(BlobSource::Memory(MODULES[number].0.clone().into()));
+    let modules = engine(None);
+    let loaded: Vec<_> = (0..3)
+        .map(|number| modules.load(digest(number), source(number)).unwrap())
+        .collect();
+    let answers: Vec<_> = [2, 2, 1]
+        .map(|number| modules.hurry(&loaded[number], source(number)))
+        .into();
+    for (answer, number) in answers.into_iter().zip([2, 2, 1]) {
+        waited(answer).unwrap();
+        assert!(loaded[number].can_resume());
+    }
+    modules.finish_background();
+    assert!(loaded[0].can_resume());
+    assert_eq!(modules.runtime().resuming_compilations(), 3, "each once");
+}
+
+#[test]
+fn nobody_waits_for_resuming_code_when_the_engine_ends() {
+    let source = || Some(BlobSource::Memory(MODULES[0].0.clone().into()));
+    let modules = engine(None);
+    modules.close();
+    let loaded = modules.load(digest(0), source()).unwrap();
+    assert!(!loaded.can_resume(), "nothing new is begun");
+    let refused = waited(modules.hurry(&loaded, source())).unwrap_err();
+    assert!(refused.to_string().contains("the engine ends"), "{refused}");
+    assert!(modules.load_whole(digest(0), source()).unwrap().can_resume());
+}
+
 #[test]
 fn whatever_is_wrong_with_a_file_it_is_compiled_anew() {
     let folder = temporary();
     filled(folder.path(), [0, 1]);
     let path = folder.path().join(digest(0).to_string());
     let whole = std::fs::read(&path).unwrap();
-    let header = PROVENANCE.header(digest(0)).len();
+    let header = PROVENANCE.header(digest(0), Piece::Program).len();
     let mut adversaries: Vec<(String, Vec<u8>)> = vec![
         ("empty".into(), vec![]),
         ("a zero more".into(), [&whole[..], &[0]].concat()),
@@ -157,7 +226,7 @@ fn whatever_is_wrong_with_a_file_it_is_compiled_anew() {
         // Under a cache that knows the file, and before one that begins.
         let cache = open(folder.path());
         std::fs::write(&path, &bytes).unwrap();
-        assert!(cache.find(digest(0)).is_none(), "{what}");
+        assert!(cache.find(digest(0), Piece::Program).is_none(), "{what}");
         assert!(!path.exists(), "{what}: removed");
         std::fs::write(&path, &bytes).unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(FILE_MODE)).unwrap();
@@ -172,7 +241,7 @@ fn code_that_wasmtime_refuses_is_compiled_anew() {
     let folder = temporary();
     filled(folder.path(), [0]);
     let path = folder.path().join(digest(0).to_string());
-    let mut bytes = PROVENANCE.header(digest(0)).into_bytes();
+    let mut bytes = PROVENANCE.header(digest(0), Piece::Program).into_bytes();
     bytes.extend([7; 4096]);
     let checksum = Digest::of(&bytes);
     bytes.extend(checksum.0);
@@ -194,7 +263,7 @@ fn only_we_have_access() {
     // A file that others could have written.
     let cache = open(&path);
     std::fs::set_permissions(&file, Permissions::from_mode(0o620)).unwrap();
-    assert!(cache.find(digest(0)).is_none());
+    assert!(cache.find(digest(0), Piece::Program).is_none());
     assert!(!file.exists());
     // A folder that others could have written to.
     filled(&path, [0, 1]);
@@ -202,7 +271,7 @@ fn only_we_have_access() {
     let cache = open(&path);
     assert!(files(&path).is_empty());
     assert_eq!(mode(&path), 0o700);
-    assert!(cache.find(digest(1)).is_none());
+    assert!(cache.find(digest(1), Piece::Program).is_none());
 }
 
 #[test]
@@ -216,7 +285,7 @@ fn a_link_is_neither_folder_nor_file() {
     filled(&real, []);
     let name = digest(0).to_string();
     std::os::unix::fs::symlink(link.join(&name), real.join(&name)).unwrap();
-    assert!(open(&real).find(digest(0)).is_none());
+    assert!(open(&real).find(digest(0), Piece::Program).is_none());
 }
 
 #[test]
@@ -228,7 +297,7 @@ fn the_limit_holds_and_the_least_recently_used_go() {
     }
     drop(cache);
     let cache = open_with(folder.path(), 3 * entry_bytes());
-    assert!(cache.find(digest(0)).is_some());
+    assert!(cache.find(digest(0), Piece::Program).is_some());
     cache.keep(compiled(3));
     drop(cache);
     assert_eq!(present(folder.path()), [0, 2, 3], "1 was not used for longest");
@@ -285,12 +354,15 @@ fn a_crash_in_mid_write_leaves_nothing_but_a_file_that_the_next_start_clears() {
         .write_unfinished(&unfinished, &compiled(1), 9)
         .unwrap();
     assert!(unfinished.exists());
-    assert!(cache.find(digest(1)).is_none(), "it has no name yet");
+    assert!(
+        cache.find(digest(1), Piece::Program).is_none(),
+        "it has no name yet"
+    );
     drop(cache);
     let cache = open(folder.path());
     assert_eq!(present(folder.path()), [0]);
     assert_eq!(files(folder.path()).len(), 1);
-    assert!(cache.find(digest(0)).is_some());
+    assert!(cache.find(digest(0), Piece::Program).is_some());
 }
 
 #[test]
@@ -302,7 +374,7 @@ fn another_versions_files_go_at_a_start_and_strangers_stay() {
     let other = PROVENANCE.replaced("abi ", "abi 9");
     let cache = Cache::open(folder.path(), PLENTY, other).unwrap();
     for number in 0..3 {
-        assert!(cache.find(digest(number)).is_none());
+        assert!(cache.find(digest(number), Piece::Program).is_none());
     }
     assert!(!folder.path().join(digest(0).to_string()).exists());
     assert!(folder.path().join("notes").exists());
@@ -320,7 +392,7 @@ fn many_threads_and_two_engines_write_and_read_the_same_entry() {
                 begin.wait();
                 for _ in 0..10 {
                     cache.keep(compiled(0));
-                    if let Some(found) = cache.find(digest(0)) {
+                    if let Some(found) = cache.find(digest(0), Piece::Program) {
                         RUNTIME.revive(&found).unwrap();
                     }
                 }
@@ -360,7 +432,7 @@ fn it_gives_way() {
     assert_eq!(cache.give_way(), 3 * entry_bytes());
     assert!(files(folder.path()).is_empty());
     assert_eq!(cache.give_way(), 0);
-    assert!(cache.find(digest(0)).is_none());
+    assert!(cache.find(digest(0), Piece::Program).is_none());
     cache.keep(compiled(0));
     drop(cache);
     assert_eq!(present(folder.path()), [0]);
