@@ -39,7 +39,7 @@ async fn a_program_is_paused_resumed_and_killed() {
     let engine = broker.engine("a");
     let mut client = broker.client().await;
     let program = client
-        .run(&engine, sample("counter").wasm, &["100000", "1", "64"])
+        .run(&engine, sample("counter").wasm, &["100000", "20", "64"])
         .await;
     client
         .until("it prints", |client| client.line_count(program) > 3)

@@ -269,6 +269,7 @@ impl Core {
             waiting: None,
             memory_bytes: 0,
             checkpoint_at: None,
+            stands_for_good: false,
         };
         self.programs.insert(program, here);
         self.blobs.stale = true;

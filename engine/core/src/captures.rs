@@ -21,9 +21,10 @@ impl Core {
         self.captures += 1;
         let capture = CaptureId(self.captures);
         here.capture = Some((capture, purpose));
-        let runs = here.life == Life::Running;
+        let runs = here.life == Life::Running && !self.is_stopping;
+        here.stands_for_good |= self.is_stopping && purpose == Purpose::Checkpoint;
         let (base, run_on, durable) = match purpose {
-            Purpose::Checkpoint => (None, runs && !self.is_stopping, true),
+            Purpose::Checkpoint => (None, runs, true),
             Purpose::Base(_) => (None, runs, true),
             Purpose::Snapshot(_) | Purpose::Copy(_) => (None, runs, false),
             Purpose::Pause(_) => (None, false, true),
@@ -104,6 +105,7 @@ impl Core {
             },
         }
         self.capture_waiting(program);
+        self.stop_for_good(program);
     }
 
     /// Lets a program run on that was stopped for something that was given up.
@@ -149,13 +151,24 @@ impl Core {
         }
     }
 
-    /// A program that an operation has is left to it: a restart goes on with both.
+    /// The engine ends. A program that moves is stored as well, and its move goes on from where it stands: whichever
+    /// comes first, the move or the end, it is the live program that goes on.
     pub(super) fn stopping(&mut self) {
         self.is_stopping = true;
-        for here in self.programs.values_mut() {
-            if here.life == Life::Running {
-                here.checkpoint_at = Some(self.now);
-            }
+        let all: Vec<ProgramId> = self.programs.keys().copied().collect();
+        for program in all {
+            self.stop_for_good(program);
+        }
+    }
+
+    /// Stores a program for the next start of an engine that ends, once. A capture that is under way is waited for.
+    fn stop_for_good(&mut self, program: ProgramId) {
+        let is_stopping = self.is_stopping;
+        let here = self.programs.get(&program).filter(|here| {
+            is_stopping && here.life == Life::Running && here.capture.is_none() && !here.stands_for_good
+        });
+        if here.is_some() {
+            self.capture(program, Purpose::Checkpoint);
         }
     }
 

@@ -195,6 +195,12 @@ impl Departure {
 }
 
 impl Core {
+    /// Whether a program is on its way to an engine that answers.
+    pub fn hands_over(&self, now: Now) -> bool {
+        let mut moves = self.departures.values().filter(|departure| departure.is_move());
+        moves.any(|departure| now.since(departure.heard) < IN_DOUBT_AFTER_US)
+    }
+
     pub(super) fn check_move(&self, on: Target, target: &EngineId) -> Result<(), Failure> {
         self.check_free(on, "move")?;
         if *target == self.identity.engine {

@@ -41,6 +41,8 @@ pub(super) struct Program {
     pub(super) waiting: Option<Purpose>,
     pub(super) memory_bytes: u64,
     pub(super) checkpoint_at: Option<Now>,
+    /// The engine ends, and the capture is asked for that the next start goes on from.
+    pub(super) stands_for_good: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -250,8 +252,9 @@ impl Core {
         }
     }
 
+    /// Not where the engine ends: the program has been stored as it stands.
     pub(super) fn unfreeze(&mut self, program: ProgramId) {
-        if let Some(here) = self.programs.get(&program) {
+        if let Some(here) = self.programs.get(&program).filter(|_| !self.is_stopping) {
             self.effects.push(Effect::Unfreeze {
                 program,
                 generation: here.generation,

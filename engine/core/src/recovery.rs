@@ -66,12 +66,12 @@ impl Core {
             waiting: None,
             memory_bytes: 0,
             checkpoint_at: None,
+            stands_for_good: false,
         };
         if !here.is_ended() {
-            self.blobs
-                .held
-                .extend(here.spec.blobs().chain(here.saved_blobs()).map(|b| b.digest));
+            self.blobs.held.extend(here.spec.blobs().map(|b| b.digest));
         }
+        self.blobs.held.extend(here.saved_blobs().map(|b| b.digest));
         self.programs.insert(program, here);
         match record.disposition {
             Disposition::Offered {

@@ -59,6 +59,13 @@ impl Resuming {
         *self.lock() == State::Here
     }
 
+    pub(super) fn failure(&self) -> Option<Failure> {
+        match &*self.lock() {
+            State::Failed(failure) => Some(failure.clone()),
+            State::Absent | State::Making | State::Here => None,
+        }
+    }
+
     /// `None`: it is here, is being made, or cannot be.
     pub(super) fn begin(&self) -> Option<Making<'_>> {
         let mut state = self.lock();
@@ -190,12 +197,14 @@ mod tests {
         resuming.begin().unwrap().settle(&Err(internal));
         drop(resuming.begin().unwrap());
         assert_eq!(resuming.wait(), Ok(Waited::Absent));
+        assert_eq!(resuming.failure(), None, "another try may do");
         let module = Failure::Module {
             module: Digest([1; 32]),
             reason: "too large".into(),
         };
         resuming.begin().unwrap().settle(&Err(module.clone()));
         assert!(resuming.begin().is_none());
+        assert_eq!(resuming.failure(), Some(module.clone()));
         assert_eq!(resuming.wait(), Err(module));
     }
 }

@@ -320,6 +320,11 @@ impl Loaded {
         !MAY_COME_APART || self.resuming.is_here()
     }
 
+    /// Why its resuming code cannot be made, if that is known.
+    pub(crate) fn never_resumes(&self) -> Option<Failure> {
+        self.resuming.failure().filter(|_| MAY_COME_APART)
+    }
+
     /// Waits as long as somebody is making its resuming code.
     pub(crate) fn wait_resuming(&self) -> Result<Waited, Failure> {
         self.resuming.wait()

@@ -203,10 +203,15 @@ impl Agent {
     /// It was told to stop, and what it does before that is done; or another has its id.
     fn is_over(&self) -> bool {
         if self.is_stopping {
-            self.is_quiet()
+            self.is_quiet() && !self.hands_over()
         } else {
             self.taken.is_some() || self.leaving.is_over()
         }
+    }
+
+    /// Its time to leave is over, and programs are still on their way to engines that answer.
+    pub(super) fn hands_over(&self) -> bool {
+        self.leaving.is_over() && self.core.hands_over(self.now())
     }
 
     fn is_quiet(&self) -> bool {

@@ -9,7 +9,8 @@
 //!                    `--> answered with the failure; the program runs on
 //! ```
 //! What always holds: a program that may have to go on here is not stopped before what it needs for that is here. Only when
-//! the engine ends nothing is waited for: the next start goes on from what is stored.
+//! the engine ends nothing is waited for: the next start goes on from what is stored. Where that code cannot be made, every
+//! capture is refused, also then: nothing is stored that no start could go on from.
 
 use wayfare_core::types::{CaptureId, Input};
 use wayfare_protocol::error::Failure;
@@ -22,6 +23,13 @@ use crate::process::MAY_COME_APART;
 
 impl Agent {
     pub(super) fn capture(&mut self, program: ProgramId, run_on: bool, capturing: Capturing) {
+        if let Some(failure) = self
+            .programs
+            .current(program)
+            .and_then(|hosted| hosted.never_resumes())
+        {
+            return self.captured(program, capturing.capture, Err(failure));
+        }
         if !self.is_stopping
             && let Some(incarnation) = self.programs.delay(program, run_on, capturing)
         {
@@ -71,8 +79,8 @@ impl Agent {
     /// The engine ends.
     pub(super) fn stop_for_delayed_captures(&mut self) {
         self.workshop.modules.close();
-        for (program, run_on, capturing) in self.programs.take_delayed() {
-            self.stop_for(program, run_on, capturing);
+        for (program, _, capturing) in self.programs.take_delayed() {
+            self.capture(program, false, capturing);
         }
     }
 

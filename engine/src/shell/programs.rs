@@ -332,6 +332,11 @@ impl Hosted {
         self.delayed.as_ref().and(self.loaded().cloned())
     }
 
+    /// Why it could not go on after a capture, whoever made it.
+    pub(crate) fn never_resumes(&self) -> Option<Failure> {
+        self.loaded()?.never_resumes()
+    }
+
     pub(crate) fn loaded(&self) -> Option<&Arc<Loaded>> {
         match &self.stage {
             Stage::Live { loaded, .. } => Some(loaded),

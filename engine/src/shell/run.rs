@@ -42,12 +42,15 @@ use crate::process::{AddressSpace, Provenance, Runtime, RuntimeOptions};
 const BESIDES_MEMORY_BYTES_MAX: u64 = 48 << 20;
 /// Programs are stored, and what they printed is published, within this; what is not done then is as after a crash.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Moves that are under way when everything is stored are waited for as long as this while their targets answer: what is
+/// compiled there, or sent, may take longer than it was meant to take to leave.
+const HAND_OVER_SECONDS_LONGEST: u64 = 300;
 /// Last words reach the broker within this, or its last will speaks for us.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs an engine until `stops` has a first message; then has programs of applications moved elsewhere, stores the
 /// others, says that it has stopped, and returns. A second message ends the wait for moves; the next one everything,
-/// with an error. Fails otherwise only where an engine cannot begin: its folder is in use, or cannot be read or
+/// with an error unless all is stored. Fails otherwise only where an engine cannot begin: its folder is in use, or cannot be read or
 /// written. A broker that is not there is waited for. An engine whose id a newer process has holds still until that is
 /// gone.
 pub async fn run(options: EngineOptions, mut stops: Receiver<()>) -> anyhow::Result<()> {
@@ -71,11 +74,6 @@ pub async fn run(options: EngineOptions, mut stops: Receiver<()>) -> anyhow::Res
             agent
                 .run(&mut link, &mut said, tokio::time::sleep(DRAIN_TIMEOUT))
                 .await;
-            if is_taken {
-                drop(agent);
-            } else {
-                agent.close().await;
-            }
         };
         tokio::select! {
             () = end => {}
@@ -84,8 +82,11 @@ pub async fn run(options: EngineOptions, mut stops: Receiver<()>) -> anyhow::Res
             }
         }
         if !is_taken {
+            agent.hand_over(&mut link, &mut said, stop(&mut stops)).await;
+            agent.close().await;
             return Ok(());
         }
+        drop(agent);
         let supervisor = Supervisor::from_environment();
         if hold(&options, &supervisor, pin!(stop(&mut stops))).await == Held::Stopped {
             return Ok(());
@@ -275,6 +276,27 @@ impl Agent {
         self.is_stopping = true;
         self.stop_for_delayed_captures();
         self.inputs.push_back(Input::Stopping);
+    }
+
+    /// Waits for the moves that are under way, until `stop`: all that is here is stored.
+    async fn hand_over(
+        &mut self,
+        link: &mut LinkEvents,
+        said: &mut UnboundedReceiver<Said>,
+        stop: impl Future<Output = ()>,
+    ) {
+        if !self.hands_over() {
+            return;
+        }
+        tracing::info!("waits for programs that are being moved: another signal ends that");
+        let (seconds, longest) = (
+            HAND_OVER_SECONDS_LONGEST,
+            Duration::from_secs(HAND_OVER_SECONDS_LONGEST),
+        );
+        self.supervisor.tell(Told::StoppingWithin {
+            seconds: seconds + (DRAIN_TIMEOUT + CLOSE_TIMEOUT).as_secs(),
+        });
+        let _ = tokio::time::timeout(longest, self.run(link, said, stop)).await;
     }
 
     /// Says that the engine is offline, as the last thing.

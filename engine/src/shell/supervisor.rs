@@ -1,5 +1,5 @@
-//! What systemd is told, where it started us (`Type=notify`): that we have begun, every few seconds that the loop still goes round, and
-//! that we end. Datagrams to the socket that `NOTIFY_SOCKET` names, as sd_notify(3) describes: too little for a library.
+//! What systemd is told, where it started us (`Type=notify`): that we have begun, every few seconds that the loop still goes round,
+//! that we end, and that this takes longer. Datagrams to the socket that `NOTIFY_SOCKET` names, as sd_notify(3) describes: too little for a library.
 
 use std::ffi::OsStr;
 use std::os::linux::net::SocketAddrExt;
@@ -20,6 +20,10 @@ pub(crate) enum Told {
     Begun,
     Alive,
     Stopping,
+    /// Ending takes up to this many seconds more: `TimeoutStopSec=` counts anew.
+    StoppingWithin {
+        seconds: u64,
+    },
 }
 
 impl Supervisor {
@@ -51,12 +55,13 @@ impl Supervisor {
 
     pub(crate) fn tell(&self, told: Told) {
         let Some(socket) = &self.socket else { return };
-        let text: &[u8] = match told {
-            Told::Begun => b"READY=1",
-            Told::Alive => b"WATCHDOG=1",
-            Told::Stopping => b"STOPPING=1",
+        let text = match told {
+            Told::Begun => "READY=1",
+            Told::Alive => "WATCHDOG=1",
+            Told::Stopping => "STOPPING=1",
+            Told::StoppingWithin { seconds } => &format!("EXTEND_TIMEOUT_USEC={}", seconds * 1_000_000),
         };
-        if let Err(error) = socket.send(text) {
+        if let Err(error) = socket.send(text.as_bytes()) {
             tracing::debug!(?told, %error, "the service manager does not listen");
         }
     }
@@ -84,6 +89,7 @@ mod tests {
             (Told::Begun, "READY=1"),
             (Told::Alive, "WATCHDOG=1"),
             (Told::Stopping, "STOPPING=1"),
+            (Told::StoppingWithin { seconds: 2 }, "EXTEND_TIMEOUT_USEC=2000000"),
         ] {
             Supervisor::at(path.as_os_str()).tell(told);
             assert_eq!(heard(&by_path), text);

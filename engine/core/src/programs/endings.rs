@@ -16,8 +16,7 @@ impl Core {
             return;
         };
         if let Err(failure) = result {
-            let reason = reason::cut(failure.to_string());
-            return self.ended(program, ProgramState::Failed { reason });
+            return self.not_started(program, &failure);
         }
         here.life = match then {
             Standing::Running => Life::Running,
@@ -35,8 +34,28 @@ impl Core {
         }
     }
 
-    /// A program ended by itself, or could not be started again.
+    /// What a program had before it could not be started again is kept until it is killed or its record goes.
+    fn not_started(&mut self, program: ProgramId, failure: &Failure) {
+        let saved = self.programs.get(&program).and_then(|here| here.saved);
+        let reason = match saved {
+            None => failure.to_string(),
+            Some(saved) => {
+                let digest = saved.snapshot.digest.short();
+                format!(
+                    "cannot go on from its snapshot {digest}, which is kept until it is killed: {failure}"
+                )
+            }
+        };
+        let reason = reason::cut(reason);
+        self.ended_with(program, ProgramState::Failed { reason }, saved);
+    }
+
+    /// A program ended by itself.
     pub(crate) fn ended(&mut self, program: ProgramId, state: ProgramState) {
+        self.ended_with(program, state, None);
+    }
+
+    fn ended_with(&mut self, program: ProgramId, state: ProgramState, saved: Option<Saved>) {
         let state = if state.is_ended() {
             state
         } else {
@@ -62,7 +81,7 @@ impl Core {
         }
         let failure = ended_failure(program, &state);
         here.life = Life::Ended { state, order };
-        here.saved = None;
+        here.saved = saved;
         here.capture = None;
         here.waiting = None;
         here.checkpoint_at = None;

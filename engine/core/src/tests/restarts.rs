@@ -5,7 +5,7 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::peer::PeerMessage;
 
 use super::bench::*;
-use crate::types::{Disk, Input, Record, RecordKey};
+use crate::types::{Disk, Effect, Input, Now, Record, RecordKey};
 
 fn ok(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
@@ -248,4 +248,83 @@ fn what_was_taken_before_a_restart_goes_on_whatever_the_disk_is_like() {
         assert_eq!(take(&bench, command(8, run()), disk), new_run, "{disk:?}");
         assert_eq!(take(&bench, pause(9), disk), new_pause, "{disk:?}");
     }
+}
+
+#[test]
+fn a_program_that_cannot_go_on_from_its_snapshot_keeps_it_until_it_is_killed() {
+    let mut bench = Bench::running();
+    bench.feed(Input::Stopping);
+    bench.feed(captured(1, "s"));
+    assert_eq!(ok(&bench.restart()), ["start"]);
+    let failure = Failure::Module {
+        module: blob("module").digest,
+        reason: "its resuming code is too large".into(),
+    };
+    let failed = Input::Started {
+        program: program(1),
+        result: Err(failure),
+    };
+    assert_eq!(bench.words(failed), ["store ended"]);
+    let kept = |bench: &Bench| bench.core.blobs_in_use().contains(&blob("s").digest);
+    assert!(kept(&bench));
+    assert_eq!(ok(&bench.restart()), [""; 0], "it has ended");
+    assert!(kept(&bench) && bench.core.blobs.has(blob("s")));
+    assert_eq!(bench.state(), "failed");
+    bench.feed(command(2, Action::Kill { on: on(1) }));
+    assert!(!kept(&bench));
+}
+
+#[test]
+fn an_engine_that_ends_stores_a_program_that_moves_and_goes_on_with_its_move() {
+    let mut bench = Bench::running();
+    bench.feed(move_to(2, "e2"));
+    assert_eq!(bench.words(Input::Stopping), ["freeze and capture"]);
+    assert!(bench.core.hands_over(Now(bench.now)));
+    assert_eq!(bench.words(captured(1, "s")), ["store running"]);
+    assert_eq!(
+        bench.words(acknowledges("e2", 2, "module")),
+        ["freeze and capture"]
+    );
+    bench.feed(captured(2, "base"));
+    assert_eq!(bench.words(acknowledges("e2", 2, "base")), ["freeze and capture"]);
+    let offered = bench.words(captured(3, "final"));
+    assert!(offered.contains(&"say commit".to_owned()), "{offered:?}");
+    let adopted = bench.words(says("e2", 2, adopted(2)));
+    assert_eq!(adopted, ["store done", "reply done", "erase program", "discard"]);
+    assert!(!bench.core.hands_over(Now(bench.now)));
+}
+
+#[test]
+fn a_move_that_the_end_of_its_engine_overtakes_is_begun_anew_with_the_live_program() {
+    let mut bench = Bench::running();
+    bench.feed(move_to(2, "e2"));
+    bench.feed(acknowledges("e2", 2, "module"));
+    // Its base is being captured: first that, then what the next start goes on from, once.
+    assert_eq!(bench.words(Input::Stopping), [""; 0]);
+    let words = bench.words(captured(1, "base"));
+    assert!(words.contains(&"freeze and capture".to_owned()), "{words:?}");
+    assert_eq!(bench.words(captured(2, "s")), ["store running"]);
+    assert_eq!(ok(&bench.restart()), ["start", "say prepare"]);
+    let saved = bench.effects.iter().find_map(|effect| match effect {
+        Effect::Start { saved, .. } => *saved,
+        _ => None,
+    });
+    assert_eq!(saved.map(|saved| saved.snapshot), Some(blob("s")));
+}
+
+#[test]
+fn a_program_that_comes_back_to_an_engine_that_ends_stands_still_as_it_was_stored() {
+    let mut bench = Bench::offered();
+    bench.feed(Input::Stopping);
+    let words = bench.words(says("e2", 2, refused()));
+    assert!(words.contains(&"store running".to_owned()), "{words:?}");
+    assert!(!words.contains(&"unfreeze".to_owned()), "{words:?}");
+}
+
+#[test]
+fn a_silent_target_is_not_waited_for_by_an_engine_that_ends() {
+    let mut bench = Bench::running();
+    bench.feed(move_to(2, "e2"));
+    bench.wait(3_000_000);
+    assert!(!bench.core.hands_over(Now(bench.now)));
 }
