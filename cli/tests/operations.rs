@@ -255,6 +255,10 @@ async fn an_order_that_waits_for_its_engine_is_withdrawn_and_never_given() {
     fleet.until(&["--json", "engines"], |engines| {
         engines.to_string().contains(r#""engine":"b""#)
     });
+    fleet.until(
+        &["--json", "events", "--kind", "engine-joined", "--about", "b"],
+        |event| event["engine"] == "b",
+    );
     let programs = fleet.good("bob", &["--json", "ps"]);
     assert_eq!(programs[0]["engine"], "a");
     let record = fleet.good("bob", &["--json", "ops", "show", id]);
@@ -274,6 +278,14 @@ async fn an_order_that_waits_for_its_engine_is_withdrawn_and_never_given() {
     );
     fleet.good("bob", &["--json", "engine", "cordon", "b"]);
     fleet.until_exit(0, &["--json", "status"]);
+    let by_bob = fleet.run("bob", &["--json", "events", "--by", "bob", "--kind", "cordon"]);
+    let cordoned = by_bob.documents().remove(0);
+    assert_eq!(cordoned["engine"], "b");
+    let text = cordoned["text"].as_str().unwrap();
+    assert!(
+        text.starts_with("bob@") && text.ends_with(": engine b gets nothing new"),
+        "{text}"
+    );
     let told = fleet.run(
         "bob",
         &["--json", "events", "--kind", "engine-unreachable", "--about", "b"],

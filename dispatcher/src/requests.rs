@@ -10,7 +10,8 @@ use wayfare_protocol::command::check_bytes;
 use wayfare_protocol::dispatcher::{Answer, Answered, Asker, Reads, Request};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{OperationId, PeerName, Term};
-use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
+use wayfare_protocol::limits::{GIVEN_BY_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use wayfare_protocol::reason::shortened;
 use wayfare_protocol::wire;
 
 /// Requests that a service may be behind.
@@ -30,6 +31,8 @@ pub(crate) type Inbox = mpsc::Receiver<Asked>;
 pub(crate) struct Asked {
     pub(crate) request: OperationId,
     pub(crate) body: Value,
+    /// Who asks, as that says itself.
+    pub(crate) by: Option<String>,
     answers: mpsc::UnboundedSender<(OperationId, Answered)>,
 }
 
@@ -89,7 +92,8 @@ impl Router {
     }
 
     /// Takes a request in; an answer to be sent at once comes back.
-    pub(crate) fn request(&mut self, service: &PeerName, request: Request) -> Option<(Asker, Answer)> {
+    pub(crate) fn request(&mut self, service: &PeerName, mut request: Request) -> Option<(Asker, Answer)> {
+        let by = request.by.take().map(|by| shortened(by, GIVEN_BY_BYTES_MAX));
         let (asker, body) = request.take_apart();
         match self.known.get(&asker.request) {
             Some(Known::Answered(answer)) => return Some((asker, answer.clone())),
@@ -106,6 +110,7 @@ impl Router {
         let asked = Asked {
             request: asker.request,
             body,
+            by,
             answers: self.answers.clone(),
         };
         // A full inbox: it is asked again.
@@ -172,6 +177,7 @@ mod tests {
             client: "client".parse().unwrap(),
             body: Value::from(1),
             reads: Reads::default(),
+            by: None,
         };
         (service.parse().unwrap(), request)
     }

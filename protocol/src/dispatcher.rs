@@ -42,6 +42,9 @@ pub struct Request {
     /// Which answers the client can read.
     #[serde(default, skip_serializing_if = "Reads::is_first")]
     pub reads: Reads,
+    /// Who asks, for people to see: nothing proves it. Releases before did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// The form of answers that a client reads. The first one is refused by its readers, engines of the release before among them, if it has
@@ -69,6 +72,7 @@ impl Request {
             client,
             body,
             reads,
+            by: _,
         } = self;
         let asker = Asker {
             request,

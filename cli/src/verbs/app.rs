@@ -313,10 +313,11 @@ pub(super) fn history_table(versions: &[VersionStatus]) -> Text {
                 String::new()
             },
             moment(version.at_ms),
+            version.by.clone().unwrap_or_else(|| "-".into()),
             version.note.clone(),
         ]
     };
-    Text::table(&["VERSION", "", "AT", "NOTE"], versions.iter().map(row))
+    Text::table(&["VERSION", "", "AT", "BY", "NOTE"], versions.iter().map(row))
 }
 
 /// The manifest and all that it names: files beside it, or samples.

@@ -12,6 +12,7 @@ use crate::requests::Asked;
 
 impl Service {
     pub(super) fn asked(&mut self, asked: Asked) {
+        let by = asked.by.clone();
         let answer = match asked.read::<Ask>() {
             Err(failure) => Err(failure),
             Ok(Ask::Lacks { blobs }) => {
@@ -45,21 +46,21 @@ impl Service {
                     reason: format!("the dispatcher has no blob {missing}: send it first"),
                 })
             }
-            Ok(ask) => self.asked_core(ask),
+            Ok(ask) => self.asked_core(ask, by),
         };
         asked.answer(answer);
     }
 
-    fn asked_core(&mut self, ask: Ask) -> Result<serde_json::Value, Failure> {
+    fn asked_core(&mut self, ask: Ask, by: Option<String>) -> Result<serde_json::Value, Failure> {
         let is_change = ask.is_change();
         match &self.failing {
             Some(failing) if is_change => return Err(cannot_store(&failing.error)),
             // As it was known when something could still be decided.
-            Some(failing) => return self.core.clone().ask(ask, failing.since).0,
+            Some(failing) => return self.core.clone().ask(ask, by, failing.since).0,
             None => {}
         }
         let before = is_change.then(|| self.core.clone());
-        let (answer, effects) = self.core.ask(ask, now(self.begun));
+        let (answer, effects) = self.core.ask(ask, by, now(self.begun));
         let Err(error) = self.carry_out(effects) else {
             return answer;
         };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_client::app::ask::Decision;
 use wayfare_client::error::CommandError;
+use wayfare_client::fleet::EngineView;
 use wayfare_client::{Content, Finished};
 use wayfare_protocol::command::Action;
 use wayfare_protocol::dispatcher::{Answer, Answered};
@@ -134,6 +135,16 @@ impl Service {
             let text = format!("engine {engine} {word}, and has not said that it stops");
             let event = self.alarms.raise(kind, engine.as_str(), &text, now_ms);
             self.tell_alarm(event);
+        }
+    }
+
+    /// Tells of engines that the fleet has not had before.
+    pub(super) fn see_who_joined(&mut self, engines: &[EngineView]) {
+        for event in self.known.seen(engines) {
+            self.tell_now(event);
+        }
+        if let Err(error) = self.known.save() {
+            tracing::warn!(%error, "which engines there are is not kept yet");
         }
     }
 

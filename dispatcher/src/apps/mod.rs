@@ -14,6 +14,7 @@ mod answers;
 mod effects;
 
 mod blobs;
+mod known;
 mod object_events;
 mod timeline;
 
@@ -35,6 +36,7 @@ use self::alarms::Alarms;
 use self::blobs::Blobs;
 use self::core::state::State;
 use self::core::{Core, CoreOptions, Effect, Ids, Input, LossOptions, Now, Serves};
+use self::known::KnownEngines;
 use self::timeline::Timeline;
 use crate::context::{Context, Note};
 use crate::durable::{FileError, RecordLog};
@@ -76,6 +78,7 @@ struct Service {
     blobs: Blobs,
     timeline: Timeline,
     alarms: Alarms,
+    known: KnownEngines,
     work: JoinSet<Done>,
     /// Commands that the work in hand waits for.
     under_way: BTreeSet<OperationId>,
@@ -134,6 +137,7 @@ impl Service {
             blobs,
             timeline,
             alarms: Alarms::open(&context.place.join("alarms"), context.term)?,
+            known: KnownEngines::open(&context.place.join("engines"), context.term)?,
             work: JoinSet::new(),
             under_way: BTreeSet::new(),
             seen: 0,
@@ -206,6 +210,7 @@ impl Service {
     async fn observe(&mut self) {
         // Where it is closed, the next change is its end.
         if let Ok(fleet) = self.context.client.fleet().await {
+            self.see_who_joined(&fleet.engines);
             self.feed(Input::Observed {
                 engines: fleet.engines,
                 programs: fleet.programs,

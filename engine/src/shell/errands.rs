@@ -77,6 +77,7 @@ impl Agent {
                     .what
                     .request(carried.program, hosted.generation, errand.number),
                 reads: Reads::TAGGED,
+                by: None,
             };
             self.out.request(errand.what.service(), &request);
         }

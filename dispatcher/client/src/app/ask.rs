@@ -303,6 +303,9 @@ pub struct VersionStatus {
     pub version: u64,
     pub at_ms: u64,
     pub note: String,
+    /// Who asked for it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     pub current: bool,
     pub modules: Vec<(String, Digest)>,
 }

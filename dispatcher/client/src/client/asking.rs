@@ -83,6 +83,7 @@ impl Client {
             client: self.inner.client.clone(),
             body,
             reads: Reads::TAGGED,
+            by: self.inner.by.clone(),
         };
         let (answer, mut answered) = oneshot::channel();
         let ask = ToTask::Ask {

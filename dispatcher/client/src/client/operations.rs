@@ -120,6 +120,7 @@ impl Client {
             client: self.inner.client.clone(),
             body: serde_json::to_value(body).expect("plain data serialises"),
             reads: Reads::TAGGED,
+            by: self.inner.by.clone(),
         };
         let Ok(service) = SERVICE.parse() else { return };
         let topic = self.inner.topics.topic(&Topic::DispatcherRequest(service));

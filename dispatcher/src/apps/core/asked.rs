@@ -128,6 +128,7 @@ impl Core {
             number,
             at_ms,
             note,
+            by: self.asker.clone(),
             spec,
         });
         if app.versions.len() > VERSIONS_MAX {
@@ -385,6 +386,7 @@ impl Core {
             version: version.number,
             at_ms: version.at_ms,
             note: wayfare_protocol::reason::cut(version.note.clone()),
+            by: version.by.clone(),
             current: version.number == app.current,
             modules: version
                 .spec

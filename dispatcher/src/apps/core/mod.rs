@@ -206,6 +206,8 @@ pub(crate) struct Core {
     /// By application, as last told.
     unplaced: BTreeMap<String, Vec<String>>,
     effects: Vec<Effect>,
+    /// Who asks, while that is answered.
+    asker: Option<String>,
     ids: Ids,
     now: Now,
 }
@@ -240,6 +242,7 @@ impl Core {
             rooted: BTreeSet::new(),
             unplaced: BTreeMap::new(),
             effects: Vec::new(),
+            asker: None,
             ids,
             now,
         };
@@ -266,11 +269,19 @@ impl Core {
         std::mem::take(&mut self.effects)
     }
 
-    /// Answers at once; what follows from it comes out as effects, which are carried out before the answer is given.
-    pub(crate) fn ask(&mut self, ask: Ask, now: Now) -> (Result<serde_json::Value, Failure>, Vec<Effect>) {
+    /// Answers at once; what follows from it comes out as effects, which are carried out before the answer is given. What is told
+    /// of the change itself is told of who asked for it.
+    pub(crate) fn ask(
+        &mut self,
+        ask: Ask,
+        by: Option<String>,
+        now: Now,
+    ) -> (Result<serde_json::Value, Failure>, Vec<Effect>) {
         self.now = now;
         self.plan_at_ms = 0;
+        self.asker = by;
         let answer = self.asked(ask);
+        self.asker = None;
         self.reconcile();
         (answer, std::mem::take(&mut self.effects))
     }
@@ -396,11 +407,16 @@ impl Core {
     }
 
     fn decision(&self, kind: &str, text: String) -> Decision {
+        let text = match &self.asker {
+            Some(by) => format!("{by}: {text}"),
+            None => text,
+        };
         Decision {
             at_ms: self.now.wall_ms,
             term: self.options.term,
             sequence: 0,
             kind: kind.to_owned(),
+            by: self.asker.clone(),
             text: wayfare_protocol::reason::cut(text),
             ..Decision::default()
         }

@@ -45,6 +45,9 @@ pub(crate) struct Version {
     pub(crate) number: u64,
     pub(crate) at_ms: u64,
     pub(crate) note: String,
+    /// Who asked for it, as that said itself; `None`: nobody did, or a release wrote it that did not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) by: Option<String>,
     pub(crate) spec: AppSpec,
 }
 

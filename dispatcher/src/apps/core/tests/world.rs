@@ -245,7 +245,7 @@ impl World {
     }
 
     pub(super) fn ask(&mut self, ask: Ask) -> Result<serde_json::Value, Failure> {
-        let (answer, effects) = self.core.ask(ask, self.now());
+        let (answer, effects) = self.core.ask(ask, Some("ann@desk".into()), self.now());
         self.take(effects);
         answer
     }
