@@ -27,15 +27,16 @@ use clap_complete::Shell;
 use devices::DeviceVerb;
 use fs::FsVerb;
 use language::LanguageVerb;
-use looking::{InspectArgs, LogsArgs, StatusArgs};
+use looking::{InspectArgs, LogsArgs, PruneArgs, PsArgs, StatusArgs};
 use ops::OpsArgs;
-use programs::{MoveArgs, OnProgramArgs, RestoreArgs, ResumeArgs, RunArgs, SnapshotArgs, SpawnArgs};
+use programs::{MoveArgs, OnProgramsArgs, RestoreArgs, ResumeArgs, RunArgs, SnapshotArgs, SpawnArgs};
 use services::{CompileArgs, DemoArgs, DispatcherArgs, EngineVerbArgs, KeyArgs, UpArgs};
 use state::StateVerb;
 use values::parse_duration;
 
 const AFTER_HELP: &str = "\
-Programs and engines are given by name, id, or a unique beginning of either.
+Programs and engines are given by name, id, or a unique beginning of either; an application's instance
+also as APP/COMPONENT/NUMBER.
 
 Settings: a flag wins over the environment (WAYFARE_BROKER, WAYFARE_BROKER_CA,
 WAYFARE_BROKER_LOGIN, WAYFARE_ROOT), which wins over the file
@@ -113,22 +114,28 @@ pub(crate) enum Verb {
     Key(KeyArgs),
     /// Run a program
     Run(RunArgs),
-    /// Move a running program to another engine
+    /// Move running programs to another engine
     Move(MoveArgs),
     /// Copy a running program to other engines; the original runs on
     Spawn(SpawnArgs),
-    /// Hold a program where it is
-    Pause(OnProgramArgs),
-    /// Let a program run on
+    /// Hold programs where they are
+    Pause(OnProgramsArgs),
+    /// Let programs run on
     Resume(ResumeArgs),
-    /// End a program and forget it
-    Kill(OnProgramArgs),
+    /// End programs and forget them
+    #[command(visible_aliases = ["rm", "stop"])]
+    Kill(OnProgramsArgs),
     /// Capture a running program into a file
     Snapshot(SnapshotArgs),
     /// Go on with a program from such a file
     Restore(RestoreArgs),
     /// List programs
-    Ps(FleetArgs),
+    ///
+    /// Those that run, and those that ended in the last 10 minutes.
+    #[command(visible_alias = "ls")]
+    Ps(PsArgs),
+    /// Remove programs that have ended or are lost, and belong to no application
+    Prune(PruneArgs),
     /// List engines
     Engines(FleetArgs),
     /// Look at an engine's devices, and set simulated ones
@@ -267,6 +274,12 @@ mod tests {
             "run m --allow-env SITE --allow-env ROOM --allow-state /counters/",
             "run primes --on pi-1 --name p --env A=1 --env B= --stdin - --memory 16M --follow -- 5 --json",
             "move p --to pi-2 --timeout 5m --no-wait",
+            "move p shop/web/0 --to pi-2",
+            "stop p q",
+            "rm p",
+            "ls -a",
+            "prune --dry-run",
+            "engine forget pi-1 --dry-run",
             "spawn p --to a,b --to c",
             "resume p --force --json",
             "snapshot p -o f",
@@ -313,6 +326,7 @@ mod tests {
         for bad in [
             "",
             "move p",
+            "kill",
             "run",
             "fly",
             "run m --name a/b",

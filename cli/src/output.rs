@@ -243,6 +243,22 @@ pub(crate) fn moment(at_ms: u64) -> String {
     )
 }
 
+/// How long something has been so, in its largest unit.
+pub(crate) fn age(ms: u64) -> String {
+    match ms / 1_000 {
+        seconds @ 0..120 => format!("{seconds}s"),
+        seconds @ 120..7_200 => format!("{}m", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{}h", seconds / 3_600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// This machine's clock, in milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    wall.map_or(0, |wall| u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// A time as people read it.
 pub(crate) fn micros(micros: u64) -> String {
     match micros {
@@ -269,6 +285,19 @@ mod tests {
         }
         for (amount, text) in [(999, "999 µs"), (1_500, "1.5 ms"), (2_340_000, "2.34 s")] {
             assert_eq!(micros(amount), text);
+        }
+    }
+
+    #[test]
+    fn ages_are_in_their_largest_unit() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (7_200, "2h"),
+            (172_800, "2d"),
+        ] {
+            assert_eq!(age(seconds * 1_000 + 999), text);
         }
     }
 

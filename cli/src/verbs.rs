@@ -17,6 +17,7 @@ mod maintenance;
 pub(crate) mod module;
 mod ops;
 mod programs;
+mod prune;
 mod run;
 mod snapshots;
 mod state;
@@ -77,6 +78,7 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Snapshot(args) => snapshots::snapshot(args, output).await,
         Verb::Restore(args) => snapshots::restore(args, output).await,
         Verb::Ps(args) => fleet::programs(args, output).await,
+        Verb::Prune(args) => prune::run(args, output).await,
         Verb::Engines(args) => fleet::engines(args, output).await,
         Verb::Status(args) => fleet::status(args, output).await,
         Verb::Device { verb } => device::run(verb, output).await,

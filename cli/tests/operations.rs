@@ -251,14 +251,10 @@ async fn an_order_that_waits_for_its_engine_is_withdrawn_and_never_given() {
     assert!(said["message"].as_str().unwrap().contains("by bob@"), "{said}");
 
     // The engine comes, and nothing happens.
-    let b = fleet.engine("b", folder.path());
+    let _b = fleet.engine("b", folder.path());
     fleet.until(&["--json", "engines"], |engines| {
         engines.to_string().contains(r#""engine":"b""#)
     });
-    fleet.until(
-        &["--json", "events", "--kind", "engine-joined", "--about", "b"],
-        |event| event["engine"] == "b",
-    );
     let programs = fleet.good("bob", &["--json", "ps"]);
     assert_eq!(programs[0]["engine"], "a");
     let record = fleet.good("bob", &["--json", "ops", "show", id]);
@@ -266,8 +262,81 @@ async fn an_order_that_waits_for_its_engine_is_withdrawn_and_never_given() {
         (&record["state"], &record["ended"]),
         (&"cancelled".into(), &cancelled["ended"])
     );
+}
 
-    // An engine that is killed is an alarm until it is seen to, raised once and cleared once.
+/// Names of all programs, with their states.
+fn states(list: &Value) -> Vec<(&str, &str)> {
+    list.as_array()
+        .unwrap()
+        .iter()
+        .map(|program| {
+            (
+                program["name"].as_str().unwrap(),
+                program["state"].as_str().unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_gone_is_an_alarm_until_it_is_forgotten_and_what_has_ended_is_pruned() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
+    let fleet = Fleet {
+        broker: wayfare_link::BrokerUrl::from(broker.local_addr()).to_string(),
+    };
+    let _dispatcher = fleet.dispatcher("d-1", &folder.path().join("dispatcher"));
+    let _a = fleet.engine("a", folder.path());
+    let b = fleet.engine("b", folder.path());
+    fleet.until(
+        &["--json", "events", "--kind", "engine-joined", "--about", "b"],
+        |event| event["engine"] == "b",
+    );
+
+    // Programs that run, and one that ends at once.
+    let run = |name: &str, on: &str, limit: &str| {
+        let run = [
+            "--json",
+            "run",
+            "counter",
+            "--name",
+            name,
+            "--on",
+            on,
+            "--wait-for-engine",
+            "--",
+            limit,
+            "1",
+        ];
+        fleet.good("ann", &run);
+    };
+    run("long", "a", "100000000");
+    run("also", "a", "100000000");
+    run("far", "b", "100000000");
+    run("short", "a", "1");
+    let ended = fleet.until(&["--json", "ps"], |list| {
+        states(list).contains(&("short", "exited"))
+    });
+    assert_eq!(states(&ended).len(), 4);
+    let pruned = |dry: &[&str]| {
+        let pruned = fleet.good("bob", &[&["--json", "prune"], dry].concat());
+        let names = pruned["removed"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["name"].clone());
+        names.collect::<Vec<Value>>()
+    };
+    assert_eq!(pruned(&["--dry-run"]), ["short"]);
+    assert_eq!(pruned(&[]), ["short"]);
+    assert_eq!(pruned(&[]), [""; 0]);
+    let two = fleet.run("bob", &["--json", "stop", "long", "also", "nothing"]);
+    assert_eq!((two.exit, two.documents().len()), (1, 2), "{}", two.stderr);
+    assert_eq!(two.error()["error"], "no-program");
+
+    // An engine that is killed is an alarm, raised once and cleared once.
+    let there = fleet.run("bob", &["--json", "engine", "forget", "b"]);
+    assert_eq!(there.error()["error"], "engine-there");
     assert_eq!(fleet.run("bob", &["status"]).exit, 0);
     drop(b);
     let alarmed = fleet.until_exit(4, &["--json", "status"]);
@@ -296,4 +365,17 @@ async fn an_order_that_waits_for_its_engine_is_withdrawn_and_never_given() {
         .map(|event| event["alarm"].clone())
         .collect();
     assert_eq!(changes, ["raised", "cleared"]);
+
+    // It is not to come back.
+    let left = fleet.good("bob", &["--json", "engine", "forget", "b", "--dry-run"]);
+    assert_eq!(left["programs"][0]["name"], "far");
+    fleet.good("bob", &["--json", "engine", "forget", "b"]);
+    let gone = |list: &Value| !list.to_string().contains(r#""engine":"b""#);
+    fleet.until(&["--json", "engines"], gone);
+    fleet.until(&["--json", "ps", "--all"], gone);
+    let forgotten = fleet.run(
+        "bob",
+        &["--json", "events", "--kind", "engine-forgotten", "--by", "bob"],
+    );
+    assert_eq!(forgotten.documents().len(), 1, "{}", forgotten.stdout);
 }

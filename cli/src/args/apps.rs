@@ -128,6 +128,11 @@ pub(crate) enum EngineVerb {
     Cordon(EngineNameArgs),
     /// Give an engine work again
     Uncordon(EngineNameArgs),
+    /// Remove an engine that is gone for good, with the programs that were on it, from all lists
+    ///
+    /// It is refused while the engine is there, or an instance of an application is on it as far as is known. An engine that comes
+    /// back after all is listed again, with all that it has.
+    Forget(EngineForgetArgs),
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +144,17 @@ pub(crate) struct DrainArgs {
     /// Do not wait
     #[arg(long)]
     pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EngineForgetArgs {
+    /// By its whole name
+    pub(crate) engine: String,
+    /// Only say what would be removed, or what is in the way
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use wayfare_protocol::log::Stream;
 
 use super::FleetArgs;
+use super::apps::AskArgs;
 use super::values::{parse_duration, parse_time};
 
 #[derive(Debug, Args)]
@@ -65,6 +66,24 @@ impl ShownStream {
             Self::Stderr => stream == Stream::Stderr,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Also programs that ended more than 10 minutes ago
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
 }
 
 #[derive(Debug, Args)]

@@ -71,16 +71,18 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct OnProgramArgs {
-    pub(crate) program: String,
+pub(crate) struct OnProgramsArgs {
+    #[arg(value_name = "PROGRAM", required = true)]
+    pub(crate) programs: Vec<String>,
     #[command(flatten)]
     pub(crate) command: CommandArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct MoveArgs {
-    pub(crate) program: String,
-    /// Engine to move it to
+    #[arg(value_name = "PROGRAM", required = true)]
+    pub(crate) programs: Vec<String>,
+    /// Engine to move them to
     #[arg(long, value_name = "ENGINE")]
     pub(crate) to: String,
     #[command(flatten)]
@@ -106,8 +108,9 @@ pub(crate) struct SpawnArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
-    pub(crate) program: String,
-    /// Take back a program whose move is in doubt. Only if its target is gone for good: else it runs twice
+    #[arg(value_name = "PROGRAM", required = true)]
+    pub(crate) programs: Vec<String>,
+    /// Take back programs whose move is in doubt. Only if their target is gone for good: else they run twice
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]

@@ -1,25 +1,78 @@
 //! `wayfare ps`, `engines` and `status`.
 
+use serde::Serialize;
 use serde_json::json;
 use wayfare_client::app::alarms::AlarmRecord;
+use wayfare_client::app::programs::ProgramAbout;
 use wayfare_client::{ANSWER_TIMEOUT, Client, EngineView, Presence, ProgramView, Report};
 use wayfare_protocol::device::{Alias, Backend, DeviceAbout};
 use wayfare_protocol::status::EngineAbout;
 
 use crate::args::FleetArgs;
-use crate::args::looking::StatusArgs;
+use crate::args::looking::{PsArgs, StatusArgs};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
-use crate::output::{Output, Text, bytes, clear_screen, moment};
+use crate::output::{Output, Text, age, bytes, clear_screen, moment, now_ms};
 
 const ENGINE_COLUMNS: [&str; 11] = [
     "ENGINE", "STATE", "PROGRAMS", "PLATFORM", "CPUS", "MEMORY", "VERSION", "WASMTIME", "HOST", "LABELS",
     "DEVICES",
 ];
 
-pub(crate) async fn programs(args: FleetArgs, output: Output) -> Result {
-    with_fleet(&args, async |fleet| {
-        output.print(&fleet.programs().await?, |programs| programs_table(programs))
+/// `ps` shows programs that ended no longer ago than this.
+const ENDED_SHOWN_MS: u64 = 10 * 60 * 1_000;
+
+/// A program, and what the dispatcher knows of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Listed {
+    #[serde(flatten)]
+    pub(super) view: ProgramView,
+    #[serde(flatten)]
+    about: Option<ProgramAbout>,
+}
+
+impl Listed {
+    /// Whether it runs, or ended a moment ago as far as is known.
+    fn is_recent(&self, now_ms: u64) -> bool {
+        match &self.about {
+            _ if !self.view.status.state.is_ended() => true,
+            // Nobody knows.
+            None => true,
+            // It had ended when the dispatcher began to act.
+            Some(about) => about
+                .ended_ms
+                .is_some_and(|ended_ms| now_ms.saturating_sub(ended_ms) < ENDED_SHOWN_MS),
+        }
+    }
+
+    pub(super) fn instance(&self) -> Option<&str> {
+        self.about.as_ref()?.instance.as_deref()
+    }
+}
+
+/// All programs, and what the dispatcher knows of them.
+pub(super) async fn listed(fleet: &Client) -> Result<Vec<Listed>> {
+    let about = fleet.programs_about().await?.unwrap_or_default();
+    let programs = fleet.programs().await?.into_iter();
+    let listed = programs.map(|view| Listed {
+        about: about.get(&view.status.program).cloned(),
+        view,
+    });
+    Ok(listed.collect())
+}
+
+pub(crate) async fn programs(args: PsArgs, output: Output) -> Result {
+    with_fleet(&args.fleet, async |fleet| {
+        let (mut programs, now_ms) = (listed(fleet).await?, now_ms());
+        let all = programs.len();
+        programs.retain(|listed| args.all || listed.is_recent(now_ms));
+        let hidden = all - programs.len();
+        output.print(&programs, |programs| {
+            let remark = (hidden > 0).then(|| {
+                format!("{hidden} that have ended are not shown: `wayfare ps -a` shows them, `wayfare prune` removes them")
+            });
+            programs_table(programs, now_ms).then(remark.into_iter().collect::<Text>())
+        })
     })
     .await
 }
@@ -56,7 +109,7 @@ pub(crate) async fn status(args: StatusArgs, output: Output) -> Result {
 
 /// Answers with the number of alarms that stand.
 async fn print_status(fleet: &Client, report: &Report, output: Output) -> Result<usize> {
-    let (mut engines, programs) = (fleet.engines_marked().await?, fleet.programs().await?);
+    let (mut engines, programs) = (fleet.engines_marked().await?, listed(fleet).await?);
     let alarms = fleet.alarms().await?;
     report.mark(&mut engines);
     let document = json!({
@@ -70,7 +123,7 @@ async fn print_status(fleet: &Client, report: &Report, output: Output) -> Result
             .collect();
         engines_table(&engines)
             .line("")
-            .then(programs_table(&programs))
+            .then(programs_table(&programs, now_ms()))
             .then(silent)
             .then(alarms.iter().map(alarm).collect::<Text>())
     })?;
@@ -86,34 +139,46 @@ fn alarm(alarm: &AlarmRecord) -> String {
     )
 }
 
-pub(super) fn programs_table(programs: &[ProgramView]) -> Text {
+pub(super) fn programs_table(programs: &[Listed], now_ms: u64) -> Text {
     if programs.is_empty() {
         return "no programs: start one with `wayfare run`".into();
     }
-    let row = |view: &ProgramView| {
-        let status = &view.status;
-        let state = match (&status.state, view.presence) {
+    let row = |listed: &Listed| {
+        let status = &listed.view.status;
+        let about = listed.about.clone().unwrap_or_default();
+        let since = |at_ms: Option<u64>| at_ms.map(|at_ms| age(now_ms.saturating_sub(at_ms)));
+        let state = match (&status.state, listed.view.presence) {
             (state, Presence::Known) => wayfare_client::fleet::describe(state),
-            _ => view.word().to_owned(),
+            _ => listed.view.word().to_owned(),
         };
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         vec![
             status.program.short(),
-            status.name.clone(),
-            state,
-            status.engine.to_string(),
-            status.generation.to_string(),
-            if status.memory_bytes == 0 {
-                "-".into()
-            } else {
-                bytes(status.memory_bytes)
+            about.instance.unwrap_or_else(|| status.name.clone()),
+            match since(about.ended_ms) {
+                Some(ago) => format!("{state}, {ago} ago"),
+                None => state,
             },
+            status.engine.to_string(),
+            or_dash(since(about.since_ms)),
+            or_dash(about.restarts.map(|restarts| restarts.to_string())),
+            or_dash((status.memory_bytes > 0).then(|| bytes(status.memory_bytes))),
+            status.generation.to_string(),
             status.module.short(),
         ]
     };
-    Text::table(
-        &["ID", "NAME", "STATE", "ENGINE", "GENERATION", "MEMORY", "MODULE"],
-        programs.iter().map(row),
-    )
+    let head = [
+        "ID",
+        "NAME",
+        "STATE",
+        "ENGINE",
+        "AGE",
+        "RESTARTS",
+        "MEMORY",
+        "GENERATION",
+        "MODULE",
+    ];
+    Text::table(&head, programs.iter().map(row))
 }
 
 pub(super) fn engines_table(engines: &[EngineView]) -> Text {
@@ -166,4 +231,77 @@ fn devices(about: &EngineAbout) -> Vec<String> {
         Backend::Linux => format!("{alias}: {}", device.kind),
     };
     about.devices.iter().map(line).collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use serde_json::json;
+    use wayfare_protocol::ids::{BootId, Digest, ProgramId};
+
+    use super::*;
+
+    pub(in crate::verbs) fn unknown(view: ProgramView) -> Listed {
+        Listed { view, about: None }
+    }
+
+    fn program(state: &str, about: Option<ProgramAbout>) -> Listed {
+        let status = json!({
+            "program": ProgramId::from_random([1; 16]), "name": "shop-web-0", "engine": "a", "code": 0,
+            "boot": BootId::from_random([2; 16]), "generation": 1, "sequence": 1, "memory_bytes": 0,
+            "state": state, "module": Digest::of(b"m"),
+        });
+        let view = ProgramView {
+            status: serde_json::from_value(status).unwrap(),
+            presence: Presence::Known,
+        };
+        Listed { view, about }
+    }
+
+    #[test]
+    fn what_ended_long_ago_is_not_recent() {
+        let ended = |ended_ms| {
+            Some(ProgramAbout {
+                ended_ms,
+                ..ProgramAbout::default()
+            })
+        };
+        for (state, about, is_recent) in [
+            ("running", None, true),
+            ("running", ended(None), true),
+            ("exited", None, true),
+            ("exited", ended(None), false),
+            ("exited", ended(Some(1_000)), false),
+            ("exited", ended(Some(1_001)), true),
+            ("exited", ended(Some(u64::MAX)), true),
+        ] {
+            let now_ms = 1_000 + ENDED_SHOWN_MS;
+            assert_eq!(
+                program(state, about.clone()).is_recent(now_ms),
+                is_recent,
+                "{state} {about:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_instance_has_its_own_name_an_age_and_its_restarts() {
+        let about = ProgramAbout {
+            instance: Some("shop/web/0".into()),
+            since_ms: Some(1_000),
+            restarts: Some(2),
+            ended_ms: None,
+        };
+        let text = programs_table(&[program("running", Some(about))], 61_000).to_string();
+        let row: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(row[1..7], ["shop/web/0", "running", "a", "60s", "2", "-"]);
+        let about = ProgramAbout {
+            ended_ms: Some(1_000),
+            ..ProgramAbout::default()
+        };
+        let text = programs_table(&[program("exited", Some(about))], 6_000).to_string();
+        assert!(
+            text.contains("shop-web-0  exited with code 0, 5s ago  a"),
+            "{text}"
+        );
+    }
 }

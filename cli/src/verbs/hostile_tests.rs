@@ -62,7 +62,11 @@ fn engine() -> EngineView {
 
 #[test]
 fn foreign_text_neither_steers_the_terminal_nor_forges_a_line() {
-    is_harmless("ps", fleet::programs_table(&[program()]), 2);
+    is_harmless(
+        "ps",
+        fleet::programs_table(&[fleet::tests::unknown(program())], 0),
+        2,
+    );
     is_harmless("engines", fleet::engines_table(&[engine()]), 4);
     is_harmless("inspect a program", inspect::program_page(&program()), 7);
     is_harmless("inspect an engine", inspect::engine_page(&engine()), 15);

@@ -21,6 +21,7 @@ pub(crate) async fn run(verb: EngineVerb, output: Output) -> Result {
         EngineVerb::Cordon(args) => {
             mark(args, output, |engine| Ask::Cordon { engine }, "gets nothing new").await
         }
+        EngineVerb::Forget(args) => super::prune::forget_engine(args, output).await,
         EngineVerb::Uncordon(args) => mark(args, output, |engine| Ask::Uncordon { engine }, "is open").await,
     }
 }

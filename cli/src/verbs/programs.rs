@@ -1,38 +1,31 @@
 //! `wayfare move`, `spawn`, `pause`, `resume` and `kill`.
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
 use wayfare_client::{Busy, CommandOptions, Operation, Order, ResumeMode};
 
 use crate::args::CommandArgs;
-use crate::args::programs::{MoveArgs, OnProgramArgs, ResumeArgs, SpawnArgs};
+use crate::args::programs::{MoveArgs, OnProgramsArgs, ResumeArgs, SpawnArgs};
 use crate::context::{options, options_for, with_fleet};
 use crate::fail::Result;
 use crate::output::Output;
 use crate::waiting::conclude;
 
 pub(crate) async fn move_program(args: MoveArgs, output: Output) -> Result {
-    apply(
-        Order::Move {
-            program: args.program,
-            to: args.to,
-        },
-        &options_for(&args.command, args.marked),
-        &args.command,
-        output,
-    )
-    .await
+    let to = &args.to;
+    let order = |program| Order::Move {
+        program,
+        to: to.clone(),
+    };
+    let options = options_for(&args.command, args.marked);
+    each(args.programs, order, &options, &args.command, output).await
 }
 
-pub(crate) async fn pause(args: OnProgramArgs, output: Output) -> Result {
-    apply(
-        Order::Pause {
-            program: args.program,
-        },
-        &options(&args.command),
-        &args.command,
-        output,
-    )
-    .await
+pub(crate) async fn pause(args: OnProgramsArgs, output: Output) -> Result {
+    let order = |program| Order::Pause { program };
+    let options = options(&args.command);
+    each(args.programs, order, &options, &args.command, output).await
 }
 
 pub(crate) async fn resume(args: ResumeArgs, output: Output) -> Result {
@@ -41,28 +34,15 @@ pub(crate) async fn resume(args: ResumeArgs, output: Output) -> Result {
     } else {
         ResumeMode::Normal
     };
-    apply(
-        Order::Resume {
-            program: args.program,
-            mode,
-        },
-        &options(&args.command),
-        &args.command,
-        output,
-    )
-    .await
+    let order = |program| Order::Resume { program, mode };
+    let options = options(&args.command);
+    each(args.programs, order, &options, &args.command, output).await
 }
 
-pub(crate) async fn kill(args: OnProgramArgs, output: Output) -> Result {
-    apply(
-        Order::Kill {
-            program: args.program,
-        },
-        &options(&args.command),
-        &args.command,
-        output,
-    )
-    .await
+pub(crate) async fn kill(args: OnProgramsArgs, output: Output) -> Result {
+    let order = |program| Order::Kill { program };
+    let options = options(&args.command);
+    each(args.programs, order, &options, &args.command, output).await
 }
 
 /// All copies at once; the first failure is the command's, after all have ended.
@@ -90,10 +70,28 @@ pub(crate) async fn spawn(args: SpawnArgs, output: Output) -> Result {
     .await
 }
 
-async fn apply(order: Order, options: &CommandOptions, args: &CommandArgs, output: Output) -> Result {
+/// All programs at once; the first failure is the command's, after all have ended and the others' have been told.
+async fn each(
+    mut programs: Vec<String>,
+    order: impl Fn(String) -> Order,
+    options: &CommandOptions,
+    args: &CommandArgs,
+    output: Output,
+) -> Result {
+    let mut named = BTreeSet::new();
+    programs.retain(|program| named.insert(program.clone()));
     with_fleet(&args.fleet, async |fleet| {
-        let operation = fleet.apply(order, options).await?;
-        conclude(operation, args, output).await.map(|_| ())
+        let one = async |program: String| {
+            let operation = fleet.apply(order(program), options).await?;
+            conclude(operation, args, output).await.map(drop)
+        };
+        let ends = join_all(programs.into_iter().map(one)).await;
+        let mut failures = ends.into_iter().filter_map(Result::err);
+        let first = failures.next();
+        for other in failures {
+            other.print(output);
+        }
+        first.map_or(Ok(()), Err)
     })
     .await
 }

@@ -4,6 +4,7 @@
 pub mod alarms;
 pub mod ask;
 pub mod manifest;
+pub mod programs;
 
 use std::collections::BTreeMap;
 

@@ -4,6 +4,7 @@
 mod asking;
 mod choosing;
 mod commands;
+mod forgetting;
 mod marks;
 mod operations;
 mod stored;

@@ -4,6 +4,8 @@
 //! that the next try succeeds. For what cannot be taken back, the beginning of a name is not enough: who types `pi-1` and means
 //! an engine that is not there must not hit `pi-11`.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 use wayfare_protocol::ids::EngineId;
 
@@ -79,7 +81,7 @@ pub fn whole_engine<'a>(engines: &'a [EngineView], wanted: &str) -> Result<&'a E
 /// The program of this very name, or whose id begins like this.
 pub fn whole_program<'a>(programs: &'a [ProgramView], wanted: &str) -> Result<&'a ProgramView, LookupError> {
     let found = program(programs, wanted)?;
-    if found.status.name == wanted || found.status.program.to_string().starts_with(wanted) {
+    if found.status.name == *instance_name(wanted) || found.status.program.to_string().starts_with(wanted) {
         return Ok(found);
     }
     Err(LookupError::OnlyBeginning {
@@ -95,7 +97,8 @@ pub fn program<'a>(programs: &'a [ProgramView], wanted: &str) -> Result<&'a Prog
     if let Some(exact) = programs.iter().find(|view| id(view) == wanted) {
         return Ok(exact);
     }
-    let named = prefixed(programs, wanted, |view| view.status.name == wanted);
+    let name = instance_name(wanted);
+    let named = prefixed(programs, wanted, |view| view.status.name == *name);
     let found = if named.is_empty() {
         prefixed(programs, wanted, |view| {
             id(view).starts_with(wanted) || view.status.name.starts_with(wanted)
@@ -118,6 +121,17 @@ pub fn program<'a>(programs: &'a [ProgramView], wanted: &str) -> Result<&'a Prog
             wanted: wanted.into(),
             candidates: several.iter().map(|view| label(view)).collect(),
         }),
+    }
+}
+
+/// The name of an instance's program where `wanted` is an instance, `application/component/number`. No name has a slash.
+fn instance_name(wanted: &str) -> Cow<'_, str> {
+    let parts: Vec<&str> = wanted.split('/').collect();
+    match parts.as_slice() {
+        [application, component, number] if number.parse::<u32>().is_ok() => {
+            format!("{application}-{component}-{number}").into()
+        }
+        _ => wanted.into(),
     }
 }
 
@@ -268,6 +282,7 @@ mod tests {
             ("fib", 0x21, ProgramState::Running),
             ("fib", 0x22, ProgramState::Paused),
             ("sort", 0x31, ProgramState::Exited { code: 1 }),
+            ("shop-web-0", 0x41, ProgramState::Running),
         ]);
         for (wanted, found) in [
             ("primes", Some(0x12)),
@@ -278,6 +293,9 @@ mod tests {
             ("2", None),
             ("22", Some(0x22)),
             ("nosuch", None),
+            ("shop/web/0", Some(0x41)),
+            ("shop/web/1", None),
+            ("shop/web", None),
         ] {
             let got = program(&fleet, wanted).ok().map(|view| view.status.program);
             assert_eq!(
@@ -300,6 +318,8 @@ mod tests {
             whole_engine(&fleet, "pi-1").unwrap_err().to_string(),
             "'pi-1' is only the beginning of engine 'pi-11': give the whole name for this"
         );
+        let fleet = programs(&[("a-b-0", 0x21, ProgramState::Running)]);
+        assert_eq!(whole_program(&fleet, "a/b/0").unwrap().status.name, "a-b-0");
         let fleet = programs(&[("primes", 0x11, ProgramState::Running)]);
         for wanted in ["primes", "1111"] {
             assert_eq!(whole_program(&fleet, wanted).unwrap().status.name, "primes");

@@ -46,6 +46,18 @@ impl Service {
                     reason: format!("the dispatcher has no blob {missing}: send it first"),
                 })
             }
+            Ok(Ask::Forget { engine }) => {
+                let answer = self.asked_core(
+                    Ask::Forget {
+                        engine: engine.clone(),
+                    },
+                    by,
+                );
+                if answer.is_ok() {
+                    self.forget_engine(&engine);
+                }
+                answer
+            }
             Ok(ask) => self.asked_core(ask, by),
         };
         asked.answer(answer);

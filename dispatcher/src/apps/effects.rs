@@ -125,7 +125,8 @@ impl Service {
         let unreachable = self.core.unreachable();
         for subject in self.alarms.subjects(kind) {
             if !unreachable.keys().any(|engine| engine.as_str() == subject) {
-                let why = format!("engine {subject} is back, has stopped by itself, or was cordoned");
+                let why =
+                    format!("engine {subject} is back, has stopped by itself, was cordoned or forgotten");
                 let event = self.alarms.clear(kind, &subject, &why);
                 self.tell_alarm(event);
             }
@@ -145,6 +146,14 @@ impl Service {
         }
         if let Err(error) = self.known.save() {
             tracing::warn!(%error, "which engines there are is not kept yet");
+        }
+    }
+
+    /// It has joined when it is there again.
+    pub(super) fn forget_engine(&mut self, engine: &EngineId) {
+        self.known.forget(engine);
+        if let Err(error) = self.known.save() {
+            tracing::warn!(%error, "that an engine is forgotten is not kept yet");
         }
     }
 

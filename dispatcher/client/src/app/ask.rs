@@ -90,6 +90,16 @@ pub enum Ask {
         /// Where the page begins; `None`: at the beginning.
         from: Option<EngineId>,
     },
+    /// Removes what is kept of an engine that is gone for good: refused while it is there, or something of an application is on it.
+    Forget {
+        engine: EngineId,
+    },
+    /// Since when programs are there, and whose instances: answered with a [`ProgramsPage`](super::programs::ProgramsPage).
+    Programs {
+        /// Where the page begins; `None`: at the beginning.
+        #[serde(default)]
+        from: Option<ProgramId>,
+    },
     /// What is wrong and stays so: answered with an [`AlarmsPage`](super::alarms::AlarmsPage).
     Alarms {
         /// Kind and subject of the last of the page before.
@@ -118,6 +128,7 @@ impl Ask {
             | Self::HistoryPage { .. }
             | Self::Left { .. }
             | Self::Marks { .. }
+            | Self::Programs { .. }
             | Self::Alarms { .. }
             | Self::Events { .. } => false,
             Self::Put { .. }
@@ -128,6 +139,7 @@ impl Ask {
             | Self::Remove { .. }
             | Self::Cordon { .. }
             | Self::Drain { .. }
+            | Self::Forget { .. }
             | Self::Uncordon { .. } => true,
         }
     }

@@ -6,12 +6,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use tokio::sync::{oneshot, watch};
-use wayfare_link::Message;
 use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{Digest, EngineId, OperationId, ProgramId};
-use wayfare_protocol::topics::Topic;
 
 use super::Client;
 use crate::core::{Finished, Progress, Request};
@@ -298,24 +295,6 @@ impl Client {
             Ok(view.clone())
         };
         self.wait_until(find, options).await
-    }
-
-    /// Clears the retained status of a program that no engine has.
-    async fn forget(&self, view: &ProgramView) -> Result<Operation, CommandError> {
-        let program = view.status.program;
-        let topic = self.inner.topics.topic(&Topic::ProgramStatus(program));
-        let cleared = self
-            .inner
-            .link
-            .publish_acknowledged(Message::new(topic, Vec::new()).retained())
-            .await;
-        cleared.map_err(|_| CommandError::Closed)?;
-        let engine = view.status.engine.clone();
-        Ok(Operation::settled(
-            OperationId::random(),
-            engine,
-            Outcome::Killed { program },
-        ))
     }
 
     /// What a service has decided, under an id that it remembers: sent again with it, it is done once.

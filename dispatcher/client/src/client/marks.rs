@@ -1,14 +1,16 @@
-//! Which engines are to get nothing new, and what is wrong. The acting dispatcher knows it, engines do not: a client that sends a program to an engine
+//! Which engines are to get nothing new, what is wrong, and since when programs are there. The acting dispatcher knows it, engines do not: a client that sends a program to an engine
 //! asks it first. Where nobody acts, or one of an earlier release does, nothing is known.
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use wayfare_protocol::dispatcher::LeaseState;
-use wayfare_protocol::ids::EngineId;
+use wayfare_protocol::ids::{EngineId, ProgramId};
 
 use super::{ANSWER_TIMEOUT, Client};
 use crate::app::alarms::{AlarmRecord, AlarmsPage};
 use crate::app::ask::{Ask, Mark, MarksPage};
+use crate::app::programs::{ProgramAbout, ProgramsPage};
 use crate::error::{AskError, CommandError};
 use crate::fleet::EngineView;
 use crate::order::{CommandOptions, Marked};
@@ -17,46 +19,55 @@ impl Client {
     /// Engines that are cordoned or being emptied.
     pub async fn marks(&self) -> Result<BTreeMap<EngineId, Mark>, CommandError> {
         let (mut marks, mut from) = (BTreeMap::new(), None);
-        if !self.somebody_acts().await? {
-            return Ok(marks);
-        }
-        loop {
-            let page: MarksPage = match self.ask_apps(&Ask::Marks { from }, ANSWER_TIMEOUT).await {
-                Ok(page) => page,
-                Err(AskError::Closed) => return Err(CommandError::Closed),
-                Err(error) => {
-                    tracing::debug!(%error, "which engines are cordoned is not known");
-                    return Ok(marks);
-                }
-            };
+        while let Some(page) = self.known::<MarksPage>(Ask::Marks { from }).await? {
             marks.extend(page.marks);
-            match page.next {
-                Some(next) => from = Some(next),
-                None => return Ok(marks),
+            from = page.next;
+            if from.is_none() {
+                break;
             }
         }
+        Ok(marks)
     }
 
     /// What is wrong and stays so, as far as the acting dispatcher sees it.
     pub async fn alarms(&self) -> Result<Vec<AlarmRecord>, CommandError> {
-        let mut alarms: Vec<AlarmRecord> = Vec::new();
-        if !self.somebody_acts().await? {
-            return Ok(alarms);
-        }
-        loop {
-            let after = alarms.last().map(AlarmRecord::id);
-            let page: AlarmsPage = match self.ask_apps(&Ask::Alarms { after }, ANSWER_TIMEOUT).await {
-                Ok(page) => page,
-                Err(AskError::Closed) => return Err(CommandError::Closed),
-                Err(error) => {
-                    tracing::debug!(%error, "which alarms stand is not known");
-                    return Ok(alarms);
-                }
-            };
-            let is_last = !page.more || page.alarms.is_empty();
+        let (mut alarms, mut after) = (Vec::new(), None);
+        while let Some(page) = self.known::<AlarmsPage>(Ask::Alarms { after }).await? {
             alarms.extend(page.alarms);
-            if is_last {
-                return Ok(alarms);
+            after = alarms.last().map(AlarmRecord::id).filter(|_| page.more);
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(alarms)
+    }
+
+    /// What the acting dispatcher knows of programs; of each that it has seen. `None`: nobody acts who knows.
+    pub async fn programs_about(&self) -> Result<Option<BTreeMap<ProgramId, ProgramAbout>>, CommandError> {
+        let (mut programs, mut from) = (BTreeMap::new(), None);
+        loop {
+            let Some(page) = self.known::<ProgramsPage>(Ask::Programs { from }).await? else {
+                return Ok((!programs.is_empty()).then_some(programs));
+            };
+            programs.extend(page.programs);
+            from = page.next;
+            if from.is_none() {
+                return Ok(Some(programs));
+            }
+        }
+    }
+
+    /// What the acting dispatcher answers; `None`: nobody acts, or one of an earlier release that does not know.
+    async fn known<T: DeserializeOwned>(&self, ask: Ask) -> Result<Option<T>, CommandError> {
+        if !self.somebody_acts().await? {
+            return Ok(None);
+        }
+        match self.ask_apps(&ask, ANSWER_TIMEOUT).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(AskError::Closed) => Err(CommandError::Closed),
+            Err(error) => {
+                tracing::debug!(%error, ?ask, "this is not known");
+                Ok(None)
             }
         }
     }

@@ -3,9 +3,8 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 use wayfare_client::app::AppSpec;
-use wayfare_client::app::ask::{AppStatus, Ask, InstanceStatus, Mark, MarksPage, PlanAnswer, VersionStatus};
+use wayfare_client::app::ask::{AppStatus, Ask, InstanceStatus, Mark, PlanAnswer, VersionStatus};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::EngineId;
 use wayfare_scheduler::application::InstanceId;
 use wayfare_scheduler::plan::Options;
 
@@ -18,8 +17,6 @@ use super::{Core, words};
 /// Versions of one application that are kept; the oldest go first.
 const VERSIONS_MAX: usize = 50;
 const APPS_MAX: usize = 1_000;
-/// Marks of engines in one answer.
-const MARKS_MAX: usize = 500;
 
 impl Core {
     pub(super) fn asked(&mut self, ask: Ask) -> Result<Value, Failure> {
@@ -40,6 +37,8 @@ impl Core {
             Ask::Drain { engine } => self.set_mark(&engine, Some(Mark::Draining)),
             Ask::Uncordon { engine } => self.set_mark(&engine, None),
             Ask::Left { engine } => Ok(self.left(&engine)),
+            Ask::Forget { engine } => self.forget_engine(&engine),
+            Ask::Programs { from } => Ok(value(self.programs_page(from))),
             Ask::Marks { from } => Ok(value(self.marks_page(from.as_ref()))),
             Ask::Lacks { .. } | Ask::Put { .. } | Ask::Alarms { .. } | Ask::Events { .. } => {
                 Err(bad("this is not the core's to answer".to_owned()))
@@ -211,61 +210,6 @@ impl Core {
         Ok(json!({ "application": name, "changed": changed }))
     }
 
-    fn set_mark(&mut self, engine: &EngineId, mark: Option<Mark>) -> Result<Value, Failure> {
-        if !self.engines.contains_key(engine) && !self.state.marks.contains_key(engine) {
-            return Err(bad(format!("no engine '{engine}'")));
-        }
-        let before = match mark {
-            Some(mark) => self.state.marks.insert(engine.clone(), mark),
-            None => self.state.marks.remove(engine),
-        };
-        if before != mark {
-            self.effects.push(super::Effect::Store {
-                key: format!("mark:{engine}"),
-                json: mark.as_ref().map(super::to_json),
-            });
-            let (kind, text) = match mark {
-                Some(Mark::Cordoned) => ("cordon", format!("engine {engine} gets nothing new")),
-                Some(Mark::Draining) => ("drain", format!("engine {engine} is to be emptied")),
-                None => ("uncordon", format!("engine {engine} is open again")),
-            };
-            self.tell_engine(kind, engine, text);
-        }
-        Ok(json!({ "engine": engine, "mark": mark, "changed": before != mark }))
-    }
-
-    fn marks_page(&self, from: Option<&EngineId>) -> MarksPage {
-        let mut marks = self.state.marks.iter();
-        let mut rest = marks
-            .by_ref()
-            .skip_while(|(engine, _)| from.is_some_and(|from| *engine < from))
-            .map(|(engine, mark)| (engine.clone(), *mark));
-        MarksPage {
-            marks: rest.by_ref().take(MARKS_MAX).collect(),
-            next: rest.next().map(|(engine, _)| engine),
-        }
-    }
-
-    /// What still runs on an engine, and what keeps it there.
-    fn left(&self, engine: &EngineId) -> Value {
-        let there = self.state.instances.iter().filter(|(_, instance)| {
-            let seat = instance.placed.as_ref().and_then(|placed| placed.seat.as_ref());
-            let is_complete = instance.placed.as_ref().is_some_and(|placed| placed.complete);
-            seat == Some(engine) && !is_complete
-        });
-        let instances = lines(there.map(|(id, _)| id.to_string()).collect());
-        let strays = self.draining_strays();
-        let strays = self
-            .programs
-            .values()
-            .filter(|view| view.status.engine == *engine && strays.contains(&view.status.program));
-        let programs = lines(strays.map(|view| view.status.program.to_string()).collect());
-        let unplaced = self.unplaced.values().flatten();
-        let why = unplaced.filter(|line| line.contains(&format!("engine {engine}")));
-        let why = lines(why.cloned().collect());
-        json!({ "engine": engine, "mark": self.mark(engine), "instances": instances, "programs": programs, "why": why })
-    }
-
     fn ask_status(&self, application: Option<&str>) -> Result<Vec<AppStatus>, Failure> {
         let whole = |(name, app): (&String, &App)| AppStatus {
             instances: self
@@ -415,6 +359,6 @@ fn value<T: Serialize>(value: T) -> Value {
     serde_json::to_value(value).expect("plain data serialises")
 }
 
-fn bad(reason: String) -> Failure {
+pub(super) fn bad(reason: String) -> Failure {
     Failure::BadRequest { reason }
 }

@@ -122,6 +122,11 @@ impl Hearing {
         }
     }
 
+    /// It is there, as far as is known.
+    pub(super) fn is_here(&self) -> bool {
+        self.health == Health::Here
+    }
+
     fn ask(&mut self, now_ms: u64) {
         self.question.get_or_insert(Question {
             asked_ms: now_ms,

@@ -11,11 +11,13 @@
 //! somewhere is started again only under the same program id and a higher generation, so that it is fenced off; a new
 //! program id is taken only when the old program was killed or had ended.
 //!
-//! Reading order: [`state`], `observe`, `loss`, `rollout`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `orphans`, `leaving`, `asked`, `ids`, `words`.
+//! Reading order: [`state`], `observe`, `loss`, `rollout`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `orphans`, `leaving`, `ages`, `asked`, `engines`, `ids`, `words`.
 
 pub(crate) mod state;
 
+mod ages;
 mod asked;
+mod engines;
 mod ids;
 mod leaving;
 mod loss;
@@ -190,6 +192,9 @@ pub(crate) struct Core {
     poll_at_ms: u64,
     engines: BTreeMap<EngineId, Watched>,
     programs: BTreeMap<ProgramId, ProgramView>,
+    seen: BTreeMap<ProgramId, ages::Seen>,
+    /// The fleet has been looked at.
+    has_observed: bool,
     passing: BTreeMap<InstanceId, Passing>,
     /// Commands under way: instances' own are in their records as well.
     in_flight: BTreeMap<OperationId, Subject>,
@@ -233,6 +238,8 @@ impl Core {
             poll_at_ms: 0,
             engines: BTreeMap::new(),
             programs: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            has_observed: false,
             passing: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             progress_ms: BTreeMap::new(),
@@ -332,6 +339,7 @@ impl Core {
         let Some(Instance {
             placed: Some(placed),
             pending: Some(Pending { operation, doing }),
+            ..
         }) = self.state.instances.get(id)
         else {
             return;

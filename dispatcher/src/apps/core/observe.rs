@@ -59,6 +59,7 @@ impl Core {
             watched.view = Some(view);
         }
         self.judge_pressure();
+        self.see_programs(&programs);
         self.programs = programs
             .into_iter()
             .map(|view| (view.status.program, view))

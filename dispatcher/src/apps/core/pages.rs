@@ -8,7 +8,7 @@ use wayfare_scheduler::application::{ComponentId, InstanceId};
 use super::Core;
 
 /// Bytes of JSON after which a page ends.
-const PAGE_BYTES_MAX: usize = 48 * 1024;
+pub(super) const PAGE_BYTES_MAX: usize = 48 * 1024;
 /// Bytes of the lines of text in an answer, of each kind; what is over is counted.
 const LINES_BYTES_MAX: usize = 16 * 1024;
 
@@ -99,6 +99,6 @@ pub(super) fn lines(all: Vec<String>) -> Vec<String> {
     kept
 }
 
-fn bytes<T: Serialize>(value: &T) -> usize {
+pub(super) fn bytes<T: Serialize>(value: &T) -> usize {
     serde_json::to_vec(value).map_or(0, |json| json.len() + 1)
 }

@@ -15,7 +15,7 @@ use wayfare_scheduler::plan::{self, MoveReason, Options, Plan};
 use super::leaving::rooted;
 use super::loss::Health;
 use super::rollout::homeless;
-use super::state::{Doing, Instance, Placed, Standing};
+use super::state::{Doing, Instance, Placed, Standing, Starts};
 use super::strays::{STRAYS, stray};
 use super::{Core, MOVES_MAX, PLAN_MS, Subject};
 
@@ -283,7 +283,10 @@ impl Core {
         if let Some(lost) = before {
             self.may_be_left_on(placed.program, &lost);
         }
-        self.state.instances.entry(id.clone()).or_default().placed = Some(placed);
+        let at_ms = self.now.wall_ms;
+        let instance = self.state.instances.entry(id.clone()).or_default();
+        instance.placed = Some(placed);
+        instance.starts = Some(Starts::after(instance.starts, revision, at_ms));
         let passing = self.passing(id);
         (passing.started_ms, passing.is_healthy, passing.missing_since_ms) = (None, false, None);
         self.tell("start", id, Some(&engine), text);
@@ -313,6 +316,7 @@ impl Core {
         let Some(Instance {
             placed: Some(placed),
             pending: None,
+            ..
         }) = self.state.instances.get(id)
         else {
             return false;

@@ -56,6 +56,31 @@ pub(crate) struct Version {
 pub(crate) struct Instance {
     pub(crate) placed: Option<Placed>,
     pub(crate) pending: Option<Pending>,
+    /// `None`: it was never started, or a release wrote this that did not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) starts: Option<Starts>,
+}
+
+/// How often an instance was started as it is made now, for people to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Starts {
+    pub(crate) revision: Digest,
+    /// Not counting the first.
+    pub(crate) again: u32,
+    /// The last, in milliseconds since 1970.
+    pub(crate) at_ms: u64,
+}
+
+impl Starts {
+    /// With one more; made in another way, it begins anew.
+    pub(crate) fn after(before: Option<Self>, revision: Digest, at_ms: u64) -> Self {
+        let same = before.filter(|before| before.revision == revision);
+        Self {
+            revision,
+            again: same.map_or(0, |before| before.again.saturating_add(1)),
+            at_ms,
+        }
+    }
 }
 
 /// The program that an instance is.

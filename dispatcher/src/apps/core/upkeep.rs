@@ -16,6 +16,7 @@ impl Core {
             let Some(Instance {
                 placed: Some(placed),
                 pending: None,
+                ..
             }) = self.state.instances.get(&id)
             else {
                 continue;
@@ -53,6 +54,7 @@ impl Core {
             let Some(Instance {
                 placed: Some(placed),
                 pending: None,
+                ..
             }) = self.state.instances.get(&id)
             else {
                 continue;

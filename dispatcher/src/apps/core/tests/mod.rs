@@ -1,5 +1,6 @@
 //! The core against a fleet that does what it says, and that breaks.
 
+mod asked;
 mod losses;
 mod pages;
 mod random;
@@ -14,7 +15,7 @@ use wayfare_protocol::labels::Labels;
 use wayfare_protocol::status::{MachineLoad, ProgramState};
 use wayfare_scheduler::constraint::{LabelRule, LabelTest, Requirements};
 
-use wayfare_client::app::ask::{Ask, VersionStatus};
+use wayfare_client::app::ask::Ask;
 use wayfare_client::app::{RestartPolicy, RestartWhen};
 use world::{Copy, World, app, component, key};
 
@@ -210,41 +211,6 @@ fn a_drained_engine_is_emptied_and_gets_nothing_until_it_is_open_again() {
     world.ask(Ask::Uncordon { engine }).unwrap();
     world.pass(20_000);
     assert!(world.on("a") > 0);
-}
-
-#[test]
-fn what_somebody_asked_for_is_told_of_them_and_what_follows_from_it_is_not() {
-    let mut world = World::new(&["a", "b"]);
-    world.apply(app(&[("web", component(2, "one"))]));
-    world.apply(app(&[("web", component(2, "two"))]));
-    let application = || "shop".to_owned();
-    world
-        .ask(Ask::Pause {
-            application: application(),
-        })
-        .unwrap();
-    let engine = "a".parse().unwrap();
-    world.ask(Ask::Cordon { engine }).unwrap();
-    world.pass(10_000);
-    let (by_ann, by_itself): (Vec<_>, Vec<_>) = world
-        .told
-        .iter()
-        .partition(|(_, text)| text.starts_with("ann@desk: "));
-    let kinds =
-        |told: &[&(String, String)]| told.iter().map(|(kind, _)| kind.clone()).collect::<BTreeSet<_>>();
-    assert_eq!(
-        kinds(&by_ann),
-        ["applied", "cordon", "paused"].map(str::to_owned).into()
-    );
-    assert!(kinds(&by_itself).contains("start"), "{:?}", world.told);
-
-    world.succeed();
-    let answer = world.ask(Ask::History {
-        application: application(),
-    });
-    let versions: Vec<VersionStatus> = serde_json::from_value(answer.unwrap()).unwrap();
-    let by: Vec<Option<&str>> = versions.iter().map(|version| version.by.as_deref()).collect();
-    assert_eq!(by, [Some("ann@desk"); 2]);
 }
 
 #[test]
