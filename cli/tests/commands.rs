@@ -229,7 +229,7 @@ fn what_needs_no_fleet_works_without_one() {
     assert_eq!(help.exit, 0);
     assert!(
         help.stdout
-            .contains("Exit codes: 0 done, 1 failed, 2 bad usage, 3 no answer in time.")
+            .contains("Exit codes: 0 done, 1 failed, 2 bad usage, 3 no answer in time, 4 an alarm stands")
     );
     for shell in ["bash", "zsh", "fish"] {
         assert!(
