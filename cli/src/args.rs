@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::output::{Output, tell_json, write_usage};
-use apps::{AppVerb, EventsArgs};
+use apps::{AppVerb, AskArgs, EventsArgs, HoldArgs};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use devices::DeviceVerb;
@@ -110,6 +110,13 @@ pub(crate) enum Verb {
     ///
     /// Without a verb it lists operations, the latest first.
     Ops(Box<OpsArgs>),
+    /// Hold the fleet: nothing is decided and no order taken until `wayfare release`
+    ///
+    /// Programs run on, and everything can be looked at. What was begun before ends as it would have. A hold stands for whichever
+    /// dispatcher acts next as well.
+    Hold(HoldArgs),
+    /// End a hold
+    Release(AskArgs),
     /// Make, show and change the key that signs code for engines without a compiler
     Key(KeyArgs),
     /// Run a program
@@ -196,6 +203,16 @@ pub(crate) struct CommandArgs {
     /// Wait for an engine that is offline, instead of failing at once
     #[arg(long)]
     pub(crate) wait_for_engine: bool,
+    #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
+}
+
+/// Whether it is done at all.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct DryRunArgs {
+    /// Only say what would happen, or what would refuse it
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Whether an engine that is to get nothing new may be named.
@@ -279,6 +296,12 @@ mod tests {
             "rm p",
             "ls -a",
             "prune --dry-run",
+            "move p q --to b --dry-run",
+            "run m --dry-run",
+            "app apply a.toml --dry-run",
+            "engine drain a --dry-run",
+            "hold --for 10m --reason upgrade",
+            "release",
             "engine forget pi-1 --dry-run",
             "spawn p --to a,b --to c",
             "resume p --force --json",
@@ -344,6 +367,8 @@ mod tests {
             "ops show",
             "ops --state lost",
             "ops --limit 0",
+            "hold --for 0",
+            "app history a --dry-run",
             "dispatcher --ops-max 0",
             "logs p --stderr --stream stdout",
             "move p --to q --timeout 0",

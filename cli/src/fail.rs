@@ -157,6 +157,7 @@ impl From<CommandError> for Fail {
             CommandError::EngineClosed { .. } => {
                 fail.hint("name another one, or give --even-cordoned to take it all the same")
             }
+            CommandError::Held { .. } => fail.hint(RELEASE),
             CommandError::ProgramLost { .. } => fail.hint("`wayfare kill` forgets it"),
             CommandError::NotWasm { .. } => fail.hint("build it for wasm32-wasip1 and give the .wasm file"),
             CommandError::Failed { failure, .. } | CommandError::Refused(failure) => {
@@ -194,6 +195,8 @@ impl From<AskError> for Fail {
     }
 }
 
+const RELEASE: &str = "`wayfare release` ends that";
+
 fn hint_for(failure: &Failure) -> Option<&'static str> {
     match failure {
         Failure::Busy { .. } => Some("wait for that operation and try again"),
@@ -204,6 +207,7 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
         Failure::NoRoom { .. } => Some("choose another engine, or end a program there"),
         Failure::Ended { .. } => Some("`wayfare logs` shows what it printed"),
         Failure::Snapshot { .. } => Some("take a new one with `wayfare snapshot`"),
+        Failure::Unknown { error, .. } if error == "held" => Some(RELEASE),
         _ => None,
     }
 }

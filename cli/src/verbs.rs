@@ -5,10 +5,12 @@ mod compile;
 mod completion;
 mod device;
 mod dispatcher;
+mod dry;
 mod engine;
 mod events;
 mod fleet;
 mod fs;
+mod hold;
 mod inspect;
 mod key;
 mod language;
@@ -78,6 +80,8 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Snapshot(args) => snapshots::snapshot(args, output).await,
         Verb::Restore(args) => snapshots::restore(args, output).await,
         Verb::Ps(args) => fleet::programs(args, output).await,
+        Verb::Hold(args) => hold::hold(args, output).await,
+        Verb::Release(args) => hold::release(args, output).await,
         Verb::Prune(args) => prune::run(args, output).await,
         Verb::Engines(args) => fleet::engines(args, output).await,
         Verb::Status(args) => fleet::status(args, output).await,

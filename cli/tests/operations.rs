@@ -327,6 +327,39 @@ async fn an_engine_that_is_gone_is_an_alarm_until_it_is_forgotten_and_what_has_e
             .map(|one| one["name"].clone());
         names.collect::<Vec<Value>>()
     };
+    // What would happen, and what would refuse it: nothing does.
+    let would = fleet.good("bob", &["--json", "move", "long", "--to", "b", "--dry-run"]);
+    assert_eq!(
+        (&would["verb"], &would["engine"], &would["target"]),
+        (&"move".into(), &"a".into(), &"b".into())
+    );
+    let ended = fleet.run("bob", &["--json", "pause", "short", "--dry-run"]);
+    assert_eq!((ended.exit, &ended.error()["error"]), (1, &"refused".into()));
+    let drain = fleet.good("bob", &["--json", "engine", "drain", "b", "--dry-run"]);
+    assert!(
+        drain["would"].to_string().contains("engine b is to be emptied"),
+        "{drain}"
+    );
+    // While the fleet is held, no order is taken.
+    fleet.good("ann", &["--json", "hold", "--for", "10m", "--reason", "upgrade"]);
+    for verb in [
+        &["move", "long", "--to", "b"][..],
+        &["kill", "long", "--dry-run"],
+        &["run", "counter"],
+        &["engine", "cordon", "b"],
+    ] {
+        let refused = fleet.run("bob", &[&["--json"], verb].concat());
+        let said = refused.error();
+        let message = said["message"].as_str().unwrap();
+        assert!(message.contains("the fleet is held by ann@"), "{verb:?}: {said}");
+        assert_eq!(said["hint"], "`wayfare release` ends that");
+    }
+    let status = fleet.good("bob", &["--json", "status"]);
+    assert_eq!(status["hold"]["reason"], "upgrade");
+    fleet.good("bob", &["--json", "release"]);
+    let programs = fleet.good("bob", &["--json", "ps"]);
+    assert!(states(&programs).contains(&("long", "running")), "{programs}");
+
     assert_eq!(pruned(&["--dry-run"]), ["short"]);
     assert_eq!(pruned(&[]), ["short"]);
     assert_eq!(pruned(&[]), [""; 0]);

@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use wayfare_engine::shell::InitArgs;
 
-use super::FleetArgs;
 use super::services::EngineStartArgs;
-use super::values::{parse_duration, parse_time};
+use super::values::{parse_age, parse_duration, parse_time};
+use super::{DryRunArgs, FleetArgs};
 
 /// Which fleet, and how long its dispatcher may take to answer.
 #[derive(Debug, Clone, Args)]
@@ -33,11 +33,11 @@ pub(crate) enum AppVerb {
     /// Go back to an earlier version
     Revert(AppRevertArgs),
     /// Hold all instances of an application where they are
-    Pause(AppNameArgs),
+    Pause(AppChangeArgs),
     /// Let an application run on
-    Resume(AppNameArgs),
+    Resume(AppChangeArgs),
     /// End an application and forget it
-    Rm(AppNameArgs),
+    Rm(AppChangeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -61,8 +61,10 @@ pub(crate) struct AppApplyArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) plan: Option<PathBuf>,
     /// Wait until all instances run and are healthy, within --timeout
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }
@@ -83,10 +85,21 @@ pub(crate) struct AppNameArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct AppChangeArgs {
+    pub(crate) application: String,
+    #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct AppRevertArgs {
     pub(crate) application: String,
     /// Number of the version, as `history` lists it [default: the one before]
     pub(crate) version: Option<u64>,
+    #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }
@@ -145,6 +158,8 @@ pub(crate) struct DrainArgs {
     #[arg(long)]
     pub(crate) no_wait: bool,
     #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
+    #[command(flatten)]
     pub(crate) ask: AskArgs,
 }
 
@@ -152,9 +167,8 @@ pub(crate) struct DrainArgs {
 pub(crate) struct EngineForgetArgs {
     /// By its whole name
     pub(crate) engine: String,
-    /// Only say what would be removed, or what is in the way
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }
@@ -162,6 +176,20 @@ pub(crate) struct EngineForgetArgs {
 #[derive(Debug, Args)]
 pub(crate) struct EngineNameArgs {
     pub(crate) engine: String,
+    #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HoldArgs {
+    /// End it by itself after so long, such as 10m or 1d [default: `wayfare release` ends it]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_age)]
+    pub(crate) limit: Option<Duration>,
+    /// Why, for those whose orders are refused
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }

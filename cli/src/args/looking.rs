@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 use wayfare_protocol::log::Stream;
 
-use super::FleetArgs;
 use super::apps::AskArgs;
 use super::values::{parse_duration, parse_time};
+use super::{DryRunArgs, FleetArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
@@ -79,9 +79,8 @@ pub(crate) struct PsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PruneArgs {
-    /// Only say what would be removed
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }

@@ -13,8 +13,10 @@ use wayfare_client::app::manifest::{self, Resolved};
 use wayfare_client::{ANSWER_TIMEOUT, Client};
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
 
+use super::dry;
 use super::logs::{FailedInstance, failed_instances, failures_text};
 use super::module::Module;
+use crate::args::DryRunArgs;
 use crate::args::apps::{AppApplyArgs, AppPlanArgs, AppStatusArgs, AppVerb, AskArgs};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
@@ -62,33 +64,49 @@ pub(crate) async fn run(verb: AppVerb, output: Output) -> Result {
                 application: args.application,
                 version: args.version,
             };
-            say(ask, &args.ask, output, |answer| {
-                match answer["changed"].as_bool() {
+            say(
+                ask,
+                args.dry,
+                &args.ask,
+                output,
+                |answer| match answer["changed"].as_bool() {
                     Some(true) => format!("version {} is version {} again", answer["version"], answer["of"]),
                     _ => format!("version {} is the current one already", answer["version"]),
-                }
-            })
+                },
+            )
             .await
         }
         AppVerb::Pause(args) => {
             let application = args.application;
-            say(Ask::Pause { application }, &args.ask, output, |answer| {
-                standing(answer, "is to pause")
-            })
+            say(
+                Ask::Pause { application },
+                args.dry,
+                &args.ask,
+                output,
+                |answer| standing(answer, "is to pause"),
+            )
             .await
         }
         AppVerb::Resume(args) => {
             let application = args.application;
-            say(Ask::Resume { application }, &args.ask, output, |answer| {
-                standing(answer, "is to run on")
-            })
+            say(
+                Ask::Resume { application },
+                args.dry,
+                &args.ask,
+                output,
+                |answer| standing(answer, "is to run on"),
+            )
             .await
         }
         AppVerb::Rm(args) => {
             let application = args.application;
-            say(Ask::Remove { application }, &args.ask, output, |answer| {
-                standing(answer, "is being removed")
-            })
+            say(
+                Ask::Remove { application },
+                args.dry,
+                &args.ask,
+                output,
+                |answer| standing(answer, "is being removed"),
+            )
             .await
         }
     }
@@ -103,8 +121,17 @@ fn standing(answer: &Value, what: &str) -> String {
 }
 
 /// One question, one sentence.
-async fn say(ask: Ask, args: &AskArgs, output: Output, human: impl FnOnce(&Value) -> String) -> Result {
+async fn say(
+    ask: Ask,
+    dry: DryRunArgs,
+    args: &AskArgs,
+    output: Output,
+    human: impl FnOnce(&Value) -> String,
+) -> Result {
     with_fleet(&args.fleet, async |fleet| {
+        if dry.dry_run {
+            return dry::ask(fleet, ask, args.timeout, output).await;
+        }
         let answer: Value = fleet.ask_apps(&ask, args.timeout).await?;
         output.print(&answer, human)
     })
@@ -153,6 +180,9 @@ async fn apply(args: AppApplyArgs, output: Output) -> Result {
     };
     let timeout = args.ask.timeout;
     with_fleet(&args.ask.fleet, async |fleet| {
+        if args.dry.dry_run {
+            return dry::ask(fleet, Ask::Apply { spec, expects }, timeout, output).await;
+        }
         fleet.upload(&blobs, timeout, |_, _| {}).await?;
         let application = spec.name.clone();
         let answer: Value = fleet.ask_apps(&Ask::Apply { spec, expects }, timeout).await?;

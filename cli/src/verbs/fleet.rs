@@ -110,11 +110,11 @@ pub(crate) async fn status(args: StatusArgs, output: Output) -> Result {
 /// Answers with the number of alarms that stand.
 async fn print_status(fleet: &Client, report: &Report, output: Output) -> Result<usize> {
     let (mut engines, programs) = (fleet.engines_marked().await?, listed(fleet).await?);
-    let alarms = fleet.alarms().await?;
+    let (alarms, hold) = (fleet.alarms().await?, fleet.hold().await?);
     report.mark(&mut engines);
     let document = json!({
         "engines": engines, "programs": programs,
-        "answered_ms": report.answered, "silent": report.silent, "alarms": alarms,
+        "answered_ms": report.answered, "silent": report.silent, "alarms": alarms, "hold": hold,
     });
     output.print(&document, |_| {
         let silent = report.silent.iter();
@@ -125,6 +125,7 @@ async fn print_status(fleet: &Client, report: &Report, output: Output) -> Result
             .line("")
             .then(programs_table(&programs, now_ms()))
             .then(silent)
+            .then(hold.iter().map(ToString::to_string).collect::<Text>())
             .then(alarms.iter().map(alarm).collect::<Text>())
     })?;
     Ok(alarms.len())

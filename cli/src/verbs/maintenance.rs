@@ -5,6 +5,7 @@ use tokio::time::{Duration, Instant, sleep};
 use wayfare_client::app::ask::Ask;
 
 use super::app::ask;
+use super::dry;
 use crate::args::apps::{DrainArgs, EngineNameArgs, EngineVerb};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
@@ -34,7 +35,11 @@ async fn mark(
 ) -> Result {
     with_fleet(&args.ask.fleet, async |fleet| {
         let engine = fleet.whole_engine(&args.engine).await?.engine;
-        let answer = ask(fleet, &what(engine.clone()), args.ask.timeout).await?;
+        let what = what(engine.clone());
+        if args.dry.dry_run {
+            return dry::ask(fleet, what, args.ask.timeout, output).await;
+        }
+        let answer = ask(fleet, &what, args.ask.timeout).await?;
         output.print(&answer, |_| format!("{engine} {word}"))
     })
     .await
@@ -44,14 +49,13 @@ async fn drain(args: DrainArgs, output: Output) -> Result {
     with_fleet(&args.ask.fleet, async |fleet| {
         let engine = fleet.whole_engine(&args.engine).await?.engine;
         let deadline = Instant::now() + args.deadline;
-        ask(
-            fleet,
-            &Ask::Drain {
-                engine: engine.clone(),
-            },
-            args.ask.timeout,
-        )
-        .await?;
+        let drain = Ask::Drain {
+            engine: engine.clone(),
+        };
+        if args.dry.dry_run {
+            return dry::ask(fleet, drain, args.ask.timeout, output).await;
+        }
+        ask(fleet, &drain, args.ask.timeout).await?;
         if args.no_wait {
             return output.print(&serde_json::json!({ "engine": engine }), |_| {
                 format!("{engine} is to be emptied")

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use wayfare_client::{Busy, CommandOptions, Operation, Order, ResumeMode};
 
+use super::dry;
 use crate::args::CommandArgs;
 use crate::args::programs::{MoveArgs, OnProgramsArgs, ResumeArgs, SpawnArgs};
 use crate::context::{options, options_for, with_fleet};
@@ -61,6 +62,17 @@ pub(crate) async fn spawn(args: SpawnArgs, output: Output) -> Result {
             };
             fleet.apply(order, &options)
         };
+        if args.command.dry.dry_run {
+            for to in &args.to {
+                let order = Order::Spawn {
+                    program: args.program.clone(),
+                    to: to.clone(),
+                    name: args.name.clone(),
+                };
+                dry::order(fleet, order, &options, output).await?;
+            }
+            return Ok(());
+        }
         let started: Vec<std::result::Result<Operation, _>> = join_all(args.to.iter().map(one)).await;
         let ends = started
             .into_iter()
@@ -82,6 +94,9 @@ async fn each(
     programs.retain(|program| named.insert(program.clone()));
     with_fleet(&args.fleet, async |fleet| {
         let one = async |program: String| {
+            if args.dry.dry_run {
+                return dry::order(fleet, order(program), options, output).await;
+            }
             let operation = fleet.apply(order(program), options).await?;
             conclude(operation, args, output).await.map(drop)
         };

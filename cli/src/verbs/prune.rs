@@ -56,14 +56,14 @@ pub(crate) async fn run(args: PruneArgs, output: Output) -> Result {
             time_limit: args.ask.timeout,
             ..CommandOptions::default()
         };
-        let one = async |view: &ProgramView| match args.dry_run {
+        let one = async |view: &ProgramView| match args.dry.dry_run {
             true => Pruned::new(view, None),
             false => Pruned::new(view, remove(fleet, view, &options).await.err()),
         };
         let ends: Vec<Pruned> = stream::iter(&over).map(one).buffered(AT_ONCE).collect().await;
         let (removed, left): (Vec<Pruned>, Vec<Pruned>) = ends.into_iter().partition(|end| end.why.is_none());
-        let document = json!({ "removed": removed, "left": left, "dry_run": args.dry_run });
-        output.print(&document, |_| pruned_text(&removed, &left, args.dry_run))
+        let document = json!({ "removed": removed, "left": left, "dry_run": args.dry.dry_run });
+        output.print(&document, |_| pruned_text(&removed, &left, args.dry.dry_run))
     })
     .await
 }
@@ -117,19 +117,29 @@ pub(crate) async fn forget_engine(args: EngineForgetArgs, output: Output) -> Res
                 .hint("stop it first; `wayfare engine cordon` gives it nothing new"));
         }
         let left = fleet.programs_left_on(&engine).await?;
-        if !args.dry_run {
-            if fleet.somebody_acts().await? {
-                let forget = Ask::Forget {
-                    engine: engine.clone(),
-                };
-                ask(fleet, &forget, args.ask.timeout).await?;
-            }
+        if fleet.somebody_acts().await? {
+            let forget = Ask::Forget {
+                engine: engine.clone(),
+            };
+            let forget = match args.dry.dry_run {
+                true => Ask::DryRun {
+                    ask: Box::new(forget),
+                },
+                false => forget,
+            };
+            ask(fleet, &forget, args.ask.timeout).await?;
+        }
+        if !args.dry.dry_run {
             fleet.clear_engine(&engine, &left).await?;
         }
         let programs: Vec<Pruned> = left.iter().map(|view| Pruned::new(view, None)).collect();
-        let document = json!({ "engine": engine, "programs": programs, "dry_run": args.dry_run });
+        let document = json!({ "engine": engine, "programs": programs, "dry_run": args.dry.dry_run });
         output.print(&document, |_| {
-            let word = if args.dry_run { "would forget" } else { "forgot" };
+            let word = if args.dry.dry_run {
+                "would forget"
+            } else {
+                "forgot"
+            };
             let of_program = |one: &Pruned| format!("{word} program {} ({})", one.name, one.program.short());
             let programs: Text = programs.iter().map(of_program).collect();
             Text::from(format!("{word} engine {engine}")).then(programs)

@@ -4,12 +4,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use wayfare_client::{Client, Run};
+use wayfare_client::{Client, Order, Run};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::OperationId;
 use wayfare_protocol::limits::STDIN_BYTES_MAX;
 
+use super::dry;
 use super::logs::{LinePrinter, Lines, badly, print_all};
 use super::module::Module;
 use crate::args::programs::RunArgs;
@@ -51,7 +52,11 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
         if let Some(name) = &args.name {
             run.name.clone_from(name);
         }
-        let operation = fleet.run(run, &options_for(&args.command, args.marked)).await?;
+        let options = options_for(&args.command, args.marked);
+        if args.command.dry.dry_run {
+            return dry::order(fleet, Order::Run(Box::new(run)), &options, output).await;
+        }
+        let operation = fleet.run(run, &options).await?;
         let finished = conclude(operation, &args.command, output).await?;
         let (true, Some(finished)) = (args.follow, finished) else {
             return Ok(());

@@ -3,9 +3,10 @@
 use std::io::Write;
 use std::path::Path;
 
-use wayfare_client::{IdChoice, Restore};
+use wayfare_client::{IdChoice, Order, Restore};
 use wayfare_protocol::event::Outcome;
 
+use super::dry;
 use crate::args::programs::{RestoreArgs, SnapshotArgs};
 use crate::context::{options, options_for, with_fleet};
 use crate::fail::{Fail, Result};
@@ -19,7 +20,12 @@ pub(crate) async fn snapshot(args: SnapshotArgs, output: Output) -> Result {
         ));
     }
     with_fleet(&args.command.fleet, async |fleet| {
-        let operation = fleet.snapshot(&args.program, &options(&args.command)).await?;
+        let options = options(&args.command);
+        if args.command.dry.dry_run {
+            let program = args.program.clone();
+            return dry::order(fleet, Order::Snapshot { program }, &options, output).await;
+        }
+        let operation = fleet.snapshot(&args.program, &options).await?;
         let id = operation.id();
         let finished = watch(operation, output).await?;
         let (engine, program) = match &finished.outcome {
@@ -62,9 +68,11 @@ pub(crate) async fn restore(args: RestoreArgs, output: Output) -> Result {
         },
     };
     with_fleet(&args.command.fleet, async |fleet| {
-        let operation = fleet
-            .restore(restore, &options_for(&args.command, args.marked))
-            .await?;
+        let options = options_for(&args.command, args.marked);
+        if args.command.dry.dry_run {
+            return dry::order(fleet, Order::Restore(restore), &options, output).await;
+        }
+        let operation = fleet.restore(restore, &options).await?;
         conclude(operation, &args.command, output).await.map(|_| ())
     })
     .await

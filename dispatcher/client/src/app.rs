@@ -3,6 +3,7 @@
 
 pub mod alarms;
 pub mod ask;
+pub mod hold;
 pub mod manifest;
 pub mod programs;
 

@@ -8,9 +8,11 @@ mod forgetting;
 mod marks;
 mod operations;
 mod stored;
+mod would;
 
 pub use self::asking::LeaseWatch;
 pub use self::choosing::ANSWER_TIMEOUT;
+pub use self::would::Would;
 use std::sync::Arc;
 use std::time::Duration;
 

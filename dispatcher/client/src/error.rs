@@ -68,6 +68,9 @@ pub enum CommandError {
     /// Before it was given.
     #[error("withdrawn before its engine was there, by {}", by.as_deref().unwrap_or("somebody"))]
     Cancelled { by: Option<String> },
+    /// Until somebody releases it.
+    #[error("{hold}")]
+    Held { hold: String },
     #[error("the client is closed")]
     Closed,
 }
@@ -145,6 +148,7 @@ impl CommandError {
             Self::Damaged { .. } => "damaged",
             Self::Unexpected { .. } => "unexpected-answer",
             Self::Cancelled { .. } => "cancelled",
+            Self::Held { .. } => "held",
             Self::Closed => "closed",
         }
     }

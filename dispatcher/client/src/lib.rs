@@ -56,7 +56,7 @@ pub mod files;
 pub mod keys;
 
 pub use crate::core::{Finished, Progress, Report};
-pub use client::{ANSWER_TIMEOUT, Client, ClientOptions, LeaseWatch, Session};
+pub use client::{ANSWER_TIMEOUT, Client, ClientOptions, LeaseWatch, Session, Would};
 pub use error::{AskError, CommandError, ConnectError, Stage};
 pub use fleet::{EngineView, Heard, Presence, ProgramView};
 pub use log_merge::{LogItem, LogMerge};

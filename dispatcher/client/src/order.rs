@@ -126,6 +126,34 @@ pub enum Order {
     },
 }
 
+impl Order {
+    pub(crate) fn verb(&self) -> &'static str {
+        match self {
+            Self::Run(_) => "run",
+            Self::Restore(_) => "restore",
+            Self::Move { .. } => "move",
+            Self::Spawn { .. } => "spawn",
+            Self::Pause { .. } => "pause",
+            Self::Resume { .. } => "resume",
+            Self::Kill { .. } => "kill",
+            Self::Snapshot { .. } => "snapshot",
+        }
+    }
+
+    /// The program and the engine that it names.
+    pub(crate) fn names(&self) -> (Option<&str>, Option<&str>) {
+        match self {
+            Self::Run(run) => (Some(&run.name), run.on.as_deref()),
+            Self::Restore(restore) => (restore.name.as_deref(), restore.on.as_deref()),
+            Self::Move { program, to } | Self::Spawn { program, to, .. } => (Some(program), Some(to)),
+            Self::Pause { program }
+            | Self::Resume { program, .. }
+            | Self::Kill { program }
+            | Self::Snapshot { program } => (Some(program), None),
+        }
+    }
+}
+
 /// A program to be started.
 #[derive(Debug, Clone, Default)]
 pub struct Run {

@@ -46,6 +46,10 @@ impl Service {
                     reason: format!("the dispatcher has no blob {missing}: send it first"),
                 })
             }
+            Ok(Ask::DryRun { ask }) => match &self.failing {
+                Some(failing) if ask.is_change() => Err(cannot_store(&failing.error)),
+                _ => self.core.would(*ask, by, now(self.begun)),
+            },
             Ok(Ask::Forget { engine }) => {
                 let answer = self.asked_core(
                     Ask::Forget {

@@ -8,6 +8,7 @@ use wayfare_protocol::wire::Message;
 use wayfare_scheduler::application::InstanceId;
 
 use super::AppSpec;
+use super::hold::HoldRecord;
 
 /// The service's name.
 pub const SERVICE: &str = "apps";
@@ -94,6 +95,21 @@ pub enum Ask {
     Forget {
         engine: EngineId,
     },
+    /// What an answer to this would be, and what would be decided at once: answered with a [`WouldAnswer`], or with what would refuse it.
+    /// Nothing comes of it.
+    DryRun {
+        ask: Box<Ask>,
+    },
+    /// From now on nothing is decided and nothing changed; answered with a [`HoldRecord`].
+    Hold {
+        /// `None`: until somebody releases it.
+        #[serde(default)]
+        for_ms: Option<u64>,
+        #[serde(default)]
+        reason: Option<String>,
+    },
+    /// Ends a hold.
+    Release,
     /// Since when programs are there, and whose instances: answered with a [`ProgramsPage`](super::programs::ProgramsPage).
     Programs {
         /// Where the page begins; `None`: at the beginning.
@@ -129,6 +145,7 @@ impl Ask {
             | Self::Left { .. }
             | Self::Marks { .. }
             | Self::Programs { .. }
+            | Self::DryRun { .. }
             | Self::Alarms { .. }
             | Self::Events { .. } => false,
             Self::Put { .. }
@@ -140,6 +157,8 @@ impl Ask {
             | Self::Cordon { .. }
             | Self::Drain { .. }
             | Self::Forget { .. }
+            | Self::Hold { .. }
+            | Self::Release
             | Self::Uncordon { .. } => true,
         }
     }
@@ -161,6 +180,18 @@ pub struct MarksPage {
     pub marks: BTreeMap<EngineId, Mark>,
     /// Where the next page begins; `None`: this is the last.
     pub next: Option<EngineId>,
+    /// The fleet is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldRecord>,
+}
+
+/// The answer to [`Ask::DryRun`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WouldAnswer {
+    /// What would be answered.
+    pub answer: serde_json::Value,
+    /// What would be told of it, and of what would be decided at once.
+    pub would: Vec<String>,
 }
 
 /// Which events. What is not said is not asked for.

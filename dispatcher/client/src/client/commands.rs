@@ -20,12 +20,28 @@ use crate::order::{self, Busy, CommandOptions, IdChoice, Order, Prepared, Restor
 use crate::task::{FleetView, ToTask};
 use crate::transfer::Content;
 
+/// What is to be sent for an order, and to whom.
+pub(super) enum Resolved {
+    Command {
+        engine: EngineId,
+        action: Box<Action>,
+        blobs: BTreeMap<Digest, Content>,
+        /// As it is now, where it is about a program that is there.
+        view: Option<Box<ProgramView>>,
+    },
+    /// A program that no engine has is only forgotten.
+    Forget(Box<ProgramView>),
+}
+
+/// An order whose own contents have been checked.
+pub(super) enum Checked {
+    Start(&'static str, Box<Prepared>),
+    OnProgram(Order),
+}
+
 impl Client {
     pub async fn run(&self, run: Run, options: &CommandOptions) -> Result<Operation, CommandError> {
-        let (prepared, options) = (run.prepare()?, &options.of_one());
-        let (name, on) = (prepared.spec.name.clone(), prepared.on.clone());
-        let give = self.start(prepared, options);
-        self.given("run", Some(&name), on.as_deref(), options, give).await
+        self.apply(Order::Run(Box::new(run)), options).await
     }
 
     pub async fn restore(
@@ -33,16 +49,7 @@ impl Client {
         restore: Restore,
         options: &CommandOptions,
     ) -> Result<Operation, CommandError> {
-        let kept = restore.id == IdChoice::Kept;
-        let mut prepared = restore.prepare()?;
-        if kept && let Ok(view) = self.program(&prepared.program.to_string()).await {
-            prepared.succeed(&view)?;
-        }
-        let options = &options.of_one();
-        let (name, on) = (prepared.spec.name.clone(), prepared.on.clone());
-        let give = self.start(prepared, options);
-        self.given("restore", Some(&name), on.as_deref(), options, give)
-            .await
+        self.apply(Order::Restore(restore), options).await
     }
 
     pub async fn move_program(
@@ -51,32 +58,23 @@ impl Client {
         to: &str,
         options: &CommandOptions,
     ) -> Result<Operation, CommandError> {
-        let options = &options.of_one();
-        let give = self.give_move(program, to, options);
-        self.given("move", Some(program), Some(to), options, give).await
+        let (program, to) = (program.to_owned(), to.to_owned());
+        self.apply(Order::Move { program, to }, options).await
     }
 
-    async fn give_move(
+    pub async fn pause(&self, program: &str, options: &CommandOptions) -> Result<Operation, CommandError> {
+        let program = program.to_owned();
+        self.apply(Order::Pause { program }, options).await
+    }
+
+    pub async fn resume(
         &self,
         program: &str,
-        to: &str,
+        mode: ResumeMode,
         options: &CommandOptions,
     ) -> Result<Operation, CommandError> {
-        let view = self.reachable_program(program, options).await?;
-        let target = self.open_engine(to, options).await?.engine;
-        if target == view.status.engine {
-            let reason = format!("program {} is on '{target}' already", view.status.program.short());
-            return Err(CommandError::Refused(Failure::BadRequest { reason }));
-        }
-        self.command(
-            &view,
-            Action::Move {
-                on: order::target(&view),
-                target,
-            },
-            options,
-        )
-        .await
+        let program = program.to_owned();
+        self.apply(Order::Resume { program, mode }, options).await
     }
 
     /// A copy under a new id; the original runs on. The copy's id is in the outcome.
@@ -87,103 +85,158 @@ impl Client {
         name: Option<String>,
         options: &CommandOptions,
     ) -> Result<Operation, CommandError> {
-        let options = &options.of_one();
-        let give = self.give_spawn(program, to, name, options);
-        self.given("spawn", Some(program), Some(to), options, give).await
-    }
-
-    async fn give_spawn(
-        &self,
-        program: &str,
-        to: &str,
-        name: Option<String>,
-        options: &CommandOptions,
-    ) -> Result<Operation, CommandError> {
-        let view = self.reachable_program(program, options).await?;
-        let target = self.open_engine(to, options).await?.engine;
-        let action = Action::Spawn {
-            on: order::target(&view),
-            target,
-            copy: ProgramId::random(),
-            copy_name: name.unwrap_or_else(|| order::copy_name(&view.status.name)),
-        };
-        self.command(&view, action, options).await
-    }
-
-    pub async fn pause(&self, program: &str, options: &CommandOptions) -> Result<Operation, CommandError> {
-        let pause = |on| Action::Pause { on };
-        self.give_on("pause", program, options, pause).await
-    }
-
-    pub async fn resume(
-        &self,
-        program: &str,
-        mode: ResumeMode,
-        options: &CommandOptions,
-    ) -> Result<Operation, CommandError> {
-        let force = mode == ResumeMode::Force;
-        let resume = |on| Action::Resume { on, force };
-        self.give_on("resume", program, options, resume).await
+        let (program, to) = (program.to_owned(), to.to_owned());
+        self.apply(Order::Spawn { program, to, name }, options).await
     }
 
     /// Ends a program and forgets it; one that is lost is only forgotten. The beginning of a name is not enough.
     pub async fn kill(&self, program: &str, options: &CommandOptions) -> Result<Operation, CommandError> {
-        let options = &options.of_one();
-        let give = self.give_kill(program, options);
-        self.given("kill", Some(program), None, options, give).await
-    }
-
-    async fn give_kill(&self, program: &str, options: &CommandOptions) -> Result<Operation, CommandError> {
-        let find = |fleet: &FleetView| lookup::whole_program(&fleet.programs, program).cloned();
-        let view = self.find(find).await?;
-        if view.presence == Presence::Lost {
-            return self.forget(&view).await;
-        }
-        let view = self.reachable(view, options).await?;
-        self.command(
-            &view,
-            Action::Kill {
-                on: order::target(&view),
-            },
-            options,
-        )
-        .await
+        let program = program.to_owned();
+        self.apply(Order::Kill { program }, options).await
     }
 
     /// Captures a program; [`Finished::into_bundle`] makes a file of the result.
     pub async fn snapshot(&self, program: &str, options: &CommandOptions) -> Result<Operation, CommandError> {
-        let snapshot = |on| Action::Snapshot { on };
-        self.give_on("snapshot", program, options, snapshot).await
+        let program = program.to_owned();
+        self.apply(Order::Snapshot { program }, options).await
+    }
+
+    /// Gives any order.
+    pub async fn apply(&self, order: Order, options: &CommandOptions) -> Result<Operation, CommandError> {
+        let options = &options.of_one();
+        let checked = self.check(order).await?;
+        self.check_not_held(checked.verb()).await?;
+        let (verb, program, engine) = checked.words();
+        let give = async {
+            match self.resolve(checked, options).await? {
+                Resolved::Forget(view) => self.forget(&view).await,
+                Resolved::Command {
+                    engine,
+                    action,
+                    blobs,
+                    ..
+                } => self.send(engine, *action, blobs, options).await,
+            }
+        };
+        self.given(verb, program.as_deref(), engine.as_deref(), options, give)
+            .await
+    }
+
+    /// Refuses at once what no engine would take.
+    pub(super) async fn check(&self, order: Order) -> Result<Checked, CommandError> {
+        match order {
+            Order::Run(run) => Ok(Checked::Start("run", Box::new(run.prepare()?))),
+            Order::Restore(restore) => {
+                let kept = restore.id == IdChoice::Kept;
+                let mut prepared = restore.prepare()?;
+                if kept && let Ok(view) = self.program(&prepared.program.to_string()).await {
+                    prepared.succeed(&view)?;
+                }
+                Ok(Checked::Start("restore", Box::new(prepared)))
+            }
+            order => Ok(Checked::OnProgram(order)),
+        }
+    }
+
+    /// Finds whom an order is about, as far as it may be given.
+    pub(super) async fn resolve(
+        &self,
+        checked: Checked,
+        options: &CommandOptions,
+    ) -> Result<Resolved, CommandError> {
+        let order = match checked {
+            Checked::Start(_, prepared) => return self.resolve_start(*prepared, options).await,
+            Checked::OnProgram(order) => order,
+        };
+        let (view, action) = match order {
+            Order::Run(_) | Order::Restore(_) => unreachable!("they start something"),
+            Order::Move { program, to } => self.resolve_move(&program, &to, options).await?,
+            Order::Spawn { program, to, name } => {
+                let view = self.reachable_program(&program, options).await?;
+                let target = self.open_engine(&to, options).await?.engine;
+                let action = Action::Spawn {
+                    on: order::target(&view),
+                    target,
+                    copy: ProgramId::random(),
+                    copy_name: name.unwrap_or_else(|| order::copy_name(&view.status.name)),
+                };
+                (view, action)
+            }
+            Order::Kill { program } => {
+                let find = |fleet: &FleetView| lookup::whole_program(&fleet.programs, &program).cloned();
+                let view = self.find(find).await?;
+                if view.presence == Presence::Lost {
+                    return Ok(Resolved::Forget(Box::new(view)));
+                }
+                let view = self.reachable(view, options).await?;
+                let on = order::target(&view);
+                (view, Action::Kill { on })
+            }
+            Order::Pause { program } => {
+                self.on_program(&program, options, |on| Action::Pause { on })
+                    .await?
+            }
+            Order::Resume { program, mode } => {
+                let force = mode == ResumeMode::Force;
+                self.on_program(&program, options, |on| Action::Resume { on, force })
+                    .await?
+            }
+            Order::Snapshot { program } => {
+                self.on_program(&program, options, |on| Action::Snapshot { on })
+                    .await?
+            }
+        };
+        Ok(Resolved::Command {
+            engine: view.status.engine.clone(),
+            action: Box::new(action),
+            blobs: BTreeMap::new(),
+            view: Some(Box::new(view)),
+        })
+    }
+
+    async fn resolve_start(
+        &self,
+        prepared: Prepared,
+        options: &CommandOptions,
+    ) -> Result<Resolved, CommandError> {
+        let engine = match &prepared.on {
+            Some(wanted) => self.open_engine(wanted, options).await?,
+            None => self.choose(&prepared.spec, options).await?,
+        };
+        Ok(Resolved::Command {
+            engine: engine.engine,
+            action: Box::new(prepared.action()),
+            blobs: prepared.blobs,
+            view: None,
+        })
+    }
+
+    async fn resolve_move(
+        &self,
+        program: &str,
+        to: &str,
+        options: &CommandOptions,
+    ) -> Result<(ProgramView, Action), CommandError> {
+        let view = self.reachable_program(program, options).await?;
+        let target = self.open_engine(to, options).await?.engine;
+        if target == view.status.engine {
+            let reason = format!("program {} is on '{target}' already", view.status.program.short());
+            return Err(CommandError::Refused(Failure::BadRequest { reason }));
+        }
+        let on = order::target(&view);
+        Ok((view, Action::Move { on, target }))
     }
 
     /// Something about a program where it is.
-    async fn give_on(
+    async fn on_program(
         &self,
-        verb: &str,
         program: &str,
         options: &CommandOptions,
         action: impl FnOnce(Target) -> Action,
-    ) -> Result<Operation, CommandError> {
-        let options = &options.of_one();
-        let give = async {
-            let view = self.reachable_program(program, options).await?;
-            self.command(&view, action(order::target(&view)), options).await
-        };
-        self.given(verb, Some(program), None, options, give).await
-    }
-
-    /// Any order, as its own method would.
-    pub async fn apply(&self, order: Order, options: &CommandOptions) -> Result<Operation, CommandError> {
-        match order {
-            Order::Run(run) => self.run(*run, options).await,
-            Order::Restore(restore) => self.restore(restore, options).await,
-            Order::Move { program, to } => self.move_program(&program, &to, options).await,
-            Order::Spawn { program, to, name } => self.spawn(&program, &to, name, options).await,
-            Order::Pause { program } => self.pause(&program, options).await,
-            Order::Resume { program, mode } => self.resume(&program, mode, options).await,
-            Order::Kill { program } => self.kill(&program, options).await,
-            Order::Snapshot { program } => self.snapshot(&program, options).await,
-        }
+    ) -> Result<(ProgramView, Action), CommandError> {
+        let view = self.reachable_program(program, options).await?;
+        let action = action(order::target(&view));
+        Ok((view, action))
     }
 
     /// All orders at once; results in the order of the orders. Those on one program wait for each other.
@@ -228,45 +281,28 @@ impl Client {
         action: Action,
         options: &CommandOptions,
     ) -> Result<Operation, CommandError> {
-        let time_limit_ms = options.time_limit_ms();
         let engine = view.status.engine.clone();
-        self.send_as(
-            options.id(),
-            Request {
-                engine,
-                action,
-                blobs: [].into(),
-                time_limit_ms,
-                busy: options.busy,
-                known: [].into(),
-                term: self.term,
-                by: self.inner.by.clone(),
-            },
-        )
-        .await
+        self.send(engine, action, BTreeMap::new(), options).await
     }
 
-    async fn start(&self, prepared: Prepared, options: &CommandOptions) -> Result<Operation, CommandError> {
-        let engine = match &prepared.on {
-            Some(wanted) => self.open_engine(wanted, options).await?,
-            None => self.choose(&prepared.spec, options).await?,
+    async fn send(
+        &self,
+        engine: EngineId,
+        action: Action,
+        blobs: BTreeMap<Digest, Content>,
+        options: &CommandOptions,
+    ) -> Result<Operation, CommandError> {
+        let request = Request {
+            engine,
+            action,
+            blobs,
+            time_limit_ms: options.time_limit_ms(),
+            busy: options.busy,
+            known: [].into(),
+            term: self.term,
+            by: self.inner.by.clone(),
         };
-        let action = prepared.action();
-        let time_limit_ms = options.time_limit_ms();
-        self.send_as(
-            options.id(),
-            Request {
-                engine: engine.engine,
-                action,
-                blobs: prepared.blobs,
-                time_limit_ms,
-                busy: options.busy,
-                known: [].into(),
-                term: self.term,
-                by: self.inner.by.clone(),
-            },
-        )
-        .await
+        self.send_as(options.id(), request).await
     }
 
     async fn reachable_program(
@@ -337,6 +373,27 @@ impl Client {
         })
         .await?;
         Ok(Operation::new(operation, engine, progress_end, end_end))
+    }
+}
+
+impl Checked {
+    pub(super) fn verb(&self) -> &'static str {
+        match self {
+            Self::Start(verb, _) => verb,
+            Self::OnProgram(order) => order.verb(),
+        }
+    }
+
+    /// The verb, and the program and the engine that were named.
+    fn words(&self) -> (&'static str, Option<String>, Option<String>) {
+        let verb = self.verb();
+        match self {
+            Self::Start(_, prepared) => (verb, Some(prepared.spec.name.clone()), prepared.on.clone()),
+            Self::OnProgram(order) => {
+                let (program, engine) = order.names();
+                (verb, program.map(str::to_owned), engine.map(str::to_owned))
+            }
+        }
     }
 }
 

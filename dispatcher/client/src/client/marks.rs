@@ -10,6 +10,7 @@ use wayfare_protocol::ids::{EngineId, ProgramId};
 use super::{ANSWER_TIMEOUT, Client};
 use crate::app::alarms::{AlarmRecord, AlarmsPage};
 use crate::app::ask::{Ask, Mark, MarksPage};
+use crate::app::hold::HoldRecord;
 use crate::app::programs::{ProgramAbout, ProgramsPage};
 use crate::error::{AskError, CommandError};
 use crate::fleet::EngineView;
@@ -27,6 +28,25 @@ impl Client {
             }
         }
         Ok(marks)
+    }
+
+    /// The hold that stands on the fleet, as far as the acting dispatcher knows.
+    pub async fn hold(&self) -> Result<Option<HoldRecord>, CommandError> {
+        let page = self.known::<MarksPage>(Ask::Marks { from: None }).await?;
+        Ok(page.and_then(|page| page.hold))
+    }
+
+    /// Fails if the fleet is held, for whatever does not only look. What a dispatcher decides it knows itself.
+    pub(super) async fn check_not_held(&self, verb: &str) -> Result<(), CommandError> {
+        if self.term.is_some() || verb == "snapshot" {
+            return Ok(());
+        }
+        match self.hold().await? {
+            Some(hold) => Err(CommandError::Held {
+                hold: hold.to_string(),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// What is wrong and stays so, as far as the acting dispatcher sees it.

@@ -3,7 +3,9 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 use wayfare_client::app::AppSpec;
-use wayfare_client::app::ask::{AppStatus, Ask, InstanceStatus, Mark, PlanAnswer, VersionStatus};
+use wayfare_client::app::ask::{
+    AppStatus, Ask, InstanceStatus, Mark, PlanAnswer, VersionStatus, WouldAnswer,
+};
 use wayfare_protocol::error::Failure;
 use wayfare_scheduler::application::InstanceId;
 use wayfare_scheduler::plan::Options;
@@ -12,7 +14,7 @@ use super::loss::Health;
 use super::pages::lines;
 use super::planning::unplaced;
 use super::state::{App, Doing, Instance, Standing, Version};
-use super::{Core, words};
+use super::{Core, Effect, Input, Now, words};
 
 /// Versions of one application that are kept; the oldest go first.
 const VERSIONS_MAX: usize = 50;
@@ -20,7 +22,12 @@ const APPS_MAX: usize = 1_000;
 
 impl Core {
     pub(super) fn asked(&mut self, ask: Ask) -> Result<Value, Failure> {
+        if ask.is_change() && ask != Ask::Release {
+            self.check_not_held()?;
+        }
         match ask {
+            Ask::Hold { for_ms, reason } => self.begin_hold(for_ms, reason),
+            Ask::Release => self.release(),
             Ask::Plan { spec } => self.ask_plan(spec).map(value),
             Ask::Apply { spec, expects } => self.ask_apply(spec, expects),
             Ask::Status { application } => self.ask_status(application.as_deref()).map(value),
@@ -40,10 +47,29 @@ impl Core {
             Ask::Forget { engine } => self.forget_engine(&engine),
             Ask::Programs { from } => Ok(value(self.programs_page(from))),
             Ask::Marks { from } => Ok(value(self.marks_page(from.as_ref()))),
-            Ask::Lacks { .. } | Ask::Put { .. } | Ask::Alarms { .. } | Ask::Events { .. } => {
-                Err(bad("this is not the core's to answer".to_owned()))
-            }
+            Ask::Lacks { .. }
+            | Ask::Put { .. }
+            | Ask::Alarms { .. }
+            | Ask::Events { .. }
+            | Ask::DryRun { .. } => Err(bad("this is not the core's to answer".to_owned())),
         }
+    }
+
+    /// What an answer to that would be, and what would be decided at once. Nothing comes of it.
+    pub(crate) fn would(&self, ask: Ask, by: Option<String>, now: Now) -> Result<serde_json::Value, Failure> {
+        let mut core = self.clone();
+        // What is due anyway does not follow from it.
+        core.handle(Input::Tick, now);
+        let (answer, effects) = core.ask(ask, by, now);
+        let told = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Tell(decision) => Some(decision.text),
+            _ => None,
+        });
+        let would = WouldAnswer {
+            answer: answer?,
+            would: lines(told.collect()),
+        };
+        Ok(serde_json::to_value(would).expect("plain data serialises"))
     }
 
     fn ask_plan(&self, spec: AppSpec) -> Result<PlanAnswer, Failure> {

@@ -45,6 +45,7 @@ impl Core {
         MarksPage {
             marks: rest.by_ref().take(MARKS_MAX).collect(),
             next: rest.next().map(|(engine, _)| engine),
+            hold: self.hold(),
         }
     }
 

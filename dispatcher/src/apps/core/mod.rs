@@ -11,13 +11,14 @@
 //! somewhere is started again only under the same program id and a higher generation, so that it is fenced off; a new
 //! program id is taken only when the old program was killed or had ended.
 //!
-//! Reading order: [`state`], `observe`, `loss`, `rollout`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `orphans`, `leaving`, `ages`, `asked`, `engines`, `ids`, `words`.
+//! Reading order: [`state`], `observe`, `loss`, `rollout`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `orphans`, `leaving`, `ages`, `asked`, `engines`, `hold`, `ids`, `words`.
 
 pub(crate) mod state;
 
 mod ages;
 mod asked;
 mod engines;
+mod hold;
 mod ids;
 mod leaving;
 mod loss;
@@ -298,7 +299,11 @@ impl Core {
     }
 
     fn reconcile(&mut self) {
+        self.end_hold();
         self.judge_engines();
+        if self.hold().is_some() {
+            return self.checkpoint();
+        }
         self.look_at_instances();
         self.roll_out();
         self.place();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wayfare_client::app::ask::Mark;
+use wayfare_client::app::hold::HoldRecord;
 use wayfare_client::app::{AppSpec, ComponentSpec};
 use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, ProgramId};
 use wayfare_scheduler::application::{ComponentId, InstanceId};
@@ -16,6 +17,7 @@ pub(crate) struct State {
     pub(crate) instances: BTreeMap<InstanceId, Instance>,
     pub(crate) marks: BTreeMap<EngineId, Mark>,
     pub(crate) orphans: BTreeMap<ProgramId, Orphan>,
+    pub(crate) hold: Option<HoldRecord>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,6 +208,7 @@ impl State {
                 self.marks
                     .insert(name.parse().ok()?, serde_json::from_str(json).ok()?);
             }
+            "hold" => self.hold = Some(serde_json::from_str(json).ok()?),
             "ghost" => {
                 self.orphans
                     .insert(name.parse().ok()?, serde_json::from_str(json).ok()?);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wayfare_client::app::ask::{Ask, VersionStatus};
+use wayfare_client::app::ask::{Ask, VersionStatus, WouldAnswer};
 use wayfare_client::app::programs::{ProgramAbout, ProgramsPage};
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
 use wayfare_protocol::status::ProgramState;
@@ -183,4 +183,76 @@ fn an_engine_is_forgotten_when_it_is_gone_and_nothing_of_an_application_is_on_it
     assert_eq!(marks["marks"], serde_json::json!({}));
     world.pass(5_000);
     assert_eq!(world.alive().len(), 2);
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_decided_or_what_refuses_it_and_nothing_comes_of_it() {
+    let mut world = World::new(&["a", "b"]);
+    world.apply(app(&[("web", component(2, "web"))]));
+    world.pass(5_000);
+    let (told, begun) = (world.told.len(), world.begun.len());
+    let would = |world: &World, ask: Ask| world.core().would(ask, Some("bob@desk".into()), world.now());
+    let drain = would(&world, Ask::Drain { engine: engine("a") }).unwrap();
+    let drain: WouldAnswer = serde_json::from_value(drain).unwrap();
+    assert_eq!(drain.would[0], "bob@desk: engine a is to be emptied");
+    assert!(drain.would[1].contains("from a to b"), "{drain:?}");
+    assert_eq!(drain.answer["changed"], true);
+    let nobody = would(&world, Ask::Drain { engine: engine("z") }).unwrap_err();
+    assert!(nobody.to_string().contains("no engine 'z'"), "{nobody}");
+    world.pass(5_000);
+    assert_eq!(
+        (world.told.len(), world.begun.len()),
+        (told, begun),
+        "{:?}",
+        world.told
+    );
+    assert_eq!([world.on("a"), world.on("b")], [1, 1]);
+}
+
+#[test]
+fn while_the_fleet_is_held_nothing_is_decided_and_no_change_taken_whoever_acts() {
+    let mut world = World::new(&["a", "b"]);
+    world.apply(app(&[("web", component(2, "web"))]));
+    world.pass(5_000);
+    let hold = |for_ms| Ask::Hold {
+        for_ms,
+        reason: Some("upgrade".into()),
+    };
+    world.ask(hold(None)).unwrap();
+    let refused = [
+        Ask::Cordon { engine: engine("a") },
+        hold(Some(5)),
+        Ask::Remove {
+            application: "shop".into(),
+        },
+    ];
+    for ask in refused {
+        let refusal = world.ask(ask.clone()).unwrap_err().to_string();
+        let why = "the fleet is held by ann@desk until it is released: upgrade";
+        assert!(refusal.contains(why), "{ask:?}: {refusal}");
+    }
+    assert_eq!(world.status().instances.len(), 2, "it can be looked at");
+    // An engine is lost meanwhile, and another dispatcher acts.
+    world.host("a").online = false;
+    world.host("a").programs.clear();
+    world.pass(30_000);
+    world.succeed();
+    world.pass(30_000);
+    assert_eq!([world.on("a"), world.on("b")], [0, 1], "{:?}", world.told);
+    assert_eq!(world.ask(Ask::Release).unwrap()["changed"], true);
+    assert_eq!(world.ask(Ask::Release).unwrap()["changed"], false);
+    world.pass(10_000);
+    assert_eq!(world.on("b"), 2);
+
+    // One that ends by itself.
+    world.ask(hold(Some(5_000))).unwrap();
+    world.pass(4_000);
+    let refusal = world
+        .ask(Ask::Cordon { engine: engine("b") })
+        .unwrap_err()
+        .to_string();
+    assert!(refusal.contains("for another 1 s"), "{refusal}");
+    world.pass(2_000);
+    world.ask(Ask::Cordon { engine: engine("b") }).unwrap();
+    assert_eq!((world.was_told("hold"), world.was_told("release")), (2, 2));
 }

@@ -328,7 +328,7 @@ impl World {
         None
     }
 
-    fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         Now {
             ms: self.now_ms,
             wall_ms: self.now_ms,

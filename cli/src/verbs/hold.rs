@@ -1,0 +1,35 @@
+//! `wayfare hold` and `wayfare release`.
+
+use wayfare_client::app::ask::Ask;
+use wayfare_client::app::hold::HoldRecord;
+
+use super::app::ask;
+use crate::args::apps::{AskArgs, HoldArgs};
+use crate::context::with_fleet;
+use crate::fail::Result;
+use crate::output::Output;
+
+pub(crate) async fn hold(args: HoldArgs, output: Output) -> Result {
+    let hold = Ask::Hold {
+        for_ms: args
+            .limit
+            .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+        reason: args.reason,
+    };
+    with_fleet(&args.ask.fleet, async |fleet| {
+        let held: HoldRecord = fleet.ask_apps(&hold, args.ask.timeout).await?;
+        output.print(&held, |held| format!("{held}; `wayfare release` ends that"))
+    })
+    .await
+}
+
+pub(crate) async fn release(args: AskArgs, output: Output) -> Result {
+    with_fleet(&args.fleet, async |fleet| {
+        let answer = ask(fleet, &Ask::Release, args.timeout).await?;
+        output.print(&answer, |answer| match answer["changed"].as_bool() {
+            Some(true) => "the fleet is released",
+            _ => "the fleet is not held",
+        })
+    })
+    .await
+}
