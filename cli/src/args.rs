@@ -26,7 +26,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use devices::DeviceVerb;
 use fs::FsVerb;
-use language::LanguageVerb;
+use language::{JsVerb, LanguageVerb};
 use looking::{InspectArgs, LogsArgs, PruneArgs, PsArgs, StatusArgs};
 use ops::OpsArgs;
 use programs::{MoveArgs, OnProgramsArgs, RestoreArgs, ResumeArgs, RunArgs, SnapshotArgs, SpawnArgs};
@@ -98,6 +98,11 @@ pub(crate) enum Verb {
     Language {
         #[command(subcommand)]
         verb: LanguageVerb,
+    },
+    /// Look at programs in JavaScript and TypeScript before they are run
+    Js {
+        #[command(subcommand)]
+        verb: JsVerb,
     },
     /// See to the fleet's files, which programs see below /fleet
     Fs {

@@ -12,6 +12,7 @@ mod fleet;
 mod fs;
 mod hold;
 mod inspect;
+mod js;
 mod key;
 mod language;
 mod logs;
@@ -87,6 +88,7 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Status(args) => fleet::status(args, output).await,
         Verb::Device { verb } => device::run(verb, output).await,
         Verb::Language { verb } => language::run(verb, output).await,
+        Verb::Js { verb } => js::run(&verb, output),
         Verb::Logs(args) => logs::run(args, output).await,
         Verb::Inspect(args) => inspect::run(args, output).await,
         Verb::Demo(args) => crate::demo::run(args, output).await,

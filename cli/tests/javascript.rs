@@ -96,6 +96,47 @@ for await (const message of questions) {
 console.log((await reply).toString());
 "#;
 
+/// Of what Node has beside its language, and TypeScript; with expectations that Node fulfils.
+const TOOLS: &str = r#"
+import { createHash, createHmac, randomUUID } from 'node:crypto';
+import { createReadStream, createWriteStream, readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { Pubsub } from 'things-js';
+import type { Nothing } from './nowhere';
+import { Level, type Reading } from './level.js';
+
+interface Line { text: string; at?: number }
+const lines: Line[] = [];
+for await (const text of createInterface({ input: process.stdin })) lines.push({ text } satisfies Line);
+console.log(lines, Level.High);
+
+const upper = new Transform({ transform: (chunk, _, done) => done(null, String(chunk).toUpperCase()) });
+await pipeline(lines.map((line) => line.text), upper, createWriteStream('/tmp/out'));
+const read: string[] = [];
+for await (const chunk of createReadStream('/tmp/out', { start: 1, encoding: 'utf8' })) read.push(chunk as string);
+console.log(readFileSync('/tmp/out', 'utf8'), read.join(''));
+
+console.log(createHash('sha256').update('grüße').digest('hex').slice(0, 8), createHmac('md5', 'k').update('x').digest('base64'));
+console.log(randomUUID().length);
+const url = new URL('../x?a=1#h', 'https://exämple.org:8080/p/q/r');
+url.searchParams.append('b', '& =');
+console.log(url.href);
+
+const pubsub = new Pubsub();
+const pipe = pubsub.getInputPipe('numbers');
+pubsub.getOutputPipe('numbers').end({ n: 1 } as Reading);
+for await (const message of pipe) {
+  console.log(message);
+  break;
+}
+function fail(level: Level): never {
+  throw new RangeError(`level ${level}`);
+}
+fail(Level.Low);
+"#;
+
 impl User {
     fn folder_of(path: &str) -> &str {
         Path::new(path).parent().unwrap().to_str().unwrap()
@@ -125,6 +166,12 @@ impl User {
     /// What it prints to its end, which is a good one.
     fn prints(&self, program: &str) -> String {
         self.types(0, &["logs", program, "--follow", "--stream", "stdout"])
+            .stdout
+    }
+
+    /// What it prints to its end, which is a bad one.
+    fn prints_and_fails(&self, program: &str) -> String {
+        self.types(1, &["logs", program, "--follow", "--stream", "stdout"])
             .stdout
     }
 
@@ -181,7 +228,33 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
     let expected = "[ 'one' ] b late { some: [ 1 ] } small\n<Buffer ff 01> 1 undefined\nconflict 1\ntrue not-granted\nwhy?\n";
     assert_eq!(user.prints(&program), expected);
 
+    user.file(
+        "tools/level.ts",
+        "export enum Level { Low = 1, High }\nexport type Reading = { n: number };\n",
+    );
+    let main = user.file("tools/main.mts", TOOLS);
+    let input = user.file("input", "one\r\ntwo");
+    let program = user.starts(
+        User::folder_of(&main),
+        &[
+            "--stdin",
+            &input,
+            "--allow-sub",
+            "numbers",
+            "--allow-pub",
+            "numbers",
+        ],
+    );
+    let expected = "[ { text: 'one' }, { text: 'two' } ] 2\nONETWO NETWO\n8285d1ad RCugeejsYgb39VNNRlPbDw==\n36\n\
+        https://xn--exmple-cua.org:8080/p/x?a=1&b=%26+%3D#h\n{ n: 1 }\n";
+    assert_eq!(user.prints_and_fails(&program), expected);
+
     user.fails("syntax.js", "let a = 1;\nlet b = ;\n", "at /program/syntax.js:2:");
+    user.fails(
+        "typed.ts",
+        "const a: number = 1;\nlet b: = 2;\n",
+        "at /program/typed.ts:2:8",
+    );
     user.fails(
         "thrown.js",
         "function f() {\n  throw new TypeError('bad');\n}\nsetTimeout(f, 1);\n",

@@ -17,6 +17,15 @@ pub(crate) enum LanguageVerb {
     Rm(LanguageRmArgs),
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum JsVerb {
+    /// Show what a program takes along, and what it requires that is not there; ends with 1 if there is such
+    Check {
+        /// A program, or a folder with a file 'main'
+        file: PathBuf,
+    },
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct LanguageAddArgs {
     /// Its name; or a language.toml, which says all of this

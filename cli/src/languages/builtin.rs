@@ -1,11 +1,14 @@
-//! JavaScript, which comes with the command: no fleet has to be told of it, and no dispatcher is asked.
+//! JavaScript and TypeScript, which come with the command: no fleet has to be told of them, and no dispatcher is
+//! asked.
 
 use super::Language;
 use super::kept::Made;
-use super::source::Source;
+use super::requires::Required;
+use super::source::{Source, packed};
 use crate::fail::Result;
+use crate::output::Output;
 
-pub(crate) const EXTENSIONS: [&str; 3] = ["js", "mjs", "cjs"];
+pub(crate) const EXTENSIONS: [&str; 6] = ["js", "mjs", "cjs", "ts", "mts", "cts"];
 
 /// How it is listed beside those of the fleet.
 pub(crate) fn language() -> Language {
@@ -20,10 +23,22 @@ pub(crate) fn language() -> Language {
     }
 }
 
-/// Makes `source` ready, if it is in a language that is built in.
-pub(crate) fn make(source: &Source) -> Result<Option<Made>> {
-    if !EXTENSIONS.contains(&source.extension.as_str()) {
+/// Whether `source` is in a language that is built in.
+pub(crate) fn is_of(source: &Source) -> bool {
+    EXTENSIONS.contains(&source.extension.as_str())
+}
+
+/// Makes `source` ready, with all that it requires, if it is in a language that is built in.
+pub(crate) fn make(source: &Source, output: Output) -> Result<Option<Made>> {
+    if !is_of(source) {
         return Ok(None);
     }
-    Made::new(language(), wayfare_languages::JAVASCRIPT.to_vec(), source).map(Some)
+    let required = Required::of(source)?;
+    for (what, file) in &required.lacking {
+        output.remark(format!("{file} requires {what}, which is not there"));
+    }
+    let folder = packed(&source.path, &required.read()?)?;
+    let module = wayfare_languages::JAVASCRIPT.to_vec();
+    let program = (required.main.as_str(), folder);
+    Ok(Some(Made::new(language(), module, source.name(), program)))
 }

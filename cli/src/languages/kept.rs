@@ -129,7 +129,7 @@ pub(crate) struct Made {
 
 /// Makes `source` ready, with what the command or the fleet has of its language.
 pub(crate) async fn make(fleet: &Client, source: &Source, limit: Duration, output: Output) -> Result<Made> {
-    if let Some(made) = builtin::make(source)? {
+    if let Some(made) = builtin::make(source, output)? {
         return Ok(made);
     }
     let files = Files::new(fleet, "wayfare".parse().expect("letters make a name"), limit);
@@ -147,21 +147,24 @@ pub(crate) async fn make(fleet: &Client, source: &Source, limit: Duration, outpu
         Some(_) => Some(read(&files, &library, FOLDER_BYTES_MAX, output).await?),
         None => None,
     };
-    let mut made = Made::new(language, module, source)?;
+    let program = (source.main.as_str(), source.pack()?);
+    let mut made = Made::new(language, module, source.name(), program);
     made.folders
         .extend(library.map(|library| (FolderName::Library, library)));
     Ok(made)
 }
 
 impl Made {
-    pub(super) fn new(language: Language, module: Vec<u8>, source: &Source) -> Result<Self> {
-        Ok(Self {
-            name: source.name(),
-            args: language.args_for(&source.main),
-            folders: vec![(FolderName::Program, source.pack()?)],
+    /// Of a language's module, and of a packed folder with the path in it of what is run.
+    pub(super) fn new(language: Language, module: Vec<u8>, name: String, program: (&str, Vec<u8>)) -> Self {
+        let (main, folder) = program;
+        Self {
+            name,
+            args: language.args_for(main),
+            folders: vec![(FolderName::Program, folder)],
             language,
             module,
-        })
+        }
     }
 
     /// As an application's component.

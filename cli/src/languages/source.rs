@@ -72,44 +72,61 @@ impl Source {
     }
 }
 
-/// A folder with all that is in it. Links, and names that begin with a dot, are left out.
+/// A folder with all that is in it, packed.
 pub(crate) fn pack_folder(folder: &Path) -> Result<Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut bytes = 0;
-    let mut folders = vec![(folder.to_owned(), String::new())];
-    while let Some((folder, prefix)) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).map_err(|error| Fail::file(&folder, &error))? {
-            let entry = entry.map_err(|error| Fail::file(&folder, &error))?;
-            let path = entry.path();
-            let kind = entry.file_type().map_err(|error| Fail::file(&path, &error))?;
-            let name = entry.file_name().into_string();
-            let name =
-                name.map_err(|_| Fail::new("source", format!("{}: its name is no text", path.display())))?;
-            if name.starts_with('.') || name == "__pycache__" {
-                continue;
-            }
-            let inside = format!("{prefix}{name}");
-            if kind.is_dir() {
-                folders.push((path.clone(), format!("{inside}/")));
-            } else if kind.is_file() {
-                let content = read_bounded(&path, FOLDER_BYTES_MAX)?;
-                bytes += content.len() as u64;
-                files.insert(inside, content);
-            }
-            if files.len() > FOLDER_FILES_MAX || bytes > FOLDER_BYTES_MAX {
-                let text = format!(
-                    "{}: more than {FOLDER_FILES_MAX} files or {FOLDER_BYTES_MAX} bytes, at {}",
-                    folder.display(),
-                    path.display()
-                );
-                return Err(Fail::new("too-large", text).hint("leave out what the program does not read"));
-            }
+    for path in files_below(folder, |name| name == "__pycache__")? {
+        let relative = path.strip_prefix(folder).unwrap_or(&path);
+        let names: Option<Vec<&str>> = relative.iter().map(|name| name.to_str()).collect();
+        let name =
+            names.ok_or_else(|| Fail::new("source", format!("{}: its name is no text", path.display())))?;
+        let content = read_bounded(&path, FOLDER_BYTES_MAX)?;
+        bytes += content.len() as u64;
+        files.insert(name.join("/"), content);
+        if bytes > FOLDER_BYTES_MAX {
+            return Err(too_much(folder, &path));
         }
     }
     packed(folder, &files)
 }
 
-fn packed(path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
+/// The files in a folder and in those below it. Links, and names that begin with a dot, are left out, with what
+/// `is_left_out` names.
+pub(crate) fn files_below(folder: &Path, is_left_out: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(inner) = folders.pop() {
+        for entry in std::fs::read_dir(&inner).map_err(|error| Fail::file(&inner, &error))? {
+            let entry = entry.map_err(|error| Fail::file(&inner, &error))?;
+            let path = entry.path();
+            let kind = entry.file_type().map_err(|error| Fail::file(&path, &error))?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            match kind {
+                _ if name.starts_with('.') || is_left_out(&name) => {}
+                kind if kind.is_dir() => folders.push(path),
+                kind if kind.is_file() => found.push(path),
+                _ => {}
+            }
+            if found.len() > FOLDER_FILES_MAX {
+                return Err(too_much(folder, &inner));
+            }
+        }
+    }
+    Ok(found)
+}
+
+pub(crate) fn too_much(folder: &Path, at: &Path) -> Fail {
+    let text = format!(
+        "{}: more than {FOLDER_FILES_MAX} files or {FOLDER_BYTES_MAX} bytes, at {}",
+        folder.display(),
+        at.display()
+    );
+    Fail::new("too-large", text).hint("leave out what the program does not read")
+}
+
+pub(crate) fn packed(path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
     pack(files).map_err(|error| Fail::new("source", format!("{}: {error}", path.display())))
 }
 

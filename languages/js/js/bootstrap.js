@@ -12,9 +12,7 @@ function builtin(name) {
     module = { exports: {}, id: name, filename: `wayfare:${name}`, loaded: false };
     modules.set(name, module);
     const body = native.compile(`(function (exports, require, module, native) {${source}\n})`, module.filename);
-    // A package's names for what stands beside it are names here, too.
-    const beside = (other) => builtin(other.replace(/^\.\//, `${name}/`).replace(/\/$/, ""));
-    body.call(module.exports, module.exports, beside, module, native);
+    body.call(module.exports, module.exports, builtin, module, native);
     module.loaded = true;
   }
   return module.exports;

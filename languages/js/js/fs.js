@@ -192,16 +192,22 @@ for (const [name, call] of Object.entries(sync)) {
   fs[name] = (...args) => {
     const callback = args.pop();
     if (typeof callback !== "function") throw new TypeError('The "cb" argument must be of type function');
-    const done = (...values) => loop.nextTick(callback, ...values);
-    try {
-      const value = call(...args);
-      if (value === undefined) done(null);
-      else done(null, value);
-    } catch (error) {
-      done(error);
-    }
+    later(() => call(...args), callback);
   };
 }
+
+/** Does it now, and calls back with what came of it after what runs now. */
+function later(call, callback) {
+  const done = (...values) => loop.nextTick(callback, ...values);
+  try {
+    const value = call();
+    if (value === undefined) done(null);
+    else done(null, value);
+  } catch (error) {
+    done(error);
+  }
+}
+
 fs.exists = (path, callback) => loop.nextTick(callback, fs.existsSync(path));
 fs.existsSync = (path) => {
   try {
@@ -211,7 +217,138 @@ fs.existsSync = (path) => {
   }
 };
 
-for (const name of ["createReadStream", "createWriteStream", "watch", "watchFile", "symlink", "link", "chmod", "chown"]) {
+fs.read = (fd, buffer, ...args) => {
+  const callback = args.pop();
+  later(() => sync.read(fd, buffer, ...args), (error, got) => callback(error, got, buffer));
+};
+fs.write = (fd, data, ...args) => {
+  const callback = args.pop();
+  later(() => sync.write(fd, data, ...args), (error, count) => callback(error, count, data));
+};
+
+/** A file that is opened when the stream is made, and closed when it ends. */
+function opened(path, options, flags, start) {
+  let at = start;
+  let fd = options.fd;
+  return {
+    construct(done) {
+      try {
+        fd ??= sync.open(path, options.flags ?? flags);
+        this.fd = fd;
+        this.path = path;
+        done();
+        this.emit("open", fd);
+        this.emit("ready");
+      } catch (error) {
+        done(error);
+      }
+    },
+    destroy(error, done) {
+      if (fd !== undefined && options.autoClose !== false) native.close(fd);
+      fd = undefined;
+      done(error);
+    },
+    /** Calls with the descriptor and where it is read or written, `undefined` where it stands. */
+    at(call) {
+      const count = call(fd, at);
+      if (at !== undefined) at += count;
+      return count;
+    },
+  };
+}
+const optionsOf = (options) => (typeof options === "string" ? { encoding: options } : (options ?? {}));
+
+fs.createReadStream = (path, given) => {
+  const { Readable } = require("stream");
+  const options = optionsOf(given);
+  const { start, end = Infinity, highWaterMark = 65536, encoding } = options;
+  const file = opened(path, options, "r", start);
+  let left = end - (start ?? 0) + 1;
+  const stream = new Readable({
+    highWaterMark,
+    encoding,
+    signal: options.signal,
+    construct: file.construct,
+    destroy: file.destroy,
+    read(size) {
+      try {
+        let piece;
+        file.at((fd, at) => {
+          piece = failing("read", path, () => native.read(fd, Math.min(size, left), at ?? -1));
+          return piece.length;
+        });
+        left -= piece.length;
+        stream.bytesRead += piece.length;
+        this.push(piece.length === 0 ? null : Buffer.from(piece.buffer));
+      } catch (error) {
+        this.destroy(error);
+      }
+    },
+  });
+  return Object.assign(stream, { bytesRead: 0, path });
+};
+
+fs.createWriteStream = (path, given) => {
+  const { Writable } = require("stream");
+  const options = optionsOf(given);
+  const file = opened(path, options, "w", options.start);
+  const stream = new Writable({
+    highWaterMark: options.highWaterMark ?? 16384,
+    defaultEncoding: options.encoding ?? "utf8",
+    signal: options.signal,
+    construct: file.construct,
+    destroy: file.destroy,
+    write(chunk, encoding, done) {
+      try {
+        const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+        file.at((fd, at) => {
+          failing("write", path, () => native.write(fd, bytes, at ?? -1));
+          return bytes.length;
+        });
+        stream.bytesWritten += bytes.length;
+        done();
+      } catch (error) {
+        done(error);
+      }
+    },
+  });
+  return Object.assign(stream, { bytesWritten: 0, path });
+};
+
+class FileHandle {
+  constructor(fd, path) {
+    this.fd = fd;
+    this.path = path;
+  }
+  async read(buffer, ...args) {
+    if (!ArrayBuffer.isView(buffer)) {
+      const { buffer: own = Buffer.alloc(16384), ...rest } = buffer ?? {};
+      [buffer, args] = [own, [rest]];
+    }
+    return { bytesRead: sync.read(this.fd, buffer, ...args), buffer };
+  }
+  write = async (data, ...args) => ({ bytesWritten: sync.write(this.fd, data, ...args), buffer: data });
+  readFile = async (options) => sync.readFile(this.fd, options);
+  writeFile = async (data, options) => sync.writeFile(this.fd, data, options);
+  appendFile = async (data, options) => sync.writeFile(this.fd, data, options);
+  stat = async () => sync.stat(this.path);
+  createReadStream = (options) => fs.createReadStream(this.path, { ...optionsOf(options), fd: this.fd });
+  createWriteStream = (options) => fs.createWriteStream(this.path, { ...optionsOf(options), fd: this.fd });
+  readLines = (options) => require("readline").createInterface({ input: this.createReadStream(options) });
+  async close() {
+    if (this.fd >= 0) native.close(this.fd);
+    this.fd = -1;
+  }
+  [Symbol.asyncDispose]() {
+    return this.close();
+  }
+}
+fs.promises.open = async (path, flags) => new FileHandle(sync.open(path, flags), path);
+delete fs.promises.close;
+delete fs.promises.read;
+delete fs.promises.write;
+
+for (const name of ["watch", "watchFile", "symlink", "link", "chmod", "chown"]) {
   fs[name] = fs[`${name}Sync`] = () => {
     throw new Error(`'fs.${name}' is not there: this runtime lacks it`);
   };

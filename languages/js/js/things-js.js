@@ -70,11 +70,33 @@ class Pubsub extends EventEmitter {
     return true;
   }
 
-  getInputPipe() {
-    throw new Error("'getInputPipe' is not there: this runtime has no streams; use subscribe");
+  /** A stream of the messages that come on a topic. */
+  getInputPipe(topic) {
+    const { Readable } = require("stream");
+    const pipe = new Readable({
+      objectMode: true,
+      read: () => {},
+      destroy: (error, done) => {
+        this.handlers[topic] = (this.handlers[topic] ?? []).filter((one) => one !== take);
+        const isLast = this.handlers[topic].length === 0;
+        (isLast ? this.unsubscribe(topic) : Promise.resolve()).then(() => done(error), done);
+      },
+    });
+    // `null` would be the end of the stream.
+    const take = (message) => pipe.push(message ?? undefined);
+    this.subscribe(topic, take).catch((error) => pipe.destroy(error));
+    return pipe;
   }
-  getOutputPipe() {
-    throw new Error("'getOutputPipe' is not there: this runtime has no streams; use publish");
+
+  /** A stream whose objects are published, one after the other. */
+  getOutputPipe(topic) {
+    const { Writable } = require("stream");
+    return new Writable({
+      objectMode: true,
+      write: (message, encoding, done) => {
+        this.publish(topic, message).then(() => done(), done);
+      },
+    });
   }
 }
 

@@ -1,15 +1,18 @@
 //! A JavaScript program's runtime: QuickJS-ng, what it needs of the host, and the runtime's own JavaScript in `js/`.
 //!
-//! Reading order: [`host`] (the calls that JavaScript gets), [`files`] (those on files), [`sources`] (the JavaScript
-//! that is compiled in), `js/bootstrap.js` (what a program finds, and how it is begun), `js/loop.js` (how it waits).
+//! Reading order: [`host`] (the calls that JavaScript gets), [`files`] (those on files), [`hashes`] and [`urls`],
+//! [`sources`] (the JavaScript that is compiled in), `js/bootstrap.js` (what a program finds, and how it is begun),
+//! `js/internal/loop.js` (how it waits).
 //!
 //! Always: everything that a program waits for is waited for in one call, `poll` of [`host`], so that a move finds the
 //! program in it or in the middle of JavaScript, and nowhere else.
 
 mod files;
+mod hashes;
 mod host;
 mod modules;
 mod sources;
+mod urls;
 
 use std::process::exit;
 
@@ -43,6 +46,8 @@ fn begin(ctx: &Ctx<'_>, hooks: modules::Hooks) -> rquickjs::Result<()> {
     let native = Object::new(ctx.clone())?;
     host::offer(ctx, &native)?;
     files::offer(ctx, &native)?;
+    hashes::offer(ctx, &native)?;
+    urls::offer(ctx, &native)?;
     modules::offer(ctx, &native, hooks)?;
     let bootstrap: Function<'_> = modules::compile(ctx, sources::BOOTSTRAP, "wayfare:bootstrap")?;
     bootstrap.call((native,))

@@ -1,5 +1,5 @@
 //! The JavaScript that is compiled in, by the names that `require` knows it by. Modules whose name begins with
-//! `internal/` are the runtime's own; packages are those of `package.json`.
+//! `internal/` are the runtime's own; packages are those of `package.json`, as `bundle.mjs` has bundled them.
 
 /// The body of a function that is given the host's calls.
 pub(crate) const BOOTSTRAP: &str =
@@ -12,28 +12,23 @@ macro_rules! own {
 }
 
 const OWN: &[(&str, &str)] = own![
-    "internal/console" "internal/encoding" "internal/globals" "internal/inspect" "internal/loop" "internal/modules"
-    "internal/process"
-    "assert" "fs" "os" "things-js" "timers" "util" "wayfare"
+    "internal/abort" "internal/console" "internal/encoding" "internal/global-process" "internal/globals"
+    "internal/inspect" "internal/loop" "internal/modules" "internal/process" "internal/source-maps"
+    "internal/typescript" "internal/url"
+    "assert" "crypto" "fs" "os" "readline" "stream" "things-js" "timers" "url" "util" "wayfare"
 ];
 
-macro_rules! package {
-    ($path:literal) => {
-        include_str!(concat!("../node_modules/", $path))
+macro_rules! packages {
+    ($($name:literal)*) => {
+        &[$(($name, include_str!(concat!("../target/packages/", $name, ".js")))),*]
     };
 }
 
-const PACKAGES: &[(&str, &str)] = &[
-    ("base64-js", package!("base64-js/index.js")),
-    ("buffer", package!("buffer/index.js")),
-    ("events", package!("events/events.js")),
-    ("ieee754", package!("ieee754/index.js")),
-    ("path", package!("path-browserify/index.js")),
-    ("querystring", package!("querystring-es3/index.js")),
-    ("querystring/decode", package!("querystring-es3/decode.js")),
-    ("querystring/encode", package!("querystring-es3/encode.js")),
-    ("safe-buffer", package!("safe-buffer/index.js")),
-    ("string_decoder", package!("string_decoder/lib/string_decoder.js")),
+/// What `bundle.mjs` makes of the packages.
+const PACKAGES: &[(&str, &str)] = packages![
+    "internal/packages/event-target" "internal/packages/source-map" "internal/packages/stream"
+    "internal/packages/typescript" "internal/packages/url"
+    "buffer" "events" "path" "querystring" "string_decoder"
 ];
 
 pub(crate) fn find(name: &str) -> Option<&'static str> {

@@ -8,6 +8,13 @@ const LAZY = {
   structuredClone: (builtin) => builtin("internal/encoding").structuredClone,
   atob: (builtin) => builtin("internal/encoding").atob,
   btoa: (builtin) => builtin("internal/encoding").btoa,
+  AbortController: (builtin) => builtin("internal/abort").AbortController,
+  AbortSignal: (builtin) => builtin("internal/abort").AbortSignal,
+  Event: (builtin) => builtin("internal/abort").Event,
+  EventTarget: (builtin) => builtin("internal/abort").EventTarget,
+  URL: (builtin) => builtin("internal/url").URL,
+  URLSearchParams: (builtin) => builtin("internal/url").URLSearchParams,
+  crypto: (builtin) => builtin("crypto").webcrypto,
   console: (builtin) => builtin("internal/console"),
   process: (builtin) => builtin("internal/process"),
 };
@@ -25,6 +32,8 @@ exports.install = (global, builtin) => {
       enumerable: false,
       get: () => {
         const value = make(builtin);
+        // A package that looks for it while it is being made finds none.
+        if (value === undefined) return undefined;
         define(global, name, value);
         return value;
       },

@@ -1,6 +1,8 @@
 "use strict";
 // Values as texts for people, as `util.inspect` of Node makes them.
 
+const { mapped } = require("internal/source-maps");
+
 const CUSTOM = Symbol.for("nodejs.util.inspect.custom");
 const WIDTH = 72;
 const LINE = 76;
@@ -42,7 +44,7 @@ function key(name) {
 /** An error's stack below its message, with its other properties. */
 function errorText(error, context) {
   const head = Error.prototype.toString.call(error);
-  const stack = typeof error.stack === "string" ? error.stack.trimEnd() : "";
+  const stack = typeof error.stack === "string" ? mapped(error.stack.trimEnd()) : "";
   const text = stack === "" ? `[${head}]` : stack.includes(head) ? stack : `${head}\n${stack}`;
   return context.depth === 0 ? text : text.replaceAll("\n", `\n${"  ".repeat(context.depth)}`);
 }

@@ -1,23 +1,34 @@
 "use strict";
 // What names of modules mean, and their text: CommonJS and ES modules, as in Node.
 
-const NODE = ["assert", "buffer", "events", "fs", "os", "path", "querystring", "string_decoder", "timers", "util"];
+const typescript = require("internal/typescript");
+const { note } = require("internal/source-maps");
+
+const NODE = [
+  "assert", "buffer", "crypto", "events", "fs", "os", "path", "querystring", "readline", "stream", "string_decoder",
+  "timers", "url", "util",
+];
 const OURS = ["things-js", "wayfare"];
 const PARTS = {
   "assert/strict": () => require("assert").strict,
   "fs/promises": () => require("fs").promises,
+  module: () => ({ builtinModules: [...NODE], createRequire: (from) => makeRequire(pathOf(from)), isBuiltin }),
   "path/posix": () => require("path"),
+  perf_hooks: () => ({ performance }),
+  "readline/promises": () => require("readline").promises,
+  "stream/promises": () => require("stream").promises,
   console: () => console,
   process: () => process,
   "timers/promises": () => require("timers").promises,
+  tty: () => ({ isatty: () => false }),
+  "util/types": () => require("util").types,
 };
 /** Node's modules that are not there. */
 const MISSING = [
-  "async_hooks", "child_process", "cluster", "constants", "crypto", "dgram", "diagnostics_channel", "dns", "domain",
-  "http", "http2", "https", "inspector", "module", "net", "perf_hooks", "punycode", "readline", "repl", "stream", "sys",
-  "tls", "tty", "url", "v8", "vm", "wasi", "worker_threads", "zlib",
+  "async_hooks", "child_process", "cluster", "constants", "dgram", "diagnostics_channel", "dns", "domain", "http", "http2",
+  "https", "inspector", "net", "punycode", "repl", "sys", "tls", "v8", "vm", "wasi", "worker_threads", "zlib",
 ];
-const EXTENSIONS = [".js", ".cjs", ".mjs", ".json"];
+const EXTENSIONS = [".js", ".cjs", ".mjs", ".json", ...typescript.EXTENSIONS];
 
 /** CommonJS modules by path. */
 const cache = Object.create(null);
@@ -33,6 +44,15 @@ function builtinName(name) {
   }
   return undefined;
 }
+
+const pathOf = (from) => (String(from).startsWith("file:") ? decodeURIComponent(new URL(from).pathname) : from);
+const isBuiltin = (name) => {
+  try {
+    return builtinName(name) !== undefined;
+  } catch {
+    return false;
+  }
+};
 
 const builtin = (name) => (Object.hasOwn(PARTS, name) ? PARTS[name]() : require(name));
 
@@ -68,7 +88,9 @@ function packageOf(folder) {
 
 function file(path) {
   if (stat(path) === "file") return path;
-  return EXTENSIONS.map((extension) => path + extension).find((path) => stat(path) === "file");
+  // What TypeScript compiles is imported by the name that it will have.
+  const other = /\.[cm]?js$/.test(path) ? [path.replace(/js$/, "ts")] : [];
+  return [...EXTENSIONS.map((extension) => path + extension), ...other].find((path) => stat(path) === "file");
 }
 
 function fileOrFolder(path) {
@@ -152,13 +174,13 @@ let mainModule;
 function loadCommon(path, isMain = false) {
   let module = cache[path];
   if (module !== undefined) return module;
-  if (path.endsWith(".mjs")) throw new Error(`'${path}' is an ES module: 'import' it`);
+  if (/\.m[jt]s$/.test(path)) throw new Error(`'${path}' is an ES module: 'import' it`);
   module = { exports: {}, id: isMain ? "." : path, filename: path, path: folderOf(path), loaded: false, children: [] };
   if (isMain) mainModule = module;
-  const source = text(path);
+  const source = code(path);
   if (path.endsWith(".json")) {
     try {
-      module.exports = JSON.parse(source.replace(/^\uFEFF/, ""));
+      module.exports = JSON.parse(source);
     } catch (error) {
       throw new SyntaxError(`${path}: ${error.message}`);
     }
@@ -178,10 +200,18 @@ function loadCommon(path, isMain = false) {
   return module;
 }
 
+/** The text of a module, without the types of TypeScript. */
+function code(path) {
+  const source = text(path).replace(/^\uFEFF/, "").replace(/^#!.*/, "");
+  return typescript.is(path) ? typescript.stripped(path, source) : source;
+}
+
+const BEFORE = "(function (exports, require, module, __filename, __dirname) {";
+
 /** The first line stays the first: what stands before it is on it. */
 function compile(path, source) {
-  source = source.replace(/^\uFEFF/, "").replace(/^#!.*/, "");
-  return native.compile(`(function (exports, require, module, __filename, __dirname) {${source}\n})`, path);
+  note(path, source, BEFORE.length);
+  return native.compile(`${BEFORE}${source}\n})`, path);
 }
 
 /** Whether a text with this error would be right as an ES module. */
@@ -190,8 +220,8 @@ function looksLikeModule(source) {
 }
 
 function isModule(path, source) {
-  if (path.endsWith(".mjs")) return true;
-  if (path.endsWith(".cjs")) return false;
+  if (/\.m[jt]s$/.test(path)) return true;
+  if (/\.c[jt]s$/.test(path)) return false;
   for (let folder = folderOf(path); ; folder = folderOf(folder)) {
     const about = packageOf(folder);
     if (about?.type !== undefined) return about.type === "module";
@@ -216,8 +246,11 @@ exports.load = (path) => {
     value = builtin(path.slice(5));
   } else {
     if (!path.endsWith(".json")) {
-      const source = text(path).replace(/^\uFEFF/, "").replace(/^#!.*/, "");
-      if (isModule(path, source)) return source;
+      const source = code(path);
+      if (isModule(path, source)) {
+        note(path, source, 0);
+        return source;
+      }
     }
     value = loadCommon(path).exports;
   }
@@ -238,8 +271,7 @@ exports.begin = (path) => {
   if (path === undefined) throw new Error("javascript FILE: runs a program");
   path = join(process.cwd(), path);
   if (stat(path) !== "file") throw new Error(`there is no program ${path}`);
-  const source = text(path);
-  if (!isModule(path, source)) {
+  if (!isModule(path, code(path))) {
     loadCommon(path, true);
     return undefined;
   }

@@ -7,24 +7,63 @@ const loop = require("internal/loop");
 const process = new EventEmitter();
 let folder = native.args[1]?.startsWith("/") ? native.args[1].slice(0, native.args[1].lastIndexOf("/")) || "/" : "/";
 
-function stream(fd) {
-  const one = new EventEmitter();
-  return Object.assign(one, {
-    fd,
-    isTTY: false,
-    writable: true,
-    columns: 80,
-    write(chunk, encoding, callback) {
-      native.write(fd, typeof chunk === "string" ? chunk : Uint8Array.from(chunk));
-      const done = typeof encoding === "function" ? encoding : callback;
-      if (done !== undefined) loop.nextTick(done);
-      return true;
+/** Standard output or error. What is written to it is written at once. */
+function writable(fd) {
+  const { Writable } = require("stream");
+  const stream = new Writable({
+    decodeStrings: false,
+    write(chunk, encoding, done) {
+      const isText = typeof chunk === "string" && /^utf-?8$/i.test(encoding);
+      native.write(fd, isText ? chunk : Uint8Array.from(typeof chunk === "string" ? Buffer.from(chunk, encoding) : chunk));
+      done();
     },
-    end(chunk, ...rest) {
-      if (chunk !== undefined && typeof chunk !== "function") this.write(chunk, ...rest);
+  });
+  return Object.assign(stream, { fd, isTTY: false, columns: 80, _isStdio: true });
+}
+
+/** Standard input, which is something to wait for while somebody reads it. */
+function readable() {
+  const { Readable } = require("stream");
+  let isAsked = false;
+  let isHeld = true;
+  const stream = new Readable({
+    read() {
+      isAsked = true;
+    },
+  });
+  stream.on("pause", () => {
+    isHeld = false;
+  });
+  stream.on("resume", () => {
+    isHeld = true;
+  });
+  loop.addSource({
+    fd: 0,
+    isActive: () => isAsked && isHeld && !stream.destroyed,
+    onReadable: () => {
+      isAsked = false;
+      const got = native.read(0, 65536);
+      stream.push(got.length === 0 ? null : Buffer.from(got.buffer));
+    },
+  });
+  return Object.assign(stream, { fd: 0, isTTY: false });
+}
+
+/** Made when it is first asked for: many programs only have a console. */
+function lazily(name, make) {
+  Object.defineProperty(process, name, {
+    configurable: true,
+    enumerable: true,
+    get: () => {
+      const value = make();
+      Object.defineProperty(process, name, { value, configurable: true, enumerable: true });
+      return value;
     },
   });
 }
+lazily("stdin", readable);
+lazily("stdout", () => writable(1));
+lazily("stderr", () => writable(2));
 
 function hrtime(since) {
   const now = native.now() / 1e3;
@@ -56,8 +95,6 @@ module.exports = Object.assign(process, {
   argv0: "wayfare",
   env: native.env,
   exitCode: undefined,
-  stdout: stream(1),
-  stderr: stream(2),
   config: {},
   features: {},
   nextTick: loop.nextTick,

@@ -1,0 +1,497 @@
+//! What a JavaScript program requires, found where it is started: files beside it, and packages below `node_modules`.
+//!
+//! Files are read for what they require as texts: what looks like `require('x')`, `import 'x'`, `import('x')` or `from
+//! 'x'` is taken for it, also in a comment. What is found so and is not there is left to the runtime, which knows
+//! whether it is really asked for. Of a package everything is taken, and the packages that it depends on.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Component, Path, PathBuf};
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde::Deserialize;
+use wayfare_protocol::folder::{FOLDER_BYTES_MAX, FOLDER_FILES_MAX};
+
+use super::source::{Source, files_below, read_bounded, too_much};
+use crate::fail::{Fail, Result};
+
+const PACKAGES: &str = "node_modules";
+const ABOUT: &str = "package.json";
+const EXTENSIONS: [&str; 7] = ["js", "cjs", "mjs", "ts", "cts", "mts", "json"];
+/// Modules of Node that the runtime has not, as `js/internal/modules.js` lists them.
+pub(super) const LACKING: [&str; 22] = [
+    "async_hooks",
+    "child_process",
+    "cluster",
+    "constants",
+    "dgram",
+    "diagnostics_channel",
+    "dns",
+    "domain",
+    "http",
+    "http2",
+    "https",
+    "inspector",
+    "net",
+    "punycode",
+    "repl",
+    "sys",
+    "tls",
+    "v8",
+    "vm",
+    "wasi",
+    "worker_threads",
+    "zlib",
+];
+
+static REQUIRED: LazyLock<Regex> = LazyLock::new(|| {
+    let before = r"(?:\brequire(?:\.resolve)?\s*\(|\bimport\s*\(?|\bfrom\b)\s*";
+    Regex::new(&format!(
+        r#"{before}(?:"([^"\n\\]+)"|'([^'\n\\]+)'|`([^`$\n\\]+)`)"#
+    ))
+    .expect("the expression is right")
+});
+
+/// A program with all that it requires.
+#[derive(Debug, Default)]
+pub(crate) struct Required {
+    /// The program's own file, by its path among the others.
+    pub(crate) main: String,
+    /// Where they are, by their paths in the program's folder.
+    pub(crate) files: BTreeMap<String, PathBuf>,
+    pub(crate) packages: BTreeSet<String>,
+    /// What cannot be had there, with the file that asks for it.
+    pub(crate) lacking: BTreeMap<String, String>,
+    bytes: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Package {
+    main: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    dependencies: BTreeMap<String, serde_json::Value>,
+    #[serde(rename = "optionalDependencies")]
+    optional: BTreeMap<String, serde_json::Value>,
+    #[serde(rename = "peerDependencies")]
+    peers: BTreeMap<String, serde_json::Value>,
+}
+
+impl Package {
+    /// None where there is none, or none that can be read: the runtime says what is wrong with it.
+    fn of(folder: &Path) -> Option<Self> {
+        let bytes = read_bounded(&folder.join(ABOUT), FOLDER_BYTES_MAX).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+}
+
+impl Required {
+    /// Of a file, or of a folder with a file `main`.
+    pub(crate) fn of(source: &Source) -> Result<Self> {
+        let path = &source.path;
+        let whole = path.canonicalize().map_err(|error| Fail::file(path, &error))?;
+        let mut search = Search::default();
+        let main = match whole.is_dir() {
+            true => {
+                search.take_folder(&whole)?;
+                whole.join(&source.main)
+            }
+            false => {
+                // The program is what was named, also where that is a link.
+                let folder = path.parent().filter(|folder| *folder != Path::new(""));
+                let folder = folder.unwrap_or(Path::new(".")).canonicalize();
+                let folder = folder.map_err(|error| Fail::file(path, &error))?;
+                search.take_file(folder.join(&source.main));
+                folder.join(&source.main)
+            }
+        };
+        search.take_kind_of(&main);
+        search.go_on()?;
+        search.into_required(&main)
+    }
+
+    /// The contents of the files, by their paths.
+    pub(crate) fn read(&self) -> Result<BTreeMap<String, Vec<u8>>> {
+        let read =
+            |(name, path): (&String, &PathBuf)| Ok((name.clone(), read_bounded(path, FOLDER_BYTES_MAX)?));
+        self.files.iter().map(read).collect()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// What has been found, and what is to be looked into.
+#[derive(Debug, Default)]
+struct Search {
+    /// Files of the program's own.
+    own: BTreeSet<PathBuf>,
+    /// Folders of packages.
+    packages: BTreeSet<PathBuf>,
+    files: BTreeSet<PathBuf>,
+    next: VecDeque<PathBuf>,
+    lacking: BTreeMap<String, PathBuf>,
+    bytes: u64,
+}
+
+impl Search {
+    fn take_file(&mut self, file: PathBuf) {
+        if self.own.insert(file.clone()) {
+            self.next.push_back(file);
+        }
+    }
+
+    /// A program that is a folder is all that is in it, but for packages that it does not ask for.
+    fn take_folder(&mut self, folder: &Path) -> Result {
+        for file in files_below(folder, |name| name == PACKAGES)? {
+            self.take_file(file);
+        }
+        let about = Package::of(folder).unwrap_or_default();
+        for name in about.dependencies.keys().chain(about.optional.keys()) {
+            self.take_package(folder, name)?;
+        }
+        Ok(())
+    }
+
+    /// The `package.json` that says whether a file is an ES module.
+    fn take_kind_of(&mut self, file: &Path) {
+        let about = file.ancestors().skip(1).map(|folder| folder.join(ABOUT));
+        let Some(about) = about.into_iter().find(|about| about.is_file()) else {
+            return;
+        };
+        let folder = about.parent().and_then(Package::of);
+        if folder.is_some_and(|package| package.kind.is_some()) {
+            self.own.insert(about);
+        }
+    }
+
+    fn go_on(&mut self) -> Result {
+        while let Some(file) = self.next.pop_front() {
+            if self.own.len() > FOLDER_FILES_MAX {
+                return Err(too_much(&self.root(), &file));
+            }
+            let is_code = extension_of(&file)
+                .is_some_and(|extension| extension != "json" && EXTENSIONS.contains(&extension));
+            if !is_code {
+                continue;
+            }
+            let bytes = read_bounded(&file, FOLDER_BYTES_MAX)?;
+            let text = String::from_utf8_lossy(&bytes);
+            for name in names(&text) {
+                self.take_name(&file, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_name(&mut self, file: &Path, name: &str) -> Result {
+        let folder = file.parent().unwrap_or(Path::new("/"));
+        if name.starts_with("./") || name.starts_with("../") || name == "." || name == ".." {
+            if let Some(found) = file_or_folder(&plain(&folder.join(name))) {
+                if extension_of(&found) == Some("node") {
+                    self.lacking
+                        .insert(format!("the native add-on {name}"), file.to_owned());
+                }
+                self.take_file(found);
+            }
+            return Ok(());
+        }
+        if name.starts_with('/') || name.contains(':') && !name.starts_with("node:") {
+            return Ok(());
+        }
+        let bare = name.strip_prefix("node:").unwrap_or(name);
+        let package = package_name(bare);
+        if !name.starts_with("node:") && self.take_package(folder, &package)? {
+            return Ok(());
+        }
+        if LACKING.contains(&bare.split('/').next().unwrap_or(bare)) {
+            self.lacking
+                .insert(format!("Node's module '{name}'"), file.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether a package of this name is found from `folder`. It is taken with all that it depends on.
+    fn take_package(&mut self, folder: &Path, name: &str) -> Result<bool> {
+        let mut asked = VecDeque::from([(folder.to_owned(), name.to_owned())]);
+        let mut is_first_found = None;
+        while let Some((from, name)) = asked.pop_front() {
+            let found = from
+                .ancestors()
+                .map(|folder| folder.join(PACKAGES).join(&name))
+                .find(|folder| folder.is_dir());
+            is_first_found.get_or_insert(found.is_some());
+            let Some(found) = found else { continue };
+            if !self.packages.insert(found.clone()) {
+                continue;
+            }
+            for file in files_below(&found, |name| name == PACKAGES)? {
+                if extension_of(&file) == Some("node") {
+                    self.lacking
+                        .insert(format!("the native add-on of package '{name}'"), file.clone());
+                }
+                self.files.insert(file);
+            }
+            let about = Package::of(&found).unwrap_or_default();
+            let others = about.dependencies.into_keys();
+            let others = others
+                .chain(about.optional.into_keys())
+                .chain(about.peers.into_keys());
+            asked.extend(others.map(|other| (found.clone(), other)));
+        }
+        Ok(is_first_found == Some(true))
+    }
+
+    fn into_required(mut self, main: &Path) -> Result<Required> {
+        let root = self.root();
+        let packages = std::mem::take(&mut self.packages);
+        let mut required = Required {
+            main: inside(&root, main)?,
+            packages: packages
+                .iter()
+                .filter_map(|folder| {
+                    Some(
+                        inside(&root, folder)
+                            .ok()?
+                            .rsplit_once("node_modules/")?
+                            .1
+                            .to_owned(),
+                    )
+                })
+                .collect(),
+            ..Required::default()
+        };
+        for (what, file) in self.lacking {
+            required.lacking.insert(what, file.display().to_string());
+        }
+        for file in self.own.into_iter().chain(self.files) {
+            let about = std::fs::metadata(&file).map_err(|error| Fail::file(&file, &error))?;
+            required.bytes += about.len();
+            required.files.insert(inside(&root, &file)?, file.clone());
+            if required.bytes > FOLDER_BYTES_MAX || required.files.len() > FOLDER_FILES_MAX {
+                return Err(too_much(&root, &file));
+            }
+        }
+        Ok(required)
+    }
+
+    /// The folder that all of the program's own files are in.
+    fn root(&self) -> PathBuf {
+        let mut folders = self.own.iter().filter_map(|file| file.parent());
+        let mut root = folders.next().unwrap_or(Path::new("/"));
+        for folder in folders {
+            while !folder.starts_with(root) {
+                root = root.parent().unwrap_or(Path::new("/"));
+            }
+        }
+        root.to_owned()
+    }
+}
+
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    REQUIRED.captures_iter(text).filter_map(|found| {
+        let name = found.get(1).or(found.get(2)).or(found.get(3))?;
+        Some(name.as_str())
+    })
+}
+
+fn package_name(name: &str) -> String {
+    let parts = if name.starts_with('@') { 2 } else { 1 };
+    name.split('/').take(parts).collect::<Vec<_>>().join("/")
+}
+
+fn extension_of(path: &Path) -> Option<&str> {
+    path.extension()?.to_str()
+}
+
+/// Without `.` and `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+fn file(path: &Path) -> Option<PathBuf> {
+    let with = |extension: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{extension}"));
+        PathBuf::from(name)
+    };
+    // What TypeScript compiles is imported by the name that it will have.
+    let text = path.to_str().unwrap_or_default();
+    let other = ["js", "mjs", "cjs"]
+        .iter()
+        .any(|extension| extension_of(path) == Some(extension))
+        .then(|| PathBuf::from(format!("{}ts", text.strip_suffix("js").unwrap_or(text))));
+    std::iter::once(path.to_owned())
+        .chain(EXTENSIONS.iter().map(|extension| with(extension)))
+        .chain(other)
+        .find(|path| path.is_file())
+}
+
+fn file_or_folder(path: &Path) -> Option<PathBuf> {
+    if let Some(found) = file(path) {
+        return Some(found);
+    }
+    let main = Package::of(path).and_then(|about| about.main);
+    let main = main.map(|main| plain(&path.join(main)));
+    main.and_then(|main| file(&main).or_else(|| file(&main.join("index"))))
+        .or_else(|| file(&path.join("index")))
+}
+
+/// Where a file is for the program: below its root, and packages of folders above it at the root's top.
+fn inside(root: &Path, path: &Path) -> Result<String> {
+    let relative = match path.strip_prefix(root) {
+        Ok(relative) => relative.to_owned(),
+        Err(_) => path
+            .components()
+            .skip_while(|part| part.as_os_str() != PACKAGES)
+            .collect(),
+    };
+    let parts: Option<Vec<&str>> = relative.iter().map(|part| part.to_str()).collect();
+    parts
+        .map(|parts| parts.join("/"))
+        .ok_or_else(|| Fail::new("source", format!("{}: its name is no text", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn write(root: &Path, files: &[(&str, &str)]) {
+        for (name, content) in files {
+            let path = root.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+    }
+
+    fn required(path: &Path) -> Required {
+        Required::of(&Source::find(path).unwrap().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_file_takes_along_what_it_requires_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        write(
+            root,
+            &[
+                (
+                    "app.js",
+                    "const a = require('./lib/a'); import('left'); require(\"node:http\"); require('fs')",
+                ),
+                (
+                    "lib/a.js",
+                    "import { b } from '../other.js'; export * from `@x/y/part`;",
+                ),
+                ("other.ts", "import type { T } from './types'"),
+                ("types.d.ts", ""),
+                ("data.txt", "not asked for"),
+                (
+                    "node_modules/left/package.json",
+                    r#"{ "dependencies": { "right": "1" } }"#,
+                ),
+                ("node_modules/left/index.js", "require('net')"),
+                ("node_modules/left/node_modules/right/index.js", ""),
+                ("node_modules/right/index.js", "another one"),
+                ("node_modules/@x/y/part.js", ""),
+                ("node_modules/not/index.js", ""),
+            ],
+        );
+        let found = required(&root.join("app.js"));
+        assert_eq!(found.main, "app.js");
+        let names: Vec<&str> = found.files.keys().map(String::as_str).collect();
+        let expected = [
+            "app.js",
+            "lib/a.js",
+            "node_modules/@x/y/part.js",
+            "node_modules/left/index.js",
+            "node_modules/left/node_modules/right/index.js",
+            "node_modules/left/package.json",
+            "other.ts",
+        ];
+        assert_eq!(names, expected);
+        // What a package asks for is its own matter.
+        assert_eq!(
+            found.lacking.keys().collect::<Vec<_>>(),
+            ["Node's module 'node:http'"]
+        );
+        assert_eq!(
+            found.read().unwrap()["app.js"].len() as u64,
+            fs::metadata(root.join("app.js")).unwrap().len()
+        );
+    }
+
+    #[test]
+    fn what_is_above_a_file_makes_the_folder_larger_and_packages_come_to_its_top() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        write(
+            root,
+            &[
+                ("project/package.json", r#"{ "type": "module" }"#),
+                ("project/src/deep/app.js", "import '../shared.js'; import 'pack';"),
+                ("project/src/shared.js", ""),
+                ("node_modules/pack/package.json", "{ no JSON"),
+                ("node_modules/pack/build/addon.node", ""),
+            ],
+        );
+        let found = required(&root.join("project/src/deep/app.js"));
+        assert_eq!(found.main, "src/deep/app.js");
+        let names: Vec<&str> = found.files.keys().map(String::as_str).collect();
+        let expected = [
+            "node_modules/pack/build/addon.node",
+            "node_modules/pack/package.json",
+            "package.json",
+            "src/deep/app.js",
+            "src/shared.js",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(found.packages, BTreeSet::from(["pack".to_owned()]));
+        assert_eq!(
+            found.lacking.keys().collect::<Vec<_>>(),
+            ["the native add-on of package 'pack'"]
+        );
+    }
+
+    #[test]
+    fn what_the_runtime_lacks_is_known_here() {
+        let modules = include_str!("../../../languages/js/js/internal/modules.js");
+        let list = modules.split_once("const MISSING = [").unwrap().1;
+        let list = list.split_once("];").unwrap().0;
+        let names: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+        assert_eq!(names, LACKING);
+    }
+
+    #[test]
+    fn a_folder_is_taken_whole_with_the_packages_that_it_asks_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        write(
+            root,
+            &[
+                ("main.js", "require('used')"),
+                ("data.txt", "read by name"),
+                (".git/x", ""),
+                ("node_modules/used/index.js", ""),
+                ("node_modules/unused/index.js", ""),
+            ],
+        );
+        let found = required(root);
+        let names: Vec<&str> = found.files.keys().map(String::as_str).collect();
+        assert_eq!(names, ["data.txt", "main.js", "node_modules/used/index.js"]);
+    }
+}

@@ -1,0 +1,4 @@
+"use strict";
+// What packages know as `process/`.
+
+module.exports = process;
