@@ -133,7 +133,6 @@ struct Search {
     files: BTreeSet<PathBuf>,
     next: VecDeque<PathBuf>,
     lacking: BTreeMap<String, PathBuf>,
-    bytes: u64,
 }
 
 impl Search {
