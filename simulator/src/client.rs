@@ -35,6 +35,10 @@ impl Client {
             lives: 0,
         }
     }
+
+    pub(super) fn programs(&self) -> Vec<ProgramId> {
+        self.known.keys().copied().collect()
+    }
 }
 
 impl World {
@@ -42,7 +46,7 @@ impl World {
         let engines: Vec<EngineId> = self.engines.iter().map(|e| e.name.clone()).collect();
         let mut to = self.random.pick(&engines).clone();
         let target = self.random.pick(&engines).clone();
-        let known: Vec<ProgramId> = self.client.known.keys().copied().collect();
+        let known = self.client.programs();
         let share = if known.len() < 3 { 300 } else { 50 };
         let action = if known.is_empty() || self.random.per_mille(share) {
             self.make_run()

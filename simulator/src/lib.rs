@@ -4,7 +4,7 @@
 //! modelled broker: at the end each was handed everything that was published for it, once and in order. In half of these worlds programs are
 //! begun anew under their ids, from the beginning or from old snapshots: nothing that a life publishes is taken for another's.
 //! In some worlds disks are full for a while, so that writes fail in the middle of anything; in some an engine comes back with an empty
-//! disk (`disks` says what is promised then, and what not).
+//! disk (`disks` says what is promised then, and what not). In some a stranger offers programs that it does not have.
 //!
 //! A run is a function of its seed. To see one: `SEED=123 cargo test -p wayfare-simulator one_seed -- --nocapture`.
 //! For a long hunt: `SEEDS=100000 cargo test -p wayfare-simulator --release fleets`.
@@ -20,6 +20,7 @@ mod sessions;
 mod shell;
 mod steps;
 mod stored;
+mod strangers;
 mod talking;
 #[cfg(test)]
 mod tests;

@@ -59,6 +59,7 @@ fn fleets_keep_every_program_exactly_once() {
         "disks lost",
         "records kept waiting",
         "run refused for the disk",
+        "strangers' words",
     ] {
         assert!(
             outcomes.get(outcome).is_some_and(|count| *count > seeds / 40),

@@ -76,6 +76,7 @@ pub(super) enum Happening {
     Restart {
         engine: usize,
     },
+    StrangerSpeaks,
     DiskFills {
         engine: usize,
     },
@@ -228,6 +229,7 @@ impl World {
             self.at(at, Happening::ProgramEnds { engine });
         }
         self.plan_disks();
+        self.plan_strangers();
     }
 
     /// Runs through the unkind part, then a kind one in which everything must come right.
@@ -297,6 +299,7 @@ impl World {
             Happening::ClientActs => self.client_acts(),
             Happening::Crash { engine } => self.crash(engine),
             Happening::Restart { engine } => self.boot(engine),
+            Happening::StrangerSpeaks => self.stranger_speaks(),
             Happening::DiskFills { engine } => self.disk_fills(engine),
             Happening::DiskLost { engine } => self.lose_disk(engine),
             Happening::StoreAgain { engine, boot } => self.store_again(engine, boot),

@@ -124,9 +124,10 @@ impl Arrival {
         matches!(self.stage, Stage::Gathering { .. })
     }
 
-    /// Whether a newer operation may take its place: nothing has been committed.
-    fn is_replaceable(&self) -> bool {
-        matches!(self.origin, Origin::Engine(_)) && matches!(self.stage, Stage::Gathering { goal: None })
+    /// Whether a newer operation of `source` may take its place: it is theirs, and nothing has been committed.
+    fn is_replaceable_by(&self, source: &PeerName) -> bool {
+        matches!(&self.origin, Origin::Engine(peer) if peer == source)
+            && matches!(self.stage, Stage::Gathering { goal: None })
     }
 
     /// Adds to what is taken. When too many have been named, those go that a source named first: it has begun

@@ -20,6 +20,12 @@ impl Core {
             .collect()
     }
 
+    /// Whether a program is here that is neither ended nor handed over to another engine.
+    pub fn runs(&self, program: ProgramId) -> bool {
+        let here = self.programs.get(&program);
+        here.is_some_and(|here| !matches!(here.life, Life::Ended { .. } | Life::Offered { .. }))
+    }
+
     fn status(&self, id: ProgramId, program: &Program, sequence: u64) -> ProgramStatus {
         ProgramStatus {
             program: id,

@@ -361,6 +361,11 @@ impl Agent {
                 }
                 self.feed(input);
             }
+            Arrived::Claim {
+                program,
+                generation,
+                by,
+            } => self.claimed(program, generation, &by),
             Arrived::Device(request) => self.device_asked(request),
             Arrived::Malformed {
                 operation,

@@ -12,6 +12,7 @@
 
 use wayfare_core::types::Input;
 use wayfare_link::Message;
+use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
 use wayfare_protocol::reply::Barrier;
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
@@ -87,5 +88,19 @@ impl Agent {
         self.feed(Input::Connected);
         // Behind what the core has decided by now: what was not ours any more is gone then.
         self.steps.push_back(Step::SpeakAgain);
+    }
+
+    /// Another engine says that it has a program which is here, or was.
+    pub(super) fn claimed(&mut self, program: ProgramId, generation: Generation, by: &EngineId) {
+        let was_here = self.core.runs(program);
+        self.feed(Input::Fenced { program, generation });
+        if was_here && !self.core.runs(program) {
+            let generation = generation.0;
+            tracing::warn!(
+                %program,
+                generation,
+                "ended a program here: engine {by} says that it has a newer copy of it"
+            );
+        }
     }
 }

@@ -6,7 +6,7 @@ use wayfare_core::types::Input;
 use wayfare_protocol::command::{Command, ReportRequest};
 use wayfare_protocol::dispatcher::{Answer, Request};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{ClientId, EngineId, OperationId, ProgramId};
+use wayfare_protocol::ids::{ClientId, EngineId, Generation, OperationId, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::reply::{Barrier, Reply};
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
@@ -20,6 +20,12 @@ pub(crate) enum Arrived {
     /// Of a transfer; the bytes are those of a chunk.
     Peer(Input, Bytes),
     Other(Input),
+    /// Another engine's status of a program.
+    Claim {
+        program: ProgramId,
+        generation: Generation,
+        by: EngineId,
+    },
     /// A question about a device.
     Device(Request),
     /// Not a command, but it says who would like to know.
@@ -128,10 +134,11 @@ impl Border {
             Ok(status) if status.program != program => dropped("it is of another program than its topic"),
             // What an earlier start of ours said is no claim of another's either.
             Ok(status) if status.engine == self.engine => Arrived::Echo,
-            Ok(status) => Arrived::Other(Input::Fenced {
+            Ok(status) => Arrived::Claim {
                 program,
                 generation: status.generation,
-            }),
+                by: status.engine,
+            },
             Err(error) => dropped(error),
         }
     }
@@ -161,7 +168,7 @@ fn dropped(why: impl ToString) -> Arrived {
 mod tests {
     use super::*;
     use wayfare_protocol::command::{Action, Target};
-    use wayfare_protocol::ids::{BootId, Digest, Generation};
+    use wayfare_protocol::ids::{BootId, Digest};
     use wayfare_protocol::status::ProgramState;
 
     fn admit(topic: &Topic, payload: Vec<u8>) -> Arrived {
@@ -283,11 +290,12 @@ mod tests {
         let admit =
             |status: &ProgramStatus| admit(&Topic::ProgramStatus(status.program), wire::encode(status));
         let other = status("b");
-        let claim = Input::Fenced {
+        let claim = Arrived::Claim {
             program: other.program,
             generation: Generation(5),
+            by: other.engine.clone(),
         };
-        assert_eq!(admit(&other), Arrived::Other(claim));
+        assert_eq!(admit(&other), claim);
         assert_eq!(admit(&status("a")), Arrived::Echo);
     }
 }

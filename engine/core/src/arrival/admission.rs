@@ -21,7 +21,7 @@ impl Core {
             }
             arrival.expect(offer.blobs.iter().copied());
             arrival.heard = self.now;
-        } else if let Err(failure) = self.admit(offer) {
+        } else if let Err(failure) = self.admit(from, offer) {
             return self.give_verdict(operation, from, Verdict::Refused { failure });
         } else {
             let origin = Origin::Engine(from.clone());
@@ -33,34 +33,62 @@ impl Core {
     }
 
     /// Whether a program may come, by what its source says about it.
-    pub(super) fn admit(&mut self, offer: &Offer) -> Result<(), Failure> {
+    pub(super) fn admit(&mut self, from: &PeerName, offer: &Offer) -> Result<(), Failure> {
         offer.spec.check()?;
         check_blobs(&offer.blobs)?;
         let program = offer.program;
-        if let Some(here) = self.programs.get(&program) {
-            if here.is_ended() && here.generation >= offer.generation {
-                return Err(Failure::StaleGeneration {
-                    program,
-                    expected: offer.generation,
-                    actual: here.generation,
-                });
-            }
-            // Its source owns the generation before the one it offers.
-            let owned = Generation(offer.generation.0.saturating_sub(1));
-            if !here.is_ended() && owned > here.generation {
-                self.fenced(program, owned);
-            }
+        if let Some(here) = self.programs.get(&program)
+            && here.is_ended()
+            && here.generation >= offer.generation
+        {
+            return Err(Failure::StaleGeneration {
+                program,
+                expected: offer.generation,
+                actual: here.generation,
+            });
         }
         let replaced = self
             .arrivals
             .iter()
-            .find(|(_, a)| a.program == program && a.is_replaceable() && a.generation <= offer.generation)
+            .find(|(_, a)| {
+                a.program == program && a.is_replaceable_by(from) && a.generation <= offer.generation
+            })
             .map(|(id, _)| *id);
         if let Some(replaced) = replaced {
             self.abandon_arrival(replaced);
         }
         self.check_kinds(&offer.devices)?;
+        if self.comes_back(program, from, offer.generation) {
+            // Its copy here goes when the one that comes is known to be good.
+            return self.check_limits(program, &offer.spec, offer.memory_bytes);
+        }
         self.check_room(program, &offer.spec, offer.memory_bytes)
+    }
+
+    /// Whether `from` was handed the program by this engine, and has not been heard to have taken it. Nobody else is believed to own what
+    /// is here: a `Prepare` is only somebody's word.
+    pub(super) fn comes_back(&self, program: ProgramId, from: &PeerName, generation: Generation) -> bool {
+        // Its source owns the generation before the one it offers.
+        let owned = Generation(generation.0.saturating_sub(1));
+        self.programs.get(&program).is_some_and(|here| {
+            matches!(&here.life, Life::Offered { target, .. } if target == from) && here.generation < owned
+        })
+    }
+
+    /// Ends the copy here of a program that has come back, and is verified; refuses one that somebody else brings.
+    pub(super) fn make_way(&mut self, operation: OperationId) -> Result<(), Failure> {
+        let Some(arrival) = self.arrivals.get(&operation) else {
+            return Ok(());
+        };
+        let (program, generation) = (arrival.program, arrival.generation);
+        if self.programs.get(&program).is_none_or(Program::is_ended) {
+            return Ok(());
+        }
+        if !self.comes_back(program, arrival.peer(), generation) {
+            return Err(Failure::AlreadyHere { program });
+        }
+        self.fenced(program, Generation(generation.0.saturating_sub(1)));
+        Ok(())
     }
 
     pub(crate) fn check_room(
@@ -72,6 +100,10 @@ impl Core {
         if self.programs.get(&program).is_some_and(|here| !here.is_ended()) {
             return Err(Failure::AlreadyHere { program });
         }
+        self.check_limits(program, spec, memory_bytes)
+    }
+
+    fn check_limits(&self, program: ProgramId, spec: &ProgramSpec, memory_bytes: u64) -> Result<(), Failure> {
         if let Some((operation, _)) = self.arrivals.iter().find(|(_, a)| a.program == program) {
             return Err(Failure::Busy {
                 program,
@@ -85,7 +117,8 @@ impl Core {
                 "the program needs {memory_bytes} bytes of memory, the limit is {memory_bytes_max}"
             )));
         }
-        let alive = self.programs.values().filter(|p| !p.is_ended()).count();
+        let others = self.programs.iter().filter(|(id, _)| **id != program);
+        let alive = others.filter(|(_, here)| !here.is_ended()).count();
         let programs_max = self.identity.programs_max;
         if alive + self.arrivals.len() >= programs_max {
             return Err(self.no_room(format!("it runs {programs_max} programs at most")));

@@ -198,7 +198,7 @@ impl Core {
             return;
         };
         let saved = *saved;
-        match result {
+        match result.and_then(|()| self.make_way(operation)) {
             Ok(()) => self.start_arrival(operation, Some(saved)),
             Err(failure) => self.refuse_arrival(operation, failure),
         }

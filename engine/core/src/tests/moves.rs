@@ -405,28 +405,98 @@ fn forced_resume_fences_off_what_the_target_may_have() {
 }
 
 #[test]
-fn word_of_a_higher_generation_ends_the_doubt() {
-    let mut bench = Bench::offered();
-    let next = PeerMessage::Prepare {
-        program: program(1),
-        generation: Generation(3),
-        spec: spec(),
-        memory_bytes: 0,
-        paused: false,
-        devices: Default::default(),
-        blobs: vec![],
-    };
+fn a_program_that_is_sent_back_ends_the_doubt_when_it_is_known_to_be_good() {
     // The target sends the program back before its word of the adoption was heard.
+    let mut bench = Bench::offered();
     assert_eq!(
-        bench.words(says("e2", 7, next)),
+        bench.words(says("e2", 7, prepare(3))),
+        ["say want", "say ack", "load module"]
+    );
+    assert_eq!(bench.words(loaded(7)), ["say ack"]);
+    bench.feed(says("e2", 7, commit()));
+    bench.feed(chunk("e2", 7, "final"));
+    assert_eq!(
+        bench.state(),
+        "moving",
+        "until it is there and good, nothing is ended"
+    );
+    let mut damaged = Bench::offered();
+    std::mem::swap(&mut bench, &mut damaged);
+    let bad = Input::SnapshotVerified {
+        operation: operation(7),
+        result: Err(Failure::Snapshot {
+            reason: "it is another's".into(),
+        }),
+    };
+    damaged.feed(complete("final"));
+    assert_eq!(damaged.words(bad), ["store refused", "say refused"]);
+    assert_eq!(damaged.state(), "moving");
+    let mut bench = Bench::offered();
+    bench.feed(says("e2", 7, prepare(3)));
+    bench.feed(loaded(7));
+    bench.feed(says("e2", 7, commit()));
+    bench.feed(chunk("e2", 7, "final"));
+    bench.feed(complete("final"));
+    assert_eq!(
+        bench.words(verified(7)),
         [
             "store done",
             "reply done",
             "erase program",
             "discard",
-            "say want",
-            "load module"
+            "start frozen"
         ]
+    );
+    assert_eq!(
+        bench.words(started()),
+        ["store running", "unfreeze", "say adopted", "store adopted"]
+    );
+}
+
+#[test]
+fn a_stranger_that_offers_a_program_ends_nothing_here() {
+    let offers = [2, 3, 1_000_000, u64::MAX].map(prepare);
+    for make in [Bench::running, Bench::offered] {
+        for offer in &offers {
+            let mut bench = make();
+            let before = bench.state();
+            // Everything that would follow changes nothing either.
+            assert_eq!(
+                bench.words(says("e3", 9, offer.clone())),
+                ["store refused", "say refused"]
+            );
+            assert_eq!(bench.words(says("e3", 9, commit())), ["say refused"]);
+            assert_eq!(bench.state(), before);
+        }
+    }
+    // Nor does one that has only been taken back from.
+    let mut bench = Bench::offered();
+    bench.feed(says("e2", 7, prepare(3)));
+    bench.feed(loaded(7));
+    bench.feed(says("e2", 7, commit()));
+    bench.feed(chunk("e2", 7, "final"));
+    bench.feed(says("e2", 2, refused()));
+    bench.feed(complete("final"));
+    assert_eq!(bench.words(verified(7)), ["store refused", "say refused"]);
+    assert_eq!(bench.state(), "running");
+}
+
+#[test]
+fn a_stranger_does_not_take_the_place_of_a_program_that_is_on_its_way() {
+    let mut bench = arriving();
+    assert_eq!(
+        bench.words(says("e3", 9, prepare(1_000_000))),
+        ["store refused", "say refused"]
+    );
+    bench.feed(says("e1", 2, commit()));
+    bench.feed(chunk("e1", 2, "final"));
+    bench.feed(complete("final"));
+    assert_eq!(bench.words(verified(2)), ["start frozen"]);
+    // Its source may begin anew.
+    let mut bench = arriving();
+    assert_eq!(
+        bench.words(says("e1", 9, prepare(2))),
+        ["say want", "say ack", "load module"]
     );
 }
 
