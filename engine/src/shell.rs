@@ -30,6 +30,7 @@ mod background;
 mod captures;
 mod devices;
 mod machine;
+mod memory;
 mod modules;
 mod programs;
 mod session;

@@ -127,6 +127,7 @@ impl World {
             boot: BootId::from_random(bytes),
             programs_max: 6,
             program_memory_bytes_max: 1 << 30,
+            programs_memory_bytes_max: 1 << 40,
             devices: BTreeMap::new(),
             checkpoint_interval_us,
         };
@@ -371,6 +372,7 @@ impl World {
                 saved,
                 frozen,
                 generation,
+                is_known: _,
                 follower: _,
                 begun,
             } => {

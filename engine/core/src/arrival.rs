@@ -38,6 +38,8 @@ pub(super) struct Arrival {
     /// See [`super::types::ProgramRecord::begun`].
     begun: Generation,
     spec: ProgramSpec,
+    /// As its source says.
+    memory_bytes: u64,
     standing: Standing,
     /// What was said to be needed; only these are taken.
     blobs: Vec<Blob>,
@@ -94,6 +96,7 @@ impl Arrival {
             generation: offer.generation,
             begun: Generation(0),
             spec: offer.spec.clone(),
+            memory_bytes: offer.memory_bytes,
             standing: if offer.paused {
                 Standing::Paused
             } else {
@@ -227,6 +230,7 @@ impl Core {
                 begun: arrival.begun,
                 saved,
                 frozen: true,
+                is_known: false,
                 follower,
             });
         }

@@ -275,6 +275,7 @@ impl Core {
             begun: here.begun,
             saved: here.saved,
             frozen: here.is_paused(),
+            is_known: true,
             follower: None,
         });
     }

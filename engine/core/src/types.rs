@@ -30,6 +30,8 @@ pub struct Identity {
     pub boot: BootId,
     pub programs_max: usize,
     pub program_memory_bytes_max: u64,
+    /// Of all programs together.
+    pub programs_memory_bytes_max: u64,
     /// What programs can be granted here.
     pub devices: BTreeMap<Alias, DeviceKind>,
     /// How often a running program is checkpointed; `None`: only when it moves, pauses or is asked.
@@ -192,6 +194,8 @@ pub enum Effect {
         begun: Generation,
         saved: Option<Saved>,
         frozen: bool,
+        /// It has been here, and is started again: it is not refused for what the machine is like now.
+        is_known: bool,
         /// Follows its log from the first line on.
         follower: Option<Box<Follower>>,
     },

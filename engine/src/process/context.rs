@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use wasmtime::{Global, Memory, ResourceLimiter};
+use wasmtime::{Global, Memory};
 use wayfare_devices::{Held, Trouble};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::device::{Alias, DEVICES_MAX};
@@ -18,6 +18,7 @@ use super::ProcessEvent;
 use super::clock::Clock;
 use super::control::Control;
 use super::files::Files;
+use super::memory::Limits;
 
 /// Devices whose last trouble is remembered: as many as can be granted, and some that were not.
 const TROUBLES_MAX: usize = 2 * DEVICES_MAX;
@@ -177,7 +178,7 @@ impl Context {
     /// It goes on in the instance of an idle context, which had its memory made.
     pub(super) fn succeed(&mut self, idle: &Self) {
         self.guest = idle.guest;
-        self.limits.total_bytes = idle.limits.total_bytes;
+        self.limits.succeed(&idle.limits);
     }
 
     pub(super) fn set_guest(&mut self, guest: Option<GuestHandles>) {
@@ -239,67 +240,6 @@ fn environment(spec: &ProgramSpec) -> Vec<String> {
         all.push(format!("{name}={value}"));
     }
     all
-}
-
-/// What a program may use, and how much linear memory it does use.
-pub(super) struct Limits {
-    /// Of all its memories together, the save memory not counted.
-    pub(super) memory_bytes_max: u64,
-    pub(super) table_elements_max: usize,
-    control: Arc<Control>,
-    save_bytes: u64,
-    /// With the save memory.
-    total_bytes: u64,
-}
-
-impl Limits {
-    pub(super) fn new(
-        control: Arc<Control>,
-        memory_bytes_max: u64,
-        table_elements_max: usize,
-        save_bytes: u64,
-    ) -> Self {
-        Self {
-            memory_bytes_max,
-            table_elements_max,
-            control,
-            save_bytes,
-            total_bytes: 0,
-        }
-    }
-
-    /// The instance is gone; another will be made.
-    pub(super) fn reset(&mut self) {
-        self.total_bytes = 0;
-    }
-}
-
-impl ResourceLimiter for Limits {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        max: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let total = self.total_bytes - current as u64 + desired as u64;
-        let fits = total <= self.memory_bytes_max.saturating_add(self.save_bytes)
-            && max.is_none_or(|max| desired <= max);
-        if fits {
-            self.total_bytes = total;
-            self.control
-                .set_memory_bytes(total.saturating_sub(self.save_bytes));
-        }
-        Ok(fits)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        max: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(desired <= self.table_elements_max && max.is_none_or(|max| desired <= max))
-    }
 }
 
 pub(super) fn now_ms() -> u64 {

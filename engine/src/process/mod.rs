@@ -35,6 +35,7 @@ mod image;
 mod instance;
 mod log;
 mod me;
+mod memory;
 mod post;
 mod raw;
 mod references;
@@ -67,6 +68,7 @@ pub use address_space::AddressSpace;
 pub use compiled::{Compiled, CompiledError, Piece, Provenance, Trust};
 use control::{Control, Request};
 pub use errands::{Errand, Reply, Wish};
+pub use memory::Budget;
 pub use post::Post;
 pub(crate) use raw::step_back;
 pub(crate) use resuming::Waited;
@@ -95,6 +97,8 @@ pub struct Launch {
     pub journaled: Vec<Letter>,
     /// Hold it until [`Process::unfreeze`].
     pub frozen: bool,
+    /// It has been here before this start of the engine, and is not refused the memory that it had.
+    pub is_known: bool,
 }
 
 /// What a program's thread says. Events of one program come in order.

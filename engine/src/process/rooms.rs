@@ -14,8 +14,9 @@ use wasmtime::{Config, Engine, InstancePre, Linker, Module, Store};
 use wayfare_mail::Mail;
 use wayfare_protocol::error::Failure;
 
-use super::context::{Context, Limits};
+use super::context::Context;
 use super::control::Control;
+use super::memory::Limits;
 use super::resuming::ResumeModule;
 use super::runtime::{RuntimeOptions, internal};
 use super::{HOST_STACK_BYTES, calls, device_calls, raw, values, wasi};
@@ -120,7 +121,14 @@ impl Rooms {
             table_elements_max,
             ..
         } = self.options;
-        let limits = Limits::new(control.clone(), memory_bytes_max, table_elements_max, save_bytes);
+        let (control_of, budget) = (control.clone(), Arc::default());
+        let limits = Limits::new(
+            control_of,
+            memory_bytes_max,
+            table_elements_max,
+            save_bytes,
+            budget,
+        );
         let mut store = Store::new(engine, Context::nobody(control, limits));
         store.limiter(|context| &mut context.limits);
         store

@@ -19,6 +19,7 @@ use super::compiled::Piece;
 use super::compiled::{Compiled, Provenance, Trust};
 use super::context::Context;
 use super::image::Image;
+use super::memory::Budget;
 use super::resuming::{ResumeModule, Resuming, Waited};
 use super::rooms::{self, Housed, Rooms};
 
@@ -39,6 +40,8 @@ pub struct RuntimeOptions {
     /// Linear memory of one program; its `ProgramSpec` may ask for less, not for more.
     pub memory_bytes_max: u64,
     pub table_elements_max: usize,
+    /// Memory of all programs together.
+    pub budget: Arc<Budget>,
     /// Code that others compiled is for [`AddressSpace::Ample`] only.
     pub address_space: AddressSpace,
     pub devices: Arc<Devices>,
@@ -50,6 +53,7 @@ impl Default for RuntimeOptions {
             stack_bytes_max: 2 << 20,
             memory_bytes_max: 64 << 20,
             table_elements_max: 100_000,
+            budget: Arc::default(),
             address_space: AddressSpace::probe(),
             devices: Arc::default(),
         }

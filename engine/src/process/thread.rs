@@ -9,11 +9,12 @@ use wayfare_devices::Held;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::status::ProgramState;
 
-use super::context::{Context, Limits, now_ms};
+use super::context::{Context, now_ms};
 use super::control::{Control, Next};
 use super::files::Files;
 use super::files::folders::Folders;
 use super::instance::{Instance, Ran};
+use super::memory::Limits;
 use super::runtime::{Loaded, RuntimeOptions};
 use super::{Launch, ProcessEvent};
 
@@ -85,11 +86,15 @@ impl Task {
                 bytes_max: asked,
             });
         }
+        if !launch.is_known {
+            check_room(&options, &loaded, &launch)?;
+        }
         let limits = Limits::new(
             control.clone(),
             asked,
             options.table_elements_max,
             loaded.shape.save_bytes,
+            options.budget.clone(),
         );
         let mut context = Context::new(control, sink, &launch.spec, launch.stdin, limits);
         let folders = Folders::new(launch.folders);
@@ -97,10 +102,32 @@ impl Task {
         context.generation = launch.generation;
         context.held = Held::new(options.devices, launch.spec.grants.devices.clone());
         let control = context.control.clone();
-        let instance = Instance::new(loaded, context, launch.snapshot)?;
+        if launch.is_known {
+            context.limits.let_in();
+        }
+        let mut instance = Instance::new(loaded, context, launch.snapshot)?;
+        instance.context_mut().limits.hold();
         control.lock().begin_life(launch.begun);
         Ok(instance)
     }
+}
+
+/// Whether the machine has what the program needs at once, beside what the others have.
+fn check_room(options: &RuntimeOptions, loaded: &Loaded, launch: &Launch) -> Result<(), Failure> {
+    let saved = launch.snapshot.iter().flat_map(|snapshot| &snapshot.memories);
+    let bytes = saved
+        .map(|memory| memory.bytes)
+        .sum::<u64>()
+        .max(loaded.shape.memory_bytes_min);
+    let bytes_max = options.budget.left_bytes();
+    if bytes > bytes_max {
+        return Err(Failure::TooLarge {
+            what: "the program's memory, beside that of the others here,".into(),
+            bytes,
+            bytes_max,
+        });
+    }
+    Ok(())
 }
 
 /// Until the program ended; `None` if it was discarded.

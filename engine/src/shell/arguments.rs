@@ -25,6 +25,7 @@ use super::options::{CodeFrom, EngineOptions, this_machine};
 const BROKER_DEFAULT: (&str, u16) = ("localhost", 1883);
 const PROGRAMS_LIMIT: u64 = 4096;
 const MEMORY_MIB_LIMIT: u64 = 4096;
+const PROGRAMS_MEMORY_MIB_LIMIT: u64 = 1 << 24;
 const STACK_KIB_MIN: u64 = 64;
 const STACK_KIB_LIMIT: u64 = 65536;
 const CACHE_MIB_LIMIT: u64 = 1 << 20;
@@ -70,6 +71,10 @@ pub struct EngineArgs {
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=MEMORY_MIB_LIMIT))]
     #[serde(deserialize_with = "between::<1, MEMORY_MIB_LIMIT, _>")]
     pub memory_max: Option<u64>,
+    /// Memory of all programs together [default: three quarters of what the machine, or its control group, has beyond 96 MiB]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=PROGRAMS_MEMORY_MIB_LIMIT))]
+    #[serde(deserialize_with = "between::<1, PROGRAMS_MEMORY_MIB_LIMIT, _>")]
+    pub programs_memory: Option<u64>,
     /// Call stack of one program [default: 1024]
     #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u64).range(STACK_KIB_MIN..=STACK_KIB_LIMIT))]
     #[serde(deserialize_with = "between::<STACK_KIB_MIN, STACK_KIB_LIMIT, _>")]
@@ -127,6 +132,7 @@ impl EngineArgs {
             data: self.data.or(file.data),
             programs_max: self.programs_max.or(file.programs_max),
             memory_max: self.memory_max.or(file.memory_max),
+            programs_memory: self.programs_memory.or(file.programs_memory),
             stack_max: self.stack_max.or(file.stack_max),
             checkpoint: self.checkpoint.or(file.checkpoint),
             hand_over: self.hand_over.or(file.hand_over),
@@ -183,6 +189,7 @@ impl EngineArgs {
         if let Some(mib) = self.memory_max {
             options.program_memory_bytes_max = mib << 20;
         }
+        options.programs_memory_bytes_max = self.programs_memory.map(|mib| mib << 20);
         if let Some(kib) = self.stack_max {
             options.stack_bytes_max = usize::try_from(kib << 10)?;
         }

@@ -130,10 +130,13 @@ impl Agent {
                 begun,
                 saved,
                 frozen,
+                is_known,
                 follower,
             } => {
                 let (module, data) = (spec.module, Data::of(&spec));
-                let incarnation = self.programs.begin(program, spec, (generation, begun), frozen);
+                let incarnation = self
+                    .programs
+                    .begin(program, spec, (generation, begun), (frozen, is_known));
                 if let Some(follower) = follower {
                     self.hear_follower(program, &follower);
                 }

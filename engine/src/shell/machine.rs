@@ -5,6 +5,7 @@ use std::time::Instant;
 use wayfare_devices::Devices;
 use wayfare_protocol::status::{DiskWear, EngineAbout, MachineLoad};
 
+use super::memory;
 use super::options::{CodeFrom, EngineOptions};
 use crate::process::ahead;
 
@@ -15,7 +16,7 @@ pub(crate) fn about(options: &EngineOptions, devices: &Devices) -> EngineAbout {
         code: ahead::here(),
         compiles: options.code.compiles(),
         processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
-        memory_bytes: memory_bytes().unwrap_or(0),
+        memory_bytes: memory::bytes().unwrap_or(0),
         programs_max: u32::try_from(options.programs_max).unwrap_or(u32::MAX),
         devices: devices.offered(),
         program_memory_bytes_max: options.program_memory_bytes_max,
@@ -34,7 +35,7 @@ pub(crate) fn load(begun: Instant) -> Option<MachineLoad> {
     let average = std::fs::read_to_string("/proc/loadavg").ok()?;
     let last_minute: f64 = average.split(' ').next()?.parse().ok()?;
     Some(MachineLoad {
-        memory_available_bytes: memory("MemAvailable:")?,
+        memory_available_bytes: memory::line("MemAvailable:")?,
         processor_millicores: (last_minute.max(0.0) * 1000.0) as u64,
         disk: written_bytes().map(|written_bytes| DiskWear {
             written_bytes,
@@ -59,28 +60,13 @@ fn written_bytes_in(text: &str) -> Option<u64> {
     Some(count("write_bytes:")?.saturating_sub(count("cancelled_write_bytes:")?))
 }
 
-fn memory_bytes() -> Option<u64> {
-    memory("MemTotal:")
-}
-
-fn memory(what: &str) -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let kib = text.lines().find_map(|line| line.strip_prefix(what))?;
-    kib.trim()
-        .strip_suffix("kB")?
-        .trim()
-        .parse()
-        .ok()
-        .map(|kib: u64| kib * 1024)
-}
-
 #[cfg(test)]
 mod tests {
     #[test]
     fn the_machine_tells_its_load() {
         let load = super::load(std::time::Instant::now()).expect("this is Linux");
         assert!(load.memory_available_bytes > 0);
-        assert!(Some(load.memory_available_bytes) <= super::memory_bytes());
+        assert!(Some(load.memory_available_bytes) <= super::memory::line("MemTotal:"));
     }
 
     #[test]

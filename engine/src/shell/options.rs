@@ -33,6 +33,8 @@ pub struct EngineOptions {
     pub data: PathBuf,
     pub programs_max: usize,
     pub program_memory_bytes_max: u64,
+    /// Of all programs together; `None`: what the machine can give.
+    pub programs_memory_bytes_max: Option<u64>,
     pub stack_bytes_max: usize,
     /// How often running programs are stored; `None`: only when they move, pause or are asked.
     pub checkpoint_interval: Option<Duration>,
@@ -85,6 +87,7 @@ impl EngineOptions {
             data: data.into(),
             programs_max: PROGRAMS_MAX,
             program_memory_bytes_max: PROGRAM_MEMORY_MIB_MAX << 20,
+            programs_memory_bytes_max: None,
             stack_bytes_max: STACK_KIB_MAX << 10,
             checkpoint_interval: Some(Duration::from_secs(CHECKPOINT_SECONDS)),
             hand_over: Duration::from_secs(HAND_OVER_SECONDS),

@@ -59,8 +59,15 @@ pub(crate) struct Hosted {
 }
 
 enum Stage {
-    Gathering { spec: ProgramSpec, frozen: bool },
-    Live { process: Process, loaded: Arc<Loaded> },
+    Gathering {
+        spec: ProgramSpec,
+        frozen: bool,
+        is_known: bool,
+    },
+    Live {
+        process: Process,
+        loaded: Arc<Loaded>,
+    },
 }
 
 /// A capture that was asked for and has not been answered.
@@ -97,7 +104,7 @@ impl Programs {
         program: ProgramId,
         spec: ProgramSpec,
         (generation, begun): (Generation, Generation),
-        frozen: bool,
+        (frozen, is_known): (bool, bool),
     ) -> u64 {
         self.discard(program);
         self.incarnations += 1;
@@ -105,7 +112,11 @@ impl Programs {
             incarnation: self.incarnations,
             generation,
             begun,
-            stage: Stage::Gathering { spec, frozen },
+            stage: Stage::Gathering {
+                spec,
+                frozen,
+                is_known,
+            },
             capturing: None,
             delayed: None,
             log: Log::default(),
@@ -131,7 +142,12 @@ impl Programs {
         let Some(hosted) = self.get(program, incarnation) else {
             return Ok(());
         };
-        let Stage::Gathering { spec, frozen } = &hosted.stage else {
+        let Stage::Gathering {
+            spec,
+            frozen,
+            is_known,
+        } = &hosted.stage
+        else {
             return Ok(());
         };
         let launch = Launch {
@@ -144,6 +160,7 @@ impl Programs {
             folders: gathered.folders,
             snapshot: gathered.snapshot.map(Arc::unwrap_or_clone),
             frozen: *frozen,
+            is_known: *is_known,
         };
         let events = self.events.clone();
         let sink = move |event| {

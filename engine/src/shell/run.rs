@@ -26,6 +26,7 @@ use super::hold::{Held, hold};
 use super::inbound::Border;
 use super::leaving::Leaving;
 use super::machine;
+use super::memory;
 use super::modules::Modules;
 use super::options::{CodeFrom, EngineOptions};
 use super::outbound::Outbound;
@@ -36,7 +37,7 @@ use super::store::Cache;
 use super::store::Store;
 use super::supervisor::{Supervisor, Told};
 use super::work::Workshop;
-use crate::process::{AddressSpace, Provenance, Runtime, RuntimeOptions};
+use crate::process::{AddressSpace, Budget, Provenance, Runtime, RuntimeOptions};
 
 /// Frames, globals, log and input position: what a snapshot has besides linear memory.
 const BESIDES_MEMORY_BYTES_MAX: u64 = 48 << 20;
@@ -107,6 +108,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
     let boot = BootId::random();
     let (store, records) = Store::open(&options.data, &options.engine)?;
     let devices = Arc::new(Devices::open(&options.devices));
+    let programs_memory_bytes_max = memory::budget(options.programs_memory_bytes_max);
     let runtime = Runtime::new(RuntimeOptions {
         stack_bytes_max: options.stack_bytes_max,
         memory_bytes_max: options.program_memory_bytes_max,
@@ -116,6 +118,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
             CodeFrom::Signed(_) => AddressSpace::Ample,
         },
         devices: devices.clone(),
+        budget: Arc::new(Budget::new(programs_memory_bytes_max)),
         ..RuntimeOptions::default()
     })
     .context("cannot set up wasmtime")?;
@@ -134,6 +137,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         boot,
         programs_max: options.programs_max,
         program_memory_bytes_max: options.program_memory_bytes_max,
+        programs_memory_bytes_max,
         devices: about
             .devices
             .iter()

@@ -110,11 +110,28 @@ impl Core {
                 operation: *operation,
             });
         }
+        let needed = memory_bytes;
         let memory_bytes_max = self.identity.program_memory_bytes_max;
         let memory_bytes = spec.memory_bytes_max.unwrap_or(0).max(memory_bytes);
         if memory_bytes > memory_bytes_max {
             return Err(self.no_room(format!(
                 "the program needs {memory_bytes} bytes of memory, the limit is {memory_bytes_max}"
+            )));
+        }
+        let used = self.programs.iter().filter(|(id, _)| **id != program);
+        let used = used.map(|(_, here)| here.memory_bytes).sum::<u64>();
+        let coming = self
+            .arrivals
+            .values()
+            .map(|coming| coming.memory_bytes)
+            .sum::<u64>();
+        let left = self
+            .identity
+            .programs_memory_bytes_max
+            .saturating_sub(used.saturating_add(coming));
+        if needed > left {
+            return Err(self.no_room(format!(
+                "the program has {needed} bytes of memory, and beside the programs that are here {left} are left"
             )));
         }
         let others = self.programs.iter().filter(|(id, _)| **id != program);

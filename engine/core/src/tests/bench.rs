@@ -288,6 +288,7 @@ fn identity(name: &str) -> Identity {
         boot: BootId::from_random([7; 16]),
         programs_max: 4,
         program_memory_bytes_max: 1 << 20,
+        programs_memory_bytes_max: 3 << 19,
         devices: Default::default(),
         checkpoint_interval_us: None,
     }

@@ -345,3 +345,42 @@ fn nonsense(random: &mut Random) -> Input {
         },
     }
 }
+
+#[test]
+fn programs_that_come_must_fit_beside_those_that_are_here() {
+    let offer = |memory: u64| {
+        let PeerMessage::Prepare { generation, spec, .. } = prepare(2) else {
+            unreachable!()
+        };
+        PeerMessage::Prepare {
+            program: ProgramId::from_random([2; 16]),
+            generation,
+            spec,
+            memory_bytes: memory,
+            paused: false,
+            devices: Default::default(),
+            blobs: vec![],
+        }
+    };
+    // Of 1.5 MiB for all.
+    let here = Input::MemoryBytes {
+        program: ProgramId::from_random([1; 16]),
+        bytes: 1 << 20,
+    };
+    for (memory, expected) in [(1 << 19, "say want"), ((1 << 19) + 1, "store refused")] {
+        let mut bench = Bench::running();
+        bench.feed(here.clone());
+        assert_eq!(bench.words(says("e2", 5, offer(memory)))[0], expected, "{memory}");
+    }
+    let mut bench = Bench::running();
+    assert_eq!(bench.words(says("e2", 5, offer(1 << 20)))[0], "say want");
+    let mut other = offer(1 << 20);
+    if let PeerMessage::Prepare { program, .. } = &mut other {
+        *program = ProgramId::from_random([3; 16]);
+    }
+    assert_eq!(
+        bench.words(says("e2", 6, other)),
+        ["store refused", "say refused"],
+        "the one that is on its way counts"
+    );
+}

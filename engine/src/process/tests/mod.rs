@@ -146,6 +146,7 @@ impl Plan {
             folders: self.folders.clone(),
             snapshot,
             frozen,
+            is_known: false,
         };
         let sink = Mutex::new(sender);
         let process = launch(
