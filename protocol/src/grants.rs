@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::address::Address;
 use crate::device::{Alias, DEVICES_MAX};
 use crate::error::Failure;
 use crate::files::{Access, FileGrant, FilePath};
@@ -45,6 +46,12 @@ pub struct Grants {
     /// Variables that it is given as the engine has them where it begins, unless it was run with a value of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
+    /// Filters of the addresses that it may call and send to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub call: Vec<String>,
+    /// The services that it may provide, as filters of one level.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub serve: Vec<String>,
     /// What it may use of the devices that its engine offers. An engine that lacks one of them does not run it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub devices: BTreeSet<Alias>,
@@ -58,7 +65,13 @@ impl Grants {
     /// Checks what came from outside.
     pub fn check(&self) -> Result<(), Failure> {
         let bad = |reason: String| Err(Failure::BadRequest { reason });
-        for (what, filters) in [("pub", &self.publish), ("sub", &self.subscribe)] {
+        let lists = [
+            ("pub", &self.publish),
+            ("sub", &self.subscribe),
+            ("call", &self.call),
+            ("serve", &self.serve),
+        ];
+        for (what, filters) in lists {
             if filters.len() > FILTERS_MAX {
                 return bad(format!(
                     "{} grants of '{what}' are over {FILTERS_MAX}",
@@ -111,6 +124,15 @@ impl Grants {
     /// A filter is granted where one granted filter covers all that it can match.
     pub fn may_subscribe(&self, filter: &str) -> bool {
         self.subscribe.iter().any(|granted| covers(granted, filter))
+    }
+
+    /// Whether an address may be called, and be sent to.
+    pub fn may_call(&self, address: &Address) -> bool {
+        self.call.iter().any(|granted| covers(granted, address.as_str()))
+    }
+
+    pub fn may_serve(&self, service: &str) -> bool {
+        self.serve.iter().any(|granted| covers(granted, service))
     }
 
     /// Whether a value may be read and set under this shared key.
@@ -210,6 +232,20 @@ mod tests {
     fn nothing_is_granted_by_default() {
         let grants = Grants::default();
         assert!(!grants.may_publish("a") && !grants.may_subscribe("a") && grants.is_empty());
+    }
+
+    #[test]
+    fn addresses_and_services_are_granted_by_filters() {
+        let grants = Grants {
+            call: vec!["service/+".into(), "program/hall".into()],
+            serve: vec!["calc".into()],
+            ..Grants::default()
+        };
+        assert!(grants.check().is_ok() && !grants.is_empty());
+        for (address, expected) in [("service/a", true), ("program/hall", true), ("program/p", false)] {
+            assert_eq!(grants.may_call(&address.parse().unwrap()), expected, "{address}");
+        }
+        assert!(grants.may_serve("calc") && !grants.may_serve("other"));
     }
 
     #[test]

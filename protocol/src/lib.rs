@@ -4,11 +4,13 @@
 //! Pure data: no I/O, no clock, no async. Whatever comes from outside enters through a `parse`,
 //! `decode` or `verify` in here, which bounds and checks it once; past that the types carry the proof.
 //!
-//! Reading order: [`ids`], [`command`], [`device`], [`grants`], [`event`], [`status`], [`peer`], [`snapshot`], [`life`], [`stamp`],
-//! [`dispatcher`], [`reply`], [`values`]. [`wire`] has the rule by which all of it can change.
+//! Reading order: [`ids`], [`command`], [`device`], [`grants`], [`event`], [`status`], [`peer`], [`snapshot`], [`life`], [`stamp`], [`address`],
+//! [`call`], [`dispatcher`], [`reply`], [`values`]. [`wire`] has the rule by which all of it can change.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod bundle;
+pub mod call;
 pub mod code;
 pub mod command;
 pub mod device;

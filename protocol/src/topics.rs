@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::address::Address;
 use crate::ids::{EngineId, OperationId, PeerName, ProgramId};
 
 /// The first levels of every topic: several fleets can share a broker.
@@ -64,6 +65,10 @@ pub enum Topic {
     ProgramLog(ProgramId),
     /// Replies to a program's requests.
     ProgramReply(ProgramId),
+    /// What is sent to a program that serves.
+    ProgramInbox(ProgramId),
+    /// That this program can be called at the address; retained.
+    Address(Address, ProgramId),
     /// A message of an operation to this peer.
     Peer(OperationId, PeerName),
     Reply(PeerName),
@@ -87,6 +92,8 @@ impl Topics {
             Topic::ProgramStatus(program) => format!("{root}/v1/program/{program}/status"),
             Topic::ProgramLog(program) => format!("{root}/v1/program/{program}/log"),
             Topic::ProgramReply(program) => format!("{root}/v1/program/{program}/reply"),
+            Topic::ProgramInbox(program) => format!("{root}/v1/program/{program}/inbox"),
+            Topic::Address(address, program) => format!("{root}/v1/address/{}/{program}", address.level()),
             Topic::Peer(operation, peer) => format!("{root}/v1/move/{operation}/{peer}"),
             Topic::Reply(client) => format!("{root}/v1/reply/{client}"),
             Topic::DispatcherLease => format!("{root}/v1/dispatcher/lease"),
@@ -108,6 +115,10 @@ impl Topics {
             ["program", program, "status"] => Topic::ProgramStatus(program.parse().ok()?),
             ["program", program, "log"] => Topic::ProgramLog(program.parse().ok()?),
             ["program", program, "reply"] => Topic::ProgramReply(program.parse().ok()?),
+            ["program", program, "inbox"] => Topic::ProgramInbox(program.parse().ok()?),
+            ["address", address, program] => {
+                Topic::Address(Address::of_level(address)?, program.parse().ok()?)
+            }
             ["move", operation, peer] => Topic::Peer(operation.parse().ok()?, peer.parse().ok()?),
             ["reply", client] => Topic::Reply(client.parse().ok()?),
             ["dispatcher", "lease"] => Topic::DispatcherLease,
@@ -143,6 +154,13 @@ impl Topics {
     pub fn all_dispatcher_requests(&self) -> String {
         format!("{}/v1/dispatcher/request/+", self.root)
     }
+    /// Whoever can be called at an address.
+    pub fn all_at(&self, address: &Address) -> String {
+        format!("{}/v1/address/{}/+", self.root, address.level())
+    }
+    pub fn all_addresses(&self) -> String {
+        format!("{}/v1/address/+/+", self.root)
+    }
     pub fn all_program_logs(&self) -> String {
         format!("{}/v1/program/+/log", self.root)
     }
@@ -165,6 +183,8 @@ mod tests {
             Topic::ProgramStatus(ProgramId::random()),
             Topic::ProgramLog(ProgramId::random()),
             Topic::ProgramReply(ProgramId::random()),
+            Topic::ProgramInbox(ProgramId::random()),
+            Topic::Address("program/a".parse().unwrap(), ProgramId::random()),
             Topic::Peer(OperationId::random(), peer.clone()),
             Topic::Reply(peer.clone()),
             Topic::DispatcherLease,

@@ -57,6 +57,7 @@ tags! {
     crate::event::Event => "event",
     crate::status::EngineStatus => "engine-status",
     crate::status::ProgramStatus => "program-status",
+    crate::address::Announcement => "announcement",
     crate::log::LogBatch => "log-batch",
     crate::dispatcher::Lease => "lease",
     crate::dispatcher::Request => "request",

@@ -5,6 +5,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use wayfare_protocol::address::Announcement;
 use wayfare_protocol::command::{GivenCommand, ReportRequest};
 use wayfare_protocol::device::{DeviceAsk, Reading};
 use wayfare_protocol::dispatcher::{Lease, Reads, Request};
@@ -37,7 +38,9 @@ fn next(topic: &Topic, engine: &PeerName, program: ProgramId, operation: Operati
         Topic::Report => Topic::ProgramStatus(program),
         Topic::ProgramStatus(_) => Topic::ProgramLog(program),
         Topic::ProgramLog(_) => Topic::ProgramReply(program),
-        Topic::ProgramReply(_) => Topic::Peer(operation, "peer".parse().unwrap()),
+        Topic::ProgramReply(_) => Topic::ProgramInbox(program),
+        Topic::ProgramInbox(_) => Topic::Address("service/address".parse().unwrap(), program),
+        Topic::Address(..) => Topic::Peer(operation, "peer".parse().unwrap()),
         Topic::Peer(..) => Topic::Reply("client".parse().unwrap()),
         Topic::Reply(_) => Topic::DispatcherLease,
         Topic::DispatcherLease => Topic::DispatcherRequest("service".parse().unwrap()),
@@ -61,6 +64,7 @@ fn every_topic_stands_on_the_page() {
             match level {
                 _ if level == program.to_string() => "{program}".to_owned(),
                 _ if level == operation.to_string() => "{operation}".to_owned(),
+                "service:address" => "{address}".to_owned(),
                 _ if is_named => format!("{{{level}}}"),
                 _ => level.to_owned(),
             }
@@ -127,6 +131,7 @@ fn every_example_is_read_and_written_by_its_type() {
             "Event" => check_message::<Event>(kind, text),
             "EngineStatus" => check_message::<EngineStatus>(kind, text),
             "ProgramStatus" => check_message::<ProgramStatus>(kind, text),
+            "Announcement" => check_message::<Announcement>(kind, text),
             "LogBatch" => check_message::<LogBatch>(kind, text),
             "Lease" => check_message::<Lease>(kind, text),
             "Request" => check_message::<Request>(kind, text),

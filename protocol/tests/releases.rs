@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use wayfare_protocol::address::Announcement;
 use wayfare_protocol::code::{self, CodeTarget, SecretKey, SignedCode};
 use wayfare_protocol::command::{Action, Command, ReportRequest};
 use wayfare_protocol::device::{DeviceAsk, Reading, Setting};
@@ -51,6 +52,7 @@ fn again(kind: &str, payload: &[u8]) -> Result<Vec<u8>, String> {
         "Event" => message::<Event>(payload),
         "EngineStatus" => message::<EngineStatus>(payload),
         "ProgramStatus" => message::<ProgramStatus>(payload),
+        "Announcement" => message::<Announcement>(payload),
         "LogBatch" => message::<LogBatch>(payload),
         "Lease" => message::<Lease>(payload),
         "Request" => message::<Request>(payload),

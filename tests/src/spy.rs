@@ -285,7 +285,7 @@ fn read(topics: &Topics, topic: &str, payload: &[u8]) -> Option<Heard> {
         // For those who are asked, and for people.
         Topic::EngineDevice(_) | Topic::DispatcherRequest(_) | Topic::DispatcherEvent => return None,
         // Between programs.
-        Topic::ProgramReply(_) => return None,
+        Topic::ProgramReply(_) | Topic::ProgramInbox(_) | Topic::Address(..) => return None,
     })
 }
 

@@ -20,6 +20,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Value>)> {
         ("Event", events().collect()),
         ("EngineStatus", engine_statuses()),
         ("ProgramStatus", program_statuses().collect()),
+        ("Announcement", vec![announcement()]),
         ("LogBatch", vec![log_batch()]),
         ("Envelope", peer_messages().map(envelope).collect()),
         ("Lease", ["held", "free"].map(lease).into()),
@@ -38,6 +39,10 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Value>)> {
         ("DeviceAsk", device_asks()),
         ("Reading", readings()),
     ]
+}
+
+fn announcement() -> Value {
+    json!({ "program": PROGRAM, "name": "hall", "engine": "pi-1", "generation": 3 })
 }
 
 fn blob() -> Value {

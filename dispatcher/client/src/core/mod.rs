@@ -344,7 +344,11 @@ impl Core {
                 });
                 false
             }),
-            Topic::EngineDevice(_) | Topic::ProgramReply(_) | Topic::Report => Ok(false),
+            Topic::EngineDevice(_)
+            | Topic::ProgramReply(_)
+            | Topic::ProgramInbox(_)
+            | Topic::Address(..)
+            | Topic::Report => Ok(false),
         };
         match result {
             Ok(true) => effects.push(Effect::FleetChanged),
