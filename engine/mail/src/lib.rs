@@ -11,6 +11,7 @@
 //! memory.
 #![forbid(unsafe_code)]
 
+mod calls;
 mod intake;
 mod letter;
 mod replies;
@@ -21,6 +22,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use wayfare_protocol::call::Outcome;
 use wayfare_protocol::grants::{Grants, is_filter, is_topic};
 use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::life;
@@ -28,6 +30,7 @@ use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::{Topic, Topics};
 
+use calls::{Calls, Incoming};
 pub use intake::{Delivery, Intake};
 pub use letter::{Letter, Outgoing, Reader};
 use replies::{Replies, answered};
@@ -70,6 +73,7 @@ pub struct Mail {
     seen: Seen,
     replies: Replies,
     repliable: VecDeque<(u64, String)>,
+    calls: Calls,
     was_moved: bool,
     /// There is, or may be, a session of this program's at the broker.
     has_session: bool,
@@ -132,6 +136,7 @@ impl Mail {
             seen: Seen::default(),
             replies: Replies::default(),
             repliable: VecDeque::new(),
+            calls: Calls::default(),
             was_moved: false,
             has_session: false,
         }
@@ -236,8 +241,11 @@ impl Mail {
         let at = self
             .repliable
             .iter()
-            .position(|(number, topic)| *number == answers && topic == reply_to)
-            .ok_or(Refusal::NotRepliable)?;
+            .position(|(number, topic)| *number == answers && topic == reply_to);
+        let Some(at) = at else {
+            // A call is replied to with its result.
+            return self.answer(reply_to, answers, &Outcome::Done(payload.to_vec()));
+        };
         let manner = Manner {
             at_least_once: true,
             ..Manner::default()
@@ -267,6 +275,9 @@ impl Mail {
             return;
         };
         self.inbox_bytes -= letter.bytes();
+        if self.take_call(&letter) {
+            return;
+        }
         if let Some(Stamp {
             sender,
             number,
@@ -301,10 +312,13 @@ impl Mail {
         home.topics.topic(&Topic::ProgramReply(home.program))
     }
 
-    /// Whether a snapshot may have a message for this topic: what [`Mail::publish`] or [`Mail::reply`] let through.
+    /// Whether a snapshot may have a message for this topic: what [`Mail::publish`], [`Mail::reply`] or [`Mail::call`] let through.
     fn may_hold(&self, topic: &str) -> bool {
         self.check_topic(topic).is_ok()
-            || matches!(self.home.topics.parse(topic), Some(Topic::ProgramReply(_)))
+            || matches!(
+                self.home.topics.parse(topic),
+                Some(Topic::ProgramReply(_) | Topic::ProgramInbox(_))
+            )
     }
 
     fn check_topic(&self, topic: &str) -> Result<(), Refusal> {
@@ -420,15 +434,19 @@ impl Mail {
             stamp,
         };
         let answers = answered(&letter);
-        let is_wanted = match answers {
+        let incoming = self.incoming(&letter);
+        let is_wanted = match (answers, &incoming) {
+            (Some(answers), _) => topic == self.reply_topic() && self.wants(answers),
+            (None, Incoming::Inbox | Incoming::Announced) => true,
+            (None, Incoming::Useless) => false,
             // A filter such as '#' also brings what Wayfare's own parts say to each other.
-            None => !self.home.topics.is_ours(topic),
-            Some(answers) => topic == self.reply_topic() && self.replies.wants(answers, self.published),
+            (None, Incoming::Foreign) => !self.home.topics.is_ours(topic),
         };
         if !is_wanted {
             return Accepted::Dropped;
         }
-        if answers.is_none() && !self.inbox.is_empty() && !self.has_room_for(&letter) {
+        let is_for_inbox = answers.is_none() && !matches!(incoming, Incoming::Announced);
+        if is_for_inbox && !self.inbox.is_empty() && !self.has_room_for(&letter) {
             return Accepted::Full;
         }
         // What the broker keeps for those who come later comes once for each subscription.
@@ -454,11 +472,21 @@ impl Mail {
         self.put(letter);
     }
 
+    fn wants(&self, answers: u64) -> bool {
+        self.calls.wants(answers) || self.replies.wants(answers, self.published)
+    }
+
     fn put(&mut self, letter: Letter) {
         if let Some(answers) = answered(&letter) {
-            if self.replies.wants(answers, self.published) {
+            if self.calls.wants(answers) {
+                self.calls.put(answers, letter);
+            } else if self.replies.wants(answers, self.published) {
                 self.replies.put(answers, letter);
             }
+            return;
+        }
+        if matches!(self.home.topics.parse(&letter.topic), Some(Topic::Address(..))) {
+            self.announced(&letter);
             return;
         }
         self.inbox_bytes += letter.bytes();
@@ -468,6 +496,7 @@ impl Mail {
     fn has_room_for(&self, letter: &Letter) -> bool {
         let (letters, bytes) = match self.replies.awaited() {
             Some(None) => (INBOX_LETTERS_AWAITING_MAX, INBOX_BYTES_AWAITING_MAX),
+            _ if self.calls.is_waiting() => (INBOX_LETTERS_AWAITING_MAX, INBOX_BYTES_AWAITING_MAX),
             Some(Some(_)) | None => (INBOX_LETTERS_MAX, INBOX_BYTES_MAX),
         };
         self.inbox.len() < letters && self.inbox_bytes + letter.bytes() <= bytes

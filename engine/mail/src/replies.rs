@@ -30,11 +30,17 @@ struct Awaited {
 impl Replies {
     /// The request of this number was made, and is the only one waited for from now on.
     pub(super) fn request(&mut self, request: u64) {
-        let reply = self.early.remove(&request);
-        // What it has made by now it does not make again.
-        self.early = self.early.split_off(&request);
-        self.early_bytes = self.early.values().map(Letter::bytes).sum();
+        let reply = self.take_early(request);
         self.awaited = Some(Awaited { request, reply });
+    }
+
+    /// The reply to the request or call of this number, which is made again, if it came before.
+    pub(super) fn take_early(&mut self, number: u64) -> Option<Letter> {
+        let reply = self.early.remove(&number);
+        // What it has made by now it does not make again.
+        self.early = self.early.split_off(&number);
+        self.early_bytes = self.early.values().map(Letter::bytes).sum();
+        reply
     }
 
     /// Whether a reply is awaited; the reply if it is there.

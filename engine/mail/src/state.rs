@@ -7,10 +7,13 @@ use wayfare_protocol::topics::Topic;
 use crate::letter::{Letter, Outgoing, Reader, put};
 use crate::seen::Seen;
 use crate::{
-    Mail, OUTBOX_BYTES_MAX, OUTBOX_LETTERS_MAX, REPLIABLE_MAX, Replies, SUBSCRIPTIONS_MAX, Subscription,
+    Calls, Mail, OUTBOX_BYTES_MAX, OUTBOX_LETTERS_MAX, REPLIABLE_MAX, Replies, SUBSCRIPTIONS_MAX,
+    Subscription,
 };
 
 const VERSION: u8 = 2;
+/// With calls behind all else: only where there are any, so that engines of earlier releases take all other programs.
+const VERSION_WITH_CALLS: u8 = 3;
 /// After a crash the inbox also holds what the journal had, which may be more than it takes otherwise.
 const RESTORED_LETTERS_MAX: usize = 1 << 18;
 const RESTORED_BYTES_MAX: usize = 64 << 20;
@@ -18,7 +21,8 @@ const RESTORED_BYTES_MAX: usize = 64 << 20;
 impl Mail {
     /// A few bytes for a program that never talked.
     pub fn save(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
+        let has_calls = !self.calls.is_unused();
+        let mut out = vec![if has_calls { VERSION_WITH_CALLS } else { VERSION }];
         out.extend(self.home.program.to_bytes());
         put(&mut out, self.home.engine.as_bytes());
         out.push(u8::from(self.was_moved) | u8::from(self.has_session) << 1);
@@ -45,6 +49,9 @@ impl Mail {
             put(&mut out, topic.as_bytes());
         }
         self.seen.save(&mut out);
+        if has_calls {
+            self.calls.save(&mut out);
+        }
         out
     }
 
@@ -60,7 +67,8 @@ impl Mail {
     }
 
     fn read(&mut self, from: &mut Reader<'_>) -> Option<()> {
-        (from.u8()? == VERSION).then_some(())?;
+        let version = from.u8()?;
+        matches!(version, VERSION | VERSION_WITH_CALLS).then_some(())?;
         let program = ProgramId::from_bytes(from.array()?);
         let engine = from.text()?;
         let flags = from.u8()?;
@@ -89,6 +97,9 @@ impl Mail {
             .map(|_| Some((from.u64()?, from.text()?)))
             .collect::<Option<_>>()?;
         self.seen = Seen::read(from)?;
+        if version == VERSION_WITH_CALLS {
+            self.calls = Calls::read(from)?;
+        }
         self.was_moved = flags & 1 != 0 || engine != self.home.engine;
         self.has_session = flags & 2 != 0;
         self.settle(program)
@@ -112,6 +123,7 @@ impl Mail {
             self.published = 0;
             let theirs = self.home.topics.topic(&Topic::ProgramReply(program));
             self.subscriptions.remove(&theirs);
+            self.leave_calls_to(program);
             self.session_lost();
         }
         // A snapshot may come from a file, which anybody may have written.
@@ -119,6 +131,8 @@ impl Mail {
             .iter()
             .all(|one| self.may_hold(&one.topic))
             .then_some(())?;
+        let is_reply = |topic: &str| matches!(self.home.topics.parse(topic), Some(Topic::ProgramReply(_)));
+        self.calls.is_sound(is_reply).then_some(())?;
         let repliable = std::mem::take(&mut self.repliable);
         self.repliable = repliable
             .into_iter()
@@ -132,11 +146,11 @@ impl Mail {
     }
 }
 
-fn count(out: &mut Vec<u8>, count: usize) {
+pub(super) fn count(out: &mut Vec<u8>, count: usize) {
     out.extend((count as u32).to_le_bytes());
 }
 
-fn bounded(from: &mut Reader<'_>, max: usize) -> Option<usize> {
+pub(super) fn bounded(from: &mut Reader<'_>, max: usize) -> Option<usize> {
     from.u32()
         .map(|count| count as usize)
         .filter(|count| *count <= max)
