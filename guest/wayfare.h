@@ -89,6 +89,50 @@ int32_t wayfare_state_set(const char *key, size_t length, const void *value, siz
 WAYFARE_CALL(state_compare_and_set)
 int32_t wayfare_state_compare_and_set(const char *key, size_t length, uint64_t expected, const void *value, size_t bytes, uint64_t *version);
 WAYFARE_CALL(state_remove) int32_t wayfare_state_remove(const char *key, size_t length);
+
+/* Programs that call each other. A service has a name, at most 64 of a-z A-Z 0-9 . _ -, and is granted with --allow-serve; an address is
+ * service/NAME, or program/NAME or program/ID of a program that serves anything, and is granted with --allow-call.
+ *
+ * Calls come through wayfare_receive, with the flag 4: the topic is the address that was called and the function, with a space between them, and
+ * the payload has the arguments. wayfare_answer takes their reply topic and number, once: kind 0 with the result, or one of the kinds below with
+ * a text (UTF-8) that says why. */
+enum {
+    WAYFARE_DONE = 0,
+    WAYFARE_NOT_FOUND = 1,         /* the provider has no such function */
+    WAYFARE_UNAVAILABLE = 2,       /* the provider is gone: whether it was done is not known */
+    WAYFARE_DEADLINE_EXCEEDED = 3, /* no answer came in time: whether it was done is not known */
+    WAYFARE_CANCELLED = 4,
+    WAYFARE_REFUSED = 5,
+    WAYFARE_CONFLICT = 6,
+    WAYFARE_TOO_LARGE = 7,
+    WAYFARE_EXPIRED = 8,
+    WAYFARE_FAILED = 9,
+};
+#define WAYFARE_ANY_CALL UINT64_MAX
+
+WAYFARE_CALL(serve) int32_t wayfare_serve(const char *name, size_t length);
+WAYFARE_CALL(answer)
+int32_t wayfare_answer(const char *reply_to, size_t length, uint64_t number, int32_t kind, const void *payload, size_t bytes);
+
+/* Begins a call, and gives its number: at once where a provider is known, otherwise it waits for one. 42: 128 calls are open, or 64 addresses
+ * were called; 44: nobody has served the address until the deadline, and the call was not made. The deadline is not below zero. */
+WAYFARE_CALL(call)
+int32_t wayfare_call(const char *address, size_t length, const char *function, size_t function_length, const void *arguments, size_t bytes, int64_t deadline_ms, uint64_t *number);
+
+/* Waits for the end of a call, or of any. Writes a struct wayfare_outcome, then the result or the text. 28: no such call is open. */
+WAYFARE_CALL(next_reply)
+int32_t wayfare_next_reply(uint64_t number, int64_t timeout_ms, void *buffer, size_t room, uint32_t *length);
+
+struct wayfare_outcome {
+    uint64_t number;
+    uint32_t kind;
+    uint32_t payload_bytes;
+};
+
+/* A message to one program at the address, which gets it with the address as its topic; waits for one to be there. */
+WAYFARE_CALL(send)
+int32_t wayfare_send(const char *address, size_t length, const void *payload, size_t bytes, int64_t timeout_ms);
+
 /* Devices, by the alias that the engine's configuration has for them: at most 32 bytes, no final zero. The program needs a grant for each,
  * and runs only on engines that have them. Levels are active (1) or not (0), whatever voltage that is. A level that was set is set
  * again wherever the program goes on; while it stands still its outputs are released, and nothing is heard. Besides the errors above: 10,

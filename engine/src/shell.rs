@@ -4,12 +4,13 @@
 //! wire, `fence` what comes before anything is said on a new connection, `leaving` what comes before the end, `claim` and `hold` what an engine
 //! does about another with its id, `effects` what the core decided, `transfers` blobs, `fetches` compiled
 //! code, `logs` what programs print and `followers` who reads that; `programs` the processes, `session` and
-//! `sessions` their messages, `devices` what people ask about those, `work` what takes long; `store` is
+//! `sessions` their messages, `announcing` who of them can be called, `devices` what people ask about those, `work` what takes long; `store` is
 //! everything that survives.
 
 mod run;
 
 mod agent;
+mod announcing;
 mod claim;
 mod effects;
 mod errands;

@@ -5,19 +5,19 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// No topic, no filter, no key, no alias, or no request that can still be replied to.
+    /// No topic, no filter, no key, no alias, no address, no request that can still be replied to, or no call that is open.
     Malformed,
     /// It was not granted when the program was run. The program's log says what would grant it.
     NotGranted,
     /// The payload is over 120 KiB, the value over 64 KiB, or the transfer over 4096 bytes.
     TooLarge,
-    /// The broker refused the subscription.
+    /// The broker refused the subscription: its access list may not know of calls yet.
     RefusedByBroker,
-    /// No room for another subscription, or another value.
+    /// No room for another subscription, another value, or another call.
     TooMany,
     /// The value's version is another by now.
     Conflict,
-    /// There is no such value.
+    /// There is no such value, or nobody who can be called at the address.
     NotFound,
     /// The fleet's dispatcher did not answer: is there one? Or it could not do what was asked, and has logged why.
     NoAnswer,
@@ -71,14 +71,14 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => {
-                "malformed topic, filter, key or alias, or a request that cannot be replied to"
+                "malformed topic, filter, key, alias or address, or a request or call that is over"
             }
             Self::NotGranted => "not granted to this program",
             Self::TooLarge => "payload, value or transfer too large",
             Self::RefusedByBroker => "refused by the broker",
             Self::TooMany => "no room for more",
             Self::Conflict => "the value has changed meanwhile",
-            Self::NotFound => "no such value",
+            Self::NotFound => "no such value, or nobody at the address",
             Self::NoAnswer => "no answer from the fleet's dispatcher",
             Self::NoDevice => "no such device on this engine",
             Self::WrongKind => "a device of another kind",

@@ -46,6 +46,11 @@ calls! {
     fn state_set(key: *const u8, length: usize, value: *const u8, bytes: usize, version: *mut u64) -> i32;
     fn state_compare_and_set(key: *const u8, length: usize, expected: u64, value: *const u8, bytes: usize, version: *mut u64) -> i32;
     fn state_remove(key: *const u8, length: usize) -> i32;
+    fn serve(name: *const u8, length: usize) -> i32;
+    fn answer(to: *const u8, length: usize, number: u64, kind: i32, payload: *const u8, bytes: usize) -> i32;
+    fn call(address: *const u8, length: usize, function: *const u8, letters: usize, arguments: *const u8, bytes: usize, deadline_ms: i64, number: *mut u64) -> i32;
+    fn send(address: *const u8, length: usize, payload: *const u8, bytes: usize, timeout_ms: i64) -> i32;
+    fn next_reply(number: u64, timeout_ms: i64, buffer: *mut u8, room: usize, length: *mut u32) -> i32;
     fn gpio_write(alias: *const u8, length: usize, active: i32) -> i32;
     fn gpio_read(alias: *const u8, length: usize, active: *mut u32) -> i32;
     fn gpio_wait(alias: *const u8, length: usize, edges: i32, timeout_ms: i64, edge: *mut u32) -> i32;
@@ -171,6 +176,62 @@ pub(crate) fn state_compare_and_set(key: &str, expected: u64, value: &[u8]) -> R
 pub(crate) fn state_remove(key: &str) -> Result<(), Error> {
     // SAFETY: as for `subscribe`.
     Error::of(unsafe { raw::state_remove(key.as_ptr(), key.len()) })
+}
+
+pub(crate) fn serve(name: &str) -> Result<(), Error> {
+    // SAFETY: as for `subscribe`.
+    Error::of(unsafe { raw::serve(name.as_ptr(), name.len()) })
+}
+
+pub(crate) fn answer(to: &str, number: u64, kind: i32, payload: &[u8]) -> Result<(), Error> {
+    // SAFETY: as for `subscribe`.
+    Error::of(unsafe {
+        raw::answer(
+            to.as_ptr(),
+            to.len(),
+            number,
+            kind,
+            payload.as_ptr(),
+            payload.len(),
+        )
+    })
+}
+
+pub(crate) fn call(address: &str, function: &str, arguments: &[u8], deadline_ms: i64) -> Result<u64, Error> {
+    let mut number = 0;
+    // SAFETY: the engine reads the bytes that the pointers and lengths name, and writes one number.
+    Error::of(unsafe {
+        raw::call(
+            address.as_ptr(),
+            address.len(),
+            function.as_ptr(),
+            function.len(),
+            arguments.as_ptr(),
+            arguments.len(),
+            deadline_ms,
+            &raw mut number,
+        )
+    })?;
+    Ok(number)
+}
+
+pub(crate) fn send(address: &str, payload: &[u8], timeout_ms: i64) -> Result<(), Error> {
+    // SAFETY: as for `subscribe`.
+    Error::of(unsafe {
+        raw::send(
+            address.as_ptr(),
+            address.len(),
+            payload.as_ptr(),
+            payload.len(),
+            timeout_ms,
+        )
+    })
+}
+
+/// What became of a call, as the engine writes it.
+pub(crate) fn next_reply(number: u64, timeout_ms: i64) -> Result<Vec<u8>, Error> {
+    // SAFETY: the engine writes at most as many bytes as the buffer has, and one number.
+    bytes(|buffer, room, length| unsafe { raw::next_reply(number, timeout_ms, buffer, room, length) })
 }
 
 pub(crate) fn gpio_write(alias: &str, active: bool) -> Result<(), Error> {

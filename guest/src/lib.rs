@@ -1,4 +1,4 @@
-//! What authors of Wayfare programs link against: messages, values that outlive the program ([`state`]), and what a program may know about
+//! What authors of Wayfare programs link against: messages, [`calls`] of each other, values that outlive the program ([`state`]), and what a program may know about
 //! where it runs. Files need nothing of this crate: `/tmp` is the program's own, 8 MiB in all, and moves with it;
 //! `/fleet` is the fleet's, as far as it was granted, and the same from everywhere. There a call waits for the fleet's dispatcher, for 30 s at most
 //! (`EIO`), and writing over what somebody else has changed since the file was opened is an error (`EBUSY`); appending never is.
@@ -25,6 +25,8 @@
 //! What a program may publish and subscribe to is granted when it is run: `wayfare run --allow-sub 'home/+/temperature' --allow-pub
 //! home/heating`. Everything else is refused with [`Error::NotGranted`], and named in the program's log.
 //!
+//! Programs call each other's services, wherever they are: see [`calls`].
+//!
 //! Devices are asked for by alias, and found wherever the program is: see [`device`].
 //!
 //! # What holds
@@ -47,6 +49,7 @@
 //! publishes faster than the broker takes waits in [`publish`]; one that receives more slowly than others publish leaves
 //! messages with the broker.
 
+pub mod calls;
 pub mod device;
 mod error;
 mod imports;
@@ -56,7 +59,7 @@ pub mod state;
 use std::time::Duration;
 
 pub use error::Error;
-pub use message::{Message, ProgramId, Request};
+pub use message::{Call, Message, ProgramId, Request};
 
 type Result<T> = std::result::Result<T, Error>;
 

@@ -26,8 +26,19 @@ pub struct Message {
     pub retained: bool,
     /// The program that sent it, where it carried an id.
     pub sender: Option<ProgramId>,
-    /// There, if whoever sent it waits for a reply.
+    /// There, if whoever sent it waits for a reply. A call has none: it is answered, or fails ([`crate::calls`]).
     pub request: Option<Request>,
+    /// There, if it is a call of one of the program's services. Its payload has the arguments.
+    pub call: Option<Call>,
+}
+
+/// A call that was received, to be answered once: now or later, in any order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The address that was called, such as `service/calc`.
+    pub address: String,
+    pub function: String,
+    pub(crate) request: Request,
 }
 
 /// What [`reply`](crate::reply) needs.
@@ -55,18 +66,33 @@ impl Message {
         let sender: [u8; 16] = head[16..32].try_into().ok()?;
         let number = u64::from_le_bytes(head[32..40].try_into().ok()?);
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+        let topic = text(topic)?;
+        let request = match reply_to.is_empty() {
+            true => None,
+            false => Some(Request {
+                reply_to: text(reply_to)?,
+                number,
+            }),
+        };
+        let (request, call) = match (request, topic.split_once(' ')) {
+            (Some(request), Some((address, function))) if flags & 4 != 0 => {
+                let (address, function) = (address.to_owned(), function.to_owned());
+                let call = Call {
+                    address,
+                    function,
+                    request,
+                };
+                (None, Some(call))
+            }
+            (request, _) => (request, None),
+        };
         Some(Self {
-            topic: text(topic)?,
+            topic,
             payload: payload.to_vec(),
             retained: flags & 1 != 0,
             sender: (flags & 2 != 0).then_some(ProgramId(sender)),
-            request: match reply_to.is_empty() {
-                true => None,
-                false => Some(Request {
-                    reply_to: text(reply_to)?,
-                    number,
-                }),
-            },
+            request,
+            call,
         })
     }
 }
@@ -91,6 +117,20 @@ mod tests {
         assert_eq!(message.sender, Some(ProgramId([7; 16])));
         let request = message.request.unwrap();
         assert_eq!((request.reply_to.as_str(), request.number), ("r2", 9));
+        assert_eq!(message.call, None);
+        let mut bytes = Vec::new();
+        for word in [14u32, 2, 1, 6] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend([0; 24]);
+        bytes.extend(b"service/a f(x)r21");
+        let message = Message::parse(&bytes).unwrap();
+        let call = message.call.unwrap();
+        assert_eq!(
+            (call.address.as_str(), call.function.as_str()),
+            ("service/a", "f(x)")
+        );
+        assert_eq!(message.request, None);
         for end in 0..bytes.len() {
             assert_eq!(Message::parse(&bytes[..end]), None, "cut at {end}");
         }

@@ -99,6 +99,10 @@ macro_rules! talker {
 /// All samples that talk, by name.
 pub const TALKERS: &[Talker] = &[
     talker!("blink", "blinks an LED, wherever it runs"),
+    talker!(
+        "calc",
+        "doubles numbers for whoever calls it, and has them doubled"
+    ),
     talker!("chat", "asks and answers"),
     talker!(
         "ledger",

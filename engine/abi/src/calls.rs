@@ -31,7 +31,7 @@ const BLOCKING: [(&str, &[&str]); 3] = [
             "poll_oneoff",
         ],
     ),
-    // Messages and values.
+    // Messages by topic, and values.
     (
         WAYFARE_MODULE,
         &[
@@ -51,17 +51,23 @@ const BLOCKING: [(&str, &[&str]); 3] = [
     (WAYFARE_MODULE, &["gpio_wait", "serial_read", "serial_write"]),
 ];
 
+/// Calls of programs to each other. Of the same table, but written as one word: the line that [`name`] makes has its limit in headers of
+/// code. Another call here would need another word.
+const CALLS: [&str; 5] = ["serve", "call", "next_reply", "answer", "send"];
+const CALLS_WORD: &str = "calls";
+
 /// Whether an imported function can find itself waiting.
 pub fn may_block(module: &str, name: &str) -> bool {
     BLOCKING
         .iter()
         .any(|(of, names)| *of == module && names.contains(&name))
+        || module == WAYFARE_MODULE && CALLS.contains(&name)
 }
 
 /// All of the contract in a line: code for another one cannot run here.
 pub fn name() -> String {
     let groups = BLOCKING.map(|(_, names)| names.join(" "));
-    format!("{ABI} blocking {}", groups.join(", "))
+    format!("{ABI} blocking {}, {CALLS_WORD}", groups.join(", "))
 }
 
 #[cfg(test)]
@@ -76,7 +82,8 @@ mod tests {
             "2 blocking fd_allocate fd_filestat_get fd_filestat_set_size fd_pread fd_pwrite fd_read fd_readdir fd_seek fd_write \
              path_create_directory path_filestat_get path_open path_remove_directory path_rename path_unlink_file poll_oneoff, \
              subscribe publish receive request await_reply reply state_get state_set state_compare_and_set state_remove, \
-             gpio_wait serial_read serial_write"
+             gpio_wait serial_read serial_write, \
+             calls"
         );
     }
 
@@ -85,7 +92,9 @@ mod tests {
         assert!(may_block(WASI_MODULE, "poll_oneoff"));
         assert!(may_block(WAYFARE_MODULE, "receive"));
         assert!(may_block(WAYFARE_MODULE, "gpio_wait"));
+        assert!(may_block(WAYFARE_MODULE, "next_reply"));
         assert!(!may_block(WAYFARE_MODULE, "poll_oneoff"));
+        assert!(!may_block(WASI_MODULE, "call"));
         assert!(!may_block(WASI_MODULE, "clock_time_get"));
         assert!(!may_block("env", "receive"));
     }

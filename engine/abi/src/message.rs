@@ -18,6 +18,11 @@ pub const HEAD_BYTES: usize = 4 * 4 + 16 + 8;
 pub const RETAINED: u32 = 1;
 /// It has a sender and a number.
 pub const STAMPED: u32 = 2;
+/// It is a call: the topic is the address that was called and the function, with a space between them.
+pub const CALL: u32 = 4;
+
+/// What precedes a call's outcome: the call's number, the kind (0: done), and the length of what follows, the result or why there is none.
+pub const OUTCOME_HEAD_BYTES: usize = 8 + 4 + 4;
 
 /// A message as a program gets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +32,7 @@ pub struct Handed<'a> {
     pub reply_to: &'a str,
     pub payload: &'a [u8],
     pub retained: bool,
+    pub is_call: bool,
     /// The sender's id, and the message's number among all of that sender's.
     pub stamp: Option<([u8; 16], u64)>,
 }
@@ -40,6 +46,9 @@ impl Handed<'_> {
         }
         if self.stamp.is_some() {
             flags |= STAMPED;
+        }
+        if self.is_call {
+            flags |= CALL;
         }
         let (sender, number) = self.stamp.unwrap_or_default();
         let mut out = Vec::with_capacity(HEAD_BYTES + lengths.iter().sum::<usize>());
@@ -56,6 +65,16 @@ impl Handed<'_> {
     }
 }
 
+/// What became of a call, as a program gets it.
+pub fn encode_outcome(call: u64, kind: u32, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(OUTCOME_HEAD_BYTES + payload.len());
+    out.extend(call.to_le_bytes());
+    out.extend(kind.to_le_bytes());
+    out.extend((payload.len() as u32).to_le_bytes());
+    out.extend_from_slice(payload);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +87,7 @@ mod tests {
             reply_to: "r2",
             payload: b"load",
             retained: true,
+            is_call: false,
             stamp: Some(([7; 16], 9)),
         };
         let mut expected = Vec::new();

@@ -1,4 +1,4 @@
-//! The host calls of `wayfare-guest` but for those of `values`: messages, and what a program may know about where it runs. `guest/wayfare.h` is their
+//! The host calls of `wayfare-guest` but for those of `values` and `calling`: messages, and what a program may know about where it runs. `guest/wayfare.h` is their
 //! documentation; errors are preview 1's numbers.
 //!
 //! As everywhere in here a call either completes or has had no effect, and those that can wait are named in `wayfare_abi::calls`.
@@ -10,6 +10,7 @@ use wayfare_abi::calls::WAYFARE_MODULE as MODULE;
 use wayfare_abi::errno::Errno;
 use wayfare_abi::message::{AT_LEAST_ONCE, Handed, PLAIN, RETAIN};
 use wayfare_mail::{Letter, Mail, Manner, Refusal};
+use wayfare_protocol::call::Sent;
 use wayfare_protocol::stamp::Purpose;
 
 use super::context::Context;
@@ -246,7 +247,8 @@ fn wait_for(
         shared = control.wait(shared, left_ns.map(Duration::from_nanos));
     };
     drop(shared);
-    hand_over(guest, &for_the_program(&letter), room)?;
+    let handed = for_the_program(&control.lock().mail, &letter);
+    hand_over(guest, &handed, room)?;
     done(&mut control.lock().mail);
     control.outgoing.notify_one();
     Ok(Flow::Done)
@@ -265,17 +267,24 @@ pub(super) fn hand_over(
     guest.write(buffer, bytes)
 }
 
-fn for_the_program(letter: &Letter) -> Vec<u8> {
+fn for_the_program(mail: &Mail, letter: &Letter) -> Vec<u8> {
+    let sent = mail.sent_here(letter);
+    let (topic, payload) = match &sent {
+        Some((Sent::Call { to, function, .. }, arguments)) => (format!("{to} {function}"), *arguments),
+        Some((Sent::Message { to }, payload)) => (to.to_string(), *payload),
+        None => (letter.topic.clone(), &letter.payload[..]),
+    };
     let stamp = letter.stamp.as_ref();
     let reply_to = match stamp.map(|stamp| &stamp.purpose) {
         Some(Purpose::Request { reply_to }) => reply_to,
         _ => "",
     };
     let handed = Handed {
-        topic: &letter.topic,
+        topic: &topic,
         reply_to,
-        payload: &letter.payload,
+        payload,
         retained: letter.retained,
+        is_call: matches!(sent, Some((Sent::Call { .. }, _))),
         stamp: stamp.map(|stamp| (stamp.sender.to_bytes(), stamp.number)),
     };
     handed.encode()
@@ -288,17 +297,18 @@ pub(super) fn text(guest: &Guest, at: i32, length: i32) -> Result<String, Errno>
 }
 
 /// The error for the program; what it was not granted is also said in its log.
-fn refused(context: &Context, verb: &str, what: &str, refusal: Refusal) -> Errno {
+pub(super) fn refused(context: &Context, verb: &str, what: &str, refusal: Refusal) -> Errno {
     match refusal {
         Refusal::Malformed | Refusal::NotRepliable => Errno::INVAL,
         Refusal::TooLarge => Errno::MSGSIZE,
         Refusal::TooMany => Errno::NOBUFS,
         Refusal::Full => Errno::AGAIN,
         Refusal::NotGranted => {
-            let option = if verb == "subscribe" {
-                "--allow-sub"
-            } else {
-                "--allow-pub"
+            let option = match verb {
+                "subscribe" => "--allow-sub",
+                "serve" => "--allow-serve",
+                "call" | "send" => "--allow-call",
+                _ => "--allow-pub",
             };
             let what: String = what.chars().take(200).collect();
             let line = format!("wayfare: not granted: {verb} '{what}'; {option} at 'wayfare run' grants it");

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   write(out) --complete line--> Action --perform--> the code of the imports      one after the other
-//!   read(in)  <-- line begun <-- answers <-- reply awaited <-- moved <-- inbox     the first that is there
+//!   read(in)  <-- line begun <-- answers <-- reply awaited <-- ends of calls <-- moved <-- inbox     the first that is there
 //! ```
 //! Always: an action is carried out within the call that completes its line, so that its effect and its
 //! answer are in the same snapshot; everything is bounded, and a program that reads none of its answers can
@@ -16,9 +16,11 @@ pub(super) mod receive;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
+
+use wayfare_protocol::call::OPEN_CALLS_MAX;
 
 use self::format::Number;
 
@@ -51,6 +53,9 @@ pub(super) struct Noted {
     /// again.
     written: u64,
     awaiting: Option<Awaiting>,
+    /// Calls that are open, by the mail's numbers, with those of the actions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    calls: BTreeMap<u64, Number>,
 }
 
 /// A request whose reply is awaited.
@@ -73,6 +78,7 @@ impl Channel {
             && self.reading.len() <= READ_BYTES_MAX
             && answers.len() <= ANSWERS_MAX
             && answers.iter().all(|answer| answer.len() <= READ_BYTES_MAX)
+            && self.noted.calls.len() <= OPEN_CALLS_MAX
     }
 
     fn is_full(&self) -> bool {

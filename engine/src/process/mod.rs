@@ -17,11 +17,12 @@
 //! Reading order: [`runtime`] (a module made ready), `compiled` (what is kept of it), [`ahead`]
 //! (what is compiled for others), `rooms` (stacks), `resuming` (what only a captured program needs), `control`
 //! (handle and thread meet), `thread`, `instance` (in and out of Wasm, capture, restore), `wasi` with `files`,
-//! `calls` with `mail`, `values` with `errands`, `device_calls`, `channel` (the same as lines of files), `log`,
+//! `calls` and `calling` with `mail`, `values` with `errands`, `device_calls`, `channel` (the same as lines of files), `log`,
 //! `clock`. All `unsafe` is in `raw`.
 
 mod address_space;
 pub mod ahead;
+mod calling;
 mod calls;
 mod channel;
 mod clock;
@@ -121,6 +122,8 @@ pub enum ProcessEvent {
     LinesReady,
     /// It asks something of the dispatcher, and waits for [`Process::errand_answered`].
     Asks(Errand),
+    /// It provides another service, and the broker has granted that it is asked.
+    Serves,
     /// The last event: exited, trapped. Take what lines are left after it.
     Ended(ProgramState),
 }

@@ -19,7 +19,7 @@ use super::control::Control;
 use super::memory::Limits;
 use super::resuming::ResumeModule;
 use super::runtime::{RuntimeOptions, internal};
-use super::{HOST_STACK_BYTES, calls, device_calls, raw, values, wasi};
+use super::{HOST_STACK_BYTES, calling, calls, device_calls, raw, values, wasi};
 
 /// How many times the stack of a fresh program each room has. Stacks take memory only as far as they are used.
 const ROOMS: &[usize] = if cfg!(target_pointer_width = "64") {
@@ -75,6 +75,7 @@ impl Rooms {
             let mut linker = Linker::new(&Engine::new(&config)?);
             wasi::define(&mut linker)?;
             calls::define(&mut linker)?;
+            calling::define(&mut linker)?;
             values::define(&mut linker)?;
             device_calls::define(&mut linker)?;
             made.push(linker);

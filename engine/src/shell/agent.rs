@@ -31,6 +31,7 @@ use wayfare_protocol::ids::{Blob, BootId, ClientId, EngineId, OperationId, Progr
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus, Rival};
 
+use super::announcing::Announced;
 use super::claim::Claim;
 use super::errands::Errands;
 use super::fence::Fence;
@@ -76,6 +77,7 @@ pub(crate) struct Agent {
     pub(super) publishing: JoinSet<Published>,
     pub(super) subscribing: JoinSet<()>,
     pub(super) sessions: Sessions,
+    pub(super) announced: Announced,
     /// Programs whose status topic is subscribed.
     pub(super) watched: BTreeSet<ProgramId>,
     /// Inputs that effects have brought about.
@@ -445,6 +447,7 @@ impl Agent {
                 .map(|status| status.program)
                 .collect();
             self.store.tails.retain(&known);
+            self.announced.forget_others(&known);
             self.unwatch(&known);
         }
     }

@@ -104,9 +104,13 @@ impl Agent {
                 if self.fence.is_passed() {
                     self.out.program_status(&status);
                 }
+                if !status.state.is_ended() {
+                    self.announce(status.program);
+                }
             }
             Effect::ClearProgram(program) => {
                 self.out.clear_program(program);
+                self.withdraw(program);
                 self.wipe_session(program);
             }
             Effect::KeepChunk { blob, .. } => {

@@ -85,6 +85,7 @@ impl Agent {
         self.look_away();
         self.times.give_up_logs = None;
         self.programs.set_connected(true);
+        self.announced.begin_connection();
         self.feed(Input::Connected);
         // Behind what the core has decided by now: what was not ours any more is gone then.
         self.steps.push_back(Step::SpeakAgain);

@@ -75,6 +75,7 @@ impl Agent {
                     },
                 );
             }
+            ProcessEvent::Serves => self.announce(program),
             ProcessEvent::Asks(errand) => self.carry(program, incarnation, errand),
             // Nobody asks for that alone.
             ProcessEvent::Frozen => {}

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 use wayfare_link::{Link, LinkError, Message};
+use wayfare_protocol::address::{Address, Announcement};
 use wayfare_protocol::dispatcher::{Answer, Answered, Asker, Request};
 use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId, PeerName, ProgramId, Term};
@@ -81,6 +82,17 @@ impl Outbound {
     /// An empty retained message takes the retained one away.
     pub(crate) fn clear_program(&self, program: ProgramId) {
         self.status(&Topic::ProgramStatus(program), Vec::new());
+    }
+
+    /// That a program can be called at an address.
+    pub(crate) fn announce(&self, address: &Address, announcement: &Announcement) {
+        let topic = Topic::Address(address.clone(), announcement.program);
+        self.status(&topic, wire::encode(announcement));
+    }
+
+    /// That it cannot be any more.
+    pub(crate) fn withdraw(&self, address: &Address, program: ProgramId) {
+        self.status(&Topic::Address(address.clone(), program), Vec::new());
     }
 
     fn status(&self, topic: &Topic, payload: Vec<u8>) {

@@ -40,6 +40,7 @@ pub(crate) struct Programs {
 
 pub(crate) struct Hosted {
     pub(crate) incarnation: u64,
+    pub(crate) name: String,
     pub(crate) generation: Generation,
     /// As which generation its life began, if here.
     begun: Generation,
@@ -110,6 +111,7 @@ impl Programs {
         self.incarnations += 1;
         let hosted = Hosted {
             incarnation: self.incarnations,
+            name: spec.name.clone(),
             generation,
             begun,
             stage: Stage::Gathering {

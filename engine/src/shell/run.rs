@@ -18,6 +18,7 @@ use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
 
 use super::agent::{Agent, Step, Times};
+use super::announcing::Announced;
 use super::claim::Claim;
 use super::errands::Errands;
 use super::fence::Fence;
@@ -192,6 +193,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         uncommitted: false,
         times: Times::begin(begun),
         is_stalled: false,
+        announced: Announced::default(),
         fence: Fence::default(),
         claim: Claim::new(boot, earlier),
         taken: None,

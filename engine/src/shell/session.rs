@@ -64,6 +64,8 @@ pub(crate) struct SessionEnd {
     pub(crate) program: ProgramId,
     /// The broker has forgotten it, and so may we.
     pub(crate) is_wiped: bool,
+    /// The program is no more: it did not only leave this engine.
+    pub(crate) has_ended: bool,
 }
 
 pub(crate) struct Task {
@@ -148,8 +150,11 @@ impl Task {
                 Next::Open => self.open().await,
                 Next::Finish => return self.finish().await,
                 Next::Gone => {
-                    let (program, is_wiped) = (self.program, false);
-                    return SessionEnd { program, is_wiped };
+                    return SessionEnd {
+                        program: self.program,
+                        is_wiped: false,
+                        has_ended: false,
+                    };
                 }
             };
         }
@@ -335,6 +340,7 @@ impl Task {
         SessionEnd {
             program: self.program,
             is_wiped,
+            has_ended: true,
         }
     }
 }
@@ -362,5 +368,9 @@ pub(crate) async fn wipe(program: ProgramId, broker: BrokerUrl) -> SessionEnd {
     if !is_wiped {
         tracing::warn!(%program, "could not end a program's session at the broker");
     }
-    SessionEnd { program, is_wiped }
+    SessionEnd {
+        program,
+        is_wiped,
+        has_ended: true,
+    }
 }

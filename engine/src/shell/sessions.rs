@@ -137,7 +137,14 @@ impl Agent {
                     self.capture_now(program, false, capturing);
                 }
             }
-            SessionNews::Ended(SessionEnd { program, is_wiped }) => {
+            SessionNews::Ended(SessionEnd {
+                program,
+                is_wiped,
+                has_ended,
+            }) => {
+                if has_ended {
+                    self.withdraw(program);
+                }
                 if is_wiped {
                     self.store.inboxes.remove(program);
                 }

@@ -8,11 +8,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
+use wayfare_protocol::address::{Address, AddressError};
+use wayfare_protocol::call::{DEADLINE_MS, FailureKind, Outcome, Sent};
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
 use wayfare_mail::{Letter, Manner};
 
-pub(in crate::process) const FORMAT: u32 = 1;
+pub(in crate::process) const FORMAT: u32 = 2;
 /// How long a reply is awaited where the action does not say.
 const REPLY_TIMEOUT_MS: u64 = 30_000;
 
@@ -51,6 +53,25 @@ pub(super) enum Action {
         reply_to: String,
         answers: u64,
         payload: Vec<u8>,
+    },
+    Serve {
+        name: String,
+    },
+    Call {
+        address: Address,
+        function: String,
+        arguments: Vec<u8>,
+        deadline_ms: u64,
+    },
+    Answer {
+        reply_to: String,
+        answers: u64,
+        outcome: Outcome,
+    },
+    Send {
+        address: Address,
+        payload: Vec<u8>,
+        timeout_ms: u64,
     },
     Get {
         key: String,
@@ -138,10 +159,42 @@ fn action(fields: &mut Fields) -> Result<Action, Trouble> {
             payload: fields.bytes("payload")?,
             timeout_ms: fields.count("timeout_ms")?.unwrap_or(REPLY_TIMEOUT_MS),
         },
+        "serve" => Action::Serve {
+            name: fields.text("name")?,
+        },
+        "call" => Action::Call {
+            address: fields.address()?,
+            function: fields.text("function")?,
+            arguments: fields.bytes("payload")?,
+            deadline_ms: fields.count("deadline_ms")?.unwrap_or(DEADLINE_MS),
+        },
+        "answer" => {
+            let (answers, reply_to) = fields.request()?;
+            let payload = fields.bytes("payload")?;
+            Action::Answer {
+                reply_to,
+                answers,
+                outcome: Outcome::Done(payload),
+            }
+        }
+        "fail" => {
+            let (answers, reply_to) = fields.request()?;
+            let kind = FailureKind::of_word(&fields.text("kind")?).ok_or_else(|| {
+                malformed("'kind' is 'failed', 'refused', 'not-found' or another of the kinds of failure")
+            })?;
+            Action::Answer {
+                reply_to,
+                answers,
+                outcome: Outcome::Failed(kind, wayfare_protocol::reason::cut(fields.text("reason")?)),
+            }
+        }
+        "send" => Action::Send {
+            address: fields.address()?,
+            payload: fields.bytes("payload")?,
+            timeout_ms: fields.count("timeout_ms")?.unwrap_or(DEADLINE_MS),
+        },
         "reply" => {
-            let to = fields.text("to")?;
-            let (answers, reply_to) =
-                parse_request(&to).ok_or_else(|| malformed("'to' is what a message has as 'request'"))?;
+            let (answers, reply_to) = fields.request()?;
             Action::Reply {
                 reply_to,
                 answers,
@@ -199,6 +252,19 @@ impl Fields {
         }
     }
 
+    fn address(&mut self) -> Result<Address, Trouble> {
+        let address = self.text("address")?;
+        address
+            .parse()
+            .map_err(|error: AddressError| malformed(error.to_string()))
+    }
+
+    /// What `to` names: the number of a request or call, and where its reply goes.
+    fn request(&mut self) -> Result<(u64, String), Trouble> {
+        let to = self.text("to")?;
+        parse_request(&to).ok_or_else(|| malformed("'to' is what a message or call has as 'request'"))
+    }
+
     fn flag(&mut self, name: &str) -> Result<bool, Trouble> {
         match self.0.remove(name) {
             None => Ok(false),
@@ -246,8 +312,24 @@ impl Event {
         Self(fields)
     }
 
-    pub(super) fn message(letter: &Letter) -> Self {
-        let mut event = Self::new("message").with("topic", letter.topic.as_str());
+    /// `sent`: what it was sent to one of the program's addresses as.
+    pub(super) fn message(letter: &Letter, sent: Option<(Sent, &[u8])>) -> Self {
+        let (mut event, payload) = match sent {
+            Some((Sent::Call { to, function, .. }, payload)) => {
+                let event = Self::new("call")
+                    .with("address", to.as_str())
+                    .with("function", function);
+                (event, payload)
+            }
+            Some((Sent::Message { to }, payload)) => {
+                let event = Self::new("message").with("topic", to.as_str());
+                (event.with("address", to.as_str()), payload)
+            }
+            None => {
+                let event = Self::new("message").with("topic", letter.topic.as_str());
+                (event, &letter.payload[..])
+            }
+        };
         if letter.retained {
             event = event.with("retained", true);
         }
@@ -262,7 +344,7 @@ impl Event {
                 event = event.with("request", request(*number, reply_to));
             }
         }
-        event.with_bytes("payload", &letter.payload)
+        event.with_bytes("payload", payload)
     }
 
     pub(super) fn answer(number: Option<Number>) -> Self {
@@ -274,6 +356,14 @@ impl Event {
             .with_number(number)
             .with("kind", trouble.kind)
             .with("reason", trouble.reason.as_str())
+    }
+
+    /// What became of the call that the action of this number began.
+    pub(super) fn outcome(number: Number, outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Done(result) => Self::answer(Some(number)).with_bytes("payload", result),
+            Outcome::Failed(kind, why) => Self::error(Some(number), &Trouble::new(kind.word(), why.as_str())),
+        }
     }
 
     pub(super) fn moved(engine: &str) -> Self {

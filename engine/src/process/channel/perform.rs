@@ -1,14 +1,15 @@
 //! What is written to `/wayfare/out`: each line is an action, carried out by the code of the imports.
 
 use wayfare_abi::errno::Errno;
+use wayfare_protocol::address::Address;
 use wayfare_protocol::values::{Value, ValueAnswer, ValueAsk};
 
 use super::format::{Action, Event, Number, Trouble, parse};
 use super::{Awaiting, LINE_BYTES_MAX, Taken};
-use crate::process::calls;
 use crate::process::context::Context;
 use crate::process::values;
 use crate::process::wasi::guest::Flow;
+use crate::process::{calling, calls};
 
 /// How many of the bytes were taken, at least one: all, unless there is no more room for answers. `None`: the
 /// program shall stop first, and the same call is issued again.
@@ -145,13 +146,24 @@ fn perform(context: &mut Context, number: Option<Number>, action: Action) -> Res
         } => calls::outgoing(context, "reply", &reply_to, |mail| {
             mail.reply(&reply_to, answers, &payload)
         })
-        .map_err(|errno| match errno {
-            Errno::INVAL => Trouble::new(
-                "not-repliable",
-                "nobody waits for a reply to this request any more",
-            ),
-            other => trouble(other),
-        })?,
+        .map_err(not_repliable)?,
+        Action::Serve { name } => calling::serve(context, &name)?,
+        Action::Call {
+            address,
+            function,
+            arguments,
+            deadline_ms,
+        } => return call(context, number, &address, (&function, &arguments), deadline_ms),
+        Action::Answer {
+            reply_to,
+            answers,
+            outcome,
+        } => calling::answer(context, &reply_to, answers, &outcome).map_err(not_repliable)?,
+        Action::Send {
+            address,
+            payload,
+            timeout_ms,
+        } => calling::send(context, &address, &payload, timeout_ms).map_err(nobody_there)?,
         Action::Get { key } => {
             let key = values::key_named(context, "get", &key)?;
             return value(context, number, ValueAsk::Get { key });
@@ -203,6 +215,41 @@ fn request(
     let until_ns = context.clock.now_ns().saturating_add(timeout_ns);
     context.files.channel.noted.awaiting = Some(Awaiting { number, until_ns });
     Ok(Done::Later)
+}
+
+/// Makes it; what becomes of it comes as a line with the number of the action.
+fn call(
+    context: &mut Context,
+    number: Option<Number>,
+    address: &Address,
+    what: (&str, &[u8]),
+    deadline_ms: u64,
+) -> Result<Done, Failed> {
+    let number = number.ok_or_else(|| Trouble::new("malformed", "'id' is missing: the answer has it"))?;
+    match calling::call(context, address, what, deadline_ms).map_err(nobody_there)? {
+        None => Ok(Done::Interrupted),
+        Some(call) => {
+            context.files.channel.noted.calls.insert(call, number);
+            Ok(Done::Later)
+        }
+    }
+}
+
+fn not_repliable(errno: Errno) -> Trouble {
+    match errno {
+        Errno::INVAL => Trouble::new(
+            "not-repliable",
+            "nobody waits for a reply to this request any more",
+        ),
+        other => trouble(other),
+    }
+}
+
+fn nobody_there(errno: Errno) -> Trouble {
+    match errno {
+        Errno::NOENT => Trouble::new("not-found", "nobody serves this address"),
+        other => trouble(other),
+    }
 }
 
 fn value(context: &mut Context, number: Option<Number>, ask: ValueAsk) -> Result<Done, Failed> {

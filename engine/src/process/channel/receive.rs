@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wayfare_abi::errno::Errno;
-use wayfare_mail::Letter;
+use wayfare_mail::{Letter, Mail};
 
 use super::Channel;
 use super::format::{Event, Trouble};
@@ -32,7 +32,7 @@ pub(in crate::process) fn read(
         if shared.wants() {
             return Ok(None);
         }
-        let left = time_left(&context.files.channel, now_ns);
+        let left = time_left(&context.files.channel, &shared, now_ns);
         shared = control.wait(shared, left);
     }
     drop(shared);
@@ -44,7 +44,9 @@ pub(in crate::process) fn is_ready(channel: &Channel, shared: &Shared, now_ns: u
     let is_answered = channel.noted.awaiting.is_some_and(|awaiting| {
         awaiting.until_ns <= now_ns || !matches!(shared.mail.awaited_reply(), Ok(None))
     });
+    let has_ended = |call: &u64| !matches!(shared.mail.outcome(Some(*call), now_ns), Ok(None));
     !channel.reading.is_empty()
+        || channel.noted.calls.keys().any(has_ended)
         || !channel.noted.answers.is_empty()
         || is_answered
         || shared.mail.was_moved()
@@ -52,9 +54,12 @@ pub(in crate::process) fn is_ready(channel: &Channel, shared: &Shared, now_ns: u
 }
 
 /// How long it takes until there is a line in any case.
-pub(in crate::process) fn time_left(channel: &Channel, now_ns: u64) -> Option<Duration> {
-    let awaiting = channel.noted.awaiting?;
-    Some(Duration::from_nanos(awaiting.until_ns.saturating_sub(now_ns)))
+pub(in crate::process) fn time_left(channel: &Channel, shared: &Shared, now_ns: u64) -> Option<Duration> {
+    let awaiting = channel.noted.awaiting.map(|awaiting| awaiting.until_ns);
+    let calls = channel.noted.calls.keys();
+    let calls = calls.filter_map(|call| shared.mail.outcome_due_ns(Some(*call)));
+    let due_ns = awaiting.into_iter().chain(calls).min()?;
+    Some(Duration::from_nanos(due_ns.saturating_sub(now_ns)))
 }
 
 fn next(channel: &mut Channel, shared: &mut Shared, now_ns: u64) -> Option<String> {
@@ -82,10 +87,33 @@ fn next(channel: &mut Channel, shared: &mut Shared, now_ns: u64) -> Option<Strin
             return Some(event.line());
         }
     }
+    if let Some(event) = ended_call(channel, mail, now_ns) {
+        return Some(event.line());
+    }
     if mail.take_was_moved() {
         return Some(Event::moved(&mail.home().engine).line());
     }
-    let line = Event::message(mail.first()?).line();
+    let first = mail.first()?;
+    let line = Event::message(first, mail.sent_here(first)).line();
     mail.take_first();
     Some(line)
+}
+
+/// What became of the first call that has ended.
+fn ended_call(channel: &mut Channel, mail: &mut Mail, now_ns: u64) -> Option<Event> {
+    let calls = &mut channel.noted.calls;
+    let ended = calls
+        .iter()
+        .find_map(|(call, number)| match mail.outcome(Some(*call), now_ns) {
+            Ok(None) => None,
+            Ok(Some((_, outcome))) => Some((*call, Event::outcome(*number, &outcome))),
+            Err(_) => {
+                let reason = "the call was made by the program that this one is a copy of";
+                Some((*call, Event::error(Some(*number), &Trouble::new("gone", reason))))
+            }
+        });
+    let (call, event) = ended?;
+    calls.remove(&call);
+    mail.end_call(call);
+    Some(event)
 }

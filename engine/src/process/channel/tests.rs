@@ -115,7 +115,7 @@ fn bytes_that_are_no_text_are_in_base64() {
         (&b"\"\n"[..], "payload", json!("\"\n")),
         (b"\xff\0", "payload_base64", json!("/wA=")),
     ] {
-        let line: Json = serde_json::from_str(&Event::message(&letter(payload)).line()).unwrap();
+        let line: Json = serde_json::from_str(&Event::message(&letter(payload), None).line()).unwrap();
         let expected = json!({"event": "message", "topic": "a", "retained": true, field: expected});
         assert_eq!(line, expected);
     }

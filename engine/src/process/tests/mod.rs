@@ -5,6 +5,7 @@
 #[cfg(all(feature = "compiler", target_os = "linux", target_pointer_width = "64"))]
 mod address_space;
 mod asking;
+mod calling;
 mod devices;
 mod failing;
 mod features;

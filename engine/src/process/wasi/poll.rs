@@ -123,7 +123,7 @@ fn wait(context: &mut Context, subscriptions: &[Subscription]) -> Option<Vec<u8>
             context.blocked_until_ns = shortest.map(|shortest| began_ns.saturating_add(shortest));
             return None;
         }
-        let lines = receive::time_left(&context.files.channel, now.monotonic_ns);
+        let lines = receive::time_left(&context.files.channel, &shared, now.monotonic_ns);
         let left = subscriptions.iter().filter_map(|one| match one.wait {
             Ok(Wait::Line) => lines,
             _ => left(one, began_ns, &now),

@@ -9,7 +9,7 @@ use wayfare_link::{
     BrokerUrl, Event, INCOMING_PAYLOAD_BYTES_MAX, Link, LinkError, LinkEvents, LinkOptions, Message,
     Oversized, Qos, Submitted,
 };
-use wayfare_mail::Letter;
+use wayfare_mail::{Letter, Mail};
 use wayfare_protocol::ids::ProgramId;
 
 use super::intake::Intake;
@@ -174,6 +174,7 @@ impl Connection {
             Some(Event::Connected { session_present, .. }) => {
                 if !session_present && std::mem::replace(&mut self.had_session, true) {
                     post.tell("wayfare: the broker lost this program's session: it is subscribed again, and may have missed messages");
+                    post.with(Mail::forget_providers);
                 }
                 self.had_session = true;
                 self.intake.reconnected();

@@ -1,0 +1,93 @@
+//! Who can be called: the engine announces each program that serves, retained, under all its addresses (`wayfare_protocol::address`).
+//!
+//! ```text
+//!   it serves, and the broker has granted its inbox     --> announced
+//!   its generation changed, or there is a new connection --> announced again
+//!   it has ended, and its last messages are with the broker; it was killed; it begins anew and does not serve --> withdrawn
+//! ```
+//! A program that moves away is not withdrawn: its next engine announces the same. What always holds: a program's last answers are
+//! with the broker before it is withdrawn, so that who has called it gets the answer rather than that it is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wayfare_protocol::address::{Address, Announcement};
+use wayfare_protocol::ids::{Generation, ProgramId};
+
+use super::agent::Agent;
+
+#[derive(Debug, Default)]
+pub(super) struct Announced {
+    programs: BTreeMap<ProgramId, Known>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Known {
+    generation: Generation,
+    addresses: BTreeSet<Address>,
+    /// On this connection.
+    is_published: bool,
+}
+
+impl Announced {
+    /// There is a new connection: what was published on the one before may not have arrived.
+    pub(super) fn begin_connection(&mut self) {
+        self.programs
+            .values_mut()
+            .for_each(|known| known.is_published = false);
+    }
+
+    /// Programs that are gone from here.
+    pub(super) fn forget_others(&mut self, known: &BTreeSet<ProgramId>) {
+        self.programs.retain(|program, _| known.contains(program));
+    }
+}
+
+impl Agent {
+    /// Announces what a program serves, where that is not known.
+    pub(super) fn announce(&mut self, program: ProgramId) {
+        let Some(hosted) = self.programs.current(program).filter(|_| self.fence.is_passed()) else {
+            return;
+        };
+        let Some(process) = hosted.process() else {
+            return;
+        };
+        let services = process.post().with(|mail| mail.services().clone());
+        let addresses = match services.is_empty() {
+            true => BTreeSet::new(),
+            false => Address::of_program(program, &hosted.name, &services)
+                .into_iter()
+                .collect(),
+        };
+        let now = Known {
+            generation: hosted.generation,
+            addresses,
+            is_published: true,
+        };
+        let before = self.announced.programs.get(&program);
+        if before == Some(&now) || before.is_none() && services.is_empty() {
+            return;
+        }
+        let not_any_more = before.map(|before| before.addresses.difference(&now.addresses));
+        for address in not_any_more.into_iter().flatten() {
+            self.out.withdraw(address, program);
+        }
+        let announcement = Announcement {
+            program,
+            name: hosted.name.clone(),
+            engine: self.out.engine.clone(),
+            generation: now.generation,
+        };
+        for address in &now.addresses {
+            self.out.announce(address, &announcement);
+        }
+        self.announced.programs.insert(program, now);
+    }
+
+    /// It cannot be called any more.
+    pub(super) fn withdraw(&mut self, program: ProgramId) {
+        let known = self.announced.programs.remove(&program);
+        for address in known.iter().flat_map(|known| &known.addresses) {
+            self.out.withdraw(address, program);
+        }
+    }
+}
