@@ -59,6 +59,12 @@ class Engine:
                 return {"event": "error", "kind": "timeout", "reason": "no reply came in time"}
             self.message("noise", "between")
             return {"payload_base64": base64.b64encode(b"\xff" + action["payload"].encode()).decode()}
+        if action["do"] == "call":
+            if action["address"] == "service/nobody":
+                return {"event": "error", "kind": "not-found", "reason": "nobody serves this address"}
+            return {"payload": action["function"] + action["payload"]}
+        if action["do"] == "send":
+            self.message(action["address"], action["payload"], address=action["address"])
         key = action.get("key")
         has = self.values.get(key, (None, 0))
         if action["do"] == "get":
@@ -139,6 +145,31 @@ class TheModule(unittest.TestCase):
         self.assertFalse(message.is_request)
         with self.assertRaises(wayfare.WayfareError):
             message.reply("no")
+
+    def test_services_are_called_and_answer(self):
+        service = wayfare.serve("calc")
+        ask = {"event": "call", "address": "service/calc", "from": "p", "payload": "[1]"}
+        self.engine.say({**ask, "function": "double", "request": "7 r"})
+        self.engine.say({**ask, "function": "dance", "request": "8 r", "address": "program/p"})
+        wayfare.send("service/calc", "hello", timeout=1)
+        call = next(service)
+        self.assertEqual((call.function, call.address, call.json(), call.sender), ("double", "service/calc", [1], "p"))
+        call.answer("2")
+        other = service.receive(timeout=5)
+        other.fail("not-found", "there is double")
+        self.assertEqual(next(service).text, "hello")
+        self.assertEqual(wayfare.call("service/calc", "f", "x", timeout=2), b"fx")
+        with self.assertRaises(wayfare.WayfareError) as nobody:
+            wayfare.call("service/nobody", "f")
+        self.assertEqual(nobody.exception.kind, "not-found")
+        self.assertEqual(self.engine.actions, [
+            {"do": "serve", "name": "calc"},
+            {"do": "send", "address": "service/calc", "timeout_ms": 1000, "payload": "hello"},
+            {"do": "answer", "to": "7 r", "payload": "2"},
+            {"do": "fail", "to": "8 r", "kind": "not-found", "reason": "there is double"},
+            {"do": "call", "address": "service/calc", "function": "f", "deadline_ms": 2000, "payload": "x"},
+            {"do": "call", "address": "service/nobody", "function": "f", "deadline_ms": 30000, "payload": ""},
+        ])
 
     def test_values_have_versions_and_errors_have_kinds(self):
         self.assertIsNone(wayfare.get("/k"))

@@ -1,4 +1,4 @@
-"""Wayfare for Python programs: messages, values and devices, over the files of /wayfare.
+"""Wayfare for Python programs: messages, calls, values and devices, over the files of /wayfare.
 
     import wayfare
 
@@ -19,9 +19,9 @@ import select
 import time
 
 __all__ = [
-    "Absent", "Conflict", "Device", "Message", "NotGranted", "Subscription", "TimedOut", "Unavailable", "Value",
-    "WayfareError", "compare_and_set", "device", "get", "me", "on_moved", "publish", "remove", "request", "set",
-    "subscribe",
+    "Absent", "Call", "Conflict", "Device", "Message", "NotGranted", "Service", "Subscription", "TimedOut", "Unavailable",
+    "Value", "WayfareError", "call", "compare_and_set", "device", "get", "me", "on_moved", "publish", "remove", "request",
+    "send", "serve", "set", "subscribe",
 ]
 
 #: Where the files are. Tests put something else in their place.
@@ -59,7 +59,7 @@ class TimedOut(WayfareError, TimeoutError):
 
 
 class Unavailable(WayfareError):
-    """No dispatcher answered."""
+    """No dispatcher answered, or the provider of a service is gone."""
 
 
 _KINDS = {
@@ -67,6 +67,7 @@ _KINDS = {
     "absent": Absent,
     "conflict": Conflict,
     "timeout": TimedOut,
+    "deadline-exceeded": TimedOut,
     "unavailable": Unavailable,
 }
 
@@ -104,6 +105,63 @@ class Message:
 
     def __repr__(self):
         return f"Message(topic={self.topic!r}, payload={self.payload!r})"
+
+
+class Call:
+    """A call of a service of this program's. `payload` has the arguments, as bytes."""
+
+    __slots__ = ("address", "function", "payload", "sender", "_request")
+
+    def __init__(self, event):
+        #: The address that was called, such as service/calc.
+        self.address = event["address"]
+        self.function = event["function"]
+        self.payload = _bytes_of(event, "payload")
+        #: The id of the caller.
+        self.sender = event.get("from")
+        self._request = event["request"]
+
+    @property
+    def text(self):
+        return self.payload.decode()
+
+    def json(self):
+        return json.loads(self.payload)
+
+    def answer(self, result):
+        """Ends the call with text or bytes; once, now or later."""
+        _channel().act({"do": "answer", "to": self._request, **_field("payload", result)})
+
+    def fail(self, kind, reason):
+        """Ends the call without a result: `kind` is one of those of the page "Lines", such as refused, not-found or failed."""
+        _channel().act({"do": "fail", "to": self._request, "kind": kind, "reason": reason})
+
+    def __repr__(self):
+        return f"Call(address={self.address!r}, function={self.function!r}, payload={self.payload!r})"
+
+
+class Service:
+    """Calls of a service, and messages that were sent to it, in the order in which they came: an iterator that waits for
+    the next. A call is a Call."""
+
+    def __init__(self, name):
+        self.name = name
+        self._queue = collections.deque()
+        _channel().serve(self)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.receive()
+
+    def receive(self, timeout=None):
+        """The next one. Waits for it, `timeout` seconds at most: then that is TimedOut."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self._queue:
+            if not _channel().pump(until):
+                raise TimedOut("timeout", f"no call of {self.name} within {timeout} s")
+        return self._queue.popleft()
 
 
 class Subscription:
@@ -191,6 +249,24 @@ def subscribe(filter, *, qos=1):
 def request(topic, payload, *, timeout=30):
     """Publishes a request and gives the bytes of the reply to it."""
     return _bytes_of(_channel().act(_request(topic, payload, timeout)), "payload")
+
+
+def serve(name):
+    """Provides a service. Calls that come are kept until they are taken; those at the program's own addresses come with the first."""
+    return Service(name)
+
+
+def call(address, function, payload="", *, timeout=30):
+    """Calls a function at an address, such as service/calc, and gives the bytes of its result."""
+    deadline_ms = max(1, round(timeout * 1000))
+    action = {"do": "call", "address": address, "function": function, "deadline_ms": deadline_ms}
+    return _bytes_of(_channel().act({**action, **_field("payload", payload)}), "payload")
+
+
+def send(address, payload, *, timeout=30):
+    """Sends a message to a program that serves. It comes there with the calls of the service."""
+    timeout_ms = max(1, round(timeout * 1000))
+    _channel().act({"do": "send", "address": address, "timeout_ms": timeout_ms, **_field("payload", payload)})
 
 
 def get(key):
@@ -314,6 +390,7 @@ class _Channel:
         #: What is called with the line that answers an action, by the action's number.
         self._answers = {}
         self._subscriptions = []
+        self._services = []
         self._poll = select.poll()
         self._poll.register(self.input, select.POLLIN)
 
@@ -342,6 +419,15 @@ class _Channel:
         if answers[0]["event"] == "error":
             raise _error(answers[0])
         return answers[0]
+
+    def serve(self, service):
+        # It is known before the first of its calls can come.
+        self._services.append(service)
+        try:
+            self.act({"do": "serve", "name": service.name})
+        except BaseException:
+            self._services.remove(service)
+            raise
 
     def subscribe(self, subscription, qos):
         # It is known before the first of its messages can come.
@@ -378,14 +464,24 @@ class _Channel:
             answered = self._answers.pop(event.get("id"), None)
             if answered is not None:
                 answered(event)
+        elif kind == "message" and "address" in event:
+            self._service(event["address"], Message(event))
         elif kind == "message":
             message = Message(event)
             for subscription in self._subscriptions:
                 if _matches(subscription.filter, message.topic):
                     subscription._put(message)
+        elif kind == "call":
+            self._service(event["address"], Call(event))
         elif kind == "moved":
             for callback in self.moved:
                 callback(event.get("engine"))
+
+
+    def _service(self, address, came):
+        named = [one for one in self._services if address == "service/" + one.name]
+        for service in (named or self._services)[:1]:
+            service._queue.append(came)
 
 
 _opened = None
