@@ -1,6 +1,7 @@
 //! What can be typed. Only shapes and help: nothing in here acts.
 
 pub(crate) mod apps;
+pub(crate) mod calls;
 pub(crate) mod devices;
 pub(crate) mod fs;
 pub(crate) mod language;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use crate::output::{Output, tell_json, write_usage};
 use apps::{AppVerb, AskArgs, EventsArgs, HoldArgs};
+use calls::{CallArgs, SendArgs, ServicesArgs};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use devices::DeviceVerb;
@@ -109,6 +111,12 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: FsVerb,
     },
+    /// Call a function of a service that a program provides, and print what it answers
+    Call(CallArgs),
+    /// Send a message to a program that provides a service
+    Send(SendArgs),
+    /// List the services that programs provide
+    Services(ServicesArgs),
     /// Show what was ordered and by whom, and what the dispatcher decided, and why
     Events(EventsArgs),
     /// List every order in the fleet: who gave it, and what became of it
@@ -347,6 +355,11 @@ mod tests {
             "fs rm -r /fleet/a /fleet/b",
             "dispatcher --files s3://bucket/fleet",
             "dispatcher --store s3://bucket/fleet",
+            "call service/calc double 2 --deadline 5s",
+            "call program/p f --raw x",
+            "send program/p x",
+            "services --all --json",
+            "run m --allow-call service/+ --allow-serve calc",
             "completion bash",
         ] {
             assert_eq!(exit_of(&good.split(' ').collect::<Vec<_>>()), None, "{good}");
@@ -361,6 +374,10 @@ mod tests {
             "run m --env A",
             "run m --allow-env WAYFARE_BROKER",
             "run m --allow-state mine",
+            "run m --allow-serve a/b",
+            "call calc double",
+            "call service/calc",
+            "send service/+ x",
             "run m --allow-fs /fleet/in",
             "run m --allow-fs /tmp:ro",
             "fs cat a",

@@ -1,6 +1,7 @@
 //! One file per group of verbs; each parses no more than it must, makes one library call, and prints.
 
 mod app;
+mod calls;
 mod compile;
 mod completion;
 mod device;
@@ -97,6 +98,9 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::State { verb } => state::run(verb, output).await,
         Verb::Fs { verb } => fs::run(verb, output).await,
         Verb::Ops(args) => ops::run(*args, output).await,
+        Verb::Call(args) => calls::call(args, output).await,
+        Verb::Send(args) => calls::send(args, output).await,
+        Verb::Services(args) => calls::services(args, output).await,
         Verb::Events(args) => events::run(args, output).await,
         Verb::Engine(args) => match args.verb {
             Some(verb) => maintenance::run(verb, output).await,

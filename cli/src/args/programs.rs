@@ -7,7 +7,7 @@ use wayfare_protocol::device::Alias;
 use wayfare_protocol::files::FileGrant;
 
 use super::values::{
-    parse_file_grant, parse_filter, parse_name, parse_shared_key, parse_size, parse_variable,
+    parse_file_grant, parse_filter, parse_name, parse_service, parse_shared_key, parse_size, parse_variable,
     parse_variable_name,
 };
 use super::{CommandArgs, MarkedArgs};
@@ -17,8 +17,8 @@ pub(crate) struct RunArgs {
     /// A WASI command as a .wasm file; a program in a language that the fleet has (`wayfare language ls`),
     /// such as app.py, or a folder with a file 'main'; or the name of a sample: counter, factorial, fib,
     /// primes, sort, wordfreq; scribe and ledger, which keep files; chat, relay, thermostat, which talk and
-    /// need --allow-sub and --allow-pub; tally, which counts under a key; and blink, which needs
-    /// --allow-device led
+    /// need --allow-sub and --allow-pub; tally, which counts under a key; calc, which is
+    /// called and calls with --allow-serve and --allow-call; and blink, which needs --allow-device led
     #[arg(value_name = "MODULE")]
     pub(crate) module: String,
     /// Engine to run it on [default: the one with the fewest programs]
@@ -42,6 +42,12 @@ pub(crate) struct RunArgs {
     /// Topics it may subscribe to, as a filter; can be given again
     #[arg(long, value_name = "FILTER", value_parser = parse_filter)]
     pub(crate) allow_sub: Vec<String>,
+    /// Addresses that it may call and send to, as a filter such as 'service/calc' or 'service/+'; can be given again
+    #[arg(long, value_name = "FILTER", value_parser = parse_filter)]
+    pub(crate) allow_call: Vec<String>,
+    /// Service that it may provide, or '+' for any; can be given again
+    #[arg(long, value_name = "SERVICE", value_parser = parse_service)]
+    pub(crate) allow_serve: Vec<String>,
     /// Beginning of shared keys whose values it may read and set, such as /counters/; can be given again
     #[arg(long, value_name = "PREFIX", value_parser = parse_shared_key)]
     pub(crate) allow_state: Vec<String>,

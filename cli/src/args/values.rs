@@ -121,6 +121,14 @@ pub(super) fn parse_variable_name(text: &str) -> Result<String, String> {
     Err("the name of a variable is expected, and not one of the engine's own WAYFARE_...".into())
 }
 
+/// A service's name, or all.
+pub(super) fn parse_service(text: &str) -> Result<String, String> {
+    match text {
+        "+" => Ok(text.to_owned()),
+        name => parse_name(name),
+    }
+}
+
 pub(super) fn parse_name(text: &str) -> Result<String, String> {
     if is_name(text) {
         return Ok(text.to_owned());

@@ -112,6 +112,8 @@ fn grants(args: &RunArgs) -> Result<Grants> {
     let mut grants = grants_beside(Path::new(&args.module))?;
     grants.publish.extend(args.allow_pub.iter().cloned());
     grants.subscribe.extend(args.allow_sub.iter().cloned());
+    grants.call.extend(args.allow_call.iter().cloned());
+    grants.serve.extend(args.allow_serve.iter().cloned());
     grants.state.extend(args.allow_state.iter().cloned());
     grants.fs.extend(args.allow_fs.iter().cloned());
     grants.env.extend(args.allow_env.iter().cloned());

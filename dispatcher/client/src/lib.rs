@@ -27,7 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Reading order: [`client`], [`order`], [`operation`], `core`, [`fleet`], [`lookup`], `transfer`, [`logs`]. The fleet's
+//! Reading order: [`client`], [`order`], [`operation`], `core`, [`fleet`], [`lookup`], `transfer`, [`logs`], [`calls`]. The fleet's
 //! long-running dispatcher, `wayfare-dispatcher`, is built on the same handle.
 #![forbid(unsafe_code)]
 
@@ -52,6 +52,7 @@ pub mod operations;
 pub mod stored_logs;
 
 pub mod app;
+pub mod calls;
 pub mod files;
 pub mod keys;
 

@@ -16,6 +16,7 @@ mod applications;
 mod bad_input;
 mod board_life;
 mod boards;
+mod calls;
 mod chaos;
 mod devices;
 mod faults;

@@ -1,0 +1,295 @@
+//! Calls of programs' services from outside, and who can be called: a session of its own, with the id of a program that there is not, for as
+//! long as it is needed.
+//!
+//! ```text
+//!   connect --> what is retained about the addresses is read, up to a message to ourselves --> providers, call, send
+//! ```
+//! What always holds: a call is sent once, and ends with its answer, with the provider's end or with its deadline.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+use wayfare_link::{BrokerUrl, Event, Incoming, Link, LinkError, LinkEvents, LinkOptions, Message, Qos};
+use wayfare_protocol::address::{Address, Announcement};
+use wayfare_protocol::call::{self, FailureKind, Outcome, Sent};
+use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::stamp::{Purpose, Stamp};
+use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::wire;
+
+use crate::error::ConnectError;
+
+/// Attempts to connect that may fail.
+const ATTEMPTS_MAX: u32 = 3;
+/// How long it may take to leave.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Announcements that are kept.
+const PROVIDERS_MAX: usize = 100_000;
+
+/// One program that can be called at an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Provider {
+    pub address: Address,
+    #[serde(flatten)]
+    pub announcement: Announcement,
+}
+
+#[derive(Debug, Error)]
+pub enum CallError {
+    #[error("nobody serves '{0}'")]
+    Nobody(Address),
+    #[error("'{0}' is no function: 1 to {max} bytes without spaces, quotes and backslashes", max = call::FUNCTION_BYTES_MAX)]
+    Function(String),
+    #[error("{text}")]
+    Failed { kind: FailureKind, text: String },
+    #[error("the broker did not take it: {0}")]
+    Link(#[from] LinkError),
+    #[error("the connection to the broker is over")]
+    Closed,
+}
+
+/// A call that was made.
+#[derive(Debug)]
+pub struct OpenCall {
+    address: Address,
+    provider: ProgramId,
+    number: u64,
+    deadline: Instant,
+}
+
+/// Somebody who calls.
+pub struct Caller {
+    link: Link,
+    events: LinkEvents,
+    topics: Topics,
+    /// As whom: no program has this id.
+    id: ProgramId,
+    next: u64,
+    providers: BTreeMap<(Address, ProgramId), Announcement>,
+}
+
+impl Caller {
+    /// Knows everybody who can be called at this address, or anywhere, when it returns.
+    pub async fn connect(
+        broker: BrokerUrl,
+        topics: Topics,
+        address: Option<&Address>,
+        limit: Duration,
+    ) -> Result<Self, ConnectError> {
+        let id = ProgramId::random();
+        let filter = address.map_or_else(|| topics.all_addresses(), |address| topics.all_at(address));
+        let reply = topics.topic(&Topic::ProgramReply(id));
+        let mut options = LinkOptions::new(broker.clone(), id.to_string());
+        options.subscriptions = vec![(reply.clone(), Qos::AtLeastOnce), (filter, Qos::AtLeastOnce)];
+        let failed = |reason| ConnectError::Link {
+            broker: broker.clone(),
+            reason,
+        };
+        let (link, events) = wayfare_link::connect(options).map_err(failed)?;
+        let mut caller = Self {
+            link,
+            events,
+            topics,
+            id,
+            next: 0,
+            providers: BTreeMap::new(),
+        };
+        caller.read_retained(&reply, &broker, limit).await?;
+        Ok(caller)
+    }
+
+    /// What the broker retains comes before a message to ourselves that is sent behind the subscriptions.
+    async fn read_retained(
+        &mut self,
+        reply: &str,
+        broker: &BrokerUrl,
+        limit: Duration,
+    ) -> Result<(), ConnectError> {
+        let deadline = Instant::now() + limit;
+        let (mut attempts, mut last) = (0, None);
+        loop {
+            let event = timeout_at(deadline, self.events.next()).await;
+            match event {
+                Ok(Some(Event::Connected { .. })) => {
+                    let barrier = Message::new(reply.to_owned(), Bytes::new());
+                    self.link
+                        .try_publish(barrier)
+                        .map_err(|reason| ConnectError::Link {
+                            broker: broker.clone(),
+                            reason,
+                        })?;
+                }
+                Ok(Some(Event::Received(incoming))) if incoming.topic == reply => return Ok(()),
+                Ok(Some(Event::Received(incoming))) => drop(self.heard(&incoming)),
+                Ok(Some(Event::Oversized(_))) => {}
+                Ok(Some(Event::Disconnected { reason, .. })) if attempts < ATTEMPTS_MAX => {
+                    attempts += 1;
+                    last = Some(reason);
+                }
+                Err(_) if last.is_none() => {
+                    return Err(ConnectError::NoEcho {
+                        broker: broker.clone(),
+                        waited_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+                    });
+                }
+                Ok(Some(Event::Disconnected { reason, .. })) => {
+                    let (broker, reason) = (broker.clone(), Some(reason));
+                    return Err(ConnectError::NoBroker { broker, reason });
+                }
+                Ok(None) | Err(_) => {
+                    let (broker, reason) = (broker.clone(), last);
+                    return Err(ConnectError::NoBroker { broker, reason });
+                }
+            }
+        }
+    }
+
+    /// Everybody who can be called, by address.
+    pub fn providers(&self) -> Vec<Provider> {
+        let all = self
+            .providers
+            .iter()
+            .map(|((address, _), announcement)| Provider {
+                address: address.clone(),
+                announcement: announcement.clone(),
+            });
+        all.collect()
+    }
+
+    /// Calls a function of the first program that can be called at the address, and waits for its end.
+    pub async fn call(
+        &mut self,
+        address: &Address,
+        function: &str,
+        arguments: &[u8],
+        limit: Duration,
+    ) -> Result<Vec<u8>, CallError> {
+        let open = self.begin(address, function, arguments, limit).await?;
+        self.end(open).await
+    }
+
+    /// Calls a function, and returns once the broker has the call.
+    pub async fn begin(
+        &mut self,
+        address: &Address,
+        function: &str,
+        arguments: &[u8],
+        limit: Duration,
+    ) -> Result<OpenCall, CallError> {
+        if !call::is_function(function) {
+            return Err(CallError::Function(function.to_owned()));
+        }
+        let open = OpenCall {
+            address: address.clone(),
+            provider: self.chosen(address)?,
+            number: self.next,
+            deadline: Instant::now() + limit,
+        };
+        let header = Sent::Call {
+            to: address.clone(),
+            function: function.to_owned(),
+            deadline_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+        };
+        let reply_to = self.topics.topic(&Topic::ProgramReply(self.id));
+        self.publish(open.provider, &header, arguments, Purpose::Request { reply_to })
+            .await?;
+        Ok(open)
+    }
+
+    /// Waits for a call's end. Answers to others that come meanwhile are dropped.
+    pub async fn end(&mut self, open: OpenCall) -> Result<Vec<u8>, CallError> {
+        let failed = |kind, how: &str| {
+            let text = format!("program {} {how}", open.provider.short());
+            Err(CallError::Failed { kind, text })
+        };
+        loop {
+            let Ok(event) = timeout_at(open.deadline, self.events.next()).await else {
+                return failed(FailureKind::DeadlineExceeded, "has not answered in time");
+            };
+            let Event::Received(incoming) = event.ok_or(CallError::Closed)? else {
+                continue;
+            };
+            if let Some((answers, outcome)) = self.heard(&incoming)
+                && answers == open.number
+            {
+                return match outcome {
+                    Outcome::Done(result) => Ok(result),
+                    Outcome::Failed(kind, text) => Err(CallError::Failed { kind, text }),
+                };
+            }
+            if !self
+                .providers
+                .contains_key(&(open.address.clone(), open.provider))
+            {
+                return failed(
+                    FailureKind::Unavailable,
+                    "has ended, or was killed, before it answered",
+                );
+            }
+        }
+    }
+
+    /// Sends a message to the first program that can be called at the address, and returns once the broker has it.
+    pub async fn send(&mut self, address: &Address, payload: &[u8]) -> Result<ProgramId, CallError> {
+        let provider = self.chosen(address)?;
+        let header = Sent::Message { to: address.clone() };
+        self.publish(provider, &header, payload, Purpose::Message).await?;
+        Ok(provider)
+    }
+
+    pub async fn close(self) {
+        self.link.close_within(CLOSE_TIMEOUT).await;
+    }
+
+    fn chosen(&self, address: &Address) -> Result<ProgramId, CallError> {
+        let first = self.providers.keys().find(|(of, _)| of == address);
+        first
+            .map(|(_, program)| *program)
+            .ok_or_else(|| CallError::Nobody(address.clone()))
+    }
+
+    async fn publish(
+        &mut self,
+        provider: ProgramId,
+        header: &Sent,
+        payload: &[u8],
+        purpose: Purpose,
+    ) -> Result<(), CallError> {
+        let stamp = Stamp {
+            sender: self.id,
+            number: self.next,
+            purpose,
+        };
+        self.next += 1;
+        let topic = self.topics.topic(&Topic::ProgramInbox(provider));
+        let message = Message::new(topic, stamp.put_on(&call::encode(header, payload)));
+        Ok(self.link.publish_acknowledged(message).await?)
+    }
+
+    /// The number that an answer has, and what it says, if it is one.
+    fn heard(&mut self, incoming: &Incoming) -> Option<(u64, Outcome)> {
+        match self.topics.parse(&incoming.topic)? {
+            Topic::Address(address, program) if incoming.payload.is_empty() => {
+                self.providers.remove(&(address, program));
+            }
+            Topic::Address(address, program) => {
+                let announcement = wire::decode::<Announcement>(&incoming.payload).ok()?;
+                if announcement.program == program && self.providers.len() < PROVIDERS_MAX {
+                    self.providers.insert((address, program), announcement);
+                }
+            }
+            Topic::ProgramReply(program) if program == self.id => {
+                let (stamp, payload) = Stamp::take_off(&incoming.payload);
+                if let Purpose::Reply { answers } = stamp?.purpose {
+                    return Some((answers, Outcome::decode(payload)));
+                }
+            }
+            _ => {}
+        }
+        None
+    }
+}
