@@ -22,7 +22,7 @@ macro_rules! calls {
 
         /// `ENOSYS` for every call.
         #[cfg(not(target_family = "wasm"))]
-        #[allow(clippy::missing_safety_doc)]
+        #[allow(clippy::missing_safety_doc, clippy::too_many_arguments)]
         mod raw {
             $(pub(super) unsafe fn $name($(_: $type),*) -> i32 {
                 52
