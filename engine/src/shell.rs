@@ -42,6 +42,7 @@ mod work;
 
 mod arguments;
 mod configuration;
+mod occasional;
 mod options;
 mod standalone;
 mod store;

@@ -145,6 +145,9 @@ pub(crate) struct RestoreArgs {
     /// Keep the program's id: only if the original is gone
     #[arg(long)]
     pub(crate) keep_id: bool,
+    /// Do not ask whether the program may have what the file grants it
+    #[arg(long)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) marked: MarkedArgs,
     #[command(flatten)]

@@ -1,16 +1,18 @@
 //! `wayfare snapshot` and `wayfare restore`.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use wayfare_client::{IdChoice, Order, Restore};
+use wayfare_protocol::bundle;
 use wayfare_protocol::event::Outcome;
+use wayfare_protocol::grants::Grants;
 
 use super::dry;
 use crate::args::programs::{RestoreArgs, SnapshotArgs};
 use crate::context::{options, options_for, with_fleet};
 use crate::fail::{Fail, Result};
-use crate::output::{Output, bytes};
+use crate::output::{Output, Text, bytes, error_is_terminal, tell};
 use crate::waiting::{conclude, watch};
 
 pub(crate) async fn snapshot(args: SnapshotArgs, output: Output) -> Result {
@@ -57,6 +59,10 @@ pub(crate) async fn snapshot(args: SnapshotArgs, output: Output) -> Result {
 
 pub(crate) async fn restore(args: RestoreArgs, output: Output) -> Result {
     let file = std::fs::read(&args.file).map_err(|error| Fail::file(&args.file, &error))?;
+    // A file that is none is refused below, by who knows all about it.
+    if let Ok((header, _)) = bundle::decode(&file) {
+        accept(&header.spec.grants, &args, output)?;
+    }
     let restore = Restore {
         file,
         on: args.on.clone(),
@@ -78,6 +84,47 @@ pub(crate) async fn restore(args: RestoreArgs, output: Output) -> Result {
     .await
 }
 
+/// Who made the file has chosen what its program is granted, not who restores it: it is shown, and a person at a terminal is asked.
+fn accept(grants: &Grants, args: &RestoreArgs, output: Output) -> Result {
+    let granted = granted(grants);
+    if granted.is_empty() || output == Output::Json {
+        return Ok(());
+    }
+    let file = args.file.display();
+    tell(Text::from_iter(
+        std::iter::once(format!("{file} grants its program:")).chain(granted),
+    ));
+    if args.yes || args.command.dry.dry_run || !std::io::stdin().is_terminal() || !error_is_terminal() {
+        return Ok(());
+    }
+    tell("Restore it with these grants? [y/N]");
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    match (read, answer.trim()) {
+        (Ok(_), "y" | "Y" | "yes") => Ok(()),
+        _ => Err(Fail::new("declined", format!("{file} was not restored"))),
+    }
+}
+
+/// A line for each kind of grant; the folders that a program brings are no access to anything.
+fn granted(grants: &Grants) -> Vec<String> {
+    let Ok(serde_json::Value::Object(all)) = serde_json::to_value(grants) else {
+        return Vec::new();
+    };
+    let shown = all.iter().filter(|(kind, _)| *kind != "folders");
+    let line = |(kind, value): (&String, &serde_json::Value)| match value.as_array() {
+        Some(items) => {
+            let text = |item: &serde_json::Value| item.as_str().map_or(item.to_string(), str::to_owned);
+            format!(
+                "  {kind}: {}",
+                items.iter().map(text).collect::<Vec<_>>().join(", ")
+            )
+        }
+        None => format!("  {kind}: {value}"),
+    };
+    shown.map(line).collect()
+}
+
 /// The old file or the new one, never half of it.
 fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let folder = path
@@ -89,4 +136,30 @@ fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_grants_its_program_is_shown_kind_by_kind() {
+        assert!(granted(&Grants::default()).is_empty());
+        let grants = Grants {
+            publish: vec!["site/#".into(), "log".into()],
+            env: vec!["TOKEN".into()],
+            publishes_per_second_max: Some(5),
+            devices: ["led".parse().unwrap()].into(),
+            ..Grants::default()
+        };
+        let mut lines = granted(&grants);
+        lines.sort();
+        let expected = [
+            "  devices: led",
+            "  env: TOKEN",
+            "  pub: site/#, log",
+            "  publishes_per_second_max: 5",
+        ];
+        assert_eq!(lines, expected);
+    }
 }

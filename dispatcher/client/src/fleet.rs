@@ -19,6 +19,12 @@ use crate::app::ask::Mark;
 
 /// An engine that has answered so lately is not asked again before it is given something to do.
 const ANSWER_FRESH_MS: u64 = 5_000;
+/// Living programs of an engine that does not say how many it has at most: as many as any can be told to have.
+const PROGRAMS_OF_ENGINE_MAX: usize = 4096;
+/// An engine shows the last hundred that ended; some may be of the time before.
+const ENDED_PROGRAMS_MAX: usize = 200;
+/// Of all engines together whose own statuses have not come.
+const PROGRAMS_OF_UNKNOWN_MAX: usize = 20_000;
 
 /// One engine, ready to show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -129,6 +135,10 @@ impl ProgramView {
 pub struct Fleet {
     engines: BTreeMap<EngineId, EngineEntry>,
     programs: BTreeMap<ProgramId, ProgramEntry>,
+    /// How many of these are whose.
+    counts: BTreeMap<EngineId, usize>,
+    /// That some were not taken was said.
+    is_excess_said: bool,
     round: Round,
     /// All that was retained when this round began has come.
     is_round_complete: bool,
@@ -276,6 +286,9 @@ impl Fleet {
     pub fn program_status(&mut self, status: ProgramStatus) -> bool {
         let boot = self.present_boot(&status.engine);
         let heard = self.round;
+        if !self.programs.contains_key(&status.program) && !self.takes_more_of(&status.engine) {
+            return self.leave_out(&status.engine);
+        }
         match self.programs.get_mut(&status.program) {
             Some(known) if !supersedes(&status, &known.status, boot) => {
                 let is_repeat = status == known.status;
@@ -287,16 +300,65 @@ impl Fleet {
             Some(known) => {
                 known.heard = heard;
                 let before = std::mem::replace(&mut known.status, status);
-                known.put_aside(before);
+                if before.engine != known.status.engine {
+                    let engine = known.status.engine.clone();
+                    self.count_out(&before.engine);
+                    self.count_in(engine);
+                }
+                if let Some(known) = self.programs.get_mut(&before.program) {
+                    known.put_aside(before);
+                }
                 true
             }
             None => {
                 let other = None;
+                self.count_in(status.engine.clone());
                 self.programs
                     .insert(status.program, ProgramEntry { status, other, heard });
                 true
             }
         }
+    }
+
+    fn count_in(&mut self, engine: EngineId) {
+        *self.counts.entry(engine).or_default() += 1;
+    }
+
+    fn count_out(&mut self, engine: &EngineId) {
+        if let Some(count) = self.counts.get_mut(engine) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.counts.remove(engine);
+            }
+        }
+    }
+
+    /// An engine has no more programs than it is told to have at most, and the last that ended. Whoever retains more statuses in its name
+    /// shall not fill our memory.
+    fn takes_more_of(&self, engine: &EngineId) -> bool {
+        let Some(entry) = self.engines.get(engine) else {
+            if self.programs.len() < PROGRAMS_OF_UNKNOWN_MAX {
+                return true;
+            }
+            let unknown = self
+                .counts
+                .iter()
+                .filter(|(id, _)| !self.engines.contains_key(*id));
+            return unknown.map(|(_, count)| count).sum::<usize>() < PROGRAMS_OF_UNKNOWN_MAX;
+        };
+        let living = entry.about.as_ref().map(|about| about.programs_max as usize);
+        let count = self.counts.get(engine).copied().unwrap_or(0);
+        count < living.unwrap_or(PROGRAMS_OF_ENGINE_MAX) + ENDED_PROGRAMS_MAX
+    }
+
+    fn leave_out(&mut self, engine: &EngineId) -> bool {
+        if !std::mem::replace(&mut self.is_excess_said, true) {
+            tracing::warn!(
+                "more statuses of programs are retained for engine {engine} than it can have programs: the others are left out; whoever \
+                 has its login, or the broker's hands, may have put them there"
+            );
+        }
+        false
     }
 
     /// An answer says that a program has moved: true from now on, whenever the statuses that say so arrive.
@@ -316,14 +378,23 @@ impl Fleet {
             status.state = ProgramState::Running;
         }
         let (heard, other) = (self.round, None);
-        self.programs
+        self.count_in(status.engine.clone());
+        let before = self
+            .programs
             .insert(program, ProgramEntry { status, other, heard });
+        if let Some(before) = before {
+            self.count_out(&before.status.engine);
+        }
         true
     }
 
     /// A program whose retained status was cleared is gone; listings that still name it are older.
     pub fn program_cleared(&mut self, program: ProgramId) -> bool {
-        let mut changed = self.programs.remove(&program).is_some();
+        let removed = self.programs.remove(&program);
+        let mut changed = removed.is_some();
+        if let Some(entry) = removed {
+            self.count_out(&entry.status.engine);
+        }
         for entry in self.engines.values_mut() {
             let before = entry.status.programs.len();
             entry.status.programs.retain(|listed| listed.program != program);

@@ -304,3 +304,37 @@ fn an_engine_that_lists_nothing_has_the_programs_of_its_boot() {
     fleet.complete_round();
     assert_eq!(words(&fleet), ["running", "running", "lost"]);
 }
+
+#[test]
+fn statuses_of_more_programs_than_an_engine_can_have_are_not_kept() {
+    let mut fleet = Fleet::default();
+    let status = |number: u32, engine: &str, generation| {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        ProgramStatus {
+            program: ProgramId::from_random(bytes),
+            ..program(1, engine, 1, generation, 1, Running)
+        }
+    };
+    fleet.engine_status(engine("a", 1, 1, Online, vec![]), 0);
+    let taken = (0..50_000).filter(|number| fleet.program_status(status(*number, "a", 1)));
+    assert_eq!(taken.count(), PROGRAMS_OF_ENGINE_MAX + ENDED_PROGRAMS_MAX);
+    assert!(!fleet.program_status(status(60_000, "a", 1)));
+    // Others have theirs, what is known goes on being followed, and what is cleared makes room.
+    fleet.engine_status(engine("b", 1, 1, Online, vec![]), 0);
+    assert!(fleet.program_status(status(60_001, "b", 1)));
+    assert!(fleet.program_status(status(0, "a", 2)));
+    assert!(fleet.program_status(status(1, "b", 2)));
+    assert!(fleet.program_status(status(60_000, "a", 1)));
+    assert!(!fleet.program_status(status(60_002, "a", 1)));
+    assert!(fleet.program_cleared(status(0, "a", 1).program));
+    assert!(fleet.program_status(status(60_002, "a", 1)));
+    // Engines that nobody has heard of have a bound together.
+    let before = fleet.programs().len();
+    for number in 100_000..121_000 {
+        let name = format!("x{}", number % 1000);
+        fleet.program_status(status(number, &name, 1));
+    }
+    let unknown = fleet.programs().len() - before;
+    assert!(unknown <= PROGRAMS_OF_UNKNOWN_MAX, "{unknown}");
+}

@@ -39,6 +39,7 @@ use super::fetches::Fetches;
 use super::inbound::{Arrived, Border};
 use super::leaving::Leaving;
 use super::logs::Published;
+use super::occasional::Occasional;
 use super::outbound::Outbound;
 use super::programs::{Programs, Said};
 use super::sessions::{SessionNews, Sessions};
@@ -94,6 +95,8 @@ pub(crate) struct Agent {
     pub(super) taken: Option<Rival>,
     pub(super) leaving: Leaving,
     pub(super) was_ready: bool,
+    /// Warnings about what others send.
+    pub(super) nonsense: Occasional,
     /// Why there is no broker was said since the last connection.
     pub(super) no_broker_said: bool,
     /// Nothing new is begun, and the loop ends when nothing is under way.
@@ -374,11 +377,15 @@ impl Agent {
                 client,
                 failure,
             } => {
-                tracing::warn!(%operation, %client, %failure, "refused a malformed command");
+                if let Some(unwritten) = self.nonsense.due(Instant::now()) {
+                    tracing::warn!(%operation, %client, %failure, unwritten, "refused a malformed command");
+                }
                 self.refuse(operation, client, "unknown", failure);
             }
             Arrived::Dropped { why } => {
-                tracing::warn!(topic = message.topic, why, "dropped a message");
+                if let Some(unwritten) = self.nonsense.due(Instant::now()) {
+                    tracing::warn!(topic = message.topic, why, unwritten, "dropped a message");
+                }
             }
             Arrived::Echo => {}
             Arrived::OwnStatus(status) => self.own_status(&status, message.retain),

@@ -29,6 +29,7 @@ use super::leaving::Leaving;
 use super::machine;
 use super::memory;
 use super::modules::Modules;
+use super::occasional::Occasional;
 use super::options::{CodeFrom, EngineOptions};
 use super::outbound::Outbound;
 use super::programs::{Programs, Said};
@@ -199,6 +200,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         taken: None,
         leaving: Leaving::default(),
         was_ready: false,
+        nonsense: Occasional::default(),
         no_broker_said: false,
         is_stopping: false,
         supervisor: Supervisor::from_environment(),
