@@ -38,8 +38,8 @@ fn a_service_is_listed_called_and_missed_when_it_is_gone() {
     let listed = command(&["services", "--json"]).documents();
     let only = &listed[0][0];
     assert_eq!(
-        (&only["address"], &only["name"], &only["engine"]),
-        (&"service/calc".into(), &"hall".into(), &"local-1".into())
+        (&only["address"], &only["name"], &only["state"]),
+        (&"service/calc".into(), &"hall".into(), &"running".into())
     );
     let called = command(&["call", "service/calc", "double", "21"]);
     assert_eq!(

@@ -158,6 +158,10 @@ impl Topics {
     pub fn all_at(&self, address: &Address) -> String {
         format!("{}/v1/address/{}/+", self.root, address.level())
     }
+    /// Wherever this program can be called.
+    pub fn all_addresses_of(&self, program: ProgramId) -> String {
+        format!("{}/v1/address/+/{program}", self.root)
+    }
     pub fn all_addresses(&self) -> String {
         format!("{}/v1/address/+/+", self.root)
     }

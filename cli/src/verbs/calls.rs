@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 use wayfare_client::calls::{CallError, Caller, Provider};
 use wayfare_protocol::address::Address;
@@ -10,6 +11,7 @@ use wayfare_protocol::call::FailureKind;
 use crate::args::FleetArgs;
 use crate::args::calls::{CallArgs, SendArgs, ServicesArgs};
 use crate::config::Settings;
+use crate::context::with_fleet;
 use crate::fail::{Fail, Result, connecting};
 use crate::output::{Foreign, Output, Text};
 
@@ -69,24 +71,45 @@ pub(crate) async fn services(args: ServicesArgs, output: Output) -> Result {
     let mut providers = caller.providers();
     caller.close().await;
     providers.retain(|one| args.all || one.address.service_name().is_some());
-    output.print(&providers, |providers| table(providers))
+    let programs = with_fleet(&args.fleet, async |fleet| Ok(fleet.programs().await?)).await?;
+    let state_of = |program| {
+        let found = programs.iter().find(|view| view.status.program == program);
+        found.map_or("gone", |view| view.word())
+    };
+    let listed: Vec<Listed> = providers
+        .into_iter()
+        .map(|provider| Listed {
+            state: state_of(provider.announcement.program),
+            provider,
+        })
+        .collect();
+    output.print(&listed, |listed| table(listed))
 }
 
-fn table(providers: &[Provider]) -> Text {
-    if providers.is_empty() {
+/// A provider, and what became of its program: one that is lost with its engine stays announced.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    provider: Provider,
+    state: &'static str,
+}
+
+fn table(listed: &[Listed]) -> Text {
+    if listed.is_empty() {
         return "no services: a program that calls 'serve' and was run with --allow-serve is one".into();
     }
-    let row = |one: &Provider| {
+    let row = |Listed { provider: one, state }: &Listed| {
         vec![
             one.address.to_string(),
             one.announcement.program.short(),
             one.announcement.name.clone(),
             one.announcement.engine.to_string(),
+            (*state).to_owned(),
         ]
     };
     Text::table(
-        &["ADDRESS", "PROGRAM", "NAME", "ENGINE"],
-        providers.iter().map(row),
+        &["ADDRESS", "PROGRAM", "NAME", "ENGINE", "STATE"],
+        listed.iter().map(row),
     )
 }
 

@@ -371,6 +371,7 @@ impl Agent {
                 generation,
                 by,
             } => self.claimed(program, generation, &by),
+            Arrived::Announced(address, announcement) => self.announcement_seen(&address, &announcement),
             Arrived::Device(request) => self.device_asked(request),
             Arrived::Malformed {
                 operation,
@@ -454,7 +455,7 @@ impl Agent {
                 .map(|status| status.program)
                 .collect();
             self.store.tails.retain(&known);
-            self.announced.forget_others(&known);
+            self.forget_announced(&known);
             self.unwatch(&known);
         }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!   it serves, and the broker has granted its inbox     --> announced
 //!   its generation changed, or there is a new connection --> announced again
+//!   it has ended before this process began, and is announced --> withdrawn
 //!   it has ended, and its last messages are with the broker; it was killed; it begins anew and does not serve --> withdrawn
 //! ```
 //! A program that moves away is not withdrawn: its next engine announces the same. What always holds: a program's last answers are
@@ -10,14 +11,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wayfare_link::Qos;
 use wayfare_protocol::address::{Address, Announcement};
 use wayfare_protocol::ids::{Generation, ProgramId};
+use wayfare_protocol::status::ProgramStatus;
 
 use super::agent::Agent;
 
 #[derive(Debug, Default)]
 pub(super) struct Announced {
     programs: BTreeMap<ProgramId, Known>,
+    /// Programs that have ended, of which an earlier process of this engine may have announced something that it did not withdraw.
+    ended: BTreeMap<ProgramId, Generation>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -34,11 +39,6 @@ impl Announced {
         self.programs
             .values_mut()
             .for_each(|known| known.is_published = false);
-    }
-
-    /// Programs that are gone from here.
-    pub(super) fn forget_others(&mut self, known: &BTreeSet<ProgramId>) {
-        self.programs.retain(|program, _| known.contains(program));
     }
 }
 
@@ -81,6 +81,54 @@ impl Agent {
             self.out.announce(address, &announcement);
         }
         self.announced.programs.insert(program, now);
+    }
+
+    /// Listens for what is announced of a program that has ended, where this process does not know what that was: the one before may
+    /// have died before it withdrew it.
+    pub(super) fn look_for_stale(&mut self, status: &ProgramStatus) {
+        let program = status.program;
+        let is_known =
+            self.programs.current(program).is_some() || self.announced.programs.contains_key(&program);
+        if is_known || self.announced.ended.insert(program, status.generation).is_some() {
+            return;
+        }
+        let filter = self.out.topics.all_addresses_of(program);
+        let link = self.out.link.clone();
+        self.subscribing.spawn(async move {
+            if let Err(error) = link.subscribe(&filter, Qos::AtLeastOnce).await {
+                tracing::debug!(filter, %error, "cannot see whether an ended program is announced");
+            }
+        });
+    }
+
+    pub(super) fn announcement_seen(&mut self, address: &Address, announcement: &Announcement) {
+        let program = announcement.program;
+        let ended = self.announced.ended.get(&program);
+        let is_stale = ended.is_some_and(|generation| announcement.generation <= *generation);
+        if is_stale && self.programs.current(program).is_none() {
+            self.out.withdraw(address, program);
+        }
+    }
+
+    /// Programs that are gone from here.
+    pub(super) fn forget_announced(&mut self, known: &BTreeSet<ProgramId>) {
+        self.announced
+            .programs
+            .retain(|program, _| known.contains(program));
+        let ended = self.announced.ended.keys();
+        let gone: Vec<ProgramId> = ended
+            .filter(|program| !known.contains(program))
+            .copied()
+            .collect();
+        for program in gone {
+            self.announced.ended.remove(&program);
+            let filter = self.out.topics.all_addresses_of(program);
+            let link = self.out.link.clone();
+            self.subscribing.spawn(async move {
+                // Closed, or not granted any more: nothing is received either way.
+                let _ = link.unsubscribe(&filter).await;
+            });
+        }
     }
 
     /// It cannot be called any more.

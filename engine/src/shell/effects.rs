@@ -104,8 +104,9 @@ impl Agent {
                 if self.fence.is_passed() {
                     self.out.program_status(&status);
                 }
-                if !status.state.is_ended() {
-                    self.announce(status.program);
+                match status.state.is_ended() {
+                    true => self.look_for_stale(&status),
+                    false => self.announce(status.program),
                 }
             }
             Effect::ClearProgram(program) => {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use wayfare_core::types::Input;
+use wayfare_protocol::address::{Address, Announcement};
 use wayfare_protocol::command::{Command, ReportRequest};
 use wayfare_protocol::dispatcher::{Answer, Request};
 use wayfare_protocol::error::Failure;
@@ -26,6 +27,8 @@ pub(crate) enum Arrived {
         generation: Generation,
         by: EngineId,
     },
+    /// That a program of ours can be called.
+    Announced(Address, Announcement),
     /// A question about a device.
     Device(Request),
     /// Not a command, but it says who would like to know.
@@ -93,6 +96,14 @@ impl Border {
                 }
             }
             Some(Topic::ProgramStatus(program)) => self.status(program, payload),
+            Some(Topic::Address(..)) if payload.is_empty() => Arrived::Echo,
+            Some(Topic::Address(address, program)) => match wire::decode::<Announcement>(payload) {
+                Ok(announcement) if announcement.program == program => {
+                    Arrived::Announced(address, announcement)
+                }
+                Ok(_) => dropped("it is of another program than its topic"),
+                Err(error) => dropped(error),
+            },
             Some(Topic::Reply(peer)) if peer == self.engine => match Reply::decode(payload) {
                 Ok(Reply::Barrier(Barrier { barrier })) => Arrived::Barrier(barrier),
                 Ok(Reply::Answer(answer)) => Arrived::Answer(answer),

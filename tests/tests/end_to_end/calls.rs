@@ -5,10 +5,12 @@ use std::time::Duration;
 use wayfare_client::Run;
 use wayfare_client::calls::{CallError, Caller};
 use wayfare_client::order::CommandOptions;
+use wayfare_link::{Event, LinkOptions, Message, Qos};
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::FailureKind;
 use wayfare_protocol::grants::Grants;
-use wayfare_protocol::topics::Topics;
+use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::wire;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::{Fleet, done};
 use wayfare_tests::stream::order;
@@ -139,6 +141,39 @@ async fn a_provider_is_announced_while_it_serves_and_a_call_of_one_that_ends_or_
     );
     provider.finish().await;
     asks.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_engine_left_announced_of_a_program_that_has_ended_is_withdrawn() {
+    let mut fleet = fleet(Kind::Mosquitto).engines(&["a"]).start().await;
+    let provider = fleet.runs(calc("hall", &["serve", "calc"], "a")).await;
+    provider.printed(1).await;
+    let mut asks = caller(&fleet).await;
+    let left = asks.providers();
+    calls(&mut asks, "stop").await.expect("an answer");
+    asks.close().await;
+    let id = provider.program;
+    provider.finish().await;
+    fleet.engine("a").kill();
+    // As if it had died before it withdrew it.
+    let (link, mut events) =
+        wayfare_link::connect(LinkOptions::new(fleet.broker.url(), "left")).expect("sound");
+    let topic = Topics::default().topic(&Topic::Address(service(), id));
+    let announcement = wire::encode(&left.first().expect("it was announced").announcement);
+    let message = Message::new(topic.clone(), announcement).retained();
+    link.publish_acknowledged(message).await.expect("open");
+    link.subscribe(&topic, Qos::AtLeastOnce).await.expect("granted");
+    fleet.start_again(&["a"]).await;
+    within("it to be withdrawn", async {
+        loop {
+            match events.next().await.expect("open") {
+                Event::Received(incoming) if incoming.payload.is_empty() => break,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    link.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
