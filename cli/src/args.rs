@@ -2,6 +2,7 @@
 
 pub(crate) mod apps;
 pub(crate) mod calls;
+pub(crate) mod context;
 pub(crate) mod devices;
 pub(crate) mod fs;
 pub(crate) mod language;
@@ -26,22 +27,27 @@ use apps::{AppVerb, AskArgs, EventsArgs, HoldArgs};
 use calls::{CallArgs, SendArgs, ServicesArgs};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
+use context::ContextVerb;
 use devices::DeviceVerb;
 use fs::FsVerb;
 use language::{JsVerb, LanguageVerb};
-use looking::{InspectArgs, LogsArgs, PruneArgs, PsArgs, StatusArgs};
+use looking::{EnginesArgs, InspectArgs, LogsArgs, PruneArgs, PsArgs, StatusArgs};
 use ops::OpsArgs;
 use programs::{MoveArgs, OnProgramsArgs, RestoreArgs, ResumeArgs, RunArgs, SnapshotArgs, SpawnArgs};
 use services::{CompileArgs, DemoArgs, DispatcherArgs, EngineVerbArgs, KeyArgs, UpArgs};
 use state::StateVerb;
 use values::parse_duration;
 
+use crate::completing::contexts;
+
 const AFTER_HELP: &str = "\
 Programs and engines are given by name, id, or a unique beginning of either; an application's instance
 also as APP/COMPONENT/NUMBER.
 
 Settings: a flag wins over the environment (WAYFARE_BROKER, WAYFARE_BROKER_CA,
-WAYFARE_BROKER_LOGIN, WAYFARE_ROOT), which wins over the file
+WAYFARE_BROKER_LOGIN, WAYFARE_ROOT), which wins over the context in use (`wayfare context use`). A
+context that is named (--context, WAYFARE_CONTEXT) leaves the environment out; a broker that is given
+otherwise leaves out the context in use. Without a context, what is not given is in the file
 $XDG_CONFIG_HOME/wayfare/config.toml (by default ~/.config/wayfare/config.toml), with lines such as
   broker = \"mqtt://hub.local:1883\"
   root = \"wayfare\"
@@ -157,7 +163,7 @@ pub(crate) enum Verb {
     /// Remove programs that have ended or are lost, and belong to no application
     Prune(PruneArgs),
     /// List engines
-    Engines(FleetArgs),
+    Engines(EnginesArgs),
     /// Look at an engine's devices, and set simulated ones
     Device {
         #[command(subcommand)]
@@ -177,7 +183,12 @@ pub(crate) enum Verb {
     Inspect(InspectArgs),
     /// Show it all on this machine: run, move, copy, pause and compare with an unmoved run
     Demo(DemoArgs),
-    /// Print a completion script for a shell
+    /// Keep several fleets' brokers, roots and logins under names, and use one of them
+    Context {
+        #[command(subcommand)]
+        verb: ContextVerb,
+    },
+    /// Print what a shell runs at its start to complete verbs, options, and the fleet's names: `source <(wayfare completion bash)`
     Completion {
         #[arg(value_enum)]
         shell: Shell,
@@ -200,6 +211,9 @@ pub(crate) struct FleetArgs {
     /// Topic root: several fleets can share a broker [env: WAYFARE_ROOT] [default: wayfare]
     #[arg(long, value_name = "TOPIC")]
     pub(crate) root: Option<String>,
+    /// One of the fleets that `wayfare context` keeps [env: WAYFARE_CONTEXT] [default: the one in use]
+    #[arg(long, value_name = "NAME", add = contexts())]
+    pub(crate) context: Option<String>,
 }
 
 /// Which fleet, and how long.
@@ -308,6 +322,8 @@ mod tests {
             "stop p q",
             "rm p",
             "ls -a",
+            "ps --sort -memory --limit 3 -q",
+            "engines --sort cpus -q",
             "prune --dry-run",
             "move p q --to b --dry-run",
             "run m --dry-run",
@@ -361,6 +377,9 @@ mod tests {
             "services --all --json",
             "run m --allow-call service/+ --allow-serve calc",
             "completion bash",
+            "context add site --broker mqtt://hub --root site",
+            "context ls --json",
+            "ps --context site",
         ] {
             assert_eq!(exit_of(&good.split(' ').collect::<Vec<_>>()), None, "{good}");
         }
@@ -390,6 +409,7 @@ mod tests {
             "ops --state lost",
             "ops --limit 0",
             "hold --for 0",
+            "context add a/b",
             "app history a --dry-run",
             "dispatcher --ops-max 0",
             "logs p --stderr --stream stdout",

@@ -1,4 +1,5 @@
-//! Settings from three places: a flag wins over the environment, which wins over the file.
+//! Settings from four places: a flag wins over the environment, which wins over the context in use, or without one over the file. A context
+//! that is named leaves the environment out; a broker that is given otherwise leaves out the context in use.
 
 use std::path::PathBuf;
 
@@ -7,6 +8,7 @@ use wayfare_link::{BrokerAccess, BrokerUrl};
 use wayfare_protocol::topics::Topics;
 
 use crate::args::FleetArgs;
+use crate::contexts::{Context, Contexts};
 use crate::fail::Fail;
 
 const BROKER_DEFAULT: &str = "mqtt://127.0.0.1:1883";
@@ -29,22 +31,48 @@ struct File {
 }
 
 impl Settings {
-    /// From this process's environment and file.
+    /// From this process's environment and files.
     pub(crate) fn load(args: &FleetArgs) -> Result<Self, Fail> {
-        let (settings, access) = Self::read(args)?;
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let contexts =
+            contexts_path().map_or_else(|| Ok(Contexts::default()), |path| Contexts::load(&path))?;
+        let named = args.context.clone().or_else(|| variable("WAYFARE_CONTEXT"));
+        if let Some(name) = named {
+            // It stands for itself: what the environment says of another fleet does not mix with it.
+            return Self::with_access(Self::resolve(args, |_| None, contexts.get(&name)?.clone().into()));
+        }
+        // Nor does a login with another broker than its own.
+        let is_elsewhere = args.broker.is_some() || variable("WAYFARE_BROKER").is_some();
+        match contexts.in_use()?.filter(|_| !is_elsewhere) {
+            Some(context) => Self::with_access(Self::resolve(args, variable, context.clone().into())),
+            None => Self::with_access(Ok(Self::read(args)?)),
+        }
+    }
+
+    /// Of a context that is to be kept.
+    pub(crate) fn of_context(context: &Context) -> Result<Self, Fail> {
+        Self::with_access(Self::resolve(
+            &FleetArgs::default(),
+            |_| None,
+            context.clone().into(),
+        ))
+    }
+
+    fn with_access(resolved: Result<(Self, BrokerAccess), SettingsError>) -> Result<Self, Fail> {
+        let (settings, access) = resolved.map_err(|error| Fail::usage(error.text))?;
         let broker = access.apply(settings.broker);
         let broker = broker.map_err(|error| Fail::usage(error.to_string()))?;
         Ok(Self { broker, ..settings })
     }
 
-    /// The same for a broker of our own, which nobody logs in to.
+    /// The same for a broker of our own, which nobody logs in to and no context is about.
     pub(crate) fn with_own_broker(args: &FleetArgs) -> Result<Self, Fail> {
         Self::read(args).map(|(settings, _)| settings)
     }
 
     fn read(args: &FleetArgs) -> Result<(Self, BrokerAccess), Fail> {
         let variable = |name: &str| std::env::var(name).ok();
-        let path = file_path(variable);
+        let path = file_path(variable, "config.toml");
         let text = match &path {
             None => String::new(),
             Some(path) => match std::fs::read_to_string(path) {
@@ -53,22 +81,19 @@ impl Settings {
                 Err(error) => return Err(Fail::usage(format!("cannot read {}: {error}", path.display()))),
             },
         };
-        Self::resolve(args, variable, &text).map_err(|error| match path {
+        let resolved = File::read(&text).and_then(|file| Self::resolve(args, variable, file));
+        resolved.map_err(|error| match path {
             Some(path) if error.is_in_file => Fail::usage(format!("{}: {}", path.display(), error.text)),
             _ => Fail::usage(error.text),
         })
     }
 
-    /// Pure: `variable` gives the environment's, `file` is the file's text. Empty variables count as unset.
+    /// Pure: `variable` gives the environment's, `file` is what comes last. Empty variables count as unset.
     fn resolve(
         args: &FleetArgs,
         variable: impl Fn(&str) -> Option<String>,
-        file: &str,
+        file: File,
     ) -> Result<(Self, BrokerAccess), SettingsError> {
-        let file: File = toml::from_str(file).map_err(|error| SettingsError {
-            text: error.message().to_owned(),
-            is_in_file: true,
-        })?;
         let variable = |name| variable(name).filter(|value| !value.is_empty());
         let pick = |flag: &Option<String>, name, file: Option<String>, default: &str| match flag {
             Some(flag) => (flag.clone(), false),
@@ -109,6 +134,32 @@ impl Settings {
     }
 }
 
+impl File {
+    fn read(text: &str) -> Result<Self, SettingsError> {
+        toml::from_str(text).map_err(|error: toml::de::Error| SettingsError {
+            text: error.message().to_owned(),
+            is_in_file: true,
+        })
+    }
+}
+
+impl From<Context> for File {
+    fn from(context: Context) -> Self {
+        let Context {
+            broker,
+            broker_ca,
+            broker_login,
+            root,
+        } = context;
+        Self {
+            broker,
+            broker_ca,
+            broker_login,
+            root,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct SettingsError {
     text: String,
@@ -124,14 +175,19 @@ impl SettingsError {
     }
 }
 
-fn file_path(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+/// Where contexts are kept.
+pub(crate) fn contexts_path() -> Option<PathBuf> {
+    file_path(|name| std::env::var(name).ok(), "contexts.toml")
+}
+
+fn file_path(variable: impl Fn(&str) -> Option<String>, name: &str) -> Option<PathBuf> {
     let folder = |name: &str| {
         variable(name)
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
     };
     let config = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")))?;
-    Some(config.join("wayfare/config.toml"))
+    Some(config.join("wayfare").join(name))
 }
 
 /// A folder of this user's for what must survive a restart.
@@ -169,7 +225,7 @@ mod tests {
                     .then(|| variable.map(String::from))
                     .flatten()
             };
-            let (settings, _) = Settings::resolve(&args, variables, file).unwrap();
+            let (settings, _) = Settings::resolve(&args, variables, File::read(file).unwrap()).unwrap();
             assert_eq!(settings.broker.host(), expected, "{flag:?} {variable:?}");
             let root = if file.is_empty() { "wayfare" } else { "file" };
             assert_eq!(settings.topics.to_string(), root);
@@ -189,7 +245,9 @@ mod tests {
             (None, "brokers = 1", true),
             (None, "broker =", true),
         ] {
-            let error = Settings::resolve(&args(flag), |_| None, file).unwrap_err();
+            let error = File::read(file)
+                .and_then(|file| Settings::resolve(&args(flag), |_| None, file))
+                .unwrap_err();
             assert_eq!(error.is_in_file, is_in_file, "{file}");
         }
     }
@@ -202,22 +260,24 @@ mod tests {
             ..FleetArgs::default()
         };
         let variables = |name: &str| (name == "WAYFARE_BROKER_LOGIN").then(|| "/variable/login".to_owned());
-        let (_, access) = Settings::resolve(&args, variables, file).unwrap();
+        let (_, access) = Settings::resolve(&args, variables, File::read(file).unwrap()).unwrap();
         assert_eq!(access.authority, Some("/flag/ca".into()));
         assert_eq!(access.login, Some("/variable/login".into()));
-        let (_, access) = Settings::resolve(&FleetArgs::default(), |_| None, file).unwrap();
+        let (_, access) =
+            Settings::resolve(&FleetArgs::default(), |_| None, File::read(file).unwrap()).unwrap();
         assert_eq!(access.authority, Some("/file/ca".into()));
     }
 
     #[test]
     fn the_file_is_where_the_desktop_standard_says() {
         let path = |pairs: &[(&str, &str)]| {
-            file_path(|name| {
+            let variable = |name: &str| {
                 pairs
                     .iter()
                     .find(|(key, _)| *key == name)
                     .map(|(_, value)| (*value).to_owned())
-            })
+            };
+            file_path(variable, "config.toml")
         };
         assert_eq!(
             path(&[("HOME", "/h")]),

@@ -4,13 +4,16 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
+mod completing;
 mod config;
 
 mod context;
+mod contexts;
 mod fail;
 mod languages;
 mod manifest;
 mod output;
+mod query;
 mod waiting;
 
 mod children;
@@ -20,6 +23,7 @@ mod verbs;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    completing::answer();
     let cli = match args::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(not_run) => return not_run.print(),

@@ -4,11 +4,13 @@ mod app;
 mod calls;
 mod compile;
 mod completion;
+mod contexts;
 mod device;
 mod dispatcher;
 mod dry;
 mod engine;
 mod events;
+mod fields;
 mod fleet;
 mod fs;
 mod hold;
@@ -93,6 +95,7 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Logs(args) => logs::run(args, output).await,
         Verb::Inspect(args) => inspect::run(args, output).await,
         Verb::Demo(args) => crate::demo::run(args, output).await,
+        Verb::Context { verb } => contexts::run(verb, output),
         Verb::Completion { shell } => completion::print(shell),
         Verb::App { verb } => app::run(verb, output).await,
         Verb::State { verb } => state::run(verb, output).await,

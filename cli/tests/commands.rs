@@ -296,3 +296,97 @@ fn values_that_a_program_keeps_are_listed_read_and_removed() {
     let gone = run(&up.broker, &["--json", "state", "get", "/counters/visits"]);
     assert_eq!((gone.exit, &gone.error()["error"]), (1, &"no-value".into()));
 }
+
+/// What a shell asks when TAB is pressed behind this line.
+fn completed(up: &str, line: &[&str]) -> Vec<String> {
+    let asked = ["--"].iter().chain(line).copied().collect::<Vec<_>>();
+    let answer = support::command(up, &asked)
+        .env("WAYFARE_COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", (line.len() - 1).to_string())
+        .env("_CLAP_COMPLETE_COMP_TYPE", "9")
+        .env("_CLAP_COMPLETE_SPACE", "true")
+        .env("_CLAP_IFS", "\n")
+        .output()
+        .unwrap();
+    assert!(
+        answer.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&answer.stderr)
+    );
+    let words = String::from_utf8(answer.stdout).unwrap();
+    words.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn names_are_completed_as_the_fleet_has_them_and_in_silence_where_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("up"), 1);
+    let run = [
+        "run",
+        "counter",
+        "--name",
+        "tick",
+        "--wait-for-engine",
+        "--",
+        "100000000",
+        "1000",
+    ];
+    one(&up, &run);
+    // A busy machine may take longer than anybody waits for names.
+    let until = |line: &[&str], word: &str| {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !completed(&up.broker, line).contains(&word.to_owned()) {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{line:?}: {:?}",
+                completed(&up.broker, line)
+            );
+        }
+    };
+    until(&["wayfare", "kill", "t"], "tick");
+    until(&["wayfare", "move", "tick", "--to", ""], "local-1");
+    assert_eq!(completed(&up.broker, &["wayfare", "kill", "zz"]), [""; 0]);
+    let nowhere = "mqtt://127.0.0.1:1";
+    assert_eq!(completed(nowhere, &["wayfare", "kill", "t"]), [""; 0]);
+    assert!(completed(nowhere, &["wayfare", "mo"]).contains(&"move".to_owned()));
+}
+
+#[test]
+fn fleets_have_names_and_one_is_used_where_none_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("up"), 1);
+    let wayfare = |arguments: &[&str]| {
+        let ran = support::command("", arguments)
+            .env("XDG_CONFIG_HOME", folder.path().join("config"))
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Ran {
+            exit: ran.status.code().unwrap(),
+            stdout: text(ran.stdout),
+            stderr: text(ran.stderr),
+        }
+    };
+    for (name, broker) in [("here", up.broker.as_str()), ("nowhere", "mqtt://127.0.0.1:1")] {
+        assert_eq!(wayfare(&["context", "add", name, "--broker", broker]).exit, 0);
+    }
+    let listed = wayfare(&["--json", "context", "ls"]).documents().remove(0);
+    let current = |number: usize| (&listed[number]["context"], listed[number]["current"].as_bool());
+    assert_eq!(current(0), (&"here".into(), Some(true)));
+    assert_eq!(current(1), (&"nowhere".into(), Some(false)));
+    assert_eq!(wayfare(&["engines"]).exit, 0);
+    assert_eq!(
+        wayfare(&["--json", "engines", "--context", "nowhere"]).error()["error"],
+        "no-broker"
+    );
+    assert_eq!(wayfare(&["context", "use", "nowhere"]).exit, 0);
+    assert_eq!(wayfare(&["engines"]).exit, 1);
+    assert_eq!(wayfare(&["engines", "--context", "here"]).exit, 0);
+    assert_eq!(wayfare(&["engines", "--broker", &up.broker]).exit, 0);
+    assert_eq!(wayfare(&["context", "rm", "nowhere"]).exit, 0);
+    let unknown = wayfare(&["--json", "engines", "--context", "nowhere"]);
+    assert_eq!(
+        (unknown.exit, &unknown.error()["error"]),
+        (2, &"bad-usage".into())
+    );
+}

@@ -340,6 +340,24 @@ async fn an_engine_that_is_gone_is_an_alarm_until_it_is_forgotten_and_what_has_e
         drain["would"].to_string().contains("engine b is to be emptied"),
         "{drain}"
     );
+    let long = fleet.good(
+        "bob",
+        &["--json", "ps", "--where", "name = long and state = running"],
+    );
+    assert_eq!(states(&long), [("long", "running")]);
+    let exited = fleet.good("bob", &["--json", "ps", "--where", "state = exited", "-q"]);
+    assert_eq!(exited.as_array().unwrap().len(), 1, "{exited}");
+    let first = fleet.good(
+        "bob",
+        &["--json", "engines", "--sort", "-engine", "--limit", "1", "-q"],
+    );
+    assert_eq!(first, Value::from(vec!["b"]));
+    let bad = fleet.run("bob", &["ps", "--where", "size > 1M"]);
+    assert!(
+        bad.exit == 2 && bad.stderr.contains("no field 'size'; there are: id, name"),
+        "{}",
+        bad.stderr
+    );
     // While the fleet is held, no order is taken.
     fleet.good("ann", &["--json", "hold", "--for", "10m", "--reason", "upgrade"]);
     for verb in [

@@ -9,6 +9,7 @@ use wayfare_engine::shell::InitArgs;
 use super::services::EngineStartArgs;
 use super::values::{parse_age, parse_duration, parse_time};
 use super::{DryRunArgs, FleetArgs};
+use crate::completing::{applications, engines};
 
 /// Which fleet, and how long its dispatcher may take to answer.
 #[derive(Debug, Clone, Args)]
@@ -72,6 +73,7 @@ pub(crate) struct AppApplyArgs {
 #[derive(Debug, Args)]
 pub(crate) struct AppStatusArgs {
     /// One application [default: all]
+    #[arg(add = applications())]
     pub(crate) application: Option<String>,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
@@ -79,6 +81,7 @@ pub(crate) struct AppStatusArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct AppNameArgs {
+    #[arg(add = applications())]
     pub(crate) application: String,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
@@ -86,6 +89,7 @@ pub(crate) struct AppNameArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct AppChangeArgs {
+    #[arg(add = applications())]
     pub(crate) application: String,
     #[command(flatten)]
     pub(crate) dry: DryRunArgs,
@@ -95,6 +99,7 @@ pub(crate) struct AppChangeArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct AppRevertArgs {
+    #[arg(add = applications())]
     pub(crate) application: String,
     /// Number of the version, as `history` lists it [default: the one before]
     pub(crate) version: Option<u64>,
@@ -150,6 +155,7 @@ pub(crate) enum EngineVerb {
 
 #[derive(Debug, Args)]
 pub(crate) struct DrainArgs {
+    #[arg(add = engines())]
     pub(crate) engine: String,
     /// Fail if it is not empty by then; it goes on being emptied
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
@@ -166,6 +172,7 @@ pub(crate) struct DrainArgs {
 #[derive(Debug, Args)]
 pub(crate) struct EngineForgetArgs {
     /// By its whole name
+    #[arg(add = engines())]
     pub(crate) engine: String,
     #[command(flatten)]
     pub(crate) dry: DryRunArgs,
@@ -175,6 +182,7 @@ pub(crate) struct EngineForgetArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct EngineNameArgs {
+    #[arg(add = engines())]
     pub(crate) engine: String,
     #[command(flatten)]
     pub(crate) dry: DryRunArgs,

@@ -8,11 +8,12 @@ use wayfare_protocol::log::Stream;
 use super::apps::AskArgs;
 use super::values::{parse_duration, parse_time};
 use super::{DryRunArgs, FleetArgs};
+use crate::completing::programs;
 
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
     /// Programs, running, ended or killed: by name or id; or an application, APP/COMPONENT or APP/COMPONENT/NUMBER
-    #[arg(value_name = "PROGRAM", required = true)]
+    #[arg(value_name = "PROGRAM", required = true, add = programs())]
     pub(crate) programs: Vec<String>,
     /// Go on until the programs end; of an application's instance with what takes its place. Ends with 1, and says why, if one was
     /// killed or did not end well
@@ -68,11 +69,39 @@ impl ShownStream {
     }
 }
 
+/// Which rows of a list, and in which order.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct QueryArgs {
+    /// Only what is so, such as 'state = running and memory > 8M and not (engine = a or engine = b)'. Operators are = != < <= > >= and ~,
+    /// which means contains; an unknown field is answered with those that there are
+    #[arg(long = "where", value_name = "EXPRESSION")]
+    pub(crate) filter: Option<String>,
+    /// In the order of a field; with '-' in front the largest first
+    #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
+    pub(crate) sort: Option<String>,
+    /// No more than the first
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+    /// Only the ids of programs, or the names of engines, one a line
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnginesArgs {
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct PsArgs {
-    /// Also programs that ended more than 10 minutes ago
+    /// Also programs that ended more than 10 minutes ago, as --where does
     #[arg(short, long)]
     pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,
 }
@@ -100,7 +129,7 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
     /// A program, an engine, a .wasm file or the name of a sample
-    #[arg(value_name = "WHAT")]
+    #[arg(value_name = "WHAT", add = programs())]
     pub(crate) what: String,
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,

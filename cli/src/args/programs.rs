@@ -11,6 +11,7 @@ use super::values::{
     parse_variable_name,
 };
 use super::{CommandArgs, MarkedArgs};
+use crate::completing::{engines, programs};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -22,7 +23,7 @@ pub(crate) struct RunArgs {
     #[arg(value_name = "MODULE")]
     pub(crate) module: String,
     /// Engine to run it on [default: the one with the fewest programs]
-    #[arg(long, value_name = "ENGINE")]
+    #[arg(long, value_name = "ENGINE", add = engines())]
     pub(crate) on: Option<String>,
     /// Name of the program [default: the module's]
     #[arg(long, value_parser = parse_name)]
@@ -78,7 +79,7 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct OnProgramsArgs {
-    #[arg(value_name = "PROGRAM", required = true)]
+    #[arg(value_name = "PROGRAM", required = true, add = programs())]
     pub(crate) programs: Vec<String>,
     #[command(flatten)]
     pub(crate) command: CommandArgs,
@@ -86,10 +87,10 @@ pub(crate) struct OnProgramsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct MoveArgs {
-    #[arg(value_name = "PROGRAM", required = true)]
+    #[arg(value_name = "PROGRAM", required = true, add = programs())]
     pub(crate) programs: Vec<String>,
     /// Engine to move them to
-    #[arg(long, value_name = "ENGINE")]
+    #[arg(long, value_name = "ENGINE", add = engines())]
     pub(crate) to: String,
     #[command(flatten)]
     pub(crate) marked: MarkedArgs,
@@ -99,9 +100,10 @@ pub(crate) struct MoveArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SpawnArgs {
+    #[arg(add = programs())]
     pub(crate) program: String,
     /// Engines to copy it to
-    #[arg(long, value_name = "ENGINES", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "ENGINES", value_delimiter = ',', required = true, add = engines())]
     pub(crate) to: Vec<String>,
     /// Name of the copies [default: the original's, with -copy]
     #[arg(long, value_parser = parse_name)]
@@ -114,7 +116,7 @@ pub(crate) struct SpawnArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
-    #[arg(value_name = "PROGRAM", required = true)]
+    #[arg(value_name = "PROGRAM", required = true, add = programs())]
     pub(crate) programs: Vec<String>,
     /// Take back programs whose move is in doubt. Only if their target is gone for good: else they run twice
     #[arg(long)]
@@ -125,6 +127,7 @@ pub(crate) struct ResumeArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SnapshotArgs {
+    #[arg(add = programs())]
     pub(crate) program: String,
     /// File to write
     #[arg(short, long, value_name = "FILE")]
@@ -137,7 +140,7 @@ pub(crate) struct SnapshotArgs {
 pub(crate) struct RestoreArgs {
     pub(crate) file: PathBuf,
     /// Engine to go on [default: the one with the fewest programs]
-    #[arg(long, value_name = "ENGINE")]
+    #[arg(long, value_name = "ENGINE", add = engines())]
     pub(crate) on: Option<String>,
     /// Name of the program [default: the one in the file]
     #[arg(long, value_parser = parse_name)]

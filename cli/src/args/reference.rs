@@ -13,7 +13,7 @@ const PAGE: &str = "../book/src/reference/commands.md";
 /// Set, the page is written instead of compared.
 const UPDATE: &str = "WAYFARE_UPDATE_BOOK";
 /// Options that say which fleet is meant: described once.
-const FLEET: [&str; 4] = ["broker", "broker_ca", "broker_login", "root"];
+const FLEET: [&str; 5] = ["broker", "broker_ca", "broker_login", "root", "context"];
 
 #[test]
 fn the_books_reference_is_what_the_command_says() {

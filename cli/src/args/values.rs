@@ -28,7 +28,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// As a duration, but also in days.
-pub(super) fn parse_age(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_age(text: &str) -> Result<Duration, String> {
     const DAYS_MAX: u64 = 36_500;
     match text.strip_suffix('d').map(str::parse::<u64>) {
         Some(Ok(days @ 1..=DAYS_MAX)) => Ok(Duration::from_secs(days * 86_400)),

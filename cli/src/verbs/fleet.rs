@@ -8,11 +8,12 @@ use wayfare_client::{ANSWER_TIMEOUT, Client, EngineView, Presence, ProgramView, 
 use wayfare_protocol::device::{Alias, Backend, DeviceAbout};
 use wayfare_protocol::status::EngineAbout;
 
-use crate::args::FleetArgs;
-use crate::args::looking::{PsArgs, StatusArgs};
+use super::fields::{ENGINE_FIELDS, PROGRAM_FIELDS};
+use crate::args::looking::{EnginesArgs, PsArgs, StatusArgs};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, age, bytes, clear_screen, moment, now_ms};
+use crate::query::Query;
 
 const ENGINE_COLUMNS: [&str; 11] = [
     "ENGINE", "STATE", "PROGRAMS", "PLATFORM", "CPUS", "MEMORY", "VERSION", "WASMTIME", "HOST", "LABELS",
@@ -28,7 +29,7 @@ pub(super) struct Listed {
     #[serde(flatten)]
     pub(super) view: ProgramView,
     #[serde(flatten)]
-    about: Option<ProgramAbout>,
+    pub(super) about: Option<ProgramAbout>,
 }
 
 impl Listed {
@@ -62,14 +63,24 @@ pub(super) async fn listed(fleet: &Client) -> Result<Vec<Listed>> {
 }
 
 pub(crate) async fn programs(args: PsArgs, output: Output) -> Result {
+    let query = Query::new(&args.query, &PROGRAM_FIELDS)?;
+    let all = args.all || args.query.filter.is_some();
     with_fleet(&args.fleet, async |fleet| {
-        let (mut programs, now_ms) = (listed(fleet).await?, now_ms());
-        let all = programs.len();
-        programs.retain(|listed| args.all || listed.is_recent(now_ms));
-        let hidden = all - programs.len();
+        let (programs, now_ms) = (listed(fleet).await?, now_ms());
+        let count = programs.len();
+        let recent = programs.into_iter().filter(|listed| all || listed.is_recent(now_ms));
+        let programs: Vec<Listed> = recent.collect();
+        let hidden = count - programs.len();
+        let programs = query.of(programs);
+        if args.query.quiet {
+            let ids: Vec<String> = programs.iter().map(|listed| listed.view.status.program.to_string()).collect();
+            return output.print(&ids, |ids| ids.iter().collect::<Text>());
+        }
         output.print(&programs, |programs| {
             let remark = (hidden > 0).then(|| {
-                format!("{hidden} that have ended are not shown: `wayfare ps -a` shows them, `wayfare prune` removes them")
+                format!(
+                    "{hidden} that have ended are not shown: `wayfare ps -a` shows them, `wayfare prune` removes them"
+                )
             });
             programs_table(programs, now_ms).then(remark.into_iter().collect::<Text>())
         })
@@ -77,9 +88,14 @@ pub(crate) async fn programs(args: PsArgs, output: Output) -> Result {
     .await
 }
 
-pub(crate) async fn engines(args: FleetArgs, output: Output) -> Result {
-    with_fleet(&args, async |fleet| {
-        let engines = fleet.engines_asked(ANSWER_TIMEOUT).await?;
+pub(crate) async fn engines(args: EnginesArgs, output: Output) -> Result {
+    let query = Query::new(&args.query, &ENGINE_FIELDS)?;
+    with_fleet(&args.fleet, async |fleet| {
+        let engines = query.of(fleet.engines_asked(ANSWER_TIMEOUT).await?);
+        if args.query.quiet {
+            let names: Vec<String> = engines.iter().map(|view| view.engine.to_string()).collect();
+            return output.print(&names, |names| names.iter().collect::<Text>());
+        }
         output.print(&engines, |engines| engines_table(engines))
     })
     .await

@@ -36,7 +36,13 @@ pub(crate) fn command(broker: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wayfare"));
     command.args(arguments).env("WAYFARE_BROKER", broker);
     command.env("HOME", "/nonexistent");
-    for unset in ["WAYFARE_ROOT", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "RUST_LOG"] {
+    for unset in [
+        "WAYFARE_CONTEXT",
+        "WAYFARE_ROOT",
+        "XDG_CONFIG_HOME",
+        "XDG_STATE_HOME",
+        "RUST_LOG",
+    ] {
         command.env_remove(unset);
     }
     command.stdin(Stdio::null());

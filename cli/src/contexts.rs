@@ -1,0 +1,117 @@
+//! Contexts: fleets by name, each with its broker, root and login; one of them may be in use.
+//!
+//! ```toml
+//! current = "site"
+//!
+//! [context.site]
+//! broker = "mqtts://hub.site:8883"
+//! broker-login = "/home/ann/.config/wayfare/site-login"
+//! ```
+//! They stand in a file of their own, `contexts.toml` beside `config.toml`, which earlier releases read strictly. What always holds: the
+//! file is the old one or the new one, never half of it. It names files with passwords and holds none.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::fail::{Fail, Result};
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Contexts {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) current: Option<String>,
+    #[serde(default)]
+    pub(crate) context: BTreeMap<String, Context>,
+}
+
+/// Which fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Context {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) broker: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) broker_ca: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) broker_login: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) root: Option<String>,
+}
+
+impl Contexts {
+    /// Those of this user; none where there is no file.
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(Fail::usage(format!("cannot read {}: {error}", path.display()))),
+        };
+        toml::from_str(&text)
+            .map_err(|error: toml::de::Error| Fail::usage(format!("{}: {}", path.display(), error.message())))
+    }
+
+    pub(crate) fn save(&self, path: &Path) -> Result {
+        let text = toml::to_string(self).expect("plain data serialises");
+        write(path, text.as_bytes()).map_err(|error| Fail::file(path, &error))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Result<&Context> {
+        self.context.get(name).ok_or_else(|| {
+            let there: Vec<&str> = self.context.keys().map(String::as_str).collect();
+            let there = match there.as_slice() {
+                [] => "there are none: `wayfare context add` makes one".to_owned(),
+                there => format!("there are: {}", there.join(", ")),
+            };
+            Fail::usage(format!("no context '{name}'; {there}"))
+        })
+    }
+
+    /// The one that is used where none is named.
+    pub(crate) fn in_use(&self) -> Result<Option<&Context>> {
+        self.current.as_deref().map(|name| self.get(name)).transpose()
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contexts_are_kept_and_those_of_later_releases_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wayfare/contexts.toml");
+        assert_eq!(Contexts::load(&path).unwrap(), Contexts::default());
+        let mut contexts = Contexts::default();
+        let site = Context {
+            broker: Some("mqtt://hub".into()),
+            ..Context::default()
+        };
+        contexts.context.insert("site".into(), site.clone());
+        contexts.current = Some("site".into());
+        contexts.save(&path).unwrap();
+        assert_eq!(Contexts::load(&path).unwrap(), contexts);
+        assert_eq!(contexts.in_use().unwrap(), Some(&site));
+        let missing = contexts.get("sit").unwrap_err();
+        assert_eq!(missing.message(), "no context 'sit'; there are: site");
+
+        std::fs::write(&path, "color = 1\n[context.a]\nbroker = 'mqtt://a'\nshade = 2\n").unwrap();
+        assert_eq!(
+            Contexts::load(&path).unwrap().get("a").unwrap().broker.as_deref(),
+            Some("mqtt://a")
+        );
+        std::fs::write(&path, "current =").unwrap();
+        assert!(Contexts::load(&path).is_err());
+    }
+}
