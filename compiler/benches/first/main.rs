@@ -4,7 +4,9 @@
 //! `--`: paths of WASI commands, of which only the code is looked at, since they may ask for more than this benchmark offers.
 //! Raw wasmtime is measured in the same rounds. Under `cargo test --benches` it is one round of a small program, to see that
 //! it works. `--rounds N`: 5; medians are printed.
-//! * *first output*: from the module's bytes to what the program prints;
+//! `--only-starts` leaves resuming code out, which takes longest; `--features winch` adds rows.
+//! * *first output*: from the module's bytes to what the program prints, compiled by all processors;
+//! * *quick*: Cranelift without optimisation; *Winch*: wasmtime's other compiler, which makes one pass;
 //! * *resuming code*: made when the program runs already, and read by what only a captured program needs.
 
 // The other benchmark's, of which this one needs a part.
@@ -22,33 +24,91 @@ use std::time::Instant;
 
 use machine::{Code, Machine, Target, Way, rewrite};
 use table::{Table, median};
-use wasmtime::Module;
+use wasmtime::{Config, Module, OptLevel, Strategy};
 use wayfare_compiler::Form;
 
 /// Room for the deepest recursion.
 const STACK_BYTES: usize = 64 << 20;
 const ROUNDS: usize = 5;
 
-/// What is measured of one program, times in ms.
-#[derive(Default)]
-struct Figures {
-    raw_compiled: Vec<f64>,
-    raw_output: Vec<f64>,
+/// Who compiles. Winch only with the feature of that name.
+#[derive(Clone, Copy, Debug)]
+enum Compiler {
+    Cranelift,
+    Quick,
+    Winch,
+}
+
+/// What is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Piece {
+    Raw,
+    Program,
+    Resuming,
+}
+
+const ROWS: [(Piece, Compiler); 7] = [
+    (Piece::Raw, Compiler::Cranelift),
+    (Piece::Raw, Compiler::Quick),
+    (Piece::Raw, Compiler::Winch),
+    (Piece::Program, Compiler::Cranelift),
+    (Piece::Program, Compiler::Quick),
+    (Piece::Program, Compiler::Winch),
+    (Piece::Resuming, Compiler::Cranelift),
+];
+
+/// What is measured, times in ms.
+struct Row {
+    piece: Piece,
+    compiler: Compiler,
     rewritten: Vec<f64>,
-    compiled: Vec<f64>,
+    on_one: Vec<f64>,
+    on_all: Vec<f64>,
     output: Vec<f64>,
-    resuming_rewritten: Vec<f64>,
-    resuming_compiled: Vec<f64>,
-    bytes: [usize; 3],
+    bytes: usize,
+    refusal: Option<String>,
+}
+
+impl Compiler {
+    /// In this build.
+    fn is_here(self) -> bool {
+        cfg!(feature = "winch") || !matches!(self, Self::Winch)
+    }
+
+    fn set(self, config: &mut Config) {
+        match self {
+            Self::Cranelift => config,
+            Self::Quick => config.cranelift_opt_level(OptLevel::None),
+            Self::Winch => config.strategy(Strategy::Winch),
+        };
+    }
+}
+
+impl Piece {
+    fn way(self) -> Way {
+        match self {
+            Self::Raw => Way::Raw,
+            Self::Program | Self::Resuming => Way::Ours,
+        }
+    }
+
+    fn of(self, wasm: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Raw => wasm.to_vec(),
+            Self::Program => rewrite(wasm, Form::Program).wasm,
+            Self::Resuming => rewrite(wasm, Form::Resuming).wasm,
+        }
+    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut rounds = ROUNDS;
-    let (mut is_bench, mut paths) = (false, Vec::new());
+    let (mut is_bench, mut only_starts, mut paths) = (false, false, Vec::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--bench" => is_bench = true,
+            "--only-starts" => only_starts = true,
             "--rounds" => rounds = arguments.next().ok_or("--rounds needs a number")?.parse()?,
             path if !path.starts_with('-') => paths.push(path.to_owned()),
             _ => {}
@@ -64,106 +124,112 @@ fn main() -> Result<(), Box<dyn Error>> {
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
     let thread = thread.spawn(move || {
         for (index, (name, wasm)) in programs.iter().enumerate() {
-            let mut figures = Figures::default();
+            let wanted = |(piece, compiler): &(Piece, Compiler)| {
+                (*piece != Piece::Resuming || !only_starts) && compiler.is_here()
+            };
+            let mut rows: Vec<Row> = ROWS.into_iter().filter(wanted).map(Row::new).collect();
             for round in 0..rounds {
-                eprintln!("{name}, round {} of {rounds}", round + 1);
-                figures.measure(wasm, index == 0);
+                for row in &mut rows {
+                    eprintln!("{name}, round {} of {rounds}: {}", round + 1, row.name());
+                    row.measure(wasm, index == 0);
+                }
             }
-            figures.show(name, wasm.len());
+            show(name, wasm.len(), &rows);
         }
     })?;
     thread.join().map_err(|_| "the benchmark panicked".into())
 }
 
-impl Figures {
+impl Row {
+    fn new((piece, compiler): (Piece, Compiler)) -> Self {
+        Self {
+            piece,
+            compiler,
+            rewritten: Vec::new(),
+            on_one: Vec::new(),
+            on_all: Vec::new(),
+            output: Vec::new(),
+            bytes: 0,
+            refusal: None,
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("{:?}, {:?}", self.piece, self.compiler).to_lowercase()
+    }
+
     /// `runs`: the program needs no more than this benchmark offers.
     fn measure(&mut self, wasm: &[u8], runs: bool) {
-        let (raw, ours) = (
-            Machine::new(Target::Native, Way::Raw),
-            Machine::new(Target::Native, Way::Ours),
-        );
+        let (piece, compiler) = (self.piece, self.compiler);
+        let machine = |is_parallel: bool| {
+            Machine::with(Target::Native, piece.way(), |config| {
+                compiler.set(config.parallel_compilation(is_parallel));
+            })
+        };
+        let (one, all) = (machine(false), machine(true));
         let begun = Instant::now();
-        let module = raw.compile(wasm);
-        self.raw_compiled.push(ms(begun));
-        self.bytes[0] = code_bytes(&module);
-        if runs {
-            run(&raw, module);
-            self.raw_output.push(ms(begun));
-        }
-
-        let begun = Instant::now();
-        let program = rewrite(wasm, Form::Program);
-        self.rewritten.push(ms(begun));
+        let form = piece.of(wasm);
+        let rewritten = ms(begun);
         let compiling = Instant::now();
-        let module = ours.compile(&program.wasm);
-        self.compiled.push(ms(compiling));
-        self.bytes[1] = code_bytes(&module);
-        if runs {
-            run(&ours, module);
+        let module = match all.try_compile(&form) {
+            Ok(module) => module,
+            Err(error) => {
+                self.refusal = Some(error.root_cause().to_string());
+                return;
+            }
+        };
+        self.on_all.push(ms(compiling));
+        self.bytes = code_bytes(&module);
+        if runs && piece != Piece::Resuming {
+            run(&all, module);
             self.output.push(ms(begun));
         }
-
-        let begun = Instant::now();
-        let resuming = rewrite(wasm, Form::Resuming);
-        self.resuming_rewritten.push(ms(begun));
+        self.rewritten.push(rewritten);
         let compiling = Instant::now();
-        let module = ours.compile(&resuming.wasm);
-        self.resuming_compiled.push(ms(compiling));
-        self.bytes[2] = code_bytes(&module);
+        one.compile(&form);
+        self.on_one.push(ms(compiling));
     }
+}
 
-    fn show(&self, name: &str, wasm_bytes: usize) {
-        let mb = |bytes: usize| format!("{:.1}", bytes as f64 / 1e6);
-        let time = |times: &Vec<f64>| match times.is_empty() {
-            true => String::new(),
-            false => format!("{:.0}", median(times)),
+fn show(name: &str, wasm_bytes: usize, rows: &[Row]) {
+    let mb = |bytes: usize| format!("{:.1}", bytes as f64 / 1e6);
+    let time = |times: &Vec<f64>| match times.is_empty() {
+        true => String::new(),
+        false => format!("{:.0}", median(times)),
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let title = format!(
+        "{name}, {} MB of WebAssembly, {processors} processors",
+        mb(wasm_bytes)
+    );
+    let columns = [
+        "",
+        "rewrite ms",
+        "compile ms: one thread",
+        "all",
+        "first output ms",
+        "code MB",
+        "code / raw",
+    ];
+    let mut table = Table::new(&title, &columns);
+    let raw_bytes = rows[0].bytes.max(1);
+    for row in rows {
+        let rewritten = match row.piece {
+            Piece::Raw => String::new(),
+            Piece::Program | Piece::Resuming => time(&row.rewritten),
         };
-        let title = format!("{name}, {} MB of WebAssembly", mb(wasm_bytes));
-        let columns = [
-            "",
-            "rewrite ms",
-            "compile ms",
-            "first output ms",
-            "code MB",
-            "code / raw",
-        ];
-        let mut table = Table::new(&title, &columns);
-        let ratio = |bytes: usize| format!("{:.2}", bytes as f64 / self.bytes[0] as f64);
-        let rows = [
-            (
-                "raw",
-                String::new(),
-                time(&self.raw_compiled),
-                time(&self.raw_output),
-                self.bytes[0],
-            ),
-            (
-                "program",
-                time(&self.rewritten),
-                time(&self.compiled),
-                time(&self.output),
-                self.bytes[1],
-            ),
-            (
-                "resuming code",
-                time(&self.resuming_rewritten),
-                time(&self.resuming_compiled),
-                String::new(),
-                self.bytes[2],
-            ),
-        ];
-        for (name, rewrite, compile, output, bytes) in rows {
-            table.row(vec![
-                name.to_owned(),
-                rewrite,
-                compile,
-                output,
-                mb(bytes),
-                ratio(bytes),
-            ]);
-        }
-        table.print();
+        let mut cells = vec![row.name(), rewritten];
+        cells.extend([&row.on_one, &row.on_all, &row.output].map(time));
+        cells.extend(match &row.refusal {
+            Some(refusal) => [format!("refused: {refusal}"), String::new()],
+            None => [
+                mb(row.bytes),
+                format!("{:.2}", row.bytes as f64 / raw_bytes as f64),
+            ],
+        });
+        table.row(cells);
     }
+    table.print();
 }
 
 /// As little as it can do until it prints.

@@ -82,6 +82,11 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(target: Target, way: Way) -> Self {
+        Self::with(target, way, |_| {})
+    }
+
+    /// With settings besides.
+    pub(crate) fn with(target: Target, way: Way, set: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new();
         config.async_stack_size(crate::STACK_BYTES / 2);
         config.max_wasm_stack(crate::STACK_BYTES / 2);
@@ -92,6 +97,7 @@ impl Machine {
         if target == Target::Pulley {
             config.target("pulley64").expect("wasmtime knows Pulley");
         }
+        set(&mut config);
         let engine = Engine::new(&config).expect("these settings fit together");
         Self {
             linker: linker(&engine),
@@ -100,7 +106,12 @@ impl Machine {
     }
 
     pub(crate) fn compile(&self, wasm: &[u8]) -> Module {
-        Module::new(self.linker.engine(), wasm).expect("the program is valid")
+        self.try_compile(wasm).expect("the program is valid")
+    }
+
+    /// Not every compiler takes every program.
+    pub(crate) fn try_compile(&self, wasm: &[u8]) -> wasmtime::Result<Module> {
+        Module::new(self.linker.engine(), wasm)
     }
 
     pub(crate) fn start(&self, code: &Code, per_mille: u32) -> Process {

@@ -72,9 +72,8 @@ pub fn compile(module: Digest, wasm: &[u8], target: &CodeTarget) -> Result<Vec<u
     let heap = wayfare_compiler::features::needs_heap(&rewritten);
     let engine = engine_for(&target.architecture, heap)
         .map_err(|error| refuse(format!("no code for target {}: {error:#}", target.architecture)))?;
-    engine
-        .precompile_module(&rewritten)
-        .map_err(|error| refuse(format!("{error:#}")))
+    let code = super::processors::on_all(|| engine.precompile_module(&rewritten));
+    code.map_err(|error| refuse(format!("{error:#}")))
 }
 
 /// A compiler for engines that have none. Without `heap` its code also runs on engines that were built without one for exceptions,

@@ -38,6 +38,8 @@ mod log;
 mod me;
 mod memory;
 mod post;
+#[cfg(feature = "compiler")]
+mod processors;
 mod raw;
 mod references;
 mod resuming;

@@ -20,6 +20,8 @@ use super::compiled::{Compiled, Provenance, Trust};
 use super::context::Context;
 use super::image::Image;
 use super::memory::Budget;
+#[cfg(feature = "compiler")]
+use super::processors;
 use super::resuming::{ResumeModule, Resuming, Waited};
 use super::rooms::{self, Housed, Rooms};
 
@@ -172,7 +174,8 @@ impl Runtime {
     #[cfg(feature = "compiler")]
     fn compile_form(&self, digest: Digest, wasm: &[u8], form: Form) -> Result<Module, Failure> {
         let rewritten = super::ahead::rewrite(digest, wasm, form)?;
-        Module::new(self.fresh.engine(), &rewritten).map_err(|error| Failure::Module {
+        let module = processors::on_all(|| Module::new(self.fresh.engine(), &rewritten));
+        module.map_err(|error| Failure::Module {
             module: digest,
             reason: format!("{error:#}"),
         })
