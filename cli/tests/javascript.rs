@@ -62,7 +62,11 @@ pubsub.on('ready', () => {
 });
 "#;
 
-const CONSUMER: &str = r#"
+const CONSUMER: &str = r#"/*things.meta
+inputs:
+  - { topic: +, type: application/json }
+outputs: { done: end }
+*/
 const { Pubsub, GFS } = require('things-js');
 const pubsub = new Pubsub();
 let [first, seen] = [undefined, 0];
@@ -204,7 +208,13 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
 
     let producer = user.file("producer.js", PRODUCER);
     let consumer = user.file("consumer.js", CONSUMER);
-    let consumer = user.starts(&consumer, &["--allow-sub", "+", "--allow-pub", "end"]);
+    let refused = user.types(1, &["run", &consumer]);
+    assert!(
+        refused.stderr.contains("subscribe to + and publish to end"),
+        "{}",
+        refused.stderr
+    );
+    let consumer = user.starts(&consumer, &["--allow-declared"]);
     let producer = user.starts(&producer, &["--allow-pub", "numbers", "--allow-sub", "end"]);
     assert_eq!(user.prints(&producer), "ends with enough\n");
     assert_eq!(user.prints(&consumer), "numbers grüße true\nEACCES\n");

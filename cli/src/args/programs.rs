@@ -61,6 +61,9 @@ pub(crate) struct RunArgs {
     /// Device that it may use, by the alias that engines have for it; can be given again. It then runs only where that is
     #[arg(long, value_name = "ALIAS")]
     pub(crate) allow_device: Vec<Alias>,
+    /// Topics that its source declares in a first comment /*things.meta ... */, without asking
+    #[arg(long)]
+    pub(crate) allow_declared: bool,
     /// Messages it may publish in a second [default: as fast as the broker takes them]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) publish_rate: Option<u32>,

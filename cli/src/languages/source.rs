@@ -49,6 +49,14 @@ impl Source {
         }))
     }
 
+    /// Where the text is that is run first.
+    pub(crate) fn main_path(&self) -> PathBuf {
+        match self.path.is_dir() {
+            true => self.path.join(&self.main),
+            false => self.path.clone(),
+        }
+    }
+
     /// Fit to name a program.
     pub(crate) fn name(&self) -> String {
         let name = match self.path.is_dir() {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::args::language::JsVerb;
 use crate::fail::{Fail, Result};
 use crate::languages::builtin;
+use crate::languages::declared::Declared;
 use crate::languages::requires::Required;
 use crate::languages::source::Source;
 use crate::output::{self, Output, Text};
@@ -20,6 +21,9 @@ struct Checked {
     /// Of all files.
     bytes: u64,
     packages: BTreeSet<String>,
+    /// Topics that its first comment declares.
+    inputs: Vec<String>,
+    outputs: Vec<String>,
     /// What is required and is not there, with the file that requires it.
     lacking: BTreeMap<String, String>,
 }
@@ -47,11 +51,14 @@ fn check(file: &Path) -> Result<Checked> {
         )));
     };
     let required = Required::of(&source)?;
+    let declared = Declared::of(&source.main_path())?;
     Ok(Checked {
         bytes: required.bytes(),
         main: required.main,
         files: required.files.into_keys().collect(),
         packages: required.packages,
+        inputs: declared.inputs,
+        outputs: declared.outputs,
         lacking: required.lacking,
     })
 }
@@ -82,6 +89,8 @@ fn text(checked: &Checked) -> Text {
             "size",
             format!("{} files, {}", checked.files.len(), output::bytes(checked.bytes)),
         ),
+        ("subscribes to", list(&mut checked.inputs.iter())),
+        ("publishes to", list(&mut checked.outputs.iter())),
         (
             "lacking",
             if lacking.is_empty() {

@@ -1,6 +1,6 @@
 //! `wayfare run`.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,10 +16,11 @@ use super::module::Module;
 use crate::args::programs::RunArgs;
 use crate::context::{options_for, with_fleet};
 use crate::fail::{Fail, Result};
-use crate::languages::kept;
+use crate::languages::declared::Declared;
 use crate::languages::source::Source;
+use crate::languages::{builtin, kept};
 use crate::manifest::grants_beside;
-use crate::output::Output;
+use crate::output::{Output, error_is_terminal};
 use crate::waiting::conclude;
 
 /// For each piece of a language's files.
@@ -38,6 +39,9 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
         ..Run::default()
     };
     let source = Source::find(Path::new(&args.module))?;
+    if let Some(source) = source.as_ref().filter(|source| builtin::is_of(source)) {
+        grant_declared(&mut run.grants, &args, source, output)?;
+    }
     if source.is_none() {
         let module = Module::find(&args.module)?;
         run.name = module.name;
@@ -120,6 +124,39 @@ fn grants(args: &RunArgs) -> Result<Grants> {
     grants.devices.extend(args.allow_device.iter().cloned());
     grants.publishes_per_second_max = args.publish_rate.or(grants.publishes_per_second_max);
     Ok(grants)
+}
+
+/// Grants what the program's source declares, if a person or the command line says so. Where the command line grants
+/// topics itself, those are what is granted.
+fn grant_declared(grants: &mut Grants, args: &RunArgs, source: &Source, output: Output) -> Result {
+    let declared = Declared::of(&source.main_path())?;
+    let is_granted = !grants.publish.is_empty() || !grants.subscribe.is_empty();
+    if declared.is_empty() || is_granted && !args.allow_declared {
+        return Ok(());
+    }
+    if !args.allow_declared && !confirmed(&declared, &args.module, output)? {
+        let text = format!("{} declares that it wants to {}", args.module, declared.text());
+        return Err(Fail::new("not-granted", text)
+            .hint("--allow-declared grants that; --allow-pub and --allow-sub grant something else"));
+    }
+    let granted = declared.granted();
+    grants.publish.extend(granted.publish);
+    grants.subscribe.extend(granted.subscribe);
+    Ok(())
+}
+
+/// Asks whoever sits at the terminal. Without one nobody says yes.
+fn confirmed(declared: &Declared, module: &str, output: Output) -> Result<bool> {
+    if output == Output::Json || !std::io::stdin().is_terminal() || !error_is_terminal() {
+        return Ok(false);
+    }
+    output.remark(format!(
+        "{module} wants to {}. Grant that? [y/N]",
+        declared.text()
+    ));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// A file, or this command's own standard input; no more than a program may have.
