@@ -81,6 +81,22 @@ pubsub.subscribe('+', async (message, topic, raw) => {
 });
 "#;
 
+const PROVIDER: &str = r#"
+const wayfare = require('wayfare');
+wayfare.serve('calc', async (call) => {
+  await null;
+  if (call.function !== 'double') throw Object.assign(new Error('there is double'), { kind: 'not-found' });
+  return String(2 * call.text);
+});
+"#;
+
+const CALLER: &str = r#"
+import { call } from 'wayfare';
+const doubled = await Promise.all(['1', '20', '3'].map((number) => call('service/calc', 'double', number)));
+console.log(doubled.join());
+await call('service/calc', 'half', '1').catch((error) => console.log(error.kind, error.reason));
+"#;
+
 const MODULE: &str = r#"
 import wayfare, { WayfareError } from 'wayfare';
 import { join } from 'node:path';
@@ -218,6 +234,13 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
     let producer = user.starts(&producer, &["--allow-pub", "numbers", "--allow-sub", "end"]);
     assert_eq!(user.prints(&producer), "ends with enough\n");
     assert_eq!(user.prints(&consumer), "numbers grüße true\nEACCES\n");
+
+    let provider = user.file("provider.js", PROVIDER);
+    let caller = user.file("caller.js", CALLER);
+    let provider = user.starts(&provider, &["--allow-serve", "calc"]);
+    let caller = user.starts(&caller, &["--allow-call", "service/calc"]);
+    assert_eq!(user.prints(&caller), "2,40,6\nnot-found there is double\n");
+    user.types(0, &["kill", &provider]);
 
     user.file(
         "tool/part.mjs",

@@ -1,4 +1,4 @@
-/** Messages, values and devices for programs that run on Wayfare. */
+/** Messages, calls, values and devices for programs that run on Wayfare. */
 declare module "wayfare" {
   export type Bytes = string | ArrayBufferView | ArrayBuffer;
 
@@ -20,6 +20,19 @@ declare module "wayfare" {
     readonly isRequest: boolean;
     json(): unknown;
     reply(payload: Bytes): Promise<void>;
+  }
+
+  /** A call of a service of this program's. */
+  export interface Call {
+    /** The address that was called, such as service/calc. */
+    readonly address: string;
+    readonly function: string;
+    /** The arguments. */
+    readonly payload: Buffer;
+    readonly text: string;
+    /** The id of the caller. */
+    readonly sender?: string;
+    json(): unknown;
   }
 
   /** Messages in the order in which they came. */
@@ -68,6 +81,12 @@ declare module "wayfare" {
   ): Subscription;
   /** Gives the reply's bytes. `timeout` is in milliseconds: 30000. */
   export function request(topic: string, payload: Bytes, options?: { timeout?: number }): Promise<Buffer>;
+  /** Provides a service. What the handler returns, or its promise gives, answers the call; what it throws fails it, with `kind` if that is a kind of failure. */
+  export function serve(name: string, handler: (call: Call) => Bytes | undefined | Promise<Bytes | undefined>): Promise<void>;
+  /** Calls a function at an address, such as service/calc, and gives the bytes of its result. `timeout` is in milliseconds: 30000. */
+  export function call(address: string, name: string, payload?: Bytes, options?: { timeout?: number }): Promise<Buffer>;
+  /** Sends a message to a program that serves, which receives it where it subscribes to that address. */
+  export function send(address: string, payload: Bytes, options?: { timeout?: number }): Promise<void>;
   /** A value of the program's own, or with a / in front one that all programs know. */
   export function get(key: string): Promise<Value | undefined>;
   export function set(key: string, value: Bytes): Promise<number>;
@@ -83,6 +102,9 @@ declare module "wayfare" {
     publish: typeof publish;
     subscribe: typeof subscribe;
     request: typeof request;
+    serve: typeof serve;
+    call: typeof call;
+    send: typeof send;
     get: typeof get;
     set: typeof set;
     compareAndSet: typeof compareAndSet;

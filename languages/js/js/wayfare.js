@@ -1,5 +1,5 @@
 "use strict";
-// `import wayfare from 'wayfare'`: messages, values and devices, over the files of /wayfare. `wayfare.d.ts` has its types.
+// `import wayfare from 'wayfare'`: messages, calls, values and devices, over the files of /wayfare. `wayfare.d.ts` has its types.
 
 const loop = require("internal/loop");
 
@@ -54,6 +54,54 @@ class Message {
   reply(payload) {
     if (!this.isRequest) return Promise.reject(new WayfareError({ kind: "not-repliable", reason: "it is no request" }));
     return act({ do: "reply", to: this.#event.request, ...field("payload", payload) }).then(() => undefined);
+  }
+}
+
+/** A call of a service of this program's. */
+class Call {
+  #event;
+  constructor(event) {
+    this.#event = event;
+    this.address = event.address;
+    this.function = event.function;
+    if (event.from !== undefined) this.sender = event.from;
+  }
+  get payload() {
+    return bytesOf(this.#event, "payload");
+  }
+  get text() {
+    return this.#event.payload ?? this.payload.toString();
+  }
+  json() {
+    return JSON.parse(this.text);
+  }
+}
+
+/** What calls of each service are answered by. */
+const services = new Map();
+const kindsOfFailure = ["not-found", "unavailable", "cancelled", "refused", "conflict", "too-large", "expired", "failed"];
+
+const handlerOf = (address) => services.get(address.replace(/^service\//, "")) ?? [...services.values()][0];
+
+async function handle(event) {
+  const to = event.request;
+  try {
+    const result = await handlerOf(event.address)(new Call(event));
+    await act({ do: "answer", to, ...field("payload", result ?? "") });
+  } catch (error) {
+    const kind = kindsOfFailure.includes(error?.kind) ? error.kind : "failed";
+    await act({ do: "fail", to, kind, reason: String(error?.reason ?? error?.message ?? error) });
+  }
+}
+
+async function serve(name, handler) {
+  if (typeof handler !== "function") throw new TypeError("a service has a function that handles its calls");
+  services.set(name, handler);
+  try {
+    await act({ do: "serve", name });
+  } catch (error) {
+    services.delete(name);
+    throw error;
   }
 }
 
@@ -135,7 +183,7 @@ let output;
 /** What the loop waits for. A line is taken only while somebody wants one, so that messages wait outside. */
 const input = {
   fd: undefined,
-  isActive: () => answers.size > 0 || [...subscriptions].some((one) => one._isHungry),
+  isActive: () => answers.size > 0 || services.size > 0 || [...subscriptions].some((one) => one._isHungry),
   onReadable: () => take(JSON.parse(native.readLine(input.fd))),
 };
 
@@ -152,6 +200,9 @@ function take(event) {
     answers.delete(event.id);
     if (event.event === "answer") waiter?.resolve(event);
     else waiter?.reject(new WayfareError(event));
+  } else if (event.event === "call") {
+    // Nobody waits for an answer that cannot be given.
+    handle(event).catch(() => {});
   } else if (event.event === "message") {
     const message = new Message(event);
     for (const one of [...subscriptions]) if (matches(one.filter, message.topic)) one._give(message);
@@ -218,6 +269,15 @@ const wayfare = {
     return new Subscription(filter, options?.qos ?? 1, callback);
   },
   request,
+  serve,
+  call: async (address, name, payload = "", { timeout = 30_000 } = {}) => {
+    const deadline_ms = Math.max(1, Math.round(timeout));
+    return bytesOf(await act({ do: "call", address, function: name, deadline_ms, ...field("payload", payload) }), "payload");
+  },
+  send: async (address, payload, { timeout = 30_000 } = {}) => {
+    const timeout_ms = Math.max(1, Math.round(timeout));
+    await act({ do: "send", address, timeout_ms, ...field("payload", payload) });
+  },
   get: async (key) => {
     try {
       const answer = await act({ do: "get", key });
