@@ -42,7 +42,12 @@ impl Declared {
     }
 
     fn parse(source: &str) -> std::result::Result<Self, String> {
-        let begin = source.trim_start_matches('\u{feff}').trim_start();
+        let begin = source.trim_start_matches('\u{feff}');
+        let begin = match begin.strip_prefix("#!") {
+            Some(rest) => rest.split_once('\n').map_or("", |(_, rest)| rest),
+            None => begin,
+        };
+        let begin = begin.trim_start();
         let Some(rest) = begin.strip_prefix(BEGIN) else {
             return Ok(Self::default());
         };
@@ -130,7 +135,7 @@ mod tests {
         );
         assert_eq!(parse("/*things.meta */ 1"), Ok(Declared::default()));
         let declared = parse(
-            "\u{feff}\n/*things.meta\nname: fan\ninputs:\n  - { topic: a/+, type: application/json }\n  - b\n\
+            "\u{feff}#!/usr/bin/env node\n/*things.meta\nname: fan\ninputs:\n  - { topic: a/+, type: application/json }\n  - b\n\
              outputs:\n  fan: c/d\n  log: { topic: e }\n*/",
         )
         .unwrap();

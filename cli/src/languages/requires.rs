@@ -3,6 +3,10 @@
 //! Files are read for what they require as texts: what looks like `require('x')`, `import 'x'`, `import('x')` or `from
 //! 'x'` is taken for it, also in a comment. What is found so and is not there is left to the runtime, which knows
 //! whether it is really asked for. Of a package everything is taken, and the packages that it depends on.
+//!
+//! What always holds: a program of somebody else takes nothing along but code and what stands beside it: of files outside
+//! of a folder that is run, only those whose names end as code's do, and none below a name that begins with a dot, such
+//! as `.ssh`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Component, Path, PathBuf};
@@ -95,6 +99,8 @@ impl Required {
         let main = match whole.is_dir() {
             true => {
                 search.take_folder(&whole)?;
+                // Which may be a link.
+                search.take_file(whole.join(&source.main));
                 whole.join(&source.main)
             }
             false => {
@@ -156,8 +162,8 @@ impl Search {
 
     /// The `package.json` that says whether a file is an ES module.
     fn take_kind_of(&mut self, file: &Path) {
-        let about = file.ancestors().skip(1).map(|folder| folder.join(ABOUT));
-        let Some(about) = about.into_iter().find(|about| about.is_file()) else {
+        let mut about = file.ancestors().skip(1).map(|folder| folder.join(ABOUT));
+        let Some(about) = about.find(|about| about.is_file()) else {
             return;
         };
         let folder = about.parent().and_then(Package::of);
@@ -188,11 +194,17 @@ impl Search {
     fn take_name(&mut self, file: &Path, name: &str) -> Result {
         let folder = file.parent().unwrap_or(Path::new("/"));
         if name.starts_with("./") || name.starts_with("../") || name == "." || name == ".." {
-            if let Some(found) = file_or_folder(&plain(&folder.join(name))) {
+            let path = plain(&folder.join(name));
+            if let Some(found) = file_or_folder(&path).filter(|found| may_be_taken(folder, found)) {
                 if extension_of(&found) == Some("node") {
                     self.lacking
                         .insert(format!("the native add-on {name}"), file.to_owned());
                 }
+                let about = path.join(ABOUT);
+                if about.is_file() {
+                    self.own.insert(about);
+                }
+                self.take_kind_of(&found);
                 self.take_file(found);
             }
             return Ok(());
@@ -217,6 +229,13 @@ impl Search {
         let mut asked = VecDeque::from([(folder.to_owned(), name.to_owned())]);
         let mut is_first_found = None;
         while let Some((from, name)) = asked.pop_front() {
+            if name
+                .split('/')
+                .any(|part| part.is_empty() || part.starts_with('.'))
+            {
+                is_first_found.get_or_insert(false);
+                continue;
+            }
             let found = from
                 .ancestors()
                 .map(|folder| folder.join(PACKAGES).join(&name))
@@ -232,6 +251,9 @@ impl Search {
                         .insert(format!("the native add-on of package '{name}'"), file.clone());
                 }
                 self.files.insert(file);
+            }
+            if self.files.len() > FOLDER_FILES_MAX {
+                return Err(too_much(folder, &found));
             }
             let about = Package::of(&found).unwrap_or_default();
             let others = about.dependencies.into_keys();
@@ -268,7 +290,13 @@ impl Search {
         for file in self.own.into_iter().chain(self.files) {
             let about = std::fs::metadata(&file).map_err(|error| Fail::file(&file, &error))?;
             required.bytes += about.len();
-            required.files.insert(inside(&root, &file)?, file.clone());
+            let other = required.files.insert(inside(&root, &file)?, file.clone());
+            if let Some(other) = other.filter(|other| *other != file) {
+                let text = format!("{} and {} would be one file", other.display(), file.display());
+                return Err(
+                    Fail::new("source", text).hint("run the folder that both are in, or bundle the program")
+                );
+            }
             if required.bytes > FOLDER_BYTES_MAX || required.files.len() > FOLDER_FILES_MAX {
                 return Err(too_much(&root, &file));
             }
@@ -303,6 +331,17 @@ fn package_name(name: &str) -> String {
 
 fn extension_of(path: &Path) -> Option<&str> {
     path.extension()?.to_str()
+}
+
+/// Code, and below no name with a dot that the file which asks for it is not below as well.
+fn may_be_taken(from: &Path, found: &Path) -> bool {
+    let common = found.ancestors().find(|folder| from.starts_with(folder));
+    let rest = found
+        .strip_prefix(common.unwrap_or(Path::new("/")))
+        .unwrap_or(found);
+    let is_hidden = rest.iter().any(|name| name.as_encoded_bytes().starts_with(b"."));
+    let is_code = extension_of(found).is_some_and(|one| one == "node" || EXTENSIONS.contains(&one));
+    is_code && !is_hidden
 }
 
 /// Without `.` and `..`.
@@ -342,7 +381,9 @@ fn file_or_folder(path: &Path) -> Option<PathBuf> {
     if let Some(found) = file(path) {
         return Some(found);
     }
+    // One that leads out of the package is none.
     let main = Package::of(path).and_then(|about| about.main);
+    let main = main.filter(|main| plain(&path.join(main)).starts_with(path));
     let main = main.map(|main| plain(&path.join(main)));
     main.and_then(|main| file(&main).or_else(|| file(&main.join("index"))))
         .or_else(|| file(&path.join("index")))
@@ -463,6 +504,41 @@ mod tests {
         assert_eq!(
             found.lacking.keys().collect::<Vec<_>>(),
             ["the native add-on of package 'pack'"]
+        );
+    }
+
+    #[test]
+    fn a_program_of_somebody_else_takes_no_secrets_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        write(
+            root,
+            &[
+                ("home/.ssh/id_ed25519", "secret"),
+                ("home/.config/token.json", "secret"),
+                ("home/password", "secret"),
+                (
+                    "home/got/app.js",
+                    "/* require('../.ssh/id_ed25519'); */ require('../password'); require('../.config/token');
+                     require('./a'); require('./b'); require('.ssh');",
+                ),
+                ("home/got/a/package.json", r#"{ "main": "../../.config/token.json" }"#),
+                ("home/got/b/package.json", r#"{ "main": "/etc/passwd" }"#),
+                ("home/got/package.json", r#"{ "dependencies": { "/etc": "1", "../../.ssh": "1" } }"#),
+                ("home/got/node_modules/x", ""),
+            ],
+        );
+        let found = required(&root.join("home/got/app.js"));
+        assert_eq!(found.files.keys().collect::<Vec<_>>(), ["app.js"]);
+        write(root, &[("home/got/main.js", "require('/etc/passwd')")]);
+        let found = required(&root.join("home/got"));
+        assert!(
+            found
+                .files
+                .values()
+                .all(|path| path.to_string_lossy().contains("/got/")),
+            "{:?}",
+            found.files
         );
     }
 
