@@ -88,7 +88,7 @@ pub(crate) fn contexts() -> ArgValueCompleter {
         let named = kept
             .context
             .into_iter()
-            .map(|(name, context)| (name, context.broker.unwrap_or_default()));
+            .map(|(name, context)| (name, context.shown_broker().unwrap_or_default()));
         candidates(begun, named.collect())
     })
 }

@@ -35,15 +35,22 @@ impl Settings {
     pub(crate) fn load(args: &FleetArgs) -> Result<Self, Fail> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let contexts =
-            contexts_path().map_or_else(|| Ok(Contexts::default()), |path| Contexts::load(&path))?;
+            || contexts_path().map_or_else(|| Ok(Contexts::default()), |path| Contexts::load(&path));
         let named = args.context.clone().or_else(|| variable("WAYFARE_CONTEXT"));
         if let Some(name) = named {
+            let mut context = contexts()?.get(&name)?.clone();
+            // Its login is for its own broker.
+            if args.broker.is_some() {
+                (context.broker_ca, context.broker_login) = (None, None);
+            }
             // It stands for itself: what the environment says of another fleet does not mix with it.
-            return Self::with_access(Self::resolve(args, |_| None, contexts.get(&name)?.clone().into()));
+            return Self::with_access(Self::resolve(args, |_| None, context.into()));
         }
         // Nor does a login with another broker than its own.
-        let is_elsewhere = args.broker.is_some() || variable("WAYFARE_BROKER").is_some();
-        match contexts.in_use()?.filter(|_| !is_elsewhere) {
+        if args.broker.is_some() || variable("WAYFARE_BROKER").is_some() {
+            return Self::with_access(Ok(Self::read(args)?));
+        }
+        match contexts()?.in_use()? {
             Some(context) => Self::with_access(Self::resolve(args, variable, context.clone().into())),
             None => Self::with_access(Ok(Self::read(args)?)),
         }

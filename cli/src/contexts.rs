@@ -40,6 +40,20 @@ pub(crate) struct Context {
     pub(crate) root: Option<String>,
 }
 
+impl Context {
+    /// Its broker for people: a login that somebody has written into the URL is not shown.
+    pub(crate) fn shown_broker(&self) -> Option<String> {
+        let url = self.broker.as_ref()?;
+        Some(match url.rsplit_once('@') {
+            Some((login, host)) => {
+                let scheme = login.split_once("://").map_or("", |(scheme, _)| scheme);
+                format!("{scheme}{}{host}", if scheme.is_empty() { "" } else { "://" })
+            }
+            None => url.clone(),
+        })
+    }
+}
+
 impl Contexts {
     /// Those of this user; none where there is no file.
     pub(crate) fn load(path: &Path) -> Result<Self> {
@@ -103,6 +117,12 @@ mod tests {
         contexts.save(&path).unwrap();
         assert_eq!(Contexts::load(&path).unwrap(), contexts);
         assert_eq!(contexts.in_use().unwrap(), Some(&site));
+        let by_hand = Context {
+            broker: Some("mqtts://ann:p@ss@hub:1".into()),
+            ..Context::default()
+        };
+        assert_eq!(by_hand.shown_broker().as_deref(), Some("mqtts://hub:1"));
+        assert_eq!(site.shown_broker().as_deref(), Some("mqtt://hub"));
         let missing = contexts.get("sit").unwrap_err();
         assert_eq!(missing.message(), "no context 'sit'; there are: site");
 

@@ -50,6 +50,11 @@ fn add(args: ContextAddArgs, mut contexts: Contexts, path: &Path, output: Output
         broker_login: broker_login.map(absolute).transpose()?,
         root,
     };
+    if context.broker.as_deref().is_some_and(|url| url.contains('@')) {
+        return Err(Fail::usage(
+            "a context holds no login: name a file with --broker-login",
+        ));
+    }
     // Whatever is wrong with it is said now.
     Settings::of_context(&context)?;
     contexts.context.insert(args.name.clone(), context);
@@ -78,7 +83,10 @@ fn said(name: &str, word: &str, output: Output) -> Result {
 fn list(contexts: &Contexts, output: Output) -> Result {
     let is_current = |name: &str| contexts.current.as_deref() == Some(name);
     let document = |(name, context): (&String, &Context)| {
-        let mut document = json!(context);
+        let mut document = json!(Context {
+            broker: context.shown_broker(),
+            ..context.clone()
+        });
         if let Value::Object(object) = &mut document {
             object.insert("context".into(), json!(name));
             object.insert("current".into(), json!(is_current(name)));
@@ -100,7 +108,7 @@ fn list(contexts: &Contexts, output: Output) -> Result {
                 } else {
                     String::new()
                 },
-                or_default(context.broker.clone()),
+                or_default(context.shown_broker()),
                 or_default(context.root.clone()),
                 or_default(path(&context.broker_login)),
                 or_default(path(&context.broker_ca)),
