@@ -46,10 +46,13 @@ impl Pruned {
 
 pub(crate) async fn run(args: PruneArgs, output: Output) -> Result {
     with_fleet(&args.ask.fleet, async |fleet| {
+        let acts = fleet.somebody_acts().await?;
+        // Whose it is, whoever acts must have said.
+        let is_nobodys = |one: &Listed| one.instance().is_none() && (!acts || one.about.is_some());
         let over: Vec<ProgramView> = listed(fleet)
             .await?
             .into_iter()
-            .filter(is_over)
+            .filter(|one| is_over(&one.view) && is_nobodys(one))
             .map(|one| one.view)
             .collect();
         let options = CommandOptions {
@@ -63,19 +66,22 @@ pub(crate) async fn run(args: PruneArgs, output: Output) -> Result {
         let ends: Vec<Pruned> = stream::iter(&over).map(one).buffered(AT_ONCE).collect().await;
         let (removed, left): (Vec<Pruned>, Vec<Pruned>) = ends.into_iter().partition(|end| end.why.is_none());
         let document = json!({ "removed": removed, "left": left, "dry_run": args.dry.dry_run });
-        output.print(&document, |_| pruned_text(&removed, &left, args.dry.dry_run))
+        output.print(&document, |_| pruned_text(&removed, &left, args.dry.dry_run))?;
+        match left.is_empty() {
+            true => Ok(()),
+            false => Err(Fail::quiet()),
+        }
     })
     .await
 }
 
-/// It has ended or is lost, its engine can be asked, and nobody else sees to it.
-fn is_over(one: &Listed) -> bool {
-    let is_gone = match one.view.presence {
-        Presence::Known => one.view.status.state.is_ended(),
+/// It has ended or is lost, and its engine can be asked.
+fn is_over(view: &ProgramView) -> bool {
+    match view.presence {
+        Presence::Known => view.status.state.is_ended(),
         Presence::Lost => true,
         Presence::EngineOffline => false,
-    };
-    is_gone && one.instance().is_none()
+    }
 }
 
 async fn remove(
@@ -83,9 +89,13 @@ async fn remove(
     view: &ProgramView,
     options: &CommandOptions,
 ) -> std::result::Result<(), String> {
-    let order = Order::Kill {
-        program: view.status.program.to_string(),
-    };
+    let program = view.status.program.to_string();
+    // Its engine may have begun anew when the list was made, and told of it since.
+    let now = fleet.program(&program).await;
+    if !is_over(&now.map_err(|error| error.to_string())?) {
+        return Err("it is there again".to_owned());
+    }
+    let order = Order::Kill { program };
     let ended = async { fleet.apply(order, options).await?.wait().await };
     ended.await.map(drop).map_err(|error| error.to_string())
 }

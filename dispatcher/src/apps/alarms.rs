@@ -81,7 +81,9 @@ impl Alarms {
         now_ms: u64,
     ) -> Option<Decision> {
         let key = (kind.name().to_owned(), subject.to_owned());
-        if self.standing.contains_key(&key) || self.standing.len() >= ALARMS_MAX {
+        // There are few of the others, and they are about this host.
+        let is_too_many = kind == AlarmKind::EngineUnreachable && self.standing.len() >= ALARMS_MAX;
+        if self.standing.contains_key(&key) || is_too_many {
             return None;
         }
         let record = AlarmRecord {

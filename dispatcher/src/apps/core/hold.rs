@@ -89,6 +89,8 @@ impl Core {
     fn erase_hold(&mut self) {
         self.state.hold = None;
         self.plan_at_ms = 0;
+        // Nothing could become healthy meanwhile: roll-outs have their whole time again.
+        self.progress_ms.clear();
         self.effects.push(Effect::Store {
             key: KEY.to_owned(),
             json: None,
