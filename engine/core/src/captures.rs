@@ -162,7 +162,7 @@ impl Core {
     }
 
     /// Stores a program for the next start of an engine that ends, once. A capture that is under way is waited for.
-    fn stop_for_good(&mut self, program: ProgramId) {
+    pub(super) fn stop_for_good(&mut self, program: ProgramId) {
         let is_stopping = self.is_stopping;
         let here = self.programs.get(&program).filter(|here| {
             is_stopping && here.life == Life::Running && here.capture.is_none() && !here.stands_for_good

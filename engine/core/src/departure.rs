@@ -195,6 +195,11 @@ impl Departure {
 }
 
 impl Core {
+    /// Whether this operation takes a program elsewhere.
+    pub fn departs(&self, operation: OperationId) -> bool {
+        self.departures.contains_key(&operation)
+    }
+
     /// Whether a program is on its way to an engine that answers.
     pub fn hands_over(&self, now: Now) -> bool {
         let mut moves = self.departures.values().filter(|departure| departure.is_move());

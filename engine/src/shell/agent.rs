@@ -339,14 +339,14 @@ impl Agent {
     }
 
     fn received(&mut self, message: Incoming) {
-        if self.is_stopping {
+        let arrived = self
+            .border
+            .admit(&message.topic, &message.payload, message.retain);
+        if self.is_stopping && !self.is_of_hand_over(&arrived) {
             // Not acknowledged: whoever needs an answer asks the next start.
             return;
         }
-        match self
-            .border
-            .admit(&message.topic, &message.payload, message.retain)
-        {
+        match arrived {
             Arrived::Command(command) => {
                 self.leaving.asked_by(&command.client);
                 match self.core.may_take(&command, self.disk()) {
@@ -395,6 +395,16 @@ impl Agent {
             Arrived::Answer(answer) => self.errand_answered(answer),
         }
         self.steps.push_back(Step::Acknowledge(message.token));
+    }
+
+    /// Whether it is about a program that has been on its way elsewhere since before the engine began to end.
+    fn is_of_hand_over(&self, arrived: &Arrived) -> bool {
+        match arrived {
+            Arrived::Peer(Input::Peer(envelope), _) => {
+                self.leaving.is_over() && self.core.departs(envelope.operation)
+            }
+            _ => false,
+        }
     }
 
     fn disk(&self) -> Disk {

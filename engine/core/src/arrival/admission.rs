@@ -118,7 +118,10 @@ impl Core {
                 "the program needs {memory_bytes} bytes of memory, the limit is {memory_bytes_max}"
             )));
         }
-        let used = self.programs.iter().filter(|(id, _)| **id != program);
+        let used = self
+            .programs
+            .iter()
+            .filter(|(id, here)| **id != program && !here.is_ended());
         let used = used.map(|(_, here)| here.memory_bytes).sum::<u64>();
         let coming = self
             .arrivals

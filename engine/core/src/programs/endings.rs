@@ -25,6 +25,7 @@ impl Core {
         let busy = here.busy;
         self.plan_checkpoint(program);
         self.capture_waiting(program);
+        self.stop_for_good(program);
         // A forced resume waits for this; whatever else has the program goes on with a capture.
         if let Some(operation) = busy
             && self.is_resume(operation)

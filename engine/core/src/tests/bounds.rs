@@ -373,6 +373,14 @@ fn programs_that_come_must_fit_beside_those_that_are_here() {
         assert_eq!(bench.words(says("e2", 5, offer(memory)))[0], expected, "{memory}");
     }
     let mut bench = Bench::running();
+    bench.feed(here);
+    bench.feed(Input::Ended {
+        program: ProgramId::from_random([1; 16]),
+        state: ProgramState::Exited { code: 0 },
+    });
+    let after = bench.words(says("e2", 5, offer(1 << 20)));
+    assert_eq!(after[0], "say want", "what has ended has no memory");
+    let mut bench = Bench::running();
     assert_eq!(bench.words(says("e2", 5, offer(1 << 20)))[0], "say want");
     let mut other = offer(1 << 20);
     if let PeerMessage::Prepare { program, .. } = &mut other {
