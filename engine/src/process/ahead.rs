@@ -104,9 +104,15 @@ pub(super) fn rewrite(module: Digest, wasm: &[u8], form: Form) -> Result<Vec<u8>
     };
     wayfare_compiler::rewrite(wasm, &options)
         .map(|rewritten| rewritten.wasm)
-        .map_err(|error| Failure::Module {
-            module,
-            reason: error.to_string(),
+        .map_err(|error| match error {
+            // That is this machine's, and may be better soon.
+            wayfare_compiler::CompileError::Thread(_) => Failure::Internal {
+                reason: error.to_string(),
+            },
+            error => Failure::Module {
+                module,
+                reason: error.to_string(),
+            },
         })
 }
 

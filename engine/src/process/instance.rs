@@ -163,7 +163,15 @@ impl Instance {
         }
         let control = self.store.data().control.clone();
         let entry = match self.begun {
-            true => self.resumer()?,
+            true => match self.resumer() {
+                Ok(entry) => entry,
+                // Nothing has run: the next try may find more memory.
+                Err(failure) => {
+                    tracing::warn!(%failure, "a program waits for memory to be resumed in");
+                    control.pause(STACK_PATIENCE);
+                    return Ok((self, Ran::Stopped));
+                }
+            },
             false => self.start.clone(),
         };
         self.store.data_mut().clock.go();
@@ -213,9 +221,11 @@ impl Instance {
         let resuming = resuming.ok_or_else(|| Failure::Internal {
             reason: "the code that resumes the program is not here".into(),
         })?;
-        let instance = resuming
-            .instantiate(&self.program, &mut self.store)
-            .map_err(internal)?;
+        // Its table is ours and not the program's, which is refused nothing for being captured.
+        self.store.data_mut().limits.let_in();
+        let instance = resuming.instantiate(&self.program, &mut self.store);
+        self.store.data_mut().limits.hold();
+        let instance = instance.map_err(internal)?;
         let resume = instance
             .get_typed_func(&mut self.store, abi::RESUME)
             .expect("it was looked for when it was loaded");

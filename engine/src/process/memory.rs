@@ -178,7 +178,7 @@ impl ResourceLimiter for Limits {
     ) -> wasmtime::Result<bool> {
         let bytes = |elements: usize| (elements as u64).saturating_mul(TABLE_ELEMENT_BYTES);
         let all = (self.table_bytes.saturating_sub(bytes(current))).saturating_add(bytes(desired));
-        Ok(desired <= self.table_elements_max
+        Ok((self.is_known || desired <= self.table_elements_max)
             && max.is_none_or(|max| desired <= max)
             && self.admits(self.memory_bytes, all))
     }
@@ -236,7 +236,10 @@ mod tests {
         let mut one = limits(&budget, 8 << 20);
         one.let_in();
         assert!(one.memory_growing(0, 6 * MIB, None).unwrap());
+        let all = one.table_elements_max;
+        assert!(one.table_growing(0, all + 1, None).unwrap(), "nor a table");
         one.hold();
+        assert!(!one.table_growing(0, all + 1, None).unwrap());
         assert!(!one.memory_growing(6 * MIB, 7 * MIB, None).unwrap());
         one.reset();
         assert!(one.memory_growing(0, 6 * MIB, None).unwrap());

@@ -10,12 +10,14 @@ const THREADS_MAX: usize = 16;
 /// Does something that compiles.
 pub(super) fn on_all<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.min(THREADS_MAX))
-        .thread_name(|_| "compiling".into())
-        .start_handler(|_| raw::step_back())
-        .build();
-    match pool {
+    let pool = |threads: usize| {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|_| "compiling".into())
+            .start_handler(|_| raw::step_back())
+            .build()
+    };
+    match pool(threads.min(THREADS_MAX)).or_else(|_| pool(1)) {
         Ok(pool) => pool.install(work),
         Err(error) => {
             tracing::warn!(%error, "compiles without threads of its own");

@@ -93,8 +93,11 @@ pub(crate) fn step_back() {
     {
         // What it gets besides programs that never rest: a quarter of a processor.
         const NICE: libc::c_int = 5;
-        // SAFETY: it takes no pointers; on Linux, 0 is the calling thread alone.
-        let refused = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+        // SAFETY: both take no pointers; on Linux, 0 is the calling thread alone.
+        let refused = unsafe {
+            let now = libc::getpriority(libc::PRIO_PROCESS, 0);
+            libc::setpriority(libc::PRIO_PROCESS, 0, (now + NICE).min(19))
+        };
         if refused != 0 {
             let error = std::io::Error::last_os_error();
             tracing::debug!(%error, "compiles with the priority of everything else");

@@ -175,9 +175,11 @@ impl Runtime {
     fn compile_form(&self, digest: Digest, wasm: &[u8], form: Form) -> Result<Module, Failure> {
         let rewritten = super::ahead::rewrite(digest, wasm, form)?;
         let module = processors::on_all(|| Module::new(self.fresh.engine(), &rewritten));
-        module.map_err(|error| Failure::Module {
-            module: digest,
-            reason: format!("{error:#}"),
+        module.map_err(|error| {
+            address_space(&error).unwrap_or_else(|| Failure::Module {
+                module: digest,
+                reason: format!("{error:#}"),
+            })
         })
     }
 
