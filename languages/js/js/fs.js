@@ -332,8 +332,14 @@ class FileHandle {
   writeFile = async (data, options) => sync.writeFile(this.fd, data, options);
   appendFile = async (data, options) => sync.writeFile(this.fd, data, options);
   stat = async () => sync.stat(this.path);
-  createReadStream = (options) => fs.createReadStream(this.path, { ...optionsOf(options), fd: this.fd });
-  createWriteStream = (options) => fs.createWriteStream(this.path, { ...optionsOf(options), fd: this.fd });
+  createReadStream = (options) => this.#stream(fs.createReadStream, options);
+  createWriteStream = (options) => this.#stream(fs.createWriteStream, options);
+  /** The file is closed by its handle alone, once. */
+  #stream(make, given) {
+    const options = optionsOf(given);
+    const stream = make(this.path, { ...options, fd: this.fd, autoClose: false });
+    return options.autoClose === false ? stream : stream.on("close", () => this.close());
+  }
   readLines = (options) => require("readline").createInterface({ input: this.createReadStream(options) });
   async close() {
     if (this.fd >= 0) native.close(this.fd);

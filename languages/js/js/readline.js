@@ -23,7 +23,7 @@ class Interface extends EventEmitter {
     this.#input.on("end", () => {
       const last = this.#rest + this.#decoder.end();
       this.#rest = "";
-      if (last !== "") this.#line(last);
+      if (last !== "" && !this.closed) this.#line(last.replace(/\r$/, ""));
       this.close();
     });
     this.#input.on("error", (error) => this.emit("error", error));

@@ -81,7 +81,11 @@ class Call {
 const services = new Map();
 const kindsOfFailure = ["not-found", "unavailable", "cancelled", "refused", "conflict", "too-large", "expired", "failed"];
 
-const handlerOf = (address) => services.get(address.replace(/^service\//, "")) ?? [...services.values()][0];
+/** A program that is called by its own name or id answers as its first service. */
+const handlerOf = (address) => {
+  if (!address.startsWith("service/")) return [...services.values()][0];
+  return services.get(address.slice("service/".length));
+};
 
 async function handle(event) {
   const to = event.request;
@@ -96,11 +100,13 @@ async function handle(event) {
 
 async function serve(name, handler) {
   if (typeof handler !== "function") throw new TypeError("a service has a function that handles its calls");
+  const before = services.get(name);
   services.set(name, handler);
   try {
     await act({ do: "serve", name });
   } catch (error) {
-    services.delete(name);
+    if (before === undefined) services.delete(name);
+    else services.set(name, before);
     throw error;
   }
 }
@@ -211,25 +217,28 @@ function take(event) {
   }
 }
 
+/** Actions whose answers other programs give. */
+const OTHERS = ["call", "request", "send"];
+const quick = () => [...answers.values()].filter((one) => !one.isOthers).length;
+
 function act(action) {
   return new Promise((resolve, reject) => {
     open();
-    // Answers that nobody takes are kept by the host, up to a limit.
-    if (answers.size >= 200) while (answers.size > 100 && !isAwaiting()) take(JSON.parse(native.readLine(input.fd)));
+    // Answers that nobody takes are kept by the host, up to a limit. Those of other programs may come late, and are few.
+    if (answers.size >= 200) while (quick() > 50) take(JSON.parse(native.readLine(input.fd)));
     const id = ++number;
     const stack = new Error().stack;
     const rejected = (error) => {
       error.stack = stack;
       reject(error);
     };
-    answers.set(id, { resolve, reject: rejected });
+    answers.set(id, { resolve, reject: rejected, isOthers: OTHERS.includes(action.do) });
     native.write(output, `${JSON.stringify({ ...action, id })}\n`);
   });
 }
 
 /** The request that is under way: there is one at a time. */
 let asking;
-const isAwaiting = () => asking !== undefined && answers.size === 1;
 
 function request(topic, payload, { timeout = 30_000 } = {}) {
   const action = { do: "request", topic, timeout_ms: Math.max(1, Math.round(timeout)), ...field("payload", payload) };
