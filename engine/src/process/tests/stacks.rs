@@ -66,13 +66,16 @@ fn outcome(plan: &Plan, captured: bool) -> (ProgramState, usize) {
     if captured {
         for _ in 0..3 {
             run.process.acknowledge_log(u64::MAX);
-            let Ok((copy, _)) = run.try_capture(true) else {
-                break;
+            let copy = match run.try_capture(true) {
+                Ok((copy, _)) => copy,
+                // On a busy machine it may have slept to its end.
+                Err(state) => return (state, deepest),
             };
             deepest = deepest.max(copy.frames.len());
             // Both of the copy, and of the one that ran on.
-            let Ok((snapshot, _)) = run.try_capture(false) else {
-                break;
+            let snapshot = match run.try_capture(false) {
+                Ok((snapshot, _)) => snapshot,
+                Err(state) => return (state, deepest),
             };
             deepest = deepest.max(snapshot.frames.len());
             run = plan.restore(through_the_wire(&snapshot));
