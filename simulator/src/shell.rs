@@ -199,7 +199,7 @@ impl World {
 
     fn names(&self, index: usize, program: ProgramId) -> bool {
         let up = self.engines[index].up.as_ref();
-        up.is_some_and(|up| up.core.statuses().iter().any(|status| status.program == program))
+        up.is_some_and(|up| up.core.concerned().contains(&program))
     }
 
     pub(super) fn feed(&mut self, index: usize, input: Input) {

@@ -10,6 +10,9 @@ const REGRESSIONS: &[u64] = &[
     22982,
     // A copy that another life had replaced began again, and took the session before it heard of that.
     6187, 7627, 15627, 6843, 16299, 76187,
+    // A life that was ordered before an engine's crash came up at its next start, though another engine had a newer one
+    // meanwhile: nobody had listened for that before it came up.
+    89531,
 ];
 const SEEDS: u64 = 1000;
 

@@ -33,7 +33,7 @@ use super::types::{Effect, Now, Saved, Verdict};
 #[derive(Debug)]
 pub(super) struct Arrival {
     origin: Origin,
-    program: ProgramId,
+    pub(super) program: ProgramId,
     generation: Generation,
     /// See [`super::types::ProgramRecord::begun`].
     begun: Generation,

@@ -1,5 +1,7 @@
 //! The statuses of the programs here and of the engine: what is in them. `statuses` knows when.
 
+use std::collections::BTreeSet;
+
 use wayfare_protocol::event::{EventBody, Outcome};
 use wayfare_protocol::ids::{ClientId, OperationId, ProgramId};
 use wayfare_protocol::limits::LISTED_BYTES_MAX;
@@ -11,6 +13,12 @@ use super::programs::{Life, Program};
 use super::types::Effect;
 
 impl Core {
+    /// Programs that are here, and those that come: whoever claims one of them has to be heard.
+    pub fn concerned(&self) -> BTreeSet<ProgramId> {
+        let coming = self.arrivals.values().map(|arrival| arrival.program);
+        self.programs.keys().copied().chain(coming).collect()
+    }
+
     /// The state of every program that is here.
     pub fn statuses(&self) -> Vec<ProgramStatus> {
         let sequence = self.statuses.sequence();

@@ -25,6 +25,7 @@ use wayfare_core::Core;
 use wayfare_core::types::{Disk, Effect, Input, Now, Saved};
 use wayfare_devices::{Devices, StatusLed};
 use wayfare_link::{AcknowledgeToken, Event, Incoming, LinkEvents};
+use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::EventBody;
 use wayfare_protocol::ids::{Blob, BootId, ClientId, EngineId, OperationId, ProgramId};
@@ -350,7 +351,13 @@ impl Agent {
             Arrived::Command(command) => {
                 self.leaving.asked_by(&command.client);
                 match self.core.may_take(&command, self.disk()) {
-                    Ok(()) => self.feed(Input::Command(command)),
+                    Ok(()) => {
+                        // Whether another engine has a newer life of it is known before this one begins.
+                        if let Action::Run { program, .. } = &command.action {
+                            self.watch(*program);
+                        }
+                        self.feed(Input::Command(command));
+                    }
                     Err(failure) => {
                         self.refuse(command.operation, command.client, command.action.verb(), failure);
                     }
@@ -466,7 +473,7 @@ impl Agent {
                 .collect();
             self.store.tails.retain(&known);
             self.forget_announced(&known);
-            self.unwatch(&known);
+            self.unwatch(&self.core.concerned());
         }
     }
 

@@ -206,8 +206,8 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         supervisor: Supervisor::from_environment(),
     };
     // Before anything of theirs is said: another engine may have them by now.
-    for status in agent.core.statuses() {
-        agent.watch(status.program);
+    for program in agent.core.concerned() {
+        agent.watch(program);
     }
     Ok((agent, events, said))
 }
