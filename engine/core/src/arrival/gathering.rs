@@ -105,6 +105,8 @@ impl Core {
         if intact {
             self.blobs.receiver.complete(blob);
             self.blobs.held.insert(blob.digest);
+            // Whoever it came for may be gone by now.
+            self.blobs.stale = true;
             for operation in waiting {
                 self.acknowledge_whole(operation, blob);
                 self.advance_arrival(operation);
