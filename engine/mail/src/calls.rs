@@ -337,6 +337,11 @@ impl Calls {
         self.open.values().any(|one| one.state == State::Waiting)
     }
 
+    /// Nobody is known at an address that is watched: who is there may be announced behind other messages.
+    pub(super) fn is_looking(&self) -> bool {
+        self.providers.values().any(BTreeSet::is_empty)
+    }
+
     /// Whether an answer to this number is waited for.
     pub(super) fn wants(&self, answers: u64) -> bool {
         self.open

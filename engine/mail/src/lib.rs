@@ -39,7 +39,8 @@ use seen::Seen;
 pub const SUBSCRIPTIONS_MAX: usize = 1024;
 pub const INBOX_LETTERS_MAX: usize = 1024;
 pub const INBOX_BYTES_MAX: usize = 4 << 20;
-/// While a reply is awaited: it may be behind others at the broker, and the program takes none of these before it has it.
+/// While a reply or an announcement is awaited: it may be behind others at the broker, and the program takes
+/// none of these before it has it.
 pub const INBOX_LETTERS_AWAITING_MAX: usize = 16 * 1024;
 pub const INBOX_BYTES_AWAITING_MAX: usize = 16 << 20;
 pub const OUTBOX_LETTERS_MAX: usize = 1024;
@@ -496,7 +497,9 @@ impl Mail {
     fn has_room_for(&self, letter: &Letter) -> bool {
         let (letters, bytes) = match self.replies.awaited() {
             Some(None) => (INBOX_LETTERS_AWAITING_MAX, INBOX_BYTES_AWAITING_MAX),
-            _ if self.calls.is_waiting() => (INBOX_LETTERS_AWAITING_MAX, INBOX_BYTES_AWAITING_MAX),
+            _ if self.calls.is_waiting() || self.calls.is_looking() => {
+                (INBOX_LETTERS_AWAITING_MAX, INBOX_BYTES_AWAITING_MAX)
+            }
             Some(Some(_)) | None => (INBOX_LETTERS_MAX, INBOX_BYTES_MAX),
         };
         self.inbox.len() < letters && self.inbox_bytes + letter.bytes() <= bytes

@@ -247,6 +247,29 @@ fn only_what_is_granted_is_called_and_served_and_everything_is_bounded() {
 }
 
 #[test]
+fn a_full_inbox_does_not_keep_an_announcement_from_who_looks_for_it() {
+    let (_, provider) = pair();
+    let grants = Grants {
+        call: vec!["#".into()],
+        subscribe: vec!["in/#".into()],
+        ..Grants::default()
+    };
+    let mut caller = Mail::new(mail(someone()).home().clone(), grants);
+    caller.subscribe("in/a", true).unwrap();
+    let offer = |caller: &mut Mail| caller.accept("in/a", b"x", false);
+    while matches!(offer(&mut caller), Accepted::Taken(_)) {}
+    assert_eq!(offer(&mut caller), Accepted::Full);
+    assert_eq!(call(&mut caller, b""), Ok(None), "nobody is known");
+    assert!(
+        matches!(offer(&mut caller), Accepted::Taken(_)),
+        "the announcement may be behind it"
+    );
+    announce(&mut caller, "service/calc", provider.home().program, true);
+    assert_eq!(offer(&mut caller), Accepted::Full);
+    assert!(matches!(call(&mut caller, b""), Ok(Some(_))));
+}
+
+#[test]
 fn what_is_no_call_does_not_come_through_an_inbox() {
     let (_, mut provider) = pair();
     let inbox = Topics::default().topic(&Topic::ProgramInbox(provider.home().program));
