@@ -237,6 +237,16 @@ impl Mail {
         }
     }
 
+    /// Whether this is a call or message of the program's own, to an address that it may call.
+    pub(super) fn may_have_sent(&self, payload: &[u8]) -> bool {
+        let (stamp, payload) = Stamp::take_off(payload);
+        let is_own = stamp.is_some_and(|stamp| stamp.sender == self.home.program);
+        is_own
+            && call::decode_sent(payload).is_some_and(|(sent, _)| match &sent {
+                Sent::Call { to, .. } | Sent::Message { to } => self.grants.may_call(to),
+            })
+    }
+
     /// The broker has lost the session: who can be called is told anew.
     pub fn forget_providers(&mut self) {
         self.calls.providers.values_mut().for_each(BTreeSet::clear);
@@ -386,6 +396,10 @@ impl Calls {
                 one.state = State::Withdrawn;
             }
         }
+    }
+
+    pub(super) fn keep_services(&mut self, may_serve: impl Fn(&str) -> bool) {
+        self.serves.retain(|service| may_serve(service));
     }
 
     /// What was read answers only where programs wait for answers.

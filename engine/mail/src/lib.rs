@@ -313,13 +313,18 @@ impl Mail {
         home.topics.topic(&Topic::ProgramReply(home.program))
     }
 
-    /// Whether a snapshot may have a message for this topic: what [`Mail::publish`], [`Mail::reply`] or [`Mail::call`] let through.
-    fn may_hold(&self, topic: &str) -> bool {
+    /// Whether a snapshot may have a message to be sent: what [`Mail::publish`], [`Mail::reply`] or
+    /// [`Mail::call`] let through.
+    fn may_hold(&self, outgoing: &Outgoing) -> bool {
+        match self.home.topics.parse(&outgoing.topic) {
+            Some(Topic::ProgramInbox(_)) => self.may_have_sent(&outgoing.payload),
+            _ => self.may_reply_to(&outgoing.topic),
+        }
+    }
+
+    fn may_reply_to(&self, topic: &str) -> bool {
         self.check_topic(topic).is_ok()
-            || matches!(
-                self.home.topics.parse(topic),
-                Some(Topic::ProgramReply(_) | Topic::ProgramInbox(_))
-            )
+            || matches!(self.home.topics.parse(topic), Some(Topic::ProgramReply(_)))
     }
 
     fn check_topic(&self, topic: &str) -> Result<(), Refusal> {

@@ -127,16 +127,15 @@ impl Mail {
             self.session_lost();
         }
         // A snapshot may come from a file, which anybody may have written.
-        self.outbox
-            .iter()
-            .all(|one| self.may_hold(&one.topic))
-            .then_some(())?;
+        self.outbox.iter().all(|one| self.may_hold(one)).then_some(())?;
         let is_reply = |topic: &str| matches!(self.home.topics.parse(topic), Some(Topic::ProgramReply(_)));
         self.calls.is_sound(is_reply).then_some(())?;
+        let grants = &self.grants;
+        self.calls.keep_services(|service| grants.may_serve(service));
         let repliable = std::mem::take(&mut self.repliable);
         self.repliable = repliable
             .into_iter()
-            .filter(|(_, topic)| self.may_hold(topic))
+            .filter(|(_, topic)| self.may_reply_to(topic))
             .collect();
         self.inbox_bytes = self.inbox.iter().map(Letter::bytes).sum();
         self.outbox_bytes = self.outbox.iter().map(Outgoing::bytes).sum();

@@ -333,6 +333,36 @@ fn a_program_without_calls_has_the_snapshot_that_earlier_releases_read() {
     assert_eq!(pair().1.save()[0], 3);
 }
 
+#[test]
+fn a_snapshot_serves_nothing_and_calls_nobody_that_is_not_granted() {
+    let (mut caller, provider) = pair();
+    call(&mut caller, b"1").unwrap().unwrap();
+    let restored = |of: &Mail, grants: Grants| {
+        let mut there = Mail::new(of.home().clone(), grants);
+        there.restore(&of.save()).map(|()| there)
+    };
+    let serves = restored(&provider, Grants::default()).unwrap();
+    assert!(serves.services().is_empty());
+    let grants = |call: &str| Grants {
+        call: vec![call.into()],
+        ..Grants::default()
+    };
+    assert!(restored(&caller, grants("service/calc")).is_ok());
+    assert!(restored(&caller, grants("service/other")).is_err());
+    let of_another = {
+        let mut bytes = caller.outbox[0].payload.clone();
+        let (stamp, payload) = Stamp::take_off(&bytes);
+        let stamp = Stamp {
+            sender: someone(),
+            ..stamp.unwrap()
+        };
+        bytes = stamp.put_on(payload);
+        bytes
+    };
+    caller.outbox[0].payload = of_another;
+    assert!(restored(&caller, grants("service/calc")).is_err());
+}
+
 /// A program with what the broker has queued for it, its last checkpoint, and what its journal has since.
 struct Side {
     mail: Mail,
