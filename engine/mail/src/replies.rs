@@ -10,8 +10,9 @@ use wayfare_protocol::stamp::{Purpose, Stamp};
 
 use crate::letter::{Letter, Reader};
 
-/// Replies that came before their requests.
-pub(super) const EARLY_BYTES_MAX: usize = 4 << 20;
+/// Replies that came before their requests. After a crash that is all that the journal has: it takes up to
+/// 16 MiB, and short replies count for less than twice as much here.
+pub(super) const EARLY_BYTES_MAX: usize = 32 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Replies {

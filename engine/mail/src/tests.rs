@@ -387,6 +387,7 @@ fn after_a_crash_requests_find_the_replies_that_they_had() {
 
 #[test]
 fn early_replies_are_bounded() {
+    const BYTES: usize = 64 << 10;
     let mut mail = open();
     let reply_to = mail.reply_topic();
     let mut taken = 0;
@@ -396,12 +397,12 @@ fn early_replies_are_bounded() {
             number: 0,
             purpose: Purpose::Reply { answers },
         };
-        match mail.accept(&reply_to, &stamp.put_on(&[0; 4096]), false) {
+        match mail.accept(&reply_to, &stamp.put_on(&[0; BYTES]), false) {
             Accepted::Taken(_) => taken += 1,
             _ => break,
         }
     }
-    assert!(taken * 4096 <= replies::EARLY_BYTES_MAX + 4096, "{taken}");
+    assert!(taken * BYTES <= replies::EARLY_BYTES_MAX + BYTES, "{taken}");
     assert!(moved(&mail, mail.home.program, "b").is_ok());
 }
 
@@ -477,7 +478,7 @@ fn early_replies_to_requests_far_ahead_make_room_for_nearer_ones() {
     let mut mail = open();
     let reply_to = mail.reply_topic();
     let reply = |answers: u64| stamped_with(someone(), 0, Purpose::Reply { answers }, &[0; 100_000]);
-    for ahead in 0..100 {
+    for ahead in 0..400 {
         mail.accept(&reply_to, &reply((1 << 40) + ahead), false);
     }
     assert_eq!(mail.accept(&reply_to, &reply(1 << 50), false), Accepted::Dropped);

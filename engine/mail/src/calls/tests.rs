@@ -363,6 +363,38 @@ fn a_snapshot_serves_nothing_and_calls_nobody_that_is_not_granted() {
     assert!(restored(&caller, grants("service/calc")).is_err());
 }
 
+#[test]
+fn after_a_crash_calls_find_all_the_answers_that_the_journal_has() {
+    const CALLS: u64 = 200;
+    let (mut caller, mut provider) = pair();
+    let checkpoint = caller.save();
+    let mut journal = Vec::new();
+    let long = vec![0; 100 << 10];
+    for _ in 0..CALLS {
+        let number = call(&mut caller, b"1").unwrap().unwrap();
+        deliver(&mut caller, &mut provider);
+        answer(&mut provider, |_| Outcome::Done(long.clone()));
+        let outgoing = provider.next_to_send().unwrap();
+        provider.sent(outgoing.number);
+        match caller.accept(&outgoing.topic, &outgoing.payload, false) {
+            Accepted::Taken(letter) => journal.push(letter),
+            other => panic!("{other:?}"),
+        }
+        caller.end_call(number);
+    }
+    let mut there = mail(caller.home().program);
+    there.restore(&checkpoint).unwrap();
+    journal.into_iter().for_each(|letter| there.replay(letter));
+    let mut there = copied(&there, caller.home().program);
+    for _ in 0..CALLS {
+        let number = call(&mut there, b"1").unwrap().unwrap();
+        let outcome = there.outcome(Some(number), 0).unwrap();
+        assert_eq!(outcome, Some((number, Outcome::Done(long.clone()))));
+        there.end_call(number);
+        there.sent(number);
+    }
+}
+
 /// A program with what the broker has queued for it, its last checkpoint, and what its journal has since.
 struct Side {
     mail: Mail,
