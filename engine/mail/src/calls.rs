@@ -163,6 +163,7 @@ impl Mail {
             state: self
                 .replies
                 .take_early(number)
+                .filter(|letter| is_from(provider, letter))
                 .map_or(State::Waiting, State::Answered),
         };
         self.calls.open.insert(number, open);
@@ -258,6 +259,8 @@ impl Mail {
 
     pub(super) fn incoming(&self, letter: &Letter) -> Incoming {
         match self.home.topics.parse(&letter.topic) {
+            // Nothing that is sent to a program is retained: it would come again with each subscription.
+            Some(Topic::ProgramInbox(_)) if letter.retained => Incoming::Useless,
             Some(Topic::ProgramInbox(_)) => match (self.sent_here(letter), letter.stamp.as_ref()) {
                 (Some((Sent::Call { .. }, _)), Some(stamp)) if self.answers_to(stamp).is_some() => {
                     Incoming::Inbox
@@ -337,6 +340,10 @@ impl Open {
     }
 }
 
+fn is_from(program: ProgramId, letter: &Letter) -> bool {
+    letter.stamp.as_ref().is_some_and(|stamp| stamp.sender == program)
+}
+
 impl Calls {
     pub(super) fn is_unused(&self) -> bool {
         *self == Self::default()
@@ -352,11 +359,10 @@ impl Calls {
         self.providers.values().any(BTreeSet::is_empty)
     }
 
-    /// Whether an answer to this number is waited for.
-    pub(super) fn wants(&self, answers: u64) -> bool {
-        self.open
-            .get(&answers)
-            .is_some_and(|one| one.state == State::Waiting)
+    /// Whether an answer to this number is waited for, and this one is its provider's.
+    pub(super) fn wants(&self, answers: u64, letter: &Letter) -> bool {
+        let open = self.open.get(&answers);
+        open.is_some_and(|one| one.state == State::Waiting && is_from(one.provider, letter))
     }
 
     pub(super) fn put(&mut self, answers: u64, letter: Letter) {

@@ -442,7 +442,7 @@ impl Mail {
         let answers = answered(&letter);
         let incoming = self.incoming(&letter);
         let is_wanted = match (answers, &incoming) {
-            (Some(answers), _) => topic == self.reply_topic() && self.wants(answers),
+            (Some(answers), _) => topic == self.reply_topic() && self.wants(answers, &letter),
             (None, Incoming::Inbox | Incoming::Announced) => true,
             (None, Incoming::Useless) => false,
             // A filter such as '#' also brings what Wayfare's own parts say to each other.
@@ -478,13 +478,13 @@ impl Mail {
         self.put(letter);
     }
 
-    fn wants(&self, answers: u64) -> bool {
-        self.calls.wants(answers) || self.replies.wants(answers, self.published)
+    fn wants(&self, answers: u64, letter: &Letter) -> bool {
+        self.calls.wants(answers, letter) || self.replies.wants(answers, self.published)
     }
 
     fn put(&mut self, letter: Letter) {
         if let Some(answers) = answered(&letter) {
-            if self.calls.wants(answers) {
+            if self.calls.wants(answers, &letter) {
                 self.calls.put(answers, letter);
             } else if self.replies.wants(answers, self.published) {
                 self.replies.put(answers, letter);

@@ -304,10 +304,38 @@ fn what_is_no_call_does_not_come_through_an_inbox() {
     ] {
         assert_eq!(provider.accept(topic, &payload, false), Accepted::Dropped);
     }
+    let good = stamped("");
+    assert_eq!(
+        provider.accept(&inbox, &good, true),
+        Accepted::Dropped,
+        "retained"
+    );
     assert!(matches!(
-        provider.accept(&inbox, &stamped(""), false),
+        provider.accept(&inbox, &good, false),
         Accepted::Taken(_)
     ));
+}
+
+#[test]
+fn a_call_is_answered_by_its_provider_only() {
+    let (mut caller, mut provider) = pair();
+    let number = call(&mut caller, b"1").unwrap().unwrap();
+    deliver(&mut caller, &mut provider);
+    answer(&mut provider, done);
+    let answered = provider.next_to_send().unwrap();
+    let (stamp, payload) = Stamp::take_off(&answered.payload);
+    let of_another = Stamp {
+        sender: someone(),
+        ..stamp.unwrap()
+    };
+    let of_another = of_another.put_on(payload);
+    assert_eq!(
+        caller.accept(&answered.topic, &of_another, false),
+        Accepted::Dropped
+    );
+    assert_eq!(caller.outcome(Some(number), 0), Ok(None));
+    caller.accept(&answered.topic, &answered.payload, false);
+    assert!(matches!(caller.outcome(Some(number), 0), Ok(Some(_))));
 }
 
 #[test]
