@@ -130,6 +130,7 @@ fn failed(error: CallError) -> Fail {
             kind: FailureKind::DeadlineExceeded,
             text,
         } => Fail::no_answer(text).hint("whether it was done is not known; --deadline waits longer"),
+        CallError::NotTaken => Fail::no_answer(error.to_string()).hint("whether it was sent is not known"),
         CallError::Failed { kind, text } => Fail::new(kind.word(), format!("{}: {text}", kind.word())),
         CallError::Link(_) | CallError::Closed => Fail::new("broker", error.to_string()),
     }

@@ -4,7 +4,8 @@
 //! ```text
 //!   connect --> what is retained about the addresses is read, up to a message to ourselves --> providers, call, send
 //! ```
-//! What always holds: a call is sent once, and ends with its answer, with the provider's end or with its deadline.
+//! What always holds: a call is sent once, and ends with its answer, with the provider's end or with its
+//! deadline, which bounds its sending too.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use thiserror::Error;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use wayfare_link::{BrokerUrl, Event, Incoming, Link, LinkError, LinkEvents, LinkOptions, Message, Qos};
 use wayfare_protocol::address::{Address, Announcement};
 use wayfare_protocol::call::{self, FailureKind, Outcome, Sent};
@@ -25,6 +26,8 @@ use crate::error::ConnectError;
 
 /// Attempts to connect that may fail.
 const ATTEMPTS_MAX: u32 = 3;
+/// Sending a message has failed if the broker does not have it within this.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long it may take to leave.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Announcements that are kept.
@@ -46,6 +49,8 @@ pub enum CallError {
     Function(String),
     #[error("{text}")]
     Failed { kind: FailureKind, text: String },
+    #[error("the broker has not taken it within {} s", SEND_TIMEOUT.as_secs())]
+    NotTaken,
     #[error("the broker did not take it: {0}")]
     Link(#[from] LinkError),
     #[error("the connection to the broker is over")]
@@ -195,9 +200,14 @@ impl Caller {
             deadline_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
         };
         let reply_to = self.topics.topic(&Topic::ProgramReply(self.id));
-        self.publish(open.provider, &header, arguments, Purpose::Request { reply_to })
-            .await?;
-        Ok(open)
+        let sent = self.publish(open.provider, &header, arguments, Purpose::Request { reply_to });
+        match timeout_at(open.deadline, sent).await {
+            Ok(sent) => sent.map(|()| open),
+            Err(_) => Err(CallError::Failed {
+                kind: FailureKind::DeadlineExceeded,
+                text: "the broker has not taken the call in time".into(),
+            }),
+        }
     }
 
     /// Waits for a call's end. Answers to others that come meanwhile are dropped.
@@ -237,8 +247,11 @@ impl Caller {
     pub async fn send(&mut self, address: &Address, payload: &[u8]) -> Result<ProgramId, CallError> {
         let provider = self.chosen(address)?;
         let header = Sent::Message { to: address.clone() };
-        self.publish(provider, &header, payload, Purpose::Message).await?;
-        Ok(provider)
+        let sent = self.publish(provider, &header, payload, Purpose::Message);
+        match timeout(SEND_TIMEOUT, sent).await {
+            Ok(sent) => sent.map(|()| provider),
+            Err(_) => Err(CallError::NotTaken),
+        }
     }
 
     pub async fn close(self) {
