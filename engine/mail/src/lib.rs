@@ -424,6 +424,9 @@ impl Mail {
     /// The broker will not have it: asked again, it would refuse again.
     pub fn subscription_refused(&mut self, filter: &str) {
         self.subscriptions.remove(filter);
+        if filter == self.inbox_topic() {
+            self.calls.keep_services(|_| false);
+        }
     }
 
     pub fn unsubscribed(&mut self, filter: &str) {

@@ -459,6 +459,7 @@ impl Agent {
             }
         }
         self.want_checkpoints();
+        self.announce_granted();
         self.snapshots.sweep(now);
         self.verified = None;
         self.workshop.modules.sweep();

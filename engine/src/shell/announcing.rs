@@ -1,7 +1,7 @@
 //! Who can be called: the engine announces each program that serves, retained, under all its addresses (`wayfare_protocol::address`).
 //!
 //! ```text
-//!   it serves, and the broker has granted its inbox     --> announced
+//!   it serves, and the broker has granted its inbox     --> announced; a copy: with the next sweep
 //!   its generation changed, or there is a new connection --> announced again
 //!   it has ended before this process began, and is announced --> withdrawn
 //!   it has ended, and its last messages are with the broker; it was killed; it begins anew and does not serve --> withdrawn
@@ -21,6 +21,8 @@ use super::agent::Agent;
 #[derive(Debug, Default)]
 pub(super) struct Announced {
     programs: BTreeMap<ProgramId, Known>,
+    /// Programs that serve and whose inbox is not granted yet.
+    ungranted: BTreeSet<ProgramId>,
     /// Programs that have ended, of which an earlier process of this engine may have announced something that it did not withdraw.
     ended: BTreeMap<ProgramId, Generation>,
 }
@@ -48,10 +50,16 @@ impl Agent {
         let Some(hosted) = self.programs.current(program).filter(|_| self.fence.is_passed()) else {
             return;
         };
-        let Some(process) = hosted.process() else {
+        let Some(process) = hosted.process().filter(|_| !hosted.log.has_ended) else {
             return;
         };
-        let services = process.post().with(|mail| mail.services().clone());
+        let (services, is_granted) = process
+            .post()
+            .with(|mail| (mail.services().clone(), mail.is_serving() == Some(true)));
+        if !services.is_empty() && !is_granted {
+            self.announced.ungranted.insert(program);
+            return;
+        }
         let addresses = match services.is_empty() {
             true => BTreeSet::new(),
             false => Address::of_program(program, &hosted.name, &services)
@@ -81,6 +89,13 @@ impl Agent {
             self.out.announce(address, &announcement);
         }
         self.announced.programs.insert(program, now);
+    }
+
+    /// Announces programs whose inbox is granted by now: a copy, which serves already, does not ask to.
+    pub(super) fn announce_granted(&mut self) {
+        for program in std::mem::take(&mut self.announced.ungranted) {
+            self.announce(program);
+        }
     }
 
     /// Listens for what is announced of a program that has ended, where this process does not know what that was: the one before may

@@ -317,6 +317,19 @@ fn what_is_no_call_does_not_come_through_an_inbox() {
 }
 
 #[test]
+fn a_program_whose_inbox_is_refused_serves_nothing_until_it_asks_again() {
+    let (_, mut provider) = pair();
+    assert_eq!(provider.is_serving(), Some(false));
+    let inbox = provider.inbox_topic();
+    provider.subscription_refused(&inbox);
+    assert_eq!(provider.is_serving(), None);
+    assert!(provider.services().is_empty());
+    provider.serve("calc").unwrap();
+    provider.granted(&inbox, true);
+    assert_eq!(provider.is_serving(), Some(true));
+}
+
+#[test]
 fn a_call_is_answered_by_its_provider_only() {
     let (mut caller, mut provider) = pair();
     let number = call(&mut caller, b"1").unwrap().unwrap();
