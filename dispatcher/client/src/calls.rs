@@ -165,7 +165,7 @@ impl Caller {
         all.collect()
     }
 
-    /// Calls a function of the first program that can be called at the address, and waits for its end.
+    /// Calls a function of a program that can be called at the address, and waits for its end.
     pub async fn call(
         &mut self,
         address: &Address,
@@ -243,7 +243,7 @@ impl Caller {
         }
     }
 
-    /// Sends a message to the first program that can be called at the address, and returns once the broker has it.
+    /// Sends a message to a program that can be called at the address, and returns once the broker has it.
     pub async fn send(&mut self, address: &Address, payload: &[u8]) -> Result<ProgramId, CallError> {
         let provider = self.chosen(address)?;
         let header = Sent::Message { to: address.clone() };
@@ -258,10 +258,15 @@ impl Caller {
         self.link.close_within(CLOSE_TIMEOUT).await;
     }
 
+    /// One after the other, beginning anywhere: the first may be one that is lost with its engine.
     fn chosen(&self, address: &Address) -> Result<ProgramId, CallError> {
-        let first = self.providers.keys().find(|(of, _)| of == address);
-        first
-            .map(|(_, program)| *program)
+        let there = || {
+            let all = self.providers.keys().filter(|(of, _)| of == address);
+            all.map(|(_, program)| *program)
+        };
+        let drawn = u128::from_le_bytes(self.id.to_bytes()).wrapping_add(self.next.into());
+        let at = drawn.checked_rem(there().count() as u128);
+        at.and_then(|at| there().nth(usize::try_from(at).ok()?))
             .ok_or_else(|| CallError::Nobody(address.clone()))
     }
 
