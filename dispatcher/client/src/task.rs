@@ -10,6 +10,7 @@ use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use wayfare_link::{Event as LinkEvent, Link, LinkError, LinkEvents, Message};
+use wayfare_protocol::address::Address;
 use wayfare_protocol::command::GivenCommand;
 use wayfare_protocol::dispatcher::{Answered, Lease, Request as Asked};
 use wayfare_protocol::event::Event;
@@ -67,6 +68,11 @@ pub(crate) enum ToTask {
     WatchDecisions(mpsc::Sender<Decision>),
     /// Where messages of transfers go that are none of this task's.
     WatchPeers(mpsc::Sender<(Envelope, Bytes)>),
+    /// Where programs are announced, as far as that is subscribed.
+    WatchAnnounced {
+        sender: mpsc::Sender<(Address, ProgramId)>,
+        registered: oneshot::Sender<()>,
+    },
     /// Sends ourselves a message, and answers with its number: [`News::barrier`] tells when it is back.
     Barrier(oneshot::Sender<u64>),
     /// Asks these engines to report, or all; their answers are seen in the fleet view.
@@ -127,6 +133,7 @@ pub(crate) struct Task {
     requests: Option<mpsc::Sender<(PeerName, Asked)>>,
     decisions: Vec<mpsc::Sender<Decision>>,
     peers: Vec<mpsc::Sender<(Envelope, Bytes)>>,
+    announced: Vec<mpsc::Sender<(Address, ProgramId)>>,
 }
 
 #[derive(Debug)]
@@ -158,6 +165,7 @@ impl Task {
             requests: None,
             decisions: Vec::new(),
             peers: Vec::new(),
+            announced: Vec::new(),
         }
     }
 
@@ -207,14 +215,16 @@ impl Task {
             }
             // None of ours is that large; the link has warned of it.
             LinkEvent::Oversized(_) => {}
-            LinkEvent::Received(incoming) => {
-                if let Some(topic) = self.topics.parse(&incoming.topic) {
-                    self.feed(Input::Message {
-                        topic,
-                        payload: incoming.payload.to_vec(),
-                    });
+            LinkEvent::Received(incoming) => match self.topics.parse(&incoming.topic) {
+                Some(Topic::Address(address, program)) if !incoming.payload.is_empty() => {
+                    self.announced(&address, program);
                 }
-            }
+                Some(topic) => self.feed(Input::Message {
+                    topic,
+                    payload: incoming.payload.to_vec(),
+                }),
+                None => {}
+            },
         }
     }
 
@@ -288,7 +298,19 @@ impl Task {
                 self.peers.retain(|watcher| !watcher.is_closed());
                 self.peers.push(sender);
             }
+            ToTask::WatchAnnounced { sender, registered } => {
+                self.announced.retain(|watcher| !watcher.is_closed());
+                self.announced.push(sender);
+                let _ = registered.send(());
+            }
             ToTask::Close => unreachable!("ends the loop"),
+        }
+    }
+
+    fn announced(&self, address: &Address, program: ProgramId) {
+        for watcher in &self.announced {
+            // A full queue: no program has as many addresses.
+            let _ = watcher.try_send((address.clone(), program));
         }
     }
 
