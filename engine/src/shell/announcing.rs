@@ -102,8 +102,9 @@ impl Agent {
     /// have died before it withdrew it.
     pub(super) fn look_for_stale(&mut self, status: &ProgramStatus) {
         let program = status.program;
-        let is_known =
-            self.programs.current(program).is_some() || self.announced.programs.contains_key(&program);
+        let current = self.programs.current(program);
+        let is_known = current.is_some_and(|hosted| !hosted.log.has_ended)
+            || self.announced.programs.contains_key(&program);
         if is_known || self.announced.ended.insert(program, status.generation).is_some() {
             return;
         }
@@ -120,7 +121,8 @@ impl Agent {
         let program = announcement.program;
         let ended = self.announced.ended.get(&program);
         let is_stale = ended.is_some_and(|generation| announcement.generation <= *generation);
-        if is_stale && self.programs.current(program).is_none() {
+        let current = self.programs.current(program);
+        if is_stale && current.is_none_or(|hosted| hosted.log.has_ended) {
             self.out.withdraw(address, program);
         }
     }

@@ -36,9 +36,10 @@ impl Agent {
                 Step::Keep { blob, offset, chunk } => self.keep_chunk(blob, offset, &chunk),
                 Step::Acknowledge(token) => self.out.link.acknowledge(token),
                 Step::SpeakAgain => {
+                    // First: an ended program is gone with its session when its last lines are published.
+                    self.sessions.set_heard(self.fence.is_passed());
                     self.publish_held_lines();
                     self.publish_tails();
-                    self.sessions.set_heard(self.fence.is_passed());
                 }
             }
         }
