@@ -142,6 +142,11 @@ impl Agent {
                 is_wiped,
                 has_ended,
             }) => {
+                // It may live again meanwhile: restored under the id that it had.
+                let current = self.programs.current(program);
+                if current.is_some_and(|hosted| !hosted.log.has_ended) {
+                    return;
+                }
                 if has_ended {
                     self.withdraw(program);
                 }
