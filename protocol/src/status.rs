@@ -188,7 +188,7 @@ pub enum ProgramState {
 }
 
 /// Above that of every program.
-const TOMBSTONE: Generation = Generation(u64::MAX);
+pub const TOMBSTONE: Generation = Generation(u64::MAX);
 
 impl ProgramStatus {
     /// Stands for a program that is no more, in `name`'s words: whoever still has a copy of it ends that.

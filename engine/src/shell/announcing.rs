@@ -4,6 +4,7 @@
 //!   it serves, and the broker has granted its inbox     --> announced; a copy: with the next sweep
 //!   its generation changed, or there is a new connection --> announced again
 //!   it has ended before this process began, and is announced --> withdrawn
+//!   the dispatcher has set it a tombstone                --> withdrawn
 //!   it has ended, and its last messages are with the broker; it was killed; it begins anew and does not serve --> withdrawn
 //! ```
 //! A program that moves away is not withdrawn: its next engine announces the same. What always holds: a program's last answers are
@@ -105,7 +106,13 @@ impl Agent {
         let current = self.programs.current(program);
         let is_known = current.is_some_and(|hosted| !hosted.log.has_ended)
             || self.announced.programs.contains_key(&program);
-        if is_known || self.announced.ended.insert(program, status.generation).is_some() {
+        if !is_known {
+            self.look_for(program, status.generation);
+        }
+    }
+
+    fn look_for(&mut self, program: ProgramId, generation: Generation) {
+        if self.announced.ended.insert(program, generation).is_some() {
             return;
         }
         let filter = self.out.topics.all_addresses_of(program);
@@ -145,6 +152,14 @@ impl Agent {
                 // Closed, or not granted any more: nothing is received either way.
                 let _ = link.unsubscribe(&filter).await;
             });
+        }
+    }
+
+    /// It is no more, neither here, where it was this generation, nor elsewhere.
+    pub(super) fn withdraw_ended(&mut self, program: ProgramId, generation: Generation) {
+        match self.announced.programs.contains_key(&program) {
+            true => self.withdraw(program),
+            false => self.look_for(program, generation),
         }
     }
 

@@ -14,6 +14,7 @@ use wayfare_core::types::Input;
 use wayfare_link::Message;
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
 use wayfare_protocol::reply::Barrier;
+use wayfare_protocol::status::TOMBSTONE;
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
 
@@ -94,6 +95,7 @@ impl Agent {
     /// Another engine says that it has a program which is here, or was.
     pub(super) fn claimed(&mut self, program: ProgramId, generation: Generation, by: &EngineId) {
         let was_here = self.core.runs(program);
+        let here = self.programs.current(program).map(|hosted| hosted.generation);
         self.feed(Input::Fenced { program, generation });
         if was_here && !self.core.runs(program) {
             let generation = generation.0;
@@ -102,6 +104,12 @@ impl Agent {
                 generation,
                 "ended a program here: engine {by} says that it has a newer copy of it"
             );
+            // Otherwise the engine that has it announces the same.
+            if generation == TOMBSTONE.0
+                && let Some(here) = here
+            {
+                self.withdraw_ended(program, here);
+            }
         }
     }
 }
