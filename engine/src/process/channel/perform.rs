@@ -290,6 +290,8 @@ fn trouble(errno: Errno) -> Trouble {
             "unavailable",
             "the dispatcher has not answered, or the program lives on elsewhere: see the log",
         ),
+        // The outbox was full all the time.
+        Errno::TIMEDOUT => ("timeout", "it could not be sent in time"),
         _ => ("malformed", "it is no topic, filter or key"),
     };
     Trouble::new(kind, reason)
