@@ -27,7 +27,8 @@ pub struct Address(String);
 pub struct AddressError(String);
 
 impl Address {
-    /// All addresses of a program that serves these names.
+    /// All addresses of a program that serves these names. Where its name is an id, it is not called by name:
+    /// the calls would be those of the program that has the id.
     pub fn of_program<'a>(
         program: ProgramId,
         name: &str,
@@ -35,7 +36,10 @@ impl Address {
     ) -> Vec<Self> {
         let services = services.into_iter().map(|service| format!("service/{service}"));
         let mut all: Vec<String> = services.collect();
-        all.extend([format!("program/{program}"), format!("program/{name}")]);
+        all.push(format!("program/{program}"));
+        if name.parse::<ProgramId>().is_err() {
+            all.push(format!("program/{name}"));
+        }
         all.into_iter().filter_map(|text| text.parse().ok()).collect()
     }
 
@@ -151,5 +155,15 @@ mod tests {
                 "program/p"
             ]
         );
+    }
+
+    #[test]
+    fn a_program_is_not_found_by_a_name_that_is_an_id() {
+        let program = ProgramId::from_bytes([7; 16]);
+        let other = ProgramId::from_bytes([8; 16]).to_string();
+        let own = vec![format!("program/{program}").parse().unwrap()];
+        for name in [other.to_uppercase(), other] {
+            assert_eq!(Address::of_program(program, &name, &[]), own, "{name}");
+        }
     }
 }
