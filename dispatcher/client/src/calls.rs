@@ -223,8 +223,8 @@ impl Caller {
             let Event::Received(incoming) = event.ok_or(CallError::Closed)? else {
                 continue;
             };
-            if let Some((answers, outcome)) = self.heard(&incoming)
-                && answers == open.number
+            if let Some((sender, answers, outcome)) = self.heard(&incoming)
+                && (sender, answers) == (open.provider, open.number)
             {
                 return match outcome {
                     Outcome::Done(result) => Ok(result),
@@ -288,8 +288,8 @@ impl Caller {
         Ok(self.link.publish_acknowledged(message).await?)
     }
 
-    /// The number that an answer has, and what it says, if it is one.
-    fn heard(&mut self, incoming: &Incoming) -> Option<(u64, Outcome)> {
+    /// Whose an answer is, the number that it has, and what it says, if it is one.
+    fn heard(&mut self, incoming: &Incoming) -> Option<(ProgramId, u64, Outcome)> {
         match self.topics.parse(&incoming.topic)? {
             Topic::Address(address, program) if incoming.payload.is_empty() => {
                 self.providers.remove(&(address, program));
@@ -302,8 +302,9 @@ impl Caller {
             }
             Topic::ProgramReply(program) if program == self.id => {
                 let (stamp, payload) = Stamp::take_off(&incoming.payload);
-                if let Purpose::Reply { answers } = stamp?.purpose {
-                    return Some((answers, Outcome::decode(payload)));
+                let stamp = stamp?;
+                if let Purpose::Reply { answers } = stamp.purpose {
+                    return Some((stamp.sender, answers, Outcome::decode(payload)));
                 }
             }
             _ => {}
