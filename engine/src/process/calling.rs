@@ -12,7 +12,7 @@ use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{FailureKind, Outcome};
 
 use super::ProcessEvent;
-use super::calls::{self, hand_over, refused, text};
+use super::calls::{self, content, hand_over, nothing_within, refused, text};
 use super::context::Context;
 use super::wasi::guest::{Flow, Guest, call_blocking};
 
@@ -47,7 +47,7 @@ fn provider(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
          bytes: i32| {
             call_blocking(caller, |guest| {
                 let to = text(guest, to, length)?;
-                let payload = guest.bytes(payload, u64::from(bytes.cast_unsigned()))?.to_vec();
+                let payload = content(guest, payload, bytes)?;
                 let outcome = match kind {
                     0 => Outcome::Done(payload),
                     kind => {
@@ -80,7 +80,7 @@ fn caller(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
                 guest.bytes(number, 8)?;
                 let address = address_of(guest, address, length)?;
                 let function = text(guest, function, letters)?;
-                let arguments = guest.bytes(arguments, u64::from(bytes.cast_unsigned()))?.to_vec();
+                let arguments = content(guest, arguments, bytes)?;
                 let deadline_ms = u64::try_from(deadline_ms).map_err(|_| Errno::INVAL)?;
                 match call(guest.context, &address, (&function, &arguments), deadline_ms)? {
                     Some(call) => guest.write_u64(number, call).map(|()| Flow::Done),
@@ -100,7 +100,7 @@ fn caller(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
          timeout_ms: i64| {
             call_blocking(caller, |guest| {
                 let address = address_of(guest, address, length)?;
-                let payload = guest.bytes(payload, u64::from(bytes.cast_unsigned()))?.to_vec();
+                let payload = content(guest, payload, bytes)?;
                 let timeout_ms = u64::try_from(timeout_ms).map_err(|_| Errno::INVAL)?;
                 send(guest.context, &address, &payload, timeout_ms)
             })
@@ -249,11 +249,7 @@ fn outcome(guest: &mut Guest, number: u64, timeout_ms: i64, room: (i32, i32, i32
             break ended;
         }
         if until_ns.is_some_and(|until| until <= now_ns) {
-            return Err(if timeout_ms == 0 {
-                Errno::AGAIN
-            } else {
-                Errno::TIMEDOUT
-            });
+            return Err(nothing_within(timeout_ms));
         }
         if shared.wants() {
             guest.context.blocked_until_ns = until_ns;

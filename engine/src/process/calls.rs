@@ -54,7 +54,7 @@ fn outward(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Context>, topic: i32, length: i32, payload: i32, bytes: i32, flags: i32| {
             call_blocking(caller, |guest| {
                 let topic = text(guest, topic, length)?;
-                let payload = guest.bytes(payload, u64::from(bytes.cast_unsigned()))?.to_vec();
+                let payload = content(guest, payload, bytes)?;
                 let manner = Manner {
                     at_least_once: flags & AT_LEAST_ONCE != 0,
                     retain: flags & RETAIN != 0,
@@ -72,7 +72,7 @@ fn outward(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Context>, topic: i32, length: i32, payload: i32, bytes: i32| {
             call_blocking(caller, |guest| {
                 let topic = text(guest, topic, length)?;
-                let payload = guest.bytes(payload, u64::from(bytes.cast_unsigned()))?.to_vec();
+                let payload = content(guest, payload, bytes)?;
                 outgoing(guest.context, "request", &topic, |mail| {
                     mail.request(&topic, &payload)
                 })
@@ -85,7 +85,7 @@ fn outward(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Context>, topic: i32, length: i32, number: i64, payload: i32, bytes: i32| {
             call_blocking(caller, |guest| {
                 let topic = text(guest, topic, length)?;
-                let payload = guest.bytes(payload, u64::from(bytes.cast_unsigned()))?.to_vec();
+                let payload = content(guest, payload, bytes)?;
                 outgoing(guest.context, "reply", &topic, |mail| {
                     mail.reply(&topic, number.cast_unsigned(), &payload)
                 })
@@ -234,11 +234,7 @@ fn wait_for(
         }
         let left_ns = until_ns.map(|until| until.saturating_sub(guest.context.clock.now_ns()));
         if left_ns == Some(0) {
-            return Err(if timeout_ms == 0 {
-                Errno::AGAIN
-            } else {
-                Errno::TIMEDOUT
-            });
+            return Err(nothing_within(timeout_ms));
         }
         if shared.wants() {
             guest.context.blocked_until_ns = until_ns;
@@ -288,6 +284,20 @@ fn for_the_program(mail: &Mail, letter: &Letter) -> Vec<u8> {
         stamp: stamp.map(|stamp| (stamp.sender.to_bytes(), stamp.number)),
     };
     handed.encode()
+}
+
+/// Bytes of a payload.
+pub(super) fn content(guest: &Guest, at: i32, length: i32) -> Result<Vec<u8>, Errno> {
+    let bytes = guest.bytes(at, u64::from(length.cast_unsigned()))?;
+    Ok(bytes.to_vec())
+}
+
+/// Why there is nothing, of what was waited for as long as it was to be.
+pub(super) fn nothing_within(timeout_ms: i64) -> Errno {
+    match timeout_ms {
+        0 => Errno::AGAIN,
+        _ => Errno::TIMEDOUT,
+    }
 }
 
 pub(super) fn text(guest: &Guest, at: i32, length: i32) -> Result<String, Errno> {

@@ -146,12 +146,7 @@ impl Agent {
             .collect();
         for program in gone {
             self.announced.ended.remove(&program);
-            let filter = self.out.topics.all_addresses_of(program);
-            let link = self.out.link.clone();
-            self.subscribing.spawn(async move {
-                // Closed, or not granted any more: nothing is received either way.
-                let _ = link.unsubscribe(&filter).await;
-            });
+            self.hear_no_more(self.out.topics.all_addresses_of(program));
         }
     }
 

@@ -39,14 +39,16 @@ impl Agent {
     }
 
     pub(super) fn look_away(&mut self) {
-        let topic = self
-            .out
-            .topics
-            .topic(&Topic::EngineStatus(self.out.engine.clone()));
+        let topic = Topic::EngineStatus(self.out.engine.clone());
+        self.hear_no_more(self.out.topics.topic(&topic));
+    }
+
+    /// Ends a subscription.
+    pub(super) fn hear_no_more(&mut self, filter: String) {
         let link = self.out.link.clone();
         self.subscribing.spawn(async move {
-            // Closed, or not granted: nothing is received either way.
-            let _ = link.unsubscribe(&topic).await;
+            // Closed, or not granted any more: nothing is received either way.
+            let _ = link.unsubscribe(&filter).await;
         });
     }
 
@@ -54,12 +56,7 @@ impl Agent {
         let gone: Vec<ProgramId> = self.watched.difference(known).copied().collect();
         for program in gone {
             self.watched.remove(&program);
-            let topic = self.out.topics.topic(&Topic::ProgramStatus(program));
-            let link = self.out.link.clone();
-            self.subscribing.spawn(async move {
-                // Closed, or not granted any more: nothing is received either way.
-                let _ = link.unsubscribe(&topic).await;
-            });
+            self.hear_no_more(self.out.topics.topic(&Topic::ProgramStatus(program)));
         }
     }
 }
