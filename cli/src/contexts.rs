@@ -11,12 +11,12 @@
 //! file is the old one or the new one, never half of it. It names files with passwords and holds none.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::fail::{Fail, Result};
+use crate::whole;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Contexts {
@@ -68,7 +68,9 @@ impl Contexts {
 
     pub(crate) fn save(&self, path: &Path) -> Result {
         let text = toml::to_string(self).expect("plain data serialises");
-        write(path, text.as_bytes()).map_err(|error| Fail::file(path, &error))
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let written = std::fs::create_dir_all(folder).and_then(|()| whole::write(path, text.as_bytes()));
+        written.map_err(|error| Fail::file(path, &error))
     }
 
     pub(crate) fn get(&self, name: &str) -> Result<&Context> {
@@ -86,16 +88,6 @@ impl Contexts {
     pub(crate) fn in_use(&self) -> Result<Option<&Context>> {
         self.current.as_deref().map(|name| self.get(name)).transpose()
     }
-}
-
-fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(content)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod manifest;
 mod output;
 mod query;
 mod waiting;
+mod whole;
 
 mod children;
 mod demo;

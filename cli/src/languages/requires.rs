@@ -16,7 +16,8 @@ use regex::Regex;
 use serde::Deserialize;
 use wayfare_protocol::folder::{FOLDER_BYTES_MAX, FOLDER_FILES_MAX};
 
-use super::source::{Source, files_below, read_bounded, too_much};
+use super::builtin;
+use super::source::{Source, files_below, path_text, read_bounded, too_much};
 use crate::fail::{Fail, Result};
 
 const PACKAGES: &str = "node_modules";
@@ -136,6 +137,7 @@ struct Search {
     own: BTreeSet<PathBuf>,
     /// Folders of packages.
     packages: BTreeSet<PathBuf>,
+    package_names: BTreeSet<String>,
     files: BTreeSet<PathBuf>,
     next: VecDeque<PathBuf>,
     lacking: BTreeMap<String, PathBuf>,
@@ -177,8 +179,8 @@ impl Search {
             if self.own.len() > FOLDER_FILES_MAX {
                 return Err(too_much(&self.root(), &file));
             }
-            let is_code = extension_of(&file)
-                .is_some_and(|extension| extension != "json" && EXTENSIONS.contains(&extension));
+            let is_code =
+                extension_of(&file).is_some_and(|extension| builtin::EXTENSIONS.contains(&extension));
             if !is_code {
                 continue;
             }
@@ -255,6 +257,7 @@ impl Search {
             if self.files.len() > FOLDER_FILES_MAX {
                 return Err(too_much(folder, &found));
             }
+            self.package_names.insert(name);
             let about = Package::of(&found).unwrap_or_default();
             let others = about.dependencies.into_keys();
             let others = others
@@ -265,23 +268,11 @@ impl Search {
         Ok(is_first_found == Some(true))
     }
 
-    fn into_required(mut self, main: &Path) -> Result<Required> {
+    fn into_required(self, main: &Path) -> Result<Required> {
         let root = self.root();
-        let packages = std::mem::take(&mut self.packages);
         let mut required = Required {
             main: inside(&root, main)?,
-            packages: packages
-                .iter()
-                .filter_map(|folder| {
-                    Some(
-                        inside(&root, folder)
-                            .ok()?
-                            .rsplit_once("node_modules/")?
-                            .1
-                            .to_owned(),
-                    )
-                })
-                .collect(),
+            packages: self.package_names,
             ..Required::default()
         };
         for (what, file) in self.lacking {
@@ -398,10 +389,7 @@ fn inside(root: &Path, path: &Path) -> Result<String> {
             .skip_while(|part| part.as_os_str() != PACKAGES)
             .collect(),
     };
-    let parts: Option<Vec<&str>> = relative.iter().map(|part| part.to_str()).collect();
-    parts
-        .map(|parts| parts.join("/"))
-        .ok_or_else(|| Fail::new("source", format!("{}: its name is no text", path.display())))
+    path_text(&relative)
 }
 
 #[cfg(test)]

@@ -86,17 +86,23 @@ pub(crate) fn pack_folder(folder: &Path) -> Result<Vec<u8>> {
     let mut bytes = 0;
     for path in files_below(folder, |name| name == "__pycache__")? {
         let relative = path.strip_prefix(folder).unwrap_or(&path);
-        let names: Option<Vec<&str>> = relative.iter().map(|name| name.to_str()).collect();
-        let name =
-            names.ok_or_else(|| Fail::new("source", format!("{}: its name is no text", path.display())))?;
+        let name = path_text(relative)?;
         let content = read_bounded(&path, FOLDER_BYTES_MAX)?;
         bytes += content.len() as u64;
-        files.insert(name.join("/"), content);
+        files.insert(name, content);
         if bytes > FOLDER_BYTES_MAX {
             return Err(too_much(folder, &path));
         }
     }
     packed(folder, &files)
+}
+
+/// A path as it is written in a packed folder.
+pub(crate) fn path_text(path: &Path) -> Result<String> {
+    let names: Option<Vec<&str>> = path.iter().map(|name| name.to_str()).collect();
+    names
+        .map(|names| names.join("/"))
+        .ok_or_else(|| Fail::new("source", format!("{}: its name is no text", path.display())))
 }
 
 /// The files in a folder and in those below it. Links, and names that begin with a dot, are left out, with what

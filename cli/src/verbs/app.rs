@@ -17,7 +17,7 @@ use super::dry;
 use super::logs::{FailedInstance, failed_instances, failures_text};
 use super::module::Module;
 use crate::args::DryRunArgs;
-use crate::args::apps::{AppApplyArgs, AppPlanArgs, AppStatusArgs, AppVerb, AskArgs};
+use crate::args::apps::{AppApplyArgs, AppChangeArgs, AppPlanArgs, AppStatusArgs, AppVerb, AskArgs};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
 use crate::languages::kept;
@@ -77,39 +77,39 @@ pub(crate) async fn run(verb: AppVerb, output: Output) -> Result {
             .await
         }
         AppVerb::Pause(args) => {
-            let application = args.application;
-            say(
-                Ask::Pause { application },
-                args.dry,
-                &args.ask,
+            change(
+                args,
+                |application| Ask::Pause { application },
+                "is to pause",
                 output,
-                |answer| standing(answer, "is to pause"),
             )
             .await
         }
         AppVerb::Resume(args) => {
-            let application = args.application;
-            say(
-                Ask::Resume { application },
-                args.dry,
-                &args.ask,
+            change(
+                args,
+                |application| Ask::Resume { application },
+                "is to run on",
                 output,
-                |answer| standing(answer, "is to run on"),
             )
             .await
         }
         AppVerb::Rm(args) => {
-            let application = args.application;
-            say(
-                Ask::Remove { application },
-                args.dry,
-                &args.ask,
+            change(
+                args,
+                |application| Ask::Remove { application },
+                "is being removed",
                 output,
-                |answer| standing(answer, "is being removed"),
             )
             .await
         }
     }
+}
+
+/// Asks for what an application shall be from now on.
+async fn change(args: AppChangeArgs, ask: impl FnOnce(String) -> Ask, what: &str, output: Output) -> Result {
+    let ask = ask(args.application);
+    say(ask, args.dry, &args.ask, output, |answer| standing(answer, what)).await
 }
 
 fn standing(answer: &Value, what: &str) -> String {

@@ -1,7 +1,6 @@
 //! `wayfare snapshot` and `wayfare restore`.
 
-use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::io::IsTerminal;
 
 use wayfare_client::{IdChoice, Order, Restore};
 use wayfare_protocol::bundle;
@@ -14,6 +13,7 @@ use crate::context::{options, options_for, with_fleet};
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, bytes, error_is_terminal, tell};
 use crate::waiting::{conclude, watch};
+use crate::whole;
 
 pub(crate) async fn snapshot(args: SnapshotArgs, output: Output) -> Result {
     if args.command.no_wait {
@@ -40,7 +40,7 @@ pub(crate) async fn snapshot(args: SnapshotArgs, output: Output) -> Result {
             }
         };
         let file = finished.into_bundle()?;
-        write_whole(&args.output, &file).map_err(|error| Fail::file(&args.output, &error))?;
+        whole::write(&args.output, &file).map_err(|error| Fail::file(&args.output, &error))?;
         let document = serde_json::json!({
             "operation": id, "engine": engine, "program": program,
             "file": args.output, "bytes": file.len(),
@@ -123,19 +123,6 @@ fn granted(grants: &Grants) -> Vec<String> {
         None => format!("  {kind}: {value}"),
     };
     shown.map(line).collect()
-}
-
-/// The old file or the new one, never half of it.
-fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(content)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }
 
 #[cfg(test)]
