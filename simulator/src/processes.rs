@@ -51,6 +51,11 @@ pub(super) enum Job {
     SessionTurn {
         program: ProgramId,
     },
+    /// What the engine asked when the program's session was connected is answered.
+    WhoseSession {
+        program: ProgramId,
+        wire: usize,
+    },
     /// What was written to the journal of its messages is on the disk.
     Synced {
         program: ProgramId,
@@ -195,6 +200,7 @@ impl World {
             Job::Say(input) => self.feed(index, input),
             Job::Connect => self.pass_fence(index),
             Job::SessionTurn { program } => self.turn(index, program),
+            Job::WhoseSession { program, wire } => self.session_is_ours(index, program, wire),
             Job::Synced {
                 program,
                 instance,

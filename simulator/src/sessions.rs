@@ -41,6 +41,8 @@ pub(super) struct Talk {
     writing: Vec<Letter>,
     /// Its journal could not be written: no session before then.
     rests_until: u64,
+    /// The connection that no later life had had when the engine asked: what comes on it is this copy's.
+    owned: Option<usize>,
 }
 
 /// Which connection an input came on.
@@ -79,6 +81,7 @@ impl Talk {
             closing: None,
             writing: Vec::new(),
             rests_until: 0,
+            owned: None,
         }
     }
 
@@ -248,7 +251,7 @@ impl World {
     fn take_in(&mut self, index: usize, program: ProgramId, wire: usize) {
         let now = self.instant();
         let source = ProgramId::from_bytes([9; 16]);
-        let Some(talk) = self.talk(index, program) else {
+        let Some(talk) = self.talk(index, program).filter(|talk| talk.owned == Some(wire)) else {
             return;
         };
         let mut next = talk.intake.take_held();
@@ -393,6 +396,7 @@ impl World {
                 for outgoing in again {
                     self.say(wire, Said::Publish(outgoing));
                 }
+                self.ask_whose(index, program, wire);
             }
             Told::Granted => talk.mail.granted("in", true),
             Told::Input(number) => talk.unread.push_back(number),
@@ -403,6 +407,24 @@ impl World {
             Told::Closed => {}
         }
         self.turn(index, program);
+    }
+
+    /// As the shell has it: once the session's connection stands, another message goes through the broker, on the engine's own.
+    fn ask_whose(&mut self, index: usize, program: ProgramId, wire: usize) {
+        let at = self.now + self.broker.random.below(20 * MS);
+        self.job_at(at, index, Job::WhoseSession { program, wire });
+    }
+
+    /// It is back: whoever had the session before this connection has been heard.
+    pub(super) fn session_is_ours(&mut self, index: usize, program: ProgramId, wire: usize) {
+        if self.is_cut_off(index) || !self.is_heard(index) {
+            return; // The session is shut, and asks again.
+        }
+        self.hear_retained(index, program);
+        if let Some(talk) = self.talk(index, program).filter(|talk| talk.wire() == Some(wire)) {
+            talk.owned = Some(wire);
+            self.turn(index, program);
+        }
     }
 
     pub(super) fn session_lost(&mut self, index: usize, boot: u64, program: ProgramId, wire: usize) {

@@ -175,11 +175,9 @@ impl World {
         if self.is_cut_off(index) {
             return self.connect(index);
         }
-        let name = self.engines[index].name.clone();
-        for (program, (from, generation)) in self.retained.clone() {
-            if from != name && self.names(index, program) {
-                self.feed(index, Input::Fenced { program, generation });
-            }
+        let retained: Vec<ProgramId> = self.retained.keys().copied().collect();
+        for program in retained {
+            self.hear_retained(index, program);
         }
         let Some(up) = &mut self.engines[index].up else {
             return;
@@ -190,6 +188,17 @@ impl World {
         if let Some(up) = &mut self.engines[index].up {
             up.steps.push_back(Step::OpenSessions { connection });
             self.take_steps(index);
+        }
+    }
+
+    /// What the broker has of the program from another engine.
+    pub(super) fn hear_retained(&mut self, index: usize, program: ProgramId) {
+        let retained = self.retained.get(&program).cloned();
+        if let Some((from, generation)) = retained
+            && from != self.engines[index].name
+            && self.names(index, program)
+        {
+            self.feed(index, Input::Fenced { program, generation });
         }
     }
 

@@ -13,6 +13,8 @@ const REGRESSIONS: &[u64] = &[
     // A life that was ordered before an engine's crash came up at its next start, though another engine had a newer one
     // meanwhile: nobody had listened for that before it came up.
     89531,
+    // A copy that another life had replaced, and that had not heard of it yet, took the session while that life's engine was away.
+    12379, 23163,
     // A blob was whole only after its arrival had been refused: it was counted as here, and nobody kept it.
     6580,
 ];

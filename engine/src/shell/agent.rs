@@ -121,6 +121,8 @@ pub(super) enum Step {
     Acknowledge(AcknowledgeToken),
     /// Publish what was held back until the fence was passed, and let programs have their sessions.
     SpeakAgain,
+    /// Let sessions take what comes that were connected before this message of the fence was sent.
+    SessionsHeard(u64),
 }
 
 pub(super) struct Times {
@@ -440,6 +442,7 @@ impl Agent {
             self.followers_due(now);
         }
         self.fetches_due(now);
+        self.ask_for_sessions();
         self.errands_due(now);
         self.leaving.due(now);
         if self.times.sweep <= now {

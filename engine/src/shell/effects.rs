@@ -41,6 +41,7 @@ impl Agent {
                     self.publish_held_lines();
                     self.publish_tails();
                 }
+                Step::SessionsHeard(number) => self.sessions_heard(number),
             }
         }
         self.commit();

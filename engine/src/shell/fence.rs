@@ -9,7 +9,12 @@
 //!  Closed --connected--> Wanted --all subscribed--> Asked --the message is back--> Passed
 //!     ^--------------------- connection lost, from everywhere -----------------------'
 //! ```
+//!
+//! A program's session asks in the same way each time that it was connected, and takes nothing before the answer. Of two lives of a
+//! program, the one whose connection is the later one has then heard of the other, if that has taken anything: so no copy that was
+//! replaced is ever handed what the broker keeps for its successor, however late the word of that one comes.
 
+use tokio::sync::oneshot;
 use wayfare_core::types::Input;
 use wayfare_link::Message;
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
@@ -20,28 +25,24 @@ use wayfare_protocol::wire;
 
 use super::agent::{Agent, Step};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Fence {
     state: State,
     /// Of the last message, so that an earlier one does not count.
     number: u64,
+    /// The last message is not back yet.
+    is_asking: bool,
+    /// Sessions that were connected, and from which message's answer on they may take what comes.
+    sessions: Vec<(u64, oneshot::Sender<()>)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum State {
+    #[default]
     Closed,
     Wanted,
     Asked,
     Passed,
-}
-
-impl Default for Fence {
-    fn default() -> Self {
-        Self {
-            state: State::Closed,
-            number: 0,
-        }
-    }
 }
 
 impl Fence {
@@ -57,6 +58,7 @@ impl Fence {
 impl Agent {
     pub(super) fn fence_lost(&mut self) {
         self.fence.state = State::Closed;
+        self.fence.is_asking = false;
         self.sessions.set_heard(false);
     }
 
@@ -65,23 +67,67 @@ impl Agent {
         if self.fence.state != State::Wanted || !self.subscribing.is_empty() {
             return;
         }
-        self.fence.state = State::Asked;
+        // Where it cannot be sent, it is tried again with the next subscription or connection.
+        if self.send_barrier() {
+            self.fence.state = State::Asked;
+        }
+    }
+
+    fn send_barrier(&mut self) -> bool {
         self.fence.number += 1;
         let barrier = wire::encode(&Barrier {
             barrier: self.fence.number,
         });
         let topic = self.out.topics.topic(&Topic::Reply(self.out.engine.clone()));
-        if let Err(error) = self.out.link.try_publish(Message::new(topic, barrier).fleeting()) {
-            // Asked again with the next subscription or connection.
+        let sent = self.out.link.try_publish(Message::new(topic, barrier).fleeting());
+        if let Err(error) = &sent {
             tracing::warn!(%error, "cannot ask what is retained");
-            self.fence.state = State::Wanted;
+        }
+        self.fence.is_asking = sent.is_ok();
+        sent.is_ok()
+    }
+
+    /// A program's session was connected: `answer` is given when a message that is sent from now on is back.
+    pub(super) fn session_connected(&mut self, answer: oneshot::Sender<()>) {
+        self.fence.sessions.push((self.fence.number + 1, answer));
+        self.ask_for_sessions();
+    }
+
+    /// One message at a time, for all sessions that were connected meanwhile.
+    pub(super) fn ask_for_sessions(&mut self) {
+        let Fence { state, is_asking, .. } = self.fence;
+        if state == State::Passed && !is_asking && !self.fence.sessions.is_empty() {
+            self.send_barrier();
         }
     }
 
+    /// What the core has decided before the message was back is done.
+    pub(super) fn sessions_heard(&mut self, number: u64) {
+        let sessions = std::mem::take(&mut self.fence.sessions);
+        let (heard, later) = sessions.into_iter().partition(|(from, _)| *from <= number);
+        self.fence.sessions = later;
+        let heard: Vec<(u64, oneshot::Sender<()>)> = heard;
+        for (_, answer) in heard {
+            // A session that is gone asks for nothing.
+            let _ = answer.send(());
+        }
+        self.ask_for_sessions();
+    }
+
     pub(super) fn fence_answered(&mut self, number: u64) {
-        if self.fence.state != State::Asked || number != self.fence.number {
+        if number != self.fence.number {
             return;
         }
+        self.fence.is_asking = false;
+        match self.fence.state {
+            State::Asked => self.fence_passed(),
+            State::Passed => {}
+            State::Closed | State::Wanted => return,
+        }
+        self.steps.push_back(Step::SessionsHeard(number));
+    }
+
+    fn fence_passed(&mut self) {
         self.fence.state = State::Passed;
         self.look_away();
         self.times.give_up_logs = None;

@@ -16,6 +16,7 @@
 //! - While the program's inbox is full, nothing more is read from the broker.
 //! - There is no connection before the engine knows that the program is still its own (`fence`): a copy that has been replaced would
 //!   take the session from its successor, and be handed what is meant for that.
+//! - Nothing is taken from a connection before the engine has heard whoever had the session before it (`fence` too).
 
 mod connection;
 mod intake;
@@ -79,10 +80,17 @@ pub(crate) struct Task {
     /// Taken on a connection that ended before it was in the journal.
     unstored: Vec<Letter>,
     journal_bytes: Arc<AtomicU64>,
-    /// The engine has passed its fence.
-    is_heard: watch::Receiver<bool>,
+    heard: Heard,
     /// The program has ended and has messages that the broker does not have.
     is_finishing: bool,
+}
+
+/// What a session needs to know of the engine's fence.
+pub(crate) struct Heard {
+    /// It is passed.
+    pub(crate) is_heard: watch::Receiver<bool>,
+    /// Told of each connection of a session, with how to answer once it is known that it is still its program's.
+    pub(crate) connected: mpsc::UnboundedSender<oneshot::Sender<()>>,
 }
 
 /// What a task goes on with.
@@ -100,7 +108,7 @@ impl Session {
         post: Post,
         broker: BrokerUrl,
         inboxes: Inboxes,
-        is_heard: watch::Receiver<bool>,
+        heard: Heard,
     ) -> (Self, Task) {
         let (sender, orders) = mpsc::unbounded_channel();
         let journal_bytes = Arc::new(AtomicU64::new(0));
@@ -118,7 +126,7 @@ impl Session {
             journal: None,
             unstored: Vec::new(),
             journal_bytes,
-            is_heard,
+            heard,
             is_finishing: false,
         };
         (session, task)
@@ -165,7 +173,7 @@ impl Task {
         let given_up = tokio::time::sleep(FINISH_TIMEOUT);
         tokio::pin!(given_up);
         loop {
-            if self.wants_connection() && *self.is_heard.borrow_and_update() {
+            if self.wants_connection() && *self.heard.is_heard.borrow_and_update() {
                 return Next::Open;
             }
             let was_finishing = self.is_finishing;
@@ -175,7 +183,7 @@ impl Task {
                     return next;
                 },
                 () = self.post.changed(), if self.generation.is_some() && !self.is_finishing => {}
-                Ok(()) = self.is_heard.changed() => {}
+                Ok(()) = self.heard.is_heard.changed() => {}
                 () = &mut given_up, if self.is_finishing => return Next::Finish,
             }
             if self.is_finishing && !was_finishing {
@@ -236,7 +244,14 @@ impl Task {
             tracing::warn!(%program, %error, "no journal for a program's messages: it is sent none");
             return self.rest().await;
         }
-        let opened = Connection::open(self.program, &self.post, &self.broker, &mut self.unstored);
+        let connected = self.heard.connected.clone();
+        let opened = Connection::open(
+            self.program,
+            &self.post,
+            &self.broker,
+            &mut self.unstored,
+            connected,
+        );
         let mut connection = match opened {
             Ok(connection) => connection,
             Err(error) => {
@@ -303,7 +318,7 @@ impl Task {
                     }
                 },
                 // What was not acknowledged comes again.
-                () = not_heard(&mut self.is_heard) => break Next::Shut,
+                () = not_heard(&mut self.heard.is_heard) => break Next::Shut,
                 happened = connection.next(&self.post, &journal) => {
                     if let Err(error) = happened {
                         self.journal_failed(&mut journal, &error);

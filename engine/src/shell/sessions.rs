@@ -1,7 +1,7 @@
 //! The sessions of this engine's programs: opened when a program runs here, closed before it is captured to stand still, ended when
 //! it has ended or was killed. What happens to each is decided by the core's effects; this only carries it along.
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use wayfare_core::types::{Input, Record};
 use wayfare_link::BrokerUrl;
@@ -11,7 +11,7 @@ use wayfare_protocol::snapshot::Snapshot;
 
 use super::agent::Agent;
 use super::programs::Capturing;
-use super::session::{self, Order, Session, SessionEnd};
+use super::session::{self, Heard, Order, Session, SessionEnd};
 
 /// A checkpoint is made early when a program was sent this much since the last one.
 const JOURNAL_BYTES_LARGE: u64 = 4 << 20;
@@ -22,6 +22,11 @@ pub(crate) struct Sessions {
     broker: BrokerUrl,
     /// Sessions are open only then: whether programs are still ours is known.
     is_heard: watch::Sender<bool>,
+    /// Each was connected, and asks whether it is still its program's.
+    connected: (
+        mpsc::UnboundedSender<oneshot::Sender<()>>,
+        mpsc::UnboundedReceiver<oneshot::Sender<()>>,
+    ),
     running: JoinSet<SessionEnd>,
     /// Captures that wait for a session to be closed.
     closing: JoinSet<(ProgramId, u64, Capturing)>,
@@ -30,6 +35,7 @@ pub(crate) struct Sessions {
 }
 
 pub(crate) enum SessionNews {
+    Connected(oneshot::Sender<()>),
     Ended(SessionEnd),
     Closed(ProgramId, u64, Capturing),
 }
@@ -39,6 +45,7 @@ impl Sessions {
         Self {
             broker,
             is_heard: watch::Sender::new(false),
+            connected: mpsc::unbounded_channel(),
             running: JoinSet::new(),
             closing: JoinSet::new(),
             stored: Vec::new(),
@@ -48,6 +55,7 @@ impl Sessions {
     /// Safe to give up and call again.
     pub(crate) async fn next(&mut self) -> SessionNews {
         let joined = tokio::select! {
+            Some(answer) = self.connected.1.recv() => return SessionNews::Connected(answer),
             Some(closed) = self.closing.join_next(), if !self.closing.is_empty() => {
                 closed.map(|(program, incarnation, capturing)| {
                     SessionNews::Closed(program, incarnation, capturing)
@@ -97,8 +105,11 @@ impl Agent {
             return;
         };
         let (broker, inboxes) = (self.sessions.broker.clone(), self.store.inboxes.clone());
-        let is_heard = self.sessions.is_heard.subscribe();
-        let (session, task) = Session::new(program, post, broker, inboxes, is_heard);
+        let heard = Heard {
+            is_heard: self.sessions.is_heard.subscribe(),
+            connected: self.sessions.connected.0.clone(),
+        };
+        let (session, task) = Session::new(program, post, broker, inboxes, heard);
         hosted.session = Some(session);
         self.sessions.running.spawn(task.run());
         if !hosted.is_frozen {
@@ -132,6 +143,7 @@ impl Agent {
 
     pub(super) fn session_news(&mut self, news: SessionNews) {
         match news {
+            SessionNews::Connected(answer) => self.session_connected(answer),
             SessionNews::Closed(program, incarnation, capturing) => {
                 if self.programs.get(program, incarnation).is_some() {
                     self.capture_now(program, false, capturing);

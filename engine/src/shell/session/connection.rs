@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::Duration;
 
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use wayfare_link::{
     BrokerUrl, Event, INCOMING_PAYLOAD_BYTES_MAX, Link, LinkError, LinkEvents, LinkOptions, Message,
@@ -34,6 +35,10 @@ pub(super) struct Connection {
     answers: JoinSet<(String, Option<bool>, Result<(), LinkError>)>,
     intake: Intake,
     had_session: bool,
+    /// The engine is told there that it is connected.
+    connected: mpsc::UnboundedSender<oneshot::Sender<()>>,
+    /// Answered when the engine knows that the session is still this copy's: until then nothing is read.
+    asked_whose: Option<oneshot::Receiver<()>>,
 }
 
 impl Connection {
@@ -43,6 +48,7 @@ impl Connection {
         post: &Post,
         broker: &BrokerUrl,
         unstored: &mut Vec<Letter>,
+        connected: mpsc::UnboundedSender<oneshot::Sender<()>>,
     ) -> Result<Self, LinkError> {
         let (had_session, granted) = post.with(|mail| {
             let had_session = mail.has_session();
@@ -66,6 +72,8 @@ impl Connection {
             answers: JoinSet::new(),
             intake: Intake::new(std::mem::take(unstored)),
             had_session,
+            connected,
+            asked_whose: None,
         })
     }
 
@@ -125,7 +133,8 @@ impl Connection {
 
     /// Waits for one thing to happen, and does what follows. Safe to give up.
     pub(super) async fn next(&mut self, post: &Post, journal: &InboxJournal) -> io::Result<()> {
-        let reads = self.intake.takes_more(post, journal);
+        // Before it is connected there is nothing to be taken.
+        let reads = self.asked_whose.is_none() && self.intake.takes_more(post, journal);
         let stored = tokio::select! {
             stored = self.intake.stored() => stored?,
             result = acknowledged(&mut self.in_flight) => {
@@ -136,6 +145,10 @@ impl Connection {
                 if let Ok((filter, change, result)) = answer {
                     self.answered(post, &filter, change, result);
                 }
+                return Ok(());
+            }
+            () = answered(&mut self.asked_whose) => {
+                self.asked_whose = None;
                 return Ok(());
             }
             event = self.events.next(), if reads => {
@@ -178,6 +191,10 @@ impl Connection {
                 }
                 self.had_session = true;
                 self.intake.reconnected();
+                let (answer, asked) = oneshot::channel();
+                // The engine is gone only when this task is about to be.
+                let _ = self.connected.send(answer);
+                self.asked_whose = Some(asked);
             }
             Some(Event::Disconnected { .. }) | None => {}
         }
@@ -264,6 +281,17 @@ async fn acknowledged(in_flight: &mut InFlight) -> Result<(), LinkError> {
         Some((_, Some(submitted))) => submitted.acknowledged().await,
         Some((_, None)) => Ok(()),
         None => std::future::pending().await,
+    }
+}
+
+/// An engine that has ended answers no more.
+async fn answered(asked: &mut Option<oneshot::Receiver<()>>) {
+    let is_answered = match asked {
+        Some(answer) => answer.await.is_ok(),
+        None => false,
+    };
+    if !is_answered {
+        std::future::pending().await
     }
 }
 
