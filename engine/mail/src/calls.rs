@@ -404,6 +404,14 @@ impl Calls {
         }
     }
 
+    pub(super) fn keep_addresses(&mut self, may_call: impl Fn(&Address) -> bool) {
+        self.providers.retain(|address, _| may_call(address));
+    }
+
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.providers.keys()
+    }
+
     pub(super) fn keep_services(&mut self, may_serve: impl Fn(&str) -> bool) {
         self.serves.retain(|service| may_serve(service));
     }

@@ -1,5 +1,7 @@
 //! The mail in a snapshot. What was written is checked as if it came from anywhere, because a snapshot can.
 
+use std::collections::BTreeSet;
+
 use wayfare_protocol::grants::{is_filter, is_topic};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::topics::Topic;
@@ -132,6 +134,8 @@ impl Mail {
         self.calls.is_sound(is_reply).then_some(())?;
         let grants = &self.grants;
         self.calls.keep_services(|service| grants.may_serve(service));
+        self.calls.keep_addresses(|address| grants.may_call(address));
+        self.leave_what_may_not_be_heard();
         let repliable = std::mem::take(&mut self.repliable);
         self.repliable = repliable
             .into_iter()
@@ -142,6 +146,26 @@ impl Mail {
         (self.inbox_bytes <= RESTORED_BYTES_MAX && self.outbox_bytes <= 2 * OUTBOX_BYTES_MAX).then_some(())?;
         self.submitted = self.outbox.front().map_or(self.published, |first| first.number);
         Some(())
+    }
+
+    /// A subscription of a snapshot that its grants do not have is given up, at the broker too: a session may have it from before.
+    fn leave_what_may_not_be_heard(&mut self) {
+        let own = [self.reply_topic(), self.inbox_topic()];
+        let topics = &self.home.topics;
+        let mut may_hear: BTreeSet<String> = self.calls.addresses().map(|at| topics.all_at(at)).collect();
+        may_hear.extend(own);
+        let grants = &self.grants;
+        let is_wrong = |filter: &String| !grants.may_subscribe(filter) && !may_hear.contains(filter);
+        let wrong: Vec<String> = self
+            .subscriptions
+            .keys()
+            .filter(|filter| is_wrong(filter))
+            .cloned()
+            .collect();
+        for filter in wrong {
+            self.subscriptions.remove(&filter);
+            self.unsubscribed.insert(filter, ());
+        }
     }
 }
 

@@ -239,6 +239,28 @@ fn a_snapshot_brings_no_message_for_a_topic_that_is_not_granted() {
 }
 
 #[test]
+fn a_snapshot_brings_no_subscription_that_is_not_granted() {
+    let mut mail = open();
+    mail.grants.subscribe = vec!["in/#".into()];
+    mail.subscribe("in/#", true).unwrap();
+    mail.request("out/a", b"?").unwrap();
+    let subscription = Subscription {
+        at_least_once: true,
+        is_granted: true,
+    };
+    let foreign = ["wayfare/v1/engine/a/command", "#"];
+    for filter in foreign {
+        mail.subscriptions.insert(filter.into(), subscription);
+    }
+    let there = moved(&mail, mail.home.program, "b").unwrap();
+    let kept: Vec<&str> = there.subscriptions.keys().map(String::as_str).collect();
+    assert_eq!(kept, ["in/#", &mail.reply_topic()]);
+    let mut left = there.to_unsubscribe();
+    left.sort();
+    assert_eq!(left, ["#", "wayfare/v1/engine/a/command"]);
+}
+
+#[test]
 fn a_plain_message_cannot_pass_for_one_of_another_program() {
     let mut mail = open();
     let forged = stamped(someone(), 1 << 62, Purpose::Message);
