@@ -13,9 +13,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use wayfare_compiler::{Entry, Form, Options};
-use wayfare_engine::process::{Piece, Runtime, RuntimeOptions};
 use wayfare_engine::shell::Cache;
 use wayfare_protocol::ids::Digest;
+use wayfare_runtime::{Piece, Runtime, RuntimeOptions};
 
 const ROUNDS: usize = 5;
 const CACHE_BYTES_MAX: u64 = 256 << 20;

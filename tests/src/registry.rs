@@ -8,7 +8,6 @@ use wayfare_client::keys;
 use wayfare_dispatcher::compilers::{COMPILER_FORMAT, Compiler, CompilerAbout, Compilers, OwnCompiler};
 use wayfare_dispatcher::options::ServiceOptions;
 use wayfare_dispatcher::service::{self, ServiceError};
-use wayfare_engine::process::ahead;
 use wayfare_link::{BrokerUrl, Event, LinkOptions, Message, Qos};
 use wayfare_protocol::code::CodeTarget;
 use wayfare_protocol::dispatcher::ACTING_NAME;
@@ -17,6 +16,7 @@ use wayfare_protocol::limits::CHUNK_BYTES;
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::pull::Pull;
 use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_runtime::ahead;
 
 /// A dispatcher that acts.
 #[derive(Debug)]

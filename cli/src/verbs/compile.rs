@@ -8,11 +8,11 @@ use std::time::Instant;
 use serde_json::json;
 use wayfare_client::CommandError;
 use wayfare_dispatcher::compilers::{COMPILER_FORMAT, CompilerAbout, OwnCompiler};
-use wayfare_engine::process::ahead;
 use wayfare_protocol::code::CodeTarget;
 use wayfare_protocol::code::unsigned::Unsigned;
 use wayfare_protocol::ids::Digest;
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
+use wayfare_runtime::ahead;
 
 use super::module::Module;
 use crate::args::services::CompileArgs;

@@ -6,9 +6,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 use wayfare_client::{ANSWER_TIMEOUT, Client, CommandError, EngineView, LookupError, ProgramView};
 use wayfare_compiler::Report;
-use wayfare_engine::process::{Runtime, RuntimeOptions};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Digest;
+use wayfare_runtime::{Runtime, RuntimeOptions};
 
 use super::fleet::labels;
 use super::module::Module;

@@ -16,7 +16,7 @@ pub mod generated;
 mod image;
 mod linked;
 /// The engine's own.
-#[path = "../../../engine/src/process/settings.rs"]
+#[path = "../../../engine/runtime/src/settings.rs"]
 mod settings;
 mod wasi;
 

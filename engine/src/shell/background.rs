@@ -14,7 +14,7 @@ use wayfare_protocol::ids::Digest;
 
 use super::modules::CodeWorkshop;
 use super::store::BlobSource;
-use crate::process::{self, Loaded};
+use wayfare_runtime::Loaded;
 
 pub(super) struct Background {
     workshop: Arc<CodeWorkshop>,
@@ -136,7 +136,7 @@ impl Worker {
     /// Until there is nothing for it.
     fn work(self, workshop: &CodeWorkshop, queue: &Mutex<Queue>) {
         if self == Self::Patient {
-            process::step_back();
+            wayfare_runtime::step_back();
         }
         loop {
             // A guard in the head of a loop would be held through its body.

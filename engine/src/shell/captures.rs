@@ -19,7 +19,7 @@ use wayfare_protocol::ids::{Blob, ProgramId};
 use super::agent::Agent;
 use super::programs::Capturing;
 use super::work::Done;
-use crate::process::MAY_COME_APART;
+use wayfare_runtime::MAY_COME_APART;
 
 impl Agent {
     pub(super) fn capture(&mut self, program: ProgramId, run_on: bool, capturing: Capturing) {

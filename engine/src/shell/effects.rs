@@ -17,7 +17,7 @@ use super::machine;
 use super::modules::read;
 use super::programs::Capturing;
 use super::work::{self, Data, Done, Gathered, SavedSource, SnapshotSource, Written};
-use crate::process::MAY_COME_APART;
+use wayfare_runtime::MAY_COME_APART;
 
 impl Agent {
     /// In order; stops at the first that needs the store while that cannot store.

@@ -11,7 +11,7 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{OperationId, ProgramId};
 
 use super::agent::Agent;
-use crate::process::Errand;
+use wayfare_runtime::Errand;
 
 /// An errand that was not answered is said again after this: whoever acts may have changed.
 const REPEAT: Duration = Duration::from_secs(1);

@@ -178,7 +178,7 @@ mod tests {
     fn begin() -> Fetch {
         let wanted = Wanted {
             module: Blob::of(b"module"),
-            target: crate::process::ahead::here(),
+            target: wayfare_runtime::ahead::here(),
             keys: Vec::new(),
         };
         let (fetch, first) = Fetch::begin(wanted, 0);

@@ -19,7 +19,7 @@ use super::outbound::json_bytes;
 use super::programs::Said;
 use super::store::Tail;
 use super::work::{self, Done};
-use crate::process::ProcessEvent;
+use wayfare_runtime::ProcessEvent;
 
 /// Room in a message for what surrounds the lines.
 const ENVELOPE_BYTES_MAX: usize = 2048;

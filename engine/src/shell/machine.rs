@@ -7,7 +7,7 @@ use wayfare_protocol::status::{DiskWear, EngineAbout, MachineLoad};
 
 use super::memory;
 use super::options::{CodeFrom, EngineOptions};
-use crate::process::ahead;
+use wayfare_runtime::ahead;
 
 pub(crate) fn about(options: &EngineOptions, devices: &Devices) -> EngineAbout {
     EngineAbout {

@@ -16,7 +16,7 @@ use wayfare_protocol::ids::{Digest, EngineId};
 use super::background::Background;
 use super::store::BlobSource;
 use super::store::Cache;
-use crate::process::{Compiled, Loaded, Piece, Provenance, ReviveError, Runtime, Trust, Waited};
+use wayfare_runtime::{Compiled, Loaded, Piece, Provenance, ReviveError, Runtime, Trust, Waited};
 
 /// Loaded modules without a program that are kept: compiling takes far longer than anything else in a move.
 const UNUSED_MAX: usize = 8;
@@ -183,7 +183,7 @@ impl Modules {
         match &self.workshop.supply {
             #[cfg(feature = "compiler")]
             Supply::Compiler => Trust {
-                target: crate::process::ahead::here(),
+                target: wayfare_runtime::ahead::here(),
                 keys: Vec::new(),
             },
             Supply::Signed { trust, .. } => trust.clone(),

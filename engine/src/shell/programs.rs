@@ -21,7 +21,7 @@ use super::modules::Modules;
 use super::session::Session;
 use super::store::Tail;
 use super::work::Gathered;
-use crate::process::{self, Launch, Loaded, Process, ProcessEvent};
+use wayfare_runtime::{Launch, Loaded, Process, ProcessEvent};
 
 /// What a program's thread said.
 pub(crate) struct Said {
@@ -173,7 +173,7 @@ impl Programs {
                 event,
             });
         };
-        let process = process::launch(modules.runtime(), &gathered.loaded, launch, sink)?;
+        let process = wayfare_runtime::launch(modules.runtime(), &gathered.loaded, launch, sink)?;
         let loaded = gathered.loaded;
         if let Some(hosted) = self.get_mut(program, incarnation) {
             if let Some((run_on, capturing)) = hosted.delayed.take_if(|_| loaded.can_resume()) {

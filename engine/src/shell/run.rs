@@ -39,7 +39,7 @@ use super::store::Cache;
 use super::store::Store;
 use super::supervisor::{Supervisor, Told};
 use super::work::Workshop;
-use crate::process::{AddressSpace, Budget, Provenance, Runtime, RuntimeOptions};
+use wayfare_runtime::{AddressSpace, Budget, Provenance, Runtime, RuntimeOptions};
 
 /// Frames, globals, log and input position: what a snapshot has besides linear memory.
 const BESIDES_MEMORY_BYTES_MAX: u64 = 48 << 20;

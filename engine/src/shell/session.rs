@@ -32,8 +32,8 @@ use wayfare_mail::Letter;
 use wayfare_protocol::ids::{Generation, ProgramId};
 
 use super::store::{InboxJournal, Inboxes};
-use crate::process::Post;
 use connection::Connection;
+use wayfare_runtime::Post;
 
 /// What was sent and what was taken gets its answers within this, before a session is closed for a move.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -19,7 +19,7 @@ use wayfare_protocol::snapshot::{Snapshot, SnapshotError};
 use super::modules::{Modules, read};
 use super::programs::Capturing;
 use super::store::{BlobFolder, BlobSource, Reserve, Unsynced};
-use crate::process::Loaded;
+use wayfare_runtime::Loaded;
 
 /// What came of a piece of work.
 pub(crate) enum Done {

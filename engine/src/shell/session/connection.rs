@@ -14,8 +14,8 @@ use wayfare_mail::{Letter, Mail};
 use wayfare_protocol::ids::ProgramId;
 
 use super::intake::Intake;
-use crate::process::Post;
 use crate::shell::store::InboxJournal;
+use wayfare_runtime::Post;
 
 /// Handed to the link and not acknowledged.
 const IN_FLIGHT_MAX: usize = 256;

@@ -7,8 +7,8 @@ use tokio::task::JoinHandle;
 use wayfare_link::{AcknowledgeToken, Incoming, Oversized, Qos};
 use wayfare_mail::{Delivery, Intake as Core, Letter};
 
-use crate::process::Post;
 use crate::shell::store::InboxJournal;
+use wayfare_runtime::Post;
 
 /// A journal that is larger takes no more until a snapshot was stored.
 const JOURNAL_BYTES_MAX: u64 = 16 << 20;

@@ -27,7 +27,7 @@ use std::thread::JoinHandle;
 use wayfare_protocol::ids::Digest;
 
 use self::shelf::{Shelf, lock, remove_all};
-use crate::process::{Compiled, Piece, Provenance};
+use wayfare_runtime::{Compiled, Piece, Provenance};
 
 /// Each method can be called from any thread. Dropping it waits for a file that is being written.
 pub struct Cache {

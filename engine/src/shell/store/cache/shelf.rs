@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use wayfare_protocol::ids::Digest;
 
-use crate::process::{Compiled, Piece, Provenance};
 use crate::shell::store::files;
+use wayfare_runtime::{Compiled, Piece, Provenance};
 
 const FOLDER_MODE: u32 = 0o700;
 pub(super) const FILE_MODE: u32 = 0o600;

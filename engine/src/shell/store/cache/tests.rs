@@ -6,9 +6,9 @@ use std::sync::{Barrier, LazyLock};
 
 use super::shelf::FILE_MODE;
 use super::*;
-use crate::process::{Runtime, RuntimeOptions};
 use crate::shell::modules::Modules;
 use crate::shell::store::{BlobSource, files as names};
+use wayfare_runtime::{Runtime, RuntimeOptions};
 
 const PLENTY: u64 = 64 << 20;
 
@@ -40,6 +40,15 @@ fn digest(number: usize) -> Digest {
 
 fn entry_bytes() -> u64 {
     compiled(0).bytes_written(&PROVENANCE)
+}
+
+/// As of code that was made from something else.
+fn replaced(from: &str, to: &str) -> Provenance {
+    let Provenance::Own(lines) = &*PROVENANCE else {
+        panic!("{:?}", *PROVENANCE)
+    };
+    assert!(lines.contains(from), "{lines}");
+    Provenance::Own(lines.replacen(from, to, 1))
 }
 
 fn temporary() -> tempfile::TempDir {
@@ -207,11 +216,11 @@ fn whatever_is_wrong_with_a_file_it_is_compiled_anew() {
         ("target ", "target z80-"),
     ] {
         let mut bytes = Vec::new();
-        let other = PROVENANCE.replaced(from, to);
+        let other = replaced(from, to);
         compiled(0).write_to(&other, &mut bytes).unwrap();
         adversaries.push((to.into(), bytes));
     }
-    // All places are tried in `process::compiled`; here, some of each part.
+    // All places are tried in the runtime; here, some of each part.
     let step = whole.len() / 24;
     for place in [0, header - 1, header, whole.len() - 33, whole.len() - 1]
         .into_iter()
@@ -371,7 +380,7 @@ fn another_versions_files_go_at_a_start_and_strangers_stay() {
     filled(folder.path(), [0, 1]);
     std::fs::write(folder.path().join("notes"), "not ours").unwrap();
     std::fs::create_dir(folder.path().join(digest(2).to_string())).unwrap();
-    let other = PROVENANCE.replaced("abi ", "abi 9");
+    let other = replaced("abi ", "abi 9");
     let cache = Cache::open(folder.path(), PLENTY, other).unwrap();
     for number in 0..3 {
         assert!(cache.find(digest(number), Piece::Program).is_none());

@@ -1,0 +1,270 @@
+//! What a program asks of the fleet's dispatcher: one thing at a time, for which it waits.
+//!
+//! Always: what would change something has the next number of the program's, and keeps it until there is an answer, wherever it is asked again;
+//! the number is in a snapshot. So the dispatcher tells a repeat from a second wish.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use wayfare_abi::errno::Errno;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::files::{self, FileAnswer, FileAsk, FileRefusal, FileRequest};
+use wayfare_protocol::ids::{Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::values::{self, Key, ValueAnswer, ValueAsk, ValueRequest};
+
+use super::ProcessEvent;
+use super::context::Context;
+
+/// How long a program waits for the dispatcher, by its own clock.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What is asked, and of which of the dispatcher's services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    Value(ValueAsk),
+    /// In the program's name.
+    File {
+        by: PeerName,
+        ask: FileAsk,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    Value(ValueAnswer),
+    File(FileAnswer),
+}
+
+impl Reply {
+    fn is_stale(&self) -> bool {
+        let why = FileRefusal::Stale;
+        matches!(self, Self::Value(ValueAnswer::Stale)) || *self == Self::File(FileAnswer::Refused { why })
+    }
+}
+
+impl Wish {
+    pub fn service(&self) -> &'static str {
+        match self {
+            Self::Value(_) => values::SERVICE,
+            Self::File { .. } => files::SERVICE,
+        }
+    }
+
+    /// As the service takes it.
+    pub fn request(&self, program: ProgramId, generation: Generation, number: u64) -> Json {
+        let json = match self {
+            Self::Value(ask) => serde_json::to_value(ValueRequest {
+                program,
+                generation,
+                number,
+                what: ask.clone(),
+            }),
+            Self::File { by, ask } => serde_json::to_value(FileRequest {
+                program,
+                by: by.clone(),
+                generation,
+                number,
+                what: ask.clone(),
+            }),
+        };
+        json.expect("plain data serialises")
+    }
+
+    /// As the service gives it.
+    pub fn reply(&self, json: Json) -> serde_json::Result<Reply> {
+        match self {
+            Self::Value(_) => serde_json::from_value(json).map(Reply::Value),
+            Self::File { .. } => serde_json::from_value(json).map(Reply::File),
+        }
+    }
+
+    fn is_change(&self) -> bool {
+        match self {
+            Self::Value(ask) => !matches!(ask, ValueAsk::Get { .. }),
+            Self::File { ask, .. } => ask.is_change(),
+        }
+    }
+
+    /// For people.
+    fn words(&self) -> String {
+        match self {
+            Self::Value(ask) => format!("{} '{}'", ask.verb(), ask.key().map_or("", Key::as_str)),
+            Self::File { .. } => "a file of the fleet's".to_owned(),
+        }
+    }
+}
+
+/// A request as the engine's shell carries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Errand {
+    /// Another one for each time that an engine begins it.
+    pub request: OperationId,
+    pub number: u64,
+    pub what: Wish,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Errands {
+    next: u64,
+    waiting: Option<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    errand: Errand,
+    answer: Option<Result<Reply, Failure>>,
+}
+
+impl Errands {
+    /// The number of the next change.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Goes on from a snapshot.
+    pub(super) fn restore(&mut self, next: u64) {
+        self.next = next;
+    }
+
+    /// What the shell has to carry; `None`: it carries that already, for a call that was left and is issued again. Changes have numbers of
+    /// the `life` (its first number) in which they are first asked for.
+    pub(super) fn begin(&mut self, what: &Wish, life: u64) -> Option<Errand> {
+        if let Some(waiting) = &self.waiting
+            && waiting.errand.what == *what
+        {
+            return None;
+        }
+        if what.is_change() {
+            self.next = self.next.max(life);
+        }
+        let errand = Errand {
+            request: OperationId::random(),
+            number: self.next,
+            what: what.clone(),
+        };
+        self.waiting = Some(Waiting {
+            errand: errand.clone(),
+            answer: None,
+        });
+        Some(errand)
+    }
+
+    pub(super) fn is_waiting(&self, request: OperationId) -> bool {
+        let waiting = self.waiting.as_ref();
+        waiting.is_some_and(|waiting| waiting.errand.request == request && waiting.answer.is_none())
+    }
+
+    pub(super) fn answer(&mut self, request: OperationId, answer: Result<Reply, Failure>) {
+        if let Some(waiting) = &mut self.waiting
+            && waiting.errand.request == request
+        {
+            waiting.answer = Some(answer);
+        }
+    }
+
+    /// The answer, if it is there: the errand is over then.
+    pub(super) fn take_answer(&mut self) -> Option<Result<Reply, Failure>> {
+        let answer = self.waiting.as_mut()?.answer.take()?;
+        self.end();
+        Some(answer)
+    }
+
+    /// It is not waited for any longer. Whatever comes of it, the next change is another.
+    pub(super) fn end(&mut self) {
+        if let Some(ended) = self.waiting.take()
+            && ended.errand.what.is_change()
+        {
+            self.next += 1;
+        }
+    }
+}
+
+/// Waits for the dispatcher's answer; `None`: the program shall stop first, and will ask again.
+pub(super) fn ask(context: &mut Context, what: &Wish) -> Result<Option<Reply>, Errno> {
+    let limit_ns = u64::try_from(ANSWER_TIMEOUT.as_nanos()).unwrap_or(u64::MAX);
+    // Issued again after a capture, it ends when it should have ended.
+    let again = context.blocked_until_ns.take();
+    let until_ns = again.unwrap_or_else(|| context.clock.now_ns().saturating_add(limit_ns));
+    let control = context.control.clone();
+    let mut shared = control.lock();
+    let life = shared.mail.life();
+    // What was asked before a life, and had no answer when the snapshot was made that it begins from, is asked as what it was.
+    let mut begun = shared.errands.begin(what, again.map_or(life, |_| 0));
+    let failure = loop {
+        if let Some(errand) = begun.take() {
+            drop(shared);
+            context.say(ProcessEvent::Asks(errand));
+            shared = control.lock();
+        }
+        let is_earlier = what.is_change() && shared.errands.next() < life;
+        match shared.errands.take_answer() {
+            // Nobody knows any more whether it was done, by the life that went on since: this one does it as its own.
+            Some(Ok(answer)) if is_earlier && answer.is_stale() => {
+                begun = shared.errands.begin(what, life);
+                continue;
+            }
+            Some(Ok(answer)) => return Ok(Some(answer)),
+            Some(Err(failure)) => break failure.to_string(),
+            None => {}
+        }
+        let left_ns = until_ns.saturating_sub(context.clock.now_ns());
+        if left_ns == 0 {
+            shared.errands.end();
+            let waited = ANSWER_TIMEOUT.as_secs();
+            break format!("no dispatcher answered for {waited} s; start one with 'wayfare dispatcher'");
+        }
+        if shared.wants() {
+            context.blocked_until_ns = Some(until_ns);
+            return Ok(None);
+        }
+        shared = control.wait(shared, Some(Duration::from_nanos(left_ns)));
+    };
+    drop(shared);
+    context
+        .control
+        .tell(&format!("wayfare: {}: {failure}", what.words()));
+    context.say_lines();
+    Err(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wayfare_protocol::values::Value;
+
+    fn key() -> Key {
+        Key::of_program("p", "k").expect("sound")
+    }
+
+    fn set() -> Wish {
+        Wish::Value(ValueAsk::Set {
+            key: key(),
+            value: Value::new(vec![1]).expect("short"),
+        })
+    }
+
+    #[test]
+    fn a_change_keeps_its_number_until_it_is_answered_and_reading_takes_none() {
+        let mut errands = Errands::default();
+        let absent = || Ok(Reply::Value(ValueAnswer::Absent));
+        let get = Wish::Value(ValueAsk::Get { key: key() });
+        let get = errands.begin(&get, 0).expect("new");
+        errands.answer(get.request, absent());
+        assert_eq!(errands.take_answer(), Some(absent()));
+        let first = errands.begin(&set(), 0).expect("new");
+        assert_eq!(errands.begin(&set(), 0), None, "under way");
+        assert_eq!((first.number, errands.next()), (0, 0));
+        let mut moved = Errands::default();
+        moved.restore(errands.next());
+        let again = moved.begin(&set(), 0).expect("another engine carries it");
+        assert_eq!(again.number, first.number);
+        moved.answer(first.request, absent());
+        assert_eq!(moved.take_answer(), None, "not its own");
+        moved.answer(again.request, Ok(Reply::Value(ValueAnswer::Set { version: 1 })));
+        assert!(!moved.is_waiting(again.request));
+        assert!(moved.take_answer().is_some());
+        assert_eq!(moved.begin(&set(), 0).expect("another wish").number, 1);
+        moved.end();
+        assert_eq!(moved.next(), 2, "given up: it may have been done");
+    }
+}
