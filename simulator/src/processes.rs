@@ -1,6 +1,6 @@
 //! What a shell does in its own time: it starts programs, captures them, and answers later.
 
-use wayfare_core::types::{CaptureId, Input, RecordKey, Saved};
+use wayfare_core::types::{CaptureId, Input, Purpose, RecordKey, Saved, Standing};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Blob, Generation, ProgramId};
 use wayfare_protocol::status::ProgramState;
@@ -36,9 +36,8 @@ pub(super) enum Job {
         program: ProgramId,
         instance: u64,
         capture: CaptureId,
-        base: Option<Blob>,
-        run_on: bool,
-        durable: bool,
+        purpose: Purpose,
+        then: Standing,
     },
     Encoded {
         program: ProgramId,
@@ -238,18 +237,18 @@ impl World {
                 program,
                 instance,
                 capture,
-                base,
-                run_on,
-                durable,
+                purpose,
+                then,
             } => {
                 // Sometimes the shell has lost the base and makes a whole snapshot.
-                let base = base
+                let base = purpose
+                    .base()
                     .map(|base| base.digest)
                     .filter(|_| !self.random.per_mille(100));
                 let Some(process) = self.process(index, program).filter(|p| p.instance == instance) else {
                     return;
                 };
-                process.runs &= run_on;
+                process.runs &= then == Standing::Running;
                 let counter = process.counter;
                 let talk = self.save_talk(index, program);
                 let content = Content::Snapshot { counter, base, talk };
@@ -257,7 +256,7 @@ impl World {
                     program,
                     instance,
                     capture,
-                    durable,
+                    durable: purpose.is_durable(),
                     content,
                 };
                 self.job_in(20 * MS, index, job);

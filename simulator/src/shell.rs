@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use wayfare_core::Core;
-use wayfare_core::types::{Disposition, Effect, Identity, Input, Now, Record, RecordKey, Saved};
+use wayfare_core::types::{Disposition, Effect, Identity, Input, Now, Record, RecordKey, Saved, Standing};
 use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, Generation, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramStatus;
@@ -393,10 +393,8 @@ impl World {
             Effect::Capture {
                 program,
                 capture,
-                base,
-                run_on,
-                durable,
-                leaving: _,
+                purpose,
+                then,
             } => {
                 let instance = self.process(index, program).map(|process| process.instance);
                 let Some(instance) = instance else {
@@ -411,13 +409,12 @@ impl World {
                     program,
                     instance,
                     capture,
-                    base,
-                    run_on,
-                    durable,
+                    purpose,
+                    then,
                 };
-                let job = match run_on {
-                    true => Some(job),
-                    false => self.close_session(index, program, job),
+                let job = match then {
+                    Standing::Running => Some(job),
+                    Standing::Paused => self.close_session(index, program, job),
                 };
                 if let Some(job) = job {
                     self.job_in(20 * MS, index, job);

@@ -25,10 +25,10 @@ use wayfare_protocol::limits::{BLOBS_PER_OPERATION_MAX, SNAPSHOT_BYTES_MAX};
 use wayfare_protocol::peer::PeerMessage;
 
 use super::Core;
-use super::programs::{Life, Program, Standing};
+use super::programs::{Life, Program};
 use super::timing::{ARRIVAL_SILENCE_US, ARRIVALS_MAX, DAMAGED_MAX, Repeat};
 use super::transfer::Taken;
-use super::types::{Effect, Now, Saved, Verdict};
+use super::types::{Effect, Now, Saved, Standing, Verdict};
 
 #[derive(Debug)]
 pub(super) struct Arrival {

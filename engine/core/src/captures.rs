@@ -5,8 +5,8 @@ use wayfare_protocol::event::{Outcome, Phase};
 use wayfare_protocol::ids::{Blob, ProgramId};
 
 use super::Core;
-use super::programs::{Life, Purpose};
-use super::types::{CaptureId, Effect, Saved};
+use super::programs::Life;
+use super::types::{CaptureId, Effect, Purpose, Saved, Standing};
 
 impl Core {
     /// Captures a program now, or as soon as it is up and no other capture is under way.
@@ -23,20 +23,15 @@ impl Core {
         here.capture = Some((capture, purpose));
         let runs = here.life == Life::Running && !self.is_stopping;
         here.stands_for_good |= self.is_stopping && purpose == Purpose::Checkpoint;
-        let (base, run_on, durable) = match purpose {
-            Purpose::Checkpoint => (None, runs, true),
-            Purpose::Base(_) => (None, runs, true),
-            Purpose::Snapshot(_) | Purpose::Copy(_) => (None, runs, false),
-            Purpose::Pause(_) => (None, false, true),
-            Purpose::Final(_, base) => (base, false, true),
+        let then = match runs && !purpose.stops() {
+            true => Standing::Running,
+            false => Standing::Paused,
         };
         self.effects.push(Effect::Capture {
             program,
             capture,
-            base,
-            run_on,
-            durable,
-            leaving: matches!(purpose, Purpose::Base(_) | Purpose::Final(..)),
+            purpose,
+            then,
         });
         if let Purpose::Final(operation, _) = purpose {
             self.freezing_began(operation);

@@ -26,10 +26,10 @@ use wayfare_protocol::limits::TIME_LIMIT_MS;
 use wayfare_protocol::peer::PeerMessage;
 
 use super::Core;
-use super::programs::{Life, Process, Purpose, Standing};
+use super::programs::{Life, Process};
 use super::timing::{IN_DOUBT_AFTER_US, Repeat, SETTLING_US};
 use super::transfer::Sender;
-use super::types::{Effect, Now, RecordKey, Saved};
+use super::types::{Effect, Now, Purpose, RecordKey, Saved, Standing};
 
 #[derive(Debug)]
 pub(super) struct Departure {

@@ -23,7 +23,9 @@ use wayfare_protocol::status::ProgramState;
 
 use super::Core;
 use super::timing::ENDED_PROGRAMS_MAX;
-use super::types::{CaptureId, Disposition, Effect, Now, ProgramRecord, Record, RecordKey, Saved};
+use super::types::{
+    CaptureId, Disposition, Effect, Now, ProgramRecord, Purpose, Record, RecordKey, Saved, Standing,
+};
 
 #[derive(Debug)]
 pub(super) struct Program {
@@ -67,43 +69,11 @@ pub(super) enum Life {
     },
 }
 
-/// Whether a program is meant to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    Running,
-    Paused,
-}
-
 /// Whether an offered program still stands by in memory, or only its snapshot is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Process {
     Here,
     Gone,
-}
-
-/// What a capture is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    Checkpoint,
-    Pause(OperationId),
-    Snapshot(OperationId),
-    /// For a spawn.
-    Copy(OperationId),
-    /// What a move sends while the program runs on.
-    Base(OperationId),
-    /// What a move sends while the program stands still.
-    Final(OperationId, Option<Blob>),
-}
-
-impl Purpose {
-    pub(super) fn operation(self) -> Option<OperationId> {
-        match self {
-            Self::Checkpoint => None,
-            Self::Pause(id) | Self::Snapshot(id) | Self::Copy(id) | Self::Base(id) | Self::Final(id, _) => {
-                Some(id)
-            }
-        }
-    }
 }
 
 impl Program {

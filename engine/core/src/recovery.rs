@@ -10,8 +10,8 @@ use wayfare_protocol::ids::{OperationId, ProgramId};
 
 use super::Core;
 use super::journal::Journal;
-use super::programs::{Life, Process, Program, Standing};
-use super::types::{Disposition, Effect, Identity, Now, ProgramRecord, Record, RecordKey, Verdict};
+use super::programs::{Life, Process, Program};
+use super::types::{Disposition, Effect, Identity, Now, ProgramRecord, Record, RecordKey, Standing, Verdict};
 use super::verdicts::Verdicts;
 
 impl Core {

@@ -199,18 +199,13 @@ pub enum Effect {
         /// Follows its log from the first line on.
         follower: Option<Box<Follower>>,
     },
-    /// Bring it to a stop unless it is stopped, copy its state, and let it run on at once if `run_on`. Then
-    /// encode, relative to `base` where given (an earlier capture of the same program; a shell that has it no
-    /// more makes a whole one), and keep the blob (durably if `durable`); answers `Captured`. At most one is
-    /// under way per program.
+    /// Bring it to a stop unless it is stopped, copy its state, and let it run on at once if that is its standing then.
+    /// Encode as `purpose` says and keep the blob; answers `Captured`. At most one is under way per program.
     Capture {
         program: ProgramId,
         capture: CaptureId,
-        base: Option<Blob>,
-        run_on: bool,
-        durable: bool,
-        /// It is about to move away: room is kept for that when the disk is full.
-        leaving: bool,
+        purpose: Purpose,
+        then: Standing,
     },
     /// Let a frozen program run on in place; nothing if it runs.
     Unfreeze {
@@ -232,6 +227,65 @@ pub enum Effect {
         since: u64,
         follower: Option<Follower>,
     },
+}
+
+/// Whether a program is meant to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Running,
+    Paused,
+}
+
+/// The purpose of a capture, from which follows how it is encoded and kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Checkpoint,
+    Pause(OperationId),
+    /// For a client.
+    Snapshot(OperationId),
+    /// For a spawn.
+    Copy(OperationId),
+    /// What a move sends while the program runs on.
+    Base(OperationId),
+    /// What a move sends while the program stands still: relative to its base where there is one.
+    Final(OperationId, Option<Blob>),
+}
+
+impl Purpose {
+    pub fn operation(self) -> Option<OperationId> {
+        match self {
+            Self::Checkpoint => None,
+            Self::Pause(id) | Self::Snapshot(id) | Self::Copy(id) | Self::Base(id) | Self::Final(id, _) => {
+                Some(id)
+            }
+        }
+    }
+
+    /// An earlier capture of the same program that this one is encoded relative to; a shell that has it no more makes a whole one.
+    pub fn base(self) -> Option<Blob> {
+        match self {
+            Self::Final(_, base) => base,
+            Self::Checkpoint | Self::Pause(_) | Self::Snapshot(_) | Self::Copy(_) | Self::Base(_) => None,
+        }
+    }
+
+    /// Whether a record will name it, so that it must survive a restart.
+    pub fn is_durable(self) -> bool {
+        match self {
+            Self::Checkpoint | Self::Pause(_) | Self::Base(_) | Self::Final(..) => true,
+            Self::Snapshot(_) | Self::Copy(_) => false,
+        }
+    }
+
+    /// Whether the program is about to move away: room is kept for that when the disk is full.
+    pub fn is_leaving(self) -> bool {
+        matches!(self, Self::Base(_) | Self::Final(..))
+    }
+
+    /// Whether the program goes on only when somebody says so.
+    pub fn stops(self) -> bool {
+        matches!(self, Self::Pause(_) | Self::Final(..))
+    }
 }
 
 /// What survives `kill -9`.

@@ -12,7 +12,7 @@
 //! the engine ends nothing is waited for: the next start goes on from what is stored. Where that code cannot be made, every
 //! capture is refused, also then: nothing is stored that no start could go on from.
 
-use wayfare_core::types::{CaptureId, Input};
+use wayfare_core::types::{CaptureId, Input, Standing};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Blob, ProgramId};
 
@@ -22,7 +22,7 @@ use super::work::Done;
 use wayfare_runtime::MAY_COME_APART;
 
 impl Agent {
-    pub(super) fn capture(&mut self, program: ProgramId, run_on: bool, capturing: Capturing) {
+    pub(super) fn capture(&mut self, program: ProgramId, capturing: Capturing) {
         if let Some(failure) = self
             .programs
             .current(program)
@@ -31,13 +31,13 @@ impl Agent {
             return self.captured(program, capturing.capture, Err(failure));
         }
         if !self.is_stopping
-            && let Some(incarnation) = self.programs.delay(program, run_on, capturing)
+            && let Some(incarnation) = self.programs.delay(program, capturing)
         {
             let capture = capturing.capture;
             self.inputs.push_back(Input::CaptureCompiles { program, capture });
             return self.await_resuming(program, incarnation);
         }
-        self.stop_for(program, run_on, capturing);
+        self.stop_for(program, capturing);
     }
 
     /// If a capture of the program is delayed: until it can go on afterwards.
@@ -67,11 +67,11 @@ impl Agent {
         if result.is_ok() && hosted.delayed_for().is_some_and(|loaded| !loaded.can_resume()) {
             return self.await_resuming(program, incarnation);
         }
-        let Some((run_on, capturing)) = hosted.delayed.take() else {
+        let Some(capturing) = hosted.delayed.take() else {
             return;
         };
         match result {
-            Ok(()) => self.stop_for(program, run_on, capturing),
+            Ok(()) => self.stop_for(program, capturing),
             Err(failure) => self.captured(program, capturing.capture, Err(failure)),
         }
     }
@@ -79,21 +79,22 @@ impl Agent {
     /// The engine ends.
     pub(super) fn stop_for_delayed_captures(&mut self) {
         self.workshop.modules.close();
-        for (program, _, capturing) in self.programs.take_delayed() {
-            self.capture(program, false, capturing);
+        for (program, capturing) in self.programs.take_delayed() {
+            let then = Standing::Paused;
+            self.capture(program, Capturing { then, ..capturing });
         }
     }
 
     /// A program that will stand still is captured when its session is closed: then nothing is on its way.
-    fn stop_for(&mut self, program: ProgramId, run_on: bool, capturing: Capturing) {
-        match run_on {
-            true => self.capture_now(program, true, capturing),
-            false => self.close_session(program, capturing),
+    fn stop_for(&mut self, program: ProgramId, capturing: Capturing) {
+        match capturing.then {
+            Standing::Running => self.capture_now(program, capturing),
+            Standing::Paused => self.close_session(program, capturing),
         }
     }
 
-    pub(super) fn capture_now(&mut self, program: ProgramId, run_on: bool, capturing: Capturing) {
-        if !self.programs.capture(program, run_on, capturing) {
+    pub(super) fn capture_now(&mut self, program: ProgramId, capturing: Capturing) {
+        if !self.programs.capture(program, capturing) {
             let reason = "it is not here to be captured".to_owned();
             self.captured(program, capturing.capture, Err(Failure::Internal { reason }));
         }

@@ -152,18 +152,14 @@ impl Agent {
             Effect::Capture {
                 program,
                 capture,
-                base,
-                run_on,
-                durable,
-                leaving,
+                purpose,
+                then,
             } => self.capture(
                 program,
-                run_on,
                 Capturing {
                     capture,
-                    base,
-                    durable,
-                    leaving,
+                    purpose,
+                    then,
                 },
             ),
             Effect::Unfreeze {

@@ -61,12 +61,13 @@ impl Agent {
                     return;
                 };
                 let base = capturing
-                    .base
+                    .purpose
+                    .base()
                     .map(|base| (base.digest, self.snapshot_source(base.digest)));
                 let workshop = self.workshop.clone();
                 work::start(
                     &mut self.work,
-                    move || workshop.encode(*snapshot, &loaded, base, capturing),
+                    move || workshop.encode(*snapshot, &loaded, base, capturing.purpose),
                     move |result| Done::Encoded {
                         program,
                         incarnation,

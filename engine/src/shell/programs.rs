@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
-use wayfare_core::types::CaptureId;
+use wayfare_core::types::{CaptureId, Purpose, Standing};
 use wayfare_mail::{Home, Letter};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{Blob, Digest, Generation, ProgramId};
+use wayfare_protocol::ids::{Digest, Generation, ProgramId};
 
 use super::followers::Followers;
 use super::modules::Modules;
@@ -46,8 +46,8 @@ pub(crate) struct Hosted {
     begun: Generation,
     stage: Stage,
     capturing: Option<Capturing>,
-    /// A capture that waits until the program is launched, and can go on after it; and whether it runs on then.
-    pub(crate) delayed: Option<(bool, Capturing)>,
+    /// A capture that waits until the program is launched, and can go on after it.
+    pub(crate) delayed: Option<Capturing>,
     pub(crate) log: Log,
     pub(crate) followers: Followers,
     memory_bytes: u64,
@@ -75,9 +75,14 @@ enum Stage {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Capturing {
     pub(crate) capture: CaptureId,
-    pub(crate) base: Option<Blob>,
-    pub(crate) durable: bool,
-    pub(crate) leaving: bool,
+    pub(crate) purpose: Purpose,
+    pub(crate) then: Standing,
+}
+
+impl Capturing {
+    fn begin(self, process: &Process) {
+        process.capture(self.then == Standing::Running, self.capture.0);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -176,9 +181,9 @@ impl Programs {
         let process = wayfare_runtime::launch(modules.runtime(), &gathered.loaded, launch, sink)?;
         let loaded = gathered.loaded;
         if let Some(hosted) = self.get_mut(program, incarnation) {
-            if let Some((run_on, capturing)) = hosted.delayed.take_if(|_| loaded.can_resume()) {
+            if let Some(capturing) = hosted.delayed.take_if(|_| loaded.can_resume()) {
                 hosted.capturing = Some(capturing);
-                process.capture(run_on, capturing.capture.0);
+                capturing.begin(&process);
             }
             hosted.followers.begin(Instant::now());
             process.hold_log(hosted.followers.held_from());
@@ -206,35 +211,33 @@ impl Programs {
         (next, left)
     }
 
-    pub(crate) fn capture(&mut self, program: ProgramId, run_on: bool, capturing: Capturing) -> bool {
+    pub(crate) fn capture(&mut self, program: ProgramId, capturing: Capturing) -> bool {
         let Some(hosted) = self.hosted.get_mut(&program) else {
             return false;
         };
         match &hosted.stage {
             Stage::Live { process, .. } => {
                 hosted.capturing = Some(capturing);
-                process.capture(run_on, capturing.capture.0);
+                capturing.begin(process);
             }
-            Stage::Gathering { .. } => hosted.delayed = Some((run_on, capturing)),
+            Stage::Gathering { .. } => hosted.delayed = Some(capturing),
         }
         true
     }
 
     /// Keeps a capture for later if the program could not go on after it; says of which start that is.
-    pub(crate) fn delay(&mut self, program: ProgramId, run_on: bool, capturing: Capturing) -> Option<u64> {
+    pub(crate) fn delay(&mut self, program: ProgramId, capturing: Capturing) -> Option<u64> {
         let hosted = self.hosted.get_mut(&program)?;
         if hosted.loaded()?.can_resume() {
             return None;
         }
-        hosted.delayed = Some((run_on, capturing));
+        hosted.delayed = Some(capturing);
         Some(hosted.incarnation)
     }
 
-    pub(crate) fn take_delayed(&mut self) -> Vec<(ProgramId, bool, Capturing)> {
-        let delayed = self.hosted.iter_mut().filter_map(|(program, hosted)| {
-            let (run_on, capturing) = hosted.delayed.take()?;
-            Some((*program, run_on, capturing))
-        });
+    pub(crate) fn take_delayed(&mut self) -> Vec<(ProgramId, Capturing)> {
+        let each = self.hosted.iter_mut();
+        let delayed = each.filter_map(|(program, hosted)| Some((*program, hosted.delayed.take()?)));
         delayed.collect()
     }
 

@@ -131,7 +131,7 @@ impl Agent {
             Some((hosted.incarnation, session.close()))
         });
         let Some((incarnation, closed)) = session else {
-            return self.capture_now(program, false, capturing);
+            return self.capture_now(program, capturing);
         };
         let wait = |closed: oneshot::Receiver<()>| async move {
             // A task that is gone has closed it.
@@ -146,7 +146,7 @@ impl Agent {
             SessionNews::Connected(answer) => self.session_connected(answer),
             SessionNews::Closed(program, incarnation, capturing) => {
                 if self.programs.get(program, incarnation).is_some() {
-                    self.capture_now(program, false, capturing);
+                    self.capture_now(program, capturing);
                 }
             }
             SessionNews::Ended(SessionEnd {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
-use wayfare_core::types::{CaptureId, Saved};
+use wayfare_core::types::{CaptureId, Purpose, Saved};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::device::Reading;
 use wayfare_protocol::dispatcher::Asker;
@@ -17,7 +17,6 @@ use wayfare_protocol::ids::{Blob, Digest, EngineId, OperationId, ProgramId};
 use wayfare_protocol::snapshot::{Snapshot, SnapshotError};
 
 use super::modules::{Modules, read};
-use super::programs::Capturing;
 use super::store::{BlobFolder, BlobSource, Reserve, Unsynced};
 use wayfare_runtime::Loaded;
 
@@ -127,12 +126,12 @@ enum Durability {
 }
 
 impl Durability {
-    fn of(capturing: Capturing) -> Self {
-        // What is relative is the last part of a move: the program stands still until it is there.
-        match (capturing.durable, capturing.base) {
-            (false, _) => Self::None,
-            (true, Some(_)) => Self::Soon,
-            (true, None) => Self::Now,
+    fn of(purpose: Purpose) -> Self {
+        match purpose {
+            // The last part of a move: the program stands still until it is there.
+            Purpose::Final(_, Some(_)) => Self::Soon,
+            purpose if purpose.is_durable() => Self::Now,
+            _ => Self::None,
         }
     }
 }
@@ -219,9 +218,9 @@ impl Workshop {
         snapshot: Snapshot,
         loaded: &Loaded,
         base: Option<(Digest, SnapshotSource)>,
-        capturing: Capturing,
+        purpose: Purpose,
     ) -> Result<Encoded, Failure> {
-        let durability = Durability::of(capturing);
+        let durability = Durability::of(purpose);
         let mail_arrived = snapshot.host.mail_arrived;
         let snapshot = Arc::new(snapshot);
         // A snapshot relative to one that is itself relative could not be joined again: then a whole one is made.
@@ -242,7 +241,7 @@ impl Workshop {
                 true => write(),
                 false => Err(error),
             })
-            .or_else(|error| match capturing.leaving {
+            .or_else(|error| match purpose.is_leaving() {
                 true => self.reserve.behind(write),
                 false => Err(error),
             })

@@ -7,7 +7,9 @@ use wayfare_protocol::ids::{Blob, BootId, Digest, Generation, OperationId, PeerN
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 
 use crate::Core;
-use crate::types::{CaptureId, Disposition, Effect, Identity, Input, Now, Record, RecordKey, Verdict};
+use crate::types::{
+    CaptureId, Disposition, Effect, Identity, Input, Now, Record, RecordKey, Standing, Verdict,
+};
 
 pub(super) const SECOND: u64 = 1_000_000;
 
@@ -331,7 +333,10 @@ pub(super) fn word(effect: &Effect) -> String {
         Effect::VerifySnapshot { .. } => "verify".into(),
         Effect::Start { frozen: true, .. } => "start frozen".into(),
         Effect::Start { .. } => "start".into(),
-        Effect::Capture { run_on: true, .. } => "capture".into(),
+        Effect::Capture {
+            then: Standing::Running,
+            ..
+        } => "capture".into(),
         Effect::Capture { .. } => "freeze and capture".into(),
         Effect::Unfreeze { .. } => "unfreeze".into(),
         Effect::Discard { .. } => "discard".into(),
