@@ -161,7 +161,7 @@ impl Task {
                     return SessionEnd {
                         program: self.program,
                         is_wiped: false,
-                        has_ended: false,
+                        has_ended: self.is_finishing,
                     };
                 }
             };

@@ -1,6 +1,8 @@
 //! The sessions of this engine's programs: opened when a program runs here, closed before it is captured to stand still, ended when
 //! it has ended or was killed. What happens to each is decided by the core's effects; this only carries it along.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use wayfare_core::types::{Input, Record};
@@ -28,10 +30,20 @@ pub(crate) struct Sessions {
         mpsc::UnboundedReceiver<oneshot::Sender<()>>,
     ),
     running: JoinSet<SessionEnd>,
+    /// Sessions that are being ended at the broker. A life under the same id that began meanwhile would lose its session to that.
+    ending: BTreeMap<ProgramId, Ending>,
     /// Captures that wait for a session to be closed.
     closing: JoinSet<(ProgramId, u64, Capturing)>,
     /// Messages that a snapshot has which is put and not yet committed.
     stored: Vec<(ProgramId, u64)>,
+}
+
+#[derive(Default)]
+struct Ending {
+    /// So many tasks do so.
+    tasks: usize,
+    /// The program lives again, and its session opens then.
+    is_awaited: bool,
 }
 
 pub(crate) enum SessionNews {
@@ -47,6 +59,7 @@ impl Sessions {
             is_heard: watch::Sender::new(false),
             connected: mpsc::unbounded_channel(),
             running: JoinSet::new(),
+            ending: BTreeMap::new(),
             closing: JoinSet::new(),
             stored: Vec::new(),
         }
@@ -118,6 +131,10 @@ impl Agent {
     }
 
     pub(super) fn open_session(&mut self, program: ProgramId) {
+        if let Some(ending) = self.sessions.ending.get_mut(&program) {
+            ending.is_awaited = true;
+            return;
+        }
         if let Some(hosted) = self.programs.current(program)
             && let Some(session) = &hosted.session
         {
@@ -126,6 +143,9 @@ impl Agent {
     }
 
     pub(super) fn close_session(&mut self, program: ProgramId, capturing: Capturing) {
+        if let Some(ending) = self.sessions.ending.get_mut(&program) {
+            ending.is_awaited = false;
+        }
         let session = self.programs.current(program).and_then(|hosted| {
             let session = hosted.session.as_ref()?;
             Some((hosted.incarnation, session.close()))
@@ -154,6 +174,9 @@ impl Agent {
                 is_wiped,
                 has_ended,
             }) => {
+                if has_ended {
+                    self.session_ended(program);
+                }
                 // It may live again meanwhile: restored under the id that it had.
                 let current = self.programs.current(program);
                 if current.is_some_and(|hosted| !hosted.log.has_ended) {
@@ -169,6 +192,21 @@ impl Agent {
         }
     }
 
+    /// One of the tasks that end it is done.
+    fn session_ended(&mut self, program: ProgramId) {
+        let Some(ending) = self.sessions.ending.get_mut(&program) else {
+            return;
+        };
+        ending.tasks = ending.tasks.saturating_sub(1);
+        if ending.tasks == 0 {
+            let is_awaited = ending.is_awaited;
+            self.sessions.ending.remove(&program);
+            if is_awaited {
+                self.open_session(program);
+            }
+        }
+    }
+
     /// The program has ended: its last messages go out.
     pub(super) fn finish_session(&mut self, program: ProgramId) {
         if let Some(session) = self
@@ -177,6 +215,7 @@ impl Agent {
             .and_then(|hosted| hosted.session.as_ref())
         {
             session.order(Order::Finish);
+            self.sessions.ending.entry(program).or_default().tasks += 1;
         }
     }
 
@@ -185,6 +224,7 @@ impl Agent {
         if self.store.inboxes.has(program) {
             let broker = self.sessions.broker.clone();
             self.sessions.running.spawn(session::wipe(program, broker));
+            self.sessions.ending.entry(program).or_default().tasks += 1;
         }
     }
 
