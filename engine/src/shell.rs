@@ -4,7 +4,7 @@
 //! wire, `fence` what comes before anything is said on a new connection, `leaving` what comes before the end, `claim` and `hold` what an engine
 //! does about another with its id, `effects` what the core decided, `transfers` blobs, `fetches` compiled
 //! code, `logs` what programs print and `followers` who reads that; `programs` the processes, `session` and
-//! `sessions` their messages, `announcing` who of them can be called, `devices` what people ask about those, `work` what takes long; `store` is
+//! `sessions` their messages, `announcing` who of them can be called, `devices` and `numbers` what people ask about those, `work` what takes long; `store` is
 //! everything that survives.
 
 mod run;
@@ -33,6 +33,7 @@ mod devices;
 mod machine;
 mod memory;
 mod modules;
+mod numbers;
 mod programs;
 mod session;
 mod sessions;

@@ -25,6 +25,7 @@ pub mod labels;
 pub mod life;
 pub mod limits;
 pub mod log;
+pub mod numbers;
 pub mod peer;
 pub mod pull;
 pub mod reason;

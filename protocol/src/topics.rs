@@ -58,7 +58,7 @@ pub enum Topic {
     EngineCommand(EngineId),
     EngineEvent(EngineId),
     EngineStatus(EngineId),
-    /// A question about a device.
+    /// A question about a device, or for numbers.
     EngineDevice(EngineId),
     Report,
     ProgramStatus(ProgramId),

@@ -27,6 +27,7 @@ use wayfare_protocol::grants::{Grants, is_filter, is_topic};
 use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::life;
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
+use wayfare_protocol::numbers::Traffic;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::{Topic, Topics};
 
@@ -76,6 +77,8 @@ pub struct Mail {
     repliable: VecDeque<(u64, String)>,
     calls: Calls,
     was_moved: bool,
+    /// Since it came here: in no snapshot.
+    traffic: Traffic,
     /// There is, or may be, a session of this program's at the broker.
     has_session: bool,
 }
@@ -139,6 +142,7 @@ impl Mail {
             repliable: VecDeque::new(),
             calls: Calls::default(),
             was_moved: false,
+            traffic: Traffic::default(),
             has_session: false,
         }
     }
@@ -366,6 +370,7 @@ impl Mail {
             retain: manner.retain,
         };
         self.published += 1;
+        self.traffic.sent(payload.len());
         self.outbox_bytes += outgoing.bytes();
         self.outbox.push_back(outgoing);
         Ok(())
@@ -465,6 +470,7 @@ impl Mail {
             return Accepted::Dropped;
         }
         self.arrived += 1;
+        self.traffic.received(letter.payload.len());
         self.put(letter.clone());
         Accepted::Taken(letter)
     }
@@ -516,6 +522,11 @@ impl Mail {
     /// How many messages were accepted in the program's whole life.
     pub fn arrived(&self) -> u64 {
         self.arrived
+    }
+
+    /// What it received and sent since it came here, and how many messages it has not taken yet.
+    pub fn traffic(&self) -> (Traffic, usize) {
+        (self.traffic, self.inbox.len())
     }
 
     /// The number of the next message that the program publishes.

@@ -16,6 +16,7 @@ use wayfare_protocol::ids::Generation;
 use wayfare_protocol::life;
 use wayfare_protocol::log::Stream;
 
+use super::cpu::ThreadTime;
 use super::errands::Errands;
 use super::log::Log;
 use super::raw::Flag;
@@ -25,6 +26,8 @@ pub(super) struct Control {
     /// A request came, or the log got room.
     changed: Condvar,
     memory_bytes: AtomicU64,
+    /// Of the program's thread.
+    pub(super) time: ThreadTime,
     /// The program published or subscribed, or took a message: its session looks.
     pub(super) outgoing: Notify,
 }
@@ -78,6 +81,7 @@ impl Control {
             }),
             changed: Condvar::new(),
             memory_bytes: AtomicU64::new(0),
+            time: ThreadTime::default(),
             outgoing: Notify::new(),
         }
     }

@@ -17,7 +17,7 @@
 //! Reading order: `runtime` (a module made ready), `compiled` (what is kept of it), [`ahead`]
 //! (what is compiled for others), `rooms` (stacks), `resuming` (what only a captured program needs), `control`
 //! (handle and thread meet), `thread`, `instance` (in and out of Wasm, capture, restore), `wasi` with `files`,
-//! `calls` and `calling` with `mail`, `values` with `errands`, `device_calls`, `channel` (the same as lines of files), `log`,
+//! `cpu` (what it uses), `calls` and `calling` with `mail`, `values` with `errands`, `device_calls`, `channel` (the same as lines of files), `log`,
 //! `clock`. All `unsafe` is in `raw`.
 
 mod address_space;
@@ -29,6 +29,7 @@ mod clock;
 mod compiled;
 mod context;
 mod control;
+mod cpu;
 mod device_calls;
 mod errands;
 mod files;
@@ -58,12 +59,14 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::folder::FolderName;
 use wayfare_protocol::ids::{Generation, OperationId};
 use wayfare_protocol::log::LogLine;
+use wayfare_protocol::numbers::Traffic;
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
 
@@ -128,6 +131,17 @@ pub enum ProcessEvent {
     Serves,
     /// The last event: exited, trapped. Take what lines are left after it.
     Ended(ProgramState),
+}
+
+/// What a program has used and done since it was launched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    pub traffic: Traffic,
+    pub waiting_messages: u64,
+    pub log_lines: u64,
+    /// Of processors; `None` where the system does not tell.
+    pub cpu: Option<Duration>,
+    pub memory_bytes: u64,
 }
 
 /// A launched program. Dropping it discards the program.
@@ -276,6 +290,19 @@ impl Process {
     pub fn errand_answered(&self, request: OperationId, answer: Result<Reply, Failure>) {
         self.control.lock().errands.answer(request, answer);
         self.control.wake_program();
+    }
+
+    /// What it has used and done since it was launched.
+    pub fn measured(&self) -> Measured {
+        let shared = self.control.lock();
+        let (traffic, waiting) = shared.mail.traffic();
+        Measured {
+            traffic,
+            waiting_messages: waiting as u64,
+            log_lines: shared.log.written(),
+            cpu: self.control.time.used(),
+            memory_bytes: self.control.memory_bytes(),
+        }
     }
 
     /// Linear memory in use; 0 once it ended.

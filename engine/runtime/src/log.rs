@@ -32,6 +32,8 @@ pub(super) struct Log {
     pub(super) connected: bool,
     /// Whoever takes the lines was told that there are some.
     announced: bool,
+    /// Lines written since the program came here.
+    written: u64,
 }
 
 impl Log {
@@ -48,7 +50,12 @@ impl Log {
             stderr_open: Vec::new(),
             connected: true,
             announced: false,
+            written: 0,
         }
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        self.written
     }
 
     /// As a snapshot has it; says what is wrong with one that breaks the invariants.
@@ -95,6 +102,7 @@ impl Log {
             stderr_open: host.stderr_open,
             connected: self.connected,
             announced: false,
+            written: self.written,
         };
         // Whoever was heard before that is still there.
         self.hold(held_from);
@@ -288,6 +296,7 @@ impl Log {
             at_ms,
         };
         self.next += 1;
+        self.written += 1;
         self.bytes += line.cost_bytes();
         self.needed_bytes += line.cost_bytes();
         self.lines.push_back(line);

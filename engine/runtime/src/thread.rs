@@ -30,6 +30,7 @@ impl Task {
     /// `started` becomes true when success was said.
     pub(super) fn run(self, started: &AtomicBool) {
         let (control, sink) = (self.control.clone(), self.sink.clone());
+        let _counting = control.time.begin();
         let result = match self.build() {
             Ok(instance) => {
                 sink_unless_discarded(&control, &sink, ProcessEvent::Started(Ok(())));

@@ -40,6 +40,7 @@ use super::fetches::Fetches;
 use super::inbound::{Arrived, Border};
 use super::leaving::Leaving;
 use super::logs::Published;
+use super::numbers::RoundTrip;
 use super::occasional::Occasional;
 use super::outbound::Outbound;
 use super::programs::{Programs, Said};
@@ -68,6 +69,7 @@ pub(crate) struct Agent {
     pub(super) status_led: Option<StatusLed>,
     /// A question about a device is being answered.
     pub(super) is_device_asked: bool,
+    pub(super) round_trip: RoundTrip,
     pub(super) programs: Programs,
     pub(super) snapshots: Snapshots,
     /// The last verified snapshot: usually a program starts from it at once.

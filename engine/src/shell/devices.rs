@@ -1,12 +1,14 @@
-//! What people ask about devices: `wayfare device get` and `set`.
+//! What people ask an engine directly: about devices, which `wayfare device get` and `set` do, and for its numbers (`numbers`).
 //!
 //! A device may take its time, so it is asked on another thread, one question at a time: who asks repeats it until it is answered.
 
+use serde::Deserialize;
 use wayfare_devices::{Devices, Trouble};
 use wayfare_protocol::device::{DeviceAsk, Reading, SETTING_BYTES_MAX, Setting};
 use wayfare_protocol::dispatcher::{Answered, Asker, Request};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{EngineId, Term};
+use wayfare_protocol::numbers::NumbersAsk;
 
 use super::agent::Agent;
 use super::work::{self, Done};
@@ -14,6 +16,9 @@ use super::work::{self, Done};
 impl Agent {
     pub(super) fn device_asked(&mut self, request: Request) {
         let (asker, body) = request.take_apart();
+        if let Ok(NumbersAsk::Numbers { from }) = NumbersAsk::deserialize(&body) {
+            return self.numbers_asked(&asker, from);
+        }
         let ask = match serde_json::from_value(body) {
             Ok(ask) => ask,
             Err(error) => {

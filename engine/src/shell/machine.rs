@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use wayfare_devices::Devices;
+use wayfare_protocol::numbers::MachineNumbers;
 use wayfare_protocol::status::{DiskWear, EngineAbout, MachineLoad};
 
 use super::memory;
@@ -44,6 +45,45 @@ pub(crate) fn load(begun: Instant) -> Option<MachineLoad> {
     })
 }
 
+/// What is measured of the engine's process and of the machine, apart from what others have to know of.
+pub(crate) fn measured(begun: Instant) -> MachineNumbers {
+    let load = load(begun);
+    MachineNumbers {
+        uptime_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        cpu_us: read("/proc/self/stat").and_then(|text| cpu_us_in(&text)),
+        memory_bytes: read("/proc/self/status").and_then(|text| memory::bytes_in(&text, "VmRSS:")),
+        machine_memory_available_bytes: load.map(|load| load.memory_available_bytes),
+        machine_load_millicores: load.map(|load| load.processor_millicores),
+        disk_written_bytes: written_bytes(),
+        temperature_millidegrees: temperature(),
+        ..MachineNumbers::default()
+    }
+}
+
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+/// Microseconds of a clock tick: there are 100 a second for programs, on every processor that Linux has but Alpha (`USER_HZ`).
+const TICK_US: u64 = 10_000;
+
+/// The 14th and 15th field of proc(5)'s `stat`; the second is the name in parentheses, which may hold anything.
+fn cpu_us_in(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some(ticks()?.saturating_add(ticks()?).saturating_mul(TICK_US))
+}
+
+/// In thousandths of a degree, as the kernel gives it (Documentation/ABI/testing/sysfs-class-thermal).
+fn temperature() -> Option<i64> {
+    let zones = std::fs::read_dir("/sys/class/thermal").ok()?;
+    let zone = |entry: std::io::Result<std::fs::DirEntry>| -> Option<i64> {
+        let path = entry.ok()?.path().join("temp");
+        std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    };
+    zones.filter_map(zone).max()
+}
+
 /// By this process, to files on disks: what was cut off before it got there does not count.
 fn written_bytes() -> Option<u64> {
     written_bytes_in(&std::fs::read_to_string("/proc/self/io").ok()?)
@@ -67,6 +107,22 @@ mod tests {
         let load = super::load(std::time::Instant::now()).expect("this is Linux");
         assert!(load.memory_available_bytes > 0);
         assert!(Some(load.memory_available_bytes) <= super::memory::line("MemTotal:"));
+    }
+
+    #[test]
+    fn the_engine_knows_what_it_uses() {
+        let numbers = super::measured(std::time::Instant::now());
+        assert!(numbers.memory_bytes.expect("this is Linux") > 1 << 20);
+        assert!(numbers.cpu_us.is_some(), "this is Linux");
+    }
+
+    #[test]
+    fn time_on_processors_is_found_behind_any_name() {
+        let stat = "12 (a) b) R 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20";
+        assert_eq!(super::cpu_us_in(stat), Some(3_000_000));
+        for nonsense in ["", "12 (a) R 1 2", "12 a R 1 2 3 4 5 6 7 8 9 10 250 50"] {
+            assert_eq!(super::cpu_us_in(nonsense), None, "{nonsense}");
+        }
     }
 
     #[test]

@@ -28,7 +28,11 @@ pub(super) fn bytes() -> Option<u64> {
 
 /// One figure of the kernel's list, in bytes.
 pub(super) fn line(what: &str) -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    bytes_in(&std::fs::read_to_string("/proc/meminfo").ok()?, what)
+}
+
+/// One figure of such a list of the kernel's, in bytes.
+pub(super) fn bytes_in(text: &str, what: &str) -> Option<u64> {
     let kib = text.lines().find_map(|line| line.strip_prefix(what))?;
     kib.trim()
         .strip_suffix("kB")?

@@ -51,6 +51,10 @@ pub(crate) struct Hosted {
     pub(crate) log: Log,
     pub(crate) followers: Followers,
     memory_bytes: u64,
+    /// When it was launched, or begun to be,
+    pub(crate) begun_at: Instant,
+    /// and when a snapshot of it was stored last.
+    pub(crate) stored_at: Option<Instant>,
     /// It was held where it is when it was launched.
     pub(crate) is_frozen: bool,
     /// Of the live program's messages.
@@ -129,6 +133,8 @@ impl Programs {
             log: Log::default(),
             followers: Followers::default(),
             memory_bytes: 0,
+            begun_at: Instant::now(),
+            stored_at: None,
             is_frozen: frozen,
             session: None,
             mail_points: VecDeque::new(),
@@ -187,6 +193,7 @@ impl Programs {
             }
             hosted.followers.begin(Instant::now());
             process.hold_log(hosted.followers.held_from());
+            hosted.begun_at = Instant::now();
             hosted.stage = Stage::Live { process, loaded };
         }
         Ok(())
@@ -282,6 +289,17 @@ impl Programs {
 
     pub(crate) fn current(&self, program: ProgramId) -> Option<&Hosted> {
         self.hosted.get(&program)
+    }
+
+    /// All from this one on that have been launched, in the order of their ids.
+    pub(crate) fn live_from(
+        &self,
+        from: Option<ProgramId>,
+    ) -> impl Iterator<Item = (ProgramId, &Hosted, &Process)> {
+        let all = self
+            .hosted
+            .range(from.unwrap_or(ProgramId::from_bytes([0; 16]))..);
+        all.filter_map(|(program, hosted)| Some((*program, hosted, hosted.process()?)))
     }
 
     /// All that are here, and which start of each it is.

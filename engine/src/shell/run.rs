@@ -29,6 +29,7 @@ use super::leaving::Leaving;
 use super::machine;
 use super::memory;
 use super::modules::Modules;
+use super::numbers::RoundTrip;
 use super::occasional::Occasional;
 use super::options::{CodeFrom, EngineOptions};
 use super::outbound::Outbound;
@@ -178,6 +179,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         status_led: StatusLed::start(&devices),
         devices,
         is_device_asked: false,
+        round_trip: RoundTrip::default(),
         programs,
         snapshots: Snapshots::default(),
         verified: None,

@@ -2,6 +2,7 @@
 //! it has ended or was killed. What happens to each is decided by the core's effects; this only carries it along.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -256,11 +257,11 @@ impl Agent {
     /// What was put is committed.
     pub(super) fn forget_stored_mail(&mut self) {
         for (program, next) in std::mem::take(&mut self.sessions.stored) {
-            if let Some(session) = self
-                .programs
-                .current(program)
-                .and_then(|hosted| hosted.session.as_ref())
-            {
+            let Some(hosted) = self.programs.current_mut(program) else {
+                continue;
+            };
+            hosted.stored_at = Some(Instant::now());
+            if let Some(session) = &hosted.session {
                 session.order(Order::ForgetBelow(next));
             }
         }

@@ -138,7 +138,14 @@ impl Store {
 
     /// Whether there is room for new work. Where nobody knows, there is.
     pub(crate) fn has_room(&self) -> bool {
-        self.reserve.is_there() && free_bytes(&self.folder).is_none_or(|free| free >= FREE_BYTES_MIN)
+        self.reserve.is_there() && self.disk_bytes().is_none_or(|(free, _)| free >= FREE_BYTES_MIN)
+    }
+
+    /// What may still be written to the disk that holds the folder, and its size. `None` where the system does not tell.
+    pub(crate) fn disk_bytes(&self) -> Option<(u64, u64)> {
+        let disk = rustix::fs::statvfs(&self.folder).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Some((bytes(disk.f_bavail), bytes(disk.f_blocks)))
     }
 
     /// Takes the room again that had to be used, where there is some.
@@ -146,12 +153,6 @@ impl Store {
         self.journal.keep_room();
         self.reserve.keep();
     }
-}
-
-/// What we may still write to the disk that holds the folder.
-fn free_bytes(folder: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(folder).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 fn blobs_of(record: &Record) -> Vec<Digest> {
