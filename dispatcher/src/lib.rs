@@ -35,6 +35,8 @@ mod apps;
 pub mod compilers;
 mod files;
 mod logs;
+pub mod metrics;
+mod numbers;
 mod operations;
 mod registry;
 mod values;

@@ -210,7 +210,7 @@ impl Service {
         match ask {
             OperationAsk::List(wanted) => asked.answer(Ok(value(self.operations.page(&wanted)))),
             OperationAsk::Show { operation } => {
-                asked.answer(self.operations.find(&operation).map(value));
+                asked.answer(self.operations.shown(&operation).map(value));
             }
             OperationAsk::Wait { operation } => match self.operations.find(&operation) {
                 Ok(record) if record.state.is_final() => asked.answer(Ok(value(record))),

@@ -90,6 +90,8 @@ pub struct ServiceOptions {
     pub files: Option<String>,
     pub logs: LogLimits,
     pub operations: OperationLimits,
+    /// How often engines and programs are measured while nobody watches; `None`: never.
+    pub measure_every: Option<Duration>,
     /// For engines that do not compile; without any they get no code from here.
     pub compilers: Compilers,
 }
@@ -113,6 +115,7 @@ impl ServiceOptions {
             files: None,
             logs: LogLimits::default(),
             operations: OperationLimits::default(),
+            measure_every: None,
             compilers: Compilers::default(),
         }
     }

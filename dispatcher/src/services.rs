@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 
 use crate::context::Context;
 use crate::requests::Inbox;
-use crate::{about, apps, files, logs, operations, registry, values};
+use crate::{about, apps, files, logs, numbers, operations, registry, values};
 
 /// Every service of the acting dispatcher.
 pub(crate) const SERVICES: &[Service] = &[
@@ -28,6 +28,10 @@ pub(crate) const SERVICES: &[Service] = &[
     Service {
         name: wayfare_client::stored_logs::SERVICE,
         run: |context, inbox| logs::run(context, inbox).boxed(),
+    },
+    Service {
+        name: wayfare_client::numbers::SERVICE,
+        run: |context, inbox| numbers::run(context, inbox).boxed(),
     },
     Service {
         name: wayfare_client::operations::SERVICE,

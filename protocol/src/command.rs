@@ -34,6 +34,9 @@ pub struct GivenCommand {
     /// `user@host`, at most [`GIVEN_BY_BYTES_MAX`], as the client says itself: nothing proves it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// The operation that it is a part of, of which nobody but those who listen knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<OperationId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -289,6 +292,7 @@ mod tests {
         let given = GivenCommand {
             command: command.clone(),
             by: Some("ann@desk".into()),
+            batch: Some(OperationId::from_bytes([2; 16])),
         };
         let payload = wire::encode(&given);
         assert!(payload.starts_with(br#"{"type":"command","operation""#));
@@ -301,6 +305,7 @@ mod tests {
         let of_an_earlier_release = GivenCommand {
             command: command.clone(),
             by: None,
+            batch: None,
         };
         assert_eq!(wire::encode(&of_an_earlier_release), wire::encode(&command));
         assert_eq!(wire::decode(&wire::encode(&command)), Ok(of_an_earlier_release));

@@ -6,6 +6,7 @@ mod choosing;
 mod commands;
 mod forgetting;
 mod marks;
+mod numbers;
 mod operations;
 mod stored;
 mod would;
@@ -54,6 +55,8 @@ pub struct ClientOptions {
     pub session: Session,
     /// Who gives the commands, such as `ann@desk`: shown with what became of them.
     pub by: Option<String>,
+    /// The operation that all of its commands are a part of.
+    pub batch: Option<OperationId>,
 }
 
 /// Which session at the broker a client has.
@@ -77,6 +80,7 @@ impl ClientOptions {
             connect_timeout: Duration::from_secs(5),
             session: Session::Own,
             by: None,
+            batch: None,
         }
     }
 
@@ -135,6 +139,7 @@ struct Inner {
     topics: Topics,
     client: ClientId,
     by: Option<String>,
+    batch: Option<OperationId>,
     news: watch::Receiver<News>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -150,6 +155,7 @@ impl Client {
             connect_timeout,
             session: _,
             by,
+            batch,
         } = options;
         let by = by.map(|by| shortened(by, GIVEN_BY_BYTES_MAX));
         let (link, link_events) =
@@ -168,6 +174,7 @@ impl Client {
                 topics,
                 client,
                 by,
+                batch,
                 news,
                 task,
             }),

@@ -48,6 +48,7 @@ mod transfer;
 mod following;
 mod log_merge;
 pub mod logs;
+pub mod numbers;
 pub mod operations;
 pub mod stored_logs;
 

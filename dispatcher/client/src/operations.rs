@@ -58,6 +58,9 @@ pub struct OperationsWanted {
     /// Who gave it: `user@host`, or `user`.
     #[serde(default)]
     pub by: Option<String>,
+    /// Parts of this one: its id, or the beginning of that.
+    #[serde(default)]
+    pub batch: Option<String>,
     /// Begun at this time or later, in milliseconds since 1970 by the dispatcher's clock.
     #[serde(default)]
     pub since_ms: Option<u64>,
@@ -152,6 +155,9 @@ pub struct OperationRecord {
     /// `user@host` as its client says, which nothing proves; `dispatcher` for what that decided. `None`: its client does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// What it is a part of. There is no record of that: it follows from its parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<OperationId>,
     pub state: OperationState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,

@@ -125,6 +125,7 @@ impl Operations {
             Some(_) => Some(DISPATCHER.to_owned()),
             None => by().or_else(|| Some(format!("client {}", command.client))),
         };
+        record.batch = given.batch;
         match &command.action {
             Action::Run { spec, .. } => record.name = Some(spec.name.clone()),
             Action::Spawn { target, copy, .. } => {

@@ -20,6 +20,9 @@ pub struct ProgramAbout {
     /// How often it was started again as it is; of instances.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts: Option<u32>,
+    /// How often it came to another engine, as far as the dispatcher has seen; a start elsewhere is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moves: Option<u32>,
 }
 
 /// As many programs as a message holds, in the order of their ids.

@@ -14,6 +14,7 @@ use wayfare_protocol::dispatcher::{Answer, Answered, Asker, Lease, Reads, Reques
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::{self, FileAnswer, FileRequest};
 use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::numbers::{EngineNumbers, NumbersAsk};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramStatus;
 use wayfare_protocol::topics::Topic;
@@ -61,6 +62,26 @@ impl Client {
         limit: Duration,
     ) -> Result<Reading, AskError> {
         let body = serde_json::to_value(ask).expect("plain data serialises");
+        self.ask_engine(engine, body, limit).await
+    }
+
+    /// Asks an engine what it has measured, for as many of its programs as a message holds.
+    pub(super) async fn numbers_of(
+        &self,
+        engine: &EngineId,
+        ask: &NumbersAsk,
+        limit: Duration,
+    ) -> Result<EngineNumbers, AskError> {
+        let body = serde_json::to_value(ask).expect("plain data serialises");
+        self.ask_engine(engine, body, limit).await
+    }
+
+    async fn ask_engine<T: DeserializeOwned>(
+        &self,
+        engine: &EngineId,
+        body: Value,
+        limit: Duration,
+    ) -> Result<T, AskError> {
         let topic = Topic::EngineDevice(engine.clone());
         let answer = self
             .ask_at(&topic, body, limit)

@@ -301,6 +301,7 @@ impl Client {
             known: [].into(),
             term: self.term,
             by: self.inner.by.clone(),
+            batch: self.inner.batch,
         };
         self.send_as(options.id(), request).await
     }
@@ -356,6 +357,7 @@ impl Client {
             known,
             term: self.term,
             by: self.inner.by.clone(),
+            batch: self.inner.batch,
         };
         self.send_as(operation, request).await
     }

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wayfare_protocol::dispatcher::LeaseState;
 use wayfare_protocol::ids::{EngineId, ProgramId};
 
 use super::{ANSWER_TIMEOUT, Client};
 use crate::app::alarms::{AlarmRecord, AlarmsPage};
-use crate::app::ask::{Ask, Mark, MarksPage};
+use crate::app::ask::{Ask, Mark, MarksPage, SERVICE};
 use crate::app::hold::HoldRecord;
 use crate::app::programs::{ProgramAbout, ProgramsPage};
 use crate::error::{AskError, CommandError};
@@ -34,6 +35,11 @@ impl Client {
     pub async fn hold(&self) -> Result<Option<HoldRecord>, CommandError> {
         let page = self.known::<MarksPage>(Ask::Marks { from: None }).await?;
         Ok(page.and_then(|page| page.hold))
+    }
+
+    /// Fails if the fleet is held: for what changes something that no engine is commanded to.
+    pub async fn refuse_if_held(&self) -> Result<(), CommandError> {
+        self.check_not_held("change").await
     }
 
     /// Fails if the fleet is held, for whatever does not only look. What a dispatcher decides it knows itself.
@@ -79,14 +85,30 @@ impl Client {
 
     /// What the acting dispatcher answers; `None`: nobody acts, or one of an earlier release that does not know.
     async fn known<T: DeserializeOwned>(&self, ask: Ask) -> Result<Option<T>, CommandError> {
+        self.known_to(SERVICE, ask).await
+    }
+
+    /// The same of any of its services.
+    pub(super) async fn known_to<T: DeserializeOwned>(
+        &self,
+        service: &str,
+        ask: impl Serialize,
+    ) -> Result<Option<T>, CommandError> {
         if !self.somebody_acts().await? {
             return Ok(None);
         }
-        match self.ask_apps(&ask, ANSWER_TIMEOUT).await {
+        let body = serde_json::to_value(ask).expect("plain data serialises");
+        let answer = self.ask(service, body, ANSWER_TIMEOUT).await;
+        let answer = answer.and_then(|answer| {
+            serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
+                reason: error.to_string(),
+            })
+        });
+        match answer {
             Ok(answer) => Ok(Some(answer)),
             Err(AskError::Closed) => Err(CommandError::Closed),
             Err(error) => {
-                tracing::debug!(%error, ?ask, "this is not known");
+                tracing::debug!(%error, service, "this is not known");
                 Ok(None)
             }
         }

@@ -68,8 +68,10 @@ pub(crate) struct Request {
     pub known: BTreeSet<Digest>,
     /// Of the acting dispatcher, if that asks.
     pub term: Option<Term>,
-    /// Who gives it, for those who listen.
+    /// Who gives it, for those who listen,
     pub by: Option<String>,
+    /// and what it is a part of.
+    pub batch: Option<OperationId>,
 }
 
 #[derive(Debug)]

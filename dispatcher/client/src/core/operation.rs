@@ -146,6 +146,7 @@ impl InFlight {
                 term: self.request.term,
             },
             by: self.request.by.clone(),
+            batch: self.request.batch,
         })
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use wayfare_client::app::programs::{ProgramAbout, ProgramsPage};
 use wayfare_client::fleet::ProgramView;
-use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
 use wayfare_scheduler::application::InstanceId;
 
 use super::{Core, pages};
@@ -15,13 +15,29 @@ use super::{Core, pages};
 const ENTRY_BYTES: usize = 48;
 
 /// A program as it was seen, by the wall clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
+    engine: EngineId,
+    generation: Generation,
+    /// Since it was seen first.
+    moves: u32,
     /// `None`: before anybody looked.
     since_ms: Option<u64>,
     /// When it ended; `None` also where that was before anybody looked.
     ended_ms: Option<u64>,
     is_ended: bool,
+}
+
+impl Seen {
+    /// At another engine it has come there by a move, unless it was started there again, which raises the generation by more.
+    fn now_at(mut self, view: &ProgramView) -> Self {
+        let (engine, generation) = (&view.status.engine, view.status.generation);
+        if *engine != self.engine && generation < self.generation.replacing() {
+            self.moves = self.moves.saturating_add(1);
+        }
+        (self.engine, self.generation) = (engine.clone(), generation);
+        self
+    }
 }
 
 impl Core {
@@ -34,13 +50,16 @@ impl Core {
             let (program, is_ended) = (view.status.program, view.status.state.is_ended());
             let ended_ms = now_ms.filter(|_| is_ended);
             let seen = match before.remove(&program) {
-                Some(seen) if seen.is_ended == is_ended => seen,
+                Some(seen) if seen.is_ended == is_ended => seen.now_at(view),
                 Some(seen) => Seen {
                     ended_ms,
                     is_ended,
-                    ..seen
+                    ..seen.now_at(view)
                 },
                 None => Seen {
+                    engine: view.status.engine.clone(),
+                    generation: view.status.generation,
+                    moves: 0,
                     since_ms: now_ms,
                     ended_ms,
                     is_ended,
@@ -70,6 +89,7 @@ impl Core {
                 since_ms: starts.map(|starts| starts.at_ms).or(seen.since_ms),
                 ended_ms: seen.ended_ms,
                 restarts: starts.map(|starts| starts.again),
+                moves: Some(seen.moves),
             };
             room = room.saturating_sub(pages::bytes(&about) + ENTRY_BYTES);
             page.programs.insert(*program, about);

@@ -21,6 +21,7 @@ pub(super) fn new(operation: OperationId, verb: &str, due_ms: u64, now_ms: u64) 
         target: None,
         copy: None,
         by: None,
+        batch: None,
         state: OperationState::Waiting,
         phase: None,
         done_bytes: 0,

@@ -40,6 +40,7 @@ fn moving(operation: OperationId) -> GivenCommand {
             term: None,
         },
         by: Some("ann@desk".into()),
+        batch: None,
     }
 }
 
@@ -265,6 +266,7 @@ fn what_reads_and_what_applications_do_all_the_time_is_no_operation() {
             ..moving(id(1)).command
         },
         by: None,
+        batch: None,
     };
     let logs = Action::Logs {
         on,
@@ -376,4 +378,45 @@ fn pages_have_the_latest_first_and_only_what_is_wanted() {
     assert!(
         operations.find("0101").is_ok() && operations.find("zz").is_err() && operations.find("").is_err()
     );
+}
+
+/// There is no record of it: whoever asks for it gets the sum of its parts.
+#[test]
+fn a_batch_is_what_its_parts_are() {
+    let mut operations = Operations::default();
+    let batch = id(0xba);
+    for part in [1, 2] {
+        let given = GivenCommand {
+            batch: Some(batch),
+            ..moving(id(part))
+        };
+        operations.commanded(&engine("a"), &given, None, u64::from(part));
+    }
+    operations.commanded(&engine("a"), &moving(id(3)), None, 3);
+    let shown = |operations: &Operations| operations.shown("baba").unwrap();
+    assert_eq!(
+        (shown(&operations).state, shown(&operations).begun_ms),
+        (OperationState::Running, 1)
+    );
+    let gone = EventBody::Failed {
+        failure: Failure::Internal {
+            reason: "gone".into(),
+        },
+    };
+    let killed = Outcome::Killed { program: program() };
+    operations.reported(&event(id(1), EventBody::Done { outcome: killed }), None, 10);
+    operations.reported(&event(id(2), gone), None, 20);
+    let record = shown(&operations);
+    assert_eq!(
+        (record.state, record.ended_ms),
+        (OperationState::Failed, Some(20))
+    );
+    assert_eq!(record.by.as_deref(), Some("ann@desk"));
+    assert_eq!(record.reason.as_deref(), Some("1 of 2 operations failed"));
+    let wanted = OperationsWanted {
+        batch: Some("BABA".into()),
+        ..OperationsWanted::default()
+    };
+    assert_eq!(operations.page(&wanted).operations.len(), 2);
+    assert!(operations.shown("bb").is_err(), "nobody has given that");
 }

@@ -42,6 +42,7 @@ pub(super) fn request(engine: &str, action: Action, contents: &[&[u8]]) -> Reque
         known: [].into(),
         term: None,
         by: None,
+        batch: None,
         busy: Busy::Fail,
     }
 }

@@ -85,7 +85,21 @@ fn programs_have_the_ages_and_restarts_that_were_seen() {
     };
     let running = ProgramAbout {
         since_ms: Some(begun_ms),
+        moves: Some(0),
         ..ProgramAbout::default()
+    };
+    assert_eq!(of_stray(&mut world), running);
+    // It is moved away and comes back: twice to another engine.
+    for (from, to, generation) in [("a", "b", 2), ("b", "a", 3)] {
+        let mut copy = world.host(from).programs.remove(&stray).unwrap();
+        copy.generation = Generation(generation);
+        world.host(to).programs.insert(stray, copy);
+        world.look();
+        world.pass(5_000);
+    }
+    let running = ProgramAbout {
+        moves: Some(2),
+        ..running
     };
     assert_eq!(of_stray(&mut world), running);
     world.host("a").programs.get_mut(&stray).unwrap().state = ProgramState::Exited { code: 0 };
@@ -123,7 +137,11 @@ fn programs_have_the_ages_and_restarts_that_were_seen() {
     assert_eq!(after.restarts, Some(1));
     assert!(after.since_ms > before.since_ms);
     // Nobody has seen since when the other is there.
-    assert_eq!(of_stray(&mut world), ProgramAbout::default());
+    let unseen = ProgramAbout {
+        moves: Some(0),
+        ..ProgramAbout::default()
+    };
+    assert_eq!(of_stray(&mut world), unseen);
 }
 
 #[test]

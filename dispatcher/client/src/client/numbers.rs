@@ -1,0 +1,84 @@
+//! Numbers: an engine's, from itself, and the fleet's, from the acting dispatcher.
+
+use std::time::Duration;
+
+use wayfare_protocol::ids::{EngineId, ProgramId};
+use wayfare_protocol::numbers::{EngineNumbers, NumbersAsk, PROGRAMS_PER_ANSWER};
+
+use super::Client;
+use crate::error::{AskError, CommandError};
+use crate::numbers::{EnginesPage, FleetNumbers, FleetNumbersAsk, Point, ProgramsPage, SERVICE};
+
+/// Answers that one engine's programs may take: far above what an engine can have.
+const ANSWERS_MAX: usize = 64;
+
+impl Client {
+    /// What an engine measures now, with all its programs; each answer may take so long.
+    pub async fn engine_numbers(
+        &self,
+        engine: &EngineId,
+        limit: Duration,
+    ) -> Result<EngineNumbers, AskError> {
+        let ask = |from| NumbersAsk::Numbers { from };
+        let mut all = self.numbers_of(engine, &ask(None), limit).await?;
+        all.programs.truncate(PROGRAMS_PER_ANSWER);
+        for _ in 1..ANSWERS_MAX {
+            let Some(next) = all.next.take() else { break };
+            let mut more = self.numbers_of(engine, &ask(Some(next)), limit).await?;
+            more.programs.truncate(PROGRAMS_PER_ANSWER);
+            all.programs.append(&mut more.programs);
+            all.next = more.next;
+        }
+        Ok(all)
+    }
+
+    /// What everything in the fleet uses; `None`: nobody acts, or one of an earlier release that does not measure.
+    pub async fn numbers(&self) -> Result<Option<FleetNumbers>, CommandError> {
+        let mut all = FleetNumbers::default();
+        let mut from = None;
+        loop {
+            let ask = FleetNumbersAsk::Engines { from };
+            let Some(page) = self.known_to::<EnginesPage>(SERVICE, ask).await? else {
+                return Ok(None);
+            };
+            let engines = page.engines.into_iter();
+            all.engines
+                .extend(engines.map(|load| (load.engine.clone(), load)));
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        let mut from = None;
+        loop {
+            let ask = FleetNumbersAsk::Programs { from };
+            let Some(page) = self.known_to::<ProgramsPage>(SERVICE, ask).await? else {
+                return Ok(Some(all));
+            };
+            let programs = page.programs.into_iter();
+            all.programs
+                .extend(programs.map(|load| (load.numbers.program, load)));
+            from = page.next;
+            if from.is_none() {
+                return Ok(Some(all));
+            }
+        }
+    }
+
+    /// What an engine used in the last hour, as far as somebody watched.
+    pub async fn engine_history(&self, engine: &EngineId) -> Result<Vec<Point>, CommandError> {
+        let engine = engine.clone();
+        let points = self
+            .known_to(SERVICE, FleetNumbersAsk::EngineHistory { engine })
+            .await?;
+        Ok(points.unwrap_or_default())
+    }
+
+    /// The same of a program.
+    pub async fn program_history(&self, program: ProgramId) -> Result<Vec<Point>, CommandError> {
+        let points = self
+            .known_to(SERVICE, FleetNumbersAsk::ProgramHistory { program })
+            .await?;
+        Ok(points.unwrap_or_default())
+    }
+}
