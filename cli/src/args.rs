@@ -1,6 +1,7 @@
 //! What can be typed. Only shapes and help: nothing in here acts.
 
 pub(crate) mod apps;
+pub(crate) mod batch;
 pub(crate) mod calls;
 pub(crate) mod context;
 pub(crate) mod devices;
@@ -9,6 +10,7 @@ pub(crate) mod language;
 pub(crate) mod looking;
 pub(crate) mod ops;
 pub(crate) mod programs;
+pub(crate) mod project;
 #[cfg(test)]
 mod reference;
 pub(crate) mod services;
@@ -24,6 +26,7 @@ use std::time::Duration;
 
 use crate::output::{Output, tell_json, write_usage};
 use apps::{AppVerb, AskArgs, EventsArgs, HoldArgs};
+use batch::BatchArgs;
 use calls::{CallArgs, SendArgs, ServicesArgs};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
@@ -31,9 +34,10 @@ use context::ContextVerb;
 use devices::DeviceVerb;
 use fs::FsVerb;
 use language::{JsVerb, LanguageVerb};
-use looking::{EnginesArgs, InspectArgs, LogsArgs, PruneArgs, PsArgs, StatusArgs};
+use looking::{EnginesArgs, InspectArgs, LogsArgs, PruneArgs, PsArgs, StatusArgs, TopArgs};
 use ops::OpsArgs;
 use programs::{MoveArgs, OnProgramsArgs, RestoreArgs, ResumeArgs, RunArgs, SnapshotArgs, SpawnArgs};
+use project::{NewArgs, SupportBundleArgs};
 use services::{CompileArgs, DemoArgs, DispatcherArgs, EngineVerbArgs, KeyArgs, UpArgs};
 use state::StateVerb;
 use values::parse_duration;
@@ -129,6 +133,17 @@ pub(crate) enum Verb {
     ///
     /// Without a verb it lists operations, the latest first.
     Ops(Box<OpsArgs>),
+    /// Give many orders at once, as one operation
+    ///
+    /// FILE has an order a line: as it is typed, without the word `wayfare`, or as JSON, such as {"do": "move", "args": ["p"], "to": "b"} or
+    /// ["move", "p", "--to", "b"]; `do` is the verb, `args` what stands without an option, and everything else an option, true for one
+    /// without a value. A .toml file has such orders as [[order]]. Empty lines and those that begin with # are left out. All
+    /// are read before the first is given.
+    Batch(BatchArgs),
+    /// Type verbs without the word `wayfare`, over one connection
+    ///
+    /// Ctrl-C ends a verb and not the shell. `source FILE` runs lines of a file, and `exit` ends it.
+    Shell(FleetArgs),
     /// Hold the fleet: nothing is decided and no order taken until `wayfare release`
     ///
     /// Programs run on, and everything can be looked at. What was begun before ends as it would have. A hold stands for whichever
@@ -164,6 +179,11 @@ pub(crate) enum Verb {
     Prune(PruneArgs),
     /// List engines
     Engines(EnginesArgs),
+    /// Show what engines and programs use, again and again, and see to them from there
+    ///
+    /// Engines are measured while this runs, and rest when it has ended. Keys are shown at the bottom. Rates are over the time between
+    /// two lines of figures.
+    Top(TopArgs),
     /// Look at an engine's devices, and set simulated ones
     Device {
         #[command(subcommand)]
@@ -181,6 +201,10 @@ pub(crate) enum Verb {
     Status(StatusArgs),
     /// Show all about a program, an engine or a module file
     Inspect(InspectArgs),
+    /// Begin a project: a folder with a program that builds and runs
+    New(NewArgs),
+    /// Put what whoever helps has to know of the fleet into one file, without passwords and keys
+    SupportBundle(SupportBundleArgs),
     /// Show it all on this machine: run, move, copy, pause and compare with an unmoved run
     Demo(DemoArgs),
     /// Keep several fleets' brokers, roots and logins under names, and use one of them
@@ -196,7 +220,7 @@ pub(crate) enum Verb {
 }
 
 /// Which fleet.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(crate) struct FleetArgs {
     /// MQTT broker [env: WAYFARE_BROKER] [default: mqtt://127.0.0.1:1883]
     #[arg(long, value_name = "URL")]
@@ -214,6 +238,13 @@ pub(crate) struct FleetArgs {
     /// One of the fleets that `wayfare context` keeps [env: WAYFARE_CONTEXT] [default: the one in use]
     #[arg(long, value_name = "NAME", add = contexts())]
     pub(crate) context: Option<String>,
+}
+
+impl FleetArgs {
+    /// Nothing of it was given.
+    pub(crate) fn is_unsaid(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Which fleet, and how long.
@@ -257,6 +288,19 @@ pub(crate) struct NotRun {
 }
 
 impl NotRun {
+    /// Help was asked for, or the version.
+    pub(crate) fn is_asked(&self) -> bool {
+        !self.error.use_stderr()
+    }
+
+    /// What is wrong, without how it would be right.
+    pub(crate) fn in_a_line(&self) -> String {
+        let text = self.error.render().to_string();
+        let lines = text.trim_start_matches("error: ").lines();
+        let lines: Vec<&str> = lines.map(str::trim).take_while(|line| !line.is_empty()).collect();
+        lines.join(" ")
+    }
+
     pub(crate) fn print(self) -> ExitCode {
         let is_bad = self.error.use_stderr();
         if self.json && is_bad {
@@ -325,12 +369,22 @@ mod tests {
             "ps --sort -memory --limit 3 -q",
             "engines --sort cpus -q",
             "prune --dry-run",
+            "top --sort -memory --where cpu>5% --every 5s",
+            "top --once --json",
+            "dispatcher --measure-every 30s",
             "move p q --to b --dry-run",
             "run m --dry-run",
             "app apply a.toml --dry-run",
             "engine drain a --dry-run",
             "hold --for 10m --reason upgrade",
             "release",
+            "batch f.jsonl --parallel 4 --keep-going",
+            "batch - --dry-run",
+            "shell --root site",
+            "new hello --lang rust",
+            "new dir/hello",
+            "support-bundle -o x.tar.gz --since 2d",
+            "ops --batch 3f3f",
             "engine forget pi-1 --dry-run",
             "spawn p --to a,b --to c",
             "resume p --force --json",
@@ -365,6 +419,14 @@ mod tests {
             "state rm tally/mine --timeout 5s",
             "run m --allow-fs /fleet/in:ro --allow-fs /fleet/out:rw",
             "fs ls",
+            "fs rm -r /fleet/a --dry-run",
+            "state rm tally/mine --dry-run",
+            "device set a led on --dry-run",
+            "fs ls /fleet --where length>1M --sort -age -o csv",
+            "state ls --sort -length --limit 5 -q",
+            "ops --where took>10s --sort -took -o json",
+            "events --where kind=move --limit 3 -o csv",
+            "ps -o wide",
             "fs put - /fleet/a",
             "fs cat /fleet/a --version 2 --offset 5 --bytes 1K",
             "fs cp --version 3 /fleet/a /fleet/b",
@@ -402,6 +464,13 @@ mod tests {
             "fs cat a",
             "fs put a",
             "ps --timeout 1s",
+            "top --every 0",
+            "batch",
+            "batch f --parallel 0",
+            "new a/..",
+            "new hello --lang cobol",
+            "support-bundle",
+            "batch f --ordered --parallel 2",
             "logs",
             "logs p --since yesterday",
             "events -f --until 1m",

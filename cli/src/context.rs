@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wayfare_client::{Client, ClientOptions, CommandOptions, Marked, Offline};
+use wayfare_protocol::ids::OperationId;
 
 use crate::args::{CommandArgs, FleetArgs, MarkedArgs};
 use crate::config::Settings;
@@ -15,10 +16,16 @@ pub(crate) async fn connect(args: &FleetArgs) -> Result<Client> {
 }
 
 pub(crate) async fn connect_to(settings: Settings) -> Result<Client> {
+    connect_as(settings, None).await
+}
+
+/// Its commands are parts of `batch`.
+async fn connect_as(settings: Settings, batch: Option<OperationId>) -> Result<Client> {
     let mut options = ClientOptions::new(settings.broker);
     options.topics = settings.topics;
     options.connect_timeout = CONNECT_TIMEOUT;
     options.by = Some(who());
+    options.batch = batch;
     Client::connect(options).await.map_err(connecting)
 }
 
@@ -31,11 +38,38 @@ pub(crate) fn who() -> String {
     format!("{}@{}", user.as_deref().unwrap_or("unknown"), host.trim())
 }
 
+tokio::task_local! {
+    /// The one connection of several verbs.
+    static SHARED: Client;
+}
+
+/// Lets all verbs that `work` runs, and that name no other fleet, have one connection; their commands are parts of `batch`.
+pub(crate) async fn with_shared<T>(
+    args: &FleetArgs,
+    batch: Option<OperationId>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let client = connect_as(Settings::load(args)?, batch).await?;
+    let result = SHARED.scope(client.clone(), work).await;
+    client.close().await;
+    result
+}
+
+fn shared(args: &FleetArgs) -> Option<Client> {
+    match args.is_unsaid() {
+        true => SHARED.try_with(Client::clone).ok(),
+        false => None,
+    }
+}
+
 /// Connects, lets `work` do its work, and closes in any case, so that nothing said last is lost.
 pub(crate) async fn with_fleet<T>(
     args: &FleetArgs,
     work: impl AsyncFnOnce(&Client) -> Result<T>,
 ) -> Result<T> {
+    if let Some(client) = shared(args) {
+        return work(&client).await;
+    }
     let client = connect(args).await?;
     let result = work(&client).await;
     client.close().await;

@@ -65,6 +65,14 @@ impl Fail {
         }
     }
 
+    /// What happened and what to do about it, for a screen that has one line for it.
+    pub(crate) fn in_a_line(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}; {hint}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// Nothing went wrong, and there is nothing to say: only the exit code tells.
     pub(crate) fn quiet() -> Self {
         Self::new("quiet", "")

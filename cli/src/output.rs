@@ -76,6 +76,11 @@ pub(crate) fn say_json_with(document: &impl Serialize, more: &[(&str, &str)]) ->
     say_json(&document)
 }
 
+/// What stands before a line that is typed.
+pub(crate) fn prompt() -> Result {
+    write_out(b"wayfare> ")
+}
+
 /// Lines on standard error.
 pub(crate) fn tell(text: impl Into<Text>) {
     write_error(format!("{}\n", text.into()).as_bytes());
@@ -226,6 +231,21 @@ pub(crate) fn bytes(bytes: u64) -> String {
         unit += 1;
     }
     format!("{value:.1} {}", UNITS[unit])
+}
+
+/// Foreign text as one line of a screen that is drawn, with control characters escaped.
+pub(crate) fn one_line(text: &str) -> String {
+    escape::line(text)
+}
+
+/// Whether standard output is a terminal.
+pub(crate) fn output_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// A share of one processor, from thousandths of it.
+pub(crate) fn percent(millicores: u64) -> String {
+    format!("{}.{}%", millicores / 10, millicores % 10)
 }
 
 /// A moment in milliseconds since 1970, in this machine's time with its offset.

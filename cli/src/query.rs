@@ -10,12 +10,13 @@
 //! true. So `a` and `not a` never both take a row, and one of them always does.
 
 mod parsing;
+mod printing;
 
 use std::cmp::Ordering;
 
 use parsing::QueryError;
 
-use crate::args::looking::QueryArgs;
+use crate::args::looking::{Form, QueryArgs};
 use crate::fail::Fail;
 
 /// Bytes of an expression,
@@ -39,6 +40,8 @@ pub(crate) enum Kind {
     Size,
     /// In milliseconds; typed as 10m or 2d.
     Age,
+    /// In thousandths; typed as 50% or 12.5.
+    Percent,
 }
 
 /// What a row has in a field, or what it is compared with.
@@ -119,6 +122,7 @@ pub(crate) struct Query<R: 'static> {
     filter: Option<Filter>,
     order: Option<Order>,
     limit: Option<usize>,
+    form: Option<Form>,
 }
 
 impl<R> Query<R> {
@@ -135,13 +139,29 @@ impl<R> Query<R> {
             filter: filter.transpose().map_err(bad("--where"))?,
             order: order.transpose().map_err(bad("--sort"))?,
             limit: args.limit.map(|limit| limit as usize),
+            form: args.form.or(args.quiet.then_some(Form::Name)),
         })
     }
 
+    /// Whether a row is shown, for those that come one by one.
+    pub(crate) fn takes(&self, row: &R) -> bool {
+        self.filter
+            .as_ref()
+            .is_none_or(|filter| filter.takes(row, self.fields))
+    }
+
+    /// Rows have to be there together to be shown.
+    pub(crate) fn needs_all(&self) -> bool {
+        self.order.is_some() || self.limit.is_some() || self.form.is_some()
+    }
+
+    /// Not every row is shown, or not in the order in which they come.
+    pub(crate) fn chooses(&self) -> bool {
+        self.filter.is_some() || self.order.is_some()
+    }
+
     pub(crate) fn of(&self, mut rows: Vec<R>) -> Vec<R> {
-        if let Some(filter) = &self.filter {
-            rows.retain(|row| filter.takes(row, self.fields));
-        }
+        rows.retain(|row| self.takes(row));
         if let Some(order) = self.order {
             order.sort(&mut rows, self.fields);
         }

@@ -1,6 +1,7 @@
 //! One file per group of verbs; each parses no more than it must, makes one library call, and prints.
 
 mod app;
+mod batch;
 mod calls;
 mod compile;
 mod completion;
@@ -21,12 +22,17 @@ mod language;
 mod logs;
 mod maintenance;
 pub(crate) mod module;
+mod new;
+mod numbers;
 mod ops;
 mod programs;
 mod prune;
 mod run;
+mod shell;
 mod snapshots;
 mod state;
+mod support_bundle;
+mod top;
 mod up;
 
 #[cfg(test)]
@@ -84,16 +90,21 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Snapshot(args) => snapshots::snapshot(args, output).await,
         Verb::Restore(args) => snapshots::restore(args, output).await,
         Verb::Ps(args) => fleet::programs(args, output).await,
+        Verb::Batch(args) => batch::run(args, output).await,
+        Verb::Shell(args) => shell::run(args, output).await,
         Verb::Hold(args) => hold::hold(args, output).await,
         Verb::Release(args) => hold::release(args, output).await,
         Verb::Prune(args) => prune::run(args, output).await,
         Verb::Engines(args) => fleet::engines(args, output).await,
+        Verb::Top(args) => top::run(args, output).await,
         Verb::Status(args) => fleet::status(args, output).await,
         Verb::Device { verb } => device::run(verb, output).await,
         Verb::Language { verb } => language::run(verb, output).await,
         Verb::Js { verb } => js::run(&verb, output),
         Verb::Logs(args) => logs::run(args, output).await,
         Verb::Inspect(args) => inspect::run(args, output).await,
+        Verb::New(args) => new::run(&args, output),
+        Verb::SupportBundle(args) => support_bundle::run(args, output).await,
         Verb::Demo(args) => crate::demo::run(args, output).await,
         Verb::Context { verb } => contexts::run(verb, output),
         Verb::Completion { shell } => completion::print(shell),

@@ -7,11 +7,16 @@ mod support;
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use support::{Up, command, run};
+use serde_json::Value;
+use support::{Up, User, command, run};
 
 /// A port on which nobody can listen for long enough to matter.
 const NOWHERE: &str = "mqtt://127.0.0.1:1";
+
+/// Longest that a test waits for anything.
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// With standard output on a full device, which takes nothing.
 fn on_a_full_device(broker: &str, arguments: &[&str]) -> (i32, String) {
@@ -248,4 +253,53 @@ fn every_line_of_a_program_that_prints_faster_than_it_is_read_is_shown() {
 fn number(line: &str) -> u64 {
     let first = line.split_whitespace().next();
     first.and_then(|word| word.parse().ok()).unwrap_or_default()
+}
+
+/// Somebody looks for what takes the processor.
+#[test]
+fn what_programs_and_engines_use_is_seen() {
+    let user = User::new();
+    user.waits_for_engines();
+    user.types(0, &["run", "primes", "--name", "hog", "--", "1000000000"]);
+    let numbers = |what: &str| -> Option<Value> {
+        let ran = user.types(0, &["ps", "--json", "--where", what, "--sort", "-cpu"]);
+        ran.documents().remove(0).as_array()?.first().cloned()
+    };
+    let deadline = Instant::now() + LIMIT;
+    let hog = loop {
+        // The hog is found by what it uses, and by nothing else.
+        if let Some(found) = numbers("cpu > 1% and state = running") {
+            break found;
+        }
+        assert!(Instant::now() < deadline, "nothing is measured");
+    };
+    assert_eq!(hog["name"], "hog");
+    assert!(hog["numbers"]["cpu_us"].as_u64() > Some(0), "{hog}");
+    let engine = hog["engine"].as_str().unwrap();
+    let table = user.types(0, &["ps"]).stdout;
+    let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(head[3..6], ["ENGINE", "CPU", "MEMORY"], "{table}");
+
+    let top = user
+        .types(0, &["top", "--once", "--json", "--every", "600ms"])
+        .documents()
+        .remove(0);
+    assert_eq!(top["programs"][0]["name"], "hog");
+    assert_eq!(top["engines"].as_array().map(Vec::len), Some(2));
+    let refused = user.types(2, &["top"]);
+    assert!(
+        refused.stderr.contains("--once"),
+        "it needs a terminal: {}",
+        refused.stderr
+    );
+    let inspected = user.types(0, &["inspect", "hog"]).stdout;
+    assert!(
+        inspected.contains("of a processor") && inspected.contains("checkpoint"),
+        "{inspected}"
+    );
+    let inspected = user.types(0, &["inspect", engine]).stdout;
+    assert!(
+        inspected.contains("disk free") && inspected.contains("memory in use"),
+        "{inspected}"
+    );
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use wayfare_engine::shell::InitArgs;
 
+use super::looking::QueryArgs;
 use super::services::EngineStartArgs;
 use super::values::{parse_age, parse_duration, parse_time};
 use super::{DryRunArgs, FleetArgs};
@@ -130,6 +131,8 @@ pub(crate) struct EventsArgs {
     /// Ends of orders that somebody gave, as USER or USER@HOST
     #[arg(long, value_name = "WHO")]
     pub(crate) by: Option<String>,
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use wayfare_protocol::device::Alias;
 
+use super::DryRunArgs;
 use super::apps::AskArgs;
 
 #[derive(Debug, Subcommand)]
@@ -30,6 +31,8 @@ pub(crate) struct DeviceSetArgs {
     /// 'on' or 'off' for a gpio-in, a number for an adc, text that a serial port receives
     #[arg(allow_negative_numbers = true)]
     pub(crate) value: String,
+    #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }

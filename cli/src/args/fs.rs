@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use wayfare_protocol::files::FilePath;
 
+use super::DryRunArgs;
 use super::apps::AskArgs;
+use super::looking::QueryArgs;
 use super::values::{parse_file_path, parse_size};
 
 #[derive(Debug, Subcommand)]
@@ -34,6 +36,8 @@ pub(crate) enum FsVerb {
 pub(crate) struct FsLsArgs {
     #[arg(value_name = "PATH", default_value = "/fleet", value_parser = parse_file_path)]
     pub(crate) path: FilePath,
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }
@@ -64,6 +68,8 @@ pub(crate) struct FsPutArgs {
     #[arg(value_name = "PATH", value_parser = parse_file_path)]
     pub(crate) path: FilePath,
     #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
+    #[command(flatten)]
     pub(crate) ask: AskArgs,
 }
 
@@ -89,6 +95,8 @@ pub(crate) struct FsRmArgs {
     #[arg(short, long)]
     pub(crate) recursive: bool,
     #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
+    #[command(flatten)]
     pub(crate) ask: AskArgs,
 }
 
@@ -100,6 +108,8 @@ pub(crate) struct FsMkdirArgs {
     #[arg(short, long)]
     pub(crate) parents: bool,
     #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
+    #[command(flatten)]
     pub(crate) ask: AskArgs,
 }
 
@@ -109,6 +119,8 @@ pub(crate) struct FsMvArgs {
     pub(crate) from: FilePath,
     #[arg(value_name = "TO", value_parser = parse_file_path)]
     pub(crate) to: FilePath,
+    #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }
@@ -122,6 +134,8 @@ pub(crate) struct FsCpArgs {
     /// An earlier version, as `history` lists it
     #[arg(long, value_name = "NUMBER")]
     pub(crate) version: Option<u64>,
+    #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }

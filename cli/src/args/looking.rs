@@ -82,9 +82,27 @@ pub(crate) struct QueryArgs {
     /// No more than the first
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
-    /// Only the ids of programs, or the names of engines, one a line
+    /// Only ids or names, one a line
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// How it is printed: rows as wide as they are, JSON, ids or names alone, or fields as comma-separated values
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_enum,
+        value_name = "FORM",
+        conflicts_with = "quiet"
+    )]
+    pub(crate) form: Option<Form>,
+}
+
+/// How a list is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Form {
+    Wide,
+    Json,
+    Name,
+    Csv,
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +120,29 @@ pub(crate) struct PsArgs {
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) query: QueryArgs,
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Print once, when there are two lines of figures to compare, and end
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// How often everything is measured
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    pub(crate) every: Duration,
+    /// Only programs of which this is so, as with `ps`
+    #[arg(long = "where", value_name = "EXPRESSION")]
+    pub(crate) filter: Option<String>,
+    /// In the order of a field; with '-' in front the largest first
+    #[arg(
+        long,
+        value_name = "FIELD",
+        default_value = "-cpu",
+        allow_hyphen_values = true
+    )]
+    pub(crate) sort: String,
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,
 }

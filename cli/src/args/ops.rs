@@ -4,6 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use wayfare_client::operations::OperationState;
 
 use super::apps::AskArgs;
+use super::looking::QueryArgs;
 use super::values::parse_time;
 
 #[derive(Debug, Args)]
@@ -41,12 +42,15 @@ pub(crate) struct OpsListArgs {
     /// Given by somebody, as USER or USER@HOST, or by 'dispatcher'
     #[arg(long, value_name = "WHO")]
     pub(crate) by: Option<String>,
+    /// Given by one `wayfare batch`: its id, or the beginning of that
+    #[arg(long, value_name = "OPERATION")]
+    pub(crate) batch: Option<String>,
     /// Begun since so long ago, such as 10m or 1d, or since a time such as 2026-11-24T19:05:00Z
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) since: Option<u64>,
-    /// No more than the latest
-    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) limit: u32,
+    // Without --limit there are no more than 100.
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }

@@ -100,6 +100,9 @@ pub(crate) struct DispatcherArgs {
     /// For how long they are kept, such as 12h or 30d
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_age)]
     pub(crate) ops_for: Duration,
+    /// How often engines and programs are measured while nobody watches, so that `inspect` has an hour's figures [default: never]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) measure_every: Option<Duration>,
     /// Share of an engine's memory that programs may take before it sheds some
     #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(crate) memory_mark: u64,

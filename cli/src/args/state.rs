@@ -2,7 +2,9 @@
 
 use clap::{Args, Subcommand};
 
+use super::DryRunArgs;
 use super::apps::AskArgs;
+use super::looking::QueryArgs;
 use super::values::parse_key;
 use wayfare_protocol::values::Key;
 
@@ -13,7 +15,7 @@ pub(crate) enum StateVerb {
     /// Print a value
     Get(StateKeyArgs),
     /// Remove a value
-    Rm(StateKeyArgs),
+    Rm(StateRmArgs),
 }
 
 #[derive(Debug, Args)]
@@ -21,6 +23,8 @@ pub(crate) struct StateLsArgs {
     /// Only keys that begin like this: /counters/ for shared ones, NAME/ for those of programs of a name
     #[arg(value_name = "PREFIX", default_value = "")]
     pub(crate) prefix: String,
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }
@@ -32,4 +36,12 @@ pub(crate) struct StateKeyArgs {
     pub(crate) key: Key,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateRmArgs {
+    #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
+    #[command(flatten)]
+    pub(crate) one: StateKeyArgs,
 }

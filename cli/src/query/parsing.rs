@@ -111,7 +111,7 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, QueryError> {
 }
 
 fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || "-_./@:".contains(c)
+    c.is_alphanumeric() || "-_./@:%".contains(c)
 }
 
 struct Parser<'a> {
@@ -228,6 +228,13 @@ fn value(word: &str, kind: Kind) -> Result<Value, String> {
                 .parse()
                 .map_err(|_| format!("a number is expected, not '{word}'"))?;
             Ok(Value::Number(number))
+        }
+        Kind::Percent => {
+            let number = word.strip_suffix('%').unwrap_or(word).parse::<f64>().ok();
+            let number = number.filter(|number| (0.0..1e9).contains(number));
+            let number =
+                number.ok_or_else(|| format!("a percentage such as 12.5% is expected, not '{word}'"))?;
+            Ok(Value::Number((number * 10.0).round() as u64))
         }
         Kind::Size if word == "0" => Ok(Value::Number(0)),
         Kind::Size => parse_size(word).map(Value::Number),

@@ -1,9 +1,11 @@
 //! `wayfare device get` and `set`.
 
+use serde_json::json;
 use wayfare_client::AskError;
 use wayfare_protocol::device::{Alias, DeviceAsk, DeviceKind, Reading, Setting};
 use wayfare_protocol::error::Failure;
 
+use crate::args::DryRunArgs;
 use crate::args::apps::AskArgs;
 use crate::args::devices::DeviceVerb;
 use crate::context::with_fleet;
@@ -13,22 +15,39 @@ use crate::output::Output;
 pub(crate) async fn run(verb: DeviceVerb, output: Output) -> Result {
     match verb {
         DeviceVerb::Get(args) => ask(&args.engine, args.alias, None, &args.ask, output).await,
-        DeviceVerb::Set(args) => ask(&args.engine, args.alias, Some(&args.value), &args.ask, output).await,
+        DeviceVerb::Set(args) => {
+            let value = Some((args.value.as_str(), args.dry));
+            ask(&args.engine, args.alias, value, &args.ask, output).await
+        }
     }
 }
 
-async fn ask(engine: &str, alias: Alias, value: Option<&str>, args: &AskArgs, output: Output) -> Result {
+/// With a value, that is set.
+async fn ask(
+    engine: &str,
+    alias: Alias,
+    value: Option<(&str, DryRunArgs)>,
+    args: &AskArgs,
+    output: Output,
+) -> Result {
     with_fleet(&args.fleet, async |fleet| {
         let view = fleet.engine(engine).await?;
         let ask = match value {
             None => DeviceAsk::Get { alias },
-            Some(value) => {
+            Some((value, dry)) => {
+                fleet.refuse_if_held().await?;
                 let device = view.about.as_ref().and_then(|about| about.devices.get(&alias));
                 let Some(device) = device else {
                     let engine = view.engine;
                     return Err(AskError::Failed(Failure::NoDevice { engine, alias }).into());
                 };
                 let setting = setting(device.kind, value)?;
+                if dry.dry_run {
+                    let engine = view.engine;
+                    let document =
+                        json!({ "would": "set", "engine": engine, "device": alias, "setting": setting });
+                    return output.print(&document, |_| format!("would set {alias} of {engine} to {value}"));
+                }
                 DeviceAsk::Set { alias, setting }
             }
         };

@@ -57,6 +57,7 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
         operations_max: usize::try_from(args.ops_max).unwrap_or(usize::MAX),
         age_ms: u64::try_from(args.ops_for.as_millis()).unwrap_or(u64::MAX),
     };
+    options.measure_every = args.measure_every;
     options.compilers = compilers(&args.compiler, args.compiler_timeout).await?;
     let ended = service::run(options, shutdown()?).await;
     ended.map_err(|error| Fail::new("dispatcher", error.to_string()))

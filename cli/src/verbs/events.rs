@@ -1,12 +1,15 @@
 //! `wayfare events`: what was ordered and by whom; what the dispatcher decided, and why.
 
+use serde_json::{Value, json};
 use wayfare_client::Client;
 use wayfare_client::app::ask::{Ask, Decision, EventsWanted};
 
+use super::fields::EVENT_FIELDS;
 use crate::args::apps::EventsArgs;
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
-use crate::output::{Output, moment, say, say_json_with};
+use crate::output::{Output, moment, say, say_json};
+use crate::query::Query;
 
 pub(crate) async fn run(args: EventsArgs, output: Output) -> Result {
     let wanted = EventsWanted {
@@ -15,6 +18,12 @@ pub(crate) async fn run(args: EventsArgs, output: Output) -> Result {
         by: args.by.clone(),
         until_ms: args.until,
     };
+    let query = Query::new(&args.query, &EVENT_FIELDS)?;
+    if args.follow && query.needs_all() {
+        return Err(Fail::usage(
+            "--follow shows events as they come: --sort, --limit, -q and -o are for those that were",
+        ));
+    }
     with_fleet(&args.ask.fleet, async |fleet| {
         // First the live ones, then the past: nothing can fall between them.
         let mut live = if args.follow {
@@ -22,12 +31,28 @@ pub(crate) async fn run(args: EventsArgs, output: Output) -> Result {
         } else {
             None
         };
-        let mut after = past(fleet, &args, &wanted, output).await?;
+        let mut kept = Vec::new();
+        let mut after = past(fleet, &args, &wanted, |decision| {
+            match query.needs_all() {
+                true => kept.push(decision),
+                false if query.takes(&decision) => print(&decision, output)?,
+                false => {}
+            }
+            Ok(())
+        })
+        .await?;
+        if query.needs_all() {
+            let kept = query.of(kept);
+            let sentences = |kept: &[Decision]| kept.iter().map(sentence).collect();
+            return query.print(&kept, output, |one| one.kind.clone(), document, sentences);
+        }
         let Some(live) = &mut live else { return Ok(()) };
         while let Some(decision) = live.recv().await {
             let place = (decision.term, decision.sequence);
             if after.is_none_or(|after| place > after) && wanted.takes(&decision) {
-                print(&decision, output)?;
+                if query.takes(&decision) {
+                    print(&decision, output)?;
+                }
                 after = Some(place);
             }
         }
@@ -38,12 +63,12 @@ pub(crate) async fn run(args: EventsArgs, output: Output) -> Result {
 
 type Place = (wayfare_protocol::ids::Term, u64);
 
-/// All that is kept; answers with the place of the last.
+/// Gives `each` all that is kept; answers with the place of the last.
 async fn past(
     fleet: &Client,
     args: &EventsArgs,
     wanted: &EventsWanted,
-    output: Output,
+    mut each: impl FnMut(Decision) -> Result,
 ) -> Result<Option<Place>> {
     let mut after = None;
     loop {
@@ -56,17 +81,26 @@ async fn past(
         let Some(last) = part.last() else { return Ok(after) };
         after = Some((last.term, last.sequence));
         // A dispatcher of an earlier release leaves nothing out.
-        for decision in part.iter().filter(|decision| wanted.takes(decision)) {
-            print(decision, output)?;
+        for decision in part.into_iter().filter(|decision| wanted.takes(decision)) {
+            each(decision)?;
         }
     }
+}
+
+/// With its time in RFC 3339.
+fn document(decision: &Decision) -> Value {
+    let mut document = json!(decision);
+    if let Value::Object(object) = &mut document {
+        object.insert("at".into(), moment(decision.at_ms).into());
+    }
+    document
 }
 
 fn print(decision: &Decision, output: Output) -> Result {
     match output {
         Output::Human => say(sentence(decision)),
         // Times are the same everywhere; what scripts knew before stays.
-        Output::Json => say_json_with(decision, &[("at", &moment(decision.at_ms))]),
+        Output::Json => say_json(&document(decision)),
     }
 }
 

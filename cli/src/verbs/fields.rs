@@ -1,22 +1,24 @@
-//! The fields of programs and engines by which lists are filtered and sorted.
+//! The fields of programs, engines, operations, events, files and values by which lists are filtered and sorted.
 
-use wayfare_client::EngineView;
-use wayfare_client::app::ask::Mark;
+use wayfare_client::app::ask::{Decision, Mark};
+use wayfare_client::operations::OperationRecord;
+use wayfare_protocol::files::{FileKind, ListedFile};
 use wayfare_protocol::status::EngineAbout;
+use wayfare_protocol::values::Listed as ListedValue;
 
-use super::fleet::{Listed, labels};
+use super::fleet::{Listed, ListedEngine, labels};
 use crate::output::now_ms;
 use crate::query::{Field, Kind, Value};
 
-const fn field<R>(name: &'static str, kind: Kind, get: fn(&R) -> Option<Value>) -> Field<R> {
+pub(super) const fn field<R>(name: &'static str, kind: Kind, get: fn(&R) -> Option<Value>) -> Field<R> {
     Field { name, kind, get }
 }
 
-fn text(text: impl ToString) -> Option<Value> {
+pub(super) fn text(text: impl ToString) -> Option<Value> {
     Some(Value::Text(text.to_string()))
 }
 
-fn number(number: impl Into<u64>) -> Option<Value> {
+pub(super) fn number(number: impl Into<u64>) -> Option<Value> {
     Some(Value::Number(number.into()))
 }
 
@@ -25,7 +27,7 @@ fn part(listed: &Listed, place: usize) -> Option<Value> {
     text(listed.instance()?.split('/').nth(place)?)
 }
 
-pub(super) static PROGRAM_FIELDS: [Field<Listed>; 12] = [
+pub(super) static PROGRAM_FIELDS: [Field<Listed>; 19] = [
     field("id", Kind::Text, |one| text(one.view.status.program)),
     field("name", Kind::Text, |one| text(&one.view.status.name)),
     field("app", Kind::Text, |one| part(one, 0)),
@@ -39,30 +41,115 @@ pub(super) static PROGRAM_FIELDS: [Field<Listed>; 12] = [
     field("restarts", Kind::Number, |one| {
         number(one.about.as_ref()?.restarts?)
     }),
-    field("memory", Kind::Size, |one| number(one.view.status.memory_bytes)),
+    field("memory", Kind::Size, |one| number(one.memory_bytes())),
+    field("cpu", Kind::Percent, |one| {
+        number(one.numbers.as_ref()?.cpu_millicores?)
+    }),
+    field("received", Kind::Number, |one| {
+        number(one.numbers.as_ref()?.numbers.traffic.received_messages)
+    }),
+    field("sent", Kind::Number, |one| {
+        number(one.numbers.as_ref()?.numbers.traffic.sent_messages)
+    }),
+    field("waiting", Kind::Number, |one| {
+        number(one.numbers.as_ref()?.numbers.waiting_messages)
+    }),
+    field("lines", Kind::Number, |one| {
+        number(one.numbers.as_ref()?.numbers.log_lines)
+    }),
+    field("moves", Kind::Number, |one| number(one.about.as_ref()?.moves?)),
+    field("checkpoint", Kind::Age, |one| {
+        number(one.numbers.as_ref()?.numbers.checkpoint_age_ms?)
+    }),
     field("generation", Kind::Number, |one| {
         number(one.view.status.generation.0)
     }),
     field("module", Kind::Text, |one| text(one.view.status.module)),
 ];
 
-fn about(view: &EngineView) -> Option<&EngineAbout> {
-    view.about.as_ref()
+fn about(one: &ListedEngine) -> Option<&EngineAbout> {
+    one.view.about.as_ref()
 }
 
-pub(super) static ENGINE_FIELDS: [Field<EngineView>; 11] = [
-    field("engine", Kind::Text, |view| text(&view.engine)),
-    field("state", Kind::Text, |view| text(view.word().split(',').next()?)),
-    field("mark", Kind::Text, |view| match view.mark? {
+pub(super) static ENGINE_FIELDS: [Field<ListedEngine>; 15] = [
+    field("engine", Kind::Text, |one| text(&one.view.engine)),
+    field("state", Kind::Text, |one| {
+        text(one.view.word().split(',').next()?)
+    }),
+    field("mark", Kind::Text, |one| match one.view.mark? {
         Mark::Cordoned => text("cordoned"),
         Mark::Draining => text("draining"),
     }),
-    field("programs", Kind::Number, |view| number(view.programs)),
-    field("platform", Kind::Text, |view| text(&about(view)?.platform)),
-    field("cpus", Kind::Number, |view| number(about(view)?.processors)),
-    field("memory", Kind::Size, |view| number(about(view)?.memory_bytes)),
-    field("version", Kind::Text, |view| text(&about(view)?.version)),
-    field("wasmtime", Kind::Text, |view| text(&about(view)?.code.wasmtime)),
-    field("host", Kind::Text, |view| text(&about(view)?.host)),
-    field("labels", Kind::Text, |view| text(labels(about(view)?)?)),
+    field("programs", Kind::Number, |one| number(one.view.programs)),
+    field("platform", Kind::Text, |one| text(&about(one)?.platform)),
+    field("cpus", Kind::Number, |one| number(about(one)?.processors)),
+    field("memory", Kind::Size, |one| number(about(one)?.memory_bytes)),
+    field("version", Kind::Text, |one| text(&about(one)?.version)),
+    field("wasmtime", Kind::Text, |one| text(&about(one)?.code.wasmtime)),
+    field("host", Kind::Text, |one| text(&about(one)?.host)),
+    field("labels", Kind::Text, |one| text(labels(about(one)?)?)),
+    field("cpu", Kind::Percent, |one| {
+        number(one.numbers.as_ref()?.cpu_millicores?)
+    }),
+    field("used", Kind::Size, |one| {
+        number(one.numbers.as_ref()?.numbers.memory_bytes?)
+    }),
+    field("disk", Kind::Size, |one| {
+        number(one.numbers.as_ref()?.numbers.disk_free_bytes?)
+    }),
+    field("temperature", Kind::Number, |one| {
+        let millidegrees = one.numbers.as_ref()?.numbers.temperature_millidegrees?;
+        number(u64::try_from(millidegrees / 1_000).ok()?)
+    }),
+];
+
+pub(super) static OPERATION_FIELDS: [Field<OperationRecord>; 12] = [
+    field("id", Kind::Text, |one| text(one.operation)),
+    field("verb", Kind::Text, |one| text(&one.verb)),
+    field("program", Kind::Text, |one| text(one.program?)),
+    field("name", Kind::Text, |one| text(one.name.as_ref()?)),
+    field("engine", Kind::Text, |one| text(one.engine.as_ref()?)),
+    field("target", Kind::Text, |one| text(one.target.as_ref()?)),
+    field("by", Kind::Text, |one| text(one.by.as_ref()?)),
+    field("batch", Kind::Text, |one| text(one.batch?)),
+    field("state", Kind::Text, |one| text(one.state.word())),
+    field("reason", Kind::Text, |one| text(one.reason.as_ref()?)),
+    field("age", Kind::Age, |one| {
+        number(now_ms().saturating_sub(one.begun_ms))
+    }),
+    field("took", Kind::Age, |one| {
+        number(one.ended_ms?.saturating_sub(one.begun_ms))
+    }),
+];
+
+pub(super) static EVENT_FIELDS: [Field<Decision>; 10] = [
+    field("kind", Kind::Text, |one| text(&one.kind)),
+    field("app", Kind::Text, |one| text(one.application.as_ref()?)),
+    field("instance", Kind::Text, |one| text(one.instance.as_ref()?)),
+    field("engine", Kind::Text, |one| text(one.engine.as_ref()?)),
+    field("target", Kind::Text, |one| text(one.target.as_ref()?)),
+    field("program", Kind::Text, |one| text(one.program?)),
+    field("name", Kind::Text, |one| text(one.name.as_ref()?)),
+    field("by", Kind::Text, |one| text(one.by.as_ref()?)),
+    field("age", Kind::Age, |one| number(now_ms().saturating_sub(one.at_ms))),
+    field("text", Kind::Text, |one| text(&one.text)),
+];
+
+pub(super) static FILE_FIELDS: [Field<ListedFile>; 5] = [
+    field("name", Kind::Text, |one| text(&one.name)),
+    field("kind", Kind::Text, |one| match one.stat.kind {
+        FileKind::Folder => text("folder"),
+        FileKind::File => text("file"),
+    }),
+    field("length", Kind::Size, |one| number(one.stat.bytes)),
+    field("version", Kind::Number, |one| number(one.stat.version)),
+    field("age", Kind::Age, |one| {
+        number(now_ms().saturating_sub(one.stat.modified_ms))
+    }),
+];
+
+pub(super) static VALUE_FIELDS: [Field<ListedValue>; 3] = [
+    field("key", Kind::Text, |one| text(one.key.as_str())),
+    field("version", Kind::Number, |one| number(one.version)),
+    field("length", Kind::Size, |one| number(one.bytes)),
 ];

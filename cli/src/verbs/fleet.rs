@@ -1,23 +1,28 @@
 //! `wayfare ps`, `engines` and `status`.
 
+use std::collections::BTreeMap;
+
+use futures::future::try_join;
 use serde::Serialize;
 use serde_json::json;
 use wayfare_client::app::alarms::AlarmRecord;
 use wayfare_client::app::programs::ProgramAbout;
+use wayfare_client::numbers::{EngineLoad, ProgramLoad};
 use wayfare_client::{ANSWER_TIMEOUT, Client, EngineView, Presence, ProgramView, Report};
 use wayfare_protocol::device::{Alias, Backend, DeviceAbout};
+use wayfare_protocol::ids::EngineId;
 use wayfare_protocol::status::EngineAbout;
 
 use super::fields::{ENGINE_FIELDS, PROGRAM_FIELDS};
 use crate::args::looking::{EnginesArgs, PsArgs, StatusArgs};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
-use crate::output::{Output, Text, age, bytes, clear_screen, moment, now_ms};
+use crate::output::{Output, Text, age, bytes, clear_screen, moment, now_ms, percent};
 use crate::query::Query;
 
-const ENGINE_COLUMNS: [&str; 11] = [
-    "ENGINE", "STATE", "PROGRAMS", "PLATFORM", "CPUS", "MEMORY", "VERSION", "WASMTIME", "HOST", "LABELS",
-    "DEVICES",
+const ENGINE_COLUMNS: [&str; 12] = [
+    "ENGINE", "STATE", "PROGRAMS", "CPU", "PLATFORM", "CPUS", "MEMORY", "VERSION", "WASMTIME", "HOST",
+    "LABELS", "DEVICES",
 ];
 
 /// `ps` shows programs that ended no longer ago than this.
@@ -30,6 +35,18 @@ pub(super) struct Listed {
     pub(super) view: ProgramView,
     #[serde(flatten)]
     pub(super) about: Option<ProgramAbout>,
+    /// What it uses, if that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) numbers: Option<ProgramLoad>,
+}
+
+/// An engine, and what it uses, if that was measured.
+#[derive(Debug, Serialize)]
+pub(super) struct ListedEngine {
+    #[serde(flatten)]
+    pub(super) view: EngineView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) numbers: Option<EngineLoad>,
 }
 
 impl Listed {
@@ -49,34 +66,60 @@ impl Listed {
     pub(super) fn instance(&self) -> Option<&str> {
         self.about.as_ref()?.instance.as_deref()
     }
+
+    /// As measured, or else as its status says.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let measured = self.numbers.as_ref().map(|load| load.numbers.memory_bytes);
+        measured.unwrap_or(self.view.status.memory_bytes)
+    }
 }
 
-/// All programs, and what the dispatcher knows of them.
+/// All programs, and what the dispatcher knows of them, without numbers.
 pub(super) async fn listed(fleet: &Client) -> Result<Vec<Listed>> {
     let about = fleet.programs_about().await?.unwrap_or_default();
     let programs = fleet.programs().await?.into_iter();
     let listed = programs.map(|view| Listed {
         about: about.get(&view.status.program).cloned(),
         view,
+        numbers: None,
     });
     Ok(listed.collect())
+}
+
+/// The same with their numbers, and the numbers of engines.
+pub(super) async fn measured(fleet: &Client) -> Result<(Vec<Listed>, BTreeMap<EngineId, EngineLoad>)> {
+    let numbers = async { Ok(fleet.numbers().await?.unwrap_or_default()) };
+    let (mut listed, mut numbers) = try_join(listed(fleet), numbers).await?;
+    for one in &mut listed {
+        one.numbers = numbers.programs.remove(&one.view.status.program);
+    }
+    Ok((listed, numbers.engines))
+}
+
+/// Engines beside their numbers.
+pub(super) fn with_numbers(
+    engines: Vec<EngineView>,
+    mut numbers: BTreeMap<EngineId, EngineLoad>,
+) -> Vec<ListedEngine> {
+    let listed = engines.into_iter().map(|view| ListedEngine {
+        numbers: numbers.remove(&view.engine),
+        view,
+    });
+    listed.collect()
 }
 
 pub(crate) async fn programs(args: PsArgs, output: Output) -> Result {
     let query = Query::new(&args.query, &PROGRAM_FIELDS)?;
     let all = args.all || args.query.filter.is_some();
     with_fleet(&args.fleet, async |fleet| {
-        let (programs, now_ms) = (listed(fleet).await?, now_ms());
+        let ((programs, _), now_ms) = (measured(fleet).await?, now_ms());
         let count = programs.len();
         let recent = programs.into_iter().filter(|listed| all || listed.is_recent(now_ms));
         let programs: Vec<Listed> = recent.collect();
         let hidden = count - programs.len();
         let programs = query.of(programs);
-        if args.query.quiet {
-            let ids: Vec<String> = programs.iter().map(|listed| listed.view.status.program.to_string()).collect();
-            return output.print(&ids, |ids| ids.iter().collect::<Text>());
-        }
-        output.print(&programs, |programs| {
+        let id = |listed: &Listed| listed.view.status.program.to_string();
+        query.print(&programs, output, id, |one| json!(one), |programs| {
             let remark = (hidden > 0).then(|| {
                 format!(
                     "{hidden} that have ended are not shown: `wayfare ps -a` shows them, `wayfare prune` removes them"
@@ -91,12 +134,12 @@ pub(crate) async fn programs(args: PsArgs, output: Output) -> Result {
 pub(crate) async fn engines(args: EnginesArgs, output: Output) -> Result {
     let query = Query::new(&args.query, &ENGINE_FIELDS)?;
     with_fleet(&args.fleet, async |fleet| {
-        let engines = query.of(fleet.engines_asked(ANSWER_TIMEOUT).await?);
-        if args.query.quiet {
-            let names: Vec<String> = engines.iter().map(|view| view.engine.to_string()).collect();
-            return output.print(&names, |names| names.iter().collect::<Text>());
-        }
-        output.print(&engines, |engines| engines_table(engines))
+        let asked = async { Ok::<_, Fail>(fleet.engines_asked(ANSWER_TIMEOUT).await?) };
+        let numbers = async { Ok(fleet.numbers().await?.unwrap_or_default().engines) };
+        let (asked, numbers) = try_join(asked, numbers).await?;
+        let engines = query.of(with_numbers(asked, numbers));
+        let name = |one: &ListedEngine| one.view.engine.to_string();
+        query.print(&engines, output, name, |one| json!(one), engines_table)
     })
     .await
 }
@@ -125,9 +168,10 @@ pub(crate) async fn status(args: StatusArgs, output: Output) -> Result {
 
 /// Answers with the number of alarms that stand.
 async fn print_status(fleet: &Client, report: &Report, output: Output) -> Result<usize> {
-    let (mut engines, programs) = (fleet.engines_marked().await?, listed(fleet).await?);
+    let (mut engines, (programs, numbers)) = (fleet.engines_marked().await?, measured(fleet).await?);
     let (alarms, hold) = (fleet.alarms().await?, fleet.hold().await?);
     report.mark(&mut engines);
+    let engines = with_numbers(engines, numbers);
     let document = json!({
         "engines": engines, "programs": programs,
         "answered_ms": report.answered, "silent": report.silent, "alarms": alarms, "hold": hold,
@@ -177,9 +221,16 @@ pub(super) fn programs_table(programs: &[Listed], now_ms: u64) -> Text {
                 None => state,
             },
             status.engine.to_string(),
+            or_dash(
+                listed
+                    .numbers
+                    .as_ref()
+                    .and_then(|load| load.cpu_millicores)
+                    .map(percent),
+            ),
+            or_dash(Some(listed.memory_bytes()).filter(|many| *many > 0).map(bytes)),
             or_dash(since(about.since_ms)),
             or_dash(about.restarts.map(|restarts| restarts.to_string())),
-            or_dash((status.memory_bytes > 0).then(|| bytes(status.memory_bytes))),
             status.generation.to_string(),
             status.module.short(),
         ]
@@ -189,20 +240,21 @@ pub(super) fn programs_table(programs: &[Listed], now_ms: u64) -> Text {
         "NAME",
         "STATE",
         "ENGINE",
+        "CPU",
+        "MEMORY",
         "AGE",
         "RESTARTS",
-        "MEMORY",
         "GENERATION",
         "MODULE",
     ];
     Text::table(&head, programs.iter().map(row))
 }
 
-pub(super) fn engines_table(engines: &[EngineView]) -> Text {
+pub(super) fn engines_table(engines: &[ListedEngine]) -> Text {
     if engines.is_empty() {
         return "no engines: start one with `wayfare engine start`, or with `wayfare up`".into();
     }
-    let row = |view: &EngineView| {
+    let row = |ListedEngine { view, numbers }: &ListedEngine| {
         let about = view.about.as_ref();
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         let mut devices = about.map(devices).unwrap_or_default().into_iter();
@@ -213,6 +265,7 @@ pub(super) fn engines_table(engines: &[EngineView]) -> Text {
                 Some(about) => format!("{} of {}", view.programs, about.programs_max),
                 None => view.programs.to_string(),
             },
+            or_dash(numbers.as_ref().and_then(|load| load.cpu_millicores).map(percent)),
             or_dash(about.map(|about| about.platform.clone())),
             or_dash(about.map(|about| about.processors.to_string())),
             or_dash(about.map(|about| bytes(about.memory_bytes))),
@@ -258,7 +311,11 @@ pub(super) mod tests {
     use super::*;
 
     pub(in crate::verbs) fn unknown(view: ProgramView) -> Listed {
-        Listed { view, about: None }
+        Listed {
+            view,
+            about: None,
+            numbers: None,
+        }
     }
 
     fn program(state: &str, about: Option<ProgramAbout>) -> Listed {
@@ -271,7 +328,11 @@ pub(super) mod tests {
             status: serde_json::from_value(status).unwrap(),
             presence: Presence::Known,
         };
-        Listed { view, about }
+        Listed {
+            view,
+            about,
+            numbers: None,
+        }
     }
 
     #[test]
@@ -306,11 +367,11 @@ pub(super) mod tests {
             instance: Some("shop/web/0".into()),
             since_ms: Some(1_000),
             restarts: Some(2),
-            ended_ms: None,
+            ..ProgramAbout::default()
         };
         let text = programs_table(&[program("running", Some(about))], 61_000).to_string();
         let row: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
-        assert_eq!(row[1..7], ["shop/web/0", "running", "a", "60s", "2", "-"]);
+        assert_eq!(row[1..7], ["shop/web/0", "running", "a", "-", "-", "60s"]);
         let about = ProgramAbout {
             ended_ms: Some(1_000),
             ..ProgramAbout::default()

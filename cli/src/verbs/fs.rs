@@ -1,5 +1,7 @@
 //! `wayfare fs`: the fleet's files.
 
+mod would;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -9,11 +11,15 @@ use wayfare_client::files::{Extent, Files, FilesError};
 use wayfare_protocol::files::{FileKind, FilePath, FileRefusal, FileStat, FileVersion, ListedFile};
 use wayfare_protocol::ids::PeerName;
 
+use self::would::would;
+use super::fields::FILE_FIELDS;
+use crate::args::DryRunArgs;
 use crate::args::apps::AskArgs;
-use crate::args::fs::{FsCatArgs, FsGetArgs, FsMkdirArgs, FsPutArgs, FsVerb};
+use crate::args::fs::{FsCatArgs, FsCpArgs, FsGetArgs, FsMkdirArgs, FsMvArgs, FsPutArgs, FsRmArgs, FsVerb};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
 use crate::output::{Foreign, Output, Text, bytes, moment};
+use crate::query::Query;
 use crate::waiting::Bytes;
 
 /// What `cat --json` puts into one document.
@@ -22,52 +28,34 @@ const STANDARD: &str = "-";
 
 pub(crate) async fn run(verb: FsVerb, output: Output) -> Result {
     match verb {
-        FsVerb::Ls(args) => with_files(&args.ask, async |files| list(files, &args.path, output).await).await,
-        FsVerb::Cat(args) => with_files(&args.ask, async |files| cat(files, &args, output).await).await,
-        FsVerb::Put(args) => with_files(&args.ask, async |files| put(files, &args, output).await).await,
-        FsVerb::Get(args) => with_files(&args.ask, async |files| get(files, &args, output).await).await,
-        FsVerb::Rm(args) => {
+        FsVerb::Ls(args) => {
+            let query = Query::new(&args.query, &FILE_FIELDS)?;
             with_files(&args.ask, async |files| {
-                // A reader that has gone away does not leave half of them where they are.
-                let mut printed = Ok(());
-                let mut removed = |path: &FilePath| {
-                    if printed.is_ok() {
-                        printed = output.print(&json!({ "removed": path }), |_| format!("removed {path}"));
-                    }
-                };
-                for path in &args.paths {
-                    if args.recursive {
-                        files.remove_all(path, &mut removed).await?;
-                    } else {
-                        files.remove(path).await?;
-                        removed(path);
-                    }
-                }
-                printed
+                list(files, &args.path, &query, output).await
             })
             .await
+        }
+        FsVerb::Cat(args) => with_files(&args.ask, async |files| cat(files, &args, output).await).await,
+        FsVerb::Get(args) => with_files(&args.ask, async |files| get(files, &args, output).await).await,
+        FsVerb::Put(args) => {
+            let (ask, dry) = (args.ask.clone(), args.dry);
+            change(&ask, dry, Change::Put(args), output).await
+        }
+        FsVerb::Rm(args) => {
+            let (ask, dry) = (args.ask.clone(), args.dry);
+            change(&ask, dry, Change::Remove(args), output).await
         }
         FsVerb::Mkdir(args) => {
-            with_files(&args.ask, async |files| make_folder(files, &args, output).await).await
+            let (ask, dry) = (args.ask.clone(), args.dry);
+            change(&ask, dry, Change::MakeFolder(args), output).await
         }
         FsVerb::Mv(args) => {
-            with_files(&args.ask, async |files| {
-                let to = inside(files, &args.to, last_name(&args.from)).await?;
-                files.rename(&args.from, &to).await?;
-                output.print(&json!({ "from": args.from, "path": to }), |_| {
-                    format!("{} is {to} now", args.from)
-                })
-            })
-            .await
+            let (ask, dry) = (args.ask.clone(), args.dry);
+            change(&ask, dry, Change::Rename(args), output).await
         }
         FsVerb::Cp(args) => {
-            with_files(&args.ask, async |files| {
-                let to = inside(files, &args.to, last_name(&args.from)).await?;
-                files.copy(&args.from, args.version, &to).await?;
-                let stat = files.stat(&to).await?;
-                print_file(output, &to, &stat)
-            })
-            .await
+            let (ask, dry) = (args.ask.clone(), args.dry);
+            change(&ask, dry, Change::Copy(args), output).await
         }
         FsVerb::History(args) => {
             with_files(&args.ask, async |files| {
@@ -79,19 +67,84 @@ pub(crate) async fn run(verb: FsVerb, output: Output) -> Result {
     }
 }
 
-pub(super) async fn with_files(args: &AskArgs, work: impl AsyncFnOnce(&Files<'_>) -> Result) -> Result {
-    with_fleet(&args.fleet, async |fleet| {
-        let user = std::env::var("USER").ok().and_then(|user| user.parse().ok());
-        let by: PeerName = match user {
-            Some(user) => user,
-            None => "wayfare".parse().expect("letters make a name"),
-        };
-        work(&Files::new(fleet, by, args.timeout)).await
+/// What changes files.
+enum Change {
+    Put(FsPutArgs),
+    Remove(FsRmArgs),
+    MakeFolder(FsMkdirArgs),
+    Rename(FsMvArgs),
+    Copy(FsCpArgs),
+}
+
+async fn change(ask: &AskArgs, dry: DryRunArgs, change: Change, output: Output) -> Result {
+    changing_files(ask, async |files| {
+        if dry.dry_run {
+            return would(files, &change, output).await;
+        }
+        match &change {
+            Change::Put(args) => put(files, args, output).await,
+            Change::Remove(args) => remove(files, args, output).await,
+            Change::MakeFolder(args) => make_folder(files, args, output).await,
+            Change::Rename(args) => {
+                let to = inside(files, &args.to, last_name(&args.from)).await?;
+                files.rename(&args.from, &to).await?;
+                output.print(&json!({ "from": args.from, "path": to }), |_| {
+                    format!("{} is {to} now", args.from)
+                })
+            }
+            Change::Copy(args) => {
+                let to = inside(files, &args.to, last_name(&args.from)).await?;
+                files.copy(&args.from, args.version, &to).await?;
+                let stat = files.stat(&to).await?;
+                print_file(output, &to, &stat)
+            }
+        }
     })
     .await
 }
 
-async fn list(files: &Files<'_>, path: &FilePath, output: Output) -> Result {
+async fn remove(files: &Files<'_>, args: &FsRmArgs, output: Output) -> Result {
+    // A reader that has gone away does not leave half of them where they are.
+    let mut printed = Ok(());
+    let mut removed = |path: &FilePath| {
+        if printed.is_ok() {
+            printed = output.print(&json!({ "removed": path }), |_| format!("removed {path}"));
+        }
+    };
+    for path in &args.paths {
+        if args.recursive {
+            files.remove_all(path, &mut removed).await?;
+        } else {
+            files.remove(path).await?;
+            removed(path);
+        }
+    }
+    printed
+}
+
+/// With files that are to be changed: not while the fleet is held.
+pub(super) async fn changing_files(args: &AskArgs, work: impl AsyncFnOnce(&Files<'_>) -> Result) -> Result {
+    with_fleet(&args.fleet, async |fleet| {
+        fleet.refuse_if_held().await?;
+        work(&Files::new(fleet, user(), args.timeout)).await
+    })
+    .await
+}
+
+/// In whose name files are changed.
+fn user() -> PeerName {
+    let user = std::env::var("USER").ok().and_then(|user| user.parse().ok());
+    user.unwrap_or_else(|| "wayfare".parse().expect("letters make a name"))
+}
+
+pub(super) async fn with_files(args: &AskArgs, work: impl AsyncFnOnce(&Files<'_>) -> Result) -> Result {
+    with_fleet(&args.fleet, async |fleet| {
+        work(&Files::new(fleet, user(), args.timeout)).await
+    })
+    .await
+}
+
+async fn list(files: &Files<'_>, path: &FilePath, query: &Query<ListedFile>, output: Output) -> Result {
     let stat = files.stat(path).await?;
     let listed = match stat.kind {
         FileKind::Folder => files.list(path).await?,
@@ -100,7 +153,14 @@ async fn list(files: &Files<'_>, path: &FilePath, output: Output) -> Result {
             stat,
         }],
     };
-    output.print(&listed, |listed| files_table(listed))
+    let listed = query.of(listed);
+    query.print(
+        &listed,
+        output,
+        |file| file.name.clone(),
+        |file| json!(file),
+        files_table,
+    )
 }
 
 pub(super) fn files_table(listed: &[ListedFile]) -> Text {

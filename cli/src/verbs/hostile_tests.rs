@@ -67,9 +67,21 @@ fn foreign_text_neither_steers_the_terminal_nor_forges_a_line() {
         fleet::programs_table(&[fleet::tests::unknown(program())], 0),
         2,
     );
-    is_harmless("engines", fleet::engines_table(&[engine()]), 4);
-    is_harmless("inspect a program", inspect::program_page(&program()), 7);
-    is_harmless("inspect an engine", inspect::engine_page(&engine()), 15);
+    is_harmless(
+        "engines",
+        fleet::engines_table(&fleet::with_numbers(vec![engine()], Default::default())),
+        4,
+    );
+    is_harmless(
+        "inspect a program",
+        inspect::program_page(&fleet::tests::unknown(program()), &[], 0),
+        7,
+    );
+    is_harmless(
+        "inspect an engine",
+        inspect::engine_page(&fleet::with_numbers(vec![engine()], Default::default())[0], &[]),
+        15,
+    );
     let files = [of(json!({ "name": EVIL, "stat": {
         "node": 1, "kind": "file", "bytes": 1, "version": 1, "modified_ms": 0,
     } }))];

@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::Serialize;
 use serde_json::{Value, json};
-use wayfare_client::{ANSWER_TIMEOUT, Client, CommandError, EngineView, LookupError, ProgramView};
+use wayfare_client::numbers::Point;
+use wayfare_client::{ANSWER_TIMEOUT, Client, CommandError, LookupError, ProgramView};
 use wayfare_compiler::Report;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Digest;
 use wayfare_runtime::{Runtime, RuntimeOptions};
 
-use super::fleet::labels;
+use super::fleet::{Listed, ListedEngine, labels, measured};
 use super::module::Module;
+use super::numbers;
 use crate::args::looking::InspectArgs;
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
-use crate::output::{Output, Text, bytes};
+use crate::output::{Output, Text, bytes, now_ms};
 
 /// A file is a module. Otherwise the fleet is asked, and what it does not know may be a sample.
 pub(crate) async fn run(args: InspectArgs, output: Output) -> Result {
@@ -25,8 +28,14 @@ pub(crate) async fn run(args: InspectArgs, output: Output) -> Result {
     let sample = Module::sample(&args.what);
     let found = with_fleet(&args.fleet, async |fleet| find(fleet, &args.what).await).await;
     match (found, sample) {
-        (Ok(Found::Program(view)), _) => output.print(&view, |view| program_page(view)),
-        (Ok(Found::Engine(view)), _) => output.print(&view, |view| engine_page(view)),
+        (Ok(Found::Program(one, history)), _) => {
+            let document = document(&*one, &history);
+            output.print(&document, |_| program_page(&one, &history, now_ms()))
+        }
+        (Ok(Found::Engine(one, history)), _) => {
+            let document = document(&*one, &history);
+            output.print(&document, |_| engine_page(&one, &history))
+        }
         (Ok(Found::Nothing) | Err(_), Some(sample)) => inspect_module(&sample, output),
         (Ok(Found::Nothing), None) => Err(Fail::new(
             "not-found",
@@ -37,23 +46,36 @@ pub(crate) async fn run(args: InspectArgs, output: Output) -> Result {
     }
 }
 
+/// What was found, and what it used in the last hour.
 enum Found {
-    Program(Box<ProgramView>),
-    Engine(Box<EngineView>),
+    Program(Box<Listed>, Vec<Point>),
+    Engine(Box<ListedEngine>, Vec<Point>),
     Nothing,
+}
+
+fn document(found: &impl Serialize, history: &[Point]) -> Value {
+    let mut document = json!(found);
+    if let Value::Object(object) = &mut document {
+        object.insert("history".into(), json!(history));
+    }
+    document
 }
 
 async fn find(fleet: &Client, what: &str) -> Result<Found> {
     let (program, engine) = (fleet.program(what).await, fleet.engine(what).await);
     match (program, engine) {
         // An exact name of one wins over the beginning of the other's.
-        (Ok(program), Ok(engine)) if engine.engine.as_str() != what => Ok(Found::Program(Box::new(program))),
+        (Ok(program), Ok(engine)) if engine.engine.as_str() != what => found_program(fleet, program).await,
         (_, Ok(engine)) => {
             let asked = fleet.engines_asked(ANSWER_TIMEOUT).await?;
             let view = asked.into_iter().find(|view| view.engine == engine.engine);
-            Ok(Found::Engine(Box::new(view.unwrap_or(engine))))
+            let view = view.unwrap_or(engine);
+            let mut numbers = fleet.numbers().await?.unwrap_or_default();
+            let history = fleet.engine_history(&view.engine).await?;
+            let numbers = numbers.engines.remove(&view.engine);
+            Ok(Found::Engine(Box::new(ListedEngine { view, numbers }), history))
         }
-        (Ok(program), Err(_)) => Ok(Found::Program(Box::new(program))),
+        (Ok(program), Err(_)) => found_program(fleet, program).await,
         (
             Err(CommandError::Lookup(LookupError::NoProgram { .. })),
             Err(CommandError::Lookup(LookupError::NoEngine { .. })),
@@ -64,24 +86,41 @@ async fn find(fleet: &Client, what: &str) -> Result<Found> {
     }
 }
 
-pub(super) fn program_page(view: &ProgramView) -> Text {
-    let status = &view.status;
+async fn found_program(fleet: &Client, view: ProgramView) -> Result<Found> {
+    let program = view.status.program;
+    let (all, _) = measured(fleet).await?;
+    let listed = all.into_iter().find(|one| one.view.status.program == program);
+    let listed = listed.unwrap_or(Listed {
+        view,
+        about: None,
+        numbers: None,
+    });
+    let history = fleet.program_history(program).await?;
+    Ok(Found::Program(Box::new(listed), history))
+}
+
+pub(super) fn program_page(one: &Listed, history: &[Point], now_ms: u64) -> Text {
+    let (view, status) = (&one.view, &one.view.status);
     let state = match view.presence {
         wayfare_client::Presence::Known => wayfare_client::fleet::describe(&status.state),
         _ => format!("{} (last known: {})", view.word(), status.state.word()),
     };
-    Text::page(&[
+    let mut lines = vec![
         ("program", status.program.to_string()),
         ("name", status.name.clone()),
         ("state", state),
         ("engine", status.engine.to_string()),
         ("generation", status.generation.to_string()),
         ("module", status.module.to_string()),
-        ("memory", bytes(status.memory_bytes)),
-    ])
+        ("memory", bytes(one.memory_bytes())),
+    ];
+    lines.extend(numbers::of_program(one, now_ms));
+    lines.extend(numbers::over_time(history));
+    Text::page(&lines)
 }
 
-pub(super) fn engine_page(view: &EngineView) -> Text {
+pub(super) fn engine_page(one: &ListedEngine, history: &[Point]) -> Text {
+    let view = &one.view;
     let mut lines = vec![
         ("engine", view.engine.to_string()),
         ("state", view.word().to_owned()),
@@ -123,6 +162,8 @@ pub(super) fn engine_page(view: &EngineView) -> Text {
         );
         lines.push(("written to disk", written));
     }
+    lines.extend(one.numbers.iter().flat_map(numbers::of_engine));
+    lines.extend(numbers::over_time(history));
     Text::page(&lines)
 }
 

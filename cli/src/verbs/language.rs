@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::fs::with_files;
+use super::fs::{changing_files, with_files};
 use crate::args::language::{LanguageAddArgs, LanguageVerb};
 use crate::fail::{Fail, Result};
 use crate::languages::{Language, builtin, kept};
@@ -14,7 +14,7 @@ pub(crate) async fn run(verb: LanguageVerb, output: Output) -> Result {
     match verb {
         LanguageVerb::Add(args) => {
             let (language, base) = described(&args)?;
-            with_files(&args.ask, async |files| {
+            changing_files(&args.ask, async |files| {
                 let added = kept::add(files, language.clone(), &base, output).await?;
                 output.print(&added, |added| {
                     format!("{} runs .{}", added.name, added.extensions.join(", ."))
@@ -36,7 +36,7 @@ pub(crate) async fn run(verb: LanguageVerb, output: Output) -> Result {
             if !checked {
                 return Err(Fail::usage(format!("'{name}' cannot name a language")));
             }
-            with_files(&args.ask, async |files| {
+            changing_files(&args.ask, async |files| {
                 kept::remove(files, &name).await?;
                 output.print(&json!({ "removed": name }), |_| {
                     format!("removed language {name}")

@@ -5,10 +5,15 @@ use wayfare_client::operations::{OperationAsk, OperationRecord, OperationState, 
 use wayfare_client::{AskError, Client};
 use wayfare_protocol::error::Failure;
 
+use super::fields::OPERATION_FIELDS;
 use crate::args::ops::{OpsArgs, OpsIdArgs, OpsListArgs, OpsVerb};
 use crate::context::{who, with_fleet};
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, micros, moment};
+use crate::query::Query;
+
+/// Operations that are listed, unless more are asked for.
+const LISTED_MAX: u32 = 100;
 
 pub(crate) async fn run(args: OpsArgs, output: Output) -> Result {
     match args.verb {
@@ -33,23 +38,27 @@ pub(crate) async fn run(args: OpsArgs, output: Output) -> Result {
     }
 }
 
-async fn list(args: OpsListArgs, output: Output) -> Result {
+async fn list(mut args: OpsListArgs, output: Output) -> Result {
+    let limit = *args.query.limit.get_or_insert(LISTED_MAX);
+    let query = Query::new(&args.query, &OPERATION_FIELDS)?;
     let wanted = OperationsWanted {
         state: args.state.map(Into::into),
         engine: args.engine,
         program: args.program,
         by: args.by,
+        batch: args.batch,
         since_ms: args.since,
         after: None,
-        limit: Some(args.limit),
+        // What is chosen here is chosen from all.
+        limit: (!query.chooses()).then_some(limit),
     };
     with_fleet(&args.ask.fleet, async |fleet| {
         let found = fleet
             .operations(&wanted, args.ask.timeout)
             .await
             .map_err(failed)?;
-        let documents: Vec<Value> = found.iter().map(document).collect();
-        output.print(&documents, |_| table(&found))
+        let found = query.of(found);
+        query.print(&found, output, |one| one.operation.to_string(), document, table)
     })
     .await
 }
@@ -156,6 +165,7 @@ fn page(record: &OperationRecord) -> Text {
             or_dash(record.program.map(|program| program.to_string())),
         ),
         ("by", or_dash(record.by.clone())),
+        ("batch", or_dash(record.batch.map(|batch| batch.to_string()))),
         ("state", state(record)),
         ("begun", moment(record.begun_ms)),
     ];
@@ -193,6 +203,7 @@ mod tests {
             target: Some("b".parse().unwrap()),
             copy: None,
             by: Some("ann@desk".into()),
+            batch: None,
             state: OperationState::Failed,
             phase: None,
             done_bytes: 0,

@@ -4,11 +4,13 @@ use serde_json::json;
 use wayfare_client::Client;
 use wayfare_protocol::values::{Listed, ValueAnswer, ValueAsk};
 
+use super::fields::VALUE_FIELDS;
 use crate::args::apps::AskArgs;
-use crate::args::state::{StateKeyArgs, StateLsArgs, StateVerb};
+use crate::args::state::{StateKeyArgs, StateLsArgs, StateRmArgs, StateVerb};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
 use crate::output::{Foreign, Output, Text, bytes};
+use crate::query::Query;
 
 pub(crate) async fn run(verb: StateVerb, output: Output) -> Result {
     match verb {
@@ -19,6 +21,7 @@ pub(crate) async fn run(verb: StateVerb, output: Output) -> Result {
 }
 
 async fn list(args: StateLsArgs, output: Output) -> Result {
+    let query = Query::new(&args.query, &VALUE_FIELDS)?;
     with_fleet(&args.ask.fleet, async |fleet| {
         let mut all: Vec<Listed> = Vec::new();
         loop {
@@ -32,7 +35,9 @@ async fn list(args: StateLsArgs, output: Output) -> Result {
                 other => return Err(unexpected(&other)),
             }
         }
-        output.print(&all, |all| values_table(all))
+        let all = query.of(all);
+        let key = |one: &Listed| one.key.as_str().to_owned();
+        query.print(&all, output, key, |one| json!(one), values_table)
     })
     .await
 }
@@ -85,8 +90,25 @@ async fn get(args: StateKeyArgs, output: Output) -> Result {
     .await
 }
 
-async fn remove(args: StateKeyArgs, output: Output) -> Result {
+async fn remove(args: StateRmArgs, output: Output) -> Result {
+    let (dry, args) = (args.dry.dry_run, args.one);
     with_fleet(&args.ask.fleet, async |fleet| {
+        fleet.refuse_if_held().await?;
+        if dry {
+            let what = ValueAsk::Get {
+                key: args.key.clone(),
+            };
+            return match ask(fleet, what, &args.ask).await? {
+                ValueAnswer::Value { version, .. } => {
+                    let document = json!({ "would": "remove", "key": args.key, "version": version });
+                    output.print(&document, |_| {
+                        format!("would remove {}, version {version}", args.key.as_str())
+                    })
+                }
+                // Removing it changes nothing either.
+                _ => output.print(&json!({ "would": null }), |_| "nothing would change"),
+            };
+        }
         let what = ValueAsk::Remove {
             key: args.key.clone(),
         };

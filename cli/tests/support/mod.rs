@@ -5,9 +5,13 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// Longest that engines may take to be there.
+const ENGINES_LIMIT: Duration = Duration::from_secs(90);
 
 /// What came of one command.
 pub(crate) struct Ran {
@@ -113,6 +117,19 @@ impl Up {
         }
     }
 
+    /// Waits until so many engines are there.
+    pub(crate) fn waits_for_engines(&self, count: usize) {
+        let deadline = Instant::now() + ENGINES_LIMIT;
+        loop {
+            let there = run(&self.broker, &["engines", "--where", "state = online", "-q"]);
+            if there.stdout.lines().count() == count {
+                return;
+            }
+            let said = (there.stdout, there.stderr);
+            assert!(Instant::now() < deadline, "engines are not there: {said:?}");
+        }
+    }
+
     /// As service managers do it; answers the exit code and all it had to tell.
     pub(crate) fn terminate(mut self) -> (i32, String) {
         let pid = self.child.id().to_string();
@@ -148,6 +165,11 @@ impl User {
         let folder = tempfile::tempdir().unwrap();
         let up = Up::start(&folder.path().join("up"), 2);
         Self { up, folder }
+    }
+
+    /// Waits until both engines are there.
+    pub(crate) fn waits_for_engines(&self) {
+        self.up.waits_for_engines(2);
     }
 
     /// Writes a file; answers its path.

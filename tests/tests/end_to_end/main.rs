@@ -27,6 +27,7 @@ mod limits;
 mod lives;
 mod losses;
 mod messages;
+mod numbers;
 mod pipeline;
 mod presence;
 mod requirements;
