@@ -37,6 +37,8 @@ pub(super) struct Context {
     pub(super) files: Files,
     pub(super) grants: Box<Grants>,
     pub(super) generation: Generation,
+    /// Of the stack of a fresh program here.
+    pub(super) stack_bytes: usize,
     pub(super) clock: Clock,
     /// See [`HostState::blocked_until_ns`]: noted by the call that was left, and taken by the same call when it is issued again.
     pub(super) blocked_until_ns: Option<u64>,
@@ -87,6 +89,7 @@ impl Context {
             files: Files::default(),
             grants: Box::default(),
             generation: Generation::FIRST,
+            stack_bytes: 0,
             clock: Clock::new(),
             blocked_until_ns: None,
             publish_after_ns: 0,

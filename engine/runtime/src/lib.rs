@@ -169,14 +169,10 @@ pub fn launch(
         control: control.clone(),
         sink: sink.clone(),
     };
+    let stack_bytes = runtime.rooms.thread_stack_bytes().map_err(runtime::internal)?;
     std::thread::Builder::new()
         .name(name)
-        .stack_size(
-            runtime
-                .rooms
-                .stack_bytes(rooms::RESUMED)
-                .saturating_add(HOST_STACK_BYTES),
-        )
+        .stack_size(stack_bytes)
         .spawn(move || {
             let started = AtomicBool::new(false);
             // A bug of ours must not leave the others waiting for a program that is gone.

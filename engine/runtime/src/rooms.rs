@@ -22,10 +22,12 @@ use super::runtime::{RuntimeOptions, internal};
 use super::{HOST_STACK_BYTES, calling, calls, device_calls, raw, values, wasi};
 
 /// How many times the stack of a fresh program each room has. Stacks take memory only as far as they are used.
-const ROOMS: &[usize] = if cfg!(target_pointer_width = "64") {
-    &[1, 2, 8, 32, 128, 512]
+const ROOMS: &[usize] = &[1, 2, 8, 32, 128, 512];
+/// Of the largest room, where a fresh program's stack is not so large that the two that all programs need are above that.
+const STACK_BYTES_MAX: usize = if cfg!(target_pointer_width = "64") {
+    1 << 30
 } else {
-    &[1, 2, 8, 32]
+    128 << 20
 };
 /// For fresh programs.
 pub(super) const FRESH: usize = 0;
@@ -57,8 +59,19 @@ impl Rooms {
         &self.options
     }
 
-    pub(super) fn count() -> usize {
-        ROOMS.len()
+    pub(super) fn count(&self) -> usize {
+        let is_there = |&room: &usize| room <= RESUMED || self.stack_bytes(room) <= STACK_BYTES_MAX;
+        (0..ROOMS.len()).take_while(is_there).count()
+    }
+
+    /// Of the stack that a program's own thread needs.
+    pub(super) fn thread_stack_bytes(&self) -> wasmtime::Result<usize> {
+        // Pulley's stack is none of the thread's.
+        let own = match self.linker(FRESH)?.engine().is_pulley() {
+            true => 0,
+            false => self.stack_bytes(RESUMED),
+        };
+        Ok(own.saturating_add(HOST_STACK_BYTES))
     }
 
     pub(super) fn stack_bytes(&self, room: usize) -> usize {

@@ -101,6 +101,7 @@ impl Task {
         let folders = Folders::new(launch.folders);
         context.files = Files::new(folders.map_err(|reason| Failure::BadRequest { reason })?);
         context.generation = launch.generation;
+        context.stack_bytes = options.stack_bytes_max;
         context.held = Held::new(options.devices, launch.spec.grants.devices.clone());
         let control = context.control.clone();
         if launch.is_known {

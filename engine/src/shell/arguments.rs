@@ -75,7 +75,7 @@ pub struct EngineArgs {
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=PROGRAMS_MEMORY_MIB_LIMIT))]
     #[serde(deserialize_with = "between::<1, PROGRAMS_MEMORY_MIB_LIMIT, _>")]
     pub programs_memory: Option<u64>,
-    /// Call stack of one program [default: 1024]
+    /// Call stack of one program [default: 16384]
     #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u64).range(STACK_KIB_MIN..=STACK_KIB_LIMIT))]
     #[serde(deserialize_with = "between::<STACK_KIB_MIN, STACK_KIB_LIMIT, _>")]
     pub stack_max: Option<u64>,
@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(options.data, PathBuf::from("/d"));
         assert_eq!(options.programs_max, 16);
         assert_eq!(options.program_memory_bytes_max, 64 << 20);
-        assert_eq!(options.stack_bytes_max, 1024 << 10);
+        assert_eq!(options.stack_bytes_max, 16 << 20);
         assert_eq!(options.cache_bytes_max, 256 << 20);
         assert_eq!((options.host.as_str(), options.labels.len()), ("rack-2", 2));
         assert_eq!(options.labels["zone"], "attic");

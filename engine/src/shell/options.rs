@@ -14,7 +14,9 @@ use wayfare_devices::DeviceOptions;
 /// Defaults fit a board with 512 MB and an SD card.
 pub(super) const PROGRAMS_MAX: usize = 16;
 pub(super) const PROGRAM_MEMORY_MIB_MAX: u64 = 64;
-pub(super) const STACK_KIB_MAX: usize = 1024;
+/// Memory is taken only as far as calls go down. Interpreters need much for each call of their programs: JavaScript's recursion
+/// ends with an error of its own after some thousand calls in this.
+pub(super) const STACK_KIB_MAX: usize = 16 * 1024;
 /// A checkpoint of a small program is about 100 KiB. Sixteen of them each minute write 2.3 GB a day, which a
 /// card of 10 TB endurance bears for ten years; every ten seconds would be under two. What `kill -9` or a
 /// power cut costs is at most this much computing, done again.

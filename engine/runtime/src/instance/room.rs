@@ -9,7 +9,7 @@ use wayfare_protocol::snapshot::Snapshot;
 
 use super::Instance;
 use crate::context::Context;
-use crate::rooms::{self, Rooms};
+use crate::rooms;
 use crate::runtime::Loaded;
 
 impl Instance {
@@ -50,12 +50,12 @@ impl Instance {
 /// The first room from `least` on in which the calls of a snapshot leave as much stack as a fresh program has.
 pub(super) fn room_for(loaded: &Arc<Loaded>, calls: &Snapshot, least: usize) -> Result<usize, Failure> {
     let rooms = loaded.housed.rooms();
-    for room in least..Rooms::count() {
+    for room in least..rooms.count() {
         if has_room(loaded, calls, room - 1)? {
             return Ok(room);
         }
     }
-    let largest = rooms.stack_bytes(Rooms::count() - 1) >> 20;
+    let largest = rooms.stack_bytes(rooms.count() - 1) >> 20;
     Err(Failure::Snapshot {
         reason: format!(
             "to go on from where it was captured, its calls need more stack than the {largest} MiB that they can have here: \

@@ -375,6 +375,7 @@ fn plain_files_are_what_the_program_is_its_values_and_its_devices() {
         ("engine", json!("here")),
         ("moves", json!(2)),
         ("generation", json!(3)),
+        ("stack_bytes", json!(RuntimeOptions::default().stack_bytes_max)),
     ] {
         assert_eq!(me[name], value, "{name}");
     }
