@@ -20,7 +20,9 @@ use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
+use wayfare_client::app::manifest::{DeclaredPort, ports};
 use wayfare_protocol::grants::Grants;
+use wayfare_protocol::ports::Ports;
 
 use crate::fail::{Fail, Result};
 
@@ -33,24 +35,16 @@ struct Manifest {
     #[serde(default)]
     grants: Grants,
     #[serde(default)]
-    input: Vec<Port>,
+    input: Vec<DeclaredPort>,
     #[serde(default)]
-    output: Vec<Port>,
+    output: Vec<DeclaredPort>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Port {
-    topic: String,
-    /// As in RFC 6838, such as `application/senml+json`.
-    media_type: String,
-}
-
-/// The grants of the manifest next to `module`; none where there is none.
-pub(crate) fn grants_beside(module: &Path) -> Result<Grants> {
+/// What the manifest next to `module` grants and declares; nothing where there is none.
+pub(crate) fn beside(module: &Path) -> Result<(Grants, Ports)> {
     let path = module.with_file_name(FILE);
     if !module.is_file() || !path.is_file() {
-        return Ok(Grants::default());
+        return Ok(Default::default());
     }
     let bad = |what: String| Fail::new("manifest", format!("{}: {what}", path.display()));
     let mut text = String::new();
@@ -64,38 +58,11 @@ pub(crate) fn grants_beside(module: &Path) -> Result<Grants> {
     parse(&text).map_err(bad)
 }
 
-fn parse(text: &str) -> std::result::Result<Grants, String> {
+fn parse(text: &str) -> std::result::Result<(Grants, Ports), String> {
     let manifest: Manifest = toml::from_str(text).map_err(|error| error.to_string())?;
     manifest.grants.check().map_err(|failure| failure.to_string())?;
-    for (port, may, list) in manifest
-        .input
-        .iter()
-        .map(|port| (port, manifest.grants.may_subscribe(&port.topic), "sub"))
-        .chain(
-            manifest
-                .output
-                .iter()
-                .map(|port| (port, manifest.grants.may_publish(&port.topic), "pub")),
-        )
-    {
-        if !may {
-            let topic = &port.topic;
-            return Err(format!(
-                "'{topic}' is declared and not granted: add it to grants.{list}"
-            ));
-        }
-        let is_media_type = port.media_type.split_once('/').is_some_and(|(kind, name)| {
-            let is_plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-            is_plain(kind) && is_plain(name)
-        });
-        if !is_media_type {
-            return Err(format!(
-                "'{}' is no media type such as text/plain",
-                port.media_type
-            ));
-        }
-    }
-    Ok(manifest.grants)
+    let ports = ports(manifest.input, manifest.output, &manifest.grants)?;
+    Ok((manifest.grants, ports))
 }
 
 #[cfg(test)]
@@ -117,11 +84,13 @@ mod tests {
             topic = 'home/heating'
             media_type = 'text/plain'
         ";
-        let grants = parse(text).expect("sound");
+        let (grants, ports) = parse(text).expect("sound");
         assert!(grants.may_subscribe("home/a") && grants.may_publish("home/heating"));
         assert_eq!(grants.publishes_per_second_max, Some(10));
         assert!(grants.devices.iter().map(|alias| alias.as_str()).eq(["led"]));
-        assert!(parse("").expect("nothing").is_empty());
+        assert_eq!(ports.inputs[0].to_string(), "home/+/temperature (text/plain)");
+        assert_eq!(ports.outputs.len(), 1);
+        assert_eq!(parse("").expect("nothing"), Default::default());
         for (bad, said) in [
             ("[grants]\nsubs = []", "unknown field"),
             ("[grants]\nsub = ['a#']", "no topic filter"),

@@ -231,6 +231,19 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
         refused.stderr
     );
     let consumer = user.starts(&consumer, &["--allow-declared"]);
+    let inspected = user.types(0, &["inspect", &consumer, "--json"]).documents();
+    let declared = serde_json::json!({
+        "inputs": [{ "topic": "+", "media_type": "application/json" }], "outputs": [{ "topic": "end" }],
+    });
+    assert_eq!(inspected[0]["ports"], declared);
+    let listed = user.types(0, &["ps", "-o", "wide"]).stdout;
+    assert!(listed.contains("+ (application/json)"), "{listed}");
+    user.moves(&consumer, "local-2");
+    let inspected = user.types(0, &["inspect", &consumer]).stdout;
+    assert!(
+        inspected.contains("local-2") && inspected.contains("output      end"),
+        "{inspected}"
+    );
     let producer = user.starts(&producer, &["--allow-pub", "numbers", "--allow-sub", "end"]);
     assert_eq!(user.prints(&producer), "ends with enough\n");
     assert_eq!(user.prints(&consumer), "numbers grüße true\nEACCES\n");

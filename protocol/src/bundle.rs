@@ -101,6 +101,7 @@ mod tests {
                 stdin: None,
                 memory_bytes_max: None,
                 grants: Default::default(),
+                ports: Default::default(),
             },
             snapshot: Blob::of(snapshot),
         };

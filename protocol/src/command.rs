@@ -11,6 +11,7 @@ use crate::grants::Grants;
 use crate::ids::{Blob, ClientId, EngineId, Generation, OperationId, ProgramId, Term, is_name};
 use crate::limits::*;
 use crate::log::Follower;
+use crate::ports::Ports;
 use crate::wire;
 
 /// One request to one engine. Answers go to [`crate::topics::Topic::Reply`] of `client`.
@@ -114,6 +115,9 @@ pub struct ProgramSpec {
     /// What it may do besides computing and printing.
     #[serde(default)]
     pub grants: Box<Grants>,
+    /// What it declares of its messages. Engines of earlier releases neither keep nor show it.
+    #[serde(default, skip_serializing_if = "Ports::is_empty")]
+    pub ports: Box<Ports>,
 }
 
 impl ProgramSpec {
@@ -146,6 +150,7 @@ impl ProgramSpec {
             });
         }
         self.grants.check()?;
+        self.ports.check()?;
         let spec_bytes = wire::to_json(self).len() as u64;
         check_bytes("the program's description", spec_bytes, SPEC_BYTES_MAX as u64)?;
         check_bytes("module", self.module.bytes, MODULE_BYTES_MAX)?;
@@ -272,6 +277,7 @@ mod tests {
                 devices: (0..DEVICES_MAX).map(alias).collect::<BTreeSet<_>>(),
                 ..Grants::default()
             }),
+            ports: Box::default(),
         }
     }
 

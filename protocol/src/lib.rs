@@ -27,6 +27,7 @@ pub mod limits;
 pub mod log;
 pub mod numbers;
 pub mod peer;
+pub mod ports;
 pub mod pull;
 pub mod reason;
 pub mod reply;

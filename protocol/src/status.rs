@@ -13,6 +13,7 @@ use crate::code::{CodeTarget, PublicKey};
 use crate::device::{Alias, DeviceAbout};
 use crate::ids::{BootId, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
 use crate::labels::Labels;
+use crate::ports::Ports;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineStatus {
@@ -160,6 +161,9 @@ pub struct ProgramStatus {
     pub module: Digest,
     /// Linear memory as of the last report; 0 while unknown.
     pub memory_bytes: u64,
+    /// What it declares of its messages; bounded by [`PORTS_BYTES_MAX`](crate::ports::PORTS_BYTES_MAX).
+    #[serde(default, skip_serializing_if = "Ports::is_empty")]
+    pub ports: Box<Ports>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,6 +207,7 @@ impl ProgramStatus {
             state: ProgramState::Exited { code: 0 },
             module: Digest([0; 32]),
             memory_bytes: 0,
+            ports: Box::default(),
         }
     }
 

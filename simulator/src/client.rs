@@ -129,6 +129,7 @@ impl World {
                 stdin,
                 memory_bytes_max: None,
                 grants: Default::default(),
+                ports: Default::default(),
             },
             snapshot,
             generation: None,

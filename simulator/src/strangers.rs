@@ -67,6 +67,7 @@ impl World {
             stdin: None,
             memory_bytes_max: None,
             grants: Default::default(),
+            ports: Default::default(),
         }
     }
 }

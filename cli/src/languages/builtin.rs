@@ -2,6 +2,7 @@
 //! asked.
 
 use super::Language;
+use super::declared::Declared;
 use super::kept::Made;
 use super::requires::Required;
 use super::source::{Source, packed};
@@ -40,5 +41,7 @@ pub(crate) fn make(source: &Source, output: Output) -> Result<Option<Made>> {
     let folder = packed(&source.path, &required.read()?)?;
     let module = wayfare_languages::JAVASCRIPT.to_vec();
     let program = (required.main.as_str(), folder);
-    Ok(Some(Made::new(language(), module, source.name(), program)))
+    let mut made = Made::new(language(), module, source.name(), program);
+    made.ports = Declared::of(&source.main_path())?.0;
+    Ok(Some(made))
 }

@@ -13,6 +13,7 @@
 use std::path::Path;
 
 use wayfare_protocol::grants::Grants;
+use wayfare_protocol::ports::{Port, Ports};
 use yaml_rust2::parser::{Event, Parser};
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -28,10 +29,7 @@ const SOURCE_BYTES_MAX: u64 = 64 << 20;
 
 /// Topics that a program reads and writes, as its source declares them.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Declared {
-    pub(crate) inputs: Vec<String>,
-    pub(crate) outputs: Vec<String>,
-}
+pub(crate) struct Declared(pub(crate) Ports);
 
 impl Declared {
     /// Nothing, where the source at `path` does not begin with such a comment.
@@ -60,36 +58,31 @@ impl Declared {
         let Some(meta) = documents.first() else {
             return Ok(Self::default());
         };
-        let declared = Self {
-            inputs: topics(&meta["inputs"], "inputs")?,
-            outputs: topics(&meta["outputs"], "outputs")?,
+        let ports = Ports {
+            inputs: ports(&meta["inputs"], "inputs")?,
+            outputs: ports(&meta["outputs"], "outputs")?,
         };
-        let granted = declared.granted();
-        granted.check().map_err(|failure| failure.to_string())?;
-        Ok(declared)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.inputs.is_empty() && self.outputs.is_empty()
+        ports.check().map_err(|failure| failure.to_string())?;
+        Ok(Self(ports))
     }
 
     /// The least that a program with it needs.
     pub(crate) fn granted(&self) -> Grants {
         Grants {
-            subscribe: self.inputs.clone(),
-            publish: self.outputs.clone(),
+            subscribe: topics(&self.0.inputs),
+            publish: topics(&self.0.outputs),
             ..Grants::default()
         }
     }
 
     /// For people: what it wants.
     pub(crate) fn text(&self) -> String {
-        let part = |what: &str, topics: &[String]| {
-            (!topics.is_empty()).then(|| format!("{what} {}", topics.join(", ")))
+        let part = |what: &str, ports: &[Port]| {
+            (!ports.is_empty()).then(|| format!("{what} {}", topics(ports).join(", ")))
         };
         let parts = [
-            part("subscribe to", &self.inputs),
-            part("publish to", &self.outputs),
+            part("subscribe to", &self.0.inputs),
+            part("publish to", &self.0.outputs),
         ];
         parts.into_iter().flatten().collect::<Vec<_>>().join(" and ")
     }
@@ -107,17 +100,24 @@ fn check_aliases(comment: &str) -> std::result::Result<(), String> {
     }
 }
 
+fn topics(ports: &[Port]) -> Vec<String> {
+    ports.iter().map(|port| port.topic.clone()).collect()
+}
+
 /// Of a list, or of names with what they stand for.
-fn topics(ports: &Yaml, what: &str) -> std::result::Result<Vec<String>, String> {
-    let topic = |port: &Yaml| {
+fn ports(ports: &Yaml, what: &str) -> std::result::Result<Vec<Port>, String> {
+    let port = |port: &Yaml| {
         let topic = port.as_str().or(port["topic"].as_str());
-        let topic = topic.ok_or_else(|| format!("{what}: each is a topic, or has one"));
-        topic.map(str::to_owned)
+        let topic = topic.ok_or_else(|| format!("{what}: each is a topic, or has one"))?;
+        Ok(Port {
+            topic: topic.to_owned(),
+            media_type: port["type"].as_str().map(str::to_owned),
+        })
     };
     match ports {
         Yaml::BadValue | Yaml::Null => Ok(Vec::new()),
-        Yaml::Array(ports) => ports.iter().map(topic).collect(),
-        Yaml::Hash(ports) => ports.values().map(topic).collect(),
+        Yaml::Array(ports) => ports.iter().map(port).collect(),
+        Yaml::Hash(ports) => ports.values().map(port).collect(),
         _ => Err(format!("{what}: a list, or names with what they stand for")),
     }
 }
@@ -139,14 +139,22 @@ mod tests {
              outputs:\n  fan: c/d\n  log: { topic: e }\n*/",
         )
         .unwrap();
-        assert_eq!(declared.inputs, ["a/+", "b"]);
-        assert_eq!(declared.outputs, ["c/d", "e"]);
+        assert_eq!(topics(&declared.0.inputs), ["a/+", "b"]);
+        assert_eq!(topics(&declared.0.outputs), ["c/d", "e"]);
+        assert_eq!(
+            declared.0.inputs[0].media_type.as_deref(),
+            Some("application/json")
+        );
         assert_eq!(declared.text(), "subscribe to a/+, b and publish to c/d, e");
         for (source, says) in [
             ("/*things.meta\ninputs: [a", "does not end"),
             ("/*things.meta\ninputs: {a: [}*/", "at"),
             ("/*things.meta\ninputs: 5\n*/", "inputs: a list"),
             ("/*things.meta\ninputs: [{ type: text }]\n*/", "inputs: each is"),
+            (
+                "/*things.meta\ninputs: [{ topic: a, type: text }]\n*/",
+                "no media type",
+            ),
             (
                 "/*things.meta\na: &a [x, x]\ninputs: [*a, *a]\n*/",
                 "an alias in line 3",

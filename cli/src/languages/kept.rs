@@ -9,6 +9,7 @@ use wayfare_client::files::{Extent, Files, FilesError};
 use wayfare_protocol::files::{FileKind, FilePath, FileRefusal};
 use wayfare_protocol::folder::{FOLDER_BYTES_MAX, FolderName};
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
+use wayfare_protocol::ports::Ports;
 
 use super::source::{Source, pack_folder, read_bounded};
 use super::{Language, MANIFEST_BYTES_MAX, builtin};
@@ -125,6 +126,8 @@ pub(crate) struct Made {
     /// Before those that the program is given.
     pub(crate) args: Vec<String>,
     pub(crate) folders: Vec<(FolderName, Vec<u8>)>,
+    /// What the source declares of its messages.
+    pub(crate) ports: Ports,
 }
 
 /// Makes `source` ready, with what the command or the fleet has of its language.
@@ -162,6 +165,7 @@ impl Made {
             name,
             args: language.args_for(main),
             folders: vec![(FolderName::Program, folder)],
+            ports: Ports::default(),
             language,
             module,
         }
@@ -176,6 +180,7 @@ impl Made {
             env: self.language.env,
             memory_bytes: memory.map_err(|reason| Fail::new("language", reason))?,
             folders: self.folders.into_iter().collect(),
+            ports: self.ports,
         })
     }
 }

@@ -11,10 +11,11 @@ use wayfare_client::numbers::{EngineLoad, ProgramLoad};
 use wayfare_client::{ANSWER_TIMEOUT, Client, EngineView, Presence, ProgramView, Report};
 use wayfare_protocol::device::{Alias, Backend, DeviceAbout};
 use wayfare_protocol::ids::EngineId;
+use wayfare_protocol::ports::Port;
 use wayfare_protocol::status::EngineAbout;
 
 use super::fields::{ENGINE_FIELDS, PROGRAM_FIELDS};
-use crate::args::looking::{EnginesArgs, PsArgs, StatusArgs};
+use crate::args::looking::{EnginesArgs, Form, PsArgs, StatusArgs};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, age, bytes, clear_screen, moment, now_ms, percent};
@@ -125,7 +126,7 @@ pub(crate) async fn programs(args: PsArgs, output: Output) -> Result {
                     "{hidden} that have ended are not shown: `wayfare ps -a` shows them, `wayfare prune` removes them"
                 )
             });
-            programs_table(programs, now_ms).then(remark.into_iter().collect::<Text>())
+            programs_table(programs, args.query.form, now_ms).then(remark.into_iter().collect::<Text>())
         })
     })
     .await
@@ -183,7 +184,7 @@ async fn print_status(fleet: &Client, report: &Report, output: Output) -> Result
             .collect();
         engines_table(&engines)
             .line("")
-            .then(programs_table(&programs, now_ms()))
+            .then(programs_table(&programs, None, now_ms()))
             .then(silent)
             .then(hold.iter().map(ToString::to_string).collect::<Text>())
             .then(alarms.iter().map(alarm).collect::<Text>())
@@ -200,7 +201,7 @@ fn alarm(alarm: &AlarmRecord) -> String {
     )
 }
 
-pub(super) fn programs_table(programs: &[Listed], now_ms: u64) -> Text {
+pub(super) fn programs_table(programs: &[Listed], form: Option<Form>, now_ms: u64) -> Text {
     if programs.is_empty() {
         return "no programs: start one with `wayfare run`".into();
     }
@@ -213,7 +214,7 @@ pub(super) fn programs_table(programs: &[Listed], now_ms: u64) -> Text {
             _ => listed.view.word().to_owned(),
         };
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
-        vec![
+        let mut row = vec![
             status.program.short(),
             about.instance.unwrap_or_else(|| status.name.clone()),
             match since(about.ended_ms) {
@@ -233,9 +234,13 @@ pub(super) fn programs_table(programs: &[Listed], now_ms: u64) -> Text {
             or_dash(about.restarts.map(|restarts| restarts.to_string())),
             status.generation.to_string(),
             status.module.short(),
-        ]
+        ];
+        if form == Some(Form::Wide) {
+            row.extend([ports(&status.ports.inputs), ports(&status.ports.outputs)]);
+        }
+        row
     };
-    let head = [
+    let mut head = vec![
         "ID",
         "NAME",
         "STATE",
@@ -247,7 +252,18 @@ pub(super) fn programs_table(programs: &[Listed], now_ms: u64) -> Text {
         "GENERATION",
         "MODULE",
     ];
+    if form == Some(Form::Wide) {
+        head.extend(["INPUTS", "OUTPUTS"]);
+    }
     Text::table(&head, programs.iter().map(row))
+}
+
+fn ports(ports: &[Port]) -> String {
+    let ports: Vec<String> = ports.iter().map(Port::to_string).collect();
+    match ports.is_empty() {
+        true => "-".into(),
+        false => ports.join(", "),
+    }
 }
 
 pub(super) fn engines_table(engines: &[ListedEngine]) -> Text {
@@ -369,14 +385,14 @@ pub(super) mod tests {
             restarts: Some(2),
             ..ProgramAbout::default()
         };
-        let text = programs_table(&[program("running", Some(about))], 61_000).to_string();
+        let text = programs_table(&[program("running", Some(about))], None, 61_000).to_string();
         let row: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(row[1..7], ["shop/web/0", "running", "a", "-", "-", "60s"]);
         let about = ProgramAbout {
             ended_ms: Some(1_000),
             ..ProgramAbout::default()
         };
-        let text = programs_table(&[program("exited", Some(about))], 6_000).to_string();
+        let text = programs_table(&[program("exited", Some(about))], None, 6_000).to_string();
         assert!(
             text.contains("shop-web-0  exited with code 0, 5s ago  a"),
             "{text}"

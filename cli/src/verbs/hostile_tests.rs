@@ -7,6 +7,7 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{BootId, Digest, OperationId, ProgramId};
 
 use super::*;
+use crate::args::looking::Form;
 use crate::fail::Fail;
 use crate::output::Text;
 
@@ -31,6 +32,7 @@ fn program() -> ProgramView {
             "program": ProgramId::from_random([1; 16]), "name": EVIL, "engine": "e",
             "boot": BootId::from_random([2; 16]), "generation": 1, "sequence": 1, "memory_bytes": 1,
             "state": "failed", "reason": EVIL, "module": Digest::of(b"m"),
+            "ports": { "inputs": [{ "topic": EVIL, "media_type": EVIL }] },
         })),
         presence: Presence::Known,
     }
@@ -64,7 +66,7 @@ fn engine() -> EngineView {
 fn foreign_text_neither_steers_the_terminal_nor_forges_a_line() {
     is_harmless(
         "ps",
-        fleet::programs_table(&[fleet::tests::unknown(program())], 0),
+        fleet::programs_table(&[fleet::tests::unknown(program())], Some(Form::Wide), 0),
         2,
     );
     is_harmless(
@@ -75,7 +77,7 @@ fn foreign_text_neither_steers_the_terminal_nor_forges_a_line() {
     is_harmless(
         "inspect a program",
         inspect::program_page(&fleet::tests::unknown(program()), &[], 0),
-        7,
+        8,
     );
     is_harmless(
         "inspect an engine",

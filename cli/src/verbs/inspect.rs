@@ -114,6 +114,14 @@ pub(super) fn program_page(one: &Listed, history: &[Point], now_ms: u64) -> Text
         ("module", status.module.to_string()),
         ("memory", bytes(one.memory_bytes())),
     ];
+    lines.extend(status.ports.inputs.iter().map(|port| ("input", port.to_string())));
+    lines.extend(
+        status
+            .ports
+            .outputs
+            .iter()
+            .map(|port| ("output", port.to_string())),
+    );
     lines.extend(numbers::of_program(one, now_ms));
     lines.extend(numbers::over_time(history));
     Text::page(&lines)

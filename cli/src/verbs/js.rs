@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Serialize;
+use wayfare_protocol::ports::Port;
 
 use crate::args::language::JsVerb;
 use crate::fail::{Fail, Result};
@@ -22,8 +23,8 @@ struct Checked {
     bytes: u64,
     packages: BTreeSet<String>,
     /// Topics that its first comment declares.
-    inputs: Vec<String>,
-    outputs: Vec<String>,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
     /// What is required and is not there, with the file that requires it.
     lacking: BTreeMap<String, String>,
 }
@@ -57,8 +58,8 @@ fn check(file: &Path) -> Result<Checked> {
         main: required.main,
         files: required.files.into_keys().collect(),
         packages: required.packages,
-        inputs: declared.inputs,
-        outputs: declared.outputs,
+        inputs: declared.0.inputs,
+        outputs: declared.0.outputs,
         lacking: required.lacking,
     })
 }
@@ -72,6 +73,7 @@ fn text(checked: &Checked) -> Text {
             names.join(", ")
         }
     };
+    let topics = |ports: &[Port]| list(&mut ports.iter().map(Port::to_string).collect::<Vec<_>>().iter());
     let own = checked
         .files
         .iter()
@@ -89,8 +91,8 @@ fn text(checked: &Checked) -> Text {
             "size",
             format!("{} files, {}", checked.files.len(), output::bytes(checked.bytes)),
         ),
-        ("subscribes to", list(&mut checked.inputs.iter())),
-        ("publishes to", list(&mut checked.outputs.iter())),
+        ("subscribes to", topics(&checked.inputs)),
+        ("publishes to", topics(&checked.outputs)),
         (
             "lacking",
             if lacking.is_empty() {

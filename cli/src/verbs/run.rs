@@ -9,6 +9,7 @@ use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::OperationId;
 use wayfare_protocol::limits::STDIN_BYTES_MAX;
+use wayfare_protocol::ports::Ports;
 
 use super::dry;
 use super::logs::{LinePrinter, Lines, badly, print_all};
@@ -19,7 +20,7 @@ use crate::fail::{Fail, Result};
 use crate::languages::declared::Declared;
 use crate::languages::source::Source;
 use crate::languages::{builtin, kept};
-use crate::manifest::grants_beside;
+use crate::manifest;
 use crate::output::{Output, error_is_terminal};
 use crate::waiting::conclude;
 
@@ -28,19 +29,21 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
     let follower = OperationId::random();
+    let (grants, ports) = grants(&args)?;
     let mut run = Run {
         args: args.args.clone(),
         env: args.env.iter().cloned().collect(),
         stdin: args.stdin.as_ref().map(read_stdin).transpose()?,
         memory_bytes_max: args.memory,
-        grants: grants(&args)?,
+        grants,
+        ports,
         on: args.on.clone(),
         follower: args.follow.then_some(follower),
         ..Run::default()
     };
     let source = Source::find(Path::new(&args.module))?;
     if let Some(source) = source.as_ref().filter(|source| builtin::is_of(source)) {
-        grant_declared(&mut run.grants, &args, source, output)?;
+        grant_declared(&mut run, &args, source, output)?;
     }
     if source.is_none() {
         let module = Module::find(&args.module)?;
@@ -111,9 +114,9 @@ async fn in_its_language(fleet: &Client, run: &mut Run, source: &Source, output:
     Ok(())
 }
 
-/// Those of the command line, and of the manifest next to the module.
-fn grants(args: &RunArgs) -> Result<Grants> {
-    let mut grants = grants_beside(Path::new(&args.module))?;
+/// Those of the command line, and of the manifest next to the module, which declares inputs and outputs besides.
+fn grants(args: &RunArgs) -> Result<(Grants, Ports)> {
+    let (mut grants, ports) = manifest::beside(Path::new(&args.module))?;
     grants.publish.extend(args.allow_pub.iter().cloned());
     grants.subscribe.extend(args.allow_sub.iter().cloned());
     grants.call.extend(args.allow_call.iter().cloned());
@@ -123,15 +126,19 @@ fn grants(args: &RunArgs) -> Result<Grants> {
     grants.env.extend(args.allow_env.iter().cloned());
     grants.devices.extend(args.allow_device.iter().cloned());
     grants.publishes_per_second_max = args.publish_rate.or(grants.publishes_per_second_max);
-    Ok(grants)
+    Ok((grants, ports))
 }
 
-/// Grants what the program's source declares, if a person or the command line says so. Where the command line grants
-/// topics itself, those are what is granted.
-fn grant_declared(grants: &mut Grants, args: &RunArgs, source: &Source, output: Output) -> Result {
+/// Takes what the program's source declares, and grants it if a person or the command line says so. Where the command line
+/// grants topics itself, those are what is granted.
+fn grant_declared(run: &mut Run, args: &RunArgs, source: &Source, output: Output) -> Result {
     let declared = Declared::of(&source.main_path())?;
+    let grants = &mut run.grants;
     let is_granted = !grants.publish.is_empty() || !grants.subscribe.is_empty();
-    if declared.is_empty() || is_granted && !args.allow_declared {
+    if !declared.0.is_empty() {
+        run.ports.clone_from(&declared.0);
+    }
+    if declared.0.is_empty() || is_granted && !args.allow_declared {
         return Ok(());
     }
     if !args.allow_declared && !confirmed(&declared, &args.module, output)? {

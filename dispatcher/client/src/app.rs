@@ -14,6 +14,7 @@ use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::{Blob, Digest, is_name};
+use wayfare_protocol::ports::Ports;
 use wayfare_scheduler::application::{Component, Mobility, Resources};
 use wayfare_scheduler::constraint::Constraints;
 
@@ -41,6 +42,9 @@ pub struct ComponentSpec {
     /// What its programs may publish and subscribe to.
     #[serde(default)]
     pub grants: Grants,
+    /// What its programs declare of their messages.
+    #[serde(default, skip_serializing_if = "Ports::is_empty")]
+    pub ports: Ports,
     pub processor_millicores: u64,
     pub mobility: Mobility,
     pub constraints: Constraints,
@@ -91,7 +95,12 @@ impl ComponentSpec {
             self.memory_bytes,
             &self.grants,
         );
-        Digest::of(&serde_json::to_vec(&making).expect("plain data serialises"))
+        // Without ports it is what it was before there were any: nothing is replaced because of them.
+        let bytes = match self.ports.is_empty() {
+            true => serde_json::to_vec(&making),
+            false => serde_json::to_vec(&(&making, &self.ports)),
+        };
+        Digest::of(&bytes.expect("plain data serialises"))
     }
 
     pub fn blobs(&self) -> impl Iterator<Item = Blob> + '_ {
@@ -120,6 +129,7 @@ impl ComponentSpec {
             stdin: self.stdin,
             memory_bytes_max: self.memory_bytes,
             grants: Box::new(self.grants.clone()),
+            ports: Box::new(self.ports.clone()),
         }
     }
 }

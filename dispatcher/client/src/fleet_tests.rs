@@ -30,6 +30,7 @@ fn program(
         state,
         module: Digest([0; 32]),
         memory_bytes: 0,
+        ports: Default::default(),
     }
 }
 

@@ -241,6 +241,7 @@ mod tests {
                 state: state.clone(),
                 module: Digest([0; 32]),
                 memory_bytes: 0,
+                ports: Default::default(),
             },
         };
         list.iter().map(view).collect()

@@ -16,6 +16,7 @@ use wayfare_protocol::limits::{
     FOLLOW_LEASE_MS, MODULE_BYTES_MAX, NAME_BYTES_MAX, STDIN_BYTES_MAX, TIME_LIMIT_MS,
 };
 use wayfare_protocol::log::Follower;
+use wayfare_protocol::ports::Ports;
 use wayfare_protocol::{command::check_bytes, limits::TIME_LIMIT_MS_MAX};
 use wayfare_scheduler::application::{Application, Component, Resources};
 use wayfare_scheduler::constraint::{Constraints, Requirements};
@@ -164,6 +165,8 @@ pub struct Run {
     pub stdin: Option<Vec<u8>>,
     pub memory_bytes_max: Option<u64>,
     pub grants: Grants,
+    /// What it declares of its messages.
+    pub ports: Ports,
     /// What it may read besides, packed.
     pub folders: BTreeMap<FolderName, Vec<u8>>,
     /// `None`: the scheduler chooses.
@@ -265,6 +268,7 @@ impl Run {
             stdin: self.stdin.map(|bytes| keep(&mut blobs, bytes)),
             memory_bytes_max: self.memory_bytes_max,
             grants: Box::new(grants),
+            ports: Box::new(self.ports),
         };
         spec.check().map_err(CommandError::Refused)?;
         Ok(Prepared {

@@ -300,6 +300,7 @@ async fn a_snapshot_becomes_a_file_and_a_file_a_program() {
         stdin: None,
         memory_bytes_max: None,
         grants: Default::default(),
+        ports: Default::default(),
     };
     let operation = fleet.snapshot("p", &within(LIMIT)).await.unwrap();
     let command = engine.hears_command().await;

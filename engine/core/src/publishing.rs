@@ -45,6 +45,7 @@ impl Core {
             state: self.state(program),
             module: program.spec.module.digest,
             memory_bytes: program.memory_bytes,
+            ports: program.spec.ports.clone(),
         }
     }
 

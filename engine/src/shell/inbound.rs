@@ -297,6 +297,7 @@ mod tests {
             state: ProgramState::Running,
             module: Digest::of(b""),
             memory_bytes: 0,
+            ports: Default::default(),
         };
         let admit =
             |status: &ProgramStatus| admit(&Topic::ProgramStatus(status.program), wire::encode(status));

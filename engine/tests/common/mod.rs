@@ -237,6 +237,7 @@ impl Client {
             stdin: None,
             memory_bytes_max: None,
             grants: Default::default(),
+            ports: Default::default(),
         }
     }
 

@@ -101,6 +101,7 @@ async fn a_module_of_200_megabytes_is_refused_before_a_byte_of_it_travels() {
         stdin: None,
         memory_bytes_max: None,
         grants: Default::default(),
+        ports: Default::default(),
     };
     let command = command(Action::Run {
         program: ProgramId::random(),

@@ -71,6 +71,7 @@ fn spec(job: &Job) -> ProgramSpec {
         stdin: None,
         memory_bytes_max: None,
         grants: Default::default(),
+        ports: Default::default(),
     }
 }
 

@@ -258,6 +258,7 @@ async fn a_target_that_knows_nothing_refuses_for_good() {
             stdin: None,
             memory_bytes_max: None,
             grants: Default::default(),
+            ports: Default::default(),
         },
         memory_bytes: 0,
         paused: false,

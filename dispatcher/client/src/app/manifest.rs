@@ -8,6 +8,7 @@
 //! count = 3
 //! memory = "16M"
 //! grants = { pub = ["shop/orders"], sub = ["shop/#"] }
+//! output = [{ topic = "shop/orders", media_type = "application/json" }]   # shown, as 'input' is
 //! labels = ["zone=a", "kind in (x, y)", "battery!=low", "camera"]
 //! checkpoint = "10s"           # copied to the dispatcher, so that it goes on elsewhere if its engine is lost
 //! restart = { when = "on-failure", backoff = "1s" }
@@ -24,6 +25,7 @@ use wayfare_protocol::folder::{FOLDER_BYTES_MAX, FolderName};
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::{Blob, EngineId};
 use wayfare_protocol::limits::{MODULE_BYTES_MAX, STDIN_BYTES_MAX};
+use wayfare_protocol::ports::{Port, Ports};
 use wayfare_scheduler::application::{ComponentId, Mobility};
 use wayfare_scheduler::constraint::{Apart, Constraints, Domain, LabelRule, LabelTest, Requirements, Spread};
 
@@ -73,6 +75,10 @@ struct Part {
     memory: Option<String>,
     #[serde(default)]
     grants: Grants,
+    #[serde(default)]
+    input: Vec<DeclaredPort>,
+    #[serde(default)]
+    output: Vec<DeclaredPort>,
     /// Thousandths of a processor.
     #[serde(default)]
     processor: u64,
@@ -114,6 +120,39 @@ struct Update {
     within: Option<String>,
 }
 
+/// A topic, and what is on it, as manifests declare it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredPort {
+    topic: String,
+    /// As in RFC 6838, such as `application/senml+json`.
+    media_type: String,
+}
+
+/// What a manifest declares, which has to be granted there as well.
+pub fn ports(input: Vec<DeclaredPort>, output: Vec<DeclaredPort>, grants: &Grants) -> Result<Ports, String> {
+    let not_granted = |port: &DeclaredPort, list: &str| {
+        let topic = &port.topic;
+        format!("'{topic}' is declared and not granted: add it to grants.{list}")
+    };
+    if let Some(port) = input.iter().find(|port| !grants.may_subscribe(&port.topic)) {
+        return Err(not_granted(port, "sub"));
+    }
+    if let Some(port) = output.iter().find(|port| !grants.may_publish(&port.topic)) {
+        return Err(not_granted(port, "pub"));
+    }
+    let kept = |port: DeclaredPort| Port {
+        topic: port.topic,
+        media_type: Some(port.media_type),
+    };
+    let ports = Ports {
+        inputs: input.into_iter().map(kept).collect(),
+        outputs: output.into_iter().map(kept).collect(),
+    };
+    ports.check().map_err(|failure| failure.to_string())?;
+    Ok(ports)
+}
+
 fn one() -> u32 {
     1
 }
@@ -129,6 +168,8 @@ pub struct Made {
     pub memory_bytes: Option<u64>,
     /// Packed.
     pub folders: BTreeMap<FolderName, Vec<u8>>,
+    /// What its source declares, where the manifest declares nothing.
+    pub ports: Ports,
 }
 
 impl From<Vec<u8>> for Made {
@@ -198,6 +239,7 @@ impl Part {
         within("module", made.module.len(), MODULE_BYTES_MAX)?;
         check_wasm(&made.module).map_err(|error| format!("{}: {error}", self.module))?;
         let module = keep(made.module);
+        let declared = ports(self.input, self.output, &self.grants)?;
         let mut grants = self.grants;
         for (name, packed) in made.folders {
             within(name.mount(), packed.len(), FOLDER_BYTES_MAX)?;
@@ -227,6 +269,10 @@ impl Part {
                 .transpose()?
                 .or(made.memory_bytes),
             grants,
+            ports: match declared.is_empty() {
+                true => made.ports,
+                false => declared,
+            },
             processor_millicores: self.processor,
             mobility: if self.pinned {
                 Mobility::Pinned
@@ -352,6 +398,13 @@ mod tests {
                 env: BTreeMap::from([("A".into(), "1".into()), ("B".into(), "1".into())]),
                 memory_bytes: Some(64 << 20),
                 folders: BTreeMap::from([(FolderName::Program, b"packed".to_vec())]),
+                ports: Ports {
+                    outputs: vec![Port {
+                        topic: "of/source".into(),
+                        media_type: None,
+                    }],
+                    ..Ports::default()
+                },
                 ..b"\0asm\x01\0\0\0".to_vec().into()
             }),
             other => Err(format!("{other}: no such file")),
@@ -435,6 +488,8 @@ mod tests {
             module = 'm.py'
             args = ['-v']
             env = { B = '2' }
+            grants = { sub = ['a/#'] }
+            input = [{ topic = 'a/b', media_type = 'text/plain' }]
             [component.y]
             module = 'm.py'
             memory = '8M'
@@ -449,6 +504,9 @@ mod tests {
         assert_eq!(x.grants.folders[&FolderName::Program], Blob::of(b"packed"));
         assert_eq!(x.blobs().count(), 2);
         assert_ne!(x.revision(), y.revision());
+        assert_eq!(x.ports.inputs[0].to_string(), "a/b (text/plain)");
+        assert_eq!(x.program("x".into()).ports.inputs.len(), 1);
+        assert_eq!(y.ports.outputs[0].topic, "of/source");
     }
 
     #[test]
@@ -471,6 +529,10 @@ mod tests {
             (
                 "name = 'a'\n[component.x]\nmodule = 'm.wasm'\ncuont = 1",
                 "unknown field `cuont`",
+            ),
+            (
+                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\noutput = [{ topic = 'a', media_type = 'a/b' }]",
+                "add it to grants.pub",
             ),
             (
                 "name = 'a'\n[component.x]\nmodule = 'm.wasm'\ncount = 100000",

@@ -118,6 +118,7 @@ impl FakeEngine {
             state,
             module: Digest([0; 32]),
             memory_bytes: 0,
+            ports: Default::default(),
         }
     }
 

@@ -51,6 +51,7 @@ fn component_changes(old: &ComponentSpec, new: &ComponentSpec) -> impl Iterator<
             format!("{} -> {}", limit(old.memory_bytes), limit(new.memory_bytes)),
         ),
         plain("grants", old.grants != new.grants),
+        plain("inputs and outputs", old.ports != new.ports),
         plain("processor", old.processor_millicores != new.processor_millicores),
         plain(
             "requirements",

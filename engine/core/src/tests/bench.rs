@@ -49,6 +49,7 @@ pub(super) fn spec() -> ProgramSpec {
         stdin: None,
         memory_bytes_max: None,
         grants: Default::default(),
+        ports: Default::default(),
     }
 }
 

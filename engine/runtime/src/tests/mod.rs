@@ -70,6 +70,7 @@ fn spec(args: &[&str]) -> ProgramSpec {
         stdin: None,
         memory_bytes_max: None,
         grants: Default::default(),
+        ports: Default::default(),
     }
 }
 

@@ -23,6 +23,7 @@ fn program(module: Blob, snapshot: Option<Blob>) -> Record {
             stdin: None,
             memory_bytes_max: None,
             grants: Default::default(),
+            ports: Default::default(),
         },
         generation: Generation(1),
         begun: Generation(1),

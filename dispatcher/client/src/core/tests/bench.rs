@@ -56,6 +56,7 @@ pub(super) fn run_of(module: &[u8]) -> Request {
         stdin: None,
         memory_bytes_max: None,
         grants: Default::default(),
+        ports: Default::default(),
     };
     request(
         "a",
@@ -168,6 +169,7 @@ impl Bench {
                 state: ProgramState::Running,
                 module: Digest([0; 32]),
                 memory_bytes: 0,
+                ports: Default::default(),
             }],
             ..EngineStatus::new(engine.clone(), boot(), EngineState::Online)
         };

@@ -157,6 +157,7 @@ pub(super) fn component(count: u32, module: &str) -> ComponentSpec {
         stdin: None,
         memory_bytes: None,
         grants: Default::default(),
+        ports: Default::default(),
         processor_millicores: 0,
         mobility: Mobility::Free,
         constraints: Constraints::default(),
@@ -572,6 +573,7 @@ impl World {
                         state: copy.state.clone(),
                         module: copy.module.digest,
                         memory_bytes: 1 << 20,
+                        ports: Default::default(),
                     },
                     presence: if host.shown.online {
                         Presence::Known
