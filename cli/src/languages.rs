@@ -3,10 +3,11 @@
 //! `/fleet/languages`: `module.wasm`, `library` (packed) and `language.json`, which is written last and makes it one.
 //!
 //! Reading order: `language` (what one is, and how people write it), [`source`] (what is run with it),
-//! [`builtin`] (what comes with the command), [`requires`] (what a program of that takes along), [`declared`] (what it
+//! [`builtin`] (what comes with the command), [`cache`] (what was fetched before), [`requires`] (what a program of that takes along), [`declared`] (what it
 //! says of its messages), [`kept`] (with the fleet).
 
 pub(crate) mod builtin;
+pub(crate) mod cache;
 pub(crate) mod declared;
 pub(crate) mod kept;
 pub(crate) mod requires;

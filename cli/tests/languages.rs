@@ -6,7 +6,8 @@
 mod support;
 
 use serde_json::Value;
-use support::{Ran, User};
+use support::{Ran, User, command};
+use wayfare_protocol::ids::Digest;
 
 impl User {
     fn json(&self, arguments: &[&str]) -> Value {
@@ -38,6 +39,11 @@ impl User {
         ];
         self.types(0, &[&what[..], &options, &["--", "run", "{program}"]].concat())
     }
+}
+
+/// As what was fetched is kept: behind its digest.
+fn blake3_headed(content: &[u8]) -> Vec<u8> {
+    [&Digest::of(content).0[..], content].concat()
 }
 
 #[test]
@@ -95,6 +101,36 @@ fn a_program_in_a_language_is_run_as_it_is_written_and_moved_with_its_source() {
     );
     let status = user.json(&["inspect", program]);
     assert!(status.to_string().contains("app"), "{status}");
+
+    // What was fetched once is here the next time, and something else where somebody has put that.
+    let cache = user.path("cache");
+    let run = |cached: bool| {
+        let arguments = ["run", &app, "--timeout", "90s", "--", "/wayfare/nothing"];
+        let mut typed = command(&user.up.broker, &arguments);
+        if cached {
+            typed.env("XDG_CACHE_HOME", &cache);
+        }
+        typed.output().unwrap()
+    };
+    assert!(run(true).status.success());
+    let kept = std::fs::read_dir(format!("{cache}/wayfare/languages")).unwrap();
+    let kept: Vec<_> = kept.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(kept.len(), 2, "a module and a library: {kept:?}");
+    let module = kept.iter().find(|path| path.metadata().unwrap().len() > 10_000);
+    let broken = blake3_headed(b"no module");
+    std::fs::write(module.unwrap(), broken).unwrap();
+    let taken = run(true);
+    let said = String::from_utf8_lossy(&taken.stderr);
+    assert!(
+        !taken.status.success() && said.contains("WebAssembly"),
+        "{said}"
+    );
+    assert!(run(false).status.success());
+
+    user.types(0, &["fs", "rm", "/fleet/languages/talk/module.wasm"]);
+    let lacking = user.types(1, &["run", &app]);
+    let says = "the language 'talk' lacks its module.wasm";
+    assert!(lacking.stderr.contains(says), "{}", lacking.stderr);
 
     let removed = user.types(0, &["language", "rm", "talk"]);
     assert_eq!(removed.stdout, "removed language talk\n");

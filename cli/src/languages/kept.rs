@@ -11,6 +11,7 @@ use wayfare_protocol::folder::{FOLDER_BYTES_MAX, FolderName};
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
 use wayfare_protocol::ports::Ports;
 
+use super::cache::{Cache, Version};
 use super::source::{Source, pack_folder, read_bounded};
 use super::{Language, MANIFEST_BYTES_MAX, builtin};
 use crate::fail::{Fail, Result};
@@ -143,11 +144,21 @@ pub(crate) async fn make(fleet: &Client, source: &Source, limit: Duration, outpu
     let Some(language) = language.cloned() else {
         return Err(unknown(source, &languages));
     };
-    let module = path(&[&language.name, MODULE]);
-    let module = read(&files, &module, MODULE_BYTES_MAX, output).await?;
-    let library = path(&[&language.name, LIBRARY]);
+    let cache = Cache::of_user(|name| std::env::var_os(name));
+    let part = async |part: &str, bytes_max| {
+        let path = path(&[&language.name, part]);
+        let content = cached(&files, (&cache, fleet.fleet_name()), &path, bytes_max, output).await;
+        content.map_err(|fail| {
+            if fail.is("absent") {
+                lacking(&language, part)
+            } else {
+                fail
+            }
+        })
+    };
+    let module = part(MODULE, MODULE_BYTES_MAX).await?;
     let library = match language.library {
-        Some(_) => Some(read(&files, &library, FOLDER_BYTES_MAX, output).await?),
+        Some(_) => Some(part(LIBRARY, FOLDER_BYTES_MAX).await?),
         None => None,
     };
     let program = (source.main.as_str(), source.pack()?);
@@ -185,6 +196,18 @@ impl Made {
     }
 }
 
+/// Somebody has removed what belongs to it.
+fn lacking(language: &Language, part: &str) -> Fail {
+    let name = &language.name;
+    let text = format!(
+        "the language '{name}' lacks its {part}: {} is not there",
+        path(&[name, part])
+    );
+    Fail::new("no-language", text).hint(format!(
+        "`wayfare language add` with its manifest or options adds '{name}' anew"
+    ))
+}
+
 fn unknown(source: &Source, languages: &[Language]) -> Fail {
     let known: Vec<String> = languages
         .iter()
@@ -202,6 +225,36 @@ fn unknown(source: &Source, languages: &[Language]) -> Fail {
     .hint(format!(
         "`wayfare language add NAME --module INTERPRETER.wasm --ext .{extension}` adds one"
     ))
+}
+
+/// A file of a language, which may have been fetched before.
+async fn cached(
+    files: &Files<'_>,
+    (cache, fleet): (&Cache, &str),
+    path: &FilePath,
+    bytes_max: u64,
+    output: Output,
+) -> Result<Vec<u8>> {
+    let stat = match files.stat(path).await {
+        Err(error) if is_absent(&error) => {
+            return Err(Fail::new("absent", format!("{path} is not there")));
+        }
+        stat => stat?,
+    };
+    let version = Version {
+        fleet,
+        path,
+        stat: &stat,
+    };
+    if let Some(content) = cache.find(&version, bytes_max) {
+        return Ok(content);
+    }
+    let content = read(files, path, bytes_max, output).await?;
+    // Else it may be of a version after that.
+    if files.stat(path).await.is_ok_and(|after| after == stat) {
+        cache.keep(&version, &content);
+    }
+    Ok(content)
 }
 
 async fn read(files: &Files<'_>, path: &FilePath, bytes_max: u64, output: Output) -> Result<Vec<u8>> {

@@ -7,6 +7,12 @@
 //! What always holds: a program of somebody else takes nothing along but code and what stands beside it: of files outside
 //! of a folder that is run, only those whose names end as code's do, and none below a name that begins with a dot, such
 //! as `.ssh`.
+//!
+//! Reading order: this file (a program's own files), [`packages`].
+
+mod packages;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Component, Path, PathBuf};
@@ -16,13 +22,15 @@ use regex::Regex;
 use serde::Deserialize;
 use wayfare_protocol::folder::{FOLDER_BYTES_MAX, FOLDER_FILES_MAX};
 
+use self::packages::Packages;
 use super::builtin;
 use super::source::{Source, files_below, path_text, read_bounded, too_much};
 use crate::fail::{Fail, Result};
 
 const PACKAGES: &str = "node_modules";
 const ABOUT: &str = "package.json";
-const EXTENSIONS: [&str; 7] = ["js", "cjs", "mjs", "ts", "cts", "mts", "json"];
+/// What a name is tried with, in the order in which `js/internal/modules.js` does it.
+const EXTENSIONS: [&str; 7] = ["js", "cjs", "mjs", "json", "ts", "mts", "cts"];
 /// Modules of Node that the runtime has not, as `js/internal/modules.js` lists them.
 pub(super) const LACKING: [&str; 22] = [
     "async_hooks",
@@ -135,10 +143,7 @@ impl Required {
 struct Search {
     /// Files of the program's own.
     own: BTreeSet<PathBuf>,
-    /// Folders of packages.
-    packages: BTreeSet<PathBuf>,
-    package_names: BTreeSet<String>,
-    files: BTreeSet<PathBuf>,
+    packages: Packages,
     next: VecDeque<PathBuf>,
     lacking: BTreeMap<String, PathBuf>,
 }
@@ -157,7 +162,7 @@ impl Search {
         }
         let about = Package::of(folder).unwrap_or_default();
         for name in about.dependencies.keys().chain(about.optional.keys()) {
-            self.take_package(folder, name)?;
+            self.packages.take(folder, name);
         }
         Ok(())
     }
@@ -187,13 +192,13 @@ impl Search {
             let bytes = read_bounded(&file, FOLDER_BYTES_MAX)?;
             let text = String::from_utf8_lossy(&bytes);
             for name in names(&text) {
-                self.take_name(&file, name)?;
+                self.take_name(&file, name);
             }
         }
         Ok(())
     }
 
-    fn take_name(&mut self, file: &Path, name: &str) -> Result {
+    fn take_name(&mut self, file: &Path, name: &str) {
         let folder = file.parent().unwrap_or(Path::new("/"));
         if name.starts_with("./") || name.starts_with("../") || name == "." || name == ".." {
             let path = plain(&folder.join(name));
@@ -209,87 +214,46 @@ impl Search {
                 self.take_kind_of(&found);
                 self.take_file(found);
             }
-            return Ok(());
+            return;
         }
         if name.starts_with('/') || name.contains(':') && !name.starts_with("node:") {
-            return Ok(());
+            return;
         }
         let bare = name.strip_prefix("node:").unwrap_or(name);
         let package = package_name(bare);
-        if !name.starts_with("node:") && self.take_package(folder, &package)? {
-            return Ok(());
+        if !name.starts_with("node:") && self.packages.take(folder, &package) {
+            return;
         }
         if LACKING.contains(&bare.split('/').next().unwrap_or(bare)) {
             self.lacking
                 .insert(format!("Node's module '{name}'"), file.to_owned());
         }
-        Ok(())
-    }
-
-    /// Whether a package of this name is found from `folder`. It is taken with all that it depends on.
-    fn take_package(&mut self, folder: &Path, name: &str) -> Result<bool> {
-        let mut asked = VecDeque::from([(folder.to_owned(), name.to_owned())]);
-        let mut is_first_found = None;
-        while let Some((from, name)) = asked.pop_front() {
-            if name
-                .split('/')
-                .any(|part| part.is_empty() || part.starts_with('.'))
-            {
-                is_first_found.get_or_insert(false);
-                continue;
-            }
-            let found = from
-                .ancestors()
-                .map(|folder| folder.join(PACKAGES).join(&name))
-                .find(|folder| folder.is_dir());
-            is_first_found.get_or_insert(found.is_some());
-            let Some(found) = found else { continue };
-            if !self.packages.insert(found.clone()) {
-                continue;
-            }
-            for file in files_below(&found, |name| name == PACKAGES)? {
-                if extension_of(&file) == Some("node") {
-                    self.lacking
-                        .insert(format!("the native add-on of package '{name}'"), file.clone());
-                }
-                self.files.insert(file);
-            }
-            if self.files.len() > FOLDER_FILES_MAX {
-                return Err(too_much(folder, &found));
-            }
-            self.package_names.insert(name);
-            let about = Package::of(&found).unwrap_or_default();
-            let others = about.dependencies.into_keys();
-            let others = others
-                .chain(about.optional.into_keys())
-                .chain(about.peers.into_keys());
-            asked.extend(others.map(|other| (found.clone(), other)));
-        }
-        Ok(is_first_found == Some(true))
     }
 
     fn into_required(self, main: &Path) -> Result<Required> {
         let root = self.root();
+        let packages = self.packages.lay(&root)?;
         let mut required = Required {
             main: inside(&root, main)?,
-            packages: self.package_names,
+            packages: packages.names,
+            files: packages.files,
             ..Required::default()
         };
         for (what, file) in self.lacking {
             required.lacking.insert(what, file.display().to_string());
         }
-        for file in self.own.into_iter().chain(self.files) {
-            let about = std::fs::metadata(&file).map_err(|error| Fail::file(&file, &error))?;
+        for (package, file) in packages.addons {
+            let what = format!("the native add-on of package '{package}'");
+            required.lacking.insert(what, file.display().to_string());
+        }
+        for file in self.own {
+            required.files.insert(inside(&root, &file)?, file);
+        }
+        for file in required.files.values() {
+            let about = std::fs::metadata(file).map_err(|error| Fail::file(file, &error))?;
             required.bytes += about.len();
-            let other = required.files.insert(inside(&root, &file)?, file.clone());
-            if let Some(other) = other.filter(|other| *other != file) {
-                let text = format!("{} and {} would be one file", other.display(), file.display());
-                return Err(
-                    Fail::new("source", text).hint("run the folder that both are in, or bundle the program")
-                );
-            }
             if required.bytes > FOLDER_BYTES_MAX || required.files.len() > FOLDER_FILES_MAX {
-                return Err(too_much(&root, &file));
+                return Err(too_much(&root, file));
             }
         }
         Ok(required)
@@ -380,181 +344,7 @@ fn file_or_folder(path: &Path) -> Option<PathBuf> {
         .or_else(|| file(&path.join("index")))
 }
 
-/// Where a file is for the program: below its root, and packages of folders above it at the root's top.
+/// Where one of its own files is for the program, which are all below its root.
 fn inside(root: &Path, path: &Path) -> Result<String> {
-    let relative = match path.strip_prefix(root) {
-        Ok(relative) => relative.to_owned(),
-        Err(_) => path
-            .components()
-            .skip_while(|part| part.as_os_str() != PACKAGES)
-            .collect(),
-    };
-    path_text(&relative)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    fn write(root: &Path, files: &[(&str, &str)]) {
-        for (name, content) in files {
-            let path = root.join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        }
-    }
-
-    fn required(path: &Path) -> Required {
-        Required::of(&Source::find(path).unwrap().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_file_takes_along_what_it_requires_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path();
-        write(
-            root,
-            &[
-                (
-                    "app.js",
-                    "const a = require('./lib/a'); import('left'); require(\"node:http\"); require('fs')",
-                ),
-                (
-                    "lib/a.js",
-                    "import { b } from '../other.js'; export * from `@x/y/part`;",
-                ),
-                ("other.ts", "import type { T } from './types'"),
-                ("types.d.ts", ""),
-                ("data.txt", "not asked for"),
-                (
-                    "node_modules/left/package.json",
-                    r#"{ "dependencies": { "right": "1" } }"#,
-                ),
-                ("node_modules/left/index.js", "require('net')"),
-                ("node_modules/left/node_modules/right/index.js", ""),
-                ("node_modules/right/index.js", "another one"),
-                ("node_modules/@x/y/part.js", ""),
-                ("node_modules/not/index.js", ""),
-            ],
-        );
-        let found = required(&root.join("app.js"));
-        assert_eq!(found.main, "app.js");
-        let names: Vec<&str> = found.files.keys().map(String::as_str).collect();
-        let expected = [
-            "app.js",
-            "lib/a.js",
-            "node_modules/@x/y/part.js",
-            "node_modules/left/index.js",
-            "node_modules/left/node_modules/right/index.js",
-            "node_modules/left/package.json",
-            "other.ts",
-        ];
-        assert_eq!(names, expected);
-        // What a package asks for is its own matter.
-        assert_eq!(
-            found.lacking.keys().collect::<Vec<_>>(),
-            ["Node's module 'node:http'"]
-        );
-        assert_eq!(
-            found.read().unwrap()["app.js"].len() as u64,
-            fs::metadata(root.join("app.js")).unwrap().len()
-        );
-    }
-
-    #[test]
-    fn what_is_above_a_file_makes_the_folder_larger_and_packages_come_to_its_top() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path();
-        write(
-            root,
-            &[
-                ("project/package.json", r#"{ "type": "module" }"#),
-                ("project/src/deep/app.js", "import '../shared.js'; import 'pack';"),
-                ("project/src/shared.js", ""),
-                ("node_modules/pack/package.json", "{ no JSON"),
-                ("node_modules/pack/build/addon.node", ""),
-            ],
-        );
-        let found = required(&root.join("project/src/deep/app.js"));
-        assert_eq!(found.main, "src/deep/app.js");
-        let names: Vec<&str> = found.files.keys().map(String::as_str).collect();
-        let expected = [
-            "node_modules/pack/build/addon.node",
-            "node_modules/pack/package.json",
-            "package.json",
-            "src/deep/app.js",
-            "src/shared.js",
-        ];
-        assert_eq!(names, expected);
-        assert_eq!(found.packages, BTreeSet::from(["pack".to_owned()]));
-        assert_eq!(
-            found.lacking.keys().collect::<Vec<_>>(),
-            ["the native add-on of package 'pack'"]
-        );
-    }
-
-    #[test]
-    fn a_program_of_somebody_else_takes_no_secrets_along() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path();
-        write(
-            root,
-            &[
-                ("home/.ssh/id_ed25519", "secret"),
-                ("home/.config/token.json", "secret"),
-                ("home/password", "secret"),
-                (
-                    "home/got/app.js",
-                    "/* require('../.ssh/id_ed25519'); */ require('../password'); require('../.config/token');
-                     require('./a'); require('./b'); require('.ssh');",
-                ),
-                ("home/got/a/package.json", r#"{ "main": "../../.config/token.json" }"#),
-                ("home/got/b/package.json", r#"{ "main": "/etc/passwd" }"#),
-                ("home/got/package.json", r#"{ "dependencies": { "/etc": "1", "../../.ssh": "1" } }"#),
-                ("home/got/node_modules/x", ""),
-            ],
-        );
-        let found = required(&root.join("home/got/app.js"));
-        assert_eq!(found.files.keys().collect::<Vec<_>>(), ["app.js"]);
-        write(root, &[("home/got/main.js", "require('/etc/passwd')")]);
-        let found = required(&root.join("home/got"));
-        assert!(
-            found
-                .files
-                .values()
-                .all(|path| path.to_string_lossy().contains("/got/")),
-            "{:?}",
-            found.files
-        );
-    }
-
-    #[test]
-    fn what_the_runtime_lacks_is_known_here() {
-        let modules = include_str!("../../../languages/js/js/internal/modules.js");
-        let list = modules.split_once("const MISSING = [").unwrap().1;
-        let list = list.split_once("];").unwrap().0;
-        let names: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
-        assert_eq!(names, LACKING);
-    }
-
-    #[test]
-    fn a_folder_is_taken_whole_with_the_packages_that_it_asks_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path();
-        write(
-            root,
-            &[
-                ("main.js", "require('used')"),
-                ("data.txt", "read by name"),
-                (".git/x", ""),
-                ("node_modules/used/index.js", ""),
-                ("node_modules/unused/index.js", ""),
-            ],
-        );
-        let found = required(root);
-        let names: Vec<&str> = found.files.keys().map(String::as_str).collect();
-        assert_eq!(names, ["data.txt", "main.js", "node_modules/used/index.js"]);
-    }
+    path_text(path.strip_prefix(root).unwrap_or(path))
 }

@@ -43,6 +43,7 @@ pub(crate) fn command(broker: &str, arguments: &[&str]) -> Command {
     for unset in [
         "WAYFARE_CONTEXT",
         "WAYFARE_ROOT",
+        "XDG_CACHE_HOME",
         "XDG_CONFIG_HOME",
         "XDG_STATE_HOME",
         "RUST_LOG",

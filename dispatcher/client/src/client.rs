@@ -136,6 +136,8 @@ pub struct Client {
 struct Inner {
     queue: mpsc::Sender<ToTask>,
     link: Link,
+    /// Its broker and topic root.
+    fleet: String,
     topics: Topics,
     client: ClientId,
     by: Option<String>,
@@ -165,12 +167,14 @@ impl Client {
             })?;
         let (queue, queue_end) = mpsc::channel(QUEUE_MAX);
         let (news_sender, news) = watch::channel(News::default());
+        let fleet = format!("{broker}/{topics}");
         let task = Task::new(link.clone(), topics.clone(), client.clone(), news_sender);
         let task = Mutex::new(Some(tokio::spawn(task.run(link_events, queue_end))));
         let client = Self {
             inner: Arc::new(Inner {
                 queue,
                 link,
+                fleet,
                 topics,
                 client,
                 by,
@@ -185,6 +189,11 @@ impl Client {
             return Err(error);
         }
         Ok(client)
+    }
+
+    /// The fleet's broker and topic root, which tell it from others.
+    pub fn fleet_name(&self) -> &str {
+        &self.inner.fleet
     }
 
     /// The same, giving commands as the acting dispatcher of this term.
