@@ -68,12 +68,13 @@ inputs:
 outputs: { done: end }
 */
 const { Pubsub, GFS } = require('things-js');
+const wayfare = require('wayfare');
 const pubsub = new Pubsub();
 let [first, seen] = [undefined, 0];
 pubsub.subscribe('+', async (message, topic, raw) => {
   first ??= message.n;
   if (message.n !== first + seen) console.log('lost or doubled', message.n);
-  if (++seen < 5) return;
+  if (++seen < 5 || wayfare.me().moves < 3) return;
   await pubsub.kill();
   console.log(topic, message.text, Buffer.isBuffer(raw));
   await pubsub.publish('end', 'enough');
@@ -162,6 +163,44 @@ function fail(level: Level): never {
 fail(Level.Low);
 "#;
 
+/// What recurses ends with an error that a program can catch, and not before some thousand levels.
+const DEPTH: &str = r#"
+const nested = (n) => {
+  let a = [];
+  for (let i = 0; i < n; i++) a = [a];
+  return a;
+};
+const ends = [
+  (n) => JSON.stringify(nested(n)),
+  (n) => JSON.parse('['.repeat(n)),
+  (n) => new Function('['.repeat(n)),
+  (n) => new Function('`${'.repeat(n)),
+  (n) => structuredClone(nested(n)),
+  (n) => String(nested(n)),
+].map((deep) => {
+  try {
+    return deep(100_000);
+  } catch (error) {
+    return error.name;
+  }
+});
+console.log(ends.join(' ') + ' ');
+let depth = 0;
+(function go() {
+  depth++;
+  if (depth < 2500) go();
+})();
+try {
+  (function go() {
+    depth++;
+    go();
+  })();
+} catch (error) {
+  console.log(2500, error instanceof RangeError && depth > 5000);
+}
+console.log(JSON.stringify(nested(5000)).length, new Function(`return ${'['.repeat(2000)}${']'.repeat(2000)}`)().length);
+"#;
+
 impl User {
     fn folder_of(path: &str) -> &str {
         Path::new(path).parent().unwrap().to_str().unwrap()
@@ -200,7 +239,7 @@ impl User {
             .stdout
     }
 
-    fn fails(&self, name: &str, content: &str, says: &str) {
+    fn fails(&self, name: &str, content: impl AsRef<[u8]>, says: &str) {
         let path = self.file(name, content);
         let ran = self.types(1, &["run", &path, "--follow"]);
         assert!(ran.stderr.contains(says), "{}", ran.stderr);
@@ -245,6 +284,9 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
         "{inspected}"
     );
     let producer = user.starts(&producer, &["--allow-pub", "numbers", "--allow-sub", "end"]);
+    // In the middle of its messages, of which it names any that is lost or doubled.
+    user.moves(&consumer, "local-1");
+    user.moves(&consumer, "local-2");
     assert_eq!(user.prints(&producer), "ends with enough\n");
     assert_eq!(user.prints(&consumer), "numbers grüße true\nEACCES\n");
 
@@ -340,4 +382,57 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
         "function f() { return [1].map(f); }\nf();\n",
         "Maximum call stack size exceeded",
     );
+    user.fails(
+        "latin.js",
+        b"let a;\nlet b = 'gr\xfcn';\n",
+        "at /program/latin.js:2\n",
+    );
+    user.file("addon.node", "");
+    user.fails(
+        "addon.js",
+        "\nrequire('./addon.node');\n",
+        "'/program/addon.node' is a native add-on: those cannot be run here\n    at <anonymous> (/program/addon.js:2:",
+    );
+    user.fails(
+        "memory.js",
+        "const kept = [];\nfor (;;) kept.push(new Uint8Array(1 << 20));\n",
+        "out of memory\n    at <anonymous> (/program/memory.js:2:",
+    );
+    // Of 10 MB, which takes more memory than that.
+    let large = user.file(
+        "large.js",
+        format!("[{}].length;\n", "'some text',\n".repeat(800_000)),
+    );
+    let ran = user.types(
+        1,
+        &["run", &large, "--follow", "--memory", "16M", "--timeout", "90s"],
+    );
+    let says = "`wayfare run --memory` gives more";
+    assert!(
+        ran.stderr.contains("out of memory") && ran.stderr.contains(says),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("/program/large.js"), "{}", ran.stderr);
+    let small = user.file("small.js", "");
+    let refused = user.types(1, &["run", &small, "--memory", "1G"]);
+    assert!(refused.stderr.contains("2 lack 1 GiB"), "{}", refused.stderr);
+
+    let circle = user.file(
+        "circle.js",
+        "exports.early = 1;\nconsole.log(require('./other').seen);\nexports.late = 2;\n",
+    );
+    user.file(
+        "other.js",
+        "const circle = require('./circle');\nexports.seen = [circle.early, circle.late];\n",
+    );
+    let ran = user.types(0, &["run", &circle, "--follow"]);
+    assert!(ran.stdout.ends_with("[ 1, undefined ]\n"), "{}", ran.stdout);
+    let says = "Warning: /program/circle.js exports no 'late' yet, since it and /program/other.js require each other\n    at /program/other.js:2:";
+    assert!(ran.stderr.contains(says), "{}", ran.stderr);
+
+    let deep = user.file("depth.js", DEPTH);
+    let ran = user.types(0, &["run", &deep, "--follow"]);
+    assert!(ran.stdout.ends_with("2500 true\n10002 1\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains(&"RangeError ".repeat(6)), "{}", ran.stdout);
 }

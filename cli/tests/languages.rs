@@ -121,10 +121,7 @@ fn a_program_in_a_language_is_run_as_it_is_written_and_moved_with_its_source() {
     std::fs::write(module.unwrap(), broken).unwrap();
     let taken = run(true);
     let said = String::from_utf8_lossy(&taken.stderr);
-    assert!(
-        !taken.status.success() && said.contains("WebAssembly"),
-        "{said}"
-    );
+    assert!(!taken.status.success() && said.contains("WebAssembly"), "{said}");
     assert!(run(false).status.success());
 
     user.types(0, &["fs", "rm", "/fleet/languages/talk/module.wasm"]);

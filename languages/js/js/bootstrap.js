@@ -11,7 +11,7 @@ function builtin(name) {
     if (source === undefined) throw new Error(`the runtime has no module '${name}'`);
     module = { exports: {}, id: name, filename: `wayfare:${name}`, loaded: false };
     modules.set(name, module);
-    const body = native.compile(`(function (exports, require, module, native) {${source}\n})`, module.filename);
+    const body = native.compile("(function (exports, require, module, native) {", source, module.filename);
     body.call(module.exports, module.exports, builtin, module, native);
     module.loaded = true;
   }

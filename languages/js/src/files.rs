@@ -28,6 +28,8 @@ pub(crate) fn offer<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
     set(
         "readFile",
         Function::new(ctx.clone(), |ctx: Ctx<'js>, path: String| {
+            let about = said(&ctx, fs::metadata(&path))?;
+            room(&ctx, usize::try_from(about.len()).unwrap_or(usize::MAX))?;
             let content = said(&ctx, fs::read(path))?;
             TypedArray::<u8>::new(ctx, content)
         })?,
@@ -67,11 +69,23 @@ pub(crate) fn offer<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
     )
 }
 
+/// An error unless there is so much memory at once: Rust's own library ends the program where it has none.
+pub(crate) fn room(ctx: &Ctx<'_>, bytes: usize) -> Result<()> {
+    let mut room = Vec::<u8>::new();
+    match room.try_reserve_exact(bytes) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(Exception::throw_internal(ctx, "out of memory")),
+    }
+}
+
 /// The bytes of an array of JavaScript's.
 pub(crate) fn bytes(ctx: &Ctx<'_>, array: &TypedArray<'_, u8>) -> Result<Vec<u8>> {
     // SAFETY: nothing else runs while they are copied.
     match unsafe { array.as_bytes() } {
-        Some(bytes) => Ok(bytes.to_vec()),
+        Some(bytes) => {
+            room(ctx, bytes.len())?;
+            Ok(bytes.to_vec())
+        }
         None => Err(Exception::throw_type(ctx, "the array is detached")),
     }
 }

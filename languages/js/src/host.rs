@@ -30,6 +30,12 @@ pub(crate) fn offer<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
     set("encode", Function::new(ctx.clone(), encode)?)?;
     set("decode", Function::new(ctx.clone(), decode)?)?;
     set("random", Function::new(ctx.clone(), random)?)?;
+    set(
+        "room",
+        Function::new(ctx.clone(), |ctx: Ctx<'_>, bytes: usize| {
+            crate::files::room(&ctx, bytes)
+        })?,
+    )?;
     set("memory", Function::new(ctx.clone(), memory)?)?;
     set("gc", Function::new(ctx.clone(), |ctx: Ctx<'_>| ctx.run_gc())?)
 }

@@ -29,6 +29,9 @@ pub(crate) fn listen(runtime: &Runtime) -> Hooks {
     hooks
 }
 
+/// Closes the function that a module's body is.
+const AFTER: &str = "\n})";
+
 pub(crate) fn offer<'js>(ctx: &Ctx<'js>, native: &Object<'js>, hooks: Hooks) -> Result<()> {
     let set = |name: &str, function: Function<'js>| native.set(name, function.with_name(name)?);
     set(
@@ -44,9 +47,18 @@ pub(crate) fn offer<'js>(ctx: &Ctx<'js>, native: &Object<'js>, hooks: Hooks) -> 
     )?;
     set(
         "compile",
-        Function::new(ctx.clone(), |ctx: Ctx<'js>, source: String, name: String| {
-            compile::<Function<'js>>(&ctx, &source, &name)
-        })?,
+        Function::new(
+            ctx.clone(),
+            |ctx: Ctx<'js>, before: String, source: rquickjs::String<'js>, name: String| {
+                // A source may be many megabytes: it is copied once, with what stands around it and the end that C wants.
+                let source = crate::host::lossy(&source)?;
+                crate::files::room(&ctx, before.len() + source.len() + AFTER.len() + 1)?;
+                let mut whole = String::with_capacity(before.len() + source.len() + AFTER.len() + 1);
+                whole.extend([before.as_str(), source.as_str(), AFTER]);
+                drop(source);
+                compile::<Function<'js>>(&ctx, whole, &name)
+            },
+        )?,
     )?;
     set(
         "import",
@@ -58,7 +70,11 @@ pub(crate) fn offer<'js>(ctx: &Ctx<'js>, native: &Object<'js>, hooks: Hooks) -> 
 }
 
 /// What a script's last expression is.
-pub(crate) fn compile<'js, T: rquickjs::FromJs<'js>>(ctx: &Ctx<'js>, source: &str, name: &str) -> Result<T> {
+pub(crate) fn compile<'js, T: rquickjs::FromJs<'js>>(
+    ctx: &Ctx<'js>,
+    source: impl Into<Vec<u8>>,
+    name: &str,
+) -> Result<T> {
     let mut options = EvalOptions::default();
     options.strict = false;
     options.filename = Some(name.to_owned());

@@ -150,6 +150,11 @@ function uncaught(error, kind) {
     return;
   }
   native.write(2, `Uncaught ${exports.described(error)}\n`);
+  // QuickJS throws null where not even an error has room.
+  if (error === null || (error instanceof Error && error.name === "InternalError" && error.message === "out of memory")) {
+    const mib = Math.ceil(native.memory() / 2 ** 20);
+    native.write(2, `the program has used ${mib} MiB: \`wayfare run --memory\` gives more, up to its engine's --memory-max\n`);
+  }
   exports.exit(1);
 }
 

@@ -28,6 +28,7 @@ const MISSING = [
   "async_hooks", "child_process", "cluster", "constants", "dgram", "diagnostics_channel", "dns", "domain", "http", "http2",
   "https", "inspector", "net", "punycode", "repl", "sys", "tls", "v8", "vm", "wasi", "worker_threads", "zlib",
 ];
+/** What a name is tried with, in this order: `wayfare js check` and `run` look the same way, before the program travels. */
 const EXTENSIONS = [".js", ".cjs", ".mjs", ".json", ...typescript.EXTENSIONS];
 
 /** CommonJS modules by path. */
@@ -64,7 +65,40 @@ const stat = (path) => {
     return undefined;
   }
 };
-const text = (path) => native.decode(native.readFile(path));
+/** An error for which no memory was left for more, or that only says where in the runtime it arose. */
+function placed(error, path) {
+  if (error instanceof Error && (!error.stack || error.name === "InternalError")) error.stack = `    at ${path}\n`;
+  return error;
+}
+
+/** What else a program has than UTF-8 would be a text that nobody wrote. Packages have old comments, which Node takes. */
+function text(path) {
+  let bytes;
+  try {
+    bytes = native.readFile(path);
+    return native.decode(bytes, true);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw placed(error, path);
+    if (path.includes("/node_modules/")) return native.decode(bytes);
+    const wrong = new SyntaxError("the source is not UTF-8");
+    wrong.stack = `    at ${path}:${lineOfOther(bytes)}\n`;
+    throw wrong;
+  }
+}
+
+/** The number of the first line that is no UTF-8. */
+function lineOfOther(bytes) {
+  for (let [line, from] = [1, 0]; ; line++) {
+    const end = bytes.indexOf(10, from);
+    try {
+      native.decode(bytes.subarray(from, end < 0 ? bytes.length : end), true);
+    } catch {
+      return line;
+    }
+    if (end < 0) return line;
+    from = end + 1;
+  }
+}
 
 function join(folder, name) {
   const parts = [];
@@ -161,7 +195,9 @@ function makeRequire(base) {
   const require = (name) => {
     if (typeof name !== "string") throw new TypeError("the name of a module is a string");
     const path = resolved(base, name, ["require"]);
-    return path.startsWith("node:") ? builtin(path.slice(5)) : loadCommon(path).exports;
+    if (path.startsWith("node:")) return builtin(path.slice(5));
+    const module = loadCommon(path);
+    return module.loaded ? module.exports : unfinished(module, base);
   };
   require.resolve = (name) => resolved(base, name, ["require"]).replace(/^node:/, "");
   require.cache = cache;
@@ -170,6 +206,33 @@ function makeRequire(base) {
 }
 
 let mainModule;
+
+/** What a module that is not loaded yet exports so far. In a circle of `require`s what is not there yet is easily taken for
+ * what is never there, so asking for it says so, as in Node. */
+function unfinished(module, base) {
+  const { exports } = module;
+  if (exports === null || typeof exports !== "object" || Object.getPrototypeOf(exports) !== Object.prototype) return exports;
+  module.watch = new Proxy(Object.prototype, {
+    get(target, name, receiver) {
+      if (typeof name === "string" && name !== "__esModule" && !(name in target)) {
+        const at = /[( ](\/[^()\n]+:\d+(?::\d+)?)\)?\n/.exec(`${new Error().stack}\n`)?.[1] ?? base;
+        const circle = `${module.filename} exports no '${name}' yet, since it and ${base} require each other`;
+        native.write(2, `Warning: ${circle}\n    at ${at}\n`);
+      }
+      return Reflect.get(target, name, receiver);
+    },
+  });
+  Object.setPrototypeOf(exports, module.watch);
+  return exports;
+}
+
+function finish(module) {
+  module.loaded = true;
+  const { exports, watch } = module;
+  if (watch !== undefined && exports !== null && typeof exports === "object" && Object.getPrototypeOf(exports) === watch) {
+    Object.setPrototypeOf(exports, Object.prototype);
+  }
+}
 
 function loadCommon(path, isMain = false) {
   let module = cache[path];
@@ -196,7 +259,7 @@ function loadCommon(path, isMain = false) {
       throw error;
     }
   }
-  module.loaded = true;
+  finish(module);
   return module;
 }
 
@@ -211,7 +274,12 @@ const BEFORE = "(function (exports, require, module, __filename, __dirname) {";
 /** The first line stays the first: what stands before it is on it. */
 function compile(path, source) {
   note(path, source, BEFORE.length);
-  return native.compile(`${BEFORE}${source}\n})`, path);
+  try {
+    native.room(2 * (BEFORE.length + source.length));
+    return native.compile(BEFORE, source, path);
+  } catch (error) {
+    throw placed(error, path);
+  }
 }
 
 /** Whether a text with this error would be right as an ES module. */
