@@ -6,7 +6,6 @@
 //! What always holds: a change is durable before it is answered, and is made once for each number of a program's requests, as far
 //! back as [`core::RECORDS_MAX`] numbers.
 
-mod core;
 #[cfg(test)]
 mod tests;
 
@@ -16,11 +15,11 @@ use tokio::time::Instant;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::values::{ValueAnswer, ValueRequest};
 
-use self::core::Values;
 use crate::context::Context;
 use crate::durable::{FileError, RecordLog, cannot_store};
 use crate::requests::Asked;
 use crate::requests::Inbox;
+use wayfare_dispatcher_core::values::Values;
 
 /// Requests that are made durable together.
 const BATCH_MAX: usize = 64;

@@ -3,6 +3,8 @@
 //! `cargo bench -p wayfare-scheduler --bench plan` prints tables in Markdown and asserts nothing about time. A number behind
 //! `--` divides the fleet: `-- 100` has 100 engines. Under `cargo test --benches` the fleet is tiny.
 
+#![expect(clippy::disallowed_methods, reason = "it measures: the library has no clock")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

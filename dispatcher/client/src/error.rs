@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use thiserror::Error;
+use wayfare_fleet::module::ModuleError;
 use wayfare_link::{BrokerUrl, LinkError};
 use wayfare_protocol::bundle::BundleError;
 use wayfare_protocol::error::Failure;
@@ -156,4 +157,13 @@ impl CommandError {
 
 fn ago(offline_for_ms: Option<u64>) -> String {
     offline_for_ms.map_or_else(String::new, |ms| format!(" (since {} s ago)", ms / 1000))
+}
+
+impl From<ModuleError> for CommandError {
+    fn from(error: ModuleError) -> Self {
+        match error {
+            ModuleError::NotWasm { found } => Self::NotWasm { found },
+            ModuleError::Refused(failure) => Self::Refused(failure),
+        }
+    }
 }

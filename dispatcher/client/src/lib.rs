@@ -40,7 +40,6 @@ pub mod operation;
 mod core;
 mod task;
 
-pub mod fleet;
 pub mod lookup;
 
 mod transfer;
@@ -49,10 +48,8 @@ mod following;
 mod log_merge;
 pub mod logs;
 pub mod numbers;
-pub mod operations;
 pub mod stored_logs;
 
-pub mod app;
 pub mod calls;
 pub mod files;
 pub mod keys;
@@ -60,13 +57,15 @@ pub mod keys;
 pub use crate::core::{Finished, Progress, Report};
 pub use client::{ANSWER_TIMEOUT, Client, ClientOptions, LeaseWatch, Session, Would};
 pub use error::{AskError, CommandError, ConnectError, Stage};
-pub use fleet::{EngineView, Heard, Presence, ProgramView};
 pub use log_merge::{LogItem, LogMerge};
 pub use logs::{EventStream, Follow, LogStream};
 pub use lookup::LookupError;
 pub use operation::Operation;
 pub use task::{FleetView, Overheard};
 pub use transfer::Content;
+pub use wayfare_fleet::fleet::{EngineView, Heard, Presence, ProgramView};
+// What a front end names besides the handle.
+pub use wayfare_fleet::{app, fleet, operations};
 pub use wayfare_scheduler::policy::Policy;
 
 pub use order::{Busy, CommandOptions, IdChoice, Marked, Offline, Order, Restore, ResumeMode, Run};

@@ -24,6 +24,8 @@ use wayfare_scheduler::fleet::{Capacity, Code, Engine, Fleet, NoCode, Presence, 
 use wayfare_scheduler::plan::{self, Options};
 use wayfare_scheduler::policy::Policy;
 
+use wayfare_fleet::module::check_wasm;
+
 use crate::error::CommandError;
 use crate::fleet::{self, EngineView, ProgramView};
 use crate::transfer::Content;
@@ -324,33 +326,6 @@ fn keep(blobs: &mut BTreeMap<Digest, Content>, bytes: Vec<u8>) -> Blob {
     let blob = Blob::of(&bytes);
     blobs.insert(blob.digest, Arc::new(bytes));
     blob
-}
-
-/// The magic and version of a core module; everything behind is the engine's to judge.
-pub(crate) fn check_wasm(module: &[u8]) -> Result<(), CommandError> {
-    const MAGIC: &[u8] = b"\0asm";
-    if module.starts_with(MAGIC) {
-        return match module.get(4..8) {
-            Some([1, 0, 0, 0]) => Ok(()),
-            Some([_, 0, 1, 0]) => {
-                let reason = "it is a WebAssembly component, and engines run modules: build for WASI preview 1, in Rust \
-                              with 'rustup target add wasm32-wasip1' and 'cargo build --target wasm32-wasip1'"
-                    .into();
-                Err(CommandError::Refused(Failure::BadRequest { reason }))
-            }
-            _ => {
-                let reason = "the WebAssembly module is truncated or of an unknown version".into();
-                Err(CommandError::Refused(Failure::BadRequest { reason }))
-            }
-        };
-    }
-    let begin = &module[..module.len().min(4)];
-    let found = if begin.is_empty() {
-        "nothing".to_owned()
-    } else {
-        format!("'{}'", begin.escape_ascii())
-    };
-    Err(CommandError::NotWasm { found })
 }
 
 /// The engine for a program that may run anywhere: the one with the fewest programs, then the first by name.

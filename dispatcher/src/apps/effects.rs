@@ -13,11 +13,11 @@ use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{Digest, EngineId, OperationId};
 
 use super::alarms::AlarmKind;
-use super::core::{Effect, Input, Trouble};
 use super::{COMMAND_TIME_LIMIT, Done, Reading, SNAPSHOT_TIME_LIMIT, Service, now};
 use crate::context::Note;
 use crate::durable::FileError;
 use crate::options::RECONNECT;
+use wayfare_dispatcher_core::apps::{Effect, Input, Trouble};
 
 impl Service {
     /// Everything that is to be stored is durable before anything is done, or nothing is done.

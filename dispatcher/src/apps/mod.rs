@@ -7,8 +7,6 @@
 //! While nothing can be stored nothing is decided: what people ask is answered from what was known before, changes are
 //! refused. Once there is room again a new core goes on from what is stored, as after a start.
 
-mod core;
-
 mod alarms;
 mod answers;
 mod effects;
@@ -34,14 +32,14 @@ use wayfare_protocol::ids::OperationId;
 
 use self::alarms::Alarms;
 use self::blobs::Blobs;
-use self::core::state::State;
-use self::core::{Core, CoreOptions, Effect, Ids, Input, LossOptions, Now, Serves};
 use self::known::KnownEngines;
 use self::timeline::Timeline;
 use crate::context::{Context, Note};
 use crate::durable::{FileError, RecordLog};
 use crate::options::{RECONNECT, ServiceOptions};
 use crate::requests::Inbox;
+use wayfare_dispatcher_core::apps::state::State;
+use wayfare_dispatcher_core::apps::{Core, CoreOptions, Effect, Ids, Input, LossOptions, Now, Serves};
 
 /// What waits for time alone is looked at this often.
 const TICK: Duration = Duration::from_millis(250);

@@ -10,8 +10,8 @@ use wayfare_protocol::values::{Key, VALUE_BYTES_MAX, Value, ValueAnswer, ValueAs
 use super::super::durable::faults::{self, Faults};
 use super::super::durable::{Place, RecordLog};
 use super::super::fixtures::old_folder;
-use super::core::{BYTES_MAX, Change, PROGRAMS_MAX, RECORDS_MAX, Values};
 use super::{RETRY, Service};
+use wayfare_dispatcher_core::values::{BYTES_MAX, Change, PROGRAMS_MAX, RECORDS_MAX, Values};
 
 /// Values, and the records that would be on disk.
 #[derive(Default)]

@@ -150,6 +150,11 @@ fn who_decides_or_runs_programs_knows_nothing_that_acts() {
             "wayfare-compiler",
             ["tokio", "wasmtime", "rumqttc", "wayfare-protocol"],
         ),
+        (
+            "wayfare-dispatcher-core",
+            ["tokio", "wasmtime", "rumqttc", "wayfare-link"],
+        ),
+        ("wayfare-fleet", ["tokio", "wasmtime", "rumqttc", "wayfare-link"]),
         ("wayfare-core", ["tokio", "wasmtime", "rumqttc", "wayfare-link"]),
         (
             "wayfare-simulator",
@@ -177,7 +182,14 @@ fn who_decides_or_runs_programs_knows_nothing_that_acts() {
 
 /// Where the crates are that decide and do nothing.
 /// And the simulator, whose runs are functions of their seeds.
-const DECIDES: [&str; 3] = ["engine/core", "engine/mail", "simulator"];
+const DECIDES: [&str; 6] = [
+    "engine/core",
+    "engine/mail",
+    "dispatcher/core",
+    "dispatcher/fleet",
+    "scheduler",
+    "simulator",
+];
 
 #[test]
 fn who_decides_may_call_nothing_that_acts() {

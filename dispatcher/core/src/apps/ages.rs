@@ -1,0 +1,106 @@
+//! Since when programs are there, and whose instances they are: for people who list programs. Nothing is decided by it.
+//!
+//! A program that was there before this dispatcher acted has no age, unless it is an instance: the starts of those are kept.
+
+use std::collections::BTreeMap;
+
+use wayfare_fleet::app::programs::{ProgramAbout, ProgramsPage};
+use wayfare_fleet::fleet::ProgramView;
+use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
+use wayfare_scheduler::application::InstanceId;
+
+use super::{Core, pages};
+
+/// Bytes of a program's id and what is around it, as JSON.
+const ENTRY_BYTES: usize = 48;
+
+/// A program as it was seen, by the wall clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    engine: EngineId,
+    generation: Generation,
+    /// Since it was seen first.
+    moves: u32,
+    /// `None`: before anybody looked.
+    since_ms: Option<u64>,
+    /// When it ended; `None` also where that was before anybody looked.
+    ended_ms: Option<u64>,
+    is_ended: bool,
+}
+
+impl Seen {
+    /// At another engine it has come there by a move, unless it was started there again, which raises the generation by more.
+    fn now_at(mut self, view: &ProgramView) -> Self {
+        let (engine, generation) = (&view.status.engine, view.status.generation);
+        if *engine != self.engine && generation < self.generation.replacing() {
+            self.moves = self.moves.saturating_add(1);
+        }
+        (self.engine, self.generation) = (engine.clone(), generation);
+        self
+    }
+}
+
+impl Core {
+    /// Notes which programs are new and which have ended.
+    pub(super) fn see_programs(&mut self, programs: &[ProgramView]) {
+        let is_first = !std::mem::replace(&mut self.has_observed, true);
+        let now_ms = (!is_first).then_some(self.now.wall_ms);
+        let mut before = std::mem::take(&mut self.seen);
+        for view in programs {
+            let (program, is_ended) = (view.status.program, view.status.state.is_ended());
+            let ended_ms = now_ms.filter(|_| is_ended);
+            let seen = match before.remove(&program) {
+                Some(seen) if seen.is_ended == is_ended => seen.now_at(view),
+                Some(seen) => Seen {
+                    ended_ms,
+                    is_ended,
+                    ..seen.now_at(view)
+                },
+                None => Seen {
+                    engine: view.status.engine.clone(),
+                    generation: view.status.generation,
+                    moves: 0,
+                    since_ms: now_ms,
+                    ended_ms,
+                    is_ended,
+                },
+            };
+            self.seen.insert(program, seen);
+        }
+    }
+
+    pub(super) fn programs_page(&self, from: Option<ProgramId>) -> ProgramsPage {
+        let mut page = ProgramsPage::default();
+        let instances = self.programs_of_instances();
+        let mut room = pages::PAGE_BYTES_MAX;
+        let later = self
+            .seen
+            .iter()
+            .filter(|(program, _)| from.is_none_or(|from| **program >= from));
+        for (program, seen) in later {
+            if room == 0 {
+                page.next = Some(*program);
+                break;
+            }
+            let instance = instances.get(program);
+            let starts = instance.and_then(|id| self.state.instances.get(*id)?.starts);
+            let about = ProgramAbout {
+                instance: instance.map(ToString::to_string),
+                since_ms: starts.map(|starts| starts.at_ms).or(seen.since_ms),
+                ended_ms: seen.ended_ms,
+                restarts: starts.map(|starts| starts.again),
+                moves: Some(seen.moves),
+            };
+            room = room.saturating_sub(pages::bytes(&about) + ENTRY_BYTES);
+            page.programs.insert(*program, about);
+        }
+        page
+    }
+
+    fn programs_of_instances(&self) -> BTreeMap<ProgramId, &InstanceId> {
+        let instances = self.state.instances.iter();
+        instances
+            .filter_map(|(id, instance)| Some((instance.placed.as_ref()?.program, id)))
+            .collect()
+    }
+}

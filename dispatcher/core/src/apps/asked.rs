@@ -1,0 +1,388 @@
+//! What people ask of the service.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use wayfare_fleet::app::AppSpec;
+use wayfare_fleet::app::ask::{AppStatus, Ask, InstanceStatus, Mark, PlanAnswer, VersionStatus, WouldAnswer};
+use wayfare_protocol::error::Failure;
+use wayfare_scheduler::application::InstanceId;
+use wayfare_scheduler::plan::Options;
+
+use super::loss::Health;
+use super::pages::lines;
+use super::planning::unplaced;
+use super::state::{App, Doing, Instance, Standing, Version};
+use super::{Core, Effect, Input, Now, words};
+
+/// Versions of one application that are kept; the oldest go first.
+const VERSIONS_MAX: usize = 50;
+const APPS_MAX: usize = 1_000;
+
+impl Core {
+    pub(super) fn asked(&mut self, ask: Ask) -> Result<Value, Failure> {
+        if ask.is_change() && ask != Ask::Release {
+            self.check_not_held()?;
+        }
+        match ask {
+            Ask::Hold { for_ms, reason } => self.begin_hold(for_ms, reason),
+            Ask::Release => self.release(),
+            Ask::Plan { spec } => self.ask_plan(spec).map(value),
+            Ask::Apply { spec, expects } => self.ask_apply(spec, expects),
+            Ask::Status { application } => self.ask_status(application.as_deref()).map(value),
+            Ask::StatusPage { application, from } => {
+                self.status_page(application.as_deref(), from.as_ref()).map(value)
+            }
+            Ask::History { application } => self.ask_history(&application).map(value),
+            Ask::HistoryPage { application, from } => self.history_page(&application, from).map(value),
+            Ask::Revert { application, version } => self.ask_revert(&application, version),
+            Ask::Pause { application } => self.set_standing(&application, Standing::Paused),
+            Ask::Resume { application } => self.set_standing(&application, Standing::Running),
+            Ask::Remove { application } => self.set_standing(&application, Standing::Removing),
+            Ask::Cordon { engine } => self.set_mark(&engine, Some(Mark::Cordoned)),
+            Ask::Drain { engine } => self.set_mark(&engine, Some(Mark::Draining)),
+            Ask::Uncordon { engine } => self.set_mark(&engine, None),
+            Ask::Left { engine } => Ok(self.left(&engine)),
+            Ask::Forget { engine } => self.forget_engine(&engine),
+            Ask::Programs { from } => Ok(value(self.programs_page(from))),
+            Ask::Marks { from } => Ok(value(self.marks_page(from.as_ref()))),
+            Ask::Lacks { .. }
+            | Ask::Put { .. }
+            | Ask::Alarms { .. }
+            | Ask::Events { .. }
+            | Ask::DryRun { .. } => Err(bad("this is not the core's to answer".to_owned())),
+        }
+    }
+
+    /// What an answer to that would be, and what would be decided at once. Nothing comes of it.
+    pub fn would(&self, ask: Ask, by: Option<String>, now: Now) -> Result<serde_json::Value, Failure> {
+        let mut core = self.clone();
+        // What is due anyway does not follow from it.
+        core.handle(Input::Tick, now);
+        let (answer, effects) = core.ask(ask, by, now);
+        let told = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Tell(decision) => Some(decision.text),
+            _ => None,
+        });
+        let would = WouldAnswer {
+            answer: answer?,
+            would: lines(told.collect()),
+        };
+        Ok(serde_json::to_value(would).expect("plain data serialises"))
+    }
+
+    fn ask_plan(&self, spec: AppSpec) -> Result<PlanAnswer, Failure> {
+        spec.check()?;
+        let app = self.state.apps.get(&spec.name);
+        let changes = words::changes(app.and_then(App::spec), &spec);
+        let applications = self.applications(Some(&spec));
+        let plan = wayfare_scheduler::plan(&self.fleet(), &applications, Options::new(self.options.policy));
+        let mut unplaced = unplaced(&plan);
+        let actions = plan
+            .actions
+            .iter()
+            .filter(|action| action.instance().of.application == spec.name);
+        Ok(PlanAnswer {
+            serial: app.map_or(0, |app| app.serial),
+            changes: lines(changes),
+            actions: lines(actions.map(words::action).collect()),
+            unplaced: lines(unplaced.remove(&spec.name).unwrap_or_default()),
+            application: spec.name,
+        })
+    }
+
+    fn ask_apply(&mut self, spec: AppSpec, expects: Option<u64>) -> Result<Value, Failure> {
+        spec.check()?;
+        let name = spec.name.clone();
+        let known = self.state.apps.get(&name);
+        let serial = known.map_or(0, |app| app.serial);
+        if let Some(expects) = expects.filter(|expects| *expects != serial) {
+            return Err(bad(format!(
+                "application '{name}' has changed since it was planned (it is at serial {serial}, the plan was made at \
+                 {expects}): plan again"
+            )));
+        }
+        match known.map(|app| app.standing) {
+            Some(Standing::Removing) => {
+                return Err(bad(format!(
+                    "application '{name}' is being removed: wait until it is gone"
+                )));
+            }
+            None if self.state.apps.len() >= APPS_MAX => {
+                return Err(bad(format!("there are {APPS_MAX} applications already")));
+            }
+            _ => {}
+        }
+        if known.and_then(App::spec) == Some(&spec) {
+            let version = known.map_or(0, |app| app.current);
+            return Ok(json!({ "application": name, "version": version, "changed": false }));
+        }
+        let changes = lines(words::changes(known.and_then(App::spec), &spec));
+        let note = if known.is_none() {
+            "new".to_owned()
+        } else {
+            changes.join("; ")
+        };
+        let version = self.add_version(&name, spec, note);
+        self.tell_app(
+            "applied",
+            &name,
+            format!("version {version} of {name}: {}", changes.join("; ")),
+        );
+        Ok(json!({ "application": name, "version": version, "changed": true, "changes": changes }))
+    }
+
+    /// The new version is wanted from now on; the one before is what to go back to.
+    fn add_version(&mut self, name: &str, spec: AppSpec, note: String) -> u64 {
+        let at_ms = self.now.wall_ms;
+        let app = self.state.apps.entry(name.to_owned()).or_insert(App {
+            versions: Vec::new(),
+            current: 0,
+            serial: 0,
+            standing: Standing::Running,
+            fallback: None,
+        });
+        let number = app.versions.last().map_or(1, |version| version.number + 1);
+        let before = app.current;
+        // While one is being rolled out, what is known to be good is what was there before it.
+        app.fallback = app.fallback.or((before > 0).then_some(before));
+        app.current = number;
+        app.serial += 1;
+        app.versions.push(Version {
+            number,
+            at_ms,
+            note,
+            by: self.asker.clone(),
+            spec,
+        });
+        if app.versions.len() > VERSIONS_MAX {
+            let kept = [Some(number), app.fallback];
+            if let Some(oldest) = app
+                .versions
+                .iter()
+                .position(|version| !kept.contains(&Some(version.number)))
+            {
+                app.versions.remove(oldest);
+            }
+        }
+        self.progress_ms.insert(name.to_owned(), self.now.ms);
+        for (id, passing) in &mut self.passing {
+            if id.of.application == name {
+                passing.try_anew();
+            }
+        }
+        self.store_app(name);
+        number
+    }
+
+    fn ask_revert(&mut self, name: &str, version: Option<u64>) -> Result<Value, Failure> {
+        let app = self.app(name)?;
+        if app.standing == Standing::Removing {
+            return Err(bad(format!("application '{name}' is being removed")));
+        }
+        let earlier = || {
+            app.versions
+                .iter()
+                .map(|v| v.number)
+                .filter(|number| *number < app.current)
+                .max()
+        };
+        let to = version
+            .or_else(earlier)
+            .ok_or_else(|| bad(format!("application '{name}' has no earlier version")))?;
+        let Some(found) = app.version(to) else {
+            let kept: Vec<String> = app
+                .versions
+                .iter()
+                .map(|version| version.number.to_string())
+                .collect();
+            return Err(bad(format!(
+                "application '{name}' has no version {to}; there are: {}",
+                kept.join(", ")
+            )));
+        };
+        if to == app.current {
+            return Ok(json!({ "application": name, "version": to, "changed": false }));
+        }
+        let spec = found.spec.clone();
+        let number = self.add_version(name, spec, format!("version {to} again"));
+        self.tell_app(
+            "reverted",
+            name,
+            format!("version {number} of {name} is version {to} again"),
+        );
+        Ok(json!({ "application": name, "version": number, "of": to, "changed": true }))
+    }
+
+    fn set_standing(&mut self, name: &str, standing: Standing) -> Result<Value, Failure> {
+        let app = self.app(name)?;
+        let changed = app.standing != standing;
+        if changed && app.standing == Standing::Removing {
+            return Err(bad(format!("application '{name}' is being removed")));
+        }
+        if changed && let Some(app) = self.state.apps.get_mut(name) {
+            app.standing = standing;
+            app.serial += 1;
+            self.store_app(name);
+            let (kind, word) = match standing {
+                Standing::Running => ("resumed", "is to run on"),
+                Standing::Paused => ("paused", "is to pause"),
+                Standing::Removing => ("removing", "is to be removed"),
+            };
+            self.progress_ms.insert(name.to_owned(), self.now.ms);
+            self.tell_app(kind, name, format!("application {name} {word}"));
+        }
+        Ok(json!({ "application": name, "changed": changed }))
+    }
+
+    fn ask_status(&self, application: Option<&str>) -> Result<Vec<AppStatus>, Failure> {
+        let whole = |(name, app): (&String, &App)| AppStatus {
+            instances: self
+                .instances_of(name, app)
+                .iter()
+                .map(|id| self.instance_status(id))
+                .collect(),
+            ..self.app_header(name, app)
+        };
+        Ok(self.wanted_apps(application)?.map(whole).collect())
+    }
+
+    /// One application, or all.
+    pub(super) fn wanted_apps<'a>(
+        &'a self,
+        application: Option<&'a str>,
+    ) -> Result<impl Iterator<Item = (&'a String, &'a App)>, Failure> {
+        if let Some(name) = application {
+            self.app(name)?;
+        }
+        let apps = self.state.apps.iter();
+        Ok(apps.filter(move |(name, _)| application.is_none_or(|wanted| wanted == *name)))
+    }
+
+    /// Its status without its instances.
+    pub(super) fn app_header(&self, name: &str, app: &App) -> AppStatus {
+        let state = match (app.standing, app.fallback) {
+            (Standing::Removing, _) => "removing",
+            (Standing::Paused, _) => "paused",
+            (Standing::Running, Some(_)) => "updating",
+            (Standing::Running, None) => "running",
+        };
+        let mut unplaced = self.unplaced.get(name).cloned().unwrap_or_default();
+        unplaced.extend(app.spec().into_iter().flat_map(|spec| self.kept(name, spec)));
+        AppStatus {
+            application: name.to_owned(),
+            version: app.current,
+            serial: app.serial,
+            state: state.to_owned(),
+            instances: Vec::new(),
+            unplaced: lines(unplaced),
+        }
+    }
+
+    /// Those that are there and those that are wanted, in order.
+    pub(super) fn instances_of(&self, name: &str, app: &App) -> Vec<InstanceId> {
+        let mut ids: Vec<InstanceId> = self
+            .state
+            .instances
+            .keys()
+            .filter(|id| id.of.application == name)
+            .cloned()
+            .collect();
+        if let (Some(spec), true) = (app.spec(), app.standing != Standing::Removing) {
+            for (component, wanted) in &spec.components {
+                let of = wayfare_scheduler::application::ComponentId::new(name, component);
+                ids.extend((0..wanted.count).map(|ordinal| InstanceId {
+                    of: of.clone(),
+                    ordinal,
+                }));
+            }
+        }
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+
+    pub(super) fn instance_status(&self, id: &InstanceId) -> InstanceStatus {
+        let instance = self.state.instances.get(id).cloned().unwrap_or_default();
+        let state = self.instance_word(id, &instance);
+        let wanted = self
+            .state
+            .wanted(id)
+            .map(wayfare_fleet::app::ComponentSpec::revision);
+        let placed = instance.placed;
+        InstanceStatus {
+            instance: id.to_string(),
+            state,
+            program: placed.as_ref().map(|placed| placed.program),
+            engine: placed.as_ref().and_then(|placed| placed.seat.clone()),
+            generation: placed.as_ref().map(|placed| placed.generation.0),
+            current: placed.as_ref().map(|placed| placed.revision) == wanted,
+            healthy: self.passing.get(id).is_some_and(|passing| passing.is_healthy),
+            checkpoint_at_ms: placed.and_then(|placed| placed.checkpoint.map(|point| point.at_ms)),
+        }
+    }
+
+    fn instance_word(&self, id: &InstanceId, instance: &Instance) -> String {
+        let now_ms = self.now.ms;
+        if let Some(pending) = &instance.pending {
+            return match &pending.doing {
+                Doing::Move { target, .. } => format!("moving to {target}"),
+                other => other.word().to_owned(),
+            };
+        }
+        let wait_ms = self
+            .passing
+            .get(id)
+            .map_or(0, |passing| passing.not_before_ms.saturating_sub(now_ms));
+        match &instance.placed {
+            Some(placed) if placed.complete => "complete".to_owned(),
+            Some(placed) => match (self.status(placed.program), &placed.seat) {
+                (Some(status), Some(_)) => status.state.word().to_owned(),
+                (None, Some(seat)) if self.can_be_asked(seat) => "unknown".to_owned(),
+                (None, Some(seat)) if self.health(seat) != Health::Lost => "engine silent".to_owned(),
+                (None, Some(_)) => "engine lost".to_owned(),
+                (_, None) if wait_ms > 0 => format!("waiting {wait_ms} ms"),
+                (_, None) => "unplaced".to_owned(),
+            },
+            None if wait_ms > 0 => format!("waiting {wait_ms} ms"),
+            None => "unplaced".to_owned(),
+        }
+    }
+
+    pub(super) fn ask_history(&self, name: &str) -> Result<Vec<VersionStatus>, Failure> {
+        let app = self.app(name)?;
+        let version = |version: &Version| VersionStatus {
+            version: version.number,
+            at_ms: version.at_ms,
+            note: wayfare_protocol::reason::cut(version.note.clone()),
+            by: version.by.clone(),
+            current: version.number == app.current,
+            modules: version
+                .spec
+                .components
+                .iter()
+                .map(|(name, component)| (name.clone(), component.module.digest))
+                .collect(),
+        };
+        Ok(app.versions.iter().map(version).collect())
+    }
+
+    fn app(&self, name: &str) -> Result<&App, Failure> {
+        self.state.apps.get(name).ok_or_else(|| {
+            let there: Vec<&str> = self.state.apps.keys().map(String::as_str).collect();
+            let there = if there.is_empty() {
+                "there are none: `wayfare app apply` makes one".to_owned()
+            } else {
+                format!("there are: {}", wayfare_protocol::reason::cut(there.join(", ")))
+            };
+            bad(format!("no application '{name}'; {there}"))
+        })
+    }
+}
+
+fn value<T: Serialize>(value: T) -> Value {
+    serde_json::to_value(value).expect("plain data serialises")
+}
+
+pub(super) fn bad(reason: String) -> Failure {
+    Failure::BadRequest { reason }
+}

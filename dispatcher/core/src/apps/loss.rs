@@ -1,0 +1,347 @@
+//! Which engines are lost: gone by their own word, or silent for longer than a grace when they were asked.
+//!
+//! ```text
+//!           connection ended                     silent for the grace
+//!   here ---------------------> suspected, asked ----------------------> lost
+//!    | ^                          |  ^                                   | |
+//!    | '-------- it is back ------'  '----- it answers after all --------' |
+//!    |                                                                     |
+//!    '--- it does not answer ---> late --- for lost_ms, or it has stopped -'
+//! ```
+//! A last will is no proof: a broker that restarts publishes those of all engines, and one that gives a session to a new
+//! connection of the same engine publishes the old connection's after that. What always holds: an engine is given up only
+//! when it has said itself that it stops, or when a question has passed through the broker, the time has passed, and after
+//! that everything that the broker had for us has been read ([`Input::Read`](super::Input)). So a dispatcher that is
+//! behind with its reading takes nobody's silence for more than it is.
+
+use std::collections::BTreeMap;
+
+use wayfare_fleet::fleet::EngineView;
+use wayfare_protocol::ids::EngineId;
+use wayfare_scheduler::application::InstanceId;
+
+use super::observe::Watched;
+use super::state::Doing;
+use super::{Core, Effect};
+
+/// An engine under suspicion is asked again so often.
+const ASK_AGAIN_MS: u64 = 500;
+/// More than so many are not asked by name: everybody is.
+const ASKED_MAX: usize = 64;
+/// Engines whose connections end at about the same time have a cause in common, which is more likely to be the network than
+/// they: so many of them at least,
+const COMMON_CAUSE_MIN: usize = 3;
+/// and this share of all.
+const COMMON_CAUSE_SHARE: usize = 50;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    Here,
+    /// Only its connection is known to have ended. It keeps what it has and gets nothing new.
+    Suspected,
+    /// It has not answered for a while. The same.
+    Late,
+    /// What it had is started elsewhere.
+    Lost,
+}
+
+/// The limits, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct LossOptions {
+    /// How often every engine is asked.
+    pub poll_ms: u64,
+    /// An engine that does not answer for so long gets nothing new,
+    pub late_ms: u64,
+    /// and what it had is started elsewhere after this;
+    pub lost_ms: u64,
+    /// after this, if its connection has ended as well;
+    pub grace_ms: u64,
+    /// but no sooner than this where the cause may be another than the engine: the longest that one takes to be back.
+    pub reconnect_ms: u64,
+}
+
+/// What an engine owes an answer to.
+#[derive(Debug, Clone, Copy)]
+struct Question {
+    asked_ms: u64,
+    /// When it was known to have passed through the broker: silence counts from then.
+    passed_ms: Option<u64>,
+}
+
+/// An engine that is offline, and has not said so itself.
+#[derive(Debug, Clone, Copy)]
+struct Suspicion {
+    grace_ms: u64,
+    /// When it was last asked by name.
+    asked_ms: u64,
+}
+
+/// What is heard of one engine.
+#[derive(Debug, Clone)]
+pub(super) struct Hearing {
+    health: Health,
+    /// As people were last told.
+    told: Health,
+    /// Messages of its own, as its view counts them.
+    messages: u64,
+    /// The first that it has not answered.
+    question: Option<Question>,
+    suspicion: Option<Suspicion>,
+    /// When its connection ended last.
+    fell_ms: Option<u64>,
+}
+
+impl Hearing {
+    pub(super) fn new(health: Health) -> Self {
+        Self {
+            health,
+            told: health,
+            messages: 0,
+            question: None,
+            suspicion: None,
+            fell_ms: None,
+        }
+    }
+
+    /// Takes in a new view of the engine.
+    pub(super) fn seen(&mut self, view: &EngineView, now_ms: u64) {
+        if std::mem::replace(&mut self.messages, view.messages) == view.messages {
+            return;
+        }
+        self.question = None;
+        // One that answers while its retained status is still its will is asked again, in its time.
+        self.suspicion = self
+            .suspicion
+            .filter(|_| !view.online)
+            .map(|suspicion| Suspicion {
+                asked_ms: now_ms,
+                ..suspicion
+            });
+        if self.health == Health::Lost {
+            self.health = Health::Suspected;
+        }
+    }
+
+    /// It is there, as far as is known.
+    pub(super) fn is_here(&self) -> bool {
+        self.health == Health::Here
+    }
+
+    fn ask(&mut self, now_ms: u64) {
+        self.question.get_or_insert(Question {
+            asked_ms: now_ms,
+            passed_ms: None,
+        });
+    }
+
+    /// Begins a suspicion, or goes on with one; returns whether the engine is to be asked.
+    fn suspect(&mut self, grace_ms: u64, now_ms: u64) -> bool {
+        match &mut self.suspicion {
+            Some(suspicion) if now_ms < suspicion.asked_ms.saturating_add(ASK_AGAIN_MS) => return false,
+            Some(suspicion) => suspicion.asked_ms = now_ms,
+            None => {
+                self.suspicion = Some(Suspicion {
+                    grace_ms,
+                    asked_ms: now_ms,
+                });
+                self.fell_ms = Some(now_ms);
+                // What it was asked before may have been lost with its connection.
+                self.question = None;
+            }
+        }
+        self.ask(now_ms);
+        true
+    }
+
+    /// For how long it has not answered, as far as everything has been read.
+    fn silent_ms(&self, read_ms: u64) -> u64 {
+        let passed_ms = self.question.and_then(|question| question.passed_ms);
+        passed_ms.map_or(0, |passed_ms| read_ms.saturating_sub(passed_ms))
+    }
+
+    fn judge(&self, view: Option<&EngineView>, read_ms: u64, limits: &LossOptions) -> (Health, String) {
+        let silent_ms = self.silent_ms(read_ms);
+        let silence = format!("it has not answered for {silent_ms} ms");
+        match &self.suspicion {
+            _ if view.is_some_and(|view| view.stopped) => (Health::Lost, "it has stopped".to_owned()),
+            // Until it is heard.
+            _ if self.health == Health::Lost => (Health::Lost, silence),
+            Some(suspicion) if silent_ms >= suspicion.grace_ms => {
+                let why = format!("its connection to the broker has ended, and {silence}");
+                (Health::Lost, why)
+            }
+            Some(_) => (Health::Suspected, silence),
+            None if silent_ms >= limits.lost_ms => (Health::Lost, silence),
+            None if silent_ms >= limits.late_ms => (Health::Late, silence),
+            None => (Health::Here, "it answers".to_owned()),
+        }
+    }
+}
+
+impl Core {
+    /// Engines that do not answer, without having said that they stop, and what is known of them; `None`: that will be seen soon. One
+    /// that people have cordoned is seen to.
+    pub fn unreachable(&self) -> BTreeMap<EngineId, Option<&'static str>> {
+        let engines = self.engines.iter().filter(|(engine, watched)| {
+            let is_there = watched.view.as_ref().is_some_and(|view| !view.stopped);
+            is_there && !self.state.marks.contains_key(*engine)
+        });
+        let words = engines.filter_map(|(engine, watched)| {
+            let word = match watched.hearing.health {
+                Health::Here => return None,
+                Health::Suspected => None,
+                Health::Late => Some("does not answer"),
+                Health::Lost => Some("is lost"),
+            };
+            Some((engine.clone(), word))
+        });
+        words.collect()
+    }
+
+    pub(super) fn health(&self, engine: &EngineId) -> Health {
+        self.engines
+            .get(engine)
+            .map_or(Health::Here, |watched| watched.hearing.health)
+    }
+
+    /// Whether something is judged by what has been read: then [`Input::Read`](super::Input::Read) is wanted soon.
+    pub fn awaits_reading(&self) -> bool {
+        let mut hearings = self.engines.values().map(|watched| &watched.hearing);
+        let mut passing = self.passing.values();
+        hearings.any(|hearing| hearing.question.is_some())
+            || passing.any(|passing| passing.missing_since_ms.is_some())
+            || !self.back_ms.is_empty()
+    }
+
+    /// Everything that the broker had for us at `sent_ms` has been read by now.
+    pub(super) fn has_read(&mut self, sent_ms: u64) {
+        let now_ms = self.now.ms;
+        self.read_ms = self.read_ms.max(sent_ms);
+        for watched in self.engines.values_mut() {
+            if let Some(question) = &mut watched.hearing.question
+                && question.asked_ms <= sent_ms
+            {
+                question.passed_ms.get_or_insert(now_ms);
+            }
+        }
+    }
+
+    /// Who is suspected, late, lost or back.
+    pub(super) fn judge_engines(&mut self) {
+        for engine in self.seats() {
+            self.engines
+                .entry(engine)
+                .or_insert_with(|| Watched::new(Health::Here));
+        }
+        self.poll();
+        self.suspect();
+        let mut news = Vec::new();
+        for (engine, watched) in &mut self.engines {
+            let (view, hearing) = (watched.view.as_ref(), &mut watched.hearing);
+            let (health, why) = hearing.judge(view, self.read_ms, &self.options.loss);
+            if std::mem::replace(&mut hearing.health, health) != health {
+                self.plan_at_ms = 0;
+            }
+            // Nothing may come of a suspicion.
+            if health != Health::Suspected && std::mem::replace(&mut hearing.told, health) != health {
+                news.push((engine.clone(), health, why));
+            }
+        }
+        for (engine, health, why) in news {
+            let (kind, text) = match health {
+                Health::Here | Health::Suspected => {
+                    ("engine-back", format!("engine {engine} is back: {why}"))
+                }
+                Health::Late => (
+                    "engine-late",
+                    format!("engine {engine} is late: {why}; it gets nothing new"),
+                ),
+                Health::Lost => (
+                    "engine-lost",
+                    format!("engine {engine} is lost: {why}; what it had is started elsewhere"),
+                ),
+            };
+            self.tell_engine(kind, &engine, text);
+            if health == Health::Lost {
+                self.give_up_on(&engine);
+            }
+        }
+    }
+
+    /// Asks every engine, in its time.
+    fn poll(&mut self) {
+        let now_ms = self.now.ms;
+        if now_ms < self.poll_at_ms {
+            return;
+        }
+        self.poll_at_ms = now_ms.saturating_add(self.options.loss.poll_ms);
+        for watched in self.engines.values_mut() {
+            watched.hearing.ask(now_ms);
+        }
+        self.effects.push(Effect::Ask { engines: Vec::new() });
+    }
+
+    /// Asks those whose connections have ended, at once and again, and sees whether they have a cause in common.
+    fn suspect(&mut self) {
+        let (now_ms, limits) = (self.now.ms, self.options.loss);
+        let has_begun = now_ms.saturating_sub(self.began_ms) < limits.reconnect_ms;
+        let patient_ms = limits.grace_ms.max(limits.reconnect_ms);
+        let grace_ms = if has_begun { patient_ms } else { limits.grace_ms };
+        let mut asked = Vec::new();
+        let mut fell = 0;
+        for (engine, watched) in &mut self.engines {
+            let is_offline = watched
+                .view
+                .as_ref()
+                .is_some_and(|view| !view.online && !view.stopped);
+            let hearing = &mut watched.hearing;
+            if is_offline && hearing.health != Health::Lost && hearing.suspect(grace_ms, now_ms) {
+                asked.push(engine.clone());
+            }
+            let since_ms = hearing.fell_ms.map(|fell_ms| now_ms.saturating_sub(fell_ms));
+            fell += usize::from(since_ms.is_some_and(|since_ms| since_ms < limits.reconnect_ms));
+        }
+        if fell >= COMMON_CAUSE_MIN.max(self.engines.len() / COMMON_CAUSE_SHARE) {
+            let hearings = self.engines.values_mut().map(|watched| &mut watched.hearing);
+            for suspicion in hearings.filter_map(|hearing| hearing.suspicion.as_mut()) {
+                suspicion.grace_ms = patient_ms;
+            }
+        }
+        if asked.is_empty() {
+            return;
+        }
+        if asked.len() > ASKED_MAX {
+            asked.clear();
+        }
+        self.effects.push(Effect::Ask { engines: asked });
+    }
+
+    /// Commands to an engine that is lost are not waited for: whatever comes of them is fenced off.
+    fn give_up_on(&mut self, engine: &EngineId) {
+        let asked: Vec<InstanceId> = self
+            .state
+            .instances
+            .iter()
+            .filter(|(_, instance)| {
+                instance
+                    .pending
+                    .as_ref()
+                    .is_some_and(|p| p.doing.engine() == engine)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in asked {
+            if let Some(instance) = self.state.instances.get_mut(&id)
+                && let Some(pending) = instance.pending.take()
+            {
+                self.in_flight.remove(&pending.operation);
+                let program = instance.placed.as_ref().map(|placed| placed.program);
+                self.store(&id);
+                if let (Some(program), Doing::Move { target, .. }) = (program, &pending.doing) {
+                    // It may have arrived there, if that is lost as well.
+                    self.may_be_left_on(program, target);
+                }
+            }
+        }
+    }
+}

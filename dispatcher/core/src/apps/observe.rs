@@ -1,0 +1,272 @@
+//! What is seen of engines and instances, and what follows from it at once.
+
+use std::collections::BTreeSet;
+
+use wayfare_fleet::app::RestartWhen;
+use wayfare_fleet::app::ask::Mark;
+use wayfare_fleet::fleet::{EngineView, Presence, ProgramView, describe};
+use wayfare_protocol::ids::{EngineId, OperationId, ProgramId};
+use wayfare_protocol::status::{ProgramState, ProgramStatus};
+use wayfare_scheduler::application::InstanceId;
+
+use super::loss::{Health, Hearing};
+use super::state::{Doing, Placed};
+use super::{Core, MISSING_MS};
+
+/// An engine as it was last seen.
+#[derive(Debug, Clone)]
+pub(super) struct Watched {
+    /// `None`: only heard of, as the place of something.
+    pub(super) view: Option<EngineView>,
+    pub(super) hearing: Hearing,
+    /// It is above one of its marks.
+    pub(super) is_pressed: bool,
+    /// Nothing is shed before this: what was shed last is still in the figures.
+    pub(super) shed_at_ms: u64,
+    /// What it was last told of what is still to go, and to which question.
+    pub(super) seen_off: Option<(OperationId, usize)>,
+}
+
+impl Watched {
+    pub(super) fn new(health: Health) -> Self {
+        Self {
+            view: None,
+            hearing: Hearing::new(health),
+            is_pressed: false,
+            shed_at_ms: 0,
+            seen_off: None,
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn observed(&mut self, engines: Vec<EngineView>, programs: Vec<ProgramView>) {
+        let now_ms = self.now.ms;
+        let known: BTreeSet<EngineId> = engines.iter().map(|view| view.engine.clone()).collect();
+        for watched in self.engines.iter_mut().filter(|(id, _)| !known.contains(*id)) {
+            watched.1.view = None;
+        }
+        let seats = self.seats();
+        for view in engines {
+            // One that was gone before anybody looked is no news, unless something of ours was there.
+            let was_gone = !view.online && !seats.contains(&view.engine);
+            let health = if was_gone { Health::Lost } else { Health::Here };
+            let watched = self
+                .engines
+                .entry(view.engine.clone())
+                .or_insert_with(|| Watched::new(health));
+            watched.hearing.seen(&view, now_ms);
+            watched.view = Some(view);
+        }
+        self.judge_pressure();
+        self.see_programs(&programs);
+        self.programs = programs
+            .into_iter()
+            .map(|view| (view.status.program, view))
+            .collect();
+    }
+
+    /// Engines that have something of ours, as far as is known.
+    pub(super) fn seats(&self) -> BTreeSet<EngineId> {
+        let placed = self
+            .state
+            .instances
+            .values()
+            .filter_map(|instance| instance.placed.as_ref());
+        placed.filter_map(|placed| placed.seat.clone()).collect()
+    }
+
+    /// What is known of a program where its engine can be believed.
+    pub(super) fn status(&self, program: ProgramId) -> Option<&ProgramStatus> {
+        let view = self.programs.get(&program)?;
+        (view.presence == Presence::Known).then_some(&view.status)
+    }
+
+    pub(super) fn look_at_instances(&mut self) {
+        let ids: Vec<InstanceId> = self.state.instances.keys().cloned().collect();
+        for id in ids {
+            self.look_at(&id);
+        }
+        let wanted: BTreeSet<&InstanceId> = self.state.instances.keys().collect();
+        self.passing.retain(|id, _| wanted.contains(id));
+    }
+
+    fn look_at(&mut self, id: &InstanceId) {
+        let Some(placed) = self.placed_mut(id).cloned() else {
+            return;
+        };
+        let is_pending = self.state.instances.get(id).is_some_and(|i| i.pending.is_some());
+        let known = self.status(placed.program).cloned();
+        let is_current = |status: &ProgramStatus| status.generation >= placed.generation;
+        let Some(status) = known.clone().filter(is_current) else {
+            if !is_pending && !placed.complete {
+                self.look_for(id, &placed, known);
+            }
+            return;
+        };
+        self.passing(id).missing_since_ms = None;
+        if (placed.seat.as_ref() != Some(&status.engine) || status.generation != placed.generation)
+            && !is_pending
+        {
+            self.sits(id, &status);
+        }
+        if self.take_back(id, &status) || is_pending || placed.complete {
+            return;
+        }
+        match &status.state {
+            ProgramState::Exited { .. } | ProgramState::Failed { .. } => self.ended(id, &status),
+            _ => self.runs(id),
+        }
+    }
+
+    fn sits(&mut self, id: &InstanceId, status: &ProgramStatus) {
+        if let Some(placed) = self.placed_mut(id) {
+            placed.sits(status.engine.clone(), status.generation);
+        }
+        self.store(id);
+    }
+
+    /// A program that stands still because the engine that it was handed over to is lost.
+    fn take_back(&mut self, id: &InstanceId, status: &ProgramStatus) -> bool {
+        let ProgramState::InDoubt { target } = &status.state else {
+            return false;
+        };
+        let pending = self
+            .state
+            .instances
+            .get(id)
+            .and_then(|instance| instance.pending.as_ref());
+        let is_resuming = pending.is_some_and(|pending| matches!(pending.doing, Doing::Resume { .. }));
+        if self.health(target) != Health::Lost || is_resuming {
+            return false;
+        }
+        let engine = status.engine.clone();
+        if let Some(pending) = self.state.instances.get_mut(id).and_then(|i| i.pending.take()) {
+            self.in_flight.remove(&pending.operation);
+        }
+        let Some(placed) = self.placed_mut(id) else {
+            return false;
+        };
+        // Taken back, it would get a generation that a copy elsewhere may have: it is started anew above both.
+        if placed.highest > status.generation {
+            self.is_gone(id, &engine);
+            return true;
+        }
+        placed.highest = placed.highest.replacing();
+        let text = format!("{id} is taken back by {engine}: it was handed over to {target}, which is lost");
+        self.tell("taken-back", id, Some(&engine), text);
+        self.begin(id, Doing::Resume { engine, force: true });
+        true
+    }
+
+    /// It is alive.
+    fn runs(&mut self, id: &InstanceId) {
+        let now_ms = self.now.ms;
+        let healthy_after_ms = self.state.wanted(id).map_or(0, |c| c.update.healthy_after_ms);
+        let passing = self.passing(id);
+        let started_ms = *passing.started_ms.get_or_insert(now_ms);
+        if now_ms.saturating_sub(started_ms) >= healthy_after_ms && !passing.is_healthy {
+            passing.is_healthy = true;
+            passing.failures = 0;
+            self.progress_ms.insert(id.of.application.clone(), now_ms);
+        }
+    }
+
+    /// Where its engine can be believed and does not list it, it is gone from there. The copy that it was to follow may be
+    /// alive after all: then that is what it is, and nothing is lost.
+    fn look_for(&mut self, id: &InstanceId, placed: &Placed, older: Option<ProgramStatus>) {
+        let now_ms = self.now.ms;
+        if let Some(seat) = &placed.seat {
+            let is_online = self.health(seat) == Health::Here && self.can_be_asked(seat);
+            let passing = self.passing(id);
+            if !is_online {
+                passing.missing_since_ms = None;
+                return;
+            }
+            let since_ms = *passing.missing_since_ms.get_or_insert(now_ms);
+            // Its list may be on its way behind what has been read.
+            if self.read_ms.saturating_sub(since_ms) < MISSING_MS {
+                return;
+            }
+        }
+        match (older, &placed.seat) {
+            (Some(older), _) if older.state.is_settled() => self.goes_on_as(id, &older),
+            (_, Some(seat)) => self.is_gone(id, seat),
+            (_, None) => {}
+        }
+    }
+
+    fn goes_on_as(&mut self, id: &InstanceId, older: &ProgramStatus) {
+        let engine = &older.engine;
+        self.unknown_health(id);
+        self.sits(id, older);
+        let text = format!(
+            "{id} goes on on {engine} as generation {}: what was to follow it is not there",
+            older.generation
+        );
+        self.tell("found", id, Some(engine), text);
+    }
+
+    fn is_gone(&mut self, id: &InstanceId, seat: &EngineId) {
+        self.unknown_health(id);
+        if let Some(placed) = self.placed_mut(id) {
+            placed.seat = None;
+        }
+        self.store(id);
+        self.tell("gone", id, Some(seat), format!("{id} is not on {seat} any more"));
+    }
+
+    fn unknown_health(&mut self, id: &InstanceId) {
+        self.plan_at_ms = 0;
+        let passing = self.passing(id);
+        (passing.missing_since_ms, passing.started_ms, passing.is_healthy) = (None, None, false);
+    }
+
+    /// It has ended by itself.
+    fn ended(&mut self, id: &InstanceId, status: &ProgramStatus) {
+        let how = describe(&status.state);
+        let failed = status.state != ProgramState::Exited { code: 0 };
+        let engine = status.engine.clone();
+        let Some(component) = self.state.wanted(id).cloned() else {
+            return self.begin(id, Doing::Kill { engine });
+        };
+        let restarts = match component.restart.when {
+            RestartWhen::Always => true,
+            RestartWhen::OnFailure => failed,
+            RestartWhen::Never => false,
+        };
+        self.passing(id).started_ms = None;
+        self.passing(id).is_healthy = false;
+        if failed && self.roll_back_for(id, &format!("{id} {how}")) {
+            self.tell("ended", id, Some(&engine), format!("{id} {how} on {engine}"));
+            return self.begin(id, Doing::Kill { engine });
+        }
+        if !restarts {
+            if let Some(placed) = self.placed_mut(id) {
+                placed.complete = true;
+            }
+            self.store(id);
+            let text = format!("{id} {how} on {engine}, and is not started again");
+            return self.tell("complete", id, Some(&engine), text);
+        }
+        let wait_ms = self.back_off(id, component.restart.backoff_ms, component.restart.backoff_ms_max);
+        let text = format!("{id} {how} on {engine}: it is started anew in {wait_ms} ms");
+        self.tell("ended", id, Some(&engine), text);
+        self.begin(id, Doing::Kill { engine });
+    }
+
+    /// How long to wait before the next try: twice as long as before.
+    pub(super) fn back_off(&mut self, id: &InstanceId, first_ms: u64, max_ms: u64) -> u64 {
+        let now_ms = self.now.ms;
+        let passing = self.passing(id);
+        let doubled = first_ms.saturating_mul(1 << passing.failures.min(32));
+        let wait_ms = doubled.min(max_ms.max(first_ms));
+        passing.failures = passing.failures.saturating_add(1);
+        passing.not_before_ms = now_ms.saturating_add(wait_ms);
+        wait_ms
+    }
+
+    pub(super) fn mark(&self, engine: &EngineId) -> Option<Mark> {
+        self.state.marks.get(engine).copied()
+    }
+}

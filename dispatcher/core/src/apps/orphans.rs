@@ -1,0 +1,135 @@
+//! Programs that may still live on an engine that was given up for lost, although nobody wants them there any more.
+//!
+//! While their instance lives on elsewhere, its higher generation fences them off. When it has ended for good, a *tombstone*
+//! takes its place: a retained status of a generation above all, which an engine that comes back reads before it says
+//! anything. An orphan is forgotten when its engine is back and does not have it.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use wayfare_fleet::fleet::Presence;
+use wayfare_protocol::command::{Action, Target};
+use wayfare_protocol::ids::{EngineId, ProgramId};
+
+use super::loss::Health;
+use super::{Core, Effect, RETRY_MS, Subject, to_json};
+
+/// An engine that is back has told what it has after this.
+const BACK_MS: u64 = 5_000;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphan {
+    /// Where it may be.
+    pub engines: BTreeSet<EngineId>,
+    /// Its tombstone stands. Kept under its first name.
+    #[serde(rename = "buried")]
+    pub has_tombstone: bool,
+}
+
+impl Core {
+    /// The program may still live on that engine.
+    pub(super) fn may_be_left_on(&mut self, program: ProgramId, engine: &EngineId) {
+        let orphan = self.state.orphans.entry(program).or_default();
+        if orphan.engines.insert(engine.clone()) {
+            self.store_orphan(program);
+        }
+    }
+
+    /// No instance is this program any more.
+    pub(super) fn set_tombstone(&mut self, program: ProgramId) {
+        if let Some(orphan) = self.state.orphans.get_mut(&program)
+            && !std::mem::replace(&mut orphan.has_tombstone, true)
+        {
+            self.store_orphan(program);
+            self.effects.push(Effect::Tombstone {
+                program,
+                stands: true,
+            });
+        }
+    }
+
+    pub(super) fn end_orphans(&mut self) {
+        let orphans = self.state.orphans.iter();
+        let each: Vec<(ProgramId, EngineId)> = orphans
+            .flat_map(|(program, orphan)| orphan.engines.iter().map(|engine| (*program, engine.clone())))
+            .collect();
+        for (program, engine) in each {
+            self.end_orphan(program, &engine);
+        }
+    }
+
+    fn end_orphan(&mut self, program: ProgramId, engine: &EngineId) {
+        let now_ms = self.now.ms;
+        let key = (program, engine.clone());
+        if self.health(engine) != Health::Here || !self.can_be_asked(engine) {
+            self.back_ms.remove(&key);
+            return;
+        }
+        let view = self.programs.get(&program);
+        let is_there = view.is_some_and(|view| {
+            view.presence == Presence::Known && view.status.engine == *engine && !view.status.state.is_ended()
+        });
+        let placed = self
+            .state
+            .instances
+            .values()
+            .filter_map(|instance| instance.placed.as_ref());
+        let is_wanted = placed.into_iter().any(|placed| placed.program == program);
+        let back_ms = *self.back_ms.entry(key.clone()).or_insert(now_ms);
+        if is_there && !is_wanted {
+            let subject = Subject::Orphan(program);
+            if !self.in_flight.values().any(|known| *known == subject) && now_ms >= back_ms {
+                self.back_ms.insert(key, now_ms.saturating_add(RETRY_MS));
+                self.kill_orphan(program, engine);
+            }
+        } else if self.read_ms.saturating_sub(back_ms) >= BACK_MS {
+            self.back_ms.remove(&key);
+            self.forget_orphan(program, engine);
+        }
+    }
+
+    fn kill_orphan(&mut self, program: ProgramId, engine: &EngineId) {
+        let text = format!(
+            "program {} is ended on {engine}: it was given up there",
+            program.short()
+        );
+        self.tell_engine("kill", engine, text);
+        let operation = self.ids.operation();
+        self.in_flight.insert(operation, Subject::Orphan(program));
+        let on = Target {
+            program,
+            generation: None,
+        };
+        self.effects.push(Effect::Begin {
+            operation,
+            engine: engine.clone(),
+            action: Box::new(Action::Kill { on }),
+        });
+    }
+
+    fn forget_orphan(&mut self, program: ProgramId, engine: &EngineId) {
+        let Some(orphan) = self.state.orphans.get_mut(&program) else {
+            return;
+        };
+        orphan.engines.remove(engine);
+        if orphan.engines.is_empty() {
+            if orphan.has_tombstone {
+                self.effects.push(Effect::Tombstone {
+                    program,
+                    stands: false,
+                });
+            }
+            self.state.orphans.remove(&program);
+        }
+        self.store_orphan(program);
+    }
+
+    fn store_orphan(&mut self, program: ProgramId) {
+        let json = self.state.orphans.get(&program).map(to_json);
+        self.effects.push(Effect::Store {
+            // The name that these records have had from the first release on.
+            key: format!("ghost:{program}"),
+            json,
+        });
+    }
+}

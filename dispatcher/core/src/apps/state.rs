@@ -1,0 +1,260 @@
+//! What the service remembers across restarts, each piece a record of the journal.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wayfare_fleet::app::ask::Mark;
+use wayfare_fleet::app::hold::HoldRecord;
+use wayfare_fleet::app::{AppSpec, ComponentSpec};
+use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, ProgramId};
+use wayfare_scheduler::application::{ComponentId, InstanceId};
+
+use super::orphans::Orphan;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    pub apps: BTreeMap<String, App>,
+    pub instances: BTreeMap<InstanceId, Instance>,
+    pub marks: BTreeMap<EngineId, Mark>,
+    pub orphans: BTreeMap<ProgramId, Orphan>,
+    pub hold: Option<HoldRecord>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct App {
+    /// In order of their numbers, from 1.
+    pub versions: Vec<Version>,
+    /// The number of the one that is wanted.
+    pub current: u64,
+    /// Grows with every change that somebody makes.
+    pub serial: u64,
+    pub standing: Standing,
+    /// The version to go back to, while the current one is being rolled out.
+    pub fallback: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    Running,
+    Paused,
+    /// Forgotten once nothing of it is left.
+    Removing,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    pub number: u64,
+    pub at_ms: u64,
+    pub note: String,
+    /// Who asked for it, as that said itself; `None`: nobody did, or a release wrote it that did not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    pub spec: AppSpec,
+}
+
+/// One instance of a component, from its first start until it is not wanted any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    pub placed: Option<Placed>,
+    pub pending: Option<Pending>,
+    /// `None`: it was never started, or a release wrote this that did not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts: Option<Starts>,
+}
+
+/// How often an instance was started as it is made now, for people to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Starts {
+    pub revision: Digest,
+    /// Not counting the first.
+    pub again: u32,
+    /// The last, in milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+impl Starts {
+    /// With one more; made in another way, it begins anew.
+    pub fn after(before: Option<Self>, revision: Digest, at_ms: u64) -> Self {
+        let same = before.filter(|before| before.revision == revision);
+        Self {
+            revision,
+            again: same.map_or(0, |before| before.again.saturating_add(1)),
+            at_ms,
+        }
+    }
+}
+
+/// The program that an instance is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    pub program: ProgramId,
+    /// Where it is, as far as is known; `None`: nowhere, and to be started again.
+    pub seat: Option<EngineId>,
+    /// Of the copy there.
+    pub generation: Generation,
+    /// The highest that any copy has had or was to have: what is started anew goes above it.
+    pub highest: Generation,
+    pub revision: Digest,
+    pub checkpoint: Option<Checkpoint>,
+    /// It has ended as it should.
+    pub complete: bool,
+    /// It was paused because its application is.
+    pub paused: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    pub snapshot: Blob,
+    pub at_ms: u64,
+}
+
+/// A command that was decided on: given again, under the same id, until it is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    pub operation: OperationId,
+    pub doing: Doing,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "doing", rename_all = "kebab-case")]
+pub enum Doing {
+    Start {
+        engine: EngineId,
+        spec: Box<wayfare_protocol::command::ProgramSpec>,
+        snapshot: Option<Blob>,
+    },
+    Move {
+        source: EngineId,
+        target: EngineId,
+    },
+    Kill {
+        engine: EngineId,
+    },
+    Pause {
+        engine: EngineId,
+    },
+    Resume {
+        engine: EngineId,
+        force: bool,
+    },
+}
+
+impl Doing {
+    /// The engine that is asked.
+    pub fn engine(&self) -> &EngineId {
+        match self {
+            Self::Start { engine, .. }
+            | Self::Move { source: engine, .. }
+            | Self::Kill { engine }
+            | Self::Pause { engine }
+            | Self::Resume { engine, .. } => engine,
+        }
+    }
+
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "starting",
+            Self::Move { .. } => "moving",
+            Self::Kill { .. } => "ending",
+            Self::Pause { .. } => "pausing",
+            Self::Resume { .. } => "resuming",
+        }
+    }
+}
+
+impl Placed {
+    pub fn sits(&mut self, seat: EngineId, generation: Generation) {
+        self.seat = Some(seat);
+        self.generation = generation;
+        self.highest = self.highest.max(generation);
+    }
+}
+
+impl App {
+    pub fn spec(&self) -> Option<&AppSpec> {
+        self.version(self.current).map(|version| &version.spec)
+    }
+
+    pub fn version(&self, number: u64) -> Option<&Version> {
+        self.versions.iter().find(|version| version.number == number)
+    }
+}
+
+impl State {
+    /// From the journal. A record that cannot be read is left out, loudly.
+    pub fn read(records: &BTreeMap<String, String>) -> Self {
+        let mut state = Self::default();
+        for (key, json) in records {
+            if state.read_one(key, json).is_none() {
+                tracing::error!(key, "cannot read a record");
+            }
+        }
+        state
+    }
+
+    fn read_one(&mut self, key: &str, json: &str) -> Option<()> {
+        let (kind, name) = key.split_once(':')?;
+        match kind {
+            "app" => {
+                self.apps
+                    .insert(name.to_owned(), serde_json::from_str(json).ok()?);
+            }
+            "instance" => {
+                self.instances
+                    .insert(instance_id(name)?, serde_json::from_str(json).ok()?);
+            }
+            "mark" => {
+                self.marks
+                    .insert(name.parse().ok()?, serde_json::from_str(json).ok()?);
+            }
+            "hold" => self.hold = Some(serde_json::from_str(json).ok()?),
+            "ghost" => {
+                self.orphans
+                    .insert(name.parse().ok()?, serde_json::from_str(json).ok()?);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// What an instance is to be made of, if it is wanted.
+    pub fn wanted(&self, id: &InstanceId) -> Option<&ComponentSpec> {
+        let app = self.apps.get(&id.of.application)?;
+        let component = app.spec()?.components.get(&id.of.component)?;
+        (app.standing != Standing::Removing && id.ordinal < component.count).then_some(component)
+    }
+
+    /// Every blob that a version or checkpoint names.
+    pub fn blobs(&self) -> impl Iterator<Item = Digest> + '_ {
+        let versions = self.apps.values().flat_map(|app| &app.versions);
+        let components = versions.flat_map(|version| version.spec.components.values());
+        let made_of = components.flat_map(ComponentSpec::blobs);
+        let placed = self
+            .instances
+            .values()
+            .filter_map(|instance| instance.placed.as_ref());
+        let checkpoints = placed.filter_map(|placed| placed.checkpoint.map(|point| point.snapshot));
+        let started = self
+            .instances
+            .values()
+            .filter_map(|instance| match &instance.pending {
+                Some(Pending {
+                    doing: Doing::Start { spec, snapshot, .. },
+                    ..
+                }) => Some(spec.blobs().chain(*snapshot)),
+                _ => None,
+            });
+        made_of
+            .chain(checkpoints)
+            .chain(started.flatten())
+            .map(|blob| blob.digest)
+    }
+}
+
+fn instance_id(text: &str) -> Option<InstanceId> {
+    let mut parts = text.splitn(3, '/');
+    let of = ComponentId::new(parts.next()?, parts.next()?);
+    let ordinal = parts.next()?.parse().ok()?;
+    Some(InstanceId { of, ordinal })
+}

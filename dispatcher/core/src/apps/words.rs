@@ -1,0 +1,119 @@
+//! Differences and plans, as people read them.
+
+use wayfare_scheduler::plan::{Action, KillReason, MoveReason};
+
+use wayfare_fleet::app::{AppSpec, ComponentSpec};
+
+/// What differs between what is wanted now and what was, a line each; none if nothing does.
+pub(super) fn changes(before: Option<&AppSpec>, after: &AppSpec) -> Vec<String> {
+    let mut lines = Vec::new();
+    let old = |name: &str| before.and_then(|before| before.components.get(name));
+    for (name, component) in &after.components {
+        match old(name) {
+            None => lines.push(format!(
+                "+ {name}: {} of module {}",
+                instances(component.count),
+                component.module.digest.short()
+            )),
+            Some(old) => {
+                lines.extend(component_changes(old, component).map(|change| format!("~ {name}: {change}")))
+            }
+        }
+    }
+    for (name, component) in before.iter().flat_map(|before| &before.components) {
+        if !after.components.contains_key(name) {
+            lines.push(format!("- {name}: {}", instances(component.count)));
+        }
+    }
+    lines
+}
+
+fn component_changes(old: &ComponentSpec, new: &ComponentSpec) -> impl Iterator<Item = String> {
+    let said = |what: &str, changed: bool, text: String| changed.then(|| format!("{what} {text}"));
+    let plain = |what: &str, changed: bool| changed.then(|| format!("{what} changed"));
+    [
+        said(
+            "count",
+            old.count != new.count,
+            format!("{} -> {}", old.count, new.count),
+        ),
+        said(
+            "module",
+            old.module != new.module,
+            format!("{} -> {}", old.module.digest.short(), new.module.digest.short()),
+        ),
+        plain("arguments", old.args != new.args),
+        plain("environment", old.env != new.env),
+        plain("standard input", old.stdin != new.stdin),
+        said(
+            "memory",
+            old.memory_bytes != new.memory_bytes,
+            format!("{} -> {}", limit(old.memory_bytes), limit(new.memory_bytes)),
+        ),
+        plain("grants", old.grants != new.grants),
+        plain("inputs and outputs", old.ports != new.ports),
+        plain("processor", old.processor_millicores != new.processor_millicores),
+        plain(
+            "requirements",
+            old.constraints != new.constraints || old.mobility != new.mobility,
+        ),
+        plain("checkpoint", old.checkpoint_ms != new.checkpoint_ms),
+        plain("restart", old.restart != new.restart),
+        plain("update", old.update != new.update),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+fn instances(count: u32) -> String {
+    if count == 1 {
+        "1 instance".to_owned()
+    } else {
+        format!("{count} instances")
+    }
+}
+
+fn limit(bytes: Option<u64>) -> String {
+    bytes.map_or_else(
+        || "the engine's limit".to_owned(),
+        |bytes| format!("{bytes} bytes"),
+    )
+}
+
+pub(super) fn action(action: &Action) -> String {
+    match action {
+        Action::Run { instance, engine } => format!("run {instance} on {engine}"),
+        Action::Restart {
+            instance,
+            lost,
+            target,
+            ..
+        } => format!("restart {instance} on {target}: {lost} is lost"),
+        Action::Move {
+            instance,
+            source,
+            target,
+            why,
+            ..
+        } => {
+            let why = match why {
+                MoveReason::Drain => "drain",
+                MoveReason::Misplaced => "it does not fit there",
+                MoveReason::Rebalance { .. } => "balance",
+            };
+            format!("move {instance} from {source} to {target}: {why}")
+        }
+        Action::Kill {
+            instance,
+            engine,
+            why,
+            ..
+        } => {
+            let why = match why {
+                KillReason::Unwanted => "not wanted any more",
+                KillReason::Superseded => "another has taken its place",
+            };
+            format!("end {instance} on {engine}: {why}")
+        }
+    }
+}
