@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use wayfare_fleet::placing::MARK_PERCENT;
 use wayfare_link::{BrokerUrl, RECONNECT_WAIT_MAX};
 use wayfare_protocol::ids::PeerName;
 use wayfare_protocol::topics::Topics;
@@ -20,7 +21,6 @@ pub const GRACE: Duration = Duration::from_secs(1);
 pub const RECONNECT: Duration = RECONNECT_WAIT_MAX.saturating_add(Duration::from_secs(2));
 pub const LATE_AFTER: Duration = Duration::from_secs(12);
 pub const LOST_AFTER: Duration = Duration::from_secs(30);
-pub const MARK_PERCENT: u64 = 90;
 
 /// How much of what programs print is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

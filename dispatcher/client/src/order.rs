@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wayfare_protocol::bundle;
 use wayfare_protocol::command::{Action, ProgramSpec, Target};
-use wayfare_protocol::device::Alias;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::folder::{FOLDER_BYTES_MAX, FolderName};
 use wayfare_protocol::grants::Grants;
@@ -18,16 +17,13 @@ use wayfare_protocol::limits::{
 use wayfare_protocol::log::Follower;
 use wayfare_protocol::ports::Ports;
 use wayfare_protocol::{command::check_bytes, limits::TIME_LIMIT_MS_MAX};
-use wayfare_scheduler::application::{Application, Component, Resources};
-use wayfare_scheduler::constraint::{Constraints, Requirements};
-use wayfare_scheduler::fleet::{Capacity, Code, Engine, Fleet, NoCode, Presence, Usage};
-use wayfare_scheduler::plan::{self, Options};
-use wayfare_scheduler::policy::Policy;
 
 use wayfare_fleet::module::check_wasm;
+use wayfare_fleet::placing;
 
 use crate::error::CommandError;
 use crate::fleet::{self, EngineView, ProgramView};
+use crate::task::FleetView;
 use crate::transfer::Content;
 
 /// A program that was captured has moved at most so often since, if the clock cannot tell.
@@ -328,75 +324,12 @@ fn keep(blobs: &mut BTreeMap<Digest, Content>, bytes: Vec<u8>) -> Blob {
     blob
 }
 
-/// The engine for a program that may run anywhere: the one with the fewest programs, then the first by name.
-pub(crate) fn choose(engines: &[EngineView], spec: &ProgramSpec) -> Result<EngineView, CommandError> {
-    let online = engines.iter().filter(|view| view.online);
-    let online = online.filter_map(|view| Some((view.engine.clone(), capacity(view)?)));
-    let fleet = Fleet {
-        engines: online.collect(),
-        running: Vec::new(),
-    };
-    let component = Component {
-        count: 1,
-        demand: Resources {
-            memory_bytes: spec.memory_bytes_max.unwrap_or(0),
-            processor_millicores: 0,
-        },
-        constraints: Constraints {
-            requirements: Requirements {
-                code: true,
-                devices: spec.grants.devices.iter().map(Alias::to_string).collect(),
-                ..Requirements::default()
-            },
-            ..Constraints::default()
-        },
-        ..Component::default()
-    };
-    let application = Application {
-        components: BTreeMap::from([(spec.name.clone(), component)]),
-    };
-    let applications = BTreeMap::from([(spec.name.clone(), application)]);
-    let plan = wayfare_scheduler::plan(&fleet, &applications, Options::new(Policy::Spread));
-    let chosen = plan.actions.first().and_then(|action| match action {
-        plan::Action::Run { engine, .. } => engines.iter().find(|view| view.engine == *engine),
-        plan::Action::Restart { .. } | plan::Action::Move { .. } | plan::Action::Kill { .. } => None,
-    });
-    chosen.cloned().ok_or_else(|| CommandError::NoPlace {
+/// The engine for a program that may run anywhere: by the rules that applications are placed by.
+pub(crate) fn choose(fleet: &FleetView, spec: &ProgramSpec) -> Result<EngineView, CommandError> {
+    let chosen = placing::choose(&fleet.engines, &fleet.programs, spec);
+    chosen.cloned().map_err(|reason| CommandError::NoPlace {
         name: spec.name.clone(),
-        reason: match plan.unplaced.first() {
-            Some(unplaced) if !fleet.engines.is_empty() => unplaced.why.to_string(),
-            _ => "there are no engines online: start one with `wayfare engine start`".into(),
-        },
-    })
-}
-
-/// What the engine can take, as far as it says; `None` while it has not said anything.
-fn capacity(view: &EngineView) -> Option<Engine> {
-    let about = view.about.as_ref()?;
-    Some(Engine {
-        host: about.host.clone(),
-        presence: match view.is_open() {
-            true => Presence::Open,
-            false => Presence::Cordoned,
-        },
-        capacity: Capacity {
-            memory_bytes: None,
-            program_memory_bytes_max: Some(about.program_memory_bytes_max),
-            processor_millicores: None,
-            programs_max: Some(about.programs_max),
-        },
-        other: Usage {
-            programs: view.programs,
-            resources: Resources::default(),
-        },
-        // Whether a dispatcher compiles for others is not ours to know: such an engine is named.
-        code: if about.compiles {
-            Code::Own
-        } else {
-            Code::None(NoCode::NotServed)
-        },
-        labels: about.labels.clone(),
-        devices: about.devices.keys().map(Alias::to_string).collect(),
+        reason,
     })
 }
 
@@ -419,11 +352,7 @@ pub(crate) fn target(view: &ProgramView) -> Target {
 
 #[cfg(test)]
 mod tests {
-    use wayfare_protocol::status::EngineAbout;
-
     use super::*;
-    use crate::fleet::Heard;
-    use wayfare_protocol::device::{Backend, DeviceAbout, DeviceKind};
 
     fn run(module: &[u8]) -> Run {
         Run {
@@ -431,92 +360,6 @@ mod tests {
             module: module.to_vec(),
             ..Run::default()
         }
-    }
-
-    fn engine(name: &str, programs: u32, programs_max: u32, mebibytes: u64) -> EngineView {
-        EngineView {
-            engine: name.parse().unwrap(),
-            online: name != "away",
-            heard: Heard::Live,
-            rival: None,
-            stopped: false,
-            leaving: None,
-            mark: None,
-            messages: 1,
-            offline_for_ms: None,
-            load: None,
-            about: Some(EngineAbout {
-                version: "1".into(),
-                platform: "x86_64-linux".into(),
-                code: wayfare_protocol::code::CodeTarget {
-                    architecture: "x86_64".into(),
-                    wasmtime: "1".into(),
-                    abi: "2".into(),
-                },
-                compiles: name != "board",
-                processors: 1,
-                memory_bytes: 1 << 30,
-                programs_max,
-                program_memory_bytes_max: mebibytes << 20,
-                host: name.into(),
-                labels: BTreeMap::new(),
-                trusts: Vec::new(),
-                devices: if name == "lit" { lit() } else { BTreeMap::new() },
-            }),
-            programs,
-        }
-    }
-
-    fn lit() -> BTreeMap<Alias, DeviceAbout> {
-        let led = DeviceAbout {
-            kind: DeviceKind::GpioOut,
-            backend: Backend::Simulated,
-        };
-        BTreeMap::from([("led".parse().unwrap(), led)])
-    }
-
-    #[test]
-    fn a_program_that_is_granted_a_device_goes_to_where_that_is() {
-        let (_, mut spec) = run(b"\0asm\x01\0\0\0")
-            .prepare()
-            .map(|p| (p.program, p.spec))
-            .unwrap();
-        spec.grants.devices = lit().into_keys().collect();
-        let engines = [engine("a", 0, 4, 64), engine("lit", 3, 4, 64)];
-        assert_eq!(choose(&engines, &spec).unwrap().engine.as_str(), "lit");
-        let error = choose(&engines[..1], &spec).unwrap_err().to_string();
-        assert!(error.contains("lacks device 'led'"), "{error}");
-    }
-
-    #[test]
-    fn the_engine_with_the_fewest_programs_that_fits_is_chosen() {
-        let engines = [
-            engine("a", 1, 4, 64),
-            engine("b", 0, 1, 16),
-            engine("c", 2, 8, 512),
-            engine("d", 1, 4, 64),
-            engine("full", 0, 0, 512),
-            engine("board", 0, 9, 512),
-            engine("away", 0, 9, 512),
-        ];
-        let choose = |engines: &[EngineView], memory_bytes_max: Option<u64>| {
-            let (_, mut spec) = run(b"\0asm\x01\0\0\0")
-                .prepare()
-                .map(|p| (p.program, p.spec))
-                .unwrap();
-            spec.memory_bytes_max = memory_bytes_max;
-            super::choose(engines, &spec)
-                .map(|view| view.engine.to_string())
-                .map_err(|error| error.to_string())
-        };
-        for (memory, chosen) in [(None, "b"), (Some(17 << 20), "a"), (Some(65 << 20), "c")] {
-            assert_eq!(choose(&engines, memory).as_deref(), Ok(chosen), "{memory:?}");
-        }
-        let error = choose(&engines, Some(1 << 30)).unwrap_err();
-        let why = "0 of 6 engines fit: 5 lack 1 GiB, 1 lacks a compiler";
-        assert!(error.contains(why), "{error}");
-        let error = choose(&engines[6..], None).unwrap_err();
-        assert!(error.contains("no engines online"), "{error}");
     }
 
     #[test]

@@ -10,3 +10,4 @@ pub mod app;
 pub mod fleet;
 pub mod module;
 pub mod operations;
+pub mod placing;

@@ -40,6 +40,7 @@ use crate::options::{RECONNECT, ServiceOptions};
 use crate::requests::Inbox;
 use wayfare_dispatcher_core::apps::state::State;
 use wayfare_dispatcher_core::apps::{Core, CoreOptions, Effect, Ids, Input, LossOptions, Now, Serves};
+use wayfare_fleet::placing::Marks;
 
 /// What waits for time alone is looked at this often.
 const TICK: Duration = Duration::from_millis(250);
@@ -294,8 +295,10 @@ fn new_core(context: &Context, log: &RecordLog, begun: Instant) -> (Core, Vec<Ef
             grace_ms: millis(options.grace),
             reconnect_ms: millis(RECONNECT),
         },
-        memory_mark_percent: options.memory_mark_percent,
-        processor_mark_percent: options.processor_mark_percent,
+        marks: Marks {
+            memory_percent: options.memory_mark_percent,
+            processor_percent: options.processor_mark_percent,
+        },
         serves: serves(options),
     };
     Core::new(core_options, State::read(log.records()), new_ids(), now(begun))

@@ -35,16 +35,15 @@ impl Client {
         let marks = self.marks().await?;
         loop {
             let mut seen = self.inner.news.borrow().fleet_version;
-            let mut engines = self.fleet().await?.engines;
-            mark_all(&mut engines, &marks);
-            let there: Vec<EngineView> = engines
-                .iter()
-                .filter(|view| view.heard == Heard::Live || !silent.contains(&view.engine))
-                .cloned()
-                .collect();
+            let mut fleet = self.fleet().await?;
+            mark_all(&mut fleet.engines, &marks);
+            let mut there = fleet.clone();
+            there
+                .engines
+                .retain(|view| view.heard == Heard::Live || !silent.contains(&view.engine));
             match order::choose(&there, spec) {
                 Ok(chosen) if chosen.heard == Heard::Live => return Ok(chosen),
-                Err(error) if order::choose(&engines, spec).is_err() => {
+                Err(error) if order::choose(&fleet, spec).is_err() => {
                     if options.offline == Offline::Fail {
                         return Err(error);
                     }
@@ -69,9 +68,9 @@ impl Client {
         let mut poll = std::pin::pin!(self.request_status_reports(ANSWER_TIMEOUT));
         loop {
             let mut seen = self.inner.news.borrow().fleet_version;
-            let mut engines = self.fleet().await?.engines;
-            mark_all(&mut engines, marks);
-            let best = order::choose(&engines, spec);
+            let mut fleet = self.fleet().await?;
+            mark_all(&mut fleet.engines, marks);
+            let best = order::choose(&fleet, spec);
             if best.is_ok_and(|best| best.heard == Heard::Live) {
                 return Ok(silent.clone());
             }

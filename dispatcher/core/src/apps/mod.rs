@@ -40,6 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_fleet::app::ask::{Ask, Decision};
 use wayfare_fleet::fleet::{EngineView, ProgramView};
+use wayfare_fleet::placing::Marks;
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::error::Failure;
@@ -68,10 +69,8 @@ pub struct CoreOptions {
     pub term: Term,
     pub policy: Policy,
     pub loss: LossOptions,
-    /// The share of an engine's memory that programs may take before it sheds some, in percent.
-    pub memory_mark_percent: u64,
-    /// The same of its processors.
-    pub processor_mark_percent: u64,
+    /// How much of an engine programs may take before it sheds some.
+    pub marks: Marks,
     /// What it compiles for engines that do not; `None`: nothing.
     pub serves: Option<Serves>,
 }

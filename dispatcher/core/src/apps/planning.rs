@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_fleet::app::AppSpec;
 use wayfare_fleet::app::ask::Mark;
-use wayfare_protocol::device::Alias;
+use wayfare_fleet::placing;
 use wayfare_protocol::ids::{EngineId, Generation};
-use wayfare_protocol::labels::Labels;
 use wayfare_protocol::status::EngineAbout;
 use wayfare_scheduler::application::{Application, Applications, InstanceId};
-use wayfare_scheduler::fleet::{Capacity, Code, Engine, Fleet, NoCode, Presence, Running, Usage};
+use wayfare_scheduler::fleet::{Code, Engine, Fleet, NoCode, Presence, Running};
 use wayfare_scheduler::plan::{self, MoveReason, Options, Plan};
 
 use super::leaving::rooted;
@@ -171,27 +170,8 @@ impl Core {
             (Health::Here, None) if about.is_some() => Presence::Open,
             (Health::Suspected | Health::Late | Health::Here, _) => Presence::Cordoned,
         };
-        let capacity = about.map_or_else(Capacity::default, |about| Capacity {
-            memory_bytes: Some(about.memory_bytes / 100 * self.options.memory_mark_percent)
-                .filter(|bytes| *bytes > 0),
-            program_memory_bytes_max: Some(about.program_memory_bytes_max),
-            processor_millicores: Some(u64::from(about.processors) * 1_000),
-            programs_max: Some(about.programs_max),
-        });
-        let mut labels = about.map_or_else(Labels::new, |about| about.labels.clone());
-        labels.extend(about.map(|about| ("platform".to_owned(), about.platform.clone())));
-        Engine {
-            host: about.map_or_else(|| id.to_string(), |about| about.host.clone()),
-            presence,
-            capacity,
-            other: Usage::default(),
-            code: about.map_or(Code::None(NoCode::NotServed), |about| self.code(about)),
-            labels,
-            devices: about
-                .iter()
-                .flat_map(|about| about.devices.keys().map(Alias::to_string))
-                .collect(),
-        }
+        let code = about.map_or(Code::None(NoCode::NotServed), |about| self.code(about));
+        placing::engine(id, about, self.options.marks, (presence, code))
     }
 
     fn code(&self, about: &EngineAbout) -> Code {

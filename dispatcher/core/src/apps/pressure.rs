@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use wayfare_fleet::placing;
 use wayfare_protocol::ids::EngineId;
-use wayfare_protocol::status::{EngineAbout, MachineLoad};
 use wayfare_scheduler::application::Resources;
 use wayfare_scheduler::fleet::Fleet;
 use wayfare_scheduler::plan::MoveReason;
@@ -25,7 +25,7 @@ impl Core {
             let Some((about, load)) = view.and_then(|view| Some((view.about.as_ref()?, view.load?))) else {
                 continue;
             };
-            let (memory, processor) = self.headroom(about, load);
+            let (memory, processor) = self.options.marks.headroom(about, load);
             if (memory < 0 || processor < 0) != watched.is_pressed {
                 news.push((engine.clone(), memory, processor));
             }
@@ -47,16 +47,6 @@ impl Core {
         }
     }
 
-    /// Bytes and millicores up to the marks.
-    fn headroom(&self, about: &EngineAbout, load: MachineLoad) -> (i64, i64) {
-        let mark = |of: u64, percent: u64| signed(of / 100 * percent);
-        let used = about.memory_bytes.saturating_sub(load.memory_available_bytes);
-        let memory = mark(about.memory_bytes, self.options.memory_mark_percent) - signed(used);
-        let all = u64::from(about.processors) * 1_000;
-        let processor = mark(all, self.options.processor_mark_percent) - signed(load.processor_millicores);
-        (memory, processor)
-    }
-
     /// Makes the room of engines no more than what is left to their marks.
     pub(super) fn press(&self, fleet: &mut Fleet) {
         let mut taken = BTreeMap::<EngineId, Resources>::new();
@@ -76,18 +66,12 @@ impl Core {
                 .as_ref()
                 .and_then(|view| Some((view.about.as_ref()?, view.load?)));
             let Some((about, load)) = view else { continue };
-            let (mut memory, mut processor) = self.headroom(about, load);
+            let (mut memory, mut processor) = self.options.marks.headroom(about, load);
             if watched.shed_at_ms > self.now.ms {
                 (memory, processor) = (memory.max(0), processor.max(0));
             }
             let own = taken.get(id).copied().unwrap_or_default();
-            let other = engine.other.resources;
-            let memory_room = added(own.memory_bytes + other.memory_bytes, memory);
-            let processor_room = added(own.processor_millicores, processor);
-            let least = |bound: Option<u64>, room: u64| Some(bound.map_or(room, |bound| bound.min(room)));
-            engine.capacity.memory_bytes = least(engine.capacity.memory_bytes, memory_room);
-            engine.capacity.processor_millicores =
-                least(engine.capacity.processor_millicores, processor_room);
+            placing::limit_room(engine, own, (memory, processor));
         }
     }
 
@@ -106,12 +90,4 @@ impl Core {
         }
         may
     }
-}
-
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn added(value: u64, more: i64) -> u64 {
-    value.saturating_add_signed(more)
 }

@@ -1,5 +1,6 @@
 //! The core against a fleet that does what it says, and that breaks.
 
+mod alike;
 mod asked;
 mod losses;
 mod pages;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wayfare_fleet::app::ask::{AppStatus, Ask};
 use wayfare_fleet::app::{AppSpec, ComponentSpec, RestartPolicy, RestartWhen, UpdatePolicy};
 use wayfare_fleet::fleet::{EngineView, Presence, ProgramView};
+use wayfare_fleet::placing::Marks;
 use wayfare_protocol::code::{CodeTarget, PublicKey, SecretKey};
 use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
@@ -128,7 +129,7 @@ fn compiler(wasmtime: &str) -> CompilerAbout {
     }
 }
 
-fn options() -> CoreOptions {
+pub(super) fn options() -> CoreOptions {
     CoreOptions {
         term: Term(1),
         policy: Policy::Spread,
@@ -139,8 +140,7 @@ fn options() -> CoreOptions {
             grace_ms: 1_000,
             reconnect_ms: 7_000,
         },
-        memory_mark_percent: 90,
-        processor_mark_percent: 90,
+        marks: Marks::default(),
         serves: Some(Serves {
             compilers: ["1", "2"].map(compiler).into(),
             keys: vec![key(1)],
