@@ -12,12 +12,14 @@ use super::types::{Disk, Effect};
 impl Core {
     pub(super) fn command(&mut self, command: Command) {
         let operation = command.operation;
-        // Not an answer to be remembered: it is about who asks, not about what is asked.
-        if let Err(failure) = self.journal.obey(command.term) {
-            return self.reply(&command, EventBody::Failed { failure });
-        }
+        let obeyed = self.journal.obey(command.term);
+        // Asked again, by whomever, it has the answer that it had.
         if let Some(body) = self.journal.known(&command) {
             return self.reply(&command, body);
+        }
+        // Not an answer to be remembered: it is about who asks, not about what is asked.
+        if let Err(failure) = obeyed {
+            return self.reply(&command, EventBody::Failed { failure });
         }
         match (self.check(&command), command.action.clone()) {
             // Reading twice is harmless: no need to remember it.

@@ -186,6 +186,14 @@ impl InFlight {
         now_ms: u64,
         effects: &mut Vec<Effect>,
     ) -> Step {
+        // About a copy that a predecessor gave in its own term, and that comes late: this one is still to be answered.
+        if let EventBody::Failed {
+            failure: Failure::StaleTerm { term, .. },
+        } = &event.body
+            && self.request.term != Some(*term)
+        {
+            return Step::GoesOn;
+        }
         match (&self.state, event.body) {
             // The answer is here already; what comes now are repeats.
             (State::Queued | State::Fetching(_) | State::Rechecking { .. }, _) => Step::GoesOn,

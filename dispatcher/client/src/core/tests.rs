@@ -4,7 +4,7 @@ mod bench;
 
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::EventBody;
-use wayfare_protocol::ids::{Blob, Generation};
+use wayfare_protocol::ids::{Blob, Generation, Term};
 use wayfare_protocol::limits::CHUNK_BYTES;
 use wayfare_protocol::peer::PeerMessage;
 use wayfare_protocol::status::EngineState;
@@ -140,6 +140,36 @@ fn answers_from_others_and_unreadable_ones_change_nothing() {
             );
         }
     }
+}
+
+/// Dispatchers answer to one name: an engine's refusal of what one ordered reaches the next, which has ordered the same under its own term.
+#[test]
+fn the_refusal_of_a_predecessors_copy_ends_nothing() {
+    let refused = |term: u64| EventBody::Failed {
+        failure: Failure::StaleTerm {
+            engine: "a".parse().unwrap(),
+            term: Term(term),
+            actual: Term(3),
+        },
+    };
+    let mut bench = Bench::connected();
+    let order = request("a", Action::Pause { on: on(1) }, &[]);
+    bench.start(Request {
+        term: Some(Term(3)),
+        ..order
+    });
+    assert!(settled(bench.event(1, "a", refused(2), 1)).is_none());
+    let finished = settled(bench.event(1, "a", paused(), 2)).unwrap().unwrap();
+    assert_eq!(finished.outcome, Outcome::Paused { program: program() });
+    let order = request("a", Action::Pause { on: on(1) }, &[]);
+    bench.start(Request {
+        term: Some(Term(2)),
+        ..order
+    });
+    assert!(
+        settled(bench.event(1, "a", refused(2), 3)).unwrap().is_err(),
+        "its own"
+    );
 }
 
 #[test]

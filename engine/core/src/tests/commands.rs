@@ -396,3 +396,20 @@ fn a_dispatcher_that_has_been_succeeded_is_not_obeyed() {
         assert_ne!(bench.failure(), failure, "{obeyed:?}");
     }
 }
+
+/// The order of a dispatcher that was succeeded comes once more, late: its successor has the answer under the same id.
+#[test]
+fn a_late_copy_of_an_order_that_was_carried_out_has_the_answer_that_it_had() {
+    let in_term = |term: u64| {
+        let Input::Command(mut command) = command(2, pause()) else {
+            unreachable!("it is made as one");
+        };
+        command.term = Some(Term(term));
+        Input::Command(command)
+    };
+    let mut bench = Bench::running();
+    bench.feed(in_term(2));
+    bench.feed(captured(1, "s"));
+    assert_eq!(bench.words(in_term(3)), ["reply paused"]);
+    assert_eq!(bench.words(in_term(2)), ["reply paused"]);
+}
