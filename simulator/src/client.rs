@@ -171,6 +171,7 @@ impl World {
 
     pub(super) fn hear_event(&mut self, client: &ClientId, event: Event) {
         assert_eq!(*client, self.client.name);
+        self.answer_dispatcher(&event);
         match &event.body {
             EventBody::Done {
                 outcome: Outcome::Running { program, .. },

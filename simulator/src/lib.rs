@@ -6,14 +6,21 @@
 //! In some worlds disks are full for a while, so that writes fail in the middle of anything; in some an engine comes back with an empty
 //! disk (`disks` says what is promised then, and what not). In some a stranger offers programs that it does not have.
 //!
+//! In other runs the acting dispatcher is in the fleet (`acting`), with the decisions and the view of the fleet that the service has: it keeps
+//! an application running while engines are lost and come back, people update it and empty engines, and dispatchers are killed (`wanted`).
+//!
 //! A run is a function of its seed. To see one: `SEED=123 cargo test -p wayfare-simulator one_seed -- --nocapture`.
 //! For a long hunt: `SEEDS=100000 cargo test -p wayfare-simulator --release fleets`.
+//! With a dispatcher: the same with `one_dispatched_seed`, and `dispatched`.
 #![forbid(unsafe_code)]
 
+mod acting;
 mod broker;
 mod client;
 mod disks;
+mod heard;
 mod oracle;
+mod orders;
 mod processes;
 mod random;
 mod sessions;
@@ -24,6 +31,7 @@ mod strangers;
 mod talking;
 #[cfg(test)]
 mod tests;
+mod wanted;
 mod world;
 
 use std::collections::BTreeMap;
@@ -41,7 +49,7 @@ pub struct Run {
 
 /// Runs the fleet of `seed` from its beginning to its end.
 pub fn run(seed: u64) -> Run {
-    let mut world = World::new(seed, false);
+    let mut world = World::new(seed, (false, false));
     Run {
         result: world.run(),
         outcomes: world.oracle.outcomes,
@@ -50,5 +58,19 @@ pub fn run(seed: u64) -> Run {
 
 /// Runs the fleet of `seed`, and prints what happens to standard error.
 pub fn show(seed: u64) -> Result<(), String> {
-    World::new(seed, true).run()
+    World::new(seed, (false, true)).run()
+}
+
+/// Runs the fleet of `seed` with a dispatcher that acts in it.
+pub fn run_with_dispatcher(seed: u64) -> Run {
+    let mut world = World::new(seed, (true, false));
+    Run {
+        result: world.run(),
+        outcomes: world.oracle.outcomes,
+    }
+}
+
+/// The same, printing what happens to standard error.
+pub fn show_with_dispatcher(seed: u64) -> Result<(), String> {
+    World::new(seed, (true, true)).run()
 }

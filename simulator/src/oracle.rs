@@ -6,7 +6,7 @@ use wayfare_core::types::{Disposition, OperationRecord, Record, RecordKey};
 use wayfare_protocol::command::{Action, Command};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody, Outcome};
-use wayfare_protocol::ids::{OperationId, ProgramId};
+use wayfare_protocol::ids::{Generation, OperationId, ProgramId};
 
 use super::world::World;
 
@@ -74,8 +74,10 @@ impl Oracle {
             self.known(program).forced = true;
         }
         if let Action::Run {
-            generation: Some(_), ..
+            generation: Some(generation),
+            ..
         } = command.action
+            && generation > Generation::FIRST
         {
             let known = self.known(program);
             (known.forced, known.killed, known.acknowledged) = (true, false, false);
@@ -133,7 +135,14 @@ impl World {
         if event.body == EventBody::Accepted {
             oracle.accepted.insert(event.operation);
         }
-        if !event.body.is_final() {
+        // That one who ordered was succeeded is no answer to the order.
+        let is_about_who_asks = matches!(
+            &event.body,
+            EventBody::Failed {
+                failure: Failure::StaleTerm { .. }
+            }
+        );
+        if !event.body.is_final() || is_about_who_asks {
             return;
         }
         let word = match &event.body {

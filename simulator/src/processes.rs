@@ -188,6 +188,9 @@ impl World {
             process.counter += 1;
             self.oracle.runs_from(program, counter);
             self.check_single();
+            if self.acting.is_some() {
+                self.check_generations();
+            }
         }
     }
 

@@ -24,6 +24,7 @@ pub(super) struct Engine {
     /// What its programs were sent.
     pub(super) inboxes: BTreeMap<(ProgramId, Generation), Inbox>,
     boots: u64,
+    boot_id: Option<BootId>,
     pub(super) processes_made: u64,
     pub(super) disk: Disk,
     pub(super) up: Option<Up>,
@@ -59,6 +60,7 @@ impl Engine {
             blobs: BTreeMap::new(),
             inboxes: BTreeMap::new(),
             boots: 0,
+            boot_id: None,
             processes_made: 0,
             disk: Disk::default(),
             up: None,
@@ -122,6 +124,7 @@ impl World {
             return;
         }
         engine.boots += 1;
+        engine.boot_id = Some(BootId::from_random(bytes));
         let identity = Identity {
             engine: engine.name.clone(),
             boot: BootId::from_random(bytes),
@@ -154,7 +157,7 @@ impl World {
 
     /// In worlds with sessions, once it is not cut off.
     pub(super) fn connect(&mut self, index: usize) {
-        if self.talks {
+        if self.is_fenced() {
             let at = self.reached_again(index) + self.broker.random.below(50 * MS);
             return self.job_at(at, index, Job::Connect);
         }
@@ -200,6 +203,11 @@ impl World {
         {
             self.feed(index, Input::Fenced { program, generation });
         }
+    }
+
+    /// Which process it is, or was.
+    pub(super) fn boot_id(&self, index: usize) -> Option<BootId> {
+        self.engines[index].boot_id
     }
 
     pub(super) fn is_heard(&self, index: usize) -> bool {
@@ -344,14 +352,15 @@ impl World {
                 };
                 self.send(to, packet);
             }
-            Effect::PublishEngine { .. } => {}
+            Effect::PublishEngine { sequence, live, .. } => self.publish_engine(index, sequence, live),
             // As the shell has it: nothing is said before the fence, and then everything.
-            Effect::PublishProgram(_) if self.talks && !self.is_heard(index) => {}
-            Effect::PublishProgram(status) => self.publish(&status),
+            Effect::PublishProgram(_) if self.is_fenced() && !self.is_heard(index) => {}
+            Effect::PublishProgram(_) if self.acting.is_some() && self.is_cut_off(index) => {}
+            Effect::PublishProgram(status) => self.publish_program(&status),
             Effect::ClearProgram(program) => {
                 // Where an earlier life may be left on an engine that nobody hears, its end stays told, as dispatchers leave it.
                 if !(self.talks && self.oracle.is_forced(program)) {
-                    self.retained.remove(&program);
+                    self.clear_program(program);
                 }
                 self.wipe_session(index, program);
             }
@@ -448,7 +457,7 @@ impl World {
         self.engines[index].records.insert(record.key(), record);
     }
 
-    fn publish(&mut self, status: &ProgramStatus) {
+    pub(super) fn publish(&mut self, status: &ProgramStatus) {
         let retained = (status.engine.clone(), status.generation);
         self.retained.insert(status.program, retained);
         for other in 0..self.engines.len() {

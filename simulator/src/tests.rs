@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{run, show};
+use super::{Run, run, run_with_dispatcher, show, show_with_dispatcher};
 
 /// Seeds that found something once.
 const REGRESSIONS: &[u64] = &[
@@ -24,13 +24,15 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-#[test]
-fn fleets_keep_every_program_exactly_once() {
-    let seeds = number("SEEDS").unwrap_or(SEEDS);
+/// Seeds of worlds with a dispatcher that found something once.
+const DISPATCHED_REGRESSIONS: &[u64] = &[];
+const DISPATCHED_SEEDS: u64 = 60;
+
+/// On two threads. How often what happened; fails with the first rules that were broken.
+fn run_all(run: fn(u64) -> Run, seeds: impl Iterator<Item = u64>) -> BTreeMap<String, u64> {
     let mut outcomes: BTreeMap<String, u64> = BTreeMap::new();
     let mut failed = Vec::new();
-    let regressions = REGRESSIONS.iter().copied();
-    let (even, odd): (Vec<_>, Vec<_>) = regressions.chain(0..seeds).partition(|seed| seed % 2 == 0);
+    let (even, odd): (Vec<_>, Vec<_>) = seeds.partition(|seed| seed % 2 == 0);
     let runs = std::thread::scope(|scope| {
         let other = scope.spawn(|| odd.into_iter().map(run).collect::<Vec<_>>());
         let mut runs: Vec<_> = even.into_iter().map(run).collect();
@@ -52,27 +54,64 @@ fn fleets_keep_every_program_exactly_once() {
         failed.len(),
         failed[..failed.len().min(10)].join("\n")
     );
-    // A world in which nothing works would break no rule.
-    for outcome in [
-        "run done",
-        "move done",
-        "spawn done",
-        "kill done",
-        "snapshot done",
-        "pause done",
-        "resume done",
-        "inputs handled",
-        "lives begun anew",
-        "disks lost",
-        "records kept waiting",
-        "run refused for the disk",
-        "strangers' words",
-    ] {
+    outcomes
+}
+
+/// A world in which nothing works would break no rule.
+fn must_have_happened(outcomes: &BTreeMap<String, u64>, what: &[&str], seeds: u64) {
+    for outcome in what {
         assert!(
-            outcomes.get(outcome).is_some_and(|count| *count > seeds / 40),
+            outcomes.get(*outcome).is_some_and(|count| *count > seeds / 40),
             "too few: {outcome}"
         );
     }
+}
+
+#[test]
+fn fleets_keep_every_program_exactly_once() {
+    let seeds = number("SEEDS").unwrap_or(SEEDS);
+    let all = REGRESSIONS.iter().copied().chain(0..seeds);
+    let outcomes = run_all(run, all);
+    must_have_happened(
+        &outcomes,
+        &[
+            "run done",
+            "move done",
+            "spawn done",
+            "kill done",
+            "snapshot done",
+            "pause done",
+            "resume done",
+            "inputs handled",
+            "lives begun anew",
+            "disks lost",
+            "records kept waiting",
+            "run refused for the disk",
+            "strangers' words",
+        ],
+        seeds,
+    );
+}
+
+#[test]
+fn dispatched_fleets_run_what_is_wanted_each_instance_once() {
+    let seeds = number("SEEDS").unwrap_or(DISPATCHED_SEEDS);
+    let all = DISPATCHED_REGRESSIONS.iter().copied().chain(0..seeds);
+    let outcomes = run_all(run_with_dispatcher, all);
+    must_have_happened(
+        &outcomes,
+        &[
+            "applications as wanted",
+            "dispatchers killed",
+            "dispatcher: engine-lost",
+            "dispatcher: engine-back",
+            "dispatcher: start",
+            "move done",
+            "programs trapped",
+            "snapshot done",
+        ],
+        seeds,
+    );
 }
 
 #[test]
@@ -81,4 +120,12 @@ fn one_seed() {
         return;
     };
     show(seed).expect("the seed breaks no rule");
+}
+
+#[test]
+fn one_dispatched_seed() {
+    let Some(seed) = number("SEED") else {
+        return;
+    };
+    show_with_dispatcher(seed).expect("the seed breaks no rule");
 }

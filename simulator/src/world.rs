@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use wayfare_core::types::{Effect, Record};
 use wayfare_protocol::command::Command;
-use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::limits::CHUNK_BYTES;
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 
+use super::acting::{Acting, Acts};
 use super::broker::{Broker, Said, Told};
 use super::client::Client;
 use super::oracle::Oracle;
@@ -16,6 +17,7 @@ use super::processes::Job;
 use super::random::Random;
 use super::shell::Engine;
 use super::stored::SavedTalk;
+use super::wanted::Wanted;
 
 pub(super) const MS: u64 = 1000;
 pub(super) const SECOND: u64 = 1000 * MS;
@@ -107,6 +109,22 @@ pub(super) enum Happening {
     SourcePublishes {
         program: ProgramId,
     },
+    DispatcherStarts,
+    DispatcherDies,
+    /// Something that the dispatcher of a term has under way.
+    Dispatcher {
+        term: u64,
+        acts: Acts,
+    },
+    /// The broker publishes an engine's last will.
+    Will {
+        engine: usize,
+        boot: BootId,
+    },
+    PeopleAsk {
+        first: bool,
+    },
+    SomeTrap,
 }
 
 /// How unkind the world is, per mille.
@@ -148,6 +166,8 @@ pub(super) struct World {
     pub(super) talks: bool,
     pub(super) broker: Broker,
     pub(super) saved_talks: Vec<SavedTalk>,
+    /// Who acts, in worlds with a dispatcher.
+    pub(super) acting: Option<Acting>,
 }
 
 impl World {
@@ -155,7 +175,7 @@ impl World {
         clippy::disallowed_methods,
         reason = "only a time to count from: what happens does not depend on it"
     )]
-    pub(super) fn new(seed: u64, trace: bool) -> Self {
+    pub(super) fn new(seed: u64, (is_dispatched, trace): (bool, bool)) -> Self {
         let mut random = Random::new(seed);
         let engines = 2 + random.below(3) as usize;
         // Some worlds are kind in some respect: other orders of events get more room there.
@@ -176,7 +196,7 @@ impl World {
             work_fails: share(60),
         };
         let checkpoints = random.per_mille(200);
-        let by_force = random.per_mille(200);
+        let by_force = random.per_mille(200) && !is_dispatched;
         let mut world = Self {
             seed,
             now: 0,
@@ -192,12 +212,13 @@ impl World {
             happenings: 0,
             checkpoints,
             by_force,
-            begins_anew: seed % 16 == 11,
+            begins_anew: seed % 16 == 11 && !is_dispatched,
             trace,
             begun: Instant::now(),
-            talks: seed % 8 == 3,
+            talks: seed % 8 == 3 && !is_dispatched,
             broker: Broker::new(seed),
             saved_talks: Vec::new(),
+            acting: is_dispatched.then(|| Acting::new(Wanted::default())),
         };
         world.plan();
         world
@@ -208,9 +229,13 @@ impl World {
         for engine in 0..self.engines.len() {
             self.boot(engine);
         }
-        for _ in 0..10 + self.random.below(30) {
-            let at = self.random.below(60 * SECOND);
-            self.at(at, Happening::ClientActs);
+        if self.acting.is_some() {
+            self.plan_wanted();
+        } else {
+            for _ in 0..10 + self.random.below(30) {
+                let at = self.random.below(60 * SECOND);
+                self.at(at, Happening::ClientActs);
+            }
         }
         for _ in 0..self.random.below(5) {
             let engine = self.random.below(self.engines.len() as u64) as usize;
@@ -228,13 +253,15 @@ impl World {
             let at = self.random.below(60 * SECOND);
             self.at(at, Happening::ProgramEnds { engine });
         }
-        self.plan_disks();
-        self.plan_strangers();
+        if self.acting.is_none() {
+            self.plan_disks();
+            self.plan_strangers();
+        }
     }
 
     /// Runs through the unkind part, then a kind one in which everything must come right.
     pub(super) fn run(&mut self) -> Result<(), String> {
-        self.run_until(70 * SECOND)?;
+        self.run_until(Self::FAULTS_UNTIL)?;
         self.note(|| "faults stop".into());
         self.faults = Faults::default();
         self.parted.clear();
@@ -242,6 +269,11 @@ impl World {
             self.engines[engine].disk.has_room_again();
             self.boot(engine);
             self.connect(engine);
+        }
+        if self.acting.is_some() {
+            self.people_are_content();
+            self.run_until(Self::FAULTS_UNTIL + Self::CALM)?;
+            return self.check_wanted();
         }
         self.run_until(300 * SECOND)?;
         for (to, command) in self.client.sent.clone() {
@@ -306,8 +338,9 @@ impl World {
             Happening::Part { engine, until } => {
                 self.note(|| format!("e{engine} is cut off"));
                 self.parted.insert(engine, until);
-                if self.talks {
+                if self.is_fenced() {
                     self.sessions_not_heard(engine);
+                    self.connection_ends(engine, until);
                     self.connect(engine);
                 }
             }
@@ -315,6 +348,12 @@ impl World {
             Happening::Said { wire, said } => self.said(wire, said),
             Happening::Told { wire, told } => self.told(wire, told),
             Happening::SourcePublishes { program } => self.source_publishes(program),
+            Happening::DispatcherStarts => self.dispatcher_starts(),
+            Happening::DispatcherDies => self.dispatcher_dies(),
+            Happening::Dispatcher { term, acts } => self.dispatcher_acts(term, acts),
+            Happening::Will { engine, boot } => self.will(engine, boot),
+            Happening::PeopleAsk { first } => self.people_ask(first),
+            Happening::SomeTrap => self.some_trap(),
         }
         if self.talks {
             self.programs_talk();
@@ -333,6 +372,11 @@ impl World {
             .iter()
             .position(|engine| engine.name == *peer)
             .is_some_and(|index| self.is_cut_off(index))
+    }
+
+    /// Engines say nothing on a new connection before they have heard what is retained of their programs.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.talks || self.acting.is_some()
     }
 
     pub(super) fn is_cut_off(&self, engine: usize) -> bool {
@@ -405,6 +449,7 @@ impl World {
             return;
         }
         self.note(|| format!("e{engine} crashes"));
+        self.connection_ends(engine, u64::MAX);
         let lost = self.engines[engine].crash(&mut self.broker.random);
         for program in lost {
             let stored = self.engines[engine].stored_counter(program, &self.library);

@@ -410,6 +410,6 @@ fn a_late_copy_of_an_order_that_was_carried_out_has_the_answer_that_it_had() {
     let mut bench = Bench::running();
     bench.feed(in_term(2));
     bench.feed(captured(1, "s"));
-    assert_eq!(bench.words(in_term(3)), ["reply paused"]);
-    assert_eq!(bench.words(in_term(2)), ["reply paused"]);
+    assert_eq!(bench.words(in_term(3)), ["reply done"]);
+    assert_eq!(bench.words(in_term(2)), ["reply done"]);
 }

@@ -1,0 +1,353 @@
+//! The acting dispatcher in a fleet: its decisions are the real ones ([`wayfare_dispatcher_core::apps`]), and so is its view of the
+//! fleet; around them are what it has stored, and a broker that keeps statuses, publishes wills late and hands messages on in order.
+//!
+//! ```text
+//!   engines --statuses, answers--> broker --in order, late--> view --Observed--> core --Store--> records (kept when it is killed)
+//!      ^                                                                          |
+//!      '------------------- orders, said again until they are answered -----------'
+//! ```
+//! It is killed between any two effects, and a successor goes on from the records, under the next term. Engines that crash or are cut
+//! off are given up on by its own rules. Meanwhile people change what is wanted. At the end what is wanted runs, each instance once.
+
+use std::collections::BTreeMap;
+
+use wayfare_dispatcher_core::apps::state::State;
+use wayfare_dispatcher_core::apps::{Core, CoreOptions, Effect, Ids, Input, LossOptions, Now};
+use wayfare_fleet::fleet::Fleet;
+use wayfare_fleet::placing::Marks;
+use wayfare_protocol::command::Command;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::{EngineId, OperationId, Term};
+use wayfare_protocol::status::{EngineState, ProgramStatus};
+use wayfare_scheduler::policy::Policy;
+
+use super::heard::{Retained, Word};
+use super::orders::Order;
+use super::wanted::Wanted;
+use super::world::{Happening, MS, SECOND, World};
+
+/// Half as often as the service does.
+const TICK: u64 = 500 * MS;
+const OBSERVE_PAUSE: u64 = 50 * MS;
+
+#[derive(Debug, Clone)]
+pub(super) enum Acts {
+    Hears(Box<Word>),
+    Looks,
+    Ticks,
+    SaysAgain(OperationId),
+    /// An order reaches its engine, whoever acts by then.
+    Reaches(EngineId, Box<Command>),
+    /// The question whether it is there reaches an engine.
+    Asks(usize),
+}
+
+pub(super) struct Process {
+    core: Core,
+    fleet: Fleet,
+    began: u64,
+    pub(super) orders: BTreeMap<OperationId, Order>,
+    will_look: bool,
+    is_reading: bool,
+}
+
+pub(super) struct Acting {
+    /// How many processes have acted.
+    pub(super) term: u64,
+    pub(super) up: Option<Process>,
+    records: BTreeMap<String, String>,
+    pub(super) retained: Retained,
+    pub(super) wanted: Wanted,
+}
+
+impl Acting {
+    pub(super) fn new(wanted: Wanted) -> Self {
+        Self {
+            term: 0,
+            up: None,
+            records: BTreeMap::new(),
+            retained: Retained::default(),
+            wanted,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.up.is_some()
+    }
+}
+
+fn options(term: u64) -> CoreOptions {
+    CoreOptions {
+        term: Term(term),
+        policy: Policy::Spread,
+        loss: LossOptions {
+            poll_ms: 5_000,
+            late_ms: 12_000,
+            lost_ms: 30_000,
+            grace_ms: 1_000,
+            reconnect_ms: 7_000,
+        },
+        marks: Marks::default(),
+        serves: None,
+    }
+}
+
+impl World {
+    /// A process begins to act, from what is stored.
+    pub(super) fn dispatcher_starts(&mut self) {
+        let seed = [self.random.bytes(), self.random.bytes()].concat();
+        let now = self.now;
+        let Some(acting) = self.acting.as_mut().filter(|acting| acting.up.is_none()) else {
+            return;
+        };
+        acting.term += 1;
+        let ids = Ids::new(seed.try_into().expect("twice sixteen bytes"));
+        let state = State::read(&acting.records);
+        let (core, effects) = Core::new(
+            options(acting.term),
+            state,
+            ids,
+            Now {
+                ms: 0,
+                wall_ms: now / MS,
+            },
+        );
+        let mut fleet = Fleet::default();
+        fleet.begin_round();
+        acting.up = Some(Process {
+            core,
+            fleet,
+            began: now,
+            orders: BTreeMap::new(),
+            will_look: false,
+            is_reading: false,
+        });
+        let term = acting.term;
+        let programs: Vec<_> = acting.retained.programs.values().cloned().collect();
+        let engines: Vec<_> = acting.retained.engines.values().cloned().collect();
+        acting.retained.last_at = now;
+        self.note(|| format!("dispatcher {term} begins to act"));
+        self.dispatcher_does(effects);
+        for program in programs {
+            self.send_word(Word::Program(program));
+        }
+        for engine in engines {
+            self.send_word(Word::Engine(engine));
+        }
+        self.send_word(Word::AllRetained);
+        self.act_in(TICK, Acts::Ticks);
+    }
+
+    pub(super) fn dispatcher_dies(&mut self) {
+        let Some(acting) = &mut self.acting else { return };
+        if acting.up.take().is_none() {
+            return;
+        }
+        self.count("dispatchers killed");
+        self.note(|| "the dispatcher is killed".into());
+        let most = [100 * MS, 15 * SECOND][usize::from(self.random.per_mille(500))];
+        self.after(most, Happening::DispatcherStarts);
+    }
+
+    pub(super) fn act_in(&mut self, us: u64, acts: Acts) {
+        let Some(acting) = &self.acting else { return };
+        let term = acting.term;
+        self.at(self.now + us, Happening::Dispatcher { term, acts });
+    }
+
+    pub(super) fn dispatcher_acts(&mut self, term: u64, acts: Acts) {
+        if let Acts::Reaches(engine, command) = acts {
+            return self.order_reaches(&engine, *command);
+        }
+        let acting = self.acting.as_mut().filter(|acting| acting.term == term);
+        if acting.is_none_or(|acting| acting.up.is_none()) {
+            return;
+        }
+        match acts {
+            Acts::Hears(word) => self.dispatcher_hears(*word),
+            Acts::Looks => self.dispatcher_looks(),
+            Acts::Ticks => {
+                self.feed_dispatcher(Input::Tick);
+                self.act_in(TICK, Acts::Ticks);
+                let process = self.process_of_dispatcher();
+                if process.is_some_and(|process| process.core.awaits_reading() && !process.is_reading) {
+                    self.read_all();
+                }
+            }
+            Acts::SaysAgain(operation) => self.say_again(operation),
+            Acts::Asks(engine) => self.engine_is_asked(engine),
+            Acts::Reaches(..) => {}
+        }
+    }
+
+    pub(super) fn process_of_dispatcher(&mut self) -> Option<&mut Process> {
+        self.acting.as_mut()?.up.as_mut()
+    }
+
+    fn dispatcher_now(&self) -> Now {
+        let up = self.acting.as_ref().and_then(|acting| acting.up.as_ref());
+        Now {
+            ms: (self.now - up.map_or(self.now, |up| up.began)) / MS,
+            wall_ms: self.now / MS,
+        }
+    }
+
+    fn dispatcher_hears(&mut self, word: Word) {
+        let now = self.dispatcher_now();
+        self.note(|| format!("dispatcher <- {word:?}"));
+        let Some(process) = self.process_of_dispatcher() else {
+            return;
+        };
+        let fleet = &mut process.fleet;
+        match word {
+            Word::Engine(status) => {
+                let speaks = (status.state == EngineState::Online && fleet.is_round_complete())
+                    .then(|| status.engine.clone());
+                fleet.engine_status(status, now.ms);
+                if let Some(engine) = speaks {
+                    fleet.engine_spoke(&engine, now.ms);
+                }
+            }
+            Word::Program(status) => {
+                fleet.program_status(status);
+            }
+            Word::Cleared(program) => {
+                fleet.program_cleared(program);
+            }
+            Word::AllRetained => {
+                fleet.complete_round();
+            }
+            Word::Answer(event) => {
+                fleet.engine_answered(&event.engine);
+                fleet.engine_spoke(&event.engine, now.ms);
+                self.answered(event);
+            }
+            Word::Back(sent_ms) => {
+                process.is_reading = false;
+                self.dispatcher_looks();
+                return self.feed_dispatcher(Input::Read { sent_ms });
+            }
+        }
+        if let Some(process) = self.process_of_dispatcher()
+            && !std::mem::replace(&mut process.will_look, true)
+        {
+            self.act_in(OBSERVE_PAUSE, Acts::Looks);
+        }
+    }
+
+    fn dispatcher_looks(&mut self) {
+        let now = self.dispatcher_now();
+        let Some(process) = self.process_of_dispatcher() else {
+            return;
+        };
+        process.will_look = false;
+        let input = Input::Observed {
+            engines: process.fleet.engines(now.ms),
+            programs: process.fleet.programs(),
+        };
+        self.feed_dispatcher(input);
+    }
+
+    pub(super) fn feed_dispatcher(&mut self, input: Input) {
+        let now = self.dispatcher_now();
+        let Some(process) = self.process_of_dispatcher() else {
+            return;
+        };
+        let effects = process.core.handle(input, now);
+        self.dispatcher_does(effects);
+    }
+
+    /// Somebody asks for something, if anybody acts.
+    pub(super) fn ask_dispatcher(
+        &mut self,
+        ask: wayfare_fleet::app::ask::Ask,
+    ) -> Option<Result<serde_json::Value, Failure>> {
+        let now = self.dispatcher_now();
+        let process = self.process_of_dispatcher()?;
+        let (answer, effects) = process.core.ask(ask, None, now);
+        self.dispatcher_does(effects);
+        Some(answer)
+    }
+
+    /// What is to be stored is stored together, before anything else.
+    fn dispatcher_does(&mut self, effects: Vec<Effect>) {
+        let is_killed = |world: &mut Self| {
+            let share = world.faults.crash_per_effect / 4;
+            let now = !effects_are_only_words(&effects) && world.random.per_mille(share);
+            if now {
+                world.dispatcher_dies();
+            }
+            now
+        };
+        if is_killed(self) {
+            return;
+        }
+        let stores = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::Store { .. } | Effect::Tombstone { stands: false, .. }
+            )
+        };
+        let (stored, rest): (Vec<_>, Vec<_>) = effects.iter().cloned().partition(stores);
+        for effect in stored.into_iter().chain(rest) {
+            if !stores(&effect) && is_killed(self) {
+                return;
+            }
+            self.dispatcher_does_one(effect);
+        }
+    }
+
+    fn dispatcher_does_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Store { key, json } => {
+                let Some(acting) = &mut self.acting else { return };
+                match json {
+                    Some(json) => drop(acting.records.insert(key, json)),
+                    None => drop(acting.records.remove(&key)),
+                }
+            }
+            Effect::Begin {
+                operation,
+                engine,
+                action,
+            } => self.begin_order(operation, engine, *action),
+            Effect::Ask { engines } => {
+                for index in 0..self.engines.len() {
+                    if engines.is_empty() || engines.contains(&self.engines[index].name) {
+                        let late = self.random.below(30 * MS);
+                        self.act_in(late, Acts::Asks(index));
+                    }
+                }
+                self.read_all();
+            }
+            Effect::Tombstone { program, stands } => {
+                if stands {
+                    let name = "dispatcher".parse().expect("a good name");
+                    self.publish_program(&ProgramStatus::tombstone(program, name));
+                } else {
+                    self.clear_program(program);
+                }
+            }
+            Effect::Tell(decision) => {
+                self.note(|| format!("dispatcher: {}", decision.text));
+                self.count(&format!("dispatcher: {}", decision.kind));
+            }
+            Effect::Left { .. } => {}
+        }
+    }
+
+    fn read_all(&mut self) {
+        let sent_ms = self.dispatcher_now().ms;
+        if let Some(process) = self.process_of_dispatcher() {
+            process.is_reading = true;
+        }
+        self.send_word(Word::Back(sent_ms));
+    }
+}
+
+/// Nothing would be different without them.
+fn effects_are_only_words(effects: &[Effect]) -> bool {
+    effects
+        .iter()
+        .all(|effect| matches!(effect, Effect::Ask { .. } | Effect::Tell(_)))
+}
