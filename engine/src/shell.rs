@@ -4,7 +4,8 @@
 //! wire, `fence` what comes before anything is said on a new connection, `leaving` what comes before the end, `claim` and `hold` what an engine
 //! does about another with its id, `effects` what the core decided, `transfers` blobs, `fetches` compiled
 //! code, `logs` what programs print and `followers` who reads that; `programs` the processes, `session` and
-//! `sessions` their messages, `announcing` who of them can be called, `devices` and `numbers` what people ask about those, `work` what takes long; `store` is
+//! `sessions` their messages, `announcing` who of them can be called, `devices` and `numbers` what people ask about those, `work` what takes
+//! long, `spans` for which operation something is done; `store` is
 //! everything that survives.
 
 mod run;
@@ -38,6 +39,7 @@ mod programs;
 mod session;
 mod sessions;
 mod snapshots;
+mod spans;
 mod supervisor;
 mod work;
 

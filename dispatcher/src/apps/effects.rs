@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tracing::Instrument;
 use wayfare_client::app::ask::Decision;
 use wayfare_client::error::CommandError;
 use wayfare_client::fleet::EngineView;
@@ -182,14 +183,16 @@ impl Service {
         };
         let blobs: BTreeMap<Digest, Content> = blobs;
         let client = self.context.client.clone();
-        self.work.spawn(async move {
+        let carry_out = async move {
+            tracing::debug!(%engine, verb = action.verb(), "ordered");
             let order = client.order(operation, engine, action, blobs, known, limit).await;
             let result = match order {
                 Ok(order) => order.wait().await,
                 Err(error) => Err(error),
             };
             Done::Settled { operation, result }
-        });
+        };
+        self.work.spawn(carry_out.instrument(span(operation)));
     }
 
     pub(super) async fn done(&mut self, done: Done) {
@@ -225,7 +228,10 @@ impl Service {
             }
             Err(other) => Err(Trouble::Unknown(other.to_string())),
         };
-        self.feed(Input::Settled { operation, result });
+        span(operation).in_scope(|| {
+            tracing::debug!(is_done = result.is_ok(), "answered");
+            self.feed(Input::Settled { operation, result });
+        });
     }
 
     fn keep_snapshot(&mut self, finished: &Finished) -> Result<(), FileError> {
@@ -236,4 +242,9 @@ impl Service {
         }
         Ok(())
     }
+}
+
+/// As engines name it: one id finds what is logged for an operation here and there.
+fn span(operation: OperationId) -> tracing::Span {
+    tracing::info_span!("operation", %operation)
 }

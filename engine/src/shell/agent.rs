@@ -46,6 +46,7 @@ use super::outbound::Outbound;
 use super::programs::{Programs, Said};
 use super::sessions::{SessionNews, Sessions};
 use super::snapshots::Snapshots;
+use super::spans;
 use super::store::Store;
 use super::supervisor::{Supervisor, Told};
 use super::work::{Done, Workshop};
@@ -269,12 +270,14 @@ impl Agent {
     }
 
     pub(super) fn feed(&mut self, input: Input) {
+        let _entered = spans::of_input(&input).entered();
         tracing::trace!(?input, "input");
         let effects = self.core.handle(input, self.now());
         self.steps.extend(effects.into_iter().map(Step::Effect));
     }
 
     fn feed_chunk(&mut self, input: Input, bytes: &Bytes) {
+        let _entered = spans::of_input(&input).entered();
         tracing::trace!(?input, "input");
         let effects = self.core.handle(input, self.now());
         self.steps.extend(effects.into_iter().map(|effect| match effect {

@@ -16,6 +16,7 @@ use super::fetches::Waiting;
 use super::machine;
 use super::modules::read;
 use super::programs::Capturing;
+use super::spans;
 use super::work::{self, Data, Done, Gathered, SavedSource, SnapshotSource, Written};
 use wayfare_runtime::MAY_COME_APART;
 
@@ -63,6 +64,7 @@ impl Agent {
     }
 
     fn effect(&mut self, effect: Effect) {
+        let _entered = spans::of_effect(&effect).entered();
         tracing::trace!(?effect, "effect");
         match effect {
             Effect::Store(record) => {

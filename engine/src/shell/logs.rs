@@ -17,6 +17,7 @@ use wayfare_protocol::wire;
 use super::agent::Agent;
 use super::outbound::json_bytes;
 use super::programs::Said;
+use super::spans;
 use super::store::Tail;
 use super::work::{self, Done};
 use wayfare_runtime::ProcessEvent;
@@ -65,6 +66,7 @@ impl Agent {
                     .base()
                     .map(|base| (base.digest, self.snapshot_source(base.digest)));
                 let workshop = self.workshop.clone();
+                let _entered = spans::of_capture(capturing.purpose).entered();
                 work::start(
                     &mut self.work,
                     move || workshop.encode(*snapshot, &loaded, base, capturing.purpose),

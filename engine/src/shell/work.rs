@@ -17,6 +17,7 @@ use wayfare_protocol::ids::{Blob, Digest, EngineId, OperationId, ProgramId};
 use wayfare_protocol::snapshot::{Snapshot, SnapshotError};
 
 use super::modules::{Modules, read};
+use super::spans;
 use super::store::{BlobFolder, BlobSource, Reserve, Unsynced};
 use wayfare_runtime::Loaded;
 
@@ -164,6 +165,7 @@ pub(crate) fn start<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     answer: impl FnOnce(Result<T, Failure>) -> Done + Send + 'static,
 ) {
+    let work = spans::carried(work);
     under_way.spawn_blocking(move || {
         let result = std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
             Err(Failure::Internal {
