@@ -31,7 +31,7 @@ const GUARD_BYTES_SCARCE: u64 = 64 << 10;
 const GROWTH_BYTES_SCARCE: u64 = 1 << 20;
 
 /// Whether resuming code can be in a module of its own. What others compiled has it in the program's: a build that loads only
-/// that has no use for the rest of [`super::resuming`], and the linker leaves it out.
+/// that has no use for the rest of `resuming`, and the linker leaves it out.
 pub const MAY_COME_APART: bool = cfg!(feature = "compiler");
 
 /// Bounds for all programs of an engine. The defaults fit a board with 512 MB.
