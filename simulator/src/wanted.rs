@@ -36,6 +36,7 @@ fn component(count: u32, module: Blob, checkpoint_ms: Option<u64>) -> ComponentS
         stdin: None,
         memory_bytes: None,
         grants: Default::default(),
+        ports: Default::default(),
         processor_millicores: 0,
         mobility: Mobility::Free,
         constraints: Constraints {

@@ -19,6 +19,7 @@ fn spec() -> ProgramSpec {
         stdin: None,
         memory_bytes_max: None,
         grants: Default::default(),
+        ports: Default::default(),
     }
 }
 

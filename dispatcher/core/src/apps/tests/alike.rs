@@ -86,6 +86,7 @@ fn program(number: u8, engine: &EngineId, chance: &mut Chance) -> ProgramView {
             state: ProgramState::Running,
             module: Digest([0; 32]),
             memory_bytes: chance.below(256 << 20),
+            ports: Default::default(),
         },
         presence: Presence::Known,
     }
