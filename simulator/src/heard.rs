@@ -16,7 +16,6 @@ const KEEP_ALIVE: u64 = 15 * SECOND;
 
 /// What the broker has for the dispatcher.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "few are on their way at a time")]
 pub(super) enum Word {
     Engine(EngineStatus),
     Program(ProgramStatus),
