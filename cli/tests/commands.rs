@@ -295,6 +295,51 @@ fn values_that_a_program_keeps_are_listed_read_and_removed() {
     assert_eq!(one(&up, &["state", "ls"]), Value::Array(vec![]));
     let gone = run(&up.broker, &["--json", "state", "get", "/counters/visits"]);
     assert_eq!((gone.exit, &gone.error()["error"]), (1, &"no-value".into()));
+
+    // Several at once, watched, and back from what was exported.
+    for (lamp, level) in [("a", "1"), ("b", "2")] {
+        let set = run(
+            &up.broker,
+            &["state", "set", &format!("/lamps/{lamp}/level"), level],
+        );
+        assert_eq!(set.exit, 0, "{}", set.stderr);
+    }
+    let taken = run(
+        &up.broker,
+        &["--json", "state", "set", "/lamps/a/level", "3", "--expect", "0"],
+    );
+    assert_eq!((taken.exit, &taken.error()["error"]), (1, &"conflict".into()));
+    let exported = folder.path().join("lamps");
+    let lamps = || run(&up.broker, &["state", "export", "/lamps/#"]).stdout;
+    let before = lamps();
+    std::fs::write(&exported, &before).unwrap();
+    let mut watch = support::command(&up.broker, &["state", "watch", "/lamps/a/#"]);
+    let mut watch = support::Process(watch.stdout(std::process::Stdio::piped()).spawn().unwrap());
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watch.0.stdout.take().unwrap()));
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()["text"], "1");
+    let all = one(&up, &["state", "set", "--pattern", "/lamps/+/level", "0"]);
+    assert_eq!(all["count"], 2);
+    assert_eq!(next()["text"], "0");
+    let imported = one(&up, &["state", "import", exported.to_str().unwrap()]);
+    assert_eq!(imported["set"], 2);
+    assert_eq!(next()["text"], "1");
+    let texts = |exported: &str| -> Vec<Value> {
+        let lines = exported
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|one| one["text"].clone()).collect()
+    };
+    assert_eq!(texts(&lamps()), texts(&before));
+    assert_eq!(
+        one(&up, &["state", "rm", "/lamps/a/level"])["removed"],
+        "/lamps/a/level"
+    );
+    let removed = next();
+    assert_eq!(
+        (removed.get("text"), &removed["key"]),
+        (None, &"/lamps/a/level".into())
+    );
 }
 
 /// What a shell asks when TAB is pressed behind this line.

@@ -50,6 +50,10 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
         if service.is_succeeded() {
             return tracing::warn!("another dispatcher has the values now");
         }
+        // Before the answers: who was answered finds watchers told.
+        for changed in service.values.take_changed() {
+            context.client.publish_value(&changed).await;
+        }
         for (asked, answer) in batch.into_iter().zip(answers) {
             asked.answer(answer.map(|answer| serde_json::to_value(answer).expect("plain data serialises")));
         }
@@ -85,10 +89,19 @@ struct Service {
 
 impl Service {
     fn new(log: RecordLog) -> Self {
-        Self {
+        let mut service = Self {
             values: Values::load(log.records()),
             log,
             failing: None,
+        };
+        service.repair();
+        service
+    }
+
+    /// With the next commit, ahead of what else it has.
+    fn repair(&mut self) {
+        for (key, json) in self.values.take_repairs() {
+            self.log.put(&key, json);
         }
     }
 
@@ -122,6 +135,7 @@ impl Service {
                 };
                 self.noted(Err(error.clone()), now);
                 self.values = Values::load(self.log.records());
+                self.repair();
                 error
             }
         };

@@ -26,6 +26,7 @@ pub mod life;
 pub mod limits;
 pub mod log;
 pub mod numbers;
+pub mod pattern;
 pub mod peer;
 pub mod ports;
 pub mod pull;

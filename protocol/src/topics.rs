@@ -8,6 +8,8 @@ use thiserror::Error;
 
 use crate::address::Address;
 use crate::ids::{EngineId, OperationId, PeerName, ProgramId};
+use crate::pattern::Pattern;
+use crate::values::Key;
 
 /// The first levels of every topic: several fleets can share a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +166,19 @@ impl Topics {
     }
     pub fn all_addresses(&self) -> String {
         format!("{}/v1/address/+/+", self.root)
+    }
+    /// Where the acting dispatcher publishes each change of a value.
+    pub fn value(&self, key: &Key) -> String {
+        format!("{}/v1/value/{}", self.root, key.topic_levels())
+    }
+    /// Changes of all values that match, and of some others.
+    pub fn values(&self, pattern: &Pattern) -> String {
+        format!("{}/v1/value/{}", self.root, pattern.topic_levels())
+    }
+    /// Whether changes of values come there.
+    pub fn is_of_values(&self, topic: &str) -> bool {
+        let rest = topic.strip_prefix(self.root.as_str());
+        rest.is_some_and(|rest| rest.starts_with("/v1/value/"))
     }
     pub fn all_program_logs(&self) -> String {
         format!("{}/v1/program/+/log", self.root)

@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Generation, ProgramId};
 use crate::limits::NAME_BYTES_MAX;
+use crate::pattern::Pattern;
 
 /// The service's name.
 pub const SERVICE: &str = "values";
 /// Bytes of a key as a program names it.
 pub const KEY_BYTES_MAX: usize = 256;
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Keys that are changed together.
+pub const TOGETHER_MAX: usize = 1024;
 
 /// A key of the whole fleet's: a shared one begins with a slash, a program's own with the program's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -123,12 +126,49 @@ pub enum ValueAsk {
     Remove {
         key: Key,
     },
+    /// Values with their keys, in the order of the keys.
+    Matching {
+        pattern: Pattern,
+        after: Option<Key>,
+    },
+    /// All of it or nothing.
+    SetMany {
+        changes: Vec<OneChange>,
+    },
+    /// Whatever matches, at most [`TOGETHER_MAX`] keys.
+    SetMatching {
+        pattern: Pattern,
+        value: Value,
+    },
     /// What there is, in the order of the keys. Asked by people.
     List {
         /// What keys begin with.
         prefix: String,
         after: Option<Key>,
     },
+}
+
+/// One of changes that are made together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OneChange {
+    pub key: Key,
+    /// `None`: it is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+    /// The version that it must have; 0: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
+}
+
+/// A value as it is, or was set: also what is published of each change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    pub key: Key,
+    /// Higher than all before, of whatever key. That of what was removed is the one of the removal.
+    pub version: u64,
+    /// `None`: it was removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
 }
 
 /// A value in a list.
@@ -143,7 +183,9 @@ impl ValueAsk {
     /// `None`: it is about many.
     pub fn key(&self) -> Option<&Key> {
         match self {
-            Self::List { .. } => None,
+            Self::List { .. } | Self::Matching { .. } | Self::SetMany { .. } | Self::SetMatching { .. } => {
+                None
+            }
             Self::Get { key }
             | Self::Set { key, .. }
             | Self::CompareAndSet { key, .. }
@@ -157,6 +199,9 @@ impl ValueAsk {
             Self::Set { .. } => "set",
             Self::CompareAndSet { .. } => "compare-and-set",
             Self::Remove { .. } => "remove",
+            Self::Matching { .. } => "get-matching",
+            Self::SetMany { .. } => "set-many",
+            Self::SetMatching { .. } => "set-matching",
             Self::List { .. } => "list",
         }
     }
@@ -180,6 +225,21 @@ pub enum ValueAnswer {
     },
     /// It has this version; 0: there is none.
     Conflict {
+        version: u64,
+    },
+    /// The next of them, and whether there may be more.
+    Matching {
+        values: Vec<Changed>,
+        is_all: bool,
+    },
+    /// So many, the last with this version.
+    SetMany {
+        count: u64,
+        version: u64,
+    },
+    /// One of those that were to be changed together has this version, so none was.
+    ConflictAt {
+        key: Key,
         version: u64,
     },
     /// There is no room for another value, or a longer one.

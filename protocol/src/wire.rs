@@ -59,6 +59,7 @@ tags! {
     crate::status::ProgramStatus => "program-status",
     crate::address::Announcement => "announcement",
     crate::log::LogBatch => "log-batch",
+    crate::values::Changed => "value-changed",
     crate::dispatcher::Lease => "lease",
     crate::dispatcher::Request => "request",
 }

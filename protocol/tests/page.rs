@@ -18,7 +18,7 @@ use wayfare_protocol::peer::Envelope;
 use wayfare_protocol::reply::Reply;
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
 use wayfare_protocol::topics::{Topic, Topics};
-use wayfare_protocol::values::{ValueAnswer, ValueRequest};
+use wayfare_protocol::values::{Changed, ValueAnswer, ValueRequest};
 use wayfare_protocol::wire::{self, Message};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../book/src/protocol.md");
@@ -133,6 +133,7 @@ fn every_example_is_read_and_written_by_its_type() {
             "ProgramStatus" => check_message::<ProgramStatus>(kind, text),
             "Announcement" => check_message::<Announcement>(kind, text),
             "LogBatch" => check_message::<LogBatch>(kind, text),
+            "ValueChanged" => check_message::<Changed>(kind, text),
             "Lease" => check_message::<Lease>(kind, text),
             "Request" => check_message::<Request>(kind, text),
             "Envelope" => check_envelope(text),

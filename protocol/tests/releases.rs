@@ -27,7 +27,7 @@ use wayfare_protocol::reply::Reply;
 use wayfare_protocol::snapshot::{GlobalValue, HostState, MemoryImage, PAGE_BYTES, Snapshot};
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::status::{EngineStatus, ProgramState, ProgramStatus};
-use wayfare_protocol::values::{ValueAnswer, ValueAsk, ValueRequest};
+use wayfare_protocol::values::{Changed, ValueAnswer, ValueAsk, ValueRequest};
 use wayfare_protocol::wire;
 
 const RECORD: &str = "WAYFARE_RECORD_RELEASE";
@@ -54,6 +54,7 @@ fn again(kind: &str, payload: &[u8]) -> Result<Vec<u8>, String> {
         "ProgramStatus" => message::<ProgramStatus>(payload),
         "Announcement" => message::<Announcement>(payload),
         "LogBatch" => message::<LogBatch>(payload),
+        "ValueChanged" => message::<Changed>(payload),
         "Lease" => message::<Lease>(payload),
         "Request" => message::<Request>(payload),
         "Answer" => match Reply::decode(payload) {

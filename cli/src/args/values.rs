@@ -6,6 +6,7 @@ use wayfare_client::Policy;
 use wayfare_protocol::files::{FileGrant, FilePath};
 use wayfare_protocol::grants::{is_filter, is_variable};
 use wayfare_protocol::ids::{EngineId, is_name};
+use wayfare_protocol::pattern::Pattern;
 use wayfare_protocol::values::{Key, is_shared_key};
 
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -94,9 +95,22 @@ pub(super) fn parse_filter(text: &str) -> Result<String, String> {
     Err("a topic filter such as 'site/+/temperature' or 'site/#' is expected".into())
 }
 
-pub(super) fn parse_key(text: &str) -> Result<Key, String> {
+pub(crate) fn parse_key(text: &str) -> Result<Key, String> {
     Key::try_from(text.to_owned())
         .map_err(|_| "a key as `wayfare state ls` lists it is expected: /shared, or NAME/key".to_owned())
+}
+
+/// Which of both it is says a flag beside it.
+pub(super) fn parse_key_or_pattern(text: &str) -> Result<String, String> {
+    let has_wildcard = text.contains(['+', '#']);
+    match has_wildcard && Pattern::try_from(text.to_owned()).is_ok() {
+        true => Ok(text.to_owned()),
+        false => parse_key(text).map(String::from),
+    }
+}
+
+pub(crate) fn parse_pattern(text: &str) -> Result<Pattern, String> {
+    Pattern::try_from(text.to_owned()).map_err(str::to_owned)
 }
 
 pub(super) fn parse_shared_key(text: &str) -> Result<String, String> {

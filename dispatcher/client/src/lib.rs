@@ -53,6 +53,7 @@ pub mod stored_logs;
 pub mod calls;
 pub mod files;
 pub mod keys;
+pub mod watching;
 
 pub use crate::core::{Finished, Progress, Report};
 pub use client::{ANSWER_TIMEOUT, Client, ClientOptions, LeaseWatch, Session, Would};

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Generation, ProgramId, Term};
-use wayfare_protocol::values::{Key, VALUE_BYTES_MAX, Value, ValueAnswer, ValueAsk, ValueRequest};
+use wayfare_protocol::pattern::Pattern;
+use wayfare_protocol::values::{
+    Changed, Key, OneChange, TOGETHER_MAX, VALUE_BYTES_MAX, Value, ValueAnswer, ValueAsk, ValueRequest,
+};
 
 use super::super::durable::faults::{self, Faults};
 use super::super::durable::{Place, RecordLog};
@@ -103,7 +106,7 @@ fn values_are_set_compared_and_removed() {
         (5, ValueAsk::Remove { key: key("a") }, ValueAnswer::Removed),
         (6, ValueAsk::Remove { key: key("a") }, ValueAnswer::Removed),
         (7, get("a"), ValueAnswer::Absent),
-        (7, set("a", "z"), ValueAnswer::Set { version: 4 }),
+        (7, set("a", "z"), ValueAnswer::Set { version: 5 }),
     ] {
         assert_eq!(world.ask(1, number, what.clone()), expected, "{what:?}");
         // Whatever was answered is there after a restart.
@@ -117,7 +120,11 @@ fn versions_are_never_used_again_even_if_the_last_value_was_removed() {
     world.ask(1, 0, set("a", "x"));
     world.ask(1, 1, ValueAsk::Remove { key: key("a") });
     world.restart();
-    assert_eq!(world.ask(1, 2, set("a", "x")), ValueAnswer::Set { version: 2 });
+    assert_eq!(
+        world.ask(1, 2, set("a", "x")),
+        ValueAnswer::Set { version: 3 },
+        "2 was the removal's"
+    );
 }
 
 #[test]
@@ -423,4 +430,213 @@ fn values_of_the_release_before_are_there() {
         value: Value::new("3".into()).unwrap(),
     };
     assert_eq!(stored.ask(0, ValueAsk::Get { key }), Ok(expected));
+}
+
+fn change(at: &str, value: Option<&str>, expected: Option<u64>) -> OneChange {
+    OneChange {
+        key: key(at),
+        value: value.map(|value| Value::new(value.into()).unwrap()),
+        expected,
+    }
+}
+
+fn set_many(changes: &[OneChange]) -> ValueAsk {
+    ValueAsk::SetMany {
+        changes: changes.to_vec(),
+    }
+}
+
+fn pattern(text: &str) -> Pattern {
+    Pattern::try_from(text.to_owned()).unwrap()
+}
+
+/// All that matches, as keys, versions and texts.
+fn there(world: &mut World, text: &str) -> Vec<(String, u64, String)> {
+    let what = ValueAsk::Matching {
+        pattern: pattern(text),
+        after: None,
+    };
+    let ValueAnswer::Matching { values, is_all: true } = world.ask(9, 0, what) else {
+        panic!("a short list")
+    };
+    let text = |one: Changed| String::from_utf8(one.value.unwrap().as_bytes().to_vec()).unwrap();
+    values
+        .into_iter()
+        .map(|one| (one.key.as_str().to_owned(), one.version, text(one)))
+        .collect()
+}
+
+#[test]
+fn many_values_are_changed_together_or_none_is() {
+    let mut world = World::default();
+    world.ask(1, 0, set("/a", "1"));
+    world.ask(1, 1, set("/b", "1"));
+    let changes = [
+        change("/a", Some("2"), Some(1)),
+        change("/b", None, Some(2)),
+        change("/c", Some("2"), Some(0)),
+    ];
+    let refused = [&changes[..], &[change("/b", None, Some(7))]].concat();
+    let conflict = ValueAnswer::ConflictAt {
+        key: key("/b"),
+        version: 2,
+    };
+    assert_eq!(world.ask(1, 2, set_many(&refused)), conflict);
+    let before = [
+        ("/a".to_owned(), 1, "1".to_owned()),
+        ("/b".to_owned(), 2, "1".to_owned()),
+    ];
+    assert_eq!(there(&mut world, "#"), before);
+    world.values.take_changed();
+    let done = ValueAnswer::SetMany { count: 3, version: 5 };
+    for _ in 0..2 {
+        assert_eq!(
+            world.ask(1, 3, set_many(&changes)),
+            done,
+            "asked again, it is answered again"
+        );
+        world.restart();
+    }
+    let after = [
+        ("/a".to_owned(), 4, "2".to_owned()),
+        ("/c".to_owned(), 5, "2".to_owned()),
+    ];
+    assert_eq!(there(&mut world, "#"), after);
+    assert_eq!(world.ask(1, 4, set("/b", "3")), ValueAnswer::Set { version: 6 });
+    let many = vec![change("/x", None, None); TOGETHER_MAX + 1];
+    assert_eq!(world.ask(1, 5, set_many(&many)), ValueAnswer::Full);
+}
+
+#[test]
+fn what_a_crash_tore_off_of_changes_that_were_made_together_is_done_when_it_is_read_again() {
+    let request = |number, what| ValueRequest {
+        program: ProgramId::from_bytes([1; 16]),
+        generation: Generation(1),
+        number,
+        what,
+    };
+    let changes = [
+        change("/a", Some("2"), None),
+        change("/b", None, None),
+        // Not there yet.
+        change("/c", Some("2"), None),
+    ];
+    for cut in 0..20 {
+        let mut world = World::default();
+        world.ask(1, 0, set("/a", "1"));
+        world.ask(1, 1, set("/b", "1"));
+        let before = there(&mut world, "#");
+        let (answer, mut lines) = world.values.ask(request(2, set_many(&changes)));
+        let is_whole = cut >= lines.len();
+        lines.truncate(cut);
+        world.keep(&lines);
+        world.restart();
+        let repairs = world.values.take_repairs();
+        let after = there(&mut world, "#");
+        if cut == 0 {
+            assert_eq!(after, before);
+            continue;
+        }
+        let expected = [
+            ("/a".to_owned(), 4, "2".to_owned()),
+            ("/c".to_owned(), 5, "2".to_owned()),
+        ];
+        assert_eq!(after, expected, "cut at {cut}");
+        let (again, more) = world.values.ask(request(2, set_many(&changes)));
+        assert_eq!((again, more), (answer, vec![]), "cut at {cut}: it was done");
+        // It goes on from there, and is torn in what comes next.
+        for lines in 0..=repairs.len() {
+            let mut later = World {
+                values: Values::load(&world.disk),
+                disk: world.disk.clone(),
+            };
+            later.values.take_repairs();
+            let (_, more) = later.values.ask(request(3, set("/c", "3")));
+            let (_, removed) = later.values.ask(request(4, ValueAsk::Remove { key: key("/a") }));
+            later.keep(&repairs[..lines]);
+            let is_stored = lines == repairs.len();
+            if is_stored {
+                later.keep(&more);
+                later.keep(&removed);
+            }
+            later.restart();
+            let now = there(&mut later, "#");
+            match is_stored {
+                true => assert_eq!(now, [("/c".to_owned(), 6, "3".to_owned())], "cut at {cut}"),
+                false => assert_eq!(now, expected, "cut at {cut} and {lines}"),
+            }
+        }
+        if is_whole {
+            break;
+        }
+    }
+}
+
+#[test]
+fn what_matches_a_pattern_is_read_in_pages_and_set_at_once() {
+    let mut world = World::default();
+    let long = "x".repeat(20_000);
+    for number in 0..9 {
+        world.ask(1, number, set(&format!("/lamps/{number}/level"), &long));
+    }
+    world.ask(1, 9, set("/lamps/0/colour", "red"));
+    let (mut keys, mut after) = (Vec::new(), None);
+    loop {
+        let what = ValueAsk::Matching {
+            pattern: pattern("/lamps/+/level"),
+            after,
+        };
+        let ValueAnswer::Matching { values, is_all } = world.ask(2, 0, what) else {
+            panic!("no list")
+        };
+        assert!(!values.is_empty());
+        after = values.last().map(|last| last.key.clone());
+        keys.extend(values.into_iter().map(|one| one.key));
+        if is_all {
+            break;
+        }
+    }
+    assert_eq!(keys.len(), 9);
+    assert!(keys.is_sorted());
+    let what = ValueAsk::SetMatching {
+        pattern: pattern("/lamps/+/level"),
+        value: Value::new(b"0".to_vec()).unwrap(),
+    };
+    let done = ValueAnswer::SetMany {
+        count: 9,
+        version: 19,
+    };
+    assert_eq!(world.ask(1, 10, what.clone()), done);
+    assert_eq!(world.ask(1, 10, what), done, "again");
+    assert_eq!(there(&mut world, "/lamps/+/level")[8].1, 19);
+    assert_eq!(there(&mut world, "/lamps/0/colour")[0].2, "red");
+}
+
+#[test]
+fn each_change_is_told_once_with_its_version_and_no_repeat_is() {
+    let mut world = World::default();
+    world.ask(1, 0, set("/a", "1"));
+    world.ask(1, 0, set("/a", "1"));
+    world.ask(1, 1, ValueAsk::Remove { key: key("/a") });
+    world.ask(1, 2, ValueAsk::Remove { key: key("/a") });
+    world.ask(
+        1,
+        3,
+        set_many(&[change("/b", Some("2"), None), change("/a", Some("2"), None)]),
+    );
+    let told: Vec<_> = world.values.take_changed();
+    let told: Vec<_> = told
+        .iter()
+        .map(|one| (one.key.as_str(), one.version, one.value.is_some()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("/a", 1, true),
+            ("/a", 2, false),
+            ("/a", 3, true),
+            ("/b", 4, true)
+        ]
+    );
+    assert!(world.values.take_changed().is_empty());
 }

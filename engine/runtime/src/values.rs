@@ -117,7 +117,10 @@ pub(super) fn refusal(answer: &ValueAnswer) -> Errno {
         | ValueAnswer::Value { .. }
         | ValueAnswer::Set { .. }
         | ValueAnswer::Removed
-        | ValueAnswer::Listed { .. } => Errno::IO,
+        | ValueAnswer::Listed { .. }
+        | ValueAnswer::Matching { .. }
+        | ValueAnswer::SetMany { .. }
+        | ValueAnswer::ConflictAt { .. } => Errno::IO,
     }
 }
 

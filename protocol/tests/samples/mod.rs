@@ -22,6 +22,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Value>)> {
         ("ProgramStatus", program_statuses().collect()),
         ("Announcement", vec![announcement()]),
         ("LogBatch", vec![log_batch()]),
+        ("ValueChanged", vec![value_changed()]),
         ("Envelope", peer_messages().map(envelope).collect()),
         ("Lease", ["held", "free"].map(lease).into()),
         ("Request", requests().collect()),
@@ -43,6 +44,10 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Value>)> {
 
 fn announcement() -> Value {
     json!({ "program": PROGRAM, "name": "hall", "engine": "pi-1", "generation": 3 })
+}
+
+fn value_changed() -> Value {
+    json!({ "key": "p/count", "version": 2, "value": "MQ==" })
 }
 
 fn blob() -> Value {
@@ -282,6 +287,12 @@ pub(crate) fn value_asks() -> impl Iterator<Item = Value> {
         json!({ "do": "compare-and-set", "key": "/counters/visits", "expected": 1999, "value": "MjAwMA==" }),
         json!({ "do": "remove", "key": "p/count" }),
         json!({ "do": "list", "prefix": "/counters/", "after": "/counters/visits" }),
+        json!({ "do": "matching", "pattern": "/counters/+", "after": "/counters/visits" }),
+        json!({ "do": "set-many", "changes": [
+            { "key": "/counters/visits", "value": "MQ==", "expected": 2 },
+            { "key": "p/count" },
+        ] }),
+        json!({ "do": "set-matching", "pattern": "/lamps/#", "value": "MQ==" }),
     ]
     .into_iter()
 }
@@ -293,7 +304,10 @@ pub(crate) fn value_answers() -> Vec<Value> {
         json!({ "is": "set", "version": 3 }),
         json!({ "is": "removed" }),
         json!({ "is": "listed", "values": [{ "key": "p/count", "version": 2, "bytes": 1 }] }),
+        json!({ "is": "matching", "values": [value_changed()], "is_all": true }),
+        json!({ "is": "set-many", "count": 2, "version": 5 }),
         json!({ "is": "conflict", "version": 2 }),
+        json!({ "is": "conflict-at", "key": "p/count", "version": 2 }),
         json!({ "is": "full" }),
         json!({ "is": "stale" }),
     ]

@@ -261,6 +261,14 @@ impl Client {
         })
     }
 
+    /// Tells those who watch it that a value has changed. As the acting dispatcher, once that is durable.
+    pub async fn publish_value(&self, changed: &values::Changed) {
+        let topic = self.inner.topics.value(&changed.key);
+        let message = Message::new(topic, wire::encode(changed));
+        // Whoever watches reads again where a connection is lost.
+        let _ = self.inner.link.publish(message).await;
+    }
+
     /// Asks for the fleet's files.
     pub async fn ask_files(&self, request: &FileRequest, limit: Duration) -> Result<FileAnswer, AskError> {
         let body = serde_json::to_value(request).expect("plain data serialises");
