@@ -42,7 +42,7 @@ struct wayfare_message {
     uint32_t topic_bytes;
     uint32_t reply_to_bytes; /* 0: nobody waits for a reply */
     uint32_t payload_bytes;
-    uint32_t flags;     /* 1: retained; 2: it carried an id, and the next two are set */
+    uint32_t flags;     /* 1: retained; 2: it carried an id, and the next two are set; 4, 8, 16: see calls below */
     uint8_t sender[16]; /* the program that sent it */
     uint64_t number;    /* counts what the sender has published in its life */
 };
@@ -107,6 +107,8 @@ enum {
     WAYFARE_TOO_LARGE = 7,
     WAYFARE_EXPIRED = 8,
     WAYFARE_FAILED = 9,
+    WAYFARE_ENDED = 10,            /* the receiver of a message has ended before it took it */
+    WAYFARE_PROGRESS = 100,        /* only from wayfare_next_reply: no end, but how far a call is that asked for this */
 };
 #define WAYFARE_ANY_CALL UINT64_MAX
 
@@ -119,7 +121,15 @@ int32_t wayfare_answer(const char *reply_to, size_t length, uint64_t number, int
 WAYFARE_CALL(call)
 int32_t wayfare_call(const char *address, size_t length, const char *function, size_t function_length, const void *arguments, size_t bytes, int64_t deadline_ms, uint64_t *number);
 
-/* Waits for the end of a call, or of any. Writes a struct wayfare_outcome, then the result or the text. 28: no such call is open. */
+/* The same import does what came later than it: with an action as address, as a line of /wayfare/out has it but for "id" and "payload", and no
+ * function. The payload is what the arguments are; the number is that of what was begun, or 0. The actions are call, send, cancel (with
+ * the number as "call"), progress, hand_on ("to" is the number and the reply topic, with a space between them), listen, attend and
+ * handled; the book's page "Lines" has their fields. Engines of earlier releases return 28. Two more fields of attend are for this
+ * interface: "about" has topics of messages to addresses followed by their type and key, each behind a newline, with the flag 16; and
+ * "reply", a call's number, lets wayfare_receive return 27 when that has an end or progress. With "cancels", wayfare_receive tells of a
+ * call that was cancelled with the flag 8, that call's reply topic and number, and no payload.
+ *
+ * Waits for the end of a call, or of any. Writes a struct wayfare_outcome, then the result or the text. 28: no such call is open. */
 WAYFARE_CALL(next_reply)
 int32_t wayfare_next_reply(uint64_t number, int64_t timeout_ms, void *buffer, size_t room, uint32_t *length);
 

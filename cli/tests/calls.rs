@@ -59,6 +59,24 @@ fn a_service_is_listed_called_and_missed_when_it_is_gone() {
     line.clear();
     std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
     assert_eq!(line, "somebody says: hello\n");
+    let streamed = command(&["call", "service/calc", "slow", "2", "--stream"]);
+    assert_eq!(
+        streamed.stdout, "\"1 of 2\"\n\"2 of 2\"\n2\n",
+        "{}",
+        streamed.stderr
+    );
+    let taken = command(&[
+        "send",
+        "engine/local-1",
+        "hi",
+        "--type",
+        "note",
+        "--wait",
+        "30s",
+        "--json",
+    ]);
+    assert_eq!(taken.exit, 0, "{}", taken.stderr);
+    assert_eq!(taken.documents()[0]["programs"].as_array().unwrap().len(), 1);
 
     let paused = command(&["pause", "hall"]);
     assert_eq!(paused.exit, 0, "{}", paused.stderr);

@@ -42,22 +42,38 @@
 //! [`Failure`] that says which kind. While both sides live, each call is received once and its answer once. A call whose time is over
 //! may have been done or not. Of several providers each call goes to one, and calls are spread over all of them.
 //!
-//! Addresses are `service/NAME`, `program/NAME` and `program/ID`, for programs that serve anything.
+//! A call with more to say is made by [`With`]: one that takes progress, may be done twice, or has something in common with others.
+//!
+//! Addresses are `service/NAME`, `program/NAME` and `program/ID`, for programs that serve anything; of the sets of
+//! [`messages`](crate::messages) one program is called.
+
+mod with;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::action::Action;
+use crate::attention::{attend, attended};
 use crate::error::Error;
-use crate::message::Call;
+use crate::message::{Call, Message};
 use crate::{Result, imports, milliseconds};
+pub use with::With;
 
 /// For whichever call ends first.
 const ANY: u64 = u64::MAX;
 const FOR_EVER_MS: i64 = -1;
+/// In place of a kind of failure: how far a call is.
+const PROGRESS: u32 = 100;
 
 /// A call that is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallNumber(u64);
+
+impl CallNumber {
+    pub(crate) fn of(number: u64) -> Self {
+        Self(number)
+    }
+}
 
 /// What became of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +105,19 @@ pub enum FailureKind {
     TooLarge = 7,
     Expired = 8,
     Failed = 9,
+    /// The receiver of a message has ended before it took it.
+    Ended = 10,
+}
+
+/// How far a call is, or its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// What its provider has said with [`progress`].
+    Progress {
+        number: CallNumber,
+        payload: Vec<u8>,
+    },
+    End(Reply),
 }
 
 /// Why [`call`] has no result: the call was not made, or it failed.
@@ -159,21 +188,120 @@ pub fn begin(
 }
 
 /// Waits for the end of a call, or of whichever ends first, at most so long. Without a time it waits for the end, which comes with the
-/// call's deadline at the latest.
+/// call's deadline at the latest. Progress is passed over: [`next`] has it.
 ///
 /// # Errors
 /// [`Error::TimedOut`]: the call is open. [`Error::Malformed`]: no such call is open, or none at all.
 pub fn next_reply(number: Option<CallNumber>, timeout: Option<Duration>) -> Result<Reply> {
+    let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut left = timeout;
+    loop {
+        if let Next::End(reply) = next(number, left)? {
+            return Ok(reply);
+        }
+        left = until.map(|until| until.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// As [`next_reply`], with the progress of calls that take it.
+///
+/// # Errors
+/// Those of [`next_reply`].
+pub fn next(number: Option<CallNumber>, timeout: Option<Duration>) -> Result<Next> {
     let number = number.map_or(ANY, |CallNumber(number)| number);
-    Reply::parse(&imports::next_reply(
-        number,
-        timeout.map_or(FOR_EVER_MS, milliseconds),
-    )?)
-    .ok_or(Error::Malformed)
+    let bytes = imports::next_reply(number, timeout.map_or(FOR_EVER_MS, milliseconds))?;
+    Next::parse(&bytes).ok_or(Error::Malformed)
+}
+
+/// Ends a call of the program's own: it has failed as [`FailureKind::Cancelled`], if it had no end, and its provider is told. It may have
+/// been done.
+///
+/// # Errors
+/// [`Error::Malformed`]: no such call is open.
+pub fn cancel(number: CallNumber) -> Result<()> {
+    Action::new("cancel")
+        .number("call", number.0)
+        .perform(&[])
+        .map(drop)
+}
+
+/// Tells the caller how far its call is, if it takes that.
+///
+/// # Errors
+/// Those of [`answer`].
+pub fn progress(call: &Call, payload: impl AsRef<[u8]>) -> Result<()> {
+    Action::new("progress")
+        .text("to", &call.request.text())
+        .perform(payload.as_ref())
+        .map(drop)
+}
+
+/// Hands a call that was received on: a function at the address is called in its place, and the end of that is the end of the call. It goes
+/// back the way it came, so the program that has handed it on must live until then.
+///
+/// # Errors
+/// Those of [`answer`] and of [`begin`].
+pub fn hand_on(
+    call: &Call,
+    address: &str,
+    function: &str,
+    arguments: impl AsRef<[u8]>,
+    deadline: Duration,
+) -> Result<()> {
+    let deadline_ms = u64::try_from(milliseconds(deadline)).unwrap_or_default();
+    Action::new("hand_on")
+        .text("to", &call.request.text())
+        .text("address", address)
+        .text("function", function)
+        .number("deadline_ms", deadline_ms)
+        .perform(arguments.as_ref())
+        .map(drop)
+}
+
+/// From now on [`receive`](crate::receive) also tells of calls that were received and that their callers have cancelled
+/// ([`Message::cancelled`](crate::Message::cancelled)). They may be answered or not.
+///
+/// # Errors
+/// [`Error::Malformed`] by engines of earlier releases.
+pub fn attend_to_cancels() -> Result<()> {
+    attend(|attention| attention.cancels = true)
+}
+
+/// Calls a function and waits for its end, and has messages and calls that come meanwhile handled by `serve`. So programs that
+/// call each other do not wait for each other.
+///
+/// # Errors
+/// Those of [`call`], and what `serve` gives.
+pub fn call_while(
+    address: &str,
+    function: &str,
+    arguments: impl AsRef<[u8]>,
+    deadline: Duration,
+    mut serve: impl FnMut(Message) -> Result<()>,
+) -> std::result::Result<Vec<u8>, CallError> {
+    let number = begin(address, function, arguments, deadline)?;
+    let outer = attended().reply;
+    let result = loop {
+        // What `serve` has called meanwhile was attended to in its place.
+        attend(|attention| attention.reply = Some(number.0))?;
+        match next_reply(Some(number), Some(Duration::ZERO)) {
+            Ok(reply) => break reply.result.map_err(CallError::Failed),
+            Err(Error::TimedOut) => {}
+            Err(error) => break Err(error.into()),
+        }
+        match crate::receive() {
+            Ok(message) => serve(message)?,
+            // The call has an end.
+            Err(Error::Interrupted) => {}
+            Err(error) => break Err(error.into()),
+        }
+    };
+    attend(|attention| attention.reply = outer)?;
+    result
 }
 
 /// Sends a message to one program at the address, which [`receive`](crate::receive)s it with the address as its topic. Waits for one at
-/// most so long. It is granted by `--allow-call`.
+/// most so long. It is granted by `--allow-call` or `--allow-send`. [`messages::Send`](crate::messages::Send) can say more about a message.
 ///
 /// # Errors
 /// Those of [`begin`].
@@ -181,13 +309,19 @@ pub fn send(address: &str, payload: impl AsRef<[u8]>, timeout: Duration) -> Resu
     imports::send(address, payload.as_ref(), milliseconds(timeout))
 }
 
-impl Reply {
+impl Next {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let (number, rest) = bytes.split_first_chunk::<8>()?;
         let (kind, rest) = rest.split_first_chunk::<4>()?;
         let (length, rest) = rest.split_first_chunk::<4>()?;
         let payload = rest.get(..u32::from_le_bytes(*length) as usize)?;
         let result = match u32::from_le_bytes(*kind) {
+            PROGRESS => {
+                return Some(Self::Progress {
+                    number: CallNumber(u64::from_le_bytes(*number)),
+                    payload: payload.to_vec(),
+                });
+            }
             0 => Ok(payload.to_vec()),
             kind => Err(Failure {
                 kind: FailureKind::of(kind),
@@ -195,7 +329,7 @@ impl Reply {
             }),
         };
         let number = CallNumber(u64::from_le_bytes(*number));
-        Some(Self { number, result })
+        Some(Self::End(Reply { number, result }))
     }
 }
 
@@ -210,6 +344,7 @@ impl FailureKind {
             6 => Self::Conflict,
             7 => Self::TooLarge,
             8 => Self::Expired,
+            10 => Self::Ended,
             _ => Self::Failed,
         }
     }
@@ -227,6 +362,7 @@ impl fmt::Display for Failure {
             FailureKind::TooLarge => "too large",
             FailureKind::Expired => "expired",
             FailureKind::Failed => "failed",
+            FailureKind::Ended => "ended",
         };
         write!(f, "{kind}: {}", self.text)
     }
@@ -265,20 +401,23 @@ mod tests {
             bytes
         };
         let number = CallNumber(7);
-        let done = Reply::parse(&bytes(0)).unwrap();
-        assert_eq!(
-            done,
-            Reply {
-                number,
-                result: Ok(b"why".to_vec())
-            }
-        );
-        for kind in 1..=9 {
-            let failure = Reply::parse(&bytes(kind)).unwrap().result.unwrap_err();
+        let done = Next::parse(&bytes(0)).unwrap();
+        let result = Ok(b"why".to_vec());
+        assert_eq!(done, Next::End(Reply { number, result }));
+        let payload = b"why".to_vec();
+        let progress = Next::parse(&bytes(PROGRESS)).unwrap();
+        assert_eq!(progress, Next::Progress { number, payload });
+        for kind in 1..=10 {
+            let Some(Next::End(Reply {
+                result: Err(failure), ..
+            })) = Next::parse(&bytes(kind))
+            else {
+                panic!("{kind} is a failure");
+            };
             assert_eq!((failure.kind as u32, failure.text.as_str()), (kind, "why"));
         }
         for end in 0..bytes(0).len() {
-            assert_eq!(Reply::parse(&bytes(0)[..end]), None, "cut at {end}");
+            assert_eq!(Next::parse(&bytes(0)[..end]), None, "cut at {end}");
         }
     }
 }

@@ -31,6 +31,8 @@ pub enum Error {
     DeviceFailed,
     /// The time was over.
     TimedOut,
+    /// A call of the program's own has ended while it received, which it attends to.
+    Interrupted,
     /// Not run by a Wayfare engine.
     Unavailable,
     /// Another of preview 1's numbers.
@@ -43,6 +45,7 @@ impl Error {
             0 => return Ok(()),
             2 => Self::RefusedByBroker,
             6 | 73 => Self::TimedOut,
+            27 => Self::Interrupted,
             10 => Self::Conflict,
             28 => Self::Malformed,
             29 => Self::NoAnswer,
@@ -85,6 +88,7 @@ impl fmt::Display for Error {
             Self::DeviceTaken => "another program has the device",
             Self::DeviceFailed => "the device failed",
             Self::TimedOut => "timed out",
+            Self::Interrupted => "a call has ended",
             Self::Unavailable => "not run by a Wayfare engine",
             Self::Other(number) => return write!(f, "WASI error {number}"),
         })

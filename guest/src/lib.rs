@@ -25,7 +25,7 @@
 //! What a program may publish and subscribe to is granted when it is run: `wayfare run --allow-sub 'home/+/temperature' --allow-pub
 //! home/heating`. Everything else is refused with [`Error::NotGranted`], and named in the program's log.
 //!
-//! Programs call each other's services, wherever they are: see [`calls`].
+//! Programs call each other's services, wherever they are: see [`calls`]; and send each other messages: see [`messages`].
 //!
 //! Devices are asked for by alias, and found wherever the program is: see [`device`].
 //!
@@ -49,11 +49,14 @@
 //! publishes faster than the broker takes waits in [`publish`]; one that receives more slowly than others publish leaves
 //! messages with the broker.
 
+mod action;
+mod attention;
 pub mod calls;
 pub mod device;
 mod error;
 mod imports;
 mod message;
+pub mod messages;
 pub mod state;
 
 use std::time::Duration;

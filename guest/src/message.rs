@@ -30,6 +30,13 @@ pub struct Message {
     pub request: Option<Request>,
     /// There, if it is a call of one of the program's services. Its payload has the arguments.
     pub call: Option<Call>,
+    /// What the sender calls messages of this sort ([`messages`](crate::messages)); known once the program attends to anything.
+    pub kind: Option<String>,
+    /// The key that it is ordered by; known in the same case.
+    pub order: Option<String>,
+    /// There, if it is no message: this call, which the program has received, was cancelled
+    /// ([`calls::attend_to_cancels`](crate::calls::attend_to_cancels)).
+    pub cancelled: Option<Request>,
 }
 
 /// A call that was received, to be answered once: now or later, in any order.
@@ -41,11 +48,25 @@ pub struct Call {
     pub(crate) request: Request,
 }
 
+impl Call {
+    /// By which it is told which call was cancelled.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+}
+
 /// What [`reply`](crate::reply) needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     pub(crate) reply_to: String,
     pub(crate) number: u64,
+}
+
+impl Request {
+    /// As actions name it.
+    pub(crate) fn text(&self) -> String {
+        format!("{} {}", self.number, self.reply_to)
+    }
 }
 
 const HEAD_BYTES: usize = 40;
@@ -74,6 +95,20 @@ impl Message {
                 number,
             }),
         };
+        let (request, cancelled) = match flags & 8 {
+            0 => (request, None),
+            _ => (None, request),
+        };
+        let word = |word: &str| (!word.is_empty()).then(|| word.to_owned());
+        let mut words = topic
+            .split('\n')
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .into_iter();
+        let (topic, kind, order) = match flags & 16 {
+            0 => (topic, None, None),
+            _ => (words.next()?, word(&words.next()?), word(&words.next()?)),
+        };
         let (request, call) = match (request, topic.split_once(' ')) {
             (Some(request), Some((address, function))) if flags & 4 != 0 => {
                 let (address, function) = (address.to_owned(), function.to_owned());
@@ -93,6 +128,9 @@ impl Message {
             sender: (flags & 2 != 0).then_some(ProgramId(sender)),
             request,
             call,
+            kind,
+            order,
+            cancelled,
         })
     }
 }
@@ -134,5 +172,25 @@ mod tests {
         for end in 0..bytes.len() {
             assert_eq!(Message::parse(&bytes[..end]), None, "cut at {end}");
         }
+        let parse = |topic: &str, flags: u32| {
+            let mut bytes = Vec::new();
+            for word in [topic.len() as u32, 2, 1, flags] {
+                bytes.extend(word.to_le_bytes());
+            }
+            bytes.extend([0; 24]);
+            bytes.extend(topic.as_bytes());
+            bytes.extend(b"r21");
+            Message::parse(&bytes)
+        };
+        let message = parse("service/a\norder\n", 16).unwrap();
+        assert_eq!(
+            (message.topic.as_str(), message.kind.as_deref()),
+            ("service/a", Some("order"))
+        );
+        assert_eq!(message.order, None);
+        assert_eq!(parse("service/a", 16), None);
+        let message = parse("service/a", 2 | 8).unwrap();
+        assert_eq!(message.cancelled.as_ref(), Some(call.request()));
+        assert_eq!(message.request, None);
     }
 }

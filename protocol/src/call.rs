@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
+use crate::ids::ProgramId;
 use crate::wire;
 
 /// Bytes of a function's name.
@@ -20,6 +21,8 @@ pub const HEADER_BYTES_MAX: usize = 1024;
 pub const OPEN_CALLS_MAX: usize = 128;
 /// How long a call may take where it does not say.
 pub const DEADLINE_MS: u64 = 30_000;
+/// Bytes of a message's type, and of the key that it is ordered by.
+pub const WORD_BYTES_MAX: usize = 64;
 
 /// Ahead of what is sent to a program's inbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,10 +34,101 @@ pub enum Sent {
         function: String,
         /// How long the caller waited when it sent this, by its own clock.
         deadline_ms: u64,
+        /// The caller takes notices of progress.
+        #[serde(default, skip_serializing_if = "is_false")]
+        progress: bool,
     },
     Message {
         to: Address,
+        #[serde(flatten)]
+        about: About,
     },
+    /// The sender does not wait any longer for the end of its call of this number. Releases before ignore it.
+    Cancel { to: Address, call: u64 },
+}
+
+/// What is said about a message. Readers of releases before ignore all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct About {
+    /// What the sender calls messages of this sort.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The receiver handles one message of this key at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered: Option<String>,
+    /// It is of no use to a receiver that it reaches later than that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Expiry>,
+    /// The sender waits for a [`Notice::Delivered`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub receipt: bool,
+}
+
+/// By wall clocks: a sender whose clock is not set says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expiry {
+    /// When it was sent, in milliseconds since 1970.
+    pub sent_ms: u64,
+    pub after_ms: u64,
+}
+
+impl Expiry {
+    /// Whether it is over at `now_ms`. A receiver whose clock is behind the sender's finds it to be young.
+    pub fn is_over(self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.sent_ms) > self.after_ms
+    }
+}
+
+impl About {
+    /// Within the bounds.
+    pub fn is_sound(&self) -> bool {
+        [&self.kind, &self.ordered]
+            .into_iter()
+            .flatten()
+            .all(|word| is_word(word))
+    }
+}
+
+/// What the engines of a sender and of a receiver tell each other about calls and messages, ahead of a payload. It has no stamp but for
+/// [`Notice::Progress`], because programs do not number it: told twice, it is as if told once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Notice {
+    /// To an inbox: which of these numbers of the sender's has the program never received? The payload has them ([`encode_numbers`]).
+    Inquiry { from: ProgramId },
+    /// To the sender's replies: those, in the same way.
+    Unknown { by: ProgramId },
+    /// To the sender's replies: the program has taken the message.
+    Delivered { by: ProgramId, number: u64 },
+    /// To the sender's replies: the message came too late.
+    Expired { by: ProgramId, number: u64 },
+    /// To the caller's replies, stamped by the provider: the payload is how far the call is.
+    Progress { call: u64 },
+    /// To one's own replies: what was retained about the address has come before it.
+    Barrier { address: Address },
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Whether it can be a message's type or key.
+pub fn is_word(word: &str) -> bool {
+    !word.is_empty()
+        && word.len() <= WORD_BYTES_MAX
+        && !word.contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '"' | '\\'))
+}
+
+/// Numbers as the payload of a notice.
+pub fn encode_numbers(numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    numbers.into_iter().flat_map(u64::to_le_bytes).collect()
+}
+
+/// At most [`OPEN_CALLS_MAX`] of them.
+pub fn decode_numbers(payload: &[u8]) -> Option<Vec<u64>> {
+    let (numbers, rest) = payload.as_chunks::<8>();
+    (rest.is_empty() && numbers.len() <= OPEN_CALLS_MAX)
+        .then(|| numbers.iter().copied().map(u64::from_le_bytes).collect())
 }
 
 /// Ahead of what a call is answered with.
@@ -63,13 +157,15 @@ pub enum FailureKind {
     Conflict = 6,
     TooLarge = 7,
     Expired = 8,
+    /// The receiver of a message has ended before it took it.
+    Ended = 10,
     /// It went wrong, or a kind that is not known here.
     #[serde(other)]
     Failed = 9,
 }
 
 impl FailureKind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NotFound,
         Self::Unavailable,
         Self::DeadlineExceeded,
@@ -78,6 +174,7 @@ impl FailureKind {
         Self::Conflict,
         Self::TooLarge,
         Self::Expired,
+        Self::Ended,
         Self::Failed,
     ];
 
@@ -100,6 +197,7 @@ impl FailureKind {
             Self::Conflict => "conflict",
             Self::TooLarge => "too-large",
             Self::Expired => "expired",
+            Self::Ended => "ended",
             Self::Failed => "failed",
         }
     }
@@ -166,10 +264,12 @@ pub fn decode<H: DeserializeOwned>(bytes: &[u8]) -> Option<(H, &[u8])> {
 /// The same of what came to an inbox, if it is well formed.
 pub fn decode_sent(bytes: &[u8]) -> Option<(Sent, &[u8])> {
     let (sent, payload) = decode(bytes)?;
-    match &sent {
-        Sent::Call { function, .. } if !is_function(function) => None,
-        _ => Some((sent, payload)),
-    }
+    let is_sound = match &sent {
+        Sent::Call { function, .. } => is_function(function),
+        Sent::Message { about, .. } => about.is_sound(),
+        Sent::Cancel { .. } => true,
+    };
+    is_sound.then_some((sent, payload))
 }
 
 #[cfg(test)]
@@ -186,8 +286,26 @@ mod tests {
             to: to.clone(),
             function,
             deadline_ms,
+            progress: true,
         };
-        for (sent, payload) in [(call, &b"\n{}\n"[..]), (Sent::Message { to }, b"")] {
+        let about = About {
+            kind: Some("k".repeat(WORD_BYTES_MAX)),
+            ordered: Some("o".repeat(WORD_BYTES_MAX)),
+            expires: Some(Expiry {
+                sent_ms: u64::MAX,
+                after_ms: u64::MAX,
+            }),
+            receipt: true,
+        };
+        let cancel = Sent::Cancel {
+            to: to.clone(),
+            call: u64::MAX,
+        };
+        for (sent, payload) in [
+            (call, &b"\n{}\n"[..]),
+            (Sent::Message { to, about }, b""),
+            (cancel, b""),
+        ] {
             let bytes = encode(&sent, payload);
             assert!(bytes.len() - payload.len() <= HEADER_BYTES_MAX);
             assert_eq!(decode_sent(&bytes), Some((sent, payload)));
@@ -210,6 +328,54 @@ mod tests {
             "fields of later releases are ignored"
         );
         assert_eq!(decode_sent(call("a b").as_bytes()), None);
+    }
+
+    #[test]
+    fn a_message_of_which_nothing_is_said_is_as_releases_before_wrote_it() {
+        let to: Address = "service/a".parse().unwrap();
+        let plain = Sent::Message {
+            to: to.clone(),
+            about: About::default(),
+        };
+        let text = "{\"type\":\"message\",\"to\":\"service/a\"}\n";
+        assert_eq!(encode(&plain, b""), text.as_bytes());
+        assert_eq!(decode_sent(text.as_bytes()), Some((plain, &b""[..])));
+        let call = Sent::Call {
+            to,
+            function: "f".into(),
+            deadline_ms: 1,
+            progress: false,
+        };
+        let text = "{\"type\":\"call\",\"to\":\"service/a\",\"function\":\"f\",\"deadline_ms\":1}\n";
+        assert_eq!(encode(&call, b""), text.as_bytes());
+        let bad = "{\"type\":\"message\",\"to\":\"service/a\",\"kind\":\"a b\"}\n";
+        assert_eq!(decode_sent(bad.as_bytes()), None);
+    }
+
+    #[test]
+    fn a_message_is_too_late_by_the_senders_clock_and_a_clock_that_is_behind_finds_it_young() {
+        let expiry = Expiry {
+            sent_ms: 1_000,
+            after_ms: 500,
+        };
+        for (now_ms, expected) in [(0, false), (1_000, false), (1_500, false), (1_501, true)] {
+            assert_eq!(expiry.is_over(now_ms), expected, "{now_ms}");
+        }
+    }
+
+    #[test]
+    fn notices_have_as_many_numbers_as_calls_can_be_open() {
+        let all: Vec<u64> = (0..OPEN_CALLS_MAX as u64)
+            .map(|number| u64::MAX - number)
+            .collect();
+        assert_eq!(decode_numbers(&encode_numbers(all.clone())), Some(all.clone()));
+        assert_eq!(decode_numbers(&encode_numbers(all.into_iter().chain([0]))), None);
+        assert_eq!(decode_numbers(&[0; 7]), None);
+        let notice = Notice::Delivered {
+            by: ProgramId::from_bytes([7; 16]),
+            number: u64::MAX,
+        };
+        assert_eq!(decode(&encode(&notice, b"")), Some((notice, &b""[..])));
     }
 
     #[test]

@@ -49,6 +49,9 @@ pub struct Grants {
     /// Filters of the addresses that it may call and send to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub call: Vec<String>,
+    /// Filters of the addresses that it may send to, beside those that it may call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub send: Vec<String>,
     /// The services that it may provide, as filters of one level.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub serve: Vec<String>,
@@ -69,6 +72,7 @@ impl Grants {
             ("pub", &self.publish),
             ("sub", &self.subscribe),
             ("call", &self.call),
+            ("send", &self.send),
             ("serve", &self.serve),
         ];
         for (what, filters) in lists {
@@ -126,9 +130,14 @@ impl Grants {
         self.subscribe.iter().any(|granted| covers(granted, filter))
     }
 
-    /// Whether an address may be called, and be sent to.
+    /// Whether an address may be called.
     pub fn may_call(&self, address: &Address) -> bool {
         self.call.iter().any(|granted| covers(granted, address.as_str()))
+    }
+
+    /// Whether messages may be sent to an address.
+    pub fn may_send(&self, address: &Address) -> bool {
+        self.may_call(address) || self.send.iter().any(|granted| covers(granted, address.as_str()))
     }
 
     pub fn may_serve(&self, service: &str) -> bool {
@@ -246,6 +255,18 @@ mod tests {
             assert_eq!(grants.may_call(&address.parse().unwrap()), expected, "{address}");
         }
         assert!(grants.may_serve("calc") && !grants.may_serve("other"));
+        let sends = Grants {
+            send: vec!["app/shop/#".into()],
+            ..grants
+        };
+        for (address, expected) in [
+            ("service/a", true),
+            ("app/shop/web/0", true),
+            ("app/other", false),
+        ] {
+            assert_eq!(sends.may_send(&address.parse().unwrap()), expected, "{address}");
+        }
+        assert!(!sends.may_call(&"app/shop".parse().unwrap()));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::values::parse_duration;
 
 #[derive(Debug, Args)]
 pub(crate) struct CallArgs {
-    /// service/NAME, or program/NAME or program/ID of a program that serves anything
+    /// service/NAME, or program/NAME or program/ID of a program that serves anything; of app/NAME and other sets one is called
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: Address,
     #[arg(value_name = "FUNCTION")]
@@ -21,6 +21,9 @@ pub(crate) struct CallArgs {
     /// The arguments are bytes of any kind
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Print how far it is, as the provider tells
+    #[arg(long)]
+    pub(crate) stream: bool,
     /// How long it may take, such as 500ms, 30s or 5m
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) deadline: Duration,
@@ -30,11 +33,23 @@ pub(crate) struct CallArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
-    /// As for `wayfare call`
+    /// As for `wayfare call`, or a set: app/NAME, app/NAME/COMPONENT, engine/NAME or label/KEY=VALUE, each of which gets a copy
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: Address,
     #[arg(value_name = "PAYLOAD")]
     pub(crate) payload: String,
+    /// What messages of this sort are called, for the receiver
+    #[arg(long = "type", value_name = "WORD")]
+    pub(crate) kind: Option<String>,
+    /// The receiver handles one message of this key at a time
+    #[arg(long, value_name = "KEY")]
+    pub(crate) order: Option<String>,
+    /// It is of no use later than that: how long after now, such as 30s or 5m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) expires: Option<Duration>,
+    /// Wait until it is taken, for so long
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) wait: Option<Duration>,
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,
 }

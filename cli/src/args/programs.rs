@@ -46,6 +46,9 @@ pub(crate) struct RunArgs {
     /// Addresses that it may call and send to, as a filter such as 'service/calc' or 'service/+'; can be given again
     #[arg(long, value_name = "FILTER", value_parser = parse_filter)]
     pub(crate) allow_call: Vec<String>,
+    /// Addresses that it may send messages to, beside those that it may call; can be given again
+    #[arg(long, value_name = "FILTER", value_parser = parse_filter)]
+    pub(crate) allow_send: Vec<String>,
     /// Service that it may provide, or '+' for any; can be given again
     #[arg(long, value_name = "SERVICE", value_parser = parse_service)]
     pub(crate) allow_serve: Vec<String>,

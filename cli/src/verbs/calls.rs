@@ -6,16 +6,19 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 use wayfare_client::calls::{CallError, Caller, Provider};
 use wayfare_protocol::address::Address;
-use wayfare_protocol::call::FailureKind;
+use wayfare_protocol::call::{About, Expiry, FailureKind};
+use wayfare_protocol::ids::ProgramId;
 
 use crate::args::FleetArgs;
 use crate::args::calls::{CallArgs, SendArgs, ServicesArgs};
 use crate::config::Settings;
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result, connecting};
-use crate::output::{Foreign, Output, Text};
+use crate::output::{Foreign, Output, Text, now_ms};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Programs that a failure lists.
+const LISTED_MAX: usize = 8;
 
 pub(crate) async fn call(args: CallArgs, output: Output) -> Result {
     if !args.raw
@@ -25,23 +28,56 @@ pub(crate) async fn call(args: CallArgs, output: Output) -> Result {
             .hint("quote them for the shell, or give --raw"));
     }
     let mut caller = connect(&args.fleet, Some(&args.address)).await?;
-    let result = caller
-        .call(
-            &args.address,
-            &args.function,
-            args.arguments.as_bytes(),
-            args.deadline,
-        )
-        .await;
+    let result = called(&mut caller, &args, output).await;
     caller.close().await;
-    let result = result.map_err(failed)?;
+    print(output, "result", &result?)
+}
+
+/// What is printed of a call that is interrupted is what came; its provider is told.
+async fn called(caller: &mut Caller, args: &CallArgs, output: Output) -> Result<Vec<u8>> {
+    let (address, function, arguments) = (&args.address, args.function.as_str(), args.arguments.as_bytes());
+    let begun = match args.stream {
+        true => {
+            caller
+                .begin_with_progress(address, function, arguments, args.deadline)
+                .await
+        }
+        false => caller.begin(address, function, arguments, args.deadline).await,
+    };
+    let open = begun.map_err(failed)?;
+    let mut shown = Ok(());
+    let ended = tokio::select! {
+        ended = caller.end(&open, |payload| {
+            if shown.is_ok() {
+                shown = print(output, "progress", payload);
+            }
+        }) => Some(ended),
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted.map_err(|error| Fail::new("signal", error.to_string()))?;
+            None
+        }
+    };
+    shown?;
+    match ended {
+        Some(ended) => ended.map_err(failed),
+        None => {
+            caller.cancel(open).await.map_err(failed)?;
+            Err(Fail::new(
+                FailureKind::Cancelled.word(),
+                "cancelled: it may have been done".to_owned(),
+            ))
+        }
+    }
+}
+
+fn print(output: Output, name: &str, payload: &[u8]) -> Result {
     match output {
         // As it is, for pipes: only the caller knows what it is.
         Output::Human => {
             let mut foreign = Foreign::new();
             let shown = foreign
-                .piece(&result)
-                .and_then(|()| match result.ends_with(b"\n") {
+                .piece(payload)
+                .and_then(|()| match payload.ends_with(b"\n") {
                     true => Ok(()),
                     false => foreign.piece(b"\n"),
                 });
@@ -49,21 +85,67 @@ pub(crate) async fn call(args: CallArgs, output: Output) -> Result {
             foreign.finish()
         }
         Output::Json => {
-            let text = String::from_utf8_lossy(&result).into_owned();
-            let value: Json = serde_json::from_slice(&result).unwrap_or(Json::String(text));
-            output.print(&json!({ "result": value }), ToString::to_string)
+            let text = String::from_utf8_lossy(payload).into_owned();
+            let value: Json = serde_json::from_slice(payload).unwrap_or(Json::String(text));
+            output.print(&json!({ name: value }), ToString::to_string)
         }
     }
 }
 
 pub(crate) async fn send(args: SendArgs, output: Output) -> Result {
+    let expires = args.expires.map(|after| Expiry {
+        sent_ms: now_ms(),
+        after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+    });
+    let about = About {
+        kind: args.kind,
+        ordered: args.order,
+        expires,
+        receipt: args.wait.is_some(),
+    };
     let mut caller = connect(&args.fleet, Some(&args.address)).await?;
-    let sent = caller.send(&args.address, args.payload.as_bytes()).await;
+    let sent = sent(
+        &mut caller,
+        &args.address,
+        args.payload.as_bytes(),
+        &about,
+        args.wait,
+    )
+    .await;
     caller.close().await;
-    let program = sent.map_err(failed)?;
-    output.print(&json!({ "address": args.address, "program": program }), |_| {
-        format!("sent to program {}", program.short())
+    let programs = sent?;
+    let json = json!({ "address": args.address, "program": programs.first(), "programs": programs });
+    output.print(&json, |_| match programs.as_slice() {
+        [one] => format!("sent to program {}", one.short()),
+        all => format!("sent to {} programs", all.len()),
     })
+}
+
+async fn sent(
+    caller: &mut Caller,
+    address: &Address,
+    payload: &[u8],
+    about: &About,
+    wait: Option<Duration>,
+) -> Result<Vec<ProgramId>> {
+    let sent = caller.send(address, payload, about).await.map_err(failed)?;
+    let Some(limit) = wait else {
+        return Ok(sent.to);
+    };
+    let failures = caller.delivered(&sent, limit).await.map_err(failed)?;
+    let Some((_, kind)) = failures.first() else {
+        return Ok(sent.to);
+    };
+    let listed = failures.iter().take(LISTED_MAX);
+    let listed: Vec<String> = listed
+        .map(|(program, kind)| format!("program {} ({})", program.short(), kind.word()))
+        .collect();
+    let (failures, all) = (failures.len(), sent.to.len());
+    let text = format!("{failures} of {all} have not taken it: {}", listed.join(", "));
+    match kind {
+        FailureKind::DeadlineExceeded => Err(Fail::no_answer(text).hint("they may take it later")),
+        kind => Err(Fail::new(kind.word(), text)),
+    }
 }
 
 pub(crate) async fn services(args: ServicesArgs, output: Output) -> Result {
@@ -125,7 +207,7 @@ fn failed(error: CallError) -> Fail {
             let fail = Fail::new(FailureKind::NotFound.word(), error.to_string());
             fail.hint("`wayfare services --all` lists who can be called")
         }
-        CallError::Function(_) => Fail::usage(error.to_string()),
+        CallError::Function(_) | CallError::Word => Fail::usage(error.to_string()),
         CallError::Failed {
             kind: FailureKind::DeadlineExceeded,
             text,

@@ -120,6 +120,7 @@ fn grants(args: &RunArgs) -> Result<(Grants, Ports)> {
     grants.publish.extend(args.allow_pub.iter().cloned());
     grants.subscribe.extend(args.allow_sub.iter().cloned());
     grants.call.extend(args.allow_call.iter().cloned());
+    grants.send.extend(args.allow_send.iter().cloned());
     grants.serve.extend(args.allow_serve.iter().cloned());
     grants.state.extend(args.allow_state.iter().cloned());
     grants.fs.extend(args.allow_fs.iter().cloned());

@@ -7,7 +7,7 @@
 //! What always holds: a call is sent once, and ends with its answer, with the provider's end or with its
 //! deadline, which bounds its sending too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 use wayfare_link::{BrokerUrl, Event, Incoming, Link, LinkError, LinkEvents, LinkOptions, Message, Qos};
 use wayfare_protocol::address::{Address, Announcement};
-use wayfare_protocol::call::{self, FailureKind, Outcome, Sent};
+use wayfare_protocol::call::{self, About, FailureKind, Notice, Outcome, Sent};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::{Topic, Topics};
@@ -47,6 +47,8 @@ pub enum CallError {
     Nobody(Address),
     #[error("'{0}' is no function: 1 to {max} bytes without spaces, quotes and backslashes", max = call::FUNCTION_BYTES_MAX)]
     Function(String),
+    #[error("a type or key is 1 to {max} bytes without spaces, quotes and backslashes", max = call::WORD_BYTES_MAX)]
+    Word,
     #[error("{text}")]
     Failed { kind: FailureKind, text: String },
     #[error("the broker has not taken it within {} s", SEND_TIMEOUT.as_secs())]
@@ -64,6 +66,23 @@ pub struct OpenCall {
     provider: ProgramId,
     number: u64,
     deadline: Instant,
+}
+
+/// A message that was sent.
+#[derive(Debug)]
+pub struct SentMessage {
+    address: Address,
+    /// Whom it goes to.
+    pub to: Vec<ProgramId>,
+    number: u64,
+}
+
+/// What came for who calls, and from whom, about which number.
+enum Heard {
+    Answer(ProgramId, u64, Outcome),
+    Progress(ProgramId, u64, Vec<u8>),
+    /// Whether it was taken; otherwise it came too late.
+    Receipt(ProgramId, u64, bool),
 }
 
 /// Somebody who calls.
@@ -165,6 +184,14 @@ impl Caller {
         all.collect()
     }
 
+    /// Waits until something comes, such as that somebody can be called, or cannot any more.
+    pub async fn listen(&mut self) -> Result<(), CallError> {
+        if let Event::Received(incoming) = self.events.next().await.ok_or(CallError::Closed)? {
+            self.heard(&incoming);
+        }
+        Ok(())
+    }
+
     /// Calls a function of a program that can be called at the address, and waits for its end.
     pub async fn call(
         &mut self,
@@ -174,7 +201,7 @@ impl Caller {
         limit: Duration,
     ) -> Result<Vec<u8>, CallError> {
         let open = self.begin(address, function, arguments, limit).await?;
-        self.end(open).await
+        self.end(&open, |_| {}).await
     }
 
     /// Calls a function, and returns once the broker has the call.
@@ -184,6 +211,28 @@ impl Caller {
         function: &str,
         arguments: &[u8],
         limit: Duration,
+    ) -> Result<OpenCall, CallError> {
+        self.begin_with(address, (function, arguments), limit, false)
+            .await
+    }
+
+    /// The same for a call whose provider tells how far it is.
+    pub async fn begin_with_progress(
+        &mut self,
+        address: &Address,
+        function: &str,
+        arguments: &[u8],
+        limit: Duration,
+    ) -> Result<OpenCall, CallError> {
+        self.begin_with(address, (function, arguments), limit, true).await
+    }
+
+    async fn begin_with(
+        &mut self,
+        address: &Address,
+        (function, arguments): (&str, &[u8]),
+        limit: Duration,
+        progress: bool,
     ) -> Result<OpenCall, CallError> {
         if !call::is_function(function) {
             return Err(CallError::Function(function.to_owned()));
@@ -198,6 +247,7 @@ impl Caller {
             to: address.clone(),
             function: function.to_owned(),
             deadline_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+            progress,
         };
         let reply_to = self.topics.topic(&Topic::ProgramReply(self.id));
         let sent = self.publish(open.provider, &header, arguments, Purpose::Request { reply_to });
@@ -210,8 +260,12 @@ impl Caller {
         }
     }
 
-    /// Waits for a call's end. Answers to others that come meanwhile are dropped.
-    pub async fn end(&mut self, open: OpenCall) -> Result<Vec<u8>, CallError> {
+    /// Waits for a call's end; `progress` is told how far it is. Answers to others that come meanwhile are dropped.
+    pub async fn end(
+        &mut self,
+        open: &OpenCall,
+        mut progress: impl FnMut(&[u8]),
+    ) -> Result<Vec<u8>, CallError> {
         let failed = |kind, how: &str| {
             let text = format!("program {} {how}", open.provider.short());
             Err(CallError::Failed { kind, text })
@@ -223,13 +277,21 @@ impl Caller {
             let Event::Received(incoming) = event.ok_or(CallError::Closed)? else {
                 continue;
             };
-            if let Some((sender, answers, outcome)) = self.heard(&incoming)
-                && (sender, answers) == (open.provider, open.number)
-            {
-                return match outcome {
-                    Outcome::Done(result) => Ok(result),
-                    Outcome::Failed(kind, text) => Err(CallError::Failed { kind, text }),
-                };
+            match self.heard(&incoming) {
+                Some(Heard::Answer(sender, answers, outcome))
+                    if (sender, answers) == (open.provider, open.number) =>
+                {
+                    return match outcome {
+                        Outcome::Done(result) => Ok(result),
+                        Outcome::Failed(kind, text) => Err(CallError::Failed { kind, text }),
+                    };
+                }
+                Some(Heard::Progress(sender, call, payload))
+                    if (sender, call) == (open.provider, open.number) =>
+                {
+                    progress(&payload);
+                }
+                _ => {}
             }
             if !self
                 .providers
@@ -243,19 +305,99 @@ impl Caller {
         }
     }
 
-    /// Sends a message to a program that can be called at the address, and returns once the broker has it.
-    pub async fn send(&mut self, address: &Address, payload: &[u8]) -> Result<ProgramId, CallError> {
-        let provider = self.chosen(address)?;
-        let header = Sent::Message { to: address.clone() };
-        let sent = self.publish(provider, &header, payload, Purpose::Message);
+    /// Tells the provider that nobody waits for the call's end any more. It may have been done.
+    pub async fn cancel(&mut self, open: OpenCall) -> Result<(), CallError> {
+        let header = Sent::Cancel {
+            to: open.address,
+            call: open.number,
+        };
+        let sent = self.publish(open.provider, &header, &[], Purpose::Message);
         match timeout(SEND_TIMEOUT, sent).await {
-            Ok(sent) => sent.map(|()| provider),
+            Ok(sent) => sent.map(drop),
             Err(_) => Err(CallError::NotTaken),
         }
     }
 
+    /// Sends a message to a program that can be reached at the address, or to each of a set, and returns once the broker has it, with
+    /// those that it goes to.
+    pub async fn send(
+        &mut self,
+        address: &Address,
+        payload: &[u8],
+        about: &About,
+    ) -> Result<SentMessage, CallError> {
+        if !about.is_sound() {
+            return Err(CallError::Word);
+        }
+        let to = match address.is_set() {
+            false => vec![self.chosen(address)?],
+            true => self.members(address),
+        };
+        if to.is_empty() {
+            return Err(CallError::Nobody(address.clone()));
+        }
+        let header = Sent::Message {
+            to: address.clone(),
+            about: about.clone(),
+        };
+        let deadline = Instant::now() + SEND_TIMEOUT;
+        let number = self.next;
+        for program in &to {
+            self.next = number;
+            let sent = self.publish(*program, &header, payload, Purpose::Message);
+            match timeout_at(deadline, sent).await {
+                Ok(sent) => sent?,
+                Err(_) => return Err(CallError::NotTaken),
+            }
+        }
+        let address = address.clone();
+        Ok(SentMessage { address, to, number })
+    }
+
+    /// Waits until all receivers of a message that was sent for a receipt have taken it; those that have not by then, and why.
+    pub async fn delivered(
+        &mut self,
+        sent: &SentMessage,
+        limit: Duration,
+    ) -> Result<Vec<(ProgramId, FailureKind)>, CallError> {
+        let deadline = Instant::now() + limit;
+        let mut waiting: BTreeSet<ProgramId> = sent.to.iter().copied().collect();
+        let mut failed = Vec::new();
+        while !waiting.is_empty() {
+            let Ok(event) = timeout_at(deadline, self.events.next()).await else {
+                break;
+            };
+            let Event::Received(incoming) = event.ok_or(CallError::Closed)? else {
+                continue;
+            };
+            if let Some(Heard::Receipt(by, number, is_taken)) = self.heard(&incoming)
+                && number == sent.number
+                && waiting.remove(&by)
+                && !is_taken
+            {
+                failed.push((by, FailureKind::Expired));
+            }
+            let is_there =
+                |program: &ProgramId| self.providers.contains_key(&(sent.address.clone(), *program));
+            let (still, gone): (BTreeSet<_>, BTreeSet<_>) = waiting.into_iter().partition(is_there);
+            waiting = still;
+            failed.extend(gone.into_iter().map(|program| (program, FailureKind::Ended)));
+        }
+        failed.extend(
+            waiting
+                .into_iter()
+                .map(|program| (program, FailureKind::DeadlineExceeded)),
+        );
+        Ok(failed)
+    }
+
     pub async fn close(self) {
         self.link.close_within(CLOSE_TIMEOUT).await;
+    }
+
+    fn members(&self, address: &Address) -> Vec<ProgramId> {
+        let all = self.providers.keys().filter(|(of, _)| of == address);
+        all.map(|(_, program)| *program).collect()
     }
 
     /// One after the other, beginning anywhere: the first may be one that is lost with its engine.
@@ -288,8 +430,7 @@ impl Caller {
         Ok(self.link.publish_acknowledged(message).await?)
     }
 
-    /// Whose an answer is, the number that it has, and what it says, if it is one.
-    fn heard(&mut self, incoming: &Incoming) -> Option<(ProgramId, u64, Outcome)> {
+    fn heard(&mut self, incoming: &Incoming) -> Option<Heard> {
         match self.topics.parse(&incoming.topic)? {
             Topic::Address(address, program) if incoming.payload.is_empty() => {
                 self.providers.remove(&(address, program));
@@ -302,10 +443,23 @@ impl Caller {
             }
             Topic::ProgramReply(program) if program == self.id => {
                 let (stamp, payload) = Stamp::take_off(&incoming.payload);
-                let stamp = stamp?;
-                if let Purpose::Reply { answers } = stamp.purpose {
-                    return Some((stamp.sender, answers, Outcome::decode(payload)));
+                if let Some(Stamp {
+                    sender,
+                    purpose: Purpose::Reply { answers },
+                    ..
+                }) = stamp
+                {
+                    return Some(Heard::Answer(sender, answers, Outcome::decode(payload)));
                 }
+                let (notice, payload) = call::decode(payload)?;
+                return match (notice, stamp) {
+                    (Notice::Delivered { by, number }, None) => Some(Heard::Receipt(by, number, true)),
+                    (Notice::Expired { by, number }, None) => Some(Heard::Receipt(by, number, false)),
+                    (Notice::Progress { call }, Some(stamp)) => {
+                        Some(Heard::Progress(stamp.sender, call, payload.to_vec()))
+                    }
+                    _ => None,
+                };
             }
             _ => {}
         }

@@ -12,6 +12,7 @@ impl Errno {
     pub const FAULT: Self = Self(21);
     pub const FBIG: Self = Self(22);
     pub const ILSEQ: Self = Self(25);
+    pub const INTR: Self = Self(27);
     pub const INVAL: Self = Self(28);
     pub const IO: Self = Self(29);
     pub const ISDIR: Self = Self(31);

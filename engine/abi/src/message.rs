@@ -20,6 +20,13 @@ pub const RETAINED: u32 = 1;
 pub const STAMPED: u32 = 2;
 /// It is a call: the topic is the address that was called and the function, with a space between them.
 pub const CALL: u32 = 4;
+/// It is no message: a call that the program has taken, with this sender, number and reply topic, was cancelled. Only for programs that attend to that.
+pub const CANCELLED: u32 = 8;
+/// The topic is followed by the message's type and by the key that it is ordered by, each behind a newline. Only for programs that attend to that.
+pub const ABOUT: u32 = 16;
+
+/// In place of the kind of an outcome: what follows is how far the call is. Only of calls that ask for it.
+pub const PROGRESS: u32 = 100;
 
 /// What precedes a call's outcome: the call's number, the kind (0: done), and the length of what follows, the result or why there is none.
 pub const OUTCOME_HEAD_BYTES: usize = 8 + 4 + 4;
@@ -31,8 +38,8 @@ pub struct Handed<'a> {
     /// Empty: nobody waits for a reply.
     pub reply_to: &'a str,
     pub payload: &'a [u8],
-    pub retained: bool,
-    pub is_call: bool,
+    /// [`RETAINED`], [`CALL`], [`CANCELLED`] and [`ABOUT`].
+    pub flags: u32,
     /// The sender's id, and the message's number among all of that sender's.
     pub stamp: Option<([u8; 16], u64)>,
 }
@@ -40,15 +47,9 @@ pub struct Handed<'a> {
 impl Handed<'_> {
     pub fn encode(&self) -> Vec<u8> {
         let lengths = [self.topic.len(), self.reply_to.len(), self.payload.len()];
-        let mut flags = 0;
-        if self.retained {
-            flags |= RETAINED;
-        }
+        let mut flags = self.flags;
         if self.stamp.is_some() {
             flags |= STAMPED;
-        }
-        if self.is_call {
-            flags |= CALL;
         }
         let (sender, number) = self.stamp.unwrap_or_default();
         let mut out = Vec::with_capacity(HEAD_BYTES + lengths.iter().sum::<usize>());
@@ -86,8 +87,7 @@ mod tests {
             topic: "a/b",
             reply_to: "r2",
             payload: b"load",
-            retained: true,
-            is_call: false,
+            flags: RETAINED,
             stamp: Some(([7; 16], 9)),
         };
         let mut expected = Vec::new();

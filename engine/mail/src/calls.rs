@@ -12,20 +12,38 @@
 //!
 //! Always: a call ends once, and none is without an end: each has a deadline, by the program's own clock. All of it is in a snapshot.
 
+mod attending;
+#[cfg(test)]
+mod ending_tests;
+mod making;
+#[cfg(test)]
+mod message_tests;
+mod messages;
+mod notices;
+mod open;
+mod queue;
 mod saved;
+#[cfg(test)]
+mod set_back_tests;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use wayfare_protocol::address::{Address, SERVICES_MAX};
-use wayfare_protocol::call::{self, FailureKind, OPEN_CALLS_MAX, Outcome, Sent};
-use wayfare_protocol::ids::{ProgramId, is_name};
+use wayfare_protocol::address::{Address, Announcement, SERVICES_MAX};
+use wayfare_protocol::call::{self, Notice, Outcome, Sent};
+use wayfare_protocol::ids::{EngineId, Generation, ProgramId, is_name};
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::Topic;
+use wayfare_protocol::wire;
 
 use crate::letter::Letter;
 use crate::{Mail, Manner, REPLIABLE_MAX, Refusal};
+pub use attending::Attention;
+pub use making::CallOptions;
+use open::{Delivery, Open, State, What};
+use queue::Notices;
+pub(crate) use saved::Layout;
 
 /// Addresses that a program has called.
 const ADDRESSES_MAX: usize = 64;
@@ -41,28 +59,33 @@ const AT_LEAST_ONCE: Manner = Manner {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Calls {
     serves: BTreeSet<String>,
+    /// The program can be sent messages, if it serves nothing, too.
+    listens: bool,
     /// Who can be called there, as far as it was announced.
-    providers: BTreeMap<Address, BTreeSet<ProgramId>>,
+    providers: BTreeMap<Address, BTreeMap<ProgramId, Known>>,
+    /// Sets of which everybody is known who was there when it was subscribed on this connection.
+    complete: BTreeSet<Address>,
     open: BTreeMap<u64, Open>,
-    /// Calls that the program has received and not answered: number and where the answer goes.
-    taken: VecDeque<(u64, String)>,
+    /// Calls that the program has received and not answered.
+    taken: VecDeque<Taken>,
+    notices: Notices,
+    attention: Attention,
+    /// Keys of messages that the program has taken and not handled.
+    busy: BTreeSet<String>,
+}
+
+/// What was announced of a provider, where that is known: snapshots of earlier releases do not have it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Known {
+    generation: Option<Generation>,
+    engine: Option<EngineId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Open {
-    address: Address,
-    provider: ProgramId,
-    /// By the program's clock.
-    until_ns: u64,
-    state: State,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
-    Waiting,
-    Answered(Letter),
-    /// The provider cannot be called any more.
-    Withdrawn,
+struct Taken {
+    number: u64,
+    reply_to: String,
+    wants_progress: bool,
 }
 
 /// What of a message that came is the calls' own.
@@ -71,8 +94,10 @@ pub(super) enum Incoming {
     Foreign,
     /// For the inbox.
     Inbox,
-    /// It changes who can be called.
+    /// It changes who can be called, or what becomes of what is open.
     Announced,
+    /// A message that has come too late.
+    Expired,
     /// Not for this program, or nothing new.
     Useless,
 }
@@ -96,6 +121,22 @@ impl Mail {
         Ok(())
     }
 
+    /// Takes messages to the program's addresses, without a service.
+    pub fn listen(&mut self) -> Result<(), Refusal> {
+        if self.grants.serve.is_empty() {
+            return Err(Refusal::NotGranted);
+        }
+        let inbox = self.inbox_topic();
+        self.subscribe_to(&inbox, true)?;
+        self.calls.listens = true;
+        Ok(())
+    }
+
+    /// Whether the program can be reached by its addresses, once its inbox is granted.
+    pub fn can_be_reached(&self) -> bool {
+        self.calls.listens || !self.calls.serves.is_empty()
+    }
+
     /// Whether the broker has granted it; `None`: it was refused.
     pub fn is_serving(&self) -> Option<bool> {
         self.is_granted(&self.inbox_topic())
@@ -111,6 +152,10 @@ impl Mail {
         if !self.grants.may_call(address) {
             return Err(Refusal::NotGranted);
         }
+        self.look_at(address)
+    }
+
+    fn look_at(&mut self, address: &Address) -> Result<(), Refusal> {
         let providers = &self.calls.providers;
         if !providers.contains_key(address) && providers.len() >= ADDRESSES_MAX {
             return Err(Refusal::TooMany);
@@ -126,101 +171,24 @@ impl Mail {
         self.is_granted(&self.home.topics.all_at(address)).is_none()
     }
 
-    /// Calls a function, and returns the call's number; `None`: nobody who can be called there is known. `deadline_ms` is what the
-    /// provider is told, `until_ns` when the call has failed.
-    pub fn call(
-        &mut self,
-        address: &Address,
-        (function, arguments): (&str, &[u8]),
-        deadline_ms: u64,
-        until_ns: u64,
-    ) -> Result<Option<u64>, Refusal> {
-        if !call::is_function(function) {
-            return Err(Refusal::Malformed);
+    /// Tells the caller how far its call is, if it takes that.
+    pub fn progress(&mut self, reply_to: &str, number: u64, payload: &[u8]) -> Result<(), Refusal> {
+        let at = self
+            .calls
+            .position(reply_to, number)
+            .ok_or(Refusal::NotRepliable)?;
+        if !self.calls.taken[at].wants_progress {
+            return Ok(());
         }
-        self.watch(address)?;
-        if self.calls.open.len() >= OPEN_CALLS_MAX {
-            return Err(Refusal::TooMany);
-        }
-        let Some(provider) = self.calls.chosen(address, self.published) else {
-            return Ok(None);
-        };
-        let reply_to = self.reply_topic();
-        self.subscribe_to(&reply_to, true)?;
-        let header = Sent::Call {
-            to: address.clone(),
-            function: function.to_owned(),
-            deadline_ms,
-        };
-        let number = self.published;
-        let topic = self.home.topics.topic(&Topic::ProgramInbox(provider));
-        let payload = call::encode(&header, arguments);
-        self.send(&topic, &payload, AT_LEAST_ONCE, Purpose::Request { reply_to })?;
-        let open = Open {
-            address: address.clone(),
-            provider,
-            until_ns,
-            state: self
-                .replies
-                .take_early(number)
-                .filter(|letter| is_from(provider, letter))
-                .map_or(State::Waiting, State::Answered),
-        };
-        self.calls.open.insert(number, open);
-        Ok(Some(number))
-    }
-
-    /// Sends a message to one program of the address; `false`: none is known.
-    pub fn send_to(&mut self, address: &Address, payload: &[u8]) -> Result<bool, Refusal> {
-        self.watch(address)?;
-        let Some(provider) = self.calls.chosen(address, self.published) else {
-            return Ok(false);
-        };
-        let header = Sent::Message { to: address.clone() };
-        let topic = self.home.topics.topic(&Topic::ProgramInbox(provider));
-        self.send(
-            &topic,
-            &call::encode(&header, payload),
-            AT_LEAST_ONCE,
-            Purpose::Message,
-        )?;
-        Ok(true)
-    }
-
-    /// What became of this call, or of the first of all that have ended, and its number. `None`: it is open.
-    pub fn outcome(&self, call: Option<u64>, now_ns: u64) -> Result<Option<(u64, Outcome)>, Refusal> {
-        let open = &self.calls.open;
-        let ended = |(number, one): (&u64, &Open)| Some((*number, one.outcome(now_ns)?));
-        match call {
-            Some(number) => match open.get_key_value(&number) {
-                Some(one) => Ok(ended(one)),
-                None => Err(Refusal::NotRepliable),
-            },
-            None if open.is_empty() => Err(Refusal::NotRepliable),
-            None => Ok(open.iter().find_map(ended)),
-        }
-    }
-
-    /// When this call, or the first of all, has ended in any case.
-    pub fn outcome_due_ns(&self, call: Option<u64>) -> Option<u64> {
-        let open = self.calls.open.iter();
-        let wanted = open.filter(|(number, _)| call.is_none_or(|call| call == **number));
-        wanted.map(|(_, one)| one.until_ns).min()
-    }
-
-    /// The outcome was handed over, or is not waited for any longer.
-    pub fn end_call(&mut self, number: u64) {
-        self.calls.open.remove(&number);
+        let payload = call::encode(&Notice::Progress { call: number }, payload);
+        self.send(reply_to, &payload, AT_LEAST_ONCE, Purpose::Message)
     }
 
     /// Answers a call that was received; once.
     pub fn answer(&mut self, reply_to: &str, number: u64, outcome: &Outcome) -> Result<(), Refusal> {
-        let taken = |(taken, topic): &(u64, String)| *taken == number && topic == reply_to;
         let at = self
             .calls
-            .taken
-            .iter()
-            .position(taken)
+            .position(reply_to, number)
             .ok_or(Refusal::NotRepliable)?;
         let purpose = Purpose::Reply { answers: number };
         self.send(reply_to, &outcome.encode(), AT_LEAST_ONCE, purpose)?;
@@ -239,25 +207,38 @@ impl Mail {
     }
 
     /// Whether this is a call or message of the program's own, to an address that it may call.
-    pub(super) fn may_have_sent(&self, payload: &[u8]) -> bool {
+    pub(crate) fn may_have_sent(&self, payload: &[u8]) -> bool {
         let (stamp, payload) = Stamp::take_off(payload);
         let is_own = stamp.is_some_and(|stamp| stamp.sender == self.home.program);
         is_own
             && call::decode_sent(payload).is_some_and(|(sent, _)| match &sent {
-                Sent::Call { to, .. } | Sent::Message { to } => self.grants.may_call(to),
+                Sent::Call { to, .. } | Sent::Cancel { to, .. } => self.grants.may_call(to),
+                Sent::Message { to, .. } => self.grants.may_send(to),
             })
     }
 
     /// The broker has lost the session: who can be called is told anew.
     pub fn forget_providers(&mut self) {
-        self.calls.providers.values_mut().for_each(BTreeSet::clear);
+        self.calls.providers.values_mut().for_each(BTreeMap::clear);
+        self.calls.complete.clear();
+        self.ask_for_barriers();
     }
 
-    pub(super) fn inbox_topic(&self) -> String {
+    fn replies_of(&self, program: ProgramId) -> String {
+        self.home.topics.topic(&Topic::ProgramReply(program))
+    }
+
+    pub(crate) fn inbox_topic(&self) -> String {
         self.home.topics.topic(&Topic::ProgramInbox(self.home.program))
     }
 
     pub(super) fn incoming(&self, letter: &Letter) -> Incoming {
+        if let Some(noticed) = self.noticed(letter) {
+            return match self.is_of_use(&noticed) {
+                true => Incoming::Announced,
+                false => Incoming::Useless,
+            };
+        }
         match self.home.topics.parse(&letter.topic) {
             // Nothing that is sent to a program is retained: it would come again with each subscription.
             Some(Topic::ProgramInbox(_)) if letter.retained => Incoming::Useless,
@@ -265,7 +246,13 @@ impl Mail {
                 (Some((Sent::Call { .. }, _)), Some(stamp)) if self.answers_to(stamp).is_some() => {
                     Incoming::Inbox
                 }
-                (Some((Sent::Message { .. }, _)), _) => Incoming::Inbox,
+                (Some((Sent::Message { about, .. }, _)), _) => match about.expires {
+                    Some(expiry) if expiry.is_over(self.now_ms) => Incoming::Expired,
+                    _ => Incoming::Inbox,
+                },
+                (Some((Sent::Cancel { call, .. }, _)), Some(stamp)) if self.may_cancel(stamp, call) => {
+                    Incoming::Inbox
+                }
                 _ => Incoming::Useless,
             },
             Some(Topic::Address(address, program)) => match self.calls.changes(&address, program, letter) {
@@ -278,64 +265,60 @@ impl Mail {
 
     /// The program takes a call from the inbox: it can answer it from now on. `false`: it is no call.
     pub(super) fn take_call(&mut self, letter: &Letter) -> bool {
-        if !matches!(self.sent_here(letter), Some((Sent::Call { .. }, _))) {
+        let Some((Sent::Call { progress, .. }, _)) = self.sent_here(letter) else {
             return false;
-        }
+        };
         if let Some(stamp) = &letter.stamp
             && let Some(reply_to) = self.answers_to(stamp)
         {
             if self.calls.taken.len() >= REPLIABLE_MAX {
                 self.calls.taken.pop_front();
             }
-            self.calls.taken.push_back((stamp.number, reply_to));
+            self.calls.taken.push_back(Taken {
+                number: stamp.number,
+                reply_to,
+                wants_progress: progress,
+            });
         }
         true
     }
 
     /// Only to the sender's own topic for replies: else anybody could have the program publish anywhere.
     fn answers_to(&self, stamp: &Stamp) -> Option<String> {
-        let own = self.home.topics.topic(&Topic::ProgramReply(stamp.sender));
+        let own = self.replies_of(stamp.sender);
         match &stamp.purpose {
             Purpose::Request { reply_to } if *reply_to == own => Some(own),
             _ => None,
         }
     }
 
-    /// Who can be called changes, as `letter` says.
-    pub(super) fn announced(&mut self, letter: &Letter) {
-        if let Some(Topic::Address(address, program)) = self.home.topics.parse(&letter.topic) {
-            self.calls
-                .announced(&address, program, !letter.payload.is_empty());
+    /// Who can be called changes, or what becomes of what is open, as `letter` says. `false`: it says neither.
+    pub(super) fn announced(&mut self, letter: &Letter) -> bool {
+        if let Some(noticed) = self.noticed(letter) {
+            self.take_notice(noticed, letter);
+            return true;
         }
+        let Some(Topic::Address(address, program)) = self.home.topics.parse(&letter.topic) else {
+            return false;
+        };
+        self.calls.announced(&address, program, known(program, letter));
+        self.inquire();
+        self.relay_ends();
+        true
     }
 
     /// A copy of another program is sent and answers none of its calls, has made none, and is asked at addresses of its own.
     pub(super) fn leave_calls_to(&mut self, original: ProgramId) {
         self.calls.open.clear();
         self.calls.taken.clear();
+        self.calls.busy.clear();
+        self.calls.notices = Notices::default();
         self.forget_providers();
         let theirs = self.home.topics.topic(&Topic::ProgramInbox(original));
         self.inbox.retain(|letter| letter.topic != theirs);
         if let Some(subscription) = self.subscriptions.remove(&theirs) {
             let own = self.inbox_topic();
             self.subscriptions.insert(own, subscription);
-        }
-    }
-}
-
-impl Open {
-    fn outcome(&self, now_ns: u64) -> Option<Outcome> {
-        match &self.state {
-            State::Answered(letter) => Some(Outcome::decode(&letter.payload)),
-            State::Withdrawn => {
-                let reason = format!("its provider, program {}, is gone", self.provider);
-                Some(Outcome::Failed(FailureKind::Unavailable, reason))
-            }
-            State::Waiting if self.until_ns <= now_ns => {
-                let reason = format!("program {} has not answered in time", self.provider);
-                Some(Outcome::Failed(FailureKind::DeadlineExceeded, reason))
-            }
-            State::Waiting => None,
         }
     }
 }
@@ -351,23 +334,44 @@ impl Calls {
 
     /// A call without an answer is open, which may be behind other messages at the broker.
     pub(super) fn is_waiting(&self) -> bool {
-        self.open.values().any(|one| one.state == State::Waiting)
+        self.open.values().any(Open::is_waiting)
+    }
+
+    /// What the program itself waits for.
+    fn own(&self) -> impl Iterator<Item = (&u64, &Open)> {
+        self.open.iter().filter(|(_, one)| one.relay.is_none())
+    }
+
+    fn position(&self, reply_to: &str, number: u64) -> Option<usize> {
+        let is_it = |one: &Taken| one.number == number && one.reply_to == reply_to;
+        self.taken.iter().position(is_it)
     }
 
     /// Nobody is known at an address that is watched: who is there may be announced behind other messages.
     pub(super) fn is_looking(&self) -> bool {
-        self.providers.values().any(BTreeSet::is_empty)
+        self.providers.values().any(BTreeMap::is_empty)
+            || self
+                .providers
+                .keys()
+                .any(|address| address.is_set() && !self.complete.contains(address))
     }
 
     /// Whether an answer to this number is waited for, and this one is its provider's.
     pub(super) fn wants(&self, answers: u64, letter: &Letter) -> bool {
-        let open = self.open.get(&answers);
-        open.is_some_and(|one| one.state == State::Waiting && is_from(one.provider, letter))
+        let sender = letter.stamp.as_ref().map(|stamp| stamp.sender);
+        let mut open = self.open.values();
+        open.any(|one| {
+            one.sent_as == answers
+                && matches!(one.what, What::Call { .. })
+                && sender.is_some_and(|sender| one.waits_for(sender))
+        })
     }
 
-    pub(super) fn put(&mut self, answers: u64, letter: Letter) {
-        if let Some(one) = self.open.get_mut(&answers) {
-            one.state = State::Answered(letter);
+    pub(super) fn put(&mut self, answers: u64, letter: &Letter) {
+        let Some(stamp) = &letter.stamp else { return };
+        let open = self.open.values_mut().filter(|one| one.sent_as == answers);
+        for one in open.filter(|one| matches!(one.what, What::Call { .. })) {
+            one.end(stamp.sender, State::Answered(letter.clone()), Delivery::Waiting);
         }
     }
 
@@ -375,31 +379,38 @@ impl Calls {
         let providers = self.providers.get(address)?;
         let count = u64::try_from(providers.len()).ok()?;
         let at = usize::try_from(number.checked_rem(count)?).ok()?;
-        providers.iter().nth(at).copied()
+        providers.keys().nth(at).copied()
     }
 
     fn changes(&self, address: &Address, program: ProgramId, letter: &Letter) -> bool {
         let Some(providers) = self.providers.get(address) else {
             return false;
         };
-        match letter.payload.is_empty() {
-            true => providers.contains(&program),
-            false => !providers.contains(&program) && providers.len() < PROVIDERS_MAX,
+        match (known(program, letter), providers.get(&program)) {
+            (None, before) => before.is_some(),
+            (Some(_), None) => providers.len() < PROVIDERS_MAX,
+            (Some(now), Some(before)) => now != *before,
         }
     }
 
-    fn announced(&mut self, address: &Address, program: ProgramId, is_there: bool) {
+    /// What is announced of a program at an address; `None`: it cannot be called there any more.
+    fn announced(&mut self, address: &Address, program: ProgramId, now: Option<Known>) {
         let Some(providers) = self.providers.get_mut(address) else {
             return;
         };
-        if is_there {
-            providers.insert(program);
-            return;
-        }
-        providers.remove(&program);
-        for one in self.open.values_mut() {
-            if one.provider == program && one.address == *address && one.state == State::Waiting {
-                one.state = State::Withdrawn;
+        let open = self.open.values_mut().filter(|one| one.address == *address);
+        match now {
+            Some(now) => {
+                let before = providers.insert(program, now.clone());
+                // Another owner may go on from before what the last one received.
+                if before.is_none_or(|before| before.generation != now.generation) {
+                    open.filter(|one| one.waits_for(program))
+                        .for_each(|one| one.in_doubt = true);
+                }
+            }
+            None => {
+                providers.remove(&program);
+                open.for_each(|one| one.end(program, State::Withdrawn, Delivery::Ended));
             }
         }
     }
@@ -418,6 +429,26 @@ impl Calls {
 
     /// What was read answers only where programs wait for answers.
     pub(super) fn is_sound(&self, is_reply: impl Fn(&str) -> bool) -> bool {
-        self.taken.iter().all(|(_, topic)| is_reply(topic))
+        let relays = self.open.values().filter_map(|one| one.relay.as_ref());
+        let topics = self.taken.iter().map(|one| &one.reply_to);
+        topics
+            .chain(relays.map(|relay| &relay.reply_to))
+            .all(|topic| is_reply(topic))
     }
+}
+
+/// What a program is announced as; `None`: it is not any more.
+fn known(program: ProgramId, letter: &Letter) -> Option<Known> {
+    if letter.payload.is_empty() {
+        return None;
+    }
+    // What cannot be read was announced by a later release: it can be called.
+    let read = wire::decode::<Announcement>(&letter.payload).ok();
+    Some(
+        read.filter(|one| one.program == program)
+            .map_or_else(Known::default, |one| Known {
+                generation: Some(one.generation),
+                engine: Some(one.engine),
+            }),
+    )
 }

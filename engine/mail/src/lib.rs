@@ -31,6 +31,7 @@ use wayfare_protocol::numbers::Traffic;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::{Topic, Topics};
 
+pub use calls::{Attention, CallOptions};
 use calls::{Calls, Incoming};
 pub use intake::{Delivery, Intake};
 pub use letter::{Letter, Outgoing, Reader};
@@ -81,6 +82,8 @@ pub struct Mail {
     traffic: Traffic,
     /// There is, or may be, a session of this program's at the broker.
     has_session: bool,
+    /// The engine's wall clock when it was last told; 0: not at all.
+    now_ms: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +147,7 @@ impl Mail {
             was_moved: false,
             traffic: Traffic::default(),
             has_session: false,
+            now_ms: 0,
         }
     }
 
@@ -155,6 +159,11 @@ impl Mail {
             topics: Topics::default(),
         };
         Self::new(home, Grants::default())
+    }
+
+    /// What messages expire by, in milliseconds since 1970.
+    pub fn set_time(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
     }
 
     pub fn home(&self) -> &Home {
@@ -270,16 +279,17 @@ impl Mail {
         self.replies.end_request();
     }
 
+    /// The next message for the program.
     pub fn first(&self) -> Option<&Letter> {
-        self.inbox.front()
+        self.inbox.get(self.next_in_inbox()?)
     }
 
-    /// The first message was handed over.
+    /// The next message was handed over.
     pub fn take_first(&mut self) {
-        let Some(letter) = self.inbox.pop_front() else {
+        let next = self.next_in_inbox();
+        let Some(letter) = next.and_then(|at| self.remove_from_inbox(at)) else {
             return;
         };
-        self.inbox_bytes -= letter.bytes();
         if self.take_call(&letter) {
             return;
         }
@@ -356,9 +366,7 @@ impl Mail {
         if payload.len() + stamp_bytes > PAYLOAD_BYTES_MAX {
             return Err(Refusal::TooLarge);
         }
-        if self.outbox.len() >= OUTBOX_LETTERS_MAX || self.outbox_bytes >= OUTBOX_BYTES_MAX {
-            return Err(Refusal::Full);
-        }
+        self.has_room_to_send(1)?;
         let outgoing = Outgoing {
             number: self.published,
             topic: topic.to_owned(),
@@ -376,11 +384,17 @@ impl Mail {
         Ok(())
     }
 
+    /// For so many messages that each would be taken alone.
+    fn has_room_to_send(&self, count: usize) -> Result<(), Refusal> {
+        let is_full = self.outbox.len() + count > OUTBOX_LETTERS_MAX || self.outbox_bytes >= OUTBOX_BYTES_MAX;
+        if is_full { Err(Refusal::Full) } else { Ok(()) }
+    }
+
     // What the session asks.
 
     /// There is something to send or to ask of the broker, or something may come.
     pub fn wants_session(&self) -> bool {
-        !self.subscriptions.is_empty() || !self.outbox.is_empty() || self.has_session
+        !self.subscriptions.is_empty() || !self.is_all_sent() || self.has_session
     }
 
     pub fn has_session(&self) -> bool {
@@ -391,6 +405,7 @@ impl Mail {
     pub fn begin_session(&mut self) {
         self.has_session = true;
         self.submitted = self.outbox.front().map_or(self.published, |first| first.number);
+        self.begin_notices();
     }
 
     /// The broker knew nothing of the session: everything must be subscribed again.
@@ -424,6 +439,7 @@ impl Mail {
         if let Some(one) = self.subscriptions.get_mut(filter) {
             one.is_granted = one.at_least_once == at_least_once;
         }
+        self.ask_for_barriers();
     }
 
     /// The broker will not have it: asked again, it would refuse again.
@@ -453,6 +469,10 @@ impl Mail {
             (Some(answers), _) => topic == self.reply_topic() && self.wants(answers, &letter),
             (None, Incoming::Inbox | Incoming::Announced) => true,
             (None, Incoming::Useless) => false,
+            (None, Incoming::Expired) => {
+                self.tell_delivery(&letter, true);
+                false
+            }
             // A filter such as '#' also brings what Wayfare's own parts say to each other.
             (None, Incoming::Foreign) => !self.home.topics.is_ours(topic),
         };
@@ -463,10 +483,15 @@ impl Mail {
         if is_for_inbox && !self.inbox.is_empty() && !self.has_room_for(&letter) {
             return Accepted::Full;
         }
-        // What the broker keeps for those who come later comes once for each subscription.
-        if let Some(stamp) = letter.stamp.as_ref().filter(|_| !retained)
+        // What the broker keeps for those who come later comes once for each subscription. An answer that is waited for has not come: if
+        // its number has, a provider that was set back uses that for something else than before.
+        if let Some(stamp) = letter.stamp.as_ref().filter(|_| !retained && answers.is_none())
             && !self.seen.is_new(stamp.sender, stamp.number)
         {
+            // A sender that was set back does not know of the receipt that it had.
+            if self.inbox.iter().all(|waiting| waiting.stamp != letter.stamp) {
+                self.tell_delivery(&letter, false);
+            }
             return Accepted::Dropped;
         }
         self.arrived += 1;
@@ -481,7 +506,11 @@ impl Mail {
             return;
         }
         self.arrived += 1;
-        if let Some(stamp) = letter.stamp.as_ref().filter(|_| !letter.retained) {
+        if let Some(stamp) = letter
+            .stamp
+            .as_ref()
+            .filter(|_| !letter.retained && answered(&letter).is_none())
+        {
             self.seen.is_new(stamp.sender, stamp.number);
         }
         self.put(letter);
@@ -494,14 +523,14 @@ impl Mail {
     fn put(&mut self, letter: Letter) {
         if let Some(answers) = answered(&letter) {
             if self.calls.wants(answers, &letter) {
-                self.calls.put(answers, letter);
+                self.calls.put(answers, &letter);
+                self.relay_ends();
             } else if self.replies.wants(answers, self.published) {
                 self.replies.put(answers, letter);
             }
             return;
         }
-        if matches!(self.home.topics.parse(&letter.topic), Some(Topic::Address(..))) {
-            self.announced(&letter);
+        if self.announced(&letter) {
             return;
         }
         self.inbox_bytes += letter.bytes();
@@ -537,6 +566,10 @@ impl Mail {
     /// The next message for the session to send.
     pub fn next_to_send(&mut self) -> Option<Outgoing> {
         let at = self.outbox.partition_point(|one| one.number < self.submitted);
+        let next = self.outbox.get(at).map(|one| one.number);
+        if let Some(notice) = self.next_notice(next.unwrap_or(u64::MAX)) {
+            return Some(notice);
+        }
         let outgoing = self.outbox.get(at)?.clone();
         self.submitted = outgoing.number + 1;
         Some(outgoing)
@@ -544,20 +577,27 @@ impl Mail {
 
     /// It could not be handed over after all.
     pub fn send_again(&mut self, number: u64) {
+        if self.notice_again(number) {
+            return;
+        }
         self.submitted = self.submitted.min(number);
     }
 
-    /// The broker has everything up to this number.
+    /// The broker has this one, and all that were handed to it before.
     pub fn sent(&mut self, number: u64) {
+        if self.notice_sent(number) {
+            return;
+        }
         while let Some(first) = self.outbox.front()
             && first.number <= number
         {
             self.outbox_bytes -= first.bytes();
             self.outbox.pop_front();
         }
+        self.inquire();
     }
 
     pub fn is_all_sent(&self) -> bool {
-        self.outbox.is_empty()
+        self.outbox.is_empty() && self.has_no_notices()
     }
 }

@@ -70,6 +70,12 @@ impl Seen {
         is_new
     }
 
+    /// Whether it came, as far as that is remembered.
+    pub(super) fn has_seen(&self, sender: ProgramId, number: u64) -> bool {
+        let mut windows = self.senders.get(&sender).into_iter().flatten();
+        windows.any(|window| window.covers(number) && (number < window.low() || window.is_set(number)))
+    }
+
     fn open(&mut self, sender: ProgramId, number: u64) {
         let own = self.senders.get(&sender).map_or(0, Vec::len);
         if own >= SENDER_WINDOWS_MAX {
@@ -262,6 +268,7 @@ mod tests {
             (u64::MAX - 1, true),
             (8, false),
         ] {
+            assert_eq!(seen.has_seen(sender, number), !expected, "{number}");
             assert_eq!(seen.is_new(sender, number), expected, "{number}");
         }
         assert!(seen.is_new(someone(), 5), "another sender's");

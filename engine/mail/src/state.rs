@@ -6,6 +6,7 @@ use wayfare_protocol::grants::{is_filter, is_topic};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::topics::Topic;
 
+use crate::calls::Layout;
 use crate::letter::{Letter, Outgoing, Reader, put};
 use crate::seen::Seen;
 use crate::{
@@ -16,6 +17,8 @@ use crate::{
 const VERSION: u8 = 2;
 /// With calls behind all else: only where there are any, so that engines of earlier releases take all other programs.
 const VERSION_WITH_CALLS: u8 = 3;
+/// With calls in a layout that engines of earlier releases do not know: only while there is something that they would lose.
+const VERSION_WITH_MORE: u8 = 4;
 /// After a crash the inbox also holds what the journal had, which may be more than it takes otherwise.
 const RESTORED_LETTERS_MAX: usize = 1 << 18;
 const RESTORED_BYTES_MAX: usize = 64 << 20;
@@ -24,7 +27,12 @@ impl Mail {
     /// A few bytes for a program that never talked.
     pub fn save(&self) -> Vec<u8> {
         let has_calls = !self.calls.is_unused();
-        let mut out = vec![if has_calls { VERSION_WITH_CALLS } else { VERSION }];
+        let version = match (has_calls, self.calls.layout()) {
+            (false, _) => VERSION,
+            (true, Layout::Earlier) => VERSION_WITH_CALLS,
+            (true, Layout::Full) => VERSION_WITH_MORE,
+        };
+        let mut out = vec![version];
         out.extend(self.home.program.to_bytes());
         put(&mut out, self.home.engine.as_bytes());
         out.push(u8::from(self.was_moved) | u8::from(self.has_session) << 1);
@@ -70,7 +78,7 @@ impl Mail {
 
     fn read(&mut self, from: &mut Reader<'_>) -> Option<()> {
         let version = from.u8()?;
-        matches!(version, VERSION | VERSION_WITH_CALLS).then_some(())?;
+        matches!(version, VERSION | VERSION_WITH_CALLS | VERSION_WITH_MORE).then_some(())?;
         let program = ProgramId::from_bytes(from.array()?);
         let engine = from.text()?;
         let flags = from.u8()?;
@@ -99,8 +107,10 @@ impl Mail {
             .map(|_| Some((from.u64()?, from.text()?)))
             .collect::<Option<_>>()?;
         self.seen = Seen::read(from)?;
-        if version == VERSION_WITH_CALLS {
-            self.calls = Calls::read(from)?;
+        match version {
+            VERSION_WITH_CALLS => self.calls = Calls::read(from, Layout::Earlier)?,
+            VERSION_WITH_MORE => self.calls = Calls::read(from, Layout::Full)?,
+            _ => {}
         }
         self.was_moved = flags & 1 != 0 || engine != self.home.engine;
         self.has_session = flags & 2 != 0;
@@ -130,6 +140,7 @@ impl Mail {
         }
         // A snapshot may come from a file, which anybody may have written.
         self.outbox.iter().all(|one| self.may_hold(one)).then_some(())?;
+        self.may_tell_all().then_some(())?;
         let is_reply = |topic: &str| matches!(self.home.topics.parse(topic), Some(Topic::ProgramReply(_)));
         self.calls.is_sound(is_reply).then_some(())?;
         let grants = &self.grants;

@@ -8,10 +8,12 @@ use std::time::Duration;
 use wasmtime::{Caller, Linker};
 use wayfare_abi::calls::WAYFARE_MODULE as MODULE;
 use wayfare_abi::errno::Errno;
-use wayfare_abi::message::{AT_LEAST_ONCE, Handed, PLAIN, RETAIN};
+use wayfare_abi::message::{self, AT_LEAST_ONCE, Handed, PLAIN, RETAIN};
 use wayfare_mail::{Letter, Mail, Manner, Refusal};
 use wayfare_protocol::call::Sent;
+use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::stamp::Purpose;
+use wayfare_protocol::topics::Topic;
 
 use super::context::Context;
 use super::wasi::guest::{Flow, Guest, call, call_blocking};
@@ -102,7 +104,11 @@ fn inward(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Context>, timeout_ms: i64, buffer: i32, room: i32, length: i32| {
             call_blocking(caller, |guest| {
                 let there = |mail: &Mail| Ok(mail.first().cloned());
-                wait_for(guest, timeout_ms, (buffer, room, length), there, Mail::take_first)
+                let waiting = Waiting {
+                    timeout_ms,
+                    for_replies: true,
+                };
+                wait_for(guest, waiting, (buffer, room, length), there, Mail::take_first)
             })
         },
     )?;
@@ -112,13 +118,11 @@ fn inward(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Context>, timeout_ms: i64, buffer: i32, room: i32, length: i32| {
             call_blocking(caller, |guest| {
                 let there = |mail: &Mail| mail.awaited_reply().map(Option::<&Letter>::cloned);
-                let flow = wait_for(
-                    guest,
+                let waiting = Waiting {
                     timeout_ms,
-                    (buffer, room, length),
-                    there,
-                    Mail::end_request,
-                );
+                    for_replies: false,
+                };
+                let flow = wait_for(guest, waiting, (buffer, room, length), there, Mail::end_request);
                 if matches!(flow, Err(Errno::TIMEDOUT)) {
                     guest.context.control.lock().mail.end_request();
                 }
@@ -214,11 +218,19 @@ pub(super) fn outgoing(
     }
 }
 
-/// Waits for a message for `timeout_ms`: below zero for ever, zero not at all. One that does not fit into the program's buffer
-/// stays, and the program is told its length.
+/// How long is waited, and for what else.
+#[derive(Clone, Copy)]
+struct Waiting {
+    /// Below zero for ever, zero not at all.
+    timeout_ms: i64,
+    /// The end and progress of the call that the program attends to, as well.
+    for_replies: bool,
+}
+
+/// Waits for a message. One that does not fit into the program's buffer stays, and the program is told its length.
 fn wait_for(
     guest: &mut Guest,
-    timeout_ms: i64,
+    waiting: Waiting,
     room: (i32, i32, i32),
     there: impl Fn(&Mail) -> Result<Option<Letter>, Refusal>,
     done: impl FnOnce(&mut Mail),
@@ -226,21 +238,28 @@ fn wait_for(
     guest.bytes(room.0, u64::from(room.1.cast_unsigned()))?;
     guest.bytes(room.2, 4)?;
     let control = guest.context.control.clone();
-    let until_ns = guest.context.until_ns(timeout_ms);
+    let until_ns = guest.context.until_ns(waiting.timeout_ms);
     let mut shared = control.lock();
     let letter = loop {
         if let Some(letter) = there(&shared.mail).map_err(|_| Errno::INVAL)? {
             break letter;
         }
-        let left_ns = until_ns.map(|until| until.saturating_sub(guest.context.clock.now_ns()));
-        if left_ns == Some(0) {
-            return Err(nothing_within(timeout_ms));
+        let now_ns = guest.context.clock.now_ns();
+        let reply = shared.mail.attention().reply.filter(|_| waiting.for_replies);
+        if reply.is_some_and(|call| has_reply(&shared.mail, call, now_ns)) {
+            return Err(Errno::INTR);
+        }
+        if until_ns.is_some_and(|until| until <= now_ns) {
+            return Err(nothing_within(waiting.timeout_ms));
         }
         if shared.wants() {
             guest.context.blocked_until_ns = until_ns;
             return Ok(Flow::Interrupted);
         }
-        shared = control.wait(shared, left_ns.map(Duration::from_nanos));
+        let reply_ns = reply.and_then(|call| shared.mail.outcome_due_ns(Some(call)));
+        let due_ns = until_ns.into_iter().chain(reply_ns).min();
+        let left = due_ns.map(|due| Duration::from_nanos(due.saturating_sub(now_ns)));
+        shared = control.wait(shared, left);
     };
     drop(shared);
     let handed = for_the_program(&control.lock().mail, &letter);
@@ -248,6 +267,10 @@ fn wait_for(
     done(&mut control.lock().mail);
     control.outgoing.notify_one();
     Ok(Flow::Done)
+}
+
+fn has_reply(mail: &Mail, call: u64, now_ns: u64) -> bool {
+    mail.first_progress(Some(call)).is_some() || !matches!(mail.outcome(Some(call), now_ns), Ok(None))
 }
 
 /// Writes what fits as a whole, and its length in any case.
@@ -265,23 +288,43 @@ pub(super) fn hand_over(
 
 fn for_the_program(mail: &Mail, letter: &Letter) -> Vec<u8> {
     let sent = mail.sent_here(letter);
-    let (topic, payload) = match &sent {
-        Some((Sent::Call { to, function, .. }, arguments)) => (format!("{to} {function}"), *arguments),
-        Some((Sent::Message { to }, payload)) => (to.to_string(), *payload),
-        None => (letter.topic.clone(), &letter.payload[..]),
+    let mut flags = if letter.retained { message::RETAINED } else { 0 };
+    let mut stamp = letter
+        .stamp
+        .as_ref()
+        .map(|stamp| (stamp.sender.to_bytes(), stamp.number));
+    let mut reply_to = match letter.stamp.as_ref().map(|stamp| &stamp.purpose) {
+        Some(Purpose::Request { reply_to }) => reply_to.clone(),
+        _ => String::new(),
     };
-    let stamp = letter.stamp.as_ref();
-    let reply_to = match stamp.map(|stamp| &stamp.purpose) {
-        Some(Purpose::Request { reply_to }) => reply_to,
-        _ => "",
+    let (topic, payload) = match &sent {
+        Some((Sent::Call { to, function, .. }, arguments)) => {
+            flags |= message::CALL;
+            (format!("{to} {function}"), *arguments)
+        }
+        Some((Sent::Message { to, about }, payload)) if mail.attention().about => {
+            flags |= message::ABOUT;
+            let [kind, key] = [&about.kind, &about.ordered].map(|word| word.as_deref().unwrap_or(""));
+            (format!("{to}\n{kind}\n{key}"), *payload)
+        }
+        Some((Sent::Message { to, .. }, payload)) => (to.to_string(), *payload),
+        Some((Sent::Cancel { to, call }, _)) => {
+            flags |= message::CANCELLED;
+            if let Some((sender, number)) = &mut stamp {
+                *number = *call;
+                let sender = ProgramId::from_bytes(*sender);
+                reply_to = mail.home().topics.topic(&Topic::ProgramReply(sender));
+            }
+            (to.to_string(), &[][..])
+        }
+        None => (letter.topic.clone(), &letter.payload[..]),
     };
     let handed = Handed {
         topic: &topic,
-        reply_to,
+        reply_to: &reply_to,
         payload,
-        retained: letter.retained,
-        is_call: matches!(sent, Some((Sent::Call { .. }, _))),
-        stamp: stamp.map(|stamp| (stamp.sender.to_bytes(), stamp.number)),
+        flags,
+        stamp,
     };
     handed.encode()
 }
@@ -316,8 +359,9 @@ pub(super) fn refused(context: &Context, verb: &str, what: &str, refusal: Refusa
         Refusal::NotGranted => {
             let option = match verb {
                 "subscribe" => "--allow-sub",
-                "serve" => "--allow-serve",
-                "call" | "send" => "--allow-call",
+                "serve" | "listen" => "--allow-serve",
+                "call" => "--allow-call",
+                "send" => "--allow-send",
                 _ => "--allow-pub",
             };
             let what: String = what.chars().take(200).collect();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use wayfare_mail::{Accepted, Mail, Outgoing};
 
+use super::context::now_ms;
 use super::control::Control;
 
 /// Cheap to clone. Outlives the program: what is done to the messages of one that is gone has no effect.
@@ -17,16 +18,19 @@ impl Post {
     }
 
     pub fn accept(&self, topic: &str, payload: &[u8], retained: bool) -> Accepted {
-        let accepted = self.with(|mail| mail.accept(topic, payload, retained));
+        let accepted = self.with(|mail| {
+            mail.set_time(now_ms());
+            mail.accept(topic, payload, retained)
+        });
         if matches!(accepted, Accepted::Taken(_)) {
             self.0.wake_program();
         }
         accepted
     }
 
-    /// The broker has everything up to this number.
-    pub fn sent(&self, number: u64) {
-        self.with(|mail| mail.sent(number));
+    /// The broker has these, in the order in which they were to be sent.
+    pub fn sent(&self, numbers: &[u64]) {
+        self.with(|mail| numbers.iter().for_each(|number| mail.sent(*number)));
         self.0.wake_program();
     }
 

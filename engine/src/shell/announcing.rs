@@ -7,7 +7,8 @@
 //!   the dispatcher has set it a tombstone                --> withdrawn
 //!   it has ended, and its last messages are with the broker; it was killed; it begins anew and does not serve --> withdrawn
 //! ```
-//! A program that moves away is not withdrawn: its next engine announces the same. What always holds: a program's last answers are
+//! A program that moves away is not withdrawn: its next engine announces the same, and withdraws what was only true of the last one, such
+//! as `engine/NAME`, which it finds by listening for what is announced of the program. What always holds: a program's last answers are
 //! with the broker before it is withdrawn, so that who has called it gets the answer rather than that it is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,17 +55,19 @@ impl Agent {
         let Some(process) = hosted.process().filter(|_| !hosted.log.has_ended) else {
             return;
         };
-        let (services, is_granted) = process
-            .post()
-            .with(|mail| (mail.services().clone(), mail.is_serving() == Some(true)));
-        if !services.is_empty() && !is_granted {
+        let (services, is_there, is_granted) = process.post().with(|mail| {
+            let services = mail.services().clone();
+            (services, mail.can_be_reached(), mail.is_serving() == Some(true))
+        });
+        if is_there && !is_granted {
             self.announced.ungranted.insert(program);
             return;
         }
-        let addresses = match services.is_empty() {
-            true => BTreeSet::new(),
-            false => Address::of_program(program, &hosted.name, &services)
+        let addresses = match is_there {
+            false => BTreeSet::new(),
+            true => Address::of_program(program, &hosted.name, &services)
                 .into_iter()
+                .chain(Address::of_engine(&self.out.engine, &self.about.labels))
                 .collect(),
         };
         let now = Known {
@@ -73,9 +76,10 @@ impl Agent {
             is_published: true,
         };
         let before = self.announced.programs.get(&program);
-        if before == Some(&now) || before.is_none() && services.is_empty() {
+        if before == Some(&now) || before.is_none() && !is_there {
             return;
         }
+        let (is_first, generation) = (before.is_none(), now.generation);
         let not_any_more = before.map(|before| before.addresses.difference(&now.addresses));
         for address in not_any_more.into_iter().flatten() {
             self.out.withdraw(address, program);
@@ -90,6 +94,9 @@ impl Agent {
             self.out.announce(address, &announcement);
         }
         self.announced.programs.insert(program, now);
+        if is_first && generation > Generation::FIRST {
+            self.listen_for(program);
+        }
     }
 
     /// Announces programs whose inbox is granted by now: a copy, which serves already, does not ask to.
@@ -112,9 +119,13 @@ impl Agent {
     }
 
     fn look_for(&mut self, program: ProgramId, generation: Generation) {
-        if self.announced.ended.insert(program, generation).is_some() {
-            return;
+        if self.announced.ended.insert(program, generation).is_none() {
+            self.listen_for(program);
         }
+    }
+
+    /// For what is announced of the program.
+    fn listen_for(&mut self, program: ProgramId) {
         let filter = self.out.topics.all_addresses_of(program);
         let link = self.out.link.clone();
         self.subscribing.spawn(async move {
@@ -129,16 +140,23 @@ impl Agent {
         let ended = self.announced.ended.get(&program);
         let is_stale = ended.is_some_and(|generation| announcement.generation <= *generation);
         let current = self.programs.current(program);
-        if is_stale && current.is_none_or(|hosted| hosted.log.has_ended) {
+        let known = self.announced.programs.get(&program);
+        let was_elsewhere = known.is_some_and(|known| {
+            let is_older = announcement.generation < known.generation;
+            is_older && address.is_of_engine() && !known.addresses.contains(address)
+        });
+        if was_elsewhere || is_stale && current.is_none_or(|hosted| hosted.log.has_ended) {
             self.out.withdraw(address, program);
         }
     }
 
     /// Programs that are gone from here.
     pub(super) fn forget_announced(&mut self, known: &BTreeSet<ProgramId>) {
-        self.announced
-            .programs
-            .retain(|program, _| known.contains(program));
+        let left: Vec<ProgramId> = self.announced.programs.keys().copied().collect();
+        for program in left.into_iter().filter(|program| !known.contains(program)) {
+            self.announced.programs.remove(&program);
+            self.hear_no_more(self.out.topics.all_addresses_of(program));
+        }
         let ended = self.announced.ended.keys();
         let gone: Vec<ProgramId> = ended
             .filter(|program| !known.contains(program))
@@ -163,6 +181,9 @@ impl Agent {
         let known = self.announced.programs.remove(&program);
         for address in known.iter().flat_map(|known| &known.addresses) {
             self.out.withdraw(address, program);
+        }
+        if known.is_some() {
+            self.hear_no_more(self.out.topics.all_addresses_of(program));
         }
     }
 }

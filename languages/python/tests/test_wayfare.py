@@ -36,7 +36,7 @@ class Engine:
             with open(os.path.join(self.folder, "out")) as output:
                 for line in output:
                     action = json.loads(line)
-                    number = action.pop("id")
+                    number = self.number = action.pop("id")
                     self.actions.append(action)
                     answer = self.answer(action)
                     if answer is not None:
@@ -62,6 +62,10 @@ class Engine:
         if action["do"] == "call":
             if action["address"] == "service/nobody":
                 return {"event": "error", "kind": "not-found", "reason": "nobody serves this address"}
+            if action["function"] == "never":
+                return None
+            if action.get("progress"):
+                self.say({"event": "progress", "id": self.number, "payload": "50%"})
             return {"payload": action["function"] + action["payload"]}
         if action["do"] == "send":
             self.message(action["address"], action["payload"], address=action["address"])
@@ -163,12 +167,63 @@ class TheModule(unittest.TestCase):
             wayfare.call("service/nobody", "f")
         self.assertEqual(nobody.exception.kind, "not-found")
         self.assertEqual(self.engine.actions, [
+            {"do": "attend", "cancels": True},
             {"do": "serve", "name": "calc"},
             {"do": "send", "address": "service/calc", "timeout_ms": 1000, "payload": "hello"},
             {"do": "answer", "to": "7 r", "payload": "2"},
             {"do": "fail", "to": "8 r", "kind": "not-found", "reason": "there is double"},
             {"do": "call", "address": "service/calc", "function": "f", "deadline_ms": 2000, "payload": "x"},
             {"do": "call", "address": "service/nobody", "function": "f", "deadline_ms": 30000, "payload": ""},
+        ])
+
+    def test_calls_have_progress_and_are_cancelled_and_handed_on(self):
+        parts = []
+        asked = {"timeout": 1, "idempotent": True, "coalesce": "k", "supersede": "s"}
+        self.assertEqual(wayfare.call("service/calc", "f", on_progress=parts.append, **asked), b"f")
+        self.assertEqual(parts, [b"50%"])
+        call = {"do": "call", "address": "service/calc", "function": "f", "deadline_ms": 1000, "payload": ""}
+        options = {"coalesce": "k", "supersede": "s", "idempotent": True, "progress": True}
+        self.assertEqual(self.engine.actions[-1], {**call, **options})
+        never = wayfare.begin("service/calc", "never")
+        with self.assertRaises(TimeoutError):
+            never.result(0.01)
+        never.cancel()
+        number = self.engine.number - 1
+        self.assertEqual(self.engine.actions[-1], {"do": "cancel", "call": number})
+        self.engine.say({"event": "error", "id": number, "kind": "cancelled", "reason": "it was"})
+        with self.assertRaises(wayfare.WayfareError) as cancelled:
+            never.result()
+        self.assertEqual((cancelled.exception.kind, never.is_done), ("cancelled", True))
+
+        service = wayfare.serve("calc")
+        for request in ("7 r", "8 r"):
+            ask = {"event": "call", "address": "service/calc", "function": "f", "payload": "", "request": request}
+            self.engine.say(ask)
+        self.engine.say({"event": "cancelled", "address": "service/calc", "request": "8 r"})
+        self.engine.say({"event": "cancelled", "address": "service/calc", "request": "9 r"})
+        first, second = next(service), next(service)
+        first.progress("1 of 2")
+        first.hand_on("service/other", "g", "x", timeout=2)
+        self.assertEqual((first.is_cancelled, second.is_cancelled), (False, True))
+        self.assertEqual(self.engine.actions[-2:], [
+            {"do": "progress", "to": "7 r", "payload": "1 of 2"},
+            {"do": "hand_on", "to": "7 r", "address": "service/other", "function": "g", "deadline_ms": 2000, "payload": "x"},
+        ])
+
+    def test_messages_have_types_and_keys_and_are_handled(self):
+        mailbox = wayfare.listen(order=True)
+        wayfare.send("app/shop", "x", timeout=1, type="order", order="t4", expires=60, receipt=True)
+        self.engine.message("program/p", "soup", address="program/p", type="order", order="t4")
+        self.assertEqual(next(mailbox).text, "x")
+        message = next(mailbox)
+        self.assertEqual((message.text, message.type, message.order), ("soup", "order", "t4"))
+        message.handled()
+        sent = {"do": "send", "address": "app/shop", "timeout_ms": 1000, "payload": "x"}
+        self.assertEqual(self.engine.actions, [
+            {"do": "attend", "order": True},
+            {"do": "listen"},
+            {**sent, "type": "order", "order": "t4", "receipt": True, "expires_ms": 60000},
+            {"do": "handled", "order": "t4"},
         ])
 
     def test_values_have_versions_and_errors_have_kinds(self):

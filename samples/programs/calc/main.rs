@@ -1,18 +1,21 @@
 //! A service and its callers: one program doubles numbers, others have it do so, and each goes on wherever it is.
 //!
-//! `calc serve <service>` provides `double`, `count` and `stop`; `calc call <address> [numbers=10] [pause_ms=1000]` has the numbers
-//! from 1 on doubled, up to eight calls open at once, and prints what comes in their order. What the caller prints does not depend on
-//! where either was meanwhile.
+//! `calc serve <service>` provides `double`, `count`, `slow`, `pass` and `stop`; `calc call <address> [numbers=10] [pause_ms=1000]` has the
+//! numbers from 1 on doubled, up to eight calls open at once, and prints what comes in their order. What the caller prints does not depend
+//! on where either was meanwhile. `calc say <address> <text>` sends a message and says what became of it.
 
 use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use wayfare_guest::calls::{self, CallError, FailureKind};
-use wayfare_guest::{self as wayfare};
+use wayfare_guest::calls::{self, CallError, FailureKind, With};
+use wayfare_guest::messages::Send;
+use wayfare_guest::{self as wayfare, Call, Message};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const OPEN_MAX: usize = 8;
+/// Of a call of `slow`.
+const STEP: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
                 _ => return usage(),
             }
         }
+        ["say", address, text] => say(address, text),
         _ => return usage(),
     };
     match done {
@@ -41,23 +45,51 @@ fn main() -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!("usage: calc serve <service>");
     eprintln!("       calc call <address> [numbers=10] [pause_ms=1000]");
+    eprintln!("       calc say <address> <text>");
     ExitCode::from(2)
 }
 
+/// A provider, and the one call that it does step by step, with the steps that are left.
+struct Provider {
+    count: u64,
+    slow: Option<(Call, u64, u64)>,
+}
+
 fn serve(service: &str) -> Result<(), CallError> {
+    calls::attend_to_cancels()?;
     calls::serve(service)?;
     println!("serves {service}");
-    let mut count: u64 = 0;
+    let mut provider = Provider { count: 0, slow: None };
     loop {
-        let message = wayfare::receive()?;
+        let received = match provider.slow {
+            Some(_) => wayfare::receive_timeout(STEP),
+            None => wayfare::receive(),
+        };
+        match received {
+            Ok(message) if !provider.handle(&message)? => return Ok(()),
+            Ok(_) => {}
+            Err(wayfare::Error::TimedOut) => provider.step()?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+impl Provider {
+    /// Whether it goes on.
+    fn handle(&mut self, message: &Message) -> Result<bool, CallError> {
         let text = message.text().unwrap_or_default();
+        if let Some(cancelled) = &message.cancelled {
+            println!("cancelled");
+            self.slow.take_if(|(call, ..)| call.request() == cancelled);
+            return Ok(true);
+        }
         let Some(call) = &message.call else {
             println!("somebody says: {text}");
-            continue;
+            return Ok(true);
         };
         match (call.function.as_str(), text.parse::<i64>()) {
             ("double", Ok(number)) if number.checked_mul(2).is_some() => {
-                count += 1;
+                self.count += 1;
                 calls::answer(call, (2 * number).to_string())?;
             }
             ("double", _) => calls::fail(
@@ -65,14 +97,61 @@ fn serve(service: &str) -> Result<(), CallError> {
                 FailureKind::Refused,
                 "a whole number is expected, and not a huge one",
             )?,
-            ("count", _) => calls::answer(call, count.to_string())?,
-            ("stop", _) => {
-                calls::answer(call, format!("\"stops after {count}\""))?;
-                return Ok(());
+            ("count", _) => calls::answer(call, self.count.to_string())?,
+            ("slow", Ok(steps @ 1..)) if self.slow.is_none() => {
+                self.slow = Some((call.clone(), 0, steps.cast_unsigned()));
             }
-            _ => calls::fail(call, FailureKind::NotFound, "there are double, count and stop")?,
+            ("slow", _) => calls::fail(
+                call,
+                FailureKind::Refused,
+                "a number of steps is expected, and one call at a time",
+            )?,
+            // Another address has it doubled.
+            ("pass", _) => match text.split_once(' ') {
+                Some((address, number)) => {
+                    if let Err(error) = calls::hand_on(call, address, "double", number, DEADLINE) {
+                        calls::fail(call, FailureKind::Failed, &format!("not handed on: {error}"))?;
+                    }
+                }
+                None => calls::fail(call, FailureKind::Refused, "an address and a number are expected")?,
+            },
+            ("stop", _) => {
+                calls::answer(call, format!("\"stops after {}\"", self.count))?;
+                return Ok(false);
+            }
+            _ => calls::fail(
+                call,
+                FailureKind::NotFound,
+                "there are double, count, slow, pass and stop",
+            )?,
         }
+        Ok(true)
     }
+
+    fn step(&mut self) -> Result<(), CallError> {
+        let Some((call, done, all)) = &mut self.slow else {
+            return Ok(());
+        };
+        *done += 1;
+        calls::progress(call, format!("\"{done} of {all}\""))?;
+        if done == all {
+            calls::answer(call, all.to_string())?;
+            self.slow = None;
+        }
+        Ok(())
+    }
+}
+
+fn say(address: &str, text: &str) -> Result<(), CallError> {
+    let receipt = Send::new(address, text)
+        .expires(DEADLINE)
+        .timeout(DEADLINE)
+        .send_with_receipt()?;
+    match receipt.wait(None)? {
+        Ok(()) => println!("delivered"),
+        Err(failure) => println!("{failure}"),
+    }
+    Ok(())
 }
 
 fn call(address: &str, numbers: u64, pause: Duration) -> Result<(), CallError> {
@@ -83,7 +162,9 @@ fn call(address: &str, numbers: u64, pause: Duration) -> Result<(), CallError> {
         }
         open.push_back((
             number,
-            calls::begin(address, "double", number.to_string(), DEADLINE)?,
+            With::new(address, "double", number.to_string(), DEADLINE)
+                .idempotent()
+                .begin()?,
         ));
         std::thread::sleep(pause);
     }

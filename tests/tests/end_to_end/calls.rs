@@ -7,7 +7,7 @@ use wayfare_client::calls::{CallError, Caller};
 use wayfare_client::order::CommandOptions;
 use wayfare_link::{Event, LinkOptions, Message, Qos};
 use wayfare_protocol::address::Address;
-use wayfare_protocol::call::FailureKind;
+use wayfare_protocol::call::{About, FailureKind};
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
@@ -58,31 +58,122 @@ fn is_unavailable(result: &Result<Vec<u8>, CallError>) -> bool {
     matches!(result, Err(CallError::Failed { kind: found, .. }) if *found == kind)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_call_is_answered_once_while_caller_and_provider_move() {
-    const CALLS: usize = 500;
-    const MOVES: usize = 20;
-    let fleet = fleet(Kind::Mosquitto).engines(&RING).start().await;
+/// By hand there can be more: `CALLS=10000 MOVES=100`.
+fn count(variable: &str, otherwise: usize) -> usize {
+    let given = std::env::var(variable).ok();
+    given.map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+/// What the caller prints, wherever it was.
+fn doubled(calls: usize) -> String {
+    let lines = (1..=calls).map(|number| format!("twice {number} is {}\n", 2 * number));
+    lines.collect::<String>() + &format!("{calls} were doubled\n")
+}
+
+async fn calls_while_both_move(broker: Kind, calls: usize, moves: usize) {
+    let fleet = fleet(broker).engines(&RING).start().await;
     let serves = |on: &str| calc("hall", &["serve", "calc"], on);
     fleet.loads_for(&RING, serves).await;
     let provider = fleet.runs(serves("a")).await;
     provider.printed(1).await;
-    let asks = ["call", "service/calc", &CALLS.to_string(), "20"];
+    let asks = ["call", "service/calc", &calls.to_string(), "10"];
     let asks = fleet.runs(calc("ann", &asks, "b")).await;
-    for number in 1..=MOVES {
-        asks.printed(CALLS * number / (MOVES + 1)).await;
+    for number in 1..=moves {
+        asks.printed(calls * number / (moves + 1)).await;
         tokio::join!(
             fleet.moves(provider.program, RING[number % 3]),
             fleet.moves(asks.program, RING[(number + 1) % 3])
         );
     }
-    let mut expected: String = (1..=CALLS)
-        .map(|number| format!("twice {number} is {}\n", 2 * number))
-        .collect();
-    expected += &format!("{CALLS} were doubled\n");
-    asks.must_print(expected.as_bytes()).await;
+    asks.must_print(doubled(calls).as_bytes()).await;
     fleet.kills(provider).await;
     fleet.spy.check_history();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_call_is_answered_once_while_caller_and_provider_move() {
+    for broker in [Kind::Mosquitto, Kind::Embedded] {
+        calls_while_both_move(broker, count("CALLS", 300), count("MOVES", 12)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_call_is_answered_once_while_the_engines_of_caller_and_provider_are_killed() {
+    let (calls, kills) = (count("CALLS", 300), count("KILLS", 4));
+    for broker in [Kind::Mosquitto, Kind::Embedded] {
+        let mut fleet = fleet(broker).engines(&RING).start().await;
+        let serves = |on: &str| calc("hall", &["serve", "calc"], on);
+        fleet.loads_for(&["a"], serves).await;
+        let provider = fleet.runs(serves("a")).await;
+        provider.printed(1).await;
+        let asks = ["call", "service/calc", &calls.to_string(), "10"];
+        let asks = fleet.runs(calc("ann", &asks, "b")).await;
+        for number in 1..=kills {
+            asks.printed(calls * number / (kills + 1)).await;
+            let engine = ["a", "b"][number % 2];
+            fleet.engine(engine).kill();
+            fleet.start_again(&[engine]).await;
+        }
+        asks.must_print(doubled(calls).as_bytes()).await;
+        fleet.kills(provider).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_have_progress_are_cancelled_and_handed_on_and_sets_are_sent_messages() {
+    let fleet = fleet(Kind::Mosquitto).engines(&["a", "b"]).start().await;
+    let hall = fleet.runs(calc("shop-hall-0", &["serve", "calc"], "a")).await;
+    let attic = fleet.runs(calc("shop-hall-1", &["serve", "calc"], "b")).await;
+    tokio::join!(hall.printed(1), attic.printed(1));
+    let mut asks = caller(&fleet).await;
+    let one: Address = "app/shop/hall/0".parse().expect("an address");
+    let begin = asks.begin_with_progress(&one, "slow", b"3", LIMIT);
+    let open = begin.await.expect("it is announced");
+    let mut parts = Vec::new();
+    let end = asks.end(&open, |part| {
+        parts.push(String::from_utf8_lossy(part).into_owned())
+    });
+    assert_eq!(within("the end of a call", end).await.expect("an answer"), b"3");
+    assert_eq!(parts, ["\"1 of 3\"", "\"2 of 3\"", "\"3 of 3\""]);
+
+    let begin = asks.begin(&one, "slow", b"1000000", LIMIT);
+    let open = begin.await.expect("it is announced");
+    asks.cancel(open).await.expect("the broker takes it");
+    hall.printed(2).await;
+
+    // The other one doubles it, and the answer comes from where it was asked.
+    let pass = format!("program/{} 21", attic.program);
+    let passed = Run {
+        name: "between".into(),
+        ..calc("between", &["serve", "calc"], "a")
+    };
+    let between = fleet.runs(passed).await;
+    between.printed(1).await;
+    let mut late = caller(&fleet).await;
+    let to = format!("program/{}", between.program)
+        .parse()
+        .expect("an address");
+    let result = within("a call", late.call(&to, "pass", pass.as_bytes(), LIMIT)).await;
+    assert_eq!(result.expect("an answer"), b"42");
+
+    let all: Address = "app/shop".parse().expect("an address");
+    let about = About {
+        receipt: true,
+        ..About::default()
+    };
+    let sent = late.send(&all, b"hello", &about).await.expect("they are there");
+    assert_eq!(sent.to.len(), 2);
+    let failed = within("the receipts", late.delivered(&sent, LIMIT)).await;
+    assert_eq!(failed.expect("open"), []);
+    let says = fleet.runs(calc("says", &["say", "engine/b", "hi"], "b")).await;
+    says.must_print(b"delivered\n").await;
+    for (provider, lines) in [(hall, 3), (attic, 3)] {
+        provider.printed(lines).await;
+        fleet.kills(provider).await;
+    }
+    fleet.kills(between).await;
+    asks.close().await;
+    late.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,14 +183,23 @@ async fn a_provider_is_announced_while_it_serves_and_a_call_of_one_that_ends_or_
     provider.printed(1).await;
     let mut asks = caller(&fleet).await;
     let id = provider.id();
-    let all = [
-        format!("program/{id}"),
-        "program/hall".into(),
-        "service/calc".into(),
-    ];
-    assert_eq!(addresses(&asks), all);
+    let on = |engine: &str| {
+        [
+            format!("engine/{engine}"),
+            format!("program/{id}"),
+            "program/hall".into(),
+            "service/calc".into(),
+        ]
+    };
+    assert_eq!(addresses(&asks), on("a"));
     assert_eq!(calls(&mut asks, "count").await.expect("an answer"), "0");
     fleet.moves(provider.program, "b").await;
+    within("the addresses of the other engine", async {
+        while addresses(&asks) != on("b") {
+            asks.listen().await.expect("open");
+        }
+    })
+    .await;
     assert_eq!(calls(&mut asks, "count").await.expect("an answer"), "0");
     let unknown = calls(&mut asks, "dance").await;
     assert!(
@@ -120,7 +220,7 @@ async fn a_provider_is_announced_while_it_serves_and_a_call_of_one_that_ends_or_
         .await
         .expect("it is announced");
     fleet.kills(provider).await;
-    let failed = within("the end of a call", asks.end(open)).await;
+    let failed = within("the end of a call", asks.end(&open, |_| {})).await;
     assert!(is_unavailable(&failed), "{failed:?}");
     assert!(addresses(&asks).iter().all(|address| address != "service/calc"));
     client.close().await;

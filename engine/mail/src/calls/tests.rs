@@ -10,11 +10,11 @@ use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 
 use crate::tests::someone;
-use crate::{Accepted, Home, Letter, Mail, Outgoing, Refusal};
+use crate::{Accepted, CallOptions, Home, Letter, Mail, Outgoing, Refusal};
 
-const DEADLINE_NS: u64 = 1_000;
+pub(super) const DEADLINE_NS: u64 = 1_000;
 
-fn mail(program: ProgramId) -> Mail {
+pub(super) fn mail(program: ProgramId) -> Mail {
     let home = Home {
         program,
         engine: "a".into(),
@@ -28,22 +28,33 @@ fn mail(program: ProgramId) -> Mail {
     Mail::new(home, grants)
 }
 
-fn copied(mail: &Mail, program: ProgramId) -> Mail {
+pub(super) fn copied(mail: &Mail, program: ProgramId) -> Mail {
     let mut there = self::mail(program);
     there.restore(&mail.save()).unwrap();
     there
 }
 
-fn address(text: &str) -> wayfare_protocol::address::Address {
+pub(super) fn address(text: &str) -> wayfare_protocol::address::Address {
     text.parse().unwrap()
 }
 
-fn announce(mail: &mut Mail, at: &str, program: ProgramId, is_there: bool) -> Accepted {
+pub(super) fn announce(mail: &mut Mail, at: &str, program: ProgramId, is_there: bool) -> Accepted {
+    announce_as(mail, at, program, is_there.then_some(Generation::FIRST))
+}
+
+/// `None`: it cannot be called any more.
+pub(super) fn announce_as(
+    mail: &mut Mail,
+    at: &str,
+    program: ProgramId,
+    generation: Option<Generation>,
+) -> Accepted {
+    let is_there = generation.is_some();
     let announcement = Announcement {
         program,
         name: "p".into(),
         engine: "a".parse().unwrap(),
-        generation: Generation::FIRST,
+        generation: generation.unwrap_or(Generation::FIRST),
     };
     let payload = if is_there {
         wire::encode(&announcement)
@@ -55,7 +66,7 @@ fn announce(mail: &mut Mail, at: &str, program: ProgramId, is_there: bool) -> Ac
 }
 
 /// A caller that knows a provider of `service/calc`.
-fn pair() -> (Mail, Mail) {
+pub(super) fn pair() -> (Mail, Mail) {
     let (mut caller, mut provider) = (mail(someone()), mail(someone()));
     provider.serve("calc").unwrap();
     caller.watch(&address("service/calc")).unwrap();
@@ -67,12 +78,26 @@ fn pair() -> (Mail, Mail) {
     (caller, provider)
 }
 
-fn call(caller: &mut Mail, arguments: &[u8]) -> Result<Option<u64>, Refusal> {
-    caller.call(&address("service/calc"), ("double", arguments), 5, DEADLINE_NS)
+pub(super) fn call(caller: &mut Mail, arguments: &[u8]) -> Result<Option<u64>, Refusal> {
+    call_with(caller, arguments, &CallOptions::default())
+}
+
+pub(super) fn call_with(
+    caller: &mut Mail,
+    arguments: &[u8],
+    options: &CallOptions,
+) -> Result<Option<u64>, Refusal> {
+    caller.call(
+        &address("service/calc"),
+        ("double", arguments),
+        5,
+        DEADLINE_NS,
+        options,
+    )
 }
 
 /// Everything that one has sent reaches the other.
-fn deliver(from: &mut Mail, to: &mut Mail) -> usize {
+pub(super) fn deliver(from: &mut Mail, to: &mut Mail) -> usize {
     let mut count = 0;
     while let Some(outgoing) = from.next_to_send() {
         to.accept(&outgoing.topic, &outgoing.payload, false);
@@ -83,7 +108,7 @@ fn deliver(from: &mut Mail, to: &mut Mail) -> usize {
 }
 
 /// The provider takes what came, and answers with `outcome`.
-fn answer(provider: &mut Mail, outcome: impl Fn(&[u8]) -> Outcome) -> usize {
+pub(super) fn answer(provider: &mut Mail, outcome: impl Fn(&[u8]) -> Outcome) -> usize {
     let mut count = 0;
     while let Some(letter) = provider.first().cloned() {
         let (sent, arguments) = provider.sent_here(&letter).expect("a call");
@@ -103,7 +128,7 @@ fn answer(provider: &mut Mail, outcome: impl Fn(&[u8]) -> Outcome) -> usize {
     count
 }
 
-fn done(arguments: &[u8]) -> Outcome {
+pub(super) fn done(arguments: &[u8]) -> Outcome {
     Outcome::Done([arguments, arguments].concat())
 }
 
@@ -218,7 +243,13 @@ fn only_what_is_granted_is_called_and_served_and_everything_is_bounded() {
     assert_eq!(closed.watch(&address("service/calc")), Err(Refusal::NotGranted));
     assert_eq!(provider.serve("a/b"), Err(Refusal::Malformed));
     assert_eq!(
-        caller.call(&address("service/calc"), ("a b", b""), 1, 1),
+        caller.call(
+            &address("service/calc"),
+            ("a b", b""),
+            1,
+            1,
+            &CallOptions::default()
+        ),
         Err(Refusal::Malformed)
     );
     let large = vec![0; PAYLOAD_BYTES_MAX];
@@ -279,6 +310,7 @@ fn what_is_no_call_does_not_come_through_an_inbox() {
             to: address("service/calc"),
             function: "f".into(),
             deadline_ms: 1,
+            progress: false,
         },
         b"",
     );
@@ -437,17 +469,17 @@ fn after_a_crash_calls_find_all_the_answers_that_the_journal_has() {
 }
 
 /// A program with what the broker has queued for it, its last checkpoint, and what its journal has since.
-struct Side {
-    mail: Mail,
-    queued: Vec<Outgoing>,
+pub(super) struct Side {
+    pub(super) mail: Mail,
+    pub(super) queued: Vec<Outgoing>,
     checkpoint: Vec<u8>,
-    journal: Vec<Letter>,
-    made: u64,
+    pub(super) journal: Vec<Letter>,
+    pub(super) made: u64,
     made_at_checkpoint: u64,
 }
 
 impl Side {
-    fn new(mail: Mail) -> Self {
+    pub(super) fn new(mail: Mail) -> Self {
         Self {
             checkpoint: mail.save(),
             mail,
@@ -458,14 +490,14 @@ impl Side {
         }
     }
 
-    fn store(&mut self) {
+    pub(super) fn store(&mut self) {
         self.checkpoint = self.mail.save();
         self.journal.clear();
         self.made_at_checkpoint = self.made;
     }
 
     /// On another engine, with everything or from the last checkpoint and the journal.
-    fn go_on(&mut self, has_crashed: bool) {
+    pub(super) fn go_on(&mut self, has_crashed: bool) {
         let program = self.mail.home().program;
         if !has_crashed {
             self.store();

@@ -9,12 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use wayfare_protocol::address::{Address, AddressError};
-use wayfare_protocol::call::{DEADLINE_MS, FailureKind, Outcome, Sent};
+use wayfare_protocol::call::{About, DEADLINE_MS, FailureKind, Outcome, Sent};
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
-use wayfare_mail::{Letter, Manner};
+use wayfare_mail::{Attention, CallOptions, Letter, Manner};
 
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 /// How long a reply is awaited where the action does not say.
 const REPLY_TIMEOUT_MS: u64 = 30_000;
 
@@ -31,7 +31,7 @@ pub(super) struct Line {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(crate) enum Action {
     Publish {
         topic: String,
         payload: Vec<u8>,
@@ -62,6 +62,24 @@ pub(super) enum Action {
         function: String,
         arguments: Vec<u8>,
         deadline_ms: u64,
+        options: CallOptions,
+    },
+    /// The call that the action of this number began, or by the imports the call of this number.
+    Cancel {
+        call: u64,
+    },
+    Progress {
+        reply_to: String,
+        answers: u64,
+        payload: Vec<u8>,
+    },
+    HandOn {
+        reply_to: String,
+        answers: u64,
+        address: Address,
+        function: String,
+        arguments: Vec<u8>,
+        deadline_ms: u64,
     },
     Answer {
         reply_to: String,
@@ -72,6 +90,15 @@ pub(super) enum Action {
         address: Address,
         payload: Vec<u8>,
         timeout_ms: u64,
+        about: About,
+        expires_ms: Option<u64>,
+    },
+    /// Takes messages to its addresses, without a service.
+    Listen,
+    Attend(Attention),
+    /// The message that is ordered by this key.
+    Handled {
+        key: String,
     },
     Get {
         key: String,
@@ -89,7 +116,7 @@ pub(super) enum Action {
 
 /// Why an action was not carried out, for the program and for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trouble {
+pub(crate) struct Trouble {
     pub(super) kind: &'static str,
     pub(super) reason: String,
 }
@@ -113,7 +140,7 @@ pub(super) fn parse(line: &[u8]) -> Line {
         }
         Err(error) => return not_a_line(&format!("not JSON: {error}")),
     };
-    let mut fields = Fields(fields);
+    let mut fields = Fields(fields, None);
     let number = match fields.0.remove("id") {
         None | Some(Json::Null) => None,
         Some(id) => match id.as_u64() {
@@ -121,12 +148,24 @@ pub(super) fn parse(line: &[u8]) -> Line {
             None => return not_a_line("'id' is a whole number from 0 on"),
         },
     };
-    let action = action(&mut fields);
-    let action = action.and_then(|action| match fields.0.keys().next() {
+    let action = whole_action(&mut fields);
+    Line { number, action }
+}
+
+/// An action as the imports have it: a line without its payload, and that as it is.
+pub(crate) fn parse_action(line: &[u8], payload: Vec<u8>) -> Result<Action, Trouble> {
+    match serde_json::from_slice(line) {
+        Ok(Json::Object(fields)) => whole_action(&mut Fields(fields, Some(payload))),
+        _ => Err(malformed("an action is a JSON object")),
+    }
+}
+
+fn whole_action(fields: &mut Fields) -> Result<Action, Trouble> {
+    let action = action(fields)?;
+    match fields.0.keys().next() {
         Some(unknown) => Err(malformed(format!("no field '{unknown}' is known here"))),
         None => Ok(action),
-    });
-    Line { number, action }
+    }
 }
 
 fn not_a_line(reason: &str) -> Line {
@@ -167,6 +206,44 @@ fn action(fields: &mut Fields) -> Result<Action, Trouble> {
             function: fields.text("function")?,
             arguments: fields.bytes("payload")?,
             deadline_ms: fields.count("deadline_ms")?.unwrap_or(DEADLINE_MS),
+            options: CallOptions {
+                progress: fields.flag("progress")?,
+                idempotent: fields.flag("idempotent")?,
+                coalesce: fields.maybe_text("coalesce")?,
+                supersede: fields.maybe_text("supersede")?,
+            },
+        },
+        "cancel" => Action::Cancel {
+            call: fields.count("call")?.ok_or_else(|| lacks("call"))?,
+        },
+        "progress" => {
+            let (answers, reply_to) = fields.request()?;
+            Action::Progress {
+                reply_to,
+                answers,
+                payload: fields.bytes("payload")?,
+            }
+        }
+        "hand_on" => {
+            let (answers, reply_to) = fields.request()?;
+            Action::HandOn {
+                reply_to,
+                answers,
+                address: fields.address()?,
+                function: fields.text("function")?,
+                arguments: fields.bytes("payload")?,
+                deadline_ms: fields.count("deadline_ms")?.unwrap_or(DEADLINE_MS),
+            }
+        }
+        "listen" => Action::Listen,
+        "attend" => Action::Attend(Attention {
+            cancels: fields.flag("cancels")?,
+            ordered: fields.flag("order")?,
+            about: fields.flag("about")?,
+            reply: fields.count("reply")?,
+        }),
+        "handled" => Action::Handled {
+            key: fields.text("order")?,
         },
         "answer" => {
             let (answers, reply_to) = fields.request()?;
@@ -192,6 +269,13 @@ fn action(fields: &mut Fields) -> Result<Action, Trouble> {
             address: fields.address()?,
             payload: fields.bytes("payload")?,
             timeout_ms: fields.count("timeout_ms")?.unwrap_or(DEADLINE_MS),
+            about: About {
+                kind: fields.maybe_text("type")?,
+                ordered: fields.maybe_text("order")?,
+                expires: None,
+                receipt: fields.flag("receipt")?,
+            },
+            expires_ms: fields.count("expires_ms")?,
         },
         "reply" => {
             let (answers, reply_to) = fields.request()?;
@@ -229,7 +313,8 @@ fn lacks(name: &str) -> Trouble {
     malformed(format!("'{name}' is missing"))
 }
 
-struct Fields(Map<String, Json>);
+/// With the payload, where that is no field.
+struct Fields(Map<String, Json>, Option<Vec<u8>>);
 
 impl Fields {
     fn text(&mut self, name: &str) -> Result<String, Trouble> {
@@ -240,8 +325,18 @@ impl Fields {
         }
     }
 
+    fn maybe_text(&mut self, name: &str) -> Result<Option<String>, Trouble> {
+        match self.0.contains_key(name) {
+            true => self.text(name).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// A text, or bytes in base64 under the same name with `_base64` behind it.
     fn bytes(&mut self, name: &str) -> Result<Vec<u8>, Trouble> {
+        if let Some(payload) = self.1.take() {
+            return Ok(payload);
+        }
         let encoded = format!("{name}_base64");
         match (self.0.contains_key(name), self.0.contains_key(&encoded)) {
             (true, true) => Err(malformed(format!("'{name}' and '{encoded}' are both there"))),
@@ -321,11 +416,19 @@ impl Event {
                     .with("function", function);
                 (event, payload)
             }
-            Some((Sent::Message { to }, payload)) => {
-                let event = Self::new("message").with("topic", to.as_str());
-                (event.with("address", to.as_str()), payload)
+            Some((Sent::Message { to, about }, payload)) => {
+                let mut event = Self::new("message")
+                    .with("topic", to.as_str())
+                    .with("address", to.as_str());
+                for (name, word) in [("type", about.kind), ("order", about.ordered)] {
+                    if let Some(word) = word {
+                        event = event.with(name, word);
+                    }
+                }
+                (event, payload)
             }
-            None => {
+            // What is cancelled has a line of its own.
+            Some((Sent::Cancel { .. }, _)) | None => {
                 let event = Self::new("message").with("topic", letter.topic.as_str());
                 (event, &letter.payload[..])
             }
@@ -345,6 +448,20 @@ impl Event {
             }
         }
         event.with_bytes("payload", payload)
+    }
+
+    /// That a call which the program has taken was cancelled: `request` is what that had.
+    pub(super) fn cancelled(call: u64, reply_to: &str, address: &Address) -> Self {
+        Self::new("cancelled")
+            .with("address", address.as_str())
+            .with("request", request(call, reply_to))
+    }
+
+    /// How far the call is that the action of this number began.
+    pub(super) fn progress(number: Number, payload: &[u8]) -> Self {
+        Self::new("progress")
+            .with_number(Some(number))
+            .with_bytes("payload", payload)
     }
 
     pub(super) fn answer(number: Option<Number>) -> Self {

@@ -1,6 +1,7 @@
 //! What is written to `/wayfare/out`: each line is an action, carried out by the code of the imports.
 
 use wayfare_abi::errno::Errno;
+use wayfare_mail::CallOptions;
 use wayfare_protocol::address::Address;
 use wayfare_protocol::values::{Value, ValueAnswer, ValueAsk};
 
@@ -153,7 +154,42 @@ fn perform(context: &mut Context, number: Option<Number>, action: Action) -> Res
             function,
             arguments,
             deadline_ms,
-        } => return call(context, number, &address, (&function, &arguments), deadline_ms),
+            options,
+        } => {
+            let what = (function.as_str(), arguments.as_slice());
+            return call(context, number, &address, what, (deadline_ms, &options));
+        }
+        Action::Cancel { call } => {
+            let calls = &context.files.channel.noted.calls;
+            let found = calls.iter().find(|(_, number)| number.0 == call);
+            let (call, _) = found.ok_or_else(|| Trouble::new("gone", "no such call is open"))?;
+            calling::cancel(context, *call)?
+        }
+        Action::Progress {
+            reply_to,
+            answers,
+            payload,
+        } => calling::progress(context, &reply_to, answers, &payload).map_err(not_repliable)?,
+        Action::HandOn {
+            reply_to,
+            answers,
+            address,
+            function,
+            arguments,
+            deadline_ms,
+        } => {
+            let what = (function.as_str(), arguments.as_slice());
+            calling::hand_on(context, (&reply_to, answers), &address, what, deadline_ms).map_err(|errno| {
+                match errno {
+                    Errno::INVAL => not_repliable(errno),
+                    other => nobody_there(other),
+                }
+            })?
+        }
+        Action::Listen => calling::listen(context)?,
+        Action::Attend(attention) => calling::attend(context, attention),
+        Action::Handled { key } => calling::handled(context, &key)
+            .map_err(|_| Trouble::new("gone", "no message that was taken is ordered by this key"))?,
         Action::Answer {
             reply_to,
             answers,
@@ -163,7 +199,24 @@ fn perform(context: &mut Context, number: Option<Number>, action: Action) -> Res
             address,
             payload,
             timeout_ms,
-        } => calling::send(context, &address, &payload, timeout_ms).map_err(nobody_there)?,
+            about,
+            expires_ms,
+        } => {
+            if about.receipt && number.is_none() {
+                return Err(Trouble::new("malformed", "'id' is missing: the receipt has it").into());
+            }
+            let has_receipt = about.receipt;
+            let limits = (timeout_ms, expires_ms);
+            let sent = calling::send(context, &address, &payload, about, limits).map_err(nobody_there)?;
+            match (sent, number) {
+                (None, _) => Flow::Interrupted,
+                (Some(sent), Some(number)) if has_receipt => {
+                    context.files.channel.noted.calls.insert(sent, number);
+                    return Ok(Done::Later);
+                }
+                (Some(_), _) => Flow::Done,
+            }
+        }
         Action::Get { key } => {
             let key = values::key_named(context, "get", &key)?;
             return value(context, number, ValueAsk::Get { key });
@@ -223,10 +276,10 @@ fn call(
     number: Option<Number>,
     address: &Address,
     what: (&str, &[u8]),
-    deadline_ms: u64,
+    how: (u64, &CallOptions),
 ) -> Result<Done, Failed> {
     let number = number.ok_or_else(|| Trouble::new("malformed", "'id' is missing: the answer has it"))?;
-    match calling::call(context, address, what, deadline_ms).map_err(nobody_there)? {
+    match calling::call(context, address, what, how).map_err(nobody_there)? {
         None => Ok(Done::Interrupted),
         Some(call) => {
             context.files.channel.noted.calls.insert(call, number);

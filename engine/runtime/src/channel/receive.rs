@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use wayfare_abi::errno::Errno;
 use wayfare_mail::{Letter, Mail};
+use wayfare_protocol::call::Sent;
+use wayfare_protocol::topics::Topic;
 
 use super::Channel;
 use super::format::{Event, Trouble};
@@ -40,7 +42,10 @@ pub(crate) fn is_ready(channel: &Channel, shared: &Shared, now_ns: u64) -> bool 
     let is_answered = channel.noted.awaiting.is_some_and(|awaiting| {
         awaiting.until_ns <= now_ns || !matches!(shared.mail.awaited_reply(), Ok(None))
     });
-    let has_ended = |call: &u64| !matches!(shared.mail.outcome(Some(*call), now_ns), Ok(None));
+    let has_ended = |call: &u64| {
+        let is_open = matches!(shared.mail.outcome(Some(*call), now_ns), Ok(None));
+        !is_open || shared.mail.first_progress(Some(*call)).is_some()
+    };
     !channel.reading.is_empty()
         || channel.noted.calls.keys().any(has_ended)
         || !channel.noted.answers.is_empty()
@@ -90,14 +95,28 @@ fn next(channel: &mut Channel, shared: &mut Shared, now_ns: u64) -> Option<Strin
         return Some(Event::moved(&mail.home().engine).line());
     }
     let first = mail.first()?;
-    let line = Event::message(first, mail.sent_here(first)).line();
+    let event = match (mail.sent_here(first), &first.stamp) {
+        (Some((Sent::Cancel { to, call }, _)), Some(stamp)) => {
+            let reply_to = mail.home().topics.topic(&Topic::ProgramReply(stamp.sender));
+            Event::cancelled(call, &reply_to, &to)
+        }
+        (sent, _) => Event::message(first, sent),
+    };
     mail.take_first();
-    Some(line)
+    Some(event.line())
 }
 
-/// What became of the first call that has ended.
+/// How far a call is, or what became of the first that has ended.
 fn ended_call(channel: &mut Channel, mail: &mut Mail, now_ns: u64) -> Option<Event> {
     let calls = &mut channel.noted.calls;
+    let progress = calls.iter().find_map(|(call, number)| {
+        let (_, payload) = mail.first_progress(Some(*call))?;
+        Some((*call, Event::progress(*number, payload)))
+    });
+    if let Some((call, event)) = progress {
+        mail.take_progress(call);
+        return Some(event);
+    }
     let ended = calls
         .iter()
         .find_map(|(call, number)| match mail.outcome(Some(*call), now_ns) {

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 use wayfare_mail::{Accepted, Outgoing};
 use wayfare_protocol::address::{Address, Announcement};
-use wayfare_protocol::call::{self, FailureKind, Outcome, Sent};
+use wayfare_protocol::call::{self, About, FailureKind, Notice, Outcome, Sent};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::{Topic, Topics};
@@ -92,7 +92,7 @@ fn announce(run: &Run, is_there: bool) {
 fn sent(run: &Run) -> Outgoing {
     let post = run.process.post();
     let sent = until(&post, Post::next_to_send);
-    post.sent(sent.number);
+    post.sent(&[sent.number]);
     sent
 }
 
@@ -131,21 +131,26 @@ fn done(result: &str) -> Outcome {
     Outcome::Done(result.into())
 }
 
-/// The other program calls this one.
+/// The other program calls this one, and takes progress.
 fn asks(run: &Run, number: u64, function: &str, arguments: &str) {
     let header = Sent::Call {
         to: address(),
         function: function.into(),
         deadline_ms: 1,
+        progress: true,
     };
     let reply_to = topic(&Topic::ProgramReply(other()));
+    sends(run, number, &header, Purpose::Request { reply_to }, arguments);
+}
+
+fn sends(run: &Run, number: u64, header: &Sent, purpose: Purpose, arguments: &str) {
     let stamp = Stamp {
         sender: other(),
         number,
-        purpose: Purpose::Request { reply_to },
+        purpose,
     };
     let inbox = topic(&Topic::ProgramInbox(ProgramId::from_bytes(OWN)));
-    let payload = stamp.put_on(&call::encode(&header, arguments.as_bytes()));
+    let payload = stamp.put_on(&call::encode(header, arguments.as_bytes()));
     assert!(matches!(
         run.process.post().accept(&inbox, &payload, false),
         Accepted::Taken(_)
@@ -270,4 +275,200 @@ fn lines_call_and_are_called_wherever_their_program_is() {
         "from": other().to_string(), "request": format!("3 {}", topic(&Topic::ProgramReply(other()))),
     });
     assert_eq!(last, expected);
+}
+
+/// What the program tells of how far a call is, or a notice of its engine's.
+fn told(run: &Run) -> (Notice, String) {
+    let sent = sent(run);
+    assert_eq!(sent.topic, topic(&Topic::ProgramReply(other())));
+    let (_, payload) = Stamp::take_off(&sent.payload);
+    let (notice, payload) = call::decode(payload).unwrap();
+    (notice, String::from_utf8(payload.to_vec()).unwrap())
+}
+
+/// The other program tells this one.
+fn tells(run: &Run, notice: &Notice, stamp: Option<u64>, payload: &str) {
+    let bytes = call::encode(notice, payload.as_bytes());
+    let stamp = stamp.map(|number| Stamp {
+        sender: other(),
+        number,
+        purpose: Purpose::Message,
+    });
+    let bytes = stamp.map_or(bytes.clone(), |stamp| stamp.put_on(&bytes));
+    let reply = topic(&Topic::ProgramReply(ProgramId::from_bytes(OWN)));
+    assert!(matches!(
+        run.process.post().accept(&reply, &bytes, false),
+        Accepted::Taken(_)
+    ));
+}
+
+fn message(receipt: bool) -> Sent {
+    Sent::Message {
+        to: address(),
+        about: About {
+            kind: Some("order".into()),
+            ordered: Some("t4".into()),
+            expires: None,
+            receipt,
+        },
+    }
+}
+
+#[test]
+fn a_provider_tells_how_far_it_is_and_is_told_of_what_is_cancelled_wherever_it_is() {
+    let plan = calc(&["serve", "calc"]);
+    let run = plan.start();
+    subscribed(&run, &topic(&Topic::ProgramInbox(ProgramId::from_bytes(OWN))));
+    assert!(matches!(run.next_but_lines(), ProcessEvent::Serves));
+    asks(&run, 1, "slow", "2");
+    assert_eq!(told(&run), (Notice::Progress { call: 1 }, "\"1 of 2\"".into()));
+    let run = moved(&plan, &run);
+    assert_eq!(told(&run), (Notice::Progress { call: 1 }, "\"2 of 2\"".into()));
+    assert_eq!(answered(&run), (1, done("2")));
+    asks(&run, 2, "slow", "1000000");
+    assert_eq!(told(&run).0, Notice::Progress { call: 2 });
+    let cancel = Sent::Cancel {
+        to: address(),
+        call: 2,
+    };
+    sends(&run, 3, &cancel, Purpose::Message, "");
+    run.lines(2);
+    let run = moved(&plan, &run);
+    sends(&run, 4, &message(true), Purpose::Message, "hello");
+    asks(&run, 5, "stop", "");
+    let mut notices = Vec::new();
+    let post = run.process.post();
+    let last = until(&post, |post| {
+        while let Some(one) = post.next_to_send() {
+            post.sent(&[one.number]);
+            let (stamp, payload) = Stamp::take_off(&one.payload);
+            match call::decode::<Notice>(payload) {
+                Some((notice, _)) => notices.push(notice),
+                None => return Some(stamp.unwrap().purpose),
+            }
+        }
+        None
+    });
+    assert_eq!(last, Purpose::Reply { answers: 5 });
+    let (lines, _) = run.end();
+    assert!(
+        stdout(&lines).ends_with("somebody says: hello\n"),
+        "{}",
+        stdout(&lines)
+    );
+    let by = ProgramId::from_bytes(OWN);
+    assert!(
+        notices.contains(&Notice::Delivered { by, number: 4 }),
+        "{notices:?}"
+    );
+}
+
+#[test]
+fn what_is_sent_for_a_receipt_says_what_became_of_it_wherever_its_sender_is() {
+    let by = other();
+    for (notice, expected) in [
+        (Notice::Delivered { by, number: 0 }, "delivered\n"),
+        (Notice::Expired { by, number: 0 }, "expired: 1 of 1 not delivered"),
+    ] {
+        let plan = calc(&["say", "service/calc", "hello"]);
+        let run = plan.start();
+        subscribed(&run, &Topics::default().all_at(&address()));
+        announce(&run, true);
+        let outgoing = sent(&run);
+        let (stamp, payload) = Stamp::take_off(&outgoing.payload);
+        assert_eq!(stamp.unwrap().number, 0);
+        let (header, payload) = call::decode_sent(payload).unwrap();
+        assert!(matches!(header, Sent::Message { about, .. } if about.receipt && about.expires.is_some()));
+        assert_eq!(payload, b"hello");
+        let run = moved(&plan, &run);
+        tells(&run, &notice, None, "");
+        let (lines, _) = run.end();
+        assert!(stdout(&lines).starts_with(expected), "{}", stdout(&lines));
+    }
+}
+
+#[test]
+fn lines_have_progress_receipts_and_messages_in_order_wherever_their_program_is() {
+    let said = [
+        r#"{"do":"attend","cancels":true,"order":true,"id":1}"#,
+        r#"{"do":"serve","name":"calc","id":2}"#,
+        r#"{"do":"call","address":"service/calc","function":"f","payload":"a","progress":true,"idempotent":true,"id":3}"#,
+        r#"{"do":"send","address":"service/calc","payload":"m","receipt":true,"type":"note","order":"k","expires_ms":60000,"id":4}"#,
+        r#"{"do":"send","address":"service/calc","payload":"m","receipt":true}"#,
+        r#"{"do":"handled","order":"k","id":5}"#,
+        r#"{"do":"cancel","call":9,"id":6}"#,
+        "",
+    ];
+    let plan = talk(&["say", &said.join("\n"), "hear", "11"]);
+    let run = plan.start();
+    subscribed(&run, &topic(&Topic::ProgramInbox(ProgramId::from_bytes(OWN))));
+    assert!(matches!(run.next_but_lines(), ProcessEvent::Serves));
+    subscribed(&run, &Topics::default().all_at(&address()));
+    announce(&run, true);
+    let call = made(&run).0;
+    let sent_message = sent(&run);
+    let (stamp, _) = Stamp::take_off(&sent_message.payload);
+    let message_number = stamp.unwrap().number;
+    let run = moved(&plan, &run);
+    run.lines(5);
+    tells(&run, &Notice::Progress { call }, Some(70), "half");
+    let run = moved(&plan, &run);
+    tells(
+        &run,
+        &Notice::Delivered {
+            by: other(),
+            number: message_number,
+        },
+        None,
+        "",
+    );
+    answer(&run, call, &done("B"));
+    run.lines(8);
+    asks(&run, 80, "dance", "");
+    let cancel = Sent::Cancel {
+        to: address(),
+        call: 80,
+    };
+    run.lines(9);
+    sends(&run, 81, &cancel, Purpose::Message, "");
+    sends(&run, 82, &message(false), Purpose::Message, "soup");
+    sends(&run, 83, &message(false), Purpose::Message, "later");
+    let (lines, _) = run.end();
+    let all: Vec<Json> = stdout(&lines)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let words: Vec<String> = all
+        .iter()
+        .map(|line| format!("{} {} {}", line["event"], line["id"], line["kind"]).replace('"', ""))
+        .collect();
+    assert_eq!(
+        words[..5],
+        [
+            "answer 1 null",
+            "answer 2 null",
+            "error null malformed",
+            "error 5 gone",
+            "error 6 gone"
+        ]
+    );
+    let reply = topic(&Topic::ProgramReply(other()));
+    assert_eq!(all[5], json!({"event": "progress", "id": 3, "payload": "half"}));
+    let mut ends = all[6..8].to_vec();
+    ends.sort_by_key(|line| line["id"].as_u64());
+    assert_eq!(ends[0], json!({"event": "answer", "id": 3, "payload": "B"}));
+    assert_eq!(
+        ends[1],
+        json!({"event": "answer", "id": 4, "payload": "{\"delivered\":1}"})
+    );
+    assert_eq!(
+        all[9],
+        json!({"event": "cancelled", "address": "service/calc", "request": format!("80 {reply}")})
+    );
+    let soup = json!({
+        "event": "message", "topic": "service/calc", "address": "service/calc", "type": "order", "order": "t4",
+        "from": other().to_string(), "payload": "soup",
+    });
+    assert_eq!(all[10], soup);
+    assert_eq!(all.len(), 11, "the next of its key comes when it was handled");
 }

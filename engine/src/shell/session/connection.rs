@@ -206,16 +206,19 @@ impl Connection {
             self.in_flight.clear();
             return;
         }
-        let mut last = self.in_flight.pop_front().map(|(number, _)| number);
+        let mut sent: Vec<u64> = self
+            .in_flight
+            .pop_front()
+            .map(|(number, _)| number)
+            .into_iter()
+            .collect();
         while let Some((number, submitted)) = self.in_flight.front_mut()
             && submitted.as_mut().is_none_or(Submitted::is_acknowledged)
         {
-            last = Some(*number);
+            sent.push(*number);
             self.in_flight.pop_front();
         }
-        if let Some(number) = last {
-            post.sent(number);
-        }
+        post.sent(&sent);
     }
 
     fn answered(&mut self, post: &Post, filter: &str, change: Option<bool>, result: Result<(), LinkError>) {

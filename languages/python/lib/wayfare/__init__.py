@@ -17,11 +17,12 @@ import json
 import os
 import select
 import time
+import weakref
 
 __all__ = [
-    "Absent", "Call", "Conflict", "Device", "Message", "NotGranted", "Service", "Subscription", "TimedOut", "Unavailable",
-    "Value", "WayfareError", "call", "compare_and_set", "device", "get", "me", "on_moved", "publish", "remove", "request",
-    "send", "serve", "set", "subscribe",
+    "Absent", "Call", "Conflict", "Device", "Mailbox", "Message", "NotGranted", "OpenCall", "Service", "Subscription", "TimedOut",
+    "Unavailable", "Value", "WayfareError", "begin", "call", "compare_and_set", "device", "get", "listen", "me", "on_moved", "publish",
+    "remove", "request", "send", "serve", "set", "subscribe",
 ]
 
 #: Where the files are. Tests put something else in their place.
@@ -75,10 +76,13 @@ _KINDS = {
 class Message:
     """What was published. `payload` is bytes."""
 
-    __slots__ = ("topic", "payload", "retained", "sender", "_request")
+    __slots__ = ("topic", "payload", "retained", "sender", "type", "order", "_request")
 
     def __init__(self, event):
         self.topic = event["topic"]
+        #: What its sender calls messages of this sort, and the key that it is ordered by, as `send` was told.
+        self.type = event.get("type")
+        self.order = event.get("order")
         self.payload = _bytes_of(event, "payload")
         self.retained = event.get("retained", False)
         #: The id of the program that published it, if it was one.
@@ -103,6 +107,10 @@ class Message:
             raise WayfareError("not-repliable", "this message is no request")
         _channel().act({"do": "reply", "to": self._request, **_field("payload", payload)})
 
+    def handled(self):
+        """Of messages that are ordered by this one's key, the next may come."""
+        _channel().act({"do": "handled", "order": self.order})
+
     def __repr__(self):
         return f"Message(topic={self.topic!r}, payload={self.payload!r})"
 
@@ -110,7 +118,7 @@ class Message:
 class Call:
     """A call of a service of this program's. `payload` has the arguments, as bytes."""
 
-    __slots__ = ("address", "function", "payload", "sender", "_request")
+    __slots__ = ("address", "function", "payload", "sender", "is_cancelled", "_request", "__weakref__")
 
     def __init__(self, event):
         #: The address that was called, such as service/calc.
@@ -119,6 +127,8 @@ class Call:
         self.payload = _bytes_of(event, "payload")
         #: The id of the caller.
         self.sender = event.get("from")
+        #: Whether the caller does not wait for the end any longer. Known when the program next reads or waits.
+        self.is_cancelled = False
         self._request = event["request"]
 
     @property
@@ -135,6 +145,15 @@ class Call:
     def fail(self, kind, reason):
         """Ends the call without a result: `kind` is one of those of the page "Lines", such as refused, not-found or failed."""
         _channel().act({"do": "fail", "to": self._request, "kind": kind, "reason": reason})
+
+    def progress(self, payload):
+        """Tells the caller how far the call is, if it takes that."""
+        _channel().act({"do": "progress", "to": self._request, **_field("payload", payload)})
+
+    def hand_on(self, address, function, payload="", *, timeout=30):
+        """Has a function at another address called in its place: the end of that is the end of the call."""
+        action = {"do": "hand_on", "to": self._request, "address": address, "function": function}
+        _channel().act({**action, "deadline_ms": _ms(timeout), **_field("payload", payload)})
 
     def __repr__(self):
         return f"Call(address={self.address!r}, function={self.function!r}, payload={self.payload!r})"
@@ -162,6 +181,51 @@ class Service:
             if not _channel().pump(until):
                 raise TimedOut("timeout", f"no call of {self.name} within {timeout} s")
         return self._queue.popleft()
+
+
+class Mailbox(Service):
+    """Messages to the program's own addresses, where it provides no service."""
+
+    def __init__(self):
+        self.name = "messages"
+        self._queue = collections.deque()
+        _channel().listen(self)
+
+
+class OpenCall:
+    """A call that was made. Many can be open."""
+
+    def __init__(self, action, on_progress):
+        self._answer = None
+        self._on_progress = on_progress
+        self._number = _channel().begin(action, self._ended, self._progress)
+
+    def result(self, timeout=None):
+        """The bytes of the result, as soon as there is one. Waits `timeout` seconds at most: then that is TimedOut, and the
+        call is still open."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while self._answer is None:
+            if not _channel().pump(until):
+                raise TimedOut("timeout", f"no answer within {timeout} s")
+        if self._answer["event"] == "error":
+            raise _error(self._answer)
+        return _bytes_of(self._answer, "payload")
+
+    @property
+    def is_done(self):
+        return self._answer is not None
+
+    def cancel(self):
+        """Ends the call, if it has no end, and tells its provider. It may have been done."""
+        if self._answer is None:
+            _channel().act({"do": "cancel", "call": self._number})
+
+    def _ended(self, event):
+        self._answer = event
+
+    def _progress(self, event):
+        if self._on_progress is not None:
+            self._on_progress(_bytes_of(event, "payload"))
 
 
 class Subscription:
@@ -256,17 +320,46 @@ def serve(name):
     return Service(name)
 
 
-def call(address, function, payload="", *, timeout=30):
-    """Calls a function at an address, such as service/calc, and gives the bytes of its result."""
-    deadline_ms = max(1, round(timeout * 1000))
-    action = {"do": "call", "address": address, "function": function, "deadline_ms": deadline_ms}
-    return _bytes_of(_channel().act({**action, **_field("payload", payload)}), "payload")
+def call(address, function, payload="", *, timeout=30, **options):
+    """Calls a function at an address, such as service/calc, and gives the bytes of its result. The options are those of `begin`."""
+    return begin(address, function, payload, timeout=timeout, **options).result()
 
 
-def send(address, payload, *, timeout=30):
-    """Sends a message to a program that serves. It comes there with the calls of the service."""
-    timeout_ms = max(1, round(timeout * 1000))
-    _channel().act({"do": "send", "address": address, "timeout_ms": timeout_ms, **_field("payload", payload)})
+def begin(
+    address, function, payload="", *, timeout=30, on_progress=None, idempotent=False, coalesce=None, supersede=None
+):
+    """Calls a function, and gives an OpenCall.
+
+    `on_progress(payload)` is called with what the provider says of how far it is. A call that is `idempotent` is sent again where its
+    provider was set back to before it had it. One with the key `coalesce` is not made while one of the same address, function and key
+    is open: both get its end. One with the key `supersede` cancels those that are open.
+    """
+    action = {"do": "call", "address": address, "function": function, "deadline_ms": _ms(timeout)}
+    options = {"coalesce": coalesce, "supersede": supersede}
+    options.update(idempotent=idempotent or None, progress=on_progress is not None or None)
+    action.update((name, value) for name, value in options.items() if value is not None)
+    return OpenCall({**action, **_field("payload", payload)}, on_progress)
+
+
+def listen(*, order=False):
+    """Takes messages to the program's own addresses: a Mailbox. `order`: of messages with one key the next comes when the one before
+    is `handled`."""
+    if order:
+        _channel().attend(order=True)
+    return Mailbox()
+
+
+def send(address, payload, *, timeout=30, type=None, order=None, expires=None, receipt=False):
+    """Sends a message to one program, or to each of a set such as app/shop. It comes there with the calls of the service.
+
+    It is not handed to a receiver that it reaches more than `expires` seconds later. With a `receipt`, this returns when all receivers
+    have taken it, and fails with kind ended, expired or unavailable where one never will.
+    """
+    options = {"type": type, "order": order, "receipt": receipt or None}
+    options["expires_ms"] = None if expires is None else _ms(expires)
+    action = {"do": "send", "address": address, "timeout_ms": _ms(timeout)}
+    action.update((name, value) for name, value in options.items() if value is not None)
+    _channel().act({**action, **_field("payload", payload)})
 
 
 def get(key):
@@ -341,6 +434,10 @@ def _request(topic, payload, timeout):
     return {"do": "request", "topic": topic, "timeout_ms": timeout_ms, **_field("payload", payload)}
 
 
+def _ms(seconds):
+    return max(1, round(seconds * 1000))
+
+
 def _field(name, content):
     """As a text if it is one, so that lines can be read; otherwise in Base64."""
     if isinstance(content, str):
@@ -387,19 +484,25 @@ class _Channel:
         self._begun = b""
         self._lines = collections.deque()
         self._number = 0
-        #: What is called with the line that answers an action, by the action's number.
+        #: What is called with the line that answers an action, by the action's number; and with those of its progress.
         self._answers = {}
+        self._progress = {}
+        #: Calls that were received and may be cancelled.
+        self._received = weakref.WeakValueDictionary()
+        self._attention = {}
         self._subscriptions = []
         self._services = []
         self._poll = select.poll()
         self._poll.register(self.input, select.POLLIN)
 
-    def begin(self, action, answered):
-        """Writes a line; `answered` is called with its answer when that is read."""
+    def begin(self, action, answered, progress=None):
+        """Writes a line; `answered` is called with its answer when that is read, `progress` with what comes before."""
         self._number += 1
         number = self._number
         line = json.dumps({**action, "id": number}, ensure_ascii=False).encode() + b"\n"
         self._answers[number] = answered
+        if progress is not None:
+            self._progress[number] = progress
         while line:
             line = line[os.write(self.output, line):]
         return number
@@ -423,6 +526,12 @@ class _Channel:
     def serve(self, service):
         # It is known before the first of its calls can come.
         self._services.append(service)
+        if not self._attention.get("cancels"):
+            try:
+                self.attend(cancels=True)
+            except WayfareError:
+                # Engines of earlier releases tell of no cancelled calls.
+                pass
         try:
             self.act({"do": "serve", "name": service.name})
         except BaseException:
@@ -443,6 +552,19 @@ class _Channel:
         if all(other.filter != subscription.filter for other in self._subscriptions):
             self.act({"do": "unsubscribe", "filter": subscription.filter})
 
+    def attend(self, **change):
+        """What this program is told of that others are not."""
+        self._attention.update(change)
+        self.act({"do": "attend", **self._attention})
+
+    def listen(self, mailbox):
+        self._services.append(mailbox)
+        try:
+            self.act({"do": "listen"})
+        except BaseException:
+            self._services.remove(mailbox)
+            raise
+
     def pump(self, until):
         """Takes one line, and gives it to whom it is for. False: none came before `until`, by the monotonic clock."""
         while not self._lines:
@@ -461,6 +583,7 @@ class _Channel:
     def _take(self, event):
         kind = event.get("event")
         if kind in ("answer", "error"):
+            self._progress.pop(event.get("id"), None)
             answered = self._answers.pop(event.get("id"), None)
             if answered is not None:
                 answered(event)
@@ -472,7 +595,12 @@ class _Channel:
                 if _matches(subscription.filter, message.topic):
                     subscription._put(message)
         elif kind == "call":
-            self._service(event["address"], Call(event))
+            call = self._received[event["request"]] = Call(event)
+            self._service(event["address"], call)
+        elif kind == "cancelled" and event["request"] in self._received:
+            self._received[event["request"]].is_cancelled = True
+        elif kind == "progress" and event["id"] in self._progress:
+            self._progress[event["id"]](event)
         elif kind == "moved":
             for callback in self.moved:
                 callback(event.get("engine"))
