@@ -93,13 +93,13 @@ async fn calls_while_both_move(broker: Kind, calls: usize, moves: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_call_is_answered_once_while_caller_and_provider_move() {
     for broker in [Kind::Mosquitto, Kind::Embedded] {
-        calls_while_both_move(broker, count("CALLS", 300), count("MOVES", 12)).await;
+        calls_while_both_move(broker, count("CALLS", 250), count("MOVES", 10)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_call_is_answered_once_while_the_engines_of_caller_and_provider_are_killed() {
-    let (calls, kills) = (count("CALLS", 300), count("KILLS", 4));
+    let (calls, kills) = (count("CALLS", 250), count("KILLS", 2));
     for broker in [Kind::Mosquitto, Kind::Embedded] {
         let mut fleet = fleet(broker).engines(&RING).start().await;
         let serves = |on: &str| calc("hall", &["serve", "calc"], on);
