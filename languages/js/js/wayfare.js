@@ -38,8 +38,6 @@ class Message {
     this.topic = event.topic;
     this.retained = event.retained ?? false;
     if (event.from !== undefined) this.sender = event.from;
-    if (event.type !== undefined) this.type = event.type;
-    if (event.order !== undefined) this.order = event.order;
   }
   get payload() {
     return bytesOf(this.#event, "payload");
@@ -49,11 +47,6 @@ class Message {
   }
   json() {
     return JSON.parse(this.text);
-  }
-  /** Of messages that are ordered by its key, the next may come. */
-  handled() {
-    if (this.order === undefined) return Promise.reject(new WayfareError({ kind: "gone", reason: "it has no key" }));
-    return act({ do: "handled", order: this.order }).then(() => undefined);
   }
   get isRequest() {
     return this.#event.request !== undefined;
@@ -72,9 +65,6 @@ class Call {
     this.address = event.address;
     this.function = event.function;
     if (event.from !== undefined) this.sender = event.from;
-    for (const [name, value] of Object.entries({ isCancelled: false, isHandedOn: false, callbacks: [] })) {
-      Object.defineProperty(this, name, { value, writable: true });
-    }
   }
   get payload() {
     return bytesOf(this.#event, "payload");
@@ -85,28 +75,10 @@ class Call {
   json() {
     return JSON.parse(this.text);
   }
-  /** Tells the caller how far the call is, if it takes that. */
-  async progress(payload) {
-    await act({ do: "progress", to: this.#event.request, ...field("payload", payload) });
-  }
-  /** Has a function at another address called in its place: the end of that is the end of the call, whatever the handler returns. */
-  async handOn(address, name, payload = "", { timeout = 30_000 } = {}) {
-    this.isHandedOn = true;
-    const deadline_ms = Math.max(1, Math.round(timeout));
-    const action = { do: "hand_on", to: this.#event.request, address, function: name, deadline_ms };
-    await act({ ...action, ...field("payload", payload) });
-  }
-  /** Calls `callback` when the caller has cancelled the call. */
-  onCancel(callback) {
-    if (this.isCancelled) callback();
-    else this.callbacks.push(callback);
-  }
 }
 
 /** What calls of each service are answered by. */
 const services = new Map();
-/** Calls that are being handled, by what they are answered to. */
-const handled = new Map();
 const kindsOfFailure = ["not-found", "unavailable", "cancelled", "refused", "conflict", "too-large", "expired", "failed"];
 
 /** A program that is called by its own name or id answers as its first service. */
@@ -117,41 +89,13 @@ const handlerOf = (address) => {
 
 async function handle(event) {
   const to = event.request;
-  const call = new Call(event);
-  handled.set(to, call);
   try {
-    const result = await handlerOf(event.address)(call);
-    if (!call.isHandedOn) await act({ do: "answer", to, ...field("payload", result ?? "") });
+    const result = await handlerOf(event.address)(new Call(event));
+    await act({ do: "answer", to, ...field("payload", result ?? "") });
   } catch (error) {
     const kind = kindsOfFailure.includes(error?.kind) ? error.kind : "failed";
     await act({ do: "fail", to, kind, reason: String(error?.reason ?? error?.message ?? error) });
-  } finally {
-    handled.delete(to);
   }
-}
-
-/** The caller does not wait for it any longer. */
-function cancelled(event) {
-  const call = handled.get(event.request);
-  if (call === undefined) return;
-  call.isCancelled = true;
-  for (const callback of call.callbacks.splice(0)) callback();
-}
-
-/** What this program is told of that others are not. */
-const attention = { cancels: false, order: false };
-async function attend(change) {
-  Object.assign(attention, change);
-  await act({ do: "attend", ...attention });
-}
-
-/** Who takes messages to the program's own addresses. */
-const listeners = [];
-async function listen(callback, { order = false } = {}) {
-  if (typeof callback !== "function") throw new TypeError("messages are handled by a function");
-  listeners.push(callback);
-  if (order) await attend({ order: true });
-  await act({ do: "listen" });
 }
 
 async function serve(name, handler) {
@@ -159,8 +103,6 @@ async function serve(name, handler) {
   const before = services.get(name);
   services.set(name, handler);
   try {
-    // Engines of earlier releases tell of no cancelled calls.
-    if (!attention.cancels) await attend({ cancels: true }).catch(() => {});
     await act({ do: "serve", name });
   } catch (error) {
     if (before === undefined) services.delete(name);
@@ -247,7 +189,7 @@ let output;
 /** What the loop waits for. A line is taken only while somebody wants one, so that messages wait outside. */
 const input = {
   fd: undefined,
-  isActive: () => answers.size > 0 || services.size > 0 || listeners.length > 0 || [...subscriptions].some((one) => one._isHungry),
+  isActive: () => answers.size > 0 || services.size > 0 || [...subscriptions].some((one) => one._isHungry),
   onReadable: () => take(JSON.parse(native.readLine(input.fd))),
 };
 
@@ -267,13 +209,8 @@ function take(event) {
   } else if (event.event === "call") {
     // Nobody waits for an answer that cannot be given.
     handle(event).catch(() => {});
-  } else if (event.event === "cancelled") {
-    cancelled(event);
-  } else if (event.event === "progress") {
-    answers.get(event.id)?.onProgress?.(bytesOf(event, "payload"));
   } else if (event.event === "message") {
     const message = new Message(event);
-    if (event.address !== undefined) for (const callback of [...listeners]) callback(message);
     for (const one of [...subscriptions]) if (matches(one.filter, message.topic)) one._give(message);
   } else if (event.event === "moved") {
     for (const callback of moved) callback(event.engine);
@@ -281,11 +218,10 @@ function take(event) {
 }
 
 /** Actions whose answers other programs give. */
-const OTHERS = ["call", "hand_on", "request", "send"];
+const OTHERS = ["call", "request", "send"];
 const quick = () => [...answers.values()].filter((one) => !one.isOthers).length;
 
-/** `begun`: is given the action's number. */
-function act(action, { onProgress, begun } = {}) {
+function act(action) {
   return new Promise((resolve, reject) => {
     open();
     // Answers that nobody takes are kept by the host, up to a limit. Those of other programs may come late, and are few.
@@ -296,9 +232,8 @@ function act(action, { onProgress, begun } = {}) {
       error.stack = stack;
       reject(error);
     };
-    answers.set(id, { resolve, reject: rejected, isOthers: OTHERS.includes(action.do), onProgress });
+    answers.set(id, { resolve, reject: rejected, isOthers: OTHERS.includes(action.do) });
     native.write(output, `${JSON.stringify({ ...action, id })}\n`);
-    begun?.(id);
   });
 }
 
@@ -344,23 +279,13 @@ const wayfare = {
   },
   request,
   serve,
-  call: async (address, name, payload = "", options = {}) => {
-    const { timeout = 30_000, onProgress, idempotent, coalesce, supersede, signal } = options;
+  call: async (address, name, payload = "", { timeout = 30_000 } = {}) => {
     const deadline_ms = Math.max(1, Math.round(timeout));
-    const action = { do: "call", address, function: name, deadline_ms, idempotent, coalesce, supersede };
-    if (onProgress !== undefined) action.progress = true;
-    const begun = (call) => {
-      const cancel = () => act({ do: "cancel", call }).catch(() => {});
-      if (signal?.aborted) cancel();
-      else signal?.addEventListener("abort", cancel);
-    };
-    return bytesOf(await act({ ...action, ...field("payload", payload) }, { onProgress, begun }), "payload");
+    return bytesOf(await act({ do: "call", address, function: name, deadline_ms, ...field("payload", payload) }), "payload");
   },
-  listen,
-  send: async (address, payload, { timeout = 30_000, type, order, expires, receipt } = {}) => {
+  send: async (address, payload, { timeout = 30_000 } = {}) => {
     const timeout_ms = Math.max(1, Math.round(timeout));
-    const expires_ms = expires === undefined ? undefined : Math.max(1, Math.round(expires));
-    await act({ do: "send", address, timeout_ms, type, order, expires_ms, receipt, ...field("payload", payload) });
+    await act({ do: "send", address, timeout_ms, ...field("payload", payload) });
   },
   get: async (key) => {
     try {
