@@ -183,7 +183,7 @@ impl Values {
     }
 
     /// What is to be stored before anything else: changes that a crash tore off.
-    pub(super) fn take_repairs(&mut self) -> Vec<Change> {
+    pub fn take_repairs(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.repairs)
     }
 
@@ -428,7 +428,7 @@ impl Values {
     }
 
     /// What was changed since this was last asked, in order.
-    pub(super) fn take_changed(&mut self) -> Vec<Changed> {
+    pub fn take_changed(&mut self) -> Vec<Changed> {
         std::mem::take(&mut self.changed)
     }
 
