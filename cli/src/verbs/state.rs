@@ -353,7 +353,7 @@ fn pieces(changes: Vec<OneChange>) -> Vec<Vec<OneChange>> {
 async fn watch(args: StatePatternArgs) -> Result {
     let settings = Settings::load(&args.ask.fleet)?;
     let opened = ValueWatch::open(settings.broker, &settings.topics, args.pattern.clone());
-    let mut watching = opened.map_err(connecting)?;
+    let mut watching = opened.await.map_err(connecting)?;
     let mut versions: BTreeMap<Key, u64> = BTreeMap::new();
     let result = with_fleet(&args.ask.fleet, async |fleet| {
         loop {

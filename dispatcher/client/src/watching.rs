@@ -42,7 +42,8 @@ pub struct ValueWatch {
 }
 
 impl ValueWatch {
-    pub fn open(broker: BrokerUrl, topics: &Topics, pattern: Pattern) -> Result<Self, ConnectError> {
+    /// Begins to connect.
+    pub async fn open(broker: BrokerUrl, topics: &Topics, pattern: Pattern) -> Result<Self, ConnectError> {
         let id = ProgramId::random();
         let own = topics.topic(&Topic::ProgramReply(id));
         let mut options = LinkOptions::new(broker.clone(), id.to_string());
