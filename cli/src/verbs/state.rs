@@ -273,7 +273,7 @@ async fn matching(
 
 async fn export(pattern: &Pattern, args: &AskArgs) -> Result {
     with_fleet(&args.fleet, async |fleet| {
-        matching(fleet, pattern, args, |one| print_line(one)).await
+        matching(fleet, pattern, args, print_line).await
     })
     .await
 }
