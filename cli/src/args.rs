@@ -6,8 +6,11 @@ pub(crate) mod calls;
 pub(crate) mod context;
 pub(crate) mod devices;
 pub(crate) mod fs;
+pub(crate) mod http;
 pub(crate) mod language;
 pub(crate) mod looking;
+#[cfg(all(test, feature = "gateway"))]
+mod offered;
 pub(crate) mod ops;
 pub(crate) mod programs;
 pub(crate) mod project;
@@ -197,6 +200,9 @@ pub(crate) enum Verb {
     /// when it is 4096 lines or 1 MiB ahead, for at most 20 s each time that this command cannot be reached or its reader stands still;
     /// lines that are lost while it follows are a failure.
     Logs(LogsArgs),
+    /// Open the dashboard of any fleet in a browser: serves it over HTTP on this machine until Ctrl-C
+    #[cfg(feature = "gateway")]
+    Ui(services::UiArgs),
     /// Make every engine report, and show the fleet and what is wrong with it; exits with 4 if an alarm stands
     Status(StatusArgs),
     /// Show all about a program, an engine or a module file

@@ -21,6 +21,7 @@ use wayfare_protocol::log::{LogLine, Stream};
 use crate::fail::{Fail, Result};
 use terminal::TerminalFilter;
 pub(crate) use text::Text;
+pub(crate) use wayfare_client::documents::{moment, now_ms};
 pub(crate) use width::show_whole_rows;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -248,21 +249,6 @@ pub(crate) fn percent(millicores: u64) -> String {
     format!("{}.{}%", millicores / 10, millicores % 10)
 }
 
-/// A moment in milliseconds since 1970, in this machine's time with its offset.
-pub(crate) fn moment(at_ms: u64) -> String {
-    use chrono::{DateTime, Local, SecondsFormat};
-    let at = i64::try_from(at_ms)
-        .ok()
-        .and_then(DateTime::from_timestamp_millis);
-    at.map_or_else(
-        || "-".to_owned(),
-        |at| {
-            at.with_timezone(&Local)
-                .to_rfc3339_opts(SecondsFormat::Millis, true)
-        },
-    )
-}
-
 /// How long something has been so, in its largest unit.
 pub(crate) fn age(ms: u64) -> String {
     match ms / 1_000 {
@@ -271,12 +257,6 @@ pub(crate) fn age(ms: u64) -> String {
         seconds @ 7_200..172_800 => format!("{}h", seconds / 3_600),
         seconds => format!("{}d", seconds / 86_400),
     }
-}
-
-/// This machine's clock, in milliseconds since 1970.
-pub(crate) fn now_ms() -> u64 {
-    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    wall.map_or(0, |wall| u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A time as people read it.
@@ -319,14 +299,6 @@ mod tests {
         ] {
             assert_eq!(age(seconds * 1_000 + 999), text);
         }
-    }
-
-    #[test]
-    fn moments_are_times_with_their_offset() {
-        let text = moment(1_795_547_101_250);
-        let parsed = chrono::DateTime::parse_from_rfc3339(&text).unwrap();
-        assert_eq!(parsed.timestamp_millis(), 1_795_547_101_250, "{text}");
-        assert_eq!(moment(u64::MAX), "-");
     }
 
     #[test]

@@ -1,230 +1,49 @@
-//! The language in which lists are asked for less: `--where 'state = running and memory > 8M'`, `--sort -memory`, `--limit 5`.
-//!
-//! ```text
-//!  any  := all ('or' all)*          all := one ('and' one)*
-//!  one  := 'not' one | '(' any ')' | field op value
-//!  op   := = | != | < | <= | > | >= | ~          ~: contains
-//! ```
-//! Each collection has a table of its fields ([`Field`]), of which each says what its values are; what follows from that is decided here
-//! and nowhere else. What always holds: what is not known of a row equals nothing and is neither less nor more; `!=` and `not` of it are
-//! true. So `a` and `not a` never both take a row, and one of them always does.
+//! Which rows of a list the command line asks for, in the read language of all front ends, and in which form.
 
-mod parsing;
 mod printing;
 
-use std::cmp::Ordering;
+use wayfare_client::query::{self, Kind, Value};
 
-use parsing::QueryError;
+pub(crate) use wayfare_client::query::Field;
 
 use crate::args::looking::{Form, QueryArgs};
-use crate::fail::Fail;
+use crate::fail::{Fail, Result};
 
-/// Bytes of an expression,
-const EXPRESSION_BYTES_MAX: usize = 4 * 1024;
-/// and how deep it may be.
-const DEPTH_MAX: usize = 32;
-
-/// A field of a collection's rows.
-pub(crate) struct Field<R> {
-    pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) get: fn(&R) -> Option<Value>,
-}
-
-/// How values of a field are typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Text,
-    Number,
-    /// In bytes; typed as 8M.
-    Size,
-    /// In milliseconds; typed as 10m or 2d.
-    Age,
-    /// In thousandths; typed as 50% or 12.5.
-    Percent,
-}
-
-/// What a row has in a field, or what it is compared with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Value {
-    Text(String),
-    Number(u64),
-}
-
-impl Value {
-    fn compare(&self, other: &Self) -> Option<Ordering> {
-        match (self, other) {
-            (Self::Text(a), Self::Text(b)) => Some(a.cmp(b)),
-            (Self::Number(a), Self::Number(b)) => Some(a.cmp(b)),
-            _ => None,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Op {
-    Is,
-    IsNot,
-    Less,
-    AtMost,
-    More,
-    AtLeast,
-    Contains,
-}
-
-/// An expression, its fields by their place in the table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Filter {
-    Any(Vec<Filter>),
-    All(Vec<Filter>),
-    Not(Box<Filter>),
-    Test { field: usize, op: Op, value: Value },
-}
-
-impl Filter {
-    fn parse<R>(text: &str, fields: &[Field<R>]) -> Result<Self, QueryError> {
-        let fields: Vec<(&'static str, Kind)> = fields.iter().map(|field| (field.name, field.kind)).collect();
-        parsing::parse(text, &fields)
-    }
-
-    fn takes<R>(&self, row: &R, fields: &[Field<R>]) -> bool {
-        match self {
-            Self::Any(filters) => filters.iter().any(|filter| filter.takes(row, fields)),
-            Self::All(filters) => filters.iter().all(|filter| filter.takes(row, fields)),
-            Self::Not(filter) => !filter.takes(row, fields),
-            Self::Test { field, op, value } => {
-                let found = fields.get(*field).and_then(|field| (field.get)(row));
-                test(found.as_ref(), *op, value)
-            }
-        }
-    }
-}
-
-fn test(found: Option<&Value>, op: Op, value: &Value) -> bool {
-    let order = found.and_then(|found| found.compare(value));
-    match op {
-        Op::Is => order == Some(Ordering::Equal),
-        Op::IsNot => order != Some(Ordering::Equal),
-        Op::Less => order == Some(Ordering::Less),
-        Op::AtMost => matches!(order, Some(Ordering::Less | Ordering::Equal)),
-        Op::More => order == Some(Ordering::Greater),
-        Op::AtLeast => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
-        Op::Contains => match (found, value) {
-            (Some(Value::Text(found)), Value::Text(part)) => found.contains(part.as_str()),
-            _ => false,
-        },
-    }
-}
-
-/// Which rows of a collection are shown, and in which order.
+/// Which rows of a collection are shown, in which order and how.
 pub(crate) struct Query<R: 'static> {
     fields: &'static [Field<R>],
-    filter: Option<Filter>,
-    order: Option<Order>,
-    limit: Option<usize>,
+    rows: query::Query<R>,
     form: Option<Form>,
 }
 
 impl<R> Query<R> {
     /// What is wrong with it is said before anybody is asked.
-    pub(crate) fn new(args: &QueryArgs, fields: &'static [Field<R>]) -> Result<Self, Fail> {
-        let bad = |option: &str| {
-            let option = option.to_owned();
-            move |error: QueryError| Fail::usage(format!("{option}: {error}"))
-        };
-        let filter = args.filter.as_deref().map(|text| Filter::parse(text, fields));
-        let order = args.sort.as_deref().map(|text| Order::parse(text, fields));
+    pub(crate) fn new(args: &QueryArgs, fields: &'static [Field<R>]) -> Result<Self> {
+        let limit = args.limit.map(|limit| limit as usize);
+        let rows = query::Query::new(args.filter.as_deref(), args.sort.as_deref(), limit, fields);
         Ok(Self {
             fields,
-            filter: filter.transpose().map_err(bad("--where"))?,
-            order: order.transpose().map_err(bad("--sort"))?,
-            limit: args.limit.map(|limit| limit as usize),
+            rows: rows.map_err(|error| Fail::usage(format!("--{}: {error}", error.part())))?,
             form: args.form.or(args.quiet.then_some(Form::Name)),
         })
     }
 
     /// Whether a row is shown, for those that come one by one.
     pub(crate) fn takes(&self, row: &R) -> bool {
-        self.filter
-            .as_ref()
-            .is_none_or(|filter| filter.takes(row, self.fields))
+        self.rows.takes(row)
     }
 
     /// Rows have to be there together to be shown.
     pub(crate) fn needs_all(&self) -> bool {
-        self.order.is_some() || self.limit.is_some() || self.form.is_some()
+        self.rows.needs_all() || self.form.is_some()
     }
 
     /// Not every row is shown, or not in the order in which they come.
     pub(crate) fn chooses(&self) -> bool {
-        self.filter.is_some() || self.order.is_some()
+        self.rows.chooses()
     }
 
-    pub(crate) fn of(&self, mut rows: Vec<R>) -> Vec<R> {
-        rows.retain(|row| self.takes(row));
-        if let Some(order) = self.order {
-            order.sort(&mut rows, self.fields);
-        }
-        rows.truncate(self.limit.unwrap_or(usize::MAX));
-        rows
+    pub(crate) fn of(&self, rows: Vec<R>) -> Vec<R> {
+        self.rows.of(rows)
     }
 }
-
-/// By which field rows are sorted; what is not known comes last either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Order {
-    field: usize,
-    is_reversed: bool,
-}
-
-impl Order {
-    /// `memory`, or `-memory` for the largest first.
-    fn parse<R>(text: &str, fields: &[Field<R>]) -> Result<Self, QueryError> {
-        let name = text.strip_prefix('-').unwrap_or(text);
-        let names: Vec<&'static str> = fields.iter().map(|field| field.name).collect();
-        Ok(Self {
-            field: parsing::field(name, &names)?,
-            is_reversed: name != text,
-        })
-    }
-
-    /// Rows that are equal in it stay as they are.
-    fn sort<R>(self, rows: &mut [R], fields: &[Field<R>]) {
-        let Some(field) = fields.get(self.field) else {
-            return;
-        };
-        rows.sort_by_cached_key(|row| Key {
-            value: (field.get)(row),
-            is_reversed: self.is_reversed,
-        });
-    }
-}
-
-#[derive(PartialEq, Eq)]
-struct Key {
-    value: Option<Value>,
-    is_reversed: bool,
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        match (&self.value, &other.value) {
-            (None, None) => Ordering::Equal,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(_), None) => Ordering::Less,
-            (Some(a), Some(b)) => {
-                let order = a.compare(b).unwrap_or(Ordering::Equal);
-                if self.is_reversed { order.reverse() } else { order }
-            }
-        }
-    }
-}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -11,10 +11,10 @@ mod dispatcher;
 mod dry;
 mod engine;
 mod events;
-mod fields;
 mod fleet;
 mod fs;
 mod hold;
+mod http;
 mod inspect;
 mod js;
 mod key;
@@ -98,6 +98,8 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Engines(args) => fleet::engines(args, output).await,
         Verb::Top(args) => top::run(args, output).await,
         Verb::Status(args) => fleet::status(args, output).await,
+        #[cfg(feature = "gateway")]
+        Verb::Ui(args) => http::ui(args, output).await,
         Verb::Device { verb } => device::run(verb, output).await,
         Verb::Language { verb } => language::run(verb, output).await,
         Verb::Js { verb } => js::run(&verb, output),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Map, Value, json};
-use wayfare_client::{Finished, Operation, Progress};
+use serde_json::json;
+use wayfare_client::{Finished, Operation, Progress, documents};
 use wayfare_protocol::event::{Outcome, Phase};
 
 use crate::args::CommandArgs;
@@ -29,13 +29,7 @@ pub(crate) async fn conclude(
         return Ok(None);
     }
     let finished = watch(operation, output).await?;
-    let mut document = Map::new();
-    document.insert("operation".into(), json!(id));
-    document.insert("engine".into(), json!(finished.engine));
-    if let Value::Object(outcome) = json!(finished.outcome) {
-        document.extend(outcome);
-    }
-    output.print(&document, |_| sentence(&finished))?;
+    output.print(&documents::finished(id, &finished), |_| sentence(&finished))?;
     Ok(Some(finished))
 }
 

@@ -11,6 +11,7 @@ use wayfare_protocol::ids::EngineId;
 
 use super::FleetArgs;
 use super::apps::EngineVerb;
+use super::http::{HttpArgs, UpHttpArgs};
 use super::values::{parse_age, parse_duration, parse_policy, parse_size};
 
 #[derive(Debug, Args)]
@@ -51,6 +52,8 @@ pub(crate) struct UpArgs {
     /// Folder for what must survive a restart [default: $XDG_STATE_HOME/wayfare/up]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) http: UpHttpArgs,
 }
 
 #[derive(Debug, Args)]
@@ -121,6 +124,20 @@ pub(crate) struct DispatcherArgs {
     /// How much to say on standard error: error, warn, info, debug, trace, or a filter as in RUST_LOG
     #[arg(long, value_name = "LEVEL", env = "RUST_LOG", default_value = "info")]
     pub(crate) log_level: String,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+}
+
+#[cfg(feature = "gateway")]
+#[derive(Debug, Args)]
+pub(crate) struct UiArgs {
+    /// Where the token is kept [default: $XDG_STATE_HOME/wayfare/ui]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,
 }

@@ -11,6 +11,7 @@ use wayfare_protocol::ids::{OperationId, PeerName};
 
 use super::compile;
 use super::engine::shutdown;
+use super::http::BesideDispatcher;
 use crate::args::services::DispatcherArgs;
 use crate::config::{Settings, state_folder};
 use crate::fail::{Fail, Result};
@@ -36,6 +37,7 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
             .map(|folder| folder.join("dispatcher"))
             .ok_or_else(|| Fail::usage("no home folder to keep data in: give one with --data"))?,
     };
+    let _http = BesideDispatcher::start(&settings, &args.http, &data)?;
     let mut options = ServiceOptions::new(settings.broker, args.name.unwrap_or_else(a_name), data);
     options.topics = settings.topics;
     options.lease = args.lease;

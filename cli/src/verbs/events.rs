@@ -1,10 +1,10 @@
 //! `wayfare events`: what was ordered and by whom; what the dispatcher decided, and why.
 
-use serde_json::{Value, json};
 use wayfare_client::Client;
 use wayfare_client::app::ask::{Ask, Decision, EventsWanted};
+use wayfare_client::documents::decision as document;
+use wayfare_client::rows::EVENT_FIELDS;
 
-use super::fields::EVENT_FIELDS;
 use crate::args::apps::EventsArgs;
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
@@ -85,15 +85,6 @@ async fn past(
             each(decision)?;
         }
     }
-}
-
-/// With its time in RFC 3339.
-fn document(decision: &Decision) -> Value {
-    let mut document = json!(decision);
-    if let Value::Object(object) = &mut document {
-        object.insert("at".into(), moment(decision.at_ms).into());
-    }
-    document
 }
 
 fn print(decision: &Decision, output: Output) -> Result {

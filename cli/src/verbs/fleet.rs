@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 
 use futures::future::try_join;
-use serde::Serialize;
 use serde_json::json;
 use wayfare_client::app::alarms::AlarmRecord;
-use wayfare_client::app::programs::ProgramAbout;
-use wayfare_client::numbers::{EngineLoad, ProgramLoad};
-use wayfare_client::{ANSWER_TIMEOUT, Client, EngineView, Presence, ProgramView, Report};
+use wayfare_client::numbers::EngineLoad;
+use wayfare_client::rows::{ENGINE_FIELDS, PROGRAM_FIELDS};
+pub(super) use wayfare_client::rows::{Listed, ListedEngine, labels, with_numbers};
+use wayfare_client::{ANSWER_TIMEOUT, Client, Presence, Report};
 use wayfare_protocol::device::{Alias, Backend, DeviceAbout};
 use wayfare_protocol::ids::EngineId;
 use wayfare_protocol::ports::Port;
 use wayfare_protocol::status::EngineAbout;
 
-use super::fields::{ENGINE_FIELDS, PROGRAM_FIELDS};
 use crate::args::looking::{EnginesArgs, Form, PsArgs, StatusArgs};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
@@ -26,87 +25,9 @@ const ENGINE_COLUMNS: [&str; 12] = [
     "LABELS", "DEVICES",
 ];
 
-/// `ps` shows programs that ended no longer ago than this.
-const ENDED_SHOWN_MS: u64 = 10 * 60 * 1_000;
-
-/// A program, and what the dispatcher knows of it.
-#[derive(Debug, Serialize)]
-pub(super) struct Listed {
-    #[serde(flatten)]
-    pub(super) view: ProgramView,
-    #[serde(flatten)]
-    pub(super) about: Option<ProgramAbout>,
-    /// What it uses, if that was measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) numbers: Option<ProgramLoad>,
-}
-
-/// An engine, and what it uses, if that was measured.
-#[derive(Debug, Serialize)]
-pub(super) struct ListedEngine {
-    #[serde(flatten)]
-    pub(super) view: EngineView,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) numbers: Option<EngineLoad>,
-}
-
-impl Listed {
-    /// Whether it runs, or ended a moment ago as far as is known.
-    fn is_recent(&self, now_ms: u64) -> bool {
-        match &self.about {
-            _ if !self.view.status.state.is_ended() => true,
-            // Nobody knows.
-            None => true,
-            // It had ended when the dispatcher began to act.
-            Some(about) => about
-                .ended_ms
-                .is_some_and(|ended_ms| now_ms.saturating_sub(ended_ms) < ENDED_SHOWN_MS),
-        }
-    }
-
-    pub(super) fn instance(&self) -> Option<&str> {
-        self.about.as_ref()?.instance.as_deref()
-    }
-
-    /// As measured, or else as its status says.
-    pub(super) fn memory_bytes(&self) -> u64 {
-        let measured = self.numbers.as_ref().map(|load| load.numbers.memory_bytes);
-        measured.unwrap_or(self.view.status.memory_bytes)
-    }
-}
-
-/// All programs, and what the dispatcher knows of them, without numbers.
-pub(super) async fn listed(fleet: &Client) -> Result<Vec<Listed>> {
-    let about = fleet.programs_about().await?.unwrap_or_default();
-    let programs = fleet.programs().await?.into_iter();
-    let listed = programs.map(|view| Listed {
-        about: about.get(&view.status.program).cloned(),
-        view,
-        numbers: None,
-    });
-    Ok(listed.collect())
-}
-
-/// The same with their numbers, and the numbers of engines.
+/// All programs with their numbers, and the numbers of engines.
 pub(super) async fn measured(fleet: &Client) -> Result<(Vec<Listed>, BTreeMap<EngineId, EngineLoad>)> {
-    let numbers = async { Ok(fleet.numbers().await?.unwrap_or_default()) };
-    let (mut listed, mut numbers) = try_join(listed(fleet), numbers).await?;
-    for one in &mut listed {
-        one.numbers = numbers.programs.remove(&one.view.status.program);
-    }
-    Ok((listed, numbers.engines))
-}
-
-/// Engines beside their numbers.
-pub(super) fn with_numbers(
-    engines: Vec<EngineView>,
-    mut numbers: BTreeMap<EngineId, EngineLoad>,
-) -> Vec<ListedEngine> {
-    let listed = engines.into_iter().map(|view| ListedEngine {
-        numbers: numbers.remove(&view.engine),
-        view,
-    });
-    listed.collect()
+    Ok(fleet.measured().await?)
 }
 
 pub(crate) async fn programs(args: PsArgs, output: Output) -> Result {
@@ -169,27 +90,20 @@ pub(crate) async fn status(args: StatusArgs, output: Output) -> Result {
 
 /// Answers with the number of alarms that stand.
 async fn print_status(fleet: &Client, report: &Report, output: Output) -> Result<usize> {
-    let (mut engines, (programs, numbers)) = (fleet.engines_marked().await?, measured(fleet).await?);
-    let (alarms, hold) = (fleet.alarms().await?, fleet.hold().await?);
-    report.mark(&mut engines);
-    let engines = with_numbers(engines, numbers);
-    let document = json!({
-        "engines": engines, "programs": programs,
-        "answered_ms": report.answered, "silent": report.silent, "alarms": alarms, "hold": hold,
-    });
-    output.print(&document, |_| {
-        let silent = report.silent.iter();
+    let status = fleet.fleet_status(report).await?;
+    output.print(&status, |status| {
+        let silent = status.silent.iter();
         let silent: Text = silent
             .map(|engine| format!("'{engine}' did not report"))
             .collect();
-        engines_table(&engines)
+        engines_table(&status.engines)
             .line("")
-            .then(programs_table(&programs, None, now_ms()))
+            .then(programs_table(&status.programs, None, now_ms()))
             .then(silent)
-            .then(hold.iter().map(ToString::to_string).collect::<Text>())
-            .then(alarms.iter().map(alarm).collect::<Text>())
+            .then(status.hold.iter().map(ToString::to_string).collect::<Text>())
+            .then(status.alarms.iter().map(alarm).collect::<Text>())
     })?;
-    Ok(alarms.len())
+    Ok(status.alarms.len())
 }
 
 fn alarm(alarm: &AlarmRecord) -> String {
@@ -304,13 +218,6 @@ pub(super) fn engines_table(engines: &[ListedEngine]) -> Text {
     Text::table(&ENGINE_COLUMNS, engines.iter().flat_map(row))
 }
 
-/// As they are given; `None` if there are none.
-pub(super) fn labels(about: &EngineAbout) -> Option<String> {
-    let label = |(key, value): (&String, &String)| format!("{key}={value}");
-    let labels: Vec<String> = about.labels.iter().map(label).collect();
-    (!labels.is_empty()).then(|| labels.join(" "))
-}
-
 fn devices(about: &EngineAbout) -> Vec<String> {
     let line = |(alias, device): (&Alias, &DeviceAbout)| match device.backend {
         Backend::Simulated => format!("{alias}: {}, simulated", device.kind),
@@ -322,6 +229,8 @@ fn devices(about: &EngineAbout) -> Vec<String> {
 #[cfg(test)]
 pub(super) mod tests {
     use serde_json::json;
+    use wayfare_client::ProgramView;
+    use wayfare_client::app::programs::ProgramAbout;
     use wayfare_protocol::ids::{BootId, Digest, ProgramId};
 
     use super::*;
@@ -348,32 +257,6 @@ pub(super) mod tests {
             view,
             about,
             numbers: None,
-        }
-    }
-
-    #[test]
-    fn what_ended_long_ago_is_not_recent() {
-        let ended = |ended_ms| {
-            Some(ProgramAbout {
-                ended_ms,
-                ..ProgramAbout::default()
-            })
-        };
-        for (state, about, is_recent) in [
-            ("running", None, true),
-            ("running", ended(None), true),
-            ("exited", None, true),
-            ("exited", ended(None), false),
-            ("exited", ended(Some(1_000)), false),
-            ("exited", ended(Some(1_001)), true),
-            ("exited", ended(Some(u64::MAX)), true),
-        ] {
-            let now_ms = 1_000 + ENDED_SHOWN_MS;
-            assert_eq!(
-                program(state, about.clone()).is_recent(now_ms),
-                is_recent,
-                "{state} {about:?}"
-            );
         }
     }
 

@@ -12,7 +12,6 @@ use wayfare_protocol::files::{FileKind, FilePath, FileRefusal, FileStat, FileVer
 use wayfare_protocol::ids::PeerName;
 
 use self::would::would;
-use super::fields::FILE_FIELDS;
 use crate::args::DryRunArgs;
 use crate::args::apps::AskArgs;
 use crate::args::fs::{FsCatArgs, FsCpArgs, FsGetArgs, FsMkdirArgs, FsMvArgs, FsPutArgs, FsRmArgs, FsVerb};
@@ -21,6 +20,7 @@ use crate::fail::{Fail, Result};
 use crate::output::{Foreign, Output, Text, bytes, moment};
 use crate::query::Query;
 use crate::waiting::Bytes;
+use wayfare_client::rows::FILE_FIELDS;
 
 /// What `cat --json` puts into one document.
 const DOCUMENT_BYTES_MAX: usize = 1 << 20;

@@ -1,16 +1,17 @@
 //! `wayfare ops`: every order in the fleet, and what became of it.
 
-use serde_json::{Value, json};
+use serde_json::json;
+use wayfare_client::documents::operation as document;
 use wayfare_client::operations::{OperationAsk, OperationRecord, OperationState, OperationsWanted};
 use wayfare_client::{AskError, Client};
 use wayfare_protocol::error::Failure;
 
-use super::fields::OPERATION_FIELDS;
 use crate::args::ops::{OpsArgs, OpsIdArgs, OpsListArgs, OpsVerb};
 use crate::context::{who, with_fleet};
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, micros, moment};
 use crate::query::Query;
+use wayfare_client::rows::OPERATION_FIELDS;
 
 /// Operations that are listed, unless more are asked for.
 const LISTED_MAX: u32 = 100;
@@ -88,18 +89,6 @@ fn failed(error: AskError) -> Fail {
         .hint("install this release where the dispatcher runs, and restart it"),
         error => error.into(),
     }
-}
-
-/// With times in RFC 3339.
-fn document(record: &OperationRecord) -> Value {
-    let mut document = json!(record);
-    if let Value::Object(object) = &mut document {
-        object.insert("begun".into(), moment(record.begun_ms).into());
-        if let Some(ended_ms) = record.ended_ms {
-            object.insert("ended".into(), moment(ended_ms).into());
-        }
-    }
-    document
 }
 
 fn table(records: &[OperationRecord]) -> Text {

@@ -5,11 +5,11 @@ use futures::stream;
 use serde::Serialize;
 use serde_json::json;
 use wayfare_client::app::ask::Ask;
+use wayfare_client::rows::Listed;
 use wayfare_client::{ANSWER_TIMEOUT, Client, CommandOptions, Heard, Order, Presence, ProgramView};
 use wayfare_protocol::ids::{EngineId, ProgramId};
 
 use super::app::ask;
-use super::fleet::{Listed, listed};
 use crate::args::apps::EngineForgetArgs;
 use crate::args::looking::PruneArgs;
 use crate::context::with_fleet;
@@ -49,7 +49,8 @@ pub(crate) async fn run(args: PruneArgs, output: Output) -> Result {
         let acts = fleet.somebody_acts().await?;
         // Whose it is, whoever acts must have said.
         let is_nobodys = |one: &Listed| one.instance().is_none() && (!acts || one.about.is_some());
-        let over: Vec<ProgramView> = listed(fleet)
+        let over: Vec<ProgramView> = fleet
+            .listed()
             .await?
             .into_iter()
             .filter(|one| is_over(&one.view) && is_nobodys(one))

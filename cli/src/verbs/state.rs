@@ -11,7 +11,6 @@ use wayfare_protocol::values::{
     Changed, Key, Listed, OneChange, TOGETHER_MAX, VALUE_BYTES_MAX, Value, ValueAnswer, ValueAsk,
 };
 
-use super::fields::VALUE_FIELDS;
 use crate::args::apps::AskArgs;
 use crate::args::state::{
     StateImportArgs, StateLsArgs, StatePatternArgs, StateRmArgs, StateSetArgs, StateVerb,
@@ -22,6 +21,7 @@ use crate::context::with_fleet;
 use crate::fail::{Fail, Result, connecting};
 use crate::output::{Foreign, Output, Text, bytes};
 use crate::query::Query;
+use wayfare_client::rows::VALUE_FIELDS;
 
 /// Of what is imported at once, so that it fits a message.
 const PIECE_BYTES: usize = 96 * 1024;

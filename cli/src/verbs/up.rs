@@ -15,6 +15,7 @@ use wayfare_dispatcher::service;
 use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
 use wayfare_protocol::event::{Event, EventBody};
 
+use super::http::Http;
 use crate::args::FleetArgs;
 use crate::args::services::UpArgs;
 use crate::children::{EngineOutput, LocalEngine, LocalEngineOptions, stop_all};
@@ -74,6 +75,7 @@ async fn serve(
 ) -> Result {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let client = connect_to(settings.clone()).await?;
+    let http = Http::open(&client, &args.http, data).await?;
     let mut engines = Vec::new();
     for number in 1..=args.engines {
         engines.push(LocalEngine::start(LocalEngineOptions {
@@ -97,7 +99,7 @@ async fn serve(
         options.compilers = Compilers::new(vec![Compiler::Own(super::compile::own())]);
         tokio::spawn(service::run(options, ended.map(drop)))
     });
-    let result = match announce(&settings, listening, &engines, output) {
+    let result = match announce(&settings, listening, http.link(), &engines, output) {
         Err(fail) => Err(fail),
         Ok(()) => tokio::select! {
             _ = interrupt.recv() => Ok(()),
@@ -116,18 +118,25 @@ async fn serve(
         ended.map_err(|error| Fail::new("dispatcher", error.to_string()))?;
     }
     stop_all(engines).await;
+    http.close().await;
     client.close().await;
     result
 }
 
-fn announce(settings: &Settings, listening: SocketAddr, engines: &[LocalEngine], output: Output) -> Result {
+fn announce(
+    settings: &Settings,
+    listening: SocketAddr,
+    link: Option<String>,
+    engines: &[LocalEngine],
+    output: Output,
+) -> Result {
     let names: Vec<_> = engines
         .iter()
         .map(|engine| engine.options.id.to_string())
         .collect();
     if output == Output::Json {
         return say_json(
-            &json!({ "broker": settings.broker.to_string(), "listening": listening, "engines": names }),
+            &json!({ "broker": settings.broker.to_string(), "listening": listening, "engines": names, "http": link }),
         );
     }
     let is_default = settings.broker.to_string() == "mqtt://127.0.0.1:1883";
@@ -141,7 +150,9 @@ fn announce(settings: &Settings, listening: SocketAddr, engines: &[LocalEngine],
     } else {
         names.join(", ")
     };
-    let mut text = Text::page(&[("broker", listening.to_string()), ("engines", list)])
+    let mut page = vec![("broker", listening.to_string()), ("engines", list)];
+    page.extend(link.map(|link| ("dashboard", link)));
+    let mut text = Text::page(&page)
         .line("")
         .line("In another terminal:")
         .line(format!("  wayfare run primes --follow{flag}"))

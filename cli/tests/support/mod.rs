@@ -83,6 +83,8 @@ pub(crate) struct Up {
     child: Child,
     stdout: Option<BufReader<ChildStdout>>,
     pub(crate) broker: String,
+    /// Its first line.
+    pub(crate) announced: Value,
 }
 
 impl Up {
@@ -115,6 +117,7 @@ impl Up {
             child,
             stdout: Some(stdout),
             broker,
+            announced,
         }
     }
 
@@ -129,6 +132,13 @@ impl Up {
             let said = (there.stdout, there.stderr);
             assert!(Instant::now() < deadline, "engines are not there: {said:?}");
         }
+    }
+
+    /// A command that is done well.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Ran {
+        let ran = run(&self.broker, arguments);
+        assert_eq!(ran.exit, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        ran
     }
 
     /// As service managers do it; answers the exit code and all it had to tell.

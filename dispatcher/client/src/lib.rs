@@ -27,7 +27,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Reading order: [`client`], [`order`], [`operation`], `core`, [`fleet`], [`lookup`], `transfer`, [`logs`], [`calls`]. The fleet's
+//! Reading order: [`client`], [`order`], [`operation`], `core`, [`fleet`], [`lookup`], `transfer`, [`logs`], [`calls`]. What front ends share when they show it:
+//! [`rows`], [`query`], [`documents`], [`problem`]. The fleet's
 //! long-running dispatcher, `wayfare-dispatcher`, is built on the same handle.
 #![forbid(unsafe_code)]
 
@@ -54,6 +55,12 @@ pub mod calls;
 pub mod files;
 pub mod keys;
 pub mod watching;
+
+pub mod documents;
+pub mod problem;
+pub mod query;
+pub mod rows;
+pub mod typed;
 
 pub use crate::core::{Finished, Progress, Report};
 pub use client::{ANSWER_TIMEOUT, Client, ClientOptions, LeaseWatch, Session, Would};

@@ -17,8 +17,8 @@ use wayfare_protocol::ids::ProgramId;
 use crate::args::looking::{QueryArgs, TopArgs};
 use crate::fail::Result;
 use crate::query::Query;
-use crate::verbs::fields::PROGRAM_FIELDS;
 use crate::verbs::fleet::{Listed, ListedEngine};
+use wayfare_client::rows::PROGRAM_FIELDS;
 
 /// What '<' and '>' go through.
 const SORTS: [&str; 9] = [

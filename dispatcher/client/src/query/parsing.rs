@@ -3,21 +3,38 @@
 use std::fmt;
 
 use super::{DEPTH_MAX, EXPRESSION_BYTES_MAX, Filter, Kind, Op, Value};
-use crate::args::values::{parse_age, parse_size};
+use crate::typed::{parse_age, parse_size};
 
 /// What is wrong with an expression, and where it begins to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct QueryError {
+pub struct QueryError {
     text: String,
     at: Option<usize>,
+    part: Option<&'static str>,
 }
+
+impl std::error::Error for QueryError {}
 
 impl QueryError {
     fn new(text: impl Into<String>, at: usize) -> Self {
         Self {
             text: text.into(),
             at: Some(at),
+            part: None,
         }
+    }
+
+    /// The same in this part of a query.
+    pub(super) fn of(self, part: &'static str) -> Self {
+        Self {
+            part: Some(part),
+            ..self
+        }
+    }
+
+    /// The part of a query that it is in: `where` or `sort`.
+    pub fn part(&self) -> &'static str {
+        self.part.unwrap_or("query")
     }
 }
 
@@ -38,6 +55,7 @@ pub(super) fn field(name: &str, names: &[&'static str]) -> Result<usize, QueryEr
         .ok_or_else(|| QueryError {
             text: format!("no field '{name}'; there are: {}", names.join(", ")),
             at: None,
+            part: None,
         })
 }
 
@@ -54,7 +72,11 @@ enum Token {
 pub(super) fn parse(text: &str, fields: &[(&'static str, Kind)]) -> Result<Filter, QueryError> {
     if text.len() > EXPRESSION_BYTES_MAX {
         let text = format!("it has {} bytes, the limit is {EXPRESSION_BYTES_MAX}", text.len());
-        return Err(QueryError { text, at: None });
+        return Err(QueryError {
+            text,
+            at: None,
+            part: None,
+        });
     }
     let tokens = tokens(text)?;
     let mut parser = Parser {

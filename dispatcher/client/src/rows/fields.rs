@@ -1,24 +1,24 @@
 //! The fields of programs, engines, operations, events, files and values by which lists are filtered and sorted.
 
-use wayfare_client::app::ask::{Decision, Mark};
-use wayfare_client::operations::OperationRecord;
 use wayfare_protocol::files::{FileKind, ListedFile};
 use wayfare_protocol::status::EngineAbout;
 use wayfare_protocol::values::Listed as ListedValue;
 
-use super::fleet::{Listed, ListedEngine, labels};
-use crate::output::now_ms;
+use super::{Listed, ListedEngine, labels};
+use crate::app::ask::{Decision, Mark};
+use crate::documents::now_ms;
+use crate::operations::OperationRecord;
 use crate::query::{Field, Kind, Value};
 
-pub(super) const fn field<R>(name: &'static str, kind: Kind, get: fn(&R) -> Option<Value>) -> Field<R> {
+const fn field<R>(name: &'static str, kind: Kind, get: fn(&R) -> Option<Value>) -> Field<R> {
     Field { name, kind, get }
 }
 
-pub(super) fn text(text: impl ToString) -> Option<Value> {
+fn text(text: impl ToString) -> Option<Value> {
     Some(Value::Text(text.to_string()))
 }
 
-pub(super) fn number(number: impl Into<u64>) -> Option<Value> {
+fn number(number: impl Into<u64>) -> Option<Value> {
     Some(Value::Number(number.into()))
 }
 
@@ -27,7 +27,8 @@ fn part(listed: &Listed, place: usize) -> Option<Value> {
     text(listed.instance()?.split('/').nth(place)?)
 }
 
-pub(super) static PROGRAM_FIELDS: [Field<Listed>; 19] = [
+/// The fields of programs.
+pub static PROGRAM_FIELDS: [Field<Listed>; 19] = [
     field("id", Kind::Text, |one| text(one.view.status.program)),
     field("name", Kind::Text, |one| text(&one.view.status.name)),
     field("app", Kind::Text, |one| part(one, 0)),
@@ -71,7 +72,8 @@ fn about(one: &ListedEngine) -> Option<&EngineAbout> {
     one.view.about.as_ref()
 }
 
-pub(super) static ENGINE_FIELDS: [Field<ListedEngine>; 15] = [
+/// The fields of engines.
+pub static ENGINE_FIELDS: [Field<ListedEngine>; 15] = [
     field("engine", Kind::Text, |one| text(&one.view.engine)),
     field("state", Kind::Text, |one| {
         text(one.view.word().split(',').next()?)
@@ -103,7 +105,8 @@ pub(super) static ENGINE_FIELDS: [Field<ListedEngine>; 15] = [
     }),
 ];
 
-pub(super) static OPERATION_FIELDS: [Field<OperationRecord>; 12] = [
+/// The fields of operations.
+pub static OPERATION_FIELDS: [Field<OperationRecord>; 12] = [
     field("id", Kind::Text, |one| text(one.operation)),
     field("verb", Kind::Text, |one| text(&one.verb)),
     field("program", Kind::Text, |one| text(one.program?)),
@@ -122,7 +125,8 @@ pub(super) static OPERATION_FIELDS: [Field<OperationRecord>; 12] = [
     }),
 ];
 
-pub(super) static EVENT_FIELDS: [Field<Decision>; 10] = [
+/// The fields of events.
+pub static EVENT_FIELDS: [Field<Decision>; 10] = [
     field("kind", Kind::Text, |one| text(&one.kind)),
     field("app", Kind::Text, |one| text(one.application.as_ref()?)),
     field("instance", Kind::Text, |one| text(one.instance.as_ref()?)),
@@ -135,7 +139,8 @@ pub(super) static EVENT_FIELDS: [Field<Decision>; 10] = [
     field("text", Kind::Text, |one| text(&one.text)),
 ];
 
-pub(super) static FILE_FIELDS: [Field<ListedFile>; 5] = [
+/// The fields of files.
+pub static FILE_FIELDS: [Field<ListedFile>; 5] = [
     field("name", Kind::Text, |one| text(&one.name)),
     field("kind", Kind::Text, |one| match one.stat.kind {
         FileKind::Folder => text("folder"),
@@ -148,7 +153,8 @@ pub(super) static FILE_FIELDS: [Field<ListedFile>; 5] = [
     }),
 ];
 
-pub(super) static VALUE_FIELDS: [Field<ListedValue>; 3] = [
+/// The fields of values.
+pub static VALUE_FIELDS: [Field<ListedValue>; 3] = [
     field("key", Kind::Text, |one| text(one.key.as_str())),
     field("version", Kind::Number, |one| number(one.version)),
     field("length", Kind::Size, |one| number(one.bytes)),

@@ -1,0 +1,120 @@
+//! The gateway as the command opens it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use wayfare_client::Client;
+use wayfare_gateway::{Allowed, Gateway, GatewayError, GatewayOptions, Port};
+
+use super::super::engine::shutdown;
+use crate::args::http::HttpArgs;
+use crate::args::services::UiArgs;
+use crate::config::{Settings, state_folder};
+use crate::context::{connect_to, who};
+use crate::fail::{Fail, Result};
+use crate::output::{Output, Text, output_is_terminal, say};
+
+const PORT: u16 = 8686;
+/// Between two attempts to reach the broker.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// As a client of any fleet, until Ctrl-C.
+pub(crate) async fn ui(args: UiArgs, output: Output) -> Result {
+    let data = match args.data {
+        Some(data) => data,
+        None => state_folder()
+            .map(|folder| folder.join("ui"))
+            .ok_or_else(|| Fail::usage("no home folder to keep the token in: give one with --data"))?,
+    };
+    let ended = shutdown()?;
+    let client = connect_to(Settings::load(&args.fleet)?).await?;
+    let gateway = open(&client, &args.http, &data).await;
+    let served = async {
+        let gateway = gateway?;
+        let document = json!({ "http": gateway.link() });
+        output.print(&document, |_| {
+            Text::page(&[("dashboard", gateway.link())])
+                .line("")
+                .line("Ctrl-C stops it.")
+        })?;
+        ended.await;
+        gateway.close().await;
+        Ok(())
+    };
+    let result = served.await;
+    client.close().await;
+    result
+}
+
+/// A gateway beside something else; on any port, unless one was asked for.
+pub(super) async fn open(client: &Client, args: &HttpArgs, data: &Path) -> Result<Gateway> {
+    wayfare_link::open_own_folder(data).map_err(|error| Fail::file(data, &error))?;
+    let (bind, port) = match args.http {
+        Some(bind) => (bind, Port::ThisOne),
+        None => (SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)), Port::Preferred),
+    };
+    let options = GatewayOptions {
+        bind,
+        port,
+        data: data.to_owned(),
+        allowed: match args.http_read_only {
+            true => Allowed::Looking,
+            false => Allowed::Everything,
+        },
+        by: who(),
+    };
+    let opened = Gateway::open(client.clone(), options).await;
+    opened.map_err(|error| match error {
+        GatewayError::NotLoopback { .. } => Fail::usage(error.to_string()),
+        GatewayError::Bind { .. } => {
+            Fail::new("http", error.to_string()).hint("give another address with --http")
+        }
+        error => Fail::new("http", error.to_string()),
+    })
+}
+
+/// Beside a dispatcher, if that is asked for. What would never be served is refused at once.
+pub(super) fn start(settings: &Settings, args: &HttpArgs, data: &Path) -> Result<Option<JoinHandle<()>>> {
+    match args.http {
+        None if args.http_read_only => Err(Fail::usage("--http-read-only needs --http")),
+        None => Ok(None),
+        Some(bind) if !bind.ip().is_loopback() => {
+            Err(Fail::usage(GatewayError::NotLoopback { bind }.to_string()))
+        }
+        Some(_) => Ok(Some(tokio::spawn(beside_dispatcher(
+            settings.clone(),
+            *args,
+            data.to_owned(),
+        )))),
+    }
+}
+
+/// The dispatcher waits for its broker: so does this. Ends when it is aborted.
+async fn beside_dispatcher(settings: Settings, args: HttpArgs, data: PathBuf) {
+    let client = loop {
+        match connect_to(settings.clone()).await {
+            Ok(client) => break client,
+            Err(fail) => {
+                tracing::debug!(reason = fail.message(), "HTTP is not served yet");
+                sleep(RETRY).await;
+            }
+        }
+    };
+    match open(&client, &args, &data).await {
+        Ok(gateway) => {
+            // A log is read by more people than the token is for.
+            let token = data.join("http-token");
+            tracing::info!(address = %gateway.address(), token = %token.display(), "HTTP is served");
+            if output_is_terminal() {
+                // The log says where, too.
+                let _ = say(format!("dashboard: {}", gateway.link()));
+            }
+            std::future::pending::<()>().await;
+        }
+        Err(fail) => tracing::error!(reason = fail.message(), "HTTP is not served"),
+    }
+}

@@ -1,0 +1,155 @@
+//! A failure as front ends tell it: a code word for programs, what happened, and what to do about it. The
+//! command prints it, the gateway answers with it.
+
+use serde_json::{Map, Value, json};
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::files::FileRefusal;
+
+use crate::error::{AskError, CommandError};
+use crate::files::FilesError;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    kind: &'static str,
+    message: String,
+    /// What to do about it.
+    hint: Option<String>,
+    failure: Option<Box<Failure>>,
+}
+
+impl Problem {
+    /// `kind` is a code word such as `no-engine`: scripts tell by it.
+    pub fn new(kind: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            failure: None,
+        }
+    }
+
+    /// With what to do about it.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    fn with(self, failure: Failure) -> Self {
+        Self {
+            hint: hint_for(&failure).map(Into::into),
+            failure: Some(Box::new(failure)),
+            ..self
+        }
+    }
+
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub fn way_out(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// What an engine or the dispatcher refused it with.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_deref()
+    }
+
+    pub fn document(&self) -> Map<String, Value> {
+        let mut document = Map::new();
+        document.insert("error".into(), self.kind.into());
+        document.insert("message".into(), self.message.clone().into());
+        if let Some(hint) = &self.hint {
+            document.insert("hint".into(), hint.clone().into());
+        }
+        if let Some(failure) = &self.failure {
+            document.insert("failure".into(), json!(failure));
+        }
+        document
+    }
+}
+
+/// The code word for silence.
+pub const NO_ANSWER: &str = "no-answer";
+
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
+        let problem = Self::new(error.kind(), error.to_string());
+        match error {
+            CommandError::EngineOffline { .. } => {
+                problem.hint("start it, or give --wait-for-engine to wait until it comes back")
+            }
+            CommandError::EngineClosed { .. } => {
+                problem.hint("name another one, or give --even-cordoned to take it all the same")
+            }
+            CommandError::Held { .. } => problem.hint(RELEASE),
+            CommandError::ProgramLost { .. } => problem.hint("`wayfare kill` forgets it"),
+            CommandError::NotWasm { .. } => {
+                problem.hint("build it for wasm32-wasip1 and give the .wasm file")
+            }
+            CommandError::Failed { failure, .. } | CommandError::Refused(failure) => problem.with(failure),
+            _ => problem,
+        }
+    }
+}
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
+        let text = error.to_string();
+        match error {
+            AskError::NoDispatcher { .. } => {
+                Self::new(NO_ANSWER, text).hint("start one with `wayfare dispatcher`, or with `wayfare up`")
+            }
+            AskError::NoEngine { .. } => {
+                Self::new(NO_ANSWER, text).hint("`wayfare engines` shows who is there")
+            }
+            AskError::Failed(failure) => Self::new("refused", text).with(failure),
+            AskError::Unexpected { .. } => Self::new("unexpected-answer", text),
+            AskError::TooLarge { .. } => Self::new("too-large", text),
+            AskError::Closed => Self::new("closed", text),
+        }
+    }
+}
+
+impl From<FilesError> for Problem {
+    fn from(error: FilesError) -> Self {
+        let problem = Self::new(error.kind(), error.to_string());
+        match error {
+            FilesError::Ask(error) => error.into(),
+            FilesError::Io(_) => problem,
+            FilesError::Refused { why, .. } => match why {
+                FileRefusal::Absent => {
+                    problem.hint("`wayfare fs ls` lists what there is, `mkdir -p` makes folders")
+                }
+                FileRefusal::NotEmpty => problem.hint("`wayfare fs rm --recursive` takes what is in it too"),
+                FileRefusal::NoVersion => problem.hint("`wayfare fs history` lists those that are"),
+                FileRefusal::Changed | FileRefusal::Gone => problem.hint("try again"),
+                FileRefusal::Full => problem.hint("`wayfare fs rm` makes room"),
+                _ => problem,
+            },
+        }
+    }
+}
+
+const RELEASE: &str = "`wayfare release` ends that";
+
+fn hint_for(failure: &Failure) -> Option<&'static str> {
+    match failure {
+        Failure::Busy { .. } => Some("wait for that operation and try again"),
+        Failure::NoDevice { .. } | Failure::WrongDevice { .. } => {
+            Some("`wayfare engines` shows which engine has which devices")
+        }
+        Failure::DeviceTaken { .. } => Some("choose another engine, or end that program"),
+        Failure::NoRoom { .. } => Some("choose another engine, or end a program there"),
+        Failure::Ended { .. } => Some("`wayfare logs` shows what it printed"),
+        Failure::Snapshot { .. } => Some("take a new one with `wayfare snapshot`"),
+        Failure::Unknown { error, .. } if error == "held" => Some(RELEASE),
+        _ => None,
+    }
+}

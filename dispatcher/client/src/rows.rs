@@ -1,0 +1,196 @@
+//! The rows of the lists that every front end shows: programs with what the dispatcher knows of them, and
+//! engines. With their fields, by which they are filtered and sorted in the one read language
+//! ([`query`](crate::query)).
+
+mod fields;
+
+use std::collections::BTreeMap;
+
+use futures::future::try_join;
+use serde::Serialize;
+use wayfare_protocol::ids::EngineId;
+use wayfare_protocol::status::EngineAbout;
+
+pub use self::fields::{
+    ENGINE_FIELDS, EVENT_FIELDS, FILE_FIELDS, OPERATION_FIELDS, PROGRAM_FIELDS, VALUE_FIELDS,
+};
+use crate::app::alarms::AlarmRecord;
+use crate::app::hold::HoldRecord;
+use crate::app::programs::ProgramAbout;
+use crate::client::Client;
+use crate::core::Report;
+use crate::error::CommandError;
+use crate::fleet::{EngineView, ProgramView};
+use crate::numbers::{EngineLoad, ProgramLoad};
+
+/// A list shows programs that ended no longer ago than this.
+const ENDED_SHOWN_MS: u64 = 10 * 60 * 1_000;
+
+/// A program, and what the dispatcher knows of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Listed {
+    #[serde(flatten)]
+    pub view: ProgramView,
+    #[serde(flatten)]
+    pub about: Option<ProgramAbout>,
+    /// What it uses, if that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<ProgramLoad>,
+}
+
+/// An engine, and what it uses, if that was measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ListedEngine {
+    #[serde(flatten)]
+    pub view: EngineView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<EngineLoad>,
+}
+
+impl Listed {
+    /// Whether it runs, or ended a moment ago as far as is known.
+    pub fn is_recent(&self, now_ms: u64) -> bool {
+        match &self.about {
+            _ if !self.view.status.state.is_ended() => true,
+            // Nobody knows.
+            None => true,
+            // It had ended when the dispatcher began to act.
+            Some(about) => about
+                .ended_ms
+                .is_some_and(|ended_ms| now_ms.saturating_sub(ended_ms) < ENDED_SHOWN_MS),
+        }
+    }
+
+    /// The instance of an application that it is.
+    pub fn instance(&self) -> Option<&str> {
+        self.about.as_ref()?.instance.as_deref()
+    }
+
+    /// Its memory as measured, or else as its status says.
+    pub fn memory_bytes(&self) -> u64 {
+        let measured = self.numbers.as_ref().map(|load| load.numbers.memory_bytes);
+        measured.unwrap_or(self.view.status.memory_bytes)
+    }
+}
+
+/// The whole fleet at a moment, and what is wrong with it.
+#[derive(Debug, Clone, Serialize)]
+pub struct FleetStatus {
+    pub engines: Vec<ListedEngine>,
+    pub programs: Vec<Listed>,
+    /// After how many milliseconds each engine reported that did.
+    pub answered_ms: BTreeMap<EngineId, u64>,
+    pub silent: Vec<EngineId>,
+    pub alarms: Vec<AlarmRecord>,
+    pub hold: Option<HoldRecord>,
+}
+
+impl Client {
+    /// The fleet after a report.
+    pub async fn fleet_status(&self, report: &Report) -> Result<FleetStatus, CommandError> {
+        let mut engines = self.engines_marked().await?;
+        report.mark(&mut engines);
+        let (programs, numbers) = self.measured().await?;
+        Ok(FleetStatus {
+            engines: with_numbers(engines, numbers),
+            programs,
+            answered_ms: report.answered.clone(),
+            silent: report.silent.clone(),
+            alarms: self.alarms().await?,
+            hold: self.hold().await?,
+        })
+    }
+
+    /// All programs, and what the dispatcher knows of them, without numbers.
+    pub async fn listed(&self) -> Result<Vec<Listed>, CommandError> {
+        let about = self.programs_about().await?.unwrap_or_default();
+        let programs = self.programs().await?.into_iter();
+        let listed = programs.map(|view| Listed {
+            about: about.get(&view.status.program).cloned(),
+            view,
+            numbers: None,
+        });
+        Ok(listed.collect())
+    }
+
+    /// The same with their numbers, and the numbers of engines.
+    pub async fn measured(&self) -> Result<(Vec<Listed>, BTreeMap<EngineId, EngineLoad>), CommandError> {
+        let numbers = async { Ok(self.numbers().await?.unwrap_or_default()) };
+        let (mut listed, mut numbers) = try_join(self.listed(), numbers).await?;
+        for one in &mut listed {
+            one.numbers = numbers.programs.remove(&one.view.status.program);
+        }
+        Ok((listed, numbers.engines))
+    }
+}
+
+/// Engines beside their numbers.
+pub fn with_numbers(
+    engines: Vec<EngineView>,
+    mut numbers: BTreeMap<EngineId, EngineLoad>,
+) -> Vec<ListedEngine> {
+    let listed = engines.into_iter().map(|view| ListedEngine {
+        numbers: numbers.remove(&view.engine),
+        view,
+    });
+    listed.collect()
+}
+
+/// An engine's labels as they are given; `None` if there are none.
+pub fn labels(about: &EngineAbout) -> Option<String> {
+    let label = |(key, value): (&String, &String)| format!("{key}={value}");
+    let labels: Vec<String> = about.labels.iter().map(label).collect();
+    (!labels.is_empty()).then(|| labels.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use wayfare_protocol::ids::{BootId, Digest, ProgramId};
+
+    use super::*;
+    use crate::fleet::Presence;
+
+    fn program(state: &str, about: Option<ProgramAbout>) -> Listed {
+        let status = json!({
+            "program": ProgramId::from_random([1; 16]), "name": "shop-web-0", "engine": "a", "code": 0,
+            "boot": BootId::from_random([2; 16]), "generation": 1, "sequence": 1, "memory_bytes": 0,
+            "state": state, "module": Digest::of(b"m"),
+        });
+        let view = ProgramView {
+            status: serde_json::from_value(status).unwrap(),
+            presence: Presence::Known,
+        };
+        Listed {
+            view,
+            about,
+            numbers: None,
+        }
+    }
+
+    #[test]
+    fn what_ended_long_ago_is_not_recent() {
+        let ended = |ended_ms| {
+            Some(ProgramAbout {
+                ended_ms,
+                ..ProgramAbout::default()
+            })
+        };
+        for (state, about, is_recent) in [
+            ("running", None, true),
+            ("running", ended(None), true),
+            ("exited", None, true),
+            ("exited", ended(None), false),
+            ("exited", ended(Some(1_000)), false),
+            ("exited", ended(Some(1_001)), true),
+            ("exited", ended(Some(u64::MAX)), true),
+        ] {
+            let now_ms = 1_000 + ENDED_SHOWN_MS;
+            assert_eq!(
+                program(state, about.clone()).is_recent(now_ms),
+                is_recent,
+                "{state} {about:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! `/files/...`: the files of `/fleet` as things of the web. `GET` and `PUT` with versions as `ETag`s,
+//! ranges, folders as lists.
+//!
+//! No more of a file than some pieces is in memory, whichever way it goes.
+
+mod range;
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
+    HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, RANGE,
+};
+use axum::http::{Request, Response, StatusCode, Uri};
+use bytes::Bytes;
+use futures::stream::try_unfold;
+use futures::{Stream, TryStreamExt};
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+use tokio_util::io::StreamReader;
+use wayfare_client::files::{Extent, Files, FilesError};
+use wayfare_client::problem::Problem;
+use wayfare_protocol::files::{FILE_BYTES_MAX, FileKind, FilePath, FileRefusal, FileStat, MOUNT};
+
+use self::range::range_of;
+use crate::answers::{self, Answer, BAD_USAGE, bad_usage, json, json_as, too_large};
+use crate::server::Site;
+
+const PREFIX: &str = "/files";
+/// Of a file, in memory at once.
+const PIECE_BYTES: u64 = 512 * 1024;
+/// Whether a browser may show what somebody put there: only as text, a picture, a sound; never as a page of
+/// ours.
+const SHOWN: [(&str, &str); 12] = [
+    ("txt", "text/plain; charset=utf-8"),
+    ("md", "text/plain; charset=utf-8"),
+    ("log", "text/plain; charset=utf-8"),
+    ("csv", "text/csv; charset=utf-8"),
+    ("json", "application/json"),
+    ("toml", "text/plain; charset=utf-8"),
+    ("js", "text/plain; charset=utf-8"),
+    ("py", "text/plain; charset=utf-8"),
+    ("png", "image/png"),
+    ("jpg", "image/jpeg"),
+    ("webp", "image/webp"),
+    ("wasm", "application/wasm"),
+];
+
+/// The parameters of an address.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(query: Option<String>) -> Self {
+        let query = query.unwrap_or_default();
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        Self(
+            pairs
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect(),
+        )
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u64>, Problem> {
+        let number = |text: &str| {
+            text.parse()
+                .map_err(|_| bad_usage(format!("'{name}': a number is expected")))
+        };
+        self.get(name).map(number).transpose()
+    }
+}
+
+/// `/files/a/b` is `/fleet/a/b`.
+fn path(uri: &Uri) -> Result<FilePath, Problem> {
+    let encoded = uri.path().strip_prefix(PREFIX).unwrap_or_default();
+    let decoded = percent_decode_str(encoded).decode_utf8();
+    let decoded = decoded.map_err(|_| bad_usage("the path is no text"))?;
+    let text = format!("{MOUNT}{}", decoded.trim_end_matches('/'));
+    FilePath::try_from(text).map_err(bad_usage)
+}
+
+fn files(site: &Site) -> Files<'_> {
+    Files::new(site.client(), site.name().clone(), answers::ASK_TIMEOUT)
+}
+
+fn etag(stat: &FileStat, version: u64) -> HeaderValue {
+    HeaderValue::try_from(format!("\"{}-{version}\"", stat.node)).expect("digits")
+}
+
+pub(crate) async fn get(
+    State(site): State<Arc<Site>>,
+    uri: Uri,
+    RawQuery(query): RawQuery,
+    head: HeaderMap,
+) -> Response<Body> {
+    answered(look(site, &uri, Query::of(query), &head).await)
+}
+
+fn answered(answer: Answer) -> Response<Body> {
+    answer.unwrap_or_else(|problem| answers::problem(&problem))
+}
+
+async fn look(site: Arc<Site>, uri: &Uri, query: Query, head: &HeaderMap) -> Answer {
+    let path = path(uri)?;
+    let stat = files(&site).stat(&path).await?;
+    if query.has("history") {
+        return Ok(json(&files(&site).history(&path).await?));
+    }
+    if stat.kind == FileKind::Folder {
+        return Ok(json(&files(&site).list(&path).await?));
+    }
+    if query.has("stat") {
+        return Ok(json(&stat));
+    }
+    let version = query.number("version")?.unwrap_or(stat.version);
+    let etag = etag(&stat, version);
+    if head.get(IF_NONE_MATCH) == Some(&etag) {
+        return Ok(with(StatusCode::NOT_MODIFIED, [(ETAG, etag)], Body::empty()));
+    }
+    let bytes = match version == stat.version {
+        true => stat.bytes,
+        false => {
+            let history = files(&site).history(&path).await?;
+            let found = history.iter().find(|found| found.version == version);
+            let why = FileRefusal::NoVersion;
+            found
+                .ok_or_else(|| FilesError::Refused {
+                    path: path.clone(),
+                    why,
+                })?
+                .bytes
+        }
+    };
+    let media_type = HeaderValue::from_static(media_type(&path));
+    let mut fields = vec![
+        (ETAG, etag),
+        (CONTENT_TYPE, media_type),
+        (ACCEPT_RANGES, HeaderValue::from_static("bytes")),
+    ];
+    if media_type_is_foreign(&path) {
+        fields.push((CONTENT_DISPOSITION, HeaderValue::from_static("attachment")));
+    }
+    let (status, from, end) = match head
+        .get(RANGE)
+        .and_then(|range| range_of(range.to_str().ok()?, bytes))
+    {
+        None => (StatusCode::OK, 0, bytes),
+        Some(Some((from, end))) => {
+            fields.push((CONTENT_RANGE, text(format!("bytes {from}-{}/{bytes}", end - 1))));
+            (StatusCode::PARTIAL_CONTENT, from, end)
+        }
+        Some(None) => {
+            let fields = [(CONTENT_RANGE, text(format!("bytes */{bytes}")))];
+            return Ok(with(StatusCode::RANGE_NOT_SATISFIABLE, fields, Body::empty()));
+        }
+    };
+    fields.push((CONTENT_LENGTH, HeaderValue::from(end - from)));
+    Ok(with(
+        status,
+        fields,
+        Body::from_stream(content(site, path, version, from, end)),
+    ))
+}
+
+fn text(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("digits and words")
+}
+
+fn with(
+    status: StatusCode,
+    fields: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    body: Body,
+) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().extend(fields);
+    response
+}
+
+/// A file's content, piece by piece as it is read.
+fn content(
+    site: Arc<Site>,
+    path: FilePath,
+    version: u64,
+    from: u64,
+    end: u64,
+) -> impl Stream<Item = io::Result<Bytes>> {
+    try_unfold((site, path, from), move |(site, path, offset)| async move {
+        if offset >= end {
+            return Ok(None);
+        }
+        let extent = Extent {
+            version: Some(version),
+            offset,
+            bytes: Some(PIECE_BYTES.min(end - offset)),
+        };
+        let mut piece = Vec::new();
+        let sink = |bytes: &[u8], _| {
+            piece.extend_from_slice(bytes);
+            Ok(())
+        };
+        files(&site)
+            .read(&path, extent, sink)
+            .await
+            .map_err(io::Error::other)?;
+        if piece.is_empty() {
+            return Err(io::Error::other("the file is shorter than it was"));
+        }
+        let next = offset + piece.len() as u64;
+        Ok(Some((Bytes::from(piece), (site, path, next))))
+    })
+}
+
+fn known_type(path: &FilePath) -> Option<&'static str> {
+    let (_, extension) = path.as_str().rsplit_once('.')?;
+    SHOWN
+        .iter()
+        .find(|(known, _)| *known == extension)
+        .map(|(_, media_type)| *media_type)
+}
+
+fn media_type(path: &FilePath) -> &'static str {
+    known_type(path).unwrap_or("application/octet-stream")
+}
+
+fn media_type_is_foreign(path: &FilePath) -> bool {
+    known_type(path).is_none()
+}
+
+/// What the writer says it knows of the file.
+async fn check_match(site: &Site, path: &FilePath, head: &HeaderMap) -> Result<(), Problem> {
+    let (wanted, absent) = (head.get(IF_MATCH), head.get(IF_NONE_MATCH));
+    if wanted.is_none() && absent.is_none() {
+        return Ok(());
+    }
+    let there = match files(site).stat(path).await {
+        Ok(stat) => Some(etag(&stat, stat.version)),
+        Err(FilesError::Refused {
+            why: FileRefusal::Absent,
+            ..
+        }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let is_as_wanted = wanted.is_none_or(|wanted| {
+        there
+            .as_ref()
+            .is_some_and(|there| wanted == there || wanted == "*")
+    });
+    let is_absent = absent.is_none_or(|absent| match absent.as_bytes() {
+        b"*" => there.is_none(),
+        _ => there.as_ref() != Some(absent),
+    });
+    match is_as_wanted && is_absent {
+        true => Ok(()),
+        false => Err(
+            Problem::new("changed", format!("{path} is not as it was when you looked")).hint("get it again"),
+        ),
+    }
+}
+
+pub(crate) async fn put(State(site): State<Arc<Site>>, request: Request<Body>) -> Response<Body> {
+    answered(write(site, request).await)
+}
+
+async fn write(site: Arc<Site>, request: Request<Body>) -> Answer {
+    let path = path(request.uri())?;
+    let length = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > FILE_BYTES_MAX) {
+        return Err(too_large(path.as_str(), FILE_BYTES_MAX));
+    }
+    check_match(&site, &path, request.headers()).await?;
+    let stream = request.into_body().into_data_stream().map_err(io::Error::other);
+    let written = files(&site)
+        .write(&path, StreamReader::new(stream), |_| {})
+        .await?;
+    let stat = files(&site).stat(&path).await?;
+    let mut response = json_as(
+        StatusCode::CREATED,
+        &json!({ "path": path, "bytes": written, "version": stat.version }),
+    );
+    response.headers_mut().insert(ETAG, etag(&stat, stat.version));
+    Ok(response)
+}
+
+pub(crate) async fn delete(
+    State(site): State<Arc<Site>>,
+    uri: Uri,
+    RawQuery(query): RawQuery,
+    head: HeaderMap,
+) -> Response<Body> {
+    let query = Query::of(query);
+    let removed = async {
+        let path = path(&uri)?;
+        check_match(&site, &path, &head).await?;
+        let mut gone = Vec::new();
+        match query.has("recursive") {
+            true => {
+                files(&site)
+                    .remove_all(&path, |path| gone.push(path.clone()))
+                    .await?
+            }
+            false => {
+                files(&site).remove(&path).await?;
+                gone.push(path);
+            }
+        }
+        Ok(json(&json!({ "removed": gone })))
+    };
+    answered(removed.await)
+}
+
+/// `?mkdir`, `?mv=/fleet/to`, `?cp=/fleet/to` with `&version=`.
+pub(crate) async fn post(
+    State(site): State<Arc<Site>>,
+    uri: Uri,
+    RawQuery(query): RawQuery,
+) -> Response<Body> {
+    let query = Query::of(query);
+    let done = async {
+        let path = path(&uri)?;
+        let to = |name: &str| {
+            let text = query.get(name).unwrap_or_default().to_owned();
+            FilePath::try_from(text).map_err(|error| bad_usage(format!("'{name}': {error}")))
+        };
+        if query.has("mkdir") {
+            files(&site).make_folder(&path).await?;
+        } else if query.has("mv") {
+            files(&site).rename(&path, &to("mv")?).await?;
+        } else if query.has("cp") {
+            files(&site)
+                .copy(&path, query.number("version")?, &to("cp")?)
+                .await?;
+        } else {
+            return Err(Problem::new(
+                BAD_USAGE,
+                "say what: ?mkdir, ?mv=/fleet/to or ?cp=/fleet/to",
+            ));
+        }
+        Ok(json(&json!({ "path": path })))
+    };
+    answered(done.await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_paths_below_the_mount() {
+        for (uri, expected) in [
+            ("/files", Some("/fleet")),
+            ("/files/", Some("/fleet")),
+            ("/files/a/b%20c+d", Some("/fleet/a/b c+d")),
+            ("/files/a/../b", None),
+            ("/files/%2e%2e/b", None),
+            ("/files/a%00", None),
+            ("/files/a%2Fb", Some("/fleet/a/b")),
+            ("/files/a=b&c", Some("/fleet/a=b&c")),
+            ("/files/%ff", None),
+        ] {
+            let found = path(&uri.parse().unwrap()).ok();
+            assert_eq!(found.as_ref().map(FilePath::as_str), expected, "{uri}");
+        }
+    }
+}

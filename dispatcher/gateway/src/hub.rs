@@ -1,0 +1,376 @@
+//! Looks at the fleet for everybody: one task that has the latest view, tells watchers what changes, and asks
+//! the acting dispatcher no more often than somebody wants to know.
+//!
+//! ```text
+//!                 nobody watches            a change, and a pause
+//!    (view is made when asked for)  <--->  (view is made, and what differs is sent to all)
+//! ```
+//! What always holds: a change costs one look for all watchers together; a look that took long is followed by
+//! a longer pause; who does not keep up is told to begin anew, and nothing is kept for it beyond one queue
+//! that all share.
+
+mod known;
+pub(crate) mod view;
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use wayfare_client::app::ask::Decision;
+use wayfare_client::problem::Problem;
+use wayfare_client::{Client, CommandError, Report, documents};
+use wayfare_protocol::event::Event;
+
+use self::known::Known;
+use self::view::View;
+
+const QUEUE_MAX: usize = 256;
+/// Messages that a watcher may be behind, which is as many as are kept for one that comes back.
+const BEHIND_MAX: usize = 1024;
+/// Changes of this time are told together.
+const PAUSE_MIN: Duration = Duration::from_millis(40);
+/// A look may take this part of the time.
+const LOOK_SHARE: u32 = 5;
+/// What the dispatcher knows is asked for again after this, if somebody wants to know,
+const KNOWN_FRESH: Duration = Duration::from_secs(2);
+/// or watches.
+const KNOWN_PERIOD: Duration = Duration::from_secs(10);
+/// Engines are asked whether they are there this often, while somebody watches,
+const REPORT_PERIOD: Duration = Duration::from_secs(10);
+/// and may take so long.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The handle; the task ends when nobody has one.
+#[derive(Debug, Clone)]
+pub(crate) struct Hub {
+    queue: mpsc::Sender<ToHub>,
+}
+
+#[derive(Debug)]
+enum ToHub {
+    Look(oneshot::Sender<Arc<View>>),
+    Watch {
+        /// The last message that it had.
+        last: Option<Id>,
+        answer: oneshot::Sender<Watching>,
+    },
+    /// An order was given: what the dispatcher knows may be something else now.
+    Stale,
+}
+
+/// Names a message: of which hub, and the how many-th.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Id {
+    pub(crate) hub: u64,
+    pub(crate) number: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    pub(crate) id: Id,
+    pub(crate) event: &'static str,
+    pub(crate) data: Arc<str>,
+}
+
+/// What a watcher begins with.
+#[derive(Debug)]
+pub(crate) enum Beginning {
+    /// Everything, as it was after this message.
+    Anew(Id, Arc<View>),
+    /// What it has missed.
+    Missed(Vec<Message>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Watching {
+    pub(crate) beginning: Beginning,
+    pub(crate) next: broadcast::Receiver<Message>,
+}
+
+impl Hub {
+    pub(crate) async fn start(client: Client) -> Result<Self, Problem> {
+        let (queue, queue_end) = mpsc::channel(QUEUE_MAX);
+        let events = client.events().await?;
+        let decisions = client.decisions().await?;
+        let mut id = [0; 8];
+        getrandom::fill(&mut id).map_err(|error| Problem::new("random", error.to_string()))?;
+        let task = Task {
+            last: Id {
+                // Numbers that JavaScript keeps whole.
+                hub: u64::from_le_bytes(id) >> 12,
+                number: 0,
+            },
+            client,
+            view: Arc::default(),
+            kept: VecDeque::new(),
+            next: broadcast::channel(BEHIND_MAX).0,
+            known: Known::default(),
+            known_at: None,
+            asking: None,
+            reporting: None,
+            report: None,
+            looks: Vec::new(),
+            watches: Vec::new(),
+            due: None,
+        };
+        tokio::spawn(task.run(queue_end, events, decisions));
+        Ok(Self { queue })
+    }
+
+    /// The fleet as it is now.
+    pub(crate) async fn look(&self) -> Result<Arc<View>, Problem> {
+        let (answer, view) = oneshot::channel();
+        self.tell(ToHub::Look(answer)).await?;
+        view.await.map_err(|_| closed())
+    }
+
+    pub(crate) async fn watch(&self, last: Option<Id>) -> Result<Watching, Problem> {
+        let (answer, watching) = oneshot::channel();
+        self.tell(ToHub::Watch { last, answer }).await?;
+        watching.await.map_err(|_| closed())
+    }
+
+    /// An order was given.
+    pub(crate) async fn stale(&self) -> Result<(), Problem> {
+        self.tell(ToHub::Stale).await
+    }
+
+    async fn tell(&self, message: ToHub) -> Result<(), Problem> {
+        self.queue.send(message).await.map_err(|_| closed())
+    }
+}
+
+fn closed() -> Problem {
+    CommandError::Closed.into()
+}
+
+struct Task {
+    client: Client,
+    last: Id,
+    /// As watchers have it, while there are any.
+    view: Arc<View>,
+    kept: VecDeque<Message>,
+    next: broadcast::Sender<Message>,
+    known: Known,
+    known_at: Option<Instant>,
+    asking: Option<BoxFuture<'static, Option<Known>>>,
+    reporting: Option<BoxFuture<'static, Option<Report>>>,
+    report: Option<Report>,
+    /// Those who wait for what is being asked.
+    looks: Vec<oneshot::Sender<Arc<View>>>,
+    watches: Vec<(Option<Id>, oneshot::Sender<Watching>)>,
+    /// When the next look is to be told.
+    due: Option<Instant>,
+}
+
+impl Task {
+    async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<ToHub>,
+        mut events: wayfare_client::EventStream,
+        mut decisions: mpsc::Receiver<Decision>,
+    ) {
+        let mut reports = interval(REPORT_PERIOD);
+        reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut seen = 0;
+        loop {
+            let is_watched = self.is_watched();
+            let due = self.due.unwrap_or_else(Instant::now);
+            tokio::select! {
+                message = queue.recv() => match message {
+                    Some(message) => self.message(message).await,
+                    None => return,
+                },
+                known = polled(&mut self.asking) => self.was_answered(known).await,
+                report = polled(&mut self.reporting) => {
+                    (self.reporting, self.report) = (None, report);
+                    self.is_due(Duration::ZERO);
+                }
+                changed = self.client.changed(&mut seen), if is_watched && self.due.is_none() => match changed {
+                    Ok(()) => self.is_due(PAUSE_MIN),
+                    Err(_) => return,
+                },
+                () = sleep_until(due), if self.due.is_some() => self.publish_changes().await,
+                event = events.next() => match event {
+                    Some(event) if is_watched => self.publish_event(&event),
+                    Some(_) => {}
+                    None => return,
+                },
+                decision = decisions.recv() => match decision {
+                    Some(decision) if is_watched => {
+                        self.publish("decision", &documents::decision(&decision));
+                        self.known_at = None;
+                        self.ask();
+                    }
+                    Some(_) => self.known_at = None,
+                    None => return,
+                },
+                _ = reports.tick(), if is_watched && self.reporting.is_none() => self.ask_for_reports(),
+            }
+        }
+    }
+
+    async fn message(&mut self, message: ToHub) {
+        match message {
+            ToHub::Look(answer) => self.looks.push(answer),
+            ToHub::Watch { last, answer } => self.watches.push((last, answer)),
+            ToHub::Stale => {
+                self.known_at = None;
+                if self.is_watched() {
+                    self.ask();
+                }
+                return;
+            }
+        }
+        if self.is_known() {
+            self.answer().await;
+        } else {
+            self.ask();
+        }
+    }
+
+    fn is_watched(&self) -> bool {
+        self.next.receiver_count() > 0
+    }
+
+    /// What the dispatcher has said is as good as new.
+    fn is_known(&self) -> bool {
+        let fresh = if self.is_watched() {
+            KNOWN_PERIOD
+        } else {
+            KNOWN_FRESH
+        };
+        self.asking.is_none() && self.known_at.is_some_and(|at| at.elapsed() < fresh)
+    }
+
+    fn is_due(&mut self, pause: Duration) {
+        let at = Instant::now() + pause;
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    fn ask(&mut self) {
+        if self.asking.is_none() {
+            let client = self.client.clone();
+            // What is ordered from now on may come too late for this answer.
+            self.known_at = Some(Instant::now());
+            self.asking = Some(Box::pin(async move { Known::ask(&client).await }));
+        }
+    }
+
+    fn ask_for_reports(&mut self) {
+        let client = self.client.clone();
+        self.reporting = Some(Box::pin(async move {
+            client.request_status_reports(REPORT_TIMEOUT).await.ok()
+        }));
+        if !self.is_known() {
+            self.ask();
+        }
+    }
+
+    async fn was_answered(&mut self, known: Option<Known>) {
+        self.asking = None;
+        self.known = known.unwrap_or_default();
+        // Somebody has given an order meanwhile.
+        if self.known_at.is_none() && !(self.looks.is_empty() && self.watches.is_empty()) {
+            return self.ask();
+        }
+        self.answer().await;
+        if self.is_watched() {
+            self.is_due(Duration::ZERO);
+        }
+    }
+
+    async fn answer(&mut self) {
+        if self.looks.is_empty() && self.watches.is_empty() {
+            return;
+        }
+        let Some(view) = self.look().await else { return };
+        for look in self.looks.drain(..) {
+            // It has gone away.
+            let _ = look.send(view.clone());
+        }
+        for (last, answer) in std::mem::take(&mut self.watches) {
+            if !self.is_watched() {
+                // Nobody was told what has changed until now.
+                (self.view, self.kept) = (view.clone(), VecDeque::new());
+            }
+            let beginning = match last.and_then(|last| self.missed(last)) {
+                Some(missed) => Beginning::Missed(missed),
+                None => Beginning::Anew(self.last, self.view.clone()),
+            };
+            let next = self.next.subscribe();
+            let _ = answer.send(Watching { beginning, next });
+        }
+        self.is_due(PAUSE_MIN);
+    }
+
+    /// What came after this message, if all of it is kept.
+    fn missed(&self, last: Id) -> Option<Vec<Message>> {
+        let is_kept = self
+            .kept
+            .front()
+            .is_some_and(|first| first.id.number <= last.number + 1);
+        (last == self.last || last.hub == self.last.hub && is_kept && last.number < self.last.number).then(
+            || {
+                let after = |message: &&Message| message.id.number > last.number;
+                self.kept.iter().filter(after).cloned().collect()
+            },
+        )
+    }
+
+    async fn look(&mut self) -> Option<Arc<View>> {
+        let fleet = self.client.fleet().await.ok()?;
+        Some(Arc::new(View::new(fleet, &self.known, self.report.as_ref())))
+    }
+
+    async fn publish_changes(&mut self) {
+        let begun = Instant::now();
+        self.due = None;
+        if !self.is_watched() {
+            return;
+        }
+        let Some(view) = self.look().await else { return };
+        for change in self.view.changes(&view) {
+            self.publish("change", &change);
+        }
+        self.view = view;
+        let pause = PAUSE_MIN.max(begun.elapsed() * LOOK_SHARE);
+        if pause > PAUSE_MIN {
+            self.is_due(pause);
+        }
+    }
+
+    /// Of orders; what is asked about logs and reports is nobody's order.
+    fn publish_event(&mut self, event: &Event) {
+        if !matches!(event.verb.as_str(), "logs" | "report") {
+            self.publish("operation", &json!(event));
+        }
+    }
+
+    fn publish(&mut self, event: &'static str, document: &Value) {
+        self.last.number += 1;
+        let message = Message {
+            id: self.last,
+            event,
+            data: document.to_string().into(),
+        };
+        self.kept.push_back(message.clone());
+        if self.kept.len() > BEHIND_MAX {
+            self.kept.pop_front();
+        }
+        // The last watcher may have gone away meanwhile.
+        let _ = self.next.send(message);
+    }
+}
+
+async fn polled<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,37 @@
+//! What the acting dispatcher knows of the fleet beside what engines say themselves.
+
+use std::collections::BTreeMap;
+
+use wayfare_client::app::alarms::AlarmRecord;
+use wayfare_client::app::ask::Mark;
+use wayfare_client::app::hold::HoldRecord;
+use wayfare_client::app::programs::ProgramAbout;
+use wayfare_client::{Client, CommandError};
+use wayfare_protocol::ids::{EngineId, ProgramId};
+
+/// Nothing, where nobody acts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    pub(super) acts: bool,
+    pub(super) about: BTreeMap<ProgramId, ProgramAbout>,
+    pub(super) marks: BTreeMap<EngineId, Mark>,
+    pub(super) alarms: Vec<AlarmRecord>,
+    pub(super) hold: Option<HoldRecord>,
+}
+
+impl Known {
+    /// `None`: the client is closed.
+    pub(super) async fn ask(client: &Client) -> Option<Self> {
+        Self::try_ask(client).await.ok()
+    }
+
+    async fn try_ask(client: &Client) -> Result<Self, CommandError> {
+        Ok(Self {
+            acts: client.somebody_acts().await?,
+            about: client.programs_about().await?.unwrap_or_default(),
+            marks: client.marks().await?,
+            alarms: client.alarms().await?,
+            hold: client.hold().await?,
+        })
+    }
+}

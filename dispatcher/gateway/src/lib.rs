@@ -1,0 +1,33 @@
+//! The gateway: the fleet over HTTP, for browsers and scripts. It is a front end as the command is: all that
+//! it does, it does through a [`Client`], so it holds nothing that the fleet would miss.
+//!
+//! ```text
+//!   browser, script --HTTP--> access (who may) --> offers (the list of operations) --> Client --MQTT--> fleet
+//!                                             \--> stream <-- hub (one task that looks at the fleet for all) <--'
+//! ```
+//! What always holds: it listens on this machine alone; nobody without the token is answered anything about
+//! the fleet, and no page of another origin reaches it; every body, list and queue is bounded; JSON is as the
+//! command prints it with `--json`.
+//!
+//! Reading order: [`offer`], `offers`, `asked`, `answers`, `catalog`; `hub`, `stream`; `files`; `access`,
+//! `token`, `assets`.
+#![forbid(unsafe_code)]
+
+pub mod offer;
+
+mod answers;
+mod asked;
+mod catalog;
+mod offers;
+
+mod hub;
+mod stream;
+
+mod files;
+
+mod access;
+mod assets;
+mod server;
+mod token;
+
+pub use server::{Allowed, Gateway, GatewayError, GatewayOptions, Port};

@@ -1,0 +1,242 @@
+//! Applications. A manifest that comes over HTTP names samples, or files of the fleet, as its modules.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use wayfare_client::app::ask::{Ask, PlanAnswer, WouldAnswer};
+use wayfare_client::app::manifest::{self, Made, Resolved};
+use wayfare_client::files::{Extent, Files};
+use wayfare_client::problem::Problem;
+use wayfare_protocol::files::{FilePath, MOUNT};
+use wayfare_protocol::limits::MODULE_BYTES_MAX;
+
+use super::{APPLICATION, DRY_RUN, TIMEOUT};
+use crate::answers::{Answer, bad_usage, json as answer, too_large};
+use crate::asked::Asked;
+use crate::offer::Body::{Bytes, Parameters};
+use crate::offer::Kind::Count;
+use crate::offer::Method::{Delete, Get, Post};
+use crate::offer::{Body, Offer, param};
+use crate::server::Site;
+
+const MANIFEST: Body = Bytes {
+    what: "the manifest",
+    media_type: "application/toml",
+    bytes_max: 1 << 20,
+};
+
+pub(super) static OFFERS: &[Offer] = &[
+    Offer {
+        verb: Some("app status"),
+        method: Get,
+        path: "/api/v1/apps",
+        about: "Show all applications and their instances",
+        params: &[TIMEOUT],
+        body: Parameters,
+        run: |site, asked| Box::pin(status(site, asked)),
+    },
+    Offer {
+        verb: Some("app apply"),
+        method: Post,
+        path: "/api/v1/apps",
+        about: "Make what a manifest says so; its modules are samples, or files such as /fleet/web.wasm",
+        params: &[
+            param(
+                "expects",
+                Count,
+                "Refuse if the application has changed since the plan with this serial",
+            ),
+            DRY_RUN,
+            TIMEOUT,
+        ],
+        body: MANIFEST,
+        run: |site, asked| Box::pin(apply(site, asked)),
+    },
+    Offer {
+        verb: Some("app plan"),
+        method: Post,
+        path: "/api/v1/plan",
+        about: "Show what applying a manifest would change",
+        params: &[TIMEOUT],
+        body: MANIFEST,
+        run: |site, asked| Box::pin(plan(site, asked)),
+    },
+    Offer {
+        verb: Some("app status"),
+        method: Get,
+        path: "/api/v1/apps/{application}",
+        about: "Show an application and its instances",
+        params: &[APPLICATION, TIMEOUT],
+        body: Parameters,
+        run: |site, asked| Box::pin(status(site, asked)),
+    },
+    Offer {
+        verb: Some("app history"),
+        method: Get,
+        path: "/api/v1/apps/{application}/history",
+        about: "List an application's versions, the oldest first",
+        params: &[APPLICATION, TIMEOUT],
+        body: Parameters,
+        run: |site, asked| Box::pin(history(site, asked)),
+    },
+    Offer {
+        verb: Some("app revert"),
+        method: Post,
+        path: "/api/v1/apps/{application}/revert",
+        about: "Go back to an earlier version of an application",
+        params: &[
+            APPLICATION,
+            param(
+                "version",
+                Count,
+                "Number of the version; the one before unless given",
+            ),
+            DRY_RUN,
+            TIMEOUT,
+        ],
+        body: Parameters,
+        run: |site, asked| {
+            let version = asked.count("version");
+            Box::pin(of_application(site, asked, move |application| Ask::Revert {
+                application,
+                version,
+            }))
+        },
+    },
+    Offer {
+        verb: Some("app pause"),
+        method: Post,
+        path: "/api/v1/apps/{application}/pause",
+        about: "Hold all instances of an application where they are",
+        params: &[APPLICATION, DRY_RUN, TIMEOUT],
+        body: Parameters,
+        run: |site, asked| {
+            Box::pin(of_application(site, asked, |application| Ask::Pause {
+                application,
+            }))
+        },
+    },
+    Offer {
+        verb: Some("app resume"),
+        method: Post,
+        path: "/api/v1/apps/{application}/resume",
+        about: "Let an application run on",
+        params: &[APPLICATION, DRY_RUN, TIMEOUT],
+        body: Parameters,
+        run: |site, asked| {
+            Box::pin(of_application(site, asked, |application| Ask::Resume {
+                application,
+            }))
+        },
+    },
+    Offer {
+        verb: Some("app rm"),
+        method: Delete,
+        path: "/api/v1/apps/{application}",
+        about: "End an application and forget it",
+        params: &[APPLICATION, DRY_RUN, TIMEOUT],
+        body: Parameters,
+        run: |site, asked| {
+            Box::pin(of_application(site, asked, |application| Ask::Remove {
+                application,
+            }))
+        },
+    },
+];
+
+/// Asks the acting dispatcher, or what it would answer.
+pub(super) async fn ask(site: &Site, asked: &Asked, ask: Ask) -> Answer {
+    let client = site.client();
+    if asked.flag("dry_run") {
+        let dry = Ask::DryRun { ask: Box::new(ask) };
+        let would: WouldAnswer = client.ask_apps(&dry, asked.timeout()).await?;
+        return Ok(answer(&would));
+    }
+    let is_change = ask.is_change();
+    let answered: Result<Value, _> = client.ask_apps(&ask, asked.timeout()).await;
+    if is_change {
+        site.hub().stale().await?;
+    }
+    Ok(answer(&answered?))
+}
+
+async fn of_application(site: Arc<Site>, asked: Asked, make: impl FnOnce(String) -> Ask) -> Answer {
+    let wanted = make(asked.required("application")?.to_owned());
+    ask(&site, &asked, wanted).await
+}
+
+async fn status(site: Arc<Site>, asked: Asked) -> Answer {
+    let statuses = site
+        .client()
+        .app_status(asked.text("application"), asked.timeout())
+        .await?;
+    Ok(answer(&statuses))
+}
+
+async fn history(site: Arc<Site>, asked: Asked) -> Answer {
+    let application = asked.required("application")?;
+    Ok(answer(
+        &site.client().app_history(application, asked.timeout()).await?,
+    ))
+}
+
+async fn plan(site: Arc<Site>, mut asked: Asked) -> Answer {
+    let Resolved { spec, .. } = resolved(&site, &mut asked).await?;
+    let plan: PlanAnswer = site
+        .client()
+        .ask_apps(&Ask::Plan { spec }, asked.timeout())
+        .await?;
+    Ok(answer(&plan))
+}
+
+async fn apply(site: Arc<Site>, mut asked: Asked) -> Answer {
+    let Resolved { spec, blobs } = resolved(&site, &mut asked).await?;
+    if !asked.flag("dry_run") {
+        site.client().upload(&blobs, asked.timeout(), |_, _| {}).await?;
+    }
+    let expects = asked.count("expects");
+    ask(&site, &asked, Ask::Apply { spec, expects }).await
+}
+
+async fn resolved(site: &Site, asked: &mut Asked) -> Result<Resolved, Problem> {
+    let wrong = |error: String| Problem::new("manifest", error);
+    let text = String::from_utf8(asked.take_body()).map_err(|error| wrong(error.to_string()))?;
+    let named = manifest::modules(&text).map_err(|error| wrong(error.to_string()))?;
+    let mut modules = BTreeMap::new();
+    for name in named {
+        let module = module(site, asked, &name).await?;
+        modules.insert(name, module);
+    }
+    let make = |name: &str| {
+        let module = modules.get(name).cloned().unwrap_or_default();
+        Ok(Made::from(module))
+    };
+    let file = |name: &str| Err(format!("{name}: standard input is given only with the command"));
+    manifest::resolve(&text, make, file).map_err(|error| wrong(error.to_string()))
+}
+
+async fn module(site: &Site, asked: &Asked, name: &str) -> Result<Vec<u8>, Problem> {
+    if let Some(sample) = wayfare_samples::find(name) {
+        return Ok(sample.wasm.to_vec());
+    }
+    if let Some(talker) = wayfare_samples::find_talker(name) {
+        return Ok(talker.wasm.to_vec());
+    }
+    if !name.starts_with(MOUNT) {
+        let text = format!("no sample '{name}'");
+        return Err(Problem::new("no-module", text).hint("name a sample, or a file such as /fleet/web.wasm"));
+    }
+    let path = FilePath::try_from(name.to_owned()).map_err(bad_usage)?;
+    let files = Files::new(site.client(), site.name().clone(), asked.timeout());
+    if files.stat(&path).await?.bytes > MODULE_BYTES_MAX {
+        return Err(too_large(name, MODULE_BYTES_MAX));
+    }
+    let mut module = Vec::new();
+    let sink = |piece: &[u8], _| {
+        module.extend_from_slice(piece);
+        Ok(())
+    };
+    files.read(&path, Extent::default(), sink).await?;
+    Ok(module)
+}

@@ -1,0 +1,188 @@
+//! Starting programs: from a module, a sample or a snapshot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use wayfare_client::problem::Problem;
+use wayfare_client::{IdChoice, Order, Restore, Run};
+use wayfare_protocol::grants::Grants;
+use wayfare_protocol::limits::MODULE_BYTES_MAX;
+
+use super::orders::{EVEN_CORDONED, NO_WAIT, WAIT_FOR_ENGINE, give};
+use super::{DRY_RUN, TIMEOUT};
+use crate::answers::{Answer, bad_usage, json as answer};
+use crate::asked::Asked;
+use crate::offer::Body::{Bytes, Parameters};
+use crate::offer::Kind::{Flag, List, Size, Text};
+use crate::offer::Method::{Get, Post};
+use crate::offer::{Offer, Param, param};
+use crate::server::Site;
+
+/// A snapshot has a module and memory in it.
+const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
+
+const NAME: Param = param("name", Text, "The program's name");
+const ON: Param = param("on", Text, "The engine; the best one unless given");
+
+pub(super) static OFFERS: &[Offer] = &[
+    Offer {
+        verb: Some("run"),
+        method: Post,
+        path: "/api/v1/programs",
+        about: "Run a program: the module is the body, or a sample is named",
+        params: &[
+            NAME,
+            param(
+                "sample",
+                Text,
+                "A sample that comes with Wayfare, such as primes: then the body is empty",
+            ),
+            ON,
+            param("arg", List, "The program's arguments"),
+            param("env", List, "Variables of its environment, as NAME=VALUE"),
+            param("stdin", Text, "What it reads from standard input"),
+            param("memory", Size, "How much memory it may have"),
+            param("allow_pub", List, "Topics that it may publish to"),
+            param("allow_sub", List, "Topics that it may subscribe to"),
+            param("allow_call", List, "Services that it may call"),
+            param("allow_serve", List, "Services that it may provide"),
+            param("allow_state", List, "Shared keys that it may read and write"),
+            param("allow_fs", List, "Files that it may use, such as /fleet/data:rw"),
+            param("allow_env", List, "Variables of the engine that it may read"),
+            param("allow_device", List, "Devices that it may use, by alias"),
+            EVEN_CORDONED,
+            WAIT_FOR_ENGINE,
+            NO_WAIT,
+            DRY_RUN,
+            TIMEOUT,
+        ],
+        body: Bytes {
+            what: "the module",
+            media_type: "application/wasm",
+            bytes_max: MODULE_BYTES_MAX,
+        },
+        run: |site, asked| Box::pin(run(site, asked)),
+    },
+    Offer {
+        verb: Some("restore"),
+        method: Post,
+        path: "/api/v1/restore",
+        about: "Go on with a program from a snapshot file, which is the body; it has the grants that the file says",
+        params: &[
+            NAME,
+            ON,
+            param(
+                "keep_id",
+                Flag,
+                "Under the id in the file: only if the original is gone",
+            ),
+            EVEN_CORDONED,
+            WAIT_FOR_ENGINE,
+            NO_WAIT,
+            DRY_RUN,
+            TIMEOUT,
+        ],
+        body: Bytes {
+            what: "the snapshot",
+            media_type: "application/octet-stream",
+            bytes_max: SNAPSHOT_BYTES_MAX,
+        },
+        run: |site, asked| Box::pin(restore(site, asked)),
+    },
+    Offer {
+        verb: None,
+        method: Get,
+        path: "/api/v1/samples",
+        about: "List the samples that come with Wayfare",
+        params: &[],
+        body: Parameters,
+        run: |_, _| Box::pin(async { Ok(answer(&samples())) }),
+    },
+];
+
+fn samples() -> Value {
+    let plain = wayfare_samples::ALL
+        .iter()
+        .map(|sample| json!({ "name": sample.name, "about": sample.about, "talks": false }));
+    let talkers = wayfare_samples::TALKERS
+        .iter()
+        .map(|talker| json!({ "name": talker.name, "about": talker.about, "talks": true }));
+    plain.chain(talkers).collect()
+}
+
+async fn run(site: Arc<Site>, mut asked: Asked) -> Answer {
+    let body = asked.take_body();
+    let (name, module, stdin) = match (asked.text("sample"), body.is_empty()) {
+        (Some(_), false) => {
+            return Err(bad_usage(
+                "a sample is named, and a module came: give one of them",
+            ));
+        }
+        (None, true) => {
+            return Err(bad_usage(
+                "the body is empty: give the module, or name a 'sample'",
+            ));
+        }
+        (None, false) => ("program".to_owned(), body, None),
+        (Some(sample), true) => sample_of(sample)?,
+    };
+    let variable = |text: &String| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(bad_usage("'env': NAME=VALUE is expected")),
+    };
+    let env: Result<BTreeMap<String, String>, Problem> = asked.list("env").iter().map(variable).collect();
+    let run = Run {
+        name: asked.text("name").map_or(name, str::to_owned),
+        module,
+        args: asked.list("arg").to_vec(),
+        env: env?,
+        stdin: asked.text("stdin").map(|text| text.as_bytes().to_vec()).or(stdin),
+        memory_bytes_max: asked.size("memory"),
+        grants: grants(&asked)?,
+        on: asked.text("on").map(str::to_owned),
+        ..Run::default()
+    };
+    give(&site, &asked, Order::Run(Box::new(run))).await
+}
+
+type Module = (String, Vec<u8>, Option<Vec<u8>>);
+
+fn sample_of(name: &str) -> Result<Module, Problem> {
+    if let Some(sample) = wayfare_samples::find(name) {
+        return Ok((
+            name.to_owned(),
+            sample.wasm.to_vec(),
+            sample.stdin.map(<[u8]>::to_vec),
+        ));
+    }
+    match wayfare_samples::find_talker(name) {
+        Some(talker) => Ok((name.to_owned(), talker.wasm.to_vec(), None)),
+        None => Err(Problem::new("no-module", format!("no sample '{name}'"))
+            .hint("GET /api/v1/samples lists those that there are")),
+    }
+}
+
+/// As a manifest has them: what is wrong with one is said in the same words.
+fn grants(asked: &Asked) -> Result<Grants, Problem> {
+    let document = json!({
+        "pub": asked.list("allow_pub"), "sub": asked.list("allow_sub"),
+        "call": asked.list("allow_call"), "serve": asked.list("allow_serve"),
+        "state": asked.list("allow_state"), "fs": asked.list("allow_fs"),
+        "env": asked.list("allow_env"), "devices": asked.list("allow_device"),
+    });
+    serde_json::from_value(document).map_err(|error| bad_usage(format!("grants: {error}")))
+}
+
+async fn restore(site: Arc<Site>, mut asked: Asked) -> Answer {
+    let restore = Restore {
+        file: asked.take_body(),
+        on: asked.text("on").map(str::to_owned),
+        name: asked.text("name").map(str::to_owned),
+        id: match asked.flag("keep_id") {
+            true => IdChoice::Kept,
+            false => IdChoice::New,
+        },
+    };
+    give(&site, &asked, Order::Restore(restore)).await
+}

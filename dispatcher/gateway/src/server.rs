@@ -1,0 +1,306 @@
+//! The server: it listens, and routes each request to its operation.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{RawPathParams, RawQuery, State};
+use axum::http::{Request, Response, StatusCode};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodFilter, MethodRouter, get, on};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use wayfare_client::Client;
+use wayfare_client::problem::Problem;
+use wayfare_protocol::ids::PeerName;
+
+use crate::access;
+use crate::answers::{self, Answer, NOT_FOUND, OVERLOADED};
+use crate::asked::Asked;
+use crate::assets;
+use crate::catalog;
+use crate::files;
+use crate::hub::Hub;
+use crate::offer::{self, Body, Method, Offer};
+use crate::stream;
+use crate::token::Token;
+
+/// Modules and snapshots that are in memory at the same time.
+const UPLOADS_MAX: usize = 4;
+/// Requests that are answered at the same time.
+const REQUESTS_MAX: usize = 512;
+/// Pages and programs that watch.
+const WATCHERS_MAX: usize = 512;
+/// How long requests may take to end when the gateway does.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What may be done over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    Everything,
+    /// Nothing that changes anything.
+    Looking,
+}
+
+/// What to do about a port that is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    ThisOne,
+    /// Any other will do.
+    Preferred,
+}
+
+#[derive(Debug)]
+pub struct GatewayOptions {
+    pub bind: SocketAddr,
+    pub port: Port,
+    /// A folder of this user, where the token is kept.
+    pub data: PathBuf,
+    pub allowed: Allowed,
+    /// Who gives the orders.
+    pub by: String,
+}
+
+#[derive(Debug, Error)]
+pub enum GatewayError {
+    #[error(
+        "cannot serve HTTP on {bind}: there is no TLS and no login yet, so only this machine may reach it; listen on 127.0.0.1, and \
+         reach it from elsewhere through `ssh -L 8686:127.0.0.1:8686`"
+    )]
+    NotLoopback { bind: SocketAddr },
+    #[error("cannot listen for HTTP on {bind}: {reason}")]
+    Bind { bind: SocketAddr, reason: io::Error },
+    #[error("cannot keep the token for HTTP in {}: {reason}", folder.display())]
+    Token { folder: PathBuf, reason: io::Error },
+    #[error("cannot look at the fleet: {0}")]
+    Fleet(String),
+}
+
+/// A gateway that is open.
+#[derive(Debug)]
+pub struct Gateway {
+    address: SocketAddr,
+    token: Token,
+    end: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Gateway {
+    /// Serves the fleet of this client.
+    pub async fn open(client: Client, options: GatewayOptions) -> Result<Self, GatewayError> {
+        let GatewayOptions {
+            bind,
+            port,
+            data,
+            allowed,
+            by,
+        } = options;
+        if !bind.ip().is_loopback() {
+            return Err(GatewayError::NotLoopback { bind });
+        }
+        let token = Token::in_folder(&data).map_err(|reason| GatewayError::Token { folder: data, reason })?;
+        let listener = listen(bind, port)
+            .await
+            .map_err(|reason| GatewayError::Bind { bind, reason })?;
+        let address = listener
+            .local_addr()
+            .map_err(|reason| GatewayError::Bind { bind, reason })?;
+        let hub = Hub::start(client.clone()).await;
+        let hub = hub.map_err(|problem| GatewayError::Fleet(problem.message().to_owned()))?;
+        let (end, ended) = watch::channel(false);
+        let site = Arc::new(Site {
+            client,
+            hub,
+            name: "gateway".parse().expect("letters make a name"),
+            by,
+            access: access::Access::new(token.clone(), address.port(), allowed),
+            uploads: Semaphore::new(UPLOADS_MAX),
+            requests: Semaphore::new(REQUESTS_MAX),
+            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            ended: ended.clone(),
+        });
+        let task = tokio::spawn(serve(listener, router(site), ended));
+        Ok(Self {
+            address,
+            token,
+            end,
+            task,
+        })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What a browser is to open, once: it keeps the token then, and the address has none.
+    pub fn link(&self) -> String {
+        format!("http://{}/?token={}", self.address, self.token.text())
+    }
+
+    /// Ends it: requests that have begun have a moment to be answered.
+    pub async fn close(self) {
+        // The server has ended already.
+        let _ = self.end.send(true);
+        let mut task = self.task;
+        if timeout(CLOSE_TIMEOUT, &mut task).await.is_err() {
+            task.abort();
+        }
+    }
+}
+
+async fn listen(bind: SocketAddr, port: Port) -> io::Result<TcpListener> {
+    match (TcpListener::bind(bind).await, port) {
+        (Err(error), Port::Preferred) if error.kind() == io::ErrorKind::AddrInUse => {
+            TcpListener::bind(SocketAddr::new(bind.ip(), 0)).await
+        }
+        (listener, _) => listener,
+    }
+}
+
+async fn serve(listener: TcpListener, router: Router, mut ended: watch::Receiver<bool>) {
+    let until = async move {
+        // The handle is gone: nobody wants it any more.
+        let _ = ended.wait_for(|ended| *ended).await;
+    };
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(until).await {
+        tracing::warn!(%error, "HTTP is served no longer");
+    }
+}
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Site {
+    client: Client,
+    hub: Hub,
+    /// As which files are written.
+    name: PeerName,
+    by: String,
+    access: access::Access,
+    uploads: Semaphore,
+    requests: Semaphore,
+    watchers: Arc<Semaphore>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Site {
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    pub(crate) fn name(&self) -> &PeerName {
+        &self.name
+    }
+
+    pub(crate) fn by(&self) -> &str {
+        &self.by
+    }
+
+    pub(crate) fn access(&self) -> &access::Access {
+        &self.access
+    }
+
+    pub(crate) fn ended(&self) -> watch::Receiver<bool> {
+        self.ended.clone()
+    }
+
+    pub(crate) fn watchers(&self) -> &Arc<Semaphore> {
+        &self.watchers
+    }
+
+    /// Room for one more large body.
+    fn room_for_upload(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.uploads
+            .try_acquire()
+            .map_err(|_| overloaded(format!("{UPLOADS_MAX} uploads are under way")))
+    }
+}
+
+pub(crate) fn overloaded(text: String) -> Problem {
+    Problem::new(OVERLOADED, text).hint("try again in a moment")
+}
+
+fn router(site: Arc<Site>) -> Router {
+    let mut router = Router::new();
+    for offer in offer::all() {
+        let filter = match offer.method {
+            Method::Get => MethodFilter::GET,
+            Method::Post => MethodFilter::POST,
+            Method::Delete => MethodFilter::DELETE,
+        };
+        let handler = move |State(site): State<Arc<Site>>, path, RawQuery(query): RawQuery, request| async move {
+            let answer = answered(offer, site, path, query, request).await;
+            answer.unwrap_or_else(|problem| answers::problem(&problem))
+        };
+        router = router.route(offer.path, on(filter, handler));
+    }
+    router
+        .route("/files", files())
+        .route("/files/", files())
+        .route("/files/{*path}", files())
+        .route("/api/v1/stream", get(stream::stream))
+        .route(
+            "/api/v1/openapi.json",
+            get(async || answers::json(&catalog::openapi())),
+        )
+        .route("/api", get(async || catalog::page()))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .fallback(assets::asset)
+        .method_not_allowed_fallback(async || {
+            let problem = Problem::new(NOT_FOUND, "nothing here takes this method")
+                .hint("GET /api lists what there is");
+            answers::json_as(StatusCode::METHOD_NOT_ALLOWED, &problem.document())
+        })
+        .layer(from_fn_with_state(site.clone(), access::guard))
+        .with_state(site)
+}
+
+fn files() -> MethodRouter<Arc<Site>> {
+    get(files::get)
+        .put(files::put)
+        .delete(files::delete)
+        .post(files::post)
+}
+
+async fn answered(
+    offer: &'static Offer,
+    site: Arc<Site>,
+    path: RawPathParams,
+    query: Option<String>,
+    request: Request<axum::body::Body>,
+) -> Answer {
+    let Ok(_room) = site.requests.try_acquire() else {
+        return Err(overloaded(format!("{REQUESTS_MAX} requests are being answered")));
+    };
+    let _upload = match offer.body {
+        Body::Bytes { .. } => Some(site.room_for_upload()?),
+        Body::Parameters => None,
+    };
+    let path = path
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let path: Vec<(String, String)> = path.collect();
+    let asked = Asked::read(offer, path.into_iter(), query.as_deref(), request.into_body()).await?;
+    (offer.run)(site.clone(), asked).await
+}
+
+/// Whether the fleet can be reached: its broker answers.
+async fn ready(State(site): State<Arc<Site>>) -> Response<axum::body::Body> {
+    match timeout(CLOSE_TIMEOUT, site.client.read_all()).await {
+        Ok(Ok(())) => Response::new("ok\n".into()),
+        Ok(Err(_)) | Err(_) => {
+            let problem = Problem::new("no-broker", "the broker does not answer");
+            answers::json_as(StatusCode::SERVICE_UNAVAILABLE, &problem.document())
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The gateway over a broker without engines, by bytes: who is let in, what is refused, and how the stream
+//! begins.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use wayfare_client::{Client, ClientOptions};
+use wayfare_gateway::{Allowed, Gateway, GatewayError, GatewayOptions, Port};
+use wayfare_link::{BrokerOptions, EmbeddedBroker};
+
+const WAIT_MAX: Duration = Duration::from_secs(20);
+
+struct Opened {
+    gateway: Gateway,
+    client: Client,
+    broker: EmbeddedBroker,
+    _data: tempfile::TempDir,
+}
+
+impl Opened {
+    async fn new(allowed: Allowed) -> Self {
+        let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
+        let client = Client::connect(ClientOptions::new(broker.local_addr().into()))
+            .await
+            .unwrap();
+        let data = tempfile::tempdir().unwrap();
+        let gateway = Gateway::open(client.clone(), options("127.0.0.1:0", data.path(), allowed)).await;
+        Self {
+            gateway: gateway.unwrap(),
+            client,
+            broker,
+            _data: data,
+        }
+    }
+
+    fn token(&self) -> String {
+        self.gateway.link().rsplit('=').next().unwrap().to_owned()
+    }
+
+    /// The status and the body of the answer to this request, with the token.
+    async fn ask(&self, line: &str, body: &str) -> (u16, Value) {
+        let head = format!("Authorization: Bearer {}\r\n", self.token());
+        let text = self.raw(line, &head, body).await;
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (status(head), serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    async fn raw(&self, line: &str, head: &str, body: &str) -> String {
+        let address = self.gateway.address();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let host = if head.contains("Host:") {
+            String::new()
+        } else {
+            format!("Host: {address}\r\n")
+        };
+        let request = format!(
+            "{line} HTTP/1.1\r\n{host}{head}Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        timeout(WAIT_MAX, stream.read_to_string(&mut text))
+            .await
+            .unwrap()
+            .unwrap();
+        text
+    }
+
+    async fn close(self) {
+        self.gateway.close().await;
+        self.client.close().await;
+        self.broker.shutdown().await.unwrap();
+    }
+}
+
+fn options(bind: &str, data: &std::path::Path, allowed: Allowed) -> GatewayOptions {
+    GatewayOptions {
+        bind: bind.parse().unwrap(),
+        port: Port::ThisOne,
+        data: data.to_owned(),
+        allowed,
+        by: "ann@desk".into(),
+    }
+}
+
+fn status(head: &str) -> u16 {
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_has_the_token_is_answered_and_mistakes_are_told() {
+    let opened = Opened::new(Allowed::Everything).await;
+    let text = opened.raw("GET /api/v1/engines", "", "").await;
+    assert_eq!(status(&text), 401, "{text}");
+    assert!(
+        text.contains("content-security-policy: default-src 'self'"),
+        "{text}"
+    );
+    let rebound = format!(
+        "Host: evil.example\r\nAuthorization: Bearer {}\r\n",
+        opened.token()
+    );
+    assert_eq!(
+        status(&opened.raw("GET /api/v1/engines", &rebound, "").await),
+        403
+    );
+    let foreign = format!(
+        "Origin: http://evil.example\r\nAuthorization: Bearer {}\r\n",
+        opened.token()
+    );
+    assert_eq!(
+        status(&opened.raw("POST /api/v1/release", &foreign, "").await),
+        403
+    );
+    // The address that is printed, once: then there is a cookie.
+    let text = opened
+        .raw(&format!("GET /?token={}", opened.token()), "", "")
+        .await;
+    assert_eq!(status(&text), 303);
+    let cookie = text
+        .lines()
+        .find_map(|line| line.strip_prefix("set-cookie: "))
+        .unwrap();
+    assert!(cookie.contains("HttpOnly; SameSite=Strict"), "{cookie}");
+    let head = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
+    assert_eq!(status(&opened.raw("GET /api/v1/engines", &head, "").await), 200);
+    assert_eq!(
+        opened.ask("GET /api/v1/engines", "").await,
+        (200, Value::Array(Vec::new()))
+    );
+    for (line, body, expected, error) in [
+        ("GET /api/v1/engines?where=nam+%3D+a", "", 400, "bad-usage"),
+        ("GET /api/v1/engines?colour=red", "", 400, "bad-usage"),
+        ("GET /api/v1/programs?limit=few", "", 400, "bad-usage"),
+        ("GET /api/v1/programs/p", "", 404, "no-program"),
+        (
+            "POST /api/v1/programs/p/move",
+            "{\"to\":\"a\"}",
+            404,
+            "no-program",
+        ),
+        ("POST /api/v1/programs/p/move", "{\"to\":{}}", 400, "bad-usage"),
+        ("POST /api/v1/programs/p/move", "[", 400, "bad-usage"),
+        ("POST /api/v1/programs/p/move", "", 400, "bad-usage"),
+        ("POST /api/v1/programs", "", 400, "bad-usage"),
+        ("POST /api/v1/programs", "no module", 400, "not-wasm"),
+        ("POST /api/v1/programs?sample=nosuch", "", 404, "no-module"),
+        ("POST /api/v1/programs?sample=primes", "", 409, "no-place"),
+        ("GET /api/v1/apps?timeout=100ms", "", 504, "no-answer"),
+        ("GET /nothing", "", 404, "not-found"),
+        ("PUT /api/v1/engines", "", 405, "not-found"),
+    ] {
+        let (status, problem) = opened.ask(line, body).await;
+        assert_eq!(
+            (status, &problem["error"]),
+            (expected, &Value::from(error)),
+            "{line} {body}: {problem}"
+        );
+    }
+    let (status, document) = opened.ask("GET /api/v1/openapi.json", "").await;
+    assert_eq!((status, &document["openapi"]), (200, &Value::from("3.1.0")));
+    opened.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_only_shows_takes_no_order_and_nobody_listens_on_other_addresses() {
+    let opened = Opened::new(Allowed::Looking).await;
+    let (status, problem) = opened.ask("POST /api/v1/programs/p/pause", "").await;
+    assert_eq!((status, &problem["error"]), (403, &Value::from("read-only")));
+    assert_eq!(opened.ask("GET /api/v1/programs", "").await.0, 200);
+    let data = tempfile::tempdir().unwrap();
+    let refused = Gateway::open(
+        opened.client.clone(),
+        options("0.0.0.0:0", data.path(), Allowed::Looking),
+    )
+    .await;
+    assert!(matches!(refused, Err(GatewayError::NotLoopback { .. })));
+    opened.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_begins_with_all_and_ends_with_the_gateway() {
+    let opened = Opened::new(Allowed::Everything).await;
+    let mut stream = TcpStream::connect(opened.gateway.address()).await.unwrap();
+    let request = format!(
+        "GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
+        opened.token()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    let data = timeout(WAIT_MAX, async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("the stream goes on");
+            if let Some(data) = line.strip_prefix("data: ") {
+                return serde_json::from_str::<Value>(data).unwrap();
+            }
+        }
+    });
+    let data = data.await.unwrap();
+    assert_eq!(
+        (&data["engines"], &data["more"]),
+        (&Value::Array(Vec::new()), &Value::from(false))
+    );
+    opened.close().await;
+    let end = timeout(WAIT_MAX, async {
+        while let Ok(Some(_)) = lines.next_line().await {}
+    })
+    .await;
+    assert!(end.is_ok(), "the stream has no end");
+}
