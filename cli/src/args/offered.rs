@@ -14,7 +14,7 @@ const OF_A_TERMINAL: &str = "it is for who sits at a terminal";
 const NOT_YET: &str = "not offered yet";
 
 /// Verbs that are not offered.
-const NOT_OFFERED: [(&str, &str); 39] = [
+const NOT_OFFERED: [(&str, &str); 43] = [
     ("up", OF_THIS_MACHINE),
     ("engine start", OF_THIS_MACHINE),
     ("engine init", OF_THIS_MACHINE),
@@ -36,6 +36,10 @@ const NOT_OFFERED: [(&str, &str); 39] = [
     ("shell", OF_A_TERMINAL),
     ("batch", NOT_YET),
     ("support-bundle", NOT_YET),
+    ("state set", NOT_YET),
+    ("state watch", NOT_YET),
+    ("state export", NOT_YET),
+    ("state import", NOT_YET),
     ("prune", NOT_YET),
     ("call", NOT_YET),
     ("send", NOT_YET),
