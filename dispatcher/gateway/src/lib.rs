@@ -1,5 +1,5 @@
 //! The gateway: the fleet over HTTP, for browsers and scripts. It is a front end as the command is: all that
-//! it does, it does through a [`Client`], so it holds nothing that the fleet would miss.
+//! it does, it does through a [client](wayfare_client::Client), so it holds nothing that the fleet would miss.
 //!
 //! ```text
 //!   browser, script --HTTP--> access (who may) --> offers (the list of operations) --> Client --MQTT--> fleet
