@@ -140,7 +140,7 @@ pub(crate) enum Verb {
     ///
     /// FILE has an order a line: as it is typed, without the word `wayfare`, or as JSON, such as {"do": "move", "args": ["p"], "to": "b"} or
     /// ["move", "p", "--to", "b"]; `do` is the verb, `args` what stands without an option, and everything else an option, true for one
-    /// without a value. A .toml file has such orders as [[order]]. Empty lines and those that begin with # are left out. All
+    /// without a value. A .toml file has such orders as `[[order]]`. Empty lines and those that begin with # are left out. All
     /// are read before the first is given.
     Batch(BatchArgs),
     /// Type verbs without the word `wayfare`, over one connection
