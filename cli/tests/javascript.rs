@@ -279,8 +279,9 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
     assert!(listed.contains("+ (application/json)"), "{listed}");
     user.moves(&consumer, "local-2");
     let inspected = user.types(0, &["inspect", &consumer]).stdout;
+    let says = |words: [&str; 2]| inspected.lines().any(|line| line.split_whitespace().eq(words));
     assert!(
-        inspected.contains("local-2") && inspected.contains("output      end"),
+        says(["engine", "local-2"]) && says(["output", "end"]),
         "{inspected}"
     );
     let producer = user.starts(&producer, &["--allow-pub", "numbers", "--allow-sub", "end"]);
