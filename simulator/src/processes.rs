@@ -50,6 +50,10 @@ pub(super) enum Job {
     SessionTurn {
         program: ProgramId,
     },
+    /// The broker has granted the subscription of its status.
+    Subscribed {
+        program: ProgramId,
+    },
     /// What the engine asked when the program's session was connected is answered.
     WhoseSession {
         program: ProgramId,
@@ -202,6 +206,7 @@ impl World {
             Job::Say(input) => self.feed(index, input),
             Job::Connect => self.pass_fence(index),
             Job::SessionTurn { program } => self.turn(index, program),
+            Job::Subscribed { program } => self.subscribed(index, program),
             Job::WhoseSession { program, wire } => self.session_is_ours(index, program, wire),
             Job::Synced {
                 program,

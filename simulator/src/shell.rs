@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use wayfare_core::Core;
 use wayfare_core::types::{Disposition, Effect, Identity, Input, Now, Record, RecordKey, Saved, Standing};
+use wayfare_protocol::command::Action;
 use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, Generation, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramStatus;
@@ -15,6 +16,9 @@ use super::random::Random;
 use super::steps::Step;
 use super::stored::Inbox;
 use super::world::{Content, Happening, MS, Packet, SECOND, World};
+
+/// A subscription is granted, and what is retained there has come, within this.
+const SUBSCRIBED_US: u64 = 20 * MS;
 
 pub(super) struct Engine {
     pub(super) name: EngineId,
@@ -261,7 +265,10 @@ impl World {
             return;
         }
         let input = match packet {
-            Packet::Command(command) => Input::Command(command),
+            Packet::Command(command) => {
+                self.subscribe_for(index, &command.action);
+                Input::Command(command)
+            }
             Packet::Message(envelope) => Input::Peer(envelope),
             Packet::Chunk {
                 operation,
@@ -294,6 +301,23 @@ impl World {
             }
         };
         self.feed(index, input);
+    }
+
+    /// As the shell has it: with an order to begin a program comes a subscription of its status, and with that what is retained of it. Nobody but
+    /// a dispatcher retains anything newer of what it orders.
+    fn subscribe_for(&mut self, index: usize, action: &Action) {
+        if let Action::Run { program, .. } = *action
+            && self.acting.is_some()
+        {
+            let at = self.now + self.broker.random.below(SUBSCRIBED_US);
+            self.job_at(at, index, Job::Subscribed { program });
+        }
+    }
+
+    pub(super) fn subscribed(&mut self, index: usize, program: ProgramId) {
+        if !self.is_cut_off(index) {
+            self.hear_retained(index, program);
+        }
     }
 
     pub(super) fn job_in(&mut self, most_us: u64, index: usize, job: Job) {

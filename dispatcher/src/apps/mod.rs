@@ -39,7 +39,9 @@ use crate::durable::{FileError, RecordLog};
 use crate::options::{RECONNECT, ServiceOptions};
 use crate::requests::Inbox;
 use wayfare_dispatcher_core::apps::state::State;
-use wayfare_dispatcher_core::apps::{Core, CoreOptions, Effect, Ids, Input, LossOptions, Now, Serves};
+use wayfare_dispatcher_core::apps::{
+    COMMAND_MS_MAX, Core, CoreOptions, Effect, Ids, Input, LossOptions, Now, Serves,
+};
 use wayfare_fleet::placing::Marks;
 
 /// What waits for time alone is looked at this often.
@@ -48,8 +50,7 @@ const TICK: Duration = Duration::from_millis(250);
 const SWEEP: Duration = Duration::from_secs(20);
 /// News of the fleet comes in swarms: it is looked at no more often than this.
 const OBSERVE_PAUSE: Duration = Duration::from_millis(50);
-/// How long one command may take: a module may have to be sent and compiled.
-const COMMAND_TIME_LIMIT: Duration = Duration::from_secs(120);
+const COMMAND_TIME_LIMIT: Duration = Duration::from_millis(COMMAND_MS_MAX);
 const SNAPSHOT_TIME_LIMIT: Duration = Duration::from_secs(60);
 /// A disk that could not be written to is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);

@@ -210,7 +210,7 @@ impl Core {
         let mut passing = self.passing.values();
         hearings.any(|hearing| hearing.question.is_some())
             || passing.any(|passing| passing.missing_since_ms.is_some())
-            || !self.back_ms.is_empty()
+            || self.awaits_what_is_back()
     }
 
     /// Everything that the broker had for us at `sent_ms` has been read by now.

@@ -55,6 +55,8 @@ pub use loss::LossOptions;
 use observe::Watched;
 use state::{Doing, Instance, Pending, Placed, State};
 
+/// How long one command may take: a module may have to be sent and compiled.
+pub const COMMAND_MS_MAX: u64 = 120_000;
 /// A command that could not be carried out is not tried again before this.
 const RETRY_MS: u64 = 5_000;
 /// A program that its engine does not list is gone when it is still so after this.

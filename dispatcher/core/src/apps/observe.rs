@@ -209,8 +209,13 @@ impl Core {
 
     fn is_gone(&mut self, id: &InstanceId, seat: &EngineId) {
         self.unknown_health(id);
-        if let Some(placed) = self.placed_mut(id) {
+        let program = self.placed_mut(id).map(|placed| {
             placed.seat = None;
+            placed.program
+        });
+        // What it was ordered may still be on its way.
+        if let Some(program) = program {
+            self.may_be_left_on(program, seat);
         }
         self.store(id);
         self.tell("gone", id, Some(seat), format!("{id} is not on {seat} any more"));

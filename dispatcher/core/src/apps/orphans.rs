@@ -2,7 +2,8 @@
 //!
 //! While their instance lives on elsewhere, its higher generation fences them off. When it has ended for good, a *tombstone*
 //! takes its place: a retained status of a generation above all, which an engine that comes back reads before it says
-//! anything. An orphan is forgotten when its engine is back and does not have it.
+//! anything. An orphan is forgotten when its engine is back and has not had it for as long as an order of before may still bring it there: one
+//! is repeated until its time limit, and has as long again from when it was accepted.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +13,10 @@ use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::ids::{EngineId, ProgramId};
 
 use super::loss::Health;
-use super::{Core, Effect, RETRY_MS, Subject, to_json};
+use super::{COMMAND_MS_MAX, Core, Effect, RETRY_MS, Subject, to_json};
 
-/// An engine that is back has told what it has after this.
-const BACK_MS: u64 = 5_000;
+/// An engine that is back has told what it has, and has carried out or given up what it was ordered before, after this.
+const BACK_MS: u64 = 2 * COMMAND_MS_MAX + 5_000;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orphan {
@@ -105,6 +106,14 @@ impl Core {
             engine: engine.clone(),
             action: Box::new(Action::Kill { on }),
         });
+    }
+
+    /// Whether it depends on what has been read that an orphan is forgotten.
+    pub(super) fn awaits_what_is_back(&self) -> bool {
+        let now_ms = self.now.ms;
+        self.back_ms
+            .values()
+            .any(|back_ms| now_ms.saturating_sub(*back_ms) >= BACK_MS)
     }
 
     fn forget_orphan(&mut self, program: ProgramId, engine: &EngineId) {

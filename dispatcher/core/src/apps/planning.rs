@@ -232,6 +232,7 @@ impl Core {
                     generation: Generation::FIRST,
                     highest: Generation::FIRST,
                     revision,
+                    earlier: Vec::new(),
                     checkpoint: None,
                     complete: false,
                     paused: false,
@@ -242,15 +243,15 @@ impl Core {
             Some(before) => {
                 let checkpoint = before.checkpoint.filter(|_| before.revision == revision);
                 let generation = before.highest.replacing();
-                let placed = Placed {
+                let mut placed = Placed {
                     seat: Some(engine.clone()),
                     generation,
                     highest: generation,
-                    revision,
                     checkpoint,
                     paused: false,
                     ..before
                 };
+                placed.is_made_as(revision, generation);
                 (placed, checkpoint.map(|point| point.snapshot))
             }
         };

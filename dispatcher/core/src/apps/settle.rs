@@ -67,6 +67,14 @@ impl Core {
                     placed.seat = None;
                 }
                 let is_module = matches!(failure, Failure::Module { .. } | Failure::Ended { .. });
+                // It may be here already, or on its way by an order of before.
+                if let Some(program) = self
+                    .placed_mut(id)
+                    .map(|placed| placed.program)
+                    .filter(|_| !is_module)
+                {
+                    self.may_be_left_on(program, engine);
+                }
                 let why = format!("{id} could not be started on {engine}: {failure}");
                 if !(is_module && self.roll_back_for(id, &why)) {
                     self.failed(id, engine, &why);
@@ -136,6 +144,10 @@ impl Core {
                 // What comes next is another program.
                 let placed = self.state.instances.get_mut(id).and_then(|i| i.placed.take());
                 if let Some(placed) = placed {
+                    // The order to start it may still be on its way there.
+                    if result.is_err() {
+                        self.may_be_left_on(placed.program, engine);
+                    }
                     self.set_tombstone(placed.program);
                 }
                 let passing = self.passing(id);

@@ -85,6 +85,9 @@ impl Starts {
     }
 }
 
+/// Changes of revision under one program id that are remembered: each needs an engine to be lost in between.
+const EARLIER_MAX: usize = 16;
+
 /// The program that an instance is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placed {
@@ -96,6 +99,9 @@ pub struct Placed {
     /// The highest that any copy has had or was to have: what is started anew goes above it.
     pub highest: Generation,
     pub revision: Digest,
+    /// What copies of earlier generations were made as, where that was another revision: those below each of these, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<(Generation, Digest)>,
     pub checkpoint: Option<Checkpoint>,
     /// It has ended as it should.
     pub complete: bool,
@@ -164,10 +170,29 @@ impl Doing {
 }
 
 impl Placed {
+    /// Its copy of this generation is what counts. That may be one of a revision that was given up meanwhile: then it is replaced, and no
+    /// newer one is judged by it.
     pub fn sits(&mut self, seat: EngineId, generation: Generation) {
+        self.is_made_as(self.revision_of(generation), self.highest.replacing());
         self.seat = Some(seat);
         self.generation = generation;
         self.highest = self.highest.max(generation);
+    }
+
+    /// What its copy of this generation was made as.
+    pub fn revision_of(&self, generation: Generation) -> Digest {
+        let earlier = self.earlier.iter().find(|(below, _)| generation < *below);
+        earlier.map_or(self.revision, |(_, revision)| *revision)
+    }
+
+    /// Its copies are of this revision from that generation on, which is above all before.
+    pub fn is_made_as(&mut self, revision: Digest, from: Generation) {
+        if revision != self.revision {
+            self.earlier.push((from, self.revision));
+            let too_many = self.earlier.len().saturating_sub(EARLIER_MAX);
+            self.earlier.drain(..too_many);
+        }
+        self.revision = revision;
     }
 }
 
@@ -257,4 +282,46 @@ fn instance_id(text: &str) -> Option<InstanceId> {
     let of = ComponentId::new(parts.next()?, parts.next()?);
     let ordinal = parts.next()?.parse().ok()?;
     Some(InstanceId { of, ordinal })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It was made as 1, then as 2 above a copy that may live, went on as the copy of 1 after all, and was made as 3 above both.
+    #[test]
+    fn a_copy_of_before_is_of_the_revision_that_it_was_made_as() {
+        let revision = |number| Digest([number; 32]);
+        let mut placed = Placed {
+            program: ProgramId::from_bytes([1; 16]),
+            seat: None,
+            generation: Generation(1),
+            highest: Generation(1),
+            revision: revision(1),
+            earlier: Vec::new(),
+            checkpoint: None,
+            complete: false,
+            paused: false,
+        };
+        placed.is_made_as(revision(1), Generation(1001));
+        assert!(placed.earlier.is_empty());
+        placed.is_made_as(revision(2), Generation(2001));
+        placed.highest = Generation(2001);
+        assert_eq!(placed.revision_of(Generation(1)), revision(1));
+        assert_eq!(placed.revision_of(Generation(2001)), revision(2));
+        placed.is_made_as(revision(1), Generation(2002));
+        placed.is_made_as(revision(3), Generation(3001));
+        for (generation, number) in [(1, 1), (1001, 1), (2001, 2), (2002, 1), (3001, 3), (4001, 3)] {
+            assert_eq!(
+                placed.revision_of(Generation(generation)),
+                revision(number),
+                "{generation}"
+            );
+        }
+        for generation in 4..40 {
+            placed.is_made_as(revision(generation), Generation(u64::from(generation) * 1000 + 1));
+        }
+        assert_eq!(placed.earlier.len(), EARLIER_MAX);
+        assert_eq!(placed.revision_of(Generation(38_500)), revision(38));
+    }
 }
