@@ -1,8 +1,8 @@
 //! The fleet's numbers in the text that Prometheus reads (OpenMetrics 1.0). Whoever serves it over HTTP calls [`text`] for each scrape, which
 //! measures; there is no state here, and no HTTP.
 //!
-//! Always: the size grows with the number of engines and programs, as every scrape of them does; names are labels, and escaped by the
-//! library.
+//! Always: the size grows with the number of engines and programs, as every scrape of them does; names are
+//! labels, and escaped here, because the library writes them as they are.
 
 use std::sync::atomic::AtomicU64;
 
@@ -69,8 +69,8 @@ pub async fn text(fleet: &Client) -> Result<String, CommandError> {
     registry.register("alarm", "An alarm that stands", standing.clone());
     for alarm in alarms {
         let labels = AlarmLabels {
-            kind: alarm.kind,
-            subject: alarm.subject,
+            kind: escaped(&alarm.kind),
+            subject: escaped(&alarm.subject),
         };
         standing.get_or_create(&labels).set(1);
     }
@@ -224,9 +224,12 @@ impl ProgramMetrics {
     fn set(&self, view: &ProgramView, load: &ProgramLoad, about: Option<&ProgramAbout>) {
         let labels = ProgramLabels {
             program: view.status.program.to_string(),
-            name: view.status.name.clone(),
+            name: escaped(&view.status.name),
             engine: load.engine.to_string(),
-            instance: about.and_then(|about| about.instance.clone()).unwrap_or_default(),
+            instance: about
+                .and_then(|about| about.instance.as_deref())
+                .map(escaped)
+                .unwrap_or_default(),
         };
         let gauge = |family: &ProgramGauge, value: f64| {
             family.get_or_create(&labels).set(value);
@@ -259,4 +262,34 @@ impl ProgramMetrics {
 
 fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
+}
+
+/// A label's value as OpenMetrics 1.0 has it (`escaped-string`): engines say what their programs are called, and
+/// a quote or a new line there would end the value, or begin a line of its own.
+fn escaped(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_end_its_label() {
+        let mut registry = Registry::default();
+        let family: Family<AlarmLabels, Gauge> = Family::default();
+        registry.register("alarm", "It stands", family.clone());
+        let labels = AlarmLabels {
+            kind: escaped("lost"),
+            subject: escaped("a\"} 7\nforged{x=\"\\"),
+        };
+        family.get_or_create(&labels).set(1);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(lines, [r#"alarm{kind="lost",subject="a\"} 7\nforged{x=\"\\"} 1"#]);
+    }
 }
