@@ -4,8 +4,8 @@
 //!  keys, measurements, ends of orders --> state (pure) --> screen (drawn from it)
 //!                                            '--> orders: kill, move
 //! ```
-//! What always holds: each measurement is asked for because this runs, so engines rest when it ends; the terminal is as it was before,
-//! however it ends.
+//! What always holds: each measurement is asked for because this runs, so engines rest when it ends; the terminal is
+//! as it was before, however it ends, also by SIGTERM or SIGINT.
 
 mod screen;
 mod state;
@@ -19,6 +19,7 @@ use futures::stream::FuturesUnordered;
 use ratatui::termion::input::TermRead;
 use ratatui::termion::{self, AsyncReader};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use wayfare_client::{Client, CommandOptions, Order};
 
@@ -93,6 +94,8 @@ enum News {
 }
 
 async fn watch(fleet: &Client, args: &TopArgs, top: &mut Top) -> Result {
+    // Before the terminal is changed: whoever is ended by one of these changes nothing back.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut screen = Screen::open()?;
     let mut keys = Keys::read();
     let mut ticks = interval(args.every);
@@ -121,6 +124,8 @@ async fn watch(fleet: &Client, args: &TopArgs, top: &mut Top) -> Result {
                 continue;
             }
             key = keys.next() => key,
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
         };
         let key = key.map_err(|error| Fail::new("terminal", format!("the terminal: {error}")))?;
         match top.key(key) {

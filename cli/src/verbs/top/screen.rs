@@ -57,7 +57,9 @@ fn undrawable(error: std::io::Error) -> Fail {
 fn draw(frame: &mut Frame<'_>, top: &Top, now_ms: u64) {
     let engine_lines = match top.shows_engines {
         // At most a third of the screen.
-        true => (top.engines().len() as u16 + 2).min(frame.area().height / 3),
+        true => u16::try_from(top.engines().len().saturating_add(2))
+            .unwrap_or(u16::MAX)
+            .min(frame.area().height / 3),
         false => 0,
     };
     let parts = [
@@ -77,11 +79,8 @@ fn draw(frame: &mut Frame<'_>, top: &Top, now_ms: u64) {
 
 fn head_line(top: &Top) -> Line<'static> {
     let online = top.engines().iter().filter(|one| one.view.online).count();
-    let used: u64 = top
-        .engines()
-        .iter()
-        .filter_map(|one| one.numbers.as_ref()?.cpu_millicores)
-        .sum();
+    let loads = top.engines().iter().filter_map(|one| one.numbers.as_ref());
+    let used = sum(loads.filter_map(|load| load.cpu_millicores));
     let mut text = format!(
         "{online} of {} engines, {} programs, {} of a processor; by {}",
         top.engines().len(),
@@ -260,22 +259,21 @@ fn folded_cells(top: &Top, app: &str, places: &[usize]) -> [String; 12] {
         format!("+ {app}"),
         String::new(),
         format!("{running} of {}", places.len()),
-        percent(loads().filter_map(|load| load.cpu_millicores).sum()),
-        bytes(all().map(Listed::memory_bytes).sum()),
-        per_second(loads().map(|load| load.received_per_minute).sum()),
-        per_second(loads().map(|load| load.sent_per_minute).sum()),
-        loads()
-            .map(|load| load.numbers.waiting_messages)
-            .sum::<u64>()
-            .to_string(),
+        percent(sum(loads().filter_map(|load| load.cpu_millicores))),
+        bytes(sum(all().map(Listed::memory_bytes))),
+        per_second(sum(loads().map(|load| load.received_per_minute))),
+        per_second(sum(loads().map(|load| load.sent_per_minute))),
+        sum(loads().map(|load| load.numbers.waiting_messages)).to_string(),
         String::new(),
-        loads()
-            .map(|load| load.numbers.log_lines)
-            .sum::<u64>()
-            .to_string(),
+        sum(loads().map(|load| load.numbers.log_lines)).to_string(),
         String::new(),
         String::new(),
     ]
+}
+
+/// Engines say what they measure, and no number of theirs ends this.
+fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]
@@ -338,5 +336,25 @@ mod tests {
         assert!(lines[5].starts_with("+ shop"), "{lines:#?}");
         assert!(lines[5].contains("2 of 2   70.0%"), "{lines:#?}");
         assert!(lines[6].starts_with("evil\\u{1b}[2J"), "{lines:#?}");
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_drawn_all_the_same() {
+        let mut top = top();
+        let mut seen = fleet();
+        for one in &mut seen.programs {
+            let load = one.numbers.as_mut().unwrap();
+            (load.cpu_millicores, load.sent_per_minute) = (Some(u64::MAX), u64::MAX);
+            (load.numbers.memory_bytes, load.numbers.waiting_messages) = (u64::MAX, u64::MAX);
+        }
+        let engine = &mut seen.engines[0];
+        engine.numbers.as_mut().unwrap().cpu_millicores = Some(u64::MAX);
+        let again = engine.clone();
+        seen.engines.push(again);
+        top.take_in(seen);
+        top.key(Key::End);
+        top.key(Key::Char('f'));
+        let lines = shown(&top, 120, 12);
+        assert!(lines.iter().any(|line| line.starts_with("+ shop")), "{lines:#?}");
     }
 }
