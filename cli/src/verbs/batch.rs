@@ -24,6 +24,8 @@ use crate::output::{Output, Text};
 
 /// Bytes of a file of orders.
 const ORDERS_BYTES_MAX: u64 = 4 << 20;
+/// Stands for standard input where a file is named.
+pub(super) const STANDARD: &str = "-";
 
 /// An order that was understood.
 struct Order {
@@ -142,13 +144,14 @@ pub(super) fn verb(verb: Verb, output: Output) -> LocalBoxFuture<'static, Result
     super::run_async(verb, output).boxed_local()
 }
 
-fn read(file: &str) -> Result<String> {
+/// Orders, as a file has them.
+pub(super) fn read(file: &str) -> Result<String> {
     let mut text = String::new();
     let read =
         |reader: &mut dyn Read, text: &mut String| reader.take(ORDERS_BYTES_MAX + 1).read_to_string(text);
     let path = std::path::Path::new(file);
     let read = match file {
-        "-" => read(&mut std::io::stdin(), &mut text),
+        STANDARD => read(&mut std::io::stdin(), &mut text),
         _ => std::fs::File::open(path).and_then(|mut opened| read(&mut opened, &mut text)),
     };
     read.map_err(|error| Fail::file(path, &error))?;
@@ -188,6 +191,8 @@ pub(super) fn not_here(verb: &Verb) -> Option<&'static str> {
         Verb::Up(_) | Verb::Dispatcher(_) | Verb::Demo(_) => {
             Some("it goes on until it is ended, so give it by itself")
         }
+        #[cfg(feature = "gateway")]
+        Verb::Ui(_) => Some("it goes on until it is ended, so give it by itself"),
         Verb::Engine(args) => match &args.verb {
             None | Some(crate::args::apps::EngineVerb::Start(_)) => {
                 Some("it goes on until it is ended, so give it by itself")
@@ -242,6 +247,8 @@ mod tests {
             ("up", "order 1 (up): it goes on until it is ended"),
             ("engine start --id a", "order 1 (engine start --id a): it goes on"),
             ("batch f", "order 1 (batch f): one within another"),
+            #[cfg(feature = "gateway")]
+            ("ui", "order 1 (ui): it goes on until it is ended"),
         ] {
             let fail = understood(words(line), false).err().unwrap();
             assert!(fail.in_a_line().starts_with(why), "{}", fail.in_a_line());

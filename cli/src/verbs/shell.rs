@@ -1,13 +1,13 @@
 //! `wayfare shell`: verbs without the word, over one connection.
 //!
-//! Always: a verb that fails, or is interrupted, ends alone; the shell goes on. What was ordered goes on in the fleet.
+//! Always: a verb that fails ends alone, and the shell goes on. One that is interrupted ends the file that it is in as
+//! well: who presses Ctrl-C does not want the next line of it. What was ordered goes on in the fleet.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
 
 use tokio::task::spawn_blocking;
 
-use super::batch::{not_here, verb, verb_of, verbs};
+use super::batch::{STANDARD, not_here, read, verb, verb_of, verbs};
 use crate::args::FleetArgs;
 use crate::context::with_shared;
 use crate::fail::{Fail, Result};
@@ -15,13 +15,15 @@ use crate::output::{Output, Text, prompt, say};
 
 /// Files that name files.
 const SOURCES_MAX: usize = 8;
+/// What a verb fails with that was interrupted.
+const INTERRUPTED: &str = "interrupted";
 
 pub(super) async fn run(args: FleetArgs, output: Output) -> Result {
     with_shared(&args, None, async {
         if std::io::stdin().is_terminal() {
             return typed(output).await;
         }
-        let text = std::io::read_to_string(std::io::stdin())?;
+        let text = read(STANDARD)?;
         match lines(&text, output, 0).await? {
             (_, Some(fail)) => Err(fail),
             (_, None) => Ok(()),
@@ -63,16 +65,17 @@ async fn typed(output: Output) -> Result {
     }
 }
 
-/// All lines; the last failure is theirs.
+/// All lines, or those up to one that was interrupted; the last failure is theirs.
 async fn lines(text: &str, output: Output, depth: usize) -> Result<(Next, Option<Fail>)> {
     let mut last = None;
     for line in text.lines() {
         let (next, fail) = Box::pin(one(line, output, depth)).await;
+        let is_interrupted = fail.as_ref().is_some_and(|fail| fail.is(INTERRUPTED));
         if let Some(before) = fail.and_then(|fail| last.replace(fail)) {
             before.print(output);
         }
-        if next == Next::End {
-            return Ok((Next::End, last));
+        if next == Next::End || is_interrupted {
+            return Ok((next, last));
         }
     }
     Ok((Next::Line, last))
@@ -93,7 +96,7 @@ async fn one(line: &str, output: Output, depth: usize) -> (Next, Option<Fail>) {
             let all = all.line("`VERB --help` says more. Also: source FILE, help, exit");
             (Next::Line, say(all).err())
         }
-        ["source", file] => match source(&PathBuf::from(file), output, depth).await {
+        ["source", file] => match source(file, output, depth).await {
             Ok(ended) => ended,
             Err(fail) => (Next::Line, Some(fail)),
         },
@@ -104,13 +107,18 @@ async fn one(line: &str, output: Output, depth: usize) -> (Next, Option<Fail>) {
     }
 }
 
-async fn source(file: &Path, output: Output, depth: usize) -> Result<(Next, Option<Fail>)> {
+async fn source(file: &str, output: Output, depth: usize) -> Result<(Next, Option<Fail>)> {
     if depth >= SOURCES_MAX {
         return Err(Fail::usage(format!(
             "files name files more than {SOURCES_MAX} deep"
         )));
     }
-    let text = std::fs::read_to_string(file).map_err(|error| Fail::file(file, &error))?;
+    if file == STANDARD {
+        return Err(Fail::usage(
+            "standard input is what the shell reads already: name a file",
+        ));
+    }
+    let text = read(file)?;
     lines(&text, output, depth + 1).await
 }
 
@@ -135,7 +143,32 @@ async fn in_the_shell(words: &[String], output: Output) -> Result {
         ended = verb(meant, output) => ended,
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
-            Err(Fail::new("interrupted", "interrupted: what was ordered goes on, and `ops` shows it"))
+            Err(Fail::new(INTERRUPTED, "interrupted: what was ordered goes on, and `ops` shows it"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_without_an_end_and_files_that_name_themselves_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let itself = folder.path().join("itself").display().to_string();
+        std::fs::write(&itself, format!("# again\nsource '{itself}'\n")).unwrap();
+        for (file, says) in [
+            ("/dev/zero", "more than 4194304 bytes"),
+            ("-", "name a file"),
+            (itself.as_str(), "more than 8 deep"),
+        ] {
+            let (next, fail) = one(&format!("source '{file}'"), Output::Json, 0).await;
+            assert_eq!(next, Next::Line);
+            let fail = fail.unwrap().in_a_line();
+            assert!(fail.contains(says), "{file}: {fail}");
+        }
+        std::fs::write(&itself, "exit\nsource /dev/zero\n").unwrap();
+        let (next, fail) = one(&format!("source '{itself}'"), Output::Json, 0).await;
+        assert_eq!((next, fail.is_none()), (Next::End, true));
     }
 }
