@@ -27,7 +27,7 @@ use crate::requests::{Asked, INBOX_MAX, Inbox};
 
 /// What was measured so lately is good enough.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long an engine may take: whoever looks waits for it.
+/// How long an engine may take to begin: whoever looks waits for it.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(900);
 /// One that has not answered is not asked again for so long.
 const LEFT_OUT: Duration = Duration::from_secs(10);
@@ -121,13 +121,14 @@ impl Service {
 
     fn measured(&mut self, round: Vec<(EngineId, Option<Measured>)>) {
         let now = Instant::now();
+        // First, so that no rate is over more than what is kept.
+        self.numbers.forget(now_ms());
         for (engine, measured) in round {
             match measured {
                 Some(measured) => self.numbers.take_in(measured),
                 None => drop(self.left_out.insert(engine, now + LEFT_OUT)),
             }
         }
-        self.numbers.forget(now_ms());
         self.measured_at = Some(now);
         for (ask, asked) in std::mem::take(&mut self.waiters) {
             self.answer(&ask, asked);

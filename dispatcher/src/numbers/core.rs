@@ -128,7 +128,7 @@ impl<N: Counted> Seen<N> {
         let is_due = self
             .points
             .back()
-            .is_none_or(|last| self.at_ms.saturating_sub(last.at_ms) >= POINT_PERIOD_MS);
+            .is_none_or(|last| self.at_ms.abs_diff(last.at_ms) >= POINT_PERIOD_MS);
         if is_due {
             self.points.push_back(Point {
                 at_ms: self.at_ms,
@@ -224,7 +224,7 @@ impl Numbers {
 
     /// What has no history any more is forgotten.
     pub(super) fn forget(&mut self, now_ms: u64) {
-        let is_kept = |at_ms: u64| now_ms.saturating_sub(at_ms) < POINT_PERIOD_MS * POINTS_MAX as u64;
+        let is_kept = |at_ms: u64| now_ms.abs_diff(at_ms) < POINT_PERIOD_MS * POINTS_MAX as u64;
         self.engines.retain(|_, known| is_kept(known.seen.at_ms));
         self.programs.retain(|_, known| is_kept(known.seen.at_ms));
     }
@@ -277,8 +277,9 @@ impl Numbers {
     }
 }
 
+/// What was measured later than now is as old as it is new: the clock was set back since.
 fn is_shown(at_ms: u64, now_ms: u64) -> bool {
-    now_ms.saturating_sub(at_ms) < SHOWN_MS
+    now_ms.abs_diff(at_ms) < SHOWN_MS
 }
 
 #[cfg(test)]
@@ -365,6 +366,21 @@ mod tests {
             numbers.take_in(measured("a", 1, 10_100, vec![program(1, 10_000, 9_900)]));
             assert_eq!(first(&numbers, 10_100).0, Some(250), "{name}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_nothing_up() {
+        let mut numbers = Numbers::default();
+        let day_ms = 86_400_000;
+        numbers.take_in(measured("a", 1, day_ms, vec![program(1, 1_000, 500)]));
+        numbers.take_in(measured("gone", 1, day_ms, vec![]));
+        // Of engines that do not answer any more, nothing is shown for the day that the clock was ahead.
+        assert_eq!(numbers.engines_page(None, 1_000).engines, vec![]);
+        numbers.take_in(measured("a", 1, 1_000, vec![program(1, 2_000, 600)]));
+        assert_eq!(first(&numbers, 1_000).0, Some(100));
+        assert_eq!(numbers.engine_history(&"a".parse().unwrap()).len(), 2);
+        numbers.forget(1_000);
+        assert_eq!(numbers.engine_history(&"gone".parse().unwrap()), vec![]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use wayfare_protocol::ids::{EngineId, ProgramId};
 use wayfare_protocol::numbers::{EngineNumbers, NumbersAsk, PROGRAMS_PER_ANSWER};
 
@@ -13,18 +14,25 @@ use crate::numbers::{EnginesPage, FleetNumbers, FleetNumbersAsk, Point, Programs
 const ANSWERS_MAX: usize = 64;
 
 impl Client {
-    /// What an engine measures now, with all its programs; each answer may take so long.
+    /// What an engine measures now, with its programs. Its first answer may take so long, and all of them twice that:
+    /// programs that it has not told of by then are left out, the first of them in `next`.
     pub async fn engine_numbers(
         &self,
         engine: &EngineId,
         limit: Duration,
     ) -> Result<EngineNumbers, AskError> {
+        let deadline = Instant::now() + 2 * limit;
         let ask = |from| NumbersAsk::Numbers { from };
         let mut all = self.numbers_of(engine, &ask(None), limit).await?;
         all.programs.truncate(PROGRAMS_PER_ANSWER);
         for _ in 1..ANSWERS_MAX {
-            let Some(next) = all.next.take() else { break };
-            let mut more = self.numbers_of(engine, &ask(Some(next)), limit).await?;
+            let rest = deadline.saturating_duration_since(Instant::now());
+            let Some(next) = all.next.filter(|_| !rest.is_zero()) else {
+                break;
+            };
+            let Ok(mut more) = self.numbers_of(engine, &ask(Some(next)), rest).await else {
+                break;
+            };
             more.programs.truncate(PROGRAMS_PER_ANSWER);
             all.programs.append(&mut more.programs);
             all.next = more.next;
