@@ -1,13 +1,14 @@
 //! Files of languages that were fetched before, in a folder of the user's own: an interpreter is tens of megabytes, and the same
 //! each time. `$XDG_CACHE_HOME/wayfare/languages`, or that below `~/.cache`; without either nothing is kept.
 //!
-//! What always holds: what is taken from here is what was put here, by its digest, and was the same version of the same file of
-//! the same fleet. Whatever goes wrong here costs fetching once more and nothing else.
+//! What always holds: what is taken from here is what was put here, by its digest, where nobody but the user can write,
+//! and was the same version of the same file of the same fleet. Whatever goes wrong here costs fetching once more and
+//! nothing else.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -18,6 +19,8 @@ use wayfare_protocol::ids::Digest;
 /// Of all files in it. The one that was not used for longest makes room.
 const BYTES_MAX: u64 = 256 << 20;
 const DIGEST_BYTES: usize = 32;
+/// Permissions of a group and of everybody to write.
+const OTHERS_WRITE: u32 = 0o022;
 
 /// What a file is known by.
 #[derive(Debug, Clone, Serialize)]
@@ -56,6 +59,10 @@ impl Cache {
     pub(crate) fn find(&self, version: &Version<'_>, bytes_max: u64) -> Option<Vec<u8>> {
         let path = self.path(version)?;
         let about = fs::symlink_metadata(&path).ok()?;
+        let folder = fs::metadata(path.parent()?).ok()?;
+        if !is_own(&folder) || !is_own(&about) {
+            return None;
+        }
         if !about.is_file() || about.len() > bytes_max + DIGEST_BYTES as u64 {
             return None;
         }
@@ -80,9 +87,19 @@ impl Cache {
     }
 }
 
+/// Whether it is the user's, and nobody else can write it: who can, could put another interpreter there, which would run
+/// with whatever the program is granted.
+fn is_own(about: &fs::Metadata) -> bool {
+    let user = fs::metadata("/proc/self").map(|me| me.uid());
+    user.is_ok_and(|user| user == about.uid()) && about.mode() & OTHERS_WRITE == 0
+}
+
 /// Whole or not at all, and for nobody else.
 fn write(folder: &Path, path: &Path, content: &[u8]) -> std::io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    if !is_own(&fs::metadata(folder)?) {
+        return Err(std::io::ErrorKind::PermissionDenied.into());
+    }
     let mut new = tempfile::Builder::new()
         .permissions(fs::Permissions::from_mode(0o600))
         .tempfile_in(folder)?;
@@ -150,6 +167,13 @@ mod tests {
         };
         assert_eq!(cache.find(&elsewhere, 10), None);
         let folder = home.path().join(".cache/wayfare/languages");
+        let others = |mode| fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+        others(0o770);
+        assert_eq!(cache.find(&version(&first), 10), None, "others can write there");
+        cache.keep(&version(&second), b"lua");
+        others(0o700);
+        assert!(cache.find(&version(&first), 10).is_some());
+        assert_eq!(cache.find(&version(&second), 10), None, "it was not kept");
         let kept = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
         let mut content = fs::read(&kept).unwrap();
         *content.last_mut().unwrap() ^= 1;
