@@ -8,10 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
+use wayfare_protocol::files::DEPTH_MAX;
 use wayfare_protocol::folder::FOLDER_FILES_MAX;
 
 use super::{ABOUT, Package, extension_of};
-use crate::fail::Result;
+use crate::fail::{Fail, Result};
 use crate::languages::source::{files_below, path_text, too_much};
 
 const PACKAGES: &str = "node_modules";
@@ -70,9 +71,12 @@ impl Packages {
             let Some(place) = place_of(&places, &asked, is_own) else {
                 continue;
             };
+            if place.iter().count() > DEPTH_MAX {
+                return Err(too_deep(&asked));
+            }
             places.insert(place.clone(), asked.folder.clone());
             laid.take_files(&asked, &place)?;
-            if laid.files.len() > FOLDER_FILES_MAX {
+            if laid.files.len().max(places.len()) > FOLDER_FILES_MAX {
                 return Err(too_much(root, &asked.folder));
             }
             let about = Package::of(&asked.folder).unwrap_or_default();
@@ -102,6 +106,17 @@ impl Laid {
         }
         Ok(())
     }
+}
+
+/// Several versions of packages that depend on each other in a circle would be put into each other without an end.
+fn too_deep(asked: &Asked) -> Fail {
+    let (name, folder) = (&asked.name, asked.folder.display());
+    let text = format!(
+        "package '{name}' ({folder}): packages in packages more than {} deep",
+        DEPTH_MAX / 2
+    );
+    Fail::new("too-large", text)
+        .hint("let the packages that depend on each other have one version of each of them")
 }
 
 /// Where it is put: `None` where it is already found from there.

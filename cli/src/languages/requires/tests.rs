@@ -267,6 +267,49 @@ fn packages_that_are_links_are_taken_with_what_they_depend_on() {
     assert_eq!(code, expected);
 }
 
+/// a@1 -> b@1 -> a@2 -> b@2 -> a@1: no tree of folders has that, and links that are read and not taken along would go on.
+#[test]
+fn versions_in_a_circle_end_with_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let store = "project/node_modules/.pnpm";
+    write(
+        &root,
+        &[
+            ("project/main.js", "require('a')"),
+            ("project/package.json", "{}"),
+            ("project/about-a.json", r#"{ "dependencies": { "b": "*" } }"#),
+            ("project/about-b.json", r#"{ "dependencies": { "a": "*" } }"#),
+        ],
+    );
+    let link = |to: &str, at: &str| std::os::unix::fs::symlink(root.join(to), root.join(at)).unwrap();
+    let place = |package: &str, version: u8| format!("{store}/{package}@{version}/node_modules/{package}");
+    for (package, version) in [("a", 1), ("a", 2), ("b", 1), ("b", 2)] {
+        let place = place(package, version);
+        fs::create_dir_all(root.join(&place)).unwrap();
+        link(
+            &format!("project/about-{package}.json"),
+            &format!("{place}/package.json"),
+        );
+    }
+    link(&place("a", 1), "project/node_modules/a");
+    for ((from, version), (name, other)) in [
+        (("a", 1), ("b", 1)),
+        (("b", 1), ("a", 2)),
+        (("a", 2), ("b", 2)),
+        (("b", 2), ("a", 1)),
+    ] {
+        let at = format!("{store}/{from}@{version}/node_modules/{name}");
+        link(&place(name, other), &at);
+    }
+    let source = Source::find(&root.join("project/main.js")).unwrap().unwrap();
+    let refused = Required::of(&source).unwrap_err();
+    assert!(
+        refused.is("too-large") && refused.message().contains("deep"),
+        "{refused:?}"
+    );
+}
+
 #[test]
 fn more_files_than_a_program_may_have_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
