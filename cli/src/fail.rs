@@ -179,7 +179,8 @@ pub(crate) fn connecting(error: ConnectError) -> Fail {
     }
 }
 
-fn address(broker: &BrokerUrl) -> String {
+/// Where a broker is, without who logs in there.
+pub(crate) fn address(broker: &BrokerUrl) -> String {
     format!("{}:{}", broker.host(), broker.port())
 }
 

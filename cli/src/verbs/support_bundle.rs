@@ -1,7 +1,8 @@
 //! `wayfare support-bundle`: what whoever helps needs to know of a fleet, in one file that its user can read before it is sent.
 //!
-//! Always: no password, key, environment or payload is in it, but for what programs printed; what could not be had is named in its list of
-//! contents, with the reason; everything is bounded.
+//! Always: no login, key, environment or payload is in it, but for what programs printed; what could not be had is
+//! named in its list of contents, with the reason; everything is bounded; and nothing in it steers the terminal of whoever
+//! reads it.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -21,8 +22,8 @@ use super::fleet::{measured, with_numbers};
 use crate::args::project::SupportBundleArgs;
 use crate::config::Settings;
 use crate::context::{connect_to, who};
-use crate::fail::{Fail, Result};
-use crate::output::{Output, Text, bytes, moment, now_ms};
+use crate::fail::{Fail, Result, address};
+use crate::output::{Output, Text, bytes, moment, now_ms, one_line};
 
 /// Events in a bundle,
 const EVENTS_MAX: usize = 5_000;
@@ -52,8 +53,9 @@ pub(super) async fn run(args: SupportBundleArgs, output: Output) -> Result {
         "platform": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         "made": moment(now_ms()),
         "by": who(),
-        // Without the login that may be in it.
-        "broker": settings.broker.to_string(),
+        // Without the login, whose user can be a token.
+        "broker": address(&settings.broker),
+        "tls": settings.broker.is_secure(),
         "root": settings.topics.to_string(),
     });
     let mut parts = vec![Part::new("about.json", "this command and which fleet", Ok(about))];
@@ -69,7 +71,11 @@ pub(super) async fn run(args: SupportBundleArgs, output: Output) -> Result {
     }
     let list = contents(&parts);
     let written = write(file, &list, &parts);
-    let size = written.map_err(|error| Fail::file(&args.output, &error))?;
+    let size = written.map_err(|error| {
+        // Half of it helps nobody, and it was not there before.
+        let _ = std::fs::remove_file(&args.output);
+        Fail::file(&args.output, &error)
+    })?;
     let missing: Vec<&str> = parts
         .iter()
         .filter(|part| part.content.is_err())
@@ -200,7 +206,7 @@ async fn logs(fleet: &Client, args: &SupportBundleArgs) -> std::result::Result<V
             for line in &page.lines {
                 line.write_to(&mut text);
             }
-            text
+            readable(&text)
         });
         parts.push(Part {
             // Ids are safe in names of files.
@@ -212,12 +218,24 @@ async fn logs(fleet: &Client, args: &SupportBundleArgs) -> std::result::Result<V
     Ok(parts)
 }
 
+/// Lines as they were printed, with what a terminal would obey escaped.
+fn readable(text: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(text);
+    let mut readable = String::with_capacity(text.len());
+    for piece in text.split_inclusive(['\n', '\t']) {
+        let end = piece.len() - usize::from(piece.ends_with(['\n', '\t']));
+        readable.push_str(&one_line(&piece[..end]));
+        readable.push_str(&piece[end..]);
+    }
+    readable.into_bytes()
+}
+
 fn contents(parts: &[Part]) -> String {
     let mut text = String::new();
     for part in parts {
         let found = match &part.content {
             Ok(content) => bytes(content.len() as u64),
-            Err(reason) => format!("not there: {reason}"),
+            Err(reason) => format!("not there: {}", one_line(reason)),
         };
         text.push_str(&format!("{:48}  {}, {found}\n", part.name, part.what));
     }
@@ -251,6 +269,16 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+
+    #[test]
+    fn what_programs_printed_steers_no_terminal() {
+        let text = b"a\tb\n\x1b]0;pwned\x07c\xff\r\n\nend";
+        let text = String::from_utf8(readable(text)).unwrap();
+        assert_eq!(text, "a\tb\n\\u{1b}]0;pwned\\u{7}c\u{fffd}\\r\n\nend");
+        let part = Part::new("x", "y", Err::<Value, _>("no\n\x1b[2J".into()));
+        let list = contents(&[part]);
+        assert!(list.ends_with("not there: no\\n\\u{1b}[2J\n"), "{list:?}");
+    }
 
     #[test]
     fn what_could_not_be_had_is_named_and_the_rest_is_there() {
