@@ -81,7 +81,7 @@ pub fn engine(
 /// Makes the room of an engine no more than what programs have there, `taken`, and what is left to its marks.
 pub fn limit_room(engine: &mut Engine, taken: Resources, (memory, processor): (i64, i64)) {
     let other = engine.other.resources;
-    let memory_room = added(taken.memory_bytes + other.memory_bytes, memory);
+    let memory_room = added(taken.memory_bytes.saturating_add(other.memory_bytes), memory);
     let processor_room = added(taken.processor_millicores, processor);
     let least = |bound: Option<u64>, room: u64| Some(bound.map_or(room, |bound| bound.min(room)));
     engine.capacity.memory_bytes = least(engine.capacity.memory_bytes, memory_room);
@@ -124,7 +124,9 @@ fn fleet(engines: &[EngineView], programs: &[ProgramView]) -> Fleet {
         engine.other = Usage {
             programs: view.programs,
             resources: Resources {
-                memory_bytes: live.map(|program| program.status.memory_bytes).sum(),
+                memory_bytes: live
+                    .map(|program| program.status.memory_bytes)
+                    .fold(0, u64::saturating_add),
                 processor_millicores: 0,
             },
         };

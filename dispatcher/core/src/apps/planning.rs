@@ -419,6 +419,7 @@ pub(super) fn unplaced(plan: &Plan) -> BTreeMap<String, Vec<String>> {
 fn add(fleet: &mut Fleet, engine: &EngineId, memory_bytes: u64) {
     if let Some(engine) = fleet.engines.get_mut(engine) {
         engine.other.programs += 1;
-        engine.other.resources.memory_bytes += memory_bytes;
+        let resources = &mut engine.other.resources;
+        resources.memory_bytes = resources.memory_bytes.saturating_add(memory_bytes);
     }
 }

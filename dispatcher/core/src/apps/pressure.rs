@@ -54,8 +54,9 @@ impl Core {
             let wanted = self.state.wanted(&running.instance);
             let of = taken.entry(running.engine.clone()).or_default();
             let asked = wanted.and_then(|component| component.memory_bytes).unwrap_or(0);
-            of.memory_bytes += asked.max(running.memory_bytes);
-            of.processor_millicores += wanted.map_or(0, |component| component.processor_millicores);
+            of.memory_bytes = of.memory_bytes.saturating_add(asked.max(running.memory_bytes));
+            let processor = wanted.map_or(0, |component| component.processor_millicores);
+            of.processor_millicores = of.processor_millicores.saturating_add(processor);
         }
         for (id, engine) in &mut fleet.engines {
             let Some(watched) = self.engines.get(id) else {

@@ -2,10 +2,11 @@ use std::collections::BTreeMap;
 
 use wayfare_protocol::code::CodeTarget;
 use wayfare_protocol::device::{Backend, DeviceAbout, DeviceKind};
-use wayfare_protocol::ids::{Blob, Digest};
+use wayfare_protocol::ids::{Blob, BootId, Digest, Generation, ProgramId};
+use wayfare_protocol::status::{ProgramState, ProgramStatus};
 
 use super::*;
-use crate::fleet::Heard;
+use crate::fleet::{self, Heard};
 
 fn spec() -> ProgramSpec {
     ProgramSpec {
@@ -117,4 +118,34 @@ fn an_engine_above_its_marks_is_taken_only_where_no_other_is_left() {
     assert_eq!(choose(&engines, &[], &spec).unwrap().engine.as_str(), "b");
     engines[1].load = Some(load(0));
     assert_eq!(choose(&engines, &[], &spec).unwrap().engine.as_str(), "a");
+}
+
+/// Engines say themselves how much memory their programs have.
+#[test]
+fn more_memory_than_there_can_be_only_fills_its_engine() {
+    let mut engines = [engine("a", 2, 4, 64), engine("b", 3, 4, 64)];
+    engines[0].load = Some(MachineLoad {
+        memory_available_bytes: 1 << 20,
+        processor_millicores: 0,
+        disk: None,
+    });
+    let program = |number: u8| ProgramView {
+        status: ProgramStatus {
+            program: ProgramId::from_random([number; 16]),
+            name: "liar".into(),
+            engine: "a".parse().unwrap(),
+            boot: BootId::from_random([1; 16]),
+            generation: Generation::FIRST,
+            sequence: 1,
+            state: ProgramState::Running,
+            module: Digest([0; 32]),
+            memory_bytes: u64::MAX,
+            ports: Default::default(),
+        },
+        presence: fleet::Presence::Known,
+    };
+    let programs = [program(1), program(2)];
+    let mut spec = spec();
+    spec.memory_bytes_max = Some(1 << 20);
+    assert_eq!(choose(&engines, &programs, &spec).unwrap().engine.as_str(), "b");
 }
