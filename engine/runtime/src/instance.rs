@@ -91,7 +91,7 @@ impl Instance {
     fn instantiate(loaded: Arc<Loaded>, mut context: Context, room: usize) -> Result<Self, Failure> {
         context.limits.reset();
         let module = loaded.housed.pre(room)?;
-        let mut store = Store::new(module.module().engine(), context);
+        let mut store = Store::try_new(module.module().engine(), context).map_err(internal)?;
         store.limiter(|context| &mut context.limits);
         Self::in_store(loaded, store, &module, room)
     }

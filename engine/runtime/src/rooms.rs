@@ -125,8 +125,8 @@ impl Rooms {
         })
     }
 
-    /// For instances that are nobody's program.
-    pub(super) fn idle_store(&self, engine: &Engine, save_bytes: u64) -> Store<Context> {
+    /// For instances that are nobody's program. Fails where there is no memory for Pulley's stack.
+    pub(super) fn idle_store(&self, engine: &Engine, save_bytes: u64) -> wasmtime::Result<Store<Context>> {
         let control = Arc::new(Control::new(true, Mail::nobody()));
         // Whatever might block leaves.
         control.discard();
@@ -143,9 +143,9 @@ impl Rooms {
             save_bytes,
             budget,
         );
-        let mut store = Store::new(engine, Context::nobody(control, limits));
+        let mut store = Store::try_new(engine, Context::nobody(control, limits))?;
         store.limiter(|context| &mut context.limits);
-        store
+        Ok(store)
     }
 }
 

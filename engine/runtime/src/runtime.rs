@@ -273,7 +273,8 @@ impl Runtime {
 
     /// By name, which is more than the linker's message says for a type that differs.
     fn check_imports(&self, module: &Module) -> Result<(), String> {
-        let mut store = self.rooms.idle_store(self.fresh.engine(), 0);
+        let store = self.rooms.idle_store(self.fresh.engine(), 0);
+        let mut store = store.map_err(|error| format!("its imports cannot be checked: {error}"))?;
         for import in module.imports() {
             let name = format!("'{}' from '{}'", import.name(), import.module());
             if !matches!(import.ty(), ExternType::Func(_)) {
@@ -294,7 +295,7 @@ impl Runtime {
 
     /// A rewritten module runs nothing when it is instantiated, so the memories are as its data segments say.
     fn initial_image(&self, module: &InstancePre<Context>, shape: &Shape) -> wasmtime::Result<Image> {
-        let mut store = self.rooms.idle_store(self.fresh.engine(), shape.save_bytes);
+        let mut store = self.rooms.idle_store(self.fresh.engine(), shape.save_bytes)?;
         let instance = module.instantiate(&mut store)?;
         let mut image = Image::default();
         for number in 0..shape.memories {

@@ -10,7 +10,7 @@ use wayfare_protocol::snapshot::Snapshot;
 use super::Instance;
 use crate::context::Context;
 use crate::rooms;
-use crate::runtime::Loaded;
+use crate::runtime::{Loaded, internal};
 
 impl Instance {
     /// To where there is room for its calls once more, and as much besides as a fresh program has. Where the machine has no memory
@@ -69,6 +69,7 @@ fn idle(loaded: &Loaded, room: usize) -> Result<(InstancePre<Context>, Store<Con
     let module = loaded.housed.pre(room)?;
     let engine = module.module().engine();
     let store = loaded.housed.rooms().idle_store(engine, loaded.shape.save_bytes);
+    let store = store.map_err(internal)?;
     Ok((module, store))
 }
 
