@@ -296,8 +296,9 @@ impl Task {
         }
         for (last, answer) in std::mem::take(&mut self.watches) {
             if !self.is_watched() {
-                // Nobody was told what has changed until now.
+                // Nobody was told what has changed until now: who was here before begins anew.
                 (self.view, self.kept) = (view.clone(), VecDeque::new());
+                self.last.number += 1;
             }
             let beginning = match last.and_then(|last| self.missed(last)) {
                 Some(missed) => Beginning::Missed(missed),
@@ -374,3 +375,6 @@ async fn polled<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
