@@ -30,8 +30,12 @@ use self::known::Known;
 use self::view::View;
 
 const QUEUE_MAX: usize = 256;
-/// Messages that a watcher may be behind, which is as many as are kept for one that comes back.
-const BEHIND_MAX: usize = 1024;
+/// Messages that a watcher may be behind: one that does not read holds these.
+const BEHIND_MAX: usize = 256;
+/// Messages that are kept for a watcher that comes back,
+const KEPT_MAX: usize = 1024;
+/// and their bytes.
+const KEPT_BYTES_MAX: usize = 8 << 20;
 /// Changes of this time are told together.
 const PAUSE_MIN: Duration = Duration::from_millis(40);
 /// A look may take this part of the time.
@@ -108,6 +112,7 @@ impl Hub {
             client,
             view: Arc::default(),
             kept: VecDeque::new(),
+            kept_bytes: 0,
             next: broadcast::channel(BEHIND_MAX).0,
             known: Known::default(),
             known_at: None,
@@ -155,6 +160,7 @@ struct Task {
     /// As watchers have it, while there are any.
     view: Arc<View>,
     kept: VecDeque<Message>,
+    kept_bytes: usize,
     next: broadcast::Sender<Message>,
     known: Known,
     known_at: Option<Instant>,
@@ -297,7 +303,7 @@ impl Task {
         for (last, answer) in std::mem::take(&mut self.watches) {
             if !self.is_watched() {
                 // Nobody was told what has changed until now: who was here before begins anew.
-                (self.view, self.kept) = (view.clone(), VecDeque::new());
+                (self.view, self.kept, self.kept_bytes) = (view.clone(), VecDeque::new(), 0);
                 self.last.number += 1;
             }
             let beginning = match last.and_then(|last| self.missed(last)) {
@@ -360,9 +366,11 @@ impl Task {
             event,
             data: document.to_string().into(),
         };
+        self.kept_bytes += message.data.len();
         self.kept.push_back(message.clone());
-        if self.kept.len() > BEHIND_MAX {
-            self.kept.pop_front();
+        while self.kept.len() > KEPT_MAX || self.kept_bytes > KEPT_BYTES_MAX {
+            let Some(oldest) = self.kept.pop_front() else { break };
+            self.kept_bytes -= oldest.data.len();
         }
         // The last watcher may have gone away meanwhile.
         let _ = self.next.send(message);
