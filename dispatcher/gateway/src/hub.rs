@@ -122,6 +122,7 @@ impl Hub {
             looks: Vec::new(),
             watches: Vec::new(),
             due: None,
+            rest: Instant::now(),
         };
         tokio::spawn(task.run(queue_end, events, decisions));
         Ok(Self { queue })
@@ -172,6 +173,8 @@ struct Task {
     watches: Vec<(Option<Id>, oneshot::Sender<Watching>)>,
     /// When the next look is to be told.
     due: Option<Instant>,
+    /// No earlier than this: the last one took its time.
+    rest: Instant,
 }
 
 impl Task {
@@ -255,7 +258,7 @@ impl Task {
     }
 
     fn is_due(&mut self, pause: Duration) {
-        let at = Instant::now() + pause;
+        let at = (Instant::now() + pause).max(self.rest);
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
@@ -346,10 +349,7 @@ impl Task {
             self.publish("change", &change);
         }
         self.view = view;
-        let pause = PAUSE_MIN.max(begun.elapsed() * LOOK_SHARE);
-        if pause > PAUSE_MIN {
-            self.is_due(pause);
-        }
+        self.rest = Instant::now() + begun.elapsed() * LOOK_SHARE;
     }
 
     /// Of orders; what is asked about logs and reports is nobody's order.
