@@ -6,6 +6,7 @@
 //! `Host` is checked because a foreign page can make its own name mean 127.0.0.1 (DNS rebinding); `Origin`
 //! because it can send requests with our cookie along.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -53,8 +54,10 @@ impl Access {
             return Err(Problem::new(FORBIDDEN, text)
                 .hint("use the address that was printed, with 127.0.0.1 or localhost"));
         }
-        let is_ours = match text(head, &ORIGIN) {
-            Some(origin) => origin.strip_prefix("http://") == Some(host),
+        let is_ours = match head.get(ORIGIN) {
+            Some(origin) => origin
+                .to_str()
+                .is_ok_and(|origin| origin.strip_prefix("http://") == Some(host)),
             None => {
                 text(head, &FETCH_SITE).is_none_or(|site| matches!(site, "same-origin" | "none"))
                     || is_opening(method, uri)
@@ -135,7 +138,10 @@ fn is_this_machine(host: &str) -> bool {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    matches!(name, "127.0.0.1" | "localhost" | "[::1]")
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let address: Result<IpAddr, _> = address.unwrap_or(name).parse();
+    // A name can be made to mean 127.0.0.1, an address only means itself.
+    name == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn text<'a>(head: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -194,6 +200,17 @@ mod tests {
             ("POST", vec![("host", ours), ("authorization", bearer)], None),
             ("GET", vec![("host", "localhost:9000"), ("cookie", cookie)], None),
             ("GET", vec![("host", "[::1]"), ("cookie", cookie)], None),
+            ("GET", vec![("host", "127.0.0.2:8686"), ("cookie", cookie)], None),
+            (
+                "GET",
+                vec![("host", "192.0.2.1:8686"), ("cookie", cookie)],
+                Some(FORBIDDEN),
+            ),
+            (
+                "POST",
+                vec![("host", ours), ("cookie", cookie), ("origin", "http://ä")],
+                Some(FORBIDDEN),
+            ),
             (
                 "POST",
                 vec![
