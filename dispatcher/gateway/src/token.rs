@@ -1,6 +1,7 @@
 //! The token: who has it may do everything. It is in a file that only its owner reads, so that scripts of the
 //! same user find it, and it outlives a restart, so that open pages go on.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -18,10 +19,17 @@ const OTHERS: u32 = 0o077;
 
 /// A token, and its digest: what is presented is compared by that, in a time that says nothing of where they
 /// differ.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Token {
     text: String,
     digest: Digest,
+}
+
+/// Without its text: whoever has it is printed into logs.
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").finish_non_exhaustive()
+    }
 }
 
 impl Token {
@@ -100,6 +108,7 @@ mod tests {
         let first = Token::in_folder(folder.path()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_to_string(&path).unwrap().trim(), first.text());
+        assert!(!format!("{first:?}").contains(first.text()), "a log would have it");
         assert!(first.is(first.text()) && !first.is("") && !first.is(&first.text()[1..]));
         assert_eq!(Token::in_folder(folder.path()).unwrap().text(), first.text());
         // Others could have read it, or it is none: another is made.
