@@ -198,6 +198,7 @@ async fn cat(files: &Files<'_>, args: &FsCatArgs, output: Output) -> Result {
         version: args.version,
         offset: args.offset,
         bytes: args.bytes,
+        ..Extent::default()
     };
     if output == Output::Human {
         return to_standard_output(files, &args.path, extent).await;

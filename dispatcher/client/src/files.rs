@@ -48,6 +48,8 @@ pub struct Files<'a> {
 /// What of a file.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Extent {
+    /// The file that was there before: refused if the path names another one by now. `None`: whichever.
+    pub node: Option<NodeId>,
     /// `None`: the present one.
     pub version: Option<u64>,
     pub offset: u64,
@@ -182,6 +184,9 @@ impl<'a> Files<'a> {
             path: path.clone(),
             why,
         };
+        if extent.node.is_some_and(|node| node != stat.node) {
+            return Err(refused(FileRefusal::Changed));
+        }
         let history = self.history(path).await?;
         // Named, so that all pieces are of one version whatever is written meanwhile.
         let number = extent.version.unwrap_or(stat.version);

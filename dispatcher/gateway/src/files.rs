@@ -23,7 +23,7 @@ use serde_json::json;
 use tokio_util::io::StreamReader;
 use wayfare_client::files::{Extent, Files, FilesError};
 use wayfare_client::problem::Problem;
-use wayfare_protocol::files::{FILE_BYTES_MAX, FileKind, FilePath, FileRefusal, FileStat, MOUNT};
+use wayfare_protocol::files::{FILE_BYTES_MAX, FileKind, FilePath, FileRefusal, FileStat, MOUNT, NodeId};
 
 use self::range::range_of;
 use crate::answers::{self, Answer, BAD_USAGE, bad_usage, json, json_as, too_large};
@@ -171,7 +171,7 @@ async fn look(site: Arc<Site>, uri: &Uri, query: Query, head: &HeaderMap) -> Ans
     Ok(with(
         status,
         fields,
-        Body::from_stream(content(site, path, version, from, end)),
+        Body::from_stream(content(site, path, (stat.node, version), from, end)),
     ))
 }
 
@@ -190,11 +190,11 @@ fn with(
     response
 }
 
-/// A file's content, piece by piece as it is read.
+/// A file's content, piece by piece as it is read: all of this file, whatever its name means meanwhile.
 fn content(
     site: Arc<Site>,
     path: FilePath,
-    version: u64,
+    (node, version): (NodeId, u64),
     from: u64,
     end: u64,
 ) -> impl Stream<Item = io::Result<Bytes>> {
@@ -203,6 +203,7 @@ fn content(
             return Ok(None);
         }
         let extent = Extent {
+            node: Some(node),
             version: Some(version),
             offset,
             bytes: Some(PIECE_BYTES.min(end - offset)),

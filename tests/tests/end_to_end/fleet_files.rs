@@ -207,6 +207,7 @@ async fn whole_files_go_in_and_come_out_though_the_dispatcher_is_replaced() {
             version,
             offset,
             bytes,
+            ..Extent::default()
         };
         let read = all.read(&at, extent, |piece, _| {
             part.extend_from_slice(piece);
