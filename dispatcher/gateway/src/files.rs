@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, RANGE,
+    HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
 };
 use axum::http::{Request, Response, StatusCode, Uri};
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use wayfare_client::files::{Extent, Files, FilesError};
 use wayfare_client::problem::Problem;
 use wayfare_protocol::files::{FILE_BYTES_MAX, FileKind, FilePath, FileRefusal, FileStat, MOUNT, NodeId};
 
-use self::range::range_of;
+use self::range::wanted_part;
 use crate::answers::{self, Answer, BAD_USAGE, bad_usage, json, json_as, too_large};
 use crate::server::Site;
 
@@ -145,6 +145,7 @@ async fn look(site: Arc<Site>, uri: &Uri, query: Query, head: &HeaderMap) -> Ans
         }
     };
     let media_type = HeaderValue::from_static(media_type(&path));
+    let part = wanted_part(head, &etag, bytes);
     let mut fields = vec![
         (ETAG, etag),
         (CONTENT_TYPE, media_type),
@@ -153,10 +154,7 @@ async fn look(site: Arc<Site>, uri: &Uri, query: Query, head: &HeaderMap) -> Ans
     if media_type_is_foreign(&path) {
         fields.push((CONTENT_DISPOSITION, HeaderValue::from_static("attachment")));
     }
-    let (status, from, end) = match head
-        .get(RANGE)
-        .and_then(|range| range_of(range.to_str().ok()?, bytes))
-    {
+    let (status, from, end) = match part {
         None => (StatusCode::OK, 0, bytes),
         Some(Some((from, end))) => {
             fields.push((CONTENT_RANGE, text(format!("bytes {from}-{}/{bytes}", end - 1))));

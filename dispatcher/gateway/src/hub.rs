@@ -369,7 +369,9 @@ impl Task {
         self.kept_bytes += message.data.len();
         self.kept.push_back(message.clone());
         while self.kept.len() > KEPT_MAX || self.kept_bytes > KEPT_BYTES_MAX {
-            let Some(oldest) = self.kept.pop_front() else { break };
+            let Some(oldest) = self.kept.pop_front() else {
+                break;
+            };
             self.kept_bytes -= oldest.data.len();
         }
         // The last watcher may have gone away meanwhile.

@@ -108,7 +108,10 @@ mod tests {
         let first = Token::in_folder(folder.path()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_to_string(&path).unwrap().trim(), first.text());
-        assert!(!format!("{first:?}").contains(first.text()), "a log would have it");
+        assert!(
+            !format!("{first:?}").contains(first.text()),
+            "a log would have it"
+        );
         assert!(first.is(first.text()) && !first.is("") && !first.is(&first.text()[1..]));
         assert_eq!(Token::in_folder(folder.path()).unwrap().text(), first.text());
         // Others could have read it, or it is none: another is made.
