@@ -3,6 +3,7 @@
 //!
 //! No more of a file than some pieces is in memory, whichever way it goes.
 
+mod query;
 mod range;
 
 use std::io;
@@ -25,6 +26,7 @@ use wayfare_client::files::{Extent, Files, FilesError};
 use wayfare_client::problem::Problem;
 use wayfare_protocol::files::{FILE_BYTES_MAX, FileKind, FilePath, FileRefusal, FileStat, MOUNT, NodeId};
 
+use self::query::Query;
 use self::range::wanted_part;
 use crate::answers::{self, Answer, BAD_USAGE, bad_usage, json, json_as, too_large};
 use crate::server::Site;
@@ -48,40 +50,6 @@ const SHOWN: [(&str, &str); 12] = [
     ("webp", "image/webp"),
     ("wasm", "application/wasm"),
 ];
-
-/// The parameters of an address.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn of(query: Option<String>) -> Self {
-        let query = query.unwrap_or_default();
-        let pairs = form_urlencoded::parse(query.as_bytes());
-        Self(
-            pairs
-                .map(|(name, value)| (name.into_owned(), value.into_owned()))
-                .collect(),
-        )
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.get(name).is_some()
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    fn number(&self, name: &str) -> Result<Option<u64>, Problem> {
-        let number = |text: &str| {
-            text.parse()
-                .map_err(|_| bad_usage(format!("'{name}': a number is expected")))
-        };
-        self.get(name).map(number).transpose()
-    }
-}
 
 /// `/files/a/b` is `/fleet/a/b`.
 fn path(uri: &Uri) -> Result<FilePath, Problem> {
@@ -116,13 +84,13 @@ fn answered(answer: Answer) -> Response<Body> {
 async fn look(site: Arc<Site>, uri: &Uri, query: Query, head: &HeaderMap) -> Answer {
     let path = path(uri)?;
     let stat = files(&site).stat(&path).await?;
-    if query.has("history") {
+    if query.flag("history")? {
         return Ok(json(&files(&site).history(&path).await?));
     }
     if stat.kind == FileKind::Folder {
         return Ok(json(&files(&site).list(&path).await?));
     }
-    if query.has("stat") {
+    if query.flag("stat")? {
         return Ok(json(&stat));
     }
     let version = query.number("version")?.unwrap_or(stat.version);
@@ -308,7 +276,7 @@ pub(crate) async fn delete(
         let path = path(&uri)?;
         check_match(&site, &path, &head).await?;
         let mut gone = Vec::new();
-        match query.has("recursive") {
+        match query.flag("recursive")? {
             true => {
                 files(&site)
                     .remove_all(&path, |path| gone.push(path.clone()))
@@ -337,7 +305,7 @@ pub(crate) async fn post(
             let text = query.get(name).unwrap_or_default().to_owned();
             FilePath::try_from(text).map_err(|error| bad_usage(format!("'{name}': {error}")))
         };
-        if query.has("mkdir") {
+        if query.flag("mkdir")? {
             files(&site).make_folder(&path).await?;
         } else if query.has("mv") {
             files(&site).rename(&path, &to("mv")?).await?;
