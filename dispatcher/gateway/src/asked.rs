@@ -160,6 +160,10 @@ impl Asked {
         self.time("timeout").unwrap_or(TIMEOUT)
     }
 
+    pub(crate) fn has_body(&self) -> bool {
+        !self.body.is_empty()
+    }
+
     /// The bytes that came with it.
     pub(crate) fn take_body(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.body)

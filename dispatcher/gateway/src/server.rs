@@ -282,7 +282,7 @@ async fn answered(
     let Ok(_room) = site.requests.try_acquire() else {
         return Err(overloaded(format!("{REQUESTS_MAX} requests are being answered")));
     };
-    let _upload = match offer.body {
+    let upload = match offer.body {
         Body::Bytes { .. } => Some(site.room_for_upload()?),
         Body::Parameters => None,
     };
@@ -291,6 +291,8 @@ async fn answered(
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let path: Vec<(String, String)> = path.collect();
     let asked = Asked::read(offer, path.into_iter(), query.as_deref(), request.into_body()).await?;
+    // Without a body it was none: a sample's order may wait for its engine for long.
+    let _upload = upload.filter(|_| asked.has_body());
     (offer.run)(site.clone(), asked).await
 }
 
