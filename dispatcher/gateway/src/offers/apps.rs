@@ -26,6 +26,9 @@ const MANIFEST: Body = Bytes {
     bytes_max: 1 << 20,
 };
 
+/// Of all modules of one manifest, which are in memory together.
+const MODULES_BYTES_MAX: u64 = 4 * MODULE_BYTES_MAX;
+
 pub(super) static OFFERS: &[Offer] = &[
     Offer {
         verb: Some("app status"),
@@ -203,9 +206,13 @@ async fn resolved(site: &Site, asked: &mut Asked) -> Result<Resolved, Problem> {
     let wrong = |error: String| Problem::new("manifest", error);
     let text = String::from_utf8(asked.take_body()).map_err(|error| wrong(error.to_string()))?;
     let named = manifest::modules(&text).map_err(|error| wrong(error.to_string()))?;
-    let mut modules = BTreeMap::new();
+    let (mut modules, mut bytes) = (BTreeMap::new(), 0);
     for name in named {
         let module = module(site, asked, &name).await?;
+        bytes += module.len() as u64;
+        if bytes > MODULES_BYTES_MAX {
+            return Err(too_large("all modules of a manifest together", MODULES_BYTES_MAX));
+        }
         modules.insert(name, module);
     }
     let make = |name: &str| {
@@ -229,14 +236,22 @@ async fn module(site: &Site, asked: &Asked, name: &str) -> Result<Vec<u8>, Probl
     }
     let path = FilePath::try_from(name.to_owned()).map_err(bad_usage)?;
     let files = Files::new(site.client(), site.name().clone(), asked.timeout());
-    if files.stat(&path).await?.bytes > MODULE_BYTES_MAX {
+    let stat = files.stat(&path).await?;
+    if stat.bytes > MODULE_BYTES_MAX {
         return Err(too_large(name, MODULE_BYTES_MAX));
     }
+    // The one that was looked at, however long the next one is.
+    let extent = Extent {
+        node: Some(stat.node),
+        version: Some(stat.version),
+        bytes: Some(MODULE_BYTES_MAX),
+        ..Extent::default()
+    };
     let mut module = Vec::new();
     let sink = |piece: &[u8], _| {
         module.extend_from_slice(piece);
         Ok(())
     };
-    files.read(&path, Extent::default(), sink).await?;
+    files.read(&path, extent, sink).await?;
     Ok(module)
 }
