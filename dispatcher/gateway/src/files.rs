@@ -64,8 +64,15 @@ fn files(site: &Site) -> Files<'_> {
     Files::new(site.client(), site.name().clone(), answers::ASK_TIMEOUT)
 }
 
-fn etag(stat: &FileStat, version: u64) -> HeaderValue {
-    HeaderValue::try_from(format!("\"{}-{version}\"", stat.node)).expect("digits")
+/// With the time, because whoever has a file open goes on with its own version.
+fn etag(stat: &FileStat) -> HeaderValue {
+    let FileStat {
+        node,
+        version,
+        modified_ms,
+        ..
+    } = stat;
+    HeaderValue::try_from(format!("\"{node}-{version}-{modified_ms}\"")).expect("digits")
 }
 
 pub(crate) async fn get(
@@ -93,25 +100,14 @@ async fn look(site: Arc<Site>, uri: &Uri, query: Query, head: &HeaderMap) -> Ans
     if query.flag("stat")? {
         return Ok(json(&stat));
     }
-    let version = query.number("version")?.unwrap_or(stat.version);
-    let etag = etag(&stat, version);
+    let stat = match query.number("version")? {
+        Some(version) if version != stat.version => of_version(&site, &path, stat, version).await?,
+        _ => stat,
+    };
+    let (etag, bytes) = (etag(&stat), stat.bytes);
     if head.get(IF_NONE_MATCH) == Some(&etag) {
         return Ok(with(StatusCode::NOT_MODIFIED, [(ETAG, etag)], Body::empty()));
     }
-    let bytes = match version == stat.version {
-        true => stat.bytes,
-        false => {
-            let history = files(&site).history(&path).await?;
-            let found = history.iter().find(|found| found.version == version);
-            let why = FileRefusal::NoVersion;
-            found
-                .ok_or_else(|| FilesError::Refused {
-                    path: path.clone(),
-                    why,
-                })?
-                .bytes
-        }
-    };
     let media_type = HeaderValue::from_static(media_type(&path));
     let part = wanted_part(head, &etag, bytes);
     let mut fields = vec![
@@ -137,12 +133,33 @@ async fn look(site: Arc<Site>, uri: &Uri, query: Query, head: &HeaderMap) -> Ans
     Ok(with(
         status,
         fields,
-        Body::from_stream(content(site, path, (stat.node, version), from, end)),
+        Body::from_stream(content(site, path, (stat.node, stat.version), from, end)),
     ))
 }
 
 fn text(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("digits and words")
+}
+
+/// What an earlier version of this file was.
+async fn of_version(
+    site: &Site,
+    path: &FilePath,
+    now: FileStat,
+    version: u64,
+) -> Result<FileStat, FilesError> {
+    let history = files(site).history(path).await?;
+    let found = history.iter().find(|found| found.version == version);
+    let found = found.ok_or_else(|| FilesError::Refused {
+        path: path.clone(),
+        why: FileRefusal::NoVersion,
+    })?;
+    Ok(FileStat {
+        version,
+        bytes: found.bytes,
+        modified_ms: found.modified_ms,
+        ..now
+    })
 }
 
 fn with(
@@ -214,7 +231,7 @@ async fn check_match(site: &Site, path: &FilePath, head: &HeaderMap) -> Result<(
         return Ok(());
     }
     let there = match files(site).stat(path).await {
-        Ok(stat) => Some(etag(&stat, stat.version)),
+        Ok(stat) => Some(etag(&stat)),
         Err(FilesError::Refused {
             why: FileRefusal::Absent,
             ..
@@ -261,7 +278,7 @@ async fn write(site: Arc<Site>, request: Request<Body>) -> Answer {
         StatusCode::CREATED,
         &json!({ "path": path, "bytes": written, "version": stat.version }),
     );
-    response.headers_mut().insert(ETAG, etag(&stat, stat.version));
+    response.headers_mut().insert(ETAG, etag(&stat));
     Ok(response)
 }
 
