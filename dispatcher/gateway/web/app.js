@@ -18,8 +18,17 @@ const SCREENS = {
 let shown = null;
 
 function address() {
-  const [screen, ...args] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
-  return { name: screen in SCREENS ? screen : "fleet", args };
+  const [screen, ...args] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
+  return { name: Object.hasOwn(SCREENS, screen) ? screen : "fleet", args };
+}
+
+// Somebody may have typed it.
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 async function route() {
@@ -72,6 +81,11 @@ async function start() {
   navigation();
   model.addEventListener("link", link);
   addEventListener("hashchange", route);
+  // What is behind '#' is a screen, and not a place in the page.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    document.getElementById("main").focus();
+  });
   const answer = await fetch("/api/v1/alarms").catch(() => null);
   if (answer?.status === 401) return model.say("link", { link: "closed" });
   model.start();
