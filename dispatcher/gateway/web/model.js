@@ -24,8 +24,8 @@ class Model extends EventTarget {
       handle(JSON.parse(event.data));
     });
     on("snapshot", (part) => {
-      incoming ??= { engines: new Map(), programs: new Map() };
-      if ("acts" in part) Object.assign(incoming, { alarms: part.alarms, hold: part.hold, acts: part.acts });
+      // The first part has it: what came before the connection broke is forgotten.
+      if ("acts" in part) incoming = { engines: new Map(), programs: new Map(), alarms: part.alarms, hold: part.hold, acts: part.acts };
       for (const engine of part.engines) incoming.engines.set(engine.engine, seen(engine));
       for (const program of part.programs) incoming.programs.set(program.program, program);
       if (part.more) return;
