@@ -5,13 +5,17 @@ import { h, toast } from "./dom.js";
 import { model } from "./model.js";
 import { describe, isEnded, micros, programState, short } from "./words.js";
 
-// Shows a dialog; `close` ends it. It gives the focus back by itself.
+// Shows a dialog; `close` ends it. It gives the focus back by itself. A press outside of it ends it too, unless something is written there.
 export function dialog(title, fill) {
   const box = h("dialog", { "aria-label": title });
   const close = () => box.close();
   box.append(h("header", {}, h("h2", {}, title), h("button", { class: "plain", "aria-label": "Close", onclick: close }, "✕")));
   box.addEventListener("close", () => box.remove());
-  box.addEventListener("click", (event) => event.target === box && close());
+  box.addEventListener("pointerdown", (event) => {
+    const { left, right, top, bottom } = box.getBoundingClientRect();
+    const isInside = event.clientX >= left && event.clientX <= right && event.clientY >= top && event.clientY <= bottom;
+    if (event.target === box && !isInside && !box.querySelector("textarea")) close();
+  });
   document.body.append(box);
   fill(box, close);
   box.showModal();
@@ -83,7 +87,8 @@ export async function snapshot(program) {
   await order(`Snapshot of ${program.name}`, async () => {
     const url = URL.createObjectURL(await bytes(`programs/${part(program.program)}/snapshot`));
     h("a", { href: url, download: `${program.name}.snapshot` }).click();
-    URL.revokeObjectURL(url);
+    // Not all browsers have begun with it yet.
+    setTimeout(() => URL.revokeObjectURL(url), 60000);
   });
 }
 

@@ -101,6 +101,7 @@ function edit(there, content, etag, saved) {
     box.classList.add("wide");
     const text = h("textarea", { class: "mono", spellcheck: "false", "aria-label": "Content" });
     text.value = content;
+    box.addEventListener("cancel", (event) => text.value !== content && event.preventDefault());
     const save = async () => {
       const headers = etag ? { "if-match": etag } : { "if-none-match": "*" };
       if (await order(`Save ${there.slice(1)}`, () => call("PUT", there, { body: text.value, headers }))) {
