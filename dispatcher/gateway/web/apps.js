@@ -19,9 +19,14 @@ export function show(main, [name], signal) {
   const list = h("div", {}, h("p", { class: "hint" }, "Asking…"));
   main.append(h("div", { class: "head" }, name && h("a", { href: "#/apps" }, "Applications"), h("h1", {}, name ?? "Applications")), list);
   let waiting = 0;
+  let drawn = "";
   const draw = async () => {
     const found = await get(name ? `apps/${part(name)}` : "apps").catch((problem) => problem);
     if (signal.aborted) return;
+    // What is the same is left alone, so that a button keeps the focus.
+    const text = Array.isArray(found) ? JSON.stringify(found) : found.text ?? String(found);
+    if (text === drawn) return;
+    drawn = text;
     if (!Array.isArray(found)) return list.replaceChildren(h("p", { class: "error" }, found.text ?? String(found)));
     list.replaceChildren(...(found.length ? found.map((status) => application(status, Boolean(name))) : [h("p", { class: "hint" }, "There are no applications. Write one below.")]));
   };
@@ -72,19 +77,26 @@ function editor(main, applied) {
   const apply = h("button", { class: "primary", disabled: true }, "Apply");
   let serial;
   let waiting = 0;
+  let asked = 0;
   const look = async () => {
     apply.disabled = true;
+    const number = ++asked;
     try {
       const found = await send("plan", {}, text.value);
+      if (number !== asked) return;
       serial = found.serial;
       apply.disabled = found.changes.length === 0;
       const lists = [["Changes", found.changes], ["At once", found.actions], ["Not placed", found.unplaced]].filter(([, lines]) => lines.length);
       plan.replaceChildren(...(lists.length ? lists.flatMap(([title, lines]) => [h("h3", {}, title), h("ul", {}, lines.map((line) => h("li", {}, line)))]) : [h("p", { class: "hint" }, "Nothing would change.")]));
     } catch (problem) {
+      if (number !== asked) return;
       plan.replaceChildren(h("p", { class: "error" }, problem.text));
     }
   };
   text.addEventListener("input", () => {
+    // The plan that is shown, or on its way, is of another text.
+    apply.disabled = true;
+    asked += 1;
     clearTimeout(waiting);
     waiting = setTimeout(look, PAUSE_MS);
   });

@@ -20,10 +20,17 @@ export function show(main, args, signal) {
     h("div", { class: "head" }, h("h1", {}, "Operations")), alarms,
     h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "Orders"), h("span", { class: "grow" }), state), operations),
     h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "Events"), about), events));
+  let asked = 0;
+  let drawn = "";
   const draw = async () => {
+    const number = ++asked;
     alarms.replaceChildren(...alarmParts());
     const [found, happened] = await Promise.allSettled([get("ops", { state: state.value, limit: ROWS_MAX }), get("events", { since: "1d", about: about.value.trim(), limit: ROWS_MAX })]);
-    if (signal.aborted) return;
+    if (signal.aborted || number !== asked) return;
+    // What is the same is left alone, so that a button keeps the focus.
+    const text = JSON.stringify([found, happened].map((one) => one.value ?? one.reason?.text ?? String(one.reason)));
+    if (text === drawn) return;
+    drawn = text;
     operations.replaceChildren(found.status === "rejected" ? refused(found.reason) : table(["Operation", "Begun", "By", "What", "Took", "State"], found.value.map(row), "No such orders are kept."));
     events.replaceChildren(happened.status === "rejected" ? refused(happened.reason) : table(["At", "Kind", "What"], happened.value.reverse().map((event) => [tight(moment(event.at_ms)), tight(event.kind), event.text]), "Nothing has happened in the last day."));
   };
