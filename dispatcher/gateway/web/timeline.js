@@ -48,12 +48,7 @@ class Timeline {
 
   listen() {
     const { signal } = this;
-    const soon = () => {
-      this.waiting ||= setTimeout(() => {
-        this.waiting = 0;
-        this.load();
-      }, 500);
-    };
+    const soon = () => this.loadSoon();
     model.on("operation", (operation) => (operation.event === "done" || operation.event === "failed") && soon(), signal);
     model.on("decision", soon, signal);
     model.on("change", () => this.draw(), signal);
@@ -81,11 +76,20 @@ class Timeline {
     }, { signal });
   }
 
+  // Once for all that happens meanwhile: a drag asks with every pixel.
+  loadSoon() {
+    this.waiting ||= setTimeout(() => {
+      this.waiting = 0;
+      this.load();
+    }, 500);
+  }
+
   async load() {
-    const since = new Date(this.to - Math.max(this.span * 2, HOUR_MS)).toISOString();
+    const from = this.to - Math.max(this.span * 2, HOUR_MS);
+    const since = new Date(from).toISOString();
     const [orders, events] = await Promise.all([get("ops", { limit: ORDERS_MAX }).catch(() => []), get("events", { since, limit: EVENTS_MAX }).catch(() => [])]);
     if (this.signal.aborted) return;
-    this.loaded = this.to - this.span;
+    this.loaded = from;
     this.bars = bars(orders);
     this.events = events;
     this.draw();
@@ -96,7 +100,7 @@ class Timeline {
     this.to = Math.min(to, Date.now() + span / 2);
     this.span = Math.max(SPAN_MIN_MS, Math.min(SPAN_MAX_MS, span));
     this.draw();
-    if (this.to - this.span < this.loaded) this.load();
+    if (this.to - this.span < this.loaded) this.loadSoon();
   }
 
   live() {
