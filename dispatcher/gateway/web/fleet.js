@@ -81,11 +81,9 @@ class Fleet {
       if (name !== null) parts.push(this.groupHead(name, members, byEngine));
       if (shown.length) parts.push(this.gridOf(name, shown, byEngine));
     }
-    const hidden = found.length - [...groups.values()].reduce((sum, members) => sum + members.length, 0) + Math.max(0, -room);
     const left = this.more ? 0 : Math.max(0, found.length - CARDS_MAX);
     if (left) parts.push(h("p", { class: "row" }, h("button", { onclick: () => { this.more = true; this.draw(); } }, `Show ${left.toLocaleString()} more engines`)));
     if (engines.length && !found.length) parts.push(h("p", { class: "hint" }, `Nothing in the fleet is called like “${wanted}”.`));
-    if (hidden < 0) parts.length = 0;
     replace(this.list, parts);
     this.glide(before);
   }
@@ -182,8 +180,10 @@ class Fleet {
         h("p", {}, "Start two on this machine with ", h("code", {}, "wayfare up --engines 2"), ", or one on a board with ", h("code", {}, "wayfare engine start"), "."));
     }
     const start = async (event) => {
-      event.currentTarget.disabled = true;
-      await order("Run primes", () => send("programs", { sample: "primes", arg: ["80000000"], name: "primes", on: online[0].engine }, ""));
+      const button = event.currentTarget;
+      button.disabled = true;
+      const result = await order("Run primes", () => send("programs", { sample: "primes", arg: ["80000000"], name: "primes", on: online[0].engine }, ""));
+      button.disabled = result !== null;
     };
     return h("section", { class: "panel welcome" }, h("h2", {}, "Nothing runs yet"),
       h("p", {}, "Run the sample ", h("b", {}, "primes"), ", which counts in nested loops that never yield, and then ",

@@ -60,8 +60,10 @@ class Program {
     setText(this.title, program.instance ?? program.name);
     setText(this.state, `${programMark(state)} ${state}`);
     setClass(this.state, `badge ${{ running: "ok", paused: "warn", moving: "move", starting: "move", failed: "bad", lost: "bad", "in doubt": "bad" }[state] ?? ""}`);
-    if (this.drawn !== state) this.buttons.replaceChildren(...actions(program));
-    this.drawn = state;
+    // What they do is about where it is now.
+    const drawn = `${state} ${program.engine}`;
+    if (this.drawn !== drawn) this.buttons.replaceChildren(...actions(program));
+    this.drawn = drawn;
     this.facts.replaceChildren(facts([
       ["State", describe(program)], ["Engine", program.engine], ["Id", h("code", {}, program.program)], ["Name", program.name],
       ["Application", program.instance && h("a", { href: `#/apps/${part(program.instance.split("/")[0])}` }, program.instance)],
