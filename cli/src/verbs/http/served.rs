@@ -19,7 +19,7 @@ use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, output_is_terminal, say};
 
 const PORT: u16 = 8686;
-/// Between two attempts to reach the broker.
+/// Between two attempts to reach the broker, or to listen.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// As a client of any fleet, until Ctrl-C.
@@ -93,7 +93,8 @@ pub(super) fn start(settings: &Settings, args: &HttpArgs, data: &Path) -> Result
     }
 }
 
-/// The dispatcher waits for its broker: so does this. Ends when it is aborted.
+/// The dispatcher waits for its broker: so does this, and for a port that another process has. Ends when it
+/// is aborted.
 async fn beside_dispatcher(settings: Settings, args: HttpArgs, data: PathBuf) {
     let client = loop {
         match connect_to(settings.clone()).await {
@@ -104,17 +105,24 @@ async fn beside_dispatcher(settings: Settings, args: HttpArgs, data: PathBuf) {
             }
         }
     };
-    match open(&client, &args, &data).await {
-        Ok(gateway) => {
-            // A log is read by more people than the token is for.
-            let token = data.join("http-token");
-            tracing::info!(address = %gateway.address(), token = %token.display(), "HTTP is served");
-            if output_is_terminal() {
-                // The log says where, too.
-                let _ = say(format!("dashboard: {}", gateway.link()));
+    let mut told = String::new();
+    let gateway = loop {
+        match open(&client, &args, &data).await {
+            Ok(gateway) => break gateway,
+            Err(fail) if fail.message() != told => {
+                told = fail.message().to_owned();
+                tracing::error!(reason = told, "HTTP is not served: this is tried again");
             }
-            std::future::pending::<()>().await;
+            Err(_) => {}
         }
-        Err(fail) => tracing::error!(reason = fail.message(), "HTTP is not served"),
+        sleep(RETRY).await;
+    };
+    // A log is read by more people than the token is for.
+    let token = data.join("http-token");
+    tracing::info!(address = %gateway.address(), token = %token.display(), "HTTP is served");
+    if output_is_terminal() {
+        // The log says where, too.
+        let _ = say(format!("dashboard: {}", gateway.link()));
     }
+    std::future::pending::<()>().await;
 }
