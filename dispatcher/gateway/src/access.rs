@@ -33,16 +33,16 @@ const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 #[derive(Debug)]
 pub(crate) struct Access {
     token: Token,
-    /// A browser keeps cookies by host alone: each port has its own.
+    /// A browser keeps cookies by host alone, and all tunnels end at the same: each token has its own.
     cookie: String,
     allowed: Allowed,
 }
 
 impl Access {
-    pub(crate) fn new(token: Token, port: u16, allowed: Allowed) -> Self {
+    pub(crate) fn new(token: Token, allowed: Allowed) -> Self {
         Self {
+            cookie: format!("wayfare-{}", token.name()),
             token,
-            cookie: format!("wayfare-{port}"),
             allowed,
         }
     }
@@ -178,7 +178,7 @@ mod tests {
     fn access(allowed: Allowed) -> (tempfile::TempDir, Access) {
         let folder = tempfile::tempdir().unwrap();
         let token = Token::in_folder(folder.path()).unwrap();
-        (folder, Access::new(token, 8686, allowed))
+        (folder, Access::new(token, allowed))
     }
 
     fn head(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -191,7 +191,7 @@ mod tests {
     fn nobody_gets_in_but_who_has_the_token_on_this_machine_from_our_own_pages() {
         let (_folder, access) = access(Allowed::Everything);
         let bearer = format!("Bearer {}", access.token.text());
-        let cookie = format!("x=1; wayfare-8686={}", access.token.text());
+        let cookie = format!("x=1; {}={}", access.cookie, access.token.text());
         let other = format!("wayfare-8687={}", access.token.text());
         let (bearer, cookie, other) = (bearer.as_str(), cookie.as_str(), other.as_str());
         let ours = "127.0.0.1:8686";
@@ -320,7 +320,8 @@ mod tests {
         let response = open(format!("/?token={}", access.token.text())).unwrap();
         let cookie = response.headers()[SET_COOKIE].to_str().unwrap();
         assert!(
-            cookie.starts_with("wayfare-8686=") && cookie.ends_with("HttpOnly; SameSite=Strict"),
+            cookie.starts_with(&format!("{}=", access.cookie))
+                && cookie.ends_with("HttpOnly; SameSite=Strict"),
             "{cookie}"
         );
         assert_eq!(response.headers()[LOCATION], "/");

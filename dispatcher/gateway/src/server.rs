@@ -119,7 +119,7 @@ impl Gateway {
             hub,
             name: "gateway".parse().expect("letters make a name"),
             by,
-            access: access::Access::new(token.clone(), address.port(), allowed),
+            access: access::Access::new(token.clone(), allowed),
             uploads: Semaphore::new(UPLOADS_MAX),
             requests: Semaphore::new(REQUESTS_MAX),
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),

@@ -57,6 +57,11 @@ impl Token {
         Digest::of(presented.as_bytes()) == self.digest
     }
 
+    /// Tells it from others, and says nothing of it.
+    pub(crate) fn name(&self) -> String {
+        self.digest.short()
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
