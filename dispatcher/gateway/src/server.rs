@@ -35,6 +35,8 @@ use crate::token::Token;
 const UPLOADS_MAX: usize = 4;
 /// Requests that are answered at the same time.
 const REQUESTS_MAX: usize = 512;
+/// How long a body may take to come: one that stands still keeps a place from others.
+const BODY_TIMEOUT: Duration = Duration::from_secs(600);
 /// Pages and programs that watch.
 const WATCHERS_MAX: usize = 512;
 /// How long requests may take to end when the gateway does.
@@ -290,7 +292,10 @@ async fn answered(
         .iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let path: Vec<(String, String)> = path.collect();
-    let asked = Asked::read(offer, path.into_iter(), query.as_deref(), request.into_body()).await?;
+    let asked = Asked::read(offer, path.into_iter(), query.as_deref(), request.into_body());
+    let asked = timeout(BODY_TIMEOUT, asked).await.map_err(|_| {
+        answers::bad_usage(format!("the body took longer than {} s", BODY_TIMEOUT.as_secs()))
+    })??;
     // Without a body it was none: a sample's order may wait for its engine for long.
     let _upload = upload.filter(|_| asked.has_body());
     (offer.run)(site.clone(), asked).await
