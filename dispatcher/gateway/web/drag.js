@@ -114,8 +114,8 @@ class Drag {
   async drop(isCopy) {
     const to = this.over?.dataset.engine;
     const isHome = !to || (to === this.program?.engine && !isCopy);
-    if (isHome || !this.program) return this.back();
     const engine = model.engines.get(to);
+    if (isHome || !this.program || !engine) return this.back();
     const reason = this.reasons.has(to) ? this.reasons.get(to) : await refusal(this.program, engine, isCopy);
     if (reason !== null) {
       toast(`${to} cannot take ${this.program.name}: ${reason}`, "bad");
