@@ -70,7 +70,7 @@ impl Access {
         if is_looking && (OPEN_PATHS.contains(&uri.path()) || assets::is_asset(uri.path())) {
             return Ok(());
         }
-        let by_header = text(head, &AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+        let by_header = text(head, &AUTHORIZATION).and_then(bearer);
         let is_known = match (by_header, self.in_cookie(head)) {
             (Some(token), _) => self.token.is(token.trim()),
             // A browser says where an order comes from.
@@ -144,6 +144,12 @@ fn is_this_machine(host: &str) -> bool {
     name == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
+/// The token of an `Authorization: Bearer`; the scheme's case does not matter (RFC 9110).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
 fn text<'a>(head: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     head.get(name)?.to_str().ok()
 }
@@ -194,10 +200,18 @@ mod tests {
         let cookie = format!("x=1; {}={}", access.cookie, access.token.text());
         let other = format!("wayfare-8687={}", access.token.text());
         let (bearer, cookie, other) = (bearer.as_str(), cookie.as_str(), other.as_str());
+        let (lower, basic) = (bearer.replace('B', "b"), bearer.replace("Bearer", "Basic"));
+        let (lower, basic) = (lower.as_str(), basic.as_str());
         let ours = "127.0.0.1:8686";
         for (method, pairs, refused) in [
             ("GET", vec![("host", ours), ("authorization", bearer)], None),
             ("POST", vec![("host", ours), ("authorization", bearer)], None),
+            ("GET", vec![("host", ours), ("authorization", lower)], None),
+            (
+                "GET",
+                vec![("host", ours), ("authorization", basic)],
+                Some(NO_TOKEN),
+            ),
             ("GET", vec![("host", "localhost:9000"), ("cookie", cookie)], None),
             ("GET", vec![("host", "[::1]"), ("cookie", cookie)], None),
             ("GET", vec![("host", "127.0.0.2:8686"), ("cookie", cookie)], None),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use axum::http::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
@@ -47,7 +47,14 @@ pub(crate) fn too_large(what: &str, bytes_max: u64) -> Problem {
 }
 
 pub(crate) fn problem(problem: &Problem) -> Response<Body> {
-    json_as(status_of(problem), &Value::from(problem.document()))
+    let status = status_of(problem);
+    let mut response = json_as(status, &Value::from(problem.document()));
+    if status == StatusCode::UNAUTHORIZED {
+        // RFC 9110 wants it to say how one is let in.
+        let how = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(WWW_AUTHENTICATE, how);
+    }
+    response
 }
 
 fn status_of(problem: &Problem) -> StatusCode {

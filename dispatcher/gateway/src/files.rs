@@ -274,8 +274,12 @@ async fn write(site: Arc<Site>, request: Request<Body>) -> Answer {
         .write(&path, StreamReader::new(stream), |_| {})
         .await?;
     let stat = files(&site).stat(&path).await?;
+    let status = match stat.version {
+        0 | 1 => StatusCode::CREATED,
+        _ => StatusCode::OK,
+    };
     let mut response = json_as(
-        StatusCode::CREATED,
+        status,
         &json!({ "path": path, "bytes": written, "version": stat.version }),
     );
     response.headers_mut().insert(ETAG, etag(&stat));
