@@ -119,6 +119,7 @@ impl Hub {
             asking: None,
             reporting: None,
             report: None,
+            asks: 0,
             looks: Vec::new(),
             watches: Vec::new(),
             due: None,
@@ -168,9 +169,11 @@ struct Task {
     asking: Option<BoxFuture<'static, Option<Known>>>,
     reporting: Option<BoxFuture<'static, Option<Report>>>,
     report: Option<Report>,
-    /// Those who wait for what is being asked.
-    looks: Vec<oneshot::Sender<Arc<View>>>,
-    watches: Vec<(Option<Id>, oneshot::Sender<Watching>)>,
+    /// How often it has been asked,
+    asks: u64,
+    /// and who waits, each for the answer to this or a later one: to no earlier than the last order.
+    looks: Vec<(u64, oneshot::Sender<Arc<View>>)>,
+    watches: Vec<(u64, Option<Id>, oneshot::Sender<Watching>)>,
     /// When the next look is to be told.
     due: Option<Instant>,
     /// No earlier than this: the last one took its time.
@@ -225,9 +228,11 @@ impl Task {
     }
 
     async fn message(&mut self, message: ToHub) {
+        let is_asked = self.asking.is_some() && self.known_at.is_some();
+        let ask = self.asks + u64::from(!is_asked && !self.is_known());
         match message {
-            ToHub::Look(answer) => self.looks.push(answer),
-            ToHub::Watch { last, answer } => self.watches.push((last, answer)),
+            ToHub::Look(answer) => self.looks.push((ask, answer)),
+            ToHub::Watch { last, answer } => self.watches.push((ask, last, answer)),
             ToHub::Stale => {
                 self.known_at = None;
                 if self.is_watched() {
@@ -265,6 +270,7 @@ impl Task {
     fn ask(&mut self) {
         if self.asking.is_none() {
             let client = self.client.clone();
+            self.asks += 1;
             // What is ordered from now on may come too late for this answer.
             self.known_at = Some(Instant::now());
             self.asking = Some(Box::pin(async move { Known::ask(&client).await }));
@@ -284,11 +290,11 @@ impl Task {
     async fn was_answered(&mut self, known: Option<Known>) {
         self.asking = None;
         self.known = known.unwrap_or_default();
-        // Somebody has given an order meanwhile.
-        if self.known_at.is_none() && !(self.looks.is_empty() && self.watches.is_empty()) {
-            return self.ask();
-        }
         self.answer().await;
+        // Those who have come after an order that was given meanwhile.
+        if !(self.looks.is_empty() && self.watches.is_empty()) {
+            self.ask();
+        }
         if self.is_watched() {
             self.is_due(Duration::ZERO);
         }
@@ -299,11 +305,13 @@ impl Task {
             return;
         }
         let Some(view) = self.look().await else { return };
-        for look in self.looks.drain(..) {
+        let asks = self.asks;
+        for (_, look) in self.looks.extract_if(.., |(ask, _)| *ask <= asks) {
             // It has gone away.
             let _ = look.send(view.clone());
         }
-        for (last, answer) in std::mem::take(&mut self.watches) {
+        let watches: Vec<_> = self.watches.extract_if(.., |(ask, ..)| *ask <= asks).collect();
+        for (_, last, answer) in watches {
             if !self.is_watched() {
                 // Nobody was told what has changed until now: who was here before begins anew.
                 (self.view, self.kept, self.kept_bytes) = (view.clone(), VecDeque::new(), 0);
