@@ -16,9 +16,16 @@ fn folder() -> &'static Path {
 
 /// All sources of the crate.
 fn rust() -> String {
-    let files = fs::read_dir(folder().join("src")).unwrap();
-    files
-        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+    sources_in(&folder().join("src"))
+}
+
+fn sources_in(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .map(|path| match path.is_dir() {
+            true => sources_in(&path),
+            false => fs::read_to_string(path).unwrap(),
+        })
         .collect()
 }
 

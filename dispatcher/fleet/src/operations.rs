@@ -59,7 +59,7 @@ pub struct OperationsWanted {
     #[serde(default)]
     pub by: Option<String>,
     /// Parts of this one: its id, or the beginning of that.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<String>,
     /// Begun at this time or later, in milliseconds since 1970 by the dispatcher's clock.
     #[serde(default)]
