@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -93,9 +94,18 @@ impl Client {
                 },
                 error => error,
             })?;
-        serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
-            reason: error.to_string(),
-        })
+        read(answer)
+    }
+
+    /// The same with what is asked, and answered, as the service's own types.
+    pub(super) async fn ask_as<T: DeserializeOwned>(
+        &self,
+        service: &str,
+        asked: impl Serialize,
+        limit: Duration,
+    ) -> Result<T, AskError> {
+        let body = serde_json::to_value(asked).expect("plain data serialises");
+        read(self.ask(service, body, limit).await?)
     }
 
     async fn ask_at(&self, topic: &Topic, body: Value, limit: Duration) -> Result<Value, AskError> {
@@ -177,11 +187,7 @@ impl Client {
 
     /// Asks the service for applications.
     pub async fn ask_apps<T: DeserializeOwned>(&self, ask: &Ask, limit: Duration) -> Result<T, AskError> {
-        let body = serde_json::to_value(ask).expect("plain data serialises");
-        let answer = self.ask(SERVICE, body, limit).await?;
-        serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
-            reason: error.to_string(),
-        })
+        self.ask_as(SERVICE, ask, limit).await
     }
 
     /// The status of one application, or of all, however many instances there are.
@@ -254,11 +260,7 @@ impl Client {
             number: 0,
             what,
         };
-        let body = serde_json::to_value(request).expect("plain data serialises");
-        let answer = self.ask(values::SERVICE, body, limit).await?;
-        serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
-            reason: error.to_string(),
-        })
+        self.ask_as(values::SERVICE, request, limit).await
     }
 
     /// Tells those who watch it that a value has changed. As the acting dispatcher, once that is durable.
@@ -271,11 +273,7 @@ impl Client {
 
     /// Asks for the fleet's files.
     pub async fn ask_files(&self, request: &FileRequest, limit: Duration) -> Result<FileAnswer, AskError> {
-        let body = serde_json::to_value(request).expect("plain data serialises");
-        let answer = self.ask(files::SERVICE, body, limit).await?;
-        serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
-            reason: error.to_string(),
-        })
+        self.ask_as(files::SERVICE, request, limit).await
     }
 
     /// What the acting dispatcher decides from now on. The stream ends when this client is closed.
@@ -417,4 +415,10 @@ impl Client {
         // Never so: it ends when whoever tells the news does.
         let _ = news.wait_for(|_| false).await;
     }
+}
+
+fn read<T: DeserializeOwned>(answer: Value) -> Result<T, AskError> {
+    serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
+        reason: error.to_string(),
+    })
 }

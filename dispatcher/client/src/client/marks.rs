@@ -97,14 +97,7 @@ impl Client {
         if !self.somebody_acts().await? {
             return Ok(None);
         }
-        let body = serde_json::to_value(ask).expect("plain data serialises");
-        let answer = self.ask(service, body, ANSWER_TIMEOUT).await;
-        let answer = answer.and_then(|answer| {
-            serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
-                reason: error.to_string(),
-            })
-        });
-        match answer {
+        match self.ask_as(service, ask, ANSWER_TIMEOUT).await {
             Ok(answer) => Ok(Some(answer)),
             Err(AskError::Closed) => Err(CommandError::Closed),
             Err(error) => {

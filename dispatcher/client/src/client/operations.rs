@@ -59,11 +59,7 @@ impl Client {
         ask: &OperationAsk,
         limit: Duration,
     ) -> Result<T, AskError> {
-        let body = serde_json::to_value(ask).expect("plain data serialises");
-        let answer = self.ask(SERVICE, body, limit).await?;
-        serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
-            reason: error.to_string(),
-        })
+        self.ask_as(SERVICE, ask, limit).await
     }
 
     /// Gives an order. Of one that waits for its engine the acting dispatcher is told, and may have it withdrawn.

@@ -73,10 +73,6 @@ impl Client {
     }
 
     async fn ask_logs<T: DeserializeOwned>(&self, ask: &LogAsk, limit: Duration) -> Result<T, AskError> {
-        let body = serde_json::to_value(ask).expect("plain data serialises");
-        let answer = self.ask(SERVICE, body, limit).await?;
-        serde_json::from_value(answer).map_err(|error| AskError::Unexpected {
-            reason: error.to_string(),
-        })
+        self.ask_as(SERVICE, ask, limit).await
     }
 }
