@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
+use wayfare_client::documents::now_ms;
 use wayfare_client::stored_logs::{LogAsk, StoredEnd};
 use wayfare_client::{Client, ClientOptions, ProgramView};
 use wayfare_protocol::error::Failure;
@@ -312,9 +313,4 @@ impl Service {
 
 fn value<T: serde::Serialize>(value: T) -> serde_json::Value {
     serde_json::to_value(value).expect("plain data serialises")
-}
-
-fn now_ms() -> u64 {
-    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    wall.map_or(0, |wall| u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
 }

@@ -17,6 +17,7 @@ use futures::stream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use wayfare_client::Client;
+use wayfare_client::documents::now_ms;
 use wayfare_client::numbers::FleetNumbersAsk;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::EngineId;
@@ -170,9 +171,4 @@ async fn ask(client: &Client, engine: &EngineId) -> Option<Measured> {
             None
         }
     }
-}
-
-fn now_ms() -> u64 {
-    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    wall.map_or(0, |wall| u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
 }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use wayfare_client::documents::now_ms;
 use wayfare_client::operations::{OperationAsk, OperationState, Withdrawn};
 use wayfare_client::{Client, ClientOptions, Overheard};
 use wayfare_protocol::error::Failure;
@@ -319,9 +320,4 @@ fn too_late(TooLate(reason): TooLate) -> Failure {
 
 fn value<T: Serialize>(value: T) -> serde_json::Value {
     serde_json::to_value(value).expect("plain data serialises")
-}
-
-fn now_ms() -> u64 {
-    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    wall.map_or(0, |wall| u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
 }

@@ -19,10 +19,10 @@ mod tests;
 mod tree;
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
+use wayfare_client::documents::now_ms;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::{FileAnswer, FileAsk, FileRequest};
 use wayfare_protocol::values::Value;
@@ -262,9 +262,4 @@ impl Files {
             }),
         }
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
