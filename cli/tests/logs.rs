@@ -48,8 +48,6 @@ fn what_a_killed_program_printed_is_read_also_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("up");
     let up = Up::start(&data, 1);
-    // Lines that nobody who keeps them was there for are lost with their program.
-    until(&up, &["app", "status"], |ran| ran.exit == 0);
     good(
         &up,
         &[

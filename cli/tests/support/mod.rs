@@ -88,7 +88,7 @@ pub(crate) struct Up {
 }
 
 impl Up {
-    /// On a free port; returns once the broker is there. Its engines may still be on their way.
+    /// On a free port; returns once its dispatcher acts. Its engines may still be on their way.
     pub(crate) fn start(data: &Path, engines: u32) -> Self {
         Self::start_with(data, engines, &[])
     }
@@ -113,11 +113,25 @@ impl Up {
         stdout.read_line(&mut line).unwrap();
         let announced: Value = serde_json::from_str(&line).unwrap();
         let broker = announced["broker"].as_str().unwrap().to_owned();
-        Self {
+        let up = Self {
             child,
             stdout: Some(stdout),
             broker,
             announced,
+        };
+        up.waits_for_dispatcher();
+        up
+    }
+
+    /// What happens before it acts is kept by nobody.
+    fn waits_for_dispatcher(&self) {
+        let deadline = Instant::now() + ENGINES_LIMIT;
+        loop {
+            let asked = run(&self.broker, &["app", "status"]);
+            if asked.exit == 0 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no dispatcher acts: {}", asked.stderr);
         }
     }
 
