@@ -19,15 +19,14 @@ use std::collections::BTreeMap;
 use wayfare_protocol::command::{Action, ProgramSpec, check_bytes};
 use wayfare_protocol::device::{Alias, DeviceKind};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::event::{Outcome, Phase};
-use wayfare_protocol::ids::{Blob, Digest, Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::event::Outcome;
+use wayfare_protocol::ids::{Blob, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::limits::{BLOBS_PER_OPERATION_MAX, SNAPSHOT_BYTES_MAX};
 use wayfare_protocol::peer::PeerMessage;
 
 use super::Core;
 use super::programs::{Life, Program};
-use super::timing::{ARRIVAL_SILENCE_US, ARRIVALS_MAX, DAMAGED_MAX, Repeat};
-use super::transfer::Taken;
+use super::timing::{ARRIVAL_SILENCE_US, Repeat};
 use super::types::{Effect, Now, Saved, Standing, Verdict};
 
 #[derive(Debug)]

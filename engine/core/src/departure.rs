@@ -20,16 +20,14 @@ use std::collections::BTreeMap;
 use wayfare_protocol::command::{ProgramSpec, Target};
 use wayfare_protocol::device::{Alias, DeviceKind};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::event::{MoveReport, Outcome, Phase};
-use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{Blob, EngineId, Generation, OperationId, ProgramId};
 use wayfare_protocol::limits::TIME_LIMIT_MS;
 use wayfare_protocol::peer::PeerMessage;
 
 use super::Core;
-use super::programs::{Life, Process};
 use super::timing::{IN_DOUBT_AFTER_US, Repeat, SETTLING_US};
 use super::transfer::Sender;
-use super::types::{Effect, Now, Purpose, RecordKey, Saved, Standing};
+use super::types::{Now, Saved, Standing};
 
 #[derive(Debug)]
 pub(super) struct Departure {

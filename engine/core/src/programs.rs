@@ -17,15 +17,11 @@ mod endings;
 
 use wayfare_protocol::command::{ProgramSpec, Target};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{Blob, EngineId, Generation, OperationId, ProgramId};
 use wayfare_protocol::status::ProgramState;
 
 use super::Core;
-use super::timing::ENDED_PROGRAMS_MAX;
-use super::types::{
-    CaptureId, Disposition, Effect, Now, ProgramRecord, Purpose, Record, RecordKey, Saved, Standing,
-};
+use super::types::{CaptureId, Disposition, Effect, Now, ProgramRecord, Purpose, Record, Saved, Standing};
 
 #[derive(Debug)]
 pub(super) struct Program {

@@ -1,6 +1,15 @@
 //! What the other side says about an arrival: that it comes, that it is final, that it shall not be.
 
-use super::*;
+use wayfare_protocol::command::ProgramSpec;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::{Blob, Generation, OperationId, PeerName, ProgramId};
+
+use crate::Core;
+use crate::programs::{Life, Program};
+use crate::timing::ARRIVALS_MAX;
+use crate::types::{Saved, Verdict};
+
+use super::{Arrival, Goal, Offer, Origin, Stage, check_blobs};
 use crate::verdicts;
 
 impl Core {

@@ -3,7 +3,13 @@
 
 use wayfare_protocol::grants::Grants;
 
-use super::*;
+use std::collections::BTreeMap;
+
+use wayfare_protocol::device::{Alias, DeviceKind};
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::ids::ProgramId;
+
+use crate::Core;
 
 impl Core {
     pub(super) fn check_devices(&self, program: ProgramId, grants: &Grants) -> Result<(), Failure> {

@@ -1,6 +1,16 @@
 //! What an arrival waits for: blobs, the module, the word that its snapshot is good.
 
-use super::*;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::event::Phase;
+use wayfare_protocol::ids::{Blob, Digest, OperationId, PeerName};
+use wayfare_protocol::peer::PeerMessage;
+
+use crate::Core;
+use crate::timing::{DAMAGED_MAX, Repeat};
+use crate::transfer::Taken;
+use crate::types::Effect;
+
+use super::{Goal, Module, Origin, Stage};
 
 impl Core {
     /// Says what is lacking, how far each of that has come, and what is here.

@@ -1,6 +1,16 @@
 //! A departure from its offer on: the verdict, the silence, and the ways back.
 
-use super::*;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::event::{MoveReport, Outcome, Phase};
+use wayfare_protocol::ids::{Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::peer::PeerMessage;
+
+use crate::Core;
+use crate::programs::{Life, Process};
+use crate::timing::{IN_DOUBT_AFTER_US, Repeat, SETTLING_US};
+use crate::types::{Effect, RecordKey, Saved};
+
+use super::{Departure, Doubt, Kind, Plea, Stage};
 
 impl Core {
     /// The program stands still and its last snapshot is stored: past this it is the target's to decide. The

@@ -1,6 +1,13 @@
 //! A departure up to the last capture: what it asks, what it sends, and when it goes on.
 
-use super::*;
+use wayfare_protocol::event::Phase;
+use wayfare_protocol::ids::{Blob, Digest, OperationId, PeerName};
+
+use crate::Core;
+use crate::timing::Repeat;
+use crate::types::{Effect, Purpose, Saved, Standing};
+
+use super::{Departure, Doubt, Kind, Plea, Stage};
 
 impl Core {
     pub(super) fn ask(&mut self, operation: OperationId) {

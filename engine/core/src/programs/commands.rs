@@ -1,6 +1,14 @@
 //! Pause, resume, snapshot and kill.
 
-use super::*;
+use wayfare_protocol::command::Target;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::event::Outcome;
+use wayfare_protocol::ids::{OperationId, ProgramId};
+
+use crate::Core;
+use crate::types::{Effect, Purpose, RecordKey, Standing};
+
+use super::{Life, Process, wrong_state};
 
 impl Core {
     pub(crate) fn check_pause(&self, on: Target) -> Result<(), Failure> {

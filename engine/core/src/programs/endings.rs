@@ -2,7 +2,16 @@
 
 use wayfare_protocol::reason;
 
-use super::*;
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::event::Outcome;
+use wayfare_protocol::ids::{Generation, ProgramId};
+use wayfare_protocol::status::ProgramState;
+
+use crate::Core;
+use crate::timing::ENDED_PROGRAMS_MAX;
+use crate::types::{Effect, RecordKey, Saved, Standing};
+
+use super::{Life, Process, ended_failure};
 
 impl Core {
     pub(crate) fn started(&mut self, program: ProgramId, result: Result<(), Failure>) {
