@@ -9,72 +9,29 @@
 //! It is killed between any two effects, and a successor goes on from the records, under the next term. Engines that crash or are cut
 //! off are given up on by its own rules. Meanwhile people change what is wanted. At the end what is wanted runs, each instance once.
 
+pub(crate) mod state;
+
 use std::collections::BTreeMap;
 
 use wayfare_dispatcher_core::apps::state::State;
 use wayfare_dispatcher_core::apps::{Core, CoreOptions, Effect, Ids, Input, LossOptions, Now};
 use wayfare_fleet::fleet::Fleet;
 use wayfare_fleet::placing::Marks;
-use wayfare_protocol::command::Command;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{EngineId, OperationId, Term};
+use wayfare_protocol::ids::Term;
 use wayfare_protocol::status::{EngineState, ProgramStatus};
 use wayfare_scheduler::policy::Policy;
 
-use super::heard::{Retained, Word};
-use super::orders::Order;
-use super::wanted::Wanted;
-use super::world::{Happening, MS, SECOND, World};
+use crate::happening::Happening;
+use crate::heard::state::Word;
+use crate::time::{MS, SECOND};
+use crate::world::World;
+
+use state::{Acts, Process};
 
 /// Half as often as the service does.
 const TICK: u64 = 500 * MS;
 const OBSERVE_PAUSE: u64 = 50 * MS;
-
-#[derive(Debug, Clone)]
-pub(super) enum Acts {
-    Hears(Box<Word>),
-    Looks,
-    Ticks,
-    SaysAgain(OperationId),
-    /// An order reaches its engine, whoever acts by then.
-    Reaches(EngineId, Box<Command>),
-    /// The question whether it is there reaches an engine.
-    Asks(usize),
-}
-
-pub(super) struct Process {
-    core: Core,
-    fleet: Fleet,
-    began: u64,
-    pub(super) orders: BTreeMap<OperationId, Order>,
-    will_look: bool,
-    is_reading: bool,
-}
-
-pub(super) struct Acting {
-    /// How many processes have acted.
-    pub(super) term: u64,
-    pub(super) up: Option<Process>,
-    records: BTreeMap<String, String>,
-    pub(super) retained: Retained,
-    pub(super) wanted: Wanted,
-}
-
-impl Acting {
-    pub(super) fn new(wanted: Wanted) -> Self {
-        Self {
-            term: 0,
-            up: None,
-            records: BTreeMap::new(),
-            retained: Retained::default(),
-            wanted,
-        }
-    }
-
-    pub(super) fn is_up(&self) -> bool {
-        self.up.is_some()
-    }
-}
 
 fn options(term: u64) -> CoreOptions {
     CoreOptions {

@@ -1,15 +1,18 @@
 //! The broker's side of programs' sessions: a queue for each, a window, acknowledgements, and what connecting again with the same
 //! name does. Connections keep their order, may break at any word, and are half open until the broker hears of it.
 
-use std::collections::{BTreeMap, VecDeque};
+pub(crate) mod state;
 
-use wayfare_mail::{Accepted, Mail, Outgoing};
+use wayfare_mail::{Accepted, Outgoing};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::life::first_number_of;
 
-use super::random::Random;
-use super::stored;
-use super::world::{Happening, MS, SECOND, World};
+use crate::happening::Happening;
+use crate::sessions::state::number_in;
+use crate::time::{MS, SECOND};
+use crate::world::World;
+
+use state::{Kept, Said, Told, Wire};
 
 /// Sent and not acknowledged, as brokers with small windows have it.
 const WINDOW: usize = 16;
@@ -17,67 +20,6 @@ const WINDOW: usize = 16;
 const WIRE_US: u64 = 20 * MS;
 /// Sources fall silent then, so that everything can come right.
 const SOURCES_UNTIL: u64 = 60 * SECOND;
-
-pub(super) struct Broker {
-    pub(super) random: Random,
-    pub(super) kept: BTreeMap<ProgramId, Kept>,
-    /// All there ever were, by number.
-    wires: Vec<Wire>,
-}
-
-/// What the broker keeps for a program, and what the world around has of it.
-pub(super) struct Kept {
-    is_subscribed: bool,
-    waiting: VecDeque<u64>,
-    unacknowledged: VecDeque<u64>,
-    wire: Option<usize>,
-    /// Inputs are numbered; so many were published.
-    pub(super) published: u64,
-    /// What the program published, by its number: which input it was about.
-    pub(super) heard: BTreeMap<u64, u64>,
-    /// Another program's, which is subscribed to that.
-    sink: Mail,
-}
-
-struct Wire {
-    program: ProgramId,
-    engine: usize,
-    boot: u64,
-    is_up: bool,
-    /// When the last word arrives, there and back.
-    last_said: u64,
-    last_told: u64,
-}
-
-/// To the broker.
-#[derive(Debug, Clone)]
-pub(super) enum Said {
-    Connect,
-    Subscribe,
-    Acknowledge(u64),
-    Publish(Outgoing),
-    Disconnect,
-}
-
-/// To the session.
-#[derive(Debug, Clone)]
-pub(super) enum Told {
-    Connected,
-    Granted,
-    Input(u64),
-    Published(u64),
-    Closed,
-}
-
-impl Broker {
-    pub(super) fn new(seed: u64) -> Self {
-        Self {
-            random: Random::new(!seed),
-            kept: BTreeMap::new(),
-            wires: Vec::new(),
-        }
-    }
-}
 
 impl World {
     pub(super) fn dial(&mut self, program: ProgramId, engine: usize, boot: u64) -> usize {
@@ -201,7 +143,7 @@ impl World {
     /// Under its number an output is always the same, in whatever lives and copies; none of a life is left out, and whoever is subscribed
     /// gets each once.
     fn hear(&mut self, program: ProgramId, outgoing: &Outgoing) {
-        let about = super::sessions::number_in(&outgoing.payload);
+        let about = number_in(&outgoing.payload);
         // What it was handed and had acknowledged was lost with a disk.
         let is_wiped = self.oracle.is_wiped(program);
         let kept = self.broker.kept.entry(program).or_insert_with(Kept::new);
@@ -274,35 +216,5 @@ impl World {
         let at = self.now + self.broker.random.below(4 * SECOND);
         self.at(at, Happening::SourcePublishes { program });
         self.serve(program);
-    }
-}
-
-impl Kept {
-    fn new() -> Self {
-        Self {
-            is_subscribed: false,
-            waiting: VecDeque::new(),
-            unacknowledged: VecDeque::new(),
-            wire: None,
-            published: 0,
-            heard: BTreeMap::new(),
-            sink: stored::mail(ProgramId::from_bytes([8; 16]), "elsewhere"),
-        }
-    }
-
-    /// What it published is still known: it may be begun anew.
-    pub(super) fn forget_session(&mut self) {
-        self.is_subscribed = false;
-        self.wire = None;
-        self.waiting.clear();
-        self.unacknowledged.clear();
-    }
-
-    /// Whoever connects next is sent again what was not acknowledged.
-    fn give_back(&mut self) {
-        self.wire = None;
-        while let Some(number) = self.unacknowledged.pop_back() {
-            self.waiting.push_front(number);
-        }
     }
 }

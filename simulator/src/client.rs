@@ -1,5 +1,7 @@
 //! A front end that sends commands without much sense, some of them twice, and takes part in transfers.
 
+pub(crate) mod state;
+
 use std::collections::BTreeMap;
 
 use wayfare_core::types::RecordKey;
@@ -9,37 +11,9 @@ use wayfare_protocol::ids::{Blob, ClientId, EngineId, Generation, OperationId, P
 use wayfare_protocol::limits::CHUNK_BYTES;
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 
-use super::shell::Engine;
-use super::world::{Content, Packet, World};
-
-pub(super) struct Client {
-    pub(super) name: ClientId,
-    pub(super) sent: Vec<(EngineId, Command)>,
-    /// Where each program was last heard of.
-    known: BTreeMap<ProgramId, EngineId>,
-    downloads: BTreeMap<OperationId, BTreeMap<Blob, u64>>,
-    /// Snapshots of programs that it could restore.
-    captured: Vec<(ProgramId, Blob)>,
-    /// Begun anew.
-    lives: u64,
-}
-
-impl Client {
-    pub(super) fn new() -> Self {
-        Self {
-            name: "client".parse().expect("a good name"),
-            sent: Vec::new(),
-            known: BTreeMap::new(),
-            downloads: BTreeMap::new(),
-            captured: Vec::new(),
-            lives: 0,
-        }
-    }
-
-    pub(super) fn programs(&self) -> Vec<ProgramId> {
-        self.known.keys().copied().collect()
-    }
-}
+use crate::packet::{Content, Packet};
+use crate::shell::state::Engine;
+use crate::world::World;
 
 impl World {
     pub(super) fn client_acts(&mut self) {

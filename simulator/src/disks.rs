@@ -8,50 +8,17 @@
 //! takes a wiped engine's ignorance for an answer to anything that it had answered. What an engine was sent before it lost its disk does
 //! not reach it after: that was on another connection, and nobody repeats what was answered.
 
-use std::collections::BTreeSet;
+pub(crate) mod state;
 
 use wayfare_core::types::{Disk as DiskState, Disposition, Record, RecordKey, Verdict};
 use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{OperationId, ProgramId};
 
-use super::random::Random;
-use super::world::{Happening, Packet, SECOND, World};
-
-#[derive(Default)]
-pub(super) struct Disk {
-    full_until: u64,
-    /// Per mille of writes that fail meanwhile: records have room of their own, and blobs mostly have none.
-    records_fail: u64,
-    blobs_fail: u64,
-    /// How often it was lost.
-    pub(super) wipes: u64,
-    /// Operations that were on it when it was lost.
-    pub(super) forgotten: BTreeSet<OperationId>,
-}
-
-impl Disk {
-    pub(super) fn is_full(&self, now: u64) -> bool {
-        now < self.full_until
-    }
-
-    pub(super) fn refuses_record(&self, now: u64, random: &mut Random) -> bool {
-        self.is_full(now) && random.per_mille(self.records_fail)
-    }
-
-    pub(super) fn refuses_blob(&self, now: u64, random: &mut Random) -> bool {
-        self.is_full(now) && random.per_mille(self.blobs_fail)
-    }
-
-    /// Whether what failed to be stored is there all the same.
-    pub(super) fn is_torn(&self, random: &mut Random) -> bool {
-        random.per_mille(200)
-    }
-
-    pub(super) fn has_room_again(&mut self) {
-        self.full_until = 0;
-    }
-}
+use crate::happening::Happening;
+use crate::packet::Packet;
+use crate::time::SECOND;
+use crate::world::World;
 
 impl World {
     /// What becomes of disks, in some worlds.

@@ -1,6 +1,8 @@
 //! What the broker has for the acting dispatcher: engines' statuses and answers, programs' statuses, wills. It retains the last of each, and hands
 //! all of them on in the order in which they came, however far the dispatcher is behind.
 
+pub(crate) mod state;
+
 use std::collections::BTreeMap;
 
 use wayfare_protocol::code::CodeTarget;
@@ -8,33 +10,15 @@ use wayfare_protocol::event::Event;
 use wayfare_protocol::ids::{BootId, EngineId, ProgramId};
 use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus, ProgramStatus};
 
-use super::acting::Acts;
-use super::world::{Happening, MS, SECOND, World};
+use crate::acting::state::Acts;
+use crate::happening::Happening;
+use crate::time::{MS, SECOND};
+use crate::world::World;
+
+use state::Word;
 
 /// The broker ends a connection that is silent for so long.
 const KEEP_ALIVE: u64 = 15 * SECOND;
-
-/// What the broker has for the dispatcher.
-#[derive(Debug, Clone)]
-pub(super) enum Word {
-    Engine(EngineStatus),
-    Program(ProgramStatus),
-    Cleared(ProgramId),
-    Answer(Event),
-    /// Everything retained has come.
-    AllRetained,
-    /// Its own message to itself, sent at that time of its clock.
-    Back(u64),
-}
-
-/// What the broker retains, and how far the dispatcher is behind with it.
-#[derive(Default)]
-pub(super) struct Retained {
-    pub(super) engines: BTreeMap<EngineId, EngineStatus>,
-    pub(super) programs: BTreeMap<ProgramId, ProgramStatus>,
-    /// When the last message that was sent to the dispatcher reaches it.
-    pub(super) last_at: u64,
-}
 
 fn about(engine: &EngineId) -> EngineAbout {
     EngineAbout {

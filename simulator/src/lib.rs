@@ -18,9 +18,11 @@ mod acting;
 mod broker;
 mod client;
 mod disks;
+mod happening;
 mod heard;
 mod oracle;
 mod orders;
+mod packet;
 mod processes;
 mod random;
 mod sessions;
@@ -31,6 +33,7 @@ mod strangers;
 mod talking;
 #[cfg(test)]
 mod tests;
+mod time;
 mod wanted;
 mod world;
 

@@ -1,107 +1,18 @@
 //! What must hold whatever happens. Checked after every effect and every event.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(crate) mod state;
+
+use std::collections::BTreeMap;
 
 use wayfare_core::types::{Disposition, OperationRecord, Record, RecordKey};
-use wayfare_protocol::command::{Action, Command};
+use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody, Outcome};
-use wayfare_protocol::ids::{Generation, OperationId, ProgramId};
+use wayfare_protocol::ids::ProgramId;
 
-use super::world::World;
+use crate::world::World;
 
-#[derive(Default)]
-pub(super) struct Oracle {
-    pub(super) violations: Vec<String>,
-    programs: BTreeMap<ProgramId, Known>,
-    accepted: BTreeSet<OperationId>,
-    answers: BTreeMap<OperationId, EventBody>,
-    /// For a look at what the seeds reach.
-    pub(super) outcomes: BTreeMap<String, u64>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    /// Said to run, by an answer to a run or spawn.
-    acknowledged: bool,
-    /// A run that was said to have failed.
-    never: bool,
-    killed: bool,
-    /// A forced resume was sent, or it was begun anew under its id: two may run until one hears of the other.
-    forced: bool,
-    /// Something of it was on a disk that was lost, and nowhere else: it may be gone, or be what it was before.
-    wiped: bool,
-    /// The state it may not fall behind.
-    counter: u64,
-}
-
-impl Oracle {
-    pub(super) fn violation(&mut self, text: String) {
-        self.violations.push(text);
-    }
-
-    fn known(&mut self, program: ProgramId) -> &mut Known {
-        self.programs.entry(program).or_default()
-    }
-
-    /// Two copies of it may run until one hears of the other.
-    pub(super) fn is_forced(&self, program: ProgramId) -> bool {
-        self.programs.get(&program).is_some_and(|known| known.forced)
-    }
-
-    pub(super) fn is_wiped(&self, program: ProgramId) -> bool {
-        self.programs.get(&program).is_some_and(|known| known.wiped)
-    }
-
-    /// A disk is lost with what was only there. `taken_back`: another engine has offered it, and does not know how far it has come.
-    pub(super) fn wiped(&mut self, program: ProgramId, taken_back: bool) {
-        let known = self.known(program);
-        known.wiped = true;
-        known.forced |= taken_back;
-    }
-
-    pub(super) fn is_answered(&self, operation: OperationId) -> bool {
-        self.answers.contains_key(&operation)
-    }
-
-    pub(super) fn has_heard_of(&self, operation: OperationId) -> bool {
-        self.accepted.contains(&operation) || self.is_answered(operation)
-    }
-
-    pub(super) fn commanded(&mut self, command: &Command) {
-        let program = command.action.program();
-        if matches!(command.action, Action::Resume { force: true, .. }) {
-            self.known(program).forced = true;
-        }
-        if let Action::Run {
-            generation: Some(generation),
-            ..
-        } = command.action
-            && generation > Generation::FIRST
-        {
-            let known = self.known(program);
-            (known.forced, known.killed, known.acknowledged) = (true, false, false);
-        }
-    }
-
-    /// An engine that had the program in memory crashed.
-    pub(super) fn lost(&mut self, program: ProgramId, stored: Option<u64>) {
-        if let Some(stored) = stored {
-            let known = self.known(program);
-            known.counter = known.counter.min(stored);
-        }
-    }
-
-    pub(super) fn runs_from(&mut self, program: ProgramId, counter: u64) {
-        let known = self.known(program);
-        let (forced, before) = (known.forced || known.wiped, known.counter);
-        if counter < before && !forced {
-            self.violation(format!("{program:?} fell back from {before} to {counter}"));
-        }
-        let known = self.known(program);
-        known.counter = known.counter.max(counter + 1);
-    }
-}
+use state::Known;
 
 impl World {
     /// No program runs twice. Checked whenever one begins to run.

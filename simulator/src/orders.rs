@@ -1,23 +1,23 @@
 //! The acting dispatcher's orders to engines: said again until they are answered or their time is up.
 
+pub(crate) mod state;
+
 use wayfare_dispatcher_core::apps::{Input, Trouble};
 use wayfare_protocol::command::{Action, Command};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{EngineId, OperationId, Term};
 
-use super::acting::Acts;
-use super::world::{MS, Packet, SECOND, World};
+use crate::acting::state::Acts;
+use crate::packet::Packet;
+use crate::time::{MS, SECOND};
+use crate::world::World;
+
+use state::Order;
 
 /// An order that was not answered is said again.
 const SAY_AGAIN: u64 = SECOND;
 const ORDER_TIME_LIMIT: u64 = 120 * SECOND;
-
-pub(super) struct Order {
-    engine: EngineId,
-    command: Command,
-    until: u64,
-}
 
 impl World {
     pub(super) fn begin_order(&mut self, operation: OperationId, engine: EngineId, action: Action) {

@@ -1,72 +1,20 @@
 //! What a shell does in its own time: it starts programs, captures them, and answers later.
 
-use wayfare_core::types::{CaptureId, Input, Purpose, RecordKey, Saved, Standing};
+pub(crate) mod job;
+pub(crate) mod state;
+
+use wayfare_core::types::{Input, RecordKey, Saved, Standing};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{Blob, Generation, ProgramId};
+use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::status::ProgramState;
 
-use super::sessions::Talk;
-use super::shell::counter;
-use super::world::{Content, MS, World};
+use crate::packet::Content;
+use crate::shell::state::counter;
+use crate::time::MS;
+use crate::world::World;
 
-pub(super) struct Process {
-    pub(super) instance: u64,
-    pub(super) counter: u64,
-    pub(super) runs: bool,
-    pub(super) talk: Option<Talk>,
-}
-
-#[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "few wait at a time")]
-pub(super) enum Job {
-    Say(Input),
-    /// It reaches the broker.
-    Connect,
-    BlobChecked {
-        blob: Blob,
-        intact: bool,
-    },
-    Started {
-        program: ProgramId,
-        instance: u64,
-        runs: bool,
-        result: Result<(), Failure>,
-    },
-    Copy {
-        program: ProgramId,
-        instance: u64,
-        capture: CaptureId,
-        purpose: Purpose,
-        then: Standing,
-    },
-    Encoded {
-        program: ProgramId,
-        instance: u64,
-        capture: CaptureId,
-        durable: bool,
-        content: Content,
-    },
-    /// Something may be due in a program's session.
-    SessionTurn {
-        program: ProgramId,
-    },
-    /// The broker has granted the subscription of its status.
-    Subscribed {
-        program: ProgramId,
-    },
-    /// What the engine asked when the program's session was connected is answered.
-    WhoseSession {
-        program: ProgramId,
-        wire: usize,
-    },
-    /// What was written to the journal of its messages is on the disk.
-    Synced {
-        program: ProgramId,
-        instance: u64,
-        /// On which of the session's connections it was taken.
-        opened: u64,
-    },
-}
+use job::Job;
+use state::Process;
 
 impl World {
     pub(super) fn end_program(&mut self, index: usize) {

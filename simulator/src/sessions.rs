@@ -4,94 +4,25 @@
 //! What must hold: whatever is lost, late, cut off or killed, a program is handed every input once and in order, as far as its own state
 //! goes; and what it publishes under a number is always the same.
 
-use std::collections::VecDeque;
+pub(crate) mod state;
+
 use std::time::{Duration, Instant};
 
-use wayfare_mail::{Delivery, Intake, Letter, Mail, Outgoing};
+use wayfare_mail::{Delivery, Intake, Outgoing};
 use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
-use super::broker::{Said, Told};
-use super::processes::Job;
-use super::world::{MS, SECOND, World};
+use crate::broker::state::{Said, Told};
+use crate::processes::job::Job;
+use crate::time::{MS, SECOND};
+use crate::world::World;
+
+use state::{Line, Talk};
 
 /// As in the session.
 const CLOSE_TIMEOUT: u64 = 2 * SECOND;
 const HANG_UP_TIMEOUT: u64 = 500 * MS;
 const IN_FLIGHT_MAX: usize = 8;
-
-/// A program that talks.
-pub(super) struct Talk {
-    pub(super) mail: Mail,
-    /// The number of the input that it waits for: all of its own state.
-    pub(super) expects: u64,
-    generation: Generation,
-    intake: Intake<u64, Token>,
-    pub(super) line: Line,
-    /// How often.
-    opened: u64,
-    may_open: bool,
-    /// Came on this connection and not looked at.
-    unread: VecDeque<u64>,
-    in_flight: VecDeque<Outgoing>,
-    has_asked: bool,
-    /// To be captured when the session is closed, or then at the latest.
-    closing: Option<(Job, u64)>,
-    /// Written to the journal, and not known to be synced.
-    writing: Vec<Letter>,
-    /// Its journal could not be written: no session before then.
-    rests_until: u64,
-    /// The connection that no later life had had when the engine asked: what comes on it is this copy's.
-    owned: Option<usize>,
-}
-
-/// Which connection an input came on.
-type Token = (usize, u64);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Line {
-    /// No session.
-    Shut,
-    /// To be connected again.
-    Lost,
-    Dialled(usize),
-    Up(usize),
-    HangingUp(usize),
-}
-
-pub(super) fn number_in(payload: &[u8]) -> u64 {
-    let (_, payload) = Stamp::take_off(payload);
-    let text = std::str::from_utf8(payload).expect("a number");
-    text.parse().expect("a number")
-}
-
-impl Talk {
-    pub(super) fn new(mail: Mail, expects: u64, generation: Generation) -> Self {
-        Self {
-            mail,
-            expects,
-            generation,
-            intake: Intake::default(),
-            line: Line::Shut,
-            opened: 0,
-            may_open: false,
-            unread: VecDeque::new(),
-            in_flight: VecDeque::new(),
-            has_asked: false,
-            closing: None,
-            writing: Vec::new(),
-            rests_until: 0,
-            owned: None,
-        }
-    }
-
-    fn wire(&self) -> Option<usize> {
-        match self.line {
-            Line::Shut | Line::Lost => None,
-            Line::Dialled(wire) | Line::Up(wire) | Line::HangingUp(wire) => Some(wire),
-        }
-    }
-}
 
 impl World {
     fn instant(&self) -> Instant {

@@ -1,123 +1,28 @@
 //! A shell made of chance: it carries effects out, one after the other, with a crash possible before each. A
 //! program is a counter that grows while the program runs.
 
+pub(crate) mod state;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use wayfare_core::Core;
-use wayfare_core::types::{Disposition, Effect, Identity, Input, Now, Record, RecordKey, Saved, Standing};
+use wayfare_core::types::{Disposition, Effect, Identity, Input, Now, Record, RecordKey, Standing};
 use wayfare_protocol::command::Action;
-use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, Generation, ProgramId};
+use wayfare_protocol::ids::{Blob, BootId, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramStatus;
 
-use super::disks::Disk;
-use super::processes::{Job, Process};
-use super::random::Random;
-use super::steps::Step;
-use super::stored::Inbox;
-use super::world::{Content, Happening, MS, Packet, SECOND, World};
+use crate::happening::Happening;
+use crate::packet::{Content, Packet};
+use crate::processes::job::Job;
+use crate::steps::state::Step;
+use crate::time::{MS, SECOND};
+use crate::world::World;
+
+use state::Up;
 
 /// A subscription is granted, and what is retained there has come, within this.
 const SUBSCRIBED_US: u64 = 20 * MS;
-
-pub(super) struct Engine {
-    pub(super) name: EngineId,
-    pub(super) records: BTreeMap<RecordKey, Record>,
-    /// Whole blobs, and whether they survive a crash.
-    pub(super) blobs: BTreeMap<Digest, bool>,
-    /// What its programs were sent.
-    pub(super) inboxes: BTreeMap<(ProgramId, Generation), Inbox>,
-    boots: u64,
-    boot_id: Option<BootId>,
-    pub(super) processes_made: u64,
-    pub(super) disk: Disk,
-    pub(super) up: Option<Up>,
-}
-
-pub(super) struct Up {
-    pub(super) core: Core,
-    pub(super) processes: BTreeMap<ProgramId, Process>,
-    partial: BTreeMap<Blob, (u64, bool)>,
-    /// The chunk of the input in hand, and whether it was damaged on its way.
-    chunk: Option<(Blob, u64, u64, bool)>,
-    pub(super) boot: u64,
-    /// The fence on its connection is passed: its programs may have sessions.
-    pub(super) is_heard: bool,
-    /// Which of its connections this is.
-    pub(super) connection: u64,
-    pub(super) wake_at: Option<u64>,
-    /// To be done in order, behind what cannot be stored.
-    pub(super) steps: VecDeque<Step>,
-    /// Inputs that steps have brought about.
-    pub(super) inputs: VecDeque<Input>,
-    /// The last try to store a record failed.
-    pub(super) is_stalled: bool,
-    /// Some of the steps have waited.
-    pub(super) is_late: bool,
-}
-
-impl Engine {
-    pub(super) fn new(index: usize) -> Self {
-        Self {
-            name: format!("e{index}").parse().expect("a good name"),
-            records: BTreeMap::new(),
-            blobs: BTreeMap::new(),
-            inboxes: BTreeMap::new(),
-            boots: 0,
-            boot_id: None,
-            processes_made: 0,
-            disk: Disk::default(),
-            up: None,
-        }
-    }
-
-    pub(super) fn compute(&mut self) {
-        if let Some(up) = &mut self.up {
-            for process in up.processes.values_mut().filter(|p| p.runs) {
-                process.counter += 1;
-            }
-        }
-    }
-
-    /// The programs that were in memory.
-    pub(super) fn crash(&mut self, random: &mut Random) -> Vec<ProgramId> {
-        self.blobs.retain(|_, durable| *durable);
-        self.inboxes.values_mut().for_each(|inbox| inbox.crash(random));
-        let up = self.up.take();
-        up.map_or(Vec::new(), |up| up.processes.into_keys().collect())
-    }
-
-    pub(super) fn has_process(&self, program: ProgramId) -> bool {
-        self.up
-            .as_ref()
-            .is_some_and(|up| up.processes.contains_key(&program))
-    }
-
-    /// The counters of programs that run here.
-    pub(super) fn running(&self) -> impl Iterator<Item = (ProgramId, u64)> + '_ {
-        let processes = self.up.iter().flat_map(|up| up.processes.iter());
-        processes.filter(|(_, p)| p.runs).map(|(id, p)| (*id, p.counter))
-    }
-
-    /// What a restart would go back to, if there is a record.
-    pub(super) fn stored_counter(
-        &self,
-        program: ProgramId,
-        library: &BTreeMap<Digest, Content>,
-    ) -> Option<u64> {
-        match self.records.get(&RecordKey::Program(program)) {
-            Some(Record::Program(record)) => Some(record.saved.map_or(0, |s| counter(library, s))),
-            _ => None,
-        }
-    }
-}
-
-pub(super) fn counter(library: &BTreeMap<Digest, Content>, saved: Saved) -> u64 {
-    match library.get(&saved.snapshot.digest) {
-        Some(Content::Snapshot { counter, .. }) => *counter,
-        other => panic!("{other:?} is no snapshot"),
-    }
-}
 
 impl World {
     pub(super) fn boot(&mut self, index: usize) {

@@ -1,25 +1,18 @@
 //! What a core decided, done in order: what comes behind a record waits until that is stored, however long the disk is full.
 
+pub(crate) mod state;
+
 use wayfare_core::types::{Effect, Input, Record, RecordKey};
 use wayfare_protocol::ids::ProgramId;
 
-use super::world::{Happening, SECOND, World};
+use crate::happening::Happening;
+use crate::time::SECOND;
+use crate::world::World;
+
+use state::Step;
 
 /// How long the store waits after it could not store, as in the shell.
 const STORE_RETRY: u64 = SECOND;
-
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are effects")]
-pub(super) enum Step {
-    Effect(Effect),
-    /// The fence on this connection is passed.
-    Heard {
-        connection: u64,
-    },
-    OpenSessions {
-        connection: u64,
-    },
-}
 
 impl World {
     pub(super) fn carry_out(&mut self, index: usize, effects: Vec<Effect>) {

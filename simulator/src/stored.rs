@@ -1,42 +1,13 @@
 //! What of programs' messages outlives a crash: in snapshots, and in the journal that each engine has on its disk.
 
-use wayfare_mail::{Home, Letter, Mail};
-use wayfare_protocol::grants::Grants;
+pub(crate) mod state;
+
 use wayfare_protocol::ids::{Generation, ProgramId};
-use wayfare_protocol::topics::Topics;
 
-use super::random::Random;
-use super::sessions::Talk;
-use super::world::World;
+use crate::sessions::state::Talk;
+use crate::world::World;
 
-/// What a snapshot has of it.
-pub(super) struct SavedTalk {
-    program: ProgramId,
-    mail: Vec<u8>,
-    arrived: u64,
-    expects: u64,
-}
-
-/// On an engine's disk, of one generation of a program.
-#[derive(Default)]
-pub(super) struct Inbox {
-    pub(super) letters: Vec<Letter>,
-    pub(super) synced: usize,
-}
-
-pub(super) fn mail(program: ProgramId, engine: &str) -> Mail {
-    let home = Home {
-        program,
-        engine: engine.to_owned(),
-        topics: Topics::default(),
-    };
-    let grants = Grants {
-        publish: vec!["out".into()],
-        subscribe: vec!["in".into(), "out".into()],
-        ..Grants::default()
-    };
-    Mail::new(home, grants)
-}
+use state::{SavedTalk, mail};
 
 impl World {
     /// The messages of a program that is about to start: those of its snapshot, and those of the journal.
@@ -105,15 +76,5 @@ impl World {
             inbox.letters.drain(..stored);
             inbox.synced = inbox.synced.saturating_sub(stored);
         }
-    }
-}
-
-impl Inbox {
-    /// What was not synced may be there or not, from some message on.
-    pub(super) fn crash(&mut self, random: &mut Random) {
-        let unsynced = (self.letters.len() - self.synced) as u64;
-        let kept = self.synced + random.below(unsynced + 1) as usize;
-        self.letters.truncate(kept);
-        self.synced = kept;
     }
 }

@@ -4,7 +4,10 @@ use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::ids::{Blob, EngineId, Generation, OperationId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 
-use super::world::{Content, Happening, Packet, SECOND, World};
+use crate::happening::Happening;
+use crate::packet::{Content, Packet};
+use crate::time::SECOND;
+use crate::world::World;
 
 impl World {
     /// In some worlds.

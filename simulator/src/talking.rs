@@ -4,8 +4,8 @@ use wayfare_mail::Manner;
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::life;
 
-use super::sessions::number_in;
-use super::world::World;
+use crate::sessions::state::number_in;
+use crate::world::World;
 
 /// Letters that a program takes while something else happens.
 const LETTERS_AT_ONCE: usize = 4;

@@ -1,80 +1,25 @@
 //! What people want of a dispatcher in a simulated fleet, and what must come of it: an application of two components, which is
 //! counted up and down, updated to versions that work or trap, and moved off engines that are to be emptied.
 
+pub(crate) mod state;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_core::types::{Disposition, Input, Record};
 use wayfare_fleet::app::ask::{AppStatus, Ask};
-use wayfare_fleet::app::{AppSpec, ComponentSpec, RestartPolicy, RestartWhen, UpdatePolicy};
 use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, ProgramId};
 use wayfare_protocol::status::ProgramState;
-use wayfare_scheduler::application::Mobility;
-use wayfare_scheduler::constraint::{Constraints, Requirements};
 
-use super::world::{Content, Happening, MS, SECOND, World};
+use crate::acting::state::Acting;
+use crate::happening::Happening;
+use crate::packet::Content;
+use crate::time::{MS, SECOND};
+use crate::world::World;
+
+use state::Wanted;
 
 /// Programs of such a version end this long after they began to run, at the latest.
 const TRAPS_WITHIN: u64 = 3 * SECOND;
-
-#[derive(Debug, Default)]
-pub(super) struct Wanted {
-    count: u32,
-    /// Of the component that is updated; the first one works.
-    versions: Vec<Blob>,
-    version: usize,
-    traps: BTreeSet<Digest>,
-    steady: Option<Blob>,
-    drained: BTreeSet<EngineId>,
-}
-
-fn component(count: u32, module: Blob, checkpoint_ms: Option<u64>) -> ComponentSpec {
-    ComponentSpec {
-        count,
-        module,
-        args: Vec::new(),
-        env: BTreeMap::new(),
-        stdin: None,
-        memory_bytes: None,
-        grants: Default::default(),
-        ports: Default::default(),
-        processor_millicores: 0,
-        mobility: Mobility::Free,
-        constraints: Constraints {
-            requirements: Requirements {
-                code: true,
-                ..Requirements::default()
-            },
-            ..Constraints::default()
-        },
-        checkpoint_ms,
-        restart: RestartPolicy {
-            when: RestartWhen::Always,
-            backoff_ms: 1_000,
-            backoff_ms_max: 20_000,
-        },
-        update: UpdatePolicy {
-            at_a_time: 1,
-            healthy_after_ms: 2_000,
-            within_ms: 40_000,
-        },
-    }
-}
-
-impl Wanted {
-    fn spec(&self) -> AppSpec {
-        let parts = [
-            (
-                "web",
-                component(self.count, self.versions[self.version], Some(10_000)),
-            ),
-            ("db", component(2, self.steady.expect("it was made"), None)),
-        ];
-        AppSpec {
-            name: "shop".into(),
-            components: parts.map(|(name, part)| (name.to_owned(), part)).into(),
-        }
-    }
-}
 
 impl World {
     /// What people will do, and when dispatchers die.
@@ -109,7 +54,7 @@ impl World {
         if self.now >= Self::FAULTS_UNTIL {
             return;
         }
-        if !self.acting.as_ref().is_some_and(super::acting::Acting::is_up) {
+        if !self.acting.as_ref().is_some_and(Acting::is_up) {
             let again = Happening::PeopleAsk { first: is_first };
             return self.at(self.now + SECOND, again);
         }

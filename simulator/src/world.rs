@@ -4,140 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use wayfare_core::types::{Effect, Record};
-use wayfare_protocol::command::Command;
-use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::limits::CHUNK_BYTES;
-use wayfare_protocol::peer::{Envelope, PeerMessage};
+use wayfare_protocol::peer::PeerMessage;
 
-use super::acting::{Acting, Acts};
-use super::broker::{Broker, Said, Told};
-use super::client::Client;
-use super::oracle::Oracle;
-use super::processes::Job;
-use super::random::Random;
-use super::shell::Engine;
-use super::stored::SavedTalk;
-use super::wanted::Wanted;
-
-pub(super) const MS: u64 = 1000;
-pub(super) const SECOND: u64 = 1000 * MS;
-
-/// What a blob holds, in place of its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Content {
-    Plain,
-    Snapshot {
-        counter: u64,
-        base: Option<Digest>,
-        /// Of a program that talks: among the saved.
-        talk: Option<usize>,
-    },
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Packet {
-    Command(Command),
-    Message(Envelope),
-    Chunk {
-        operation: OperationId,
-        from: PeerName,
-        blob: Blob,
-        offset: u64,
-        bytes: u64,
-        damaged: bool,
-    },
-    Status {
-        from: EngineId,
-        program: ProgramId,
-        generation: Generation,
-    },
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Happening {
-    Deliver {
-        to: PeerName,
-        packet: Packet,
-        /// How often the receiver had lost its disk when it was sent.
-        wipes: u64,
-    },
-    /// Something that an engine's shell had under way in one of its lives.
-    Job {
-        engine: usize,
-        boot: u64,
-        job: Job,
-    },
-    Wake {
-        engine: usize,
-        boot: u64,
-    },
-    ClientActs,
-    Crash {
-        engine: usize,
-    },
-    Restart {
-        engine: usize,
-    },
-    StrangerSpeaks,
-    DiskFills {
-        engine: usize,
-    },
-    DiskLost {
-        engine: usize,
-    },
-    /// It tries again to store what it could not.
-    StoreAgain {
-        engine: usize,
-        boot: u64,
-    },
-    Part {
-        engine: usize,
-        until: u64,
-    },
-    ProgramEnds {
-        engine: usize,
-    },
-    /// A session's word reaches the broker, on one of its connections.
-    Said {
-        wire: usize,
-        said: Said,
-    },
-    Told {
-        wire: usize,
-        told: Told,
-    },
-    SourcePublishes {
-        program: ProgramId,
-    },
-    DispatcherStarts,
-    DispatcherDies,
-    /// Something that the dispatcher of a term has under way.
-    Dispatcher {
-        term: u64,
-        acts: Acts,
-    },
-    /// The broker publishes an engine's last will.
-    Will {
-        engine: usize,
-        boot: BootId,
-    },
-    PeopleAsk {
-        first: bool,
-    },
-    SomeTrap,
-}
-
-/// How unkind the world is, per mille.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Faults {
-    pub(super) lost: u64,
-    pub(super) doubled: u64,
-    pub(super) very_late: u64,
-    pub(super) damaged: u64,
-    pub(super) crash_per_effect: u64,
-    pub(super) crash_at_verdicts: u64,
-    pub(super) work_fails: u64,
-}
+use crate::acting::state::Acting;
+use crate::broker::state::Broker;
+use crate::client::state::Client;
+use crate::happening::{Faults, Happening};
+use crate::oracle::state::Oracle;
+use crate::packet::{Content, Packet};
+use crate::random::Random;
+use crate::shell::state::Engine;
+use crate::stored::state::SavedTalk;
+use crate::time::{MS, SECOND};
+use crate::wanted::state::Wanted;
 
 pub(super) struct World {
     pub(super) seed: u64,

@@ -1,0 +1,94 @@
+//! Everything that can happen in a world, and how unkind it is.
+
+use wayfare_protocol::ids::{BootId, PeerName, ProgramId};
+
+use crate::acting::state::Acts;
+use crate::broker::state::{Said, Told};
+use crate::packet::Packet;
+use crate::processes::job::Job;
+
+#[derive(Debug, Clone)]
+pub(crate) enum Happening {
+    Deliver {
+        to: PeerName,
+        packet: Packet,
+        /// How often the receiver had lost its disk when it was sent.
+        wipes: u64,
+    },
+    /// Something that an engine's shell had under way in one of its lives.
+    Job {
+        engine: usize,
+        boot: u64,
+        job: Job,
+    },
+    Wake {
+        engine: usize,
+        boot: u64,
+    },
+    ClientActs,
+    Crash {
+        engine: usize,
+    },
+    Restart {
+        engine: usize,
+    },
+    StrangerSpeaks,
+    DiskFills {
+        engine: usize,
+    },
+    DiskLost {
+        engine: usize,
+    },
+    /// It tries again to store what it could not.
+    StoreAgain {
+        engine: usize,
+        boot: u64,
+    },
+    Part {
+        engine: usize,
+        until: u64,
+    },
+    ProgramEnds {
+        engine: usize,
+    },
+    /// A session's word reaches the broker, on one of its connections.
+    Said {
+        wire: usize,
+        said: Said,
+    },
+    Told {
+        wire: usize,
+        told: Told,
+    },
+    SourcePublishes {
+        program: ProgramId,
+    },
+    DispatcherStarts,
+    DispatcherDies,
+    /// Something that the dispatcher of a term has under way.
+    Dispatcher {
+        term: u64,
+        acts: Acts,
+    },
+    /// The broker publishes an engine's last will.
+    Will {
+        engine: usize,
+        boot: BootId,
+    },
+    PeopleAsk {
+        first: bool,
+    },
+    SomeTrap,
+}
+
+/// How unkind the world is, per mille.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Faults {
+    pub(crate) lost: u64,
+    pub(crate) doubled: u64,
+    pub(crate) very_late: u64,
+    pub(crate) damaged: u64,
+    pub(crate) crash_per_effect: u64,
+    pub(crate) crash_at_verdicts: u64,
+    pub(crate) work_fails: u64,
+}
