@@ -3,9 +3,9 @@
 pub(crate) mod job;
 pub(crate) mod state;
 
-use wayfare_core::types::{Input, RecordKey, Saved, Standing};
+use wayfare_core::types::{CaptureId, Input, Purpose, RecordKey, Saved, Standing};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{Generation, ProgramId};
+use wayfare_protocol::ids::{Blob, Generation, ProgramId};
 use wayfare_protocol::status::ProgramState;
 
 use crate::packet::Content;
@@ -161,90 +161,116 @@ impl World {
                 instance,
                 opened,
             } => self.synced(index, program, instance, opened),
-            Job::BlobChecked { blob, intact } => {
-                let now = self.now;
-                if intact && self.engines[index].disk.refuses_blob(now, &mut self.random) {
-                    let failure = self.disk_is_full(index);
-                    return self.feed(index, Input::BlobFailed { blob, failure });
-                }
-                if intact {
-                    self.engines[index].blobs.insert(blob.digest, true);
-                }
-                self.feed(index, Input::BlobComplete { blob, intact });
-            }
+            Job::BlobChecked { blob, intact } => self.blob_checked(index, blob, intact),
             Job::Started {
                 program,
                 instance,
                 runs,
                 result,
-            } => {
-                let here = self.process(index, program);
-                if here.is_none_or(|process| process.instance != instance) {
-                    return;
-                }
-                if result.is_err() {
-                    self.forget_process(index, program);
-                } else if runs {
-                    self.let_run(index, program);
-                }
-                self.feed(index, Input::Started { program, result });
-            }
+            } => self.started(index, program, instance, (runs, result)),
             Job::Copy {
                 program,
                 instance,
                 capture,
                 purpose,
                 then,
-            } => {
-                // Sometimes the shell has lost the base and makes a whole snapshot.
-                let base = purpose
-                    .base()
-                    .map(|base| base.digest)
-                    .filter(|_| !self.random.per_mille(100));
-                let Some(process) = self.process(index, program).filter(|p| p.instance == instance) else {
-                    return;
-                };
-                process.runs &= then == Standing::Running;
-                let counter = process.counter;
-                let talk = self.save_talk(index, program);
-                let content = Content::Snapshot { counter, base, talk };
-                let job = Job::Encoded {
-                    program,
-                    instance,
-                    capture,
-                    durable: purpose.is_durable(),
-                    content,
-                };
-                self.job_in(20 * MS, index, job);
-            }
+            } => self.copy(index, program, instance, (capture, purpose, then)),
             Job::Encoded {
                 program,
                 instance,
                 capture,
                 durable,
                 content,
-            } => {
-                if self
-                    .process(index, program)
-                    .is_none_or(|p| p.instance != instance)
-                {
-                    return;
-                }
-                let is_kept = self.chance_failure("capturing").and_then(|()| match durable {
-                    true => self.write_snapshot(index),
-                    false => Ok(()),
-                });
-                let result = is_kept.map(|()| self.new_blob(content));
-                if let Ok(blob) = &result {
-                    self.engines[index].blobs.insert(blob.digest, durable);
-                }
-                let input = Input::Captured {
-                    program,
-                    capture,
-                    result,
-                };
-                self.feed(index, input);
-            }
+            } => self.encoded(index, (program, instance, capture), durable, content),
         }
+    }
+
+    fn blob_checked(&mut self, index: usize, blob: Blob, intact: bool) {
+        let now = self.now;
+        if intact && self.engines[index].disk.refuses_blob(now, &mut self.random) {
+            let failure = self.disk_is_full(index);
+            return self.feed(index, Input::BlobFailed { blob, failure });
+        }
+        if intact {
+            self.engines[index].blobs.insert(blob.digest, true);
+        }
+        self.feed(index, Input::BlobComplete { blob, intact });
+    }
+
+    fn started(
+        &mut self,
+        index: usize,
+        program: ProgramId,
+        instance: u64,
+        (runs, result): (bool, Result<(), Failure>),
+    ) {
+        let here = self.process(index, program);
+        if here.is_none_or(|process| process.instance != instance) {
+            return;
+        }
+        if result.is_err() {
+            self.forget_process(index, program);
+        } else if runs {
+            self.let_run(index, program);
+        }
+        self.feed(index, Input::Started { program, result });
+    }
+
+    fn copy(
+        &mut self,
+        index: usize,
+        program: ProgramId,
+        instance: u64,
+        (capture, purpose, then): (CaptureId, Purpose, Standing),
+    ) {
+        // Sometimes the shell has lost the base and makes a whole snapshot.
+        let base = purpose
+            .base()
+            .map(|base| base.digest)
+            .filter(|_| !self.random.per_mille(100));
+        let Some(process) = self.process(index, program).filter(|p| p.instance == instance) else {
+            return;
+        };
+        process.runs &= then == Standing::Running;
+        let counter = process.counter;
+        let talk = self.save_talk(index, program);
+        let content = Content::Snapshot { counter, base, talk };
+        let job = Job::Encoded {
+            program,
+            instance,
+            capture,
+            durable: purpose.is_durable(),
+            content,
+        };
+        self.job_in(20 * MS, index, job);
+    }
+
+    fn encoded(
+        &mut self,
+        index: usize,
+        (program, instance, capture): (ProgramId, u64, CaptureId),
+        durable: bool,
+        content: Content,
+    ) {
+        if self
+            .process(index, program)
+            .is_none_or(|p| p.instance != instance)
+        {
+            return;
+        }
+        let is_kept = self.chance_failure("capturing").and_then(|()| match durable {
+            true => self.write_snapshot(index),
+            false => Ok(()),
+        });
+        let result = is_kept.map(|()| self.new_blob(content));
+        if let Ok(blob) = &result {
+            self.engines[index].blobs.insert(blob.digest, durable);
+        }
+        let input = Input::Captured {
+            program,
+            capture,
+            result,
+        };
+        self.feed(index, input);
     }
 }

@@ -6,9 +6,11 @@ pub(crate) mod state;
 use std::collections::{BTreeMap, VecDeque};
 
 use wayfare_core::Core;
-use wayfare_core::types::{Disposition, Effect, Identity, Input, Now, Record, RecordKey, Standing};
+use wayfare_core::types::{
+    CaptureId, Disposition, Effect, Identity, Input, Now, Purpose, Record, RecordKey, Standing,
+};
 use wayfare_protocol::command::Action;
-use wayfare_protocol::ids::{Blob, BootId, ProgramId};
+use wayfare_protocol::ids::{Blob, BootId, Digest, OperationId, PeerName, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramStatus;
 
@@ -250,37 +252,14 @@ impl World {
                 to,
                 operation,
                 message,
-            } => {
-                if let PeerMessage::Commit { .. } = message {
-                    self.check_commit(index, operation);
-                }
-                let from = self.engines[index].name.clone();
-                let envelope = Envelope {
-                    operation,
-                    from,
-                    message,
-                };
-                self.send(to, Packet::Message(envelope));
-            }
+            } => self.send_to_peer(index, to, operation, message),
             Effect::SendChunk {
                 to,
                 operation,
                 blob,
                 offset,
                 bytes,
-            } => {
-                self.must_hold(index, blob, "send");
-                let from = self.engines[index].name.clone();
-                let packet = Packet::Chunk {
-                    operation,
-                    from,
-                    blob,
-                    offset,
-                    bytes,
-                    damaged: false,
-                };
-                self.send(to, packet);
-            }
+            } => self.send_chunk(index, to, operation, (blob, offset, bytes)),
             Effect::PublishEngine { sequence, live, .. } => self.publish_engine(index, sequence, live),
             // As the shell has it: nothing is said before the fence, and then everything.
             Effect::PublishProgram(_) if self.is_fenced() && !self.is_heard(index) => {}
@@ -296,14 +275,7 @@ impl World {
             Effect::KeepChunk { blob, offset } => self.keep_chunk(index, blob, offset),
             Effect::LoadModule {
                 operation, module, ..
-            } => {
-                if !self.engines[index].blobs.contains_key(&module) {
-                    self.oracle.violation(format!("e{index} loads a module it lacks"));
-                }
-                let result = self.chance_failure("compiling");
-                let input = Input::ModuleLoaded { operation, result };
-                self.job_in(300 * MS, index, Job::Say(input));
-            }
+            } => self.load_module(index, operation, module),
             Effect::VerifySnapshot {
                 operation,
                 saved,
@@ -333,31 +305,7 @@ impl World {
                 capture,
                 purpose,
                 then,
-            } => {
-                let instance = self.process(index, program).map(|process| process.instance);
-                let Some(instance) = instance else {
-                    if self.is_late(index) {
-                        return self.capture_too_late(index, program, capture);
-                    }
-                    return self
-                        .oracle
-                        .violation(format!("e{index} captures what is not there"));
-                };
-                let job = Job::Copy {
-                    program,
-                    instance,
-                    capture,
-                    purpose,
-                    then,
-                };
-                let job = match then {
-                    Standing::Running => Some(job),
-                    Standing::Paused => self.close_session(index, program, job),
-                };
-                if let Some(job) = job {
-                    self.job_in(20 * MS, index, job);
-                }
-            }
+            } => self.begin_capture(index, program, (capture, purpose), then),
             Effect::Unfreeze {
                 program,
                 generation,
@@ -369,6 +317,80 @@ impl World {
             }
             Effect::Discard { program } => self.forget_process(index, program),
             Effect::ReplyLogs { .. } => {}
+        }
+    }
+
+    fn send_to_peer(&mut self, index: usize, to: PeerName, operation: OperationId, message: PeerMessage) {
+        if let PeerMessage::Commit { .. } = message {
+            self.check_commit(index, operation);
+        }
+        let from = self.engines[index].name.clone();
+        let envelope = Envelope {
+            operation,
+            from,
+            message,
+        };
+        self.send(to, Packet::Message(envelope));
+    }
+
+    fn send_chunk(
+        &mut self,
+        index: usize,
+        to: PeerName,
+        operation: OperationId,
+        (blob, offset, bytes): (Blob, u64, u64),
+    ) {
+        self.must_hold(index, blob, "send");
+        let from = self.engines[index].name.clone();
+        let packet = Packet::Chunk {
+            operation,
+            from,
+            blob,
+            offset,
+            bytes,
+            damaged: false,
+        };
+        self.send(to, packet);
+    }
+
+    fn load_module(&mut self, index: usize, operation: OperationId, module: Digest) {
+        if !self.engines[index].blobs.contains_key(&module) {
+            self.oracle.violation(format!("e{index} loads a module it lacks"));
+        }
+        let result = self.chance_failure("compiling");
+        let input = Input::ModuleLoaded { operation, result };
+        self.job_in(300 * MS, index, Job::Say(input));
+    }
+
+    fn begin_capture(
+        &mut self,
+        index: usize,
+        program: ProgramId,
+        (capture, purpose): (CaptureId, Purpose),
+        then: Standing,
+    ) {
+        let instance = self.process(index, program).map(|process| process.instance);
+        let Some(instance) = instance else {
+            if self.is_late(index) {
+                return self.capture_too_late(index, program, capture);
+            }
+            return self
+                .oracle
+                .violation(format!("e{index} captures what is not there"));
+        };
+        let job = Job::Copy {
+            program,
+            instance,
+            capture,
+            purpose,
+            then,
+        };
+        let job = match then {
+            Standing::Running => Some(job),
+            Standing::Paused => self.close_session(index, program, job),
+        };
+        if let Some(job) = job {
+            self.job_in(20 * MS, index, job);
         }
     }
 
@@ -469,7 +491,7 @@ impl World {
     }
 
     /// Nothing may be committed that is not stored as offered, or that leaves no original behind.
-    fn check_commit(&mut self, index: usize, operation: wayfare_protocol::ids::OperationId) {
+    fn check_commit(&mut self, index: usize, operation: OperationId) {
         let engine = &self.engines[index];
         let offered = engine.records.values().any(|record| {
             matches!(record, Record::Program(p)
