@@ -98,16 +98,8 @@ impl Graph {
         let mut has_loop = vec![false; functions];
         let mut drops = BTreeSet::new();
         let mut addressed = module.addressed.clone();
-        let is_reference = |ty: &wasmparser::ValType| matches!(ty, wasmparser::ValType::Ref(_));
         let mut references = References {
-            held: module
-                .types
-                .iter()
-                .any(|ty| ty.params().iter().chain(ty.results()).any(is_reference))
-                || module
-                    .globals
-                    .iter()
-                    .any(|global| is_reference(&global.content_type)),
+            held: declares_references(module),
             ..References::default()
         };
         // Each table that changes, with a function that changes it.
@@ -151,19 +143,7 @@ impl Graph {
             }
         }
         references.changed_tables = changers.into_keys().collect();
-        // The same signature may stand in the type section more than once.
-        let mut by_type: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-        for &function in &addressed {
-            by_type
-                .entry(key(module, module.functions[function as usize]))
-                .or_default()
-                .push(function as usize);
-        }
-        for ty in 0..module.types.len() {
-            if let Some(targets) = by_type.get(&key(module, ty as u32)) {
-                edges[functions + ty] = targets.clone();
-            }
-        }
+        lead_types_to_functions(module, &addressed, &mut edges);
         for successors in &mut edges {
             successors.sort_unstable();
             successors.dedup();
@@ -241,6 +221,33 @@ impl Graph {
             }
         }
         types
+    }
+}
+
+fn declares_references(module: &Module) -> bool {
+    let is_reference = |ty: &wasmparser::ValType| matches!(ty, wasmparser::ValType::Ref(_));
+    let mut types = module.types.iter();
+    types.any(|ty| ty.params().iter().chain(ty.results()).any(is_reference))
+        || module
+            .globals
+            .iter()
+            .any(|global| is_reference(&global.content_type))
+}
+
+/// A type's node leads to all functions of that signature that can be called through a table.
+fn lead_types_to_functions(module: &Module, addressed: &BTreeSet<u32>, edges: &mut [Vec<usize>]) {
+    // The same signature may stand in the type section more than once.
+    let mut by_type: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for &function in addressed {
+        by_type
+            .entry(key(module, module.functions[function as usize]))
+            .or_default()
+            .push(function as usize);
+    }
+    for ty in 0..module.types.len() {
+        if let Some(targets) = by_type.get(&key(module, ty as u32)) {
+            edges[module.functions.len() + ty] = targets.clone();
+        }
     }
 }
 

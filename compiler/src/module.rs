@@ -188,44 +188,8 @@ impl<'a> Module<'a> {
 
     fn read(&mut self, payload: Payload<'a>) -> Result<(), CompileError> {
         match payload {
-            Payload::TypeSection(reader) => {
-                for group in reader {
-                    for ty in group?.into_types() {
-                        match ty.composite_type.inner {
-                            CompositeInnerType::Func(ty) => self.types.push(ty),
-                            _ => {
-                                return Err(CompileError::Unsupported("a type that is no function's".into()));
-                            }
-                        }
-                    }
-                }
-            }
-            Payload::ImportSection(reader) => {
-                for import in reader.into_imports() {
-                    let import = import?;
-                    match import.ty {
-                        TypeRef::Func(ty) => {
-                            self.functions.push(ty);
-                            self.imports.push((import.module.into(), import.name.into()));
-                        }
-                        TypeRef::Global(ty) if !ty.mutable && !matches!(ty.content_type, ValType::Ref(_)) => {
-                            self.globals.push(ty);
-                        }
-                        other => {
-                            let what = match other {
-                                TypeRef::Memory(_) => "memory",
-                                TypeRef::Table(_) => "table",
-                                TypeRef::Global(_) => "global",
-                                _ => "tag",
-                            };
-                            return Err(CompileError::Unsupported(format!(
-                                "the imported {what} '{}.{}'",
-                                import.module, import.name
-                            )));
-                        }
-                    }
-                }
-            }
+            Payload::TypeSection(reader) => self.read_types(reader)?,
+            Payload::ImportSection(reader) => self.read_imports(reader)?,
             Payload::FunctionSection(reader) => {
                 for ty in reader {
                     self.functions.push(ty?);
@@ -266,40 +230,9 @@ impl<'a> Module<'a> {
                     self.globals.push(global.ty);
                 }
             }
-            Payload::ExportSection(reader) => {
-                for export in reader {
-                    let export = export?;
-                    let name = export.name.to_owned();
-                    match export.kind {
-                        ExternalKind::Func => self.exported_functions.push((name, export.index)),
-                        kind => self.other_exports.push((name, kind, export.index)),
-                    }
-                    if export.name.starts_with("wayfare:") {
-                        return Err(CompileError::Unsupported(format!("the export '{}'", export.name)));
-                    }
-                }
-            }
+            Payload::ExportSection(reader) => self.read_exports(reader)?,
             Payload::StartSection { func, .. } => self.start_section = Some(func),
-            Payload::ElementSection(reader) => {
-                for element in reader {
-                    let element = element?;
-                    if let ElementKind::Active { offset_expr, .. } = &element.kind {
-                        self.note_ref_funcs(offset_expr.get_operators_reader())?;
-                    }
-                    match element.items {
-                        ElementItems::Functions(items) => {
-                            for function in items {
-                                self.addressed.insert(function?);
-                            }
-                        }
-                        ElementItems::Expressions(_, items) => {
-                            for item in items {
-                                self.note_ref_funcs(item?.get_operators_reader())?;
-                            }
-                        }
-                    }
-                }
-            }
+            Payload::ElementSection(reader) => self.read_elements(reader)?,
             Payload::CustomSection(reader) if reader.name() == "name" => {
                 self.name_section = Some(reader.data());
                 if let wasmparser::KnownCustom::Name(names) = reader.as_known() {
@@ -307,6 +240,85 @@ impl<'a> Module<'a> {
                 }
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn read_types(&mut self, reader: wasmparser::TypeSectionReader<'a>) -> Result<(), CompileError> {
+        for group in reader {
+            for ty in group?.into_types() {
+                match ty.composite_type.inner {
+                    CompositeInnerType::Func(ty) => self.types.push(ty),
+                    _ => {
+                        return Err(CompileError::Unsupported("a type that is no function's".into()));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_imports(&mut self, reader: wasmparser::ImportSectionReader<'a>) -> Result<(), CompileError> {
+        for import in reader.into_imports() {
+            let import = import?;
+            match import.ty {
+                TypeRef::Func(ty) => {
+                    self.functions.push(ty);
+                    self.imports.push((import.module.into(), import.name.into()));
+                }
+                TypeRef::Global(ty) if !ty.mutable && !matches!(ty.content_type, ValType::Ref(_)) => {
+                    self.globals.push(ty);
+                }
+                other => {
+                    let what = match other {
+                        TypeRef::Memory(_) => "memory",
+                        TypeRef::Table(_) => "table",
+                        TypeRef::Global(_) => "global",
+                        _ => "tag",
+                    };
+                    return Err(CompileError::Unsupported(format!(
+                        "the imported {what} '{}.{}'",
+                        import.module, import.name
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_exports(&mut self, reader: wasmparser::ExportSectionReader<'a>) -> Result<(), CompileError> {
+        for export in reader {
+            let export = export?;
+            let name = export.name.to_owned();
+            match export.kind {
+                ExternalKind::Func => self.exported_functions.push((name, export.index)),
+                kind => self.other_exports.push((name, kind, export.index)),
+            }
+            if export.name.starts_with("wayfare:") {
+                return Err(CompileError::Unsupported(format!("the export '{}'", export.name)));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_elements(&mut self, reader: wasmparser::ElementSectionReader<'a>) -> Result<(), CompileError> {
+        for element in reader {
+            let element = element?;
+            if let ElementKind::Active { offset_expr, .. } = &element.kind {
+                self.note_ref_funcs(offset_expr.get_operators_reader())?;
+            }
+            match element.items {
+                ElementItems::Functions(items) => {
+                    for function in items {
+                        self.addressed.insert(function?);
+                    }
+                }
+                ElementItems::Expressions(_, items) => {
+                    for item in items {
+                        self.note_ref_funcs(item?.get_operators_reader())?;
+                    }
+                }
+            }
         }
         Ok(())
     }
