@@ -37,6 +37,25 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
             })
         },
     )?;
+    define_setting(linker)?;
+    linker.func_wrap(
+        MODULE,
+        "state_remove",
+        |caller: Caller<'_, Context>, key: i32, length: i32| {
+            call_blocking(caller, |guest| {
+                let key = key_of(guest, "remove", key, length)?;
+                let answer = ask(guest.context, ValueAsk::Remove { key })?;
+                finish(answer, |answer| match answer {
+                    ValueAnswer::Removed => Ok(()),
+                    other => Err(refusal(&other)),
+                })
+            })
+        },
+    )?;
+    Ok(())
+}
+
+fn define_setting(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
     linker.func_wrap(
         MODULE,
         "state_set",
@@ -69,20 +88,6 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
                 };
                 let answer = ask(guest.context, what)?;
                 finish(answer, |answer| was_set(guest, answer, version))
-            })
-        },
-    )?;
-    linker.func_wrap(
-        MODULE,
-        "state_remove",
-        |caller: Caller<'_, Context>, key: i32, length: i32| {
-            call_blocking(caller, |guest| {
-                let key = key_of(guest, "remove", key, length)?;
-                let answer = ask(guest.context, ValueAsk::Remove { key })?;
-                finish(answer, |answer| match answer {
-                    ValueAnswer::Removed => Ok(()),
-                    other => Err(refusal(&other)),
-                })
             })
         },
     )?;
