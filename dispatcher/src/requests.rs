@@ -18,8 +18,6 @@ use wayfare_protocol::wire;
 pub(crate) const INBOX_MAX: usize = 64;
 /// Answers kept for requests that come again.
 const ANSWERS_MAX: usize = 512;
-/// Bytes of what is listed in one answer, as JSON; there is room in a message for more than that.
-pub(crate) const PAGE_BYTES_MAX: usize = 64 * 1024;
 /// A longer answer, such as a value that was read, is not kept: the request is served again.
 const ANSWER_BYTES_MAX: usize = 8 * 1024;
 

@@ -5,6 +5,8 @@
 pub const PAYLOAD_BYTES_MAX: usize = 120 * 1024;
 /// Bytes of a blob in one message.
 pub const CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes of what one page of a long answer lists, in JSON: however it is quoted once more, it fits into a message.
+pub const PAGE_BYTES_MAX: usize = 48 * 1024;
 /// Chunks of one blob sent and not yet acknowledged.
 pub const CHUNKS_OUTSTANDING_MAX: u64 = 16;
 /// Largest module, before rewriting.

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wayfare_protocol::ids::{Digest, Generation, ProgramId};
+use wayfare_protocol::limits::PAGE_BYTES_MAX;
 use wayfare_protocol::pattern::Pattern;
 use wayfare_protocol::values::{
     Changed, Key, Listed, OneChange, TOGETHER_MAX, Value, ValueAnswer, ValueAsk, ValueRequest,
@@ -29,8 +30,6 @@ pub const VALUES_MAX: usize = 100_000;
 pub const RECORDS_MAX: u64 = 1024;
 /// Programs whose requests are remembered; of more, the one that has not asked for longest is forgotten.
 pub const PROGRAMS_MAX: usize = 4096;
-/// Of a list in one answer.
-const LIST_BYTES_MAX: usize = 48 * 1024;
 const SERIAL: &str = "serial";
 const MANY: &str = "many";
 const SET_MANY: &str = "set-many";
@@ -280,7 +279,7 @@ impl Values {
         });
         let values = values.take_while(|listed| {
             bytes += wire::to_json(listed).len() + 1;
-            bytes <= LIST_BYTES_MAX
+            bytes <= PAGE_BYTES_MAX
         });
         ValueAnswer::Listed {
             values: values.collect(),
@@ -304,7 +303,7 @@ impl Values {
             .enumerate()
             .take_while(|(at, one)| {
                 bytes += wire::to_json(one).len() + 1;
-                *at == 0 || bytes <= LIST_BYTES_MAX
+                *at == 0 || bytes <= PAGE_BYTES_MAX
             })
             .map(|(_, one)| one)
             .collect();

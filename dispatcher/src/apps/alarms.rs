@@ -7,14 +7,13 @@ use std::collections::BTreeMap;
 
 use wayfare_client::app::alarms::{AlarmRecord, AlarmsPage};
 use wayfare_client::app::ask::{AlarmChange, Decision};
+use wayfare_protocol::limits::PAGE_BYTES_MAX;
 
 use crate::durable::{FileError, Place, RecordLog};
 use wayfare_protocol::ids::Term;
 
 /// Of alarms that stand: what more there is has the same cause.
 const ALARMS_MAX: usize = 1_000;
-/// Bytes of alarms in one answer, as JSON.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,7 +146,7 @@ impl Alarms {
     }
 
     pub(super) fn page(&self, after: Option<(String, String)>) -> AlarmsPage {
-        let (mut alarms, mut room) = (Vec::new(), ANSWER_BYTES_MAX);
+        let (mut alarms, mut room) = (Vec::new(), PAGE_BYTES_MAX);
         let later = self
             .standing
             .iter()

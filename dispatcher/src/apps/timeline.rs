@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use wayfare_client::app::ask::{Decision, EventsWanted};
 use wayfare_protocol::ids::Term;
+use wayfare_protocol::limits::PAGE_BYTES_MAX;
 
 use super::object_events::ObjectEvents;
 use crate::durable::{FileError, Line, Place, WriteAheadLog, is_unfinished, read_lines};
-use crate::requests::PAGE_BYTES_MAX;
 
 /// Files of so many bytes are followed by another,
 const FILE_BYTES_MAX: u64 = 4 << 20;

@@ -4,6 +4,7 @@ use wayfare_protocol::files::{
     DATA_BYTES_MAX, FILE_BYTES_MAX, FileAnswer, FileAsk, FileKind, FilePath, FileRefusal, FileRequest,
     FileVersion, ListedFile, NodeId, Opening, Place,
 };
+use wayfare_protocol::limits::PAGE_BYTES_MAX;
 use wayfare_protocol::wire;
 
 use super::blocks::{self, Piece, Splice, length};
@@ -15,8 +16,6 @@ use super::tree::{Change, Content, Entry, Tree};
 pub(super) const NODES_MAX: usize = 100_000;
 /// References to blocks from all versions of all files: what the tree has in memory.
 pub(super) const BLOCKS_MAX: usize = 1_000_000;
-/// Of a list in one answer.
-const LIST_BYTES_MAX: usize = 48 * 1024;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision {
@@ -187,7 +186,7 @@ impl Decider<'_> {
                 stat: self.tree.stat(*node)?,
             };
             bytes += wire::to_json(&listed).len() + 1;
-            if bytes > LIST_BYTES_MAX {
+            if bytes > PAGE_BYTES_MAX {
                 break;
             }
             files.push(listed);

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use wayfare_client::stored_logs::{LinesPage, LinesWanted, ProgramsPage, StoredEnd, StoredProgram};
 use wayfare_protocol::ids::{EngineId, ProgramId, Term};
+use wayfare_protocol::limits::PAGE_BYTES_MAX;
 use wayfare_protocol::log::LogLine;
 
 use crate::durable::{FileError, Line, WriteAheadLog, is_unfinished, read_lines};
 use crate::options::LogLimits;
-use crate::requests::PAGE_BYTES_MAX;
 
 const PREFIX: &str = "logs-";
 /// Of all that is kept, a file is this part,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use wayfare_fleet::app::programs::{ProgramAbout, ProgramsPage};
 use wayfare_fleet::fleet::ProgramView;
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
+use wayfare_protocol::limits::PAGE_BYTES_MAX;
 use wayfare_scheduler::application::InstanceId;
 
 use super::{Core, pages};
@@ -72,7 +73,7 @@ impl Core {
     pub(super) fn programs_page(&self, from: Option<ProgramId>) -> ProgramsPage {
         let mut page = ProgramsPage::default();
         let instances = self.programs_of_instances();
-        let mut room = pages::PAGE_BYTES_MAX;
+        let mut room = PAGE_BYTES_MAX;
         let later = self
             .seen
             .iter()

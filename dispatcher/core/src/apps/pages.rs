@@ -3,12 +3,11 @@
 use serde::Serialize;
 use wayfare_fleet::app::ask::{AppStatus, HistoryPage, StatusPage};
 use wayfare_protocol::error::Failure;
+use wayfare_protocol::limits::PAGE_BYTES_MAX;
 use wayfare_scheduler::application::{ComponentId, InstanceId};
 
 use super::Core;
 
-/// Bytes of JSON after which a page ends.
-pub(super) const PAGE_BYTES_MAX: usize = 48 * 1024;
 /// Bytes of the lines of text in an answer, of each kind; what is over is counted.
 const LINES_BYTES_MAX: usize = 16 * 1024;
 

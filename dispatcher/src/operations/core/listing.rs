@@ -5,12 +5,11 @@ use wayfare_client::app::ask::is_by;
 use wayfare_client::operations::{OperationRecord, OperationState, OperationsPage, OperationsWanted};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{EngineId, OperationId};
-use wayfare_protocol::limits::NAME_BYTES_MAX;
+use wayfare_protocol::limits::{NAME_BYTES_MAX, PAGE_BYTES_MAX};
 use wayfare_protocol::reason::shortened;
 
 use super::Operations;
 use super::making::new;
-use crate::requests::PAGE_BYTES_MAX;
 
 impl Operations {
     /// The one whose id begins like this.

@@ -3,9 +3,9 @@ use wayfare_protocol::command::{Command, Target};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{MoveReport, Outcome, Phase};
 use wayfare_protocol::ids::{BootId, Generation, ProgramId, Term};
+use wayfare_protocol::limits::PAGE_BYTES_MAX;
 
 use super::*;
-use crate::requests::PAGE_BYTES_MAX;
 
 const LIMITS: OperationLimits = OperationLimits {
     operations_max: 3,
