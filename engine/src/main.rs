@@ -1,4 +1,5 @@
 //! `wayfare-engine`: the engine as a program of its own, for boards.
+#![forbid(unsafe_code)]
 
 use std::io::{self, Write};
 use std::process::ExitCode;

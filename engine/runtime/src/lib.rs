@@ -19,6 +19,7 @@
 //! (handle and thread meet), `thread`, `instance` (in and out of Wasm, capture, restore), `wasi` with `files`,
 //! `cpu` (what it uses), `calls` and `calling` with `mail`, `values` with `errands`, `device_calls`, `channel` (the same as lines of files), `log`,
 //! `clock`. All `unsafe` is in `raw`.
+#![deny(unsafe_code)]
 
 mod address_space;
 pub mod ahead;
