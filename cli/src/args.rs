@@ -11,6 +11,7 @@ pub(crate) mod language;
 pub(crate) mod looking;
 #[cfg(all(test, feature = "gateway"))]
 mod offered;
+pub(crate) mod operator;
 pub(crate) mod ops;
 pub(crate) mod programs;
 pub(crate) mod project;
@@ -38,6 +39,7 @@ use devices::DeviceVerb;
 use fs::FsVerb;
 use language::{JsVerb, LanguageVerb};
 use looking::{EnginesArgs, InspectArgs, LogsArgs, PruneArgs, PsArgs, StatusArgs, TopArgs};
+use operator::OperatorArgs;
 use ops::OpsArgs;
 use programs::{MoveArgs, OnProgramsArgs, RestoreArgs, ResumeArgs, RunArgs, SnapshotArgs, SpawnArgs};
 use project::{NewArgs, SupportBundleArgs};
@@ -52,14 +54,17 @@ Programs and engines are given by name, id, or a unique beginning of either; an 
 also as APP/COMPONENT/NUMBER.
 
 Settings: a flag wins over the environment (WAYFARE_BROKER, WAYFARE_BROKER_CA,
-WAYFARE_BROKER_LOGIN, WAYFARE_ROOT), which wins over the context in use (`wayfare context use`). A
-context that is named (--context, WAYFARE_CONTEXT) leaves the environment out; a broker that is given
-otherwise leaves out the context in use. Without a context, what is not given is in the file
+WAYFARE_BROKER_LOGIN, WAYFARE_ROOT, WAYFARE_OPERATOR_KEY), which wins over the context in use
+(`wayfare context use`). A context that is named (--context, WAYFARE_CONTEXT) leaves the environment
+out; a broker that is given otherwise leaves out the context in use. Without a context, what is not
+given is in the file
 $XDG_CONFIG_HOME/wayfare/config.toml (by default ~/.config/wayfare/config.toml), with lines such as
   broker = \"mqtt://hub.local:1883\"
   root = \"wayfare\"
   broker-ca = \"/etc/ssl/hub.pem\"
   broker-login = \"/home/ann/.config/wayfare/broker-login\"
+  operator-key = \"/home/ann/.config/wayfare/operator.key\"
+The login and the key of your own `wayfare up` on this machine are found by themselves.
 
 Exit codes: 0 done, 1 failed, 2 bad usage, 3 no answer in time, 4 an alarm stands (status).
 A command whose standard output cannot be written has failed; one whose reader has gone away ends
@@ -156,6 +161,8 @@ pub(crate) enum Verb {
     Release(AskArgs),
     /// Make, show and change the key that signs code for engines without a compiler
     Key(KeyArgs),
+    /// Say whose orders count in the fleet: keys of people and dispatchers, and what each may do
+    Operator(OperatorArgs),
     /// Run a program
     Run(RunArgs),
     /// Move running programs to another engine
@@ -241,6 +248,10 @@ pub(crate) struct FleetArgs {
     /// Topic root: several fleets can share a broker [env: WAYFARE_ROOT] [default: wayfare]
     #[arg(long, value_name = "TOPIC")]
     pub(crate) root: Option<String>,
+    /// File of your key, which signs what you order [env: WAYFARE_OPERATOR_KEY]
+    /// [default: $XDG_CONFIG_HOME/wayfare/operator.key if that is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) operator_key: Option<PathBuf>,
     /// One of the fleets that `wayfare context` keeps [env: WAYFARE_CONTEXT] [default: the one in use]
     #[arg(long, value_name = "NAME", add = contexts())]
     pub(crate) context: Option<String>,

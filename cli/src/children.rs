@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, sleep, timeout};
 use wayfare_link::BrokerUrl;
+use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::ids::EngineId;
 use wayfare_protocol::topics::Topics;
 
@@ -42,6 +43,9 @@ pub(crate) struct LocalEngineOptions {
     pub(crate) topics: Topics,
     pub(crate) data: PathBuf,
     pub(crate) output: EngineOutput,
+    /// File with the login for the broker, so that it is on no command line.
+    pub(crate) login: Option<PathBuf>,
+    pub(crate) trust_root: PublicKey,
 }
 
 /// A local engine. [`LocalEngine::stop`] lets it end in good order; dropping it kills it.
@@ -62,16 +66,21 @@ impl LocalEngine {
             .args(["--config", "/dev/null"])
             .env_remove("WAYFARE_BROKER_CA")
             .env_remove("WAYFARE_BROKER_LOGIN")
+            .env_remove("WAYFARE_TRUST_ROOT")
             // They all end together: there is nobody to hand anything over to.
             .args(["--hand-over", "0"])
             .args(["--id", options.id.as_str()])
             .args(["--broker", &options.broker.to_string()])
             .args(["--root", &options.topics.to_string()])
+            .args(["--trust-root", &options.trust_root.to_string()])
             .arg("--data")
             .arg(&options.data)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .kill_on_drop(true);
+        if let Some(login) = &options.login {
+            command.arg("--broker-login").arg(login);
+        }
         // Ctrl-C at the terminal is for us: we tell the engines in our own time.
         command.process_group(0);
         match options.output {

@@ -151,7 +151,14 @@ fn typed(line: impl Iterator<Item = OsString>) -> FleetArgs {
         #[command(flatten)]
         fleet: FleetArgs,
     }
-    let options = ["--broker", "--broker-ca", "--broker-login", "--root", "--context"];
+    let options = [
+        "--broker",
+        "--broker-ca",
+        "--broker-login",
+        "--root",
+        "--operator-key",
+        "--context",
+    ];
     let line: Vec<OsString> = line.skip_while(|word| word != "--").skip(1).collect();
     let mut kept = vec![OsString::from(NAME)];
     for (at, word) in line.iter().enumerate() {

@@ -10,6 +10,7 @@ use wayfare_protocol::topics::Topics;
 use crate::args::FleetArgs;
 use crate::contexts::{Context, Contexts};
 use crate::fail::Fail;
+use crate::local::LocalFleet;
 
 const BROKER_DEFAULT: &str = "mqtt://127.0.0.1:1883";
 
@@ -18,6 +19,8 @@ const BROKER_DEFAULT: &str = "mqtt://127.0.0.1:1883";
 pub(crate) struct Settings {
     pub(crate) broker: BrokerUrl,
     pub(crate) topics: Topics,
+    /// The file of the key that signs orders.
+    pub(crate) operator_key: Option<PathBuf>,
 }
 
 /// What the file may say.
@@ -28,6 +31,7 @@ struct File {
     broker_ca: Option<PathBuf>,
     broker_login: Option<PathBuf>,
     root: Option<String>,
+    operator_key: Option<PathBuf>,
 }
 
 impl Settings {
@@ -66,10 +70,26 @@ impl Settings {
     }
 
     fn with_access(resolved: Result<(Self, BrokerAccess), SettingsError>) -> Result<Self, Fail> {
-        let (settings, access) = resolved.map_err(|error| Fail::usage(error.text))?;
+        let (settings, mut access) = resolved.map_err(|error| Fail::usage(error.text))?;
+        let own_key = || operator_key_path().filter(|path| path.exists());
+        let local = match access.login {
+            None => LocalFleet::at(&settings.broker),
+            Some(_) => None,
+        };
+        let operator_key = match (settings.operator_key, local) {
+            (given, Some(local)) => {
+                access.login = local.broker_login;
+                given.or(Some(local.operator_key))
+            }
+            (given, None) => given.or_else(own_key),
+        };
         let broker = access.apply(settings.broker);
         let broker = broker.map_err(|error| Fail::usage(error.to_string()))?;
-        Ok(Self { broker, ..settings })
+        Ok(Self {
+            broker,
+            operator_key,
+            ..settings
+        })
     }
 
     /// The same for a broker of our own, which nobody logs in to and no context is about.
@@ -137,7 +157,12 @@ impl Settings {
             authority: path(&args.broker_ca, "WAYFARE_BROKER_CA", file.broker_ca),
             login: path(&args.broker_login, "WAYFARE_BROKER_LOGIN", file.broker_login),
         };
-        Ok((Self { broker, topics }, access))
+        let settings = Self {
+            broker,
+            topics,
+            operator_key: path(&args.operator_key, "WAYFARE_OPERATOR_KEY", file.operator_key),
+        };
+        Ok((settings, access))
     }
 }
 
@@ -157,12 +182,14 @@ impl From<Context> for File {
             broker_ca,
             broker_login,
             root,
+            operator_key,
         } = context;
         Self {
             broker,
             broker_ca,
             broker_login,
             root,
+            operator_key,
         }
     }
 }
@@ -180,6 +207,16 @@ impl SettingsError {
             is_in_file,
         }
     }
+}
+
+/// Where this user's own key is kept.
+pub(crate) fn operator_key_path() -> Option<PathBuf> {
+    file_path(|name| std::env::var(name).ok(), "operator.key")
+}
+
+/// Where a fleet's root key is kept by who makes one.
+pub(crate) fn root_key_path() -> Option<PathBuf> {
+    file_path(|name| std::env::var(name).ok(), "root.key")
 }
 
 /// Where contexts are kept.

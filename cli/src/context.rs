@@ -8,6 +8,7 @@ use wayfare_protocol::ids::OperationId;
 use crate::args::{CommandArgs, FleetArgs, MarkedArgs};
 use crate::config::Settings;
 use crate::fail::{Result, connecting};
+use crate::trusting::own_key;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -26,6 +27,7 @@ async fn connect_as(settings: Settings, batch: Option<OperationId>) -> Result<Cl
     options.connect_timeout = CONNECT_TIMEOUT;
     options.by = Some(who());
     options.batch = batch;
+    options.key = settings.operator_key.as_deref().map(own_key).transpose()?;
     Client::connect(options).await.map_err(connecting)
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) broker_login: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) root: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) operator_key: Option<PathBuf>,
 }
 
 impl Context {

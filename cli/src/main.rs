@@ -11,9 +11,11 @@ mod context;
 mod contexts;
 mod fail;
 mod languages;
+mod local;
 mod manifest;
 mod output;
 mod query;
+mod trusting;
 mod waiting;
 mod whole;
 

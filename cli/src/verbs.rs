@@ -24,6 +24,7 @@ mod maintenance;
 pub(crate) mod module;
 mod new;
 mod numbers;
+mod operator;
 mod ops;
 mod programs;
 mod prune;
@@ -81,6 +82,7 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Dispatcher(args) => dispatcher::run(args).await,
         Verb::Compile(args) => compile::run(&args, output),
         Verb::Key(args) => key::run(&args, output),
+        Verb::Operator(args) => operator::run(args, output).await,
         Verb::Run(args) => run::run(args, output).await,
         Verb::Move(args) => programs::move_program(args, output).await,
         Verb::Spawn(args) => programs::spawn(args, output).await,

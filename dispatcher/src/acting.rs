@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use wayfare_client::keys;
 use wayfare_client::{Client, ClientOptions};
+use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::dispatcher::{Answered, Lease, LeaseState, Request};
 use wayfare_protocol::ids::{OperationId, PeerName, Term};
 
@@ -59,11 +60,12 @@ pub(crate) async fn act(
         state,
         lease_ms: u64::try_from(options.lease.as_millis()).unwrap_or(u64::MAX),
     };
-    let connect = ClientOptions::acting(
+    let mut connect = ClientOptions::acting(
         options.broker.clone(),
         options.topics.clone(),
         lease(LeaseState::Free),
     );
+    connect.key = orders_key(options);
     let client = match Client::connect(connect).await {
         Ok(client) => client.in_term(term),
         Err(_) => return Ended::Lost { why: "no broker" },
@@ -84,6 +86,22 @@ pub(crate) async fn act(
     }
     client.close().await;
     ended
+}
+
+/// What signs the dispatcher's orders. Without it engines that require signatures obey nobody here, and all
+/// others do.
+fn orders_key(options: &ServiceOptions) -> Option<Arc<SecretKey>> {
+    match keys::load_or_init(&keys::orders_key_path(&options.data)) {
+        Ok(keys) => {
+            let key = keys.into_iter().next()?;
+            tracing::info!(key = %key.public(), "signs its orders, for engines whose roster names this key as a dispatcher's");
+            Some(Arc::new(key))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "orders are not signed");
+            None
+        }
+    }
 }
 
 async fn serve(

@@ -23,6 +23,7 @@ mod leaving;
 mod logs;
 mod outbound;
 mod transfers;
+mod trust;
 mod watching;
 
 mod fetches;

@@ -5,10 +5,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use mqtt5::MqttError;
+use mqtt5::broker::auth::{AuthProvider, AuthResult};
 use mqtt5::broker::config::StorageBackend;
 use mqtt5::broker::{BrokerConfig, BrokerShutdownHandle, MqttBroker, StorageConfig};
+use mqtt5::packet::connect::ConnectPacket;
+use mqtt5::protocol::v5::reason_codes::ReasonCode;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::warn;
@@ -50,6 +56,19 @@ impl BrokerOptions {
     }
 }
 
+/// What everybody has to connect with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BrokerLogin {
+    pub user: String,
+    pub password: String,
+}
+
+impl std::fmt::Debug for BrokerLogin {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "BrokerLogin({})", self.user)
+    }
+}
+
 /// A broker inside this process. Dropping it stops it without waiting.
 #[derive(Debug)]
 pub struct EmbeddedBroker {
@@ -69,6 +88,52 @@ pub enum BrokerError {
     StillRunning,
 }
 
+/// Lets those in who have the login, and lets them do what they like.
+struct Doorkeeper(BrokerLogin);
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl AuthProvider for Doorkeeper {
+    fn authenticate<'a>(
+        &'a self,
+        connect: &'a ConnectPacket,
+        _address: SocketAddr,
+    ) -> Answer<'a, Result<AuthResult, MqttError>> {
+        let Self(login) = self;
+        let password = connect.password.as_deref().unwrap_or_default();
+        let is_known = connect.username.as_deref() == Some(login.user.as_str())
+            && is_same(password, login.password.as_bytes());
+        Box::pin(std::future::ready(Ok(match is_known {
+            true => AuthResult::success_with_user(login.user.clone()),
+            false => AuthResult::fail(ReasonCode::BadUsernameOrPassword),
+        })))
+    }
+
+    fn authorize_publish<'a>(
+        &'a self,
+        _client: &str,
+        _user: Option<&'a str>,
+        _topic: &'a str,
+    ) -> Answer<'a, bool> {
+        Box::pin(std::future::ready(true))
+    }
+
+    fn authorize_subscribe<'a>(
+        &'a self,
+        _client: &str,
+        _user: Option<&'a str>,
+        _filter: &'a str,
+    ) -> Answer<'a, bool> {
+        Box::pin(std::future::ready(true))
+    }
+}
+
+/// Takes as long for a password that is nearly right as for any other.
+fn is_same(given: &[u8], known: &[u8]) -> bool {
+    let differences = given.iter().zip(known).fold(0, |all, (a, b)| all | (a ^ b));
+    given.len() == known.len() && differences == 0
+}
+
 struct ShutdownHandle(BrokerShutdownHandle);
 
 impl std::fmt::Debug for ShutdownHandle {
@@ -78,17 +143,26 @@ impl std::fmt::Debug for ShutdownHandle {
 }
 
 impl EmbeddedBroker {
-    /// Starts a broker on the current tokio runtime; it accepts connections when this returns. Everybody who
-    /// reaches the address may connect, so that anything but a loopback address is warned of.
+    /// The same as [`EmbeddedBroker::start_with`] for everybody who reaches the address, so that anything but
+    /// a loopback address is warned of.
     pub async fn start(options: BrokerOptions) -> Result<Self, BrokerError> {
+        Self::start_with(options, None).await
+    }
+
+    /// Starts a broker on the current tokio runtime; it accepts connections when this returns: those with the
+    /// login, if there is one.
+    pub async fn start_with(options: BrokerOptions, login: Option<BrokerLogin>) -> Result<Self, BrokerError> {
         let bind = options.bind;
-        if !bind.ip().is_loopback() {
+        if !bind.ip().is_loopback() && login.is_none() {
             warn!(%bind, "the embedded broker listens beyond this machine, and lets anybody in without a password");
         }
         let failed = |reason: String| BrokerError::Start { bind, reason };
         let mut broker = MqttBroker::with_config(config(options))
             .await
             .map_err(|error| failed(error.to_string()))?;
+        if let Some(login) = login {
+            broker = broker.with_auth_provider(Arc::new(Doorkeeper(login)));
+        }
         let local_addr = broker
             .local_addr()
             .ok_or_else(|| failed("it has no listener".to_owned()))?;

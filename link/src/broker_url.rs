@@ -85,6 +85,10 @@ impl BrokerUrl {
         self.port
     }
 
+    pub fn has_login(&self) -> bool {
+        self.credentials.is_some()
+    }
+
     pub(crate) fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
     }

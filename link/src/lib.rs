@@ -64,4 +64,4 @@ pub use own_folder::open_own_folder;
 pub use tls::TlsError;
 
 #[cfg(feature = "broker")]
-pub use broker::{BrokerError, BrokerOptions, EmbeddedBroker};
+pub use broker::{BrokerError, BrokerLogin, BrokerOptions, EmbeddedBroker};

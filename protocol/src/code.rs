@@ -56,6 +56,11 @@ impl SecretKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
+    /// An Ed25519 signature under these bytes.
+    pub fn sign(&self, bytes: &[u8]) -> [u8; 64] {
+        self.0.sign(bytes).to_bytes()
+    }
+
     /// For the one file that holds it.
     pub fn reveal(&self) -> String {
         Digest(self.0.to_bytes()).to_string()
@@ -82,6 +87,16 @@ impl FromStr for PublicKey {
         // Not every 32 bytes are a point of the curve.
         VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError)?;
         Ok(Self(bytes))
+    }
+}
+
+impl PublicKey {
+    /// Whether `signature` is this key's, under these bytes.
+    pub fn verifies(&self, bytes: &[u8], signature: &[u8; 64]) -> bool {
+        VerifyingKey::from_bytes(&self.0).is_ok_and(|key| {
+            key.verify_strict(bytes, &Signature::from_bytes(signature))
+                .is_ok()
+        })
     }
 }
 

@@ -375,7 +375,7 @@ mod tests {
         };
         for bytes in [
             wire::encode(&command).len(),
-            prepare.encode(&[]).len(),
+            prepare.encode_with_order(&"\"".repeat(1500)).len(),
             wire::encode(&captured).len(),
         ] {
             assert!(bytes < PAYLOAD_BYTES_MAX, "{bytes}");

@@ -136,6 +136,13 @@ pub enum Failure {
         term: Term,
         actual: Term,
     },
+    /// Nobody whom the fleet's roster permits it has signed it.
+    #[error("engine {engine} does not take it: {reason}")]
+    NotPermitted {
+        engine: EngineId,
+        #[serde(serialize_with = "crate::reason::serialize")]
+        reason: String,
+    },
     #[error("internal error: {reason}")]
     Internal {
         #[serde(serialize_with = "crate::reason::serialize")]

@@ -99,6 +99,10 @@ uuid_id! {
     /// One start of an engine's process.
     BootId
 }
+uuid_id! {
+    /// What an engine wants to see in orders, so that old ones do not count: drawn anew now and then.
+    Challenge
+}
 
 /// A name that can stand in a topic: an engine's or a client's. Engines and clients are both *peers* in
 /// a transfer of blobs, so they share one space of names.

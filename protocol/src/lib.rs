@@ -4,8 +4,9 @@
 //! Pure data: no I/O, no clock, no async. Whatever comes from outside enters through a `parse`,
 //! `decode` or `verify` in here, which bounds and checks it once; past that the types carry the proof.
 //!
-//! Reading order: [`ids`], [`command`], [`device`], [`grants`], [`event`], [`status`], [`peer`], [`snapshot`], [`life`], [`stamp`], [`address`],
-//! [`call`], [`dispatcher`], [`reply`], [`values`]. [`wire`] has the rule by which all of it can change.
+//! Reading order: [`ids`], [`command`], [`device`], [`grants`], [`event`], [`status`], [`peer`],
+//! [`snapshot`], [`life`], [`stamp`], [`address`], [`call`], [`dispatcher`], [`reply`], [`values`],
+//! [`trust`]. [`wire`] has the rule by which all of it can change.
 #![forbid(unsafe_code)]
 
 pub mod address;
@@ -36,5 +37,6 @@ pub mod snapshot;
 pub mod stamp;
 pub mod status;
 pub mod topics;
+pub mod trust;
 pub mod values;
 pub mod wire;

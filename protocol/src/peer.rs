@@ -120,10 +120,35 @@ impl Envelope {
 
     /// The message with `bytes` behind its header (empty for all but `Chunk`).
     pub fn encode(&self, bytes: &[u8]) -> Vec<u8> {
-        let header = wire::tagged(Self::TYPE, &wire::to_json(self));
+        Self::framed(&wire::tagged(Self::TYPE, &wire::to_json(self)), bytes)
+    }
+
+    /// A `Prepare` with the order that it carries out, as that was signed: the target may want to see it.
+    pub fn encode_with_order(&self, order: &str) -> Vec<u8> {
+        let mut header = wire::tagged(Self::TYPE, &wire::to_json(self));
+        header.truncate(header.len() - 1);
+        header.extend_from_slice(b",\"order\":");
+        header.extend_from_slice(&wire::to_json(&order));
+        header.push(b'}');
+        Self::framed(&header, &[])
+    }
+
+    /// The order that a message carries out, if it shows one.
+    pub fn order_of(payload: &[u8]) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Ordered {
+            #[serde(default)]
+            order: Option<String>,
+        }
+        let (length, rest) = payload.split_first_chunk::<4>()?;
+        let header = rest.get(..u32::from_le_bytes(*length) as usize)?;
+        wire::from_json::<Ordered>(header).ok()?.order
+    }
+
+    fn framed(header: &[u8], bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(4 + header.len() + bytes.len());
         out.extend_from_slice(&(header.len() as u32).to_le_bytes());
-        out.extend_from_slice(&header);
+        out.extend_from_slice(header);
         out.extend_from_slice(bytes);
         out
     }
@@ -156,6 +181,23 @@ impl Envelope {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_offer_shows_the_order_that_it_carries_out_and_is_read_by_who_knows_of_none() {
+        let envelope = Envelope {
+            operation: OperationId::random(),
+            from: "a".parse().unwrap(),
+            message: PeerMessage::Query,
+        };
+        let order = r#"{"do":"move \u001b \"x\""}"#;
+        let payload = envelope.encode_with_order(order);
+        assert_eq!(Envelope::order_of(&payload).as_deref(), Some(order));
+        assert_eq!(Envelope::decode(&payload), Ok((envelope.clone(), &[][..])));
+        assert_eq!(Envelope::order_of(&envelope.encode(&[])), None);
+        for bad in [&b""[..], b"\xff\xff\xff\xff", b"\x01\0\0\0{"] {
+            assert_eq!(Envelope::order_of(bad), None);
+        }
+    }
 
     #[test]
     fn chunks_that_reach_past_their_blob_are_refused() {

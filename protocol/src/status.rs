@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::{CodeTarget, PublicKey};
 use crate::device::{Alias, DeviceAbout};
-use crate::ids::{BootId, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
+use crate::ids::{BootId, Challenge, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
 use crate::labels::Labels;
 use crate::ports::Ports;
 
@@ -40,6 +40,9 @@ pub struct EngineStatus {
     /// online: it holds still. Of one that is offline: this engine holds still because of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rival: Option<Rival>,
+    /// What orders to it have to answer, where it looks at signatures (see [`crate::trust`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<Challenge>,
     /// All of the engine's programs, for clients of earlier releases, which know of no other source; empty
     /// where that would take more than [`LISTED_BYTES_MAX`](crate::limits::LISTED_BYTES_MAX).
     #[serde(default)]
@@ -60,6 +63,7 @@ impl EngineStatus {
             load: None,
             live_programs: None,
             rival: None,
+            challenge: None,
             programs: Vec::new(),
         }
     }

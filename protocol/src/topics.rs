@@ -80,6 +80,8 @@ pub enum Topic {
     DispatcherRequest(PeerName),
     /// What the acting dispatcher decided, and why.
     DispatcherEvent,
+    /// Whose keys may order what; retained.
+    Roster,
 }
 
 impl Topics {
@@ -101,6 +103,7 @@ impl Topics {
             Topic::DispatcherLease => format!("{root}/v1/dispatcher/lease"),
             Topic::DispatcherRequest(service) => format!("{root}/v1/dispatcher/request/{service}"),
             Topic::DispatcherEvent => format!("{root}/v1/dispatcher/event"),
+            Topic::Roster => format!("{root}/v1/trust/roster"),
         }
     }
 
@@ -126,6 +129,7 @@ impl Topics {
             ["dispatcher", "lease"] => Topic::DispatcherLease,
             ["dispatcher", "request", service] => Topic::DispatcherRequest(service.parse().ok()?),
             ["dispatcher", "event"] => Topic::DispatcherEvent,
+            ["trust", "roster"] => Topic::Roster,
             _ => return None,
         })
     }
@@ -209,6 +213,7 @@ mod tests {
             Topic::DispatcherLease,
             Topic::DispatcherRequest(peer.clone()),
             Topic::DispatcherEvent,
+            Topic::Roster,
         ] {
             let text = topics.topic(&topic);
             assert_eq!(topics.parse(&text), Some(topic));

@@ -62,6 +62,7 @@ tags! {
     crate::values::Changed => "value-changed",
     crate::dispatcher::Lease => "lease",
     crate::dispatcher::Request => "request",
+    crate::trust::roster::Roster => "roster",
 }
 
 pub fn encode<T: Message>(message: &T) -> Vec<u8> {

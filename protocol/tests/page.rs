@@ -18,6 +18,7 @@ use wayfare_protocol::peer::Envelope;
 use wayfare_protocol::reply::Reply;
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
 use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::trust::roster::Roster;
 use wayfare_protocol::values::{Changed, ValueAnswer, ValueRequest};
 use wayfare_protocol::wire::{self, Message};
 
@@ -45,7 +46,8 @@ fn next(topic: &Topic, engine: &PeerName, program: ProgramId, operation: Operati
         Topic::Reply(_) => Topic::DispatcherLease,
         Topic::DispatcherLease => Topic::DispatcherRequest("service".parse().unwrap()),
         Topic::DispatcherRequest(_) => Topic::DispatcherEvent,
-        Topic::DispatcherEvent => return None,
+        Topic::DispatcherEvent => Topic::Roster,
+        Topic::Roster => return None,
     })
 }
 
@@ -135,6 +137,7 @@ fn every_example_is_read_and_written_by_its_type() {
             "LogBatch" => check_message::<LogBatch>(kind, text),
             "ValueChanged" => check_message::<Changed>(kind, text),
             "Lease" => check_message::<Lease>(kind, text),
+            "Roster" => check_message::<Roster>(kind, text),
             "Request" => check_message::<Request>(kind, text),
             "Envelope" => check_envelope(text),
             "Answer" => check_answer(text),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -11,10 +11,12 @@ use wayfare_client::app::ask::Ask;
 use wayfare_client::app::manifest;
 use wayfare_client::{Client, ClientOptions, CommandError, CommandOptions, Finished, Operation, Run};
 use wayfare_dispatcher::compilers::Compiler;
+use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{MoveReport, Outcome};
 use wayfare_protocol::ids::{BootId, Digest, OperationId, ProgramId};
 use wayfare_protocol::status::{EngineState, ProgramState};
+use wayfare_protocol::trust::roster::{Member, Orders, Role, Roster};
 
 use crate::broker::{Broker, Kind};
 use crate::cable::Cable;
@@ -41,6 +43,7 @@ pub struct Setup {
     engines: Vec<(String, Program, Vec<String>)>,
     cables: Vec<String>,
     compilers: Option<Vec<Compiler>>,
+    is_signed: bool,
 }
 
 /// What runs an engine.
@@ -61,6 +64,16 @@ impl Setup {
             engines: Vec::new(),
             cables: Vec::new(),
             compilers: None,
+            is_signed: false,
+        }
+    }
+
+    /// Whose engines take only what is signed: by the fleet's client, whose key its roster names as an
+    /// operator's.
+    pub fn signed(self) -> Self {
+        Self {
+            is_signed: true,
+            ..self
         }
     }
 
@@ -121,14 +134,26 @@ impl Setup {
                 Program::Ours => vec![self.binary.display().to_string()],
                 Program::Other(words) => words,
             };
+            let root = self
+                .is_signed
+                .then(|| ["--trust-root".to_owned(), signing_key(ROOT).public().to_string()]);
+            let arguments: Vec<String> = arguments.into_iter().chain(root.into_iter().flatten()).collect();
             let engine = EngineProcess::start(&words, &name, &broker, folder.path(), &arguments);
             (name, engine)
         };
         let engines = self.engines.into_iter().map(start).collect();
         let spy = Spy::start(url.clone()).await;
-        let client = Client::connect(ClientOptions::new(url)).await;
+        let mut options = ClientOptions::new(url);
+        options.key = self.is_signed.then(|| Arc::new(signing_key(OPERATOR)));
+        let client = Client::connect(options).await.expect("the broker is there");
+        if self.is_signed {
+            let published = client
+                .publish_roster(&signing_key(ROOT), &roster(1, Orders::Require))
+                .await;
+            published.expect("the broker takes it");
+        }
         let fleet = Fleet {
-            client: client.expect("the broker is there"),
+            client,
             spy,
             engines,
             cables,
@@ -139,6 +164,30 @@ impl Setup {
         };
         fleet.all_online().await;
         fleet
+    }
+}
+
+/// Signs rosters.
+pub const ROOT: u8 = 1;
+/// Signs what the client of a signed fleet orders.
+pub const OPERATOR: u8 = 2;
+
+/// The keys of tests.
+pub fn signing_key(number: u8) -> SecretKey {
+    SecretKey::from_random([number; 32])
+}
+
+/// Names the operator.
+pub fn roster(version: u64, orders: Orders) -> Roster {
+    let operator = Member {
+        name: "operator".parse().expect("letters make a name"),
+        key: signing_key(OPERATOR).public(),
+        roles: [Role::Operator].into(),
+    };
+    Roster {
+        version,
+        orders,
+        members: vec![operator],
     }
 }
 
@@ -160,7 +209,7 @@ impl Fleet {
         self.folder.path()
     }
 
-    /// Another client.
+    /// Another client, which signs nothing.
     pub async fn client(&self) -> Client {
         let client = Client::connect(ClientOptions::new(self.broker.url())).await;
         client.expect("the broker is there")

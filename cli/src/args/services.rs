@@ -37,12 +37,16 @@ pub(crate) struct UpArgs {
     /// Engines to start
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=64))]
     pub(crate) engines: u16,
-    /// Address that the broker listens on; it asks nobody for a password
+    /// Address that the broker listens on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub(crate) bind: IpAddr,
     /// Port that the broker listens on
     #[arg(long, default_value_t = 1883)]
     pub(crate) port: u16,
+    /// Let anybody connect to the broker without a login. Otherwise only this user's commands know the one
+    /// that it makes at each start
+    #[arg(long)]
+    pub(crate) no_login: bool,
     /// Topic root [env: WAYFARE_ROOT] [default: wayfare]
     #[arg(long, value_name = "TOPIC")]
     pub(crate) root: Option<String>,

@@ -7,12 +7,14 @@ use tempfile::TempDir;
 use wayfare_client::{Client, ClientOptions};
 use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
 use wayfare_protocol::topics::Topics;
+use wayfare_protocol::trust::roster::{Orders, Role};
 
 use super::timeline::Timeline;
 use crate::args::services::DemoArgs;
 use crate::children::{EngineOutput, LocalEngine, LocalEngineOptions, stop_all};
 use crate::fail::{Fail, Result, connecting};
 use crate::output::tell;
+use crate::trusting::{Authority, make_key, own_key};
 
 pub(crate) const A: &str = "a";
 pub(crate) const B: &str = "b";
@@ -43,6 +45,18 @@ impl Stage {
         } else {
             EngineOutput::Nothing
         };
+        // A fleet like any other: its engines take what the demo's own key has signed.
+        let mut authority = Authority::open_or_init(&folder.path().join("root.key"))?;
+        let before = authority.roster.clone();
+        let key_file = folder.path().join("operator.key");
+        let name = "demo".parse().expect("letters make a name");
+        authority.add(name, make_key(&key_file)?, [Role::Operator]);
+        authority.roster.orders = Orders::Require;
+        authority.keep(&before)?;
+        let mut options = ClientOptions::new(url.clone());
+        options.key = Some(own_key(&key_file)?);
+        let client = Client::connect(options).await.map_err(connecting)?;
+        authority.publish(&client).await?;
         let start = |name: &str| {
             LocalEngine::start(LocalEngineOptions {
                 id: name.parse().expect("a letter is a name"),
@@ -50,12 +64,11 @@ impl Stage {
                 topics: Topics::default(),
                 data: folder.path().join(name),
                 output,
+                login: None,
+                trust_root: authority.public(),
             })
         };
         let engines = vec![start(A)?, start(B)?];
-        let client = Client::connect(ClientOptions::new(url))
-            .await
-            .map_err(connecting)?;
         let mut stage = Self {
             client,
             broker,

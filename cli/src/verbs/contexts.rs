@@ -42,6 +42,7 @@ fn add(args: ContextAddArgs, mut contexts: Contexts, path: &Path, output: Output
         broker_ca,
         broker_login,
         root,
+        operator_key,
         context: _,
     } = args.fleet;
     let context = Context {
@@ -49,6 +50,7 @@ fn add(args: ContextAddArgs, mut contexts: Contexts, path: &Path, output: Output
         broker_ca: broker_ca.map(absolute).transpose()?,
         broker_login: broker_login.map(absolute).transpose()?,
         root,
+        operator_key: operator_key.map(absolute).transpose()?,
     };
     if context.broker.as_deref().is_some_and(|url| url.contains('@')) {
         return Err(Fail::usage(

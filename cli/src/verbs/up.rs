@@ -9,11 +9,14 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use wayfare_client::Client;
+use wayfare_client::keys::orders_key_path;
 use wayfare_dispatcher::compilers::{Compiler, Compilers};
 use wayfare_dispatcher::options::ServiceOptions;
 use wayfare_dispatcher::service;
-use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
+use wayfare_link::{BrokerLogin, BrokerOptions, BrokerUrl, EmbeddedBroker};
 use wayfare_protocol::event::{Event, EventBody};
+use wayfare_protocol::ids::OperationId;
+use wayfare_protocol::trust::roster::{Orders, Role};
 
 use super::http::Http;
 use crate::args::FleetArgs;
@@ -22,7 +25,10 @@ use crate::children::{EngineOutput, LocalEngine, LocalEngineOptions, stop_all};
 use crate::config::{Settings, state_folder};
 use crate::context::connect_to;
 use crate::fail::{Fail, Result};
+use crate::local::LocalFleet;
 use crate::output::{Output, Text, say, say_json};
+use crate::trusting::{Authority, make_key};
+use crate::whole;
 
 pub(crate) async fn run(args: UpArgs, output: Output) -> Result {
     let data = match &args.data {
@@ -32,21 +38,27 @@ pub(crate) async fn run(args: UpArgs, output: Output) -> Result {
             .ok_or_else(|| Fail::usage("no home folder to keep data in: give one with --data"))?,
     };
     wayfare_link::open_own_folder(&data).map_err(|error| Fail::file(&data, &error))?;
-    let broker = start_broker(SocketAddr::new(args.bind, args.port), data.join("broker")).await?;
+    let access = Access::make(&args, &data)?;
+    let bind = SocketAddr::new(args.bind, args.port);
+    let broker = start_broker(bind, data.join("broker"), access.login.clone()).await?;
     let url = local_url(broker.local_addr());
     let fleet_args = FleetArgs {
         broker: Some(url.to_string()),
         root: args.root.clone(),
         ..FleetArgs::default()
     };
-    let result = serve(
-        &args,
-        Settings::with_own_broker(&fleet_args)?,
-        &data,
-        broker.local_addr(),
-        output,
-    )
-    .await;
+    let settings = access.of(Settings::with_own_broker(&fleet_args)?);
+    let shown = access.local().show(broker.local_addr().port());
+    if let Err(fail) = &shown {
+        let login = access.login_file.display();
+        output.remark(format!(
+            "commands need --broker-login {login} and --operator-key {}: {}",
+            access.operator_key.display(),
+            fail.message()
+        ));
+    }
+    let result = serve((&args, &access), settings, &data, broker.local_addr(), output).await;
+    drop(shown);
     let stopped = broker
         .shutdown()
         .await
@@ -54,12 +66,80 @@ pub(crate) async fn run(args: UpArgs, output: Output) -> Result {
     result.and(stopped)
 }
 
-async fn start_broker(bind: SocketAddr, storage: PathBuf) -> Result<EmbeddedBroker> {
+/// Who may use the fleet: a login for its broker, another at each start, and a roster of its own, which names
+/// this user and the dispatcher.
+struct Access {
+    login: Option<BrokerLogin>,
+    login_file: PathBuf,
+    operator_key: PathBuf,
+    authority: Authority,
+}
+
+impl Access {
+    fn make(args: &UpArgs, data: &Path) -> Result<Self> {
+        let login = (!args.no_login).then(|| BrokerLogin {
+            user: "up".into(),
+            password: OperationId::random().to_string(),
+        });
+        let login_file = data.join("login");
+        if let Some(login) = &login {
+            let text = format!("{}:{}\n", login.user, login.password);
+            whole::write(&login_file, text.as_bytes()).map_err(|error| Fail::file(&login_file, &error))?;
+        }
+        let operator_key = data.join("operator.key");
+        let mut authority = Authority::open_or_init(&data.join("root.key"))?;
+        let before = authority.roster.clone();
+        let name = |name: &str| name.parse().expect("letters make a name");
+        authority.add(name("operator"), make_key(&operator_key)?, [Role::Operator]);
+        let of_dispatcher = make_key(&orders_key_path(&data.join("dispatcher")))?;
+        authority.add(name("dispatcher"), of_dispatcher, [Role::Dispatcher]);
+        if before.version == 0 {
+            authority.roster.orders = Orders::Require;
+        }
+        authority.keep(&before)?;
+        Ok(Self {
+            login,
+            login_file,
+            operator_key,
+            authority,
+        })
+    }
+
+    fn of(&self, settings: Settings) -> Settings {
+        let broker = match &self.login {
+            Some(login) => settings.broker.with_login(&login.user, &login.password),
+            None => settings.broker,
+        };
+        Settings {
+            broker,
+            operator_key: Some(self.operator_key.clone()),
+            ..settings
+        }
+    }
+
+    fn login_file(&self) -> Option<PathBuf> {
+        self.login.as_ref().map(|_| self.login_file.clone())
+    }
+
+    fn local(&self) -> LocalFleet {
+        LocalFleet {
+            broker_login: self.login_file(),
+            operator_key: self.operator_key.clone(),
+        }
+    }
+}
+
+async fn start_broker(
+    bind: SocketAddr,
+    storage: PathBuf,
+    login: Option<BrokerLogin>,
+) -> Result<EmbeddedBroker> {
     let options = BrokerOptions {
         bind,
         storage: Some(storage),
     };
-    EmbeddedBroker::start(options).await.map_err(|error| {
+    let started = EmbeddedBroker::start_with(options, login).await;
+    started.map_err(|error| {
         Fail::new("broker", error.to_string())
             .hint("another broker may be running there: use it with --broker, or give another --port")
     })
@@ -67,7 +147,7 @@ async fn start_broker(bind: SocketAddr, storage: PathBuf) -> Result<EmbeddedBrok
 
 /// Everything between the broker's start and its end.
 async fn serve(
-    args: &UpArgs,
+    (args, access): (&UpArgs, &Access),
     settings: Settings,
     data: &Path,
     listening: SocketAddr,
@@ -75,17 +155,21 @@ async fn serve(
 ) -> Result {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let client = connect_to(settings.clone()).await?;
+    access.authority.publish(&client).await?;
     let http = Http::open(&client, &args.http, data).await?;
+    let without_login = local_url(listening);
     let mut engines = Vec::new();
     for number in 1..=args.engines {
         engines.push(LocalEngine::start(LocalEngineOptions {
             id: format!("local-{number}")
                 .parse()
                 .expect("letters, a hyphen and digits make a name"),
-            broker: settings.broker.clone(),
+            broker: without_login.clone(),
             topics: settings.topics.clone(),
             data: data.join(format!("local-{number}")),
             output: EngineOutput::Warnings,
+            login: access.login_file(),
+            trust_root: access.authority.public(),
         })?);
     }
     let (end_service, ended) = oneshot::channel::<()>();
@@ -99,7 +183,7 @@ async fn serve(
         options.compilers = Compilers::new(vec![Compiler::Own(super::compile::own())]);
         tokio::spawn(service::run(options, ended.map(drop)))
     });
-    let result = match announce(&settings, listening, http.link(), &engines, output) {
+    let result = match announce(access, listening, http.link(), &engines, output) {
         Err(fail) => Err(fail),
         Ok(()) => tokio::select! {
             _ = interrupt.recv() => Ok(()),
@@ -124,26 +208,27 @@ async fn serve(
 }
 
 fn announce(
-    settings: &Settings,
+    access: &Access,
     listening: SocketAddr,
     link: Option<String>,
     engines: &[LocalEngine],
     output: Output,
 ) -> Result {
+    let broker = local_url(listening).to_string();
     let names: Vec<_> = engines
         .iter()
         .map(|engine| engine.options.id.to_string())
         .collect();
     if output == Output::Json {
         return say_json(
-            &json!({ "broker": settings.broker.to_string(), "listening": listening, "engines": names, "http": link }),
+            &json!({ "broker": broker, "listening": listening, "engines": names, "login": access.login_file(), "http": link }),
         );
     }
-    let is_default = settings.broker.to_string() == "mqtt://127.0.0.1:1883";
+    let is_default = broker == "mqtt://127.0.0.1:1883";
     let flag = if is_default {
         String::new()
     } else {
-        format!(" --broker {}", settings.broker)
+        format!(" --broker {broker}")
     };
     let list = if names.is_empty() {
         "none".into()
@@ -165,11 +250,15 @@ fn announce(
         text = text
             .line("On another machine:")
             .line(format!(
-                "  wayfare engine start --broker mqtt://<this machine>:{port}"
-            ))
-            .line(format!(
-                "Anybody who reaches port {port} can use this fleet: it asks for no password."
+                "  wayfare engine start --broker mqtt://<this machine>:{port} --trust-root {} --broker-login <a copy of the login's file>",
+                access.authority.public()
             ));
+    }
+    if let Some(file) = access.login_file() {
+        text = text.line(format!(
+            "The broker's login for other programs is in {}",
+            file.display()
+        ));
     }
     say(text.line("").line("Ctrl-C stops it.").line(""))
 }

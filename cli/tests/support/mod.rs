@@ -45,11 +45,12 @@ pub(crate) fn command(broker: &str, arguments: &[&str]) -> Command {
         "WAYFARE_ROOT",
         "XDG_CACHE_HOME",
         "XDG_CONFIG_HOME",
-        "XDG_STATE_HOME",
         "RUST_LOG",
     ] {
         command.env_remove(unset);
     }
+    // Where commands find the login of an `up` that a test has started.
+    command.env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
     command.stdin(Stdio::null());
     command
 }

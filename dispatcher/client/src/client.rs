@@ -8,6 +8,7 @@ mod forgetting;
 mod marks;
 mod numbers;
 mod operations;
+mod roster;
 mod stored;
 mod would;
 
@@ -21,6 +22,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use wayfare_link::{BrokerUrl, Link, LinkOptions, Message, OnTakeover, Qos};
+use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::dispatcher::{ACTING_NAME, Lease};
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId, ProgramId, Term};
 use wayfare_protocol::limits::GIVEN_BY_BYTES_MAX;
@@ -57,6 +59,8 @@ pub struct ClientOptions {
     pub by: Option<String>,
     /// The operation that all of its commands are a part of.
     pub batch: Option<OperationId>,
+    /// Signs what is ordered, for engines that look at signatures.
+    pub key: Option<Arc<SecretKey>>,
 }
 
 /// Which session at the broker a client has.
@@ -81,6 +85,7 @@ impl ClientOptions {
             session: Session::Own,
             by: None,
             batch: None,
+            key: None,
         }
     }
 
@@ -142,6 +147,7 @@ struct Inner {
     client: ClientId,
     by: Option<String>,
     batch: Option<OperationId>,
+    key: Option<Arc<SecretKey>>,
     news: watch::Receiver<News>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -158,6 +164,7 @@ impl Client {
             session: _,
             by,
             batch,
+            key,
         } = options;
         let by = by.map(|by| shortened(by, GIVEN_BY_BYTES_MAX));
         let (link, link_events) =
@@ -168,7 +175,8 @@ impl Client {
         let (queue, queue_end) = mpsc::channel(QUEUE_MAX);
         let (news_sender, news) = watch::channel(News::default());
         let fleet = format!("{broker}/{topics}");
-        let task = Task::new(link.clone(), topics.clone(), client.clone(), news_sender);
+        let names = (topics.clone(), client.clone());
+        let task = Task::new(link.clone(), names, key.clone(), news_sender);
         let task = Mutex::new(Some(tokio::spawn(task.run(link_events, queue_end))));
         let client = Self {
             inner: Arc::new(Inner {
@@ -179,6 +187,7 @@ impl Client {
                 client,
                 by,
                 batch,
+                key,
                 news,
                 task,
             }),

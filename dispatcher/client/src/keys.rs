@@ -41,6 +41,11 @@ pub fn key_path(data: &Path) -> PathBuf {
     data.join("fleet.key")
 }
 
+/// Where the key is that signs a dispatcher's orders, in its folder.
+pub fn orders_key_path(data: &Path) -> PathBuf {
+    data.join("orders.key")
+}
+
 /// The fleet's keys, the newest first; at least one.
 pub fn load(path: &Path) -> Result<Vec<SecretKey>, KeyFileError> {
     let io = |error| KeyFileError::Io {

@@ -39,6 +39,7 @@ pub mod error;
 pub mod operation;
 
 mod core;
+mod signing;
 mod task;
 
 pub mod lookup;

@@ -150,6 +150,10 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
         Failure::Ended { .. } => Some("`wayfare logs` shows what it printed"),
         Failure::Snapshot { .. } => Some("take a new one with `wayfare snapshot`"),
         Failure::Unknown { error, .. } if error == "held" => Some(RELEASE),
+        Failure::NotPermitted { .. } => Some(
+            "orders are signed with your key (`wayfare operator key`), which the fleet's roster has to name (`wayfare operator add`)",
+        ),
+        Failure::Refused { failure, .. } => hint_for(failure),
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 //! misses messages and notices by their numbers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,10 +12,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use wayfare_link::{Event as LinkEvent, Link, LinkError, LinkEvents, Message};
 use wayfare_protocol::address::Address;
+use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::command::GivenCommand;
 use wayfare_protocol::dispatcher::{Answered, Lease, Request as Asked};
 use wayfare_protocol::event::Event;
-use wayfare_protocol::ids::{ClientId, EngineId, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{Challenge, ClientId, EngineId, OperationId, PeerName, ProgramId};
 use wayfare_protocol::log::LogBatch;
 use wayfare_protocol::peer::Envelope;
 use wayfare_protocol::reply::Barrier;
@@ -25,6 +27,7 @@ use crate::app::ask::Decision;
 use crate::core::{Core, Effect, Finished, Input, Progress, Report, Request, Ticket};
 use crate::error::CommandError;
 use crate::fleet::{EngineView, ProgramView};
+use crate::signing;
 
 const TICK: Duration = Duration::from_millis(50);
 /// Messages from handles that wait.
@@ -45,6 +48,11 @@ pub(crate) enum ToTask {
         answer: oneshot::Sender<Report>,
     },
     Fleet(oneshot::Sender<FleetView>),
+    /// What orders to an engine have to answer.
+    Challenge {
+        engine: EngineId,
+        answer: oneshot::Sender<Option<Challenge>>,
+    },
     WatchLog {
         program: ProgramId,
         sender: mpsc::Sender<LogBatch>,
@@ -112,6 +120,8 @@ pub(crate) struct News {
     pub(crate) last_failure: Option<String>,
     /// Who acts as the dispatcher, as last heard.
     pub(crate) lease: Option<Lease>,
+    /// The roster as it is retained, where somebody has subscribed to it; nobody has verified it.
+    pub(crate) roster: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -119,6 +129,7 @@ pub(crate) struct Task {
     link: Link,
     topics: Topics,
     client: ClientId,
+    key: Option<Arc<SecretKey>>,
     core: Core,
     news: watch::Sender<News>,
     began: Instant,
@@ -146,12 +157,18 @@ enum Waiter {
 }
 
 impl Task {
-    pub(crate) fn new(link: Link, topics: Topics, client: ClientId, news: watch::Sender<News>) -> Self {
+    pub(crate) fn new(
+        link: Link,
+        (topics, client): (Topics, ClientId),
+        key: Option<Arc<SecretKey>>,
+        news: watch::Sender<News>,
+    ) -> Self {
         Self {
             link,
             topics,
             core: Core::new(client.clone()),
             client,
+            key,
             news,
             began: Instant::now(),
             tickets: 0,
@@ -261,6 +278,9 @@ impl Task {
                 };
                 // Whoever asked may have gone away.
                 let _ = answer.send(view);
+            }
+            ToTask::Challenge { engine, answer } => {
+                let _ = answer.send(self.core.fleet().challenge(&engine));
             }
             ToTask::WatchLog {
                 program,
@@ -380,6 +400,7 @@ impl Task {
                     let _ = watcher.try_send(decision.clone());
                 }
             }
+            Effect::Roster(payload) => self.news.send_modify(|news| news.roster = Some(payload)),
             Effect::Lease(lease) => self.news.send_modify(|news| news.lease = lease),
             Effect::Log(batch) => {
                 let watchers = self.logs.get(&batch.program).into_iter().flatten();
@@ -422,10 +443,16 @@ impl Task {
     }
 
     fn publish(&self, topic: &Topic, payload: Vec<u8>) {
-        match self
-            .link
-            .try_publish(Message::new(self.topics.topic(topic), payload))
-        {
+        let name = self.topics.topic(topic);
+        let payload = match (&self.key, topic) {
+            (Some(key), Topic::EngineCommand(engine)) => {
+                signing::sign_command(key, &name, engine, payload, |engine| {
+                    self.core.fleet().challenge(engine)
+                })
+            }
+            _ => payload,
+        };
+        match self.link.try_publish(Message::new(name, payload)) {
             Ok(()) => {}
             Err(LinkError::OutboxFull) => tracing::debug!("outbox full: repeated later"),
             Err(error) => tracing::warn!(%error, "cannot publish"),

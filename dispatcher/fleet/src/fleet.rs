@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use wayfare_protocol::ids::{BootId, EngineId, Generation, OperationId, ProgramId};
+use wayfare_protocol::ids::{BootId, Challenge, EngineId, Generation, OperationId, ProgramId};
 use wayfare_protocol::status::{
     EngineAbout, EngineState, EngineStatus, MachineLoad, ProgramState, ProgramStatus, Rival,
 };
@@ -462,6 +462,11 @@ impl Fleet {
                 status: status.clone(),
             })
             .collect()
+    }
+
+    /// What orders to an engine have to answer, where it looks at signatures.
+    pub fn challenge(&self, engine: &EngineId) -> Option<Challenge> {
+        self.engines.get(engine)?.status.challenge
     }
 
     /// What an engine is on that is there. One that went away may have come back without our hearing yet: its

@@ -74,6 +74,7 @@ fn status_of(problem: &Problem) -> StatusCode {
         "damaged" | "unexpected-answer" => StatusCode::BAD_GATEWAY,
         _ => match problem.failure() {
             Some(Failure::BadRequest { .. } | Failure::Module { .. }) => StatusCode::BAD_REQUEST,
+            Some(Failure::NotPermitted { .. }) => StatusCode::FORBIDDEN,
             Some(Failure::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Some(Failure::UnknownProgram { .. } | Failure::NoDevice { .. }) => StatusCode::NOT_FOUND,
             _ => StatusCode::CONFLICT,

@@ -120,6 +120,7 @@ impl Core {
             Input::Fenced { program, generation } => self.fenced(program, generation),
             Input::Connected => self.statuses.republish_all(),
             Input::Report { operation, client } => self.report(operation, client),
+            Input::StatusChanged => self.publish_engine(),
             Input::Stopping => self.stopping(),
             Input::Tick => {}
         }

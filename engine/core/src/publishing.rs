@@ -106,7 +106,7 @@ impl Core {
         self.publish_engine();
     }
 
-    fn publish_engine(&mut self) {
+    pub(super) fn publish_engine(&mut self) {
         let sequence = self.statuses.engine();
         let programs = self.programs.values();
         let live = programs.filter(|program| !matches!(program.life, Life::Ended { .. }));

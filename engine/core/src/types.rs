@@ -110,6 +110,8 @@ pub enum Input {
         operation: OperationId,
         client: ClientId,
     },
+    /// Something has changed that the shell adds to the engine's status.
+    StatusChanged,
     /// The engine is about to end in good order: programs that run are stored, and stand still from there on, so
     /// that the next start goes on exactly where they were.
     Stopping,

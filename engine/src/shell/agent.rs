@@ -49,6 +49,7 @@ use super::snapshots::Snapshots;
 use super::spans;
 use super::store::Store;
 use super::supervisor::{Supervisor, Told};
+use super::trust::Trust;
 use super::work::{Done, Workshop};
 
 /// How often what nobody needs is thrown away, memory in use is looked at, and the service manager hears that we live: often
@@ -64,6 +65,7 @@ pub(crate) struct Agent {
     pub(super) store: Store,
     pub(super) out: Outbound,
     pub(super) border: Border,
+    pub(super) trust: Trust,
     pub(super) boot: BootId,
     pub(super) about: EngineAbout,
     pub(super) devices: Arc<Devices>,
@@ -354,6 +356,9 @@ impl Agent {
             // Not acknowledged: whoever needs an answer asks the next start.
             return;
         }
+        let Some(arrived) = self.permitted(arrived, &message.payload) else {
+            return self.steps.push_back(Step::Acknowledge(message.token));
+        };
         match arrived {
             Arrived::Command(command) => {
                 self.leaving.asked_by(&command.client);
@@ -407,6 +412,7 @@ impl Agent {
             Arrived::Barrier(number) => self.fence_answered(number),
             Arrived::Answer(answer) if self.leaving.answered(&answer) => {}
             Arrived::Answer(answer) => self.errand_answered(answer),
+            Arrived::Roster => self.trust.roster_seen(&message.payload, Instant::now()),
         }
         self.steps.push_back(Step::Acknowledge(message.token));
     }
@@ -429,7 +435,7 @@ impl Agent {
         }
     }
 
-    fn refuse(&self, operation: OperationId, client: ClientId, verb: &str, failure: Failure) {
+    pub(super) fn refuse(&self, operation: OperationId, client: ClientId, verb: &str, failure: Failure) {
         let event = self.event(operation, None, verb, EventBody::Failed { failure });
         self.out.reply(client, &event);
     }

@@ -95,6 +95,9 @@ pub struct EngineArgs {
     /// Key of the fleet, as `wayfare key show` prints it: code that it has signed is loaded; can be given again
     #[arg(long, value_name = "KEY", env = "WAYFARE_TRUST", value_delimiter = ',')]
     pub trust: Vec<PublicKey>,
+    /// Root key of the fleet, as `wayfare operator ls` prints it: orders count as its roster says, see `wayfare operator`
+    #[arg(long, value_name = "KEY", env = "WAYFARE_TRUST_ROOT")]
+    pub trust_root: Option<PublicKey>,
     /// Compile nothing here: load only code that the fleet's dispatcher has compiled and signed. An engine that was built
     /// without the compiler always does so
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -142,6 +145,7 @@ impl EngineArgs {
             } else {
                 self.trust
             },
+            trust_root: self.trust_root.or(file.trust_root),
             signed_only: self.signed_only.or(file.signed_only),
             host: self.host.or(file.host),
             labels: if self.labels.is_empty() {
@@ -207,6 +211,7 @@ impl EngineArgs {
         }
         options.labels = labels::collect(self.labels.clone()).map_err(anyhow::Error::msg)?;
         options.code = self.code()?;
+        options.trust_root = self.trust_root;
         options.devices = DeviceTables {
             devices: self.devices.clone(),
             status_led: self.status_led.clone(),

@@ -42,7 +42,7 @@ impl Agent {
         self.answer_about_device(asker, result);
     }
 
-    fn answer_about_device(&self, asker: &Asker, result: Result<Reading, Failure>) {
+    pub(super) fn answer_about_device(&self, asker: &Asker, result: Result<Reading, Failure>) {
         let answer = match result.map(|reading| serde_json::to_value(reading).expect("plain data serialises"))
         {
             Ok(reading) => Answered::Done(reading),

@@ -84,7 +84,10 @@ impl Agent {
                 to,
                 operation,
                 message,
-            } => self.out.peer(to, operation, message, &[]),
+            } => match self.trust.passage_of(operation, &message) {
+                Some(order) => self.out.offer(to, operation, message, order),
+                None => self.out.peer(to, operation, message, &[]),
+            },
             Effect::SendChunk {
                 to,
                 operation,
@@ -196,6 +199,7 @@ impl Agent {
             load: machine::load(self.times.begun),
             live_programs: Some(live),
             rival: self.claim.rival().cloned(),
+            challenge: self.trust.challenge(),
             programs: listed,
             ..EngineStatus::new(engine, boot, EngineState::Online)
         });

@@ -48,6 +48,8 @@ pub(crate) enum Arrived {
     Barrier(u64),
     /// Of the acting dispatcher, to what a program asked.
     Answer(Answer),
+    /// Somebody's roster, not verified.
+    Roster,
 }
 
 /// Whose messages these are.
@@ -95,6 +97,8 @@ impl Border {
                     Err(error) => dropped(error),
                 }
             }
+            Some(Topic::Roster) if payload.is_empty() => Arrived::Echo,
+            Some(Topic::Roster) => Arrived::Roster,
             Some(Topic::ProgramStatus(program)) => self.status(program, payload),
             Some(Topic::Address(..)) if payload.is_empty() => Arrived::Echo,
             Some(Topic::Address(address, program)) => match wire::decode::<Announcement>(payload) {

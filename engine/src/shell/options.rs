@@ -45,6 +45,8 @@ pub struct EngineOptions {
     /// Compiled modules on disk; 0: none.
     pub cache_bytes_max: u64,
     pub code: CodeFrom,
+    /// The key that signs the fleet's roster; `None`: orders need no signature.
+    pub trust_root: Option<PublicKey>,
     /// The machine that it runs on.
     pub host: String,
     /// What applications may ask for.
@@ -95,6 +97,7 @@ impl EngineOptions {
             hand_over: Duration::from_secs(HAND_OVER_SECONDS),
             cache_bytes_max: CACHE_MIB_MAX << 20,
             code: CodeFrom::default(),
+            trust_root: None,
             devices: DeviceOptions::default(),
         }
     }

@@ -50,6 +50,20 @@ impl Outbound {
         self.publish(message.at_most_once());
     }
 
+    /// Offers a program, with the order to do so as it was signed.
+    pub(crate) fn offer(&self, to: PeerName, operation: OperationId, message: PeerMessage, order: &str) {
+        if !self.is_connected {
+            return;
+        }
+        let envelope = Envelope {
+            operation,
+            from: self.engine.clone(),
+            message,
+        };
+        let topic = self.topics.topic(&Topic::Peer(operation, to));
+        self.publish(Message::new(topic, envelope.encode_with_order(order)).at_most_once());
+    }
+
     /// To a service of the acting dispatcher. Not while disconnected, as above.
     pub(crate) fn request(&self, service: &str, request: &Request) {
         let Ok(service) = service.parse::<PeerName>() else {

@@ -39,6 +39,7 @@ use super::snapshots::Snapshots;
 use super::store::Cache;
 use super::store::Store;
 use super::supervisor::{Supervisor, Told};
+use super::trust::Trust;
 use super::work::Workshop;
 use wayfare_runtime::{AddressSpace, Budget, Provenance, Runtime, RuntimeOptions};
 
@@ -174,6 +175,13 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
             topics: options.topics.clone(),
             engine: options.engine.clone(),
         },
+        trust: Trust::new(
+            options.trust_root,
+            options.engine.clone(),
+            options.topics.clone(),
+            options.data.clone(),
+            begun,
+        ),
         boot,
         about,
         status_led: StatusLed::start(&devices),
@@ -272,6 +280,7 @@ fn connect(options: &EngineOptions, boot: BootId, about: &EngineAbout) -> anyhow
         will: Some(Message::new(status, offline).retained()),
         subscriptions: filters
             .into_iter()
+            .chain(Trust::roster_topic(options.trust_root, topics))
             .map(|filter| (filter, Qos::AtLeastOnce))
             .collect(),
         on_takeover: OnTakeover::BackOff,

@@ -4,6 +4,7 @@
 //!  lock       held while an engine uses the folder
 //!  format     which version of this layout, and whose
 //!  boots      the last processes that used the folder
+//!  roster     whose orders count, as it was signed (`shell/trust.rs`)
 //!  journal    the core's records
 //!  reserve    room kept for what must be written when the disk is full
 //!  blobs/     modules, standard inputs and snapshots by digest
@@ -37,6 +38,7 @@ use wayfare_protocol::ids::{BootId, Digest, EngineId};
 
 pub(crate) use self::blobs::{Blobs, Reception};
 pub use self::cache::Cache;
+pub(crate) use self::files::write_durably;
 pub(crate) use self::folder::{BlobFolder, BlobSource, Unsynced};
 pub(crate) use self::inbox::{InboxJournal, Inboxes};
 use self::journal::{Journal, Recovered};

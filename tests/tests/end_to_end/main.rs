@@ -28,6 +28,7 @@ mod lives;
 mod losses;
 mod messages;
 mod numbers;
+mod orders;
 mod pipeline;
 mod presence;
 mod requirements;

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use wayfare_client::Client;
+use wayfare_client::keys::orders_key_path;
 use wayfare_gateway::{Allowed, Gateway, GatewayError, GatewayOptions, Port};
 
 use super::super::engine::shutdown;
@@ -17,6 +18,7 @@ use crate::config::{Settings, state_folder};
 use crate::context::{connect_to, who};
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, output_is_terminal, say};
+use crate::trusting::make_key;
 
 const PORT: u16 = 8686;
 /// Between two attempts to reach the broker, or to listen.
@@ -85,12 +87,26 @@ pub(super) fn start(settings: &Settings, args: &HttpArgs, data: &Path) -> Result
         Some(bind) if !bind.ip().is_loopback() => {
             Err(Fail::usage(GatewayError::NotLoopback { bind }.to_string()))
         }
-        Some(_) => Ok(Some(tokio::spawn(beside_dispatcher(
-            settings.clone(),
-            *args,
-            data.to_owned(),
-        )))),
+        Some(_) => {
+            let settings = with_key(settings.clone(), data)?;
+            let task = tokio::spawn(beside_dispatcher(settings, *args, data.to_owned()));
+            Ok(Some(task))
+        }
     }
+}
+
+/// Where no key was given, what is ordered over HTTP is signed with the dispatcher's own: who can read the
+/// token can read that as well.
+fn with_key(settings: Settings, data: &Path) -> Result<Settings> {
+    if settings.operator_key.is_some() {
+        return Ok(settings);
+    }
+    let key = orders_key_path(data);
+    make_key(&key)?;
+    Ok(Settings {
+        operator_key: Some(key),
+        ..settings
+    })
 }
 
 /// The dispatcher waits for its broker: so does this, and for a port that another process has. Ends when it

@@ -27,6 +27,7 @@ use crate::app::ask::{
     AppStatus, Ask, Decision, HistoryPage, PUT_BYTES_MAX, SERVICE, StatusPage, VersionStatus,
 };
 use crate::error::AskError;
+use crate::signing;
 use crate::task::{News, QUEUE_MAX, ToTask, WATCHER_QUEUE_MAX};
 
 /// A request is repeated this often until it is answered: whoever acts may have changed meanwhile.
@@ -122,11 +123,22 @@ impl Client {
             answer,
         };
         self.tell(ask).await.map_err(|_| AskError::Closed)?;
+        let engine = match topic {
+            Topic::EngineDevice(engine) => Some(engine.clone()),
+            _ => None,
+        };
         let topic = self.inner.topics.topic(topic);
         let payload = wire::encode(&request);
         let deadline = Instant::now() + limit;
         loop {
-            let message = Message::new(topic.clone(), payload.clone());
+            let payload = match (&self.inner.key, &engine) {
+                (Some(key), Some(engine)) => {
+                    let challenge = self.challenge(engine).await;
+                    signing::sign_for(key, &topic, engine, &payload, challenge)
+                }
+                _ => payload.clone(),
+            };
+            let message = Message::new(topic.clone(), payload);
             self.inner
                 .link
                 .publish(message)

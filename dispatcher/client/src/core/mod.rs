@@ -144,6 +144,8 @@ pub(crate) enum Effect {
     Decided(Decision),
     /// Who acts as the dispatcher now.
     Lease(Option<Lease>),
+    /// The roster that is retained, by whomever.
+    Roster(Vec<u8>),
 }
 
 /// How far an operation is.
@@ -278,11 +280,12 @@ impl Core {
         let result = match topic {
             Topic::EngineStatus(engine) if payload.is_empty() => Ok(self.fleet.engine_cleared(&engine)),
             Topic::EngineStatus(engine) => wire::decode(payload).map(|status: EngineStatus| {
-                let was = self.fleet.present_boot(&engine);
+                let was = (self.fleet.present_boot(&engine), self.fleet.challenge(&engine));
                 // Nobody speaks about another engine than the topic's.
                 let changed = status.engine == engine && self.fleet.engine_status(status, now_ms);
                 let is = self.fleet.present_boot(&engine);
-                if is.is_some() && is != was {
+                // What was signed for another challenge was not taken.
+                if is.is_some() && (is, self.fleet.challenge(&engine)) != was {
                     self.ask_again(&engine, now_ms, effects);
                 }
                 // What is retained proves nothing, but what comes after all that is was published now.
@@ -346,6 +349,10 @@ impl Core {
                 });
                 false
             }),
+            Topic::Roster => {
+                effects.push(Effect::Roster(payload.to_vec()));
+                Ok(false)
+            }
             Topic::EngineDevice(_)
             | Topic::ProgramReply(_)
             | Topic::ProgramInbox(_)

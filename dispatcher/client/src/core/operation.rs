@@ -8,7 +8,7 @@ use wayfare_protocol::command::{Action, Command, GivenCommand, check_bytes};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
 use wayfare_protocol::ids::{ClientId, Digest, EngineId, OperationId, ProgramId};
-use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
+use wayfare_protocol::limits::{PAYLOAD_BYTES_MAX, SIGNATURE_BYTES_MAX};
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
 
@@ -157,7 +157,7 @@ impl InFlight {
         client: &ClientId,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let bytes = self.command(operation, client).len() as u64;
+        let bytes = (self.command(operation, client).len() + SIGNATURE_BYTES_MAX) as u64;
         let checked = check_bytes("the command", bytes, PAYLOAD_BYTES_MAX as u64);
         checked
             .map_err(|failure| self.settle(Err(CommandError::Refused(failure)), effects))

@@ -41,6 +41,11 @@ impl Core {
         self.advance_arrival(operation);
     }
 
+    /// Whether something was offered under this operation before, and is on its way or decided.
+    pub fn knows_arrival(&self, operation: OperationId) -> bool {
+        self.arrivals.contains_key(&operation) || self.verdicts.message(operation).is_some()
+    }
+
     /// Whether a program may come, by what its source says about it.
     pub(super) fn admit(&mut self, from: &PeerName, offer: &Offer) -> Result<(), Failure> {
         offer.spec.check()?;

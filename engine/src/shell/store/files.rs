@@ -19,7 +19,7 @@ thread_local! {
 
 /// Content first, then the name, then the folder: after a crash at any point `name` holds either what it held
 /// before or all of `content`.
-pub(super) fn write_durably(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write_durably(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let unfinished = write_unfinished(folder, name, content)?;
     publish(folder, &unfinished, name)
 }

@@ -1,0 +1,105 @@
+//! Signing what is ordered: a command answers the challenges of the engines that it concerns, as their statuses show them. An engine that
+//! shows none looks at no signature, and is sent what earlier releases send.
+
+use serde::Deserialize;
+use wayfare_protocol::code::SecretKey;
+use wayfare_protocol::ids::{Challenge, EngineId};
+use wayfare_protocol::trust::signed::{Answers, sign};
+use wayfare_protocol::wire;
+
+/// The one more engine that a command concerns.
+#[derive(Deserialize)]
+struct Concerned {
+    action: Destination,
+}
+
+#[derive(Deserialize)]
+struct Destination {
+    #[serde(default)]
+    target: Option<EngineId>,
+}
+
+/// A command to `engine`, signed; a program's target is shown it by its source.
+pub(crate) fn sign_command(
+    key: &SecretKey,
+    topic: &str,
+    engine: &EngineId,
+    command: Vec<u8>,
+    challenge: impl Fn(&EngineId) -> Option<Challenge>,
+) -> Vec<u8> {
+    let target = wire::from_json(&command).ok();
+    let target = target.and_then(|concerned: Concerned| concerned.action.target);
+    let answers: Answers = [Some(engine.clone()), target]
+        .into_iter()
+        .flatten()
+        .filter_map(|engine| Some((engine.clone(), challenge(&engine)?)))
+        .collect();
+    match answers.is_empty() {
+        true => command,
+        false => sign(key, topic, &command, &answers),
+    }
+}
+
+/// Any other message to `engine`.
+pub(crate) fn sign_for(
+    key: &SecretKey,
+    topic: &str,
+    engine: &EngineId,
+    message: &[u8],
+    challenge: Option<Challenge>,
+) -> Vec<u8> {
+    match challenge {
+        Some(challenge) => sign(key, topic, message, &[(engine.clone(), challenge)].into()),
+        None => message.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wayfare_protocol::command::{Action, Command, Target};
+    use wayfare_protocol::ids::{OperationId, ProgramId};
+    use wayfare_protocol::trust::signed::{Signature, answers};
+
+    use super::*;
+
+    #[test]
+    fn a_command_answers_the_challenges_of_the_engines_that_look_at_signatures() {
+        let key = SecretKey::from_random([1; 32]);
+        let id = |name: &str| -> EngineId { name.parse().unwrap() };
+        let command = |target: &str| {
+            wire::encode(&Command {
+                operation: OperationId::random(),
+                client: id("c"),
+                time_limit_ms: 1,
+                term: None,
+                action: Action::Move {
+                    on: Target {
+                        program: ProgramId::random(),
+                        generation: None,
+                    },
+                    target: id(target),
+                },
+            })
+        };
+        let challenge = |engine: &EngineId| {
+            (engine.as_str() != "old").then(|| Challenge::from_bytes([engine.as_str().len() as u8; 16]))
+        };
+        for (engine, target, expected) in [
+            ("a", "bb", vec!["a", "bb"]),
+            ("a", "old", vec!["a"]),
+            ("old", "bb", vec!["bb"]),
+            ("old", "old", vec![]),
+        ] {
+            let payload = sign_command(&key, "topic", &id(engine), command(target), challenge);
+            let found: Vec<_> = answers(&payload)
+                .into_keys()
+                .map(|name| name.to_string())
+                .collect();
+            assert_eq!(found, expected, "{engine} {target}");
+            assert_eq!(
+                Signature::of(&payload).is_some_and(|signature| signature.is_good("topic")),
+                !expected.is_empty()
+            );
+        }
+    }
+}

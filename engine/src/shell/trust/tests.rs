@@ -1,0 +1,341 @@
+use wayfare_protocol::code::SecretKey;
+use wayfare_protocol::command::{ProgramSpec, Target};
+use wayfare_protocol::ids::{Blob, ClientId, Generation, ProgramId};
+use wayfare_protocol::trust::roster::Role;
+use wayfare_protocol::trust::signed::{self, Answers};
+
+use super::*;
+
+const ROOT: u8 = 1;
+const ANN: u8 = 2;
+const EVE: u8 = 9;
+
+fn key(number: u8) -> SecretKey {
+    SecretKey::from_random([number; 32])
+}
+
+fn roster(version: u64, orders: Orders) -> Vec<u8> {
+    let member = |name: &str, number, role| Member {
+        name: name.parse().unwrap(),
+        key: key(number).public(),
+        roles: [role].into(),
+    };
+    let roster = Roster {
+        version,
+        orders,
+        members: vec![
+            member("ann", ANN, Role::Operator),
+            member("vic", ANN + 1, Role::Viewer),
+        ],
+    };
+    roster.encode(&key(ROOT), "wayfare/v1/trust/roster")
+}
+
+struct Bench {
+    trust: Trust,
+    now: Instant,
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(orders: Option<Orders>) -> Self {
+        let (folder, now) = (tempfile::tempdir().unwrap(), Instant::now());
+        let mut trust = Self::begin(&folder, now);
+        if let Some(orders) = orders {
+            trust.roster_seen(&roster(3, orders), now);
+        }
+        Self { trust, now, folder }
+    }
+
+    fn begin(folder: &tempfile::TempDir, now: Instant) -> Trust {
+        let (root, engine) = (Some(key(ROOT).public()), "a".parse().unwrap());
+        Trust::new(root, engine, Topics::default(), folder.path().to_owned(), now)
+    }
+
+    fn answers(&self) -> Answers {
+        [("a".parse().unwrap(), self.trust.challenge().unwrap())].into()
+    }
+
+    fn judge(&mut self, payload: &[u8], command: &Command) -> Judgement {
+        self.trust
+            .judge(&Bytes::copy_from_slice(payload), command, self.now)
+    }
+
+    fn is_refused(&mut self, payload: &[u8], command: &Command) -> bool {
+        matches!(self.judge(payload, command), Judgement::Refused(_))
+    }
+}
+
+fn command(action: Action) -> Command {
+    Command {
+        operation: OperationId::random(),
+        client: "c".parse::<ClientId>().unwrap(),
+        time_limit_ms: 1,
+        term: None,
+        action,
+    }
+}
+
+fn kill() -> Command {
+    command(Action::Kill { on: on() })
+}
+
+fn on() -> Target {
+    Target {
+        program: ProgramId::from_bytes([5; 16]),
+        generation: Some(Generation(4)),
+    }
+}
+
+fn signed_by(number: u8, to: &str, command: &Command, answers: &Answers) -> Vec<u8> {
+    let topic = format!("wayfare/v1/engine/{to}/command");
+    signed::sign(&key(number), &topic, &wire::encode(command), answers)
+}
+
+#[test]
+fn only_what_a_member_signed_for_this_engine_is_taken_where_that_is_required() {
+    let mut bench = Bench::new(Some(Orders::Require));
+    let (answers, kill) = (bench.answers(), kill());
+    assert_eq!(
+        bench.judge(&signed_by(ANN, "a", &kill, &answers), &kill),
+        Judgement::Taken
+    );
+    for (what, payload) in [
+        ("unsigned", wire::encode(&kill)),
+        ("of a stranger", signed_by(EVE, "a", &kill, &answers)),
+        ("of the root key", signed_by(ROOT, "a", &kill, &answers)),
+        ("without the role", signed_by(ANN + 1, "a", &kill, &answers)),
+        ("for another engine", signed_by(ANN, "b", &kill, &answers)),
+    ] {
+        assert!(bench.is_refused(&payload, &kill), "{what}");
+    }
+    let logs = command(Action::Logs {
+        on: on(),
+        since: 0,
+        follower: None,
+    });
+    let by_viewer = signed_by(ANN + 1, "a", &logs, &answers);
+    assert_eq!(bench.judge(&by_viewer, &logs), Judgement::Taken);
+}
+
+#[test]
+fn what_a_fleet_permits_without_signatures_is_what_its_roster_says() {
+    for (orders, is_taken) in [
+        (None, false),
+        (Some(Orders::Open), true),
+        (Some(Orders::Prefer), true),
+        (Some(Orders::Require), false),
+    ] {
+        let mut bench = Bench::new(orders);
+        let kill = kill();
+        assert_eq!(
+            bench.judge(&wire::encode(&kill), &kill) == Judgement::Taken,
+            is_taken,
+            "{orders:?}"
+        );
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut without = Trust::new(
+        None,
+        "a".parse().unwrap(),
+        Topics::default(),
+        folder.path().to_owned(),
+        Instant::now(),
+    );
+    let kill = kill();
+    let payload = Bytes::from(wire::encode(&kill));
+    assert_eq!(without.judge(&payload, &kill, Instant::now()), Judgement::Taken);
+    assert_eq!(without.challenge(), None);
+}
+
+#[test]
+fn a_recorded_order_does_not_count_once_its_challenge_has_changed() {
+    let mut bench = Bench::new(Some(Orders::Require));
+    let kill = kill();
+    let recorded = signed_by(ANN, "a", &kill, &bench.answers());
+    assert_eq!(bench.judge(&recorded, &kill), Judgement::Taken);
+    // Said again within its time, it is the journal's to tell repeats.
+    assert_eq!(bench.judge(&recorded, &kill), Judgement::Taken);
+    // Another start of the engine has another challenge, and shows it.
+    let mut again = Bench::begin(&bench.folder, bench.now);
+    let payload = Bytes::from(recorded.clone());
+    assert_eq!(again.judge(&payload, &kill, bench.now), Judgement::Stale);
+    assert!(std::mem::take(&mut again.is_to_show));
+    assert_eq!(again.judge(&payload, &kill, bench.now), Judgement::Stale);
+    assert!(!again.is_to_show, "a flood of old orders is no flood of statuses");
+    // And so has this one after some time,
+    bench.now += Duration::from_millis(CHALLENGE_MS);
+    assert_eq!(bench.judge(&recorded, &kill), Judgement::Stale);
+    let anew = signed_by(ANN, "a", &kill, &bench.answers());
+    assert_eq!(bench.judge(&anew, &kill), Judgement::Taken);
+    // though an order that had just been signed counts while the change is on its way.
+    let mut crossed = Bench::new(Some(Orders::Require));
+    let payload = signed_by(ANN, "a", &kill, &crossed.answers());
+    crossed.now += Duration::from_millis(CHALLENGE_MS);
+    crossed.trust.asked(crossed.now);
+    assert_eq!(crossed.judge(&payload, &kill), Judgement::Taken);
+    crossed.now += Duration::from_millis(CHALLENGE_MS);
+    assert_eq!(crossed.judge(&payload, &kill), Judgement::Stale);
+}
+
+#[test]
+fn a_challenge_is_good_for_fewer_orders_than_an_engine_remembers() {
+    let mut bench = Bench::new(Some(Orders::Require));
+    let first = kill();
+    let recorded = signed_by(ANN, "a", &first, &bench.answers());
+    let mut taken = 0;
+    loop {
+        let next = kill();
+        let payload = signed_by(ANN, "a", &next, &bench.answers());
+        assert_eq!(bench.judge(&payload, &next), Judgement::Taken);
+        taken += 1;
+        if bench.judge(&recorded, &first) == Judgement::Stale {
+            break;
+        }
+    }
+    assert!((200..=2 * ORDERS_PER_CHALLENGE).contains(&taken), "{taken}");
+}
+
+#[test]
+fn a_roster_is_kept_and_never_goes_back() {
+    let mut bench = Bench::new(Some(Orders::Require));
+    let kill = kill();
+    let unsigned = wire::encode(&kill);
+    let foreign = Roster {
+        version: 9,
+        orders: Orders::Open,
+        members: Vec::new(),
+    };
+    for (what, payload) in [
+        ("older", roster(2, Orders::Open)),
+        ("another of this version", roster(3, Orders::Open)),
+        ("nobody's", wire::encode(&foreign)),
+        (
+            "an operator's",
+            foreign.encode(&key(ANN), "wayfare/v1/trust/roster"),
+        ),
+        (
+            "another fleet's",
+            foreign.encode(&key(ROOT), "other/v1/trust/roster"),
+        ),
+    ] {
+        bench.trust.roster_seen(&payload, bench.now);
+        assert!(bench.is_refused(&unsigned, &kill), "{what}");
+    }
+    bench.trust = Bench::begin(&bench.folder, bench.now);
+    bench.trust.roster_seen(&roster(2, Orders::Open), bench.now);
+    assert!(bench.is_refused(&unsigned, &kill), "after another start");
+    bench.trust.roster_seen(&roster(4, Orders::Open), bench.now);
+    assert_eq!(bench.judge(&unsigned, &kill), Judgement::Taken);
+}
+
+fn offer(operation: OperationId, program: ProgramId, generation: u64) -> Envelope {
+    let spec = ProgramSpec {
+        name: "p".into(),
+        module: Blob::of(b"module"),
+        args: Vec::new(),
+        env: [].into(),
+        stdin: None,
+        memory_bytes_max: None,
+        grants: Box::default(),
+    };
+    Envelope {
+        operation,
+        from: "b".parse().unwrap(),
+        message: PeerMessage::Prepare {
+            program,
+            generation: Generation(generation),
+            spec,
+            memory_bytes: 0,
+            paused: false,
+            devices: [].into(),
+            blobs: Vec::new(),
+        },
+    }
+}
+
+#[test]
+fn a_program_comes_only_with_the_order_that_sends_it_here() {
+    let mut bench = Bench::new(Some(Orders::Require));
+    let target = |to: &str| Action::Move {
+        on: on(),
+        target: to.parse().unwrap(),
+    };
+    let (here, elsewhere) = (command(target("a")), command(target("c")));
+    let answers = bench.answers();
+    let order = |number, command: &Command, answers: &Answers| {
+        String::from_utf8(signed_by(number, "b", command, answers)).unwrap()
+    };
+    let good = order(ANN, &here, &answers);
+    let (program, moved) = (on().program, here.operation);
+    let mut judge = |envelope: &Envelope, order: Option<&str>| {
+        let now = bench.now;
+        bench.trust.judge_offer(envelope, order, now).is_ok()
+    };
+    assert!(judge(&offer(moved, program, 5), Some(&good)));
+    for (what, envelope, shown) in [
+        ("no order", offer(moved, program, 5), None),
+        ("nonsense", offer(moved, program, 5), Some("{}".to_owned())),
+        (
+            "of a stranger",
+            offer(moved, program, 5),
+            Some(order(EVE, &here, &answers)),
+        ),
+        (
+            "of a viewer",
+            offer(moved, program, 5),
+            Some(order(ANN + 1, &here, &answers)),
+        ),
+        (
+            "an old one",
+            offer(moved, program, 5),
+            Some(order(ANN, &here, &Answers::new())),
+        ),
+        (
+            "to another engine",
+            offer(elsewhere.operation, program, 5),
+            Some(order(ANN, &elsewhere, &answers)),
+        ),
+        (
+            "another program",
+            offer(moved, ProgramId::random(), 5),
+            Some(good.clone()),
+        ),
+        (
+            "another generation",
+            offer(moved, program, 1_000_000),
+            Some(good.clone()),
+        ),
+        (
+            "another operation",
+            offer(OperationId::random(), program, 5),
+            Some(good.clone()),
+        ),
+        (
+            "of another source",
+            Envelope {
+                from: "c".parse().unwrap(),
+                ..offer(moved, program, 5)
+            },
+            Some(good.clone()),
+        ),
+    ] {
+        assert!(!judge(&envelope, shown.as_deref()), "{what}");
+    }
+}
+
+#[test]
+fn a_source_keeps_the_order_for_its_target_to_see() {
+    let mut bench = Bench::new(Some(Orders::Require));
+    let moved = command(Action::Move {
+        on: on(),
+        target: "b".parse().unwrap(),
+    });
+    let payload = signed_by(ANN, "a", &moved, &bench.answers());
+    assert_eq!(bench.judge(&payload, &moved), Judgement::Taken);
+    let prepare = offer(moved.operation, on().program, 5).message;
+    let shown = bench.trust.passage_of(moved.operation, &prepare).unwrap();
+    assert_eq!(shown.as_bytes(), payload);
+    assert_eq!(bench.trust.passage_of(moved.operation, &PeerMessage::Query), None);
+    assert_eq!(bench.trust.passage_of(OperationId::random(), &prepare), None);
+}
