@@ -19,6 +19,7 @@ use super::clock::Clock;
 use super::control::Control;
 use super::files::Files;
 use super::memory::Limits;
+use super::variables::Variables;
 
 /// Devices whose last trouble is remembered: as many as can be granted, and some that were not.
 const TROUBLES_MAX: usize = 2 * DEVICES_MAX;
@@ -63,14 +64,14 @@ impl Context {
     pub(super) fn new(
         control: Arc<Control>,
         sink: Sink,
-        spec: &ProgramSpec,
+        (spec, variables): (&ProgramSpec, &Variables),
         stdin: Option<Arc<[u8]>>,
         limits: Limits,
     ) -> Self {
         Self {
             sink,
             arguments: std::iter::once(&spec.name).chain(&spec.args).cloned().collect(),
-            environment: environment(spec),
+            environment: environment(spec, variables, &control),
             grants: spec.grants.clone(),
             stdin: stdin.unwrap_or_default(),
             ..Self::nobody(control, limits)
@@ -219,7 +220,7 @@ impl Context {
 
 /// As `NAME=value`: what the program was run with, and what it was granted of this engine's. A program that goes on from a snapshot has
 /// what it had, since it may have read a part.
-fn environment(spec: &ProgramSpec) -> Vec<String> {
+fn environment(spec: &ProgramSpec, variables: &Variables, control: &Control) -> Vec<String> {
     let mut all: Vec<String> = spec
         .env
         .iter()
@@ -232,6 +233,12 @@ fn environment(spec: &ProgramSpec) -> Vec<String> {
         .iter()
         .filter(|name| !spec.env.contains_key(*name))
     {
+        if !variables.offers(name) {
+            control.tell(&format!(
+                "wayfare: this engine gives no program the variable {name} (its setting allow-env)"
+            ));
+            continue;
+        }
         let Ok(value) = std::env::var(name) else {
             continue; // Not set here, or no text: the program sees what it would see of a variable that is not there.
         };

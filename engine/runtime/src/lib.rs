@@ -51,6 +51,7 @@ mod runtime;
 mod settings;
 mod thread;
 mod values;
+mod variables;
 mod wasi;
 
 #[cfg(test)]
@@ -82,6 +83,7 @@ pub use resuming::Waited;
 pub use runtime::MAY_COME_APART;
 pub use runtime::{Loaded, ReviveError, Runtime, RuntimeOptions};
 use thread::Task;
+pub use variables::Variables;
 use wayfare_mail::{Home, Letter, Mail};
 
 /// What the host functions, wasmtime and a sink need of a program's thread, apart from the program's own stack.

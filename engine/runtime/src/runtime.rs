@@ -24,6 +24,7 @@ use super::memory::Budget;
 use super::processors;
 use super::resuming::{ResumeModule, Resuming, Waited};
 use super::rooms::{self, Housed, Rooms};
+use super::variables::Variables;
 
 /// Code checks addresses anyway.
 const GUARD_BYTES_SCARCE: u64 = 64 << 10;
@@ -44,6 +45,8 @@ pub struct RuntimeOptions {
     pub table_elements_max: usize,
     /// Memory of all programs together.
     pub budget: Arc<Budget>,
+    /// That programs can be granted.
+    pub variables: Variables,
     /// Code that others compiled is for [`AddressSpace::Ample`] only.
     pub address_space: AddressSpace,
     pub devices: Arc<Devices>,
@@ -56,6 +59,7 @@ impl Default for RuntimeOptions {
             memory_bytes_max: 64 << 20,
             table_elements_max: 100_000,
             budget: Arc::default(),
+            variables: Variables::default(),
             address_space: AddressSpace::probe(),
             devices: Arc::default(),
         }

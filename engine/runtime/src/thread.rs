@@ -97,7 +97,8 @@ impl Task {
             loaded.shape.save_bytes,
             options.budget.clone(),
         );
-        let mut context = Context::new(control, sink, &launch.spec, launch.stdin, limits);
+        let program = (&launch.spec, &options.variables);
+        let mut context = Context::new(control, sink, program, launch.stdin, limits);
         let folders = Folders::new(launch.folders);
         context.files = Files::new(folders.map_err(|reason| Failure::BadRequest { reason })?);
         context.generation = launch.generation;

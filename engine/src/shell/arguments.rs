@@ -19,6 +19,7 @@ use wayfare_protocol::ids::{EngineId, is_name};
 use wayfare_protocol::labels;
 use wayfare_protocol::limits::TRUSTED_KEYS_MAX;
 use wayfare_protocol::topics::Topics;
+use wayfare_runtime::Variables;
 
 use super::options::{CodeFrom, EngineOptions, this_machine};
 
@@ -79,6 +80,10 @@ pub struct EngineArgs {
     #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u64).range(STACK_KIB_MIN..=STACK_KIB_LIMIT))]
     #[serde(deserialize_with = "between::<STACK_KIB_MIN, STACK_KIB_LIMIT, _>")]
     pub stack_max: Option<u64>,
+    /// Variable of this engine that programs can be granted, or PREFIX* for all that begin so; can be given
+    /// again. No others then [default: all but AWS_* and names like those of secrets]
+    #[arg(long, value_name = "NAME")]
+    pub allow_env: Vec<String>,
     /// How often running programs are stored on disk; 0: only when they move, pause or are asked [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=CHECKPOINT_SECONDS_LIMIT))]
     #[serde(deserialize_with = "between::<0, CHECKPOINT_SECONDS_LIMIT, _>")]
@@ -95,7 +100,8 @@ pub struct EngineArgs {
     /// Key of the fleet, as `wayfare key show` prints it: code that it has signed is loaded; can be given again
     #[arg(long, value_name = "KEY", env = "WAYFARE_TRUST", value_delimiter = ',')]
     pub trust: Vec<PublicKey>,
-    /// Root key of the fleet, as `wayfare operator ls` prints it: orders count as its roster says, see `wayfare operator`
+    /// Root key of the fleet, as `wayfare operator ls` prints it: orders count as its roster says, see
+    /// `wayfare operator`
     #[arg(long, value_name = "KEY", env = "WAYFARE_TRUST_ROOT")]
     pub trust_root: Option<PublicKey>,
     /// Compile nothing here: load only code that the fleet's dispatcher has compiled and signed. An engine that was built
@@ -137,6 +143,11 @@ impl EngineArgs {
             memory_max: self.memory_max.or(file.memory_max),
             programs_memory: self.programs_memory.or(file.programs_memory),
             stack_max: self.stack_max.or(file.stack_max),
+            allow_env: if self.allow_env.is_empty() {
+                file.allow_env
+            } else {
+                self.allow_env
+            },
             checkpoint: self.checkpoint.or(file.checkpoint),
             hand_over: self.hand_over.or(file.hand_over),
             cache_max: self.cache_max.or(file.cache_max),
@@ -196,6 +207,9 @@ impl EngineArgs {
         options.programs_memory_bytes_max = self.programs_memory.map(|mib| mib << 20);
         if let Some(kib) = self.stack_max {
             options.stack_bytes_max = usize::try_from(kib << 10)?;
+        }
+        if !self.allow_env.is_empty() {
+            options.variables = Variables::Only(self.allow_env.clone());
         }
         if let Some(seconds) = self.checkpoint {
             options.checkpoint_interval = (seconds > 0).then(|| Duration::from_secs(seconds));

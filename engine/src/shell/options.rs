@@ -10,6 +10,7 @@ use wayfare_protocol::labels::Labels;
 use wayfare_protocol::topics::Topics;
 
 use wayfare_devices::DeviceOptions;
+use wayfare_runtime::Variables;
 
 /// Defaults fit a board with 512 MB and an SD card.
 pub(super) const PROGRAMS_MAX: usize = 16;
@@ -38,6 +39,8 @@ pub struct EngineOptions {
     /// Of all programs together; `None`: what the machine can give.
     pub programs_memory_bytes_max: Option<u64>,
     pub stack_bytes_max: usize,
+    /// Its own, that programs can be granted.
+    pub variables: Variables,
     /// How often running programs are stored; `None`: only when they move, pause or are asked.
     pub checkpoint_interval: Option<Duration>,
     /// How long it waits, when it is to stop, for programs of applications to be moved elsewhere; zero: not at all.
@@ -93,6 +96,7 @@ impl EngineOptions {
             program_memory_bytes_max: PROGRAM_MEMORY_MIB_MAX << 20,
             programs_memory_bytes_max: None,
             stack_bytes_max: STACK_KIB_MAX << 10,
+            variables: Variables::default(),
             checkpoint_interval: Some(Duration::from_secs(CHECKPOINT_SECONDS)),
             hand_over: Duration::from_secs(HAND_OVER_SECONDS),
             cache_bytes_max: CACHE_MIB_MAX << 20,

@@ -122,6 +122,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
             CodeFrom::Signed(_) => AddressSpace::Ample,
         },
         devices: devices.clone(),
+        variables: options.variables.clone(),
         budget: Arc::new(Budget::new(programs_memory_bytes_max)),
         ..RuntimeOptions::default()
     })
