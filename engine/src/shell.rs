@@ -22,6 +22,7 @@ mod inbound;
 mod leaving;
 mod logs;
 mod outbound;
+mod places;
 mod transfers;
 mod trust;
 mod watching;

@@ -358,6 +358,8 @@ mod tests {
                 blobs: vec![blob; 4],
             },
         };
+        let key = crate::code::SecretKey::from_random([1; 32]);
+        let warrant = crate::trust::warrant::Warrant::sign(&key, &Default::default(), &spec);
         let captured = Event {
             operation: OperationId::random(),
             engine: peer,
@@ -375,7 +377,9 @@ mod tests {
         };
         for bytes in [
             wire::encode(&command).len(),
-            prepare.encode_with_order(&"\"".repeat(1500)).len(),
+            prepare
+                .encode_with_order(&"\"".repeat(1500), Some(&warrant))
+                .len(),
             wire::encode(&captured).len(),
         ] {
             assert!(bytes < PAYLOAD_BYTES_MAX, "{bytes}");

@@ -17,10 +17,11 @@ pub const CODE_BYTES_MAX: u64 = 256 << 20;
 pub const CODE_TEXT_BYTES_MAX: usize = 400;
 /// Members of a fleet's roster: as many as one message holds.
 pub const ROSTER_MEMBERS_MAX: usize = 400;
-/// What a signature adds to a message, with the challenges of two engines.
-pub const SIGNATURE_BYTES_MAX: usize = 512;
-/// Orders that one challenge of an engine is good for. With those of the challenge before they are fewer than the operations that an engine
-/// remembers at least, so that none is forgotten, and done again, while it still counts.
+/// What a signature adds to a message, with the challenges of two engines and a program's place.
+pub const SIGNATURE_BYTES_MAX: usize = 1024;
+/// Orders that one challenge of an engine is good for. With those of the challenge before they are fewer than
+/// the operations that an engine remembers at least, so that none is forgotten, and done again, while it
+/// still counts.
 pub const ORDERS_PER_CHALLENGE: usize = 200;
 /// How long one challenge of an engine is good for, by the engine's own clock.
 pub const CHALLENGE_MS: u64 = 10 * 60 * 1000;

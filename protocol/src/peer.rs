@@ -34,6 +34,7 @@ use crate::command::ProgramSpec;
 use crate::device::{Alias, DeviceKind};
 use crate::error::Failure;
 use crate::ids::{Blob, Digest, Generation, OperationId, PeerName, ProgramId};
+use crate::trust::warrant::Warrant;
 use crate::wire::{self, WireError};
 
 /// One message from `from`, about one operation.
@@ -123,14 +124,22 @@ impl Envelope {
         Self::framed(&wire::tagged(Self::TYPE, &wire::to_json(self)), bytes)
     }
 
-    /// A `Prepare` with the order that it carries out, as that was signed: the target may want to see it.
-    pub fn encode_with_order(&self, order: &str) -> Vec<u8> {
-        let mut header = wire::tagged(Self::TYPE, &wire::to_json(self));
-        header.truncate(header.len() - 1);
-        header.extend_from_slice(b",\"order\":");
-        header.extend_from_slice(&wire::to_json(&order));
-        header.push(b'}');
-        Self::framed(&header, &[])
+    /// A `Prepare` with the order that it carries out, as that was signed, and the program's warrant: the
+    /// target may want to see them.
+    pub fn encode_with_order(&self, order: &str, warrant: Option<&Warrant>) -> Vec<u8> {
+        let header = wire::tagged(Self::TYPE, &wire::to_json(self));
+        let header = warrant.map_or(header.clone(), |warrant| warrant.show_in(&header));
+        Self::framed(&wire::with_field(&header, "order", &order), &[])
+    }
+
+    /// The warrant that a message shows.
+    pub fn warrant_of(payload: &[u8]) -> Option<Warrant> {
+        Warrant::shown_in(Self::header(payload)?)
+    }
+
+    fn header(payload: &[u8]) -> Option<&[u8]> {
+        let (length, rest) = payload.split_first_chunk::<4>()?;
+        rest.get(..u32::from_le_bytes(*length) as usize)
     }
 
     /// The order that a message carries out, if it shows one.
@@ -140,9 +149,7 @@ impl Envelope {
             #[serde(default)]
             order: Option<String>,
         }
-        let (length, rest) = payload.split_first_chunk::<4>()?;
-        let header = rest.get(..u32::from_le_bytes(*length) as usize)?;
-        wire::from_json::<Ordered>(header).ok()?.order
+        wire::from_json::<Ordered>(Self::header(payload)?).ok()?.order
     }
 
     fn framed(header: &[u8], bytes: &[u8]) -> Vec<u8> {
@@ -190,7 +197,7 @@ mod tests {
             message: PeerMessage::Query,
         };
         let order = r#"{"do":"move \u001b \"x\""}"#;
-        let payload = envelope.encode_with_order(order);
+        let payload = envelope.encode_with_order(order, None);
         assert_eq!(Envelope::order_of(&payload).as_deref(), Some(order));
         assert_eq!(Envelope::decode(&payload), Ok((envelope.clone(), &[][..])));
         assert_eq!(Envelope::order_of(&envelope.encode(&[])), None);

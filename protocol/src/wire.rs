@@ -108,6 +108,21 @@ pub(crate) fn tagged(tag: &'static str, object: &[u8]) -> Vec<u8> {
     out
 }
 
+/// `object`, a JSON object with fields, with one more: for what only some readers look at.
+pub(crate) fn with_field<T: Serialize>(object: &[u8], name: &str, value: &T) -> Vec<u8> {
+    debug_assert!(
+        object.starts_with(b"{") && object.ends_with(b"}"),
+        "a message is an object"
+    );
+    let mut out = object[..object.len().saturating_sub(1)].to_vec();
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    out.extend_from_slice(&to_json(value));
+    out.push(b'}');
+    out
+}
+
 #[derive(Deserialize)]
 struct Tag<'a> {
     #[serde(borrow, default, rename = "type")]

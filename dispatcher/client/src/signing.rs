@@ -1,43 +1,50 @@
-//! Signing what is ordered: a command answers the challenges of the engines that it concerns, as their statuses show them. An engine that
-//! shows none looks at no signature, and is sent what earlier releases send.
+//! Signing what is ordered: a command answers the challenges of the engines that it concerns, as their
+//! statuses show them. An engine that shows none looks at no signature, and is sent what earlier releases
+//! send.
 
-use serde::Deserialize;
 use wayfare_protocol::code::SecretKey;
+use wayfare_protocol::command::{Action, Command};
 use wayfare_protocol::ids::{Challenge, EngineId};
+use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::trust::place::{Holding, Place};
 use wayfare_protocol::trust::signed::{Answers, sign};
+use wayfare_protocol::trust::warrant::Warrant;
 use wayfare_protocol::wire;
 
-/// The one more engine that a command concerns.
-#[derive(Deserialize)]
-struct Concerned {
-    action: Destination,
-}
-
-#[derive(Deserialize)]
-struct Destination {
-    #[serde(default)]
-    target: Option<EngineId>,
-}
-
-/// A command to `engine`, signed; a program's target is shown it by its source.
+/// A command to `engine`, signed, with the place that a program comes to have by it, and the warrant of one
+/// that is started. A program's target is shown it by its source.
 pub(crate) fn sign_command(
     key: &SecretKey,
-    topic: &str,
+    topics: &Topics,
     engine: &EngineId,
-    command: Vec<u8>,
+    payload: Vec<u8>,
     challenge: impl Fn(&EngineId) -> Option<Challenge>,
 ) -> Vec<u8> {
-    let target = wire::from_json(&command).ok();
-    let target = target.and_then(|concerned: Concerned| concerned.action.target);
+    let Ok(command) = wire::decode::<Command>(&payload) else {
+        return payload;
+    };
+    let target = match &command.action {
+        Action::Move { target, .. } | Action::Spawn { target, .. } => Some(target.clone()),
+        _ => None,
+    };
     let answers: Answers = [Some(engine.clone()), target]
         .into_iter()
         .flatten()
         .filter_map(|engine| Some((engine.clone(), challenge(&engine)?)))
         .collect();
-    match answers.is_empty() {
-        true => command,
-        false => sign(key, topic, &command, &answers),
+    if answers.is_empty() {
+        return payload;
     }
+    let payload = match Holding::of(&command, engine) {
+        Some(holding) => Place::sign(key, topics, &holding).show_in(&payload),
+        None => payload,
+    };
+    let payload = match &command.action {
+        Action::Run { spec, .. } => Warrant::sign(key, topics, spec).show_in(&payload),
+        _ => payload,
+    };
+    let topic = topics.topic(&Topic::EngineCommand(engine.clone()));
+    sign(key, &topic, &payload, &answers)
 }
 
 /// Any other message to `engine`.
@@ -56,8 +63,8 @@ pub(crate) fn sign_for(
 
 #[cfg(test)]
 mod tests {
-    use wayfare_protocol::command::{Action, Command, Target};
-    use wayfare_protocol::ids::{OperationId, ProgramId};
+    use wayfare_protocol::command::Target;
+    use wayfare_protocol::ids::{Generation, OperationId, ProgramId};
     use wayfare_protocol::trust::signed::{Signature, answers};
 
     use super::*;
@@ -75,7 +82,7 @@ mod tests {
                 action: Action::Move {
                     on: Target {
                         program: ProgramId::random(),
-                        generation: None,
+                        generation: Some(Generation(1)),
                     },
                     target: id(target),
                 },
@@ -90,16 +97,19 @@ mod tests {
             ("old", "bb", vec!["bb"]),
             ("old", "old", vec![]),
         ] {
-            let payload = sign_command(&key, "topic", &id(engine), command(target), challenge);
+            let topics = Topics::default();
+            let payload = sign_command(&key, &topics, &id(engine), command(target), challenge);
+            let topic = topics.topic(&Topic::EngineCommand(id(engine)));
             let found: Vec<_> = answers(&payload)
                 .into_keys()
                 .map(|name| name.to_string())
                 .collect();
             assert_eq!(found, expected, "{engine} {target}");
             assert_eq!(
-                Signature::of(&payload).is_some_and(|signature| signature.is_good("topic")),
+                Signature::of(&payload).is_some_and(|signature| signature.is_good(&topic)),
                 !expected.is_empty()
             );
+            assert_eq!(Place::shown_in(&payload).is_some(), !expected.is_empty());
         }
     }
 }

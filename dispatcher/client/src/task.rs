@@ -446,7 +446,7 @@ impl Task {
         let name = self.topics.topic(topic);
         let payload = match (&self.key, topic) {
             (Some(key), Topic::EngineCommand(engine)) => {
-                signing::sign_command(key, &name, engine, payload, |engine| {
+                signing::sign_command(key, &self.topics, engine, payload, |engine| {
                     self.core.fleet().challenge(engine)
                 })
             }

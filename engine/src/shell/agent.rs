@@ -389,7 +389,7 @@ impl Agent {
                 program,
                 generation,
                 by,
-            } => self.claimed(program, generation, &by),
+            } => self.claimed(program, generation, &by, &message.payload),
             Arrived::Announced(address, announcement) => self.announcement_seen(&address, &announcement),
             Arrived::Device(request) => self.device_asked(request),
             Arrived::Malformed {

@@ -109,7 +109,8 @@ impl Agent {
             Effect::PublishProgram(status) => {
                 self.watch(status.program);
                 if self.fence.is_passed() {
-                    self.out.program_status(&status);
+                    let place = self.trust.places.of(status.program, status.generation);
+                    self.out.program_status(&status, place);
                 }
                 match status.state.is_ended() {
                     true => self.look_for_stale(&status),
@@ -118,6 +119,7 @@ impl Agent {
             }
             Effect::ClearProgram(program) => {
                 self.out.clear_program(program);
+                self.trust.places.forget(program);
                 self.withdraw(program);
                 self.wipe_session(program);
             }

@@ -21,6 +21,7 @@ use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
 use wayfare_protocol::reply::Barrier;
 use wayfare_protocol::status::TOMBSTONE;
 use wayfare_protocol::topics::Topic;
+use wayfare_protocol::trust::place::Holding;
 use wayfare_protocol::wire;
 
 use super::agent::{Agent, Step};
@@ -139,9 +140,24 @@ impl Agent {
     }
 
     /// Another engine says that it has a program which is here, or was.
-    pub(super) fn claimed(&mut self, program: ProgramId, generation: Generation, by: &EngineId) {
+    pub(super) fn claimed(
+        &mut self,
+        program: ProgramId,
+        generation: Generation,
+        by: &EngineId,
+        status: &[u8],
+    ) {
         let was_here = self.core.runs(program);
         let here = self.programs.current(program).map(|hosted| hosted.generation);
+        let holding = Holding {
+            program,
+            generation,
+            engine: by.clone(),
+        };
+        // One that is no newer than ours ends nothing.
+        if here.is_none_or(|here| here < generation) && !self.trust.believes(&holding, status) {
+            return;
+        }
         self.feed(Input::Fenced { program, generation });
         if was_here && !self.core.runs(program) {
             let generation = generation.0;

@@ -11,6 +11,8 @@ use wayfare_protocol::ids::{ClientId, EngineId, OperationId, PeerName, ProgramId
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
 use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::trust::place::Place;
+use wayfare_protocol::trust::warrant::Warrant;
 use wayfare_protocol::wire;
 
 pub(crate) struct Outbound {
@@ -51,7 +53,13 @@ impl Outbound {
     }
 
     /// Offers a program, with the order to do so as it was signed.
-    pub(crate) fn offer(&self, to: PeerName, operation: OperationId, message: PeerMessage, order: &str) {
+    pub(crate) fn offer(
+        &self,
+        to: PeerName,
+        operation: OperationId,
+        message: PeerMessage,
+        (order, warrant): (&str, Option<&Warrant>),
+    ) {
         if !self.is_connected {
             return;
         }
@@ -61,7 +69,7 @@ impl Outbound {
             message,
         };
         let topic = self.topics.topic(&Topic::Peer(operation, to));
-        self.publish(Message::new(topic, envelope.encode_with_order(order)).at_most_once());
+        self.publish(Message::new(topic, envelope.encode_with_order(order, warrant)).at_most_once());
     }
 
     /// To a service of the acting dispatcher. Not while disconnected, as above.
@@ -89,8 +97,14 @@ impl Outbound {
         self.status(&Topic::EngineStatus(self.engine.clone()), wire::encode(status));
     }
 
-    pub(crate) fn program_status(&self, status: &ProgramStatus) {
-        self.status(&Topic::ProgramStatus(status.program), wire::encode(status));
+    /// With the proof that somebody has ordered it to be here, where there is one.
+    pub(crate) fn program_status(&self, status: &ProgramStatus, place: Option<&Place>) {
+        let payload = wire::encode(status);
+        let payload = match place {
+            Some(place) => place.show_in(&payload),
+            None => payload,
+        };
+        self.status(&Topic::ProgramStatus(status.program), payload);
     }
 
     /// An empty retained message takes the retained one away.

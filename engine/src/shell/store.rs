@@ -5,6 +5,7 @@
 //!  format     which version of this layout, and whose
 //!  boots      the last processes that used the folder
 //!  roster     whose orders count, as it was signed (`shell/trust.rs`)
+//!  places/    by which orders the programs are here (`shell/places.rs`)
 //!  journal    the core's records
 //!  reserve    room kept for what must be written when the disk is full
 //!  blobs/     modules, standard inputs and snapshots by digest

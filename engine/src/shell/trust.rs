@@ -6,33 +6,34 @@
 //!   roster: open, prefer ---------> all; prefer warns of those that are not signed
 //!   roster: require --------------> those that a member with the role for it has signed, for this engine and lately
 //! ```
-//! What always holds: the roster is one that the configured root key has signed, its version only rises, across restarts as well, and it is on disk
-//! before it counts. Within one challenge each operation is carried out once, because more operations are remembered than a challenge and
-//! the one before it are good for.
+//! What always holds: the roster is one that the configured root key has signed, its version only rises,
+//! across restarts as well, and it is on disk before it counts. Within one challenge each operation is
+//! carried out once, because more operations are remembered than a challenge and the one before it are good
+//! for.
 
-use std::collections::{BTreeSet, VecDeque};
+mod challenges;
+mod coming;
+mod permits;
+
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use wayfare_core::Core;
-use wayfare_core::types::Input;
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::command::{Action, Command};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{Challenge, EngineId, OperationId};
-use wayfare_protocol::limits::{CHALLENGE_MS, ORDERS_PER_CHALLENGE, PAYLOAD_BYTES_MAX};
-use wayfare_protocol::peer::{Envelope, PeerMessage};
+use wayfare_protocol::ids::{Challenge, EngineId, OperationId, ProgramId};
+use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::trust::roster::{Member, Orders, Roster};
 use wayfare_protocol::trust::signed::{Signature, answers};
-use wayfare_protocol::wire;
 
-use super::agent::Agent;
-use super::inbound::Arrived;
+use self::challenges::Challenges;
 use super::occasional::Occasional;
+use super::places::Places;
 use super::store::write_durably;
 
 const ROSTER_FILE: &str = "roster";
@@ -50,20 +51,21 @@ pub(crate) struct Trust {
     folder: PathBuf,
     roster: Option<Roster>,
     challenges: Challenges,
+    /// By which orders the programs that are here are.
+    pub(super) places: Places,
     /// Orders by which programs leave, as they were signed.
-    passages: VecDeque<(OperationId, Bytes)>,
+    passages: VecDeque<Passage>,
     warnings: Occasional,
     /// The status has to show another challenge, or the same once more.
     is_to_show: bool,
     shown: Option<Instant>,
 }
 
-/// The present challenge, and the one before, both while they are young enough.
-struct Challenges {
-    current: Challenge,
-    drawn: Instant,
-    orders: BTreeSet<OperationId>,
-    previous: Option<(Challenge, Instant)>,
+/// An order by which a program, or a copy of it, leaves.
+struct Passage {
+    operation: OperationId,
+    program: ProgramId,
+    order: Bytes,
 }
 
 /// What becomes of an order.
@@ -73,46 +75,6 @@ pub(crate) enum Judgement {
     /// It answers another challenge: its sender signs it again when it has seen the present one.
     Stale,
     Refused(Failure),
-}
-
-impl Challenges {
-    fn new(now: Instant) -> Self {
-        Self {
-            current: Challenge::random(),
-            drawn: now,
-            orders: BTreeSet::new(),
-            previous: None,
-        }
-    }
-
-    fn is_old(drawn: Instant, now: Instant) -> bool {
-        now.duration_since(drawn) >= Duration::from_millis(CHALLENGE_MS)
-    }
-
-    /// Draws another if the present one has served its time; `true`: it did.
-    fn renew(&mut self, now: Instant) -> bool {
-        if self.orders.len() < ORDERS_PER_CHALLENGE && !Self::is_old(self.drawn, now) {
-            return false;
-        }
-        let next = Self::new(now);
-        let last = std::mem::replace(self, next);
-        self.previous = Some((last.current, last.drawn));
-        true
-    }
-
-    /// Whether an order that answers `challenge` was signed lately: under the present one, or under the last one, which it may have crossed.
-    fn is_fresh(&self, challenge: Challenge, now: Instant) -> bool {
-        let previous = self
-            .previous
-            .filter(|(_, drawn)| now.duration_since(*drawn) < 2 * Duration::from_millis(CHALLENGE_MS));
-        (challenge == self.current && !Self::is_old(self.drawn, now))
-            || previous.is_some_and(|(previous, _)| previous == challenge)
-    }
-
-    /// Whether it is one of the two, whatever their age: for an order that another engine found to be fresh.
-    fn knows(&self, challenge: Challenge) -> bool {
-        challenge == self.current || self.previous.is_some_and(|(previous, _)| previous == challenge)
-    }
 }
 
 impl Trust {
@@ -128,13 +90,14 @@ impl Trust {
             root,
             engine,
             topics,
-            folder,
             roster: None,
             challenges: Challenges::new(now),
+            places: Places::open(&folder),
             passages: VecDeque::new(),
             warnings: Occasional::default(),
             is_to_show: false,
             shown: None,
+            folder,
         };
         trust.roster = trust.stored();
         trust
@@ -213,10 +176,17 @@ impl Trust {
             now,
         );
         let leaves = matches!(command.action, Action::Move { .. } | Action::Spawn { .. });
+        if judgement == Judgement::Taken {
+            self.note_place(command, &self.engine.clone(), payload);
+        }
         if judgement == Judgement::Taken && leaves && Signature::of(payload).is_some() {
-            self.passages
-                .retain(|(operation, _)| *operation != command.operation);
-            self.passages.push_back((command.operation, payload.clone()));
+            let operation = command.operation;
+            self.passages.retain(|passage| passage.operation != operation);
+            self.passages.push_back(Passage {
+                operation,
+                program: command.action.program(),
+                order: payload.clone(),
+            });
             if self.passages.len() > PASSAGES_MAX {
                 self.passages.pop_front();
             }
@@ -276,43 +246,6 @@ impl Trust {
         }
     }
 
-    /// Whether a program may come: its source has to show the order that sends it here.
-    pub(crate) fn judge_offer(
-        &mut self,
-        envelope: &Envelope,
-        order: Option<&str>,
-        now: Instant,
-    ) -> Result<(), Failure> {
-        match self.passage(envelope, order.unwrap_or_default()) {
-            Ok(()) => Ok(()),
-            Err(why) => {
-                self.show(now);
-                self.without("a program that comes", &why, now)
-            }
-        }
-    }
-
-    fn passage(&self, envelope: &Envelope, order: &str) -> Result<(), String> {
-        let topic = self.topics.topic(&Topic::EngineCommand(envelope.from.clone()));
-        let command: Result<Command, _> = wire::decode(order.as_bytes());
-        let verb = command.as_ref().map_or("move", |command| command.action.verb());
-        if let Signer::NotAsked = self
-            .signer(&topic, order.as_bytes(), verb)
-            .map_err(|why| format!("of the order that its source shows: {why}"))?
-        {
-            return Ok(());
-        }
-        let answered = answers(order.as_bytes()).get(&self.engine).copied();
-        if !answered.is_some_and(|challenge| self.challenges.knows(challenge)) {
-            return Err("the order that its source shows is an old one: give it again".into());
-        }
-        match command {
-            Ok(command) if is_about(&command, envelope, &self.engine) => Ok(()),
-            Ok(_) => Err("the order that its source shows is another one".into()),
-            Err(error) => Err(format!("the order that its source shows cannot be read: {error}")),
-        }
-    }
-
     fn orders(&self) -> Orders {
         self.roster
             .as_ref()
@@ -334,15 +267,6 @@ impl Trust {
             Ok(Member { name, .. }) => Err(format!("'{name}' has no role for '{verb}'")),
             Err(error) => Err(error.to_string()),
         }
-    }
-
-    /// The order that a message carries out, where its receiver may want to see that.
-    pub(crate) fn passage_of(&self, operation: OperationId, message: &PeerMessage) -> Option<&str> {
-        let PeerMessage::Prepare { .. } = message else {
-            return None;
-        };
-        let (_, order) = self.passages.iter().find(|(of, _)| *of == operation)?;
-        std::str::from_utf8(order).ok()
     }
 
     /// Somebody asks how the engine is: the answer has a challenge that will serve for a while.
@@ -381,78 +305,6 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         .take(PAYLOAD_BYTES_MAX as u64 + 1)
         .read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Whether `command` sends what the envelope offers to `engine`.
-fn is_about(command: &Command, envelope: &Envelope, engine: &EngineId) -> bool {
-    let PeerMessage::Prepare {
-        program: offered,
-        generation,
-        ..
-    } = &envelope.message
-    else {
-        return false;
-    };
-    let is_it = match &command.action {
-        Action::Move { on, target } => {
-            let owned = on.generation.is_none_or(|owned| owned.next() == *generation);
-            on.program == *offered && target == engine && owned
-        }
-        Action::Spawn { target, copy, .. } => copy == offered && target == engine,
-        _ => false,
-    };
-    is_it && command.operation == envelope.operation
-}
-
-impl Agent {
-    /// What arrived, if it may be acted on. Otherwise its sender has an answer, or signs it again when it has seen the present challenge.
-    pub(super) fn permitted(&mut self, arrived: Arrived, payload: &Bytes) -> Option<Arrived> {
-        let now = Instant::now();
-        let is_permitted = match &arrived {
-            Arrived::Command(command) => match self.trust.judge(payload, command, now) {
-                Judgement::Taken => true,
-                Judgement::Stale => false,
-                Judgement::Refused(failure) => {
-                    let (operation, client) = (command.operation, command.client.clone());
-                    self.refuse(operation, client, command.action.verb(), failure);
-                    false
-                }
-            },
-            Arrived::Device(request) => match self.trust.judge_device(payload, now) {
-                Judgement::Taken => true,
-                Judgement::Stale => false,
-                Judgement::Refused(failure) => {
-                    self.answer_about_device(&request.clone().take_apart().0, Err(failure));
-                    false
-                }
-            },
-            Arrived::Peer(Input::Peer(envelope), _) if is_new_offer(&self.core, envelope) => {
-                let order = Envelope::order_of(payload);
-                let judged = self.trust.judge_offer(envelope, order.as_deref(), now);
-                let refused = judged.err();
-                if let Some(failure) = refused.clone() {
-                    let message = PeerMessage::Refused { failure };
-                    self.out
-                        .peer(envelope.from.clone(), envelope.operation, message, &[]);
-                }
-                refused.is_none()
-            }
-            Arrived::Other(Input::Report { .. }) => {
-                self.trust.asked(now);
-                true
-            }
-            _ => true,
-        };
-        if std::mem::take(&mut self.trust.is_to_show) {
-            self.feed(Input::StatusChanged);
-        }
-        is_permitted.then_some(arrived)
-    }
-}
-
-/// Whether it offers a program that nothing is known of here; what has begun, or was decided, goes on.
-fn is_new_offer(core: &Core, envelope: &Envelope) -> bool {
-    matches!(envelope.message, PeerMessage::Prepare { .. }) && !core.knows_arrival(envelope.operation)
 }
 
 #[cfg(test)]

@@ -4,20 +4,24 @@
 //!  {"type":"command", ... ,"answers":{"attic":"<challenge>"},"signed":"<public key, 64 digits><signature, 128 digits>"}
 //!  \______________________ what is signed, behind the topic ______________________/
 //! ```
-//! The signature is the last field of the message's own JSON, and covers the exact bytes before it. So nothing needs a canonical form, whoever knows nothing
-//! of signatures reads the message as ever, and a message without one is the same message. The topic is signed with it: a message counts where it
-//! was sent to, and so to one fleet, one engine and one kind.
+//! The signature is the last field of the message's own JSON, and covers the exact bytes before it. So
+//! nothing needs a canonical form, whoever knows nothing of signatures reads the message as ever, and a
+//! message without one is the same message. The topic is signed with it: a message counts where it was sent
+//! to, and so to one fleet, one engine and one kind.
 //!
-//! Why not COSE or JWS: engines of earlier releases have to go on reading the same payload, and either would wrap it, at the price of a
-//! second encoding (CBOR or base64) on boards. Why not biscuits: rights that are narrowed without asking, which nobody needs here, cost a Datalog
-//! interpreter in each engine. What is signed and how is Ed25519 as for compiled code ([`crate::code`]).
+//! Why not COSE or JWS: engines of earlier releases have to go on reading the same payload, and either would
+//! wrap it, at the price of a second encoding (CBOR or base64) on boards. Why not biscuits: rights that are
+//! narrowed without asking, which nobody needs here, cost a Datalog interpreter in each engine. What is
+//! signed and how is Ed25519 as for compiled code ([`crate::code`]).
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::code::{PublicKey, SecretKey};
-use crate::ids::{Challenge, EngineId};
+use crate::ids::{Challenge, EngineId, hexadecimal};
 use crate::wire;
 
 /// Signatures of Wayfare's messages are for nothing else.
@@ -33,18 +37,18 @@ pub type Answers = BTreeMap<EngineId, Challenge>;
 
 /// `object`, a JSON object with fields, signed for `topic`.
 pub fn sign(key: &SecretKey, topic: &str, object: &[u8], answers: &Answers) -> Vec<u8> {
-    debug_assert!(object.starts_with(b"{") && object.ends_with(b"}"), "{object:?}");
-    let mut out = object[..object.len().saturating_sub(1)].to_vec();
-    if !answers.is_empty() {
-        out.extend_from_slice(b",\"answers\":");
-        out.extend_from_slice(&wire::to_json(answers));
-    }
-    let signature = key.sign(&signed_bytes(topic, &out));
+    debug_assert!(
+        object.starts_with(b"{") && object.ends_with(b"}"),
+        "a message is an object"
+    );
+    let mut out = match answers.is_empty() {
+        true => object.to_vec(),
+        false => wire::with_field(object, "answers", answers),
+    };
+    out.truncate(out.len().saturating_sub(1));
+    let signature = Detached::sign(key, &signed_bytes(topic, &out));
     out.extend_from_slice(FIELD);
-    out.extend_from_slice(key.public().to_string().as_bytes());
-    for byte in signature {
-        out.extend_from_slice(format!("{byte:02x}").as_bytes());
-    }
+    out.extend_from_slice(signature.to_string().as_bytes());
     out.extend_from_slice(END);
     out
 }
@@ -63,25 +67,74 @@ impl<'a> Signature<'a> {
     pub fn of(payload: &'a [u8]) -> Option<Self> {
         let (text, suffix) = payload.split_at_checked(payload.len().checked_sub(SUFFIX_BYTES)?)?;
         let digits = suffix.strip_prefix(FIELD)?.strip_suffix(END)?;
-        let (key, signature) = std::str::from_utf8(digits).ok()?.split_at_checked(KEY_DIGITS)?;
-        let mut bytes = [0; 64];
-        for (byte, pair) in bytes.iter_mut().zip(signature.as_bytes().chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair)
-                .ok()
-                .filter(|pair| !pair.contains('+'))?;
-            *byte = u8::from_str_radix(pair, 16).ok()?;
-        }
-        Some(Self {
-            key: key.parse().ok()?,
-            bytes,
-            text,
-        })
+        let (key, bytes) = parse_digits(std::str::from_utf8(digits).ok()?)?;
+        Some(Self { key, bytes, text })
     }
 
     /// Whether its key has signed this message, for this topic.
     pub fn is_good(&self, topic: &str) -> bool {
         self.key.verifies(&signed_bytes(topic, self.text), &self.bytes)
     }
+}
+
+/// A signature that stands for itself, as 192 digits of key and signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Detached {
+    pub key: PublicKey,
+    signature: [u8; 64],
+}
+
+impl Detached {
+    /// Under bytes that begin with what they are.
+    pub(super) fn sign(key: &SecretKey, bytes: &[u8]) -> Self {
+        Self {
+            key: key.public(),
+            signature: key.sign(bytes),
+        }
+    }
+
+    pub(super) fn is_good(&self, bytes: &[u8]) -> bool {
+        self.key.verifies(bytes, &self.signature)
+    }
+}
+
+impl fmt::Display for Detached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.key.fmt(f)?;
+        self.signature.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Detached {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = parse_digits(text).map(|(key, signature)| Self { key, signature });
+        parsed.ok_or("a signature with its key is 192 hexadecimal digits")
+    }
+}
+
+impl TryFrom<String> for Detached {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Detached> for String {
+    fn from(signature: Detached) -> String {
+        signature.to_string()
+    }
+}
+
+/// Key and signature, each in hexadecimal digits.
+fn parse_digits(text: &str) -> Option<(PublicKey, [u8; 64])> {
+    let (key, signature) = text.split_at_checked(KEY_DIGITS)?;
+    let (first, second) = signature.split_at_checked(SIGNATURE_DIGITS / 2)?;
+    let mut bytes = [0; 64];
+    bytes[..32].copy_from_slice(&hexadecimal(first)?);
+    bytes[32..].copy_from_slice(&hexadecimal(second)?);
+    Some((key.parse().ok()?, bytes))
 }
 
 /// The challenges that `payload` answers; only what is signed counts.

@@ -7,9 +7,10 @@ use wayfare_link::{Event, Link, LinkEvents, LinkOptions, Message, Qos};
 use wayfare_protocol::command::{Action, Command, ProgramSpec, Target};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::EventBody;
-use wayfare_protocol::ids::{Blob, Generation, OperationId, ProgramId};
+use wayfare_protocol::ids::{Blob, BootId, Generation, OperationId, ProgramId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::reply::Reply;
+use wayfare_protocol::status::{ProgramState, ProgramStatus};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::trust::roster::Orders;
 use wayfare_protocol::wire;
@@ -222,5 +223,32 @@ async fn who_has_a_login_and_all_that_was_sent_can_order_nothing() {
     attacker.sends(&to_a, wire::encode(&again)).await;
     assert!(is_not_permitted(&attacker.refusal(again.operation).await));
     watched.goes_on().await;
-    fleet.kills(watched).await;
+
+    // A claim, as of an engine that has a newer copy, ends nothing. (It is what lists show then: they believe what is retained.)
+    let program = watched.program;
+    let claim = ProgramStatus {
+        program,
+        name: "counter".into(),
+        engine: name(NAME),
+        boot: BootId::random(),
+        generation: Generation(1_000_000_000),
+        sequence: 1,
+        state: ProgramState::Running,
+        module: Blob::of(b"forged").digest,
+        memory_bytes: 0,
+    };
+    attacker
+        .sends(&Topic::ProgramStatus(program), wire::encode(&claim))
+        .await;
+    // In the order of sending: who has answered this has read that.
+    let last = kill(program);
+    attacker.sends(&to_a, wire::encode(&last)).await;
+    assert!(is_not_permitted(&attacker.refusal(last.operation).await));
+    watched.goes_on().await;
+    assert!(
+        fleet
+            .engine("a")
+            .log()
+            .contains("did not believe that b has program")
+    );
 }

@@ -19,6 +19,7 @@ use wayfare_protocol::numbers::{EngineNumbers, NumbersAsk};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramStatus;
 use wayfare_protocol::topics::Topic;
+use wayfare_protocol::trust::place::{Holding, Place};
 use wayfare_protocol::values::{self, ValueAnswer, ValueAsk, ValueRequest};
 use wayfare_protocol::wire;
 
@@ -371,7 +372,16 @@ impl Client {
     pub fn set_tombstone(&self, program: ProgramId, stands: bool) {
         let tombstone = ProgramStatus::tombstone(program, self.inner.client.clone());
         let payload = if stands {
-            wire::encode(&tombstone)
+            let message = wire::encode(&tombstone);
+            let holding = Holding {
+                program,
+                generation: tombstone.generation,
+                engine: tombstone.engine,
+            };
+            match &self.inner.key {
+                Some(key) => Place::sign(key, &self.inner.topics, &holding).show_in(&message),
+                None => message,
+            }
         } else {
             Vec::new()
         };

@@ -1,8 +1,14 @@
 use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::command::{ProgramSpec, Target};
 use wayfare_protocol::ids::{Blob, ClientId, Generation, ProgramId};
+use wayfare_protocol::trust::place::{Holding, Place};
 use wayfare_protocol::trust::roster::Role;
 use wayfare_protocol::trust::signed::{self, Answers};
+
+use wayfare_protocol::limits::{CHALLENGE_MS, ORDERS_PER_CHALLENGE};
+use wayfare_protocol::peer::{Envelope, PeerMessage};
+use wayfare_protocol::trust::warrant::Warrant;
+use wayfare_protocol::wire;
 
 use super::*;
 
@@ -254,6 +260,45 @@ fn offer(operation: OperationId, program: ProgramId, generation: u64) -> Envelop
     }
 }
 
+fn warrant(number: u8, envelope: &Envelope) -> Warrant {
+    let PeerMessage::Prepare { spec, .. } = &envelope.message else {
+        panic!("it offers a program")
+    };
+    Warrant::sign(&key(number), &Topics::default(), spec)
+}
+
+#[test]
+fn a_program_comes_only_as_what_a_member_ordered() {
+    let mut bench = Bench::new(Some(Orders::Require));
+    let moved = command(Action::Move {
+        on: on(),
+        target: "a".parse().unwrap(),
+    });
+    let order = String::from_utf8(signed_by(ANN, "b", &moved, &bench.answers())).unwrap();
+    let good = offer(moved.operation, on().program, 5);
+    let mut other = good.clone();
+    if let PeerMessage::Prepare { spec, .. } = &mut other.message {
+        spec.module = Blob::of(b"another module");
+    }
+    let by_ann = warrant(ANN, &good);
+    for (what, envelope, warrant, expected) in [
+        ("nothing shown", &good, None, false),
+        ("of a viewer", &good, Some(warrant(ANN + 1, &good)), false),
+        ("of a stranger", &other, Some(warrant(EVE, &other)), false),
+        ("something else in its place", &other, Some(by_ann), false),
+        ("what was ordered", &good, Some(by_ann), true),
+    ] {
+        let now = bench.now;
+        let judged = bench.trust.judge_offer(envelope, (Some(&order), warrant), now);
+        assert_eq!(judged.is_ok(), expected, "{what}");
+    }
+    assert_eq!(
+        bench.trust.places.warrant(on().program),
+        Some(&by_ann),
+        "to be shown again"
+    );
+}
+
 #[test]
 fn a_program_comes_only_with_the_order_that_sends_it_here() {
     let mut bench = Bench::new(Some(Orders::Require));
@@ -268,9 +313,13 @@ fn a_program_comes_only_with_the_order_that_sends_it_here() {
     };
     let good = order(ANN, &here, &answers);
     let (program, moved) = (on().program, here.operation);
+    let warrant = warrant(ANN, &offer(moved, program, 5));
     let mut judge = |envelope: &Envelope, order: Option<&str>| {
         let now = bench.now;
-        bench.trust.judge_offer(envelope, order, now).is_ok()
+        bench
+            .trust
+            .judge_offer(envelope, (order, Some(warrant)), now)
+            .is_ok()
     };
     assert!(judge(&offer(moved, program, 5), Some(&good)));
     for (what, envelope, shown) in [
@@ -334,8 +383,74 @@ fn a_source_keeps_the_order_for_its_target_to_see() {
     let payload = signed_by(ANN, "a", &moved, &bench.answers());
     assert_eq!(bench.judge(&payload, &moved), Judgement::Taken);
     let prepare = offer(moved.operation, on().program, 5).message;
-    let shown = bench.trust.passage_of(moved.operation, &prepare).unwrap();
+    let (shown, _) = bench.trust.passage_of(moved.operation, &prepare).unwrap();
     assert_eq!(shown.as_bytes(), payload);
     assert_eq!(bench.trust.passage_of(moved.operation, &PeerMessage::Query), None);
     assert_eq!(bench.trust.passage_of(OperationId::random(), &prepare), None);
+}
+
+#[test]
+fn a_claim_counts_only_where_a_member_has_ordered_it() {
+    let status = |number: Option<u8>, holding: &Holding| match number {
+        Some(number) => Place::sign(&key(number), &Topics::default(), holding).show_in(b"{\"type\":\"x\"}"),
+        None => b"{\"type\":\"x\"}".to_vec(),
+    };
+    let claim = |engine: &str, generation| Holding {
+        program: on().program,
+        generation: Generation(generation),
+        engine: engine.parse().unwrap(),
+    };
+    let (ordered, other) = (claim("b", 1004), claim("c", 1_000_000_000));
+    for (orders, number, expected) in [
+        (Orders::Require, Some(ANN), true),
+        (Orders::Require, Some(ANN + 1), false),
+        (Orders::Require, Some(EVE), false),
+        (Orders::Require, None, false),
+        (Orders::Prefer, None, true),
+        (Orders::Open, None, true),
+    ] {
+        let mut bench = Bench::new(Some(orders));
+        let payload = status(number, &ordered);
+        assert_eq!(
+            bench.trust.believes(&ordered, &payload),
+            expected,
+            "{orders} {number:?}"
+        );
+        if orders == Orders::Require {
+            assert!(
+                !bench.trust.believes(&other, &payload),
+                "for another engine and generation"
+            );
+        }
+    }
+}
+
+#[test]
+fn by_which_order_a_program_is_here_is_shown_from_the_order_on() {
+    let mut bench = Bench::new(Some(Orders::Require));
+    let resumed = command(Action::Resume {
+        on: on(),
+        force: true,
+    });
+    let holding = Holding::of(&resumed, &"a".parse().unwrap()).unwrap();
+    let answers = bench.answers();
+    let topic = "wayfare/v1/engine/a/command";
+    let order = |number| {
+        let place = Place::sign(&key(number), &Topics::default(), &holding);
+        signed::sign(
+            &key(ANN),
+            topic,
+            &place.show_in(&wire::encode(&resumed)),
+            &answers,
+        )
+    };
+    assert_eq!(bench.judge(&order(EVE), &resumed), Judgement::Taken);
+    assert_eq!(bench.trust.places.of(holding.program, holding.generation), None);
+    assert_eq!(bench.judge(&order(ANN), &resumed), Judgement::Taken);
+    let place = bench
+        .trust
+        .places
+        .of(holding.program, holding.generation)
+        .copied();
+    assert!(place.is_some_and(|place| place.is_good(&Topics::default(), &holding)));
 }

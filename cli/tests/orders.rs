@@ -1,0 +1,243 @@
+//! Whose orders count in the fleet of a `wayfare up`: its user's, without a word, and nobody else's.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::{Ran, Up};
+
+#[test]
+fn only_who_started_a_local_fleet_commands_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("up");
+    let up = Up::start(&data, 1);
+    let own = |arguments: &[&str]| support::run(&up.broker, arguments);
+    let running = own(&[
+        "run",
+        "counter",
+        "--name",
+        "c",
+        "--on",
+        "local-1",
+        "--wait-for-engine",
+        "--",
+        "100000",
+        "50",
+    ]);
+    assert_eq!(running.exit, 0, "{}", running.stderr);
+
+    // Another user of this machine, who finds nothing: the broker lets nobody in.
+    let home = folder.path().join("other");
+    let stranger = |arguments: &[&str], login: bool| {
+        let mut command = support::command(&up.broker, arguments);
+        command.env("XDG_STATE_HOME", &home);
+        if login {
+            command.env("WAYFARE_BROKER_LOGIN", data.join("login"));
+        }
+        let output = command.output().unwrap();
+        Ran {
+            exit: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    };
+    let shut_out = stranger(&["ps"], false);
+    assert_eq!(shut_out.exit, 1, "{}{}", shut_out.stdout, shut_out.stderr);
+    // One who has got the login, but no key: it can look, and order nothing.
+    let looked = stranger(&["ps"], true);
+    assert_eq!(looked.exit, 0, "{}", looked.stderr);
+    for arguments in [
+        &["kill", "c"][..],
+        &["pause", "c"],
+        &["run", "counter", "--on", "local-1"],
+    ] {
+        let refused = stranger(arguments, true);
+        assert_eq!(refused.exit, 1, "{arguments:?} {}", refused.stderr);
+        assert!(
+            refused.stderr.contains("does not take it: it is not signed"),
+            "{}",
+            refused.stderr
+        );
+    }
+    // With a key of its own that nobody has named.
+    let made = stranger(
+        &[
+            "operator",
+            "key",
+            "--operator-key",
+            home.join("own.key").to_str().unwrap(),
+        ],
+        true,
+    );
+    assert_eq!(made.exit, 0, "{}", made.stderr);
+    let strange = home.join("own.key");
+    let refused = stranger(&["kill", "c", "--operator-key", strange.to_str().unwrap()], true);
+    assert!(
+        refused.stderr.contains("which the fleet's roster does not name"),
+        "{}",
+        refused.stderr
+    );
+
+    // Who has the root key names it, and takes it out again.
+    let root = data.join("root.key");
+    let root = root.to_str().unwrap();
+    let added = own(&[
+        "operator",
+        "add",
+        "bob",
+        made.stdout.trim(),
+        "--role",
+        "viewer",
+        "--root-key",
+        root,
+    ]);
+    assert_eq!(added.exit, 0, "{}", added.stderr);
+    let killed = || stranger(&["kill", "c", "--operator-key", strange.to_str().unwrap()], true);
+    let refused = killed();
+    assert!(
+        refused.stderr.contains("'bob' has no role for 'kill'"),
+        "{}",
+        refused.stderr
+    );
+    let removed = own(&["operator", "rm", "bob", "--root-key", root]);
+    assert_eq!(removed.exit, 0, "{}", removed.stderr);
+    let listed = own(&["operator", "ls", "--root-key", root, "--json"]).documents();
+    assert_eq!(listed[0]["orders"], "require");
+    let names: Vec<&str> = listed[0]["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["operator", "dispatcher"]);
+    let again = own(&["operator", "add", "bob", made.stdout.trim(), "--root-key", root]);
+    assert_eq!(again.exit, 0, "{}", again.stderr);
+    let done = killed();
+    assert_eq!(done.exit, 0, "{}", done.stderr);
+}
+
+/// Signed with whose key, that is the question: of `up`, of a stranger, and of a dispatcher.
+#[cfg(feature = "gateway")]
+#[test]
+fn what_is_ordered_over_http_is_signed_with_the_key_of_who_serves_it() {
+    use over_http::{Served, order};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let data = path("up");
+    let up = Up::start_with(&data, 1, &["--http", "127.0.0.1:0"]);
+    up.command(&[
+        "run",
+        "counter",
+        "--name",
+        "c",
+        "--on",
+        "local-1",
+        "--wait-for-engine",
+        "--",
+        "100000",
+        "50",
+    ]);
+    let link = up.announced["http"].as_str().unwrap();
+    let (status, body) = order(link, "POST /api/v1/programs/c/pause");
+    assert_eq!(status, 200, "{body}");
+
+    // Who has got the login, and has no key.
+    let stranger = |arguments: &[&str]| {
+        let mut command = support::command(&up.broker, arguments);
+        command.env("XDG_STATE_HOME", path("other"));
+        command.env("WAYFARE_BROKER_LOGIN", data.join("login"));
+        command
+    };
+    let of_ui = path("ui");
+    let ui = Served::start(stranger(&["ui"]), &of_ui);
+    let (status, body) = order(&ui.link, "POST /api/v1/programs/c/resume");
+    assert_eq!(status, 403, "{body}");
+    assert!(body.contains("does not take it: it is not signed"), "{body}");
+
+    // A dispatcher that stands by, before the roster names it and after.
+    let of_dispatcher = path("dispatcher");
+    let dispatcher = Served::start(stranger(&["dispatcher"]), &of_dispatcher);
+    let (status, body) = order(&dispatcher.link, "POST /api/v1/programs/c/resume");
+    assert_eq!(status, 403, "{body}");
+    assert!(body.contains("which the fleet's roster does not name"), "{body}");
+    let key = of_dispatcher.join("orders.key");
+    let key = up.command(&["operator", "key", "--operator-key", key.to_str().unwrap()]);
+    let root = data.join("root.key");
+    up.command(&[
+        "operator",
+        "add",
+        "hub",
+        key.stdout.trim(),
+        "--role",
+        "dispatcher",
+        "--root-key",
+        root.to_str().unwrap(),
+    ]);
+    let (status, body) = order(&dispatcher.link, "POST /api/v1/programs/c/resume");
+    assert_eq!(status, 200, "{body}");
+}
+
+#[cfg(feature = "gateway")]
+mod over_http {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpStream;
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::support::Process;
+
+    /// A command that serves HTTP; killed with the test.
+    pub(crate) struct Served {
+        pub(crate) link: String,
+        _process: Process,
+    }
+
+    impl Served {
+        /// Returns once it says where.
+        pub(crate) fn start(mut command: Command, data: &Path) -> Self {
+            command.args(["--http", "127.0.0.1:0", "--data", data.to_str().unwrap()]);
+            // The one says so on standard output, the other in its log.
+            let (mut said, writer) = std::io::pipe().unwrap();
+            command
+                .env("NO_COLOR", "1")
+                .stdout(writer.try_clone().unwrap())
+                .stderr(writer);
+            let process = Process(command.spawn().unwrap());
+            drop(command);
+            let mut lines = BufReader::new(&mut said).lines();
+            let address = lines.find_map(|line| {
+                let line = line.unwrap();
+                let is_it = line.starts_with("dashboard") || line.contains("HTTP is served");
+                let at = is_it.then(|| line.find("127.0.0.1:")).flatten()?;
+                let address = line[at..].split(['/', ' ']).next()?;
+                Some(address.to_owned())
+            });
+            let address = address.expect("it says where it serves HTTP");
+            // Whatever else it says is read, or it could write no more.
+            std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+            let token = std::fs::read_to_string(data.join("http-token")).unwrap();
+            Self {
+                link: format!("http://{address}/?token={}", token.trim()),
+                _process: process,
+            }
+        }
+    }
+
+    /// The status and the body of the answer to this request.
+    pub(crate) fn order(link: &str, line: &str) -> (u16, String) {
+        let (address, token) = link
+            .strip_prefix("http://")
+            .and_then(|link| link.split_once("/?token="))
+            .unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let request = format!(
+            "{line} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let status = text.split(' ').nth(1).unwrap().parse().unwrap();
+        let (_, body) = text.split_once("\r\n\r\n").unwrap();
+        (status, body.to_owned())
+    }
+}
