@@ -13,7 +13,14 @@ const PAGE: &str = "../book/src/reference/commands.md";
 /// Set, the page is written instead of compared.
 const UPDATE: &str = "WAYFARE_UPDATE_BOOK";
 /// Options that say which fleet is meant: described once.
-const FLEET: [&str; 5] = ["broker", "broker_ca", "broker_login", "root", "context"];
+const FLEET: [&str; 6] = [
+    "broker",
+    "broker_ca",
+    "broker_login",
+    "root",
+    "operator_key",
+    "context",
+];
 
 #[test]
 fn the_books_reference_is_what_the_command_says() {

@@ -1,7 +1,9 @@
-//! Warrants: that a member of the roster wants a program to be what it is, and to be granted what it is granted.
+//! Warrants: that a member of the roster wants a program to be what it is, and to be granted what it is
+//! granted.
 //!
-//! Whoever orders a program to be started signs its description with that. The engine keeps the warrant beside the program and shows it wherever the program goes, so
-//! that a target knows that what comes is what was ordered, whatever its source says. The program's name is not part of it: a copy has another.
+//! Whoever orders a program to be started signs its description with that. The engine keeps the warrant
+//! beside the program and shows it wherever the program goes, so that a target knows that what comes is what
+//! was ordered, whatever its source says. The program's name is not part of it: a copy has another.
 
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +71,7 @@ mod tests {
             stdin: None,
             memory_bytes_max: None,
             grants: Box::default(),
+            ports: Box::default(),
         };
         let (key, topics) = (SecretKey::from_random([1; 32]), Topics::default());
         let warrant = Warrant::sign(&key, &topics, &spec);

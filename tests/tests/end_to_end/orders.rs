@@ -177,6 +177,7 @@ async fn who_has_a_login_and_all_that_was_sent_can_order_nothing() {
                 env: [].into(),
                 stdin: None,
                 memory_bytes_max: None,
+                ports: Default::default(),
                 grants: Default::default(),
             },
             memory_bytes: 0,
@@ -205,7 +206,8 @@ async fn who_has_a_login_and_all_that_was_sent_can_order_nothing() {
     watched.goes_on().await;
     fleet.kills(watched).await;
 
-    // What was recorded is good for nothing: not while it is remembered, and not after a restart, when it might be forgotten.
+    // What was recorded is good for nothing: not while it is remembered, and not after a restart, when it
+    // might be forgotten.
     let (run_topic, run) = attacker.recorded("run").await;
     attacker.sends(&run_topic, run.clone()).await;
     fleet.start_again(&["a"]).await;
@@ -224,7 +226,8 @@ async fn who_has_a_login_and_all_that_was_sent_can_order_nothing() {
     assert!(is_not_permitted(&attacker.refusal(again.operation).await));
     watched.goes_on().await;
 
-    // A claim, as of an engine that has a newer copy, ends nothing. (It is what lists show then: they believe what is retained.)
+    // A claim, as of an engine that has a newer copy, ends nothing. (It is what lists show then: they believe
+    // what is retained.)
     let program = watched.program;
     let claim = ProgramStatus {
         program,
@@ -236,6 +239,7 @@ async fn who_has_a_login_and_all_that_was_sent_can_order_nothing() {
         state: ProgramState::Running,
         module: Blob::of(b"forged").digest,
         memory_bytes: 0,
+        ports: Default::default(),
     };
     attacker
         .sends(&Topic::ProgramStatus(program), wire::encode(&claim))

@@ -244,6 +244,7 @@ fn offer(operation: OperationId, program: ProgramId, generation: u64) -> Envelop
         stdin: None,
         memory_bytes_max: None,
         grants: Box::default(),
+        ports: Box::default(),
     };
     Envelope {
         operation,
