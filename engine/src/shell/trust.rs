@@ -56,6 +56,8 @@ pub(crate) struct Trust {
     /// Orders by which programs leave, as they were signed.
     passages: VecDeque<Passage>,
     warnings: Occasional,
+    /// Of claims: other warnings leave them their place.
+    doubts: Occasional,
     /// The status has to show another challenge, or the same once more.
     is_to_show: bool,
     shown: Option<Instant>,
@@ -95,6 +97,7 @@ impl Trust {
             places: Places::open(&folder),
             passages: VecDeque::new(),
             warnings: Occasional::default(),
+            doubts: Occasional::default(),
             is_to_show: false,
             shown: None,
             folder,

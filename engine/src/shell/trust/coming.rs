@@ -116,8 +116,8 @@ impl Trust {
         let claim = format!("that {} has program {}", holding.engine, holding.program.short());
         let why = "nobody whom the roster names is seen to have ordered it";
         let is_believed = self.without(&claim, why, now).is_ok();
-        if !is_believed {
-            self.warn(now, &format!("did not believe {claim}: {why}"));
+        if !is_believed && let Some(unwritten) = self.doubts.due(now) {
+            tracing::warn!(unwritten, "did not believe {claim}: {why}");
         }
         is_believed
     }
