@@ -259,6 +259,23 @@ fn sending_is_granted_by_itself_or_with_calling_and_bounded() {
     assert!(with(Grants::default()).restore(&saved).is_err());
 }
 
+/// Whoever restores a program names its life by a clock, which may be wrong.
+#[test]
+fn messages_of_lives_that_begin_late_are_told_from_notices() {
+    for begun in [1 << 31, 4_200_000_000] {
+        let mut sender = mail(someone());
+        sender.begin_life(Generation(begun));
+        sender.watch(&address("service/calc")).unwrap();
+        announce(&mut sender, "service/calc", someone(), true);
+        send(&mut sender, b"a", &receipt());
+        let outgoing = sender.next_to_send().unwrap();
+        sender.send_again(outgoing.number);
+        assert_eq!(sender.next_to_send(), Some(outgoing.clone()));
+        sender.sent(outgoing.number);
+        assert!(sender.is_all_sent());
+    }
+}
+
 #[test]
 fn what_receivers_are_told_of_a_message_is_what_was_sent() {
     let (mut sender, mut receiver) = pair();

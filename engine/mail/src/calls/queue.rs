@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::letter::Outgoing;
 
-/// Numbers with this bit are a notice's, in the order of the queue.
-const NOTICE: u64 = 1 << 63;
+/// Numbers from this one on are a notice's, in the order of the queue. A life begins its numbers there only from the year 2105 on, by the
+/// clock of whoever restores a program; half of all numbers would be too many: those begin in 2038.
+const NOTICE: u64 = 0xff << 56;
 /// Of more, what is answered to others is left out.
 const NOTICES_MAX: usize = 4096;
 /// Bytes of what waits to be sent; the last may go over.
@@ -72,7 +73,7 @@ impl Notices {
         }
         self.submitted = entry.order + 1;
         Some(Outgoing {
-            number: NOTICE | entry.order,
+            number: NOTICE + entry.order,
             topic: entry.topic.clone(),
             payload: entry.payload.to_vec(),
             at_least_once: true,
@@ -82,11 +83,11 @@ impl Notices {
 
     /// Whether the number is a notice's, which is with the broker then.
     pub(super) fn sent(&mut self, number: u64) -> bool {
-        if number & NOTICE == 0 {
+        let Some(order) = number.checked_sub(NOTICE) else {
             return false;
-        }
+        };
         while let Some(first) = self.queue.front()
-            && first.order <= number & !NOTICE
+            && first.order <= order
         {
             self.bytes -= first.payload.len();
             self.queue.pop_front();
@@ -96,10 +97,9 @@ impl Notices {
 
     /// Whether the number is a notice's, which is to be sent again then.
     pub(super) fn send_again(&mut self, number: u64) -> bool {
-        if number & NOTICE != 0 {
-            self.submitted = self.submitted.min(number & !NOTICE);
-        }
-        number & NOTICE != 0
+        let order = number.checked_sub(NOTICE);
+        self.submitted = self.submitted.min(order.unwrap_or(u64::MAX));
+        order.is_some()
     }
 
     /// Copies of messages below this number are with the broker.
