@@ -14,6 +14,8 @@
 
 mod attending;
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 mod ending_tests;
 mod making;
 #[cfg(test)]
@@ -247,7 +249,10 @@ impl Mail {
                     Incoming::Inbox
                 }
                 (Some((Sent::Message { about, .. }, _)), _) => match about.expires {
-                    Some(expiry) if expiry.is_over(self.now_ms) => Incoming::Expired,
+                    // A repeat of what came in time is one like any other.
+                    Some(expiry) if expiry.is_over(self.now_ms) && !self.has_come(letter) => {
+                        Incoming::Expired
+                    }
                     _ => Incoming::Inbox,
                 },
                 (Some((Sent::Cancel { call, .. }, _)), Some(stamp)) if self.may_cancel(stamp, call) => {
@@ -261,6 +266,11 @@ impl Mail {
             },
             _ => Incoming::Foreign,
         }
+    }
+
+    fn has_come(&self, letter: &Letter) -> bool {
+        let stamp = letter.stamp.as_ref();
+        stamp.is_some_and(|stamp| self.seen.has_seen(stamp.sender, stamp.number))
     }
 
     /// The program takes a call from the inbox: it can answer it from now on. `false`: it is no call.
