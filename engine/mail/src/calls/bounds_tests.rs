@@ -1,9 +1,14 @@
 //! What holds against peers that repeat themselves or never answer, against hostile ones, and of snapshots that anybody may have written.
 
-use wayfare_protocol::call::{About, Expiry, FailureKind, Outcome};
+use wayfare_protocol::call::{About, Expiry, FailureKind, Notice, Outcome, encode, encode_numbers};
+use wayfare_protocol::topics::{Topic, Topics};
 
-use super::tests::{DEADLINE_NS, address, deliver, pair};
-use crate::{Accepted, Mail};
+use super::tests::{DEADLINE_NS, address, call_with, deliver, pair};
+use crate::{Accepted, CallOptions, Mail};
+
+fn replies_of(mail: &Mail) -> String {
+    Topics::default().topic(&Topic::ProgramReply(mail.home().program))
+}
 
 fn receipt() -> About {
     About {
@@ -43,4 +48,28 @@ fn a_repeat_of_a_message_that_came_in_time_is_not_reported_as_expired() {
     receiver.accept(&outgoing.topic, &outgoing.payload, false);
     deliver(&mut receiver, &mut sender);
     assert_eq!(kind(&sender, number, 0), Some(Ok(())));
+}
+
+#[test]
+fn a_call_waits_once_to_be_sent_again_however_often_its_provider_says_that_it_does_not_know_it() {
+    let (mut caller, provider) = pair();
+    let options = CallOptions {
+        idempotent: true,
+        ..CallOptions::default()
+    };
+    let number = call_with(&mut caller, b"1", &options).unwrap().unwrap();
+    let sent = caller.next_to_send().unwrap();
+    caller.sent(sent.number);
+    let by = provider.home().program;
+    let unknown = encode(&Notice::Unknown { by }, &encode_numbers([number]));
+    let topic = replies_of(&caller);
+    for _ in 0..10 {
+        caller.accept(&topic, &unknown, false);
+    }
+    let again = caller.next_to_send().unwrap();
+    assert_eq!(again.payload, sent.payload);
+    assert_eq!(caller.next_to_send(), None);
+    caller.sent(again.number);
+    caller.accept(&topic, &unknown, false);
+    assert!(caller.next_to_send().is_some(), "it may have been lost as well");
 }

@@ -195,7 +195,7 @@ impl Mail {
         if let Some(payload) = again {
             // Whoever has joined the call waits for the same answer.
             let topic = self.home.topics.topic(&Topic::ProgramInbox(by));
-            self.calls.notices.push(None, topic, payload);
+            self.calls.notices.push_once(topic, payload);
         }
         self.relay_ends();
     }

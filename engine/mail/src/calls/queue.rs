@@ -51,6 +51,14 @@ impl Notices {
         self.next += 1;
     }
 
+    /// Unless it waits to be sent already.
+    pub(super) fn push_once(&mut self, topic: String, payload: Arc<[u8]>) {
+        let is_it = |one: &Entry| one.topic == topic && one.payload == payload;
+        if !self.queue.iter().any(is_it) {
+            self.push(None, topic, payload);
+        }
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.has_room_for(1)
     }
