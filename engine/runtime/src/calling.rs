@@ -336,6 +336,7 @@ fn toward<T>(
         if is_watched && shared.mail.is_watch_refused(address) {
             break Err(Errno::ACCES);
         }
+        shared.mail.end_overdue(now_ns);
         let early_ns = context.publish_after_ns.saturating_sub(now_ns);
         let asked = match early_ns {
             0 => ask(&mut shared.mail, now_ns, until_ns),

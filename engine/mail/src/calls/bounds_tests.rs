@@ -1,10 +1,11 @@
 //! What holds against peers that repeat themselves or never answer, against hostile ones, and of snapshots that anybody may have written.
 
-use wayfare_protocol::call::{About, Expiry, FailureKind, Notice, Outcome, encode, encode_numbers};
+use wayfare_protocol::call::{About, Expiry, FailureKind, Notice, OPEN_CALLS_MAX, Outcome, encode, encode_numbers};
 use wayfare_protocol::topics::{Topic, Topics};
 
-use super::tests::{DEADLINE_NS, address, call_with, deliver, pair};
-use crate::{Accepted, CallOptions, Mail};
+use super::tests::{DEADLINE_NS, address, announce, call, call_with, deliver, pair};
+use crate::tests::someone;
+use crate::{Accepted, CallOptions, Mail, Refusal};
 
 fn replies_of(mail: &Mail) -> String {
     Topics::default().topic(&Topic::ProgramReply(mail.home().program))
@@ -72,4 +73,37 @@ fn a_call_waits_once_to_be_sent_again_however_often_its_provider_says_that_it_do
     caller.sent(again.number);
     caller.accept(&topic, &unknown, false);
     assert!(caller.next_to_send().is_some(), "it may have been lost as well");
+}
+
+#[test]
+fn calls_that_were_handed_on_and_are_not_answered_end_by_their_deadline() {
+    let (mut caller, mut first) = pair();
+    let other = address("service/other");
+    first.watch(&other).unwrap();
+    announce(&mut first, "service/other", someone(), true);
+    let reply_to = replies_of(&caller);
+    let hand_on = |first: &mut Mail, number: u64| {
+        first.hand_on((&reply_to, number), &other, ("double", b"1"), 5, DEADLINE_NS)
+    };
+    let numbers: Vec<u64> = (0..OPEN_CALLS_MAX)
+        .map(|_| call(&mut caller, b"1").unwrap().unwrap())
+        .collect();
+    deliver(&mut caller, &mut first);
+    for number in &numbers {
+        first.take_first();
+        assert_eq!(hand_on(&mut first, *number), Ok(Some(())));
+    }
+    caller.end_call(numbers[0]);
+    let next = call(&mut caller, b"1").unwrap().unwrap();
+    deliver(&mut caller, &mut first);
+    first.take_first();
+    assert_eq!(hand_on(&mut first, next), Err(Refusal::TooMany));
+    first.end_overdue(DEADLINE_NS - 1);
+    assert_eq!(hand_on(&mut first, next), Err(Refusal::TooMany), "not yet");
+    first.end_overdue(DEADLINE_NS);
+    assert_eq!(hand_on(&mut first, next), Ok(Some(())));
+    deliver(&mut first, &mut caller);
+    let expected = Some(Err(FailureKind::DeadlineExceeded));
+    assert_eq!(kind(&caller, numbers[1], 0), expected);
+    assert_eq!(kind(&caller, next, 0), None);
 }

@@ -280,6 +280,16 @@ impl Mail {
         }
     }
 
+    /// The same of those whose time is over by the program's clock: the program does not wait for their ends itself.
+    pub fn end_overdue(&mut self, now_ns: u64) {
+        let open = self.calls.open.iter();
+        let overdue = open.filter(|(_, one)| one.relay.is_some() && one.until_ns <= now_ns);
+        let overdue: Vec<u64> = overdue.map(|(call, _)| *call).collect();
+        for call in overdue {
+            self.relay(call);
+        }
+    }
+
     fn relay(&mut self, call: u64) {
         let Some(one) = self.calls.open.remove(&call) else {
             return;
