@@ -480,8 +480,11 @@ impl Mail {
             return Accepted::Dropped;
         }
         let is_for_inbox = answers.is_none() && !matches!(incoming, Incoming::Announced);
-        if is_for_inbox && !self.inbox.is_empty() && !self.has_room_for(&letter) {
-            return Accepted::Full;
+        if is_for_inbox && !self.has_room_for(&letter) {
+            self.remove_unwanted();
+            if !self.has_room_for(&letter) {
+                return Accepted::Full;
+            }
         }
         // What the broker keeps for those who come later comes once for each subscription. An answer that is waited for has not come: if
         // its number has, a provider that was set back uses that for something else than before.
@@ -537,6 +540,7 @@ impl Mail {
         self.inbox.push_back(letter);
     }
 
+    /// An empty inbox has room for any.
     fn has_room_for(&self, letter: &Letter) -> bool {
         let (letters, bytes) = match self.replies.awaited() {
             Some(None) => (INBOX_LETTERS_AWAITING_MAX, INBOX_BYTES_AWAITING_MAX),
@@ -545,7 +549,7 @@ impl Mail {
             }
             Some(Some(_)) | None => (INBOX_LETTERS_MAX, INBOX_BYTES_MAX),
         };
-        self.inbox.len() < letters && self.inbox_bytes + letter.bytes() <= bytes
+        self.inbox.is_empty() || self.inbox.len() < letters && self.inbox_bytes + letter.bytes() <= bytes
     }
 
     /// How many messages were accepted in the program's whole life.

@@ -96,6 +96,17 @@ impl Mail {
         Some(letter)
     }
 
+    /// Removes what never will be handed over, where nothing else is: nobody would take it from an inbox that is full of it.
+    pub(crate) fn remove_unwanted(&mut self) {
+        if self.next_in_inbox().is_some() {
+            return;
+        }
+        let mut inbox = std::mem::take(&mut self.inbox);
+        inbox.retain(|letter| self.turn_of(letter) != Turn::Never);
+        self.inbox_bytes = inbox.iter().map(Letter::bytes).sum();
+        self.inbox = inbox;
+    }
+
     fn turn_of(&self, letter: &Letter) -> Turn {
         match self.sent_here(letter) {
             Some((Sent::Cancel { call, .. }, _)) => match self.is_attended(letter, call) {

@@ -3,9 +3,9 @@
 use wayfare_protocol::call::{About, Expiry, FailureKind, Notice, OPEN_CALLS_MAX, Outcome, encode, encode_numbers};
 use wayfare_protocol::topics::{Topic, Topics};
 
-use super::tests::{DEADLINE_NS, address, announce, call, call_with, deliver, pair};
+use super::tests::{DEADLINE_NS, address, announce, call, call_with, deliver, done, mail, pair};
 use crate::tests::someone;
-use crate::{Accepted, CallOptions, Mail, Refusal};
+use crate::{Accepted, Attention, CallOptions, Mail, Refusal};
 
 fn replies_of(mail: &Mail) -> String {
     Topics::default().topic(&Topic::ProgramReply(mail.home().program))
@@ -106,4 +106,47 @@ fn calls_that_were_handed_on_and_are_not_answered_end_by_their_deadline() {
     let expected = Some(Err(FailureKind::DeadlineExceeded));
     assert_eq!(kind(&caller, numbers[1], 0), expected);
     assert_eq!(kind(&caller, next, 0), None);
+}
+
+#[test]
+fn cancels_of_calls_that_were_answered_meanwhile_do_not_fill_an_inbox() {
+    let mut provider = mail(someone());
+    provider.serve("calc").unwrap();
+    provider.attend(Attention {
+        cancels: true,
+        ..Attention::default()
+    });
+    let mut callers: Vec<Mail> = Vec::new();
+    for _ in 0..crate::INBOX_LETTERS_MAX / OPEN_CALLS_MAX {
+        let mut caller = mail(someone());
+        caller.watch(&address("service/calc")).unwrap();
+        announce(&mut caller, "service/calc", provider.home().program, true);
+        for _ in 0..OPEN_CALLS_MAX {
+            call(&mut caller, b"1").unwrap().unwrap();
+        }
+        deliver(&mut caller, &mut provider);
+        callers.push(caller);
+    }
+    while provider.first().is_some() {
+        provider.take_first();
+    }
+    for caller in &mut callers {
+        for number in 0..OPEN_CALLS_MAX as u64 {
+            assert_eq!(caller.cancel(number), Ok(true));
+        }
+        deliver(caller, &mut provider);
+    }
+    assert_eq!(provider.inbox.len(), crate::INBOX_LETTERS_MAX);
+    for caller in &callers {
+        for number in 0..OPEN_CALLS_MAX as u64 {
+            provider.answer(&replies_of(caller), number, &done(b"1")).unwrap();
+        }
+    }
+    assert_eq!(provider.first(), None);
+    callers[0].end_call(0);
+    call(&mut callers[0], b"last").unwrap().unwrap();
+    let last = callers[0].next_to_send().unwrap();
+    let accepted = provider.accept(&last.topic, &last.payload, false);
+    assert!(matches!(accepted, Accepted::Taken(_)), "{accepted:?}");
+    assert_eq!((provider.inbox.len(), provider.first().is_some()), (1, true));
 }
