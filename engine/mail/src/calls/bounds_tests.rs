@@ -150,3 +150,26 @@ fn cancels_of_calls_that_were_answered_meanwhile_do_not_fill_an_inbox() {
     assert!(matches!(accepted, Accepted::Taken(_)), "{accepted:?}");
     assert_eq!((provider.inbox.len(), provider.first().is_some()), (1, true));
 }
+
+#[test]
+fn progress_that_is_not_taken_is_bounded_by_its_bytes_and_the_newest_is_kept() {
+    let (mut caller, mut provider) = pair();
+    let options = CallOptions {
+        progress: true,
+        ..CallOptions::default()
+    };
+    let number = call_with(&mut caller, b"1", &options).unwrap().unwrap();
+    deliver(&mut caller, &mut provider);
+    provider.take_first();
+    for fill in 0..40 {
+        let part = vec![fill; 40 << 10];
+        provider.progress(&replies_of(&caller), number, &part).unwrap();
+        deliver(&mut provider, &mut caller);
+    }
+    let mut left = Vec::new();
+    while let Some((_, part)) = caller.first_progress(None) {
+        left.push(part[0]);
+        caller.take_progress(number);
+    }
+    assert_eq!(left, [39]);
+}

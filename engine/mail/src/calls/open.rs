@@ -18,6 +18,8 @@ use crate::letter::Letter;
 
 /// Progress of one call that was not handed over; of more, the newest is kept.
 pub(super) const PROGRESS_MAX: usize = 64;
+/// Bytes of it; the newest is kept whatever it has.
+const PROGRESS_BYTES_MAX: usize = 64 << 10;
 /// How much of a message's receivers a failure lists.
 const LISTED_MAX: usize = 8;
 
@@ -269,9 +271,10 @@ impl Open {
     }
 
     pub(super) fn put_progress(&mut self, payload: &[u8]) {
-        if self.progress.len() >= PROGRESS_MAX {
-            self.progress.pop_front();
-        }
         self.progress.push_back(payload.to_vec());
+        let mut bytes: usize = self.progress.iter().map(Vec::len).sum();
+        while self.progress.len() > PROGRESS_MAX || self.progress.len() > 1 && bytes > PROGRESS_BYTES_MAX {
+            bytes -= self.progress.pop_front().map_or(0, |oldest| oldest.len());
+        }
     }
 }
