@@ -125,13 +125,17 @@ impl Mail {
 
     /// Takes messages to the program's addresses, without a service.
     pub fn listen(&mut self) -> Result<(), Refusal> {
-        if self.grants.serve.is_empty() {
+        if !self.may_listen() {
             return Err(Refusal::NotGranted);
         }
         let inbox = self.inbox_topic();
         self.subscribe_to(&inbox, true)?;
         self.calls.listens = true;
         Ok(())
+    }
+
+    pub(crate) fn may_listen(&self) -> bool {
+        !self.grants.serve.is_empty()
     }
 
     /// Whether the program can be reached by its addresses, once its inbox is granted.
@@ -435,6 +439,10 @@ impl Calls {
 
     pub(super) fn keep_services(&mut self, may_serve: impl Fn(&str) -> bool) {
         self.serves.retain(|service| may_serve(service));
+    }
+
+    pub(super) fn keep_listening(&mut self, may_listen: bool) {
+        self.listens &= may_listen;
     }
 
     /// What was read answers only where programs wait for answers.

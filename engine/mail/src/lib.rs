@@ -447,6 +447,7 @@ impl Mail {
         self.subscriptions.remove(filter);
         if filter == self.inbox_topic() {
             self.calls.keep_services(|_| false);
+            self.calls.keep_listening(false);
         }
     }
 

@@ -143,6 +143,7 @@ impl Mail {
         self.may_tell_all().then_some(())?;
         let is_reply = |topic: &str| matches!(self.home.topics.parse(topic), Some(Topic::ProgramReply(_)));
         self.calls.is_sound(is_reply).then_some(())?;
+        self.calls.keep_listening(self.may_listen());
         let grants = &self.grants;
         self.calls.keep_services(|service| grants.may_serve(service));
         self.calls.keep_addresses(|address| grants.may_call(address));
@@ -161,7 +162,8 @@ impl Mail {
 
     /// A subscription of a snapshot that its grants do not have is given up, at the broker too: a session may have it from before.
     fn leave_what_may_not_be_heard(&mut self) {
-        let own = [self.reply_topic(), self.inbox_topic()];
+        let inbox = self.may_listen().then(|| self.inbox_topic());
+        let own = inbox.into_iter().chain([self.reply_topic()]);
         let topics = &self.home.topics;
         let mut may_hear: BTreeSet<String> = self.calls.addresses().map(|at| topics.all_at(at)).collect();
         may_hear.extend(own);

@@ -1,9 +1,10 @@
 //! What holds against peers that repeat themselves or never answer, against hostile ones, and of snapshots that anybody may have written.
 
 use wayfare_protocol::call::{About, Expiry, FailureKind, Notice, OPEN_CALLS_MAX, Outcome, encode, encode_numbers};
+use wayfare_protocol::grants::Grants;
 use wayfare_protocol::topics::{Topic, Topics};
 
-use super::tests::{DEADLINE_NS, address, announce, call, call_with, deliver, done, mail, pair};
+use super::tests::{DEADLINE_NS, address, announce, call, call_with, copied, deliver, done, mail, pair};
 use crate::tests::someone;
 use crate::{Accepted, Attention, CallOptions, Mail, Refusal};
 
@@ -172,4 +173,18 @@ fn progress_that_is_not_taken_is_bounded_by_its_bytes_and_the_newest_is_kept() {
         caller.take_progress(number);
     }
     assert_eq!(left, [39]);
+}
+
+#[test]
+fn a_program_that_may_serve_nothing_is_not_reached_whatever_its_snapshot_says() {
+    let mut listens = mail(someone());
+    listens.listen().unwrap();
+    let mut there = Mail::new(listens.home().clone(), Grants::default());
+    there.restore(&listens.save()).unwrap();
+    assert!(!there.can_be_reached());
+    assert_eq!(there.to_unsubscribe(), [there.inbox_topic()]);
+    let mut there = copied(&listens, listens.home().program);
+    assert!(there.can_be_reached());
+    there.subscription_refused(&there.inbox_topic());
+    assert!(!there.can_be_reached());
 }
