@@ -429,8 +429,8 @@ impl Calls {
         }
     }
 
-    pub(super) fn keep_addresses(&mut self, may_call: impl Fn(&Address) -> bool) {
-        self.providers.retain(|address, _| may_call(address));
+    pub(super) fn keep_addresses(&mut self, may_send: impl Fn(&Address) -> bool) {
+        self.providers.retain(|address, _| may_send(address));
     }
 
     pub(super) fn addresses(&self) -> impl Iterator<Item = &Address> {

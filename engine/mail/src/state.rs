@@ -146,7 +146,7 @@ impl Mail {
         self.calls.keep_listening(self.may_listen());
         let grants = &self.grants;
         self.calls.keep_services(|service| grants.may_serve(service));
-        self.calls.keep_addresses(|address| grants.may_call(address));
+        self.calls.keep_addresses(|address| grants.may_send(address));
         self.leave_what_may_not_be_heard();
         let repliable = std::mem::take(&mut self.repliable);
         self.repliable = repliable

@@ -4,7 +4,7 @@ use wayfare_protocol::call::{About, Expiry, FailureKind, Notice, OPEN_CALLS_MAX,
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::topics::{Topic, Topics};
 
-use super::tests::{DEADLINE_NS, address, announce, call, call_with, copied, deliver, done, mail, pair};
+use super::tests::{DEADLINE_NS, address, announce, announce_as, call, call_with, copied, deliver, done, mail, pair};
 use crate::tests::someone;
 use crate::{Accepted, Attention, CallOptions, Mail, Refusal};
 
@@ -187,4 +187,22 @@ fn a_program_that_may_serve_nothing_is_not_reached_whatever_its_snapshot_says() 
     assert!(there.can_be_reached());
     there.subscription_refused(&there.inbox_topic());
     assert!(!there.can_be_reached());
+}
+
+#[test]
+fn a_program_that_was_moved_hears_of_those_that_it_may_only_send_to() {
+    let grants = Grants {
+        send: vec!["service/calc".into()],
+        ..Grants::default()
+    };
+    let mut sender = Mail::new(mail(someone()).home().clone(), grants.clone());
+    let to = address("service/calc");
+    assert_eq!(sender.send_to(&to, b"a", &receipt(), u64::MAX), Ok(None));
+    let receiver = someone();
+    announce(&mut sender, "service/calc", receiver, true);
+    let number = sender.send_to(&to, b"a", &receipt(), u64::MAX).unwrap().unwrap();
+    let mut there = Mail::new(sender.home().clone(), grants);
+    there.restore(&sender.save()).unwrap();
+    announce_as(&mut there, "service/calc", receiver, None);
+    assert_eq!(kind(&there, number, 0), Some(Err(FailureKind::Ended)));
 }
