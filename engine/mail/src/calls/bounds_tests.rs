@@ -2,6 +2,7 @@
 
 use wayfare_protocol::call::{About, Expiry, FailureKind, Notice, OPEN_CALLS_MAX, Outcome, encode, encode_numbers};
 use wayfare_protocol::grants::Grants;
+use wayfare_protocol::ids::Generation;
 use wayfare_protocol::topics::{Topic, Topics};
 
 use super::tests::{DEADLINE_NS, address, announce, announce_as, call, call_with, copied, deliver, done, mail, pair};
@@ -205,4 +206,22 @@ fn a_program_that_was_moved_hears_of_those_that_it_may_only_send_to() {
     there.restore(&sender.save()).unwrap();
     announce_as(&mut there, "service/calc", receiver, None);
     assert_eq!(kind(&there, number, 0), Some(Err(FailureKind::Ended)));
+}
+
+#[test]
+fn a_question_that_there_is_no_room_for_is_asked_later() {
+    let (mut caller, mut provider) = pair();
+    let checkpoint = provider.save();
+    let number = call(&mut caller, b"1").unwrap().unwrap();
+    deliver(&mut caller, &mut provider);
+    while caller.calls.notices.has_room() {
+        caller.calls.notices.push(None, replies_of(&provider), [].into());
+    }
+    let its = provider.home().program;
+    let mut provider = mail(its);
+    provider.restore(&checkpoint).unwrap();
+    announce_as(&mut caller, "service/calc", its, Some(Generation(2)));
+    deliver(&mut caller, &mut provider);
+    deliver(&mut provider, &mut caller);
+    assert_eq!(kind(&caller, number, 0), Some(Err(FailureKind::Unavailable)));
 }

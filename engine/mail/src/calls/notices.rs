@@ -209,8 +209,13 @@ impl Mail {
             if !one.in_doubt || one.sent_as >= unsent {
                 continue;
             }
+            let receivers = one.receivers();
+            if !self.calls.notices.has_room_for(doubted.len() + receivers.len()) {
+                // Asked again when the broker has more of what waits.
+                break;
+            }
             one.in_doubt = false;
-            for program in one.receivers() {
+            for program in receivers {
                 if one.waits_for(program) {
                     doubted.entry(program).or_default().push(one.sent_as);
                 }
