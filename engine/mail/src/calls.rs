@@ -424,7 +424,12 @@ impl Calls {
             }
             None => {
                 providers.remove(&program);
-                open.for_each(|one| one.end(program, State::Withdrawn, Delivery::Ended));
+                // A program that leaves an engine goes on elsewhere with what it has, as far as can be told from that.
+                let goes_on = |one: &Open| address.is_of_engine() && one.until_ns < u64::MAX;
+                open.for_each(|one| match goes_on(one) {
+                    true => one.in_doubt |= one.waits_for(program),
+                    false => one.end(program, State::Withdrawn, Delivery::Ended),
+                });
             }
         }
     }

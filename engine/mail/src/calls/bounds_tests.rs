@@ -1,11 +1,15 @@
 //! What holds against peers that repeat themselves or never answer, against hostile ones, and of snapshots that anybody may have written.
 
-use wayfare_protocol::call::{About, Expiry, FailureKind, Notice, OPEN_CALLS_MAX, Outcome, encode, encode_numbers};
+use wayfare_protocol::call::{
+    About, Expiry, FailureKind, Notice, OPEN_CALLS_MAX, Outcome, encode, encode_numbers,
+};
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::Generation;
 use wayfare_protocol::topics::{Topic, Topics};
 
-use super::tests::{DEADLINE_NS, address, announce, announce_as, call, call_with, copied, deliver, done, mail, pair};
+use super::tests::{
+    DEADLINE_NS, address, announce, announce_as, answer, call, call_with, copied, deliver, done, mail, pair,
+};
 use crate::tests::someone;
 use crate::{Accepted, Attention, CallOptions, Mail, Refusal};
 
@@ -224,4 +228,21 @@ fn a_question_that_there_is_no_room_for_is_asked_later() {
     deliver(&mut caller, &mut provider);
     deliver(&mut provider, &mut caller);
     assert_eq!(kind(&caller, number, 0), Some(Err(FailureKind::Unavailable)));
+}
+
+/// Its next engine withdraws what was announced of the last one.
+#[test]
+fn a_provider_that_leaves_an_engine_goes_on_with_the_calls_that_it_had_there() {
+    let (mut caller, mut provider) = pair();
+    let (at, its) = (address("engine/a"), provider.home().program);
+    caller.watch(&at).unwrap();
+    announce(&mut caller, "engine/a", its, true);
+    let called = caller.call(&at, ("double", b"1"), 5, DEADLINE_NS, &CallOptions::default());
+    let called = called.unwrap().unwrap();
+    deliver(&mut caller, &mut provider);
+    announce_as(&mut caller, "engine/a", its, None);
+    assert_eq!(kind(&caller, called, 0), None);
+    answer(&mut provider, done);
+    deliver(&mut provider, &mut caller);
+    assert_eq!(kind(&caller, called, 0), Some(Ok(())));
 }
