@@ -289,8 +289,8 @@ pub fn call_while(
             Err(Error::TimedOut) => {}
             Err(error) => break Err(error.into()),
         }
-        match crate::receive() {
-            Ok(message) => serve(message)?,
+        match crate::receive().and_then(&mut serve) {
+            Ok(()) => {}
             // The call has an end.
             Err(Error::Interrupted) => {}
             Err(error) => break Err(error.into()),
