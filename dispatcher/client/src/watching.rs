@@ -2,7 +2,10 @@
 //!
 //! ```text
 //!   connect --> subscribed, as a message to ourselves shows --> Begin --> changes --> the connection is lost --> Begin --> ...
+//!                                                                          \--> another dispatcher acts --> Begin --> ...
 //! ```
+//! A dispatcher may have ended between storing a change and publishing it. Its successor does not know of that.
+//!
 //! What always holds: what is read of the values after [`Watched::Begin`] and the changes after that, by their versions, leave out
 //! nothing that is the last change of a key.
 
@@ -11,7 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 use wayfare_link::{BrokerUrl, Event, LinkEvents, LinkOptions, Message, Qos};
-use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::dispatcher::{Lease, LeaseState};
+use wayfare_protocol::ids::{ProgramId, Term};
 use wayfare_protocol::pattern::Pattern;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::values::Changed;
@@ -36,6 +40,10 @@ pub struct ValueWatch {
     events: LinkEvents,
     /// Where messages to ourselves go.
     own: String,
+    /// Where it is said who acts.
+    lease: String,
+    /// Of who acted last.
+    term: Option<Term>,
     pattern: Pattern,
     broker: BrokerUrl,
     has_begun: bool,
@@ -46,9 +54,11 @@ impl ValueWatch {
     pub async fn open(broker: BrokerUrl, topics: &Topics, pattern: Pattern) -> Result<Self, ConnectError> {
         let id = ProgramId::random();
         let own = topics.topic(&Topic::ProgramReply(id));
+        let lease = topics.topic(&Topic::DispatcherLease);
         let mut options = LinkOptions::new(broker.clone(), id.to_string());
         options.subscriptions = vec![
             (topics.values(&pattern), Qos::AtLeastOnce),
+            (lease.clone(), Qos::AtLeastOnce),
             (own.clone(), Qos::AtLeastOnce),
         ];
         let (link, events) = wayfare_link::connect(options).map_err(|reason| ConnectError::Link {
@@ -59,6 +69,8 @@ impl ValueWatch {
             link,
             events,
             own,
+            lease,
+            term: None,
             pattern,
             broker,
             has_begun: false,
@@ -94,6 +106,11 @@ impl ValueWatch {
                     self.has_begun = true;
                     return Ok(Watched::Begin);
                 }
+                Some(Event::Received(incoming)) if incoming.topic == self.lease => {
+                    if succeeded(&mut self.term, &incoming.payload) && self.has_begun {
+                        return Ok(Watched::Begin);
+                    }
+                }
                 Some(Event::Received(incoming)) => {
                     if let Ok(changed) = wire::decode::<Changed>(&incoming.payload)
                         && self.pattern.matches(&changed.key)
@@ -116,5 +133,42 @@ impl ValueWatch {
 
     pub async fn close(self) {
         self.link.close_within(Duration::from_secs(1)).await;
+    }
+}
+
+/// Whether another acts than the one of this term, which is the new one's then.
+fn succeeded(term: &mut Option<Term>, lease: &[u8]) -> bool {
+    let Ok(lease) = wire::decode::<Lease>(lease) else {
+        return false;
+    };
+    let before = term.replace(lease.term);
+    lease.state == LeaseState::Held && before.is_some_and(|before| before != lease.term)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_again_once_for_each_dispatcher_that_begins_to_act() {
+        let mut term = None;
+        for (number, state, expected) in [
+            (1, LeaseState::Free, false),
+            (2, LeaseState::Held, true),
+            (2, LeaseState::Held, false),
+            (2, LeaseState::Free, false),
+            (3, LeaseState::Held, true),
+            (3, LeaseState::Held, false),
+        ] {
+            let lease = Lease {
+                term: Term(number),
+                dispatcher: "a".parse().unwrap(),
+                state,
+                lease_ms: 1_000,
+            };
+            let found = succeeded(&mut term, &wire::encode(&lease));
+            assert_eq!(found, expected, "{number} {state:?}");
+        }
+        assert!(!succeeded(&mut term, b"?"));
     }
 }
