@@ -124,6 +124,11 @@ impl Service {
             .is_some_and(|(_, retry_at)| *retry_at <= now)
         {
             let probed = self.log.probe();
+            if probed.is_ok() {
+                // What failed before took back what a crash had torn off and is to be stored with the next commit.
+                self.values = Values::load(self.log.records());
+                self.repair();
+            }
             self.noted(probed, now);
         }
         let error = match &self.failing {
