@@ -18,6 +18,8 @@ pub const KEY_BYTES_MAX: usize = 256;
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Keys that are changed together.
 pub const TOGETHER_MAX: usize = 1024;
+/// Bytes of keys and values that are changed together.
+pub const TOGETHER_BYTES_MAX: usize = 8 << 20;
 
 /// A key of the whole fleet's: a shared one begins with a slash, a program's own with the program's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -135,7 +137,7 @@ pub enum ValueAsk {
     SetMany {
         changes: Vec<OneChange>,
     },
-    /// Whatever matches, at most [`TOGETHER_MAX`] keys.
+    /// Whatever matches, at most [`TOGETHER_MAX`] keys, and [`TOGETHER_BYTES_MAX`].
     SetMatching {
         pattern: Pattern,
         value: Value,

@@ -8,7 +8,8 @@ use wayfare_client::Client;
 use wayfare_client::watching::{ValueWatch, Watched};
 use wayfare_protocol::pattern::Pattern;
 use wayfare_protocol::values::{
-    Changed, Key, Listed, OneChange, TOGETHER_MAX, VALUE_BYTES_MAX, Value, ValueAnswer, ValueAsk,
+    Changed, Key, Listed, OneChange, TOGETHER_BYTES_MAX, TOGETHER_MAX, VALUE_BYTES_MAX, Value, ValueAnswer,
+    ValueAsk,
 };
 
 use crate::args::apps::AskArgs;
@@ -183,7 +184,10 @@ async fn set(args: StateSetArgs, output: Output) -> Result {
 
 fn full(is_pattern: bool) -> Fail {
     let reason = match is_pattern {
-        true => format!("over {TOGETHER_MAX} keys match, or there is no room: nothing was set"),
+        true => format!(
+            "over {TOGETHER_MAX} keys match, they would have over {} together, or there is no room: nothing was set",
+            bytes(TOGETHER_BYTES_MAX as u64)
+        ),
         false => "the dispatcher has no room for it".to_owned(),
     };
     Fail::new("full", reason).hint("`wayfare state ls` lists what there is, `wayfare state rm` makes room")

@@ -19,7 +19,8 @@ use wayfare_protocol::ids::{Digest, Generation, ProgramId};
 use wayfare_protocol::limits::PAGE_BYTES_MAX;
 use wayfare_protocol::pattern::Pattern;
 use wayfare_protocol::values::{
-    Changed, Key, Listed, OneChange, TOGETHER_MAX, Value, ValueAnswer, ValueAsk, ValueRequest,
+    Changed, Key, Listed, OneChange, TOGETHER_BYTES_MAX, TOGETHER_MAX, Value, ValueAnswer, ValueAsk,
+    ValueRequest,
 };
 use wayfare_protocol::wire;
 
@@ -351,6 +352,10 @@ impl Values {
             .map(|(key, value)| key.as_str().len() + value.as_bytes().len())
             .sum();
         let new = set().filter(|(key, _)| there(key) == 0).count();
+        // They are stored twice, in one piece.
+        if after > TOGETHER_BYTES_MAX {
+            return ValueAnswer::Full;
+        }
         if self.values.len() + new > VALUES_MAX || self.bytes - before + after > BYTES_MAX {
             return ValueAnswer::Full;
         }

@@ -7,7 +7,8 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Generation, ProgramId, Term};
 use wayfare_protocol::pattern::Pattern;
 use wayfare_protocol::values::{
-    Changed, Key, OneChange, TOGETHER_MAX, VALUE_BYTES_MAX, Value, ValueAnswer, ValueAsk, ValueRequest,
+    Changed, Key, OneChange, TOGETHER_BYTES_MAX, TOGETHER_MAX, VALUE_BYTES_MAX, Value, ValueAnswer, ValueAsk,
+    ValueRequest,
 };
 
 use super::super::durable::faults::{self, Faults};
@@ -610,6 +611,23 @@ fn what_matches_a_pattern_is_read_in_pages_and_set_at_once() {
     assert_eq!(world.ask(1, 10, what), done, "again");
     assert_eq!(there(&mut world, "/lamps/+/level")[8].1, 19);
     assert_eq!(there(&mut world, "/lamps/0/colour")[0].2, "red");
+}
+
+#[test]
+fn what_is_changed_together_is_bounded_by_its_bytes() {
+    let mut world = World::default();
+    let count = TOGETHER_BYTES_MAX / VALUE_BYTES_MAX;
+    for number in 0..count as u64 {
+        world.ask(1, number, set(&format!("/lamps/{number}"), "off"));
+    }
+    let what = |bytes| ValueAsk::SetMatching {
+        pattern: pattern("/lamps/+"),
+        value: Value::new(vec![0; bytes]).unwrap(),
+    };
+    let number = count as u64;
+    assert_eq!(world.ask(1, number, what(VALUE_BYTES_MAX)), ValueAnswer::Full);
+    let done = world.ask(1, number, what(VALUE_BYTES_MAX / 2));
+    assert!(matches!(done, ValueAnswer::SetMany { .. }), "{done:?}");
 }
 
 #[test]
