@@ -246,3 +246,31 @@ fn a_provider_that_leaves_an_engine_goes_on_with_the_calls_that_it_had_there() {
     deliver(&mut provider, &mut caller);
     assert_eq!(kind(&caller, called, 0), Some(Ok(())));
 }
+
+/// A program that was set back does it all again, and the answer may come earlier or later than it did.
+#[test]
+fn what_is_cancelled_takes_the_same_numbers_whether_it_was_answered_or_not() {
+    let options = CallOptions {
+        coalesce: Some("k".into()),
+        ..CallOptions::default()
+    };
+    let published = [false, true].map(|is_answered| {
+        let (mut caller, mut provider) = pair();
+        let made = call_with(&mut caller, b"1", &options).unwrap().unwrap();
+        let joined = call_with(&mut caller, b"1", &options).unwrap().unwrap();
+        deliver(&mut caller, &mut provider);
+        if is_answered {
+            answer(&mut provider, done);
+            deliver(&mut provider, &mut caller);
+        }
+        let mut sent = Vec::new();
+        for number in [made, joined, joined] {
+            assert_eq!(caller.cancel(number), Ok(true));
+            caller = copied(&caller, caller.home().program);
+            sent.push(caller.published());
+        }
+        sent
+    });
+    assert_eq!(published[0], [2, 3, 3]);
+    assert_eq!(published[0], published[1]);
+}

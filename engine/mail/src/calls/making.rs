@@ -104,7 +104,7 @@ impl Mail {
             one.address == *address
                 && one.keys.function == keys.function
                 && one.keys.coalesce == keys.coalesce
-                && !one.is_cancelled()
+                && !one.is_cancelled
                 && one.relay.is_none()
         };
         let mut joined = self.calls.open.values().find(is_same)?.clone();
@@ -135,7 +135,7 @@ impl Mail {
         let Some(one) = self.calls.open.get_mut(&number) else {
             return Ok(());
         };
-        if one.is_cancelled() {
+        if one.is_cancelled {
             return Ok(());
         }
         one.cancel(how);
@@ -145,7 +145,7 @@ impl Mail {
         let provider = one.receivers().first().copied();
         let others = self.calls.open.iter();
         let is_other =
-            |(of, one): (&u64, &Open)| *of != number && one.sent_as == sent_as && !one.is_cancelled();
+            |(of, one): (&u64, &Open)| *of != number && one.sent_as == sent_as && !one.is_cancelled;
         let (Some(provider), false) = (provider, others.into_iter().any(is_other)) else {
             return Ok(());
         };
@@ -243,7 +243,7 @@ impl Calls {
                 && one.address == *address
                 && one.keys.function == keys.function
                 && one.keys.supersede == keys.supersede
-                && !one.is_cancelled()
+                && !one.is_cancelled
         };
         let same = self.own().filter(|(_, one)| is_same(one));
         same.map(|(number, _)| *number).collect()

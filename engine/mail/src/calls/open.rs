@@ -38,6 +38,8 @@ pub(crate) struct Open {
     pub(super) again: Option<Vec<u8>>,
     /// Whoever has it may have forgotten it: it is to be asked.
     pub(super) in_doubt: bool,
+    /// The program has cancelled it, whether it had an end or not.
+    pub(super) is_cancelled: bool,
     /// Its end is the answer to this call of somebody else's, which was handed on.
     pub(super) relay: Option<Relay>,
 }
@@ -139,6 +141,7 @@ impl Open {
             progress: VecDeque::new(),
             again: None,
             in_doubt: false,
+            is_cancelled: false,
             relay: None,
         }
     }
@@ -154,6 +157,7 @@ impl Open {
             && !self.wants_progress
             && self.again.is_none()
             && !self.in_doubt
+            && !self.is_cancelled
             && self.relay.is_none()
     }
 
@@ -251,6 +255,7 @@ impl Open {
 
     /// The program does not wait for it any longer.
     pub(super) fn cancel(&mut self, how: State) {
+        self.is_cancelled = true;
         if let What::Call {
             state: state @ State::Waiting,
             ..
@@ -258,16 +263,6 @@ impl Open {
         {
             *state = how;
         }
-    }
-
-    pub(super) fn is_cancelled(&self) -> bool {
-        matches!(
-            &self.what,
-            What::Call {
-                state: State::Cancelled | State::Superseded,
-                ..
-            }
-        )
     }
 
     pub(super) fn put_progress(&mut self, payload: &[u8]) {

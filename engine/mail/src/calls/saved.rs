@@ -245,7 +245,8 @@ impl Open {
         let flags = u8::from(self.wants_progress)
             | u8::from(self.in_doubt) << 1
             | u8::from(self.again.is_some()) << 2
-            | u8::from(self.relay.is_some()) << 3;
+            | u8::from(self.relay.is_some()) << 3
+            | u8::from(self.is_cancelled) << 4;
         out.push(flags);
         count(out, self.progress.len());
         self.progress.iter().for_each(|payload| put(out, payload));
@@ -314,6 +315,7 @@ impl Open {
             progress,
             again,
             in_doubt: flags & 2 != 0,
+            is_cancelled: flags & 16 != 0,
             relay,
         })
     }
