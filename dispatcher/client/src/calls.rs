@@ -293,10 +293,7 @@ impl Caller {
                 }
                 _ => {}
             }
-            if !self
-                .providers
-                .contains_key(&(open.address.clone(), open.provider))
-            {
+            if !self.may_answer(&open.address, open.provider) {
                 return failed(
                     FailureKind::Unavailable,
                     "has ended, or was killed, before it answered",
@@ -377,8 +374,7 @@ impl Caller {
             {
                 failed.push((by, FailureKind::Expired));
             }
-            let is_there =
-                |program: &ProgramId| self.providers.contains_key(&(sent.address.clone(), *program));
+            let is_there = |program: &ProgramId| self.may_answer(&sent.address, *program);
             let (still, gone): (BTreeSet<_>, BTreeSet<_>) = waiting.into_iter().partition(is_there);
             waiting = still;
             failed.extend(gone.into_iter().map(|program| (program, FailureKind::Ended)));
@@ -393,6 +389,11 @@ impl Caller {
 
     pub async fn close(self) {
         self.link.close_within(CLOSE_TIMEOUT).await;
+    }
+
+    /// Whether a program that was reached at an address can still answer. One that leaves an engine may have moved.
+    fn may_answer(&self, address: &Address, program: ProgramId) -> bool {
+        address.is_of_engine() || self.providers.contains_key(&(address.clone(), program))
     }
 
     fn members(&self, address: &Address) -> Vec<ProgramId> {
