@@ -8,8 +8,9 @@
 //!   it has ended, and its last messages are with the broker; it was killed; it begins anew and does not serve --> withdrawn
 //! ```
 //! A program that moves away is not withdrawn: its next engine announces the same, and withdraws what was only true of the last one, such
-//! as `engine/NAME`, which it finds by listening for what is announced of the program. What always holds: a program's last answers are
-//! with the broker before it is withdrawn, so that who has called it gets the answer rather than that it is gone.
+//! as `engine/NAME`, which it finds by listening for what is announced of the program; so does an engine that was started again with other
+//! labels. What always holds: a program's last answers are with the broker before it is withdrawn, so that who has called it gets the answer
+//! rather than that it is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,7 +80,7 @@ impl Agent {
         if before == Some(&now) || before.is_none() && !is_there {
             return;
         }
-        let (is_first, generation) = (before.is_none(), now.generation);
+        let is_first = before.is_none();
         let not_any_more = before.map(|before| before.addresses.difference(&now.addresses));
         for address in not_any_more.into_iter().flatten() {
             self.out.withdraw(address, program);
@@ -94,7 +95,7 @@ impl Agent {
             self.out.announce(address, &announcement);
         }
         self.announced.programs.insert(program, now);
-        if is_first && generation > Generation::FIRST {
+        if is_first {
             self.listen_for(program);
         }
     }
@@ -141,11 +142,14 @@ impl Agent {
         let is_stale = ended.is_some_and(|generation| announcement.generation <= *generation);
         let current = self.programs.current(program);
         let known = self.announced.programs.get(&program);
-        let was_elsewhere = known.is_some_and(|known| {
+        let has_left = known.is_some_and(|known| {
             let is_older = announcement.generation < known.generation;
-            is_older && address.is_of_engine() && !known.addresses.contains(address)
+            // By an earlier process of this engine, which had other labels.
+            let was_here =
+                announcement.generation == known.generation && announcement.engine == self.out.engine;
+            (is_older || was_here) && address.is_of_engine() && !known.addresses.contains(address)
         });
-        if was_elsewhere || is_stale && current.is_none_or(|hosted| hosted.log.has_ended) {
+        if has_left || is_stale && current.is_none_or(|hosted| hosted.log.has_ended) {
             self.out.withdraw(address, program);
         }
     }
