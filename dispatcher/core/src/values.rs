@@ -29,7 +29,8 @@ pub const BYTES_MAX: usize = 64 << 20;
 pub const VALUES_MAX: usize = 100_000;
 /// Numbers of a program's requests that are remembered, up to its highest. A program that is set back further than that is told so.
 pub const RECORDS_MAX: u64 = 1024;
-/// Programs whose requests are remembered; of more, the one that has not asked for longest is forgotten.
+/// Programs whose requests are remembered; of more, the one that has not asked for longest is forgotten. People, who ask as nobody's program
+/// in generation 0 and do not ask again later, are forgotten before all programs.
 pub const PROGRAMS_MAX: usize = 4096;
 const SERIAL: &str = "serial";
 const MANY: &str = "many";
@@ -499,7 +500,9 @@ impl Values {
         if self.programs.contains_key(&id) || self.programs.len() < PROGRAMS_MAX {
             return;
         }
-        let oldest = self.programs.iter().min_by_key(|(_, program)| program.asked);
+        let is_program = |program: &Program| program.generation > Some(Generation(0));
+        let by_age = |(_, program): &(&ProgramId, &Program)| (is_program(program), program.asked);
+        let oldest = self.programs.iter().min_by_key(by_age);
         let Some(oldest) = oldest.map(|(id, _)| *id) else {
             return;
         };

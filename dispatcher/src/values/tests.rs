@@ -614,6 +614,23 @@ fn what_matches_a_pattern_is_read_in_pages_and_set_at_once() {
 }
 
 #[test]
+fn requests_of_programs_are_remembered_however_much_people_change() {
+    let mut world = World::default();
+    let done = world.ask(1, 0, set("/a", "1"));
+    for person in 0..PROGRAMS_MAX as u64 + 10 {
+        let mut id = [2; 16];
+        id[..8].copy_from_slice(&person.to_le_bytes());
+        world.values.ask(ValueRequest {
+            program: ProgramId::from_bytes(id),
+            generation: Generation(0),
+            number: 0,
+            what: set("/a", "2"),
+        });
+    }
+    assert_eq!(world.ask(1, 0, set("/a", "1")), done, "a repeat");
+}
+
+#[test]
 fn what_is_changed_together_is_bounded_by_its_bytes() {
     let mut world = World::default();
     let count = TOGETHER_BYTES_MAX / VALUE_BYTES_MAX;
