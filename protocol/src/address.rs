@@ -162,6 +162,9 @@ pub struct Announcement {
     /// Where it was when this was published.
     pub engine: EngineId,
     pub generation: Generation,
+    /// Nobody answers for it there, as far as is known: it has ended, or its engine is lost. Who does not know this reads a repeat.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
 }
 
 #[cfg(test)]

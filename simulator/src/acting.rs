@@ -289,7 +289,8 @@ impl World {
                 self.note(|| format!("dispatcher: {}", decision.text));
                 self.count(&format!("dispatcher: {}", decision.kind));
             }
-            Effect::Left { .. } => {}
+            // Programs of its own hear of callers only in the worlds of sessions.
+            Effect::Left { .. } | Effect::Lost { .. } => {}
         }
     }
 
@@ -306,5 +307,5 @@ impl World {
 fn effects_are_only_words(effects: &[Effect]) -> bool {
     effects
         .iter()
-        .all(|effect| matches!(effect, Effect::Ask { .. } | Effect::Tell(_)))
+        .all(|effect| matches!(effect, Effect::Ask { .. } | Effect::Tell(_) | Effect::Lost { .. }))
 }

@@ -94,6 +94,8 @@ pub struct Caller {
     id: ProgramId,
     next: u64,
     providers: BTreeMap<(Address, ProgramId), Announcement>,
+    /// Programs that were announced as gone: they have ended, or their engine is lost.
+    gone: BTreeSet<ProgramId>,
 }
 
 impl Caller {
@@ -121,6 +123,7 @@ impl Caller {
             id,
             next: 0,
             providers: BTreeMap::new(),
+            gone: BTreeSet::new(),
         };
         caller.read_retained(&reply, &broker, limit).await?;
         Ok(caller)
@@ -239,7 +242,7 @@ impl Caller {
         }
         let open = OpenCall {
             address: address.clone(),
-            provider: self.chosen(address)?,
+            provider: self.provider(address)?,
             number: self.next,
             deadline: Instant::now() + limit,
         };
@@ -293,10 +296,10 @@ impl Caller {
                 }
                 _ => {}
             }
-            if !self.may_answer(&open.address, open.provider) {
+            if self.gone.contains(&open.provider) || !self.may_answer(&open.address, open.provider) {
                 return failed(
                     FailureKind::Unavailable,
-                    "has ended, or was killed, before it answered",
+                    "has ended, was killed, or is lost with its engine, and has not answered",
                 );
             }
         }
@@ -327,7 +330,7 @@ impl Caller {
             return Err(CallError::Word);
         }
         let to = match address.is_set() {
-            false => vec![self.chosen(address)?],
+            false => vec![self.receiver(address)?],
             true => self.members(address),
         };
         if to.is_empty() {
@@ -401,16 +404,35 @@ impl Caller {
         all.map(|(_, program)| *program).collect()
     }
 
-    /// One after the other, beginning anywhere: the first may be one that is lost with its engine.
-    fn chosen(&self, address: &Address) -> Result<ProgramId, CallError> {
+    /// Who is called.
+    fn provider(&self, address: &Address) -> Result<ProgramId, CallError> {
+        let chosen = self.chosen(address, |announcement| !announcement.gone);
+        chosen.ok_or_else(|| match self.members(address).first() {
+            None => CallError::Nobody(address.clone()),
+            Some(program) => CallError::Failed {
+                kind: FailureKind::Unavailable,
+                text: format!("program {} is lost with its engine", program.short()),
+            },
+        })
+    }
+
+    /// Who is sent a message to one program: it is kept for one that is gone.
+    fn receiver(&self, address: &Address) -> Result<ProgramId, CallError> {
+        self.chosen(address, |announcement| !announcement.gone)
+            .or_else(|| self.chosen(address, |_| true))
+            .ok_or_else(|| CallError::Nobody(address.clone()))
+    }
+
+    /// One after the other, beginning anywhere: the first may be one that is lost, where nobody has said so.
+    fn chosen(&self, address: &Address, is_good: impl Fn(&Announcement) -> bool) -> Option<ProgramId> {
         let there = || {
-            let all = self.providers.keys().filter(|(of, _)| of == address);
-            all.map(|(_, program)| *program)
+            let all = self.providers.iter().filter(|((of, _), _)| of == address);
+            all.filter(|(_, announcement)| is_good(announcement))
+                .map(|((_, program), _)| *program)
         };
         let drawn = u128::from_le_bytes(self.id.to_bytes()).wrapping_add(self.next.into());
         let at = drawn.checked_rem(there().count() as u128);
         at.and_then(|at| there().nth(usize::try_from(at).ok()?))
-            .ok_or_else(|| CallError::Nobody(address.clone()))
     }
 
     async fn publish(
@@ -439,6 +461,10 @@ impl Caller {
             Topic::Address(address, program) => {
                 let announcement = wire::decode::<Announcement>(&incoming.payload).ok()?;
                 if announcement.program == program && self.providers.len() < PROVIDERS_MAX {
+                    match announcement.gone {
+                        true => self.gone.insert(program),
+                        false => self.gone.remove(&program),
+                    };
                     self.providers.insert((address, program), announcement);
                 }
             }

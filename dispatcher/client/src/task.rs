@@ -76,9 +76,10 @@ pub(crate) enum ToTask {
     WatchDecisions(mpsc::Sender<Decision>),
     /// Where messages of transfers go that are none of this task's.
     WatchPeers(mpsc::Sender<(Envelope, Bytes)>),
-    /// Where programs are announced, as far as that is subscribed.
+    /// What is announced of a program, as far as that is subscribed.
     WatchAnnounced {
-        sender: mpsc::Sender<(Address, ProgramId)>,
+        program: ProgramId,
+        sender: mpsc::Sender<(Address, Bytes)>,
         registered: oneshot::Sender<()>,
     },
     /// Sends ourselves a message, and answers with its number: [`News::barrier`] tells when it is back.
@@ -144,7 +145,7 @@ pub(crate) struct Task {
     requests: Option<mpsc::Sender<(PeerName, Asked)>>,
     decisions: Vec<mpsc::Sender<Decision>>,
     peers: Vec<mpsc::Sender<(Envelope, Bytes)>>,
-    announced: Vec<mpsc::Sender<(Address, ProgramId)>>,
+    announced: Vec<(ProgramId, mpsc::Sender<(Address, Bytes)>)>,
 }
 
 #[derive(Debug)]
@@ -234,7 +235,7 @@ impl Task {
             LinkEvent::Oversized(_) => {}
             LinkEvent::Received(incoming) => match self.topics.parse(&incoming.topic) {
                 Some(Topic::Address(address, program)) if !incoming.payload.is_empty() => {
-                    self.announced(&address, program);
+                    self.announced(&address, program, &incoming.payload);
                 }
                 Some(topic) => self.feed(Input::Message {
                     topic,
@@ -318,19 +319,23 @@ impl Task {
                 self.peers.retain(|watcher| !watcher.is_closed());
                 self.peers.push(sender);
             }
-            ToTask::WatchAnnounced { sender, registered } => {
-                self.announced.retain(|watcher| !watcher.is_closed());
-                self.announced.push(sender);
+            ToTask::WatchAnnounced {
+                program,
+                sender,
+                registered,
+            } => {
+                self.announced.retain(|(_, watcher)| !watcher.is_closed());
+                self.announced.push((program, sender));
                 let _ = registered.send(());
             }
             ToTask::Close => unreachable!("ends the loop"),
         }
     }
 
-    fn announced(&self, address: &Address, program: ProgramId) {
-        for watcher in &self.announced {
+    fn announced(&self, address: &Address, program: ProgramId, payload: &Bytes) {
+        for (_, watcher) in self.announced.iter().filter(|(of, _)| *of == program) {
             // A full queue: no program has as many addresses.
-            let _ = watcher.try_send((address.clone(), program));
+            let _ = watcher.try_send((address.clone(), payload.clone()));
         }
     }
 

@@ -46,7 +46,20 @@ impl Service {
                 Effect::Tombstone {
                     program,
                     stands: true,
-                } => self.context.client.set_tombstone(program, true),
+                } => {
+                    self.context.client.set_tombstone(program, true);
+                    let client = self.context.client.clone();
+                    self.announce(async move { client.withdraw(program).await });
+                }
+                Effect::Lost { engine, programs } => {
+                    let client = self.context.client.clone();
+                    self.announce(async move {
+                        for program in programs {
+                            client.announce_lost(program, &engine).await?;
+                        }
+                        Ok(())
+                    });
+                }
                 Effect::Left {
                     engine,
                     request,
@@ -69,6 +82,16 @@ impl Service {
         // Before anybody is answered.
         self.timeline.flush();
         Ok(())
+    }
+
+    /// What cannot be announced costs callers their deadlines: the engine of a program sees to it when it is back.
+    fn announce(&mut self, announcing: impl Future<Output = Result<(), CommandError>> + Send + 'static) {
+        self.work.spawn(async move {
+            if let Err(error) = announcing.await {
+                tracing::warn!(%error, "callers of programs that are gone wait for their deadlines");
+            }
+            Done::Announced
+        });
     }
 
     /// Keeps an event, and tells whoever listens.
@@ -209,6 +232,7 @@ impl Service {
                 }
                 return;
             }
+            Done::Announced => return,
             Done::Settled { operation, result } => (operation, result),
         };
         self.under_way.remove(&operation);

@@ -69,6 +69,8 @@ enum Done {
     },
     /// All that was there for us at that time has been read; `None`: nobody can tell.
     Read(Option<u64>),
+    /// What there is to say to callers of programs has been said.
+    Announced,
 }
 
 struct Service {

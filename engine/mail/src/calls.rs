@@ -23,6 +23,9 @@ mod message_tests;
 mod messages;
 mod notices;
 mod open;
+#[cfg(test)]
+mod provider_tests;
+mod providers;
 mod queue;
 mod saved;
 #[cfg(test)]
@@ -32,25 +35,23 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use wayfare_protocol::address::{Address, Announcement, SERVICES_MAX};
+use wayfare_protocol::address::{Address, SERVICES_MAX};
 use wayfare_protocol::call::{self, Notice, Outcome, Sent};
-use wayfare_protocol::ids::{EngineId, Generation, ProgramId, is_name};
+use wayfare_protocol::ids::{ProgramId, is_name};
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::Topic;
-use wayfare_protocol::wire;
 
 use crate::letter::Letter;
 use crate::{Mail, Manner, REPLIABLE_MAX, Refusal};
 pub use attending::Attention;
 pub use making::CallOptions;
 use open::{Delivery, Open, State, What};
+use providers::Known;
 use queue::Notices;
 pub(crate) use saved::Layout;
 
 /// Addresses that a program has called.
 const ADDRESSES_MAX: usize = 64;
-/// Providers of one address that are known; of more, those with the highest ids are left out.
-const PROVIDERS_MAX: usize = 256;
 
 const AT_LEAST_ONCE: Manner = Manner {
     at_least_once: true,
@@ -74,13 +75,6 @@ pub(super) struct Calls {
     attention: Attention,
     /// Keys of messages that the program has taken and not handled.
     busy: BTreeSet<String>,
-}
-
-/// What was announced of a provider, where that is known: snapshots of earlier releases do not have it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Known {
-    generation: Option<Generation>,
-    engine: Option<EngineId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -315,7 +309,7 @@ impl Mail {
         let Some(Topic::Address(address, program)) = self.home.topics.parse(&letter.topic) else {
             return false;
         };
-        self.calls.announced(&address, program, known(program, letter));
+        self.calls.announced(&address, program, letter);
         self.inquire();
         self.relay_ends();
         true
@@ -361,15 +355,6 @@ impl Calls {
         self.taken.iter().position(is_it)
     }
 
-    /// Nobody is known at an address that is watched: who is there may be announced behind other messages.
-    pub(super) fn is_looking(&self) -> bool {
-        self.providers.values().any(BTreeMap::is_empty)
-            || self
-                .providers
-                .keys()
-                .any(|address| address.is_set() && !self.complete.contains(address))
-    }
-
     /// Whether an answer to this number is waited for, and this one is its provider's.
     pub(super) fn wants(&self, answers: u64, letter: &Letter) -> bool {
         let sender = letter.stamp.as_ref().map(|stamp| stamp.sender);
@@ -389,59 +374,6 @@ impl Calls {
         }
     }
 
-    fn chosen(&self, address: &Address, number: u64) -> Option<ProgramId> {
-        let providers = self.providers.get(address)?;
-        let count = u64::try_from(providers.len()).ok()?;
-        let at = usize::try_from(number.checked_rem(count)?).ok()?;
-        providers.keys().nth(at).copied()
-    }
-
-    fn changes(&self, address: &Address, program: ProgramId, letter: &Letter) -> bool {
-        let Some(providers) = self.providers.get(address) else {
-            return false;
-        };
-        match (known(program, letter), providers.get(&program)) {
-            (None, before) => before.is_some(),
-            (Some(_), None) => providers.len() < PROVIDERS_MAX,
-            (Some(now), Some(before)) => now != *before,
-        }
-    }
-
-    /// What is announced of a program at an address; `None`: it cannot be called there any more.
-    fn announced(&mut self, address: &Address, program: ProgramId, now: Option<Known>) {
-        let Some(providers) = self.providers.get_mut(address) else {
-            return;
-        };
-        let open = self.open.values_mut().filter(|one| one.address == *address);
-        match now {
-            Some(now) => {
-                let before = providers.insert(program, now.clone());
-                // Another owner may go on from before what the last one received.
-                if before.is_none_or(|before| before.generation != now.generation) {
-                    open.filter(|one| one.waits_for(program))
-                        .for_each(|one| one.in_doubt = true);
-                }
-            }
-            None => {
-                providers.remove(&program);
-                // A program that leaves an engine goes on elsewhere with what it has, as far as can be told from that.
-                let goes_on = |one: &Open| address.is_of_engine() && one.until_ns < u64::MAX;
-                open.for_each(|one| match goes_on(one) {
-                    true => one.in_doubt |= one.waits_for(program),
-                    false => one.end(program, State::Withdrawn, Delivery::Ended),
-                });
-            }
-        }
-    }
-
-    pub(super) fn keep_addresses(&mut self, may_send: impl Fn(&Address) -> bool) {
-        self.providers.retain(|address, _| may_send(address));
-    }
-
-    pub(super) fn addresses(&self) -> impl Iterator<Item = &Address> {
-        self.providers.keys()
-    }
-
     pub(super) fn keep_services(&mut self, may_serve: impl Fn(&str) -> bool) {
         self.serves.retain(|service| may_serve(service));
     }
@@ -458,20 +390,4 @@ impl Calls {
             .chain(relays.map(|relay| &relay.reply_to))
             .all(|topic| is_reply(topic))
     }
-}
-
-/// What a program is announced as; `None`: it is not any more.
-fn known(program: ProgramId, letter: &Letter) -> Option<Known> {
-    if letter.payload.is_empty() {
-        return None;
-    }
-    // What cannot be read was announced by a later release: it can be called.
-    let read = wire::decode::<Announcement>(&letter.payload).ok();
-    Some(
-        read.filter(|one| one.program == program)
-            .map_or_else(Known::default, |one| Known {
-                generation: Some(one.generation),
-                engine: Some(one.engine),
-            }),
-    )
 }

@@ -6,17 +6,18 @@
 //!   it has ended before this process began, and is announced --> withdrawn
 //!   the dispatcher has set it a tombstone                --> withdrawn
 //!   it has ended, and its last messages are with the broker; it was killed; it begins anew and does not serve --> withdrawn
+//!   somebody has announced that it is gone, and it is here --> announced again
 //! ```
 //! A program that moves away is not withdrawn: its next engine announces the same, and withdraws what was only true of the last one, such
 //! as `engine/NAME`, which it finds by listening for what is announced of the program; so does an engine that was started again with other
-//! labels. What always holds: a program's last answers are with the broker before it is withdrawn, so that who has called it gets the answer
+//! labels. At an address of an engine's, which programs leave by moving too, one that has ended is first announced as gone. What always holds: a program's last answers are with the broker before it is withdrawn, so that who has called it gets the answer
 //! rather than that it is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_link::Qos;
 use wayfare_protocol::address::{Address, Announcement};
-use wayfare_protocol::ids::{Generation, ProgramId};
+use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
 use wayfare_protocol::status::ProgramStatus;
 
 use super::agent::Agent;
@@ -32,10 +33,23 @@ pub(super) struct Announced {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Known {
+    name: String,
     generation: Generation,
     addresses: BTreeSet<Address>,
     /// On this connection.
     is_published: bool,
+}
+
+impl Known {
+    fn announcement(&self, program: ProgramId, engine: &EngineId) -> Announcement {
+        Announcement {
+            program,
+            name: self.name.clone(),
+            engine: engine.clone(),
+            generation: self.generation,
+            gone: false,
+        }
+    }
 }
 
 impl Announced {
@@ -72,6 +86,7 @@ impl Agent {
                 .collect(),
         };
         let now = Known {
+            name: hosted.name.clone(),
             generation: hosted.generation,
             addresses,
             is_published: true,
@@ -85,12 +100,7 @@ impl Agent {
         for address in not_any_more.into_iter().flatten() {
             self.out.withdraw(address, program);
         }
-        let announcement = Announcement {
-            program,
-            name: hosted.name.clone(),
-            engine: self.out.engine.clone(),
-            generation: now.generation,
-        };
+        let announcement = now.announcement(program, &self.out.engine);
         for address in &now.addresses {
             self.out.announce(address, &announcement);
         }
@@ -141,7 +151,18 @@ impl Agent {
         let ended = self.announced.ended.get(&program);
         let is_stale = ended.is_some_and(|generation| announcement.generation <= *generation);
         let current = self.programs.current(program);
+        let has_ended = current.is_none_or(|hosted| hosted.log.has_ended);
         let known = self.announced.programs.get(&program);
+        if let Some(known) = known
+            && announcement.gone
+            && announcement.generation <= known.generation
+            && known.addresses.contains(address)
+            && !has_ended
+        {
+            return self
+                .out
+                .announce(address, &known.announcement(program, &self.out.engine));
+        }
         let has_left = known.is_some_and(|known| {
             let is_older = announcement.generation < known.generation;
             // By an earlier process of this engine, which had other labels.
@@ -149,7 +170,9 @@ impl Agent {
                 announcement.generation == known.generation && announcement.engine == self.out.engine;
             (is_older || was_here) && address.is_of_engine() && !known.addresses.contains(address)
         });
-        if has_left || is_stale && current.is_none_or(|hosted| hosted.log.has_ended) {
+        if is_stale && has_ended {
+            self.out.withdraw_ended(address, announcement);
+        } else if has_left {
             self.out.withdraw(address, program);
         }
     }
@@ -182,12 +205,16 @@ impl Agent {
 
     /// It cannot be called any more.
     pub(super) fn withdraw(&mut self, program: ProgramId) {
-        let known = self.announced.programs.remove(&program);
-        for address in known.iter().flat_map(|known| &known.addresses) {
-            self.out.withdraw(address, program);
+        let Some(known) = self.announced.programs.remove(&program) else {
+            return;
+        };
+        let announcement = known.announcement(program, &self.out.engine);
+        // Whoever is told at its engine's addresses that it is gone finds it nowhere else any more.
+        let (last, first): (Vec<&Address>, Vec<&Address>) =
+            known.addresses.iter().partition(|address| address.is_of_engine());
+        for address in first.into_iter().chain(last) {
+            self.out.withdraw_ended(address, &announcement);
         }
-        if known.is_some() {
-            self.hear_no_more(self.out.topics.all_addresses_of(program));
-        }
+        self.hear_no_more(self.out.topics.all_addresses_of(program));
     }
 }

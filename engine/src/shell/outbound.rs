@@ -123,6 +123,19 @@ impl Outbound {
         self.status(&Topic::Address(address.clone(), program), Vec::new());
     }
 
+    /// The same of a program that has ended. What is withdrawn from an engine's address may have moved, which this rules out.
+    pub(crate) fn withdraw_ended(&self, address: &Address, announcement: &Announcement) {
+        // One that somebody has announced as gone is not announced so again: what is published here comes back.
+        if address.is_of_engine() && !announcement.gone {
+            let announcement = Announcement {
+                gone: true,
+                ..announcement.clone()
+            };
+            self.announce(address, &announcement);
+        }
+        self.withdraw(address, announcement.program);
+    }
+
     fn status(&self, topic: &Topic, payload: Vec<u8>) {
         // On the next connection everything is said again, as it is then.
         self.publish(

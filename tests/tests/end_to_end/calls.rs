@@ -22,7 +22,7 @@ const RING: [&str; 3] = ["a", "b", "c"];
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Both are granted all of it: neither does more than its arguments say.
-fn calc(name: &str, args: &[&str], on: &str) -> Run {
+pub(crate) fn calc(name: &str, args: &[&str], on: &str) -> Run {
     Run {
         name: name.into(),
         grants: Grants {
@@ -38,7 +38,7 @@ fn service() -> Address {
     "service/calc".parse().expect("an address")
 }
 
-async fn caller(fleet: &Fleet) -> Caller {
+pub(crate) async fn caller(fleet: &Fleet) -> Caller {
     let connected = Caller::connect(fleet.broker.url(), Topics::default(), None, LIMIT);
     connected.await.expect("a broker")
 }
@@ -48,7 +48,7 @@ fn addresses(caller: &Caller) -> Vec<String> {
     providers.iter().map(|one| one.address.to_string()).collect()
 }
 
-async fn calls(caller: &mut Caller, function: &str) -> Result<String, CallError> {
+pub(crate) async fn calls(caller: &mut Caller, function: &str) -> Result<String, CallError> {
     let result = within("a call", caller.call(&service(), function, b"", LIMIT)).await;
     result.map(|bytes| String::from_utf8(bytes).expect("a text"))
 }

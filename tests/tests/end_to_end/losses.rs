@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wayfare_client::app::ask::{AppStatus, Ask, Decision, EventsWanted};
+use wayfare_client::calls::CallError;
+use wayfare_protocol::call::FailureKind;
 use wayfare_protocol::ids::ProgramId;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::Fleet;
 use wayfare_tests::{WAIT_MAX, within};
 
+use crate::calls::{calc, caller, calls};
 use crate::fleet;
 
 /// Between two looks at the application.
@@ -84,6 +87,8 @@ async fn a_broker_that_restarts_in_good_order_costs_nothing_but_what_died_meanwh
         .iter()
         .find(|(_, place)| place.2 == "c")
         .expect("one on each");
+    let provider = fleet.runs(calc("hall", &["serve", "calc"], "c")).await;
+    provider.printed(1).await;
     if !fleet.broker.stop().await {
         return;
     }
@@ -110,6 +115,30 @@ async fn a_broker_that_restarts_in_good_order_costs_nothing_but_what_died_meanwh
     for (program, ..) in after.values() {
         fleet.settled(*program).await;
     }
+    // Nothing starts the program elsewhere: who calls it is told, until it is back.
+    let mut asks = caller(&fleet).await;
+    let refused = within("a call of what is lost", async {
+        while asks.providers().iter().any(|one| !one.announcement.gone) {
+            asks.listen().await.expect("open");
+        }
+        calls(&mut asks, "count").await
+    })
+    .await;
+    let kind = FailureKind::Unavailable;
+    assert!(
+        matches!(&refused, Err(CallError::Failed { kind: found, .. }) if *found == kind),
+        "{refused:?}"
+    );
+    fleet.start_again(&["c"]).await;
+    within("the provider to be back", async {
+        while asks.providers().iter().any(|one| one.announcement.gone) {
+            asks.listen().await.expect("open");
+        }
+    })
+    .await;
+    assert_eq!(calls(&mut asks, "count").await.expect("an answer"), "0");
+    asks.close().await;
+    fleet.kills(provider).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,10 +14,10 @@
 //! that everything that the broker had for us has been read ([`Input::Read`](super::Input)). So a dispatcher that is
 //! behind with its reading takes nobody's silence for more than it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_fleet::fleet::EngineView;
-use wayfare_protocol::ids::EngineId;
+use wayfare_protocol::ids::{EngineId, ProgramId};
 use wayfare_scheduler::application::InstanceId;
 
 use super::observe::Watched;
@@ -235,17 +235,24 @@ impl Core {
         }
         self.poll();
         self.suspect();
-        let mut news = Vec::new();
+        let (mut news, mut lost) = (Vec::new(), Vec::new());
         for (engine, watched) in &mut self.engines {
             let (view, hearing) = (watched.view.as_ref(), &mut watched.hearing);
             let (health, why) = hearing.judge(view, self.read_ms, &self.options.loss);
             if std::mem::replace(&mut hearing.health, health) != health {
                 self.plan_at_ms = 0;
+                let has_stopped = view.is_some_and(|view| view.stopped);
+                if health == Health::Lost && !has_stopped {
+                    lost.push(engine.clone());
+                }
             }
             // Nothing may come of a suspicion.
             if health != Health::Suspected && std::mem::replace(&mut hearing.told, health) != health {
                 news.push((engine.clone(), health, why));
             }
+        }
+        for engine in lost {
+            self.programs_lost_with(engine);
         }
         for (engine, health, why) in news {
             let (kind, text) = match health {
@@ -265,6 +272,24 @@ impl Core {
             if health == Health::Lost {
                 self.give_up_on(&engine);
             }
+        }
+    }
+
+    /// What is not started elsewhere is there again when its engine is. An instance is started from what it last was, and knows itself
+    /// what it was asked.
+    fn programs_lost_with(&mut self, engine: EngineId) {
+        let placed = self.state.instances.values();
+        let instances: BTreeSet<ProgramId> = placed
+            .filter_map(|instance| Some(instance.placed.as_ref()?.program))
+            .collect();
+        let there = self.programs.values().map(|view| &view.status);
+        let programs: Vec<ProgramId> = there
+            .filter(|status| status.engine == engine && !status.state.is_ended())
+            .map(|status| status.program)
+            .filter(|program| !instances.contains(program))
+            .collect();
+        if !programs.is_empty() {
+            self.effects.push(Effect::Lost { engine, programs });
         }
     }
 

@@ -147,6 +147,11 @@ pub enum Effect {
         request: OperationId,
         left: usize,
     },
+    /// Nobody answers for these programs any more, as far as is known: their engine is lost, and nothing starts them elsewhere.
+    Lost {
+        engine: EngineId,
+        programs: Vec<ProgramId>,
+    },
     /// A retained status, above every generation, in the place of a program that is no more; or no such status any more.
     Tombstone {
         program: ProgramId,

@@ -60,7 +60,8 @@ impl Mail {
 
     fn receivers(&mut self, address: &Address) -> Option<Vec<ProgramId>> {
         if !address.is_set() {
-            return self.calls.chosen(address, self.published).map(|one| vec![one]);
+            let one = self.calls.chosen_receiver(address, self.published);
+            return one.map(|one| vec![one]);
         }
         if !self.calls.complete.contains(address) {
             self.ask_for_barriers();

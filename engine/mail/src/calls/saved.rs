@@ -10,7 +10,8 @@ use wayfare_protocol::ids::{EngineId, Generation, ProgramId, is_name};
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
 use super::open::{Delivery, Keys, PROGRESS_MAX, Relay};
-use super::{ADDRESSES_MAX, Attention, Calls, Known, Notices, Open, PROVIDERS_MAX, State, Taken, What};
+use super::providers::{Known, PROVIDERS_MAX};
+use super::{ADDRESSES_MAX, Attention, Calls, Notices, Open, State, Taken, What};
 use crate::letter::{Letter, Reader, put};
 use crate::replies::answered;
 use crate::state::{bounded, count};

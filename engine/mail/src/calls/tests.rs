@@ -55,6 +55,7 @@ pub(super) fn announce_as(
         name: "p".into(),
         engine: "a".parse().unwrap(),
         generation: generation.unwrap_or(Generation::FIRST),
+        gone: false,
     };
     let payload = if is_there {
         wire::encode(&announcement)
@@ -63,6 +64,19 @@ pub(super) fn announce_as(
     };
     let topic = Topics::default().topic(&Topic::Address(address(at), program));
     mail.accept(&topic, &payload, is_there)
+}
+
+/// Nobody answers for it any more.
+pub(super) fn announce_gone(mail: &mut Mail, at: &str, program: ProgramId, generation: u64) -> Accepted {
+    let announcement = Announcement {
+        program,
+        name: "p".into(),
+        engine: "a".parse().unwrap(),
+        generation: Generation(generation),
+        gone: true,
+    };
+    let topic = Topics::default().topic(&Topic::Address(address(at), program));
+    mail.accept(&topic, &wire::encode(&announcement), true)
 }
 
 /// A caller that knows a provider of `service/calc`.

@@ -75,6 +75,7 @@ fn announce(run: &Run, is_there: bool) {
         name: "other".into(),
         engine: "there".parse().unwrap(),
         generation: Generation::FIRST,
+        gone: false,
     };
     let payload = if is_there {
         wire::encode(&announcement)

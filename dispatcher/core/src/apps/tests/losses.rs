@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 use wayfare_fleet::app::ask::Ask;
 use wayfare_protocol::command::Action;
-use wayfare_protocol::ids::OperationId;
+use wayfare_protocol::ids::{Generation, OperationId, ProgramId};
+use wayfare_protocol::status::ProgramState;
 use wayfare_scheduler::application::Mobility;
 
-use super::world::{Said, World, app, component};
+use super::world::{Copy, Said, World, app, component};
 
 /// Five engines with an instance each, long after the beginning.
 fn settled() -> World {
@@ -36,6 +37,36 @@ fn a_killed_engine_is_lost_after_the_grace_and_what_it_had_runs_elsewhere() {
         assert!(world.now_ms - dead_ms <= 1_500, "{:?}", world.told);
     }
     assert_eq!((world.was_told("engine-lost"), world.was_told("start")), (1, 1));
+}
+
+/// They are there again when their engine is: until then nobody answers for them.
+#[test]
+fn programs_of_people_are_announced_as_lost_with_their_engine_and_instances_are_not() {
+    let mut world = settled();
+    let stray = ProgramId::from_random([9; 16]);
+    for (engine, program) in [("a", stray), ("b", ProgramId::from_random([8; 16]))] {
+        let copy = Copy {
+            generation: Generation::FIRST,
+            state: ProgramState::Running,
+            from_snapshot: false,
+            module: super::module("stray"),
+        };
+        world.host(engine).programs.insert(program, copy);
+    }
+    world.look();
+    world.host("a").online = false;
+    world.pass(20_000);
+    let expected = [("a".parse().unwrap(), vec![stray])];
+    assert_eq!(world.lost, expected);
+    // What stops in good order goes on with its calls when it is there again.
+    world.stop("b");
+    world.pass(20_000);
+    assert_eq!(world.lost, expected);
+    world.host("a").online = true;
+    world.pass(20_000);
+    world.host("a").online = false;
+    world.pass(20_000);
+    assert_eq!(world.lost.len(), 2, "again: it was back meanwhile");
 }
 
 #[test]

@@ -98,6 +98,7 @@ pub(super) struct World {
     /// Modules whose programs trap as soon as they run.
     pub(super) traps: BTreeSet<Blob>,
     pub(super) tombstones: BTreeSet<ProgramId>,
+    pub(super) lost: Vec<(EngineId, Vec<ProgramId>)>,
     pub(super) now_ms: u64,
     wire: VecDeque<Delivery>,
     /// Whether the dispatcher reads what is there for it.
@@ -199,6 +200,7 @@ impl World {
             unheard: Vec::new(),
             traps: BTreeSet::new(),
             tombstones: BTreeSet::new(),
+            lost: Vec::new(),
             now_ms: 0,
             wire: VecDeque::new(),
             reads: true,
@@ -355,6 +357,7 @@ impl World {
                 } => drop(self.tombstones.insert(program)),
                 Effect::Tombstone { program, .. } => drop(self.tombstones.remove(&program)),
                 Effect::Left { request, left, .. } => self.left.push((request, left)),
+                Effect::Lost { engine, programs } => self.lost.push((engine, programs)),
                 Effect::Ask { engines } => {
                     let asked = |engine: &EngineId| engines.is_empty() || engines.contains(engine);
                     let answering = self.hosts.iter().filter(|(_, host)| host.online && host.answers);
