@@ -86,16 +86,36 @@ const PROVIDER: &str = r#"
 const wayfare = require('wayfare');
 wayfare.serve('calc', async (call) => {
   await null;
+  if (call.function === 'pass') return call.handOn('service/calc', 'double', call.text);
+  if (call.function === 'slow') {
+    for (const part of ['one', 'two']) await call.progress(part);
+    await new Promise((resolve) => call.onCancel(resolve));
+    return console.log('cancelled', call.isCancelled);
+  }
   if (call.function !== 'double') throw Object.assign(new Error('there is double'), { kind: 'not-found' });
   return String(2 * call.text);
 });
+wayfare.listen(async (message) => {
+  console.log(message.type, message.text);
+  if (message.text === 'bread') process.exit();
+  await message.handled();
+}, { order: true });
 "#;
 
 const CALLER: &str = r#"
-import { call } from 'wayfare';
+import { call, send } from 'wayfare';
 const doubled = await Promise.all(['1', '20', '3'].map((number) => call('service/calc', 'double', number)));
 console.log(doubled.join());
 await call('service/calc', 'half', '1').catch((error) => console.log(error.kind, error.reason));
+console.log(String(await call('service/calc', 'pass', '4')));
+const controller = new AbortController();
+const parts = [];
+const onProgress = (part) => parts.push(String(part)) === 2 && controller.abort();
+const slow = (options) => call('service/calc', 'slow', '', { coalesce: 'one', onProgress, ...options }).catch((error) => error.kind);
+console.log(await slow({ signal: controller.signal }), parts.join(), await slow({ signal: AbortSignal.abort() }));
+const order = { type: 'order', order: 'table-4' };
+await send('service/calc', 'soup', { ...order, receipt: true, expires: 60_000 });
+await send('service/calc', 'bread', order);
 "#;
 
 const MODULE: &str = r#"
@@ -293,10 +313,15 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
 
     let provider = user.file("provider.js", PROVIDER);
     let caller = user.file("caller.js", CALLER);
-    let provider = user.starts(&provider, &["--allow-serve", "calc"]);
+    let called = ["--allow-serve", "calc", "--allow-call", "service/calc"];
+    let provider = user.starts(&provider, &called);
     let caller = user.starts(&caller, &["--allow-call", "service/calc"]);
-    assert_eq!(user.prints(&caller), "2,40,6\nnot-found there is double\n");
-    user.types(0, &["kill", &provider]);
+    let asked = "2,40,6\nnot-found there is double\n8\ncancelled one,two cancelled\n";
+    assert_eq!(user.prints(&caller), asked);
+    assert_eq!(
+        user.prints(&provider),
+        "cancelled true\norder soup\norder bread\n"
+    );
 
     user.file(
         "tool/part.mjs",

@@ -18,6 +18,11 @@ declare module "wayfare" {
     /** The id of the program that published it, if it was one. */
     readonly sender?: string;
     readonly isRequest: boolean;
+    /** What the sender of a message to an address said with `send`. */
+    readonly type?: string;
+    readonly order?: string;
+    /** Of messages that are ordered by this one's key, the next may come. */
+    handled(): Promise<void>;
     json(): unknown;
     reply(payload: Bytes): Promise<void>;
   }
@@ -32,7 +37,40 @@ declare module "wayfare" {
     readonly text: string;
     /** The id of the caller. */
     readonly sender?: string;
+    /** Whether the caller does not wait for the end any longer. */
+    readonly isCancelled: boolean;
     json(): unknown;
+    /** Tells the caller how far the call is, if it takes that. */
+    progress(payload: Bytes): Promise<void>;
+    /** Has a function at another address called in its place. What the handler returns is of no matter then. */
+    handOn(address: string, name: string, payload?: Bytes, options?: { timeout?: number }): Promise<void>;
+    onCancel(callback: () => void): void;
+  }
+
+  export interface CallOptions {
+    /** In milliseconds: 30000. */
+    timeout?: number;
+    onProgress?: (payload: Buffer) => void;
+    /** It may be done twice: it is sent again where its provider was set back to before it had the call. */
+    idempotent?: boolean;
+    /** While a call of the same address, function and key is open, it is not made, and gets the end of that. */
+    coalesce?: string;
+    /** Calls of the same address, function and key that are open are cancelled. */
+    supersede?: string;
+    /** Cancels it. */
+    signal?: AbortSignal;
+  }
+
+  export interface SendOptions {
+    /** How long somebody is waited for at the address, in milliseconds: 30000. */
+    timeout?: number;
+    type?: string;
+    /** Messages of one key are handled one at a time, by receivers that say when they have. */
+    order?: string;
+    /** It is not handed to a receiver that it reaches later than so many milliseconds. */
+    expires?: number;
+    /** Settled when all receivers have taken it: rejected with kind "ended", "expired" or "unavailable" where one never will. */
+    receipt?: boolean;
   }
 
   /** Messages in the order in which they came. */
@@ -84,9 +122,11 @@ declare module "wayfare" {
   /** Provides a service. What the handler returns, or its promise gives, answers the call; what it throws fails it, with `kind` if that is a kind of failure. */
   export function serve(name: string, handler: (call: Call) => Bytes | undefined | Promise<Bytes | undefined>): Promise<void>;
   /** Calls a function at an address, such as service/calc, and gives the bytes of its result. `timeout` is in milliseconds: 30000. */
-  export function call(address: string, name: string, payload?: Bytes, options?: { timeout?: number }): Promise<Buffer>;
-  /** Sends a message to a program that serves, which receives it where it subscribes to that address. */
-  export function send(address: string, payload: Bytes, options?: { timeout?: number }): Promise<void>;
+  export function call(address: string, name: string, payload?: Bytes, options?: CallOptions): Promise<Buffer>;
+  /** Sends a message to one program, or to each of a set such as app/shop. */
+  export function send(address: string, payload: Bytes, options?: SendOptions): Promise<void>;
+  /** Takes messages to the program's own addresses. `order`: one message of a key at a time, until it is `handled`. */
+  export function listen(callback: (message: Message) => void, options?: { order?: boolean }): Promise<void>;
   /** A value of the program's own, or with a / in front one that all programs know. */
   export function get(key: string): Promise<Value | undefined>;
   export function set(key: string, value: Bytes): Promise<number>;
@@ -105,6 +145,7 @@ declare module "wayfare" {
     serve: typeof serve;
     call: typeof call;
     send: typeof send;
+    listen: typeof listen;
     get: typeof get;
     set: typeof set;
     compareAndSet: typeof compareAndSet;

@@ -38,6 +38,8 @@ class Message {
     this.topic = event.topic;
     this.retained = event.retained ?? false;
     if (event.from !== undefined) this.sender = event.from;
+    if (event.type !== undefined) this.type = event.type;
+    if (event.order !== undefined) this.order = event.order;
   }
   get payload() {
     return bytesOf(this.#event, "payload");
@@ -47,6 +49,11 @@ class Message {
   }
   json() {
     return JSON.parse(this.text);
+  }
+  /** Of the messages that are ordered by its key, the next may come. */
+  handled() {
+    if (this.order === undefined) return Promise.reject(new WayfareError({ kind: "gone", reason: "it has no key" }));
+    return act({ do: "handled", order: this.order }).then(() => undefined);
   }
   get isRequest() {
     return this.#event.request !== undefined;
@@ -60,8 +67,10 @@ class Message {
 /** A call of a service of this program's. */
 class Call {
   #event;
-  constructor(event) {
+  #state;
+  constructor(event, state) {
     this.#event = event;
+    this.#state = state;
     this.address = event.address;
     this.function = event.function;
     if (event.from !== undefined) this.sender = event.from;
@@ -75,10 +84,36 @@ class Call {
   json() {
     return JSON.parse(this.text);
   }
+  get isCancelled() {
+    return this.#state.isCancelled;
+  }
+  /** Reports to the caller how far the call is, if it takes that. */
+  async progress(payload) {
+    await act({ do: "progress", to: this.#event.request, ...field("payload", payload) });
+  }
+  /** Has a function at another address called in its place: the end of that is the end of the call, whatever the handler returns. */
+  async handOn(address, name, payload = "", { timeout = 30_000 } = {}) {
+    const deadline_ms = Math.max(1, Math.round(timeout));
+    const action = { do: "hand_on", to: this.#event.request, address, function: name, deadline_ms };
+    this.#state.isHandedOn = true;
+    try {
+      await act({ ...action, ...field("payload", payload) });
+    } catch (error) {
+      this.#state.isHandedOn = false;
+      throw error;
+    }
+  }
+  /** Calls `callback` when the caller has cancelled the call. */
+  onCancel(callback) {
+    if (this.isCancelled) callback();
+    else this.#state.callbacks.push(callback);
+  }
 }
 
 /** What calls of each service are answered by. */
 const services = new Map();
+/** State of the calls that are being handled, by their request. */
+const handling = new Map();
 const kindsOfFailure = ["not-found", "unavailable", "cancelled", "refused", "conflict", "too-large", "expired", "failed"];
 
 /** A program that is called by its own name or id answers as its first service. */
@@ -89,12 +124,52 @@ const handlerOf = (address) => {
 
 async function handle(event) {
   const to = event.request;
+  const state = { isCancelled: false, isHandedOn: false, callbacks: [] };
+  handling.set(to, state);
   try {
-    const result = await handlerOf(event.address)(new Call(event));
-    await act({ do: "answer", to, ...field("payload", result ?? "") });
+    const result = await handlerOf(event.address)(new Call(event, state));
+    if (!state.isHandedOn) await act({ do: "answer", to, ...field("payload", result ?? "") });
   } catch (error) {
     const kind = kindsOfFailure.includes(error?.kind) ? error.kind : "failed";
     await act({ do: "fail", to, kind, reason: String(error?.reason ?? error?.message ?? error) });
+  } finally {
+    handling.delete(to);
+  }
+}
+
+/** The caller of a call that is being handled does not wait for its end any longer. */
+function cancelled(event) {
+  const state = handling.get(event.request);
+  if (state === undefined) return;
+  state.isCancelled = true;
+  for (const callback of state.callbacks.splice(0)) callback();
+}
+
+/** What the program has asked to be told: of calls that are cancelled, and of ordered messages one of a key at a time. */
+let attention = { cancels: false, order: false };
+async function attend(change) {
+  const before = attention;
+  attention = { ...before, ...change };
+  try {
+    await act({ do: "attend", ...attention });
+  } catch (error) {
+    attention = before;
+    throw error;
+  }
+}
+
+/** Callbacks for messages to the program's own addresses. */
+const listeners = new Set();
+async function listen(callback, { order = false } = {}) {
+  if (typeof callback !== "function") throw new TypeError("messages are handled by a function");
+  const isNew = !listeners.has(callback);
+  listeners.add(callback);
+  try {
+    if (order) await attend({ order: true });
+    await act({ do: "listen" });
+  } catch (error) {
+    if (isNew) listeners.delete(callback);
+    throw error;
   }
 }
 
@@ -103,6 +178,8 @@ async function serve(name, handler) {
   const before = services.get(name);
   services.set(name, handler);
   try {
+    // Engines of earlier releases tell of no cancelled calls.
+    if (!attention.cancels) await attend({ cancels: true }).catch(() => {});
     await act({ do: "serve", name });
   } catch (error) {
     if (before === undefined) services.delete(name);
@@ -189,7 +266,7 @@ let output;
 /** What the loop waits for. A line is taken only while somebody wants one, so that messages wait outside. */
 const input = {
   fd: undefined,
-  isActive: () => answers.size > 0 || services.size > 0 || [...subscriptions].some((one) => one._isHungry),
+  isActive: () => answers.size > 0 || services.size > 0 || listeners.size > 0 || [...subscriptions].some((one) => one._isHungry),
   onReadable: () => take(JSON.parse(native.readLine(input.fd))),
 };
 
@@ -209,8 +286,13 @@ function take(event) {
   } else if (event.event === "call") {
     // Nobody waits for an answer that cannot be given.
     handle(event).catch(() => {});
+  } else if (event.event === "cancelled") {
+    cancelled(event);
+  } else if (event.event === "progress") {
+    answers.get(event.id)?.onProgress?.(bytesOf(event, "payload"));
   } else if (event.event === "message") {
     const message = new Message(event);
+    if (event.address !== undefined) for (const callback of [...listeners]) callback(message);
     for (const one of [...subscriptions]) if (matches(one.filter, message.topic)) one._give(message);
   } else if (event.event === "moved") {
     for (const callback of moved) callback(event.engine);
@@ -218,10 +300,11 @@ function take(event) {
 }
 
 /** Actions whose answers other programs give. */
-const OTHERS = ["call", "request", "send"];
+const OTHERS = ["call", "hand_on", "request", "send"];
 const quick = () => [...answers.values()].filter((one) => !one.isOthers).length;
 
-function act(action) {
+/** `begun` is called with the action's number, `onProgress` with each event `progress` of it. */
+function act(action, { onProgress, begun } = {}) {
   return new Promise((resolve, reject) => {
     open();
     // Answers that nobody takes are kept by the host, up to a limit. Those of other programs may come late, and are few.
@@ -232,8 +315,9 @@ function act(action) {
       error.stack = stack;
       reject(error);
     };
-    answers.set(id, { resolve, reject: rejected, isOthers: OTHERS.includes(action.do) });
+    answers.set(id, { resolve, reject: rejected, isOthers: OTHERS.includes(action.do), onProgress });
     native.write(output, `${JSON.stringify({ ...action, id })}\n`);
+    begun?.(id);
   });
 }
 
@@ -268,6 +352,25 @@ function device(alias) {
   };
 }
 
+async function call(address, name, payload = "", options = {}) {
+  const { timeout = 30_000, onProgress, idempotent, coalesce, supersede, signal } = options;
+  if (signal?.aborted) throw new WayfareError({ kind: "cancelled", reason: "it was cancelled before it was made" });
+  const deadline_ms = Math.max(1, Math.round(timeout));
+  const progress = onProgress === undefined ? undefined : true;
+  const action = { do: "call", address, function: name, deadline_ms, progress, idempotent, coalesce, supersede };
+  let cancel;
+  const begun = (number) => {
+    // The call itself ends as cancelled.
+    cancel = () => act({ do: "cancel", call: number }).catch(() => {});
+    signal?.addEventListener("abort", cancel);
+  };
+  try {
+    return bytesOf(await act({ ...action, ...field("payload", payload) }, { onProgress, begun }), "payload");
+  } finally {
+    signal?.removeEventListener("abort", cancel);
+  }
+}
+
 const wayfare = {
   WayfareError,
   publish: async (topic, payload, { qos = 1, retain = false, plain = false } = {}) => {
@@ -279,13 +382,12 @@ const wayfare = {
   },
   request,
   serve,
-  call: async (address, name, payload = "", { timeout = 30_000 } = {}) => {
-    const deadline_ms = Math.max(1, Math.round(timeout));
-    return bytesOf(await act({ do: "call", address, function: name, deadline_ms, ...field("payload", payload) }), "payload");
-  },
-  send: async (address, payload, { timeout = 30_000 } = {}) => {
+  call,
+  listen,
+  send: async (address, payload, { timeout = 30_000, type, order, expires, receipt } = {}) => {
     const timeout_ms = Math.max(1, Math.round(timeout));
-    await act({ do: "send", address, timeout_ms, ...field("payload", payload) });
+    const expires_ms = expires === undefined ? undefined : Math.max(1, Math.round(expires));
+    await act({ do: "send", address, timeout_ms, type, order, expires_ms, receipt, ...field("payload", payload) });
   },
   get: async (key) => {
     try {
