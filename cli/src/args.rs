@@ -45,7 +45,8 @@ use programs::{MoveArgs, OnProgramsArgs, RestoreArgs, ResumeArgs, RunArgs, Snaps
 use project::{NewArgs, SupportBundleArgs};
 use services::{CompileArgs, DemoArgs, DispatcherArgs, EngineVerbArgs, KeyArgs, UpArgs};
 use state::StateVerb;
-use values::parse_duration;
+use values::{parse_duration, parse_expiry, parse_name};
+use wayfare_client::operations::{QueuePolicy, Queueing};
 
 use crate::completing::contexts;
 
@@ -278,8 +279,30 @@ pub(crate) struct CommandArgs {
     /// Wait for an engine that is offline, instead of failing at once
     #[arg(long)]
     pub(crate) wait_for_engine: bool,
+    /// Wait for an engine that is offline for so long at most, such as 10m or 2d; an order that was not given by then has expired
+    #[arg(long, value_name = "TIME", value_parser = parse_expiry)]
+    pub(crate) expires: Option<Duration>,
+    /// Join an order that waits already and asks for the same, or has the same key: both get its answer, and it is given once
+    #[arg(long, value_name = "KEY", num_args = 0..=1, require_equals = true, value_parser = parse_name)]
+    pub(crate) coalesce: Option<Option<String>>,
+    /// Withdraw orders that wait, of the same verb about the same program or with the same key, before this one is given
+    #[arg(long, value_name = "KEY", num_args = 0..=1, require_equals = true, value_parser = parse_name,
+        conflicts_with = "coalesce")]
+    pub(crate) supersede: Option<Option<String>>,
     #[command(flatten)]
     pub(crate) dry: DryRunArgs,
+}
+
+impl CommandArgs {
+    /// What an order has to do with others that wait.
+    pub(crate) fn queueing(&self) -> Option<Queueing> {
+        let (policy, key) = match (&self.coalesce, &self.supersede) {
+            (Some(key), _) => (QueuePolicy::Coalesce, key.clone()),
+            (None, Some(key)) => (QueuePolicy::Supersede, key.clone()),
+            (None, None) => return None,
+        };
+        Some(Queueing { policy, key })
+    }
 }
 
 /// Whether it is done at all.
@@ -469,6 +492,9 @@ mod tests {
             "context add site --broker mqtt://hub --root site",
             "context ls --json",
             "ps --context site",
+            "move p q --to b --expires 2d --supersede",
+            "move p --to b --wait-for-engine --coalesce=night",
+            "run m --on a --expires 10m --coalesce",
         ] {
             assert_eq!(exit_of(&good.split(' ').collect::<Vec<_>>()), None, "{good}");
         }
@@ -518,6 +544,11 @@ mod tests {
             "state get mine",
             "engine --id a drain b",
             "dispatcher --policy best",
+            "move p --to b --expires 31d",
+            "move p --to b --expires 0s",
+            "move p --to b --coalesce --supersede",
+            "move p --to b --coalesce=a/b",
+            "run m --coalesce --follow",
         ] {
             assert_eq!(exit_of(&bad.split(' ').collect::<Vec<_>>()), Some(2), "{bad}");
         }

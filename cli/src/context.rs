@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wayfare_client::{Client, ClientOptions, CommandOptions, Marked, Offline};
+use wayfare_client::{Client, ClientOptions, CommandOptions, Expiry, Marked, Offline};
 use wayfare_protocol::ids::OperationId;
 
 use crate::args::{CommandArgs, FleetArgs, MarkedArgs};
@@ -92,7 +92,7 @@ pub(crate) fn options_for(args: &CommandArgs, marked: MarkedArgs) -> CommandOpti
 }
 
 pub(crate) fn options(args: &CommandArgs) -> CommandOptions {
-    let offline = if args.wait_for_engine {
+    let offline = if args.wait_for_engine || args.expires.is_some() {
         Offline::Wait
     } else {
         Offline::Fail
@@ -100,6 +100,8 @@ pub(crate) fn options(args: &CommandArgs) -> CommandOptions {
     CommandOptions {
         time_limit: args.timeout,
         offline,
+        expires: args.expires.map(Expiry::after),
+        queueing: args.queueing(),
         ..CommandOptions::default()
     }
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
-use wayfare_client::{Finished, Operation, Progress, documents};
+use serde_json::{Value, json};
+use wayfare_client::{Finished, Operation, Progress, QueueNote, documents};
 use wayfare_protocol::event::{Outcome, Phase};
+use wayfare_protocol::ids::{EngineId, OperationId};
 
 use crate::args::CommandArgs;
 use crate::fail::Result;
-use crate::output::{Output, bytes, error_is_terminal, micros};
+use crate::output::{Output, Text, bytes, error_is_terminal, micros, tell};
 
 const SPIN: Duration = Duration::from_millis(120);
 
@@ -19,23 +20,66 @@ pub(crate) async fn conclude(
     args: &CommandArgs,
     output: Output,
 ) -> Result<Option<Finished>> {
-    let id = operation.id();
+    let (id, note) = (operation.id(), operation.queue_note());
+    if output == Output::Human {
+        tell_note(id, note);
+    }
     if args.no_wait {
         let mut operation = operation;
         operation.delivered().await?;
-        output.print(&json!({ "operation": id, "engine": operation.engine() }), |_| {
-            id.to_string()
-        })?;
+        let document = noted(json!({ "operation": id, "engine": operation.engine() }), note);
+        output.print(&document, |_| id.to_string())?;
         return Ok(None);
     }
     let finished = watch(operation, output).await?;
-    output.print(&documents::finished(id, &finished), |_| sentence(&finished))?;
+    let document = noted(documents::finished(id, &finished), note);
+    output.print(&document, |_| sentence(&finished))?;
     Ok(Some(finished))
+}
+
+/// What an order had to do with others that waited, for people.
+fn tell_note(id: OperationId, note: QueueNote) {
+    if note.is_joined {
+        tell(Text::from(format!(
+            "joined operation {}, which waits already",
+            id.short()
+        )));
+    }
+    if note.superseded > 0 {
+        tell(Text::from(format!("superseded {}", orders(note.superseded))));
+    }
+    if note.unanswered > 0 {
+        let orders = orders(note.unanswered);
+        tell(Text::from(format!(
+            "{orders} could not be withdrawn yet: the command that waits with it does not answer"
+        )));
+    }
+}
+
+fn orders(count: u32) -> String {
+    match count {
+        1 => "1 order that waited".to_owned(),
+        count => format!("{count} orders that waited"),
+    }
+}
+
+/// The same for programs.
+fn noted(mut document: Value, note: QueueNote) -> Value {
+    if note.is_joined {
+        document["joined"] = true.into();
+    }
+    if note.superseded > 0 {
+        document["superseded"] = note.superseded.into();
+    }
+    if note.unanswered > 0 {
+        document["unanswered"] = note.unanswered.into();
+    }
+    document
 }
 
 /// Waits for the end and prints nothing that stays.
 pub(crate) async fn watch(mut operation: Operation, output: Output) -> Result<Finished> {
-    let bar = Bar::new(output, operation.engine().as_str());
+    let bar = Bar::new(output, operation.engine().map_or("the engine", EngineId::as_str));
     while let Some(progress) = operation.progressed().await {
         bar.show(progress);
     }

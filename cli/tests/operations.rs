@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -262,6 +263,89 @@ async fn an_order_that_waits_for_its_engine_is_withdrawn_and_never_given() {
         (&record["state"], &record["ended"]),
         (&"cancelled".into(), &cancelled["ended"])
     );
+    orders_that_wait_join_and_supersede_each_other(&fleet, folder.path());
+}
+
+/// `p` runs on `a`, `b` is there, `c` is not.
+fn orders_that_wait_join_and_supersede_each_other(fleet: &Fleet, folder: &Path) {
+    let begin = |user: &str, arguments: &[&str]| {
+        let mut begun = command(&fleet.broker, arguments);
+        let begun = begun.env("USER", user).stdout(Stdio::piped());
+        Process(begun.stderr(Stdio::piped()).spawn().unwrap())
+    };
+    let ended = |begun: &mut Process| {
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        let (out, err) = (begun.0.stdout.take(), begun.0.stderr.take());
+        out.unwrap().read_to_string(&mut stdout).unwrap();
+        if let Some(mut err) = err {
+            err.read_to_string(&mut stderr).unwrap();
+        }
+        let exit = begun.0.wait().unwrap().code().unwrap();
+        let ran = Ran { exit, stdout, stderr };
+        let text = if exit == 0 { &ran.stdout } else { &ran.stderr };
+        let said: Value = serde_json::from_str(text.trim()).unwrap_or(Value::String(text.clone()));
+        (exit, said)
+    };
+    let first_waiting = || {
+        let waiting = ["--json", "ops", "--where", "state = waiting"];
+        let list = fleet.until(&waiting, |list| {
+            list.as_array().is_some_and(|list| !list.is_empty())
+        });
+        list[0]["operation"].clone()
+    };
+    let to_c = ["--json", "move", "p", "--to", "c", "--expires", "10m"];
+
+    // Two ask for the same: one order is given, and both get its answer.
+    let mut first = begin("ann", &to_c);
+    let waiting = first_waiting();
+    let mut second = begin(
+        "bob",
+        &["move", "p", "--to", "c", "--expires", "2d", "--coalesce"],
+    );
+    let mut joined = String::new();
+    let mut lines = BufReader::new(second.0.stderr.take().unwrap());
+    lines.read_line(&mut joined).unwrap();
+    let id = waiting.as_str().unwrap();
+    assert_eq!(
+        joined,
+        format!("joined operation {}, which waits already\n", &id[..8])
+    );
+    let c = fleet.engine("c", folder);
+    let (exit, moved) = ended(&mut first);
+    assert_eq!((exit, &moved["operation"]), (0, &waiting), "{moved}");
+    let (exit, sentence) = ended(&mut second);
+    let sentence = sentence.as_str().unwrap();
+    assert!(exit == 0 && sentence.contains("moved from a to c"), "{sentence}");
+    let moves = fleet.good(
+        "bob",
+        &["--json", "ops", "--where", "verb = move and state = done"],
+    );
+    assert_eq!(moves.as_array().unwrap().len(), 1, "{moves}");
+    fleet.good("bob", &["--json", "move", "p", "--to", "a"]);
+    drop(c);
+    fleet.until(
+        &["--json", "engines", "--where", "state = offline", "-q"],
+        |gone| gone.to_string().contains(r#""c""#),
+    );
+
+    // A later order stands for one that waits, which is withdrawn before that is given.
+    let mut first = begin("ann", &to_c);
+    let waiting = first_waiting();
+    let later = fleet.good("bob", &["--json", "move", "p", "--to", "b", "--supersede"]);
+    assert_eq!((&later["superseded"], &later["target"]), (&1.into(), &"b".into()));
+    let (exit, said) = ended(&mut first);
+    assert_eq!((exit, &said["error"]), (1, &"superseded".into()), "{said}");
+    let record = fleet.good("bob", &["--json", "ops", "show", waiting.as_str().unwrap()]);
+    assert_eq!(record["state"], "superseded", "{record}");
+
+    // And one that was not given in time has expired.
+    let late = ["--json", "move", "p", "--to", "c", "--expires", "700ms"];
+    let late = fleet.run("ann", &late);
+    assert_eq!((late.exit, &late.error()["error"]), (1, &"expired".into()));
+    let expired = ["--json", "ops", "--where", "state = expired"];
+    fleet.until(&expired, |list| {
+        list.as_array().is_some_and(|list| list.len() == 1)
+    });
 }
 
 /// Names of all programs, with their states.

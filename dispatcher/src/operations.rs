@@ -20,14 +20,14 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use wayfare_client::documents::now_ms;
-use wayfare_client::operations::{OperationAsk, OperationState, Withdrawn};
+use wayfare_client::operations::{OperationAsk, OperationState, Queued, SUPERSEDED, WaitingOrder, Withdrawn};
 use wayfare_client::{Client, ClientOptions, Overheard};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::OperationId;
 use wayfare_protocol::limits::GIVEN_BY_BYTES_MAX;
 use wayfare_protocol::reason::shortened;
 
-use self::core::{Operations, TooLate};
+use self::core::{Admission, Operations, TooLate};
 use self::seen::SeenPrograms;
 use crate::context::{Context, Note, Notes};
 use crate::durable::{FileError, RecordLog};
@@ -45,6 +45,8 @@ const LOOK_PERIOD: Duration = Duration::from_secs(5);
 const FORGET_PERIOD: Duration = Duration::from_secs(3600);
 /// Requests that wait for an operation's end.
 const WAITERS_MAX: usize = 1024;
+/// The clients of superseded orders may take so long to withdraw them; who does not is not there.
+const SUPERSEDE_WAIT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(context: Context, mut inbox: Inbox) {
     let connect = || connect(Arc::clone(&context.options));
@@ -55,8 +57,10 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
     let Some(log) = retried(&mut inbox, "operations", open).await else {
         return;
     };
+    let mut operations = Operations::read(log.records().iter());
+    operations.grant_time(now_ms());
     let mut service = Service {
-        operations: Operations::read(log.records().iter()),
+        operations,
         log,
         limits: context.options.operations,
         client: client.clone(),
@@ -106,6 +110,11 @@ struct Waiter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum WaitsFor {
     End,
+    /// The client of an order that supersedes these: for their being withdrawn, or this time.
+    Turn {
+        supersedes: Vec<OperationId>,
+        until: Instant,
+    },
     /// The client of an order: for its being withdrawn.
     Withdrawal,
     /// That it is withdrawn, or cannot be any more.
@@ -218,20 +227,27 @@ impl Service {
                 Ok(record) => self.wait(record.operation, WaitsFor::End, asked),
                 Err(failure) => asked.answer(Err(failure)),
             },
+            OperationAsk::Queue(order) => self.queue(&order, asked),
             OperationAsk::Waiting(order) => {
                 self.operations.waits(&order, now_ms());
+                // The same order told of anew: who asked before does not listen any more.
+                self.waiters.retain(|waiter| {
+                    waiter.operation != order.operation || waiter.what != WaitsFor::Withdrawal
+                });
                 self.wait(order.operation, WaitsFor::Withdrawal, asked);
             }
             OperationAsk::NotGiven {
                 operation,
                 reason,
                 is_cancelled,
+                error,
             } => {
                 let state = match is_cancelled {
                     true => OperationState::Cancelled,
                     false => OperationState::Failed,
                 };
-                self.operations.not_given(operation, state, reason, now_ms());
+                self.operations
+                    .not_given(operation, state, error, reason, now_ms());
                 asked.answer(Ok(serde_json::Value::Null));
             }
             OperationAsk::Cancel { operation, by } => self.cancel(&operation, by, asked),
@@ -250,6 +266,19 @@ impl Service {
         });
     }
 
+    fn queue(&mut self, order: &WaitingOrder, asked: Asked) {
+        match self.operations.queue(order, now_ms()) {
+            Admission::Joins(record) => asked.answer(Ok(value(Queued {
+                joins: Some(record),
+                ..Queued::default()
+            }))),
+            Admission::Admitted { supersedes } => {
+                let until = Instant::now() + SUPERSEDE_WAIT;
+                self.wait(order.operation, WaitsFor::Turn { supersedes, until }, asked);
+            }
+        }
+    }
+
     /// Only its client knows whether it has given the order: it is asked, by an answer to what it told.
     fn cancel(&mut self, operation: &str, by: Option<String>, asked: Asked) {
         let operation = match self.operations.find(operation) {
@@ -262,6 +291,7 @@ impl Service {
         let withdrawn = Withdrawn {
             is_withdrawn: true,
             by: by.map(|by| shortened(by, GIVEN_BY_BYTES_MAX)),
+            instead: None,
         };
         let is_its_client =
             |waiter: &mut Waiter| waiter.operation == operation && waiter.what == WaitsFor::Withdrawal;
@@ -280,33 +310,76 @@ impl Service {
             }
         }
         let operations = &self.operations;
-        let is_due = |waiter: &mut Waiter| match waiter.what {
+        let is_due = |waiter: &mut Waiter| match &waiter.what {
             WaitsFor::End => operations
                 .get(waiter.operation)
                 .is_none_or(|record| record.state.is_final()),
-            WaitsFor::Withdrawal | WaitsFor::Cancelled => operations.withdrawable(waiter.operation).is_err(),
+            WaitsFor::Turn { supersedes, until } => {
+                operations.superseded_by(waiter.operation).is_some()
+                    || *until <= Instant::now()
+                    || still_waiting(operations, supersedes) == 0
+            }
+            WaitsFor::Withdrawal => {
+                operations.superseded_by(waiter.operation).is_some()
+                    || operations.withdrawable(waiter.operation).is_err()
+            }
+            WaitsFor::Cancelled => operations.withdrawable(waiter.operation).is_err(),
         };
         for waiter in self.waiters.extract_if(.., is_due) {
-            let record = operations.get(waiter.operation);
-            let answer = match (&waiter.what, record) {
-                (WaitsFor::Withdrawal, _) => Ok(value(Withdrawn {
-                    is_withdrawn: false,
-                    by: None,
-                })),
-                (WaitsFor::Cancelled, Some(record)) if record.state == OperationState::Cancelled => {
-                    Ok(value(record))
-                }
-                (WaitsFor::Cancelled, _) => match operations.withdrawable(waiter.operation) {
-                    Err(late) => Err(too_late(late)),
-                    Ok(()) => continue,
-                },
-                (WaitsFor::End, Some(record)) => Ok(value(record)),
-                (WaitsFor::End, None) => Err(Failure::BadRequest {
-                    reason: format!("operation {} is not kept any more", waiter.operation.short()),
-                }),
-            };
-            waiter.asked.answer(answer);
+            waiter
+                .asked
+                .answer(became(operations, waiter.operation, &waiter.what));
         }
+    }
+}
+
+/// How many of these can still be withdrawn.
+fn still_waiting(operations: &Operations, orders: &[OperationId]) -> usize {
+    let waiting = orders
+        .iter()
+        .filter(|order| operations.withdrawable(**order).is_ok());
+    waiting.count()
+}
+
+/// The answer to who waited for it.
+fn became(
+    operations: &Operations,
+    operation: OperationId,
+    what: &WaitsFor,
+) -> Result<serde_json::Value, Failure> {
+    let superseded = operations.superseded_by(operation);
+    let record = operations.get(operation);
+    match what {
+        WaitsFor::Turn { supersedes, .. } => {
+            let unanswered = still_waiting(operations, supersedes);
+            let count = |orders: usize| u32::try_from(orders).unwrap_or(u32::MAX);
+            let is_superseded = |order: &&OperationId| {
+                let record = operations.get(**order);
+                record.is_some_and(|record| record.word() == SUPERSEDED)
+            };
+            Ok(value(Queued {
+                joins: None,
+                instead: superseded.map(|(instead, _)| instead),
+                superseded: count(supersedes.iter().filter(is_superseded).count()),
+                unanswered: count(unanswered),
+            }))
+        }
+        WaitsFor::Withdrawal => Ok(value(match superseded {
+            Some((instead, by)) => Withdrawn {
+                is_withdrawn: true,
+                by,
+                instead: Some(instead),
+            },
+            None => Withdrawn::default(),
+        })),
+        WaitsFor::Cancelled => match (record, operations.withdrawable(operation)) {
+            (Some(record), _) if record.state == OperationState::Cancelled => Ok(value(record)),
+            (_, Err(late)) => Err(too_late(late)),
+            (_, Ok(())) => unreachable!("it is answered when it cannot be withdrawn any more"),
+        },
+        WaitsFor::End => record.map(value).ok_or_else(|| Failure::BadRequest {
+            reason: format!("operation {} is not kept any more", operation.short()),
+        }),
     }
 }
 

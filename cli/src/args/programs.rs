@@ -72,7 +72,7 @@ pub(crate) struct RunArgs {
     pub(crate) publish_rate: Option<u32>,
     /// Show what it prints until it ends; ends with 1 if the program's exit code is not 0, it did not end by itself, or
     /// lines were lost (see `wayfare logs --help`)
-    #[arg(long, conflicts_with = "no_wait")]
+    #[arg(long, conflicts_with_all = ["no_wait", "coalesce"])]
     pub(crate) follow: bool,
     #[command(flatten)]
     pub(crate) marked: MarkedArgs,

@@ -1,8 +1,10 @@
 //! Single values as they are typed: times, sizes, names, variables.
 
-use wayfare_client::Policy;
+use std::time::Duration;
+
 pub(crate) use wayfare_client::typed::parse_size;
 pub(super) use wayfare_client::typed::{parse_age, parse_duration, parse_time};
+use wayfare_client::{EXPIRY_MAX, Policy};
 use wayfare_protocol::files::{FileGrant, FilePath};
 use wayfare_protocol::grants::{is_filter, is_variable};
 use wayfare_protocol::ids::{EngineId, is_name};
@@ -13,6 +15,17 @@ pub(super) fn parse_policy(text: &str) -> Result<Policy, String> {
     serde_json::from_value(serde_json::Value::from(text)).map_err(|_| {
         "first-fit, best-fit, spread, least-cpu, most-free-memory or least-moves is expected".to_owned()
     })
+}
+
+/// How long an order may wait.
+pub(super) fn parse_expiry(text: &str) -> Result<Duration, String> {
+    match parse_age(text)? {
+        time if time <= EXPIRY_MAX => Ok(time),
+        _ => Err(format!(
+            "at most {} days are expected",
+            EXPIRY_MAX.as_secs() / 86_400
+        )),
+    }
 }
 
 pub(super) fn parse_variable(text: &str) -> Result<(String, String), String> {

@@ -28,7 +28,7 @@ pub(crate) async fn run(args: OpsArgs, output: Output) -> Result {
             let record = one(args, output, wait).await?;
             match record.state {
                 OperationState::Done => Ok(()),
-                state => Err(Fail::new(state.word(), format!("it has {}", ended(&record)))),
+                _ => Err(Fail::new(record.word(), format!("it has {}", ended(&record)))),
             }
         }
         Some(OpsVerb::Cancel(args)) => {
@@ -132,14 +132,16 @@ fn took(record: &OperationRecord) -> String {
 
 fn state(record: &OperationRecord) -> String {
     match &record.reason {
-        Some(reason) => format!("{}: {reason}", record.state.word()),
-        None => record.state.word().to_owned(),
+        // The word is where such a reason begins.
+        Some(reason) if reason.starts_with(record.word()) => reason.clone(),
+        Some(reason) => format!("{}: {reason}", record.word()),
+        None => record.word().to_owned(),
     }
 }
 
 fn ended(record: &OperationRecord) -> String {
     match record.state {
-        OperationState::Cancelled => state(record).replacen("cancelled", "been cancelled", 1),
+        OperationState::Cancelled => format!("been {}", state(record)),
         _ => state(record),
     }
 }

@@ -9,7 +9,7 @@ use super::dry;
 use crate::args::CommandArgs;
 use crate::args::programs::{MoveArgs, OnProgramsArgs, ResumeArgs, SpawnArgs};
 use crate::context::{options, options_for, with_fleet};
-use crate::fail::Result;
+use crate::fail::{Fail, Result};
 use crate::output::Output;
 use crate::waiting::conclude;
 
@@ -48,6 +48,7 @@ pub(crate) async fn kill(args: OnProgramsArgs, output: Output) -> Result {
 
 /// All copies at once; the first failure is the command's, after all have ended.
 pub(crate) async fn spawn(args: SpawnArgs, output: Output) -> Result {
+    check_key(args.to.len(), &args.command)?;
     with_fleet(&args.command.fleet, async |fleet| {
         // The copies are made one after the other, each when the one before is done.
         let options = CommandOptions {
@@ -92,6 +93,7 @@ async fn each(
 ) -> Result {
     let mut named = BTreeSet::new();
     programs.retain(|program| named.insert(program.clone()));
+    check_key(programs.len(), args)?;
     with_fleet(&args.fleet, async |fleet| {
         let one = async |program: String| {
             if args.dry.dry_run {
@@ -109,4 +111,15 @@ async fn each(
         first.map_or(Ok(()), Err)
     })
     .await
+}
+
+/// Several orders with one key would join or supersede each other.
+fn check_key(orders: usize, args: &CommandArgs) -> Result {
+    let has_key = args.queueing().is_some_and(|queueing| queueing.key.is_some());
+    if orders > 1 && has_key {
+        return Err(Fail::usage(format!(
+            "a key is one order's, and these are {orders}: give --coalesce or --supersede without one, or one order at a time"
+        )));
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ mod forgetting;
 mod marks;
 mod numbers;
 mod operations;
+mod queueing;
 mod roster;
 mod stored;
 mod would;
@@ -395,7 +396,7 @@ impl Client {
     ) -> Result<T, CommandError> {
         let limit = match options.offline {
             Offline::Fail => Duration::from_millis(SETTLE_MS),
-            Offline::Wait => options.time_limit,
+            Offline::Wait => options.waits(),
         };
         let again = |error: &CommandError| is_absence(error) && worth_waiting(error, options.offline);
         match self.look(&find, again, limit).await {
@@ -462,7 +463,7 @@ impl Client {
 }
 
 /// Something that may still turn up.
-fn is_absence(error: &CommandError) -> bool {
+pub(super) fn is_absence(error: &CommandError) -> bool {
     match error {
         CommandError::Lookup(error) => error.is_missing(),
         CommandError::EngineOffline { .. } | CommandError::NoPlace { .. } => true,

@@ -44,10 +44,12 @@ pub fn finished(operation: OperationId, finished: &Finished) -> Value {
 /// An operation.
 pub fn operation(record: &OperationRecord) -> Value {
     let ended = record.ended_ms.map(moment);
-    with_moments(
+    let mut document = with_moments(
         record,
         [("begun", Some(moment(record.begun_ms))), ("ended", ended)],
-    )
+    );
+    document["state"] = record.word().into();
+    document
 }
 
 /// An event.

@@ -1,5 +1,7 @@
 //! What can go wrong, each with what to do about it where there is something to do.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use thiserror::Error;
 use wayfare_fleet::module::ModuleError;
@@ -10,6 +12,7 @@ use wayfare_protocol::ids::{EngineId, OperationId};
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
 use crate::lookup::LookupError;
+use crate::operations::{EXPIRED, SUPERSEDED};
 
 /// Why there is no [`crate::Client`].
 #[derive(Debug, Error)]
@@ -69,6 +72,24 @@ pub enum CommandError {
     /// Before it was given.
     #[error("withdrawn before its engine was there, by {}", by.as_deref().unwrap_or("somebody"))]
     Cancelled { by: Option<String> },
+    /// Before it was given.
+    #[error("superseded by operation {}{}, before its engine was there", instead.short(), of(by.as_ref()))]
+    Superseded {
+        instead: OperationId,
+        by: Option<String>,
+    },
+    #[error("not given within {}: {reason}", words(*after))]
+    Expired { after: Duration, reason: String },
+    /// The order that it had joined had no good end.
+    #[error("operation {}, which it has joined, is {state}{}", operation.short(), because(reason.as_ref()))]
+    Joined {
+        operation: OperationId,
+        state: &'static str,
+        reason: Option<String>,
+    },
+    /// The acting dispatcher sees to that.
+    #[error("orders that wait cannot be seen to: {reason}")]
+    NotQueued { reason: String },
     /// Until somebody releases it.
     #[error("{hold}")]
     Held { hold: String },
@@ -149,9 +170,29 @@ impl CommandError {
             Self::Damaged { .. } => "damaged",
             Self::Unexpected { .. } => "unexpected-answer",
             Self::Cancelled { .. } => "cancelled",
+            Self::Superseded { .. } => SUPERSEDED,
+            Self::Expired { .. } => EXPIRED,
+            Self::Joined { .. } => "joined",
+            Self::NotQueued { .. } => "not-queued",
             Self::Held { .. } => "held",
             Self::Closed => "closed",
         }
+    }
+}
+
+fn of(by: Option<&String>) -> String {
+    by.map_or_else(String::new, |by| format!(" of {by}"))
+}
+
+fn because(reason: Option<&String>) -> String {
+    reason.map_or_else(String::new, |reason| format!(": {reason}"))
+}
+
+fn words(time: Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{} ms", time.as_millis()),
+        seconds if seconds % 60 != 0 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds / 60),
     }
 }
 

@@ -69,7 +69,7 @@ pub use error::{AskError, CommandError, ConnectError, Stage};
 pub use log_merge::{LogItem, LogMerge};
 pub use logs::{EventStream, Follow, LogStream};
 pub use lookup::LookupError;
-pub use operation::Operation;
+pub use operation::{Operation, QueueNote};
 pub use task::{FleetView, Overheard};
 pub use transfer::Content;
 pub use wayfare_fleet::fleet::{EngineView, Heard, Presence, ProgramView};
@@ -77,4 +77,6 @@ pub use wayfare_fleet::fleet::{EngineView, Heard, Presence, ProgramView};
 pub use wayfare_fleet::{app, fleet, operations};
 pub use wayfare_scheduler::policy::Policy;
 
-pub use order::{Busy, CommandOptions, IdChoice, Marked, Offline, Order, Restore, ResumeMode, Run};
+pub use order::{
+    Busy, CommandOptions, EXPIRY_MAX, Expiry, IdChoice, Marked, Offline, Order, Restore, ResumeMode, Run,
+};

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use wayfare_protocol::bundle::{self, BundleHeader};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{EngineId, OperationId};
 
+use crate::client::Client;
 use crate::core::{Finished, Progress};
 use crate::error::CommandError;
 
@@ -14,14 +16,31 @@ use crate::error::CommandError;
 #[derive(Debug)]
 pub struct Operation {
     id: OperationId,
-    engine: EngineId,
+    engine: Option<EngineId>,
     progress: watch::Receiver<Progress>,
     end: End,
+    note: QueueNote,
+}
+
+/// What an order had to do with others that waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueNote {
+    /// It is another client's, which waited already.
+    pub is_joined: bool,
+    /// Orders that were withdrawn for it,
+    pub superseded: u32,
+    /// and those whose clients did not answer: they are withdrawn when these are heard of again.
+    pub unanswered: u32,
 }
 
 #[derive(Debug)]
 enum End {
     Waiting(oneshot::Receiver<Result<Finished, CommandError>>),
+    /// Another client's order, whose end is asked for until then.
+    Joined {
+        client: Client,
+        until: Instant,
+    },
     Settled(Box<Result<Finished, CommandError>>),
 }
 
@@ -34,10 +53,33 @@ impl Operation {
     ) -> Self {
         Self {
             id,
-            engine,
+            engine: Some(engine),
             progress,
             end: End::Waiting(end),
+            note: QueueNote::default(),
         }
+    }
+
+    /// Another client's, whose end the dispatcher is asked for; nobody needs to wait for it.
+    pub(crate) fn joined(id: OperationId, engine: Option<EngineId>, client: Client, until: Instant) -> Self {
+        let progress = Progress {
+            delivered: true,
+            ..Progress::default()
+        };
+        Self {
+            id,
+            engine,
+            progress: watch::channel(progress).1,
+            end: End::Joined { client, until },
+            note: QueueNote {
+                is_joined: true,
+                ..QueueNote::default()
+            },
+        }
+    }
+
+    pub(crate) fn noting(self, note: QueueNote) -> Self {
+        Self { note, ..self }
     }
 
     /// One that needed no engine.
@@ -50,9 +92,10 @@ impl Operation {
         };
         Self {
             id,
-            engine,
+            engine: Some(engine),
             progress: watch::channel(Progress::default()).1,
             end: End::Settled(Box::new(Ok(finished))),
+            note: QueueNote::default(),
         }
     }
 
@@ -60,9 +103,13 @@ impl Operation {
         self.id
     }
 
-    /// The engine that it was addressed to first.
-    pub fn engine(&self) -> &EngineId {
-        &self.engine
+    /// The engine that it was addressed to first. `None`: it is another client's, which waits for it.
+    pub fn engine(&self) -> Option<&EngineId> {
+        self.engine.as_ref()
+    }
+
+    pub fn queue_note(&self) -> QueueNote {
+        self.note
     }
 
     pub fn progress(&self) -> Progress {
@@ -71,14 +118,15 @@ impl Operation {
 
     /// Waits for news: the progress, or `None` once it has settled. Safe to give up and call again.
     pub async fn progressed(&mut self) -> Option<Progress> {
-        let End::Waiting(end) = &mut self.end else {
-            return None;
+        let settled = match &mut self.end {
+            End::Waiting(end) => tokio::select! {
+                result = end => result.unwrap_or(Err(CommandError::Closed)),
+                Ok(()) = self.progress.changed() => return Some(*self.progress.borrow_and_update()),
+            },
+            End::Joined { client, until } => client.joined_end(self.id, *until).await,
+            End::Settled(_) => return None,
         };
-        let settled = tokio::select! {
-            result = end => result,
-            Ok(()) = self.progress.changed() => return Some(*self.progress.borrow_and_update()),
-        };
-        self.end = End::Settled(Box::new(settled.unwrap_or(Err(CommandError::Closed))));
+        self.end = End::Settled(Box::new(settled));
         None
     }
 
@@ -92,7 +140,7 @@ impl Operation {
         }
         match &self.end {
             End::Settled(result) => result.as_ref().as_ref().map(|_| ()).map_err(Clone::clone),
-            End::Waiting(_) => Ok(()),
+            End::Waiting(_) | End::Joined { .. } => Ok(()),
         }
     }
 
@@ -100,7 +148,7 @@ impl Operation {
         while self.progressed().await.is_some() {}
         match self.end {
             End::Settled(result) => *result,
-            End::Waiting(end) => end.await.unwrap_or(Err(CommandError::Closed)),
+            End::Waiting(_) | End::Joined { .. } => unreachable!("it has settled"),
         }
     }
 }

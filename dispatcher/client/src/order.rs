@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::time::Instant;
 use wayfare_protocol::bundle;
 use wayfare_protocol::command::{Action, ProgramSpec, Target};
 use wayfare_protocol::error::Failure;
@@ -23,11 +24,15 @@ use wayfare_fleet::placing;
 
 use crate::error::CommandError;
 use crate::fleet::{self, EngineView, ProgramView};
+use crate::operations::Queueing;
 use crate::task::FleetView;
 use crate::transfer::Content;
 
 /// A program that was captured has moved at most so often since, if the clock cannot tell.
 const MOVES_MAX: u64 = 1000;
+
+/// The longest that an order may wait to be given.
+pub const EXPIRY_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How long to wait, and for whom.
 #[derive(Debug, Clone)]
@@ -38,6 +43,29 @@ pub struct CommandOptions {
     pub marked: Marked,
     /// The operation's id, where that is chosen beforehand: for one order only.
     pub operation: Option<OperationId>,
+    /// Until when it waits for engines. `None`: for the time limit.
+    pub expires: Option<Expiry>,
+    /// What it has to do with other orders that wait, which the acting dispatcher sees to.
+    pub queueing: Option<Queueing>,
+}
+
+/// When an order that was not given by then is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    pub(crate) after: Duration,
+    at: Instant,
+}
+
+impl Expiry {
+    /// So long from now on.
+    pub fn after(after: Duration) -> Self {
+        let now = Instant::now();
+        let after = after.min(EXPIRY_MAX);
+        Self {
+            after,
+            at: now + after,
+        }
+    }
 }
 
 /// What to do about an engine that is not there.
@@ -73,6 +101,8 @@ impl Default for CommandOptions {
             busy: Busy::Fail,
             marked: Marked::Refuse,
             operation: None,
+            expires: None,
+            queueing: None,
         }
     }
 }
@@ -84,6 +114,12 @@ impl CommandOptions {
             operation: self.operation.or_else(|| Some(OperationId::random())),
             ..self.clone()
         }
+    }
+
+    /// For how long it waits for engines that are offline, from now on.
+    pub(crate) fn waits(&self) -> Duration {
+        let left = |expiry: Expiry| expiry.at.saturating_duration_since(Instant::now());
+        self.expires.map_or(self.time_limit, left)
     }
 
     pub(crate) fn id(&self) -> OperationId {

@@ -89,6 +89,9 @@ impl From<CommandError> for Problem {
                 problem.hint("name another one, or give --even-cordoned to take it all the same")
             }
             CommandError::Held { .. } => problem.hint(RELEASE),
+            CommandError::NotQueued { .. } => problem.hint(
+                "start a dispatcher of this release with `wayfare dispatcher`, or leave out --coalesce and --supersede",
+            ),
             CommandError::ProgramLost { .. } => problem.hint("`wayfare kill` forgets it"),
             CommandError::NotWasm { .. } => {
                 problem.hint("build it for wasm32-wasip1 and give the .wasm file")

@@ -17,7 +17,7 @@ use wayfare_protocol::bundle;
 use wayfare_protocol::command::{Action, Command, ProgramSpec};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{EventBody, Outcome};
-use wayfare_protocol::ids::{Blob, Generation, ProgramId};
+use wayfare_protocol::ids::{Blob, EngineId, Generation, ProgramId};
 use wayfare_protocol::limits::CHUNK_BYTES;
 use wayfare_protocol::peer::PeerMessage;
 use wayfare_protocol::status::{EngineState::Offline as EngineOffline, EngineState::Online, ProgramState};
@@ -103,7 +103,7 @@ async fn unknown_and_offline_engines_fail_at_once_and_say_what_there_is() {
         ..CommandOptions::default()
     };
     let (started, ()) = tokio::join!(fleet.run(on("pi-2"), &patient), pi_2.says(Online, vec![]));
-    assert_eq!(started.unwrap().engine().as_str(), "pi-2");
+    assert_eq!(started.unwrap().engine().map(EngineId::as_str), Some("pi-2"));
     fleet.close().await;
 }
 

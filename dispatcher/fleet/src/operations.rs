@@ -5,16 +5,21 @@
 //!   (told) --------- waiting -----------------------> running -----> done, failed
 //!                       |                                                ^
 //!                       '--> cancelled, failed      (an answer) ---------'
+//!                            (superseded, expired)
 //! ```
 //! The service listens to commands and to engines' events, which say what is; clients tell it only of orders that are not given yet.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wayfare_protocol::event::Phase;
-use wayfare_protocol::ids::{EngineId, OperationId, ProgramId};
+use wayfare_protocol::ids::{Digest, EngineId, OperationId, ProgramId};
 
 /// The service's name.
 pub const SERVICE: &str = "operations";
+/// [`OperationRecord::error`] of an order that was withdrawn because a later one supersedes it.
+pub const SUPERSEDED: &str = "superseded";
+/// [`OperationRecord::error`] of an order that was not given before it expired.
+pub const EXPIRED: &str = "expired";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
@@ -25,6 +30,9 @@ pub enum OperationAsk {
     Show { operation: String },
     /// The same, answered when it has ended.
     Wait { operation: String },
+    /// An order that is about to be given, or begins to wait. Answered with [`Queued`]: at once, or if it supersedes others, when
+    /// these have been withdrawn. Releases before this do not know it.
+    Queue(WaitingOrder),
     /// An order that is not given yet, because its engine is offline. Answered with [`Withdrawn`] if it is to be given up, and
     /// otherwise not before it has ended.
     Waiting(WaitingOrder),
@@ -35,6 +43,9 @@ pub enum OperationAsk {
         /// As [`OperationAsk::Cancel`] asked for.
         #[serde(default)]
         is_cancelled: bool,
+        /// Kind of the failure, for programs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
     /// Has an order withdrawn that is not given yet; answered with an [`OperationRecord`] when that is done.
     Cancel {
@@ -88,14 +99,62 @@ pub struct WaitingOrder {
     pub by: Option<String>,
     /// For how long its client waits.
     pub time_limit_ms: u64,
+    /// What it has to do with others that wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queueing: Option<Queueing>,
+    /// Equal for orders that ask for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same: Option<Digest>,
+    /// Its client tells of it at least so often. `None`: once, as clients of releases before do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
+}
+
+/// What an order has to do with others that wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queueing {
+    pub policy: QueuePolicy,
+    /// Of the orders that are meant. `None`: for [`QueuePolicy::Coalesce`] those that ask for the same, for
+    /// [`QueuePolicy::Supersede`] those of the same verb about the same program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QueuePolicy {
+    /// It is not given where another waits already: what becomes of that one is its answer too.
+    Coalesce,
+    /// Those that wait are withdrawn before it is given.
+    Supersede,
+}
+
+/// What has become of an order's queueing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Queued {
+    /// It joins this one, and is not to be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joins: Option<Box<OperationRecord>>,
+    /// A later one supersedes it already: it is not to be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<OperationId>,
+    /// Orders that it supersedes, which are withdrawn;
+    #[serde(default)]
+    pub superseded: u32,
+    /// and those whose clients did not answer: they are withdrawn when these are heard of again.
+    #[serde(default)]
+    pub unanswered: u32,
 }
 
 /// Somebody wants an order withdrawn that is not given yet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Withdrawn {
     pub is_withdrawn: bool,
     #[serde(default)]
     pub by: Option<String>,
+    /// A later order, which supersedes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<OperationId>,
 }
 
 /// As many operations as a message holds, the latest first.
@@ -184,6 +243,21 @@ pub struct OperationRecord {
 }
 
 impl OperationRecord {
+    /// Its state in a word, as people and `--json` have it: an order that was withdrawn for a later one is superseded, one that
+    /// was not given in time has expired. Releases before this see the state alone.
+    pub fn word(&self) -> &'static str {
+        match (self.state, self.error.as_deref()) {
+            (OperationState::Cancelled, Some(SUPERSEDED)) => SUPERSEDED,
+            (OperationState::Failed, Some(EXPIRED)) if self.engine_answered_nothing() => EXPIRED,
+            (state, _) => state.word(),
+        }
+    }
+
+    /// A program can fail with any word; an order that was never given has no program.
+    fn engine_answered_nothing(&self) -> bool {
+        self.program.is_none()
+    }
+
     pub fn place(&self) -> Place {
         Place {
             begun_ms: self.begun_ms,

@@ -1,7 +1,7 @@
 //! What is known of every operation, from what is heard of it. Pure: times are passed in, and so is what is seen of programs.
 //!
 //! ```text
-//!  told by its client:  waiting ------------------------------------> cancelled, failed     once that is withdrawn or given up
+//!  told by its client:  waiting ------------------------------------> cancelled, failed     once that is withdrawn or given up (`queueing`)
 //!                          | command
 //!  heard:               waiting ---accepted, progress---> running ---> done, failed         by the engine's answer,
 //!                          '---------- answer -----------------------------^  ^             in whatever order it comes
@@ -13,11 +13,12 @@
 
 mod listing;
 mod making;
+mod queueing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use wayfare_client::operations::{OperationRecord, OperationState, WaitingOrder};
+use wayfare_client::operations::{OperationRecord, OperationState};
 use wayfare_protocol::command::{Action, GivenCommand};
 use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{EngineId, OperationId};
@@ -25,6 +26,8 @@ use wayfare_protocol::limits::{GIVEN_BY_BYTES_MAX, NAME_BYTES_MAX, TIME_LIMIT_MS
 use wayfare_protocol::reason::shortened;
 
 use self::making::{due, error_kind, is_reading, is_upkeep, new, result};
+pub(super) use self::queueing::{Admission, TooLate};
+use self::queueing::{QueuePlace, is_withdrawable};
 use super::words::DISPATCHER;
 use crate::options::OperationLimits;
 
@@ -43,6 +46,9 @@ pub(super) struct Kept {
     due_ms: u64,
     /// Its command was heard, or something of its engine: it cannot be withdrawn.
     is_given: bool,
+    /// While it waits: what it has to do with others that do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<Box<QueuePlace>>,
 }
 
 #[derive(Debug, Default)]
@@ -59,10 +65,6 @@ pub(super) struct Operations {
 
 /// How an operation ended, and why.
 pub(super) type End = (OperationState, String);
-
-/// Why an operation cannot be withdrawn.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct TooLate(pub(super) String);
 
 impl Operations {
     /// Goes on from what was kept.
@@ -206,62 +208,6 @@ impl Operations {
         }
     }
 
-    /// A client waits with an order until its engine is there.
-    pub(super) fn waits(&mut self, order: &WaitingOrder, now_ms: u64) {
-        if self.all.contains_key(&order.operation) {
-            return;
-        }
-        let due_ms = due(order.time_limit_ms, now_ms);
-        let mut kept = new(order.operation, &order.verb, due_ms, now_ms);
-        let record = &mut kept.record;
-        record.name = order.program.clone().map(|name| shortened(name, NAME_BYTES_MAX));
-        record.by = order.by.clone().map(|by| shortened(by, GIVEN_BY_BYTES_MAX));
-        let engine = order.engine.as_ref().and_then(|engine| engine.parse().ok());
-        match order.verb.as_str() {
-            "move" | "spawn" => record.target = engine,
-            _ => record.engine = engine,
-        }
-        self.insert(kept);
-    }
-
-    /// Its client has given up, or withdrawn it.
-    pub(super) fn not_given(
-        &mut self,
-        operation: OperationId,
-        state: OperationState,
-        reason: String,
-        now_ms: u64,
-    ) {
-        if let Some(kept) = self.all.get(&operation).filter(|kept| is_withdrawable(kept)) {
-            self.end(kept.clone(), state, Some(reason), now_ms);
-        }
-    }
-
-    /// Whether an order can still be withdrawn.
-    pub(super) fn withdrawable(&self, operation: OperationId) -> Result<(), TooLate> {
-        let Some(kept) = self.all.get(&operation) else {
-            return Err(TooLate(format!("operation {} is not known", operation.short())));
-        };
-        if is_withdrawable(kept) {
-            return Ok(());
-        }
-        let OperationRecord {
-            verb, engine, state, ..
-        } = &kept.record;
-        let engine = engine
-            .as_ref()
-            .map_or_else(|| "its engine".to_owned(), EngineId::to_string);
-        Err(TooLate(match state {
-            state if state.is_final() => {
-                format!("operation {} is {} already", operation.short(), state.word())
-            }
-            _ => format!(
-                "operation {}: {engine} has the command to {verb}, and engines cannot take one back",
-                operation.short()
-            ),
-        }))
-    }
-
     /// Whether some have no end yet.
     pub(super) fn has_open(&self) -> bool {
         !self.open.is_empty()
@@ -279,9 +225,7 @@ impl Operations {
         let due: Vec<Kept> = open.filter(|kept| kept.due_ms <= now_ms).cloned().collect();
         for mut kept in due {
             if is_withdrawable(&kept) {
-                kept.record.is_inferred = true;
-                let reason = "its client waited for the engine, and is gone".to_owned();
-                self.end(kept, OperationState::Failed, Some(reason), now_ms);
+                self.end_of_gone(kept, now_ms);
                 continue;
             }
             match became_of(&kept.record) {
@@ -299,6 +243,7 @@ impl Operations {
     }
 
     fn end(&mut self, mut kept: Kept, state: OperationState, reason: Option<String>, now_ms: u64) {
+        kept.place = None;
         let record = &mut kept.record;
         if record.ended_ms.is_some() {
             record.is_inferred = false;
@@ -363,11 +308,6 @@ impl Operations {
     pub(super) fn take_ended(&mut self) -> Vec<OperationRecord> {
         std::mem::take(&mut self.ended)
     }
-}
-
-/// Its client waits, and nobody has seen that it was given.
-fn is_withdrawable(kept: &Kept) -> bool {
-    kept.record.state == OperationState::Waiting && !kept.is_given
 }
 
 #[cfg(test)]

@@ -30,10 +30,12 @@ pub(super) fn event(record: &OperationRecord) -> Decision {
         ),
         (None, verb) => format!("{verb} {program} on {}", place(&record.engine)),
     };
-    let ending = match (record.state, &record.reason) {
-        (OperationState::Done, None) => String::new(),
-        (state, None) => format!(": {}", state.word()),
-        (state, Some(reason)) => format!(": {}, {reason}", state.word()),
+    let ending = match (record.word(), &record.reason) {
+        (_, None) if record.state == OperationState::Done => String::new(),
+        (word, None) => format!(": {word}"),
+        // The word is where such a reason begins.
+        (word, Some(reason)) if reason.starts_with(word) => format!(": {reason}"),
+        (word, Some(reason)) => format!(": {word}, {reason}"),
     };
     Decision {
         kind: record.verb.clone(),

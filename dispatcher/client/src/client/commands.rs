@@ -106,7 +106,7 @@ impl Client {
         let options = &options.of_one();
         let checked = self.check(order).await?;
         self.check_not_held(checked.verb()).await?;
-        let (verb, program, engine) = checked.words();
+        let words = checked.words();
         let give = async {
             match self.resolve(checked, options).await? {
                 Resolved::Forget(view) => self.forget(&view).await,
@@ -118,8 +118,7 @@ impl Client {
                 } => self.send(engine, *action, blobs, options).await,
             }
         };
-        self.given(verb, program.as_deref(), engine.as_deref(), options, give)
-            .await
+        self.given(words, options, give).await
     }
 
     /// Refuses at once what no engine would take.
@@ -383,18 +382,6 @@ impl Checked {
         match self {
             Self::Start(verb, _) => verb,
             Self::OnProgram(order) => order.verb(),
-        }
-    }
-
-    /// The verb, and the program and the engine that were named.
-    fn words(&self) -> (&'static str, Option<String>, Option<String>) {
-        let verb = self.verb();
-        match self {
-            Self::Start(_, prepared) => (verb, Some(prepared.spec.name.clone()), prepared.on.clone()),
-            Self::OnProgram(order) => {
-                let (program, engine) = order.names();
-                (verb, program.map(str::to_owned), engine.map(str::to_owned))
-            }
         }
     }
 }

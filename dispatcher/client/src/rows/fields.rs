@@ -115,7 +115,7 @@ pub static OPERATION_FIELDS: [Field<OperationRecord>; 12] = [
     field("target", Kind::Text, |one| text(one.target.as_ref()?)),
     field("by", Kind::Text, |one| text(one.by.as_ref()?)),
     field("batch", Kind::Text, |one| text(one.batch?)),
-    field("state", Kind::Text, |one| text(one.state.word())),
+    field("state", Kind::Text, |one| text(one.word())),
     field("reason", Kind::Text, |one| text(one.reason.as_ref()?)),
     field("age", Kind::Age, |one| {
         number(now_ms().saturating_sub(one.begun_ms))

@@ -37,6 +37,7 @@ pub(super) fn new(operation: OperationId, verb: &str, due_ms: u64, now_ms: u64) 
         record,
         due_ms,
         is_given: false,
+        place: None,
     }
 }
 

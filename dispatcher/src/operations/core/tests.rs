@@ -1,4 +1,4 @@
-use wayfare_client::operations::OperationsWanted;
+use wayfare_client::operations::{OperationsWanted, WaitingOrder};
 use wayfare_protocol::command::{Command, Target};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{MoveReport, Outcome, Phase};
@@ -217,14 +217,17 @@ fn an_order_that_waits_can_be_withdrawn_until_it_is_given() {
         engine: Some("b".into()),
         by: Some("ann@desk".into()),
         time_limit_ms: 1_000,
+        queueing: None,
+        same: None,
+        lease_ms: None,
     };
     let mut operations = Operations::default();
     assert!(operations.withdrawable(id(1)).is_err());
     operations.waits(&order, 5);
     operations.waits(&order, 6);
     assert_eq!(operations.withdrawable(id(1)), Ok(()));
-    operations.not_given(id(1), OperationState::Cancelled, "by bob".into(), 7);
-    operations.not_given(id(1), OperationState::Failed, "again".into(), 8);
+    operations.not_given(id(1), OperationState::Cancelled, None, "by bob".into(), 7);
+    operations.not_given(id(1), OperationState::Failed, None, "again".into(), 8);
     let record = operations.get(id(1)).unwrap();
     assert_eq!(
         (record.state, record.ended_ms),
@@ -237,7 +240,7 @@ fn an_order_that_waits_can_be_withdrawn_until_it_is_given() {
     operations.commanded(&engine("a"), &moving(id(1)), None, 6);
     let late = operations.withdrawable(id(1)).unwrap_err().0;
     assert!(late.contains("a has the command to move"), "{late}");
-    operations.not_given(id(1), OperationState::Cancelled, "too late".into(), 7);
+    operations.not_given(id(1), OperationState::Cancelled, None, "too late".into(), 7);
     assert_eq!(operations.get(id(1)).unwrap().state, OperationState::Waiting);
     operations.reported(&event(id(1), moved()), None, 8);
     let record = operations.get(id(1)).unwrap();
