@@ -35,7 +35,6 @@ mod apps;
 pub mod compilers;
 mod files;
 mod logs;
-pub mod metrics;
 mod numbers;
 mod operations;
 mod registry;

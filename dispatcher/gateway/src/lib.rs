@@ -9,7 +9,7 @@
 //! the fleet, and no page of another origin reaches it; every body, list and queue is bounded; JSON is as the
 //! command prints it with `--json`.
 //!
-//! Reading order: [`offer`], `offers`, `asked`, `answers`, `catalog`; `hub`, `stream`; `files`; `access`,
+//! Reading order: [`offer`], `offers`, `asked`, `answers`, `catalog`; `hub`, `stream`; `files`, [`metrics`]; `access`,
 //! `token`, `assets`.
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ mod hub;
 mod stream;
 
 mod files;
+pub mod metrics;
 
 mod access;
 mod assets;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{RawPathParams, RawQuery, State};
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{Request, Response, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
@@ -27,6 +28,7 @@ use crate::assets;
 use crate::catalog;
 use crate::files;
 use crate::hub::Hub;
+use crate::metrics;
 use crate::offer::{self, Body, Method, Offer};
 use crate::stream;
 use crate::token::Token;
@@ -255,6 +257,7 @@ fn router(site: Arc<Site>) -> Router {
             get(async || answers::json(&catalog::openapi())),
         )
         .route("/api", get(async || catalog::page()))
+        .route("/metrics", get(scraped))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(assets::asset)
@@ -299,6 +302,23 @@ async fn answered(
     // Without a body it was none: a sample's order may wait for its engine for long.
     let _upload = upload.filter(|_| asked.has_body());
     (offer.run)(site.clone(), asked).await
+}
+
+/// What Prometheus reads.
+async fn scraped(State(site): State<Arc<Site>>) -> Response<axum::body::Body> {
+    let Ok(_room) = site.requests.try_acquire() else {
+        let problem = overloaded(format!("{REQUESTS_MAX} requests are being answered"));
+        return answers::problem(&problem);
+    };
+    match metrics::text(&site.client).await {
+        Ok(text) => {
+            let mut response = Response::new(text.into());
+            let content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
+            response.headers_mut().insert(CONTENT_TYPE, content_type);
+            response
+        }
+        Err(error) => answers::problem(&error.into()),
+    }
 }
 
 /// Whether the fleet can be reached: its broker answers.

@@ -11,7 +11,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use wayfare_client::{Client, ClientOptions};
 use wayfare_gateway::{Allowed, Gateway, GatewayError, GatewayOptions, Port};
-use wayfare_link::{BrokerOptions, EmbeddedBroker};
+use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker, LinkOptions, Message};
+use wayfare_protocol::ids::BootId;
+use wayfare_protocol::status::{EngineState, EngineStatus};
+use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::wire;
 
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
@@ -180,6 +184,52 @@ async fn one_that_only_shows_takes_no_order_and_nobody_listens_on_other_addresse
     )
     .await;
     assert!(matches!(refused, Err(GatewayError::NotLoopback { .. })));
+    opened.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_reads_the_fleet_with_the_token_and_without_a_dispatcher() {
+    let opened = Opened::new(Allowed::Looking).await;
+    assert_eq!(status(&opened.raw("GET /metrics", "", "").await), 401);
+    let boot = BootId::from_random([1; 16]);
+    let status_of_a = EngineStatus {
+        live_programs: Some(3),
+        ..EngineStatus::new("pi-1".parse().unwrap(), boot, EngineState::Online)
+    };
+    let (link, mut events) = wayfare_link::connect(LinkOptions::new(
+        BrokerUrl::from(opened.broker.local_addr()),
+        "pi-1".to_owned(),
+    ))
+    .unwrap();
+    let pumped = tokio::spawn(async move { while events.next().await.is_some() {} });
+    let topic = Topics::default().topic(&Topic::EngineStatus("pi-1".parse().unwrap()));
+    let message = Message::new(topic, wire::encode(&status_of_a)).retained();
+    link.publish(message).await.unwrap();
+    let head = format!("Authorization: Bearer {}\r\n", opened.token());
+    let text = timeout(WAIT_MAX, async {
+        loop {
+            let text = opened.raw("GET /metrics", &head, "").await;
+            if text.contains("pi-1") {
+                return text;
+            }
+        }
+    });
+    let text = text.await.unwrap();
+    assert_eq!(status(&text), 200, "{text}");
+    assert!(
+        text.contains("content-type: application/openmetrics-text; version=1.0.0"),
+        "{text}"
+    );
+    for line in [
+        "# TYPE wayfare_engine_online gauge",
+        "wayfare_engine_online{engine=\"pi-1\"} 1.0",
+        "wayfare_engine_programs{engine=\"pi-1\"} 3.0",
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    }
+    link.close().await;
+    pumped.await.unwrap();
     opened.close().await;
 }
 

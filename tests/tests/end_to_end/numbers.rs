@@ -1,6 +1,6 @@
 //! What engines measure, as whoever asks the acting dispatcher sees it, and as Prometheus does.
 
-use wayfare_dispatcher::metrics;
+use wayfare_gateway::metrics;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::job::Job;
 use wayfare_tests::within;

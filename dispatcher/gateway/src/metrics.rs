@@ -1,11 +1,11 @@
-//! The fleet's numbers in the text that Prometheus reads (OpenMetrics 1.0). Whoever serves it over HTTP calls [`text`] for each scrape, which
-//! measures; there is no state here, and no HTTP.
+//! The fleet's numbers in the text that Prometheus reads (OpenMetrics 1.0), at `/metrics`. Each scrape measures; there is no state here.
 //!
 //! Always: the size grows with the number of engines and programs, as every scrape of them does; names are
 //! labels, and escaped here, because the library writes them as they are.
 
 use std::sync::atomic::AtomicU64;
 
+use futures::try_join;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -46,11 +46,12 @@ type ProgramCounter = Family<ProgramLabels, Counter<f64, AtomicU64>>;
 
 /// Measures the fleet, as the acting dispatcher sees it, and writes that down.
 pub async fn text(fleet: &Client) -> Result<String, CommandError> {
+    // At the same time: each may have to wait for the dispatcher.
+    let asked = try_join!(fleet.numbers(), fleet.programs_about(), fleet.alarms());
+    let (numbers, about, alarms) = asked?;
+    let (numbers, about) = (numbers.unwrap_or_default(), about.unwrap_or_default());
     let engines = fleet.engines().await?;
     let programs = fleet.programs().await?;
-    let numbers = fleet.numbers().await?.unwrap_or_default();
-    let about = fleet.programs_about().await?.unwrap_or_default();
-    let alarms = fleet.alarms().await?;
     let mut registry = Registry::with_prefix("wayfare");
 
     let engine_metrics = EngineMetrics::register(&mut registry);
