@@ -177,7 +177,13 @@ impl Agent {
                 self.programs.unfreeze(program, generation, begun);
                 self.open_session(program);
             }
-            Effect::Discard { program } => self.programs.discard(program),
+            Effect::Discard { program } => {
+                self.programs.discard(program);
+                // It has moved, or was succeeded; one that is on its way back has been ordered already.
+                if !self.core.concerned().contains(&program) {
+                    self.trust.places.forget(program);
+                }
+            }
             Effect::ReplyLogs {
                 client,
                 operation,

@@ -5,7 +5,7 @@
 //! and one for its warrant, "warrant signature". One that is lost costs nothing but the proof: what is
 //! claimed then ends no copy elsewhere, and the program does not move.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -87,6 +87,16 @@ impl Places {
         self.known.get(&program)?.warrant.as_ref()
     }
 
+    /// Forgets all others: of programs that are not here any more.
+    pub(super) fn keep_only(&mut self, programs: &BTreeSet<ProgramId>) {
+        let known: Vec<ProgramId> = self.known.keys().copied().collect();
+        for program in known {
+            if !programs.contains(&program) {
+                self.forget(program);
+            }
+        }
+    }
+
     pub(super) fn forget(&mut self, program: ProgramId) {
         if self.known.remove(&program).is_some() {
             // One that stays is of a program that is nowhere.
@@ -154,7 +164,9 @@ mod tests {
         assert_eq!(again.of(program, Generation(9)), Some(&place(9)));
         assert_eq!(again.of(program, Generation(6)), Some(&place(6)));
         assert_eq!(again.of(program, Generation(5)), None, "they are not many");
-        places.forget(program);
+        places.keep_only(&[program].into());
+        assert!(places.of(program, Generation(9)).is_some());
+        places.keep_only(&BTreeSet::new());
         assert_eq!(Places::open(folder.path()).of(program, Generation(9)), None);
     }
 }

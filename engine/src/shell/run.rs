@@ -217,7 +217,9 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         supervisor: Supervisor::from_environment(),
     };
     // Before anything of theirs is said: another engine may have them by now.
-    for program in agent.core.concerned() {
+    let concerned = agent.core.concerned();
+    agent.trust.places.keep_only(&concerned);
+    for program in concerned {
         agent.watch(program);
     }
     Ok((agent, events, said))

@@ -28,7 +28,7 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Challenge, EngineId, OperationId, ProgramId};
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 use wayfare_protocol::topics::{Topic, Topics};
-use wayfare_protocol::trust::roster::{Member, Orders, Roster};
+use wayfare_protocol::trust::roster::{AS_DISPATCHER, Member, Orders, Roster};
 use wayfare_protocol::trust::signed::{Signature, answers};
 
 use self::challenges::Challenges;
@@ -171,13 +171,12 @@ impl Trust {
     /// Whether a command is taken that came in this payload.
     pub(crate) fn judge(&mut self, payload: &Bytes, command: &Command, now: Instant) -> Judgement {
         let topic = self.topics.topic(&Topic::EngineCommand(self.engine.clone()));
-        let judgement = self.judge_order(
-            &topic,
-            payload,
-            command.action.verb(),
-            Some(command.operation),
-            now,
-        );
+        // Who sets a term speaks as the dispatcher: all others' commands with lower ones are refused then.
+        let verb = match command.term {
+            Some(_) => AS_DISPATCHER,
+            None => command.action.verb(),
+        };
+        let judgement = self.judge_order(&topic, payload, verb, Some(command.operation), now);
         let leaves = matches!(command.action, Action::Move { .. } | Action::Spawn { .. });
         if judgement == Judgement::Taken {
             self.note_place(command, &self.engine.clone(), payload);
@@ -223,14 +222,23 @@ impl Trust {
         }
         let answered = answers(payload).get(&self.engine).copied();
         if answered.is_some_and(|challenge| self.challenges.is_fresh(challenge, now)) {
-            self.challenges.orders.extend(operation);
+            if let Some(operation) = operation {
+                self.challenges.count(operation);
+            }
             self.is_to_show |= self.challenges.renew(now);
             return Judgement::Taken;
         }
         self.show(now);
         match self.orders() {
             Orders::Require => Judgement::Stale,
-            Orders::Open | Orders::Prefer => Judgement::Taken,
+            Orders::Open => Judgement::Taken,
+            Orders::Prefer => {
+                self.warn(
+                    now,
+                    &format!("took a '{verb}', though it was not signed lately for this engine"),
+                );
+                Judgement::Taken
+            }
         }
     }
 
@@ -242,10 +250,13 @@ impl Trust {
                 self.warn(now, &format!("took {what}, though {why}"));
                 Ok(())
             }
-            Orders::Require => Err(Failure::NotPermitted {
-                engine: self.engine.clone(),
-                reason: why.to_owned(),
-            }),
+            Orders::Require => {
+                self.warn(now, &format!("refused {what}: {why}"));
+                Err(Failure::NotPermitted {
+                    engine: self.engine.clone(),
+                    reason: why.to_owned(),
+                })
+            }
         }
     }
 
@@ -261,8 +272,7 @@ impl Trust {
             return Ok(Signer::NotAsked);
         }
         let Some(roster) = &self.roster else {
-            let why =
-                "it has a root key, and has not read the fleet's roster yet: 'wayfare operator publish'";
+            let why = "it has a root key, and has not read the fleet's roster yet: 'wayfare operator publish', and the broker has to let engines read trust/roster";
             return Err(why.into());
         };
         match roster.signer(topic, payload) {

@@ -39,6 +39,9 @@ pub enum Orders {
     Require,
 }
 
+/// To give orders in a term, as the acting dispatcher does.
+pub const AS_DISPATCHER: &str = "dispatcher";
+
 /// A person, or a dispatcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {

@@ -6,12 +6,21 @@ use std::time::{Duration, Instant};
 use wayfare_protocol::ids::{Challenge, OperationId};
 use wayfare_protocol::limits::{CHALLENGE_MS, ORDERS_PER_CHALLENGE};
 
+const LIFE: Duration = Duration::from_millis(CHALLENGE_MS);
+
 /// The present challenge, and the one before, both while they are young enough.
 pub(super) struct Challenges {
     pub(super) current: Challenge,
     drawn: Instant,
-    pub(super) orders: BTreeSet<OperationId>,
-    previous: Option<(Challenge, Instant)>,
+    orders: BTreeSet<OperationId>,
+    previous: Option<Previous>,
+}
+
+/// The challenge before, with the orders that counted under it.
+struct Previous {
+    challenge: Challenge,
+    drawn: Instant,
+    orders: BTreeSet<OperationId>,
 }
 
 impl Challenges {
@@ -25,7 +34,7 @@ impl Challenges {
     }
 
     fn is_old(drawn: Instant, now: Instant) -> bool {
-        now.duration_since(drawn) >= Duration::from_millis(CHALLENGE_MS)
+        now.duration_since(drawn) >= LIFE
     }
 
     /// Draws another if the present one has served its time; `true`: it did.
@@ -35,22 +44,43 @@ impl Challenges {
         }
         let next = Self::new(now);
         let last = std::mem::replace(self, next);
-        self.previous = Some((last.current, last.drawn));
+        self.previous = Some(Previous {
+            challenge: last.current,
+            drawn: last.drawn,
+            orders: last.orders,
+        });
         true
+    }
+
+    /// An order counts that answers the present one.
+    pub(super) fn count(&mut self, order: OperationId) {
+        self.orders.insert(order);
+    }
+
+    /// Whether an order has counted under one of the two.
+    pub(super) fn has_counted(&self, order: OperationId) -> bool {
+        let previous = self.previous.iter().flat_map(|previous| &previous.orders);
+        self.orders
+            .iter()
+            .chain(previous)
+            .any(|counted| *counted == order)
     }
 
     /// Whether an order that answers `challenge` was signed lately: under the present one, or under the last
     /// one, which it may have crossed.
     pub(super) fn is_fresh(&self, challenge: Challenge, now: Instant) -> bool {
-        let previous = self
-            .previous
-            .filter(|(_, drawn)| now.duration_since(*drawn) < 2 * Duration::from_millis(CHALLENGE_MS));
-        (challenge == self.current && !Self::is_old(self.drawn, now))
-            || previous.is_some_and(|(previous, _)| previous == challenge)
+        (challenge == self.current && !Self::is_old(self.drawn, now)) || self.is_previous(challenge, now)
     }
 
-    /// Whether it is one of the two, whatever their age: for an order that another engine found to be fresh.
-    pub(super) fn knows(&self, challenge: Challenge) -> bool {
-        challenge == self.current || self.previous.is_some_and(|(previous, _)| previous == challenge)
+    /// The same for an order that another engine found to be fresh, and that was on its way since.
+    pub(super) fn knows(&self, challenge: Challenge, now: Instant) -> bool {
+        let is_current = challenge == self.current && now.duration_since(self.drawn) < 2 * LIFE;
+        is_current || self.is_previous(challenge, now)
+    }
+
+    fn is_previous(&self, challenge: Challenge, now: Instant) -> bool {
+        self.previous.as_ref().is_some_and(|previous| {
+            previous.challenge == challenge && now.duration_since(previous.drawn) < 2 * LIFE
+        })
     }
 }

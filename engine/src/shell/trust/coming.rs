@@ -6,7 +6,7 @@ use std::time::Instant;
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::command::{Action, Command, ProgramSpec};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{EngineId, OperationId};
+use wayfare_protocol::ids::{EngineId, Generation, OperationId};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::trust::place::{Holding, Place};
@@ -25,8 +25,10 @@ impl Trust {
         now: Instant,
     ) -> Result<(), Failure> {
         let order = order.unwrap_or_default();
-        match self.passage(envelope, order, warrant) {
+        match self.passage(envelope, order, warrant, now) {
             Ok(()) => {
+                self.challenges.count(envelope.operation);
+                self.is_to_show |= self.challenges.renew(now);
                 if let Ok(command) = wire::decode(order.as_bytes()) {
                     self.note_place(&command, &envelope.from, order.as_bytes());
                 }
@@ -45,7 +47,13 @@ impl Trust {
         }
     }
 
-    fn passage(&self, envelope: &Envelope, order: &str, warrant: Option<Warrant>) -> Result<(), String> {
+    fn passage(
+        &self,
+        envelope: &Envelope,
+        order: &str,
+        warrant: Option<Warrant>,
+        now: Instant,
+    ) -> Result<(), String> {
         let topic = self.topics.topic(&Topic::EngineCommand(envelope.from.clone()));
         let command: Result<Command, _> = wire::decode(order.as_bytes());
         let verb = command.as_ref().map_or("move", |command| command.action.verb());
@@ -56,7 +64,7 @@ impl Trust {
             return Ok(());
         }
         let answered = answers(order.as_bytes()).get(&self.engine).copied();
-        if !answered.is_some_and(|challenge| self.challenges.knows(challenge)) {
+        if !answered.is_some_and(|challenge| self.challenges.knows(challenge, now)) {
             return Err("the order that its source shows is an old one: give it again".into());
         }
         match command {
@@ -68,9 +76,14 @@ impl Trust {
             return Err("it offers no program".into());
         };
         match warrant {
-            Some(warrant) if self.is_warranted(&warrant, spec) => Ok(()),
-            Some(_) => Err("it is not what somebody whom the roster names has ordered".into()),
-            None => Err("its source does not show who ordered it: start it anew".into()),
+            Some(warrant) if self.is_warranted(&warrant, spec) => {}
+            Some(_) => return Err("it is not what somebody whom the roster names has ordered".into()),
+            None => return Err("its source does not show who ordered it: start it anew".into()),
+        }
+        // What is on its way is not judged again, so this one came, and is gone.
+        match self.challenges.has_counted(envelope.operation) {
+            true => Err("the order that its source shows was carried out before".into()),
+            false => Ok(()),
         }
     }
 
@@ -109,7 +122,8 @@ impl Trust {
     /// shows that a member has ordered it.
     pub(in crate::shell) fn believes(&mut self, holding: &Holding, status: &[u8]) -> bool {
         let is_ordered = || Place::shown_in(status).is_some_and(|place| self.is_members(&place, holding));
-        if self.root.is_none() || is_ordered() {
+        // Before it has read a roster nothing was ever required here: what was started elsewhere meanwhile counts.
+        if self.root.is_none() || self.roster.is_none() || is_ordered() {
             return true;
         }
         let now = Instant::now();
@@ -152,11 +166,14 @@ fn is_about(command: &Command, envelope: &Envelope, engine: &EngineId) -> bool {
         return false;
     };
     let is_it = match &command.action {
+        // One that names no generation would be good for any, and above some there is none.
         Action::Move { on, target } => {
-            let owned = on.generation.is_none_or(|owned| owned.next() == *generation);
+            let owned = on.generation.is_some_and(|owned| owned.next() == *generation);
             on.program == *offered && target == engine && owned
         }
-        Action::Spawn { target, copy, .. } => copy == offered && target == engine,
+        Action::Spawn { target, copy, .. } => {
+            copy == offered && target == engine && *generation == Generation::FIRST
+        }
         _ => false,
     };
     is_it && command.operation == envelope.operation

@@ -322,7 +322,16 @@ fn a_program_comes_only_with_the_order_that_sends_it_here() {
             .judge_offer(envelope, (order, Some(warrant)), now)
             .is_ok()
     };
-    assert!(judge(&offer(moved, program, 5), Some(&good)));
+    let unbound = Command {
+        action: Action::Move {
+            on: Target {
+                program,
+                generation: None,
+            },
+            target: "a".parse().unwrap(),
+        },
+        ..here.clone()
+    };
     for (what, envelope, shown) in [
         ("no order", offer(moved, program, 5), None),
         ("nonsense", offer(moved, program, 5), Some("{}".to_owned())),
@@ -357,6 +366,11 @@ fn a_program_comes_only_with_the_order_that_sends_it_here() {
             Some(good.clone()),
         ),
         (
+            "of any generation",
+            offer(moved, program, u64::MAX - 1),
+            Some(order(ANN, &unbound, &answers)),
+        ),
+        (
             "another operation",
             offer(OperationId::random(), program, 5),
             Some(good.clone()),
@@ -372,6 +386,44 @@ fn a_program_comes_only_with_the_order_that_sends_it_here() {
     ] {
         assert!(!judge(&envelope, shown.as_deref()), "{what}");
     }
+    assert!(judge(&offer(moved, program, 5), Some(&good)));
+    assert!(
+        !judge(&offer(moved, program, 5), Some(&good)),
+        "once more, when nothing is known of it any more"
+    );
+}
+
+#[test]
+fn an_arrivals_order_counts_no_longer_than_any_other() {
+    let mut bench = Bench::new(Some(Orders::Require));
+    let moved = command(Action::Move {
+        on: on(),
+        target: "a".parse().unwrap(),
+    });
+    let order = String::from_utf8(signed_by(ANN, "b", &moved, &bench.answers())).unwrap();
+    let envelope = offer(moved.operation, on().program, 5);
+    let warrant = Some(warrant(ANN, &envelope));
+    let late = bench.now + Duration::from_millis(2 * CHALLENGE_MS);
+    let judged = bench.trust.judge_offer(&envelope, (Some(&order), warrant), late);
+    let why = judged.unwrap_err().to_string();
+    assert!(why.contains("is an old one"), "{why}");
+}
+
+#[test]
+fn only_who_may_speak_as_the_dispatcher_sets_a_term() {
+    let mut bench = Bench::new(Some(Orders::Require));
+    let logs = Command {
+        term: Some(wayfare_protocol::ids::Term(u64::MAX)),
+        ..command(Action::Logs {
+            on: on(),
+            since: 0,
+            follower: None,
+        })
+    };
+    let answers = bench.answers();
+    assert!(bench.is_refused(&signed_by(ANN + 1, "a", &logs, &answers), &logs));
+    let by_ann = signed_by(ANN, "a", &logs, &answers);
+    assert_eq!(bench.judge(&by_ann, &logs), Judgement::Taken);
 }
 
 #[test]
@@ -424,6 +476,18 @@ fn a_claim_counts_only_where_a_member_has_ordered_it() {
             );
         }
     }
+}
+
+/// Nothing was required of anybody yet, and what was started elsewhere meanwhile may be all that goes on.
+#[test]
+fn until_a_roster_has_come_claims_count_as_ever() {
+    let mut bench = Bench::new(None);
+    let claim = Holding {
+        program: on().program,
+        generation: Generation(1004),
+        engine: "b".parse().unwrap(),
+    };
+    assert!(bench.trust.believes(&claim, b"{\"type\":\"x\"}"));
 }
 
 #[test]
