@@ -90,7 +90,7 @@ pub(crate) async fn act(
 
 /// What signs the dispatcher's orders. Without it engines that require signatures obey nobody here, and all
 /// others do.
-fn orders_key(options: &ServiceOptions) -> Option<Arc<SecretKey>> {
+pub(crate) fn orders_key(options: &ServiceOptions) -> Option<Arc<SecretKey>> {
     match keys::load_or_init(&keys::orders_key_path(&options.data)) {
         Ok(keys) => {
             let key = keys.into_iter().next()?;

@@ -37,6 +37,8 @@ pub async fn run(options: ServiceOptions, shutdown: impl Future<Output = ()>) ->
     })?;
     let place = place(&options).await?;
     let options = Arc::new(options);
+    // While it stands by, so that the roster can name its key before it acts.
+    drop(acting::orders_key(&options));
     let mut shutdown = std::pin::pin!(shutdown);
     let mut heard_of = Term::default();
     let mut pause = STAND_BY_PAUSE;

@@ -347,6 +347,7 @@ impl Client {
             time_limit,
             ..CommandOptions::default()
         };
+        let action = self.with_generation(&engine, action).await;
         let request = Request {
             engine,
             action,
@@ -359,6 +360,30 @@ impl Client {
             batch: self.inner.batch,
         };
         self.send_as(operation, request).await
+    }
+
+    /// An engine that looks at signatures is told of which generation a move or a return is, because the place
+    /// that is signed with it is one generation's.
+    async fn with_generation(&self, engine: &EngineId, action: Action) -> Action {
+        let on = match &action {
+            Action::Move { on, .. } | Action::Resume { on, force: true } if on.generation.is_none() => *on,
+            _ => return action,
+        };
+        if self.challenge(engine).await.is_none() {
+            return action;
+        }
+        let programs = self.programs().await.unwrap_or_default();
+        let mut statuses = programs.into_iter().map(|view| view.status);
+        let known = statuses.find(|status| status.program == on.program && status.engine == *engine);
+        let on = Target {
+            generation: known.map(|status| status.generation),
+            ..on
+        };
+        match action {
+            Action::Move { target, .. } => Action::Move { on, target },
+            Action::Resume { force, .. } => Action::Resume { on, force },
+            action => action,
+        }
     }
 
     async fn send_as(&self, operation: OperationId, request: Request) -> Result<Operation, CommandError> {
