@@ -24,34 +24,75 @@ pub(crate) struct Authority {
     root: SecretKey,
     file: PathBuf,
     pub(crate) roster: Roster,
+    /// There is a root key, which may have signed any roster, and none beside it.
+    is_lost: bool,
 }
 
 impl Authority {
     /// The one whose root key is in this file.
     pub(crate) fn open(root_key: &Path) -> Result<Self> {
         let file = beside(root_key);
-        let roster = match read(&file) {
+        let found = match read(&file) {
             Ok(bytes) => {
-                wire::decode(&bytes).map_err(|error| Fail::usage(format!("{}: {error}", file.display())))?
+                let decoded = wire::decode(&bytes);
+                Some(decoded.map_err(|error| Fail::usage(format!("{}: {error}", file.display())))?)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Roster {
-                version: 0,
-                orders: Orders::Open,
-                members: Vec::new(),
-            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(Fail::file(&file, &error)),
         };
         Ok(Self {
             root: first_key(root_key)?,
             file,
-            roster,
+            is_lost: found.is_none(),
+            roster: found.unwrap_or(Roster {
+                version: 0,
+                orders: Orders::Open,
+                members: Vec::new(),
+            }),
         })
     }
 
-    /// The same, with a root key that is made if there is none.
+    /// The same, with a root key that is made if there is none; and anew if its roster is lost, for a fleet whose
+    /// engines are told the key at each start: those know a roster of the old one that none of it comes after.
     pub(crate) fn open_or_init(root_key: &Path) -> Result<Self> {
+        if root_key.exists() && beside(root_key).exists() {
+            return Self::open(root_key);
+        }
+        match std::fs::remove_file(root_key) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Fail::file(root_key, &error));
+            }
+            _ => {}
+        }
         keys::load_or_init(root_key).map_err(|error| Fail::new("key", error.to_string()))?;
-        Self::open(root_key)
+        let made = Self::open(root_key)?;
+        Ok(Self {
+            is_lost: false,
+            ..made
+        })
+    }
+
+    /// Goes on from the roster that the broker retains, if that is newer than the one beside the key: somebody
+    /// else has a copy of the key, or this is one.
+    pub(crate) fn learn(&mut self, retained: Option<Roster>) {
+        if let Some(retained) = retained
+            && (self.is_lost || retained.version > self.roster.version)
+        {
+            self.roster = retained;
+            self.is_lost = false;
+        }
+    }
+
+    /// The roster that the next one follows. A key alone does not tell whether engines know a newer one.
+    pub(crate) fn known(&self) -> Result<&Roster> {
+        if self.is_lost {
+            let message = format!("there is a root key, and no roster in {}", self.file.display());
+            return Err(Fail::new("roster", message).hint(
+                "bring that file back from where the key was kept, or try again where the broker retains the roster; \
+                 if both are lost, make another root key with `wayfare operator init`",
+            ));
+        }
+        Ok(&self.roster)
     }
 
     pub(crate) fn public(&self) -> PublicKey {
@@ -128,6 +169,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root_key = folder.path().join("root.key");
         assert!(Authority::open(&root_key).is_err());
+        make_key(&root_key).unwrap();
+        let lost = Authority::open(&root_key).unwrap();
+        assert!(lost.known().unwrap_err().message().contains("no roster in"));
         let mut authority = Authority::open_or_init(&root_key).unwrap();
         let name = |name: &str| -> PeerName { name.parse().unwrap() };
         let key = |file: &str| make_key(&folder.path().join(file)).unwrap();
@@ -145,5 +189,34 @@ mod tests {
         assert_eq!(again.public(), authority.public());
         assert_eq!((again.roster.version, again.roster.members.len()), (2, 1));
         assert_eq!(again.roster, authority.roster);
+    }
+
+    #[test]
+    fn a_roster_goes_on_from_the_newest_that_its_key_has_signed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root_key = folder.path().join("root.key");
+        let of = |version, orders| Roster {
+            version,
+            orders,
+            members: Vec::new(),
+        };
+        let mut authority = Authority::open_or_init(&root_key).unwrap();
+        authority.roster.orders = Orders::Prefer;
+        authority.keep(&of(0, Orders::Open)).unwrap();
+        authority.learn(None);
+        authority.learn(Some(of(1, Orders::Open)));
+        assert_eq!(authority.known().unwrap(), &of(1, Orders::Prefer), "its own");
+        authority.learn(Some(of(7, Orders::Require)));
+        assert_eq!(authority.known().unwrap(), &of(7, Orders::Require));
+        // The key was brought back from somewhere, and what it has signed was not.
+        std::fs::remove_file(beside(&root_key)).unwrap();
+        let mut again = Authority::open(&root_key).unwrap();
+        assert_eq!(again.public(), authority.public());
+        again.learn(Some(of(3, Orders::Require)));
+        assert_eq!(again.known().unwrap(), &of(3, Orders::Require));
+        // A fleet that makes its keys itself makes others.
+        let renewed = Authority::open_or_init(&root_key).unwrap();
+        assert_ne!(renewed.public(), authority.public());
+        assert_eq!(renewed.known().unwrap().version, 0);
     }
 }

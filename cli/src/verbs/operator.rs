@@ -85,13 +85,19 @@ async fn add(args: OperatorAddArgs, output: Output) -> Result {
 /// Changes the roster, keeps it, and publishes it.
 async fn change(args: &RosterArgs, output: Output, change: impl FnOnce(&mut Authority) -> Result) -> Result {
     let mut authority = Authority::open(&root_key(args)?)?;
-    let before = authority.roster.clone();
-    change(&mut authority)?;
-    authority.keep(&before)?;
-    let published = with_fleet(&args.fleet, async |client| authority.publish(client).await).await;
-    published.map_err(|fail| {
-        fail.hint("the roster is changed here; `wayfare operator publish` tells the fleet")
-    })?;
+    with_fleet(&args.fleet, async |client| {
+        let retained = client.roster(&authority.public()).await?;
+        // What another key has signed is nobody's here.
+        authority.learn(retained.and_then(|found| found.ok()));
+        let before = authority.known()?.clone();
+        change(&mut authority)?;
+        authority.keep(&before)?;
+        let published = authority.publish(client).await;
+        published.map_err(|fail| {
+            fail.hint("the roster is changed here; `wayfare operator publish` tells the fleet")
+        })
+    })
+    .await?;
     show(&authority, output)
 }
 
@@ -112,7 +118,7 @@ async fn list(args: &OperatorLsArgs, output: Output) -> Result {
 }
 
 fn show(authority: &Authority, output: Output) -> Result {
-    print(&authority.public().to_string(), &authority.roster, output)
+    print(&authority.public().to_string(), authority.known()?, output)
 }
 
 fn print(root: &str, roster: &Roster, output: Output) -> Result {
