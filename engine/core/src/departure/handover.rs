@@ -8,9 +8,66 @@ use wayfare_protocol::peer::PeerMessage;
 use crate::Core;
 use crate::programs::{Life, Process};
 use crate::timing::{IN_DOUBT_AFTER_US, Repeat, SETTLING_US};
-use crate::types::{Effect, RecordKey, Saved};
+use crate::types::{Effect, Now, RecordKey, Saved};
 
 use super::{Departure, Doubt, Kind, Plea, Stage};
+
+/// What becomes of a departure whose command's time is up.
+enum Late {
+    /// It ends by itself.
+    Waits,
+    /// The target is asked to refuse.
+    Asks,
+    /// Nothing is committed: the program runs on in place.
+    Ends(Failure),
+}
+
+impl Departure {
+    fn late(&mut self, now: Now) -> Late {
+        let silent = self.silent(now);
+        match (&mut self.stage, self.kind) {
+            (Stage::Settling { .. }, _)
+            | (
+                Stage::Offered {
+                    plea: Plea::Refuse, ..
+                },
+                Kind::Move,
+            ) => return Late::Waits,
+            (Stage::Offered { plea, .. }, Kind::Move) => *plea = Plea::Refuse,
+            (Stage::Offered { .. }, Kind::Spawn) => {
+                self.stage = Stage::Settling {
+                    failure: silent,
+                    until: now.plus(SETTLING_US),
+                };
+            }
+            (Stage::Copying | Stage::Freezing { .. }, _) => {
+                return Late::Ends(Failure::Silent {
+                    peer: format!("program {}", self.program.short()),
+                    waited_ms: self.waited_ms(now),
+                });
+            }
+            (Stage::Asking | Stage::Sending { .. }, _) => return Late::Ends(silent),
+        }
+        self.repeat = Repeat::new(now);
+        Late::Asks
+    }
+
+    /// Whether it is in doubt from now on, which is made public once.
+    fn comes_into_doubt(&mut self, now: Now) -> bool {
+        let is_silent = now.since(self.heard) >= IN_DOUBT_AFTER_US;
+        match &mut self.stage {
+            Stage::Offered {
+                plea,
+                doubt: doubt @ Doubt::No,
+                ..
+            } if self.kind == Kind::Move && (is_silent || *plea == Plea::Refuse) => {
+                *doubt = Doubt::Said;
+                true
+            }
+            _ => false,
+        }
+    }
+}
 
 impl Core {
     /// The program stands still and its last snapshot is stored: past this it is the target's to decide. The
@@ -37,12 +94,7 @@ impl Core {
         };
         here.saved = Some(saved);
         departure.heard = self.now;
-        departure.stage = Stage::Offered {
-            saved,
-            since,
-            plea: Plea::Take,
-            doubt: Doubt::No,
-        };
+        departure.offer(saved, since);
         self.store(program);
         self.ask(operation);
         self.tell_progress(operation);
@@ -174,32 +226,10 @@ impl Core {
         let Some(departure) = self.departures.get_mut(&operation) else {
             return false;
         };
-        let silent = departure.silent(now);
-        match (&mut departure.stage, departure.kind) {
-            (Stage::Settling { .. }, _) => {}
-            (Stage::Offered { plea, .. }, Kind::Move) => {
-                if *plea == Plea::Take {
-                    *plea = Plea::Refuse;
-                    departure.repeat = Repeat::new(now);
-                    self.ask(operation);
-                }
-            }
-            (Stage::Offered { .. }, Kind::Spawn) => {
-                departure.stage = Stage::Settling {
-                    failure: silent,
-                    until: now.plus(SETTLING_US),
-                };
-                departure.repeat = Repeat::new(now);
-                self.ask(operation);
-            }
-            (Stage::Copying | Stage::Freezing { .. }, _) => {
-                let failure = Failure::Silent {
-                    peer: format!("program {}", departure.program.short()),
-                    waited_ms: departure.waited_ms(now),
-                };
-                self.abort(operation, failure);
-            }
-            (Stage::Asking | Stage::Sending { .. }, _) => self.abort(operation, silent),
+        match departure.late(now) {
+            Late::Waits => {}
+            Late::Asks => self.ask(operation),
+            Late::Ends(failure) => self.abort(operation, failure),
         }
         true
     }
@@ -233,16 +263,7 @@ impl Core {
         }
         departure.sender.tick(now);
         let again = departure.repeat.is_due(now);
-        let silent = now.since(departure.heard) >= IN_DOUBT_AFTER_US;
-        let mut new_doubt = false;
-        if let Stage::Offered { plea, doubt, .. } = &mut departure.stage
-            && departure.kind == Kind::Move
-            && *doubt == Doubt::No
-            && (silent || *plea == Plea::Refuse)
-        {
-            *doubt = Doubt::Said;
-            new_doubt = true;
-        }
+        let new_doubt = departure.comes_into_doubt(now);
         if again {
             self.ask(id);
         }

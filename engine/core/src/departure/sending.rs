@@ -5,9 +5,102 @@ use wayfare_protocol::ids::{Blob, Digest, OperationId, PeerName};
 
 use crate::Core;
 use crate::timing::Repeat;
-use crate::types::{Effect, Purpose, Saved, Standing};
+use crate::transfer::Segment;
+use crate::types::{Effect, Now, Purpose, Saved, Standing};
 
 use super::{Departure, Doubt, Kind, Plea, Stage};
+
+impl Departure {
+    /// Sends what the target says it lacks.
+    fn wanted(&mut self, operation: OperationId, missing: &[Digest]) -> Vec<Effect> {
+        for blob in self.blobs.iter().filter(|blob| missing.contains(&blob.digest)) {
+            self.sender.add(*blob);
+        }
+        self.send(operation)
+    }
+
+    /// Notes how much of a blob the target has, and sends on; `None`: it was never promised that blob.
+    fn acknowledged(
+        &mut self,
+        operation: OperationId,
+        (digest, received): (Digest, u64),
+        now: Now,
+    ) -> Option<Vec<Effect>> {
+        let blob = self.blobs.iter().find(|blob| blob.digest == digest).copied()?;
+        self.sender.acknowledge(blob, received, now);
+        Some(self.send(operation))
+    }
+
+    /// Sends as much as may be on its way at once, and counts it.
+    fn send(&mut self, operation: OperationId) -> Vec<Effect> {
+        let segments = self.sender.pump();
+        let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+        match self.stage {
+            Stage::Asking | Stage::Copying | Stage::Sending { .. } => self.precopied_bytes += bytes,
+            Stage::Freezing { .. } | Stage::Offered { .. } | Stage::Settling { .. } => {
+                self.final_bytes += bytes
+            }
+        }
+        let chunk = |segment: Segment| Effect::SendChunk {
+            to: self.target.clone(),
+            operation,
+            blob: segment.blob,
+            offset: segment.offset,
+            bytes: segment.bytes,
+        };
+        segments.into_iter().map(chunk).collect()
+    }
+
+    /// One more blob that the target needs, which it need not ask for.
+    fn promise(&mut self, blob: Blob) {
+        self.blobs.push(blob);
+        if !self.sender.is_there(blob.digest) {
+            self.sender.add(blob);
+        }
+    }
+
+    /// Goes to the next stage, once the target has all that it was promised; what the program is to be captured for.
+    fn advance(&mut self, operation: OperationId, now: Now) -> Option<Purpose> {
+        let purpose = match (&self.stage, self.kind, self.traveller.standing) {
+            (Stage::Asking, Kind::Spawn, _) => Purpose::Copy(operation),
+            (Stage::Asking, Kind::Move, Standing::Running) => Purpose::Base(operation),
+            (Stage::Asking, Kind::Move, Standing::Paused) => Purpose::Final(operation, None),
+            (Stage::Sending { base }, _, _) => Purpose::Final(operation, Some(*base)),
+            _ => return None,
+        };
+        self.stage = match purpose {
+            Purpose::Final(..) => Stage::Freezing { since: now },
+            _ => Stage::Copying,
+        };
+        Some(purpose)
+    }
+
+    /// From here on only the target decides.
+    pub(super) fn offer(&mut self, saved: Saved, since: Now) {
+        self.stage = Stage::Offered {
+            saved,
+            since,
+            plea: Plea::Take,
+            doubt: Doubt::No,
+        };
+    }
+
+    /// How far it is: bytes that the target has, and all that it is to have.
+    fn progress(&self) -> (Phase, u64, u64) {
+        let phase = match self.stage {
+            Stage::Asking => Phase::Transfer,
+            Stage::Copying | Stage::Sending { .. } => Phase::Precopy,
+            Stage::Freezing { .. } | Stage::Offered { .. } | Stage::Settling { .. } => Phase::Handover,
+        };
+        let total = self.blobs.iter().map(|blob| blob.bytes).sum();
+        let done = self
+            .blobs
+            .iter()
+            .map(|blob| self.sender.acknowledged_bytes(*blob))
+            .sum();
+        (phase, done, total)
+    }
+}
 
 impl Core {
     pub(super) fn ask(&mut self, operation: OperationId) {
@@ -42,12 +135,8 @@ impl Core {
         let Some(departure) = self.heard_departure(operation, from) else {
             return;
         };
-        for blob in &departure.blobs {
-            if missing.contains(&blob.digest) {
-                departure.sender.add(*blob);
-            }
-        }
-        self.pump_departure(operation);
+        let effects = departure.wanted(operation, missing);
+        self.effects.extend(effects);
     }
 
     pub(crate) fn departure_acknowledged(
@@ -60,34 +149,16 @@ impl Core {
         let Some(departure) = self.heard_departure(operation, from) else {
             return;
         };
-        let Some(blob) = departure.blobs.iter().find(|b| b.digest == digest).copied() else {
+        let Some(effects) = departure.acknowledged(operation, (digest, received), now) else {
             return;
         };
-        departure.sender.acknowledge(blob, received, now);
-        self.pump_departure(operation);
+        self.effects.extend(effects);
         self.advance_departure(operation);
     }
 
     pub(super) fn pump_departure(&mut self, operation: OperationId) {
-        let Some(departure) = self.departures.get_mut(&operation) else {
-            return;
-        };
-        for segment in departure.sender.pump() {
-            match departure.stage {
-                Stage::Asking | Stage::Copying | Stage::Sending { .. } => {
-                    departure.precopied_bytes += segment.bytes;
-                }
-                Stage::Freezing { .. } | Stage::Offered { .. } | Stage::Settling { .. } => {
-                    departure.final_bytes += segment.bytes;
-                }
-            }
-            self.effects.push(Effect::SendChunk {
-                to: departure.target.clone(),
-                operation,
-                blob: segment.blob,
-                offset: segment.offset,
-                bytes: segment.bytes,
-            });
+        if let Some(departure) = self.departures.get_mut(&operation) {
+            self.effects.extend(departure.send(operation));
         }
     }
 
@@ -97,40 +168,20 @@ impl Core {
         let Some(departure) = self.departures.get_mut(&operation) else {
             return;
         };
-        let program = departure.program;
         if !departure.all_there() {
             return self.tell_progress(operation);
         }
-        let purpose = match (&departure.stage, departure.kind, departure.traveller.standing) {
-            (Stage::Asking, Kind::Spawn, _) => Purpose::Copy(operation),
-            (Stage::Asking, Kind::Move, Standing::Running) => Purpose::Base(operation),
-            (Stage::Asking, Kind::Move, Standing::Paused) => Purpose::Final(operation, None),
-            (Stage::Sending { base }, _, _) => Purpose::Final(operation, Some(*base)),
-            _ => return,
-        };
-        departure.stage = match purpose {
-            Purpose::Final(..) => Stage::Freezing { since: now },
-            _ => Stage::Copying,
-        };
-        self.capture(program, purpose);
+        if let Some(purpose) = departure.advance(operation, now) {
+            let program = departure.program;
+            self.capture(program, purpose);
+        }
     }
 
     pub(super) fn tell_progress(&mut self, operation: OperationId) {
-        let Some(departure) = self.departures.get(&operation) else {
-            return;
-        };
-        let phase = match departure.stage {
-            Stage::Asking => Phase::Transfer,
-            Stage::Copying | Stage::Sending { .. } => Phase::Precopy,
-            Stage::Freezing { .. } | Stage::Offered { .. } | Stage::Settling { .. } => Phase::Handover,
-        };
-        let total = departure.blobs.iter().map(|blob| blob.bytes).sum();
-        let done = departure
-            .blobs
-            .iter()
-            .map(|blob| departure.sender.acknowledged_bytes(*blob))
-            .sum();
-        self.progress(operation, phase, done, total);
+        if let Some(departure) = self.departures.get(&operation) {
+            let (phase, done, total) = departure.progress();
+            self.progress(operation, phase, done, total);
+        }
     }
 
     /// The last capture is being made: the program may stand still from now on.
@@ -153,25 +204,17 @@ impl Core {
         else {
             return;
         };
-        let program = departure.program;
-        match departure.kind {
-            Kind::Move => {
-                departure.stage = Stage::Sending { base: blob };
-                self.send_new(operation, blob);
-                self.tell_progress(operation);
-            }
+        let (kind, program) = (departure.kind, departure.program);
+        if kind == Kind::Move {
+            departure.stage = Stage::Sending { base: blob };
+        }
+        self.send_new(operation, blob);
+        match kind {
+            Kind::Move => self.tell_progress(operation),
             Kind::Spawn => {
-                self.send_new(operation, blob);
                 if let Some(departure) = self.departures.get_mut(&operation) {
-                    departure.stage = Stage::Offered {
-                        saved: Saved {
-                            snapshot: blob,
-                            base: None,
-                        },
-                        since: now,
-                        plea: Plea::Take,
-                        doubt: Doubt::No,
-                    };
+                    let (snapshot, base) = (blob, None);
+                    departure.offer(Saved { snapshot, base }, now);
                 }
                 self.release_program(operation, program);
                 self.ask(operation);
@@ -184,10 +227,7 @@ impl Core {
         let Some(departure) = self.departures.get_mut(&operation) else {
             return;
         };
-        departure.blobs.push(blob);
-        if !departure.sender.is_there(blob.digest) {
-            departure.sender.add(blob);
-        }
+        departure.promise(blob);
         let memory_bytes = self
             .programs
             .get(&departure.program)
