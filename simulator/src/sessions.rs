@@ -226,7 +226,7 @@ impl World {
                 .inboxes
                 .entry((program, generation))
                 .or_default();
-            inbox.letters.extend(fresh);
+            inbox.messages.extend(fresh);
             let job = Job::Synced {
                 program,
                 instance,
@@ -262,7 +262,7 @@ impl World {
         // A sync that is under way is for nothing.
         talk.opened += 1;
         if let Some(inbox) = self.engines[index].inboxes.get_mut(&(program, generation)) {
-            inbox.letters.truncate(inbox.synced);
+            inbox.messages.truncate(inbox.synced);
         }
         if let Some(wire) = wire {
             self.say(wire, Said::Disconnect);
@@ -294,7 +294,7 @@ impl World {
         talk.writing.clear();
         let (tokens, line, generation) = (talk.intake.synced(), talk.line, talk.generation);
         if let Some(inbox) = self.engines[index].inboxes.get_mut(&(program, generation)) {
-            inbox.synced = inbox.letters.len();
+            inbox.synced = inbox.messages.len();
         }
         for (wire, number) in tokens {
             if line == Line::Up(wire) {

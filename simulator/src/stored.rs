@@ -36,12 +36,12 @@ impl World {
         mail.begin_life(begun);
         let inboxes = &mut self.engines[index].inboxes;
         inboxes.retain(|(of, its), _| *of != program || *its == generation);
-        for letter in inboxes
+        for message in inboxes
             .get(&(program, generation))
             .iter()
-            .flat_map(|inbox| &inbox.letters)
+            .flat_map(|inbox| &inbox.messages)
         {
-            mail.replay(letter.clone());
+            mail.replay(message.clone());
         }
         Some(Talk::new(mail, expects, generation))
     }
@@ -69,11 +69,11 @@ impl World {
         let arrived = self.saved_talks[saved].arrived;
         if let Some(inbox) = self.engines[index].inboxes.get_mut(&(program, generation)) {
             let stored = inbox
-                .letters
+                .messages
                 .iter()
-                .take_while(|letter| letter.number < arrived)
+                .take_while(|message| message.number < arrived)
                 .count();
-            inbox.letters.drain(..stored);
+            inbox.messages.drain(..stored);
             inbox.synced = inbox.synced.saturating_sub(stored);
         }
     }

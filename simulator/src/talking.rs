@@ -7,8 +7,8 @@ use wayfare_protocol::life;
 use crate::sessions::state::number_in;
 use crate::world::World;
 
-/// Letters that a program takes while something else happens.
-const LETTERS_AT_ONCE: usize = 4;
+/// Messages that a program takes while something else happens.
+const MESSAGES_AT_ONCE: usize = 4;
 
 impl World {
     /// What the programs do while something else happens.
@@ -29,8 +29,8 @@ impl World {
         let mut is_news = talk.mail.is_granted("in").is_none();
         talk.mail.subscribe("in", true).expect("it is granted");
         let mut wrong = None;
-        for _ in 0..LETTERS_AT_ONCE {
-            let Some(number) = talk.mail.first().map(|letter| number_in(&letter.payload)) else {
+        for _ in 0..MESSAGES_AT_ONCE {
+            let Some(number) = talk.mail.first().map(|message| number_in(&message.payload)) else {
                 break;
             };
             if number != talk.expects && !is_forced {

@@ -41,7 +41,7 @@ use wayfare_protocol::ids::{ProgramId, is_name};
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::Topic;
 
-use crate::letter::Letter;
+use crate::message::ReceivedMessage;
 use crate::{Mail, Manner, REPLIABLE_MAX, Refusal};
 pub use attending::Attention;
 pub use making::CallOptions;
@@ -197,10 +197,10 @@ impl Mail {
     }
 
     /// What a message in the inbox was sent to one of the program's addresses as; `None`: it came to a topic.
-    pub fn sent_here<'a>(&self, letter: &'a Letter) -> Option<(Sent, &'a [u8])> {
-        match self.home.topics.parse(&letter.topic)? {
+    pub fn sent_here<'a>(&self, message: &'a ReceivedMessage) -> Option<(Sent, &'a [u8])> {
+        match self.home.topics.parse(&message.topic)? {
             Topic::ProgramInbox(program) if program == self.home.program => {
-                call::decode_sent(&letter.payload)
+                call::decode_sent(&message.payload)
             }
             _ => None,
         }
@@ -232,23 +232,23 @@ impl Mail {
         self.home.topics.topic(&Topic::ProgramInbox(self.home.program))
     }
 
-    pub(super) fn incoming(&self, letter: &Letter) -> Incoming {
-        if let Some(noticed) = self.noticed(letter) {
+    pub(super) fn incoming(&self, message: &ReceivedMessage) -> Incoming {
+        if let Some(noticed) = self.noticed(message) {
             return match self.is_of_use(&noticed) {
                 true => Incoming::Announced,
                 false => Incoming::Useless,
             };
         }
-        match self.home.topics.parse(&letter.topic) {
+        match self.home.topics.parse(&message.topic) {
             // Nothing that is sent to a program is retained: it would come again with each subscription.
-            Some(Topic::ProgramInbox(_)) if letter.retained => Incoming::Useless,
-            Some(Topic::ProgramInbox(_)) => match (self.sent_here(letter), letter.stamp.as_ref()) {
+            Some(Topic::ProgramInbox(_)) if message.retained => Incoming::Useless,
+            Some(Topic::ProgramInbox(_)) => match (self.sent_here(message), message.stamp.as_ref()) {
                 (Some((Sent::Call { .. }, _)), Some(stamp)) if self.answers_to(stamp).is_some() => {
                     Incoming::Inbox
                 }
                 (Some((Sent::Message { about, .. }, _)), _) => match about.expires {
                     // A repeat of what came in time is one like any other.
-                    Some(expiry) if expiry.is_over(self.now_ms) && !self.has_come(letter) => {
+                    Some(expiry) if expiry.is_over(self.now_ms) && !self.has_come(message) => {
                         Incoming::Expired
                     }
                     _ => Incoming::Inbox,
@@ -258,7 +258,7 @@ impl Mail {
                 }
                 _ => Incoming::Useless,
             },
-            Some(Topic::Address(address, program)) => match self.calls.changes(&address, program, letter) {
+            Some(Topic::Address(address, program)) => match self.calls.changes(&address, program, message) {
                 true => Incoming::Announced,
                 false => Incoming::Useless,
             },
@@ -266,17 +266,17 @@ impl Mail {
         }
     }
 
-    fn has_come(&self, letter: &Letter) -> bool {
-        let stamp = letter.stamp.as_ref();
+    fn has_come(&self, message: &ReceivedMessage) -> bool {
+        let stamp = message.stamp.as_ref();
         stamp.is_some_and(|stamp| self.seen.has_seen(stamp.sender, stamp.number))
     }
 
     /// The program takes a call from the inbox: it can answer it from now on. `false`: it is no call.
-    pub(super) fn take_call(&mut self, letter: &Letter) -> bool {
-        let Some((Sent::Call { progress, .. }, _)) = self.sent_here(letter) else {
+    pub(super) fn take_call(&mut self, message: &ReceivedMessage) -> bool {
+        let Some((Sent::Call { progress, .. }, _)) = self.sent_here(message) else {
             return false;
         };
-        if let Some(stamp) = &letter.stamp
+        if let Some(stamp) = &message.stamp
             && let Some(reply_to) = self.answers_to(stamp)
         {
             if self.calls.taken.len() >= REPLIABLE_MAX {
@@ -300,16 +300,16 @@ impl Mail {
         }
     }
 
-    /// Who can be called changes, or what becomes of what is open, as `letter` says. `false`: it says neither.
-    pub(super) fn announced(&mut self, letter: &Letter) -> bool {
-        if let Some(noticed) = self.noticed(letter) {
-            self.take_notice(noticed, letter);
+    /// Who can be called changes, or what becomes of what is open, as `message` says. `false`: it says neither.
+    pub(super) fn announced(&mut self, message: &ReceivedMessage) -> bool {
+        if let Some(noticed) = self.noticed(message) {
+            self.take_notice(noticed, message);
             return true;
         }
-        let Some(Topic::Address(address, program)) = self.home.topics.parse(&letter.topic) else {
+        let Some(Topic::Address(address, program)) = self.home.topics.parse(&message.topic) else {
             return false;
         };
-        self.calls.announced(&address, program, letter);
+        self.calls.announced(&address, program, message);
         self.inquire();
         self.relay_ends();
         true
@@ -323,7 +323,7 @@ impl Mail {
         self.calls.notices = Notices::default();
         self.forget_providers();
         let theirs = self.home.topics.topic(&Topic::ProgramInbox(original));
-        self.inbox.retain(|letter| letter.topic != theirs);
+        self.inbox.retain(|message| message.topic != theirs);
         if let Some(subscription) = self.subscriptions.remove(&theirs) {
             let own = self.inbox_topic();
             self.subscriptions.insert(own, subscription);
@@ -331,8 +331,11 @@ impl Mail {
     }
 }
 
-fn is_from(program: ProgramId, letter: &Letter) -> bool {
-    letter.stamp.as_ref().is_some_and(|stamp| stamp.sender == program)
+fn is_from(program: ProgramId, message: &ReceivedMessage) -> bool {
+    message
+        .stamp
+        .as_ref()
+        .is_some_and(|stamp| stamp.sender == program)
 }
 
 impl Calls {
@@ -356,8 +359,8 @@ impl Calls {
     }
 
     /// Whether an answer to this number is waited for, and this one is its provider's.
-    pub(super) fn wants(&self, answers: u64, letter: &Letter) -> bool {
-        let sender = letter.stamp.as_ref().map(|stamp| stamp.sender);
+    pub(super) fn wants(&self, answers: u64, message: &ReceivedMessage) -> bool {
+        let sender = message.stamp.as_ref().map(|stamp| stamp.sender);
         let mut open = self.open.values();
         open.any(|one| {
             one.sent_as == answers
@@ -366,11 +369,11 @@ impl Calls {
         })
     }
 
-    pub(super) fn put(&mut self, answers: u64, letter: &Letter) {
-        let Some(stamp) = &letter.stamp else { return };
+    pub(super) fn put(&mut self, answers: u64, message: &ReceivedMessage) {
+        let Some(stamp) = &message.stamp else { return };
         let open = self.open.values_mut().filter(|one| one.sent_as == answers);
         for one in open.filter(|one| matches!(one.what, What::Call { .. })) {
-            one.end(stamp.sender, State::Answered(letter.clone()), Delivery::Waiting);
+            one.end(stamp.sender, State::Answered(message.clone()), Delivery::Waiting);
         }
     }
 

@@ -12,10 +12,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Accepted, Letter};
+use crate::{Accepted, ReceivedMessage};
 
 /// Messages that make a batch at once.
-const BATCH_LETTERS: usize = 16;
+const BATCH_MESSAGES: usize = 16;
 /// What is fewer waits this long for more.
 const GATHER: Duration = Duration::from_millis(100);
 /// Messages that may wait for their journal.
@@ -25,7 +25,7 @@ const WAITING_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct Intake<M, T> {
     /// In the inbox, and not in the journal.
-    fresh: Vec<Letter>,
+    fresh: Vec<ReceivedMessage>,
     /// Of those and of what was dropped, in the order of receipt.
     tokens: Vec<T>,
     since: Option<Instant>,
@@ -70,7 +70,7 @@ impl<M, T> Intake<M, T> {
                 return;
             }
             Accepted::Dropped => {}
-            Accepted::Taken(letter) => self.fresh.push(letter),
+            Accepted::Taken(message) => self.fresh.push(message),
         }
         self.dropped(token, now);
     }
@@ -81,18 +81,18 @@ impl<M, T> Intake<M, T> {
         self.since.get_or_insert(now);
     }
 
-    /// What a connection goes on with: the letters that an earlier one took and did not bring to the journal. They are in the inbox, so
+    /// What a connection goes on with: the messages that an earlier one took and did not bring to the journal. They are in the inbox, so
     /// what the broker sends of them again is dropped and acknowledged; and a journal with a gap is read up to there.
-    pub fn with_unstored(letters: Vec<Letter>, now: Instant) -> Self {
+    pub fn with_unstored(messages: Vec<ReceivedMessage>, now: Instant) -> Self {
         Self {
-            since: (!letters.is_empty()).then_some(now),
-            fresh: letters,
+            since: (!messages.is_empty()).then_some(now),
+            fresh: messages,
             ..Self::default()
         }
     }
 
     /// What was taken and not asked to be written, when the connection ends.
-    pub fn take_unstored(&mut self) -> Vec<Letter> {
+    pub fn take_unstored(&mut self) -> Vec<ReceivedMessage> {
         std::mem::take(&mut self.fresh)
     }
 
@@ -112,9 +112,9 @@ impl<M, T> Intake<M, T> {
     }
 
     /// What to write to the journal and to sync, if it is time or `at_once`; [`Intake::synced`] is told when that is done.
-    pub fn begin_sync(&mut self, now: Instant, at_once: bool) -> Option<Vec<Letter>> {
+    pub fn begin_sync(&mut self, now: Instant, at_once: bool) -> Option<Vec<ReceivedMessage>> {
         let is_due =
-            at_once || self.tokens.len() >= BATCH_LETTERS || self.due().is_some_and(|due| due <= now);
+            at_once || self.tokens.len() >= BATCH_MESSAGES || self.due().is_some_and(|due| due <= now);
         let is_empty = self.tokens.is_empty() && self.fresh.is_empty();
         if self.syncing.is_some() || is_empty || !is_due {
             return None;
@@ -149,8 +149,8 @@ mod tests {
         Instant::now()
     }
 
-    fn letter(number: u64) -> Letter {
-        Letter {
+    fn message(number: u64) -> ReceivedMessage {
+        ReceivedMessage {
             number,
             topic: "a".into(),
             payload: Vec::new(),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn taken(intake: &mut Intake<u64, u64>, number: u64, now: Instant) {
-        let accepted = Accepted::Taken(letter(number));
+        let accepted = Accepted::Taken(message(number));
         intake.received(number, (number, Delivery::AtLeastOnce), accepted, now);
     }
 
@@ -170,9 +170,9 @@ mod tests {
         taken(&mut intake, 0, begin);
         assert_eq!(intake.begin_sync(begin, false), None);
         assert_eq!(intake.due(), Some(begin + GATHER));
-        assert_eq!(intake.begin_sync(begin + GATHER, false), Some(vec![letter(0)]));
+        assert_eq!(intake.begin_sync(begin + GATHER, false), Some(vec![message(0)]));
         assert_eq!(intake.due(), None);
-        for number in 1..=BATCH_LETTERS as u64 {
+        for number in 1..=BATCH_MESSAGES as u64 {
             taken(&mut intake, number, begin);
         }
         assert_eq!(intake.begin_sync(begin, true), None, "one at a time");
@@ -180,9 +180,9 @@ mod tests {
         assert!(!intake.is_settled());
         assert_eq!(
             intake.begin_sync(begin, false).map(|all| all.len()),
-            Some(BATCH_LETTERS)
+            Some(BATCH_MESSAGES)
         );
-        assert_eq!(intake.synced().len(), BATCH_LETTERS);
+        assert_eq!(intake.synced().len(), BATCH_MESSAGES);
         assert!(intake.is_settled());
         assert_eq!(intake.begin_sync(begin, true), None);
     }
@@ -197,14 +197,14 @@ mod tests {
         // The broker sends it again.
         intake.received(0, (10, Delivery::AtLeastOnce), Accepted::Dropped, now);
         taken(&mut intake, 2, now);
-        let all = vec![letter(0), letter(1), letter(2)];
+        let all = vec![message(0), message(1), message(2)];
         assert_eq!(intake.begin_sync(now + GATHER, false), Some(all));
         assert_eq!(intake.synced(), [10, 2]);
         assert!(intake.is_settled());
-        let mut intake = Intake::<u64, u64>::with_unstored(vec![letter(3)], now);
+        let mut intake = Intake::<u64, u64>::with_unstored(vec![message(3)], now);
         assert_eq!(
             intake.begin_sync(now, true),
-            Some(vec![letter(3)]),
+            Some(vec![message(3)]),
             "nothing else came"
         );
     }
@@ -215,7 +215,7 @@ mod tests {
         taken(&mut intake, 0, now);
         intake.received(1, (1, Delivery::AtLeastOnce), Accepted::Dropped, now);
         taken(&mut intake, 2, now);
-        assert_eq!(intake.begin_sync(now, true), Some(vec![letter(0), letter(2)]));
+        assert_eq!(intake.begin_sync(now, true), Some(vec![message(0), message(2)]));
         assert_eq!(intake.synced(), [0, 1, 2]);
     }
 

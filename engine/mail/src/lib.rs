@@ -13,7 +13,7 @@
 
 mod calls;
 mod intake;
-mod letter;
+mod message;
 mod replies;
 mod seen;
 mod state;
@@ -34,18 +34,18 @@ use wayfare_protocol::topics::{Topic, Topics};
 pub use calls::{Attention, CallOptions};
 use calls::{Calls, Incoming};
 pub use intake::{Delivery, Intake};
-pub use letter::{Letter, Outgoing, Reader};
+pub use message::{Outgoing, Reader, ReceivedMessage};
 use replies::{Replies, answered};
 use seen::Seen;
 
 pub const SUBSCRIPTIONS_MAX: usize = 1024;
-pub const INBOX_LETTERS_MAX: usize = 1024;
+pub const INBOX_MESSAGES_MAX: usize = 1024;
 pub const INBOX_BYTES_MAX: usize = 4 << 20;
 /// While a reply or an announcement is awaited: it may be behind others at the broker, and the program takes
 /// none of these before it has it.
-pub const INBOX_LETTERS_AWAITING_MAX: usize = 16 * 1024;
+pub const INBOX_MESSAGES_AWAITING_MAX: usize = 16 * 1024;
 pub const INBOX_BYTES_AWAITING_MAX: usize = 16 << 20;
-pub const OUTBOX_LETTERS_MAX: usize = 1024;
+pub const OUTBOX_MESSAGES_MAX: usize = 1024;
 pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
 /// Requests that were received and may still be replied to; of more, the oldest can no longer be.
 const REPLIABLE_MAX: usize = 1024;
@@ -65,7 +65,7 @@ pub struct Mail {
     subscriptions: BTreeMap<String, Subscription>,
     /// Filters that the broker may still have.
     unsubscribed: BTreeMap<String, ()>,
-    inbox: VecDeque<Letter>,
+    inbox: VecDeque<ReceivedMessage>,
     inbox_bytes: usize,
     arrived: u64,
     outbox: VecDeque<Outgoing>,
@@ -119,7 +119,7 @@ pub struct Manner {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Accepted {
     /// In the inbox: journal it, then acknowledge it.
-    Taken(Letter),
+    Taken(ReceivedMessage),
     /// Seen before, or not for a program: acknowledge it.
     Dropped,
     /// No room: offer it again when there is.
@@ -270,7 +270,7 @@ impl Mail {
     }
 
     /// Whether a reply is awaited, and the reply if it is there.
-    pub fn awaited_reply(&self) -> Result<Option<&Letter>, Refusal> {
+    pub fn awaited_reply(&self) -> Result<Option<&ReceivedMessage>, Refusal> {
         self.replies.awaited().ok_or(Refusal::NotRepliable)
     }
 
@@ -280,24 +280,24 @@ impl Mail {
     }
 
     /// The next message for the program.
-    pub fn first(&self) -> Option<&Letter> {
+    pub fn first(&self) -> Option<&ReceivedMessage> {
         self.inbox.get(self.next_in_inbox()?)
     }
 
     /// The next message was handed over.
     pub fn take_first(&mut self) {
         let next = self.next_in_inbox();
-        let Some(letter) = next.and_then(|at| self.remove_from_inbox(at)) else {
+        let Some(message) = next.and_then(|at| self.remove_from_inbox(at)) else {
             return;
         };
-        if self.take_call(&letter) {
+        if self.take_call(&message) {
             return;
         }
         if let Some(Stamp {
             sender,
             number,
             purpose: Purpose::Request { reply_to },
-        }) = letter.stamp
+        }) = message.stamp
             && (reply_to == self.home.topics.topic(&Topic::ProgramReply(sender))
                 || self.check_topic(&reply_to).is_ok())
         {
@@ -386,7 +386,8 @@ impl Mail {
 
     /// For so many messages that each would be taken alone.
     fn has_room_to_send(&self, count: usize) -> Result<(), Refusal> {
-        let is_full = self.outbox.len() + count > OUTBOX_LETTERS_MAX || self.outbox_bytes >= OUTBOX_BYTES_MAX;
+        let is_full =
+            self.outbox.len() + count > OUTBOX_MESSAGES_MAX || self.outbox_bytes >= OUTBOX_BYTES_MAX;
         if is_full { Err(Refusal::Full) } else { Ok(()) }
     }
 
@@ -457,21 +458,21 @@ impl Mail {
 
     pub fn accept(&mut self, topic: &str, payload: &[u8], retained: bool) -> Accepted {
         let (stamp, payload) = Stamp::take_off(payload);
-        let letter = Letter {
+        let message = ReceivedMessage {
             number: self.arrived,
             topic: topic.to_owned(),
             payload: payload.to_vec(),
             retained,
             stamp,
         };
-        let answers = answered(&letter);
-        let incoming = self.incoming(&letter);
+        let answers = answered(&message);
+        let incoming = self.incoming(&message);
         let is_wanted = match (answers, &incoming) {
-            (Some(answers), _) => topic == self.reply_topic() && self.wants(answers, &letter),
+            (Some(answers), _) => topic == self.reply_topic() && self.wants(answers, &message),
             (None, Incoming::Inbox | Incoming::Announced) => true,
             (None, Incoming::Useless) => false,
             (None, Incoming::Expired) => {
-                self.tell_delivery(&letter, true);
+                self.tell_delivery(&message, true);
                 false
             }
             // A filter such as '#' also brings what Wayfare's own parts say to each other.
@@ -481,76 +482,76 @@ impl Mail {
             return Accepted::Dropped;
         }
         let is_for_inbox = answers.is_none() && !matches!(incoming, Incoming::Announced);
-        if is_for_inbox && !self.has_room_for(&letter) {
+        if is_for_inbox && !self.has_room_for(&message) {
             self.remove_unwanted();
-            if !self.has_room_for(&letter) {
+            if !self.has_room_for(&message) {
                 return Accepted::Full;
             }
         }
         // What the broker keeps for those who come later comes once for each subscription. An answer that is waited for has not come: if
         // its number has, a provider that was set back uses that for something else than before.
-        if let Some(stamp) = letter.stamp.as_ref().filter(|_| !retained && answers.is_none())
+        if let Some(stamp) = message.stamp.as_ref().filter(|_| !retained && answers.is_none())
             && !self.seen.is_new(stamp.sender, stamp.number)
         {
             // A sender that was set back does not know of the receipt that it had.
-            if self.inbox.iter().all(|waiting| waiting.stamp != letter.stamp) {
-                self.tell_delivery(&letter, false);
+            if self.inbox.iter().all(|waiting| waiting.stamp != message.stamp) {
+                self.tell_delivery(&message, false);
             }
             return Accepted::Dropped;
         }
         self.arrived += 1;
-        self.traffic.received(letter.payload.len());
-        self.put(letter.clone());
-        Accepted::Taken(letter)
+        self.traffic.received(message.payload.len());
+        self.put(message.clone());
+        Accepted::Taken(message)
     }
 
     /// Hands a message over again that was journaled after the snapshot was made. Others are skipped.
-    pub fn replay(&mut self, letter: Letter) {
-        if letter.number != self.arrived {
+    pub fn replay(&mut self, message: ReceivedMessage) {
+        if message.number != self.arrived {
             return;
         }
         self.arrived += 1;
-        if let Some(stamp) = letter
+        if let Some(stamp) = message
             .stamp
             .as_ref()
-            .filter(|_| !letter.retained && answered(&letter).is_none())
+            .filter(|_| !message.retained && answered(&message).is_none())
         {
             self.seen.is_new(stamp.sender, stamp.number);
         }
-        self.put(letter);
+        self.put(message);
     }
 
-    fn wants(&self, answers: u64, letter: &Letter) -> bool {
-        self.calls.wants(answers, letter) || self.replies.wants(answers, self.published)
+    fn wants(&self, answers: u64, message: &ReceivedMessage) -> bool {
+        self.calls.wants(answers, message) || self.replies.wants(answers, self.published)
     }
 
-    fn put(&mut self, letter: Letter) {
-        if let Some(answers) = answered(&letter) {
-            if self.calls.wants(answers, &letter) {
-                self.calls.put(answers, &letter);
+    fn put(&mut self, message: ReceivedMessage) {
+        if let Some(answers) = answered(&message) {
+            if self.calls.wants(answers, &message) {
+                self.calls.put(answers, &message);
                 self.relay_ends();
             } else if self.replies.wants(answers, self.published) {
-                self.replies.put(answers, letter);
+                self.replies.put(answers, message);
             }
             return;
         }
-        if self.announced(&letter) {
+        if self.announced(&message) {
             return;
         }
-        self.inbox_bytes += letter.bytes();
-        self.inbox.push_back(letter);
+        self.inbox_bytes += message.bytes();
+        self.inbox.push_back(message);
     }
 
     /// An empty inbox has room for any.
-    fn has_room_for(&self, letter: &Letter) -> bool {
-        let (letters, bytes) = match self.replies.awaited() {
-            Some(None) => (INBOX_LETTERS_AWAITING_MAX, INBOX_BYTES_AWAITING_MAX),
+    fn has_room_for(&self, message: &ReceivedMessage) -> bool {
+        let (messages, bytes) = match self.replies.awaited() {
+            Some(None) => (INBOX_MESSAGES_AWAITING_MAX, INBOX_BYTES_AWAITING_MAX),
             _ if self.calls.is_waiting() || self.calls.is_looking() => {
-                (INBOX_LETTERS_AWAITING_MAX, INBOX_BYTES_AWAITING_MAX)
+                (INBOX_MESSAGES_AWAITING_MAX, INBOX_BYTES_AWAITING_MAX)
             }
-            Some(Some(_)) | None => (INBOX_LETTERS_MAX, INBOX_BYTES_MAX),
+            Some(Some(_)) | None => (INBOX_MESSAGES_MAX, INBOX_BYTES_MAX),
         };
-        self.inbox.is_empty() || self.inbox.len() < letters && self.inbox_bytes + letter.bytes() <= bytes
+        self.inbox.is_empty() || self.inbox.len() < messages && self.inbox_bytes + message.bytes() <= bytes
     }
 
     /// How many messages were accepted in the program's whole life.

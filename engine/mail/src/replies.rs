@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
-use crate::letter::{Letter, Reader};
+use crate::message::{Reader, ReceivedMessage};
 
 /// Replies that came before their requests. After a crash that is all that the journal has: it takes up to
 /// 16 MiB, and short replies count for less than twice as much here.
@@ -18,14 +18,14 @@ pub(super) const EARLY_BYTES_MAX: usize = 32 << 20;
 pub(super) struct Replies {
     awaited: Option<Awaited>,
     /// By the number of the request that each answers.
-    early: BTreeMap<u64, Letter>,
+    early: BTreeMap<u64, ReceivedMessage>,
     early_bytes: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Awaited {
     request: u64,
-    reply: Option<Letter>,
+    reply: Option<ReceivedMessage>,
 }
 
 impl Replies {
@@ -36,16 +36,16 @@ impl Replies {
     }
 
     /// The reply to the request or call of this number, which is made again, if it came before.
-    pub(super) fn take_early(&mut self, number: u64) -> Option<Letter> {
+    pub(super) fn take_early(&mut self, number: u64) -> Option<ReceivedMessage> {
         let reply = self.early.remove(&number);
         // What it has made by now it does not make again.
         self.early = self.early.split_off(&number);
-        self.early_bytes = self.early.values().map(Letter::bytes).sum();
+        self.early_bytes = self.early.values().map(ReceivedMessage::bytes).sum();
         reply
     }
 
     /// Whether a reply is awaited; the reply if it is there.
-    pub(super) fn awaited(&self) -> Option<Option<&Letter>> {
+    pub(super) fn awaited(&self) -> Option<Option<&ReceivedMessage>> {
         self.awaited.as_ref().map(|awaited| awaited.reply.as_ref())
     }
 
@@ -67,21 +67,21 @@ impl Replies {
         }
     }
 
-    pub(super) fn put(&mut self, answers: u64, letter: Letter) {
+    pub(super) fn put(&mut self, answers: u64, message: ReceivedMessage) {
         match &mut self.awaited {
-            Some(awaited) if awaited.request == answers => awaited.reply = Some(letter),
+            Some(awaited) if awaited.request == answers => awaited.reply = Some(message),
             _ => {
-                self.early_bytes += letter.bytes();
-                self.early.insert(answers, letter);
+                self.early_bytes += message.bytes();
+                self.early.insert(answers, message);
                 // The last may go over the limit; those to requests far ahead make room for nearer ones.
                 while self.early.len() > 1
-                    && let Some((last, letter)) = self.early.pop_last()
+                    && let Some((last, message)) = self.early.pop_last()
                 {
-                    if self.early_bytes - letter.bytes() < EARLY_BYTES_MAX {
-                        self.early.insert(last, letter);
+                    if self.early_bytes - message.bytes() < EARLY_BYTES_MAX {
+                        self.early.insert(last, message);
                         break;
                     }
-                    self.early_bytes -= letter.bytes();
+                    self.early_bytes -= message.bytes();
                 }
             }
         }
@@ -99,7 +99,7 @@ impl Replies {
             }
         }
         out.extend((self.early.len() as u32).to_le_bytes());
-        self.early.values().for_each(|letter| letter.encode(out));
+        self.early.values().for_each(|message| message.encode(out));
     }
 
     pub(super) fn read(from: &mut Reader<'_>) -> Option<Self> {
@@ -108,7 +108,7 @@ impl Replies {
             kind @ (1 | 2) => Some(Awaited {
                 request: from.u64()?,
                 reply: match kind {
-                    2 => Some(Letter::decode(from)?),
+                    2 => Some(ReceivedMessage::decode(from)?),
                     _ => None,
                 },
             }),
@@ -119,20 +119,20 @@ impl Replies {
             ..Self::default()
         };
         for _ in 0..from.u32()? {
-            let letter = Letter::decode(from)?;
-            let answers = answered(&letter)?;
+            let message = ReceivedMessage::decode(from)?;
+            let answers = answered(&message)?;
             // The last may have gone over the limit, as in `wants`.
             (replies.early_bytes < EARLY_BYTES_MAX).then_some(())?;
-            replies.early_bytes += letter.bytes();
-            replies.early.insert(answers, letter).is_none().then_some(())?;
+            replies.early_bytes += message.bytes();
+            replies.early.insert(answers, message).is_none().then_some(())?;
         }
         Some(replies)
     }
 }
 
 /// The number of the request that this answers, if it is a reply.
-pub(super) fn answered(letter: &Letter) -> Option<u64> {
-    match letter.stamp {
+pub(super) fn answered(message: &ReceivedMessage) -> Option<u64> {
+    match message.stamp {
         Some(Stamp {
             purpose: Purpose::Reply { answers },
             ..

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use wayfare_protocol::ids::ProgramId;
 
-use crate::letter::Reader;
+use crate::message::Reader;
 
 /// Windows of all senders. Of more, the one that was not used for longest is forgotten.
 pub(super) const WINDOWS_MAX: usize = 1024;

@@ -7,10 +7,10 @@ use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::topics::Topic;
 
 use crate::calls::Layout;
-use crate::letter::{Letter, Outgoing, Reader, put};
+use crate::message::{Outgoing, Reader, ReceivedMessage, put};
 use crate::seen::Seen;
 use crate::{
-    Calls, Mail, OUTBOX_BYTES_MAX, OUTBOX_LETTERS_MAX, REPLIABLE_MAX, Replies, SUBSCRIPTIONS_MAX,
+    Calls, Mail, OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_MAX, REPLIABLE_MAX, Replies, SUBSCRIPTIONS_MAX,
     Subscription,
 };
 
@@ -20,7 +20,7 @@ const VERSION_WITH_CALLS: u8 = 3;
 /// With calls in a layout that engines of earlier releases do not know: only while there is something that they would lose.
 const VERSION_WITH_MORE: u8 = 4;
 /// After a crash the inbox also holds what the journal had, which may be more than it takes otherwise.
-const RESTORED_LETTERS_MAX: usize = 1 << 18;
+const RESTORED_MESSAGES_MAX: usize = 1 << 18;
 const RESTORED_BYTES_MAX: usize = 64 << 20;
 
 impl Mail {
@@ -49,7 +49,7 @@ impl Mail {
             put(&mut out, filter.as_bytes());
         }
         count(&mut out, self.inbox.len());
-        self.inbox.iter().for_each(|letter| letter.encode(&mut out));
+        self.inbox.iter().for_each(|message| message.encode(&mut out));
         count(&mut out, self.outbox.len());
         self.outbox.iter().for_each(|outgoing| outgoing.encode(&mut out));
         self.replies.save(&mut out);
@@ -96,10 +96,10 @@ impl Mail {
         self.unsubscribed = (0..bounded(from, SUBSCRIPTIONS_MAX)?)
             .map(|_| Some((from.text().filter(|filter| is_filter(filter))?, ())))
             .collect::<Option<_>>()?;
-        self.inbox = (0..bounded(from, RESTORED_LETTERS_MAX)?)
-            .map(|_| Letter::decode(from))
+        self.inbox = (0..bounded(from, RESTORED_MESSAGES_MAX)?)
+            .map(|_| ReceivedMessage::decode(from))
             .collect::<Option<_>>()?;
-        self.outbox = (0..bounded(from, OUTBOX_LETTERS_MAX)?)
+        self.outbox = (0..bounded(from, OUTBOX_MESSAGES_MAX)?)
             .map(|_| Outgoing::decode(from).filter(|outgoing| is_topic(&outgoing.topic)))
             .collect::<Option<_>>()?;
         self.replies = Replies::read(from)?;
@@ -125,7 +125,7 @@ impl Mail {
             .then_some(())?;
         self.inbox
             .iter()
-            .all(|letter| letter.number < self.arrived)
+            .all(|message| message.number < self.arrived)
             .then_some(())?;
         if program != self.home.program {
             self.outbox.clear();
@@ -153,7 +153,7 @@ impl Mail {
             .into_iter()
             .filter(|(_, topic)| self.may_reply_to(topic))
             .collect();
-        self.inbox_bytes = self.inbox.iter().map(Letter::bytes).sum();
+        self.inbox_bytes = self.inbox.iter().map(ReceivedMessage::bytes).sum();
         self.outbox_bytes = self.outbox.iter().map(Outgoing::bytes).sum();
         (self.inbox_bytes <= RESTORED_BYTES_MAX && self.outbox_bytes <= 2 * OUTBOX_BYTES_MAX).then_some(())?;
         self.submitted = self.outbox.front().map_or(self.published, |first| first.number);

@@ -94,7 +94,7 @@ fn sizes_and_numbers_are_bounded() {
 #[test]
 fn a_full_outbox_takes_nothing_until_something_is_acknowledged() {
     let mut mail = open();
-    for _ in 0..OUTBOX_LETTERS_MAX {
+    for _ in 0..OUTBOX_MESSAGES_MAX {
         assert_eq!(mail.publish("out/a", b"1", PLAIN), Ok(()));
     }
     assert_eq!(mail.publish("out/a", b"1", PLAIN), Err(Refusal::Full));
@@ -115,13 +115,13 @@ fn a_full_outbox_takes_nothing_until_something_is_acknowledged() {
 fn a_full_inbox_holds_the_session_up_and_loses_nothing() {
     let mut mail = open();
     let sender = someone();
-    for number in 0..INBOX_LETTERS_MAX as u64 {
+    for number in 0..INBOX_MESSAGES_MAX as u64 {
         let payload = stamped(sender, number, Purpose::Message);
         assert!(
-            matches!(mail.accept("in/a", &payload, false), Accepted::Taken(letter) if letter.number == number)
+            matches!(mail.accept("in/a", &payload, false), Accepted::Taken(message) if message.number == number)
         );
     }
-    let last = stamped(sender, INBOX_LETTERS_MAX as u64, Purpose::Message);
+    let last = stamped(sender, INBOX_MESSAGES_MAX as u64, Purpose::Message);
     assert_eq!(mail.accept("in/a", &last, false), Accepted::Full);
     mail.take_first();
     assert!(
@@ -135,7 +135,7 @@ fn a_full_inbox_holds_the_session_up_and_loses_nothing() {
 fn an_inbox_that_is_full_lets_through_what_is_before_a_reply_that_is_awaited() {
     let mut mail = open();
     let fill = |mail: &mut Mail| (0..).find(|_| mail.accept("in/a", b"x", false) == Accepted::Full);
-    assert_eq!(fill(&mut mail), Some(INBOX_LETTERS_MAX));
+    assert_eq!(fill(&mut mail), Some(INBOX_MESSAGES_MAX));
     mail.request("out/a", b"?").unwrap();
     assert!(matches!(mail.accept("in/a", b"x", false), Accepted::Taken(_)));
     let reply = stamped(someone(), 0, Purpose::Reply { answers: 0 });
@@ -151,7 +151,7 @@ fn an_inbox_that_is_full_lets_through_what_is_before_a_reply_that_is_awaited() {
     );
     mail.end_request();
     mail.request("out/a", b"?").unwrap();
-    let more = INBOX_LETTERS_AWAITING_MAX - INBOX_LETTERS_MAX - 1;
+    let more = INBOX_MESSAGES_AWAITING_MAX - INBOX_MESSAGES_MAX - 1;
     assert_eq!(fill(&mut mail), Some(more), "not without end");
     assert!(moved(&mail, mail.home.program, "b").is_ok());
 }
@@ -357,16 +357,16 @@ fn journaled_messages_are_handed_over_again_once_and_in_order() {
     let mut mail = open();
     mail.accept("in/a", b"0", false);
     let stored = mail.save();
-    let mut letters = Vec::new();
+    let mut messages = Vec::new();
     for text in [b"1", b"2"] {
-        if let Accepted::Taken(letter) = mail.accept("in/a", text, false) {
-            letters.push(letter);
+        if let Accepted::Taken(message) = mail.accept("in/a", text, false) {
+            messages.push(message);
         }
     }
     let mut again = Mail::new(mail.home.clone(), mail.grants.clone());
     again.restore(&stored).unwrap();
-    for letter in [&letters[1], &letters[0], &letters[0], &letters[1]] {
-        again.replay(letter.clone());
+    for message in [&messages[1], &messages[0], &messages[0], &messages[1]] {
+        again.replay(message.clone());
     }
     assert_eq!(again.inbox, mail.inbox);
 }

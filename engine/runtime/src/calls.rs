@@ -9,7 +9,7 @@ use wasmtime::{Caller, Linker};
 use wayfare_abi::calls::WAYFARE_MODULE as MODULE;
 use wayfare_abi::errno::Errno;
 use wayfare_abi::message::{self, AT_LEAST_ONCE, Handed, PLAIN, RETAIN};
-use wayfare_mail::{Letter, Mail, Manner, Refusal};
+use wayfare_mail::{Mail, Manner, ReceivedMessage, Refusal};
 use wayfare_protocol::call::Sent;
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::stamp::Purpose;
@@ -117,7 +117,7 @@ fn inward(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         "await_reply",
         |caller: Caller<'_, Context>, timeout_ms: i64, buffer: i32, room: i32, length: i32| {
             call_blocking(caller, |guest| {
-                let there = |mail: &Mail| mail.awaited_reply().map(Option::<&Letter>::cloned);
+                let there = |mail: &Mail| mail.awaited_reply().map(Option::<&ReceivedMessage>::cloned);
                 let waiting = Waiting {
                     timeout_ms,
                     for_replies: false,
@@ -232,7 +232,7 @@ fn wait_for(
     guest: &mut Guest,
     waiting: Waiting,
     room: (i32, i32, i32),
-    there: impl Fn(&Mail) -> Result<Option<Letter>, Refusal>,
+    there: impl Fn(&Mail) -> Result<Option<ReceivedMessage>, Refusal>,
     done: impl FnOnce(&mut Mail),
 ) -> Result<Flow, Errno> {
     guest.bytes(room.0, u64::from(room.1.cast_unsigned()))?;
@@ -240,9 +240,9 @@ fn wait_for(
     let control = guest.context.control.clone();
     let until_ns = guest.context.until_ns(waiting.timeout_ms);
     let mut shared = control.lock();
-    let letter = loop {
-        if let Some(letter) = there(&shared.mail).map_err(|_| Errno::INVAL)? {
-            break letter;
+    let message = loop {
+        if let Some(message) = there(&shared.mail).map_err(|_| Errno::INVAL)? {
+            break message;
         }
         let now_ns = guest.context.clock.now_ns();
         let reply = shared.mail.attention().reply.filter(|_| waiting.for_replies);
@@ -262,7 +262,7 @@ fn wait_for(
         shared = control.wait(shared, left);
     };
     drop(shared);
-    let handed = for_the_program(&control.lock().mail, &letter);
+    let handed = for_the_program(&control.lock().mail, &message);
     hand_over(guest, &handed, room)?;
     done(&mut control.lock().mail);
     control.outgoing.notify_one();
@@ -286,14 +286,14 @@ pub(super) fn hand_over(
     guest.write(buffer, bytes)
 }
 
-fn for_the_program(mail: &Mail, letter: &Letter) -> Vec<u8> {
-    let sent = mail.sent_here(letter);
-    let mut flags = if letter.retained { message::RETAINED } else { 0 };
-    let mut stamp = letter
+fn for_the_program(mail: &Mail, message: &ReceivedMessage) -> Vec<u8> {
+    let sent = mail.sent_here(message);
+    let mut flags = if message.retained { message::RETAINED } else { 0 };
+    let mut stamp = message
         .stamp
         .as_ref()
         .map(|stamp| (stamp.sender.to_bytes(), stamp.number));
-    let mut reply_to = match letter.stamp.as_ref().map(|stamp| &stamp.purpose) {
+    let mut reply_to = match message.stamp.as_ref().map(|stamp| &stamp.purpose) {
         Some(Purpose::Request { reply_to }) => reply_to.clone(),
         _ => String::new(),
     };
@@ -317,7 +317,7 @@ fn for_the_program(mail: &Mail, letter: &Letter) -> Vec<u8> {
             }
             (to.to_string(), &[][..])
         }
-        None => (letter.topic.clone(), &letter.payload[..]),
+        None => (message.topic.clone(), &message.payload[..]),
     };
     let handed = Handed {
         topic: &topic,

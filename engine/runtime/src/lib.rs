@@ -84,7 +84,7 @@ pub use runtime::MAY_COME_APART;
 pub use runtime::{Loaded, ReviveError, Runtime, RuntimeOptions};
 use thread::Task;
 pub use variables::Variables;
-use wayfare_mail::{Home, Letter, Mail};
+use wayfare_mail::{Home, Mail, ReceivedMessage};
 
 /// What the host functions, wasmtime and a sink need of a program's thread, apart from the program's own stack.
 const HOST_STACK_BYTES: usize = 512 << 10;
@@ -103,7 +103,7 @@ pub struct Launch {
     pub begun: Generation,
     pub generation: Generation,
     /// Messages that came after the snapshot was made, as the journal has them.
-    pub journaled: Vec<Letter>,
+    pub journaled: Vec<ReceivedMessage>,
     /// Hold it until [`Process::unfreeze`].
     pub frozen: bool,
     /// It has been here before this start of the engine, and is not refused the memory that it had.
@@ -203,8 +203,8 @@ fn mail_of(launch: &mut Launch) -> Result<Mail, Failure> {
             .map_err(|reason| Failure::Snapshot { reason })?;
     }
     mail.begin_life(launch.begun);
-    for letter in std::mem::take(&mut launch.journaled) {
-        mail.replay(letter);
+    for message in std::mem::take(&mut launch.journaled) {
+        mail.replay(message);
     }
     Ok(mail)
 }

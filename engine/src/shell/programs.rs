@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 use wayfare_core::types::{CaptureId, Purpose, Standing};
-use wayfare_mail::{Home, Letter};
+use wayfare_mail::{Home, ReceivedMessage};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Digest, Generation, ProgramId};
@@ -149,7 +149,7 @@ impl Programs {
         program: ProgramId,
         incarnation: u64,
         gathered: Gathered,
-        (home, journaled): (Home, Vec<Letter>),
+        (home, journaled): (Home, Vec<ReceivedMessage>),
         modules: &Modules,
     ) -> Result<(), Failure> {
         let Some(hosted) = self.get(program, incarnation) else {

@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use wayfare_link::{BrokerUrl, Event, LinkOptions};
-use wayfare_mail::Letter;
+use wayfare_mail::ReceivedMessage;
 use wayfare_protocol::ids::{Generation, ProgramId};
 
 use super::store::{InboxJournal, Inboxes};
@@ -78,7 +78,7 @@ pub(crate) struct Task {
     generation: Option<Generation>,
     journal: Option<InboxJournal>,
     /// Taken on a connection that ended before it was in the journal.
-    unstored: Vec<Letter>,
+    unstored: Vec<ReceivedMessage>,
     journal_bytes: Arc<AtomicU64>,
     heard: Heard,
     /// The program has ended and has messages that the broker does not have.

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use wayfare_core::types::{Input, Record};
 use wayfare_link::BrokerUrl;
-use wayfare_mail::{Home, Letter};
+use wayfare_mail::{Home, ReceivedMessage};
 use wayfare_protocol::ids::{Blob, ProgramId};
 use wayfare_protocol::snapshot::Snapshot;
 
@@ -96,7 +96,11 @@ impl Sessions {
 
 impl Agent {
     /// What a program about to be launched needs for its messages: where it is, and what it was sent since its snapshot.
-    pub(super) fn mail_of(&self, program: ProgramId, snapshot: Option<&Snapshot>) -> (Home, Vec<Letter>) {
+    pub(super) fn mail_of(
+        &self,
+        program: ProgramId,
+        snapshot: Option<&Snapshot>,
+    ) -> (Home, Vec<ReceivedMessage>) {
         let next = snapshot.map_or(0, |snapshot| snapshot.host.mail_arrived);
         let generation = self.programs.current(program).map(|hosted| hosted.generation);
         let journaled = generation.map_or_else(Vec::new, |generation| {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use wayfare_mail::{Intake, Letter, Mail, Outgoing};
+use wayfare_mail::{Intake, Mail, Outgoing, ReceivedMessage};
 use wayfare_protocol::ids::Generation;
 use wayfare_protocol::stamp::Stamp;
 
@@ -26,7 +26,7 @@ pub(crate) struct Talk {
     /// To be captured when the session is closed, or then at the latest.
     pub(super) closing: Option<(Job, u64)>,
     /// Written to the journal, and not known to be synced.
-    pub(super) writing: Vec<Letter>,
+    pub(super) writing: Vec<ReceivedMessage>,
     /// Its journal could not be written: no session before then.
     pub(super) rests_until: u64,
     /// The connection that no later life had had when the engine asked: what comes on it is this copy's.

@@ -1,6 +1,6 @@
 //! What snapshots and journals hold of a program's messages.
 
-use wayfare_mail::{Home, Letter, Mail};
+use wayfare_mail::{Home, Mail, ReceivedMessage};
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::topics::Topics;
@@ -18,7 +18,7 @@ pub(crate) struct SavedTalk {
 /// On an engine's disk, of one generation of a program.
 #[derive(Default)]
 pub(crate) struct Inbox {
-    pub(crate) letters: Vec<Letter>,
+    pub(crate) messages: Vec<ReceivedMessage>,
     pub(crate) synced: usize,
 }
 
@@ -39,9 +39,9 @@ pub(crate) fn mail(program: ProgramId, engine: &str) -> Mail {
 impl Inbox {
     /// What was not synced may be there or not, from some message on.
     pub(crate) fn crash(&mut self, random: &mut Random) {
-        let unsynced = (self.letters.len() - self.synced) as u64;
+        let unsynced = (self.messages.len() - self.synced) as u64;
         let kept = self.synced + random.below(unsynced + 1) as usize;
-        self.letters.truncate(kept);
+        self.messages.truncate(kept);
         self.synced = kept;
     }
 }

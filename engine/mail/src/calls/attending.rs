@@ -3,7 +3,7 @@
 use wayfare_protocol::call::Sent;
 use wayfare_protocol::stamp::Stamp;
 
-use crate::letter::Letter;
+use crate::message::ReceivedMessage;
 use crate::{Mail, SUBSCRIPTIONS_MAX};
 
 /// What a program attends to that programs of earlier releases know nothing of.
@@ -72,13 +72,13 @@ impl Mail {
     pub(crate) fn next_in_inbox(&self) -> Option<usize> {
         self.inbox
             .iter()
-            .position(|letter| self.turn_of(letter) == Turn::Now)
+            .position(|message| self.turn_of(message) == Turn::Now)
     }
 
     /// Removes a message that is handed over, and what before it never will be.
-    pub(crate) fn remove_from_inbox(&mut self, at: usize) -> Option<Letter> {
-        let letter = self.inbox.remove(at)?;
-        self.inbox_bytes -= letter.bytes();
+    pub(crate) fn remove_from_inbox(&mut self, at: usize) -> Option<ReceivedMessage> {
+        let message = self.inbox.remove(at)?;
+        self.inbox_bytes -= message.bytes();
         for before in (0..at).rev() {
             if self.turn_of(&self.inbox[before]) == Turn::Never
                 && let Some(unwanted) = self.inbox.remove(before)
@@ -86,14 +86,14 @@ impl Mail {
                 self.inbox_bytes -= unwanted.bytes();
             }
         }
-        if let Some((Sent::Message { about, .. }, _)) = self.sent_here(&letter)
+        if let Some((Sent::Message { about, .. }, _)) = self.sent_here(&message)
             && self.calls.attention.ordered
             && let Some(key) = about.ordered
         {
             self.calls.busy.insert(key);
         }
-        self.tell_delivery(&letter, false);
-        Some(letter)
+        self.tell_delivery(&message, false);
+        Some(message)
     }
 
     /// Removes what never will be handed over, where nothing else is: nobody would take it from an inbox that is full of it.
@@ -102,14 +102,14 @@ impl Mail {
             return;
         }
         let mut inbox = std::mem::take(&mut self.inbox);
-        inbox.retain(|letter| self.turn_of(letter) != Turn::Never);
-        self.inbox_bytes = inbox.iter().map(Letter::bytes).sum();
+        inbox.retain(|message| self.turn_of(message) != Turn::Never);
+        self.inbox_bytes = inbox.iter().map(ReceivedMessage::bytes).sum();
         self.inbox = inbox;
     }
 
-    fn turn_of(&self, letter: &Letter) -> Turn {
-        match self.sent_here(letter) {
-            Some((Sent::Cancel { call, .. }, _)) => match self.is_attended(letter, call) {
+    fn turn_of(&self, message: &ReceivedMessage) -> Turn {
+        match self.sent_here(message) {
+            Some((Sent::Cancel { call, .. }, _)) => match self.is_attended(message, call) {
                 true => Turn::Now,
                 false => Turn::Never,
             },
@@ -128,8 +128,8 @@ impl Mail {
     /// Whether the program is told of it if this call of the sender's, which it has or will have, is cancelled. What is not wanted when it
     /// comes is not kept: an inbox could be full of it.
     pub(super) fn may_cancel(&self, cancel: &Stamp, call: u64) -> bool {
-        let is_it = |letter: &Letter| {
-            let stamp = letter.stamp.as_ref();
+        let is_it = |message: &ReceivedMessage| {
+            let stamp = message.stamp.as_ref();
             stamp.is_some_and(|stamp| stamp.sender == cancel.sender && stamp.number == call)
         };
         let taken = || {
@@ -141,8 +141,8 @@ impl Mail {
     }
 
     /// Whether the program has taken this call of the sender's, has not answered it, and is told that it was cancelled.
-    fn is_attended(&self, letter: &Letter, call: u64) -> bool {
-        let Some(stamp) = letter.stamp.as_ref().filter(|_| self.calls.attention.cancels) else {
+    fn is_attended(&self, message: &ReceivedMessage, call: u64) -> bool {
+        let Some(stamp) = message.stamp.as_ref().filter(|_| self.calls.attention.cancels) else {
             return false;
         };
         let reply_to = self.replies_of(stamp.sender);

@@ -123,7 +123,7 @@ fn cancels_of_calls_that_were_answered_meanwhile_do_not_fill_an_inbox() {
         ..Attention::default()
     });
     let mut callers: Vec<Mail> = Vec::new();
-    for _ in 0..crate::INBOX_LETTERS_MAX / OPEN_CALLS_MAX {
+    for _ in 0..crate::INBOX_MESSAGES_MAX / OPEN_CALLS_MAX {
         let mut caller = mail(someone());
         caller.watch(&address("service/calc")).unwrap();
         announce(&mut caller, "service/calc", provider.home().program, true);
@@ -142,7 +142,7 @@ fn cancels_of_calls_that_were_answered_meanwhile_do_not_fill_an_inbox() {
         }
         deliver(caller, &mut provider);
     }
-    assert_eq!(provider.inbox.len(), crate::INBOX_LETTERS_MAX);
+    assert_eq!(provider.inbox.len(), crate::INBOX_MESSAGES_MAX);
     for caller in &callers {
         for number in 0..OPEN_CALLS_MAX as u64 {
             provider.answer(&replies_of(caller), number, &done(b"1")).unwrap();

@@ -27,8 +27,8 @@ fn failed(mail: &Mail, number: u64) -> Option<FailureKind> {
 
 /// What the provider is handed next: a call's arguments, or the number of a call that is cancelled.
 fn next(provider: &mut Mail) -> Option<Result<String, u64>> {
-    let letter = provider.first()?.clone();
-    let next = match provider.sent_here(&letter) {
+    let message = provider.first()?.clone();
+    let next = match provider.sent_here(&message) {
         Some((Sent::Call { .. }, arguments)) => Ok(String::from_utf8(arguments.to_vec()).unwrap()),
         Some((Sent::Cancel { call, .. }, _)) => Err(call),
         other => panic!("{other:?}"),
@@ -122,7 +122,7 @@ fn cancels_that_nobody_attends_to_do_not_fill_an_inbox() {
         if attends {
             provider.attend(attentive());
         }
-        for _ in 0..2 * crate::INBOX_LETTERS_MAX {
+        for _ in 0..2 * crate::INBOX_MESSAGES_MAX {
             let number = call(&mut caller, b"1").unwrap().unwrap();
             deliver(&mut caller, &mut provider);
             answer(&mut provider, done);

@@ -78,12 +78,12 @@ impl Mail {
         if options.idempotent {
             open.again = self.kept(number);
         }
-        if let Some(letter) = self
+        if let Some(message) = self
             .replies
             .take_early(number)
-            .filter(|letter| is_from(provider, letter))
+            .filter(|message| is_from(provider, message))
         {
-            open.end(provider, State::Answered(letter), Delivery::Delivered);
+            open.end(provider, State::Answered(message), Delivery::Delivered);
         }
         self.calls.open.insert(number, open);
         Ok(Some(number))

@@ -31,8 +31,8 @@ fn send(sender: &mut Mail, payload: &[u8], about: &About) -> u64 {
 }
 
 fn next(receiver: &mut Mail) -> Option<String> {
-    let letter = receiver.first()?.clone();
-    let (_, payload) = receiver.sent_here(&letter).unwrap();
+    let message = receiver.first()?.clone();
+    let (_, payload) = receiver.sent_here(&message).unwrap();
     let payload = String::from_utf8(payload.to_vec()).unwrap();
     receiver.take_first();
     Some(payload)
@@ -285,8 +285,8 @@ fn what_receivers_are_told_of_a_message_is_what_was_sent() {
     };
     send(&mut sender, b"soup", &about);
     deliver(&mut sender, &mut receiver);
-    let letter = receiver.first().unwrap();
-    let sent = receiver.sent_here(letter);
+    let message = receiver.first().unwrap();
+    let sent = receiver.sent_here(message);
     let to = address("service/calc");
     assert_eq!(sent, Some((Sent::Message { to, about }, &b"soup"[..])));
 }

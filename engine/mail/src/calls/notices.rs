@@ -19,7 +19,7 @@ use wayfare_protocol::topics::Topic;
 
 use super::open::{Delivery, State};
 use super::queue::{BYTES_MAX, Entry};
-use crate::letter::{Letter, Outgoing};
+use crate::message::{Outgoing, ReceivedMessage};
 use crate::{Mail, Refusal};
 
 /// What of a notice is for whom.
@@ -95,16 +95,16 @@ impl Mail {
     }
 
     /// What a message that came says of calls and messages.
-    pub(super) fn noticed(&self, letter: &Letter) -> Option<Noticed> {
-        if letter.retained {
+    pub(super) fn noticed(&self, message: &ReceivedMessage) -> Option<Noticed> {
+        if message.retained {
             return None;
         }
-        let is_inbox = match self.home.topics.parse(&letter.topic)? {
+        let is_inbox = match self.home.topics.parse(&message.topic)? {
             Topic::ProgramInbox(program) if program == self.home.program => true,
             Topic::ProgramReply(program) if program == self.home.program => false,
             _ => return None,
         };
-        let sender = match &letter.stamp {
+        let sender = match &message.stamp {
             None => None,
             Some(Stamp {
                 sender,
@@ -113,7 +113,7 @@ impl Mail {
             }) => Some(*sender),
             Some(_) => return None,
         };
-        let (notice, payload) = call::decode::<Notice>(&letter.payload)?;
+        let (notice, payload) = call::decode::<Notice>(&message.payload)?;
         Some(match (notice, sender, is_inbox) {
             (Notice::Inquiry { from }, None, true) => Noticed::Inquiry(from, call::decode_numbers(payload)?),
             (Notice::Unknown { by }, None, false) => Noticed::Unknown(by, call::decode_numbers(payload)?),
@@ -145,7 +145,7 @@ impl Mail {
         }
     }
 
-    pub(super) fn take_notice(&mut self, noticed: Noticed, letter: &Letter) {
+    pub(super) fn take_notice(&mut self, noticed: Noticed, message: &ReceivedMessage) {
         match noticed {
             Noticed::Inquiry(from, mut numbers) => {
                 numbers.retain(|number| !self.seen.has_seen(from, *number));
@@ -167,7 +167,7 @@ impl Mail {
                     .for_each(|one| one.end(by, State::Waiting, delivery));
             }
             Noticed::Progress(by, number) => {
-                let Some((_, payload)) = call::decode::<Notice>(&letter.payload) else {
+                let Some((_, payload)) = call::decode::<Notice>(&message.payload) else {
                     return;
                 };
                 let open = self.calls.open.values_mut();
@@ -235,11 +235,11 @@ impl Mail {
     }
 
     /// A message that came is in the program's hands, or never will be.
-    pub(crate) fn tell_delivery(&mut self, letter: &Letter, is_expired: bool) {
-        let Some((Sent::Message { about, .. }, _)) = self.sent_here(letter) else {
+    pub(crate) fn tell_delivery(&mut self, message: &ReceivedMessage, is_expired: bool) {
+        let Some((Sent::Message { about, .. }, _)) = self.sent_here(message) else {
             return;
         };
-        let Some(stamp) = letter.stamp.as_ref().filter(|_| about.receipt) else {
+        let Some(stamp) = message.stamp.as_ref().filter(|_| about.receipt) else {
             return;
         };
         let (by, number) = (self.home.program, stamp.number);

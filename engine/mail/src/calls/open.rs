@@ -14,7 +14,7 @@ use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{FailureKind, Outcome};
 use wayfare_protocol::ids::ProgramId;
 
-use crate::letter::Letter;
+use crate::message::ReceivedMessage;
 
 /// Progress of one call that was not handed over; of more, the newest is kept.
 pub(super) const PROGRESS_MAX: usize = 64;
@@ -53,7 +53,7 @@ pub(crate) enum What {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
     Waiting,
-    Answered(Letter),
+    Answered(ReceivedMessage),
     /// The provider cannot be called any more.
     Withdrawn,
     /// The provider was set back to before it received the call.
@@ -170,7 +170,7 @@ impl Open {
 
     fn call_outcome(&self, provider: ProgramId, state: &State, now_ns: u64) -> Option<Outcome> {
         let (kind, how) = match state {
-            State::Answered(letter) => return Some(Outcome::decode(&letter.payload)),
+            State::Answered(message) => return Some(Outcome::decode(&message.payload)),
             State::Waiting if self.until_ns > now_ns => return None,
             State::Waiting => (FailureKind::DeadlineExceeded, "has not answered in time"),
             State::Withdrawn => (FailureKind::Unavailable, "is gone"),

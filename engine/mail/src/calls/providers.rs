@@ -14,7 +14,7 @@ use wayfare_protocol::wire;
 
 use super::Calls;
 use super::open::{Delivery, Open, State, What};
-use crate::letter::Letter;
+use crate::message::ReceivedMessage;
 
 /// Providers of one address that are known; of more, those with the highest ids are left out.
 pub(super) const PROVIDERS_MAX: usize = 256;
@@ -55,11 +55,11 @@ impl Known {
 }
 
 impl Announced {
-    fn of(program: ProgramId, letter: &Letter) -> Self {
-        if letter.payload.is_empty() {
+    fn of(program: ProgramId, message: &ReceivedMessage) -> Self {
+        if message.payload.is_empty() {
             return Self::Withdrawn;
         }
-        let read = wire::decode::<Announcement>(&letter.payload).ok();
+        let read = wire::decode::<Announcement>(&message.payload).ok();
         match read.filter(|one| one.program == program) {
             Some(one) if one.gone => Self::Gone(one.generation),
             Some(one) => Self::There(Known {
@@ -98,11 +98,11 @@ impl Calls {
         })
     }
 
-    pub(super) fn changes(&self, address: &Address, program: ProgramId, letter: &Letter) -> bool {
+    pub(super) fn changes(&self, address: &Address, program: ProgramId, message: &ReceivedMessage) -> bool {
         let Some(providers) = self.providers.get(address) else {
             return false;
         };
-        match (Announced::of(program, letter), providers.get(&program)) {
+        match (Announced::of(program, message), providers.get(&program)) {
             (Announced::Withdrawn, before) => before.is_some(),
             (Announced::Gone(generation), Some(before)) => before.ends_with(generation),
             // On a session that the broker has lost it was another.
@@ -112,13 +112,13 @@ impl Calls {
     }
 
     /// Takes in what `changes`.
-    pub(super) fn announced(&mut self, address: &Address, program: ProgramId, letter: &Letter) {
+    pub(super) fn announced(&mut self, address: &Address, program: ProgramId, message: &ReceivedMessage) {
         let Some(providers) = self.providers.get_mut(address) else {
             return;
         };
         let open = self.open.values_mut();
         let open = open.filter(|one| one.address == *address && one.waits_for(program));
-        match Announced::of(program, letter) {
+        match Announced::of(program, message) {
             Announced::There(now) => {
                 let before = providers.insert(program, now.clone());
                 // Another owner may go on from before what the last one received.

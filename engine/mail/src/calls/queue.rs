@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::letter::Outgoing;
+use crate::message::Outgoing;
 
 /// Numbers from this one on are a notice's, in the order of the queue. A life begins its numbers there only from the year 2105 on, by the
 /// clock of whoever restores a program; half of all numbers would be too many: those begin in 2038.

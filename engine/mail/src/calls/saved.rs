@@ -12,7 +12,7 @@ use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 use super::open::{Delivery, Keys, PROGRESS_MAX, Relay};
 use super::providers::{Known, PROVIDERS_MAX};
 use super::{ADDRESSES_MAX, Attention, Calls, Notices, Open, State, Taken, What};
-use crate::letter::{Letter, Reader, put};
+use crate::message::{Reader, ReceivedMessage, put};
 use crate::replies::answered;
 use crate::state::{bounded, count};
 use crate::{REPLIABLE_MAX, SUBSCRIPTIONS_MAX};
@@ -182,8 +182,8 @@ impl State {
             Self::Cancelled => 4,
             Self::Superseded => 5,
         });
-        if let Self::Answered(letter) = self {
-            letter.encode(out);
+        if let Self::Answered(message) = self {
+            message.encode(out);
         }
     }
 
@@ -192,7 +192,9 @@ impl State {
         Some(match from.u8()? {
             0 => Self::Waiting,
             1 => Self::Withdrawn,
-            2 => Self::Answered(Letter::decode(from).filter(|letter| answered(letter) == Some(sent_as))?),
+            2 => Self::Answered(
+                ReceivedMessage::decode(from).filter(|message| answered(message) == Some(sent_as))?,
+            ),
             3 => Self::Forgotten,
             4 => Self::Cancelled,
             5 => Self::Superseded,

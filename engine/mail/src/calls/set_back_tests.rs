@@ -80,8 +80,8 @@ impl Run {
             its,
             Some(self.generation),
         );
-        if let Accepted::Taken(letter) = accepted {
-            self.sides[0].journal.push(letter);
+        if let Accepted::Taken(message) = accepted {
+            self.sides[0].journal.push(message);
         }
     }
 
@@ -107,8 +107,8 @@ impl Run {
         if !is_repeated {
             side.queued.remove(0);
         }
-        if let Accepted::Taken(letter) = side.mail.accept(&outgoing.topic, &outgoing.payload, false) {
-            side.journal.push(letter);
+        if let Accepted::Taken(message) = side.mail.accept(&outgoing.topic, &outgoing.payload, false) {
+            side.journal.push(message);
         }
     }
 
@@ -139,16 +139,16 @@ impl Run {
 
     fn provide(&mut self) {
         let provider = &mut self.sides[1].mail;
-        let Some(letter) = provider.first().cloned() else {
+        let Some(message) = provider.first().cloned() else {
             return;
         };
-        let (sent, arguments) = provider.sent_here(&letter).unwrap();
+        let (sent, arguments) = provider.sent_here(&message).unwrap();
         let arguments = arguments.to_vec();
         let number: u64 = std::str::from_utf8(&arguments).unwrap().parse().unwrap();
         let is_call = matches!(sent, Sent::Call { .. });
         provider.take_first();
         if is_call {
-            let stamp = letter.stamp.unwrap();
+            let stamp = message.stamp.unwrap();
             let reply_to = Topics::default().topic(&Topic::ProgramReply(stamp.sender));
             provider
                 .answer(&reply_to, stamp.number, &done(&arguments))

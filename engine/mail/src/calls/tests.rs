@@ -10,7 +10,7 @@ use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 
 use crate::tests::someone;
-use crate::{Accepted, CallOptions, Home, Letter, Mail, Outgoing, Refusal};
+use crate::{Accepted, CallOptions, Home, Mail, Outgoing, ReceivedMessage, Refusal};
 
 pub(super) const DEADLINE_NS: u64 = 1_000;
 
@@ -124,12 +124,12 @@ pub(super) fn deliver(from: &mut Mail, to: &mut Mail) -> usize {
 /// The provider takes what came, and answers with `outcome`.
 pub(super) fn answer(provider: &mut Mail, outcome: impl Fn(&[u8]) -> Outcome) -> usize {
     let mut count = 0;
-    while let Some(letter) = provider.first().cloned() {
-        let (sent, arguments) = provider.sent_here(&letter).expect("a call");
+    while let Some(message) = provider.first().cloned() {
+        let (sent, arguments) = provider.sent_here(&message).expect("a call");
         assert!(matches!(sent, Sent::Call { function, .. } if function == "double"));
         let arguments = arguments.to_vec();
         provider.take_first();
-        let stamp = letter.stamp.expect("calls have stamps");
+        let stamp = message.stamp.expect("calls have stamps");
         let reply_to = Topics::default().topic(&Topic::ProgramReply(stamp.sender));
         assert_eq!(
             provider.answer(&reply_to, stamp.number, &outcome(&arguments)),
@@ -464,14 +464,14 @@ fn after_a_crash_calls_find_all_the_answers_that_the_journal_has() {
         let outgoing = provider.next_to_send().unwrap();
         provider.sent(outgoing.number);
         match caller.accept(&outgoing.topic, &outgoing.payload, false) {
-            Accepted::Taken(letter) => journal.push(letter),
+            Accepted::Taken(message) => journal.push(message),
             other => panic!("{other:?}"),
         }
         caller.end_call(number);
     }
     let mut there = mail(caller.home().program);
     there.restore(&checkpoint).unwrap();
-    journal.into_iter().for_each(|letter| there.replay(letter));
+    journal.into_iter().for_each(|message| there.replay(message));
     let mut there = copied(&there, caller.home().program);
     for _ in 0..CALLS {
         let number = call(&mut there, b"1").unwrap().unwrap();
@@ -487,7 +487,7 @@ pub(super) struct Side {
     pub(super) mail: Mail,
     pub(super) queued: Vec<Outgoing>,
     checkpoint: Vec<u8>,
-    pub(super) journal: Vec<Letter>,
+    pub(super) journal: Vec<ReceivedMessage>,
     pub(super) made: u64,
     made_at_checkpoint: u64,
 }
@@ -520,7 +520,7 @@ impl Side {
         there.restore(&self.checkpoint).unwrap();
         self.journal
             .iter()
-            .for_each(|letter| there.replay(letter.clone()));
+            .for_each(|message| there.replay(message.clone()));
         there.begin_session();
         (self.mail, self.made) = (there, self.made_at_checkpoint);
     }
@@ -567,10 +567,10 @@ fn each_call_has_one_outcome_while_both_move_and_crash_and_the_broker_repeats_an
                         if draw(4) > 0 {
                             sides[at].queued.remove(from);
                         }
-                        if let Accepted::Taken(letter) =
+                        if let Accepted::Taken(message) =
                             sides[at].mail.accept(&outgoing.topic, &outgoing.payload, false)
                         {
-                            sides[at].journal.push(letter);
+                            sides[at].journal.push(message);
                         }
                     }
                 }
@@ -591,10 +591,10 @@ fn each_call_has_one_outcome_while_both_move_and_crash_and_the_broker_repeats_an
                     }
                 }
                 _ if at == 1 => {
-                    if let Some(letter) = sides[1].mail.first().cloned() {
-                        let arguments = sides[1].mail.sent_here(&letter).unwrap().1.to_vec();
+                    if let Some(message) = sides[1].mail.first().cloned() {
+                        let arguments = sides[1].mail.sent_here(&message).unwrap().1.to_vec();
                         sides[1].mail.take_first();
-                        let stamp = letter.stamp.unwrap();
+                        let stamp = message.stamp.unwrap();
                         let reply_to = Topics::default().topic(&Topic::ProgramReply(stamp.sender));
                         sides[1]
                             .mail

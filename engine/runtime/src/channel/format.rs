@@ -12,7 +12,7 @@ use wayfare_protocol::address::{Address, AddressError};
 use wayfare_protocol::call::{About, DEADLINE_MS, FailureKind, Outcome, Sent};
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
-use wayfare_mail::{Attention, CallOptions, Letter, Manner};
+use wayfare_mail::{Attention, CallOptions, Manner, ReceivedMessage};
 
 pub(crate) const FORMAT: u32 = 3;
 /// How long a reply is awaited where the action does not say.
@@ -408,7 +408,7 @@ impl Event {
     }
 
     /// `sent`: what it was sent to one of the program's addresses as.
-    pub(super) fn message(letter: &Letter, sent: Option<(Sent, &[u8])>) -> Self {
+    pub(super) fn message(message: &ReceivedMessage, sent: Option<(Sent, &[u8])>) -> Self {
         let (mut event, payload) = match sent {
             Some((Sent::Call { to, function, .. }, payload)) => {
                 let event = Self::new("call")
@@ -429,18 +429,18 @@ impl Event {
             }
             // What is cancelled has a line of its own.
             Some((Sent::Cancel { .. }, _)) | None => {
-                let event = Self::new("message").with("topic", letter.topic.as_str());
-                (event, &letter.payload[..])
+                let event = Self::new("message").with("topic", message.topic.as_str());
+                (event, &message.payload[..])
             }
         };
-        if letter.retained {
+        if message.retained {
             event = event.with("retained", true);
         }
         if let Some(Stamp {
             sender,
             number,
             purpose,
-        }) = &letter.stamp
+        }) = &message.stamp
         {
             event = event.with("from", sender.to_string());
             if let Purpose::Request { reply_to } = purpose {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wayfare_abi::errno::Errno;
-use wayfare_mail::{Letter, Mail};
+use wayfare_mail::{Mail, ReceivedMessage};
 use wayfare_protocol::call::Sent;
 use wayfare_protocol::topics::Topic;
 
@@ -69,8 +69,8 @@ fn next(channel: &mut Channel, shared: &mut Shared, now_ns: u64) -> Option<Strin
         return Some(answer);
     }
     if let Some(awaiting) = channel.noted.awaiting {
-        let event = match mail.awaited_reply().map(Option::<&Letter>::cloned) {
-            Ok(Some(letter)) => Some(Event::answer(awaiting.number).with_bytes("payload", &letter.payload)),
+        let event = match mail.awaited_reply().map(Option::<&ReceivedMessage>::cloned) {
+            Ok(Some(message)) => Some(Event::answer(awaiting.number).with_bytes("payload", &message.payload)),
             Ok(None) if awaiting.until_ns > now_ns => None,
             Ok(None) => {
                 let trouble = Trouble::new("timeout", "no reply came in time");

@@ -1,5 +1,5 @@
 use serde_json::{Value as Json, json};
-use wayfare_mail::{Letter, Manner};
+use wayfare_mail::{Manner, ReceivedMessage};
 
 use super::format::{Action, Event, Line, Number, parse};
 use super::*;
@@ -104,7 +104,7 @@ fn a_bad_line_is_an_error_with_a_kind_and_with_its_number_where_that_can_be_read
 
 #[test]
 fn bytes_that_are_no_text_are_in_base64() {
-    let letter = |payload: &[u8]| Letter {
+    let message = |payload: &[u8]| ReceivedMessage {
         number: 0,
         topic: "a".into(),
         payload: payload.to_vec(),
@@ -115,7 +115,7 @@ fn bytes_that_are_no_text_are_in_base64() {
         (&b"\"\n"[..], "payload", json!("\"\n")),
         (b"\xff\0", "payload_base64", json!("/wA=")),
     ] {
-        let line: Json = serde_json::from_str(&Event::message(&letter(payload), None).line()).unwrap();
+        let line: Json = serde_json::from_str(&Event::message(&message(payload), None).line()).unwrap();
         let expected = json!({"event": "message", "topic": "a", "retained": true, field: expected});
         assert_eq!(line, expected);
     }

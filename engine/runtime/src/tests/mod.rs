@@ -29,7 +29,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use wayfare_mail::{Home, Letter};
+use wayfare_mail::{Home, ReceivedMessage};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::folder::FolderName;
@@ -87,7 +87,7 @@ struct Plan {
     spec: ProgramSpec,
     stdin: Option<Arc<[u8]>>,
     folders: BTreeMap<FolderName, Arc<[u8]>>,
-    journaled: Vec<Letter>,
+    journaled: Vec<ReceivedMessage>,
     /// `None`: the one that all share.
     runtime: Option<Arc<Runtime>>,
 }

@@ -1,6 +1,6 @@
 //! Calls that wait for messages, left for a capture and issued again elsewhere.
 
-use wayfare_mail::{Accepted, INBOX_LETTERS_MAX, Letter};
+use wayfare_mail::{Accepted, INBOX_MESSAGES_MAX, ReceivedMessage};
 
 use super::*;
 
@@ -85,7 +85,7 @@ fn what_was_journaled_is_there_before_anything_new_comes() {
     let snapshot = run.capture(false);
     let mut plan = listener("in/#");
     plan.journaled = (1..3)
-        .map(|number| Letter {
+        .map(|number| ReceivedMessage {
             number,
             topic: "in/a".into(),
             payload: format!("{number}\n").into_bytes(),
@@ -96,7 +96,7 @@ fn what_was_journaled_is_there_before_anything_new_comes() {
     let run = plan.launch(Some(snapshot), false);
     let accepted = run.process.post().accept("in/a", b"3\n", false);
     assert!(
-        matches!(&accepted, Accepted::Taken(letter) if letter.number == 3),
+        matches!(&accepted, Accepted::Taken(message) if message.number == 3),
         "{accepted:?}"
     );
     run.expect_started();
@@ -108,7 +108,7 @@ fn what_was_journaled_is_there_before_anything_new_comes() {
 fn a_full_inbox_takes_no_more_and_what_is_not_granted_is_refused() {
     let run = listener("in/#").start();
     let post = run.process.post();
-    for _ in 0..INBOX_LETTERS_MAX {
+    for _ in 0..INBOX_MESSAGES_MAX {
         assert!(matches!(post.accept("in/a", b"x", false), Accepted::Taken(_)));
     }
     assert_eq!(post.accept("in/a", b"x", false), Accepted::Full);

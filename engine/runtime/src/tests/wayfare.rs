@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 use wayfare_devices::{DeviceTables, Devices};
-use wayfare_mail::{Accepted, INBOX_LETTERS_MAX};
+use wayfare_mail::{Accepted, INBOX_MESSAGES_MAX};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::values::{Value, ValueAnswer, ValueAsk};
@@ -437,7 +437,7 @@ fn a_full_inbox_is_read_through_lines_and_takes_more() {
     let run = plan.launch(None, true);
     run.expect_started();
     let post = run.process.post();
-    for _ in 0..INBOX_LETTERS_MAX {
+    for _ in 0..INBOX_MESSAGES_MAX {
         assert!(matches!(post.accept("in/a", b"x", false), Accepted::Taken(_)));
     }
     assert_eq!(post.accept("in/a", b"x", false), Accepted::Full);

@@ -10,7 +10,7 @@ use wayfare_link::{
     BrokerUrl, Event, INCOMING_PAYLOAD_BYTES_MAX, Link, LinkError, LinkEvents, LinkOptions, Message,
     Oversized, Qos, Submitted,
 };
-use wayfare_mail::{Letter, Mail};
+use wayfare_mail::{Mail, ReceivedMessage};
 use wayfare_protocol::ids::ProgramId;
 
 use super::intake::Intake;
@@ -47,7 +47,7 @@ impl Connection {
         program: ProgramId,
         post: &Post,
         broker: &BrokerUrl,
-        unstored: &mut Vec<Letter>,
+        unstored: &mut Vec<ReceivedMessage>,
         connected: mpsc::UnboundedSender<oneshot::Sender<()>>,
     ) -> Result<Self, LinkError> {
         let (had_session, granted) = post.with(|mail| {
@@ -274,7 +274,7 @@ impl Connection {
     }
 
     /// What was taken and is not known to be in the journal.
-    pub(super) fn take_unstored(&mut self) -> Vec<Letter> {
+    pub(super) fn take_unstored(&mut self) -> Vec<ReceivedMessage> {
         self.intake.take_unstored()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::task::JoinHandle;
 use wayfare_link::{AcknowledgeToken, Incoming, Oversized, Qos};
-use wayfare_mail::{Delivery, Intake as Core, Letter};
+use wayfare_mail::{Delivery, Intake as Core, ReceivedMessage};
 
 use crate::shell::store::InboxJournal;
 use wayfare_runtime::Post;
@@ -17,12 +17,12 @@ pub(super) struct Intake {
     core: Core<Incoming, AcknowledgeToken>,
     syncing: Option<JoinHandle<io::Result<()>>>,
     /// To be written, or written and not known to be synced.
-    writing: Vec<Letter>,
+    writing: Vec<ReceivedMessage>,
 }
 
 impl Intake {
     /// Goes on with what an earlier connection's had left.
-    pub(super) fn new(unstored: Vec<Letter>) -> Self {
+    pub(super) fn new(unstored: Vec<ReceivedMessage>) -> Self {
         Self {
             core: Core::with_unstored(unstored, Instant::now()),
             syncing: None,
@@ -31,7 +31,7 @@ impl Intake {
     }
 
     /// What was taken and is not known to be in the journal. Some of it may be there: it is read once all the same.
-    pub(super) fn take_unstored(&mut self) -> Vec<Letter> {
+    pub(super) fn take_unstored(&mut self) -> Vec<ReceivedMessage> {
         let mut unstored = std::mem::take(&mut self.writing);
         unstored.extend(self.core.take_unstored());
         unstored

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use wayfare_mail::{Letter, Reader};
+use wayfare_mail::{Reader, ReceivedMessage};
 use wayfare_protocol::ids::{Digest, Generation, ProgramId};
 
 use super::files;
@@ -46,7 +46,7 @@ impl Inboxes {
     }
 
     /// Messages from number `next` on, in order. Files of other generations are thrown away.
-    pub(crate) fn read(&self, program: ProgramId, generation: Generation, next: u64) -> Vec<Letter> {
+    pub(crate) fn read(&self, program: ProgramId, generation: Generation, next: u64) -> Vec<ReceivedMessage> {
         let folder = self.folder(program);
         let mut firsts = Vec::new();
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
@@ -56,18 +56,18 @@ impl Inboxes {
             }
         }
         firsts.sort_unstable();
-        let mut letters: Vec<Letter> = Vec::new();
+        let mut messages: Vec<ReceivedMessage> = Vec::new();
         let mut expected = next;
         for first in firsts {
             let bytes = std::fs::read(folder.join(name(generation, first))).unwrap_or_default();
-            for letter in letters_in(&bytes) {
-                if letter.number == expected {
+            for message in messages_in(&bytes) {
+                if message.number == expected {
                     expected += 1;
-                    letters.push(letter);
+                    messages.push(message);
                 }
             }
         }
-        letters
+        messages
     }
 
     /// For a program that has a session at the broker; made before it is opened.
@@ -114,8 +114,8 @@ impl Inboxes {
 
 impl InboxJournal {
     /// Writes them behind the others. Durable after the returned file was synced.
-    pub(crate) fn append(&mut self, letters: &[Letter]) -> io::Result<Option<File>> {
-        let Some(first) = letters.first() else {
+    pub(crate) fn append(&mut self, messages: &[ReceivedMessage]) -> io::Result<Option<File>> {
+        let Some(first) = messages.first() else {
             return Ok(None);
         };
         if self
@@ -127,9 +127,9 @@ impl InboxJournal {
             self.begin_file(first.number)?;
         }
         let mut bytes = Vec::new();
-        for letter in letters {
+        for message in messages {
             let mut record = Vec::new();
-            letter.encode(&mut record);
+            message.encode(&mut record);
             let length = u32::try_from(record.len()).map_err(io::Error::other)?;
             bytes.extend(length.to_le_bytes());
             bytes.extend_from_slice(&Digest::of(&record).0[..CHECKSUM_BYTES]);
@@ -193,21 +193,21 @@ impl InboxJournal {
     }
 }
 
-fn letters_in(mut bytes: &[u8]) -> Vec<Letter> {
-    let mut letters = Vec::new();
+fn messages_in(mut bytes: &[u8]) -> Vec<ReceivedMessage> {
+    let mut messages = Vec::new();
     while let Some((head, rest)) = bytes.split_first_chunk::<HEAD_BYTES>() {
         let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
         let record = rest.get(..length).filter(|_| length <= RECORD_BYTES_MAX);
         let Some(record) = record.filter(|record| Digest::of(record).0[..CHECKSUM_BYTES] == head[4..]) else {
             break;
         };
-        let Some(letter) = Letter::decode(&mut Reader(record)) else {
+        let Some(message) = ReceivedMessage::decode(&mut Reader(record)) else {
             break;
         };
-        letters.push(letter);
+        messages.push(message);
         bytes = &rest[length..];
     }
-    letters
+    messages
 }
 
 fn name(generation: Generation, first: u64) -> String {
@@ -223,9 +223,9 @@ fn parse_name(name: &str) -> Option<(Generation, u64)> {
 mod tests {
     use super::*;
 
-    fn letters(numbers: std::ops::Range<u64>) -> Vec<Letter> {
+    fn messages(numbers: std::ops::Range<u64>) -> Vec<ReceivedMessage> {
         numbers
-            .map(|number| Letter {
+            .map(|number| ReceivedMessage {
                 number,
                 topic: "a".into(),
                 payload: vec![number as u8; 1000],
@@ -242,11 +242,11 @@ mod tests {
         let (program, generation) = (ProgramId::random(), Generation(3));
         assert!(!inboxes.has(program));
         let mut journal = inboxes.journal(program, generation).unwrap();
-        journal.append(&letters(0..10)).unwrap();
+        journal.append(&messages(0..10)).unwrap();
         let mut journal = inboxes.journal(program, generation).unwrap();
-        journal.append(&letters(10..20)).unwrap();
-        assert_eq!(inboxes.read(program, generation, 0), letters(0..20));
-        assert_eq!(inboxes.read(program, generation, 15), letters(15..20));
+        journal.append(&messages(10..20)).unwrap();
+        assert_eq!(inboxes.read(program, generation, 0), messages(0..20));
+        assert_eq!(inboxes.read(program, generation, 15), messages(15..20));
         assert_eq!(inboxes.read(program, generation, 20), []);
         assert_eq!(
             inboxes.read(program, Generation(4), 0),
@@ -267,7 +267,7 @@ mod tests {
             inboxes
                 .journal(program, Generation(1))
                 .unwrap()
-                .append(&letters(3..5))
+                .append(&messages(3..5))
                 .unwrap();
             std::fs::read(folder.path().join(program.to_string()).join("1-3")).unwrap()
         };
@@ -276,18 +276,18 @@ mod tests {
             let inboxes = Inboxes::open(folder.path()).unwrap();
             let (program, generation) = (ProgramId::random(), Generation(1));
             let mut journal = inboxes.journal(program, generation).unwrap();
-            journal.append(&letters(0..3)).unwrap();
+            journal.append(&messages(0..3)).unwrap();
             // As far as the disk took it, before it was full or failed.
             journal.whole = journal.bytes();
             journal.open.as_mut().unwrap().write_all(&torn[..cut]).unwrap();
             journal.take_back();
-            assert_eq!(inboxes.read(program, generation, 0), letters(0..3), "{cut}");
-            journal.append(&letters(3..6)).unwrap();
+            assert_eq!(inboxes.read(program, generation, 0), messages(0..3), "{cut}");
+            journal.append(&messages(3..6)).unwrap();
             let full = File::options().write(true).open("/dev/full").unwrap();
             let _ = journal.open.replace(full);
-            journal.append(&letters(6..7)).unwrap_err();
-            journal.append(&letters(6..9)).unwrap();
-            assert_eq!(inboxes.read(program, generation, 0), letters(0..9), "{cut}");
+            journal.append(&messages(6..7)).unwrap_err();
+            journal.append(&messages(6..9)).unwrap();
+            assert_eq!(inboxes.read(program, generation, 0), messages(0..9), "{cut}");
         }
     }
 
@@ -299,20 +299,20 @@ mod tests {
         inboxes
             .journal(program, generation)
             .unwrap()
-            .append(&letters(0..3))
+            .append(&messages(0..3))
             .unwrap();
         let path = folder.path().join(program.to_string()).join("1-0");
         let whole = std::fs::read(&path).unwrap();
         for end in 0..whole.len() {
-            let read = letters_in(&whole[..end]);
-            assert_eq!(read, letters(0..read.len() as u64));
+            let read = messages_in(&whole[..end]);
+            assert_eq!(read, messages(0..read.len() as u64));
             assert!(read.len() < 3);
         }
         let mut bad = whole.clone();
         let middle = whole.len() / 2;
         bad[middle] ^= 1;
         std::fs::write(&path, bad).unwrap();
-        assert_eq!(inboxes.read(program, generation, 0), letters(0..1));
+        assert_eq!(inboxes.read(program, generation, 0), messages(0..1));
     }
 
     #[test]
@@ -322,13 +322,13 @@ mod tests {
         let (program, generation) = (ProgramId::random(), Generation(1));
         let mut journal = inboxes.journal(program, generation).unwrap();
         for batch in 0..30 {
-            journal.append(&letters(batch * 100..batch * 100 + 100)).unwrap();
+            journal.append(&messages(batch * 100..batch * 100 + 100)).unwrap();
         }
         let before = journal.bytes();
         journal.forget_below(2500);
         assert!(journal.bytes() < before);
-        assert_eq!(inboxes.read(program, generation, 2500), letters(2500..3000));
-        journal.append(&letters(3000..3001)).unwrap();
-        assert_eq!(inboxes.read(program, generation, 2999), letters(2999..3001));
+        assert_eq!(inboxes.read(program, generation, 2500), messages(2500..3000));
+        journal.append(&messages(3000..3001)).unwrap();
+        assert_eq!(inboxes.read(program, generation, 2999), messages(2999..3001));
     }
 }

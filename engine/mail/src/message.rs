@@ -7,7 +7,7 @@ use wayfare_protocol::stamp::Stamp;
 
 /// One that came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
+pub struct ReceivedMessage {
     /// Counts what the program was sent in its whole life.
     pub number: u64,
     pub topic: String,
@@ -31,7 +31,7 @@ pub struct Outgoing {
 /// What a message costs apart from topic and payload.
 const OVERHEAD_BYTES: usize = 128;
 
-impl Letter {
+impl ReceivedMessage {
     pub fn bytes(&self) -> usize {
         self.topic.len() + self.payload.len() + OVERHEAD_BYTES
     }
