@@ -37,9 +37,9 @@ mod files;
 mod image;
 mod instance;
 mod log;
+mod mailbox;
 mod me;
 mod memory;
-mod post;
 #[cfg(feature = "compiler")]
 mod processors;
 mod raw;
@@ -76,8 +76,8 @@ pub use address_space::AddressSpace;
 pub use compiled::{Compiled, CompiledError, Piece, Provenance, Trust};
 use control::{Control, Request};
 pub use errands::{Errand, Reply, Wish};
+pub use mailbox::Mailbox;
 pub use memory::Budget;
-pub use post::Post;
 pub use raw::step_back;
 pub use resuming::Waited;
 pub use runtime::MAY_COME_APART;
@@ -276,8 +276,8 @@ impl Process {
     }
 
     /// Its messages, for its MQTT session.
-    pub fn post(&self) -> Post {
-        Post(self.control.clone())
+    pub fn mailbox(&self) -> Mailbox {
+        Mailbox(self.control.clone())
     }
 
     /// Whether it still waits for the answer to this request.

@@ -70,7 +70,7 @@ impl Agent {
         let Some(process) = hosted.process().filter(|_| !hosted.log.has_ended) else {
             return;
         };
-        let (services, is_there, is_granted) = process.post().with(|mail| {
+        let (services, is_there, is_granted) = process.mailbox().with(|mail| {
             let services = mail.services().clone();
             (services, mail.can_be_reached(), mail.is_serving() == Some(true))
         });

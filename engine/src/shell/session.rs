@@ -33,7 +33,7 @@ use wayfare_protocol::ids::{Generation, ProgramId};
 
 use super::store::{InboxJournal, Inboxes};
 use connection::Connection;
-use wayfare_runtime::Post;
+use wayfare_runtime::Mailbox;
 
 /// What was sent and what was taken gets its answers within this, before a session is closed for a move.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -71,7 +71,7 @@ pub(crate) struct SessionEnd {
 
 pub(crate) struct Task {
     program: ProgramId,
-    post: Post,
+    mailbox: Mailbox,
     broker: BrokerUrl,
     inboxes: Inboxes,
     orders: mpsc::UnboundedReceiver<Order>,
@@ -105,7 +105,7 @@ impl Session {
     /// A handle, and the task to be run.
     pub(crate) fn new(
         program: ProgramId,
-        post: Post,
+        mailbox: Mailbox,
         broker: BrokerUrl,
         inboxes: Inboxes,
         heard: Heard,
@@ -118,7 +118,7 @@ impl Session {
         };
         let task = Task {
             program,
-            post,
+            mailbox,
             broker,
             inboxes,
             orders,
@@ -182,7 +182,7 @@ impl Task {
                 order = self.orders.recv() => if let Some(next) = self.obey_shut(order) {
                     return next;
                 },
-                () = self.post.changed(), if self.generation.is_some() && !self.is_finishing => {}
+                () = self.mailbox.changed(), if self.generation.is_some() && !self.is_finishing => {}
                 Ok(()) = self.heard.is_heard.changed() => {}
                 () = &mut given_up, if self.is_finishing => return Next::Finish,
             }
@@ -193,7 +193,7 @@ impl Task {
     }
 
     fn wants_connection(&self) -> bool {
-        self.generation.is_some() && self.post.with(|mail| mail.wants_session())
+        self.generation.is_some() && self.mailbox.with(|mail| mail.wants_session())
     }
 
     /// What an order asks of a session without a connection.
@@ -247,7 +247,7 @@ impl Task {
         let connected = self.heard.connected.clone();
         let opened = Connection::open(
             self.program,
-            &self.post,
+            &self.mailbox,
             &self.broker,
             &mut self.unstored,
             connected,
@@ -255,7 +255,7 @@ impl Task {
         let mut connection = match opened {
             Ok(connection) => connection,
             Err(error) => {
-                self.post
+                self.mailbox
                     .tell(&format!("wayfare: no session at the broker: {error}"));
                 return self.rest().await;
             }
@@ -293,7 +293,7 @@ impl Task {
             if self.is_finishing {
                 break self.send_last(connection).await;
             }
-            connection.pump(&self.post);
+            connection.pump(&self.mailbox);
             if let Err(error) = connection.journal(&mut journal) {
                 self.journal_failed(&mut journal, &error);
                 break Next::Open;
@@ -306,7 +306,7 @@ impl Task {
                     Some(Order::ForgetBelow(next)) => journal.forget_below(next),
                     Some(Order::Finish) => break self.send_last(connection).await,
                     Some(Order::Close(answer)) => {
-                        let settled = connection.settle(&self.post, &mut journal);
+                        let settled = connection.settle(&self.mailbox, &mut journal);
                         if tokio::time::timeout(CLOSE_TIMEOUT, settled).await.is_err() {
                             let program = self.program;
                             tracing::warn!(%program, "a session was closed with messages that have no answer yet");
@@ -319,7 +319,7 @@ impl Task {
                 },
                 // What was not acknowledged comes again.
                 () = not_heard(&mut self.heard.is_heard) => break Next::Shut,
-                happened = connection.next(&self.post, &journal) => {
+                happened = connection.next(&self.mailbox, &journal) => {
                     if let Err(error) = happened {
                         self.journal_failed(&mut journal, &error);
                         break Next::Open;
@@ -332,7 +332,7 @@ impl Task {
     }
 
     async fn send_last(&self, connection: &mut Connection) -> Next {
-        let all_sent = connection.finish(&self.post);
+        let all_sent = connection.finish(&self.mailbox);
         if tokio::time::timeout(FINISH_TIMEOUT, all_sent).await.is_err() {
             let program = self.program;
             tracing::warn!(%program, "the broker did not take a program's last messages");
@@ -347,7 +347,7 @@ impl Task {
     }
 
     async fn finish(self) -> SessionEnd {
-        let is_wiped = if self.post.with(|mail| mail.has_session()) {
+        let is_wiped = if self.mailbox.with(|mail| mail.has_session()) {
             wipe(self.program, self.broker).await.is_wiped
         } else {
             true

@@ -119,7 +119,7 @@ impl Agent {
         let Some(hosted) = self.programs.get_mut(program, incarnation) else {
             return;
         };
-        let Some(post) = hosted.process().map(|process| process.post()) else {
+        let Some(mailbox) = hosted.process().map(|process| process.mailbox()) else {
             return;
         };
         let (broker, inboxes) = (self.sessions.broker.clone(), self.store.inboxes.clone());
@@ -127,7 +127,7 @@ impl Agent {
             is_heard: self.sessions.is_heard.subscribe(),
             connected: self.sessions.connected.0.clone(),
         };
-        let (session, task) = Session::new(program, post, broker, inboxes, heard);
+        let (session, task) = Session::new(program, mailbox, broker, inboxes, heard);
         hosted.session = Some(session);
         self.sessions.running.spawn(task.run());
         if !hosted.is_frozen {

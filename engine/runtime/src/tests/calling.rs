@@ -10,7 +10,7 @@ use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 
 use super::*;
-use crate::Post;
+use crate::Mailbox;
 
 const OTHER: [u8; 16] = [9; 16];
 const OWN: [u8; 16] = [7; 16];
@@ -46,22 +46,22 @@ fn talk(args: &[&str]) -> Plan {
 }
 
 /// As the session does it: what the program has to send, when it has.
-fn until<T>(post: &Post, mut look: impl FnMut(&Post) -> Option<T>) -> T {
+fn until<T>(mailbox: &Mailbox, mut look: impl FnMut(&Mailbox) -> Option<T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         loop {
-            match look(post) {
+            match look(mailbox) {
                 Some(found) => return found,
-                None => post.changed().await,
+                None => mailbox.changed().await,
             }
         }
     })
 }
 
 fn subscribed(run: &Run, filter: &str) {
-    let post = run.process.post();
-    until(&post, |post| post.with(|mail| mail.is_granted(filter)));
-    post.granted(filter, true);
+    let mailbox = run.process.mailbox();
+    until(&mailbox, |mailbox| mailbox.with(|mail| mail.is_granted(filter)));
+    mailbox.granted(filter, true);
 }
 
 fn moved(plan: &Plan, run: &Run) -> Run {
@@ -82,18 +82,18 @@ fn announce(run: &Run, is_there: bool) {
     } else {
         Vec::new()
     };
-    let accepted = run
-        .process
-        .post()
-        .accept(&topic(&Topic::Address(address(), other())), &payload, is_there);
+    let accepted =
+        run.process
+            .mailbox()
+            .accept(&topic(&Topic::Address(address(), other())), &payload, is_there);
     assert!(matches!(accepted, Accepted::Taken(_)));
 }
 
 /// The next message that the program sends, which the broker has then.
 fn sent(run: &Run) -> Outgoing {
-    let post = run.process.post();
-    let sent = until(&post, Post::next_to_send);
-    post.sent(&[sent.number]);
+    let mailbox = run.process.mailbox();
+    let sent = until(&mailbox, Mailbox::next_to_send);
+    mailbox.sent(&[sent.number]);
     sent
 }
 
@@ -123,7 +123,7 @@ fn answer(run: &Run, number: u64, outcome: &Outcome) {
     let reply = topic(&Topic::ProgramReply(ProgramId::from_bytes(OWN)));
     let accepted = run
         .process
-        .post()
+        .mailbox()
         .accept(&reply, &stamp.put_on(&outcome.encode()), false);
     assert!(matches!(accepted, Accepted::Taken(_)));
 }
@@ -153,7 +153,7 @@ fn sends(run: &Run, number: u64, header: &Sent, purpose: Purpose, arguments: &st
     let inbox = topic(&Topic::ProgramInbox(ProgramId::from_bytes(OWN)));
     let payload = stamp.put_on(&call::encode(header, arguments.as_bytes()));
     assert!(matches!(
-        run.process.post().accept(&inbox, &payload, false),
+        run.process.mailbox().accept(&inbox, &payload, false),
         Accepted::Taken(_)
     ));
 }
@@ -212,7 +212,7 @@ fn a_provider_answers_what_it_was_asked_wherever_it_is() {
     let run = moved(&plan, &run);
     assert_eq!(
         run.process
-            .post()
+            .mailbox()
             .with(|mail| mail.services().clone())
             .first()
             .map(String::as_str),
@@ -298,7 +298,7 @@ fn tells(run: &Run, notice: &Notice, stamp: Option<u64>, payload: &str) {
     let bytes = stamp.map_or(bytes.clone(), |stamp| stamp.put_on(&bytes));
     let reply = topic(&Topic::ProgramReply(ProgramId::from_bytes(OWN)));
     assert!(matches!(
-        run.process.post().accept(&reply, &bytes, false),
+        run.process.mailbox().accept(&reply, &bytes, false),
         Accepted::Taken(_)
     ));
 }
@@ -338,10 +338,10 @@ fn a_provider_tells_how_far_it_is_and_is_told_of_what_is_cancelled_wherever_it_i
     sends(&run, 4, &message(true), Purpose::Message, "hello");
     asks(&run, 5, "stop", "");
     let mut notices = Vec::new();
-    let post = run.process.post();
-    let last = until(&post, |post| {
-        while let Some(one) = post.next_to_send() {
-            post.sent(&[one.number]);
+    let mailbox = run.process.mailbox();
+    let last = until(&mailbox, |mailbox| {
+        while let Some(one) = mailbox.next_to_send() {
+            mailbox.sent(&[one.number]);
             let (stamp, payload) = Stamp::take_off(&one.payload);
             match call::decode::<Notice>(payload) {
                 Some((notice, _)) => notices.push(notice),

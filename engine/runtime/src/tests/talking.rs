@@ -35,14 +35,14 @@ fn listener(granted: &str) -> Plan {
 
 /// As the session does it: when the program has asked for it.
 fn grant(run: &Run) {
-    let post = run.process.post();
+    let mailbox = run.process.mailbox();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        while post.with(|mail| mail.is_granted("in/a")).is_none() {
-            post.changed().await;
+        while mailbox.with(|mail| mail.is_granted("in/a")).is_none() {
+            mailbox.changed().await;
         }
     });
-    post.granted("in/a", true);
+    mailbox.granted("in/a", true);
 }
 
 #[test]
@@ -52,14 +52,14 @@ fn a_program_waits_for_its_subscription_and_its_messages_wherever_it_is() {
     let run = listener("in/#").restore(through_the_wire(&blocked_in_subscribe));
     grant(&run);
     assert!(matches!(
-        run.process.post().accept("in/a", b"one\n", false),
+        run.process.mailbox().accept("in/a", b"one\n", false),
         Accepted::Taken(_)
     ));
     assert_eq!(stdout(&run.lines(1)), "one\n");
     run.process.acknowledge_log(1);
     let blocked_in_receive = run.capture(false);
     let run = listener("in/#").restore(through_the_wire(&blocked_in_receive));
-    run.process.post().accept("in/a", b"two\n", false);
+    run.process.mailbox().accept("in/a", b"two\n", false);
     assert_eq!(run.end_well(), "two\n");
 }
 
@@ -68,7 +68,7 @@ fn messages_that_were_not_taken_travel() {
     let run = listener("in/#").start();
     // It waits for its subscription, and takes nothing.
     for text in [b"one\n", b"two\n"] {
-        run.process.post().accept("in/a", text, false);
+        run.process.mailbox().accept("in/a", text, false);
     }
     let snapshot = run.capture(false);
     assert_eq!(snapshot.host.mail_arrived, 2);
@@ -81,7 +81,7 @@ fn messages_that_were_not_taken_travel() {
 #[test]
 fn what_was_journaled_is_there_before_anything_new_comes() {
     let run = listener("in/#").start();
-    run.process.post().accept("in/a", b"", false);
+    run.process.mailbox().accept("in/a", b"", false);
     let snapshot = run.capture(false);
     let mut plan = listener("in/#");
     plan.journaled = (1..3)
@@ -94,7 +94,7 @@ fn what_was_journaled_is_there_before_anything_new_comes() {
         })
         .collect();
     let run = plan.launch(Some(snapshot), false);
-    let accepted = run.process.post().accept("in/a", b"3\n", false);
+    let accepted = run.process.mailbox().accept("in/a", b"3\n", false);
     assert!(
         matches!(&accepted, Accepted::Taken(message) if message.number == 3),
         "{accepted:?}"
@@ -107,11 +107,11 @@ fn what_was_journaled_is_there_before_anything_new_comes() {
 #[test]
 fn a_full_inbox_takes_no_more_and_what_is_not_granted_is_refused() {
     let run = listener("in/#").start();
-    let post = run.process.post();
+    let mailbox = run.process.mailbox();
     for _ in 0..INBOX_MESSAGES_MAX {
-        assert!(matches!(post.accept("in/a", b"x", false), Accepted::Taken(_)));
+        assert!(matches!(mailbox.accept("in/a", b"x", false), Accepted::Taken(_)));
     }
-    assert_eq!(post.accept("in/a", b"x", false), Accepted::Full);
+    assert_eq!(mailbox.accept("in/a", b"x", false), Accepted::Full);
 
     let (lines, state) = listener("other").start().end();
     assert_eq!(state, ProgramState::Exited { code: 76 });

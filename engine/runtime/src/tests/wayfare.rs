@@ -28,19 +28,19 @@ fn json_lines(text: &str) -> Vec<Json> {
 
 /// As the session does it: when the program has asked for it.
 fn grant(run: &Run, filter: &str) {
-    let post = run.process.post();
+    let mailbox = run.process.mailbox();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        while post.with(|mail| mail.is_granted(filter)).is_none() {
-            post.changed().await;
+        while mailbox.with(|mail| mail.is_granted(filter)).is_none() {
+            mailbox.changed().await;
         }
     });
-    post.granted(filter, true);
+    mailbox.granted(filter, true);
 }
 
 fn published(run: &Run) -> Vec<(String, String)> {
     let mut all = Vec::new();
-    while let Some(one) = run.process.post().next_to_send() {
+    while let Some(one) = run.process.mailbox().next_to_send() {
         let (_, payload) = Stamp::take_off(&one.payload);
         all.push((one.topic, String::from_utf8(payload.to_vec()).unwrap()));
     }
@@ -125,7 +125,7 @@ fn lines_come_whole_and_once_however_often_the_program_is_moved_in_the_middle_of
     loop {
         while sent < MESSAGES && random.below(3) > 0 {
             let payload = format!("{sent} {}", "x".repeat(random.below(40) as usize));
-            let accepted = run.process.post().accept("in/a", payload.as_bytes(), false);
+            let accepted = run.process.mailbox().accept("in/a", payload.as_bytes(), false);
             assert!(matches!(accepted, Accepted::Taken(_)));
             sent += 1;
         }
@@ -238,7 +238,7 @@ fn requests_are_replied_to_and_replies_awaited_through_lines() {
     };
     let accepted = run
         .process
-        .post()
+        .mailbox()
         .accept(&topic, &reply.put_on(b"because"), false);
     assert!(matches!(accepted, Accepted::Taken(_)), "{accepted:?}");
     let said = run.end_well();
@@ -261,7 +261,9 @@ fn requests_are_replied_to_and_replies_awaited_through_lines() {
             reply_to: "x/reply".into(),
         },
     };
-    run.process.post().accept("in/q", &request.put_on(b"why"), false);
+    run.process
+        .mailbox()
+        .accept("in/q", &request.put_on(b"why"), false);
     let said = json_lines(&run.end_well());
     assert_eq!(said[0]["request"], json!("5 x/reply"));
     assert_eq!(said[0]["from"], json!(sender.to_string()));
@@ -290,7 +292,7 @@ fn polling_tells_of_lines_and_a_program_that_was_moved_is_told_so() {
         "something\n{\"engine\":\"here\",\"event\":\"moved\"}\n"
     );
     run.process.acknowledge_log(3);
-    run.process.post().accept("in/a", b"x", false);
+    run.process.mailbox().accept("in/a", b"x", false);
     assert_eq!(json_lines(&run.end_well()).last().unwrap()["payload"], json!("x"));
 }
 
@@ -436,13 +438,13 @@ fn a_full_inbox_is_read_through_lines_and_takes_more() {
     let plan = talk(&["hear", "1025"]);
     let run = plan.launch(None, true);
     run.expect_started();
-    let post = run.process.post();
+    let mailbox = run.process.mailbox();
     for _ in 0..INBOX_MESSAGES_MAX {
-        assert!(matches!(post.accept("in/a", b"x", false), Accepted::Taken(_)));
+        assert!(matches!(mailbox.accept("in/a", b"x", false), Accepted::Taken(_)));
     }
-    assert_eq!(post.accept("in/a", b"x", false), Accepted::Full);
+    assert_eq!(mailbox.accept("in/a", b"x", false), Accepted::Full);
     run.process.unfreeze();
-    while post.accept("in/a", b"x", false) == Accepted::Full {
+    while mailbox.accept("in/a", b"x", false) == Accepted::Full {
         std::thread::yield_now();
     }
     assert_eq!(run.end_well().lines().count(), 1025);
@@ -501,7 +503,7 @@ fn folders_that_a_program_was_given_are_there_to_be_read_wherever_it_is() {
         .to_string();
     assert!(refused.contains("its files are malformed"), "{refused}");
     let run = plan.restore(snapshot);
-    run.process.post().accept("in/a", b"go", false);
+    run.process.mailbox().accept("in/a", b"go", false);
     let said = run.end_well();
     let (_, rest) = said.split_once('\n').unwrap();
     let expected = "in a folder\n/program/deep/er/text: Read-only file system\n/program/new: Read-only file system\n\

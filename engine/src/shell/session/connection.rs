@@ -15,7 +15,7 @@ use wayfare_protocol::ids::ProgramId;
 
 use super::intake::Intake;
 use crate::shell::store::InboxJournal;
-use wayfare_runtime::Post;
+use wayfare_runtime::Mailbox;
 
 /// Handed to the link and not acknowledged.
 const IN_FLIGHT_MAX: usize = 256;
@@ -45,12 +45,12 @@ impl Connection {
     /// With what an earlier connection took and did not store.
     pub(super) fn open(
         program: ProgramId,
-        post: &Post,
+        mailbox: &Mailbox,
         broker: &BrokerUrl,
         unstored: &mut Vec<ReceivedMessage>,
         connected: mpsc::UnboundedSender<oneshot::Sender<()>>,
     ) -> Result<Self, LinkError> {
-        let (had_session, granted) = post.with(|mail| {
+        let (had_session, granted) = mailbox.with(|mail| {
             let had_session = mail.has_session();
             mail.begin_session();
             (had_session, mail.granted_subscriptions())
@@ -78,9 +78,9 @@ impl Connection {
     }
 
     /// Hands the link what the program wants of the broker: subscriptions first.
-    pub(super) fn pump(&mut self, post: &Post) {
+    pub(super) fn pump(&mut self, mailbox: &Mailbox) {
         let Some(link) = &self.link else { return };
-        let (wanted, unwanted) = post.with(|mail| (mail.to_subscribe(), mail.to_unsubscribe()));
+        let (wanted, unwanted) = mailbox.with(|mail| (mail.to_subscribe(), mail.to_unsubscribe()));
         for (filter, at_least_once) in wanted {
             if self.asked.get(&filter) == Some(&Some(at_least_once)) {
                 continue;
@@ -101,7 +101,7 @@ impl Connection {
             }
         }
         while self.in_flight.len() < IN_FLIGHT_MAX {
-            let Some(outgoing) = post.next_to_send() else {
+            let Some(outgoing) = mailbox.next_to_send() else {
                 return;
             };
             let message = Message {
@@ -114,12 +114,12 @@ impl Connection {
             match link.submit(message) {
                 Ok(submitted) => self.in_flight.push_back((outgoing.number, Some(submitted))),
                 Err(LinkError::OutboxFull | LinkError::Closed) => {
-                    post.with(|mail| mail.send_again(outgoing.number));
+                    mailbox.with(|mail| mail.send_again(outgoing.number));
                     return;
                 }
                 // It was checked when the program published it: a rule of the link's that we do not know.
                 Err(error) => {
-                    post.tell(&format!("wayfare: a message was not published: {error}"));
+                    mailbox.tell(&format!("wayfare: a message was not published: {error}"));
                     self.in_flight.push_back((outgoing.number, None));
                 }
             }
@@ -132,18 +132,18 @@ impl Connection {
     }
 
     /// Waits for one thing to happen, and does what follows. Safe to give up.
-    pub(super) async fn next(&mut self, post: &Post, journal: &InboxJournal) -> io::Result<()> {
+    pub(super) async fn next(&mut self, mailbox: &Mailbox, journal: &InboxJournal) -> io::Result<()> {
         // Before it is connected there is nothing to be taken.
-        let reads = self.asked_whose.is_none() && self.intake.takes_more(post, journal);
+        let reads = self.asked_whose.is_none() && self.intake.takes_more(mailbox, journal);
         let stored = tokio::select! {
             stored = self.intake.stored() => stored?,
             result = acknowledged(&mut self.in_flight) => {
-                self.acknowledged(post, result.is_ok());
+                self.acknowledged(mailbox, result.is_ok());
                 return Ok(());
             }
             Some(answer) = self.answers.join_next(), if !self.answers.is_empty() => {
                 if let Ok((filter, change, result)) = answer {
-                    self.answered(post, &filter, change, result);
+                    self.answered(mailbox, &filter, change, result);
                 }
                 return Ok(());
             }
@@ -152,10 +152,10 @@ impl Connection {
                 return Ok(());
             }
             event = self.events.next(), if reads => {
-                self.event(post, event);
+                self.event(mailbox, event);
                 return Ok(());
             }
-            () = post.changed() => return Ok(()),
+            () = mailbox.changed() => return Ok(()),
         };
         if let Some(link) = &self.link {
             stored.into_iter().for_each(|token| link.acknowledge(token));
@@ -163,31 +163,31 @@ impl Connection {
         Ok(())
     }
 
-    fn event(&mut self, post: &Post, event: Option<Event>) {
+    fn event(&mut self, mailbox: &Mailbox, event: Option<Event>) {
         match event {
             Some(Event::Received(message)) => {
-                self.intake.received(post, message);
+                self.intake.received(mailbox, message);
                 // What is there already is stored together.
                 while self.intake.takes_another()
                     && let Some(event) = self.events.try_next()
                 {
                     match event {
-                        Event::Received(message) => self.intake.received(post, message),
-                        other => return self.event(post, Some(other)),
+                        Event::Received(message) => self.intake.received(mailbox, message),
+                        other => return self.event(mailbox, Some(other)),
                     }
                 }
             }
             Some(Event::Oversized(message)) => {
                 let Oversized { topic, bytes, .. } = &message;
-                post.tell(&format!(
+                mailbox.tell(&format!(
                     "wayfare: a message of {bytes} bytes on '{topic}' was dropped: the limit is {INCOMING_PAYLOAD_BYTES_MAX} bytes"
                 ));
                 self.intake.oversized(message);
             }
             Some(Event::Connected { session_present, .. }) => {
                 if !session_present && std::mem::replace(&mut self.had_session, true) {
-                    post.tell("wayfare: the broker lost this program's session: it is subscribed again, and may have missed messages");
-                    post.with(Mail::forget_providers);
+                    mailbox.tell("wayfare: the broker lost this program's session: it is subscribed again, and may have missed messages");
+                    mailbox.with(Mail::forget_providers);
                 }
                 self.had_session = true;
                 self.intake.reconnected();
@@ -200,7 +200,7 @@ impl Connection {
         }
     }
 
-    fn acknowledged(&mut self, post: &Post, is_acknowledged: bool) {
+    fn acknowledged(&mut self, mailbox: &Mailbox, is_acknowledged: bool) {
         if !is_acknowledged {
             // The link is closed, and everything goes out on the next.
             self.in_flight.clear();
@@ -218,24 +218,30 @@ impl Connection {
             sent.push(*number);
             self.in_flight.pop_front();
         }
-        post.sent(&sent);
+        mailbox.sent(&sent);
     }
 
-    fn answered(&mut self, post: &Post, filter: &str, change: Option<bool>, result: Result<(), LinkError>) {
+    fn answered(
+        &mut self,
+        mailbox: &Mailbox,
+        filter: &str,
+        change: Option<bool>,
+        result: Result<(), LinkError>,
+    ) {
         if self.asked.get(filter) == Some(&change) {
             self.asked.remove(filter);
         }
         match (change, result) {
-            (Some(at_least_once), Ok(())) => post.granted(filter, at_least_once),
-            (None, Ok(())) => post.with(|mail| mail.unsubscribed(filter)),
-            (Some(_), Err(LinkError::SubscriptionRefused(_))) => post.refused(filter),
+            (Some(at_least_once), Ok(())) => mailbox.granted(filter, at_least_once),
+            (None, Ok(())) => mailbox.with(|mail| mail.unsubscribed(filter)),
+            (Some(_), Err(LinkError::SubscriptionRefused(_))) => mailbox.refused(filter),
             // The link is closed: it is asked again on the next.
             (_, Err(_)) => {}
         }
     }
 
     /// Until everything that was taken is acknowledged, and everything that was sent has its answer. Takes and sends nothing more.
-    pub(super) async fn settle(&mut self, post: &Post, journal: &mut InboxJournal) {
+    pub(super) async fn settle(&mut self, mailbox: &Mailbox, journal: &mut InboxJournal) {
         while !self.intake.is_settled() {
             if self.intake.begin_sync(journal, true).is_err() {
                 return;
@@ -249,19 +255,19 @@ impl Connection {
         }
         while !self.in_flight.is_empty() {
             let result = acknowledged(&mut self.in_flight).await;
-            self.acknowledged(post, result.is_ok());
+            self.acknowledged(mailbox, result.is_ok());
         }
     }
 
     /// Until everything that the program published is with the broker. Takes nothing more.
-    pub(super) async fn finish(&mut self, post: &Post) {
-        while !post.with(|mail| mail.is_all_sent()) {
-            self.pump(post);
+    pub(super) async fn finish(&mut self, mailbox: &Mailbox) {
+        while !mailbox.with(|mail| mail.is_all_sent()) {
+            self.pump(mailbox);
             if self.in_flight.is_empty() {
                 return;
             }
             let result = acknowledged(&mut self.in_flight).await;
-            self.acknowledged(post, result.is_ok());
+            self.acknowledged(mailbox, result.is_ok());
         }
     }
 

@@ -8,7 +8,7 @@ use wayfare_link::{AcknowledgeToken, Incoming, Oversized, Qos};
 use wayfare_mail::{Delivery, Intake as Core, ReceivedMessage};
 
 use crate::shell::store::InboxJournal;
-use wayfare_runtime::Post;
+use wayfare_runtime::Mailbox;
 
 /// A journal that is larger takes no more until a snapshot was stored.
 const JOURNAL_BYTES_MAX: u64 = 16 << 20;
@@ -37,8 +37,8 @@ impl Intake {
         unstored
     }
 
-    pub(super) fn received(&mut self, post: &Post, message: Incoming) {
-        let accepted = post.accept(&message.topic, &message.payload, message.retain);
+    pub(super) fn received(&mut self, mailbox: &Mailbox, message: Incoming) {
+        let accepted = mailbox.accept(&message.topic, &message.payload, message.retain);
         let delivery = match message.qos {
             Qos::AtMostOnce => Delivery::AtMostOnce,
             Qos::AtLeastOnce => Delivery::AtLeastOnce,
@@ -54,9 +54,9 @@ impl Intake {
     }
 
     /// False while the inbox is full, or there is no room in the journal.
-    pub(super) fn takes_more(&mut self, post: &Post, journal: &InboxJournal) -> bool {
+    pub(super) fn takes_more(&mut self, mailbox: &Mailbox, journal: &InboxJournal) -> bool {
         if let Some(message) = self.core.take_held() {
-            self.received(post, message);
+            self.received(mailbox, message);
         }
         self.core.takes_more() && journal.bytes() < JOURNAL_BYTES_MAX
     }

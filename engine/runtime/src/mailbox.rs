@@ -9,9 +9,9 @@ use super::control::Control;
 
 /// Cheap to clone. Outlives the program: what is done to the messages of one that is gone has no effect.
 #[derive(Clone)]
-pub struct Post(pub(super) Arc<Control>);
+pub struct Mailbox(pub(super) Arc<Control>);
 
-impl Post {
+impl Mailbox {
     /// Returns when the program published, subscribed or made room since this last returned. For one caller at a time.
     pub async fn changed(&self) {
         self.0.outgoing.notified().await;
