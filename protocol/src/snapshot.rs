@@ -123,7 +123,8 @@ pub struct HostState {
     pub mail_arrived: u64,
     /// The number of the next change that the program asks of the dispatcher (see [`crate::values`]).
     #[serde(default)]
-    pub errand_next: u64,
+    #[serde(rename = "errand_next")]
+    pub service_request_next: u64,
     /// The levels that it has set of its outputs: they are set again where it goes on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<Alias, bool>,

@@ -138,7 +138,7 @@ fn a_repeat_is_answered_and_not_done_again() {
     );
     world.ask(2, 0, set("a", "z"));
     for _ in 0..2 {
-        // By another engine, and with what the program finds there now: it is the same wish.
+        // By another engine, and with what the program finds there now: it is the same request.
         let again = world.ask_as(1, 5, 1, compare_and_set("a", 3, "z"));
         assert_eq!(again, ValueAnswer::Set { version: 2 });
         assert_eq!(world.ask(2, 9, get("a")), is(3, "z"), "nothing was changed");

@@ -102,7 +102,10 @@ impl Context {
     }
 
     pub(super) fn restore(&mut self, mut host: HostState) -> Result<(), String> {
-        self.control.lock().errands.restore(host.errand_next);
+        self.control
+            .lock()
+            .service_requests
+            .restore(host.service_request_next);
         let folders = std::mem::take(&mut self.files.folders);
         self.files = Files::restore(&std::mem::take(&mut host.files), folders)?;
         self.clock = Clock::at(host.monotonic_ns);
@@ -135,7 +138,7 @@ impl Context {
         } else {
             shared.log.save(&mut host);
         }
-        host.errand_next = shared.errands.next();
+        host.service_request_next = shared.service_requests.next();
         host.mail_arrived = shared.mail.arrived();
         host.mail = shared.mail.save();
         host

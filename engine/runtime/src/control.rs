@@ -17,9 +17,9 @@ use wayfare_protocol::life;
 use wayfare_protocol::log::Stream;
 
 use super::cpu::ThreadTime;
-use super::errands::Errands;
 use super::log::Log;
 use super::raw::Flag;
+use super::service_requests::ServiceRequests;
 
 pub(super) struct Control {
     shared: Mutex<Shared>,
@@ -40,7 +40,7 @@ pub(super) struct Shared {
     flag: Option<Flag>,
     pub(super) log: Log,
     pub(super) mail: Mail,
-    pub(super) errands: Errands,
+    pub(super) service_requests: ServiceRequests,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Control {
                 flag: None,
                 log: Log::new(),
                 mail,
-                errands: Errands::default(),
+                service_requests: ServiceRequests::default(),
             }),
             changed: Condvar::new(),
             memory_bytes: AtomicU64::new(0),

@@ -17,7 +17,7 @@
 //! Reading order: `runtime` (a module made ready), `compiled` (what is kept of it), [`ahead`]
 //! (what is compiled for others), `rooms` (stacks), `resuming` (what only a captured program needs), `control`
 //! (handle and thread meet), `thread`, `instance` (in and out of Wasm, capture, restore), `wasi` with `files`,
-//! `cpu` (what it uses), `calls` and `calling` with `mail`, `values` with `errands`, `device_calls`, `channel` (the same as lines of files), `log`,
+//! `cpu` (what it uses), `calls` and `calling` with `mail`, `values` with `service_requests`, `device_calls`, `channel` (the same as lines of files), `log`,
 //! `clock`. All `unsafe` is in `raw`.
 #![deny(unsafe_code)]
 
@@ -32,7 +32,6 @@ mod context;
 mod control;
 mod cpu;
 mod device_calls;
-mod errands;
 mod files;
 mod image;
 mod instance;
@@ -47,6 +46,7 @@ mod references;
 mod resuming;
 mod rooms;
 mod runtime;
+mod service_requests;
 #[cfg(feature = "compiler")]
 mod settings;
 mod thread;
@@ -75,13 +75,13 @@ use wayfare_protocol::status::ProgramState;
 pub use address_space::AddressSpace;
 pub use compiled::{Compiled, CompiledError, Piece, Provenance, Trust};
 use control::{Control, Request};
-pub use errands::{Errand, Reply, Wish};
 pub use mailbox::Mailbox;
 pub use memory::Budget;
 pub use raw::step_back;
 pub use resuming::Waited;
 pub use runtime::MAY_COME_APART;
 pub use runtime::{Loaded, ReviveError, Runtime, RuntimeOptions};
+pub use service_requests::{Reply, ServiceAsk, ServiceRequest};
 use thread::Task;
 pub use variables::Variables;
 use wayfare_mail::{Home, Mail, ReceivedMessage};
@@ -128,8 +128,8 @@ pub enum ProcessEvent {
     /// [`Process::take_lines`] went from nothing to something. Not said again until it has given all there is: what
     /// a fast program prints meanwhile gathers into the same batch.
     LinesReady,
-    /// It asks something of the dispatcher, and waits for [`Process::errand_answered`].
-    Asks(Errand),
+    /// It asks something of the dispatcher, and waits for [`Process::service_answered`].
+    Asks(ServiceRequest),
     /// It provides another service, and the broker has granted that it is asked.
     Serves,
     /// The last event: exited, trapped. Take what lines are left after it.
@@ -282,12 +282,12 @@ impl Process {
 
     /// Whether it still waits for the answer to this request.
     pub fn is_waiting_for(&self, request: OperationId) -> bool {
-        self.control.lock().errands.is_waiting(request)
+        self.control.lock().service_requests.is_waiting(request)
     }
 
     /// The dispatcher has answered. Nothing if the program does not wait for that any more.
-    pub fn errand_answered(&self, request: OperationId, answer: Result<Reply, Failure>) {
-        self.control.lock().errands.answer(request, answer);
+    pub fn service_answered(&self, request: OperationId, answer: Result<Reply, Failure>) {
+        self.control.lock().service_requests.answer(request, answer);
         self.control.wake_program();
     }
 

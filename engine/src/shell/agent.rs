@@ -34,7 +34,6 @@ use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus, Rival};
 
 use super::announcing::Announced;
 use super::claim::Claim;
-use super::errands::Errands;
 use super::fence::Fence;
 use super::fetches::Fetches;
 use super::inbound::{Arrived, Border};
@@ -44,6 +43,7 @@ use super::numbers::RoundTrip;
 use super::occasional::Occasional;
 use super::outbound::Outbound;
 use super::programs::{Programs, Said};
+use super::service_requests::ServiceRequests;
 use super::sessions::{SessionNews, Sessions};
 use super::snapshots::Snapshots;
 use super::spans;
@@ -79,7 +79,7 @@ pub(crate) struct Agent {
     pub(super) verified: Option<(Saved, Arc<Snapshot>)>,
     pub(super) workshop: Workshop,
     pub(super) fetches: Fetches,
-    pub(super) errands: Errands,
+    pub(super) service_requests: ServiceRequests,
     pub(super) work: JoinSet<Done>,
     pub(super) publishing: JoinSet<Published>,
     pub(super) subscribing: JoinSet<()>,
@@ -252,7 +252,7 @@ impl Agent {
             self.times.give_up_logs,
             self.times.followers,
             self.fetches.next_wake(),
-            self.errands.next_wake(),
+            self.service_requests.next_wake(),
             self.leaving.next_wake(),
         ]
         .into_iter()
@@ -411,7 +411,7 @@ impl Agent {
             Arrived::OwnStatus(status) => self.own_status(&status, message.retain),
             Arrived::Barrier(number) => self.fence_answered(number),
             Arrived::Answer(answer) if self.leaving.answered(&answer) => {}
-            Arrived::Answer(answer) => self.errand_answered(answer),
+            Arrived::Answer(answer) => self.service_answered(answer),
             Arrived::Roster => self.trust.roster_seen(&message.payload, Instant::now()),
         }
         self.steps.push_back(Step::Acknowledge(message.token));
@@ -454,7 +454,7 @@ impl Agent {
         }
         self.fetches_due(now);
         self.ask_for_sessions();
-        self.errands_due(now);
+        self.service_requests_due(now);
         self.leaving.due(now);
         if self.times.sweep <= now {
             self.times.sweep = now + SWEEP_INTERVAL;

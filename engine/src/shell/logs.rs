@@ -79,7 +79,7 @@ impl Agent {
                 );
             }
             ProcessEvent::Serves => self.announce(program),
-            ProcessEvent::Asks(errand) => self.carry(program, incarnation, errand),
+            ProcessEvent::Asks(asked) => self.carry(program, incarnation, asked),
             // Nobody asks for that alone.
             ProcessEvent::Frozen => {}
             ProcessEvent::LinesReady => self.publish_lines(program, incarnation),

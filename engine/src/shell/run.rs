@@ -20,7 +20,6 @@ use wayfare_protocol::wire;
 use super::agent::{Agent, Step, Times};
 use super::announcing::Announced;
 use super::claim::Claim;
-use super::errands::Errands;
 use super::fence::Fence;
 use super::fetches::Fetches;
 use super::hold::{Held, hold};
@@ -34,6 +33,7 @@ use super::occasional::Occasional;
 use super::options::{CodeFrom, EngineOptions};
 use super::outbound::Outbound;
 use super::programs::{Programs, Said};
+use super::service_requests::ServiceRequests;
 use super::sessions::Sessions;
 use super::snapshots::Snapshots;
 use super::store::Cache;
@@ -194,7 +194,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         verified: None,
         workshop,
         fetches: Fetches::default(),
-        errands: Errands::default(),
+        service_requests: ServiceRequests::default(),
         work: JoinSet::new(),
         publishing: JoinSet::new(),
         subscribing: JoinSet::new(),

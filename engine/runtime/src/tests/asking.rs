@@ -1,7 +1,7 @@
 //! Calls that wait for the fleet's dispatcher, left for a capture and issued again elsewhere.
 
 use super::*;
-use crate::{Errand, Reply, Wish};
+use crate::{Reply, ServiceAsk, ServiceRequest};
 use wayfare_protocol::files::{FileAnswer, FileAsk, FileGrant, FileKind, FileRefusal, FileStat, Place};
 use wayfare_protocol::values::{ValueAnswer, ValueAsk};
 
@@ -20,9 +20,9 @@ const SETTER: &str = r#"
 "#;
 
 impl Run {
-    pub(super) fn asks(&self) -> Errand {
+    pub(super) fn asks(&self) -> ServiceRequest {
         match self.next_but_lines() {
-            ProcessEvent::Asks(errand) => errand,
+            ProcessEvent::Asks(asked) => asked,
             event => panic!("{event:?}"),
         }
     }
@@ -31,7 +31,7 @@ impl Run {
 fn ends_with(answer: Result<ValueAnswer, Failure>) -> ProgramState {
     let run = Plan::of(SETTER).start();
     run.process
-        .errand_answered(run.asks().request, answer.map(Reply::Value));
+        .service_answered(run.asks().request, answer.map(Reply::Value));
     run.end().1
 }
 
@@ -40,8 +40,10 @@ fn what_was_asked_is_asked_again_under_its_number_wherever_the_program_goes_on()
     let plan = Plan::of(SETTER);
     let run = plan.start();
     let first = run.asks();
-    assert!(matches!(&first.what, Wish::Value(ValueAsk::Set { key, value })
-        if key.as_str() == "test/key" && value.as_bytes() == b"value"));
+    assert!(
+        matches!(&first.what, ServiceAsk::Value(ValueAsk::Set { key, value })
+        if key.as_str() == "test/key" && value.as_bytes() == b"value")
+    );
     // A copy in place: it goes on waiting, and asks nothing new.
     run.capture(true);
     assert!(run.process.is_waiting_for(first.request));
@@ -51,12 +53,12 @@ fn what_was_asked_is_asked_again_under_its_number_wherever_the_program_goes_on()
     assert_eq!((again.number, &again.what), (first.number, &first.what));
     assert_ne!(again.request, first.request);
     let set = || Ok(Reply::Value(ValueAnswer::Set { version: 7 }));
-    moved.process.errand_answered(first.request, set());
+    moved.process.service_answered(first.request, set());
     assert!(
         moved.process.is_waiting_for(again.request),
         "the other engine's answer"
     );
-    moved.process.errand_answered(again.request, set());
+    moved.process.service_answered(again.request, set());
     assert_eq!(moved.end().1, ProgramState::Exited { code: 0 });
 }
 
@@ -76,9 +78,9 @@ fn a_life_asks_under_numbers_of_its_own_but_for_what_was_asked_before_it() {
     let plan = Plan::of(TWICE);
     let set = || Ok(Reply::Value(ValueAnswer::Set { version: 7 }));
     let answered = |run: &Run| {
-        let errand = run.asks();
-        run.process.errand_answered(errand.request, set());
-        errand.number
+        let asked = run.asks();
+        run.process.service_answered(asked.request, set());
+        asked.number
     };
     let begun = Generation(1001);
     let first = 1000 << 32;
@@ -100,7 +102,7 @@ fn a_life_asks_under_numbers_of_its_own_but_for_what_was_asked_before_it() {
     let stale = late.asks();
     assert_eq!(stale.number, first);
     let answer = Ok(Reply::Value(ValueAnswer::Stale));
-    late.process.errand_answered(stale.request, answer);
+    late.process.service_answered(stale.request, answer);
     assert_eq!((answered(&late), answered(&late)), (3000 << 32, (3000 << 32) + 1));
     // Set back by a crash, its record says again when its life began.
     let again = plan.begin_life(Generation(2001), Some(through_the_wire(&waits)));
@@ -242,9 +244,9 @@ fn opened() -> Result<Reply, Failure> {
     }))
 }
 
-fn place_of(errand: &Errand) -> Place {
-    match &errand.what {
-        Wish::File {
+fn place_of(asked: &ServiceRequest) -> Place {
+    match &asked.what {
+        ServiceAsk::File {
             ask:
                 FileAsk::Write {
                     node: 7,
@@ -264,9 +266,9 @@ fn files_of_the_fleet_are_written_on_where_the_program_goes_on() {
     let run = plan.start();
     let first = run.asks();
     assert!(
-        matches!(&first.what, Wish::File { ask: FileAsk::Open { path, .. }, .. } if path.as_str() == "/fleet/f")
+        matches!(&first.what, ServiceAsk::File { ask: FileAsk::Open { path, .. }, .. } if path.as_str() == "/fleet/f")
     );
-    run.process.errand_answered(first.request, opened());
+    run.process.service_answered(first.request, opened());
     let write = run.asks();
     let at = |offset, basis| Place::At {
         offset,
@@ -278,10 +280,10 @@ fn files_of_the_fleet_are_written_on_where_the_program_goes_on() {
     let again = moved.asks();
     assert_eq!((again.number, &again.what), (write.number, &write.what));
     let written = |end, basis| Ok(Reply::File(FileAnswer::Written { end, basis }));
-    moved.process.errand_answered(again.request, written(5, 21));
+    moved.process.service_answered(again.request, written(5, 21));
     let next = moved.asks();
     assert_eq!((next.number, place_of(&next)), (2, at(5, 21)));
-    moved.process.errand_answered(next.request, written(10, 22));
+    moved.process.service_answered(next.request, written(10, 22));
     assert_eq!(moved.end().1, ProgramState::Exited { code: 0 });
 }
 
@@ -315,29 +317,30 @@ fn what_a_path_says_is_asked_before_a_change_and_not_again_with_it() {
     };
     let run = plan.start();
     run.process
-        .errand_answered(run.asks().request, kind(FileKind::File));
+        .service_answered(run.asks().request, kind(FileKind::File));
     assert_eq!(run.end().1, ProgramState::Exited { code: 54 });
     let run = plan.start();
-    let is_asked = |errand: &Errand| matches!(&errand.what, Wish::File { ask: FileAsk::Stat { path }, .. } if path.as_str() == "/fleet/d");
+    let is_asked = |asked: &ServiceRequest| matches!(&asked.what, ServiceAsk::File { ask: FileAsk::Stat { path }, .. } if path.as_str() == "/fleet/d");
     assert!(is_asked(&run.asks()));
     let run = plan.restore(through_the_wire(&run.capture(false)));
     let first = run.asks();
     assert!(is_asked(&first));
-    run.process.errand_answered(first.request, kind(FileKind::Folder));
+    run.process
+        .service_answered(first.request, kind(FileKind::Folder));
     let rename = run.asks();
     let moved = plan.restore(through_the_wire(&run.capture(false)));
     let again = moved.asks();
     assert_eq!((again.number, &again.what), (rename.number, &rename.what));
     assert!(matches!(
         &again.what,
-        Wish::File {
+        ServiceAsk::File {
             ask: FileAsk::Rename { .. },
             ..
         }
     ));
     moved
         .process
-        .errand_answered(again.request, Ok(Reply::File(FileAnswer::Done)));
+        .service_answered(again.request, Ok(Reply::File(FileAnswer::Done)));
     assert_eq!(moved.end().1, ProgramState::Exited { code: 0 });
 }
 
@@ -359,9 +362,9 @@ fn what_is_not_granted_or_cannot_be_is_an_error_to_the_program() {
         (FileRefusal::Stale, 29),
     ] {
         let run = writer("/fleet/f:rw").start();
-        run.process.errand_answered(run.asks().request, opened());
+        run.process.service_answered(run.asks().request, opened());
         let refused = Ok(Reply::File(FileAnswer::Refused { why }));
-        run.process.errand_answered(run.asks().request, refused);
+        run.process.service_answered(run.asks().request, refused);
         assert_eq!(run.end().1, ProgramState::Exited { code }, "{why:?}");
     }
 }

@@ -53,7 +53,7 @@ fn what_is_open_in_an_unusual_way_is_so_where_the_program_goes_on() {
         why: FileRefusal::Absent,
     };
     let request = moved.asks().request;
-    moved.process.errand_answered(request, Ok(Reply::File(absent)));
+    moved.process.service_answered(request, Ok(Reply::File(absent)));
     let (lines, state) = moved.end();
     assert_eq!(state, ProgramState::Exited { code: 0 });
     let said: Vec<_> = lines

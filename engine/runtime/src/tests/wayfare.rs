@@ -8,7 +8,7 @@ use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::values::{Value, ValueAnswer, ValueAsk};
 
 use super::*;
-use crate::{Reply, Wish};
+use crate::{Reply, ServiceAsk};
 
 /// The program `talk`, which does what these steps say.
 fn talk(steps: &[&str]) -> Plan {
@@ -184,18 +184,18 @@ fn a_value_is_asked_for_under_its_number_again_and_answered_once() {
     assert_eq!((again.number, &again.what), (first.number, &first.what));
     assert!(matches!(
         &again.what,
-        Wish::Value(ValueAsk::CompareAndSet { expected: 3, .. })
+        ServiceAsk::Value(ValueAsk::CompareAndSet { expected: 3, .. })
     ));
     let answer = |run: &Run, answer| {
         run.process
-            .errand_answered(run.asks().request, Ok(Reply::Value(answer)))
+            .service_answered(run.asks().request, Ok(Reply::Value(answer)))
     };
     run.process
-        .errand_answered(again.request, Ok(Reply::Value(ValueAnswer::Set { version: 4 })));
+        .service_answered(again.request, Ok(Reply::Value(ValueAnswer::Set { version: 4 })));
     answer(&run, ValueAnswer::Conflict { version: 4 });
     let asked = run.asks();
     assert!(
-        matches!(&asked.what, Wish::Value(ValueAsk::Get { .. })),
+        matches!(&asked.what, ServiceAsk::Value(ValueAsk::Get { .. })),
         "{asked:?}"
     );
     let run = moved(&plan, &run);
@@ -400,10 +400,10 @@ fn a_value_is_read_written_and_removed_as_a_file_wherever_the_program_is() {
     ]);
     plan.spec.grants.state = vec!["/count/".into()];
     let asks = |run: &Run, expected: &ValueAsk, answer| {
-        let errand = run.asks();
-        assert_eq!(errand.what, Wish::Value(expected.clone()));
+        let asked = run.asks();
+        assert_eq!(asked.what, ServiceAsk::Value(expected.clone()));
         run.process
-            .errand_answered(errand.request, Ok(Reply::Value(answer)));
+            .service_answered(asked.request, Ok(Reply::Value(answer)));
     };
     let key = || wayfare_protocol::values::Key::of_program("test", "a/b").unwrap();
     let value = |text: &str| Value::new(text.as_bytes().to_vec()).unwrap();

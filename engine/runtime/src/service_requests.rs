@@ -1,7 +1,7 @@
 //! What a program asks of the fleet's dispatcher: one thing at a time, for which it waits.
 //!
 //! Always: what would change something has the next number of the program's, and keeps it until there is an answer, wherever it is asked again;
-//! the number is in a snapshot. So the dispatcher tells a repeat from a second wish.
+//! the number is in a snapshot. So the dispatcher tells a repeat from a second request.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is asked, and of which of the dispatcher's services.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub enum ServiceAsk {
     Value(ValueAsk),
     /// In the program's name.
     File {
@@ -42,7 +42,7 @@ impl Reply {
     }
 }
 
-impl Wish {
+impl ServiceAsk {
     pub fn service(&self) -> &'static str {
         match self {
             Self::Value(_) => values::SERVICE,
@@ -96,26 +96,26 @@ impl Wish {
 
 /// A request as the engine's shell carries it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Errand {
+pub struct ServiceRequest {
     /// Another one for each time that an engine begins it.
     pub request: OperationId,
     pub number: u64,
-    pub what: Wish,
+    pub what: ServiceAsk,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Errands {
+pub(super) struct ServiceRequests {
     next: u64,
     waiting: Option<Waiting>,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    errand: Errand,
+    asked: ServiceRequest,
     answer: Option<Result<Reply, Failure>>,
 }
 
-impl Errands {
+impl ServiceRequests {
     /// The number of the next change.
     pub(super) fn next(&self) -> u64 {
         self.next
@@ -128,41 +128,41 @@ impl Errands {
 
     /// What the shell has to carry; `None`: it carries that already, for a call that was left and is issued again. Changes have numbers of
     /// the `life` (its first number) in which they are first asked for.
-    pub(super) fn begin(&mut self, what: &Wish, life: u64) -> Option<Errand> {
+    pub(super) fn begin(&mut self, what: &ServiceAsk, life: u64) -> Option<ServiceRequest> {
         if let Some(waiting) = &self.waiting
-            && waiting.errand.what == *what
+            && waiting.asked.what == *what
         {
             return None;
         }
         if what.is_change() {
             self.next = self.next.max(life);
         }
-        let errand = Errand {
+        let asked = ServiceRequest {
             request: OperationId::random(),
             number: self.next,
             what: what.clone(),
         };
         self.waiting = Some(Waiting {
-            errand: errand.clone(),
+            asked: asked.clone(),
             answer: None,
         });
-        Some(errand)
+        Some(asked)
     }
 
     pub(super) fn is_waiting(&self, request: OperationId) -> bool {
         let waiting = self.waiting.as_ref();
-        waiting.is_some_and(|waiting| waiting.errand.request == request && waiting.answer.is_none())
+        waiting.is_some_and(|waiting| waiting.asked.request == request && waiting.answer.is_none())
     }
 
     pub(super) fn answer(&mut self, request: OperationId, answer: Result<Reply, Failure>) {
         if let Some(waiting) = &mut self.waiting
-            && waiting.errand.request == request
+            && waiting.asked.request == request
         {
             waiting.answer = Some(answer);
         }
     }
 
-    /// The answer, if it is there: the errand is over then.
+    /// The answer, if it is there: the request is over then.
     pub(super) fn take_answer(&mut self) -> Option<Result<Reply, Failure>> {
         let answer = self.waiting.as_mut()?.answer.take()?;
         self.end();
@@ -172,7 +172,7 @@ impl Errands {
     /// It is not waited for any longer. Whatever comes of it, the next change is another.
     pub(super) fn end(&mut self) {
         if let Some(ended) = self.waiting.take()
-            && ended.errand.what.is_change()
+            && ended.asked.what.is_change()
         {
             self.next += 1;
         }
@@ -180,7 +180,7 @@ impl Errands {
 }
 
 /// Waits for the dispatcher's answer; `None`: the program shall stop first, and will ask again.
-pub(super) fn ask(context: &mut Context, what: &Wish) -> Result<Option<Reply>, Errno> {
+pub(super) fn ask(context: &mut Context, what: &ServiceAsk) -> Result<Option<Reply>, Errno> {
     let limit_ns = u64::try_from(ANSWER_TIMEOUT.as_nanos()).unwrap_or(u64::MAX);
     // Issued again after a capture, it ends when it should have ended.
     let again = context.blocked_until_ns.take();
@@ -189,18 +189,18 @@ pub(super) fn ask(context: &mut Context, what: &Wish) -> Result<Option<Reply>, E
     let mut shared = control.lock();
     let life = shared.mail.life();
     // What was asked before a life, and had no answer when the snapshot was made that it begins from, is asked as what it was.
-    let mut begun = shared.errands.begin(what, again.map_or(life, |_| 0));
+    let mut begun = shared.service_requests.begin(what, again.map_or(life, |_| 0));
     let failure = loop {
-        if let Some(errand) = begun.take() {
+        if let Some(asked) = begun.take() {
             drop(shared);
-            context.say(ProcessEvent::Asks(errand));
+            context.say(ProcessEvent::Asks(asked));
             shared = control.lock();
         }
-        let is_earlier = what.is_change() && shared.errands.next() < life;
-        match shared.errands.take_answer() {
+        let is_earlier = what.is_change() && shared.service_requests.next() < life;
+        match shared.service_requests.take_answer() {
             // Nobody knows any more whether it was done, by the life that went on since: this one does it as its own.
             Some(Ok(answer)) if is_earlier && answer.is_stale() => {
-                begun = shared.errands.begin(what, life);
+                begun = shared.service_requests.begin(what, life);
                 continue;
             }
             Some(Ok(answer)) => return Ok(Some(answer)),
@@ -209,7 +209,7 @@ pub(super) fn ask(context: &mut Context, what: &Wish) -> Result<Option<Reply>, E
         }
         let left_ns = until_ns.saturating_sub(context.clock.now_ns());
         if left_ns == 0 {
-            shared.errands.end();
+            shared.service_requests.end();
             let waited = ANSWER_TIMEOUT.as_secs();
             break format!("no dispatcher answered for {waited} s; start one with 'wayfare dispatcher'");
         }
@@ -236,8 +236,8 @@ mod tests {
         Key::of_program("p", "k").expect("sound")
     }
 
-    fn set() -> Wish {
-        Wish::Value(ValueAsk::Set {
+    fn set() -> ServiceAsk {
+        ServiceAsk::Value(ValueAsk::Set {
             key: key(),
             value: Value::new(vec![1]).expect("short"),
         })
@@ -245,17 +245,17 @@ mod tests {
 
     #[test]
     fn a_change_keeps_its_number_until_it_is_answered_and_reading_takes_none() {
-        let mut errands = Errands::default();
+        let mut service_requests = ServiceRequests::default();
         let absent = || Ok(Reply::Value(ValueAnswer::Absent));
-        let get = Wish::Value(ValueAsk::Get { key: key() });
-        let get = errands.begin(&get, 0).expect("new");
-        errands.answer(get.request, absent());
-        assert_eq!(errands.take_answer(), Some(absent()));
-        let first = errands.begin(&set(), 0).expect("new");
-        assert_eq!(errands.begin(&set(), 0), None, "under way");
-        assert_eq!((first.number, errands.next()), (0, 0));
-        let mut moved = Errands::default();
-        moved.restore(errands.next());
+        let get = ServiceAsk::Value(ValueAsk::Get { key: key() });
+        let get = service_requests.begin(&get, 0).expect("new");
+        service_requests.answer(get.request, absent());
+        assert_eq!(service_requests.take_answer(), Some(absent()));
+        let first = service_requests.begin(&set(), 0).expect("new");
+        assert_eq!(service_requests.begin(&set(), 0), None, "under way");
+        assert_eq!((first.number, service_requests.next()), (0, 0));
+        let mut moved = ServiceRequests::default();
+        moved.restore(service_requests.next());
         let again = moved.begin(&set(), 0).expect("another engine carries it");
         assert_eq!(again.number, first.number);
         moved.answer(first.request, absent());
@@ -263,7 +263,7 @@ mod tests {
         moved.answer(again.request, Ok(Reply::Value(ValueAnswer::Set { version: 1 })));
         assert!(!moved.is_waiting(again.request));
         assert!(moved.take_answer().is_some());
-        assert_eq!(moved.begin(&set(), 0).expect("another wish").number, 1);
+        assert_eq!(moved.begin(&set(), 0).expect("another request").number, 1);
         moved.end();
         assert_eq!(moved.next(), 2, "given up: it may have been done");
     }

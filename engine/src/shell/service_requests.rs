@@ -11,54 +11,56 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{OperationId, ProgramId};
 
 use super::agent::Agent;
-use wayfare_runtime::Errand;
+use wayfare_runtime::ServiceRequest;
 
-/// An errand that was not answered is said again after this: whoever acts may have changed.
+/// A request that was not answered is said again after this: whoever acts may have changed.
 const REPEAT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Carried {
     program: ProgramId,
     incarnation: u64,
-    errand: Errand,
+    asked: ServiceRequest,
     /// When to say it again.
     due: Instant,
 }
 
 /// At most one for each program.
 #[derive(Debug, Default)]
-pub(super) struct Errands {
+pub(super) struct ServiceRequests {
     carried: BTreeMap<OperationId, Carried>,
 }
 
-impl Errands {
+impl ServiceRequests {
     pub(super) fn next_wake(&self) -> Option<Instant> {
         self.carried.values().map(|carried| carried.due).min()
     }
 }
 
 impl Agent {
-    pub(super) fn carry(&mut self, program: ProgramId, incarnation: u64, errand: Errand) {
+    pub(super) fn carry(&mut self, program: ProgramId, incarnation: u64, asked: ServiceRequest) {
         let carried = Carried {
             program,
             incarnation,
-            errand,
+            asked,
             due: Instant::now(),
         };
-        self.errands.carried.insert(carried.errand.request, carried);
-        self.errands_due(Instant::now());
+        self.service_requests
+            .carried
+            .insert(carried.asked.request, carried);
+        self.service_requests_due(Instant::now());
     }
 
-    pub(super) fn errands_due(&mut self, now: Instant) {
+    pub(super) fn service_requests_due(&mut self, now: Instant) {
         let programs = &self.programs;
         // Those of programs that are gone, or do not wait any more, are done with.
-        self.errands.carried.retain(|request, carried| {
+        self.service_requests.carried.retain(|request, carried| {
             let hosted = programs.get(carried.program, carried.incarnation);
             let process = hosted.and_then(|hosted| hosted.process());
             process.is_some_and(|process| process.is_waiting_for(*request))
         });
         let is_heard = self.out.is_connected && self.fence.is_passed();
-        for (request, carried) in &mut self.errands.carried {
+        for (request, carried) in &mut self.service_requests.carried {
             if carried.due > now {
                 continue;
             }
@@ -69,28 +71,28 @@ impl Agent {
             else {
                 continue;
             };
-            let errand = &carried.errand;
+            let asked = &carried.asked;
             let request = Request {
                 request: *request,
                 client: self.out.engine.clone(),
-                body: errand
+                body: asked
                     .what
-                    .request(carried.program, hosted.generation, errand.number),
+                    .request(carried.program, hosted.generation, asked.number),
                 reads: Reads::TAGGED,
                 by: None,
             };
-            self.out.request(errand.what.service(), &request);
+            self.out.request(asked.what.service(), &request);
         }
     }
 
-    pub(super) fn errand_answered(&mut self, answer: Answer) {
-        let Some(carried) = self.errands.carried.remove(&answer.request) else {
+    pub(super) fn service_answered(&mut self, answer: Answer) {
+        let Some(carried) = self.service_requests.carried.remove(&answer.request) else {
             return; // Answered before.
         };
         let answered = match answer.answer {
             Answered::Failed(failure) => Err(failure),
             Answered::Done(value) => carried
-                .errand
+                .asked
                 .what
                 .reply(value)
                 .map_err(|error| Failure::Internal {
@@ -99,7 +101,7 @@ impl Agent {
         };
         let hosted = self.programs.get(carried.program, carried.incarnation);
         if let Some(process) = hosted.and_then(|hosted| hosted.process()) {
-            process.errand_answered(answer.request, answered);
+            process.service_answered(answer.request, answered);
         }
     }
 }
