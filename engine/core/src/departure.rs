@@ -35,7 +35,7 @@ pub(super) struct Departure {
     /// The program that is here.
     program: ProgramId,
     pub(super) target: EngineId,
-    traveller: Traveller,
+    on_target: TargetProgram,
     /// Of which kinds the devices are here that it is granted.
     devices: BTreeMap<Alias, DeviceKind>,
     blobs: Vec<Blob>,
@@ -58,7 +58,7 @@ pub(super) enum Kind {
 
 /// What is to be on the target.
 #[derive(Debug)]
-struct Traveller {
+struct TargetProgram {
     program: ProgramId,
     generation: Generation,
     spec: ProgramSpec,
@@ -78,7 +78,7 @@ enum Stage {
     Offered {
         saved: Saved,
         since: Now,
-        plea: Plea,
+        message: OfferMessage,
         doubt: Doubt,
     },
     /// A spawn whose outcome is unknown: the target is asked to refuse, and if it has not adopted the copy, the
@@ -86,11 +86,11 @@ enum Stage {
     Settling { failure: Failure, until: Now },
 }
 
-/// What a target that is silent is asked.
+/// The message that is repeated to a target that is silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Plea {
-    Take,
-    Refuse,
+enum OfferMessage {
+    Commit,
+    Cancel,
 }
 
 /// Whether the silence has been made public.
@@ -146,14 +146,15 @@ impl Departure {
             }
             Stage::Offered {
                 saved,
-                plea: Plea::Take,
+                message: OfferMessage::Commit,
                 ..
             } => PeerMessage::Commit {
                 snapshot: saved.snapshot,
                 base: saved.base,
             },
             Stage::Offered {
-                plea: Plea::Refuse, ..
+                message: OfferMessage::Cancel,
+                ..
             }
             | Stage::Settling { .. } => PeerMessage::Cancel,
         }
@@ -161,11 +162,11 @@ impl Departure {
 
     fn prepare(&self, memory_bytes: u64) -> PeerMessage {
         PeerMessage::Prepare {
-            program: self.traveller.program,
-            generation: self.traveller.generation,
-            spec: self.traveller.spec.clone(),
+            program: self.on_target.program,
+            generation: self.on_target.generation,
+            spec: self.on_target.spec.clone(),
             memory_bytes,
-            paused: self.traveller.standing == Standing::Paused,
+            paused: self.on_target.standing == Standing::Paused,
             devices: self.devices.clone(),
             blobs: self.blobs.clone(),
         }
@@ -177,8 +178,8 @@ impl Departure {
             at = at.min(resend);
         }
         match self.stage {
-            Stage::Offered { plea, doubt, .. } => {
-                if plea == Plea::Take {
+            Stage::Offered { message, doubt, .. } => {
+                if message == OfferMessage::Commit {
                     at = at.min(self.deadline);
                 }
                 if doubt == Doubt::No && self.kind == Kind::Move {
@@ -225,13 +226,13 @@ impl Core {
         let Some(here) = self.programs.get(&program) else {
             return;
         };
-        let traveller = Traveller {
+        let on_target = TargetProgram {
             program,
             generation: here.generation.next(),
             spec: here.spec.clone(),
             standing: standing(here.is_paused()),
         };
-        self.depart(operation, Kind::Move, program, target, traveller);
+        self.depart(operation, Kind::Move, program, target, on_target);
     }
 
     pub(super) fn begin_spawn(
@@ -244,7 +245,7 @@ impl Core {
         let Some(here) = self.programs.get(&program) else {
             return;
         };
-        let traveller = Traveller {
+        let on_target = TargetProgram {
             program: copy,
             generation: Generation::FIRST,
             spec: ProgramSpec {
@@ -253,7 +254,7 @@ impl Core {
             },
             standing: standing(here.is_paused()),
         };
-        self.depart(operation, Kind::Spawn, program, target, traveller);
+        self.depart(operation, Kind::Spawn, program, target, on_target);
     }
 
     fn depart(
@@ -262,10 +263,10 @@ impl Core {
         kind: Kind,
         program: ProgramId,
         target: EngineId,
-        traveller: Traveller,
+        on_target: TargetProgram,
     ) {
         self.take_program(operation, program);
-        let departure = self.new_departure(operation, kind, program, target, traveller);
+        let departure = self.new_departure(operation, kind, program, target, on_target);
         self.departures.insert(operation, departure);
         self.ask(operation);
     }
@@ -276,7 +277,7 @@ impl Core {
         kind: Kind,
         program: ProgramId,
         target: EngineId,
-        traveller: Traveller,
+        on_target: TargetProgram,
     ) -> Departure {
         let now = self.now;
         let (accepted_at, deadline) = self
@@ -287,9 +288,9 @@ impl Core {
             kind,
             program,
             target,
-            devices: self.devices_of(&traveller.spec.grants),
-            blobs: traveller.spec.blobs().collect(),
-            traveller,
+            devices: self.devices_of(&on_target.spec.grants),
+            blobs: on_target.spec.blobs().collect(),
+            on_target,
             sender: Sender::new(now),
             repeat: Repeat::new(now),
             heard: now,
@@ -312,20 +313,20 @@ impl Core {
         let Some(here) = self.programs.get(&program) else {
             return;
         };
-        let traveller = Traveller {
+        let on_target = TargetProgram {
             program,
             generation: here.generation.next(),
             spec: here.spec.clone(),
             standing: was,
         };
         self.take_program(operation, program);
-        let mut departure = self.new_departure(operation, Kind::Move, program, target, traveller);
+        let mut departure = self.new_departure(operation, Kind::Move, program, target, on_target);
         departure.blobs.extend(saved.base);
         departure.blobs.push(saved.snapshot);
         departure.stage = Stage::Offered {
             saved,
             since: self.now,
-            plea: Plea::Take,
+            message: OfferMessage::Commit,
             doubt: Doubt::Said,
         };
         self.departures.insert(operation, departure);
@@ -344,13 +345,13 @@ impl Core {
             let engine = self.identity.engine.clone();
             return self.finish(operation, Err(Failure::Interrupted { engine }));
         };
-        let traveller = Traveller {
+        let on_target = TargetProgram {
             program: copy,
             generation: Generation::FIRST,
             spec: here.spec.clone(),
             standing: Standing::Running,
         };
-        let mut departure = self.new_departure(operation, Kind::Spawn, on.program, target, traveller);
+        let mut departure = self.new_departure(operation, Kind::Spawn, on.program, target, on_target);
         departure.blobs.clear();
         departure.stage = Stage::Settling {
             failure: Failure::Interrupted {

@@ -10,7 +10,7 @@ use crate::programs::{Life, Process};
 use crate::timing::{IN_DOUBT_AFTER_US, Repeat, SETTLING_US};
 use crate::types::{Effect, Now, RecordKey, Saved};
 
-use super::{Departure, Doubt, Kind, Plea, Stage};
+use super::{Departure, Doubt, Kind, OfferMessage, Stage};
 
 /// What becomes of a departure whose command's time is up.
 enum Late {
@@ -29,11 +29,12 @@ impl Departure {
             (Stage::Settling { .. }, _)
             | (
                 Stage::Offered {
-                    plea: Plea::Refuse, ..
+                    message: OfferMessage::Cancel,
+                    ..
                 },
                 Kind::Move,
             ) => return Late::Waits,
-            (Stage::Offered { plea, .. }, Kind::Move) => *plea = Plea::Refuse,
+            (Stage::Offered { message, .. }, Kind::Move) => *message = OfferMessage::Cancel,
             (Stage::Offered { .. }, Kind::Spawn) => {
                 self.stage = Stage::Settling {
                     failure: silent,
@@ -57,10 +58,10 @@ impl Departure {
         let is_silent = now.since(self.heard) >= IN_DOUBT_AFTER_US;
         match &mut self.stage {
             Stage::Offered {
-                plea,
+                message,
                 doubt: doubt @ Doubt::No,
                 ..
-            } if self.kind == Kind::Move && (is_silent || *plea == Plea::Refuse) => {
+            } if self.kind == Kind::Move && (is_silent || *message == OfferMessage::Cancel) => {
                 *doubt = Doubt::Said;
                 true
             }
@@ -89,7 +90,7 @@ impl Core {
         here.life = Life::Offered {
             operation,
             target: departure.target.clone(),
-            was: departure.traveller.standing,
+            was: departure.on_target.standing,
             process: Process::Here,
         };
         here.saved = Some(saved);
@@ -108,7 +109,7 @@ impl Core {
     ) {
         let settled = self
             .heard_departure(operation, from)
-            .is_some_and(|d| d.is_committed() && d.traveller.generation == generation);
+            .is_some_and(|d| d.is_committed() && d.on_target.generation == generation);
         if settled {
             self.adopted(operation);
         }
@@ -125,7 +126,7 @@ impl Core {
         let target = departure.target;
         let program = departure.program;
         let (Kind::Move, Stage::Offered { since, .. }) = (departure.kind, &departure.stage) else {
-            let copy = departure.traveller.program;
+            let copy = departure.on_target.program;
             return self.finish(operation, Ok(Outcome::Spawned { copy, target }));
         };
         // After a restart, both times count from there: the clock began anew as well.
@@ -137,7 +138,7 @@ impl Core {
         };
         let outcome = Outcome::Moved {
             program,
-            generation: departure.traveller.generation,
+            generation: departure.on_target.generation,
             target,
             report,
         };
@@ -170,7 +171,8 @@ impl Core {
         let failure = match departure.stage {
             Stage::Settling { failure, .. } => failure,
             Stage::Offered {
-                plea: Plea::Refuse, ..
+                message: OfferMessage::Cancel,
+                ..
             } if failure == Failure::Cancelled => departure.silent(self.now),
             _ => Failure::Refused {
                 engine: departure.target.clone(),

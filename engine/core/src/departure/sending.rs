@@ -8,7 +8,7 @@ use crate::timing::Repeat;
 use crate::transfer::Segment;
 use crate::types::{Effect, Now, Purpose, Saved, Standing};
 
-use super::{Departure, Doubt, Kind, Plea, Stage};
+use super::{Departure, Doubt, Kind, OfferMessage, Stage};
 
 impl Departure {
     /// Sends what the target says it lacks.
@@ -61,7 +61,7 @@ impl Departure {
 
     /// Goes to the next stage, once the target has all that it was promised; what the program is to be captured for.
     fn advance(&mut self, operation: OperationId, now: Now) -> Option<Purpose> {
-        let purpose = match (&self.stage, self.kind, self.traveller.standing) {
+        let purpose = match (&self.stage, self.kind, self.on_target.standing) {
             (Stage::Asking, Kind::Spawn, _) => Purpose::Copy(operation),
             (Stage::Asking, Kind::Move, Standing::Running) => Purpose::Base(operation),
             (Stage::Asking, Kind::Move, Standing::Paused) => Purpose::Final(operation, None),
@@ -80,7 +80,7 @@ impl Departure {
         self.stage = Stage::Offered {
             saved,
             since,
-            plea: Plea::Take,
+            message: OfferMessage::Commit,
             doubt: Doubt::No,
         };
     }
