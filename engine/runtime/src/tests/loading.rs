@@ -1,7 +1,7 @@
-//! How these tests get at compiled code: they compile it or, where there is no compiler, take it from a shelf that a run with the
+//! How these tests get at compiled code: they compile it or, where there is no compiler, take it from a folder that a run with the
 //! compiler has left: the folder that `WAYFARE_TEST_CODE` names. So the same tests run on processors that Cranelift does not know.
 //!
-//! Code on the shelf is as a registry gives it out to boards of 32 bits, signed, and loaded as they load it.
+//! Code in the folder is as a registry gives it out to boards of 32 bits, signed, and loaded as they load it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub(super) fn load_sample(name: &str) -> Arc<Loaded> {
     entry.clone()
 }
 
-fn shelf() -> Option<PathBuf> {
+fn code_folder() -> Option<PathBuf> {
     std::env::var_os("WAYFARE_TEST_CODE").map(PathBuf::from)
 }
 
@@ -42,17 +42,17 @@ fn key() -> SecretKey {
 #[cfg(feature = "compiler")]
 pub(super) fn load_wasm(wasm: &[u8]) -> Result<Arc<Loaded>, Failure> {
     let module = Digest::of(wasm);
-    if let Some(shelf) = shelf() {
-        put(&shelf, module, wasm);
+    if let Some(code_folder) = code_folder() {
+        put(&code_folder, module, wasm);
     }
     RUNTIME.load(module, wasm)
 }
 
 #[cfg(feature = "compiler")]
-fn put(shelf: &std::path::Path, module: Digest, wasm: &[u8]) {
+fn put(code_folder: &std::path::Path, module: Digest, wasm: &[u8]) {
     use super::super::ahead;
 
-    let path = shelf.join(module.to_string());
+    let path = code_folder.join(module.to_string());
     let target = wayfare_protocol::code::CodeTarget {
         architecture: "pulley32".into(),
         ..ahead::here()
@@ -60,9 +60,9 @@ fn put(shelf: &std::path::Path, module: Digest, wasm: &[u8]) {
     // What does not compile is refused before it comes to a board.
     if let Ok(code) = ahead::compile(module, wasm, &target) {
         let signed = wayfare_protocol::code::sign(module, &target, "test", &code, &key()).unwrap();
-        std::fs::create_dir_all(shelf).unwrap();
+        std::fs::create_dir_all(code_folder).unwrap();
         // Two tests may load the same module.
-        let mut whole = tempfile::NamedTempFile::new_in(shelf).unwrap();
+        let mut whole = tempfile::NamedTempFile::new_in(code_folder).unwrap();
         std::io::Write::write_all(&mut whole, &signed).unwrap();
         whole.persist(path).unwrap();
     }
@@ -74,7 +74,7 @@ pub(super) fn load_wasm(wasm: &[u8]) -> Result<Arc<Loaded>, Failure> {
 
     let module = Digest::of(wasm);
     let hint = "there is no compiler here: run these tests in a build that has it, with WAYFARE_TEST_CODE naming a folder, then these with the same";
-    let path = shelf().expect(hint).join(module.to_string());
+    let path = code_folder().expect(hint).join(module.to_string());
     let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: {hint}", path.display()));
     let compiled = Compiled::verify(
         bytes,

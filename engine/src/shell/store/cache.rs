@@ -18,7 +18,7 @@
 //! files' time of modification in seconds: written with a file, and at its first use after a start. So a card is not
 //! worn by reading, and what a crash forgets is only an order.
 
-mod shelf;
+mod folder;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -26,12 +26,12 @@ use std::thread::JoinHandle;
 
 use wayfare_protocol::ids::Digest;
 
-use self::shelf::{Shelf, lock, remove_all};
+use self::folder::{CacheFolder, lock, remove_all};
 use wayfare_runtime::{Compiled, Piece, Provenance};
 
 /// Each method can be called from any thread. Dropping it waits for a file that is being written.
 pub struct Cache {
-    shelf: Arc<Shelf>,
+    folder: Arc<CacheFolder>,
     /// Writes in the background: a program that was just compiled need not wait for a card. One at a time.
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -40,9 +40,9 @@ impl Cache {
     /// Makes the folder if it is not there, and removes what another version or a crash left in it. The caller sees to
     /// it that no other engine uses the folder. `None`, after a warning: it cannot be used.
     pub fn open(folder: &Path, bytes_max: u64, provenance: Provenance) -> Option<Self> {
-        match Shelf::open(folder, bytes_max, provenance) {
-            Ok(shelf) => Some(Self {
-                shelf: Arc::new(shelf),
+        match CacheFolder::open(folder, bytes_max, provenance) {
+            Ok(folder) => Some(Self {
+                folder: Arc::new(folder),
                 writer: Mutex::default(),
             }),
             Err(error) => {
@@ -63,7 +63,7 @@ impl Cache {
 
     /// This piece of the module's compiled code, if it is here, whole, and of this very engine.
     pub fn find(&self, module: Digest, piece: Piece) -> Option<Compiled> {
-        match self.shelf.read((module, piece))? {
+        match self.folder.read((module, piece))? {
             Ok(compiled) => {
                 let piece = piece.name();
                 tracing::debug!(module = module.short(), piece, "compiled code found in the cache");
@@ -85,16 +85,16 @@ impl Cache {
             reason,
             "cached code removed"
         );
-        self.shelf.remove((module, piece));
+        self.folder.remove((module, piece));
     }
 
     /// Writes it in the background, removing what was not used for longest if there is no room.
     pub fn keep(&self, compiled: Compiled) {
         let mut writer = lock(&self.writer);
         finish(writer.take());
-        let shelf = Arc::clone(&self.shelf);
+        let folder = Arc::clone(&self.folder);
         let write = move || {
-            if let Err(error) = shelf.write(&compiled) {
+            if let Err(error) = folder.write(&compiled) {
                 let module = compiled.module().short();
                 tracing::warn!(module, %error, "could not keep compiled code: it is compiled again next time");
             }
@@ -107,7 +107,7 @@ impl Cache {
 
     /// The same, before it returns.
     pub fn keep_now(&self, compiled: &Compiled) {
-        if let Err(error) = self.shelf.write(compiled) {
+        if let Err(error) = self.folder.write(compiled) {
             let module = compiled.module().short();
             tracing::warn!(module, %error, "could not keep compiled code: it is fetched again after the next start");
         }
@@ -120,12 +120,12 @@ impl Cache {
 
     /// Whether there is this piece of the module, not looked at yet.
     pub fn holds(&self, module: Digest, piece: Piece) -> bool {
-        self.shelf.holds((module, piece))
+        self.folder.holds((module, piece))
     }
 
     /// Gives all room back, for something that is needed. How much there was, in bytes.
     pub fn give_way(&self) -> u64 {
-        self.shelf.clear()
+        self.folder.clear()
     }
 }
 

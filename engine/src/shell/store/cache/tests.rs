@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::{Barrier, LazyLock};
 
-use super::shelf::FILE_MODE;
+use super::folder::FILE_MODE;
 use super::*;
 use crate::shell::modules::Modules;
 use crate::shell::store::{BlobSource, files as names};
@@ -359,7 +359,7 @@ fn a_crash_in_mid_write_leaves_nothing_but_a_file_that_the_next_start_clears() {
     let unfinished = names::unfinished(folder.path(), &name);
     let cache = open(folder.path());
     cache
-        .shelf
+        .folder
         .write_unfinished(&unfinished, &compiled(1), 9)
         .unwrap();
     assert!(unfinished.exists());

@@ -21,7 +21,7 @@ const RESUMING: &str = ".resuming";
 const OTHERS: u32 = 0o077;
 
 /// The folder, and what is known to be in it.
-pub(super) struct Shelf {
+pub(super) struct CacheFolder {
     folder: PathBuf,
     provenance: Provenance,
     bytes_max: u64,
@@ -47,7 +47,7 @@ struct Entry {
     is_marked: bool,
 }
 
-impl Shelf {
+impl CacheFolder {
     pub(super) fn open(folder: &Path, bytes_max: u64, provenance: Provenance) -> io::Result<Self> {
         match DirBuilder::new().mode(FOLDER_MODE).create(folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -71,16 +71,16 @@ impl Shelf {
             tracing::warn!(folder = %folder.display(), "others had access to the cache of compiled modules: emptied");
         }
         files::remove_unfinished(folder)?;
-        let shelf = Self {
+        let opened = Self {
             folder: folder.to_owned(),
             provenance,
             bytes_max,
             owner,
             entries: Mutex::default(),
         };
-        shelf.take_stock()?;
-        shelf.make_room(0);
-        Ok(shelf)
+        opened.take_stock()?;
+        opened.make_room(0);
+        Ok(opened)
     }
 
     /// What another version left is no damage: it goes without a warning.
