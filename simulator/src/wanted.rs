@@ -92,7 +92,7 @@ impl World {
             },
         };
         self.note(|| format!("people ask: {ask:?}"));
-        self.count("people's wishes");
+        self.count("people's requests");
         // A rollback may refuse what comes in its middle: people ask again another time.
         drop(self.ask_dispatcher(ask));
     }

@@ -19,9 +19,9 @@ use wayfare_tests::within;
 
 use crate::fleet;
 
-const GHOST: &str = "ghost";
+const ABSENT: &str = "absent";
 
-/// A fleet of `a` and the ghost, with a program on its way from one to the other.
+/// A fleet of `a` and the absent engine, with a program on its way from one to the other.
 struct Scene {
     fleet: Fleet,
     watched: Watched,
@@ -29,7 +29,7 @@ struct Scene {
     operation: Operation,
 }
 
-/// Plays until the program was offered to the ghost, which has said nothing since.
+/// Plays until the program was offered to the absent engine, which has said nothing since.
 async fn offered(broker: Kind, options: CommandOptions) -> Scene {
     let fleet = fleet(broker).engine("a", &["--checkpoint", "1"]).start().await;
     let job = Job::endless(64);
@@ -40,16 +40,16 @@ async fn offered(broker: Kind, options: CommandOptions) -> Scene {
     appears(&fleet, boot, EngineState::Online).await;
     let is_there = async {
         let mut seen = 0;
-        while fleet.client.engine(GHOST).await.is_err() {
+        while fleet.client.engine(ABSENT).await.is_err() {
             fleet.client.changed(&mut seen).await.expect("open");
         }
     };
-    within("the ghost to be seen", is_there).await;
-    let move_program = fleet.client.move_program(&watched.id(), GHOST, &options).await;
-    let operation = move_program.expect("the ghost is there");
+    within("the absent engine to be seen", is_there).await;
+    let move_program = fleet.client.move_program(&watched.id(), ABSENT, &options).await;
+    let operation = move_program.expect("the absent engine is there");
     let id = operation.id();
     for blobs_announced in [1, 2] {
-        let prepare = |heard: &Heard| match to_ghost(heard, id) {
+        let prepare = |heard: &Heard| match to_absent(heard, id) {
             Some(PeerMessage::Prepare { blobs, .. }) if blobs.len() == blobs_announced => Some(blobs.clone()),
             _ => None,
         };
@@ -59,7 +59,7 @@ async fn offered(broker: Kind, options: CommandOptions) -> Scene {
         }
     }
     let commit =
-        |heard: &Heard| matches!(to_ghost(heard, id), Some(PeerMessage::Commit { .. })).then_some(());
+        |heard: &Heard| matches!(to_absent(heard, id), Some(PeerMessage::Commit { .. })).then_some(());
     fleet.spy.hears("Commit", 0, commit).await;
     appears(&fleet, boot, EngineState::Offline).await;
     Scene {
@@ -74,15 +74,15 @@ async fn offered(broker: Kind, options: CommandOptions) -> Scene {
 async fn appears(fleet: &Fleet, boot: BootId, state: EngineState) {
     let status = EngineStatus {
         sequence: 1,
-        ..EngineStatus::new(name(GHOST), boot, state)
+        ..EngineStatus::new(name(ABSENT), boot, state)
     };
-    let topic = Topics::default().topic(&Topic::EngineStatus(name(GHOST)));
+    let topic = Topics::default().topic(&Topic::EngineStatus(name(ABSENT)));
     fleet.spy.publish(topic, wire::encode(&status)).await;
 }
 
-fn to_ghost(heard: &Heard, operation: OperationId) -> Option<&PeerMessage> {
+fn to_absent(heard: &Heard, operation: OperationId) -> Option<&PeerMessage> {
     match heard {
-        Heard::Peer { to, envelope } if to.as_str() == GHOST && envelope.operation == operation => {
+        Heard::Peer { to, envelope } if to.as_str() == ABSENT && envelope.operation == operation => {
             Some(&envelope.message)
         }
         _ => None,
@@ -92,7 +92,7 @@ fn to_ghost(heard: &Heard, operation: OperationId) -> Option<&PeerMessage> {
 async fn say(fleet: &Fleet, operation: OperationId, message: PeerMessage) {
     let envelope = Envelope {
         operation,
-        from: name(GHOST),
+        from: name(ABSENT),
         message,
     };
     let topic = Topics::default().topic(&Topic::Peer(operation, name("a")));
@@ -100,7 +100,7 @@ async fn say(fleet: &Fleet, operation: OperationId, message: PeerMessage) {
 }
 
 async fn in_doubt(fleet: &Fleet, program: ProgramId) {
-    let target = name(GHOST);
+    let target = name(ABSENT);
     let owners = vec![(name("a"), ProgramState::InDoubt { target })];
     let is_so = |all: &[Heard]| Spy::owners(all, program) == owners;
     fleet
@@ -137,7 +137,7 @@ async fn a_silent_target_leaves_it_standing_still_across_a_crash_of_the_source_u
         scene.fleet.start_again(&["a"]).await;
         in_doubt(&scene.fleet, program).await;
         let asks = |heard: &Heard| {
-            let message = to_ghost(heard, id);
+            let message = to_absent(heard, id);
             matches!(message, Some(PeerMessage::Commit { .. } | PeerMessage::Cancel)).then_some(())
         };
         scene.fleet.spy.hears("the source to ask again", mark, asks).await;
@@ -183,7 +183,7 @@ async fn when_its_time_is_up_the_source_asks_the_target_to_refuse() {
     };
     let scene = offered(Kind::Mosquitto, options).await;
     let id = scene.operation.id();
-    let cancel = |heard: &Heard| matches!(to_ghost(heard, id), Some(PeerMessage::Cancel)).then_some(());
+    let cancel = |heard: &Heard| matches!(to_absent(heard, id), Some(PeerMessage::Cancel)).then_some(());
     scene.fleet.spy.hears("Cancel", 0, cancel).await;
     in_doubt(&scene.fleet, scene.watched.program).await;
     let failure = Failure::Cancelled;
@@ -235,8 +235,9 @@ async fn a_program_taken_back_by_force_runs_on_and_a_late_target_is_fenced_off()
 async fn a_target_that_knows_nothing_refuses_for_good() {
     let fleet = fleet(Kind::Mosquitto).engines(&["a"]).start().await;
     let operation = OperationId::random();
-    let refused =
-        |heard: &Heard| matches!(to_ghost(heard, operation), Some(PeerMessage::Refused { .. })).then_some(());
+    let refused = |heard: &Heard| {
+        matches!(to_absent(heard, operation), Some(PeerMessage::Refused { .. })).then_some(())
+    };
     say(&fleet, operation, PeerMessage::Query).await;
     fleet.spy.hears("a refusal", 0, refused).await;
     // What was asked about comes now: too late.
