@@ -1,6 +1,8 @@
 //! What a link tells its receiver.
 
-use crate::message::{AcknowledgeToken, Incoming, Oversized, Qos};
+use wayfare_protocol::qos::Qos;
+
+use crate::message::{AcknowledgeToken, Incoming, Oversized};
 
 /// What the session tells its receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]

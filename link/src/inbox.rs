@@ -10,9 +10,11 @@
 
 use std::collections::VecDeque;
 
+use wayfare_protocol::qos::Qos;
+
 use crate::event::Event;
 use crate::limits::{BACKLOG_BYTES_MAX, BACKLOG_MESSAGES_MAX};
-use crate::message::{Incoming, Oversized, Qos};
+use crate::message::{Incoming, Oversized};
 
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {

@@ -58,10 +58,11 @@ pub use error::LinkError;
 pub use event::Event;
 pub use limits::{INCOMING_PAYLOAD_BYTES_MAX, RECONNECT_WAIT_MAX};
 pub use link::{Link, LinkEvents, Submitted, connect};
-pub use message::{AcknowledgeToken, Incoming, Message, Oversized, Qos};
+pub use message::{AcknowledgeToken, Incoming, Message, Oversized};
 pub use options::{Acknowledge, LinkOptions, OnTakeover};
 pub use own_folder::open_own_folder;
 pub use tls::TlsError;
+pub use wayfare_protocol::qos::Qos;
 
 #[cfg(feature = "broker")]
 pub use broker::{BrokerError, BrokerLogin, BrokerOptions, EmbeddedBroker};

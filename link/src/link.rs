@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
+use wayfare_protocol::qos::Qos;
 
 use crate::command::{CloseOnDrop, Command, Receipt};
 use crate::error::LinkError;
 use crate::event::Event;
 use crate::limits::{EVENT_CHANNEL_MAX, MESSAGE_OVERHEAD_BYTES, TOPIC_BYTES_MAX};
-use crate::message::{AcknowledgeToken, Message, Qos, check_filter};
+use crate::message::{AcknowledgeToken, Message, check_filter};
 use crate::options::LinkOptions;
 use crate::session::Session;
 use crate::subscriptions::Change;

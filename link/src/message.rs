@@ -2,18 +2,10 @@
 
 use bytes::Bytes;
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
+use wayfare_protocol::qos::Qos;
 
 use crate::error::LinkError;
 use crate::limits::TOPIC_BYTES_MAX;
-
-/// How hard delivery is tried. MQTT's third level is not portable and never used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Qos {
-    /// Lost when the connection breaks, and dropped while there is none.
-    AtMostOnce,
-    /// Kept and repeated until acknowledged; can arrive more than once.
-    AtLeastOnce,
-}
 
 /// A message to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use wayfare_protocol::qos::Qos;
+
 use crate::attempt::skipped_packet_bytes_max;
 use crate::broker_url::BrokerUrl;
-use crate::message::{Message, Qos};
+use crate::message::Message;
 
 /// Everything a session needs to know. Start from [`LinkOptions::new`] and change what differs.
 #[derive(Debug, Clone)]

@@ -11,8 +11,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use wayfare_protocol::qos::Qos;
+
 use crate::limits::IN_FLIGHT_MAX;
-use crate::message::{Message, Qos};
+use crate::message::Message;
 
 #[derive(Debug)]
 pub(crate) struct Outbox<R> {

@@ -12,6 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use wayfare_protocol::qos::Qos;
+
 use crate::attempt::Attempt;
 use crate::backoff::Backoff;
 use crate::command::{CloseOnDrop, Command, Receipt};
@@ -19,7 +21,7 @@ use crate::error::LinkError;
 use crate::event::Event;
 use crate::inbox::{Inbox, Offer};
 use crate::limits::{INCOMING_PACKET_BYTES_MAX, INCOMING_PAYLOAD_BYTES_MAX};
-use crate::message::{AcknowledgeToken, Incoming, Message, Oversized, Qos};
+use crate::message::{AcknowledgeToken, Incoming, Message, Oversized};
 use crate::options::{Acknowledge, LinkOptions, OnTakeover};
 use crate::outbox::Outbox;
 use crate::subscriptions::Subscriptions;

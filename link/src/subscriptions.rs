@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::message::Qos;
+use wayfare_protocol::qos::Qos;
 
 /// `W` hears how a request ended.
 #[derive(Debug)]

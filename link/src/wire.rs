@@ -19,10 +19,11 @@ use rumqttc::{
     Outgoing, Packet, Publish, QoS, StateError, SubscribeReasonCode, TlsConfiguration, TlsError, Transport,
 };
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
+use wayfare_protocol::qos::Qos;
 
 use crate::attempt::Attempt;
 use crate::limits::{CONNECT_TIMEOUT, PACKET_IDS, PACKET_OVERHEAD_BYTES, REQUESTS_MAX, TOPIC_BYTES_MAX};
-use crate::message::{Message, Qos};
+use crate::message::Message;
 use crate::options::LinkOptions;
 use crate::subscriptions::Change;
 use crate::tls::Tls;

@@ -31,6 +31,7 @@ pub mod pattern;
 pub mod peer;
 pub mod ports;
 pub mod pull;
+pub mod qos;
 pub mod reason;
 pub mod reply;
 pub mod snapshot;

@@ -8,8 +8,9 @@ pub(crate) mod state;
 
 use std::time::{Duration, Instant};
 
-use wayfare_mail::{Delivery, Intake, Outgoing};
+use wayfare_mail::{Intake, Outgoing};
 use wayfare_protocol::ids::{Generation, ProgramId};
+use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
 use crate::broker::state::{Said, Told};
@@ -199,7 +200,7 @@ impl World {
             let accepted = talk.mail.accept("in", &payload, false);
             let token = (wire, number);
             talk.intake
-                .received(number, (token, Delivery::AtLeastOnce), accepted, now);
+                .received(number, (token, Qos::AtLeastOnce), accepted, now);
             next = talk
                 .intake
                 .takes_more()
@@ -329,7 +330,7 @@ impl World {
                 }
                 self.ask_whose(index, program, wire);
             }
-            Told::Granted => talk.mail.granted("in", true),
+            Told::Granted => talk.mail.granted("in", Qos::AtLeastOnce),
             Told::Input(number) => talk.unread.push_back(number),
             Told::Published(number) => {
                 talk.in_flight.retain(|outgoing| outgoing.number > number);

@@ -3,6 +3,7 @@
 use wayfare_mail::Manner;
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::life;
+use wayfare_protocol::qos::Qos;
 
 use crate::sessions::state::number_in;
 use crate::world::World;
@@ -27,7 +28,9 @@ impl World {
             return;
         };
         let mut is_news = talk.mail.is_granted("in").is_none();
-        talk.mail.subscribe("in", true).expect("it is granted");
+        talk.mail
+            .subscribe("in", Qos::AtLeastOnce)
+            .expect("it is granted");
         let mut wrong = None;
         for _ in 0..MESSAGES_AT_ONCE {
             let Some(number) = talk.mail.first().map(|message| number_in(&message.payload)) else {
@@ -37,7 +40,7 @@ impl World {
                 wrong = Some(format!("was handed input {number} in place of {}", talk.expects));
             }
             let manner = Manner {
-                at_least_once: true,
+                qos: Qos::AtLeastOnce,
                 ..Manner::default()
             };
             if talk

@@ -38,6 +38,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wayfare_protocol::address::{Address, SERVICES_MAX};
 use wayfare_protocol::call::{self, Notice, Outcome, Sent};
 use wayfare_protocol::ids::{ProgramId, is_name};
+use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::Topic;
 
@@ -54,7 +55,7 @@ pub(crate) use saved::Layout;
 const ADDRESSES_MAX: usize = 64;
 
 const AT_LEAST_ONCE: Manner = Manner {
-    at_least_once: true,
+    qos: Qos::AtLeastOnce,
     retain: false,
     plain: false,
 };
@@ -112,7 +113,7 @@ impl Mail {
             return Err(Refusal::TooMany);
         }
         let inbox = self.inbox_topic();
-        self.subscribe_to(&inbox, true)?;
+        self.subscribe_to(&inbox, Qos::AtLeastOnce)?;
         self.calls.serves.insert(service.to_owned());
         Ok(())
     }
@@ -123,7 +124,7 @@ impl Mail {
             return Err(Refusal::NotGranted);
         }
         let inbox = self.inbox_topic();
-        self.subscribe_to(&inbox, true)?;
+        self.subscribe_to(&inbox, Qos::AtLeastOnce)?;
         self.calls.listens = true;
         Ok(())
     }
@@ -161,7 +162,7 @@ impl Mail {
             return Err(Refusal::TooMany);
         }
         let filter = self.home.topics.all_at(address);
-        self.subscribe_to(&filter, true)?;
+        self.subscribe_to(&filter, Qos::AtLeastOnce)?;
         self.calls.providers.entry(address.clone()).or_default();
         Ok(())
     }

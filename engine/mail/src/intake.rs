@@ -11,6 +11,7 @@
 //! much has come as the smallest windows of brokers hold: then the broker waits for our acknowledgements.
 
 use std::time::{Duration, Instant};
+use wayfare_protocol::qos::Qos;
 
 use crate::{Accepted, ReceivedMessage};
 
@@ -35,13 +36,6 @@ pub struct Intake<M, T> {
     held: Option<M>,
 }
 
-/// Whether the broker sends a message again that is not acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
-    AtMostOnce,
-    AtLeastOnce,
-}
-
 impl<M, T> Default for Intake<M, T> {
     fn default() -> Self {
         Self {
@@ -56,15 +50,9 @@ impl<M, T> Default for Intake<M, T> {
 
 impl<M, T> Intake<M, T> {
     /// A message was offered to the inbox, and this became of it.
-    pub fn received(
-        &mut self,
-        message: M,
-        (token, delivery): (T, Delivery),
-        accepted: Accepted,
-        now: Instant,
-    ) {
+    pub fn received(&mut self, message: M, (token, qos): (T, Qos), accepted: Accepted, now: Instant) {
         match accepted {
-            Accepted::Full if delivery == Delivery::AtMostOnce => {}
+            Accepted::Full if qos == Qos::AtMostOnce => {}
             Accepted::Full => {
                 self.held = Some(message);
                 return;
@@ -161,7 +149,7 @@ mod tests {
 
     fn taken(intake: &mut Intake<u64, u64>, number: u64, now: Instant) {
         let accepted = Accepted::Taken(message(number));
-        intake.received(number, (number, Delivery::AtLeastOnce), accepted, now);
+        intake.received(number, (number, Qos::AtLeastOnce), accepted, now);
     }
 
     #[test]
@@ -195,7 +183,7 @@ mod tests {
         let mut intake = Intake::with_unstored(intake.take_unstored(), now);
         assert!(!intake.is_settled());
         // The broker sends it again.
-        intake.received(0, (10, Delivery::AtLeastOnce), Accepted::Dropped, now);
+        intake.received(0, (10, Qos::AtLeastOnce), Accepted::Dropped, now);
         taken(&mut intake, 2, now);
         let all = vec![message(0), message(1), message(2)];
         assert_eq!(intake.begin_sync(now + GATHER, false), Some(all));
@@ -213,7 +201,7 @@ mod tests {
     fn repeats_are_acknowledged_in_the_order_of_receipt() {
         let (mut intake, now) = (Intake::default(), moment());
         taken(&mut intake, 0, now);
-        intake.received(1, (1, Delivery::AtLeastOnce), Accepted::Dropped, now);
+        intake.received(1, (1, Qos::AtLeastOnce), Accepted::Dropped, now);
         taken(&mut intake, 2, now);
         assert_eq!(intake.begin_sync(now, true), Some(vec![message(0), message(2)]));
         assert_eq!(intake.synced(), [0, 1, 2]);
@@ -222,9 +210,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_held_and_what_the_broker_does_not_send_again_is_dropped() {
         let (mut intake, now) = (Intake::default(), moment());
-        intake.received(0, (0, Delivery::AtMostOnce), Accepted::Full, now);
+        intake.received(0, (0, Qos::AtMostOnce), Accepted::Full, now);
         assert!(intake.takes_more());
-        intake.received(1, (1, Delivery::AtLeastOnce), Accepted::Full, now);
+        intake.received(1, (1, Qos::AtLeastOnce), Accepted::Full, now);
         assert!(!intake.takes_more());
         assert_eq!(
             intake.begin_sync(now, true),
@@ -232,7 +220,7 @@ mod tests {
             "the first is done with"
         );
         assert_eq!(intake.take_held(), Some(1));
-        intake.received(1, (1, Delivery::AtLeastOnce), Accepted::Full, now);
+        intake.received(1, (1, Qos::AtLeastOnce), Accepted::Full, now);
         intake.reconnected();
         assert_eq!(intake.take_held(), None, "the broker sends it again");
     }

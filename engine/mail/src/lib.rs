@@ -28,12 +28,13 @@ use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::life;
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 use wayfare_protocol::numbers::Traffic;
+use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::{Topic, Topics};
 
 pub use calls::{Attention, CallOptions};
 use calls::{Calls, Incoming};
-pub use intake::{Delivery, Intake};
+pub use intake::Intake;
 pub use message::{Outgoing, Reader, ReceivedMessage};
 use replies::{Replies, answered};
 use seen::Seen;
@@ -88,7 +89,7 @@ pub struct Mail {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Subscription {
-    at_least_once: bool,
+    qos: Qos,
     /// The broker has granted it, in the session that it keeps.
     is_granted: bool,
 }
@@ -109,7 +110,7 @@ pub enum Refusal {
 /// How a message is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Manner {
-    pub at_least_once: bool,
+    pub qos: Qos,
     pub retain: bool,
     /// Without a stamp, for receivers that know nothing of Wayfare.
     pub plain: bool,
@@ -183,19 +184,19 @@ impl Mail {
 
     // What the program asks.
 
-    pub fn subscribe(&mut self, filter: &str, at_least_once: bool) -> Result<(), Refusal> {
+    pub fn subscribe(&mut self, filter: &str, qos: Qos) -> Result<(), Refusal> {
         if !is_filter(filter) {
             return Err(Refusal::Malformed);
         }
         if !self.grants.may_subscribe(filter) {
             return Err(Refusal::NotGranted);
         }
-        self.subscribe_to(filter, at_least_once)
+        self.subscribe_to(filter, qos)
     }
 
-    fn subscribe_to(&mut self, filter: &str, at_least_once: bool) -> Result<(), Refusal> {
+    fn subscribe_to(&mut self, filter: &str, qos: Qos) -> Result<(), Refusal> {
         let known = self.subscriptions.get(filter);
-        if known.is_some_and(|known| known.at_least_once == at_least_once) {
+        if known.is_some_and(|known| known.qos == qos) {
             return Ok(());
         }
         if known.is_none() && self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
@@ -203,7 +204,7 @@ impl Mail {
         }
         self.unsubscribed.remove(filter);
         let subscription = Subscription {
-            at_least_once,
+            qos,
             is_granted: false,
         };
         self.subscriptions.insert(filter.to_owned(), subscription);
@@ -238,9 +239,9 @@ impl Mail {
     pub fn request(&mut self, topic: &str, payload: &[u8]) -> Result<(), Refusal> {
         self.check_topic(topic)?;
         let reply_to = self.reply_topic();
-        self.subscribe_to(&reply_to, true)?;
+        self.subscribe_to(&reply_to, Qos::AtLeastOnce)?;
         let manner = Manner {
-            at_least_once: true,
+            qos: Qos::AtLeastOnce,
             ..Manner::default()
         };
         let request = self.published;
@@ -261,7 +262,7 @@ impl Mail {
             return self.answer(reply_to, answers, &Outcome::Done(payload.to_vec()));
         };
         let manner = Manner {
-            at_least_once: true,
+            qos: Qos::AtLeastOnce,
             ..Manner::default()
         };
         self.send(reply_to, payload, manner, Purpose::Reply { answers })?;
@@ -374,7 +375,7 @@ impl Mail {
                 true => payload.to_vec(),
                 false => stamp.put_on(payload),
             },
-            at_least_once: manner.at_least_once,
+            qos: manner.qos,
             retain: manner.retain,
         };
         self.published += 1;
@@ -418,27 +419,24 @@ impl Mail {
     }
 
     /// What the broker has not granted yet; `true`: at least once.
-    pub fn to_subscribe(&self) -> Vec<(String, bool)> {
+    pub fn to_subscribe(&self) -> Vec<(String, Qos)> {
         let open = self.subscriptions.iter().filter(|(_, one)| !one.is_granted);
-        open.map(|(filter, one)| (filter.clone(), one.at_least_once))
-            .collect()
+        open.map(|(filter, one)| (filter.clone(), one.qos)).collect()
     }
 
     /// What the broker has granted already, in the session that it keeps.
-    pub fn granted_subscriptions(&self) -> Vec<(String, bool)> {
+    pub fn granted_subscriptions(&self) -> Vec<(String, Qos)> {
         let granted = self.subscriptions.iter().filter(|(_, one)| one.is_granted);
-        granted
-            .map(|(filter, one)| (filter.clone(), one.at_least_once))
-            .collect()
+        granted.map(|(filter, one)| (filter.clone(), one.qos)).collect()
     }
 
     pub fn to_unsubscribe(&self) -> Vec<String> {
         self.unsubscribed.keys().cloned().collect()
     }
 
-    pub fn granted(&mut self, filter: &str, at_least_once: bool) {
+    pub fn granted(&mut self, filter: &str, qos: Qos) {
         if let Some(one) = self.subscriptions.get_mut(filter) {
-            one.is_granted = one.at_least_once == at_least_once;
+            one.is_granted = one.qos == qos;
         }
         self.ask_for_barriers();
     }

@@ -3,6 +3,7 @@
 //! Numbers are little-endian; texts and payloads have their length before them, in four bytes. A stamp is kept as it was on the
 //! wire, ahead of the payload.
 
+use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::Stamp;
 
 /// One that came.
@@ -24,7 +25,7 @@ pub struct Outgoing {
     pub topic: String,
     /// With its stamp.
     pub payload: Vec<u8>,
-    pub at_least_once: bool,
+    pub qos: Qos,
     pub retain: bool,
 }
 
@@ -71,7 +72,7 @@ impl Outgoing {
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend(self.number.to_le_bytes());
-        out.push(u8::from(self.at_least_once) | u8::from(self.retain) << 1);
+        out.push(self.qos.bit() | u8::from(self.retain) << 1);
         put(out, self.topic.as_bytes());
         put(out, &self.payload);
     }
@@ -82,7 +83,7 @@ impl Outgoing {
             number,
             topic: from.text()?,
             payload: from.bytes()?.to_vec(),
-            at_least_once: flags & 1 != 0,
+            qos: Qos::from_bit(flags & 1 != 0),
             retain: flags & 2 != 0,
         })
     }

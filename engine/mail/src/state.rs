@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use wayfare_protocol::grants::{is_filter, is_topic};
 use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::qos::Qos;
 use wayfare_protocol::topics::Topic;
 
 use crate::calls::Layout;
@@ -42,7 +43,7 @@ impl Mail {
         count(&mut out, self.subscriptions.len());
         for (filter, one) in &self.subscriptions {
             put(&mut out, filter.as_bytes());
-            out.push(u8::from(one.at_least_once) | u8::from(one.is_granted) << 1);
+            out.push(one.qos.bit() | u8::from(one.is_granted) << 1);
         }
         count(&mut out, self.unsubscribed.len());
         for filter in self.unsubscribed.keys() {
@@ -87,7 +88,7 @@ impl Mail {
             .map(|_| {
                 let (filter, flags) = (from.text().filter(|filter| is_filter(filter))?, from.u8()?);
                 let subscription = Subscription {
-                    at_least_once: flags & 1 != 0,
+                    qos: Qos::from_bit(flags & 1 != 0),
                     is_granted: flags & 2 != 0,
                 };
                 Some((filter, subscription))

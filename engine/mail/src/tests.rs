@@ -1,6 +1,7 @@
 //! The mail as tables: what is asked, and what comes of it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use wayfare_protocol::qos::Qos;
 
 use super::*;
 
@@ -47,7 +48,7 @@ fn stamped_with(sender: ProgramId, number: u64, purpose: Purpose, payload: &[u8]
 }
 
 const PLAIN: Manner = Manner {
-    at_least_once: true,
+    qos: Qos::AtLeastOnce,
     retain: false,
     plain: true,
 };
@@ -65,9 +66,15 @@ fn only_what_is_granted_and_well_formed_is_done() {
     ] {
         assert_eq!(mail.publish(topic, b"1", PLAIN), expected, "{topic}");
     }
-    assert_eq!(mail.subscribe("in/#/a", true), Err(Refusal::Malformed));
+    assert_eq!(
+        mail.subscribe("in/#/a", Qos::AtLeastOnce),
+        Err(Refusal::Malformed)
+    );
     let mut closed = Mail::new(home(someone(), "a"), Grants::default());
-    assert_eq!(closed.subscribe("in/a", true), Err(Refusal::NotGranted));
+    assert_eq!(
+        closed.subscribe("in/a", Qos::AtLeastOnce),
+        Err(Refusal::NotGranted)
+    );
     assert_eq!(closed.publish("out/a", b"", PLAIN), Err(Refusal::NotGranted));
     assert_eq!(closed.request("out/a", b""), Err(Refusal::NotGranted));
     assert!(!closed.wants_session());
@@ -84,10 +91,14 @@ fn sizes_and_numbers_are_bounded() {
         "with its stamp it is"
     );
     for number in 0..SUBSCRIPTIONS_MAX {
-        assert_eq!(mail.subscribe(&format!("in/{number}"), true), Ok(()));
+        assert_eq!(mail.subscribe(&format!("in/{number}"), Qos::AtLeastOnce), Ok(()));
     }
-    assert_eq!(mail.subscribe("in/more", true), Err(Refusal::TooMany));
-    assert_eq!(mail.subscribe("in/1", true), Ok(()), "it has that one");
+    assert_eq!(mail.subscribe("in/more", Qos::AtLeastOnce), Err(Refusal::TooMany));
+    assert_eq!(
+        mail.subscribe("in/1", Qos::AtLeastOnce),
+        Ok(()),
+        "it has that one"
+    );
     assert_eq!(mail.to_subscribe().len(), SUBSCRIPTIONS_MAX);
 }
 
@@ -242,10 +253,10 @@ fn a_snapshot_brings_no_message_for_a_topic_that_is_not_granted() {
 fn a_snapshot_brings_no_subscription_that_is_not_granted() {
     let mut mail = open();
     mail.grants.subscribe = vec!["in/#".into()];
-    mail.subscribe("in/#", true).unwrap();
+    mail.subscribe("in/#", Qos::AtLeastOnce).unwrap();
     mail.request("out/a", b"?").unwrap();
     let subscription = Subscription {
-        at_least_once: true,
+        qos: Qos::AtLeastOnce,
         is_granted: true,
     };
     let foreign = ["wayfare/v1/engine/a/command", "#"];
@@ -326,9 +337,9 @@ fn a_request_gets_its_reply_and_no_other() {
 #[test]
 fn everything_travels_and_a_copy_leaves_the_originals_outbox_alone() {
     let mut mail = open();
-    mail.subscribe("in/a", true).unwrap();
-    mail.granted("in/a", true);
-    mail.subscribe("in/b", false).unwrap();
+    mail.subscribe("in/a", Qos::AtLeastOnce).unwrap();
+    mail.granted("in/a", Qos::AtLeastOnce);
+    mail.subscribe("in/b", Qos::AtMostOnce).unwrap();
     mail.unsubscribe("in/b").unwrap();
     mail.publish("out/a", b"1", PLAIN).unwrap();
     mail.begin_session();
@@ -340,12 +351,12 @@ fn everything_travels_and_a_copy_leaves_the_originals_outbox_alone() {
     assert_eq!(there.to_unsubscribe(), ["in/b"]);
     assert_eq!(there.outbox, mail.outbox);
     there.session_lost();
-    assert_eq!(there.to_subscribe(), [("in/a".to_owned(), true)]);
+    assert_eq!(there.to_subscribe(), [("in/a".to_owned(), Qos::AtLeastOnce)]);
 
     let copy = moved(&mail, someone(), "b").unwrap();
     assert_eq!(
         copy.to_subscribe(),
-        [("in/a".to_owned(), true)],
+        [("in/a".to_owned(), Qos::AtLeastOnce)],
         "in a session of its own"
     );
     assert!(copy.outbox.is_empty() && !copy.has_session());
@@ -431,7 +442,7 @@ fn early_replies_are_bounded() {
 #[test]
 fn damaged_states_are_refused() {
     let mut mail = open();
-    mail.subscribe("in/a", true).unwrap();
+    mail.subscribe("in/a", Qos::AtLeastOnce).unwrap();
     mail.request("out/a", b"1").unwrap();
     mail.accept("in/a", &stamped(someone(), 1, Purpose::Message), false);
     let good = mail.save();

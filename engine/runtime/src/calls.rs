@@ -12,6 +12,7 @@ use wayfare_abi::message::{self, AT_LEAST_ONCE, Handed, PLAIN, RETAIN};
 use wayfare_mail::{Mail, Manner, ReceivedMessage, Refusal};
 use wayfare_protocol::call::Sent;
 use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::Purpose;
 use wayfare_protocol::topics::Topic;
 
@@ -32,7 +33,7 @@ fn subscriptions(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Context>, filter: i32, length: i32, flags: i32| {
             call_blocking(caller, |guest| {
                 let filter = text(guest, filter, length)?;
-                subscribe(guest.context, &filter, flags & AT_LEAST_ONCE != 0)
+                subscribe(guest.context, &filter, Qos::from_bit(flags & AT_LEAST_ONCE != 0))
             })
         },
     )?;
@@ -58,7 +59,7 @@ fn outward(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
                 let topic = text(guest, topic, length)?;
                 let payload = content(guest, payload, bytes)?;
                 let manner = Manner {
-                    at_least_once: flags & AT_LEAST_ONCE != 0,
+                    qos: Qos::from_bit(flags & AT_LEAST_ONCE != 0),
                     retain: flags & RETAIN != 0,
                     plain: flags & PLAIN != 0,
                 };
@@ -157,11 +158,11 @@ fn identity(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
 }
 
 /// Waits until the broker has granted it: what is published after that comes. Issued again elsewhere, it goes on waiting.
-pub(super) fn subscribe(context: &mut Context, filter: &str, at_least_once: bool) -> Result<Flow, Errno> {
+pub(super) fn subscribe(context: &mut Context, filter: &str, qos: Qos) -> Result<Flow, Errno> {
     context.blocked_until_ns = None;
     let control = context.control.clone();
     let mut shared = control.lock();
-    let asked = shared.mail.subscribe(filter, at_least_once);
+    let asked = shared.mail.subscribe(filter, qos);
     control.outgoing.notify_one();
     if let Err(refusal) = asked {
         drop(shared);

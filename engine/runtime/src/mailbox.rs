@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use wayfare_mail::{Accepted, Mail, Outgoing};
+use wayfare_protocol::qos::Qos;
 
 use super::context::now_ms;
 use super::control::Control;
@@ -35,8 +36,8 @@ impl Mailbox {
     }
 
     /// The broker has granted a subscription.
-    pub fn granted(&self, filter: &str, at_least_once: bool) {
-        self.with(|mail| mail.granted(filter, at_least_once));
+    pub fn granted(&self, filter: &str, qos: Qos) {
+        self.with(|mail| mail.granted(filter, qos));
         self.0.wake_program();
     }
 

@@ -2,6 +2,7 @@
 
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{self, OPEN_CALLS_MAX, Outcome, Sent};
+use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::Purpose;
 use wayfare_protocol::topics::Topic;
 
@@ -56,7 +57,7 @@ impl Mail {
             return Ok(None);
         };
         let reply_to = self.reply_topic();
-        self.subscribe_to(&reply_to, true)?;
+        self.subscribe_to(&reply_to, Qos::AtLeastOnce)?;
         let header = Sent::Call {
             to: address.clone(),
             function: function.to_owned(),

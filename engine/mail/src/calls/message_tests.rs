@@ -3,6 +3,7 @@
 use wayfare_protocol::call::{About, Expiry, FailureKind, Outcome, Sent};
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::Generation;
+use wayfare_protocol::qos::Qos;
 
 use super::tests::{address, announce, announce_as, call, copied, deliver, mail, pair};
 use crate::tests::someone;
@@ -181,7 +182,7 @@ fn a_message_to_a_set_goes_to_each_of_it_once_all_are_known() {
         .collect();
     assert_eq!(filters.len(), 2, "who is there, and what is answered");
     for filter in &filters {
-        sender.granted(filter, true);
+        sender.granted(filter, Qos::AtLeastOnce);
     }
     let barrier = sender.next_to_send().unwrap();
     assert!(sender.next_to_send().is_none(), "asked once");

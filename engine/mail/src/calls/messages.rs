@@ -3,6 +3,7 @@
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{self, About, OPEN_CALLS_MAX, Sent};
 use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::Purpose;
 use wayfare_protocol::topics::Topic;
 
@@ -28,7 +29,7 @@ impl Mail {
         }
         if about.receipt || address.is_set() {
             let reply = self.reply_topic();
-            self.subscribe_to(&reply, true)?;
+            self.subscribe_to(&reply, Qos::AtLeastOnce)?;
         }
         self.look_at(address)?;
         if about.receipt && self.calls.open.len() >= OPEN_CALLS_MAX {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use wayfare_protocol::qos::Qos;
 
 use crate::message::Outgoing;
 
@@ -84,7 +85,7 @@ impl Notices {
             number: NOTICE + entry.order,
             topic: entry.topic.clone(),
             payload: entry.payload.to_vec(),
-            at_least_once: true,
+            qos: Qos::AtLeastOnce,
             retain: false,
         })
     }

@@ -5,6 +5,7 @@ use wayfare_protocol::call::{FailureKind, OPEN_CALLS_MAX, Outcome, Sent};
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
+use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::Stamp;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
@@ -300,7 +301,7 @@ fn a_full_inbox_does_not_keep_an_announcement_from_who_looks_for_it() {
         ..Grants::default()
     };
     let mut caller = Mail::new(mail(someone()).home().clone(), grants);
-    caller.subscribe("in/a", true).unwrap();
+    caller.subscribe("in/a", Qos::AtLeastOnce).unwrap();
     let offer = |caller: &mut Mail| caller.accept("in/a", b"x", false);
     while matches!(offer(&mut caller), Accepted::Taken(_)) {}
     assert_eq!(offer(&mut caller), Accepted::Full);
@@ -371,7 +372,7 @@ fn a_program_whose_inbox_is_refused_serves_nothing_until_it_asks_again() {
     assert_eq!(provider.is_serving(), None);
     assert!(provider.services().is_empty());
     provider.serve("calc").unwrap();
-    provider.granted(&inbox, true);
+    provider.granted(&inbox, Qos::AtLeastOnce);
     assert_eq!(provider.is_serving(), Some(true));
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use wayfare_protocol::address::{Address, AddressError};
 use wayfare_protocol::call::{About, DEADLINE_MS, FailureKind, Outcome, Sent};
+use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
 use wayfare_mail::{Attention, CallOptions, Manner, ReceivedMessage};
@@ -39,7 +40,7 @@ pub(crate) enum Action {
     },
     Subscribe {
         filter: String,
-        at_least_once: bool,
+        qos: Qos,
     },
     Unsubscribe {
         filter: String,
@@ -181,14 +182,14 @@ fn action(fields: &mut Fields) -> Result<Action, Trouble> {
             topic: fields.text("topic")?,
             payload: fields.bytes("payload")?,
             manner: Manner {
-                at_least_once: fields.at_least_once()?,
+                qos: fields.qos()?,
                 retain: fields.flag("retain")?,
                 plain: fields.flag("plain")?,
             },
         },
         "subscribe" => Action::Subscribe {
             filter: fields.text("filter")?,
-            at_least_once: fields.at_least_once()?,
+            qos: fields.qos()?,
         },
         "unsubscribe" => Action::Unsubscribe {
             filter: fields.text("filter")?,
@@ -378,10 +379,10 @@ impl Fields {
         }
     }
 
-    fn at_least_once(&mut self) -> Result<bool, Trouble> {
+    fn qos(&mut self) -> Result<Qos, Trouble> {
         match self.count("qos")? {
-            None | Some(1) => Ok(true),
-            Some(0) => Ok(false),
+            None | Some(1) => Ok(Qos::AtLeastOnce),
+            Some(0) => Ok(Qos::AtMostOnce),
             Some(_) => Err(malformed("'qos' is 0 or 1")),
         }
     }

@@ -127,10 +127,7 @@ fn perform(context: &mut Context, number: Option<Number>, action: Action) -> Res
         } => calls::outgoing(context, "publish", &topic, |mail| {
             mail.publish(&topic, &payload, manner)
         })?,
-        Action::Subscribe {
-            filter,
-            at_least_once,
-        } => calls::subscribe(context, &filter, at_least_once)?,
+        Action::Subscribe { filter, qos } => calls::subscribe(context, &filter, qos)?,
         Action::Unsubscribe { filter } => {
             calls::unsubscribe(context, &filter)?;
             Flow::Done

@@ -1,5 +1,6 @@
 use serde_json::{Value as Json, json};
 use wayfare_mail::{Manner, ReceivedMessage};
+use wayfare_protocol::qos::Qos;
 
 use super::format::{Action, Event, Line, Number, parse};
 use super::*;
@@ -15,18 +16,18 @@ fn lines_say_what_the_imports_are_asked_for() {
         payload: payload.to_vec(),
         manner,
     };
-    let at_least_once = Manner {
-        at_least_once: true,
+    let reliable = Manner {
+        qos: Qos::AtLeastOnce,
         ..Manner::default()
     };
     let line = parse(br#" {"do":"publish","topic":"a/b","payload":"x\ny","id":7} "#);
     let expected = Line {
         number: Some(Number(7)),
-        action: Ok(publish(b"x\ny", at_least_once)),
+        action: Ok(publish(b"x\ny", reliable)),
     };
     assert_eq!(line, expected);
     let all = Manner {
-        at_least_once: false,
+        qos: Qos::AtMostOnce,
         retain: true,
         plain: true,
     };

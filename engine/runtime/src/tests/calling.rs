@@ -5,6 +5,7 @@ use wayfare_mail::{Accepted, Outgoing};
 use wayfare_protocol::address::{Address, Announcement};
 use wayfare_protocol::call::{self, About, FailureKind, Notice, Outcome, Sent};
 use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
@@ -61,7 +62,7 @@ fn until<T>(mailbox: &Mailbox, mut look: impl FnMut(&Mailbox) -> Option<T>) -> T
 fn subscribed(run: &Run, filter: &str) {
     let mailbox = run.process.mailbox();
     until(&mailbox, |mailbox| mailbox.with(|mail| mail.is_granted(filter)));
-    mailbox.granted(filter, true);
+    mailbox.granted(filter, Qos::AtLeastOnce);
 }
 
 fn moved(plan: &Plan, run: &Run) -> Run {

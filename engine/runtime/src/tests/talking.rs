@@ -1,6 +1,7 @@
 //! Calls that wait for messages, left for a capture and issued again elsewhere.
 
 use wayfare_mail::{Accepted, INBOX_MESSAGES_MAX, ReceivedMessage};
+use wayfare_protocol::qos::Qos;
 
 use super::*;
 
@@ -42,7 +43,7 @@ fn grant(run: &Run) {
             mailbox.changed().await;
         }
     });
-    mailbox.granted("in/a", true);
+    mailbox.granted("in/a", Qos::AtLeastOnce);
 }
 
 #[test]

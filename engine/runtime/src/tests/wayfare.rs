@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 use wayfare_devices::{DeviceTables, Devices};
 use wayfare_mail::{Accepted, INBOX_MESSAGES_MAX};
 use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::values::{Value, ValueAnswer, ValueAsk};
 
@@ -35,7 +36,7 @@ fn grant(run: &Run, filter: &str) {
             mailbox.changed().await;
         }
     });
-    mailbox.granted(filter, true);
+    mailbox.granted(filter, Qos::AtLeastOnce);
 }
 
 fn published(run: &Run) -> Vec<(String, String)> {

@@ -31,8 +31,8 @@ pub(super) struct Connection {
     events: LinkEvents,
     in_flight: InFlight,
     /// Asked and not answered; `None` is to unsubscribe.
-    asked: BTreeMap<String, Option<bool>>,
-    answers: JoinSet<(String, Option<bool>, Result<(), LinkError>)>,
+    asked: BTreeMap<String, Option<Qos>>,
+    answers: JoinSet<(String, Option<Qos>, Result<(), LinkError>)>,
     intake: Intake,
     had_session: bool,
     /// The engine is told there that it is connected.
@@ -57,10 +57,7 @@ impl Connection {
         });
         let options = LinkOptions {
             // Asked for again where the broker has lost the session.
-            subscriptions: granted
-                .into_iter()
-                .map(|(filter, at_least_once)| (filter, qos(at_least_once)))
-                .collect(),
+            subscriptions: granted,
             ..LinkOptions::kept(broker.clone(), super::client_id(program))
         };
         let (link, events) = wayfare_link::connect(options)?;
@@ -81,14 +78,14 @@ impl Connection {
     pub(super) fn pump(&mut self, mailbox: &Mailbox) {
         let Some(link) = &self.link else { return };
         let (wanted, unwanted) = mailbox.with(|mail| (mail.to_subscribe(), mail.to_unsubscribe()));
-        for (filter, at_least_once) in wanted {
-            if self.asked.get(&filter) == Some(&Some(at_least_once)) {
+        for (filter, qos) in wanted {
+            if self.asked.get(&filter) == Some(&Some(qos)) {
                 continue;
             }
-            if let Ok(answer) = link.submit_subscription(filter.clone(), qos(at_least_once)) {
-                self.asked.insert(filter.clone(), Some(at_least_once));
+            if let Ok(answer) = link.submit_subscription(filter.clone(), qos) {
+                self.asked.insert(filter.clone(), Some(qos));
                 self.answers
-                    .spawn(async move { (filter, Some(at_least_once), answer.await) });
+                    .spawn(async move { (filter, Some(qos), answer.await) });
             }
         }
         for filter in unwanted {
@@ -107,7 +104,7 @@ impl Connection {
             let message = Message {
                 topic: outgoing.topic,
                 payload: outgoing.payload.into(),
-                qos: qos(outgoing.at_least_once),
+                qos: outgoing.qos,
                 retain: outgoing.retain,
                 fleeting: false,
             };
@@ -225,14 +222,14 @@ impl Connection {
         &mut self,
         mailbox: &Mailbox,
         filter: &str,
-        change: Option<bool>,
+        change: Option<Qos>,
         result: Result<(), LinkError>,
     ) {
         if self.asked.get(filter) == Some(&change) {
             self.asked.remove(filter);
         }
         match (change, result) {
-            (Some(at_least_once), Ok(())) => mailbox.granted(filter, at_least_once),
+            (Some(qos), Ok(())) => mailbox.granted(filter, qos),
             (None, Ok(())) => mailbox.with(|mail| mail.unsubscribed(filter)),
             (Some(_), Err(LinkError::SubscriptionRefused(_))) => mailbox.refused(filter),
             // The link is closed: it is asked again on the next.
@@ -301,12 +298,5 @@ async fn answered(asked: &mut Option<oneshot::Receiver<()>>) {
     };
     if !is_answered {
         std::future::pending().await
-    }
-}
-
-fn qos(at_least_once: bool) -> Qos {
-    match at_least_once {
-        true => Qos::AtLeastOnce,
-        false => Qos::AtMostOnce,
     }
 }

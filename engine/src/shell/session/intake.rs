@@ -4,8 +4,8 @@ use std::io;
 use std::time::Instant;
 
 use tokio::task::JoinHandle;
-use wayfare_link::{AcknowledgeToken, Incoming, Oversized, Qos};
-use wayfare_mail::{Delivery, Intake as Core, ReceivedMessage};
+use wayfare_link::{AcknowledgeToken, Incoming, Oversized};
+use wayfare_mail::{Intake as Core, ReceivedMessage};
 
 use crate::shell::store::InboxJournal;
 use wayfare_runtime::Mailbox;
@@ -39,13 +39,9 @@ impl Intake {
 
     pub(super) fn received(&mut self, mailbox: &Mailbox, message: Incoming) {
         let accepted = mailbox.accept(&message.topic, &message.payload, message.retain);
-        let delivery = match message.qos {
-            Qos::AtMostOnce => Delivery::AtMostOnce,
-            Qos::AtLeastOnce => Delivery::AtLeastOnce,
-        };
-        let token = message.token;
+        let (token, qos) = (message.token, message.qos);
         self.core
-            .received(message, (token, delivery), accepted, Instant::now());
+            .received(message, (token, qos), accepted, Instant::now());
     }
 
     /// A message that the link did not hand over is acknowledged in its turn.
