@@ -34,7 +34,7 @@ use wayfare_protocol::wire;
 
 use crate::core::{Report, SETTLE_MS};
 use crate::error::{CommandError, ConnectError};
-use crate::fleet::{EngineView, ProgramView};
+use crate::fleet::{EngineView, FleetChanges, ProgramView};
 use crate::following::Following;
 use crate::logs::{EventStream, Follow, LogStream};
 use crate::lookup::{self, LookupError};
@@ -386,6 +386,14 @@ impl Client {
         let (answer, fleet) = oneshot::channel();
         self.tell(ToTask::Fleet(answer)).await?;
         fleet.await.map_err(|_| CommandError::Closed)
+    }
+
+    /// What has changed since the look whose answer had this revision; everything since 0. What time alone changes is no change: for how
+    /// long an engine has been offline, and whether it has spoken a moment ago.
+    pub async fn fleet_changes(&self, since: u64) -> Result<FleetChanges, CommandError> {
+        let (answer, changes) = oneshot::channel();
+        self.tell(ToTask::FleetChanges { since, answer }).await?;
+        changes.await.map_err(|_| CommandError::Closed)
     }
 
     /// Looks until `find` finds, as long as `options` allow it to wait for engines.

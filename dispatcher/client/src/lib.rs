@@ -72,7 +72,7 @@ pub use lookup::LookupError;
 pub use operation::{Operation, QueueNote};
 pub use task::{FleetView, Overheard};
 pub use transfer::Content;
-pub use wayfare_fleet::fleet::{EngineView, Heard, Presence, ProgramView};
+pub use wayfare_fleet::fleet::{EngineView, FleetChanges, Heard, Presence, ProgramView};
 // What a front end names besides the handle.
 pub use wayfare_fleet::{app, fleet, operations};
 pub use wayfare_scheduler::policy::Policy;

@@ -26,7 +26,7 @@ use wayfare_protocol::wire;
 use crate::app::ask::Decision;
 use crate::core::{Core, Effect, Finished, Input, Progress, Report, Request, Ticket};
 use crate::error::CommandError;
-use crate::fleet::{EngineView, ProgramView};
+use crate::fleet::{EngineView, FleetChanges, ProgramView};
 use crate::signing;
 
 const TICK: Duration = Duration::from_millis(50);
@@ -52,6 +52,11 @@ pub(crate) enum ToTask {
     Challenge {
         engine: EngineId,
         answer: oneshot::Sender<Option<Challenge>>,
+    },
+    /// What has changed since the look whose answer had this revision.
+    FleetChanges {
+        since: u64,
+        answer: oneshot::Sender<FleetChanges>,
     },
     WatchLog {
         program: ProgramId,
@@ -282,6 +287,9 @@ impl Task {
             }
             ToTask::Challenge { engine, answer } => {
                 let _ = answer.send(self.core.fleet().challenge(&engine));
+            }
+            ToTask::FleetChanges { since, answer } => {
+                let _ = answer.send(self.core.fleet().changes_since(since, self.now_ms()));
             }
             ToTask::WatchLog {
                 program,

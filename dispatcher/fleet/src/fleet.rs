@@ -6,16 +6,20 @@
 //! as what was last known, never as what is. Nothing follows from a list that does not name a program: a
 //! program is lost if its status is of another boot than its engine's, which publishes all its programs
 //! first.
+//!
+//! Reading order: this file takes in, `views` merges and shows, `changes` knows what has changed since somebody looked.
 
-use std::collections::BTreeMap;
+mod changes;
+mod views;
 
-use serde::Serialize;
-use wayfare_protocol::ids::{BootId, Challenge, EngineId, Generation, OperationId, ProgramId};
-use wayfare_protocol::status::{
-    EngineAbout, EngineState, EngineStatus, MachineLoad, ProgramState, ProgramStatus, Rival,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::app::ask::Mark;
+use wayfare_protocol::ids::{BootId, EngineId, Generation, ProgramId};
+use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus, ProgramState, ProgramStatus};
+
+use changes::Changes;
+pub use changes::FleetChanges;
+pub use views::{EngineView, Heard, Presence, ProgramView};
 
 /// An engine that has answered so lately is not asked again before it is given something to do.
 const ANSWER_FRESH_MS: u64 = 5_000;
@@ -26,110 +30,6 @@ const ENDED_PROGRAMS_MAX: usize = 200;
 /// Of all engines together whose own statuses have not come.
 const PROGRAMS_OF_UNKNOWN_MAX: usize = 20_000;
 
-/// One engine, ready to show.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct EngineView {
-    pub engine: EngineId,
-    /// What its status says, unless it was asked and is silent.
-    pub online: bool,
-    pub heard: Heard,
-    /// It has stopped in good order, as it said itself. Otherwise, of one that is not online, only its connection is known to
-    /// have ended: it may be back in a moment.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub stopped: bool,
-    /// It is about to stop, and asks under this id to be emptied.
-    #[serde(skip)]
-    pub leaving: Option<OperationId>,
-    /// Whether people let it get anything new, as far as somebody has asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mark: Option<Mark>,
-    /// Grows with every message of its own: a status that says online, or an answer.
-    #[serde(skip)]
-    pub messages: u64,
-    /// How long ago it went away, if this client was there to see it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub offline_for_ms: Option<u64>,
-    pub about: Option<EngineAbout>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub load: Option<MachineLoad>,
-    /// Programs that are not ended.
-    pub programs: u32,
-    /// Another engine with this id, which holds still.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rival: Option<Rival>,
-}
-
-/// What an engine's status is worth: it is retained, and may be that of an engine that is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Heard {
-    /// All that is known is retained.
-    #[default]
-    Retained,
-    /// It has spoken a moment ago.
-    Live,
-    /// It was asked and has not answered.
-    Silent,
-}
-
-impl EngineView {
-    /// One word for tables.
-    pub fn word(&self) -> &'static str {
-        match (self.heard, self.online) {
-            (Heard::Silent, _) => "silent",
-            (_, true) if self.leaving.is_some() => "online, stopping",
-            (_, true) => match self.mark {
-                None => "online",
-                Some(Mark::Cordoned) => "online, cordoned",
-                Some(Mark::Draining) => "online, draining",
-            },
-            (_, false) => "offline",
-        }
-    }
-
-    /// Whether it may be given something new.
-    pub fn is_open(&self) -> bool {
-        self.mark.is_none() && self.leaving.is_none()
-    }
-
-    /// It was asked and has not answered: whatever its status says, it is not there to be given anything.
-    pub fn set_silent(&mut self) {
-        (self.online, self.heard) = (false, Heard::Silent);
-    }
-}
-
-/// One program, ready to show.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ProgramView {
-    #[serde(flatten)]
-    pub status: ProgramStatus,
-    pub presence: Presence,
-}
-
-/// What the status is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Presence {
-    /// Its engine is there and says so.
-    Known,
-    /// Its engine is offline: the status is the last that was known.
-    EngineOffline,
-    /// Its engine has restarted and does not have it any more.
-    Lost,
-}
-
-impl ProgramView {
-    /// One word or two for tables: the state where it is known, otherwise why it is not.
-    pub fn word(&self) -> &'static str {
-        match self.presence {
-            Presence::Known => self.status.state.word(),
-            Presence::EngineOffline if self.status.state.is_ended() => self.status.state.word(),
-            Presence::EngineOffline => "engine offline",
-            Presence::Lost => "lost",
-        }
-    }
-}
-
 /// What was received, unmerged; merging happens when somebody looks.
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
@@ -137,6 +37,11 @@ pub struct Fleet {
     programs: BTreeMap<ProgramId, ProgramEntry>,
     /// How many of these are whose.
     counts: BTreeMap<EngineId, usize>,
+    /// Programs of which a status names the engine,
+    named: BTreeMap<EngineId, BTreeSet<ProgramId>>,
+    /// and engines whose own statuses list the program.
+    listed: BTreeMap<ProgramId, BTreeSet<EngineId>>,
+    changes: Changes,
     /// That some were not taken was said.
     is_excess_said: bool,
     round: Round,
@@ -158,6 +63,12 @@ struct ProgramEntry {
 }
 
 impl ProgramEntry {
+    /// Those that its statuses name.
+    fn engines(&self) -> impl Iterator<Item = &EngineId> {
+        let other = self.other.as_ref().map(|other| &other.engine);
+        std::iter::once(&self.status.engine).chain(other)
+    }
+
     /// Keeps what is not the best for now.
     fn put_aside(&mut self, status: ProgramStatus) {
         let same =
@@ -194,17 +105,23 @@ impl Fleet {
     pub fn begin_round(&mut self) {
         self.round.0 += 1;
         self.is_round_complete = false;
+        self.changes.everything();
     }
 
     /// Everything retained has come; answers whether that changes anything.
     pub fn complete_round(&mut self) -> bool {
         let was_complete = std::mem::replace(&mut self.is_round_complete, true);
-        !was_complete && self.programs.values().any(|entry| self.was_cleared(entry))
+        let changes = !was_complete && self.programs.values().any(|entry| self.was_cleared(entry));
+        if changes {
+            self.changes.everything();
+        }
+        changes
     }
 
     /// Takes in a retained or fresh engine status; answers whether anything changed.
     pub fn engine_status(&mut self, mut status: EngineStatus, now_ms: u64) -> bool {
-        let Some(entry) = self.engines.get_mut(&status.engine) else {
+        let engine = status.engine.clone();
+        let Some(entry) = self.engines.get_mut(&engine) else {
             let entry = EngineEntry {
                 online_sequence: status.sequence,
                 about: status.about.clone(),
@@ -214,15 +131,26 @@ impl Fleet {
                 messages: u64::from(status.state == EngineState::Online),
                 status,
             };
-            self.engines.insert(entry.status.engine.clone(), entry);
+            self.engines.insert(engine.clone(), entry);
+            self.lists(&engine, &[]);
+            self.engine_changed(&engine, true);
             return true;
         };
-        entry.heard = self.round;
+        let is_heard_anew = std::mem::replace(&mut entry.heard, self.round) != self.round;
         let same_boot = entry.status.boot == status.boot;
         let was_online = entry.status.state == EngineState::Online;
-        match status.state {
+        let is_older = match status.state {
             // The will of an earlier process, delivered after its successor came up.
-            EngineState::Offline if !same_boot && was_online => return false,
+            EngineState::Offline => !same_boot && was_online,
+            EngineState::Online => same_boot && was_online && status.sequence <= entry.online_sequence,
+        };
+        if is_older {
+            if is_heard_anew {
+                self.engine_changed(&engine, true);
+            }
+            return false;
+        }
+        match status.state {
             EngineState::Offline => {
                 if was_online {
                     entry.offline_since_ms = Some(now_ms);
@@ -231,9 +159,6 @@ impl Fleet {
                 status.stopped |= same_boot && entry.status.stopped;
             }
             EngineState::Online => {
-                if same_boot && was_online && status.sequence <= entry.online_sequence {
-                    return false;
-                }
                 entry.online_sequence = status.sequence;
                 entry.messages += 1;
                 entry.offline_since_ms = None;
@@ -242,12 +167,73 @@ impl Fleet {
         if status.about.is_some() {
             entry.about.clone_from(&status.about);
         }
+        let is_online = status.state == EngineState::Online;
         let last_known = std::mem::replace(&mut entry.status, status);
         // A will lists nothing: what the engine had then is still what is known.
-        if entry.status.state == EngineState::Offline && entry.status.programs.is_empty() {
-            entry.status.programs = last_known.programs;
+        let mut listed_before = last_known.programs;
+        if !is_online && entry.status.programs.is_empty() {
+            entry.status.programs = std::mem::take(&mut listed_before);
+        } else {
+            self.lists(&engine, &listed_before);
         }
+        let is_its_programs_news = is_heard_anew || !same_boot || was_online != is_online;
+        self.engine_changed(&engine, is_its_programs_news);
         true
+    }
+
+    /// Takes in what an engine's status lists, where that differs from what it listed before.
+    fn lists(&mut self, engine: &EngineId, before: &[ProgramStatus]) {
+        let Some(entry) = self.engines.get(engine) else {
+            return;
+        };
+        let now = &entry.status.programs;
+        if now == before {
+            return;
+        }
+        let now: Vec<ProgramId> = now.iter().map(|status| status.program).collect();
+        for status in before {
+            self.unlist(status.program, engine);
+            self.program_changed(status.program);
+        }
+        for program in now {
+            self.listed.entry(program).or_default().insert(engine.clone());
+            self.program_changed(program);
+        }
+    }
+
+    fn unlist(&mut self, program: ProgramId, engine: &EngineId) {
+        if let Some(engines) = self.listed.get_mut(&program) {
+            engines.remove(engine);
+            if engines.is_empty() {
+                self.listed.remove(&program);
+            }
+        }
+    }
+
+    /// Whoever looks again is shown the engine, and its programs if what is known of them depends on it.
+    fn engine_changed(&mut self, engine: &EngineId, with_programs: bool) {
+        self.changes.engine(engine);
+        if !with_programs {
+            return;
+        }
+        let named = self.named.get(engine).into_iter().flatten().copied();
+        let listed = self.engines.get(engine).map(|entry| &entry.status.programs);
+        let listed = listed.into_iter().flatten().map(|status| status.program);
+        let programs: BTreeSet<ProgramId> = named.chain(listed).collect();
+        for program in programs {
+            self.program_changed(program);
+        }
+    }
+
+    fn program_changed(&mut self, program: ProgramId) {
+        self.changes.program(program);
+        let own = self.programs.get(&program);
+        let own = own.into_iter().flat_map(ProgramEntry::engines);
+        let listing = self.listed.get(&program).into_iter().flatten();
+        let engines: Vec<EngineId> = own.chain(listing).cloned().collect();
+        for engine in engines {
+            self.count_changed(&engine);
+        }
     }
 
     /// Notes that an engine has answered or published something by itself: it is there. Answers whether that
@@ -256,6 +242,9 @@ impl Fleet {
         let (round, is_fresh) = (self.round, self.is_fresh(engine, now_ms));
         if let Some(entry) = self.engines.get_mut(engine) {
             entry.live = Some((round, now_ms));
+        }
+        if !is_fresh {
+            self.changes.engine(engine);
         }
         !is_fresh
     }
@@ -273,63 +262,105 @@ impl Fleet {
 
     /// An engine whose retained status was cleared: somebody removed it for good.
     pub fn engine_cleared(&mut self, engine: &EngineId) -> bool {
-        self.engines.remove(engine).is_some()
+        let Some(entry) = self.engines.remove(engine) else {
+            return false;
+        };
+        for status in entry.status.programs {
+            self.unlist(status.program, engine);
+            self.program_changed(status.program);
+        }
+        self.engine_changed(engine, true);
+        self.changes.bound(self.engines.len(), self.programs.len());
+        true
     }
 
     /// An engine has answered something: whatever its status says, it was there.
     pub fn engine_answered(&mut self, engine: &EngineId) {
         if let Some(entry) = self.engines.get_mut(engine) {
             entry.messages += 1;
+            self.changes.engine(engine);
         }
     }
 
     pub fn program_status(&mut self, status: ProgramStatus) -> bool {
+        let (program, heard) = (status.program, self.round);
         let boot = self.present_boot(&status.engine);
-        let heard = self.round;
-        if !self.programs.contains_key(&status.program) && !self.takes_more_of(&status.engine) {
-            return self.leave_out(&status.engine);
+        let Some(mut known) = self.programs.remove(&program) else {
+            if !self.takes_more_of(&status.engine) {
+                return self.leave_out(&status.engine);
+            }
+            let other = None;
+            self.put(ProgramEntry { status, other, heard });
+            return true;
+        };
+        self.unlink(&known);
+        let is_repeat = status == known.status;
+        let (is_news, may_show) = if supersedes(&status, &known.status, boot) {
+            known.heard = heard;
+            let before = std::mem::replace(&mut known.status, status);
+            known.put_aside(before);
+            (true, true)
+        } else if is_repeat {
+            let was_in_question = known.heard < heard;
+            known.heard = heard;
+            (was_in_question, was_in_question)
+        } else {
+            // It counts if its engine turns out to be on that boot.
+            known.put_aside(status);
+            (false, true)
+        };
+        self.link(&known);
+        self.programs.insert(program, known);
+        if may_show {
+            self.program_changed(program);
         }
-        match self.programs.get_mut(&status.program) {
-            Some(known) if !supersedes(&status, &known.status, boot) => {
-                let is_repeat = status == known.status;
-                let was_in_question = is_repeat && known.heard < heard;
-                known.heard = if is_repeat { heard } else { known.heard };
-                known.put_aside(status);
-                was_in_question
-            }
-            Some(known) => {
-                known.heard = heard;
-                let before = std::mem::replace(&mut known.status, status);
-                if before.engine != known.status.engine {
-                    let engine = known.status.engine.clone();
-                    self.count_out(&before.engine);
-                    self.count_in(engine);
-                }
-                if let Some(known) = self.programs.get_mut(&before.program) {
-                    known.put_aside(before);
-                }
-                true
-            }
-            None => {
-                let other = None;
-                self.count_in(status.engine.clone());
-                self.programs
-                    .insert(status.program, ProgramEntry { status, other, heard });
-                true
-            }
+        is_news
+    }
+
+    /// Puts a program's entry in the place of the one of before.
+    fn put(&mut self, entry: ProgramEntry) {
+        let program = entry.status.program;
+        if let Some(before) = self.programs.remove(&program) {
+            self.unlink(&before);
+            self.program_changed(program);
+        }
+        self.link(&entry);
+        self.programs.insert(program, entry);
+        self.program_changed(program);
+    }
+
+    fn link(&mut self, entry: &ProgramEntry) {
+        *self.counts.entry(entry.status.engine.clone()).or_default() += 1;
+        for engine in entry.engines() {
+            let named = self.named.entry(engine.clone()).or_default();
+            named.insert(entry.status.program);
+            self.count_changed(engine);
         }
     }
 
-    fn count_in(&mut self, engine: EngineId) {
-        *self.counts.entry(engine).or_default() += 1;
-    }
-
-    fn count_out(&mut self, engine: &EngineId) {
-        if let Some(count) = self.counts.get_mut(engine) {
+    fn unlink(&mut self, entry: &ProgramEntry) {
+        if let Some(count) = self.counts.get_mut(&entry.status.engine) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                self.counts.remove(engine);
+                self.counts.remove(&entry.status.engine);
             }
+        }
+        for engine in entry.engines() {
+            if let Some(named) = self.named.get_mut(engine) {
+                named.remove(&entry.status.program);
+                if named.is_empty() {
+                    self.named.remove(engine);
+                }
+            }
+            self.count_changed(engine);
+        }
+    }
+
+    /// An engine that does not say how many programs it has is shown with those that are known.
+    fn count_changed(&mut self, engine: &EngineId) {
+        let entry = self.engines.get(engine);
+        if entry.is_some_and(|entry| entry.status.live_programs.is_none()) {
+            self.changes.engine(engine);
         }
     }
 
@@ -378,137 +409,29 @@ impl Fleet {
             status.state = ProgramState::Running;
         }
         let (heard, other) = (self.round, None);
-        self.count_in(status.engine.clone());
-        let before = self
-            .programs
-            .insert(program, ProgramEntry { status, other, heard });
-        if let Some(before) = before {
-            self.count_out(&before.status.engine);
-        }
+        self.put(ProgramEntry { status, other, heard });
         true
     }
 
     /// A program whose retained status was cleared is gone; listings that still name it are older.
     pub fn program_cleared(&mut self, program: ProgramId) -> bool {
         let removed = self.programs.remove(&program);
-        let mut changed = removed.is_some();
+        let listing = self.listed.remove(&program).unwrap_or_default();
+        let changed = removed.is_some() || !listing.is_empty();
         if let Some(entry) = removed {
-            self.count_out(&entry.status.engine);
+            self.unlink(&entry);
         }
-        for entry in self.engines.values_mut() {
-            let before = entry.status.programs.len();
-            entry.status.programs.retain(|listed| listed.program != program);
-            changed |= entry.status.programs.len() != before;
+        for engine in &listing {
+            if let Some(entry) = self.engines.get_mut(engine) {
+                entry.status.programs.retain(|listed| listed.program != program);
+                self.changes.engine(engine);
+            }
+        }
+        if changed {
+            self.changes.program(program);
+            self.changes.bound(self.engines.len(), self.programs.len());
         }
         changed
-    }
-
-    /// Engines whose last status says that they are there.
-    pub fn online(&self) -> impl Iterator<Item = &EngineId> {
-        let online = |entry: &EngineEntry| entry.status.state == EngineState::Online;
-        let engines = self.engines.iter().filter(move |(_, entry)| online(entry));
-        engines.map(|(engine, _)| engine)
-    }
-
-    pub fn engines(&self, now_ms: u64) -> Vec<EngineView> {
-        let mut live: BTreeMap<EngineId, u32> = BTreeMap::new();
-        for program in self.programs() {
-            if !program.status.state.is_ended() {
-                *live.entry(program.status.engine).or_default() += 1;
-            }
-        }
-        let view = |(engine, entry): (&EngineId, &EngineEntry)| EngineView {
-            engine: engine.clone(),
-            online: entry.status.state == EngineState::Online,
-            heard: match self.is_fresh(engine, now_ms) {
-                true => Heard::Live,
-                false => Heard::Retained,
-            },
-            rival: entry.status.rival.clone(),
-            stopped: entry.status.state == EngineState::Offline && entry.status.stopped,
-            leaving: entry.status.leaving,
-            mark: None,
-            messages: entry.messages,
-            offline_for_ms: entry.offline_since_ms.map(|since| now_ms.saturating_sub(since)),
-            about: entry.about.clone(),
-            load: entry.status.load,
-            programs: entry
-                .status
-                .live_programs
-                .unwrap_or_else(|| live.get(engine).copied().unwrap_or(0)),
-        };
-        self.engines.iter().map(view).collect()
-    }
-
-    pub fn programs(&self) -> Vec<ProgramView> {
-        let mut best: BTreeMap<ProgramId, &ProgramStatus> = BTreeMap::new();
-        let listed = self.engines.values().flat_map(|entry| &entry.status.programs);
-        let own = self.programs.values().filter(|entry| !self.was_cleared(entry));
-        let own = own.flat_map(|entry| [Some(&entry.status), entry.other.as_ref()]);
-        for status in own.flatten().chain(listed) {
-            let boot = self.present_boot(&status.engine);
-            match best.get(&status.program) {
-                Some(known) if !supersedes(status, known, boot) => {}
-                _ => {
-                    best.insert(status.program, status);
-                }
-            }
-        }
-        // What stands for a program that is no more is none; it only hides what is older.
-        let alive = best.into_values().filter(|status| !status.is_tombstone());
-        alive
-            .map(|status| ProgramView {
-                presence: self.presence(status),
-                status: status.clone(),
-            })
-            .collect()
-    }
-
-    /// What orders to an engine have to answer, where it looks at signatures.
-    pub fn challenge(&self, engine: &EngineId) -> Option<Challenge> {
-        self.engines.get(engine)?.status.challenge
-    }
-
-    /// What an engine is on that is there. One that went away may have come back without our hearing yet: its
-    /// programs' statuses overtake its own.
-    pub fn present_boot(&self, engine: &EngineId) -> Option<BootId> {
-        let entry = self.engines.get(engine)?;
-        (entry.status.state == EngineState::Online).then_some(entry.status.boot)
-    }
-
-    pub fn program(&self, program: ProgramId) -> Option<ProgramView> {
-        self.programs()
-            .into_iter()
-            .find(|view| view.status.program == program)
-    }
-
-    /// Cleared while this client was not connected: all that is retained has come, and so has its engine's
-    /// status, but not its own; nor does its engine list it.
-    fn was_cleared(&self, entry: &ProgramEntry) -> bool {
-        if !self.is_round_complete || entry.heard == self.round {
-            return false;
-        }
-        let engine = self.engines.get(&entry.status.engine);
-        let engine = engine.filter(|engine| engine.heard == self.round);
-        let lists = |engine: &EngineEntry| {
-            engine
-                .status
-                .programs
-                .iter()
-                .any(|p| p.program == entry.status.program)
-        };
-        engine.is_some_and(|engine| engine.status.state == EngineState::Online && !lists(engine))
-    }
-
-    fn presence(&self, status: &ProgramStatus) -> Presence {
-        let Some(entry) = self.engines.get(&status.engine) else {
-            return Presence::EngineOffline;
-        };
-        match entry.status.state {
-            EngineState::Offline => Presence::EngineOffline,
-            EngineState::Online if status.boot == entry.status.boot => Presence::Known,
-            EngineState::Online => Presence::Lost,
-        }
     }
 }
 

@@ -339,3 +339,130 @@ fn statuses_of_more_programs_than_an_engine_can_have_are_not_kept() {
     let unknown = fleet.programs().len() - before;
     assert!(unknown <= PROGRAMS_OF_UNKNOWN_MAX, "{unknown}");
 }
+
+/// As whoever takes in changes one after the other has it.
+#[derive(Default)]
+struct Mirror {
+    revision: u64,
+    engines: BTreeMap<EngineId, EngineView>,
+    programs: BTreeMap<ProgramId, ProgramView>,
+}
+
+impl Mirror {
+    /// Takes in what has changed, and is then as a whole look. Answers how many were named.
+    fn looks(&mut self, fleet: &Fleet, why: &str) -> usize {
+        let changes = fleet.changes_since(self.revision, 0);
+        self.revision = changes.revision;
+        if changes.is_whole {
+            (self.engines, self.programs) = Default::default();
+        }
+        let named = changes.engines.len() + changes.programs.len();
+        for engine in &changes.engines_gone {
+            self.engines.remove(engine);
+        }
+        for program in &changes.programs_gone {
+            self.programs.remove(program);
+        }
+        let engines = changes.engines.into_iter();
+        self.engines
+            .extend(engines.map(|view| (view.engine.clone(), view)));
+        let programs = changes.programs.into_iter();
+        self.programs
+            .extend(programs.map(|view| (view.status.program, view)));
+        let engines: Vec<_> = self.engines.values().cloned().collect();
+        assert_eq!(engines, fleet.engines(0), "{why}");
+        let programs: Vec<_> = self.programs.values().cloned().collect();
+        assert_eq!(programs, fleet.programs(), "{why}");
+        named
+    }
+}
+
+/// Whatever comes, in whatever order, and however seldom somebody looks.
+#[test]
+fn changes_taken_in_one_after_the_other_show_what_a_whole_look_shows() {
+    for seed in 0..300_u64 {
+        let mut state = seed;
+        let mut below = |bound: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % bound
+        };
+        let (mut fleet, mut mirror) = (Fleet::default(), Mirror::default());
+        for step in 0..200 {
+            let name = ["a", "b", "c"][below(3) as usize];
+            let (number, boot_number) = (below(5) as u8, 1 + below(2) as u8);
+            let any = |below: &mut dyn FnMut(u64) -> u64| {
+                let states = [Running, Paused, ProgramState::Exited { code: 0 }];
+                let state = states[below(3) as usize].clone();
+                let (generation, sequence) = (1 + below(3), below(4));
+                program(number, name, boot_number, generation, sequence, state)
+            };
+            match below(10) {
+                0 => fleet.begin_round(),
+                1 => {
+                    fleet.complete_round();
+                }
+                2 | 3 => {
+                    let listed = (0..below(3)).map(|_| any(&mut below)).collect();
+                    let state = [Online, Offline][below(2) as usize];
+                    let mut status = engine(name, boot_number, below(9), state, listed);
+                    status.live_programs = (below(2) == 0).then_some(7);
+                    fleet.engine_status(status, 0);
+                }
+                4 => {
+                    fleet.engine_spoke(&name.parse().unwrap(), 0);
+                }
+                5 => fleet.engine_answered(&name.parse().unwrap()),
+                6 if below(3) == 0 => {
+                    fleet.engine_cleared(&name.parse().unwrap());
+                }
+                7 if below(2) == 0 => {
+                    fleet.program_cleared(id(number));
+                }
+                8 => {
+                    let target = name.parse().unwrap();
+                    fleet.program_moved(id(number), Generation(1 + below(3)), &target);
+                }
+                _ => {
+                    fleet.program_status(any(&mut below));
+                }
+            }
+            if below(3) == 0 {
+                mirror.looks(&fleet, &format!("seed {seed}, step {step}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_look_after_one_change_names_what_has_changed_and_no_more() {
+    let (mut fleet, mut mirror) = (Fleet::default(), Mirror::default());
+    for number in 0..100 {
+        let name = format!("e{number}");
+        fleet.program_status(program(number, &name, 1, 1, 1, Running));
+        fleet.engine_status(engine(&name, 1, 1, Online, vec![]), 0);
+    }
+    fleet.complete_round();
+    assert_eq!(mirror.looks(&fleet, "first"), 200);
+    assert_eq!(mirror.looks(&fleet, "nothing"), 0);
+    fleet.engine_answered(&"e7".parse().unwrap());
+    assert_eq!(mirror.looks(&fleet, "an answer"), 1);
+    fleet.engine_status(engine("e7", 1, 2, Offline, vec![]), 0);
+    assert_eq!(mirror.looks(&fleet, "a will"), 2);
+    // What is gone is not remembered for ever.
+    for number in 0..5_000_u32 {
+        let mut bytes = [9; 16];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        let gone = ProgramId::from_random(bytes);
+        fleet.program_status(ProgramStatus {
+            program: gone,
+            ..program(1, "e7", 1, 1, 1, Running)
+        });
+        fleet.program_cleared(gone);
+    }
+    assert!(fleet.changes_since(mirror.revision, 0).is_whole);
+    mirror.looks(&fleet, "anew");
+    let revision = mirror.revision;
+    assert_eq!(fleet.changes_since(revision, 0).programs_gone, []);
+}
