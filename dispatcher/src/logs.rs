@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use wayfare_client::documents::now_ms;
 use wayfare_client::stored_logs::{LogAsk, StoredEnd};
-use wayfare_client::{Client, ClientOptions, ProgramView};
+use wayfare_client::{Client, ClientOptions, FleetChanges};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{EngineId, ProgramId};
 use wayfare_protocol::log::{LogBatch, LogLine};
@@ -121,7 +121,7 @@ struct Known {
 impl Service {
     async fn serve(&mut self, mut inbox: Inbox, mut batches: mpsc::Receiver<LogBatch>) {
         let client = self.client.clone();
-        let (mut seen, mut look_at) = (0, Instant::now());
+        let (mut seen, mut looked, mut look_at) = (0, 0, Instant::now());
         let mut cleaning = tokio::time::interval(CLEAN_PERIOD);
         cleaning.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_first = true;
@@ -147,8 +147,9 @@ impl Service {
                 }
                 changed = changed => match changed {
                     Ok(()) => {
-                        let Ok(fleet) = client.fleet().await else { return };
-                        self.look(&fleet.programs, is_first);
+                        let Ok(changes) = client.fleet_changes(looked).await else { return };
+                        looked = changes.revision;
+                        self.look(&changes, is_first);
                         (is_first, look_at) = (false, Instant::now() + LOOK_PAUSE);
                     }
                     Err(_) => return,
@@ -178,15 +179,10 @@ impl Service {
     }
 
     /// Notes which programs have come, ended or gone.
-    fn look(&mut self, programs: &[ProgramView], is_first: bool) {
-        let mut there = BTreeSet::new();
-        for view in programs {
+    fn look(&mut self, changes: &FleetChanges, is_first: bool) {
+        for view in &changes.programs {
             let status = &view.status;
-            if status.is_tombstone() {
-                continue;
-            }
             let program = status.program;
-            there.insert(program);
             let kept = self.store.program(program);
             let is_nameless = kept.is_some_and(|kept| kept.name.is_empty());
             let (next, end) = kept.map_or((0, None), |kept| (kept.next, Some(kept.end.clone())));
@@ -217,20 +213,21 @@ impl Service {
                 self.note(program, now);
             }
         }
+        let forgotten: BTreeSet<ProgramId> = match changes.is_whole {
+            true => {
+                let there = changes.programs.iter().map(|view| view.status.program);
+                let there: BTreeSet<ProgramId> = there.collect();
+                let known = self.known.keys().copied();
+                known.filter(|program| !there.contains(program)).collect()
+            }
+            false => changes.programs_gone.iter().copied().collect(),
+        };
         let stored = self.store.programs().filter(|kept| kept.end == StoredEnd::None);
-        let stored = stored
-            .map(|kept| kept.program)
-            .filter(|program| !there.contains(program));
-        let gone: Vec<ProgramId> = stored.collect();
+        let is_gone = |program: &ProgramId| forgotten.contains(program) || !self.known.contains_key(program);
+        let gone: Vec<ProgramId> = stored.map(|kept| kept.program).filter(is_gone).collect();
         for program in gone {
             self.note(program, StoredEnd::Gone);
         }
-        let forgotten: Vec<ProgramId> = self
-            .known
-            .keys()
-            .filter(|program| !there.contains(program))
-            .copied()
-            .collect();
         for program in forgotten {
             self.known.remove(&program);
             self.intake.forget(program);

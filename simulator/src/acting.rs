@@ -74,6 +74,7 @@ impl World {
         acting.up = Some(Process {
             core,
             fleet,
+            looked: 0,
             began: now,
             orders: BTreeMap::new(),
             will_look: false,
@@ -198,11 +199,9 @@ impl World {
             return;
         };
         process.will_look = false;
-        let input = Input::Observed {
-            engines: process.fleet.engines(now.ms),
-            programs: process.fleet.programs(),
-        };
-        self.feed_dispatcher(input);
+        let changes = process.fleet.changes_since(process.looked, now.ms);
+        process.looked = changes.revision;
+        self.feed_dispatcher(Input::Observed(changes));
     }
 
     pub(super) fn feed_dispatcher(&mut self, input: Input) {

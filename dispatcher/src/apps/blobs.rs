@@ -1,7 +1,7 @@
 //! Modules, standard inputs and snapshots, by digest.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use wayfare_client::Content;
@@ -24,6 +24,8 @@ pub(super) struct Blobs {
     arriving: BTreeMap<Digest, Vec<u8>>,
     /// When blobs came whose use is about to be said.
     fresh: BTreeMap<Digest, Instant>,
+    /// Those that somebody still has: many instances are started from one module.
+    lent: BTreeMap<Digest, Weak<Vec<u8>>>,
 }
 
 impl Blobs {
@@ -32,6 +34,7 @@ impl Blobs {
             kept: KeptBlobs::open(place)?,
             arriving: BTreeMap::new(),
             fresh: BTreeMap::new(),
+            lent: BTreeMap::new(),
         })
     }
 
@@ -83,8 +86,14 @@ impl Blobs {
     }
 
     /// The bytes, if they are here and sound.
-    pub(super) fn read(&self, digest: Digest) -> Option<Content> {
-        self.kept.read(digest).map(Arc::new)
+    pub(super) fn read(&mut self, digest: Digest) -> Option<Content> {
+        if let Some(content) = self.lent.get(&digest).and_then(Weak::upgrade) {
+            return Some(content);
+        }
+        let content = self.kept.read(digest).map(Arc::new)?;
+        self.lent.retain(|_, lent| lent.strong_count() > 0);
+        self.lent.insert(digest, Arc::downgrade(&content));
+        Some(content)
     }
 
     /// Throws away what `is_needed` does not name, and what writes left that did not finish, if `may_remove` then.

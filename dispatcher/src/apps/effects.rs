@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio::task::JoinError;
 use tracing::Instrument;
 use wayfare_client::app::ask::Decision;
 use wayfare_client::error::CommandError;
@@ -14,7 +15,7 @@ use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{Digest, EngineId, OperationId};
 
 use super::alarms::AlarmKind;
-use super::{COMMAND_TIME_LIMIT, Done, Reading, SNAPSHOT_TIME_LIMIT, Service, now};
+use super::{COMMAND_TIME_LIMIT, Done, Reading, SETTLED_MAX, SNAPSHOT_TIME_LIMIT, Service, now};
 use crate::context::Note;
 use crate::durable::FileError;
 use crate::options::RECONNECT;
@@ -218,23 +219,44 @@ impl Service {
         self.work.spawn(carry_out.instrument(span(operation)));
     }
 
-    pub(super) async fn done(&mut self, done: Done) {
-        let (operation, result) = match done {
-            Done::Read(sent_ms) => {
-                if std::mem::replace(&mut self.reading, Reading::Idle) == Reading::AndAgain {
-                    self.read();
-                }
-                let Some(sent_ms) = sent_ms else { return };
-                // What was read is in the view by now, and must be seen before anything is made of what is not.
-                self.observe().await;
-                if self.failing.is_none() {
-                    self.feed(Input::Read { sent_ms });
-                }
-                return;
+    /// Takes in what is over, and whatever else is over by now.
+    pub(super) async fn all_done(&mut self, first: Result<Done, JoinError>) {
+        let (mut next, mut settled, mut read) = (Some(first), Vec::new(), None);
+        while let Some(done) = next {
+            match done {
+                Ok(Done::Announced) => {}
+                Ok(Done::Read(sent_ms)) => read = Some(sent_ms),
+                Ok(Done::Settled { operation, result }) => settled.extend(self.settled(operation, result)),
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => {}
             }
-            Done::Announced => return,
-            Done::Settled { operation, result } => (operation, result),
+            let has_room = settled.len() < SETTLED_MAX;
+            next = has_room.then(|| self.work.try_join_next()).flatten();
+        }
+        if !settled.is_empty() {
+            self.feed_all(settled);
+        }
+        if let Some(sent_ms) = read {
+            self.has_read(sent_ms).await;
+        }
+    }
+
+    async fn has_read(&mut self, sent_ms: Option<u64>) {
+        if std::mem::replace(&mut self.reading, Reading::Idle) == Reading::AndAgain {
+            self.read();
+        }
+        let Some(sent_ms) = sent_ms.filter(|_| self.failing.is_none()) else {
+            return;
         };
+        // What was read is in the view by now, and must be seen before anything is made of what is not.
+        self.observe().await;
+        if self.failing.is_none() {
+            self.feed(Input::Read { sent_ms });
+        }
+    }
+
+    /// What the core is to be told of the end of a command.
+    fn settled(&mut self, operation: OperationId, result: Result<Finished, CommandError>) -> Option<Input> {
         self.under_way.remove(&operation);
         let result = match result {
             Ok(finished) => match self.keep_snapshot(&finished) {
@@ -246,16 +268,14 @@ impl Service {
                 if let Failure::StaleTerm { actual, .. } = failure
                     && self.context.has_heard_of(actual)
                 {
-                    return;
+                    return None;
                 }
                 Err(Trouble::Failed(failure))
             }
             Err(other) => Err(Trouble::Unknown(other.to_string())),
         };
-        span(operation).in_scope(|| {
-            tracing::debug!(is_done = result.is_ok(), "answered");
-            self.feed(Input::Settled { operation, result });
-        });
+        span(operation).in_scope(|| tracing::debug!(is_done = result.is_ok(), "answered"));
+        Some(Input::Settled { operation, result })
     }
 
     fn keep_snapshot(&mut self, finished: &Finished) -> Result<(), FileError> {

@@ -50,6 +50,10 @@ const TICK: Duration = Duration::from_millis(250);
 const SWEEP: Duration = Duration::from_secs(20);
 /// News of the fleet comes in swarms: it is looked at no more often than this.
 const OBSERVE_PAUSE: Duration = Duration::from_millis(50);
+/// And it is left alone for so many times as long as looking and deciding took: then there is time for whoever asks.
+const OBSERVE_SHARE: u32 = 3;
+/// Commands whose ends are taken in together: they are decided on and stored once.
+const SETTLED_MAX: usize = 256;
 const COMMAND_TIME_LIMIT: Duration = Duration::from_millis(COMMAND_MS_MAX);
 const SNAPSHOT_TIME_LIMIT: Duration = Duration::from_secs(60);
 /// A disk that could not be written to is tried again after this.
@@ -84,8 +88,10 @@ struct Service {
     work: JoinSet<Done>,
     /// Commands that the work in hand waits for.
     under_way: BTreeSet<OperationId>,
-    /// What was seen of the fleet.
+    /// What was seen of the fleet: the last news of it,
     seen: u64,
+    /// and the last look at it. 0: everything is news.
+    looked: u64,
     begun: Instant,
     reading: Reading,
     failing: Option<Failing>,
@@ -143,6 +149,7 @@ impl Service {
             work: JoinSet::new(),
             under_way: BTreeSet::new(),
             seen: 0,
+            looked: 0,
             begun,
             reading: Reading::Idle,
             failing: None,
@@ -172,16 +179,15 @@ impl Service {
                 Some(note) = notes.recv() => self.noted(note),
                 changed = changed(&client, &mut self.seen, observe_at), if decides => match changed {
                     Ok(()) => {
+                        let begun = Instant::now();
                         self.observe().await;
-                        observe_at = Instant::now() + OBSERVE_PAUSE;
+                        observe_at = Instant::now() + OBSERVE_PAUSE.max(begun.elapsed() * OBSERVE_SHARE);
                     }
                     Err(_) => return,
                 },
-                Some(done) = self.work.join_next(), if decides && !self.work.is_empty() => match done {
-                    Ok(done) => self.done(done).await,
-                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                    Err(_) => {}
-                },
+                Some(done) = self.work.join_next(), if decides && !self.work.is_empty() => {
+                    self.all_done(done).await;
+                }
                 _ = ticks.tick() => match &self.failing {
                     None => self.tick(),
                     Some(failing) if failing.error.is_succeeded() => {
@@ -211,12 +217,10 @@ impl Service {
 
     async fn observe(&mut self) {
         // Where it is closed, the next change is its end.
-        if let Ok(fleet) = self.context.client.fleet().await {
-            self.see_who_joined(&fleet.engines);
-            self.feed(Input::Observed {
-                engines: fleet.engines,
-                programs: fleet.programs,
-            });
+        if let Ok(changes) = self.context.client.fleet_changes(self.looked).await {
+            self.looked = changes.revision;
+            self.see_who_joined(&changes.engines);
+            self.feed(Input::Observed(changes));
         }
     }
 
@@ -245,7 +249,11 @@ impl Service {
     }
 
     fn feed(&mut self, input: Input) {
-        let effects = self.core.handle(input, now(self.begun));
+        self.feed_all([input]);
+    }
+
+    fn feed_all(&mut self, inputs: impl IntoIterator<Item = Input>) {
+        let effects = self.core.handle_all(inputs, now(self.begun));
         self.carry_out_or_fail(effects);
     }
 
@@ -280,7 +288,7 @@ impl Service {
         self.core = core;
         self.failing = None;
         // All that happened meanwhile is news.
-        self.seen = 0;
+        (self.seen, self.looked) = (0, 0);
         self.carry_out_or_fail(effects);
     }
 }

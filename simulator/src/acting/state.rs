@@ -26,6 +26,8 @@ pub(crate) enum Acts {
 pub(crate) struct Process {
     pub(super) core: Core,
     pub(super) fleet: Fleet,
+    /// The revision of the fleet that it has looked at.
+    pub(super) looked: u64,
     pub(super) began: u64,
     pub(crate) orders: BTreeMap<OperationId, Order>,
     pub(super) will_look: bool,

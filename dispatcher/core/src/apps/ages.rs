@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use wayfare_fleet::app::programs::{ProgramAbout, ProgramsPage};
-use wayfare_fleet::fleet::ProgramView;
+use wayfare_fleet::fleet::{FleetChanges, ProgramView};
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
 use wayfare_protocol::limits::PAGE_BYTES_MAX;
 use wayfare_scheduler::application::InstanceId;
@@ -42,15 +42,17 @@ impl Seen {
 }
 
 impl Core {
-    /// Notes which programs are new and which have ended.
-    pub(super) fn see_programs(&mut self, programs: &[ProgramView]) {
+    /// Notes which programs are new, which have ended and which are gone.
+    pub(super) fn see_programs(&mut self, changes: &FleetChanges) {
         let is_first = !std::mem::replace(&mut self.has_observed, true);
         let now_ms = (!is_first).then_some(self.now.wall_ms);
-        let mut before = std::mem::take(&mut self.seen);
-        for view in programs {
+        for program in &changes.programs_gone {
+            self.seen.remove(program);
+        }
+        for view in &changes.programs {
             let (program, is_ended) = (view.status.program, view.status.state.is_ended());
             let ended_ms = now_ms.filter(|_| is_ended);
-            let seen = match before.remove(&program) {
+            let seen = match self.seen.remove(&program) {
                 Some(seen) if seen.is_ended == is_ended => seen.now_at(view),
                 Some(seen) => Seen {
                     ended_ms,

@@ -6,20 +6,20 @@ use wayfare_protocol::ids::{EngineId, OperationId};
 use wayfare_scheduler::application::InstanceId;
 use wayfare_scheduler::plan::{Obstacle, Plan};
 
+use super::observe::Watched;
 use super::{Core, Effect};
 
 impl Core {
     /// Under which id an engine asks to be emptied, if it does.
     pub(super) fn leaving(&self, engine: &EngineId) -> Option<OperationId> {
-        let view = self.engines.get(engine)?.view.as_ref()?;
-        view.leaving.filter(|_| view.online)
+        self.engines.get(engine)?.leaving()
     }
 
     /// Tells engines that are about to stop how much is still to go, whenever that has changed.
     pub(super) fn see_off(&mut self) {
-        let leaving = self.engines.keys();
+        let leaving = self.engines.iter();
         let leaving: Vec<_> = leaving
-            .filter_map(|engine| Some((engine.clone(), self.leaving(engine)?)))
+            .filter_map(|(engine, watched)| Some((engine.clone(), watched.leaving()?)))
             .collect();
         for (engine, request) in leaving {
             let left = self.still_to_go(&engine);
@@ -46,6 +46,13 @@ impl Core {
             is_there && !self.rooted.contains(*id)
         });
         instances.count()
+    }
+}
+
+impl Watched {
+    fn leaving(&self) -> Option<OperationId> {
+        let view = self.view.as_ref()?;
+        view.leaving.filter(|_| view.online)
     }
 }
 

@@ -12,7 +12,8 @@
 //! connection of the same engine publishes the old connection's after that. What always holds: an engine is given up only
 //! when it has said itself that it stops, or when a question has passed through the broker, the time has passed, and after
 //! that everything that the broker had for us has been read ([`Input::Read`](super::Input)). So a dispatcher that is
-//! behind with its reading takes nobody's silence for more than it is.
+//! behind with its reading takes nobody's silence for more than it is. And where many are silent at the same time although their
+//! connections stand, none is given up for that: they are late, and get nothing new, until fewer are. One that is dead loses its connection.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,11 +29,17 @@ use super::{Core, Effect};
 const ASK_AGAIN_MS: u64 = 500;
 /// More than so many are not asked by name: everybody is.
 const ASKED_MAX: usize = 64;
-/// Engines whose connections end at about the same time have a cause in common, which is more likely to be the network than
-/// they: so many of them at least,
+/// Engines whose connections end at about the same time, or that do not answer at the same time, have a cause in common, which is more
+/// likely to be the network or an overload than they: so many of them at least,
 const COMMON_CAUSE_MIN: usize = 3;
 /// and this share of all.
 const COMMON_CAUSE_SHARE: usize = 50;
+
+/// Of more engines than this the period of polls is so many times as long as they are more, so that a large fleet does not answer faster
+/// than a broker and a dispatcher take it in;
+const POLLED_MAX: usize = 200;
+/// but no more than so many times. An engine whose connection ends is asked at once all the same.
+const POLL_TIMES_MAX: usize = 6;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Health {
@@ -228,17 +235,16 @@ impl Core {
 
     /// Who is suspected, late, lost or back.
     pub(super) fn judge_engines(&mut self) {
-        for engine in self.seats() {
-            self.engines
-                .entry(engine)
-                .or_insert_with(|| Watched::new(Health::Here));
+        for engine in self.unknown_seats() {
+            self.engines.insert(engine, Watched::new(Health::Here));
         }
         self.poll();
         self.suspect();
+        let limits = self.limits_by_now();
         let (mut news, mut lost) = (Vec::new(), Vec::new());
         for (engine, watched) in &mut self.engines {
             let (view, hearing) = (watched.view.as_ref(), &mut watched.hearing);
-            let (health, why) = hearing.judge(view, self.read_ms, &self.options.loss);
+            let (health, why) = hearing.judge(view, self.read_ms, &limits);
             if std::mem::replace(&mut hearing.health, health) != health {
                 self.plan_at_ms = 0;
                 let has_stopped = view.is_some_and(|view| view.stopped);
@@ -299,7 +305,9 @@ impl Core {
         if now_ms < self.poll_at_ms {
             return;
         }
-        self.poll_at_ms = now_ms.saturating_add(self.options.loss.poll_ms);
+        let times = (self.engines.len() / POLLED_MAX).clamp(1, POLL_TIMES_MAX) as u64;
+        let period_ms = self.options.loss.poll_ms.saturating_mul(times);
+        self.poll_at_ms = now_ms.saturating_add(period_ms);
         for watched in self.engines.values_mut() {
             watched.hearing.ask(now_ms);
         }
@@ -326,7 +334,7 @@ impl Core {
             let since_ms = hearing.fell_ms.map(|fell_ms| now_ms.saturating_sub(fell_ms));
             fell += usize::from(since_ms.is_some_and(|since_ms| since_ms < limits.reconnect_ms));
         }
-        if fell >= COMMON_CAUSE_MIN.max(self.engines.len() / COMMON_CAUSE_SHARE) {
+        if fell >= self.common_cause_min() {
             let hearings = self.engines.values_mut().map(|watched| &mut watched.hearing);
             for suspicion in hearings.filter_map(|hearing| hearing.suspicion.as_mut()) {
                 suspicion.grace_ms = patient_ms;
@@ -339,6 +347,32 @@ impl Core {
             asked.clear();
         }
         self.effects.push(Effect::Ask { engines: asked });
+    }
+
+    /// No silence is a loss while it may have a common cause, and for as long after that as one engine may be silent.
+    fn limits_by_now(&mut self) -> LossOptions {
+        let (read_ms, limits) = (self.read_ms, self.options.loss);
+        let is_silent = |hearing: &&Hearing| {
+            hearing.suspicion.is_none()
+                && hearing.health != Health::Lost
+                && hearing.silent_ms(read_ms) >= limits.late_ms
+        };
+        let hearings = self.engines.values().map(|watched| &watched.hearing);
+        if hearings.filter(is_silent).count() >= self.common_cause_min() {
+            self.silence_until_ms = read_ms.saturating_add(limits.lost_ms);
+        }
+        match read_ms < self.silence_until_ms {
+            true => LossOptions {
+                lost_ms: u64::MAX,
+                ..limits
+            },
+            false => limits,
+        }
+    }
+
+    /// So many have a cause in common.
+    fn common_cause_min(&self) -> usize {
+        COMMON_CAUSE_MIN.max(self.engines.len() / COMMON_CAUSE_SHARE)
     }
 
     /// Commands to an engine that is lost are not waited for: whatever comes of them is fenced off.

@@ -39,7 +39,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_fleet::app::ask::{Ask, Decision};
-use wayfare_fleet::fleet::{EngineView, ProgramView};
+use wayfare_fleet::fleet::{FleetChanges, ProgramView};
 use wayfare_fleet::placing::Marks;
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::command::{Action, Target};
@@ -95,13 +95,9 @@ pub struct Now {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, and taken apart at once")]
 pub enum Input {
-    /// The fleet as it is known now.
-    Observed {
-        engines: Vec<EngineView>,
-        programs: Vec<ProgramView>,
-    },
+    /// What is known of the fleet now, as far as it differs from what was observed before.
+    Observed(FleetChanges),
     /// Everything that the broker had for us at that time, by the core's clock, has been read: what an engine had answered by
     /// then has been observed.
     Read {
@@ -197,6 +193,8 @@ pub struct Core {
     read_ms: u64,
     /// When to ask all engines again.
     poll_at_ms: u64,
+    /// Until then no engine is given up for its silence: too many are silent.
+    silence_until_ms: u64,
     engines: BTreeMap<EngineId, Watched>,
     programs: BTreeMap<ProgramId, ProgramView>,
     seen: BTreeMap<ProgramId, ages::Seen>,
@@ -243,6 +241,7 @@ impl Core {
             began_ms: now.ms,
             read_ms: 0,
             poll_at_ms: 0,
+            silence_until_ms: 0,
             engines: BTreeMap::new(),
             programs: BTreeMap::new(),
             seen: BTreeMap::new(),
@@ -269,15 +268,19 @@ impl Core {
     }
 
     pub fn handle(&mut self, input: Input, now: Now) -> Vec<Effect> {
+        self.handle_all([input], now)
+    }
+
+    /// Takes in all of these, and decides once.
+    pub fn handle_all(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Vec<Effect> {
         self.now = now;
-        if !matches!(input, Input::Tick | Input::Read { .. }) {
-            self.plan_at_ms = 0;
-        }
-        match input {
-            Input::Observed { engines, programs } => self.observed(engines, programs),
-            Input::Read { sent_ms } => self.has_read(sent_ms),
-            Input::Settled { operation, result } => self.settled(operation, result),
-            Input::Tick => {}
+        for input in inputs {
+            match input {
+                Input::Observed(changes) => self.observed(changes),
+                Input::Read { sent_ms } => self.has_read(sent_ms),
+                Input::Settled { operation, result } => self.settled(operation, result),
+                Input::Tick => {}
+            }
         }
         self.reconcile();
         std::mem::take(&mut self.effects)
@@ -292,11 +295,15 @@ impl Core {
         now: Now,
     ) -> (Result<serde_json::Value, Failure>, Vec<Effect>) {
         self.now = now;
-        self.plan_at_ms = 0;
+        let is_change = ask.is_change();
         self.asker = by;
         let answer = self.asked(ask);
         self.asker = None;
-        self.reconcile();
+        // Who only looks changes nothing.
+        if is_change {
+            self.plan_at_ms = 0;
+            self.reconcile();
+        }
         (answer, std::mem::take(&mut self.effects))
     }
 

@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 
 use wayfare_fleet::app::RestartWhen;
 use wayfare_fleet::app::ask::Mark;
-use wayfare_fleet::fleet::{EngineView, Presence, ProgramView, describe};
+use wayfare_fleet::fleet::{EngineView, FleetChanges, Presence, describe};
 use wayfare_protocol::ids::{EngineId, OperationId, ProgramId};
 use wayfare_protocol::status::{ProgramState, ProgramStatus};
 use wayfare_scheduler::application::InstanceId;
 
 use super::loss::{Health, Hearing};
-use super::state::{Doing, Placed};
+use super::state::{Doing, Instance, Placed};
 use super::{Core, MISSING_MS};
+
+/// Loads change all the time: they are planned with this late.
+const LOAD_MS: u64 = 1_000;
 
 /// An engine as it was last seen.
 #[derive(Debug, Clone)]
@@ -27,6 +30,27 @@ pub(super) struct Watched {
     pub(super) seen_off: Option<(OperationId, usize)>,
 }
 
+/// In what two views of an engine differ, as far as plans depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Differs {
+    No,
+    InLoad,
+    InMore,
+}
+
+impl Differs {
+    fn of(before: &EngineView, after: &EngineView) -> Self {
+        let more = |view: &EngineView| (view.online, view.stopped, view.leaving);
+        if more(before) != more(after) || before.about != after.about {
+            Self::InMore
+        } else if before.load != after.load {
+            Self::InLoad
+        } else {
+            Self::No
+        }
+    }
+}
+
 impl Watched {
     pub(super) fn new(health: Health) -> Self {
         Self {
@@ -40,13 +64,49 @@ impl Watched {
 }
 
 impl Core {
-    pub(super) fn observed(&mut self, engines: Vec<EngineView>, programs: Vec<ProgramView>) {
-        let now_ms = self.now.ms;
-        let known: BTreeSet<EngineId> = engines.iter().map(|view| view.engine.clone()).collect();
-        for watched in self.engines.iter_mut().filter(|(id, _)| !known.contains(*id)) {
-            watched.1.view = None;
+    pub(super) fn observed(&mut self, mut changes: FleetChanges) {
+        if changes.is_whole {
+            self.tell_apart(&mut changes);
         }
-        let seats = self.seats();
+        self.see_programs(&changes);
+        for engine in &changes.engines_gone {
+            let watched = self.engines.get_mut(engine);
+            if watched.is_some_and(|watched| watched.view.take().is_some()) {
+                self.plan_at_ms = 0;
+            }
+        }
+        self.see_engines(changes.engines);
+        self.judge_pressure();
+        for program in &changes.programs_gone {
+            if self.programs.remove(program).is_some() {
+                self.plan_at_ms = 0;
+            }
+        }
+        for view in changes.programs {
+            if self.programs.get(&view.status.program) != Some(&view) {
+                self.programs.insert(view.status.program, view);
+                self.plan_at_ms = 0;
+            }
+        }
+    }
+
+    /// Names what is gone by a whole look.
+    fn tell_apart(&self, changes: &mut FleetChanges) {
+        let there: BTreeSet<&EngineId> = changes.engines.iter().map(|view| &view.engine).collect();
+        let gone = self.engines.keys().filter(|engine| !there.contains(engine));
+        changes.engines_gone = gone.cloned().collect();
+        let there: BTreeSet<ProgramId> = changes.programs.iter().map(|view| view.status.program).collect();
+        let gone = self.seen.keys().filter(|program| !there.contains(program));
+        changes.programs_gone = gone.copied().collect();
+    }
+
+    fn see_engines(&mut self, engines: Vec<EngineView>) {
+        let now_ms = self.now.ms;
+        let is_new = |view: &EngineView| !view.online && !self.engines.contains_key(&view.engine);
+        let seats = match engines.iter().any(is_new) {
+            true => self.seats(),
+            false => BTreeSet::new(),
+        };
         for view in engines {
             // One that was gone before anybody looked is no news, unless something of ours was there.
             let was_gone = !view.online && !seats.contains(&view.engine);
@@ -56,24 +116,34 @@ impl Core {
                 .entry(view.engine.clone())
                 .or_insert_with(|| Watched::new(health));
             watched.hearing.seen(&view, now_ms);
+            let plan_at_ms = match watched.view.as_ref().map(|before| Differs::of(before, &view)) {
+                Some(Differs::No) => u64::MAX,
+                Some(Differs::InLoad) => now_ms.saturating_add(LOAD_MS),
+                Some(Differs::InMore) | None => 0,
+            };
+            self.plan_at_ms = self.plan_at_ms.min(plan_at_ms);
             watched.view = Some(view);
         }
-        self.judge_pressure();
-        self.see_programs(&programs);
-        self.programs = programs
-            .into_iter()
-            .map(|view| (view.status.program, view))
-            .collect();
     }
 
     /// Engines that have something of ours, as far as is known.
-    pub(super) fn seats(&self) -> BTreeSet<EngineId> {
+    fn seats(&self) -> BTreeSet<EngineId> {
+        self.each_seat().cloned().collect()
+    }
+
+    /// Those of them that nothing is known of.
+    pub(super) fn unknown_seats(&self) -> BTreeSet<EngineId> {
+        let unknown = self.each_seat().filter(|seat| !self.engines.contains_key(*seat));
+        unknown.cloned().collect()
+    }
+
+    fn each_seat(&self) -> impl Iterator<Item = &EngineId> {
         let placed = self
             .state
             .instances
             .values()
             .filter_map(|instance| instance.placed.as_ref());
-        placed.filter_map(|placed| placed.seat.clone()).collect()
+        placed.filter_map(|placed| placed.seat.as_ref())
     }
 
     /// What is known of a program where its engine can be believed.
@@ -83,12 +153,30 @@ impl Core {
     }
 
     pub(super) fn look_at_instances(&mut self) {
-        let ids: Vec<InstanceId> = self.state.instances.keys().cloned().collect();
+        let instances = self.state.instances.iter();
+        let unsettled = instances.filter(|(id, instance)| !self.is_well(id, instance));
+        let ids: Vec<InstanceId> = unsettled.map(|(id, _)| id.clone()).collect();
         for id in ids {
             self.look_at(&id);
         }
-        let wanted: BTreeSet<&InstanceId> = self.state.instances.keys().collect();
-        self.passing.retain(|id, _| wanted.contains(id));
+        let instances = &self.state.instances;
+        self.passing.retain(|id, _| instances.contains_key(id));
+    }
+
+    /// Nothing follows from looking at it: it runs where it should, and has for long enough to be healthy. Of most this is so.
+    fn is_well(&self, id: &InstanceId, instance: &Instance) -> bool {
+        let (Some(placed), Some(passing)) = (&instance.placed, self.passing.get(id)) else {
+            return false;
+        };
+        let is_healthy =
+            passing.is_healthy && passing.started_ms.is_some() && passing.missing_since_ms.is_none();
+        let status = self.status(placed.program).filter(|_| is_healthy);
+        status.is_some_and(|status| {
+            let is_in_place =
+                placed.seat.as_ref() == Some(&status.engine) && placed.generation == status.generation;
+            let is_in_doubt = matches!(status.state, ProgramState::InDoubt { .. });
+            is_in_place && !is_in_doubt && !status.state.is_ended()
+        })
     }
 
     fn look_at(&mut self, id: &InstanceId) {

@@ -54,12 +54,21 @@ impl Core {
         let each: Vec<(ProgramId, EngineId)> = orphans
             .flat_map(|(program, orphan)| orphan.engines.iter().map(|engine| (*program, engine.clone())))
             .collect();
+        if each.is_empty() {
+            return;
+        }
+        let placed = self
+            .state
+            .instances
+            .values()
+            .filter_map(|instance| instance.placed.as_ref());
+        let wanted: BTreeSet<ProgramId> = placed.map(|placed| placed.program).collect();
         for (program, engine) in each {
-            self.end_orphan(program, &engine);
+            self.end_orphan(program, &engine, &wanted);
         }
     }
 
-    fn end_orphan(&mut self, program: ProgramId, engine: &EngineId) {
+    fn end_orphan(&mut self, program: ProgramId, engine: &EngineId, wanted: &BTreeSet<ProgramId>) {
         let now_ms = self.now.ms;
         let key = (program, engine.clone());
         if self.health(engine) != Health::Here || !self.can_be_asked(engine) {
@@ -70,14 +79,8 @@ impl Core {
         let is_there = view.is_some_and(|view| {
             view.presence == Presence::Known && view.status.engine == *engine && !view.status.state.is_ended()
         });
-        let placed = self
-            .state
-            .instances
-            .values()
-            .filter_map(|instance| instance.placed.as_ref());
-        let is_wanted = placed.into_iter().any(|placed| placed.program == program);
         let back_ms = *self.back_ms.entry(key.clone()).or_insert(now_ms);
-        if is_there && !is_wanted {
+        if is_there && !wanted.contains(&program) {
             let subject = Subject::Orphan(program);
             if !self.in_flight.values().any(|known| *known == subject) && now_ms >= back_ms {
                 self.back_ms.insert(key, now_ms.saturating_add(RETRY_MS));

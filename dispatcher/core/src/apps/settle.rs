@@ -10,7 +10,16 @@ use super::{Core, RETRY_MS, Subject, Trouble};
 
 impl Core {
     pub(super) fn settled(&mut self, operation: OperationId, result: Result<Outcome, Trouble>) {
-        match self.in_flight.remove(&operation) {
+        let subject = self.in_flight.remove(&operation);
+        // What was planned with already, or changes no plan.
+        let is_as_planned = matches!(
+            (&subject, &result),
+            (Some(Subject::Instance(_)), Ok(Outcome::Running { .. })) | (Some(Subject::Checkpoint(..)), _)
+        );
+        if !is_as_planned {
+            self.plan_at_ms = 0;
+        }
+        match subject {
             Some(Subject::Instance(id)) => self.instance_settled(&id, operation, result),
             Some(Subject::Checkpoint(id, program)) => self.checkpoint_settled(&id, program, result),
             Some(Subject::Stray(program)) => {

@@ -9,7 +9,14 @@ use super::{Core, Effect, Subject};
 
 impl Core {
     pub(super) fn pause_and_resume(&mut self) {
-        let ids: Vec<InstanceId> = self.state.instances.keys().cloned().collect();
+        let instances = self.state.instances.iter();
+        // A paused instance of a running application, and the other way round.
+        let is_other_way = |(id, instance): &(&InstanceId, &Instance)| {
+            let standing = self.state.apps.get(&id.of.application).map(|app| app.standing);
+            let is_paused = instance.placed.as_ref().is_some_and(|placed| placed.paused);
+            is_paused != (standing == Some(Standing::Paused))
+        };
+        let ids: Vec<InstanceId> = instances.filter(is_other_way).map(|(id, _)| id.clone()).collect();
         let now_ms = self.now.ms;
         for id in ids {
             let standing = self.state.apps.get(&id.of.application).map(|app| app.standing);
@@ -42,7 +49,11 @@ impl Core {
     /// Copies of the state of instances whose component asks for it.
     pub(super) fn checkpoint(&mut self) {
         let now_ms = self.now.ms;
-        let ids: Vec<InstanceId> = self.state.instances.keys().cloned().collect();
+        let asks_for_it = |id: &&InstanceId| {
+            let wanted = self.state.wanted(id);
+            wanted.is_some_and(|component| component.checkpoint_ms.is_some())
+        };
+        let ids: Vec<InstanceId> = self.state.instances.keys().filter(asks_for_it).cloned().collect();
         for id in ids {
             let Some(interval_ms) = self
                 .state

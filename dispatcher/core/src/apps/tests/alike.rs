@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use wayfare_fleet::app::ask::Ask;
-use wayfare_fleet::fleet::{EngineView, Heard, Presence, ProgramView};
+use wayfare_fleet::fleet::{EngineView, FleetChanges, Heard, Presence, ProgramView};
 use wayfare_fleet::placing;
 use wayfare_protocol::code::CodeTarget;
 use wayfare_protocol::command::Action;
@@ -121,10 +121,12 @@ fn a_program_that_somebody_starts_goes_where_an_application_would() {
         };
         let (mut core, _) = Core::new(options(), State::default(), Ids::new([7; 32]), now);
         core.handle(
-            Input::Observed {
+            Input::Observed(FleetChanges {
+                is_whole: true,
                 engines: engines.clone(),
                 programs,
-            },
+                ..FleetChanges::default()
+            }),
             now,
         );
         let spec = app(&[("web", part)]);

@@ -260,6 +260,58 @@ fn a_dispatcher_that_is_behind_with_its_reading_gives_nobody_up() {
     assert_eq!(world.alive().len(), 5);
 }
 
+/// Two hundred engines with an instance each, on a machine that has too much to do: the dispatcher stands still for longer than any
+/// grace, twice, and the broker is restarted.
+#[test]
+fn overload_never_looks_like_loss() {
+    let names: Vec<String> = (0..200).map(|number| format!("e{number:03}")).collect();
+    let mut world = World::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    world.apply(app(&[("web", component(200, "web"))]));
+    world.pass(20_000);
+    assert_eq!(world.alive().len(), 200);
+    world.told.clear();
+    let begun = world.begun.len();
+    for _ in 0..2 {
+        // It does not even see that time passes; meanwhile the broker has ended connections of some, which are back.
+        for name in &names[..50] {
+            world.say(name, Said::Will);
+            world.say(name, Said::Online);
+        }
+        world.now_ms += 40_000;
+        world.pass(3_000);
+    }
+    // Engines that answer late: half of them, for minutes, though their connections stand.
+    for name in &names[..100] {
+        world.host(name).answers = false;
+    }
+    world.pass(300_000);
+    assert_eq!(world.was_told("engine-late"), 100);
+    assert_eq!(world.core().unreachable().len(), 100, "that raises alarms");
+    for name in &names[..100] {
+        world.host(name).answers = true;
+    }
+    world.pass(10_000);
+    assert_eq!(world.was_told("engine-back"), 100);
+    for name in &names {
+        world.host(name).online = false;
+    }
+    world.look();
+    world.succeed();
+    for some in names.chunks(40) {
+        for name in some {
+            world.host(name).online = true;
+        }
+        world.pass(500);
+    }
+    world.pass(40_000);
+    assert_eq!(world.was_told("engine-lost"), 0, "{:?}", world.told);
+    assert_eq!(world.begun.len(), begun, "nothing is started elsewhere");
+    // One alone that does not answer is lost in its time.
+    world.host("e007").answers = false;
+    world.pass(40_000);
+    assert_eq!(world.was_told("engine-lost"), 1);
+}
+
 #[test]
 fn a_suspected_engine_keeps_what_it_has_and_gets_nothing_new() {
     let mut world = settled();

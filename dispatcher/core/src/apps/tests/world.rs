@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use wayfare_fleet::app::ask::{AppStatus, Ask};
 use wayfare_fleet::app::{AppSpec, ComponentSpec, RestartPolicy, RestartWhen, UpdatePolicy};
-use wayfare_fleet::fleet::{EngineView, Presence, ProgramView};
+use wayfare_fleet::fleet::{EngineView, FleetChanges, Presence, ProgramView};
 use wayfare_fleet::placing::Marks;
 use wayfare_protocol::code::{CodeTarget, PublicKey, SecretKey};
 use wayfare_protocol::command::Action;
@@ -591,7 +591,12 @@ impl World {
             }
         }
         let programs = programs.into_values().collect();
-        self.feed(Input::Observed { engines, programs });
+        self.feed(Input::Observed(FleetChanges {
+            is_whole: true,
+            engines,
+            programs,
+            ..FleetChanges::default()
+        }));
     }
 
     /// Live copies on engines that are there.
