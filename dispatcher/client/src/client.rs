@@ -265,6 +265,13 @@ impl Client {
 
     /// The program that `wanted` names: by id, name, or unique prefix of either.
     pub async fn program(&self, wanted: &str) -> Result<ProgramView, CommandError> {
+        // A whole id needs no search.
+        let id = wanted.parse::<ProgramId>().ok();
+        if let Some(id) = id.filter(|id| id.to_string() == wanted)
+            && let Some(view) = self.fleet_of(id).await?.programs.pop()
+        {
+            return Ok(view);
+        }
         self.find(|fleet| lookup::program(&fleet.programs, wanted).cloned())
             .await
     }
@@ -388,6 +395,13 @@ impl Client {
         fleet.await.map_err(|_| CommandError::Closed)
     }
 
+    /// A program, if it is known, and its engine.
+    async fn fleet_of(&self, program: ProgramId) -> Result<FleetView, CommandError> {
+        let (answer, fleet) = oneshot::channel();
+        self.tell(ToTask::FleetOf { program, answer }).await?;
+        fleet.await.map_err(|_| CommandError::Closed)
+    }
+
     /// What has changed since the look whose answer had this revision; everything since 0. What time alone changes is no change: for how
     /// long an engine has been offline, and whether it has spoken a moment ago.
     pub async fn fleet_changes(&self, since: u64) -> Result<FleetChanges, CommandError> {
@@ -396,9 +410,10 @@ impl Client {
         changes.await.map_err(|_| CommandError::Closed)
     }
 
-    /// Looks until `find` finds, as long as `options` allow it to wait for engines.
+    /// Looks until `find` finds, at one program or at all, as long as `options` allow it to wait for engines.
     async fn wait_until<T>(
         &self,
+        program: Option<ProgramId>,
         find: impl Fn(&FleetView) -> Result<T, CommandError>,
         options: &CommandOptions,
     ) -> Result<T, CommandError> {
@@ -407,11 +422,11 @@ impl Client {
             Offline::Wait => options.waits(),
         };
         let again = |error: &CommandError| is_absence(error) && worth_waiting(error, options.offline);
-        match self.look(&find, again, limit).await {
+        match self.look(program, &find, again, limit).await {
             // A last will is no proof: it is asked.
             Err(CommandError::EngineOffline { engine, .. }) if !self.has_stopped(&engine).await? => {
                 self.ask_reports(vec![engine]);
-                self.look(&find, is_absence, ANSWER_TIMEOUT).await
+                self.look(program, &find, is_absence, ANSWER_TIMEOUT).await
             }
             result => result,
         }
@@ -426,13 +441,14 @@ impl Client {
 
     async fn find<T>(&self, find: impl Fn(&FleetView) -> Result<T, LookupError>) -> Result<T, CommandError> {
         let find = |fleet: &FleetView| find(fleet).map_err(CommandError::from);
-        self.look(find, is_absence, Duration::from_millis(SETTLE_MS))
+        self.look(None, find, is_absence, Duration::from_millis(SETTLE_MS))
             .await
     }
 
     /// Looks again after each change of the view while `again` allows it, for no longer than `limit`.
     async fn look<T>(
         &self,
+        program: Option<ProgramId>,
         find: impl Fn(&FleetView) -> Result<T, CommandError>,
         again: impl Fn(&CommandError) -> bool,
         limit: Duration,
@@ -440,7 +456,11 @@ impl Client {
         let deadline = Instant::now() + limit;
         loop {
             let mut seen = self.inner.news.borrow().fleet_version;
-            match find(&self.fleet().await?) {
+            let fleet = match program {
+                Some(program) => self.fleet_of(program).await?,
+                None => self.fleet().await?,
+            };
+            match find(&fleet) {
                 Err(error) if again(&error) => match timeout_at(deadline, self.changed(&mut seen)).await {
                     Ok(changed) => changed?,
                     Err(_) => return Err(error),

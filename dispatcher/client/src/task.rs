@@ -53,6 +53,11 @@ pub(crate) enum ToTask {
         engine: EngineId,
         answer: oneshot::Sender<Option<Challenge>>,
     },
+    /// A program and its engine alone.
+    FleetOf {
+        program: ProgramId,
+        answer: oneshot::Sender<FleetView>,
+    },
     /// What has changed since the look whose answer had this revision.
     FleetChanges {
         since: u64,
@@ -287,6 +292,15 @@ impl Task {
             }
             ToTask::Challenge { engine, answer } => {
                 let _ = answer.send(self.core.fleet().challenge(&engine));
+            }
+            ToTask::FleetOf { program, answer } => {
+                let (fleet, now_ms) = (self.core.fleet(), self.now_ms());
+                let programs = Vec::from_iter(fleet.program(program));
+                let engines = programs.iter().map(|view| &view.status.engine);
+                let engines = engines
+                    .filter_map(|engine| fleet.engine(engine, now_ms))
+                    .collect();
+                let _ = answer.send(FleetView { engines, programs });
             }
             ToTask::FleetChanges { since, answer } => {
                 let _ = answer.send(self.core.fleet().changes_since(since, self.now_ms()));

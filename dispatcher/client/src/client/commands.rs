@@ -270,7 +270,7 @@ impl Client {
             check_presence(fleet, view)?;
             Ok(view.clone())
         };
-        self.wait_until(find, options).await
+        self.wait_until(Some(program), find, options).await
     }
 
     /// A command to the engine that has the program.
@@ -330,7 +330,7 @@ impl Client {
             check_online(view)?;
             Ok(view.clone())
         };
-        self.wait_until(find, options).await
+        self.wait_until(None, find, options).await
     }
 
     /// What a service has decided, under an id that it remembers: sent again with it, it is done once.

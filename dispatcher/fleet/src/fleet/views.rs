@@ -127,6 +127,11 @@ impl Fleet {
             .collect()
     }
 
+    pub fn engine(&self, engine: &EngineId, now_ms: u64) -> Option<EngineView> {
+        let entry = self.engines.get(engine)?;
+        Some(self.engine_view(engine, entry, now_ms))
+    }
+
     /// In the order of their ids.
     pub fn programs(&self) -> Vec<ProgramView> {
         let mut all: Vec<ProgramId> = self.programs.keys().copied().collect();
