@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::json;
 use wayfare_client::{Finished, Operation, Progress, QueueNote, documents};
 use wayfare_protocol::event::{Outcome, Phase};
 use wayfare_protocol::ids::{EngineId, OperationId};
@@ -27,12 +27,12 @@ pub(crate) async fn conclude(
     if args.no_wait {
         let mut operation = operation;
         operation.delivered().await?;
-        let document = noted(json!({ "operation": id, "engine": operation.engine() }), note);
+        let document = documents::noted(json!({ "operation": id, "engine": operation.engine() }), note);
         output.print(&document, |_| id.to_string())?;
         return Ok(None);
     }
     let finished = watch(operation, output).await?;
-    let document = noted(documents::finished(id, &finished), note);
+    let document = documents::noted(documents::finished(id, &finished), note);
     output.print(&document, |_| sentence(&finished))?;
     Ok(Some(finished))
 }
@@ -61,20 +61,6 @@ fn orders(count: u32) -> String {
         1 => "1 order that waited".to_owned(),
         count => format!("{count} orders that waited"),
     }
-}
-
-/// The same for programs.
-fn noted(mut document: Value, note: QueueNote) -> Value {
-    if note.is_joined {
-        document["joined"] = true.into();
-    }
-    if note.superseded > 0 {
-        document["superseded"] = note.superseded.into();
-    }
-    if note.unanswered > 0 {
-        document["unanswered"] = note.unanswered.into();
-    }
-    document
 }
 
 /// Waits for the end and prints nothing that stays.

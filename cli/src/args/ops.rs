@@ -1,7 +1,7 @@
 //! What can be typed about operations.
 
 use clap::{Args, Subcommand, ValueEnum};
-use wayfare_client::operations::OperationState;
+use wayfare_client::operations::{EXPIRED, OperationState, SUPERSEDED};
 
 use super::apps::AskArgs;
 use super::looking::QueryArgs;
@@ -71,6 +71,21 @@ pub(crate) enum ShownState {
     Done,
     Failed,
     Cancelled,
+    /// Cancelled for a later order
+    Superseded,
+    /// Failed, because it was not given in time
+    Expired,
+}
+
+impl ShownState {
+    /// The word of those of the state that are meant; `None`: all of them.
+    pub(crate) fn narrower(self) -> Option<&'static str> {
+        match self {
+            Self::Superseded => Some(SUPERSEDED),
+            Self::Expired => Some(EXPIRED),
+            _ => None,
+        }
+    }
 }
 
 impl From<ShownState> for OperationState {
@@ -79,8 +94,8 @@ impl From<ShownState> for OperationState {
             ShownState::Waiting => Self::Waiting,
             ShownState::Running => Self::Running,
             ShownState::Done => Self::Done,
-            ShownState::Failed => Self::Failed,
-            ShownState::Cancelled => Self::Cancelled,
+            ShownState::Failed | ShownState::Expired => Self::Failed,
+            ShownState::Cancelled | ShownState::Superseded => Self::Cancelled,
         }
     }
 }

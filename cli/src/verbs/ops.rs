@@ -6,7 +6,7 @@ use wayfare_client::operations::{OperationAsk, OperationRecord, OperationState, 
 use wayfare_client::{AskError, Client};
 use wayfare_protocol::error::Failure;
 
-use crate::args::ops::{OpsArgs, OpsIdArgs, OpsListArgs, OpsVerb};
+use crate::args::ops::{OpsArgs, OpsIdArgs, OpsListArgs, OpsVerb, ShownState};
 use crate::context::{who, with_fleet};
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, micros, moment};
@@ -42,6 +42,7 @@ pub(crate) async fn run(args: OpsArgs, output: Output) -> Result {
 async fn list(mut args: OpsListArgs, output: Output) -> Result {
     let limit = *args.query.limit.get_or_insert(LISTED_MAX);
     let query = Query::new(&args.query, &OPERATION_FIELDS)?;
+    let narrower = args.state.and_then(ShownState::narrower);
     let wanted = OperationsWanted {
         state: args.state.map(Into::into),
         engine: args.engine,
@@ -51,14 +52,15 @@ async fn list(mut args: OpsListArgs, output: Output) -> Result {
         since_ms: args.since,
         after: None,
         // What is chosen here is chosen from all.
-        limit: (!query.chooses()).then_some(limit),
+        limit: (!query.chooses() && narrower.is_none()).then_some(limit),
     };
     with_fleet(&args.ask.fleet, async |fleet| {
         let found = fleet
             .operations(&wanted, args.ask.timeout)
             .await
             .map_err(failed)?;
-        let found = query.of(found);
+        let is_meant = |record: &OperationRecord| narrower.is_none_or(|word| record.word() == word);
+        let found = query.of(found.into_iter().filter(is_meant).collect());
         query.print(&found, output, |one| one.operation.to_string(), document, table)
     })
     .await

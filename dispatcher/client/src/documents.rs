@@ -7,6 +7,7 @@ use wayfare_protocol::ids::OperationId;
 
 use crate::app::ask::Decision;
 use crate::core::Finished;
+use crate::operation::QueueNote;
 use crate::operations::OperationRecord;
 
 /// A moment in milliseconds since 1970, in this machine's time with its offset.
@@ -39,6 +40,20 @@ pub fn finished(operation: OperationId, finished: &Finished) -> Value {
         document.extend(outcome);
     }
     document.into()
+}
+
+/// With what an order had to do with others that waited, if it had.
+pub fn noted(mut document: Value, note: QueueNote) -> Value {
+    if note.is_joined {
+        document["joined"] = true.into();
+    }
+    if note.superseded > 0 {
+        document["superseded"] = note.superseded.into();
+    }
+    if note.unanswered > 0 {
+        document["unanswered"] = note.unanswered.into();
+    }
+    document
 }
 
 /// An operation.

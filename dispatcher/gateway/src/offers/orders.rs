@@ -6,15 +6,16 @@ use axum::body::Body as Stream;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
 use axum::http::{Response, StatusCode};
 use serde_json::json;
-use wayfare_client::operations::{OperationAsk, OperationRecord};
+use wayfare_client::operations::{OperationAsk, OperationRecord, QueuePolicy, Queueing};
 use wayfare_client::problem::Problem;
-use wayfare_client::{CommandOptions, Marked, Offline, Operation, Order, ResumeMode, documents};
+use wayfare_client::{CommandOptions, Expiry, Marked, Offline, Operation, Order, ResumeMode, documents};
+use wayfare_protocol::ids::is_name;
 
 use super::{DRY_RUN, PROGRAM, TIMEOUT};
-use crate::answers::{Answer, json as answer, json_as};
+use crate::answers::{Answer, bad_usage, json as answer, json_as};
 use crate::asked::Asked;
 use crate::offer::Body::Parameters;
-use crate::offer::Kind::{Flag, Text};
+use crate::offer::Kind::{Flag, Text, Time};
 use crate::offer::Method::{Delete, Get, Post};
 use crate::offer::{Offer, Param, param};
 use crate::server::Site;
@@ -34,6 +35,21 @@ pub(super) const EVEN_CORDONED: Param = param(
     Flag,
     "Take the engine even if it is cordoned, being emptied or about to stop",
 );
+pub(super) const EXPIRES: Param = param(
+    "expires",
+    Time,
+    "Wait for an engine that is offline for so long at most, such as 10m; an order that was not given by then has expired",
+);
+pub(super) const COALESCE: Param = param(
+    "coalesce",
+    Text,
+    "Join an order that waits already and has this key, or with an empty one asks for the same",
+);
+pub(super) const SUPERSEDE: Param = param(
+    "supersede",
+    Text,
+    "Withdraw orders that wait and have this key, or with an empty one are of the same verb about the same program",
+);
 const TO: Param = param("to", Text, "The engine to go to");
 const OPERATION: Param = param("operation", Text, "By its id, or a unique beginning of it");
 
@@ -48,6 +64,9 @@ pub(super) static OFFERS: &[Offer] = &[
             TO,
             EVEN_CORDONED,
             WAIT_FOR_ENGINE,
+            EXPIRES,
+            COALESCE,
+            SUPERSEDE,
             NO_WAIT,
             DRY_RUN,
             TIMEOUT,
@@ -66,6 +85,9 @@ pub(super) static OFFERS: &[Offer] = &[
             param("name", Text, "The copy's name"),
             EVEN_CORDONED,
             WAIT_FOR_ENGINE,
+            EXPIRES,
+            COALESCE,
+            SUPERSEDE,
             NO_WAIT,
             DRY_RUN,
             TIMEOUT,
@@ -78,7 +100,16 @@ pub(super) static OFFERS: &[Offer] = &[
         method: Post,
         path: "/api/v1/programs/{program}/pause",
         about: "Hold a program where it is",
-        params: &[PROGRAM, WAIT_FOR_ENGINE, NO_WAIT, DRY_RUN, TIMEOUT],
+        params: &[
+            PROGRAM,
+            WAIT_FOR_ENGINE,
+            EXPIRES,
+            COALESCE,
+            SUPERSEDE,
+            NO_WAIT,
+            DRY_RUN,
+            TIMEOUT,
+        ],
         body: Parameters,
         run: |site, asked| Box::pin(on_program(site, asked, |program| Order::Pause { program })),
     },
@@ -95,6 +126,9 @@ pub(super) static OFFERS: &[Offer] = &[
                 "Take it back from an engine that is gone for good in the middle of a move",
             ),
             WAIT_FOR_ENGINE,
+            EXPIRES,
+            COALESCE,
+            SUPERSEDE,
             NO_WAIT,
             DRY_RUN,
             TIMEOUT,
@@ -107,7 +141,16 @@ pub(super) static OFFERS: &[Offer] = &[
         method: Delete,
         path: "/api/v1/programs/{program}",
         about: "End a program and forget it; by its whole name, or its id",
-        params: &[PROGRAM, WAIT_FOR_ENGINE, NO_WAIT, DRY_RUN, TIMEOUT],
+        params: &[
+            PROGRAM,
+            WAIT_FOR_ENGINE,
+            EXPIRES,
+            COALESCE,
+            SUPERSEDE,
+            NO_WAIT,
+            DRY_RUN,
+            TIMEOUT,
+        ],
         body: Parameters,
         run: |site, asked| Box::pin(on_program(site, asked, |program| Order::Kill { program })),
     },
@@ -116,7 +159,7 @@ pub(super) static OFFERS: &[Offer] = &[
         method: Post,
         path: "/api/v1/programs/{program}/snapshot",
         about: "Capture a running program; answers with the snapshot file",
-        params: &[PROGRAM, WAIT_FOR_ENGINE, TIMEOUT],
+        params: &[PROGRAM, WAIT_FOR_ENGINE, EXPIRES, TIMEOUT],
         body: Parameters,
         run: |site, asked| Box::pin(snapshot(site, asked)),
     },
@@ -163,10 +206,13 @@ pub(super) static OFFERS: &[Offer] = &[
     },
 ];
 
-pub(super) fn options(asked: &Asked) -> CommandOptions {
-    CommandOptions {
+pub(super) fn options(asked: &Asked) -> Result<CommandOptions, Problem> {
+    let expires = asked.time("expires");
+    Ok(CommandOptions {
         time_limit: asked.timeout(),
-        offline: match asked.flag("wait_for_engine") {
+        expires: expires.map(Expiry::after),
+        queueing: queueing(asked)?,
+        offline: match asked.flag("wait_for_engine") || expires.is_some() {
             true => Offline::Wait,
             false => Offline::Fail,
         },
@@ -175,12 +221,27 @@ pub(super) fn options(asked: &Asked) -> CommandOptions {
             false => Marked::Refuse,
         },
         ..CommandOptions::default()
+    })
+}
+
+/// What an order has to do with others that wait.
+fn queueing(asked: &Asked) -> Result<Option<Queueing>, Problem> {
+    let (policy, key) = match (asked.text("coalesce"), asked.text("supersede")) {
+        (None, None) => return Ok(None),
+        (Some(key), None) => (QueuePolicy::Coalesce, key),
+        (None, Some(key)) => (QueuePolicy::Supersede, key),
+        (Some(_), Some(_)) => return Err(bad_usage("give one of 'coalesce' and 'supersede'")),
+    };
+    if !key.is_empty() && !is_name(key) {
+        return Err(bad_usage("a key is made of letters, digits, '-', '_' and '.'"));
     }
+    let key = (!key.is_empty()).then(|| key.to_owned());
+    Ok(Some(Queueing { policy, key }))
 }
 
 /// Gives an order, or says what it would do.
 pub(super) async fn give(site: &Site, asked: &Asked, order: Order) -> Answer {
-    let options = options(asked);
+    let options = options(asked)?;
     if asked.flag("dry_run") {
         return Ok(answer(&site.client().would(order, &options).await?));
     }
@@ -188,11 +249,15 @@ pub(super) async fn give(site: &Site, asked: &Asked, order: Order) -> Answer {
     if asked.flag("no_wait") {
         operation.delivered().await?;
         let document = json!({ "operation": operation.id(), "engine": operation.engine() });
+        let document = documents::noted(document, operation.queue_note());
         return Ok(json_as(StatusCode::ACCEPTED, &document));
     }
-    let id = operation.id();
+    let (id, note) = (operation.id(), operation.queue_note());
     let finished = ended(site, operation).await?;
-    Ok(answer(&documents::finished(id, &finished)))
+    Ok(answer(&documents::noted(
+        documents::finished(id, &finished),
+        note,
+    )))
 }
 
 async fn ended(site: &Site, operation: Operation) -> Result<wayfare_client::Finished, Problem> {
@@ -238,7 +303,7 @@ async fn snapshot(site: Arc<Site>, asked: Asked) -> Answer {
     let program = asked.required("program")?.to_owned();
     let operation = site
         .client()
-        .apply(Order::Snapshot { program }, &options(&asked))
+        .apply(Order::Snapshot { program }, &options(&asked)?)
         .await?;
     let file = ended(&site, operation).await?.into_bundle()?;
     let mut response = Response::new(Stream::from(file));

@@ -9,7 +9,7 @@ use wayfare_client::{IdChoice, Order, Restore, Run};
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
 
-use super::orders::{EVEN_CORDONED, NO_WAIT, WAIT_FOR_ENGINE, give};
+use super::orders::{COALESCE, EVEN_CORDONED, EXPIRES, NO_WAIT, SUPERSEDE, WAIT_FOR_ENGINE, give};
 use super::{DRY_RUN, TIMEOUT};
 use crate::answers::{Answer, bad_usage, json as answer};
 use crate::asked::Asked;
@@ -53,6 +53,9 @@ pub(super) static OFFERS: &[Offer] = &[
             param("allow_device", List, "Devices that it may use, by alias"),
             EVEN_CORDONED,
             WAIT_FOR_ENGINE,
+            EXPIRES,
+            COALESCE,
+            SUPERSEDE,
             NO_WAIT,
             DRY_RUN,
             TIMEOUT,
@@ -79,6 +82,9 @@ pub(super) static OFFERS: &[Offer] = &[
             ),
             EVEN_CORDONED,
             WAIT_FOR_ENGINE,
+            EXPIRES,
+            COALESCE,
+            SUPERSEDE,
             NO_WAIT,
             DRY_RUN,
             TIMEOUT,
