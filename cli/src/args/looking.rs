@@ -34,6 +34,9 @@ pub(crate) struct LogsArgs {
     /// Lines that match a regular expression
     #[arg(long, value_name = "REGEX")]
     pub(crate) grep: Option<String>,
+    /// Lines of which this is so, such as 'text ~ error and not (text ~ retry) or stream = stderr'; fields are line, stream, text and age
+    #[arg(long = "where", value_name = "EXPRESSION")]
+    pub(crate) filter: Option<String>,
     /// Of the program that had the name before, such as a failed version's
     #[arg(long, conflicts_with = "follow")]
     pub(crate) previous: bool,

@@ -3,18 +3,24 @@
 //! Always: a verb that fails ends alone, and the shell goes on. One that is interrupted ends the file that it is in as
 //! well: who presses Ctrl-C does not want the next line of it. What was ordered goes on in the fleet.
 
+mod history;
+
 use std::io::IsTerminal;
 
 use tokio::task::spawn_blocking;
 
+use self::history::History;
 use super::batch::{STANDARD, not_here, read, verb, verb_of, verbs};
 use crate::args::FleetArgs;
+use crate::config::state_folder;
 use crate::context::with_shared;
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, prompt, say};
 
 /// Files that name files.
 const SOURCES_MAX: usize = 8;
+/// Lines that `history` shows unless more are asked for.
+const SHOWN_MAX: usize = 50;
 /// What a verb fails with that was interrupted.
 const INTERRUPTED: &str = "interrupted";
 
@@ -41,6 +47,10 @@ enum Next {
 
 async fn typed(output: Output) -> Result {
     output.remark("verbs are typed without the word `wayfare`; `help` lists them, `exit` ends this");
+    let (mut history, error) = History::open(state_folder().map(|folder| folder.join("shell-history")));
+    if let Some(error) = error {
+        output.remark(format!("(what is typed is not kept: {error})"));
+    }
     loop {
         prompt()?;
         // Reading a line waits, so it does on a thread of its own.
@@ -55,7 +65,11 @@ async fn typed(output: Output) -> Result {
         if bytes == 0 {
             return Ok(());
         }
-        let (next, fail) = one(&line, output, 0).await;
+        let (next, fail) = match meant(&line, &mut history, output) {
+            Ok(Some(line)) => one(&line, output, 0).await,
+            Ok(None) => (Next::Line, None),
+            Err(fail) => (Next::Line, Some(fail)),
+        };
         if let Some(fail) = fail {
             fail.print(output);
         }
@@ -63,6 +77,37 @@ async fn typed(output: Output) -> Result {
             return Ok(());
         }
     }
+}
+
+/// The line to be done, which is kept; `None`: it was about the history.
+fn meant(line: &str, history: &mut History, output: Output) -> Result<Option<String>> {
+    if let ["history", count @ ..] = line.split_whitespace().collect::<Vec<_>>().as_slice() {
+        let count = match count {
+            [] => SHOWN_MAX,
+            [count] => count
+                .parse()
+                .map_err(|_| Fail::usage(format!("'{count}' is no number of lines")))?,
+            _ => return Err(Fail::usage("`history` takes a number of lines")),
+        };
+        let lines: Text = history
+            .last(count)
+            .map(|(number, line)| format!("{number:5}  {line}"))
+            .collect();
+        return say(lines).map(|()| None);
+    }
+    let recalled = match history.recalled(line) {
+        Some(recalled) => Some(recalled.map_err(Fail::usage)?.to_owned()),
+        None => None,
+    };
+    // Who recalls a line sees which.
+    if let Some(recalled) = &recalled {
+        output.remark(recalled.as_str());
+    }
+    let line = recalled.unwrap_or_else(|| line.to_owned());
+    if let Err(error) = history.add(&line) {
+        output.remark(format!("(what is typed is not kept any more: {error})"));
+    }
+    Ok(Some(line))
 }
 
 /// All lines, or those up to one that was interrupted; the last failure is theirs.
@@ -93,7 +138,8 @@ async fn one(line: &str, output: Output, depth: usize) -> (Next, Option<Fail>) {
         ["exit" | "quit"] => (Next::End, None),
         ["help"] => {
             let all: Text = verbs().chunks(8).map(|some| some.join("  ")).collect();
-            let all = all.line("`VERB --help` says more. Also: source FILE, help, exit");
+            let all =
+                all.line("`VERB --help` says more. Also: source FILE, history, !!, !12, !mov, help, exit");
             (Next::Line, say(all).err())
         }
         ["source", file] => match source(file, output, depth).await {

@@ -12,7 +12,7 @@ use wayfare_protocol::ids::EngineId;
 use wayfare_protocol::status::EngineAbout;
 
 pub use self::fields::{
-    ENGINE_FIELDS, EVENT_FIELDS, FILE_FIELDS, OPERATION_FIELDS, PROGRAM_FIELDS, VALUE_FIELDS,
+    ENGINE_FIELDS, EVENT_FIELDS, FILE_FIELDS, LINE_FIELDS, OPERATION_FIELDS, PROGRAM_FIELDS, VALUE_FIELDS,
 };
 use crate::app::alarms::AlarmRecord;
 use crate::app::hold::HoldRecord;

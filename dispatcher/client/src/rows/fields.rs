@@ -1,6 +1,7 @@
-//! The fields of programs, engines, operations, events, files and values by which lists are filtered and sorted.
+//! The fields of programs, engines, operations, events, files, values and lines of logs by which lists are filtered and sorted.
 
 use wayfare_protocol::files::{FileKind, ListedFile};
+use wayfare_protocol::log::{LogLine, Stream};
 use wayfare_protocol::status::EngineAbout;
 use wayfare_protocol::values::Listed as ListedValue;
 
@@ -150,6 +151,23 @@ pub static FILE_FIELDS: [Field<ListedFile>; 5] = [
     field("version", Kind::Number, |one| number(one.stat.version)),
     field("age", Kind::Age, |one| {
         number(now_ms().saturating_sub(one.stat.modified_ms))
+    }),
+];
+
+/// The fields of lines that programs print. A line that is no text is compared as far as it is one.
+pub static LINE_FIELDS: [Field<LogLine>; 4] = [
+    field("line", Kind::Number, |one| number(one.line)),
+    field("stream", Kind::Text, |one| match one.stream {
+        Stream::Stdout => text("stdout"),
+        Stream::Stderr => text("stderr"),
+    }),
+    field("text", Kind::Text, |one| {
+        text(String::from_utf8_lossy(one.text.as_bytes()))
+    }),
+    // By the clock of the engine that ran it; without one it is not known.
+    field("age", Kind::Age, |one| match one.at_ms {
+        0 => None,
+        at_ms => number(now_ms().saturating_sub(at_ms)),
     }),
 ];
 
