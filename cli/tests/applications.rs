@@ -123,6 +123,27 @@ fn an_application_is_planned_applied_drained_reverted_and_removed() {
     );
     asks(&up, 0, &["app", "rm", "shop"]);
 
+    // What a schedule begins is there, and rests until then.
+    let nightly = folder.path().join("nightly.toml");
+    let text = r#"
+        name = "nightly"
+        [component.report]
+        module = "primes"
+        cron = { schedule = "30 3 29 feb *", zone = "Europe/Berlin" }
+    "#;
+    std::fs::write(&nightly, text).unwrap();
+    let nightly = nightly.to_str().unwrap();
+    asks(&up, 0, &["app", "apply", nightly, "--wait", "--timeout", "90s"]);
+    let status = one(&up, 0, &["app", "status", "nightly"]);
+    let report = &status[0]["instances"][0];
+    assert_eq!(
+        (&report["state"], &report["program"]),
+        (&"scheduled".into(), &Value::Null)
+    );
+    // 2028-02-29T02:30:00Z.
+    assert_eq!(report["next_ms"], 1_835_404_200_000_u64);
+    asks(&up, 0, &["app", "rm", "nightly"]);
+
     let events = asks(&up, 0, &["events", "--since", "10m"]).documents();
     let kinds: Vec<&str> = events
         .iter()
@@ -152,4 +173,13 @@ fn a_manifest_that_is_wrong_is_refused_with_its_place() {
     let ran = run("mqtt://127.0.0.1:1", &["app", "plan", path.to_str().unwrap()]);
     assert_eq!(ran.exit, 1);
     assert!(ran.stderr.contains("component 'web'"), "{}", ran.stderr);
+    let text = "name = 'shop'\n[component.web]\nmodule = 'primes'\ncron = { schedule = 'daily' }";
+    std::fs::write(&path, text).unwrap();
+    let ran = run("mqtt://127.0.0.1:1", &["app", "plan", path.to_str().unwrap()]);
+    assert!(
+        ran.stderr
+            .contains("component 'web': cron: the schedule 'daily' has 1 fields"),
+        "{}",
+        ran.stderr
+    );
 }

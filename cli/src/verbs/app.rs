@@ -304,8 +304,9 @@ pub(super) fn status_text(statuses: &[AppStatus]) -> Text {
             let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
             vec![
                 instance.instance.clone(),
-                match (instance.current, instance.program) {
-                    (false, Some(_)) => format!("{} (outdated)", instance.state),
+                match (instance.current, instance.program, instance.next_ms) {
+                    (_, _, Some(next_ms)) => format!("{}, {}", instance.state, moment(next_ms)),
+                    (false, Some(_), None) => format!("{} (outdated)", instance.state),
                     _ => instance.state.clone(),
                 },
                 if instance.healthy {

@@ -6,6 +6,7 @@ pub mod ask;
 pub mod hold;
 pub mod manifest;
 pub mod programs;
+pub mod schedule;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,8 @@ use wayfare_protocol::ids::{Blob, Digest, is_name};
 use wayfare_protocol::ports::Ports;
 use wayfare_scheduler::application::{Component, Mobility, Resources};
 use wayfare_scheduler::constraint::Constraints;
+
+use self::schedule::Schedule;
 
 /// Bytes of an application's or component's name: with an ordinal they make a program's.
 pub const APP_NAME_BYTES_MAX: usize = 24;
@@ -52,6 +55,9 @@ pub struct ComponentSpec {
     pub checkpoint_ms: Option<u64>,
     pub restart: RestartPolicy,
     pub update: UpdatePolicy,
+    /// When its instances are begun that end by themselves; `None`: they run all the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +77,8 @@ pub enum RestartWhen {
     /// Trapped, could not be started, or exited with another code than 0.
     OnFailure,
     Never,
+    /// After none: its [`ComponentSpec::schedule`] begins it. A dispatcher that knows of no schedules refuses this, as it should.
+    OnSchedule,
 }
 
 /// How instances are replaced when their module, arguments or other making changes.
@@ -101,6 +109,20 @@ impl ComponentSpec {
             false => serde_json::to_vec(&(&making, &self.ports)),
         };
         Digest::of(&bytes.expect("plain data serialises"))
+    }
+
+    fn check_schedule(&self) -> Result<(), String> {
+        match (&self.schedule, self.restart.when) {
+            (None, RestartWhen::OnSchedule) => {
+                Err("restart.when is 'on-schedule', and there is no schedule: write one as 'cron'".to_owned())
+            }
+            (None, _) => Ok(()),
+            (Some(schedule), RestartWhen::OnSchedule) => schedule
+                .times()
+                .map(drop)
+                .map_err(|reason| format!("cron: {reason}")),
+            (Some(_), _) => Err("'cron' begins it: restart.when says otherwise".to_owned()),
+        }
     }
 
     pub fn blobs(&self) -> impl Iterator<Item = Blob> + '_ {
@@ -165,6 +187,9 @@ impl AppSpec {
                     return Err(bad(format!("component '{name}': {what} must not be 0")));
                 }
             }
+            component
+                .check_schedule()
+                .map_err(|reason| bad(format!("component '{name}': {reason}")))?;
             if component.update.at_a_time == 0 {
                 return Err(bad(format!("component '{name}': update.at-a-time must not be 0")));
             }

@@ -48,6 +48,7 @@ pub(super) fn component(count: u32, module: Blob, checkpoint_ms: Option<u64>) ->
             healthy_after_ms: 2_000,
             within_ms: 40_000,
         },
+        schedule: None,
     }
 }
 

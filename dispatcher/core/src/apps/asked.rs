@@ -6,11 +6,12 @@ use wayfare_fleet::app::AppSpec;
 use wayfare_fleet::app::ask::{AppStatus, Ask, InstanceStatus, Mark, PlanAnswer, VersionStatus, WouldAnswer};
 use wayfare_protocol::error::Failure;
 use wayfare_scheduler::application::InstanceId;
-use wayfare_scheduler::plan::Options;
+use wayfare_scheduler::plan::{Action, Options};
 
 use super::loss::Health;
 use super::pages::lines;
 use super::planning::unplaced;
+use super::schedules::rests;
 use super::state::{App, Doing, Instance, Standing, Version};
 use super::{Core, Effect, Input, Now, words};
 
@@ -77,10 +78,12 @@ impl Core {
         let applications = self.applications(Some(&spec));
         let plan = wayfare_scheduler::plan(&self.fleet(), &applications, Options::new(self.options.policy));
         let mut unplaced = unplaced(&plan);
-        let actions = plan
-            .actions
-            .iter()
-            .filter(|action| action.instance().of.application == spec.name);
+        let actions = plan.actions.iter().filter(|action| {
+            let of = &action.instance().of;
+            let component = spec.components.get(&of.component);
+            let begins_later = component.is_some_and(|component| component.schedule.is_some());
+            of.application == spec.name && !(begins_later && matches!(action, Action::Run { .. }))
+        });
         Ok(PlanAnswer {
             serial: app.map_or(0, |app| app.serial),
             changes: lines(changes),
@@ -303,11 +306,16 @@ impl Core {
 
     pub(super) fn instance_status(&self, id: &InstanceId) -> InstanceStatus {
         let instance = self.state.instances.get(id).cloned().unwrap_or_default();
-        let state = self.instance_word(id, &instance);
-        let wanted = self
-            .state
-            .wanted(id)
-            .map(wayfare_fleet::app::ComponentSpec::revision);
+        let component = self.state.wanted(id);
+        let is_scheduled = component.is_some_and(|component| rests(component, &instance));
+        let next_ms = component
+            .filter(|_| is_scheduled)
+            .and_then(|component| component.schedule.as_ref()?.times().ok()?.after(self.now.wall_ms));
+        let state = match is_scheduled {
+            true => "scheduled".to_owned(),
+            false => self.instance_word(id, &instance),
+        };
+        let wanted = component.map(wayfare_fleet::app::ComponentSpec::revision);
         let placed = instance.placed;
         InstanceStatus {
             instance: id.to_string(),
@@ -315,8 +323,10 @@ impl Core {
             program: placed.as_ref().map(|placed| placed.program),
             engine: placed.as_ref().and_then(|placed| placed.seat.clone()),
             generation: placed.as_ref().map(|placed| placed.generation.0),
-            current: placed.as_ref().map(|placed| placed.revision) == wanted,
-            healthy: self.passing.get(id).is_some_and(|passing| passing.is_healthy),
+            // It will be, when its time comes.
+            current: is_scheduled || placed.as_ref().map(|placed| placed.revision) == wanted,
+            healthy: is_scheduled || self.passing.get(id).is_some_and(|passing| passing.is_healthy),
+            next_ms,
             checkpoint_at_ms: placed.and_then(|placed| placed.checkpoint.map(|point| point.at_ms)),
         }
     }

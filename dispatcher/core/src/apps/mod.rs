@@ -11,7 +11,7 @@
 //! somewhere is started again only under the same program id and a higher generation, so that it is fenced off; a new
 //! program id is taken only when the old program was killed or had ended.
 //!
-//! Reading order: [`state`], `observe`, `loss`, `rollout`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `orphans`, `leaving`, `ages`, `asked`, `engines`, `hold`, `ids`, `words`.
+//! Reading order: [`state`], `observe`, `loss`, `schedules`, `rollout`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `orphans`, `leaving`, `ages`, `asked`, `engines`, `hold`, `ids`, `words`.
 
 pub mod state;
 
@@ -28,6 +28,7 @@ mod pages;
 mod planning;
 mod pressure;
 mod rollout;
+mod schedules;
 mod settle;
 mod strays;
 mod upkeep;
@@ -209,6 +210,8 @@ pub struct Core {
     back_ms: BTreeMap<(ProgramId, EngineId), u64>,
     /// When to plan again: at once after a change.
     plan_at_ms: u64,
+    /// By the wall clock, when the next instance is due.
+    due_at_ms: u64,
     /// By the last plan, instances that run nowhere because they fit nowhere.
     homeless: BTreeSet<InstanceId>,
     /// And those that should leave where they run, and cannot.
@@ -251,6 +254,7 @@ impl Core {
             progress_ms: BTreeMap::new(),
             back_ms: BTreeMap::new(),
             plan_at_ms: 0,
+            due_at_ms: 0,
             homeless: BTreeSet::new(),
             rooted: BTreeSet::new(),
             unplaced: BTreeMap::new(),
@@ -318,6 +322,7 @@ impl Core {
             return self.checkpoint();
         }
         self.look_at_instances();
+        self.begin_due();
         self.roll_out();
         self.place();
         self.pause_and_resume();

@@ -326,7 +326,7 @@ impl Core {
         let restarts = match component.restart.when {
             RestartWhen::Always => true,
             RestartWhen::OnFailure => failed,
-            RestartWhen::Never => false,
+            RestartWhen::Never | RestartWhen::OnSchedule => false,
         };
         self.passing(id).started_ms = None;
         self.passing(id).is_healthy = false;

@@ -14,6 +14,7 @@ use wayfare_scheduler::plan::{self, MoveReason, Options, Plan};
 use super::leaving::rooted;
 use super::loss::Health;
 use super::rollout::homeless;
+use super::schedules::waits_for_its_time;
 use super::state::{Doing, Instance, Placed, Standing, Starts};
 use super::strays::{STRAYS, stray};
 use super::{Core, MOVES_MAX, PLAN_MS, Subject};
@@ -219,7 +220,8 @@ impl Core {
             .passing
             .get(id)
             .is_some_and(|passing| passing.not_before_ms > now_ms);
-        if instance.pending.is_some() || is_complete || is_waiting || standing != Some(Standing::Running) {
+        let is_held_back = is_complete || is_waiting || waits_for_its_time(&component, &instance);
+        if instance.pending.is_some() || is_held_back || standing != Some(Standing::Running) {
             return;
         }
         let revision = component.revision();
@@ -268,6 +270,9 @@ impl Core {
         let instance = self.state.instances.entry(id.clone()).or_default();
         instance.placed = Some(placed);
         instance.starts = Some(Starts::after(instance.starts, revision, at_ms));
+        if let Some(due) = &mut instance.due {
+            due.is_due = false;
+        }
         let passing = self.passing(id);
         (passing.started_ms, passing.is_healthy, passing.missing_since_ms) = (None, false, None);
         self.tell("start", id, Some(&engine), text);

@@ -210,6 +210,14 @@ impl Core {
     }
 
     fn stand(&self, id: &InstanceId, revision: Digest) -> Stand {
+        // It ends by itself, and is made as is wanted then when its time comes: nobody waits for that.
+        if self
+            .state
+            .wanted(id)
+            .is_some_and(|wanted| wanted.schedule.is_some())
+        {
+            return Stand::Settled;
+        }
         let instance = self.state.instances.get(id);
         let is_pending = instance.is_some_and(|instance| instance.pending.is_some());
         if self.homeless.contains(id) && !is_pending {

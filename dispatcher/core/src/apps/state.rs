@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wayfare_fleet::app::ask::Mark;
 use wayfare_fleet::app::hold::HoldRecord;
+use wayfare_fleet::app::schedule::Schedule;
 use wayfare_fleet::app::{AppSpec, ComponentSpec};
 use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, ProgramId};
 use wayfare_scheduler::application::{ComponentId, InstanceId};
@@ -61,6 +62,20 @@ pub struct Instance {
     /// `None`: it was never started, or a release wrote this that did not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts: Option<Starts>,
+    /// Of one that is begun by a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Due>,
+}
+
+/// How far an instance is with its schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due {
+    /// The schedule that this is about.
+    pub of: Schedule,
+    /// Up to this time, in milliseconds since 1970, its times are seen to.
+    pub seen_ms: u64,
+    /// It is to be begun, and has not been.
+    pub is_due: bool,
 }
 
 /// How often an instance was started as it is made now, for people to see.

@@ -11,9 +11,13 @@ pub(super) fn changes(before: Option<&AppSpec>, after: &AppSpec) -> Vec<String> 
     for (name, component) in &after.components {
         match old(name) {
             None => lines.push(format!(
-                "+ {name}: {} of module {}",
+                "+ {name}: {} of module {}{}",
                 instances(component.count),
-                component.module.digest.short()
+                component.module.digest.short(),
+                component
+                    .schedule
+                    .as_ref()
+                    .map_or_else(String::new, |schedule| format!(", begun at {schedule}")),
             )),
             Some(old) => {
                 lines.extend(component_changes(old, component).map(|change| format!("~ {name}: {change}")))
@@ -59,10 +63,20 @@ fn component_changes(old: &ComponentSpec, new: &ComponentSpec) -> impl Iterator<
         ),
         plain("checkpoint", old.checkpoint_ms != new.checkpoint_ms),
         plain("restart", old.restart != new.restart),
+        said(
+            "schedule",
+            old.schedule != new.schedule,
+            format!("{} -> {}", scheduled(old), scheduled(new)),
+        ),
         plain("update", old.update != new.update),
     ]
     .into_iter()
     .flatten()
+}
+
+fn scheduled(component: &ComponentSpec) -> String {
+    let schedule = component.schedule.as_ref();
+    schedule.map_or_else(|| "none".to_owned(), ToString::to_string)
 }
 
 fn instances(count: u32) -> String {

@@ -322,6 +322,9 @@ pub struct InstanceStatus {
     pub healthy: bool,
     /// When its state was last copied to the dispatcher.
     pub checkpoint_at_ms: Option<u64>,
+    /// Of one that waits for its time: when that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_ms: Option<u64>,
 }
 
 /// As much of a status as a message holds. An application whose instances are cut is in the next page again.

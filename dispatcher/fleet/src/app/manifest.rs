@@ -13,6 +13,10 @@
 //! checkpoint = "10s"           # copied to the dispatcher, so that it goes on elsewhere if its engine is lost
 //! restart = { when = "on-failure", backoff = "1s" }
 //! update = { at-a-time = 1, healthy-after = "5s", within = "60s" }
+//!
+//! [component.report]
+//! module = "report.wasm"
+//! cron = { schedule = "30 3 * * 1-5", zone = "Europe/Berlin", missed = "once" }   # it begins then, and ends by itself
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +33,7 @@ use wayfare_protocol::ports::{Port, Ports};
 use wayfare_scheduler::application::{ComponentId, Mobility};
 use wayfare_scheduler::constraint::{Apart, Constraints, Domain, LabelRule, LabelTest, Requirements, Spread};
 
+use super::schedule::{Missed, Schedule};
 use super::{AppSpec, ComponentSpec, RestartPolicy, RestartWhen, UpdatePolicy};
 use crate::module::check_wasm;
 
@@ -101,13 +106,23 @@ struct Part {
     restart: Restart,
     #[serde(default)]
     update: Update,
+    cron: Option<Cron>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Cron {
+    schedule: String,
+    /// UTC unless it says otherwise.
+    zone: Option<String>,
+    #[serde(default)]
+    missed: Missed,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Restart {
-    #[serde(default)]
-    when: RestartWhen,
+    when: Option<RestartWhen>,
     backoff: Option<String>,
     backoff_max: Option<String>,
 }
@@ -300,7 +315,7 @@ impl Part {
             },
             checkpoint_ms: self.checkpoint.as_deref().map(duration_ms).transpose()?,
             restart: RestartPolicy {
-                when: self.restart.when,
+                when: when(self.restart.when, self.cron.is_some())?,
                 backoff_ms: ms(&self.restart.backoff, BACKOFF_MS)?,
                 backoff_ms_max: ms(&self.restart.backoff_max, BACKOFF_MS_MAX)?,
             },
@@ -309,7 +324,22 @@ impl Part {
                 healthy_after_ms: ms(&self.update.healthy_after, HEALTHY_AFTER_MS)?,
                 within_ms: ms(&self.update.within, HEALTHY_WITHIN_MS)?,
             },
+            schedule: self.cron.map(|cron| Schedule {
+                schedule: cron.schedule,
+                zone: cron.zone.unwrap_or_else(|| "UTC".into()),
+                missed: cron.missed,
+            }),
         })
+    }
+}
+
+fn when(said: Option<RestartWhen>, has_schedule: bool) -> Result<RestartWhen, String> {
+    match (said, has_schedule) {
+        (None, true) => Ok(RestartWhen::OnSchedule),
+        (Some(_), true) => {
+            Err("'cron' says when it is begun, and 'restart.when' too: leave out one of them".into())
+        }
+        (said, false) => Ok(said.unwrap_or_default()),
     }
 }
 
@@ -430,6 +460,12 @@ mod tests {
             [component.db]
             module = "m.wasm"
             pinned = true
+            [component.report.cron]
+            schedule = "30 3 * * 1-5"
+            zone = "Europe/Berlin"
+            missed = "once"
+            [component.report]
+            module = "m.wasm"
         "#;
         let Resolved { spec, blobs } = resolved(text).unwrap();
         assert_eq!(blobs.len(), 1);
@@ -446,6 +482,16 @@ mod tests {
         assert!(web.constraints.requirements.devices.contains("till"));
         assert!(spec.components["db"].grants.is_empty());
         assert_eq!((web.update.at_a_time, web.update.within_ms), (2, 60_000));
+        let report = &spec.components["report"];
+        let schedule = report.schedule.as_ref().unwrap();
+        assert_eq!(
+            schedule.to_string(),
+            "'30 3 * * 1-5' in Europe/Berlin, missed ones once"
+        );
+        assert_eq!(
+            (report.restart.when, &web.schedule),
+            (RestartWhen::OnSchedule, &None)
+        );
         let rules: Vec<String> = web
             .constraints
             .requirements
@@ -537,6 +583,22 @@ mod tests {
             (
                 "name = 'a'\n[component.x]\nmodule = 'm.wasm'\ncount = 100000",
                 "100000 instances",
+            ),
+            (
+                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\ncron = { schedule = '61 * * * *' }",
+                "component 'x': cron: '61' is no minute: 0 to 59",
+            ),
+            (
+                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\ncron = { schedule = '* * * * *', zone = 'Mars' }",
+                "component 'x': cron: 'Mars' is no time zone",
+            ),
+            (
+                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\nrestart = { when = 'never' }\ncron = { schedule = '* * * * *' }",
+                "leave out one of them",
+            ),
+            (
+                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\nrestart = { when = 'on-schedule' }",
+                "there is no schedule",
             ),
             (
                 "name = 'a'\n[component.x]\nmodule = 'm.wasm'\nlabels = ['=x']",

@@ -6,6 +6,7 @@ mod losses;
 mod pages;
 mod random;
 mod rollouts;
+mod schedules;
 mod world;
 
 use std::collections::BTreeSet;

@@ -173,6 +173,7 @@ pub(super) fn component(count: u32, module: &str) -> ComponentSpec {
             healthy_after_ms: 3_000,
             within_ms: 60_000,
         },
+        schedule: None,
     }
 }
 
