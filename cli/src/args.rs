@@ -42,7 +42,7 @@ use looking::{EnginesArgs, InspectArgs, LogsArgs, PruneArgs, PsArgs, StatusArgs,
 use operator::OperatorArgs;
 use ops::OpsArgs;
 use programs::{MoveArgs, OnProgramsArgs, RestoreArgs, ResumeArgs, RunArgs, SnapshotArgs, SpawnArgs};
-use project::{NewArgs, SupportBundleArgs};
+use project::{NewArgs, SchemaArgs, SupportBundleArgs};
 use services::{CompileArgs, DemoArgs, DispatcherArgs, EngineVerbArgs, KeyArgs, UpArgs};
 use state::StateVerb;
 use values::{parse_duration, parse_expiry, parse_name};
@@ -226,6 +226,8 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: ContextVerb,
     },
+    /// Print the JSON Schema of what a verb prints with --json; without a verb, list those that have one
+    Schema(SchemaArgs),
     /// Print what a shell runs at its start to complete verbs, options, and the fleet's names: `source <(wayfare completion bash)`
     Completion {
         #[arg(value_enum)]
@@ -422,6 +424,8 @@ mod tests {
             "batch - --dry-run",
             "shell --root site",
             "new hello --lang rust",
+            "schema",
+            "schema app status",
             "new dir/hello",
             "support-bundle -o x.tar.gz --since 2d",
             "ops --batch 3f3f",
@@ -433,6 +437,7 @@ mod tests {
             "logs -f p --from-line 12",
             "logs a/b/0 c -n 50 -t --since 1d --until 2026-11-24T19:05:00+01:00 --grep e+ --stderr",
             "logs p --previous",
+            "logs p --where line>5 -f",
             "status --watch",
             "up --engines 3 --bind 0.0.0.0 --port 0",
             "engine --id a --broker mqtt://hub",

@@ -15,6 +15,7 @@ mod local;
 mod manifest;
 mod output;
 mod query;
+mod schema;
 mod trusting;
 mod waiting;
 mod whole;

@@ -29,6 +29,7 @@ mod ops;
 mod programs;
 mod prune;
 mod run;
+mod schema;
 mod shell;
 mod snapshots;
 mod state;
@@ -107,6 +108,7 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Js { verb } => js::run(&verb, output),
         Verb::Logs(args) => logs::run(args, output).await,
         Verb::Inspect(args) => inspect::run(args, output).await,
+        Verb::Schema(args) => schema::run(&args, output),
         Verb::New(args) => new::run(&args, output),
         Verb::SupportBundle(args) => support_bundle::run(args, output).await,
         Verb::Demo(args) => crate::demo::run(args, output).await,

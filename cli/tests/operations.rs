@@ -40,11 +40,13 @@ impl Fleet {
             .env("USER", user)
             .output()
             .unwrap();
-        Ran {
+        let ran = Ran {
             exit: ran.status.code().unwrap(),
             stdout: String::from_utf8(ran.stdout).unwrap(),
             stderr: String::from_utf8(ran.stderr).unwrap(),
-        }
+        };
+        support::schema::hold(arguments, &ran.stdout);
+        ran
     }
 
     fn good(&self, user: &str, arguments: &[&str]) -> Value {
@@ -342,7 +344,9 @@ fn orders_that_wait_join_and_supersede_each_other(fleet: &Fleet, folder: &Path) 
     let late = ["--json", "move", "p", "--to", "c", "--expires", "700ms"];
     let late = fleet.run("ann", &late);
     assert_eq!((late.exit, &late.error()["error"]), (1, &"expired".into()));
-    let expired = ["--json", "ops", "--where", "state = expired"];
+    let superseded = fleet.good("bob", &["--json", "ops", "--state", "superseded"]);
+    assert_eq!(superseded[0]["operation"], waiting, "{superseded}");
+    let expired = ["--json", "ops", "--state", "expired"];
     fleet.until(&expired, |list| {
         list.as_array().is_some_and(|list| list.len() == 1)
     });

@@ -15,7 +15,7 @@ const OF_A_TERMINAL: &str = "it is for who sits at a terminal";
 const NOT_YET: &str = "not offered yet";
 
 /// Verbs that are not offered.
-const NOT_OFFERED: [(&str, &str); 50] = [
+const NOT_OFFERED: [(&str, &str); 51] = [
     ("up", OF_THIS_MACHINE),
     ("engine start", OF_THIS_MACHINE),
     ("engine init", OF_THIS_MACHINE),
@@ -40,6 +40,7 @@ const NOT_OFFERED: [(&str, &str); 50] = [
     ("context rm", OF_THIS_MACHINE),
     ("completion", OF_THIS_MACHINE),
     ("new", OF_THIS_MACHINE),
+    ("schema", OF_THIS_MACHINE),
     ("top", OF_A_TERMINAL),
     ("shell", OF_A_TERMINAL),
     ("batch", NOT_YET),

@@ -1,4 +1,4 @@
-//! What can be typed to begin a project, and to have one's fleet looked at.
+//! What can be typed to begin a project, to have one's fleet looked at, and to be told what documents look like.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,6 +43,13 @@ pub(crate) struct SupportBundleArgs {
     pub(crate) timeout: Duration,
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// As it is typed, such as: app status
+    #[arg(value_name = "VERB")]
+    pub(crate) verb: Vec<String>,
 }
 
 fn parse_folder(text: &str) -> Result<PathBuf, String> {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
+pub(crate) mod schema;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -61,11 +63,13 @@ pub(crate) fn run(broker: &str, arguments: &[&str]) -> Ran {
         stdout,
         stderr,
     } = command(broker, arguments).output().unwrap();
-    Ran {
+    let ran = Ran {
         exit: status.code().unwrap(),
         stdout: String::from_utf8(stdout).unwrap(),
         stderr: String::from_utf8(stderr).unwrap(),
-    }
+    };
+    schema::hold(arguments, &ran.stdout);
+    ran
 }
 
 /// Killed with the test.
