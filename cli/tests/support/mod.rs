@@ -93,7 +93,7 @@ pub(crate) struct Up {
 }
 
 impl Up {
-    /// On a free port; returns once its dispatcher acts. Its engines may still be on their way.
+    /// On a free port; returns once its dispatcher acts, where it has one. Its engines may still be on their way.
     pub(crate) fn start(data: &Path, engines: u32) -> Self {
         Self::start_with(data, engines, &[])
     }
@@ -124,7 +124,9 @@ impl Up {
             broker,
             announced,
         };
-        up.waits_for_dispatcher();
+        if !more.contains(&"--no-dispatcher") {
+            up.waits_for_dispatcher();
+        }
         up
     }
 
