@@ -53,6 +53,8 @@ pub(crate) struct Trust {
     challenges: Challenges,
     /// By which orders the programs that are here are.
     pub(super) places: Places,
+    /// Under which orders programs came lately, and when: fewer than two challenges are good for.
+    arrived: VecDeque<(OperationId, Instant)>,
     /// Orders by which programs leave, as they were signed.
     passages: VecDeque<Passage>,
     warnings: Occasional,
@@ -95,6 +97,7 @@ impl Trust {
             roster: None,
             challenges: Challenges::new(now),
             places: Places::open(&folder),
+            arrived: VecDeque::new(),
             passages: VecDeque::new(),
             warnings: Occasional::default(),
             doubts: Occasional::default(),

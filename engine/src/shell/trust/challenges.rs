@@ -16,11 +16,10 @@ pub(super) struct Challenges {
     previous: Option<Previous>,
 }
 
-/// The challenge before, with the orders that counted under it.
+/// The challenge before.
 struct Previous {
     challenge: Challenge,
     drawn: Instant,
-    orders: BTreeSet<OperationId>,
 }
 
 impl Challenges {
@@ -47,7 +46,6 @@ impl Challenges {
         self.previous = Some(Previous {
             challenge: last.current,
             drawn: last.drawn,
-            orders: last.orders,
         });
         true
     }
@@ -55,15 +53,6 @@ impl Challenges {
     /// An order counts that answers the present one.
     pub(super) fn count(&mut self, order: OperationId) {
         self.orders.insert(order);
-    }
-
-    /// Whether an order has counted under one of the two.
-    pub(super) fn has_counted(&self, order: OperationId) -> bool {
-        let previous = self.previous.iter().flat_map(|previous| &previous.orders);
-        self.orders
-            .iter()
-            .chain(previous)
-            .any(|counted| *counted == order)
     }
 
     /// Whether an order that answers `challenge` was signed lately: under the present one, or under the last

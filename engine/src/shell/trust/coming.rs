@@ -1,12 +1,13 @@
 //! Programs that come, and those that others claim: what their sources have to show, and what is kept of it
 //! to be shown again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::command::{Action, Command, ProgramSpec};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{EngineId, Generation, OperationId};
+use wayfare_protocol::limits::CHALLENGE_MS;
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::trust::place::{Holding, Place};
@@ -15,6 +16,9 @@ use wayfare_protocol::trust::warrant::Warrant;
 use wayfare_protocol::wire;
 
 use super::{Signer, Trust};
+
+/// Orders under which programs came: more than come while one is good for.
+const ARRIVED_MAX: usize = 1_024;
 
 impl Trust {
     /// Whether a program may come: its source has to show the order that sends it here.
@@ -25,9 +29,16 @@ impl Trust {
         now: Instant,
     ) -> Result<(), Failure> {
         let order = order.unwrap_or_default();
+        // No order counts for longer. (Not with the commands: a copy may stay on the engine that is told to make it.)
+        let is_young = |at: Instant| now.duration_since(at) < 2 * Duration::from_millis(CHALLENGE_MS);
+        self.arrived.retain(|(_, at)| is_young(*at));
         match self.passage(envelope, order, warrant, now) {
             Ok(()) => {
                 self.challenges.count(envelope.operation);
+                self.arrived.push_back((envelope.operation, now));
+                if self.arrived.len() > ARRIVED_MAX {
+                    self.arrived.pop_front();
+                }
                 self.is_to_show |= self.challenges.renew(now);
                 if let Ok(command) = wire::decode(order.as_bytes()) {
                     self.note_place(&command, &envelope.from, order.as_bytes());
@@ -81,7 +92,8 @@ impl Trust {
             None => return Err("its source does not show who ordered it: start it anew".into()),
         }
         // What is on its way is not judged again, so this one came, and is gone.
-        match self.challenges.has_counted(envelope.operation) {
+        let is_known = |(operation, _): &(OperationId, Instant)| *operation == envelope.operation;
+        match self.arrived.iter().any(is_known) {
             true => Err("the order that its source shows was carried out before".into()),
             false => Ok(()),
         }

@@ -393,6 +393,32 @@ fn a_program_comes_only_with_the_order_that_sends_it_here() {
     );
 }
 
+/// The command and the offer are of one operation, and both are judged here.
+#[test]
+fn a_copy_comes_to_the_engine_that_is_told_to_make_it() {
+    let mut bench = Bench::new(Some(Orders::Require));
+    let copy = ProgramId::random();
+    let spawned = command(Action::Spawn {
+        on: on(),
+        target: "a".parse().unwrap(),
+        copy,
+        copy_name: "copy".into(),
+    });
+    let payload = signed_by(ANN, "a", &spawned, &bench.answers());
+    assert_eq!(bench.judge(&payload, &spawned), Judgement::Taken);
+    let envelope = Envelope {
+        from: "a".parse().unwrap(),
+        ..offer(spawned.operation, copy, 1)
+    };
+    let shown = (
+        Some(std::str::from_utf8(&payload).unwrap()),
+        Some(warrant(ANN, &envelope)),
+    );
+    let mut judge = || bench.trust.judge_offer(&envelope, shown, bench.now);
+    assert_eq!(judge(), Ok(()));
+    assert!(judge().is_err(), "once");
+}
+
 #[test]
 fn an_arrivals_order_counts_no_longer_than_any_other() {
     let mut bench = Bench::new(Some(Orders::Require));
