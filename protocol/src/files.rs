@@ -207,6 +207,8 @@ pub enum FileAsk {
     },
     Unlink {
         path: FilePath,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expects: Option<Expected>,
     },
     Rename {
         from: FilePath,
@@ -217,7 +219,44 @@ pub enum FileAsk {
         from: FilePath,
         version: Option<u64>,
         to: FilePath,
+        /// Of `to`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expects: Option<Expected>,
     },
+}
+
+/// What a file must be to be changed: otherwise that is refused with [`FileRefusal::Changed`]. Dispatchers of releases before do not look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expected {
+    Absent,
+    Present,
+    /// The same file, and nobody has written it since.
+    Unchanged {
+        node: NodeId,
+        version: u64,
+        modified_ms: u64,
+    },
+}
+
+impl Expected {
+    /// As it is now.
+    pub fn unchanged(there: &FileStat) -> Self {
+        Self::Unchanged {
+            node: there.node,
+            version: there.version,
+            modified_ms: there.modified_ms,
+        }
+    }
+
+    /// Whether what is there, if anything, is what is expected.
+    pub fn is(self, there: Option<&FileStat>) -> bool {
+        match self {
+            Self::Absent => there.is_none(),
+            Self::Present => there.is_some(),
+            Self::Unchanged { .. } => there.is_some_and(|there| self == Self::unchanged(there)),
+        }
+    }
 }
 
 /// Where a write goes.

@@ -1,18 +1,19 @@
 //! The fleet's files for front ends: whole files in and out, in pieces, a few of them on their way at a time. No more of a file than
 //! these pieces is ever in memory.
 
+mod writing;
+
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::stream::{self, FuturesUnordered, StreamExt};
+use futures::stream::{self, StreamExt};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt};
 use wayfare_protocol::files::{
-    DATA_BYTES_MAX, FileAnswer, FileAsk, FileKind, FilePath, FileRefusal, FileRequest, FileStat, FileVersion,
-    ListedFile, NodeId, Opening, Place,
+    DATA_BYTES_MAX, Expected, FileAnswer, FileAsk, FileKind, FilePath, FileRefusal, FileRequest, FileStat,
+    FileVersion, ListedFile, NodeId,
 };
-use wayfare_protocol::ids::{Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{Generation, PeerName, ProgramId};
 use wayfare_protocol::reason::shortened;
 use wayfare_protocol::values::Value;
 
@@ -21,8 +22,6 @@ use crate::error::AskError;
 
 /// Pieces on their way at the same time.
 const OUTSTANDING_MAX: usize = 8;
-/// What a file is called while it is being written.
-const UNFINISHED: &str = ".put-";
 
 #[derive(Debug, Error)]
 pub enum FilesError {
@@ -108,8 +107,13 @@ impl<'a> Files<'a> {
 
     /// A file, or a folder with nothing in it.
     pub async fn remove(&self, path: &FilePath) -> Result<(), FilesError> {
+        self.remove_if(path, None).await
+    }
+
+    /// The same, of a file only if it is as expected.
+    pub async fn remove_if(&self, path: &FilePath, expects: Option<Expected>) -> Result<(), FilesError> {
         let kind = self.stat(path).await?.kind;
-        self.remove_one(path, kind).await
+        self.remove_one(path, kind, expects).await
     }
 
     /// The same, and all that is in a folder, from below; says what is gone. What somebody puts there meanwhile stays, with
@@ -127,7 +131,7 @@ impl<'a> Files<'a> {
         let mut folders = Vec::new();
         while let Some((path, kind)) = remaining.pop() {
             if kind == FileKind::File {
-                self.remove_one(&path, kind).await?;
+                self.remove_one(&path, kind, None).await?;
                 removed(&path);
                 continue;
             }
@@ -140,15 +144,23 @@ impl<'a> Files<'a> {
         }
         // Each was found before what is in it.
         for folder in folders.into_iter().rev() {
-            self.remove_one(&folder, FileKind::Folder).await?;
+            self.remove_one(&folder, FileKind::Folder, None).await?;
             removed(&folder);
         }
         Ok(())
     }
 
-    async fn remove_one(&self, path: &FilePath, kind: FileKind) -> Result<(), FilesError> {
+    async fn remove_one(
+        &self,
+        path: &FilePath,
+        kind: FileKind,
+        expects: Option<Expected>,
+    ) -> Result<(), FilesError> {
         let what = match kind {
-            FileKind::File => FileAsk::Unlink { path: path.clone() },
+            FileKind::File => FileAsk::Unlink {
+                path: path.clone(),
+                expects,
+            },
             FileKind::Folder => FileAsk::RemoveFolder { path: path.clone() },
         };
         self.done(path, what).await
@@ -164,10 +176,21 @@ impl<'a> Files<'a> {
 
     /// Gives `to` what `from` has, or had, as its next version.
     pub async fn copy(&self, from: &FilePath, version: Option<u64>, to: &FilePath) -> Result<(), FilesError> {
+        self.copy_if(from, version, to, None).await
+    }
+
+    async fn copy_if(
+        &self,
+        from: &FilePath,
+        version: Option<u64>,
+        to: &FilePath,
+        expects: Option<Expected>,
+    ) -> Result<(), FilesError> {
         let what = FileAsk::Copy {
             from: from.clone(),
             version,
             to: to.clone(),
+            expects,
         };
         self.done(from, what).await
     }
@@ -229,88 +252,6 @@ impl<'a> Files<'a> {
                 why: FileRefusal::Changed,
             }),
             other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Makes what `source` has the file's next version, all at once when all of it is there. `written` hears how many bytes are.
-    pub async fn write(
-        &self,
-        path: &FilePath,
-        source: impl AsyncRead + Unpin,
-        written: impl FnMut(u64),
-    ) -> Result<u64, FilesError> {
-        let names: Vec<&str> = path.names().collect();
-        let refused = |why| FilesError::Refused {
-            path: path.clone(),
-            why,
-        };
-        let Some((_, folder)) = names.split_last() else {
-            return Err(refused(FileRefusal::IsFolder));
-        };
-        let name = format!("{UNFINISHED}{}", OperationId::random().short());
-        let unfinished: Vec<&str> = folder.iter().copied().chain([name.as_str()]).collect();
-        let unfinished = FilePath::of_names(&unfinished).ok_or_else(|| refused(FileRefusal::TooLong))?;
-        let result = self.write_unfinished(&unfinished, source, written).await;
-        let result = match result {
-            Ok(bytes) => self.copy(&unfinished, None, path).await.map(|()| bytes),
-            Err(error) => Err(error),
-        };
-        let removed = self.remove(&unfinished).await;
-        // Where it went wrong before, that is what to say.
-        let bytes = result.map_err(|error| error.of(&unfinished, path))?;
-        removed.map(|()| bytes)
-    }
-
-    async fn write_unfinished(
-        &self,
-        path: &FilePath,
-        mut source: impl AsyncRead + Unpin,
-        mut written: impl FnMut(u64),
-    ) -> Result<u64, FilesError> {
-        let opening = Opening {
-            create: true,
-            exclusive: true,
-            write: true,
-            ..Opening::default()
-        };
-        let open = FileAsk::Open {
-            path: path.clone(),
-            opening,
-        };
-        let (node, writer) = match self.ask(path, open).await? {
-            FileAnswer::Opened { stat, writer, .. } => (stat.node, writer),
-            other => return Err(unexpected(&other)),
-        };
-        let (mut offset, mut done) = (0, 0);
-        let mut under_way = FuturesUnordered::new();
-        loop {
-            let mut bytes = Vec::new();
-            (&mut source)
-                .take(DATA_BYTES_MAX as u64)
-                .read_to_end(&mut bytes)
-                .await?;
-            let count = bytes.len() as u64;
-            let is_end = count == 0;
-            if let Some(data) = Value::new(bytes).filter(|_| !is_end) {
-                let what = FileAsk::Write {
-                    node,
-                    writer,
-                    place: Place::At { offset, basis: None },
-                    data,
-                };
-                let asked = self.ask(path, what);
-                under_way.push(async move { asked.await.map(|_| count) });
-                offset += count;
-            }
-            while under_way.len() >= if is_end { 1 } else { OUTSTANDING_MAX } {
-                if let Some(piece) = under_way.next().await {
-                    done += piece?;
-                    written(done);
-                }
-            }
-            if is_end {
-                return Ok(done);
-            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! What is answered and what is changed: decided from the tree alone.
 
 use wayfare_protocol::files::{
-    DATA_BYTES_MAX, FILE_BYTES_MAX, FileAnswer, FileAsk, FileKind, FilePath, FileRefusal, FileRequest,
-    FileVersion, ListedFile, NodeId, Opening, Place,
+    DATA_BYTES_MAX, Expected, FILE_BYTES_MAX, FileAnswer, FileAsk, FileKind, FilePath, FileRefusal,
+    FileRequest, FileVersion, ListedFile, NodeId, Opening, Place,
 };
 use wayfare_protocol::limits::PAGE_BYTES_MAX;
 use wayfare_protocol::wire;
@@ -103,12 +103,21 @@ impl Decider<'_> {
                 tree.place(path)?;
                 self.change(Change::Remove { path: path.clone() })
             }
-            FileAsk::Unlink { path } => {
+            FileAsk::Unlink { path, expects } => {
+                self.check_expected(path, *expects)?;
                 tree.file(tree.find(path)?)?;
                 self.change(Change::Remove { path: path.clone() })
             }
             FileAsk::Rename { from, to } => self.rename(from, to),
-            FileAsk::Copy { from, version, to } => self.copy(from, *version, to),
+            FileAsk::Copy {
+                from,
+                version,
+                to,
+                expects,
+            } => {
+                self.check_expected(to, *expects)?;
+                self.copy(from, *version, to)
+            }
         }
     }
 
@@ -323,6 +332,19 @@ impl Decider<'_> {
             version: version.version,
             to: to.clone(),
         })
+    }
+
+    fn check_expected(&self, path: &FilePath, expected: Option<Expected>) -> Result<(), FileRefusal> {
+        let Some(expected) = expected else { return Ok(()) };
+        let there = match self.tree.find(path) {
+            Ok(node) => Some(self.tree.stat(node)?),
+            Err(FileRefusal::Absent) => None,
+            Err(refusal) => return Err(refusal),
+        };
+        match expected.is(there.as_ref()) {
+            true => Ok(()),
+            false => Err(FileRefusal::Changed),
+        }
     }
 
     /// That another node can have this name.

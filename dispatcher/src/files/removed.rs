@@ -39,7 +39,7 @@ pub(super) fn is_asked_for(what: &FileAsk) -> bool {
         | FileAsk::History { path }
         | FileAsk::MakeFolder { path }
         | FileAsk::RemoveFolder { path }
-        | FileAsk::Unlink { path } => is_hidden(path),
+        | FileAsk::Unlink { path, .. } => is_hidden(path),
         FileAsk::Rename { from, to } | FileAsk::Copy { from, to, .. } => is_hidden(from) || is_hidden(to),
         FileAsk::StatNode { .. }
         | FileAsk::Read { .. }

@@ -1,5 +1,6 @@
 //! Files against tables, against a model that is too simple to be wrong, and against stores that fail, are damaged, or are somebody else's.
 
+mod expecting;
 mod failing;
 mod full;
 mod random;
@@ -128,7 +129,10 @@ fn make(at: &str) -> FileAsk {
 }
 
 fn unlink(at: &str) -> FileAsk {
-    FileAsk::Unlink { path: path(at) }
+    FileAsk::Unlink {
+        path: path(at),
+        expects: None,
+    }
 }
 
 fn remove(at: &str) -> FileAsk {
@@ -147,6 +151,7 @@ fn copy(from: &str, version: Option<u64>, to: &str) -> FileAsk {
         from: path(from),
         version,
         to: path(to),
+        expects: None,
     }
 }
 

@@ -332,6 +332,10 @@ pub(crate) fn file_asks() -> impl Iterator<Item = Value> {
         json!({ "do": "unlink", "path": path }),
         json!({ "do": "rename", "from": path, "to": "/fleet/data/c" }),
         json!({ "do": "copy", "from": path, "version": 2, "to": "/fleet/data/c" }),
+        json!({ "do": "unlink", "path": path, "expects": "present" }),
+        json!({ "do": "copy", "from": path, "version": 2, "to": "/fleet/data/c", "expects": "absent" }),
+        json!({ "do": "copy", "from": path, "version": 2, "to": "/fleet/data/c",
+            "expects": { "unchanged": { "node": 7, "version": 2, "modified_ms": 1 } } }),
     ]
     .into_iter()
 }

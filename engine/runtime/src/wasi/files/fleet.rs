@@ -79,7 +79,7 @@ pub(super) fn change(guest: &mut Guest, change: Change, path: &[String]) -> Resu
     let what = match change {
         Change::MakeFolder => FileAsk::MakeFolder { path },
         Change::RemoveFolder => FileAsk::RemoveFolder { path },
-        Change::Unlink => FileAsk::Unlink { path },
+        Change::Unlink => FileAsk::Unlink { path, expects: None },
     };
     done(guest, what)
 }
