@@ -3,8 +3,9 @@
 use std::io;
 use std::process::ExitCode;
 
+use wayfare_client::calls::CallError;
 use wayfare_client::files::FilesError;
-use wayfare_client::problem::{NO_ANSWER, Problem};
+use wayfare_client::problem::{BAD_USAGE, NO_ANSWER, Problem};
 use wayfare_client::{AskError, CommandError, ConnectError};
 use wayfare_link::BrokerUrl;
 
@@ -41,7 +42,7 @@ impl Fail {
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::Usage,
-            ..Self::new("bad-usage", message)
+            ..Self::new(BAD_USAGE, message)
         }
     }
 
@@ -135,10 +136,11 @@ fn paragraph(message: &str) -> Text {
 }
 
 impl From<Problem> for Fail {
-    /// Silence has an exit code of its own.
+    /// Silence has an exit code of its own, and so has what was asked wrongly.
     fn from(problem: Problem) -> Self {
         let exit = match problem.kind() {
             NO_ANSWER => Exit::NoAnswer,
+            BAD_USAGE => Exit::Usage,
             _ => Exit::Failed,
         };
         Self { exit, problem }
@@ -153,6 +155,12 @@ impl From<CommandError> for Fail {
 
 impl From<AskError> for Fail {
     fn from(error: AskError) -> Self {
+        Problem::from(error).into()
+    }
+}
+
+impl From<CallError> for Fail {
+    fn from(error: CallError) -> Self {
         Problem::from(error).into()
     }
 }

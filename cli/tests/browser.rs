@@ -8,8 +8,12 @@
 mod chromium;
 mod support;
 
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+
 use chromium::Browser;
-use support::Up;
+use support::{Process, Up, command, run};
 
 /// Of a program on a card, with this state.
 fn chip(engine: &str, state: &str) -> String {
@@ -93,9 +97,6 @@ fn the_dashboard_runs_moves_by_dragging_pauses_and_kills() {
         "messages",
         "devices",
     ] {
-        if !browser.is(&format!("document.querySelector('#nav a[href=\"#/{screen}\"]')")) {
-            continue;
-        }
         browser.evaluate(&format!("location.hash = '#/{screen}'"));
         browser.until(&format!("document.querySelector('.screen-{screen} h1')"));
         browser.pictures(screen);
@@ -103,6 +104,9 @@ fn the_dashboard_runs_moves_by_dragging_pauses_and_kills() {
     }
     files(&mut browser);
     applications(&mut browser);
+    messages(&mut browser, &up);
+    devices(&mut browser, &up, folder.path());
+    requests_from_elsewhere(&mut browser, &up);
     browser.evaluate("location.hash = '#/operations'");
     browser.until("document.querySelector('.screen-operations')?.textContent.includes('local-1 → local-2')");
     browser.evaluate("location.hash = '#/logs'");
@@ -139,6 +143,7 @@ fn files(browser: &mut Browser) {
     browser.evaluate("document.querySelector('dialog[open] textarea').value = 'second line'");
     browser.click_text("dialog[open] button", "Save");
     browser.until("!document.querySelector('dialog[open]')");
+    writers(browser);
     let ask = "(async (method, headers, query = '', body) => { const answer = await fetch('/files/notes.txt' + query, { method, headers, body }); \
                return [answer.status, await answer.text()]; })";
     for (call, status, text) in [
@@ -165,6 +170,33 @@ fn files(browser: &mut Browser) {
     }
 }
 
+/// Of writers that know the same version one succeeds, though all are under way at once; what is appended
+/// is there as a whole.
+fn writers(browser: &mut Browser) {
+    let found = browser.evaluate(
+        "(async () => {
+            const at = '/files/race.txt';
+            const put = (body, headers) => fetch(at, { method: 'PUT', body, headers });
+            const etag = (await put('first', { 'if-none-match': '*' })).headers.get('etag');
+            const all = await Promise.all([0, 1, 2, 3, 4, 5].map((number) => put(`writer ${number}`, { 'if-match': etag })));
+            const statuses = all.map((answer) => answer.status);
+            const kept = await (await fetch(at)).text();
+            const add = (body, headers = {}) => fetch(at, { method: 'PATCH', body, headers });
+            const added = await Promise.all([0, 1, 2, 3].map((number) => add(`\\nline ${number}`)));
+            const lines = (await (await fetch(at)).text()).split('\\n');
+            const now = added.map((answer) => answer.status);
+            const late = [(await add('late', { 'if-match': etag })).status, (await fetch('/files/none', { method: 'PATCH', body: 'x' })).status];
+            const gone = (await fetch(at, { method: 'DELETE', headers: { 'if-match': etag } })).status;
+            return { statuses: statuses.sort(), kept: kept === `writer ${all.findIndex((answer) => answer.status === 200)}`, now, lines: lines.slice(1).sort(), late, gone };
+        })()",
+    );
+    let expected = serde_json::json!({
+        "statuses": [200, 412, 412, 412, 412, 412], "kept": true, "now": [200, 200, 200, 200],
+        "lines": ["line 0", "line 1", "line 2", "line 3"], "late": [412, 404], "gone": 412,
+    });
+    assert_eq!(found, expected);
+}
+
 /// What a manifest would change is seen as it is written, and then it is so.
 fn applications(browser: &mut Browser) {
     browser.evaluate("location.hash = '#/apps'");
@@ -173,4 +205,196 @@ fn applications(browser: &mut Browser) {
     browser.until("document.querySelector('.screen-apps table')?.textContent.includes('shop/web/1')");
     browser.until("[...document.querySelectorAll('.screen-apps td .badge')].filter((one) => one.textContent === 'running').length === 2");
     browser.pictures("apps-running");
+}
+
+/// What is published is drawn by what it is, and a program is asked.
+fn messages(browser: &mut Browser, up: &Up) {
+    const PICTURE: &str = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mO4UyGCFTEMLQkAXNVaAdgsWmEAAAAASUVORK5CYII=";
+    browser.evaluate("location.hash = '#/messages/site/%23'");
+    browser.until(
+        "document.querySelector('.screen-messages .facts').textContent.includes('Listening to site/#')",
+    );
+    let topic = "document.querySelector('input[placeholder=\"site/hall/light\"]')";
+    let payload = "document.querySelectorAll('.screen-messages textarea')[0]";
+    browser.evaluate(&format!(
+        "{topic}.value = 'site/hall'; {payload}.value = '{{\"celsius\":21.5,\"at\":[1,2]}}'"
+    ));
+    browser.click_text(".screen-messages button", "Publish");
+    browser.until("document.querySelector('.message pre')?.textContent.includes('21.5')");
+    browser.evaluate(&format!(
+        "fetch('/api/v1/messages?topic=site/camera', {{ method: 'POST', body: Uint8Array.from(atob('{PICTURE}'), (one) => one.charCodeAt(0)) }})"
+    ));
+    browser.until("document.querySelector('.message img')?.naturalWidth === 8");
+    let calc = [
+        "run",
+        "calc",
+        "--name",
+        "hall",
+        "--allow-serve",
+        "calc",
+        "--",
+        "serve",
+        "calc",
+    ];
+    up.command(&calc);
+    let deadline = std::time::Instant::now() + chromium::LIMIT;
+    while !up.command(&["services"]).stdout.contains("service/calc") {
+        assert!(std::time::Instant::now() < deadline, "nobody serves calc");
+    }
+    browser.evaluate("document.querySelector('input[list]').dispatchEvent(new Event('focus'))");
+    browser.until("document.querySelector('#addresses option[value=\"service/calc\"]')");
+    browser.evaluate(
+        "document.querySelector('input[list]').value = 'service/calc'; document.querySelector('input[placeholder=add]').value = 'double'; \
+         document.querySelectorAll('.screen-messages textarea')[1].value = '21'",
+    );
+    browser.click_text(".screen-messages button", "Call");
+    browser
+        .until("document.querySelector('.screen-messages form > pre:not([hidden])')?.textContent === '42'");
+    browser.pictures("messages-heard");
+    browser.check_names("messages");
+}
+
+/// Simulated devices are set, and seen; their engine is lost, and that is seen.
+fn devices(browser: &mut Browser, up: &Up, folder: &Path) {
+    let settings = folder.join("engine.toml");
+    let device = |alias, kind| format!("[devices.{alias}]\nkind = \"{kind}\"\nbackend = \"simulated\"\n");
+    let text = [
+        device("button", "gpio-in"),
+        device("lamp", "gpio-out"),
+        device("warmth", "adc"),
+    ]
+    .concat();
+    std::fs::write(&settings, text).unwrap();
+    let (settings, data) = (settings.to_str().unwrap(), folder.join("bench"));
+    // As `up` tells its own engines.
+    let login = folder.join("up/login");
+    let arguments = [
+        "engine",
+        "--id",
+        "bench",
+        "--config",
+        settings,
+        "--hand-over",
+        "0",
+    ];
+    let arguments = [
+        &arguments[..],
+        &[
+            "--broker",
+            &up.broker,
+            "--data",
+            data.to_str().unwrap(),
+            "--broker-login",
+            login.to_str().unwrap(),
+        ],
+    ]
+    .concat();
+    let quiet = |arguments: &[&str]| command(&up.broker, arguments).stderr(Stdio::null()).spawn();
+    let engine = Process(quiet(&arguments).unwrap());
+    browser.evaluate("location.hash = '#/devices'");
+    let of = |device: &str| format!("document.querySelector('[data-engine=bench] tr[data-device={device}]')");
+    browser.until(&format!(
+        "{}?.querySelector('.gives').textContent === 'off'",
+        of("button")
+    ));
+    browser.click(&format!("{}.querySelector('button')", of("button")));
+    browser.until(&format!(
+        "{}.querySelector('.gives').textContent === 'on'",
+        of("button")
+    ));
+    browser.evaluate(&format!("{}.querySelector('input').value = '21.5'", of("warmth")));
+    browser.click(&format!("{}.querySelector('form button')", of("warmth")));
+    browser.until(&format!(
+        "{}.querySelector('.gives').textContent.includes('21.5')",
+        of("warmth")
+    ));
+    browser.pictures("devices-set");
+    browser.check_names("devices");
+    browser.evaluate("location.hash = '#/fleet'");
+    browser.until("document.querySelector('.card[data-engine=bench] .badge.ok')");
+    drop(engine);
+    browser.until("document.querySelector('.card[data-engine=bench] .badge.bad')");
+    browser.pictures("fleet-lost");
+}
+
+/// A page of another origin gives no orders, though the browser has our cookie.
+fn requests_from_elsewhere(browser: &mut Browser, up: &Up) {
+    let hold = |address: &str| {
+        format!(
+            "fetch('{address}/api/v1/hold', {{ method: 'POST', mode: 'no-cors', credentials: 'include' }}).then(() => 0, () => 0)"
+        )
+    };
+    let held = || {
+        run(&up.broker, &["run", "primes", "--dry-run"])
+            .stderr
+            .contains("held")
+    };
+    let ours = browser.evaluate("location.origin");
+    let ours = ours.as_str().unwrap();
+    let errors = browser.errors();
+    assert!(errors.is_empty(), "{errors:#?}");
+    browser.navigate("about:blank");
+    // What is answered it may not read, whatever that is.
+    browser.evaluate(&hold(ours));
+    assert!(!held(), "a page of another origin has held the fleet");
+    // The browser says that it was refused.
+    browser.errors();
+    browser.open(&format!("{ours}/#/fleet"));
+    browser.until("document.querySelector('.card')");
+    browser.evaluate(&hold(""));
+    assert!(held(), "nor can our own page");
+    up.command(&["release"]);
+}
+
+/// The page of a dispatcher that is killed says so, and goes on by itself when there is one again.
+#[test]
+fn a_page_goes_on_when_its_dispatcher_was_killed() {
+    let Some(mut browser) = browser() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let arguments = [
+        "up",
+        "--json",
+        "--port",
+        "0",
+        "--no-dispatcher",
+        "--no-http",
+        "--data",
+    ];
+    let mut fleet = command("", &[&arguments[..], &[&path("up")]].concat());
+    let mut fleet = Process(fleet.stdout(Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    let mut output = BufReader::new(fleet.0.stdout.take().unwrap());
+    output.read_line(&mut line).unwrap();
+    let announced: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let broker = announced["broker"].as_str().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let dispatcher = || {
+        let (data, address) = (path("dispatcher"), address.as_str());
+        let mut command = command(broker, &["dispatcher", "--data", &data, "--http", address]);
+        Process(command.stderr(Stdio::null()).spawn().unwrap())
+    };
+    let killed = dispatcher();
+    let token = folder.path().join("dispatcher/http-token");
+    let deadline = std::time::Instant::now() + chromium::LIMIT;
+    while std::net::TcpStream::connect(&address).is_err() {
+        assert!(std::time::Instant::now() < deadline, "HTTP is not served");
+        std::thread::yield_now();
+    }
+    let token = std::fs::read_to_string(token).unwrap();
+    browser.open(&format!("http://{address}/?token={}", token.trim()));
+    browser
+        .until("document.querySelector('.card') && document.querySelector('#link').textContent === 'Live'");
+    browser.evaluate("window.isTheSame = true");
+    drop(killed);
+    browser.until("document.querySelector('#link').textContent.startsWith('Connection lost')");
+    // That nobody answers is what its console says.
+    browser.errors();
+    let _again = dispatcher();
+    browser.until("document.querySelector('#link').textContent === 'Live'");
+    assert_eq!(run(broker, &["run", "primes"]).exit, 0);
+    browser.until(&chip("local-1", "running"));
+    assert!(browser.is("window.isTheSame"), "the page was loaded again");
 }

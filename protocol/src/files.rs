@@ -225,7 +225,8 @@ pub enum FileAsk {
     },
 }
 
-/// What a file must be to be changed: otherwise that is refused with [`FileRefusal::Changed`]. Dispatchers of releases before do not look.
+/// What a file must be to be changed: otherwise that is refused with [`FileRefusal::Changed`]. Dispatchers
+/// of releases before do not look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expected {

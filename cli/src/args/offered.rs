@@ -15,7 +15,7 @@ const OF_A_TERMINAL: &str = "it is for who sits at a terminal";
 const NOT_YET: &str = "not offered yet";
 
 /// Verbs that are not offered.
-const NOT_OFFERED: [(&str, &str); 51] = [
+const NOT_OFFERED: [(&str, &str); 46] = [
     ("up", OF_THIS_MACHINE),
     ("engine start", OF_THIS_MACHINE),
     ("engine init", OF_THIS_MACHINE),
@@ -50,11 +50,6 @@ const NOT_OFFERED: [(&str, &str); 51] = [
     ("state export", NOT_YET),
     ("state import", NOT_YET),
     ("prune", NOT_YET),
-    ("call", NOT_YET),
-    ("send", NOT_YET),
-    ("services", NOT_YET),
-    ("device get", NOT_YET),
-    ("device set", NOT_YET),
     ("language add", NOT_YET),
     ("language ls", NOT_YET),
     ("language rm", NOT_YET),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
-use wayfare_client::calls::{CallError, Caller, Provider};
+use wayfare_client::calls::{Caller, Provider};
+use wayfare_client::problem::not_taken;
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{About, Expiry, FailureKind};
 use wayfare_protocol::ids::ProgramId;
@@ -17,8 +18,6 @@ use crate::fail::{Fail, Result, connecting};
 use crate::output::{Foreign, Output, Text, now_ms};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Programs that a failure lists.
-const LISTED_MAX: usize = 8;
 
 pub(crate) async fn call(args: CallArgs, output: Output) -> Result {
     if !args.raw
@@ -44,7 +43,7 @@ async fn called(caller: &mut Caller, args: &CallArgs, output: Output) -> Result<
         }
         false => caller.begin(address, function, arguments, args.deadline).await,
     };
-    let open = begun.map_err(failed)?;
+    let open = begun?;
     let mut shown = Ok(());
     let ended = tokio::select! {
         ended = caller.end(&open, |payload| {
@@ -59,9 +58,9 @@ async fn called(caller: &mut Caller, args: &CallArgs, output: Output) -> Result<
     };
     shown?;
     match ended {
-        Some(ended) => ended.map_err(failed),
+        Some(ended) => Ok(ended?),
         None => {
-            caller.cancel(open).await.map_err(failed)?;
+            caller.cancel(open).await?;
             Err(Fail::new(
                 FailureKind::Cancelled.word(),
                 "cancelled: it may have been done".to_owned(),
@@ -128,23 +127,14 @@ async fn sent(
     about: &About,
     wait: Option<Duration>,
 ) -> Result<Vec<ProgramId>> {
-    let sent = caller.send(address, payload, about).await.map_err(failed)?;
+    let sent = caller.send(address, payload, about).await?;
     let Some(limit) = wait else {
         return Ok(sent.to);
     };
-    let failures = caller.delivered(&sent, limit).await.map_err(failed)?;
-    let Some((_, kind)) = failures.first() else {
-        return Ok(sent.to);
-    };
-    let listed = failures.iter().take(LISTED_MAX);
-    let listed: Vec<String> = listed
-        .map(|(program, kind)| format!("program {} ({})", program.short(), kind.word()))
-        .collect();
-    let (failures, all) = (failures.len(), sent.to.len());
-    let text = format!("{failures} of {all} have not taken it: {}", listed.join(", "));
-    match kind {
-        FailureKind::DeadlineExceeded => Err(Fail::no_answer(text).hint("they may take it later")),
-        kind => Err(Fail::new(kind.word(), text)),
+    let failures = caller.delivered(&sent, limit).await?;
+    match not_taken(&failures, sent.to.len()) {
+        Some(problem) => Err(problem.into()),
+        None => Ok(sent.to),
     }
 }
 
@@ -199,21 +189,4 @@ async fn connect(args: &FleetArgs, address: Option<&Address>) -> Result<Caller> 
     let settings = Settings::load(args)?;
     let connected = Caller::connect(settings.broker, settings.topics, address, CONNECT_TIMEOUT).await;
     connected.map_err(connecting)
-}
-
-fn failed(error: CallError) -> Fail {
-    match error {
-        CallError::Nobody(_) => {
-            let fail = Fail::new(FailureKind::NotFound.word(), error.to_string());
-            fail.hint("`wayfare services --all` lists who can be called")
-        }
-        CallError::Function(_) | CallError::Word => Fail::usage(error.to_string()),
-        CallError::Failed {
-            kind: FailureKind::DeadlineExceeded,
-            text,
-        } => Fail::no_answer(text).hint("whether it was done is not known; --deadline waits longer"),
-        CallError::NotTaken => Fail::no_answer(error.to_string()).hint("whether it was sent is not known"),
-        CallError::Failed { kind, text } => Fail::new(kind.word(), format!("{}: {text}", kind.word())),
-        CallError::Link(_) | CallError::Closed => Fail::new("broker", error.to_string()),
-    }
 }

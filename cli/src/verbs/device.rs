@@ -2,7 +2,8 @@
 
 use serde_json::json;
 use wayfare_client::AskError;
-use wayfare_protocol::device::{Alias, DeviceAsk, DeviceKind, Reading, Setting};
+use wayfare_client::typed::parse_setting;
+use wayfare_protocol::device::{Alias, DeviceAsk, Reading};
 use wayfare_protocol::error::Failure;
 
 use crate::args::DryRunArgs;
@@ -41,7 +42,7 @@ async fn ask(
                     let engine = view.engine;
                     return Err(AskError::Failed(Failure::NoDevice { engine, alias }).into());
                 };
-                let setting = setting(device.kind, value)?;
+                let setting = parse_setting(device.kind, value).map_err(Fail::usage)?;
                 if dry.dry_run {
                     let engine = view.engine;
                     let document =
@@ -55,28 +56,6 @@ async fn ask(
         output.print(&reading, describe)
     })
     .await
-}
-
-fn setting(kind: DeviceKind, value: &str) -> Result<Setting> {
-    match kind {
-        DeviceKind::GpioIn => match value {
-            "on" | "1" => Ok(Setting::Level { active: true }),
-            "off" | "0" => Ok(Setting::Level { active: false }),
-            _ => Err(Fail::usage(format!(
-                "'{value}' is no level: 'on' or 'off' is expected"
-            ))),
-        },
-        DeviceKind::Adc => match value.parse() {
-            Ok(scaled) if f64::is_finite(scaled) => Ok(Setting::Sample { scaled }),
-            _ => Err(Fail::usage(format!("'{value}' is no number"))),
-        },
-        DeviceKind::Serial => Ok(Setting::Received {
-            bytes: value.as_bytes().to_vec(),
-        }),
-        DeviceKind::GpioOut | DeviceKind::I2c | DeviceKind::Spi => Err(Fail::usage(format!(
-            "a device of kind {kind} gives nothing by itself: there is nothing to set"
-        ))),
-    }
 }
 
 fn describe(reading: &Reading) -> String {
@@ -112,32 +91,6 @@ fn describe(reading: &Reading) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn values_are_what_the_device_can_give() {
-        for (kind, value, setting) in [
-            (DeviceKind::GpioIn, "on", Setting::Level { active: true }),
-            (DeviceKind::GpioIn, "0", Setting::Level { active: false }),
-            (DeviceKind::Adc, "-2.5", Setting::Sample { scaled: -2.5 }),
-            (
-                DeviceKind::Serial,
-                "on",
-                Setting::Received {
-                    bytes: b"on".to_vec(),
-                },
-            ),
-        ] {
-            assert_eq!(super::setting(kind, value).ok(), Some(setting));
-        }
-        for (kind, value) in [
-            (DeviceKind::GpioIn, "2"),
-            (DeviceKind::Adc, "warm"),
-            (DeviceKind::Adc, "inf"),
-            (DeviceKind::GpioOut, "on"),
-        ] {
-            assert!(setting(kind, value).is_err(), "{kind} {value}");
-        }
-    }
 
     #[test]
     fn readings_are_a_line() {

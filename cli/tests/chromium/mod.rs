@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Longest that anything is waited for.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const PROGRAMS: [&str; 2] = ["chromium", "chromium-browser"];
 
 /// How a page is looked at.
@@ -181,8 +181,13 @@ impl Browser {
     }
 
     pub(crate) fn open(&mut self, address: &str) {
-        self.call("Page.navigate", json!({ "url": address }));
+        self.navigate(address);
         self.until("document.readyState === 'complete' && location.protocol === 'http:'");
+    }
+
+    /// Wherever it leads.
+    pub(crate) fn navigate(&mut self, address: &str) {
+        self.call("Page.navigate", json!({ "url": address }));
     }
 
     /// The value of an expression, which may be a promise.

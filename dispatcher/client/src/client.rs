@@ -6,6 +6,7 @@ mod choosing;
 mod commands;
 mod forgetting;
 mod marks;
+mod messages;
 mod numbers;
 mod operations;
 mod queueing;
@@ -15,6 +16,7 @@ mod would;
 
 pub use self::asking::LeaseWatch;
 pub use self::choosing::ANSWER_TIMEOUT;
+pub use self::messages::{Messages, MessagesError, Published, Retain};
 pub use self::would::Would;
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,6 +144,7 @@ pub struct Client {
 struct Inner {
     queue: mpsc::Sender<ToTask>,
     link: Link,
+    broker: BrokerUrl,
     /// Its broker and topic root.
     fleet: String,
     topics: Topics,
@@ -183,6 +186,7 @@ impl Client {
             inner: Arc::new(Inner {
                 queue,
                 link,
+                broker: broker.clone(),
                 fleet,
                 topics,
                 client,

@@ -64,7 +64,10 @@ pub mod rows;
 pub mod typed;
 
 pub use crate::core::{Finished, Progress, Report};
-pub use client::{ANSWER_TIMEOUT, Client, ClientOptions, LeaseWatch, Session, Would};
+pub use client::{
+    ANSWER_TIMEOUT, Client, ClientOptions, LeaseWatch, Messages, MessagesError, Published, Retain, Session,
+    Would,
+};
 pub use error::{AskError, CommandError, ConnectError, Stage};
 pub use log_merge::{LogItem, LogMerge};
 pub use logs::{EventStream, Follow, LogStream};

@@ -2,10 +2,14 @@
 //! command prints it, the gateway answers with it.
 
 use serde_json::{Map, Value, json};
+use wayfare_protocol::call::FailureKind;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::FileRefusal;
+use wayfare_protocol::ids::ProgramId;
 
-use crate::error::{AskError, CommandError};
+use crate::calls::CallError;
+use crate::client::MessagesError;
+use crate::error::{AskError, CommandError, ConnectError};
 use crate::files::FilesError;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +81,8 @@ impl Problem {
 
 /// The code word for silence.
 pub const NO_ANSWER: &str = "no-answer";
+/// The code word for what was asked wrongly.
+pub const BAD_USAGE: &str = "bad-usage";
 
 impl From<CommandError> for Problem {
     fn from(error: CommandError) -> Self {
@@ -137,6 +143,63 @@ impl From<FilesError> for Problem {
                 _ => problem,
             },
         }
+    }
+}
+
+impl From<ConnectError> for Problem {
+    fn from(error: ConnectError) -> Self {
+        let kind = match &error {
+            ConnectError::NoBroker { .. } => "no-broker",
+            ConnectError::NoEcho { .. } => NO_ANSWER,
+            ConnectError::Link { .. } => "broker",
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        let text = error.to_string();
+        match error {
+            CallError::Nobody(_) => Self::new(FailureKind::NotFound.word(), text)
+                .hint("`wayfare services --all` lists who can be called"),
+            CallError::Function(_) | CallError::Word => Self::new(BAD_USAGE, text),
+            CallError::Failed {
+                kind: FailureKind::DeadlineExceeded,
+                text,
+            } => Self::new(NO_ANSWER, text).hint("whether it was done is not known; --deadline waits longer"),
+            CallError::NotTaken => Self::new(NO_ANSWER, text).hint("whether it was sent is not known"),
+            CallError::Failed { kind, text } => Self::new(kind.word(), format!("{}: {text}", kind.word())),
+            CallError::Link(_) | CallError::Closed => Self::new("broker", text),
+        }
+    }
+}
+
+/// That not all receivers of a message, of so many, have taken it.
+pub fn not_taken(failures: &[(ProgramId, FailureKind)], all: usize) -> Option<Problem> {
+    const LISTED_MAX: usize = 8;
+    let (_, kind) = failures.first()?;
+    let listed = failures.iter().take(LISTED_MAX);
+    let listed: Vec<String> = listed
+        .map(|(program, kind)| format!("program {} ({})", program.short(), kind.word()))
+        .collect();
+    let (failed, listed) = (failures.len(), listed.join(", "));
+    let text = format!("{failed} of {all} have not taken it: {listed}");
+    Some(match kind {
+        FailureKind::DeadlineExceeded => Problem::new(NO_ANSWER, text).hint("they may take it later"),
+        kind => Problem::new(kind.word(), text),
+    })
+}
+
+impl From<MessagesError> for Problem {
+    fn from(error: MessagesError) -> Self {
+        let kind = match &error {
+            MessagesError::Filter(_) | MessagesError::Topic(_) => BAD_USAGE,
+            MessagesError::OfTheFleet(_) => FailureKind::Refused.word(),
+            MessagesError::NoAnswer { .. } => NO_ANSWER,
+            MessagesError::Link(_) => "broker",
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

@@ -1,7 +1,9 @@
-//! Times and sizes as people type them, the same wherever they are asked for: on the command line, in a
-//! query, in an address of the gateway.
+//! Times, sizes and settings as people type them, the same wherever they are asked for: on the command
+//! line, in a query, in an address of the gateway.
 
 use std::time::Duration;
+
+use wayfare_protocol::device::{DeviceKind, Setting};
 
 /// A time such as 500ms, 30s or 5m.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -72,9 +74,56 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "the size is out of range".into())
 }
 
+/// What programs are to read of a simulated device: on or off, a number, text that a serial port receives.
+pub fn parse_setting(kind: DeviceKind, text: &str) -> Result<Setting, String> {
+    match kind {
+        DeviceKind::GpioIn => match text {
+            "on" | "1" => Ok(Setting::Level { active: true }),
+            "off" | "0" => Ok(Setting::Level { active: false }),
+            _ => Err(format!("'{text}' is no level: 'on' or 'off' is expected")),
+        },
+        DeviceKind::Adc => match text.parse() {
+            Ok(scaled) if f64::is_finite(scaled) => Ok(Setting::Sample { scaled }),
+            _ => Err(format!("'{text}' is no number")),
+        },
+        DeviceKind::Serial => Ok(Setting::Received {
+            bytes: text.as_bytes().to_vec(),
+        }),
+        DeviceKind::GpioOut | DeviceKind::I2c | DeviceKind::Spi => Err(format!(
+            "a device of kind {kind} gives nothing by itself: there is nothing to set"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_what_the_device_can_give() {
+        for (kind, value, setting) in [
+            (DeviceKind::GpioIn, "on", Setting::Level { active: true }),
+            (DeviceKind::GpioIn, "0", Setting::Level { active: false }),
+            (DeviceKind::Adc, "-2.5", Setting::Sample { scaled: -2.5 }),
+            (
+                DeviceKind::Serial,
+                "on",
+                Setting::Received {
+                    bytes: b"on".to_vec(),
+                },
+            ),
+        ] {
+            assert_eq!(parse_setting(kind, value).ok(), Some(setting));
+        }
+        for (kind, value) in [
+            (DeviceKind::GpioIn, "2"),
+            (DeviceKind::Adc, "warm"),
+            (DeviceKind::Adc, "inf"),
+            (DeviceKind::GpioOut, "on"),
+        ] {
+            assert!(parse_setting(kind, value).is_err(), "{kind} {value}");
+        }
+    }
 
     #[test]
     fn times_and_sizes_have_units() {

@@ -8,13 +8,13 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use axum::http::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
-use wayfare_client::problem::{NO_ANSWER, Problem};
+use wayfare_client::problem::{BAD_USAGE, NO_ANSWER, Problem};
 use wayfare_protocol::error::Failure;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The kinds of what is wrong with a request itself.
-pub(crate) const BAD_USAGE: &str = "bad-usage";
 pub(crate) const TOO_LARGE: &str = "too-large";
+pub(crate) const TOO_SLOW: &str = "too-slow";
 pub(crate) const FORBIDDEN: &str = "forbidden";
 pub(crate) const NO_TOKEN: &str = "no-token";
 pub(crate) const READ_ONLY: &str = "read-only";
@@ -68,9 +68,10 @@ fn status_of(problem: &Problem) -> StatusCode {
             StatusCode::NOT_FOUND
         }
         TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
+        TOO_SLOW => StatusCode::REQUEST_TIMEOUT,
         NO_ANSWER => StatusCode::GATEWAY_TIMEOUT,
         "changed" => StatusCode::PRECONDITION_FAILED,
-        OVERLOADED | "closed" => StatusCode::SERVICE_UNAVAILABLE,
+        OVERLOADED | "closed" | "no-broker" | "broker" | "unavailable" => StatusCode::SERVICE_UNAVAILABLE,
         "damaged" | "unexpected-answer" => StatusCode::BAD_GATEWAY,
         _ => match problem.failure() {
             Some(Failure::BadRequest { .. } | Failure::Module { .. }) => StatusCode::BAD_REQUEST,

@@ -4,17 +4,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::body::{self, Body as Stream};
-use bytes::Bytes;
+use axum::body::Body as Stream;
 use serde_json::Value;
 use wayfare_client::problem::Problem;
 use wayfare_client::typed::{parse_duration, parse_size, parse_time};
 
-use crate::answers::{bad_usage, too_large};
+use crate::answers::bad_usage;
+use crate::bodies::whole;
 use crate::offer::{Body, Kind, Offer, Param};
 
 /// Bytes of a JSON object with parameters,
-const OBJECT_BYTES_MAX: usize = 256 * 1024;
+const OBJECT_BYTES_MAX: u64 = 256 * 1024;
 /// and how many values may be given.
 const VALUES_MAX: usize = 4096;
 /// What is waited for unless the request says otherwise.
@@ -50,13 +50,10 @@ impl Asked {
         }
         match offer.body {
             Body::Bytes { what, bytes_max, .. } => {
-                let limit = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-                let bytes = body::to_bytes(body, limit).await;
-                asked.body = bytes.map_err(|_| too_large(what, bytes_max))?.into();
+                asked.body = whole(body, what, bytes_max).await?;
             }
             Body::Parameters => {
-                let bytes = body::to_bytes(body, OBJECT_BYTES_MAX).await;
-                let bytes = bytes.map_err(|_| too_large("the body", OBJECT_BYTES_MAX as u64))?;
+                let bytes = whole(body, "the body", OBJECT_BYTES_MAX).await?;
                 asked.read_object(&bytes)?;
             }
         }
@@ -64,7 +61,7 @@ impl Asked {
         Ok(asked)
     }
 
-    fn read_object(&mut self, bytes: &Bytes) -> Result<(), Problem> {
+    fn read_object(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }

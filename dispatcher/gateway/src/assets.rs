@@ -39,6 +39,8 @@ static ASSETS: &[Asset] = assets![
     "apps.js",
     "timeline.js",
     "files.js",
+    "messages.js",
+    "devices.js",
 ];
 
 impl Asset {

@@ -7,6 +7,7 @@ mod query;
 mod range;
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -17,18 +18,21 @@ use axum::http::header::{
 };
 use axum::http::{Request, Response, StatusCode, Uri};
 use bytes::Bytes;
+use futures::Stream;
 use futures::stream::try_unfold;
-use futures::{Stream, TryStreamExt};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio_util::io::StreamReader;
 use wayfare_client::files::{Extent, Files, FilesError};
 use wayfare_client::problem::Problem;
-use wayfare_protocol::files::{FILE_BYTES_MAX, FileKind, FilePath, FileRefusal, FileStat, MOUNT, NodeId};
+use wayfare_protocol::files::{
+    Expected, FILE_BYTES_MAX, FileKind, FilePath, FileRefusal, FileStat, MOUNT, NodeId,
+};
 
 use self::query::Query;
 use self::range::wanted_part;
-use crate::answers::{self, Answer, BAD_USAGE, bad_usage, json, json_as, too_large};
+use crate::answers::{self, Answer, bad_usage, json, json_as, too_large};
+use crate::bodies::{broken, paced};
 use crate::server::Site;
 
 const PREFIX: &str = "/files";
@@ -224,35 +228,38 @@ fn media_type_is_foreign(path: &FilePath) -> bool {
     known_type(path).is_none()
 }
 
-/// What the writer says it knows of the file.
-async fn check_match(site: &Site, path: &FilePath, head: &HeaderMap) -> Result<(), Problem> {
+/// What the writer says that it knows of the file. That is compared now, before anything is read, and again
+/// when it is changed.
+async fn expected(site: &Site, path: &FilePath, head: &HeaderMap) -> Result<Option<Expected>, Problem> {
     let (wanted, absent) = (head.get(IF_MATCH), head.get(IF_NONE_MATCH));
     if wanted.is_none() && absent.is_none() {
-        return Ok(());
+        return Ok(None);
     }
     let there = match files(site).stat(path).await {
-        Ok(stat) => Some(etag(&stat)),
+        Ok(stat) => Some(stat),
         Err(FilesError::Refused {
             why: FileRefusal::Absent,
             ..
         }) => None,
         Err(error) => return Err(error.into()),
     };
-    let is_as_wanted = wanted.is_none_or(|wanted| {
-        there
-            .as_ref()
-            .is_some_and(|there| wanted == there || wanted == "*")
-    });
+    let tag = there.as_ref().map(etag);
+    let is_as_wanted =
+        wanted.is_none_or(|wanted| tag.as_ref().is_some_and(|tag| wanted == tag || wanted == "*"));
     let is_absent = absent.is_none_or(|absent| match absent.as_bytes() {
         b"*" => there.is_none(),
-        _ => there.as_ref() != Some(absent),
+        _ => tag.as_ref() != Some(absent),
     });
-    match is_as_wanted && is_absent {
-        true => Ok(()),
-        false => Err(
+    if !(is_as_wanted && is_absent) {
+        return Err(
             Problem::new("changed", format!("{path} is not as it was when you looked")).hint("get it again"),
-        ),
+        );
     }
+    Ok(Some(match (there, wanted) {
+        (None, _) => Expected::Absent,
+        (Some(_), Some(wanted)) if wanted == "*" => Expected::Present,
+        (Some(there), _) => Expected::unchanged(&there),
+    }))
 }
 
 pub(crate) async fn put(State(site): State<Arc<Site>>, request: Request<Body>) -> Response<Body> {
@@ -268,12 +275,14 @@ async fn write(site: Arc<Site>, request: Request<Body>) -> Answer {
     if length.is_some_and(|length| length > FILE_BYTES_MAX) {
         return Err(too_large(path.as_str(), FILE_BYTES_MAX));
     }
-    check_match(&site, &path, request.headers()).await?;
-    let stream = request.into_body().into_data_stream().map_err(io::Error::other);
-    let written = files(&site)
-        .write(&path, StreamReader::new(stream), |_| {})
-        .await?;
-    let stat = files(&site).stat(&path).await?;
+    let expected = expected(&site, &path, request.headers()).await?;
+    let body = pin!(paced(request.into_body()));
+    let files = files(&site);
+    let written = files
+        .write_if(&path, expected, StreamReader::new(body), |_| {})
+        .await;
+    let written = written.map_err(of_body)?;
+    let stat = files.stat(&path).await?;
     let status = match stat.version {
         0 | 1 => StatusCode::CREATED,
         _ => StatusCode::OK,
@@ -286,6 +295,31 @@ async fn write(site: Arc<Site>, request: Request<Body>) -> Answer {
     Ok(response)
 }
 
+/// Appends.
+pub(crate) async fn patch(State(site): State<Arc<Site>>, request: Request<Body>) -> Response<Body> {
+    let appended = async {
+        let path = path(request.uri())?;
+        let expected = expected(&site, &path, request.headers()).await?;
+        let body = pin!(paced(request.into_body()));
+        let files = files(&site);
+        let bytes = files.append(&path, expected, StreamReader::new(body)).await;
+        let bytes = bytes.map_err(of_body)?;
+        let stat = files.stat(&path).await?;
+        let mut response = json(&json!({ "path": path, "bytes": bytes, "version": stat.version }));
+        response.headers_mut().insert(ETAG, etag(&stat));
+        Ok(response)
+    };
+    answered(appended.await)
+}
+
+/// What went wrong with the body went wrong with the request.
+fn of_body(error: FilesError) -> Problem {
+    match error {
+        FilesError::Io(error) => broken(&error),
+        error => error.into(),
+    }
+}
+
 pub(crate) async fn delete(
     State(site): State<Arc<Site>>,
     uri: Uri,
@@ -295,7 +329,7 @@ pub(crate) async fn delete(
     let query = Query::of(query);
     let removed = async {
         let path = path(&uri)?;
-        check_match(&site, &path, &head).await?;
+        let expected = expected(&site, &path, &head).await?;
         let mut gone = Vec::new();
         match query.flag("recursive")? {
             true => {
@@ -304,7 +338,7 @@ pub(crate) async fn delete(
                     .await?
             }
             false => {
-                files(&site).remove(&path).await?;
+                files(&site).remove_if(&path, expected).await?;
                 gone.push(path);
             }
         }
@@ -335,10 +369,7 @@ pub(crate) async fn post(
                 .copy(&path, query.number("version")?, &to("cp")?)
                 .await?;
         } else {
-            return Err(Problem::new(
-                BAD_USAGE,
-                "say what: ?mkdir, ?mv=/fleet/to or ?cp=/fleet/to",
-            ));
+            return Err(bad_usage("say what: ?mkdir, ?mv=/fleet/to or ?cp=/fleet/to"));
         }
         Ok(json(&json!({ "path": path })))
     };

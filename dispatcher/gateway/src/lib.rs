@@ -9,8 +9,8 @@
 //! the fleet, and no page of another origin reaches it; every body, list and queue is bounded; JSON is as the
 //! command prints it with `--json`.
 //!
-//! Reading order: [`offer`], `offers`, `asked`, `answers`, `catalog`; `hub`, `stream`; `files`, [`metrics`]; `access`,
-//! `token`, `assets`.
+//! Reading order: [`offer`], `offers`, `asked`, `answers`, `catalog`; `hub`, `stream`; `listening`,
+//! `readings`; `files`, [`metrics`]; `access`, `token`, `connections`, `bodies`, `assets`.
 #![forbid(unsafe_code)]
 
 pub mod offer;
@@ -23,11 +23,16 @@ mod offers;
 mod hub;
 mod stream;
 
+mod listening;
+mod readings;
+
 mod files;
 pub mod metrics;
 
 mod access;
 mod assets;
+mod bodies;
+mod connections;
 mod server;
 mod token;
 

@@ -1,8 +1,10 @@
 //! All operations, by group: an operation that is not in one of these tables does not exist.
 
 mod apps;
+mod devices;
 mod looking;
 mod maintenance;
+mod messages;
 mod orders;
 mod starting;
 mod values;
@@ -10,12 +12,14 @@ mod values;
 use crate::offer::{Kind, Offer, Param, param};
 
 /// With the groups' names.
-pub(crate) static GROUPS: [(&str, &[Offer]); 6] = [
+pub(crate) static GROUPS: [(&str, &[Offer]); 8] = [
     ("The fleet", looking::OFFERS),
     ("Programs", orders::OFFERS),
     ("Starting programs", starting::OFFERS),
     ("Applications", apps::OFFERS),
     ("Values", values::OFFERS),
+    ("Messages and calls", messages::OFFERS),
+    ("Devices", devices::OFFERS),
     ("Maintenance", maintenance::OFFERS),
 ];
 

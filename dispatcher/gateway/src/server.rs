@@ -26,10 +26,12 @@ use crate::answers::{self, Answer, NOT_FOUND, OVERLOADED};
 use crate::asked::Asked;
 use crate::assets;
 use crate::catalog;
+use crate::connections::{self, Limits};
 use crate::files;
 use crate::hub::Hub;
 use crate::metrics;
 use crate::offer::{self, Body, Method, Offer};
+use crate::readings::Readings;
 use crate::stream;
 use crate::token::Token;
 
@@ -37,10 +39,20 @@ use crate::token::Token;
 const UPLOADS_MAX: usize = 4;
 /// Requests that are answered at the same time.
 const REQUESTS_MAX: usize = 512;
-/// How long a body may take to come: one that stands still keeps a place from others.
-const BODY_TIMEOUT: Duration = Duration::from_secs(600);
+/// What connections may take. A process may have 1024 files open on most systems, and `wayfare up` needs
+/// some for its broker.
+const LIMITS: Limits = Limits {
+    connections_max: 640,
+    head_timeout: Duration::from_secs(30),
+};
 /// Pages and programs that watch.
 const WATCHERS_MAX: usize = 512;
+/// Pages and programs that listen to messages, each with a session of its own at the broker.
+const LISTENERS_MAX: usize = 32;
+/// Calls of programs that are under way, each with a session of its own.
+const CALLS_MAX: usize = 64;
+/// Bodies that are larger than this count as uploads.
+const UPLOAD_BYTES: u64 = 1 << 20;
 /// How long requests may take to end when the gateway does.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -127,9 +139,12 @@ impl Gateway {
             uploads: Semaphore::new(UPLOADS_MAX),
             requests: Semaphore::new(REQUESTS_MAX),
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            listeners: Arc::new(Semaphore::new(LISTENERS_MAX)),
+            calls: Semaphore::new(CALLS_MAX),
+            readings: Readings::default(),
             ended: ended.clone(),
         });
-        let task = tokio::spawn(serve(listener, router(site), ended));
+        let task = tokio::spawn(connections::serve(listener, router(site), LIMITS, ended));
         Ok(Self {
             address,
             token,
@@ -167,16 +182,6 @@ async fn listen(bind: SocketAddr, port: Port) -> io::Result<TcpListener> {
     }
 }
 
-async fn serve(listener: TcpListener, router: Router, mut ended: watch::Receiver<bool>) {
-    let until = async move {
-        // The handle is gone: nobody wants it any more.
-        let _ = ended.wait_for(|ended| *ended).await;
-    };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(until).await {
-        tracing::warn!(%error, "HTTP is served no longer");
-    }
-}
-
 /// What all requests share.
 #[derive(Debug)]
 pub(crate) struct Site {
@@ -189,6 +194,9 @@ pub(crate) struct Site {
     uploads: Semaphore,
     requests: Semaphore,
     watchers: Arc<Semaphore>,
+    listeners: Arc<Semaphore>,
+    calls: Semaphore,
+    readings: Readings,
     ended: watch::Receiver<bool>,
 }
 
@@ -219,6 +227,18 @@ impl Site {
 
     pub(crate) fn watchers(&self) -> &Arc<Semaphore> {
         &self.watchers
+    }
+
+    pub(crate) fn listeners(&self) -> &Arc<Semaphore> {
+        &self.listeners
+    }
+
+    pub(crate) fn calls(&self) -> &Semaphore {
+        &self.calls
+    }
+
+    pub(crate) fn readings(&self) -> &Readings {
+        &self.readings
     }
 
     /// Room for one more large body.
@@ -273,6 +293,7 @@ fn router(site: Arc<Site>) -> Router {
 fn files() -> MethodRouter<Arc<Site>> {
     get(files::get)
         .put(files::put)
+        .patch(files::patch)
         .delete(files::delete)
         .post(files::post)
 }
@@ -288,17 +309,14 @@ async fn answered(
         return Err(overloaded(format!("{REQUESTS_MAX} requests are being answered")));
     };
     let upload = match offer.body {
-        Body::Bytes { .. } => Some(site.room_for_upload()?),
-        Body::Parameters => None,
+        Body::Bytes { bytes_max, .. } if bytes_max > UPLOAD_BYTES => Some(site.room_for_upload()?),
+        Body::Bytes { .. } | Body::Parameters => None,
     };
     let path = path
         .iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let path: Vec<(String, String)> = path.collect();
-    let asked = Asked::read(offer, path.into_iter(), query.as_deref(), request.into_body());
-    let asked = timeout(BODY_TIMEOUT, asked).await.map_err(|_| {
-        answers::bad_usage(format!("the body took longer than {} s", BODY_TIMEOUT.as_secs()))
-    })??;
+    let asked = Asked::read(offer, path.into_iter(), query.as_deref(), request.into_body()).await?;
     // Without a body it was none: a sample's order may wait for its engine for long.
     let _upload = upload.filter(|_| asked.has_body());
     (offer.run)(site.clone(), asked).await

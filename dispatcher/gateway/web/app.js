@@ -11,6 +11,8 @@ const SCREENS = {
   logs: { title: "Logs", load: () => import("./logs.js") },
   operations: { title: "Operations", load: () => import("./operations.js") },
   files: { title: "Files", load: () => import("./files.js") },
+  messages: { title: "Messages", load: () => import("./messages.js") },
+  devices: { title: "Devices", load: () => import("./devices.js") },
   run: { title: "Run", load: () => import("./run.js") },
   program: { title: "Program", load: () => import("./program.js"), of: "fleet" },
 };

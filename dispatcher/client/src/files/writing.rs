@@ -14,7 +14,8 @@ use super::{Files, FilesError, OUTSTANDING_MAX, unexpected};
 const UNFINISHED: &str = ".put-";
 
 impl Files<'_> {
-    /// Makes what `source` has the file's next version, all at once when all of it is there. `written` hears how many bytes are.
+    /// Makes what `source` has the file's next version, all at once when all of it is there. `written`
+    /// hears how many bytes are.
     pub async fn write(
         &self,
         path: &FilePath,
@@ -24,7 +25,8 @@ impl Files<'_> {
         self.write_if(path, None, source, written).await
     }
 
-    /// The same, if the file is as expected when all of it is there: of several that expect the same, one succeeds.
+    /// The same, if the file is as expected when all of it is there: of several that expect the same, one
+    /// succeeds.
     pub async fn write_if(
         &self,
         path: &FilePath,
@@ -110,8 +112,9 @@ impl Files<'_> {
         }
     }
 
-    /// Appends what `source` has, and returns how long the file is then. Each piece of [`DATA_BYTES_MAX`] goes to the end as a whole,
-    /// whatever others append meanwhile; if the file is expected to be unchanged, nothing of theirs is ahead of it or in between.
+    /// Appends what `source` has, and returns how long the file is then. Each piece of [`DATA_BYTES_MAX`]
+    /// goes to the end as a whole, whatever others append meanwhile; if the file is expected to be
+    /// unchanged, nothing of theirs is ahead of it or in between.
     pub async fn append(
         &self,
         path: &FilePath,

@@ -3,98 +3,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::time::Duration;
+mod messages;
+mod opened;
 
+use opened::{Opened, WAIT_MAX, options, status};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use wayfare_client::{Client, ClientOptions};
-use wayfare_gateway::{Allowed, Gateway, GatewayError, GatewayOptions, Port};
-use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker, LinkOptions, Message};
+use wayfare_gateway::{Allowed, Gateway, GatewayError};
+use wayfare_link::{BrokerUrl, LinkOptions, Message};
 use wayfare_protocol::ids::BootId;
 use wayfare_protocol::status::{EngineState, EngineStatus};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
-
-const WAIT_MAX: Duration = Duration::from_secs(20);
-
-struct Opened {
-    gateway: Gateway,
-    client: Client,
-    broker: EmbeddedBroker,
-    _data: tempfile::TempDir,
-}
-
-impl Opened {
-    async fn new(allowed: Allowed) -> Self {
-        let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
-        let client = Client::connect(ClientOptions::new(broker.local_addr().into()))
-            .await
-            .unwrap();
-        let data = tempfile::tempdir().unwrap();
-        let gateway = Gateway::open(client.clone(), options("127.0.0.1:0", data.path(), allowed)).await;
-        Self {
-            gateway: gateway.unwrap(),
-            client,
-            broker,
-            _data: data,
-        }
-    }
-
-    fn token(&self) -> String {
-        self.gateway.link().rsplit('=').next().unwrap().to_owned()
-    }
-
-    /// The status and the body of the answer to this request, with the token.
-    async fn ask(&self, line: &str, body: &str) -> (u16, Value) {
-        let head = format!("Authorization: Bearer {}\r\n", self.token());
-        let text = self.raw(line, &head, body).await;
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        (status(head), serde_json::from_str(body).unwrap_or(Value::Null))
-    }
-
-    async fn raw(&self, line: &str, head: &str, body: &str) -> String {
-        let address = self.gateway.address();
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let host = if head.contains("Host:") {
-            String::new()
-        } else {
-            format!("Host: {address}\r\n")
-        };
-        let request = format!(
-            "{line} HTTP/1.1\r\n{host}{head}Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut text = String::new();
-        timeout(WAIT_MAX, stream.read_to_string(&mut text))
-            .await
-            .unwrap()
-            .unwrap();
-        text
-    }
-
-    async fn close(self) {
-        self.gateway.close().await;
-        self.client.close().await;
-        self.broker.shutdown().await.unwrap();
-    }
-}
-
-fn options(bind: &str, data: &std::path::Path, allowed: Allowed) -> GatewayOptions {
-    GatewayOptions {
-        bind: bind.parse().unwrap(),
-        port: Port::ThisOne,
-        data: data.to_owned(),
-        allowed,
-        by: "ann@desk".into(),
-    }
-}
-
-fn status(head: &str) -> u16 {
-    head.split(' ').nth(1).unwrap().parse().unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_who_has_the_token_is_answered_and_mistakes_are_told() {
@@ -174,6 +96,41 @@ async fn only_who_has_the_token_is_answered_and_mistakes_are_told() {
         ("POST /api/v1/programs?sample=nosuch", "", 404, "no-module"),
         ("POST /api/v1/programs?sample=primes", "", 409, "no-place"),
         ("GET /api/v1/apps?timeout=100ms", "", 504, "no-answer"),
+        ("GET /api/v1/messages?filter=a/%23/b", "", 400, "bad-usage"),
+        ("GET /api/v1/messages", "", 400, "bad-usage"),
+        ("POST /api/v1/messages?topic=a/%2B", "", 400, "bad-usage"),
+        (
+            "POST /api/v1/messages?topic=wayfare/v1/engine/a/command",
+            "",
+            409,
+            "refused",
+        ),
+        (
+            "POST /api/v1/call?address=calc&function=add",
+            "",
+            400,
+            "bad-usage",
+        ),
+        (
+            "POST /api/v1/call?address=service/calc&function=add",
+            "[1,",
+            400,
+            "bad-usage",
+        ),
+        (
+            "POST /api/v1/call?address=service/calc&function=add",
+            "[1, 2]",
+            404,
+            "not-found",
+        ),
+        ("POST /api/v1/send?address=app/shop", "hello", 404, "not-found"),
+        ("GET /api/v1/engines/a/devices", "", 404, "no-engine"),
+        (
+            "POST /api/v1/engines/a/devices/led",
+            "{\"value\":\"on\"}",
+            404,
+            "no-engine",
+        ),
         ("GET /nothing", "", 404, "not-found"),
         ("PUT /api/v1/engines", "", 405, "not-found"),
     ] {
