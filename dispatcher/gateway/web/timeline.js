@@ -176,7 +176,9 @@ class Timeline {
   }
 
   axis(from, to, place) {
-    const step = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 10800, 21600, 43200, 86400, 172800, 604800].map((seconds) => seconds * 1000).find((ms) => this.span / ms <= 8) ?? 604800000;
+    // As many as there is room for beside each other.
+    const most = Math.min(8, Math.max(1, Math.floor((this.lanes.clientWidth || 900) / 100)));
+    const step = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 10800, 21600, 43200, 86400, 172800, 604800].map((seconds) => seconds * 1000).find((ms) => this.span / ms <= most) ?? 604800000;
     const ticks = [];
     for (let at = Math.ceil(from / step) * step; at < to; at += step) {
       const tick = h("span", {}, step >= 86400000 ? new Date(at).toLocaleDateString() : time(at));
