@@ -172,7 +172,13 @@ impl Service {
             let decides = self.failing.is_none();
             tokio::select! {
                 asked = inbox.recv() => match asked {
-                    Some(asked) => self.asked(asked),
+                    Some(asked) => {
+                        // Who asks may have seen more of the fleet than this has looked at.
+                        if decides {
+                            self.observe().await;
+                        }
+                        self.asked(asked);
+                    }
                     None => return,
                 },
                 // Those who want something told are there as long as this is.
