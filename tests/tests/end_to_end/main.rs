@@ -29,6 +29,7 @@ mod losses;
 mod messages;
 mod numbers;
 mod orders;
+mod overload;
 mod pipeline;
 mod presence;
 mod requirements;
