@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::grants::covers;
+use crate::filter::covers;
 use crate::limits::NAME_BYTES_MAX;
 use crate::values::{KEY_BYTES_MAX, Key};
 

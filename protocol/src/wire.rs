@@ -42,29 +42,6 @@ pub trait Message: Serialize + DeserializeOwned {
     const TYPE: &'static str;
 }
 
-macro_rules! tags {
-    ($($message:ty => $tag:literal,)*) => {
-        $(impl Message for $message {
-            const TYPE: &'static str = $tag;
-        })*
-    };
-}
-
-tags! {
-    crate::command::Command => "command",
-    crate::command::GivenCommand => "command",
-    crate::command::ReportRequest => "report-request",
-    crate::event::Event => "event",
-    crate::status::EngineStatus => "engine-status",
-    crate::status::ProgramStatus => "program-status",
-    crate::address::Announcement => "announcement",
-    crate::log::LogBatch => "log-batch",
-    crate::values::Changed => "value-changed",
-    crate::dispatcher::Lease => "lease",
-    crate::dispatcher::Request => "request",
-    crate::trust::roster::Roster => "roster",
-}
-
 pub fn encode<T: Message>(message: &T) -> Vec<u8> {
     tagged(T::TYPE, &to_json(message))
 }
