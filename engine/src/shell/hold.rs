@@ -56,7 +56,7 @@ pub(super) async fn hold(
 async fn is_alone(options: &EngineOptions) -> bool {
     let probe = LinkOptions {
         on_takeover: OnTakeover::Stop,
-        ..LinkOptions::new(options.broker.clone(), super::run::client_id(options))
+        ..LinkOptions::new(options.broker.clone(), options.client_id())
     };
     let Ok((link, mut events)) = wayfare_link::connect(probe) else {
         return false;

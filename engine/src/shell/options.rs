@@ -105,6 +105,15 @@ impl EngineOptions {
             devices: DeviceOptions::default(),
         }
     }
+
+    /// The client id of the engine's session: fleets that share a broker may have engines of the same name.
+    pub(super) fn client_id(&self) -> String {
+        format!(
+            "{}-engine-{}",
+            self.topics.to_string().replace('/', "-"),
+            self.engine
+        )
+    }
 }
 
 /// Its name, where that can name an engine.

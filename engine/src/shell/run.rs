@@ -256,15 +256,6 @@ fn modules(options: &EngineOptions, runtime: Runtime) -> anyhow::Result<Modules>
     })
 }
 
-/// Fleets that share a broker may have engines of the same name.
-pub(super) fn client_id(options: &EngineOptions) -> String {
-    format!(
-        "{}-engine-{}",
-        options.topics.to_string().replace('/', "-"),
-        options.engine
-    )
-}
-
 fn connect(options: &EngineOptions, boot: BootId, about: &EngineAbout) -> anyhow::Result<(Link, LinkEvents)> {
     let (topics, engine) = (&options.topics, &options.engine);
     let status = topics.topic(&Topic::EngineStatus(engine.clone()));
@@ -287,7 +278,7 @@ fn connect(options: &EngineOptions, boot: BootId, about: &EngineAbout) -> anyhow
             .map(|filter| (filter, Qos::AtLeastOnce))
             .collect(),
         on_takeover: OnTakeover::BackOff,
-        ..LinkOptions::new(options.broker.clone(), client_id(options))
+        ..LinkOptions::new(options.broker.clone(), options.client_id())
     });
     link.context("cannot set up the link to the broker")
 }

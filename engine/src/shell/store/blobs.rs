@@ -23,7 +23,7 @@ use wayfare_protocol::ids::{Blob, Digest};
 
 use super::arriving::{Arriving, Content};
 use super::files;
-use super::folder::{BlobFolder, BlobSource, Unsynced};
+use super::folder::{BlobFolder, BlobSource, Unsynced, to_usize};
 
 /// Blobs in memory that have no file; more go to files.
 const MEMORY_BYTES_MAX: u64 = 32 << 20;
@@ -344,10 +344,6 @@ impl Kept {
             unsynced.remove();
         }
     }
-}
-
-pub(super) fn to_usize(bytes: u64) -> io::Result<usize> {
-    usize::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl BlobSource {
         match self {
             Self::Memory(bytes) => Ok(bytes.clone()),
             Self::File { file, blob } => {
-                let mut bytes = vec![0; super::blobs::to_usize(blob.bytes)?];
+                let mut bytes = vec![0; to_usize(blob.bytes)?];
                 file.read_exact_at(&mut bytes, 0)?;
                 if Digest::of(&bytes) == blob.digest {
                     Ok(bytes.into())
@@ -114,4 +114,8 @@ impl BlobFolder {
         unsynced.file.sync_data()?;
         files::publish(&self.0, &unsynced.path, &digest.to_string())
     }
+}
+
+pub(super) fn to_usize(bytes: u64) -> io::Result<usize> {
+    usize::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
