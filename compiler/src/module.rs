@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use wasm_encoder::{Encode, Instruction};
 use wasmparser::{
     CompositeInnerType, ElementItems, ElementKind, ExternalKind, FuncToValidate, FuncType, FuncValidator,
     FuncValidatorAllocations, GlobalType, MemoryType, Operator, Parser, Payload, RefType, TableType, TypeRef,
@@ -16,7 +15,6 @@ use wasmparser::{
 use crate::Entry;
 use crate::error::CompileError;
 use crate::features;
-use crate::sections::{CODE, Code, FUNCTION, Sections};
 
 pub(crate) struct Module<'a> {
     pub(crate) wasm: &'a [u8],
@@ -112,40 +110,6 @@ impl<'a> Module<'a> {
                 "a function '_start' that takes or returns values".into(),
             ))
         }
-    }
-
-    /// If there is a start section: the same module without it, and with a function that does its work
-    /// and then runs the program, so that both can be captured.
-    pub(crate) fn without_start_section(&self) -> Option<(Vec<u8>, u32)> {
-        let first = self.start_section?;
-        let mut sections = Sections::of(self);
-        let nothing = self
-            .types
-            .iter()
-            .position(|ty| ty.params().is_empty() && ty.results().is_empty())?;
-        let mut entry = Vec::new();
-        (nothing as u32).encode(&mut entry);
-        sections.extend(FUNCTION, 1, &entry);
-        let mut body = vec![0];
-        Instruction::Call(first).encode(&mut body);
-        if let Some(start) = self.start {
-            Instruction::Call(start).encode(&mut body);
-        }
-        Instruction::End.encode(&mut body);
-        let mut code = Code::after(self.imported_functions());
-        for body in self
-            .bodies
-            .iter()
-            .map(|body| body.body.as_bytes())
-            .chain([body.as_slice()])
-        {
-            code.push(body);
-        }
-        sections.replace(CODE, code.section());
-        Some((
-            sections.finish(&code.hints, self.name_section),
-            self.functions.len() as u32,
-        ))
     }
 
     fn empty(wasm: &'a [u8]) -> Self {

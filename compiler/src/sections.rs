@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use wasm_encoder::{BranchHint, BranchHints, Encode, RawSection};
+use wasm_encoder::{BranchHint, BranchHints, Encode, Instruction, RawSection};
 use wasmparser::BinaryReader;
 
 use crate::code::Body;
@@ -80,6 +80,42 @@ impl Sections {
             });
         }
         module.finish()
+    }
+}
+
+impl Module<'_> {
+    /// If there is a start section: the same module without it, and with a function that does its work
+    /// and then runs the program, so that both can be captured.
+    pub(crate) fn without_start_section(&self) -> Option<(Vec<u8>, u32)> {
+        let first = self.start_section?;
+        let mut sections = Sections::of(self);
+        let nothing = self
+            .types
+            .iter()
+            .position(|ty| ty.params().is_empty() && ty.results().is_empty())?;
+        let mut entry = Vec::new();
+        (nothing as u32).encode(&mut entry);
+        sections.extend(FUNCTION, 1, &entry);
+        let mut body = vec![0];
+        Instruction::Call(first).encode(&mut body);
+        if let Some(start) = self.start {
+            Instruction::Call(start).encode(&mut body);
+        }
+        Instruction::End.encode(&mut body);
+        let mut code = Code::after(self.imported_functions());
+        for body in self
+            .bodies
+            .iter()
+            .map(|body| body.body.as_bytes())
+            .chain([body.as_slice()])
+        {
+            code.push(body);
+        }
+        sections.replace(CODE, code.section());
+        Some((
+            sections.finish(&code.hints, self.name_section),
+            self.functions.len() as u32,
+        ))
     }
 }
 
