@@ -323,6 +323,16 @@ impl Values {
         changes.take(TOGETHER_MAX + 1).collect()
     }
 
+    /// The first that expects another version than the key has, and which one it has.
+    fn conflict(&self, asked: &[OneChange]) -> Option<(Key, u64)> {
+        asked.iter().find_map(|one| {
+            let stored = self.values.get(&digest(&one.key));
+            let version = stored.map_or(0, |stored| stored.version);
+            let is_other = one.expected.is_some_and(|expected| expected != version);
+            is_other.then(|| (one.key.clone(), version))
+        })
+    }
+
     /// All of them, or none.
     fn change_many(
         &mut self,
@@ -333,15 +343,8 @@ impl Values {
         if asked.len() > TOGETHER_MAX {
             return ValueAnswer::Full;
         }
-        for one in asked {
-            let version = self
-                .values
-                .get(&digest(&one.key))
-                .map_or(0, |stored| stored.version);
-            if one.expected.is_some_and(|expected| expected != version) {
-                let key = one.key.clone();
-                return ValueAnswer::ConflictAt { key, version };
-            }
+        if let Some((key, version)) = self.conflict(asked) {
+            return ValueAnswer::ConflictAt { key, version };
         }
         // A key that is named twice has the last of its values.
         let asked: BTreeMap<&Key, Option<&Value>> =
