@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use wayfare_core::Core;
 use wayfare_core::types::{
-    CaptureId, Disposition, Effect, Identity, Input, Now, Purpose, Record, RecordKey, Standing,
+    CaptureId, Disposition, Effect, Identity, Input, Now, Purpose, Record, RecordKey, Saved, Standing,
 };
 use wayfare_protocol::command::Action;
 use wayfare_protocol::ids::{Blob, BootId, Digest, OperationId, PeerName, ProgramId};
@@ -265,26 +265,12 @@ impl World {
             Effect::PublishProgram(_) if self.is_fenced() && !self.is_heard(index) => {}
             Effect::PublishProgram(_) if self.acting.is_some() && self.is_cut_off(index) => {}
             Effect::PublishProgram(status) => self.publish_program(&status),
-            Effect::ClearProgram(program) => {
-                // Where an earlier life may be left on an engine that nobody hears, its end stays told, as dispatchers leave it.
-                if !(self.talks && self.oracle.is_forced(program)) {
-                    self.clear_program(program);
-                }
-                self.wipe_session(index, program);
-            }
+            Effect::ClearProgram(program) => self.end_at_broker(index, program),
             Effect::KeepChunk { blob, offset } => self.keep_chunk(index, blob, offset),
             Effect::LoadModule {
                 operation, module, ..
             } => self.load_module(index, operation, module),
-            Effect::VerifySnapshot {
-                operation,
-                saved,
-                module: _,
-            } => {
-                let result = self.chance_failure("verifying").and(self.joins(index, saved));
-                let input = Input::SnapshotVerified { operation, result };
-                self.job_in(10 * MS, index, Job::Say(input));
-            }
+            Effect::VerifySnapshot { operation, saved, .. } => self.verify(index, operation, saved),
             Effect::Start {
                 program,
                 spec,
@@ -360,6 +346,20 @@ impl World {
         let result = self.chance_failure("compiling");
         let input = Input::ModuleLoaded { operation, result };
         self.job_in(300 * MS, index, Job::Say(input));
+    }
+
+    fn end_at_broker(&mut self, index: usize, program: ProgramId) {
+        // Where an earlier life may be left on an engine that nobody hears, its end stays told, as dispatchers leave it.
+        if !(self.talks && self.oracle.is_forced(program)) {
+            self.clear_program(program);
+        }
+        self.wipe_session(index, program);
+    }
+
+    fn verify(&mut self, index: usize, operation: OperationId, saved: Saved) {
+        let result = self.chance_failure("verifying").and(self.joins(index, saved));
+        let input = Input::SnapshotVerified { operation, result };
+        self.job_in(10 * MS, index, Job::Say(input));
     }
 
     fn begin_capture(
