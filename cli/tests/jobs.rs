@@ -7,7 +7,7 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use support::Up;
+use support::{STATE_HOME, Up};
 
 /// Behind a command that is to fail.
 const FAILS: &str = "# exits with 1";
@@ -44,6 +44,7 @@ fn the_everyday_jobs_of_the_book_are_done_as_they_are_typed() {
             .env("USER", "ann");
         shell
             .env("HOME", folder.path())
+            .env("XDG_STATE_HOME", STATE_HOME)
             .env_remove("WAYFARE_CONTEXT")
             .env_remove("XDG_CONFIG_HOME");
         let ran = shell.output().unwrap();

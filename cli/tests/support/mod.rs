@@ -15,6 +15,9 @@ use tempfile::TempDir;
 /// Longest that engines may take to be there.
 const ENGINES_LIMIT: Duration = Duration::from_secs(90);
 
+/// Where commands find the login of an `up` that a test has started.
+pub(crate) const STATE_HOME: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/state");
+
 /// What came of one command.
 pub(crate) struct Ran {
     pub(crate) exit: i32,
@@ -51,8 +54,7 @@ pub(crate) fn command(broker: &str, arguments: &[&str]) -> Command {
     ] {
         command.env_remove(unset);
     }
-    // Where commands find the login of an `up` that a test has started.
-    command.env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
+    command.env("XDG_STATE_HOME", STATE_HOME);
     command.stdin(Stdio::null());
     command
 }
