@@ -171,6 +171,7 @@ pub(crate) fn failures() -> impl Iterator<Item = Value> {
         json!({ "error": "ended", "program": PROGRAM, "state": "exited with 0" }),
         json!({ "error": "refused", "engine": "pi-2", "failure": no_room }),
         json!({ "error": "unknown-service", "service": "valuse" }),
+        json!({ "error": "not-permitted", "engine": "a", "reason": "nobody of the roster has signed it" }),
         json!({ "error": "stale-term", "engine": "pi-1", "term": 6, "actual": 7 }),
         json!({ "error": "internal", "reason": "a thread has panicked" }),
     ]
