@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use wayfare_link::{BrokerAccess, BrokerUrl};
+use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::topics::Topics;
 
 use crate::args::FleetArgs;
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) topics: Topics,
     /// The file of the key that signs orders.
     pub(crate) operator_key: Option<PathBuf>,
+    /// The root key of the fleet of a `wayfare up` here, for engines.
+    pub(crate) trust_root: Option<PublicKey>,
 }
 
 /// What the file may say.
@@ -76,9 +79,11 @@ impl Settings {
             None => LocalFleet::at(&settings.broker),
             Some(_) => None,
         };
+        let mut trust_root = settings.trust_root;
         let operator_key = match (settings.operator_key, local) {
             (given, Some(local)) => {
                 access.login = local.broker_login;
+                trust_root = local.trust_root;
                 given.or(Some(local.operator_key))
             }
             (given, None) => given.or_else(own_key),
@@ -88,6 +93,7 @@ impl Settings {
         Ok(Self {
             broker,
             operator_key,
+            trust_root,
             ..settings
         })
     }
@@ -161,6 +167,7 @@ impl Settings {
             broker,
             topics,
             operator_key: path(&args.operator_key, "WAYFARE_OPERATOR_KEY", file.operator_key),
+            trust_root: None,
         };
         Ok((settings, access))
     }

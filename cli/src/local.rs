@@ -1,5 +1,5 @@
-//! How this user's commands reach the fleet of a `wayfare up` on this machine: which login its broker wants
-//! and with which key orders are signed stands in a file of this user's alone, named by the port.
+//! How this user's commands and engines reach the fleet of a `wayfare up` on this machine: which login its broker wants,
+//! with which key orders are signed and by which they are judged stands in a file of this user's alone, named by the port.
 //!
 //! What always holds: it counts only for a broker on a loopback address, for which nothing else was given;
 //! and it goes when `up` ends, whose password is another each time.
@@ -9,18 +9,22 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use wayfare_link::{BrokerUrl, open_own_folder};
+use wayfare_protocol::code::PublicKey;
 
 use crate::config::state_folder;
 use crate::fail::Fail;
 use crate::whole;
 
-/// What a command needs.
+/// What commands and engines need.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct LocalFleet {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) broker_login: Option<PathBuf>,
     pub(crate) operator_key: PathBuf,
+    /// For engines that join it from this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trust_root: Option<PublicKey>,
 }
 
 /// Stands as long as this is held.

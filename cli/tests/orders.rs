@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{Ran, Up};
+use support::{Process, Ran, Up};
 
 #[test]
 fn only_who_started_a_local_fleet_commands_it() {
@@ -24,6 +24,23 @@ fn only_who_started_a_local_fleet_commands_it() {
         "50",
     ]);
     assert_eq!(running.exit, 0, "{}", running.stderr);
+
+    // An engine that its user starts beside it joins it, and obeys whom the others obey.
+    let own_engine = folder.path().join("joined");
+    let own_engine = own_engine.to_str().unwrap();
+    let arguments = [
+        "engine",
+        "--config",
+        "/dev/null",
+        "--id",
+        "joined",
+        "--data",
+        own_engine,
+    ];
+    let _joined = Process(support::command(&up.broker, &arguments).spawn().unwrap());
+    up.waits_for_engines(2);
+    let moved = own(&["move", "c", "--to", "joined"]);
+    assert_eq!(moved.exit, 0, "{}", moved.stderr);
 
     // Another user of this machine, who finds nothing: the broker lets nobody in.
     let home = folder.path().join("other");

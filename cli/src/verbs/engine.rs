@@ -13,15 +13,25 @@ use crate::args::FleetArgs;
 use crate::args::services::EngineStartArgs;
 use crate::config::Settings;
 use crate::fail::{Fail, Result};
+use crate::local::LocalFleet;
 use crate::output::Output;
 
 /// Until Ctrl-C, or a polite kill, or the end of standard input where that was asked for.
 pub(crate) fn run(args: EngineStartArgs) -> Result {
     let mut engine = args.engine.with_file().map_err(configuration)?;
+    // A fleet of this user's `wayfare up` is joined as its commands reach it: its login is another at each start.
+    let local = engine.broker.as_ref().filter(|_| engine.broker_login.is_none());
+    if let Some(local) = local.and_then(LocalFleet::at) {
+        engine.broker_login = local.broker_login;
+        engine.trust_root = engine.trust_root.or(local.trust_root);
+    }
     // What every verb goes by, where the engine's own settings say nothing.
     if engine.broker.is_none() || engine.root.is_none() {
         let settings = Settings::load(&FleetArgs::default())?;
-        engine.broker.get_or_insert(settings.broker);
+        if engine.broker.is_none() {
+            engine.broker = Some(settings.broker);
+            engine.trust_root = engine.trust_root.or(settings.trust_root);
+        }
         engine.root.get_or_insert(settings.topics);
     }
     let level = engine.log_level();

@@ -125,6 +125,7 @@ impl Access {
         LocalFleet {
             broker_login: self.login_file(),
             operator_key: self.operator_key.clone(),
+            trust_root: Some(self.authority.public()),
         }
     }
 }
