@@ -9,6 +9,7 @@ use wayfare_link::{Event, LinkOptions, Message, Qos};
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{About, FailureKind};
 use wayfare_protocol::grants::Grants;
+use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 use wayfare_tests::broker::Kind;
@@ -38,9 +39,23 @@ fn service() -> Address {
     "service/calc".parse().expect("an address")
 }
 
-pub(crate) async fn caller(fleet: &Fleet) -> Caller {
+/// Returns when each of these is announced: a program says that it serves a moment before.
+pub(crate) async fn caller(fleet: &Fleet, providers: &[ProgramId]) -> Caller {
     let connected = Caller::connect(fleet.broker.url(), Topics::default(), None, LIMIT);
-    connected.await.expect("a broker")
+    let mut caller = connected.await.expect("a broker");
+    // What it serves is the last of its addresses.
+    let is_there = |caller: &Caller, program: &ProgramId| {
+        let all = caller.providers();
+        all.iter()
+            .any(|one| one.announcement.program == *program && one.address == service())
+    };
+    within("what serves to be announced", async {
+        while !providers.iter().all(|program| is_there(&caller, program)) {
+            caller.listen().await.expect("open");
+        }
+    })
+    .await;
+    caller
 }
 
 fn addresses(caller: &Caller) -> Vec<String> {
@@ -125,7 +140,7 @@ async fn calls_have_progress_are_cancelled_and_handed_on_and_sets_are_sent_messa
     let hall = fleet.runs(calc("shop-hall-0", &["serve", "calc"], "a")).await;
     let attic = fleet.runs(calc("shop-hall-1", &["serve", "calc"], "b")).await;
     tokio::join!(hall.printed(1), attic.printed(1));
-    let mut asks = caller(&fleet).await;
+    let mut asks = caller(&fleet, &[hall.program, attic.program]).await;
     let one: Address = "app/shop/hall/0".parse().expect("an address");
     let begin = asks.begin_with_progress(&one, "slow", b"3", LIMIT);
     let open = begin.await.expect("it is announced");
@@ -149,7 +164,7 @@ async fn calls_have_progress_are_cancelled_and_handed_on_and_sets_are_sent_messa
     };
     let between = fleet.runs(passed).await;
     between.printed(1).await;
-    let mut late = caller(&fleet).await;
+    let mut late = caller(&fleet, &[between.program]).await;
     let to = format!("program/{}", between.program)
         .parse()
         .expect("an address");
@@ -181,7 +196,7 @@ async fn a_provider_is_announced_while_it_serves_and_a_call_of_one_that_ends_or_
     let fleet = fleet(Kind::Mosquitto).engines(&["a", "b"]).start().await;
     let provider = fleet.runs(calc("hall", &["serve", "calc"], "a")).await;
     provider.printed(1).await;
-    let mut asks = caller(&fleet).await;
+    let mut asks = caller(&fleet, &[provider.program]).await;
     let id = provider.id();
     let on = |engine: &str| {
         [
@@ -228,7 +243,7 @@ async fn a_provider_is_announced_while_it_serves_and_a_call_of_one_that_ends_or_
 
     let provider = fleet.runs(calc("hall", &["serve", "calc"], "a")).await;
     provider.printed(1).await;
-    let mut asks = caller(&fleet).await;
+    let mut asks = caller(&fleet, &[provider.program]).await;
     let last = calls(&mut asks, "stop")
         .await
         .expect("its last answer comes before it is gone");
@@ -248,7 +263,7 @@ async fn what_an_engine_left_announced_of_a_program_that_has_ended_is_withdrawn(
     let mut fleet = fleet(Kind::Mosquitto).engines(&["a"]).start().await;
     let provider = fleet.runs(calc("hall", &["serve", "calc"], "a")).await;
     provider.printed(1).await;
-    let mut asks = caller(&fleet).await;
+    let mut asks = caller(&fleet, &[provider.program]).await;
     let left = asks.providers();
     calls(&mut asks, "stop").await.expect("an answer");
     asks.close().await;

@@ -116,7 +116,7 @@ async fn a_broker_that_restarts_in_good_order_costs_nothing_but_what_died_meanwh
         fleet.settled(*program).await;
     }
     // Nothing starts the program elsewhere: who calls it is told, until it is back.
-    let mut asks = caller(&fleet).await;
+    let mut asks = caller(&fleet, &[]).await;
     let refused = within("a call of what is lost", async {
         while asks.providers().iter().any(|one| !one.announcement.gone) {
             asks.listen().await.expect("open");
