@@ -34,22 +34,8 @@ impl Outbound {
         }
     }
 
-    /// Not while disconnected: the core repeats what is not answered, and the outbox would fill with repeats.
     pub(crate) fn peer(&self, to: PeerName, operation: OperationId, message: PeerMessage, chunk: &[u8]) {
-        if !self.is_connected {
-            return;
-        }
-        let envelope = Envelope {
-            operation,
-            from: self.engine.clone(),
-            message,
-        };
-        let topic = self.topics.topic(&Topic::Peer(operation, to));
-        let message = Message::new(topic, envelope.encode(chunk));
-        // They have answers and repeats of their own; the broker's would double their messages. All the same way,
-        // because order holds within a quality of service only: a chunk that overtakes its `Prepare` is of a
-        // blob nobody knows, and a second is lost until it comes again.
-        self.publish(message.at_most_once());
+        self.to_peer(to, operation, message, |envelope| envelope.encode(chunk));
     }
 
     /// Offers a program, with the order to do so as it was signed.
@@ -60,6 +46,19 @@ impl Outbound {
         message: PeerMessage,
         (order, warrant): (&str, Option<&Warrant>),
     ) {
+        self.to_peer(to, operation, message, |envelope| {
+            envelope.encode_with_order(order, warrant)
+        });
+    }
+
+    /// Not while disconnected: the core repeats what is not answered, and the outbox would fill with repeats.
+    fn to_peer(
+        &self,
+        to: PeerName,
+        operation: OperationId,
+        message: PeerMessage,
+        encode: impl FnOnce(&Envelope) -> Vec<u8>,
+    ) {
         if !self.is_connected {
             return;
         }
@@ -69,7 +68,10 @@ impl Outbound {
             message,
         };
         let topic = self.topics.topic(&Topic::Peer(operation, to));
-        self.publish(Message::new(topic, envelope.encode_with_order(order, warrant)).at_most_once());
+        // They have answers and repeats of their own; the broker's would double their messages. All the same way,
+        // because order holds within a quality of service only: a chunk that overtakes its `Prepare` is of a
+        // blob nobody knows, and a second is lost until it comes again.
+        self.publish(Message::new(topic, encode(&envelope)).at_most_once());
     }
 
     /// To a service of the acting dispatcher. Not while disconnected, as above.
