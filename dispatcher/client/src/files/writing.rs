@@ -82,14 +82,10 @@ impl Files<'_> {
         let (mut offset, mut done) = (0, 0);
         let mut under_way = FuturesUnordered::new();
         loop {
-            let mut bytes = Vec::new();
-            (&mut source)
-                .take(DATA_BYTES_MAX as u64)
-                .read_to_end(&mut bytes)
-                .await?;
-            let count = bytes.len() as u64;
-            let is_end = count == 0;
-            if let Some(data) = Value::new(bytes).filter(|_| !is_end) {
+            let piece = next_piece(&mut source).await?;
+            let is_end = piece.is_none();
+            if let Some(data) = piece {
+                let count = data.as_bytes().len() as u64;
                 let what = FileAsk::Write {
                     node,
                     writer,
@@ -140,12 +136,7 @@ impl Files<'_> {
         let is_alone = matches!(expects, Some(Expected::Unchanged { .. }));
         let mut end = stat.bytes;
         loop {
-            let mut bytes = Vec::new();
-            (&mut source)
-                .take(DATA_BYTES_MAX as u64)
-                .read_to_end(&mut bytes)
-                .await?;
-            let Some(data) = Value::new(bytes).filter(|data| !data.as_bytes().is_empty()) else {
+            let Some(data) = next_piece(&mut source).await? else {
                 return Ok(end);
             };
             let place = match is_alone {
@@ -167,4 +158,11 @@ impl Files<'_> {
             };
         }
     }
+}
+
+/// As much as one request carries; `None` at the end.
+async fn next_piece(source: impl AsyncRead + Unpin) -> std::io::Result<Option<Value>> {
+    let mut bytes = Vec::new();
+    source.take(DATA_BYTES_MAX as u64).read_to_end(&mut bytes).await?;
+    Ok(Value::new(bytes).filter(|data| !data.as_bytes().is_empty()))
 }
