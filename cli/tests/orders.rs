@@ -5,24 +5,27 @@ mod support;
 
 use support::{Process, Ran, Up};
 
+/// Starts the program that everybody orders about.
+const RUN_COUNTER: [&str; 10] = [
+    "run",
+    "counter",
+    "--name",
+    "c",
+    "--on",
+    "local-1",
+    "--wait-for-engine",
+    "--",
+    "100000",
+    "50",
+];
+
 #[test]
 fn only_who_started_a_local_fleet_commands_it() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("up");
     let up = Up::start(&data, 1);
     let own = |arguments: &[&str]| support::run(&up.broker, arguments);
-    let running = own(&[
-        "run",
-        "counter",
-        "--name",
-        "c",
-        "--on",
-        "local-1",
-        "--wait-for-engine",
-        "--",
-        "100000",
-        "50",
-    ]);
+    let running = own(&RUN_COUNTER);
     assert_eq!(running.exit, 0, "{}", running.stderr);
 
     // An engine that its user starts beside it joins it, and obeys whom the others obey.
@@ -142,18 +145,7 @@ fn what_is_ordered_over_http_is_signed_with_the_key_of_who_serves_it() {
     let path = |name: &str| folder.path().join(name);
     let data = path("up");
     let up = Up::start_with(&data, 1, &["--http", "127.0.0.1:0"]);
-    up.command(&[
-        "run",
-        "counter",
-        "--name",
-        "c",
-        "--on",
-        "local-1",
-        "--wait-for-engine",
-        "--",
-        "100000",
-        "50",
-    ]);
+    up.command(&RUN_COUNTER);
     let link = up.announced["http"].as_str().unwrap();
     let (status, body) = order(link, "POST /api/v1/programs/c/pause");
     assert_eq!(status, 200, "{body}");

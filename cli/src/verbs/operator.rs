@@ -102,10 +102,9 @@ async fn change(args: &RosterArgs, output: Output, change: impl FnOnce(&mut Auth
 }
 
 async fn list(args: &OperatorLsArgs, output: Output) -> Result {
-    if args.trust_root.is_none() {
+    let Some(root) = args.trust_root else {
         return show(&Authority::open(&root_key(&args.roster)?)?, output);
-    }
-    let root = args.trust_root.expect("looked at above");
+    };
     let client = connect_to(Settings::load(&args.roster.fleet)?).await?;
     let roster = client.roster(&root).await;
     client.close().await;
