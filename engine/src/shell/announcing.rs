@@ -8,10 +8,12 @@
 //!   it has ended, and its last messages are with the broker; it was killed; it begins anew and does not serve --> withdrawn
 //!   somebody has announced that it is gone, and it is here --> announced again
 //! ```
-//! A program that moves away is not withdrawn: its next engine announces the same, and withdraws what was only true of the last one, such
-//! as `engine/NAME`, which it finds by listening for what is announced of the program; so does an engine that was started again with other
-//! labels. At an address of an engine's, which programs leave by moving too, one that has ended is first announced as gone. What always holds: a program's last answers are with the broker before it is withdrawn, so that who has called it gets the answer
-//! rather than that it is gone.
+//! A program that moves away is not withdrawn: its next engine announces the same, and withdraws what was
+//! only true of the last one, such as `engine/NAME`, which it finds by listening for what is announced of the
+//! program; so does an engine that was started again with other labels. At an address of an engine's, which
+//! programs leave by moving too, one that has ended is first announced as gone. What always holds: a
+//! program's last answers are with the broker before it is withdrawn, so that who has called it gets the
+//! answer rather than that it is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
