@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Command, CommandFactory};
-use wayfare_gateway::offer;
+use wayfare_gateway::offers;
 
 use super::Cli;
 
@@ -79,7 +79,7 @@ fn verbs(command: &Command, before: &str, found: &mut BTreeSet<String>) {
 fn every_verb_is_offered_over_http_or_has_a_reason_not_to_be() {
     let mut there = BTreeSet::new();
     verbs(&Cli::command(), "", &mut there);
-    let offered: BTreeSet<String> = offer::all()
+    let offered: BTreeSet<String> = offers::all()
         .filter_map(|offer| offer.verb)
         .map(str::to_owned)
         .collect();

@@ -7,28 +7,29 @@
 //! because it can send requests with our cookie along.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue,
-    LOCATION, ORIGIN, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, ORIGIN, SET_COOKIE,
 };
-use axum::http::{Method, Request, Response, StatusCode, Uri};
-use axum::middleware::Next;
+use axum::http::{Method, Response, StatusCode, Uri};
 use wayfare_client::problem::Problem;
 
-use crate::answers::{self, FORBIDDEN, NO_TOKEN, READ_ONLY};
+use crate::answers::{FORBIDDEN, NO_TOKEN, READ_ONLY};
 use crate::assets;
-use crate::server::{Allowed, Site};
 use crate::token::Token;
 
-/// Nothing from elsewhere, and nothing inline.
-const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// For who watches whether it is there; the dashboard's own files are open too.
 const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
+/// What may be done over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    Everything,
+    /// Nothing that changes anything.
+    Looking,
+}
 
 #[derive(Debug)]
 pub(crate) struct Access {
@@ -47,7 +48,7 @@ impl Access {
         }
     }
 
-    fn check(&self, method: &Method, uri: &Uri, head: &HeaderMap) -> Result<(), Problem> {
+    pub(crate) fn check(&self, method: &Method, uri: &Uri, head: &HeaderMap) -> Result<(), Problem> {
         let host = text(head, &HOST).unwrap_or_default();
         if !is_this_machine(host) {
             let text = format!("the host '{host}' is not this machine");
@@ -105,7 +106,7 @@ impl Access {
     }
 
     /// The token is in the address: the browser is to keep it, and to forget that address.
-    fn opened(&self, method: &Method, uri: &Uri) -> Option<Response<Body>> {
+    pub(crate) fn opened(&self, method: &Method, uri: &Uri) -> Option<Response<Body>> {
         let query = uri
             .query()
             .filter(|_| *method == Method::GET && uri.path() == "/")?;
@@ -152,29 +153,6 @@ fn bearer(value: &str) -> Option<&str> {
 
 fn text<'a>(head: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     head.get(name)?.to_str().ok()
-}
-
-/// Before every request.
-pub(crate) async fn guard(
-    State(site): State<Arc<Site>>,
-    request: Request<Body>,
-    next: Next,
-) -> Response<Body> {
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    let mut response = match site.access().check(&method, &uri, request.headers()) {
-        Err(problem) => answers::problem(&problem),
-        Ok(()) => match site.access().opened(&method, &uri) {
-            Some(response) => response,
-            None => next.run(request).await,
-        },
-    };
-    let head = response.headers_mut();
-    head.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    head.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    head.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    head.entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
-    response
 }
 
 #[cfg(test)]

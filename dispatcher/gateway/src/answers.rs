@@ -46,6 +46,11 @@ pub(crate) fn too_large(what: &str, bytes_max: u64) -> Problem {
     Problem::new(TOO_LARGE, format!("{what} has more than {bytes_max} bytes"))
 }
 
+/// Too much of something is under way.
+pub(crate) fn overloaded(text: impl Into<String>) -> Problem {
+    Problem::new(OVERLOADED, text).hint("try again in a moment")
+}
+
 pub(crate) fn problem(problem: &Problem) -> Response<Body> {
     let status = status_of(problem);
     let mut response = json_as(status, &Value::from(problem.document()));

@@ -11,7 +11,7 @@ use wayfare_client::typed::{parse_duration, parse_size, parse_time};
 
 use crate::answers::bad_usage;
 use crate::bodies::whole;
-use crate::offer::{Body, Kind, Offer, Param};
+use crate::params::{Accepts, Body, Kind, Param};
 
 /// Bytes of a JSON object with parameters,
 const OBJECT_BYTES_MAX: u64 = 256 * 1024;
@@ -21,7 +21,7 @@ const VALUES_MAX: usize = 4096;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Asked {
-    offer: &'static Offer,
+    accepts: Accepts,
     values: BTreeMap<&'static str, Vec<String>>,
     body: Vec<u8>,
 }
@@ -29,13 +29,13 @@ pub(crate) struct Asked {
 impl Asked {
     /// Reads parameters from everywhere.
     pub(crate) async fn read(
-        offer: &'static Offer,
+        accepts: Accepts,
         path: impl Iterator<Item = (String, String)>,
         query: Option<&str>,
         body: Stream,
     ) -> Result<Self, Problem> {
         let mut asked = Self {
-            offer,
+            accepts,
             values: BTreeMap::new(),
             body: Vec::new(),
         };
@@ -43,12 +43,12 @@ impl Asked {
             asked.give(&name, value)?;
         }
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            if offer.is_in_path(&name) {
+            if accepts.is_in_path(&name) {
                 return Err(bad_usage(format!("'{name}' is in the path already")));
             }
             asked.give(&name, value.into_owned())?;
         }
-        match offer.body {
+        match accepts.body {
             Body::Bytes { what, bytes_max, .. } => {
                 asked.body = whole(body, what, bytes_max).await?;
             }
@@ -85,8 +85,8 @@ impl Asked {
     }
 
     fn give(&mut self, name: &str, value: String) -> Result<(), Problem> {
-        let Some(param) = self.offer.params.iter().find(|param| param.name == name) else {
-            let names: Vec<&str> = self.offer.params.iter().map(|param| param.name).collect();
+        let Some(param) = self.accepts.params.iter().find(|param| param.name == name) else {
+            let names: Vec<&str> = self.accepts.params.iter().map(|param| param.name).collect();
             let there = match names.as_slice() {
                 [] => "it takes none".to_owned(),
                 names => format!("there are: {}", names.join(", ")),
@@ -103,7 +103,7 @@ impl Asked {
 
     /// Every value is what its parameter expects, so that who takes one later finds it good.
     fn check(&self) -> Result<(), Problem> {
-        for param in self.offer.params {
+        for param in self.accepts.params {
             let values = self.values.get(param.name).map_or(&[][..], Vec::as_slice);
             if values.len() > 1 && param.kind != Kind::List {
                 return Err(bad_usage(format!(

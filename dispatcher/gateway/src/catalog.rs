@@ -5,13 +5,14 @@ use axum::http::Response;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use crate::offer::{self, Body, Kind, Offer, Param};
-use crate::offers::GROUPS;
+use crate::offer::Offer;
+use crate::offers::{self, GROUPS};
+use crate::params::{Body, Kind, Param};
 
 /// The document of which the page and clients are made.
 pub(crate) fn openapi() -> Value {
     let mut paths: Map<String, Value> = Map::new();
-    for offer in offer::all() {
+    for offer in offers::all() {
         let path = paths.entry(offer.path).or_insert_with(|| json!({}));
         path[offer.method.word().to_ascii_lowercase()] = operation(offer);
     }
@@ -184,7 +185,7 @@ mod tests {
     fn every_operation_is_in_the_document_once_with_its_parameters() {
         let document = openapi();
         let mut ids = BTreeSet::new();
-        for offer in offer::all() {
+        for offer in offers::all() {
             let operation = &document["paths"][offer.path][offer.method.word().to_ascii_lowercase()];
             assert_eq!(operation["summary"], offer.about, "{}", offer.path);
             assert!(

@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::server::overloaded;
+use crate::answers::overloaded;
 
 /// What a request may have before its body.
 const HEAD_BYTES_MAX: usize = 64 * 1024;

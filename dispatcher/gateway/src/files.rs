@@ -33,7 +33,7 @@ use self::query::Query;
 use self::range::wanted_part;
 use crate::answers::{self, Answer, bad_usage, json, json_as, too_large};
 use crate::bodies::{broken, paced};
-use crate::server::Site;
+use crate::site::Site;
 
 const PREFIX: &str = "/files";
 /// Of a file, in memory at once.

@@ -9,16 +9,17 @@
 //! the fleet, and no page of another origin reaches it; every body, list and queue is bounded; JSON is as the
 //! command prints it with `--json`.
 //!
-//! Reading order: [`offer`], `offers`, `asked`, `answers`, `catalog`; `hub`, `stream`; `listening`,
-//! `readings`; `files`, [`metrics`]; `access`, `token`, `connections`, `bodies`, `assets`.
+//! Reading order: [`params`], [`offer`], [`offers`], `asked`, `answers`, `catalog`; `hub`, `stream`; `listening`,
+//! `readings`; `files`, [`metrics`]; `access`, `token`, `guard`, `connections`, `bodies`, `assets`; `site`, `server`.
 #![forbid(unsafe_code)]
 
 pub mod offer;
+pub mod params;
 
 mod answers;
 mod asked;
 mod catalog;
-mod offers;
+pub mod offers;
 
 mod hub;
 mod stream;
@@ -33,7 +34,10 @@ mod access;
 mod assets;
 mod bodies;
 mod connections;
+mod guard;
 mod server;
+mod site;
 mod token;
 
-pub use server::{Allowed, Gateway, GatewayError, GatewayOptions, Port};
+pub use access::Allowed;
+pub use server::{Gateway, GatewayError, GatewayOptions, Port};

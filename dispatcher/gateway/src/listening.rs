@@ -21,9 +21,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use wayfare_client::documents::{moment, now_ms};
 use wayfare_client::{Messages, Published};
 
-use crate::answers::Answer;
+use crate::answers::{Answer, overloaded};
 use crate::asked::Asked;
-use crate::server::{Site, overloaded};
+use crate::site::Site;
 
 /// Messages that wait for a browser,
 const WAITING_MAX: usize = 512;
@@ -34,7 +34,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(crate) async fn listen(site: Arc<Site>, asked: Asked) -> Answer {
     let place = site.listeners().clone().try_acquire_owned();
-    let place = place.map_err(|_| overloaded("too many pages and programs listen to messages".into()))?;
+    let place = place.map_err(|_| overloaded("too many pages and programs listen to messages"))?;
     let messages = site
         .client()
         .messages(asked.required("filter")?, asked.timeout())

@@ -1,6 +1,4 @@
-//! The list of operations: each with its address, its parameters and what it does. Routes, the checks of what
-//! is asked, the OpenAPI document and the page `/api` are made from it, and the command's tests hold it
-//! against the command's verbs.
+//! One operation: its address, its parameters and what it does.
 
 use std::sync::Arc;
 
@@ -8,7 +6,8 @@ use futures::future::BoxFuture;
 
 use crate::answers::Answer;
 use crate::asked::Asked;
-use crate::server::Site;
+use crate::params::{Accepts, Body, Param};
+use crate::site::Site;
 
 /// One operation.
 #[derive(Debug)]
@@ -45,77 +44,23 @@ impl Method {
     }
 }
 
-/// What a request brings besides parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Body {
-    /// Nothing, or its parameters as a JSON object.
-    Parameters,
-    /// Bytes, of which this says what they are; parameters are in the query.
-    Bytes {
-        what: &'static str,
-        media_type: &'static str,
-        bytes_max: u64,
-    },
-}
-
-/// A parameter: in the path, the query, or the JSON object of the body.
-#[derive(Debug, Clone, Copy)]
-pub struct Param {
-    pub name: &'static str,
-    pub kind: Kind,
-    pub about: &'static str,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Text,
-    /// `true` or `false`.
-    Flag,
-    Count,
-    /// As 64K or 8M.
-    Size,
-    /// As 500ms, 30s or 5m.
-    Time,
-    /// As 10m ago, or in RFC 3339.
-    Moment,
-    /// Any number of texts.
-    List,
-}
-
-impl Kind {
-    pub fn expected(self) -> &'static str {
-        match self {
-            Self::Text => "a text",
-            Self::Flag => "true or false",
-            Self::Count => "a number",
-            Self::Size => "a size such as 65536, 512K or 16M",
-            Self::Time => "a time such as 500ms, 30s or 5m",
-            Self::Moment => "how long ago, such as 10m or 1d, or a time such as 2026-11-24T19:05:00Z",
-            Self::List => "a list of texts",
+impl Offer {
+    /// What a request to it may bring.
+    pub(crate) fn accepts(&self) -> Accepts {
+        Accepts {
+            path: self.path,
+            params: self.params,
+            body: self.body,
         }
     }
-}
 
-pub(crate) const fn param(name: &'static str, kind: Kind, about: &'static str) -> Param {
-    Param { name, kind, about }
-}
-
-impl Offer {
     /// Whether this parameter is in the path.
     pub fn is_in_path(&self, name: &str) -> bool {
-        self.path
-            .split('/')
-            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
-            .any(|part| part.trim_start_matches('*') == name)
+        self.accepts().is_in_path(name)
     }
 
     /// Whether it changes nothing.
     pub fn only_looks(&self) -> bool {
         self.method == Method::Get
     }
-}
-
-/// All operations, in the order in which they are shown.
-pub fn all() -> impl Iterator<Item = &'static Offer> {
-    crate::offers::GROUPS.iter().flat_map(|(_, offers)| offers.iter())
 }

@@ -6,10 +6,11 @@ mod looking;
 mod maintenance;
 mod messages;
 mod orders;
+mod parameters;
 mod starting;
 mod values;
 
-use crate::offer::{Kind, Offer, Param, param};
+use crate::offer::Offer;
 
 /// With the groups' names.
 pub(crate) static GROUPS: [(&str, &[Offer]); 8] = [
@@ -23,35 +24,7 @@ pub(crate) static GROUPS: [(&str, &[Offer]); 8] = [
     ("Maintenance", maintenance::OFFERS),
 ];
 
-/// Values that are listed at most.
-const VALUES_MAX: usize = 100_000;
-
-const TIMEOUT: Param = param("timeout", Kind::Time, "How long it may take; 30s unless given");
-const DRY_RUN: Param = param(
-    "dry_run",
-    Kind::Flag,
-    "Only say what would happen, or what would refuse it",
-);
-const WHERE: Param = param(
-    "where",
-    Kind::Text,
-    "Only rows of which this is so, such as state = running and memory > 8M",
-);
-const SORT: Param = param(
-    "sort",
-    Kind::Text,
-    "A field to sort by; with - in front the largest first",
-);
-const LIMIT: Param = param("limit", Kind::Count, "At most so many");
-const FROM: Param = param(
-    "from",
-    Kind::Count,
-    "Leave out so many rows at the beginning: for pages",
-);
-const PROGRAM: Param = param(
-    "program",
-    Kind::Text,
-    "By name, id, or a unique beginning of either",
-);
-const ENGINE: Param = param("engine", Kind::Text, "By name, or a unique beginning of it");
-const APPLICATION: Param = param("application", Kind::Text, "By name");
+/// All operations, in the order in which they are shown.
+pub fn all() -> impl Iterator<Item = &'static Offer> {
+    GROUPS.iter().flat_map(|(_, offers)| offers.iter())
+}

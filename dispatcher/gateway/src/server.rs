@@ -14,55 +14,39 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use wayfare_client::Client;
 use wayfare_client::problem::Problem;
-use wayfare_protocol::ids::PeerName;
 
-use crate::access;
-use crate::answers::{self, Answer, NOT_FOUND, OVERLOADED};
+use crate::access::{Access, Allowed};
+use crate::answers::{self, Answer, NOT_FOUND};
 use crate::asked::Asked;
 use crate::assets;
 use crate::catalog;
 use crate::connections::{self, Limits};
 use crate::files;
+use crate::guard;
 use crate::hub::Hub;
 use crate::metrics;
-use crate::offer::{self, Body, Method, Offer};
-use crate::readings::Readings;
+use crate::offer::{Method, Offer};
+use crate::offers;
+use crate::params::Body;
+use crate::site::Site;
 use crate::stream;
 use crate::token::Token;
 
-/// Modules and snapshots that are in memory at the same time.
-const UPLOADS_MAX: usize = 4;
-/// Requests that are answered at the same time.
-const REQUESTS_MAX: usize = 512;
 /// What connections may take. A process may have 1024 files open on most systems, and `wayfare up` needs
 /// some for its broker.
 const LIMITS: Limits = Limits {
     connections_max: 640,
     head_timeout: Duration::from_secs(30),
 };
-/// Pages and programs that watch.
-const WATCHERS_MAX: usize = 512;
-/// Pages and programs that listen to messages, each with a session of its own at the broker.
-const LISTENERS_MAX: usize = 32;
-/// Calls of programs that are under way, each with a session of its own.
-const CALLS_MAX: usize = 64;
 /// Bodies that are larger than this count as uploads.
 const UPLOAD_BYTES: u64 = 1 << 20;
 /// How long requests may take to end when the gateway does.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What may be done over HTTP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Allowed {
-    Everything,
-    /// Nothing that changes anything.
-    Looking,
-}
 
 /// What to do about a port that is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,20 +114,8 @@ impl Gateway {
         let hub = Hub::start(client.clone()).await;
         let hub = hub.map_err(|problem| GatewayError::Fleet(problem.message().to_owned()))?;
         let (end, ended) = watch::channel(false);
-        let site = Arc::new(Site {
-            client,
-            hub,
-            name: "gateway".parse().expect("letters make a name"),
-            by,
-            access: access::Access::new(token.clone(), allowed),
-            uploads: Semaphore::new(UPLOADS_MAX),
-            requests: Semaphore::new(REQUESTS_MAX),
-            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
-            listeners: Arc::new(Semaphore::new(LISTENERS_MAX)),
-            calls: Semaphore::new(CALLS_MAX),
-            readings: Readings::default(),
-            ended: ended.clone(),
-        });
+        let access = Access::new(token.clone(), allowed);
+        let site = Arc::new(Site::new(client, hub, by, access, ended.clone()));
         let task = tokio::spawn(connections::serve(listener, router(site), LIMITS, ended));
         Ok(Self {
             address,
@@ -182,80 +154,9 @@ async fn listen(bind: SocketAddr, port: Port) -> io::Result<TcpListener> {
     }
 }
 
-/// What all requests share.
-#[derive(Debug)]
-pub(crate) struct Site {
-    client: Client,
-    hub: Hub,
-    /// As which files are written.
-    name: PeerName,
-    by: String,
-    access: access::Access,
-    uploads: Semaphore,
-    requests: Semaphore,
-    watchers: Arc<Semaphore>,
-    listeners: Arc<Semaphore>,
-    calls: Semaphore,
-    readings: Readings,
-    ended: watch::Receiver<bool>,
-}
-
-impl Site {
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
-    }
-
-    pub(crate) fn hub(&self) -> &Hub {
-        &self.hub
-    }
-
-    pub(crate) fn name(&self) -> &PeerName {
-        &self.name
-    }
-
-    pub(crate) fn by(&self) -> &str {
-        &self.by
-    }
-
-    pub(crate) fn access(&self) -> &access::Access {
-        &self.access
-    }
-
-    pub(crate) fn ended(&self) -> watch::Receiver<bool> {
-        self.ended.clone()
-    }
-
-    pub(crate) fn watchers(&self) -> &Arc<Semaphore> {
-        &self.watchers
-    }
-
-    pub(crate) fn listeners(&self) -> &Arc<Semaphore> {
-        &self.listeners
-    }
-
-    pub(crate) fn calls(&self) -> &Semaphore {
-        &self.calls
-    }
-
-    pub(crate) fn readings(&self) -> &Readings {
-        &self.readings
-    }
-
-    /// Room for one more large body.
-    fn room_for_upload(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        self.uploads
-            .try_acquire()
-            .map_err(|_| overloaded(format!("{UPLOADS_MAX} uploads are under way")))
-    }
-}
-
-pub(crate) fn overloaded(text: String) -> Problem {
-    Problem::new(OVERLOADED, text).hint("try again in a moment")
-}
-
 fn router(site: Arc<Site>) -> Router {
     let mut router = Router::new();
-    for offer in offer::all() {
+    for offer in offers::all() {
         let filter = match offer.method {
             Method::Get => MethodFilter::GET,
             Method::Post => MethodFilter::POST,
@@ -286,7 +187,7 @@ fn router(site: Arc<Site>) -> Router {
                 .hint("GET /api lists what there is");
             answers::json_as(StatusCode::METHOD_NOT_ALLOWED, &problem.document())
         })
-        .layer(from_fn_with_state(site.clone(), access::guard))
+        .layer(from_fn_with_state(site.clone(), guard::guard))
         .with_state(site)
 }
 
@@ -305,9 +206,7 @@ async fn answered(
     query: Option<String>,
     request: Request<axum::body::Body>,
 ) -> Answer {
-    let Ok(_room) = site.requests.try_acquire() else {
-        return Err(overloaded(format!("{REQUESTS_MAX} requests are being answered")));
-    };
+    let _room = site.room_for_request()?;
     let upload = match offer.body {
         Body::Bytes { bytes_max, .. } if bytes_max > UPLOAD_BYTES => Some(site.room_for_upload()?),
         Body::Bytes { .. } | Body::Parameters => None,
@@ -316,7 +215,13 @@ async fn answered(
         .iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let path: Vec<(String, String)> = path.collect();
-    let asked = Asked::read(offer, path.into_iter(), query.as_deref(), request.into_body()).await?;
+    let asked = Asked::read(
+        offer.accepts(),
+        path.into_iter(),
+        query.as_deref(),
+        request.into_body(),
+    )
+    .await?;
     // Without a body it was none: a sample's order may wait for its engine for long.
     let _upload = upload.filter(|_| asked.has_body());
     (offer.run)(site.clone(), asked).await
@@ -324,24 +229,24 @@ async fn answered(
 
 /// What Prometheus reads.
 async fn scraped(State(site): State<Arc<Site>>) -> Response<axum::body::Body> {
-    let Ok(_room) = site.requests.try_acquire() else {
-        let problem = overloaded(format!("{REQUESTS_MAX} requests are being answered"));
-        return answers::problem(&problem);
+    let text = async {
+        let _room = site.room_for_request()?;
+        metrics::text(site.client()).await.map_err(Problem::from)
     };
-    match metrics::text(&site.client).await {
+    match text.await {
         Ok(text) => {
             let mut response = Response::new(text.into());
             let content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
             response.headers_mut().insert(CONTENT_TYPE, content_type);
             response
         }
-        Err(error) => answers::problem(&error.into()),
+        Err(problem) => answers::problem(&problem),
     }
 }
 
 /// Whether the fleet can be reached: its broker answers.
 async fn ready(State(site): State<Arc<Site>>) -> Response<axum::body::Body> {
-    match timeout(CLOSE_TIMEOUT, site.client.read_all()).await {
+    match timeout(CLOSE_TIMEOUT, site.client().read_all()).await {
         Ok(Ok(())) => Response::new("ok\n".into()),
         Ok(Err(_)) | Err(_) => {
             let problem = Problem::new("no-broker", "the broker does not answer");

@@ -22,10 +22,10 @@ use futures::stream::unfold;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::answers;
+use crate::answers::{self, overloaded};
 use crate::hub::view::View;
 use crate::hub::{Beginning, Id, Message, Watching};
-use crate::server::{Site, overloaded};
+use crate::site::Site;
 
 const LAST_EVENT_ID: &str = "last-event-id";
 /// A comment is sent so often, so that both ends notice when the other is gone.
@@ -33,7 +33,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(crate) async fn stream(State(site): State<Arc<Site>>, head: HeaderMap) -> Response<Body> {
     let Ok(place) = site.watchers().clone().try_acquire_owned() else {
-        return answers::problem(&overloaded("too many pages and programs watch".into()));
+        return answers::problem(&overloaded("too many pages and programs watch"));
     };
     let last = head
         .get(LAST_EVENT_ID)

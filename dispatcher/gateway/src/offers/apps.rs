@@ -11,14 +11,15 @@ use wayfare_client::problem::Problem;
 use wayfare_protocol::files::{FilePath, MOUNT};
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
 
-use super::{APPLICATION, DRY_RUN, TIMEOUT};
+use super::parameters::{APPLICATION, DRY_RUN, TIMEOUT};
 use crate::answers::{Answer, bad_usage, json as answer, too_large};
 use crate::asked::Asked;
-use crate::offer::Body::{Bytes, Parameters};
-use crate::offer::Kind::Count;
 use crate::offer::Method::{Delete, Get, Post};
-use crate::offer::{Body, Offer, param};
-use crate::server::Site;
+use crate::offer::Offer;
+use crate::params::Body::{Bytes, Parameters};
+use crate::params::Kind::Count;
+use crate::params::{Body, param};
+use crate::site::Site;
 
 const MANIFEST: Body = Bytes {
     what: "the manifest",

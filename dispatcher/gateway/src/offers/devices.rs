@@ -9,14 +9,15 @@ use wayfare_client::typed::parse_setting;
 use wayfare_protocol::device::Alias;
 use wayfare_protocol::error::Failure;
 
-use super::{DRY_RUN, ENGINE, TIMEOUT};
+use super::parameters::{DRY_RUN, ENGINE, TIMEOUT};
 use crate::answers::{Answer, bad_usage, json as answer};
 use crate::asked::Asked;
-use crate::offer::Body::Parameters;
-use crate::offer::Kind::Text;
 use crate::offer::Method::{Get, Post};
-use crate::offer::{Offer, Param, param};
-use crate::server::Site;
+use crate::offer::Offer;
+use crate::params::Body::Parameters;
+use crate::params::Kind::Text;
+use crate::params::{Param, param};
+use crate::site::Site;
 
 const DEVICE: Param = param("device", Text, "By alias, as the engine's configuration calls it");
 

@@ -16,14 +16,15 @@ use wayfare_client::{ANSWER_TIMEOUT, CommandError, Follow, LogItem};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::log::LogLine;
 
-use super::{ENGINE, FROM, LIMIT, PROGRAM, SORT, TIMEOUT, WHERE};
+use super::parameters::{ENGINE, FROM, LIMIT, PROGRAM, SORT, TIMEOUT, WHERE};
 use crate::answers::{Answer, bad_usage, json as answer};
 use crate::asked::Asked;
-use crate::offer::Body::Parameters;
-use crate::offer::Kind::{Count, Flag, Moment, Text};
 use crate::offer::Method::Get;
-use crate::offer::{Offer, param};
-use crate::server::Site;
+use crate::offer::Offer;
+use crate::params::Body::Parameters;
+use crate::params::Kind::{Count, Flag, Moment, Text};
+use crate::params::param;
+use crate::site::Site;
 
 /// Rows of a page, unless fewer are asked for.
 const ROWS_MAX: u64 = 10_000;

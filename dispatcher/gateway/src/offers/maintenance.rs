@@ -6,14 +6,15 @@ use wayfare_client::app::ask::Ask;
 use wayfare_protocol::ids::EngineId;
 
 use super::apps::ask;
-use super::{DRY_RUN, ENGINE, TIMEOUT};
+use super::parameters::{DRY_RUN, ENGINE, TIMEOUT};
 use crate::answers::Answer;
 use crate::asked::Asked;
-use crate::offer::Body::Parameters;
-use crate::offer::Kind::{Text, Time};
 use crate::offer::Method::{Delete, Get, Post};
-use crate::offer::{Offer, param};
-use crate::server::Site;
+use crate::offer::Offer;
+use crate::params::Body::Parameters;
+use crate::params::Kind::{Text, Time};
+use crate::params::param;
+use crate::site::Site;
 
 pub(super) static OFFERS: &[Offer] = &[
     Offer {

@@ -13,15 +13,16 @@ use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{About, Expiry};
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
-use super::TIMEOUT;
-use crate::answers::{Answer, bad_usage, json as answer};
+use super::parameters::TIMEOUT;
+use crate::answers::{Answer, bad_usage, json as answer, overloaded};
 use crate::asked::Asked;
 use crate::listening::listen;
-use crate::offer::Body::{Bytes, Parameters};
-use crate::offer::Kind::{Flag, Text, Time};
 use crate::offer::Method::{Get, Post};
-use crate::offer::{Offer, Param, param};
-use crate::server::{Site, overloaded};
+use crate::offer::Offer;
+use crate::params::Body::{Bytes, Parameters};
+use crate::params::Kind::{Flag, Text, Time};
+use crate::params::{Param, param};
+use crate::site::Site;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -176,7 +177,7 @@ fn address(asked: &Asked) -> Result<Address, Problem> {
 /// Each has a session of its own at the broker.
 fn room_to_call(site: &Site) -> Result<SemaphorePermit<'_>, Problem> {
     let room = site.calls().try_acquire();
-    room.map_err(|_| overloaded("too many calls are under way".into()))
+    room.map_err(|_| overloaded("too many calls are under way"))
 }
 
 async fn call(site: Arc<Site>, mut asked: Asked) -> Answer {

@@ -11,14 +11,15 @@ use wayfare_client::problem::Problem;
 use wayfare_client::{CommandOptions, Expiry, Marked, Offline, Operation, Order, ResumeMode, documents};
 use wayfare_protocol::ids::is_name;
 
-use super::{DRY_RUN, PROGRAM, TIMEOUT};
+use super::parameters::{DRY_RUN, PROGRAM, TIMEOUT};
 use crate::answers::{Answer, bad_usage, json as answer, json_as};
 use crate::asked::Asked;
-use crate::offer::Body::Parameters;
-use crate::offer::Kind::{Flag, Text, Time};
 use crate::offer::Method::{Delete, Get, Post};
-use crate::offer::{Offer, Param, param};
-use crate::server::Site;
+use crate::offer::Offer;
+use crate::params::Body::Parameters;
+use crate::params::Kind::{Flag, Text, Time};
+use crate::params::{Param, param};
+use crate::site::Site;
 
 pub(super) const NO_WAIT: Param = param(
     "no_wait",

@@ -10,14 +10,15 @@ use wayfare_protocol::grants::Grants;
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
 
 use super::orders::{COALESCE, EVEN_CORDONED, EXPIRES, NO_WAIT, SUPERSEDE, WAIT_FOR_ENGINE, give};
-use super::{DRY_RUN, TIMEOUT};
+use super::parameters::{DRY_RUN, TIMEOUT};
 use crate::answers::{Answer, bad_usage, json as answer};
 use crate::asked::Asked;
-use crate::offer::Body::{Bytes, Parameters};
-use crate::offer::Kind::{Flag, List, Size, Text};
 use crate::offer::Method::{Get, Post};
-use crate::offer::{Offer, Param, param};
-use crate::server::Site;
+use crate::offer::Offer;
+use crate::params::Body::{Bytes, Parameters};
+use crate::params::Kind::{Flag, List, Size, Text};
+use crate::params::{Param, param};
+use crate::site::Site;
 
 /// A snapshot has a module and memory in it.
 const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;

@@ -7,14 +7,15 @@ use wayfare_client::AskError;
 use wayfare_client::problem::Problem;
 use wayfare_protocol::values::{Key, Listed, ValueAnswer, ValueAsk};
 
-use super::{TIMEOUT, VALUES_MAX};
+use super::parameters::{TIMEOUT, VALUES_MAX};
 use crate::answers::{Answer, NOT_FOUND, bad_usage, json as answer};
 use crate::asked::Asked;
-use crate::offer::Body::Parameters;
-use crate::offer::Kind::Text;
 use crate::offer::Method::{Delete, Get};
-use crate::offer::{Offer, Param, param};
-use crate::server::Site;
+use crate::offer::Offer;
+use crate::params::Body::Parameters;
+use crate::params::Kind::Text;
+use crate::params::{Param, param};
+use crate::site::Site;
 
 const KEY: Param = param("key", Text, "As the list has it: /shared, or NAME/key");
 
