@@ -41,6 +41,7 @@ pub mod operation;
 mod core;
 mod signing;
 mod task;
+mod view;
 
 pub mod lookup;
 
@@ -64,17 +65,18 @@ pub mod rows;
 pub mod typed;
 
 pub use crate::core::{Finished, Progress, Report};
+pub use client::would::Would;
 pub use client::{
     ANSWER_TIMEOUT, Client, ClientOptions, LeaseWatch, Messages, MessagesError, Published, Retain, Session,
-    Would,
 };
 pub use error::{AskError, CommandError, ConnectError, Stage};
 pub use log_merge::{LogItem, LogMerge};
 pub use logs::{EventStream, Follow, LogStream};
 pub use lookup::LookupError;
 pub use operation::{Operation, QueueNote};
-pub use task::{FleetView, Overheard};
+pub use task::Overheard;
 pub use transfer::Content;
+pub use view::FleetView;
 pub use wayfare_fleet::fleet::{EngineView, FleetChanges, Heard, Presence, ProgramView};
 // What a front end names besides the handle.
 pub use wayfare_fleet::{app, fleet, operations};

@@ -25,8 +25,8 @@ use wayfare_fleet::placing;
 use crate::error::CommandError;
 use crate::fleet::{self, EngineView, ProgramView};
 use crate::operations::Queueing;
-use crate::task::FleetView;
 use crate::transfer::Content;
+use crate::view::FleetView;
 
 /// A program that was captured has moved at most so often since, if the clock cannot tell.
 const MOVES_MAX: u64 = 1000;

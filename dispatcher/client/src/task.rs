@@ -26,8 +26,9 @@ use wayfare_protocol::wire;
 use crate::app::ask::Decision;
 use crate::core::{Core, Effect, Finished, Input, Progress, Report, Request, Ticket};
 use crate::error::CommandError;
-use crate::fleet::{EngineView, FleetChanges, ProgramView};
+use crate::fleet::FleetChanges;
 use crate::signing;
+use crate::view::FleetView;
 
 const TICK: Duration = Duration::from_millis(50);
 /// Messages from handles that wait.
@@ -111,13 +112,6 @@ pub enum Overheard {
         event: Box<Event>,
         name: Option<String>,
     },
-}
-
-/// Everything that is known, at one moment.
-#[derive(Debug, Clone, Default)]
-pub struct FleetView {
-    pub engines: Vec<EngineView>,
-    pub programs: Vec<ProgramView>,
 }
 
 /// What the task tells everybody without being asked.

@@ -17,8 +17,9 @@ use crate::fleet::{EngineView, Presence, ProgramView};
 use crate::lookup;
 use crate::operation::Operation;
 use crate::order::{self, Busy, CommandOptions, IdChoice, Order, Prepared, Restore, ResumeMode, Run};
-use crate::task::{FleetView, ToTask};
+use crate::task::ToTask;
 use crate::transfer::Content;
+use crate::view::FleetView;
 
 /// What is to be sent for an order, and to whom.
 pub(super) enum Resolved {
