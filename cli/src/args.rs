@@ -5,6 +5,8 @@ pub(crate) mod batch;
 pub(crate) mod calls;
 pub(crate) mod context;
 pub(crate) mod devices;
+pub(crate) mod engines;
+pub(crate) mod fleet;
 pub(crate) mod fs;
 pub(crate) mod http;
 pub(crate) mod language;
@@ -15,6 +17,7 @@ pub(crate) mod operator;
 pub(crate) mod ops;
 pub(crate) mod programs;
 pub(crate) mod project;
+pub(crate) mod query;
 #[cfg(test)]
 mod reference;
 pub(crate) mod services;
@@ -24,18 +27,19 @@ pub(crate) mod values;
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::output::{Output, tell_json, write_usage};
-use apps::{AppVerb, AskArgs, EventsArgs, HoldArgs};
+use apps::{AppVerb, EventsArgs, HoldArgs};
 use batch::BatchArgs;
 use calls::{CallArgs, SendArgs, ServicesArgs};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use context::ContextVerb;
 use devices::DeviceVerb;
+use engines::EngineVerbArgs;
+use fleet::{AskArgs, FleetArgs};
 use fs::FsVerb;
 use language::{JsVerb, LanguageVerb};
 use looking::{EnginesArgs, InspectArgs, LogsArgs, PruneArgs, PsArgs, StatusArgs, TopArgs};
@@ -43,12 +47,10 @@ use operator::OperatorArgs;
 use ops::OpsArgs;
 use programs::{MoveArgs, OnProgramsArgs, RestoreArgs, ResumeArgs, RunArgs, SnapshotArgs, SpawnArgs};
 use project::{NewArgs, SchemaArgs, SupportBundleArgs};
-use services::{CompileArgs, DemoArgs, DispatcherArgs, EngineVerbArgs, KeyArgs, UpArgs};
+use services::{CompileArgs, DemoArgs, DispatcherArgs, KeyArgs, UpArgs};
 use state::StateVerb;
 use values::{parse_duration, parse_expiry, parse_name};
 use wayfare_client::operations::{QueuePolicy, Queueing};
-
-use crate::completing::contexts;
 
 const AFTER_HELP: &str = "\
 Programs and engines are given by name, id, or a unique beginning of either; an application's instance
@@ -233,38 +235,6 @@ pub(crate) enum Verb {
         #[arg(value_enum)]
         shell: Shell,
     },
-}
-
-/// Which fleet.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub(crate) struct FleetArgs {
-    /// MQTT broker [env: WAYFARE_BROKER] [default: mqtt://127.0.0.1:1883]
-    #[arg(long, value_name = "URL")]
-    pub(crate) broker: Option<String>,
-    /// File with the certificates (PEM) of the authorities that may have signed the broker's, for mqtts://
-    /// [env: WAYFARE_BROKER_CA] [default: those that this machine trusts]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) broker_ca: Option<PathBuf>,
-    /// File whose first line is user:password for the broker [env: WAYFARE_BROKER_LOGIN]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) broker_login: Option<PathBuf>,
-    /// Topic root: several fleets can share a broker [env: WAYFARE_ROOT] [default: wayfare]
-    #[arg(long, value_name = "TOPIC")]
-    pub(crate) root: Option<String>,
-    /// File of your key, which signs what you order [env: WAYFARE_OPERATOR_KEY]
-    /// [default: $XDG_CONFIG_HOME/wayfare/operator.key if that is there]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) operator_key: Option<PathBuf>,
-    /// One of the fleets that `wayfare context` keeps [env: WAYFARE_CONTEXT] [default: the one in use]
-    #[arg(long, value_name = "NAME", add = contexts())]
-    pub(crate) context: Option<String>,
-}
-
-impl FleetArgs {
-    /// Nothing of it was given.
-    pub(crate) fn is_unsaid(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// Which fleet, and how long.

@@ -5,32 +5,27 @@
 //! ```
 //! What always holds: whoever presses the key does not wait. Names that are not there in time are left out, silently.
 
+pub(crate) mod kept;
+
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
-use clap_complete::env::{CompleteEnv, Shells};
+use clap_complete::env::Shells;
 use wayfare_client::fleet::describe;
 use wayfare_client::{Client, ClientOptions};
 
-use crate::args::{Cli, FleetArgs};
-use crate::config::{Settings, contexts_path};
-use crate::contexts::Contexts;
+use self::kept::candidates;
+use crate::args::fleet::FleetArgs;
+use crate::config::Settings;
 use crate::fail::{Fail, Result};
 
 /// Says for which shell the rest of the arguments is to be completed.
-const VARIABLE: &str = "WAYFARE_COMPLETE";
+pub(crate) const VARIABLE: &str = "WAYFARE_COMPLETE";
 const NAME: &str = "wayfare";
 /// Longer than this nobody waits for names.
 const TIME_LIMIT: Duration = Duration::from_millis(80);
-/// More names than this are no help.
-const NAMES_MAX: usize = 1_000;
-
-/// If a shell asks for completion, answers and ends.
-pub(crate) fn answer() {
-    CompleteEnv::with_factory(Cli::command).var(VARIABLE).complete();
-}
 
 /// What a shell runs at its start, to ask for completion from then on.
 pub(crate) fn script(shell: &str) -> Result<Vec<u8>> {
@@ -79,48 +74,12 @@ pub(crate) fn applications() -> ArgValueCompleter {
     })
 }
 
-/// Those are on this machine.
-pub(crate) fn contexts() -> ArgValueCompleter {
-    ArgValueCompleter::new(|begun: &OsStr| {
-        let kept = contexts_path()
-            .and_then(|path| Contexts::load(&path).ok())
-            .unwrap_or_default();
-        let named = kept
-            .context
-            .into_iter()
-            .map(|(name, context)| (name, context.shown_broker().unwrap_or_default()));
-        candidates(begun, named.collect())
-    })
-}
-
 /// Names that begin like this, each with what is known of it.
 fn names(
     begun: &OsStr,
     ask: impl AsyncFnOnce(&Client) -> Option<Vec<(String, String)>>,
 ) -> Vec<CompletionCandidate> {
     candidates(begun, asked(ask).unwrap_or_default())
-}
-
-fn candidates(begun: &OsStr, mut found: Vec<(String, String)>) -> Vec<CompletionCandidate> {
-    let Some(begun) = begun.to_str() else {
-        return Vec::new();
-    };
-    found.retain(|(name, _)| name.starts_with(begun));
-    found.sort();
-    found.dedup_by(|a, b| a.0 == b.0);
-    found.truncate(NAMES_MAX);
-    // What is foreign is escaped by nobody behind this: names are checked where they are given, words are not.
-    let words = |text: String| {
-        text.chars()
-            .filter(|c| !c.is_control())
-            .take(60)
-            .collect::<String>()
-    };
-    found
-        .into_iter()
-        .filter(|(name, _)| !name.chars().any(char::is_control))
-        .map(|(name, about)| CompletionCandidate::new(name).help(Some(words(about).into())))
-        .collect()
 }
 
 /// What the fleet answers in time.

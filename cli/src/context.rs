@@ -5,7 +5,8 @@ use std::time::Duration;
 use wayfare_client::{Client, ClientOptions, CommandOptions, Expiry, Marked, Offline};
 use wayfare_protocol::ids::OperationId;
 
-use crate::args::{CommandArgs, FleetArgs, MarkedArgs};
+use crate::args::fleet::FleetArgs;
+use crate::args::{CommandArgs, MarkedArgs};
 use crate::config::Settings;
 use crate::fail::{Result, connecting};
 use crate::trusting::own_key;

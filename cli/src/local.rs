@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use wayfare_link::{BrokerUrl, open_own_folder};
 use wayfare_protocol::code::PublicKey;
 
-use crate::config::state_folder;
 use crate::fail::Fail;
+use crate::folders::state_folder;
 use crate::whole;
 
 /// What commands and engines need.

@@ -10,6 +10,7 @@ mod config;
 mod context;
 mod contexts;
 mod fail;
+mod folders;
 mod languages;
 mod local;
 mod manifest;
@@ -26,8 +27,14 @@ mod verbs;
 
 use std::process::ExitCode;
 
+use clap::CommandFactory;
+use clap_complete::env::CompleteEnv;
+
 fn main() -> ExitCode {
-    completing::answer();
+    // If a shell asks for completion, it is answered, and that is all.
+    CompleteEnv::with_factory(args::Cli::command)
+        .var(completing::VARIABLE)
+        .complete();
     let cli = match args::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(not_run) => return not_run.print(),

@@ -6,7 +6,7 @@ use wayfare_client::query::{self, Kind, Value};
 
 pub(crate) use wayfare_client::query::Field;
 
-use crate::args::looking::{Form, QueryArgs};
+use crate::args::query::{Form, QueryArgs};
 use crate::fail::{Fail, Result};
 
 /// Which rows of a collection are shown, in which order and how.

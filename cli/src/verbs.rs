@@ -40,8 +40,8 @@ mod up;
 #[cfg(test)]
 mod hostile_tests;
 
-use crate::args::apps::EngineVerb;
-use crate::args::services::EngineVerbArgs;
+use crate::args::engines::EngineVerb;
+use crate::args::engines::EngineVerbArgs;
 use crate::args::{Cli, Verb};
 use crate::fail::Result;
 use crate::output::Output;

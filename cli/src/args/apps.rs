@@ -1,26 +1,15 @@
-//! What can be typed about applications, events and the maintenance of engines.
+//! What can be typed about applications, events and a hold.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use wayfare_engine::shell::InitArgs;
 
-use super::looking::QueryArgs;
-use super::services::EngineStartArgs;
-use super::values::{parse_age, parse_duration, parse_time};
-use super::{DryRunArgs, FleetArgs};
-use crate::completing::{applications, engines};
-
-/// Which fleet, and how long its dispatcher may take to answer.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct AskArgs {
-    #[command(flatten)]
-    pub(crate) fleet: FleetArgs,
-    /// How long it may take, such as 500ms, 30s or 5m
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
-    pub(crate) timeout: Duration,
-}
+use super::DryRunArgs;
+use super::fleet::AskArgs;
+use super::query::QueryArgs;
+use super::values::{parse_age, parse_time};
+use crate::completing::applications;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AppVerb {
@@ -133,62 +122,6 @@ pub(crate) struct EventsArgs {
     pub(crate) by: Option<String>,
     #[command(flatten)]
     pub(crate) query: QueryArgs,
-    #[command(flatten)]
-    pub(crate) ask: AskArgs,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum EngineVerb {
-    /// Start an engine here, in the foreground
-    Start(Box<EngineStartArgs>),
-    /// Write a configuration file for the engine of this machine, which explains itself
-    Init(InitArgs),
-    /// Move everything off an engine while it runs on, and give it nothing new
-    Drain(DrainArgs),
-    /// Give an engine nothing new
-    Cordon(EngineNameArgs),
-    /// Give an engine work again
-    Uncordon(EngineNameArgs),
-    /// Remove an engine that is gone for good, with the programs that were on it, from all lists
-    ///
-    /// It is refused while the engine is there, or an instance of an application is on it as far as is known. An engine that comes
-    /// back after all is listed again, with all that it has.
-    Forget(EngineForgetArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DrainArgs {
-    #[arg(add = engines())]
-    pub(crate) engine: String,
-    /// Fail if it is not empty by then; it goes on being emptied
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
-    pub(crate) deadline: Duration,
-    /// Do not wait
-    #[arg(long)]
-    pub(crate) no_wait: bool,
-    #[command(flatten)]
-    pub(crate) dry: DryRunArgs,
-    #[command(flatten)]
-    pub(crate) ask: AskArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct EngineForgetArgs {
-    /// By its whole name
-    #[arg(add = engines())]
-    pub(crate) engine: String,
-    #[command(flatten)]
-    pub(crate) dry: DryRunArgs,
-    #[command(flatten)]
-    pub(crate) ask: AskArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct EngineNameArgs {
-    #[arg(add = engines())]
-    pub(crate) engine: String,
-    #[command(flatten)]
-    pub(crate) dry: DryRunArgs,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }

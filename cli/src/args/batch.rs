@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{DryRunArgs, FleetArgs};
+use super::DryRunArgs;
+use super::fleet::FleetArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct BatchArgs {

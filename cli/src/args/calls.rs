@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use wayfare_protocol::address::Address;
 
-use super::FleetArgs;
+use super::fleet::FleetArgs;
 use super::values::parse_duration;
 
 #[derive(Debug, Args)]

@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 
-use super::FleetArgs;
+use super::fleet::FleetArgs;
 use super::values::parse_name;
-use crate::completing::contexts;
+use crate::completing::kept::contexts;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContextVerb {

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use wayfare_protocol::device::Alias;
 
 use super::DryRunArgs;
-use super::apps::AskArgs;
+use super::fleet::AskArgs;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeviceVerb {

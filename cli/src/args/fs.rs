@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use wayfare_protocol::files::FilePath;
 
 use super::DryRunArgs;
-use super::apps::AskArgs;
-use super::looking::QueryArgs;
+use super::fleet::AskArgs;
+use super::query::QueryArgs;
 use super::values::{parse_file_path, parse_size};
 
 #[derive(Debug, Subcommand)]

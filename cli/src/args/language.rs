@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::apps::AskArgs;
+use super::fleet::AskArgs;
 use super::values::parse_variable;
 
 #[derive(Debug, Subcommand)]

@@ -5,9 +5,10 @@ use std::time::Duration;
 use clap::Args;
 use wayfare_protocol::log::Stream;
 
-use super::apps::AskArgs;
+use super::DryRunArgs;
+use super::fleet::{AskArgs, FleetArgs};
+use super::query::QueryArgs;
 use super::values::{parse_duration, parse_time};
-use super::{DryRunArgs, FleetArgs};
 use crate::completing::programs;
 
 #[derive(Debug, Args)]
@@ -70,42 +71,6 @@ impl ShownStream {
             Self::Stderr => stream == Stream::Stderr,
         }
     }
-}
-
-/// Which rows of a list, and in which order.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct QueryArgs {
-    /// Only what is so, such as 'state = running and memory > 8M and not (engine = a or engine = b)'. Operators are = != < <= > >= and ~,
-    /// which means contains; an unknown field is answered with those that there are
-    #[arg(long = "where", value_name = "EXPRESSION")]
-    pub(crate) filter: Option<String>,
-    /// In the order of a field; with '-' in front the largest first
-    #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
-    pub(crate) sort: Option<String>,
-    /// No more than the first
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) limit: Option<u32>,
-    /// Only ids or names, one a line
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// How it is printed: rows as wide as they are, JSON, ids or names alone, or fields as comma-separated values
-    #[arg(
-        short = 'o',
-        long = "output",
-        value_enum,
-        value_name = "FORM",
-        conflicts_with = "quiet"
-    )]
-    pub(crate) form: Option<Form>,
-}
-
-/// How a list is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Form {
-    Wide,
-    Json,
-    Name,
-    Csv,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::ids::PeerName;
 use wayfare_protocol::trust::roster::{Orders, Role};
 
-use super::FleetArgs;
+use super::fleet::FleetArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct OperatorArgs {

@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand, ValueEnum};
 use wayfare_client::operations::{EXPIRED, OperationState, SUPERSEDED};
 
-use super::apps::AskArgs;
-use super::looking::QueryArgs;
+use super::fleet::AskArgs;
+use super::query::QueryArgs;
 use super::values::parse_time;
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use wayfare_protocol::ids::is_name;
 
-use super::FleetArgs;
+use super::fleet::FleetArgs;
 use super::values::{parse_age, parse_duration};
 
 #[derive(Debug, Args)]

@@ -6,31 +6,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use wayfare_client::Policy;
-use wayfare_engine::shell::EngineArgs;
 use wayfare_protocol::ids::EngineId;
 
-use super::FleetArgs;
-use super::apps::EngineVerb;
+use super::fleet::FleetArgs;
 use super::http::{HttpArgs, UpHttpArgs};
 use super::values::{parse_age, parse_duration, parse_policy, parse_size};
-
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct EngineVerbArgs {
-    #[command(subcommand)]
-    pub(crate) verb: Option<EngineVerb>,
-    #[command(flatten)]
-    pub(crate) start: EngineStartArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct EngineStartArgs {
-    #[command(flatten)]
-    pub(crate) engine: EngineArgs,
-    /// End when standard input does: for who starts engines as child processes
-    #[arg(long, hide = true)]
-    pub(crate) until_stdin_closes: bool,
-}
 
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {

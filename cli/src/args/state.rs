@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::DryRunArgs;
-use super::apps::AskArgs;
-use super::looking::QueryArgs;
+use super::fleet::AskArgs;
+use super::query::QueryArgs;
 use super::values::{parse_key, parse_key_or_pattern, parse_pattern};
 use wayfare_protocol::pattern::Pattern;
 use wayfare_protocol::values::Key;

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::{Field, Kind, Query, Value};
-use crate::args::looking::Form;
+use crate::args::query::Form;
 use crate::fail::Result;
 use crate::output::{Output, Text, say, show_whole_rows};
 

@@ -194,7 +194,7 @@ pub(super) fn not_here(verb: &Verb) -> Option<&'static str> {
         #[cfg(feature = "gateway")]
         Verb::Ui(_) => Some("it goes on until it is ended, so give it by itself"),
         Verb::Engine(args) => match &args.verb {
-            None | Some(crate::args::apps::EngineVerb::Start(_)) => {
+            None | Some(crate::args::engines::EngineVerb::Start(_)) => {
                 Some("it goes on until it is ended, so give it by itself")
             }
             Some(_) => None,

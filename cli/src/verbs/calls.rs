@@ -10,8 +10,8 @@ use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{About, Expiry, FailureKind};
 use wayfare_protocol::ids::ProgramId;
 
-use crate::args::FleetArgs;
 use crate::args::calls::{CallArgs, SendArgs, ServicesArgs};
+use crate::args::fleet::FleetArgs;
 use crate::config::Settings;
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result, connecting};

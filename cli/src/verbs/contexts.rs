@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::args::FleetArgs;
 use crate::args::context::{ContextAddArgs, ContextVerb};
-use crate::config::{Settings, contexts_path};
+use crate::args::fleet::FleetArgs;
+use crate::config::Settings;
 use crate::contexts::{Context, Contexts};
 use crate::fail::{Fail, Result};
+use crate::folders::contexts_path;
 use crate::output::{Output, Text};
 
 pub(crate) fn run(verb: ContextVerb, output: Output) -> Result {

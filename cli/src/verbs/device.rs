@@ -7,8 +7,8 @@ use wayfare_protocol::device::{Alias, DeviceAsk, Reading};
 use wayfare_protocol::error::Failure;
 
 use crate::args::DryRunArgs;
-use crate::args::apps::AskArgs;
 use crate::args::devices::DeviceVerb;
+use crate::args::fleet::AskArgs;
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
 use crate::output::Output;

@@ -13,8 +13,9 @@ use super::compile;
 use super::engine::shutdown;
 use super::http::BesideDispatcher;
 use crate::args::services::DispatcherArgs;
-use crate::config::{Settings, state_folder};
+use crate::config::Settings;
 use crate::fail::{Fail, Result};
+use crate::folders::state_folder;
 
 /// It is a service: it says what it does.
 pub(super) fn begin_log(args: &DispatcherArgs) -> Result {

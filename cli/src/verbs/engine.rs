@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use wayfare_engine::shell::{ConfigurationError, InitArgs, Initialised};
 
-use crate::args::FleetArgs;
-use crate::args::services::EngineStartArgs;
+use crate::args::engines::EngineStartArgs;
+use crate::args::fleet::FleetArgs;
 use crate::config::Settings;
 use crate::fail::{Fail, Result};
 use crate::local::LocalFleet;

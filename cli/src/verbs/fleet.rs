@@ -14,7 +14,8 @@ use wayfare_protocol::ids::EngineId;
 use wayfare_protocol::ports::Port;
 use wayfare_protocol::status::EngineAbout;
 
-use crate::args::looking::{EnginesArgs, Form, PsArgs, StatusArgs};
+use crate::args::looking::{EnginesArgs, PsArgs, StatusArgs};
+use crate::args::query::Form;
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, age, bytes, clear_screen, moment, now_ms, percent};

@@ -13,7 +13,7 @@ use wayfare_protocol::ids::PeerName;
 
 use self::would::would;
 use crate::args::DryRunArgs;
-use crate::args::apps::AskArgs;
+use crate::args::fleet::AskArgs;
 use crate::args::fs::{FsCatArgs, FsCpArgs, FsGetArgs, FsMkdirArgs, FsMvArgs, FsPutArgs, FsRmArgs, FsVerb};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};

@@ -4,7 +4,8 @@ use wayfare_client::app::ask::Ask;
 use wayfare_client::app::hold::HoldRecord;
 
 use super::app::ask;
-use crate::args::apps::{AskArgs, HoldArgs};
+use crate::args::apps::HoldArgs;
+use crate::args::fleet::AskArgs;
 use crate::context::with_fleet;
 use crate::fail::Result;
 use crate::output::Output;

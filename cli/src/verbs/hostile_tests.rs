@@ -7,7 +7,7 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{BootId, Digest, OperationId, ProgramId};
 
 use super::*;
-use crate::args::looking::Form;
+use crate::args::query::Form;
 use crate::fail::Fail;
 use crate::output::Text;
 

@@ -7,8 +7,8 @@ use wayfare_client::keys::{self, KeyFileError};
 use wayfare_protocol::code::SecretKey;
 
 use crate::args::services::{KeyArgs, KeyVerb};
-use crate::config::state_folder;
 use crate::fail::{Fail, Result};
+use crate::folders::state_folder;
 use crate::output::{Output, Text, say, say_json};
 
 pub(crate) fn run(args: &KeyArgs, output: Output) -> Result {

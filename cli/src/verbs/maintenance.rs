@@ -6,7 +6,7 @@ use wayfare_client::app::ask::Ask;
 
 use super::app::ask;
 use super::dry;
-use crate::args::apps::{DrainArgs, EngineNameArgs, EngineVerb};
+use crate::args::engines::{DrainArgs, EngineNameArgs, EngineVerb};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
 use crate::output::Output;

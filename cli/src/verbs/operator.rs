@@ -6,14 +6,15 @@ use serde_json::json;
 use wayfare_protocol::ids::{PeerName, is_name};
 use wayfare_protocol::trust::roster::{Role, Roster};
 
-use crate::args::FleetArgs;
+use crate::args::fleet::FleetArgs;
 use crate::args::operator::{
     OperatorAddArgs, OperatorArgs, OperatorInitArgs, OperatorKeyArgs, OperatorLsArgs, OperatorVerb,
     RosterArgs,
 };
-use crate::config::{Settings, operator_key_path, root_key_path};
+use crate::config::Settings;
 use crate::context::{connect_to, with_fleet};
 use crate::fail::{Fail, Result};
+use crate::folders::{operator_key_path, root_key_path};
 use crate::output::{Output, Text};
 use crate::trusting::{Authority, make_key};
 

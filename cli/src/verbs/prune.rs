@@ -10,7 +10,7 @@ use wayfare_client::{ANSWER_TIMEOUT, Client, CommandOptions, Heard, Order, Prese
 use wayfare_protocol::ids::{EngineId, ProgramId};
 
 use super::app::ask;
-use crate::args::apps::EngineForgetArgs;
+use crate::args::engines::EngineForgetArgs;
 use crate::args::looking::PruneArgs;
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};

@@ -11,10 +11,10 @@ use tokio::task::spawn_blocking;
 
 use self::history::History;
 use super::batch::{STANDARD, not_here, read, verb, verb_of, verbs};
-use crate::args::FleetArgs;
-use crate::config::state_folder;
+use crate::args::fleet::FleetArgs;
 use crate::context::with_shared;
 use crate::fail::{Fail, Result};
+use crate::folders::state_folder;
 use crate::output::{Output, Text, prompt, say};
 
 /// Files that name files.

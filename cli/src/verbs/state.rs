@@ -12,7 +12,7 @@ use wayfare_protocol::values::{
     ValueAsk,
 };
 
-use crate::args::apps::AskArgs;
+use crate::args::fleet::AskArgs;
 use crate::args::state::{
     StateImportArgs, StateLsArgs, StatePatternArgs, StateRmArgs, StateSetArgs, StateVerb,
 };

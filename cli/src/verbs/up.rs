@@ -19,12 +19,13 @@ use wayfare_protocol::ids::OperationId;
 use wayfare_protocol::trust::roster::{Orders, Role};
 
 use super::http::Http;
-use crate::args::FleetArgs;
+use crate::args::fleet::FleetArgs;
 use crate::args::services::UpArgs;
 use crate::children::{EngineOutput, LocalEngine, LocalEngineOptions, stop_all};
-use crate::config::{Settings, state_folder};
+use crate::config::Settings;
 use crate::context::connect_to;
 use crate::fail::{Fail, Result};
+use crate::folders::state_folder;
 use crate::local::LocalFleet;
 use crate::output::{Output, Text, say, say_json};
 use crate::trusting::{Authority, make_key};

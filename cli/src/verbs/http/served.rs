@@ -14,9 +14,10 @@ use wayfare_gateway::{Allowed, Gateway, GatewayError, GatewayOptions, Port};
 use super::super::engine::shutdown;
 use crate::args::http::HttpArgs;
 use crate::args::services::UiArgs;
-use crate::config::{Settings, state_folder};
+use crate::config::Settings;
 use crate::context::{connect_to, who};
 use crate::fail::{Fail, Result};
+use crate::folders::state_folder;
 use crate::output::{Output, Text, output_is_terminal, say};
 use crate::trusting::make_key;
 

@@ -14,7 +14,8 @@ use std::collections::BTreeSet;
 use wayfare_client::Order;
 use wayfare_protocol::ids::ProgramId;
 
-use crate::args::looking::{QueryArgs, TopArgs};
+use crate::args::looking::TopArgs;
+use crate::args::query::QueryArgs;
 use crate::fail::Result;
 use crate::query::Query;
 use crate::verbs::fleet::{Listed, ListedEngine};

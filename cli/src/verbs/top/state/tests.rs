@@ -7,7 +7,7 @@ use wayfare_client::{EngineView, Heard, Presence, ProgramView};
 use wayfare_protocol::ids::{BootId, Digest};
 
 use super::*;
-use crate::args::FleetArgs;
+use crate::args::fleet::FleetArgs;
 
 fn of<T: serde::de::DeserializeOwned>(document: Value) -> T {
     serde_json::from_value(document).unwrap()
