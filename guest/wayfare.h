@@ -124,7 +124,8 @@ int32_t wayfare_call(const char *address, size_t length, const char *function, s
 /* The same import does what came later than it: with an action as address, as a line of /wayfare/out has it but for "id" and "payload", and no
  * function. The payload is what the arguments are; the number is that of what was begun, or 0. The actions are call, send, cancel (with
  * the number as "call"), progress, hand_on ("to" is the number and the reply topic, with a space between them), listen, attend and
- * handled; the book's page "Lines" has their fields. Engines of earlier releases return 28. Two more fields of attend are for this
+ * handled; the book's page "Lines" has their fields: "choose" of call says which of several providers is called, such as least-cpu.
+ * Engines of earlier releases return 28. Two more fields of attend are for this
  * interface: "about" has topics of messages to addresses followed by their type and key, each behind a newline, with the flag 16; and
  * "reply", a call's number, lets wayfare_receive return 27 when that has an end or progress. With "cancels", wayfare_receive tells of a
  * call that was cancelled with the flag 8, that call's reply topic and number, and no payload.

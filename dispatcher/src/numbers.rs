@@ -3,13 +3,16 @@
 //! ```text
 //!  first page asked for --> older than a second? --> every engine asked, once --> answers --> pages
 //!  --measure-every -----------------------------------^
+//!  a caller that chooses --> those of its engines that were not measured in the last second --> answer
 //! ```
 //! Always: engines are asked only because somebody asked here, or as often as the dispatcher was told to; so an engine that nobody watches
 //! publishes nothing. One that did not answer holds nobody up: it is left out for a while. Nothing is decided by what is measured.
 
+mod choosing;
 mod core;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -19,9 +22,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use wayfare_client::Client;
 use wayfare_client::documents::now_ms;
 use wayfare_client::numbers::FleetNumbersAsk;
+use wayfare_protocol::choice::{ENGINES_MAX, Only};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::EngineId;
 
+use self::choosing::{Abouts, Found, Wanted, find_out};
 use self::core::{Measured, Numbers};
 use crate::context::Context;
 use crate::requests::{Asked, INBOX_MAX, Inbox};
@@ -48,6 +53,8 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
         measuring: JoinSet::new(),
         left_out: BTreeMap::new(),
         waiters: Vec::new(),
+        abouts: None,
+        choosing: JoinSet::new(),
     };
     loop {
         tokio::select! {
@@ -57,6 +64,10 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
             },
             Some(round) = service.measuring.join_next(), if !service.measuring.is_empty() => match round {
                 Ok(round) => service.measured(round),
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            Some(found) = service.choosing.join_next(), if !service.choosing.is_empty() => match found {
+                Ok(found) => service.found(found),
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
             _ = ticks.tick(), if period.is_some() => service.measure(),
@@ -74,6 +85,10 @@ struct Service {
     left_out: BTreeMap<EngineId, Instant>,
     /// Who asked for what is being measured.
     waiters: Vec<(FleetNumbersAsk, Asked)>,
+    /// What engines are, as it was a moment ago.
+    abouts: Option<(Instant, Arc<Abouts>)>,
+    /// For who chooses among engines.
+    choosing: JoinSet<Found>,
 }
 
 impl Service {
@@ -82,6 +97,14 @@ impl Service {
             Ok(ask) => ask,
             Err(failure) => return asked.answer(Err(failure)),
         };
+        if let FleetNumbersAsk::Loads {
+            engines,
+            only,
+            measured,
+        } = ask
+        {
+            return self.choose(engines, only, measured, asked);
+        }
         let is_first = matches!(
             ask,
             FleetNumbersAsk::Engines { from: None } | FleetNumbersAsk::Programs { from: None }
@@ -91,11 +114,44 @@ impl Service {
             return self.answer(&ask, asked);
         }
         if self.waiters.len() >= INBOX_MAX {
-            let reason = format!("{INBOX_MAX} requests wait for numbers already");
-            return asked.answer(Err(Failure::Internal { reason }));
+            return asked.answer(Err(too_many()));
         }
         self.waiters.push((ask, asked));
         self.measure();
+    }
+
+    fn choose(&mut self, engines: Vec<EngineId>, only: Vec<Only>, measured: bool, asked: Asked) {
+        if engines.len() > ENGINES_MAX || only.len() > ENGINES_MAX {
+            let reason = format!("more than {ENGINES_MAX} engines, or conditions, are asked about at once");
+            return asked.answer(Err(Failure::BadRequest { reason }));
+        }
+        if self.choosing.len() >= INBOX_MAX {
+            return asked.answer(Err(too_many()));
+        }
+        let now = Instant::now();
+        self.left_out.retain(|_, until| *until > now);
+        let now_ms = now_ms();
+        let is_stale = |engine: &&EngineId| {
+            measured && !self.left_out.contains_key(*engine) && !self.numbers.is_fresh(engine, now_ms, FRESH)
+        };
+        let stale: BTreeSet<EngineId> = engines.iter().filter(is_stale).cloned().collect();
+        let fresh = self.abouts.as_ref().filter(|(at, _)| at.elapsed() < FRESH);
+        let abouts = fresh.map(|(_, abouts)| abouts.clone());
+        let wanted = Wanted { engines, only, stale };
+        self.choosing
+            .spawn(find_out(self.client.clone(), wanted, abouts, asked));
+    }
+
+    fn found(&mut self, mut found: Found) {
+        let is_new = self
+            .abouts
+            .as_ref()
+            .is_none_or(|(_, known)| !Arc::ptr_eq(known, &found.abouts));
+        if is_new {
+            self.abouts = Some((Instant::now(), found.abouts.clone()));
+        }
+        self.take_in(std::mem::take(&mut found.round));
+        found.answer(&self.numbers, now_ms());
     }
 
     fn measure(&mut self) {
@@ -120,7 +176,7 @@ impl Service {
         });
     }
 
-    fn measured(&mut self, round: Vec<(EngineId, Option<Measured>)>) {
+    fn take_in(&mut self, round: Vec<(EngineId, Option<Measured>)>) {
         let now = Instant::now();
         // First, so that no rate is over more than what is kept.
         self.numbers.forget(now_ms());
@@ -130,7 +186,11 @@ impl Service {
                 None => drop(self.left_out.insert(engine, now + LEFT_OUT)),
             }
         }
-        self.measured_at = Some(now);
+    }
+
+    fn measured(&mut self, round: Vec<(EngineId, Option<Measured>)>) {
+        self.take_in(round);
+        self.measured_at = Some(Instant::now());
         for (ask, asked) in std::mem::take(&mut self.waiters) {
             self.answer(&ask, asked);
         }
@@ -151,9 +211,16 @@ impl Service {
             FleetNumbersAsk::ProgramHistory { program } => {
                 serde_json::to_value(self.numbers.program_history(*program))
             }
+            // Answered when that is found out.
+            FleetNumbersAsk::Loads { .. } => return,
         };
         asked.answer(Ok(answer.expect("plain data serialises")));
     }
+}
+
+fn too_many() -> Failure {
+    let reason = format!("{INBOX_MAX} requests wait for numbers already");
+    Failure::Internal { reason }
 }
 
 /// `None` if it does not answer, or is of a release that does not measure.

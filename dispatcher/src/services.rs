@@ -30,7 +30,7 @@ pub(crate) const SERVICES: &[Service] = &[
         run: |context, inbox| logs::run(context, inbox).boxed(),
     },
     Service {
-        name: wayfare_client::numbers::SERVICE,
+        name: wayfare_protocol::numbers::SERVICE,
         run: |context, inbox| numbers::run(context, inbox).boxed(),
     },
     Service {

@@ -57,6 +57,8 @@ declare module "wayfare" {
     coalesce?: string;
     /** Calls of the same address, function and key that are open are cancelled. */
     supersede?: string;
+    /** Which of several providers is called, such as "least-cpu" or "label=zone=attic,round-robin": the book's page "Calls" lists them. */
+    choose?: string;
     /** Cancels it. */
     signal?: AbortSignal;
   }

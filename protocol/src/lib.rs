@@ -5,13 +5,14 @@
 //! `decode` or `verify` in here, which bounds and checks it once; past that the types carry the proof.
 //!
 //! Reading order: [`ids`], [`command`], [`device`], [`grants`], [`event`], [`status`], [`peer`],
-//! [`snapshot`], [`life`], [`stamp`], [`address`], [`call`], [`dispatcher`], [`reply`], [`values`],
+//! [`snapshot`], [`life`], [`stamp`], [`address`], [`call`], [`choice`], [`dispatcher`], [`reply`], [`values`],
 //! [`trust`]. [`wire`] has the rule by which all of it can change.
 #![forbid(unsafe_code)]
 
 pub mod address;
 pub mod bundle;
 pub mod call;
+pub mod choice;
 pub mod code;
 pub mod command;
 pub mod device;

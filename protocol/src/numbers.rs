@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{BootId, EngineId, Generation, ProgramId};
 
+/// The dispatcher's service for numbers of the fleet.
+pub const SERVICE: &str = "numbers";
 /// Programs in one answer: what is more is asked for from [`EngineNumbers::next`] on.
 pub const PROGRAMS_PER_ANSWER: usize = 128;
 

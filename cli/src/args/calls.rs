@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use wayfare_protocol::address::Address;
+use wayfare_protocol::choice::Choice;
 
 use super::fleet::FleetArgs;
 use super::values::parse_duration;
@@ -24,6 +25,10 @@ pub(crate) struct CallArgs {
     /// Print how far it is, as the provider tells
     #[arg(long)]
     pub(crate) stream: bool,
+    /// Which of several programs is called: those with engine=ID, host=NAME or label=KEY=VALUE, and of these the first, least-cpu,
+    /// most-free-memory, or the one that a service such as service/coolest picks; with commas between them
+    #[arg(long, value_name = "CHOICE")]
+    pub(crate) choose: Option<Choice>,
     /// How long it may take, such as 500ms, 30s or 5m
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) deadline: Duration,

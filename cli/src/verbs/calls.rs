@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
-use wayfare_client::calls::{Caller, Provider};
+use wayfare_client::calls::{CallOptions, Caller, Provider};
 use wayfare_client::problem::not_taken;
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{About, Expiry, FailureKind};
+use wayfare_protocol::choice::{Choice, Loads};
 use wayfare_protocol::ids::ProgramId;
 
 use crate::args::calls::{CallArgs, SendArgs, ServicesArgs};
@@ -26,24 +27,37 @@ pub(crate) async fn call(args: CallArgs, output: Output) -> Result {
         return Err(Fail::usage(format!("the arguments are not JSON: {error}"))
             .hint("quote them for the shell, or give --raw"));
     }
-    let mut caller = connect(&args.fleet, Some(&args.address)).await?;
-    let result = called(&mut caller, &args, output).await;
+    let choose = args.choose.clone().unwrap_or_default();
+    // The service that picks has to be known as well: so everybody is.
+    let address = Some(&args.address).filter(|_| choose.service().is_none());
+    let mut caller = connect(&args.fleet, address).await?;
+    let result = called(&mut caller, &args, choose, output).await;
     caller.close().await;
     print(output, "result", &result?)
 }
 
-/// What is printed of a call that is interrupted is what came; its provider is told.
-async fn called(caller: &mut Caller, args: &CallArgs, output: Output) -> Result<Vec<u8>> {
-    let (address, function, arguments) = (&args.address, args.function.as_str(), args.arguments.as_bytes());
-    let begun = match args.stream {
-        true => {
-            caller
-                .begin_with_progress(address, function, arguments, args.deadline)
-                .await
-        }
-        false => caller.begin(address, function, arguments, args.deadline).await,
+/// What a choice is made by that only the dispatcher knows.
+async fn loads(caller: &Caller, args: &CallArgs, choose: &Choice) -> Result<Loads> {
+    let Some(ask) = caller.asks(&args.address, choose) else {
+        return Ok(Loads::new());
     };
-    let open = begun?;
+    with_fleet(&args.fleet, async |fleet| {
+        Ok(fleet.loads(&ask, args.deadline).await?)
+    })
+    .await
+}
+
+/// What is printed of a call that is interrupted is what came; its provider is told.
+async fn called(caller: &mut Caller, args: &CallArgs, choose: Choice, output: Output) -> Result<Vec<u8>> {
+    let options = CallOptions {
+        progress: args.stream,
+        loads: loads(caller, args, &choose).await?,
+        choose,
+    };
+    let what = (args.function.as_str(), args.arguments.as_bytes());
+    let open = caller
+        .begin_with(&args.address, what, args.deadline, &options)
+        .await?;
     let mut shown = Ok(());
     let ended = tokio::select! {
         ended = caller.end(&open, |payload| {

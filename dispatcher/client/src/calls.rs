@@ -7,6 +7,8 @@
 //! What always holds: a call is sent once, and ends with its answer, with the provider's end or with its
 //! deadline, which bounds its sending too.
 
+mod choosing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 
 use crate::error::ConnectError;
+pub use choosing::CallOptions;
 
 /// Attempts to connect that may fail.
 const ATTEMPTS_MAX: u32 = 3;
@@ -45,6 +48,10 @@ pub struct Provider {
 pub enum CallError {
     #[error("nobody serves '{0}'")]
     Nobody(Address),
+    #[error("none of those at '{0}' fits what is to be chosen")]
+    NoneFits(Address),
+    #[error("'{0}' was to pick a provider, and named none of the candidates")]
+    Unpicked(Address),
     #[error("'{0}' is no function: 1 to {max} bytes without spaces, quotes and backslashes", max = call::FUNCTION_BYTES_MAX)]
     Function(String),
     #[error("a type or key is 1 to {max} bytes without spaces, quotes and backslashes", max = call::WORD_BYTES_MAX)]
@@ -215,34 +222,41 @@ impl Caller {
         arguments: &[u8],
         limit: Duration,
     ) -> Result<OpenCall, CallError> {
-        self.begin_with(address, (function, arguments), limit, false)
+        self.begin_with(address, (function, arguments), limit, &CallOptions::default())
             .await
     }
 
-    /// The same for a call whose provider tells how far it is.
-    pub async fn begin_with_progress(
-        &mut self,
-        address: &Address,
-        function: &str,
-        arguments: &[u8],
-        limit: Duration,
-    ) -> Result<OpenCall, CallError> {
-        self.begin_with(address, (function, arguments), limit, true).await
-    }
-
-    async fn begin_with(
+    /// The same for a call of which more is said.
+    pub async fn begin_with(
         &mut self,
         address: &Address,
         (function, arguments): (&str, &[u8]),
         limit: Duration,
-        progress: bool,
+        options: &CallOptions,
     ) -> Result<OpenCall, CallError> {
         if !call::is_function(function) {
             return Err(CallError::Function(function.to_owned()));
         }
+        let (provider, limit) = self.choose((address, function), options, limit).await?;
+        self.begin_at(
+            (address, provider),
+            (function, arguments),
+            limit,
+            options.progress,
+        )
+        .await
+    }
+
+    async fn begin_at(
+        &mut self,
+        (address, provider): (&Address, ProgramId),
+        (function, arguments): (&str, &[u8]),
+        limit: Duration,
+        progress: bool,
+    ) -> Result<OpenCall, CallError> {
         let open = OpenCall {
             address: address.clone(),
-            provider: self.provider(address)?,
+            provider,
             number: self.next,
             deadline: Instant::now() + limit,
         };
@@ -430,9 +444,12 @@ impl Caller {
             all.filter(|(_, announcement)| is_good(announcement))
                 .map(|((_, program), _)| *program)
         };
-        let drawn = u128::from_le_bytes(self.id.to_bytes()).wrapping_add(self.next.into());
-        let at = drawn.checked_rem(there().count() as u128);
+        let at = self.drawn().checked_rem(there().count() as u128);
         at.and_then(|at| there().nth(usize::try_from(at).ok()?))
+    }
+
+    fn drawn(&self) -> u128 {
+        u128::from_le_bytes(self.id.to_bytes()).wrapping_add(self.next.into())
     }
 
     async fn publish(

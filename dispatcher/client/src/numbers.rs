@@ -6,11 +6,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use wayfare_protocol::choice::Only;
 use wayfare_protocol::ids::{EngineId, ProgramId};
 use wayfare_protocol::numbers::{MachineNumbers, ProgramNumbers};
-
-/// The service's name.
-pub const SERVICE: &str = "numbers";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
@@ -31,6 +29,14 @@ pub enum FleetNumbersAsk {
     },
     ProgramHistory {
         program: ProgramId,
+    },
+    /// As [`LoadsAsk`](wayfare_protocol::choice::LoadsAsk), of which this is the service's half.
+    Loads {
+        engines: Vec<EngineId>,
+        #[serde(default)]
+        only: Vec<Only>,
+        #[serde(default)]
+        measured: bool,
     },
 }
 
@@ -94,4 +100,45 @@ pub struct Point {
 pub struct FleetNumbers {
     pub engines: BTreeMap<EngineId, EngineLoad>,
     pub programs: BTreeMap<ProgramId, ProgramLoad>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wayfare_protocol::choice::LoadsAsk;
+
+    #[test]
+    fn what_engines_ask_for_their_programs_is_read_by_the_service() {
+        let engines = vec!["a".parse::<EngineId>().unwrap()];
+        let only = vec![Only::Host("h".into())];
+        for (ask, expected) in [
+            (
+                LoadsAsk::Loads {
+                    engines: engines.clone(),
+                    only: only.clone(),
+                    measured: true,
+                },
+                FleetNumbersAsk::Loads {
+                    engines: engines.clone(),
+                    only,
+                    measured: true,
+                },
+            ),
+            (
+                LoadsAsk::Loads {
+                    engines: engines.clone(),
+                    only: Vec::new(),
+                    measured: false,
+                },
+                FleetNumbersAsk::Loads {
+                    engines,
+                    only: Vec::new(),
+                    measured: false,
+                },
+            ),
+        ] {
+            let json = serde_json::to_value(ask).unwrap();
+            assert_eq!(serde_json::from_value::<FleetNumbersAsk>(json).unwrap(), expected);
+        }
+    }
 }

@@ -161,8 +161,10 @@ impl From<CallError> for Problem {
     fn from(error: CallError) -> Self {
         let text = error.to_string();
         match error {
-            CallError::Nobody(_) => Self::new(FailureKind::NotFound.word(), text)
-                .hint("`wayfare services --all` lists who can be called"),
+            CallError::Nobody(_) | CallError::NoneFits(_) | CallError::Unpicked(_) => {
+                Self::new(FailureKind::NotFound.word(), text)
+                    .hint("`wayfare services --all` lists who can be called")
+            }
             CallError::Function(_) | CallError::Word => Self::new(BAD_USAGE, text),
             CallError::Failed {
                 kind: FailureKind::DeadlineExceeded,

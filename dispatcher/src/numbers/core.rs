@@ -4,6 +4,7 @@
 //! program while it stays where it is, so that no counter is compared with one that began anew.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use wayfare_client::numbers::{EngineLoad, EnginesPage, Point, ProgramLoad, ProgramsPage};
 use wayfare_protocol::ids::{BootId, EngineId, ProgramId};
@@ -220,6 +221,17 @@ impl Numbers {
                 self.programs.insert(program, known);
             }
         }
+    }
+
+    /// What was measured last of an engine's machine, unless that is long ago.
+    pub(super) fn machine(&self, engine: &EngineId, now_ms: u64) -> Option<&MachineNumbers> {
+        let known = self.engines.get(engine)?;
+        is_shown(known.seen.at_ms, now_ms).then_some(&known.seen.last)
+    }
+
+    pub(super) fn is_fresh(&self, engine: &EngineId, now_ms: u64, within: Duration) -> bool {
+        let known = self.engines.get(engine);
+        known.is_some_and(|known| u128::from(now_ms.abs_diff(known.seen.at_ms)) < within.as_millis())
     }
 
     /// What has no history any more is forgotten.

@@ -8,13 +8,16 @@
 //! A call is a stamped request, and has its number: so what tells repeats of messages tells those of calls and answers, wherever
 //! either side is, and a call that a crash makes the program make again has the number it had. Of several providers a call goes to the
 //! one that its number falls on, in the order of their ids, so that calls spread and the same call goes to the same provider as
-//! long as they are the same.
+//! long as they are the same. A caller that chooses is in `choosing`.
 //!
 //! Always: a call ends once, and none is without an end: each has a deadline, by the program's own clock. All of it is in a snapshot.
 
 mod attending;
 #[cfg(test)]
 mod bounds_tests;
+mod choosing;
+#[cfg(test)]
+mod choosing_tests;
 #[cfg(test)]
 mod ending_tests;
 mod making;
@@ -45,6 +48,7 @@ use wayfare_protocol::topics::Topic;
 use crate::message::ReceivedMessage;
 use crate::{Mail, Manner, REPLIABLE_MAX, Refusal};
 pub use attending::Attention;
+use choosing::Picking;
 pub use making::CallOptions;
 use open::{Delivery, Open, State, What};
 use providers::Known;
@@ -76,6 +80,12 @@ pub(super) struct Calls {
     attention: Attention,
     /// Keys of messages that the program has taken and not handled.
     busy: BTreeSet<String>,
+    /// The program chooses among providers: where these are is in its snapshots.
+    has_chosen: bool,
+    /// Who was called last at an address, one after the other.
+    last: BTreeMap<Address, ProgramId>,
+    /// Addresses that were subscribed again on this engine, to know where who is there is.
+    renewed: BTreeSet<Address>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -311,6 +321,7 @@ impl Mail {
             return false;
         };
         self.calls.announced(&address, program, message);
+        self.send_picked();
         self.inquire();
         self.relay_ends();
         true
@@ -321,6 +332,7 @@ impl Mail {
         self.calls.open.clear();
         self.calls.taken.clear();
         self.calls.busy.clear();
+        self.calls.last.clear();
         self.calls.notices = Notices::default();
         self.forget_providers();
         let theirs = self.home.topics.topic(&Topic::ProgramInbox(original));

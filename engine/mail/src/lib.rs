@@ -527,6 +527,7 @@ impl Mail {
         if let Some(answers) = answered(&message) {
             if self.calls.wants(answers, &message) {
                 self.calls.put(answers, &message);
+                self.send_picked();
                 self.relay_ends();
             } else if self.replies.wants(answers, self.published) {
                 self.replies.put(answers, message);

@@ -20,6 +20,8 @@ const VERSION: u8 = 2;
 const VERSION_WITH_CALLS: u8 = 3;
 /// With calls in a layout that engines of earlier releases do not know: only while there is something that they would lose.
 const VERSION_WITH_MORE: u8 = 4;
+/// The same with what a caller chooses providers by: only where it does.
+const VERSION_WITH_CHOICES: u8 = 5;
 /// After a crash the inbox also holds what the journal had, which may be more than it takes otherwise.
 const RESTORED_MESSAGES_MAX: usize = 1 << 18;
 const RESTORED_BYTES_MAX: usize = 64 << 20;
@@ -32,6 +34,7 @@ impl Mail {
             (false, _) => VERSION,
             (true, Layout::Earlier) => VERSION_WITH_CALLS,
             (true, Layout::Full) => VERSION_WITH_MORE,
+            (true, Layout::Choosing) => VERSION_WITH_CHOICES,
         };
         let mut out = vec![version];
         out.extend(self.home.program.to_bytes());
@@ -79,7 +82,9 @@ impl Mail {
 
     fn read(&mut self, from: &mut Reader<'_>) -> Option<()> {
         let version = from.u8()?;
-        matches!(version, VERSION | VERSION_WITH_CALLS | VERSION_WITH_MORE).then_some(())?;
+        (VERSION..=VERSION_WITH_CHOICES)
+            .contains(&version)
+            .then_some(())?;
         let program = ProgramId::from_bytes(from.array()?);
         let engine = from.text()?;
         let flags = from.u8()?;
@@ -111,6 +116,7 @@ impl Mail {
         match version {
             VERSION_WITH_CALLS => self.calls = Calls::read(from, Layout::Earlier)?,
             VERSION_WITH_MORE => self.calls = Calls::read(from, Layout::Full)?,
+            VERSION_WITH_CHOICES => self.calls = Calls::read(from, Layout::Choosing)?,
             _ => {}
         }
         self.was_moved = flags & 1 != 0 || engine != self.home.engine;

@@ -14,6 +14,7 @@ use wayfare_protocol::call::{About, Expiry, FailureKind, Outcome};
 use super::ProcessEvent;
 use super::calls::{self, content, hand_over, nothing_within, refused, text};
 use super::channel::format::{Action, parse_action};
+use super::choosing;
 use super::context::{Context, now_ms};
 use super::wasi::guest::{Flow, Guest, call_blocking};
 
@@ -268,10 +269,7 @@ pub(super) fn hand_on(
         context,
         ("call", address),
         deadline_ms,
-        |mail, now_ns, until_ns| {
-            let left_ms = until_ns.saturating_sub(now_ns).div_ceil(1_000_000);
-            mail.hand_on(received, address, what, left_ms, until_ns)
-        },
+        |mail, now_ns, until_ns| mail.hand_on(received, address, what, left_ms(now_ns, until_ns), until_ns),
     )?;
     Ok(done_if(handed))
 }
@@ -288,15 +286,19 @@ pub(super) fn call(
     what: (&str, &[u8]),
     (deadline_ms, options): (u64, &CallOptions),
 ) -> Result<Option<u64>, Errno> {
+    if options.choose.is_asked() {
+        return choosing::call(context, address, what, (deadline_ms, options));
+    }
     toward(
         context,
         ("call", address),
         deadline_ms,
-        |mail, now_ns, until_ns| {
-            let left_ms = until_ns.saturating_sub(now_ns).div_ceil(1_000_000);
-            mail.call(address, what, left_ms, until_ns, options)
-        },
+        |mail, now_ns, until_ns| mail.call(address, what, left_ms(now_ns, until_ns), until_ns, options),
     )
+}
+
+pub(super) fn left_ms(now_ns: u64, until_ns: u64) -> u64 {
+    until_ns.saturating_sub(now_ns).div_ceil(1_000_000)
 }
 
 /// The number of the message; `None`: the program shall stop first. `timeout_ms` is how long somebody is waited for at the address.
@@ -327,6 +329,29 @@ fn toward<T>(
 ) -> Result<Option<T>, Errno> {
     let timeout_ms = i64::try_from(timeout_ms).unwrap_or(i64::MAX);
     let until_ns = context.until_ns(timeout_ms).unwrap_or(u64::MAX);
+    toward_until(
+        context,
+        (verb, address),
+        (until_ns, Pace::EachDone),
+        |mail, now_ns| ask(mail, now_ns, until_ns),
+    )
+}
+
+/// What counts against the rate at which the program may publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    EachDone,
+    /// What the caller says by [`Context::pace`].
+    ByCaller,
+}
+
+/// [`toward`] until a time by the program's clock.
+pub(super) fn toward_until<T>(
+    context: &mut Context,
+    (verb, address): (&str, &Address),
+    (until_ns, pace): (u64, Pace),
+    mut ask: impl FnMut(&mut Mail, u64) -> Result<Option<T>, Refusal>,
+) -> Result<Option<T>, Errno> {
     let control = context.control.clone();
     let mut shared = control.lock();
     let mut is_watched = false;
@@ -339,7 +364,7 @@ fn toward<T>(
         shared.mail.end_overdue(now_ns);
         let early_ns = context.publish_after_ns.saturating_sub(now_ns);
         let asked = match early_ns {
-            0 => ask(&mut shared.mail, now_ns, until_ns),
+            0 => ask(&mut shared.mail, now_ns),
             _ => Err(Refusal::Full),
         };
         control.outgoing.notify_one();
@@ -364,8 +389,9 @@ fn toward<T>(
         };
         shared = control.wait(shared, Some(Duration::from_nanos(left_ns)));
     };
-    if let Some(rate) = shared.mail.publishes_per_second_max().filter(|_| result.is_ok()) {
-        context.publish_after_ns = context.clock.now_ns() + 1_000_000_000 / u64::from(rate);
+    drop(shared);
+    if result.is_ok() && pace == Pace::EachDone {
+        context.pace();
     }
     result.map(Some)
 }

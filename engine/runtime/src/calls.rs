@@ -208,10 +208,10 @@ pub(super) fn outgoing(
         }
         shared = control.wait(shared, (early_ns > 0).then(|| Duration::from_nanos(early_ns)));
     };
-    if let Some(rate) = shared.mail.publishes_per_second_max().filter(|_| result.is_ok()) {
-        context.publish_after_ns = context.clock.now_ns() + 1_000_000_000 / u64::from(rate);
-    }
     drop(shared);
+    if result.is_ok() {
+        context.pace();
+    }
     control.outgoing.notify_one();
     match result {
         Ok(()) => Ok(Flow::Done),

@@ -15,6 +15,7 @@ use wayfare_protocol::limits::ARGUMENT_BYTES_MAX;
 use wayfare_protocol::snapshot::HostState;
 
 use super::ProcessEvent;
+use super::choosing::Said;
 use super::clock::Clock;
 use super::control::Control;
 use super::files::Files;
@@ -45,6 +46,8 @@ pub(super) struct Context {
     pub(super) blocked_until_ns: Option<u64>,
     /// By the program's clock, where its rate of publishing is limited. Not in a snapshot: it is over before one arrives.
     pub(super) publish_after_ns: u64,
+    /// What the dispatcher has said of candidates' engines. Not in a snapshot: it is asked again.
+    pub(super) said: Option<Said>,
     pub(super) limits: Limits,
     pub(super) held: Held,
     /// What was said last about a device, so that it is said once.
@@ -94,6 +97,7 @@ impl Context {
             clock: Clock::new(),
             blocked_until_ns: None,
             publish_after_ns: 0,
+            said: None,
             limits,
             held: Held::new(Arc::default(), BTreeSet::new()),
             troubles: BTreeMap::new(),
@@ -180,6 +184,13 @@ impl Context {
         let noted = self.blocked_until_ns.take();
         let timeout_ns = u64::try_from(timeout_ms).ok()?.saturating_mul(1_000_000);
         Some(noted.unwrap_or_else(|| self.clock.now_ns().saturating_add(timeout_ns)))
+    }
+
+    /// It has published: the next may come when its rate allows that.
+    pub(super) fn pace(&mut self) {
+        if let Some(rate) = self.control.lock().mail.publishes_per_second_max() {
+            self.publish_after_ns = self.clock.now_ns() + 1_000_000_000 / u64::from(rate);
+        }
     }
 
     /// It goes on in the instance of an idle context, which had its memory made.

@@ -26,6 +26,7 @@ pub mod ahead;
 mod calling;
 mod calls;
 mod channel;
+mod choosing;
 mod clock;
 mod compiled;
 mod context;

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use wayfare_abi::errno::Errno;
+use wayfare_protocol::choice::{LoadsAnswer, LoadsAsk};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::{self, FileAnswer, FileAsk, FileRefusal, FileRequest};
 use wayfare_protocol::ids::{Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::numbers;
 use wayfare_protocol::values::{self, Key, ValueAnswer, ValueAsk, ValueRequest};
 
 use super::ProcessEvent;
@@ -27,12 +29,15 @@ pub enum ServiceAsk {
         by: PeerName,
         ask: FileAsk,
     },
+    /// What calls' providers are chosen by.
+    Loads(LoadsAsk),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     Value(ValueAnswer),
     File(FileAnswer),
+    Loads(LoadsAnswer),
 }
 
 impl Reply {
@@ -47,6 +52,7 @@ impl ServiceAsk {
         match self {
             Self::Value(_) => values::SERVICE,
             Self::File { .. } => files::SERVICE,
+            Self::Loads(_) => numbers::SERVICE,
         }
     }
 
@@ -66,6 +72,7 @@ impl ServiceAsk {
                 number,
                 what: ask.clone(),
             }),
+            Self::Loads(ask) => serde_json::to_value(ask),
         };
         json.expect("plain data serialises")
     }
@@ -75,6 +82,7 @@ impl ServiceAsk {
         match self {
             Self::Value(_) => serde_json::from_value(json).map(Reply::Value),
             Self::File { .. } => serde_json::from_value(json).map(Reply::File),
+            Self::Loads(_) => serde_json::from_value(json).map(Reply::Loads),
         }
     }
 
@@ -82,6 +90,7 @@ impl ServiceAsk {
         match self {
             Self::Value(ask) => !matches!(ask, ValueAsk::Get { .. }),
             Self::File { ask, .. } => ask.is_change(),
+            Self::Loads(_) => false,
         }
     }
 
@@ -90,6 +99,7 @@ impl ServiceAsk {
         match self {
             Self::Value(ask) => format!("{} '{}'", ask.verb(), ask.key().map_or("", Key::as_str)),
             Self::File { .. } => "a file of the fleet's".to_owned(),
+            Self::Loads(_) => "choosing a provider".to_owned(),
         }
     }
 }
@@ -185,11 +195,38 @@ pub(super) fn ask(context: &mut Context, what: &ServiceAsk) -> Result<Option<Rep
     // Issued again after a capture, it ends when it should have ended.
     let again = context.blocked_until_ns.take();
     let until_ns = again.unwrap_or_else(|| context.clock.now_ns().saturating_add(limit_ns));
+    wait(context, what, until_ns, again.is_some())
+}
+
+/// Waits until a time by the program's clock, for what changes nothing.
+pub(super) fn ask_until(
+    context: &mut Context,
+    what: &ServiceAsk,
+    until_ns: u64,
+) -> Result<Option<Reply>, Errno> {
+    let limit_ns = u64::try_from(ANSWER_TIMEOUT.as_nanos()).unwrap_or(u64::MAX);
+    let asked_until_ns = until_ns.min(context.clock.now_ns().saturating_add(limit_ns));
+    let answer = wait(context, what, asked_until_ns, false)?;
+    if answer.is_none() {
+        context.blocked_until_ns = Some(until_ns);
+    }
+    Ok(answer)
+}
+
+fn wait(
+    context: &mut Context,
+    what: &ServiceAsk,
+    until_ns: u64,
+    is_again: bool,
+) -> Result<Option<Reply>, Errno> {
+    let since_ns = context.clock.now_ns();
     let control = context.control.clone();
     let mut shared = control.lock();
     let life = shared.mail.life();
     // What was asked before a life, and had no answer when the snapshot was made that it begins from, is asked as what it was.
-    let mut begun = shared.service_requests.begin(what, again.map_or(life, |_| 0));
+    let mut begun = shared
+        .service_requests
+        .begin(what, if is_again { 0 } else { life });
     let failure = loop {
         if let Some(asked) = begun.take() {
             drop(shared);
@@ -210,7 +247,11 @@ pub(super) fn ask(context: &mut Context, what: &ServiceAsk) -> Result<Option<Rep
         let left_ns = until_ns.saturating_sub(context.clock.now_ns());
         if left_ns == 0 {
             shared.service_requests.end();
-            let waited = ANSWER_TIMEOUT.as_secs();
+            let waited_ns = context.clock.now_ns().saturating_sub(since_ns);
+            let waited = match is_again {
+                true => ANSWER_TIMEOUT.as_secs(),
+                false => waited_ns / 1_000_000_000,
+            };
             break format!("no dispatcher answered for {waited} s; start one with 'wayfare dispatcher'");
         }
         if shared.wants() {

@@ -157,7 +157,7 @@ fn value_of(guest: &Guest, at: i32, bytes: i32) -> Result<Value, Errno> {
 pub(super) fn ask(context: &mut Context, what: ValueAsk) -> Result<Option<ValueAnswer>, Errno> {
     match service_requests::ask(context, &ServiceAsk::Value(what))? {
         Some(Reply::Value(answer)) => Ok(Some(answer)),
-        Some(Reply::File(_)) => Err(Errno::IO),
+        Some(Reply::File(_) | Reply::Loads(_)) => Err(Errno::IO),
         None => Ok(None),
     }
 }

@@ -17,6 +17,7 @@ pub struct With<'a, P> {
     idempotent: bool,
     coalesce: Option<&'a str>,
     supersede: Option<&'a str>,
+    choose: Option<&'a str>,
 }
 
 impl<'a, P: AsRef<[u8]>> With<'a, P> {
@@ -30,6 +31,7 @@ impl<'a, P: AsRef<[u8]>> With<'a, P> {
             idempotent: false,
             coalesce: None,
             supersede: None,
+            choose: None,
         }
     }
 
@@ -59,10 +61,18 @@ impl<'a, P: AsRef<[u8]>> With<'a, P> {
         Self { supersede, ..self }
     }
 
+    /// Which of several providers is called: those with `same-engine`, `engine=pi-1`, `host=attic` or `label=zone=attic`, and of these
+    /// `first`, `round-robin`, `least-cpu`, `most-free-memory`, or the one that a service such as `service/coolest` picks (the book's page
+    /// "Calls"). Several are written with commas between them. Where none fits, one is waited for within the deadline.
+    pub fn choose(self, choose: &'a str) -> Self {
+        let choose = Some(choose);
+        Self { choose, ..self }
+    }
+
     /// Makes the call.
     ///
     /// # Errors
-    /// Those of [`begin`](super::begin).
+    /// Those of [`begin`](super::begin). [`Error::NoAnswer`](crate::Error::NoAnswer): no dispatcher told what a choice is made by.
     pub fn begin(self) -> Result<CallNumber> {
         let deadline_ms = u64::try_from(milliseconds(self.deadline)).unwrap_or_default();
         Action::new("call")
@@ -73,6 +83,7 @@ impl<'a, P: AsRef<[u8]>> With<'a, P> {
             .flag("idempotent", self.idempotent)
             .maybe_text("coalesce", self.coalesce)
             .maybe_text("supersede", self.supersede)
+            .maybe_text("choose", self.choose)
             .perform(self.arguments.as_ref())
             .map(CallNumber)
     }

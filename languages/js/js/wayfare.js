@@ -353,11 +353,11 @@ function device(alias) {
 }
 
 async function call(address, name, payload = "", options = {}) {
-  const { timeout = 30_000, onProgress, idempotent, coalesce, supersede, signal } = options;
+  const { timeout = 30_000, onProgress, idempotent, coalesce, supersede, choose, signal } = options;
   if (signal?.aborted) throw new WayfareError({ kind: "cancelled", reason: "it was cancelled before it was made" });
   const deadline_ms = Math.max(1, Math.round(timeout));
   const progress = onProgress === undefined ? undefined : true;
-  const action = { do: "call", address, function: name, deadline_ms, progress, idempotent, coalesce, supersede };
+  const action = { do: "call", address, function: name, deadline_ms, progress, idempotent, coalesce, supersede, choose };
   let cancel;
   const begun = (number) => {
     // The call itself ends as cancelled.

@@ -1,12 +1,14 @@
 //! A service and its callers: one program doubles numbers, others have it do so, and each goes on wherever it is.
 //!
-//! `calc serve <service>` provides `double`, `count`, `slow`, `pass` and `stop`; `calc call <address> [numbers=10] [pause_ms=1000]` has the
-//! numbers from 1 on doubled, up to eight calls open at once, and prints what comes in their order. What the caller prints does not depend
-//! on where either was meanwhile. `calc say <address> <text>` sends a message and says what became of it.
+//! `calc serve <service>` provides `double`, `count`, `slow`, `pass` and `stop`; `calc call <address> [numbers=10] [pause_ms=1000] [choice]`
+//! has the numbers from 1 on doubled, up to eight calls open at once, and prints what comes in their order. What the caller prints does not
+//! depend on where either was meanwhile. `calc say <address> <text>` sends a message and says what became of it. `calc pick <service>` picks
+//! providers for others' calls: one on the board that is coolest. `calc time <address> [calls=1000]` makes calls one after the other, and prints
+//! how long they took.
 
 use std::collections::VecDeque;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wayfare_guest::calls::{self, CallError, FailureKind, With};
 use wayfare_guest::messages::Send;
@@ -26,11 +28,19 @@ fn main() -> ExitCode {
             let number =
                 |at: usize, default: u64| rest.get(at).map_or(Some(default), |text| text.parse().ok());
             match (number(0, 10), number(1, 1000)) {
-                (Some(numbers), Some(pause)) => call(address, numbers, Duration::from_millis(pause)),
+                (Some(numbers), Some(pause)) => {
+                    let pause = Duration::from_millis(pause);
+                    call(address, numbers, (pause, rest.get(2).copied()))
+                }
                 _ => return usage(),
             }
         }
         ["say", address, text] => say(address, text),
+        ["pick", service] => pick(service),
+        ["time", address, rest @ ..] => match rest.first().map_or(Ok(1000), |text| text.parse()) {
+            Ok(calls) => time(address, calls),
+            Err(_) => return usage(),
+        },
         _ => return usage(),
     };
     match done {
@@ -44,8 +54,10 @@ fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!("usage: calc serve <service>");
-    eprintln!("       calc call <address> [numbers=10] [pause_ms=1000]");
+    eprintln!("       calc call <address> [numbers=10] [pause_ms=1000] [choice]");
     eprintln!("       calc say <address> <text>");
+    eprintln!("       calc pick <service>");
+    eprintln!("       calc time <address> [calls=1000]");
     ExitCode::from(2)
 }
 
@@ -154,25 +166,78 @@ fn say(address: &str, text: &str) -> Result<(), CallError> {
     Ok(())
 }
 
-fn call(address: &str, numbers: u64, pause: Duration) -> Result<(), CallError> {
+fn pick(service: &str) -> Result<(), CallError> {
+    calls::serve(service)?;
+    println!("picks as {service}");
+    loop {
+        let message = wayfare::receive()?;
+        let Some(call) = &message.call else { continue };
+        match coolest(message.text().unwrap_or_default()) {
+            Some(program) => calls::answer(call, program)?,
+            None => calls::fail(call, FailureKind::Refused, "candidates are expected")?,
+        }
+    }
+}
+
+/// Of candidates, each of which is an object without others in it; of equals the last.
+fn coolest(asked: &str) -> Option<&str> {
+    let (_, candidates) = asked.split_once("\"candidates\":[")?;
+    let all = candidates.split('{').filter_map(|one| {
+        let program = field(one, "program")?.trim_matches('"');
+        let temperature = field(one, "temperature_millidegrees").and_then(|text| text.parse::<i64>().ok());
+        Some((temperature.unwrap_or(i64::MAX), program))
+    });
+    let coolest = all.reduce(|best, one| if one.0 <= best.0 { one } else { best });
+    coolest.map(|(_, program)| program)
+}
+
+fn field<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = object.split_once(&format!("\"{name}\":"))?;
+    rest.split([',', '}']).next()
+}
+
+fn call(address: &str, numbers: u64, (pause, choice): (Duration, Option<&str>)) -> Result<(), CallError> {
     let mut open = VecDeque::new();
     for number in 1..=numbers {
         if open.len() >= OPEN_MAX {
             print_first(&mut open)?;
         }
-        open.push_back((
-            number,
-            With::new(address, "double", number.to_string(), DEADLINE)
-                .idempotent()
-                .begin()?,
-        ));
+        let with = With::new(address, "double", number.to_string(), DEADLINE).idempotent();
+        let with = match choice {
+            Some(choice) => with.choose(choice),
+            None => with,
+        };
+        open.push_back((number, with.begin()?));
         std::thread::sleep(pause);
     }
     while !open.is_empty() {
         print_first(&mut open)?;
     }
+    if choice.is_some() {
+        return Ok(()); // Others have their part of it.
+    }
     let count = calls::call(address, "count", "", DEADLINE)?;
     println!("{} were doubled", String::from_utf8_lossy(&count));
+    Ok(())
+}
+
+/// In microseconds: the median, what 99 of 100 take at most, and the mean.
+fn time(address: &str, calls: u32) -> Result<(), CallError> {
+    let mut took = Vec::new();
+    for number in 0..=calls {
+        let begun = Instant::now();
+        calls::call(address, "double", number.to_string(), DEADLINE)?;
+        // The first waits for the provider to be known.
+        if number > 0 {
+            took.push(begun.elapsed().as_micros());
+        }
+    }
+    took.sort_unstable();
+    let part = |hundredths: usize| took.get(took.len().saturating_sub(1) * hundredths / 100);
+    let mean = took.iter().sum::<u128>() / u128::from(calls.max(1));
+    if let (Some(median), Some(most)) = (part(50), part(99)) {
+        println!("{median} {most} {mean}");
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wayfare_client::Run;
-use wayfare_client::calls::{CallError, Caller};
+use wayfare_client::calls::{CallError, CallOptions, Caller};
 use wayfare_client::order::CommandOptions;
 use wayfare_link::{Event, LinkOptions, Message, Qos};
 use wayfare_protocol::address::Address;
@@ -81,8 +81,12 @@ fn count(variable: &str, otherwise: usize) -> usize {
 
 /// What the caller prints, wherever it was.
 fn doubled(calls: usize) -> String {
+    lines_of(calls) + &format!("{calls} were doubled\n")
+}
+
+fn lines_of(calls: usize) -> String {
     let lines = (1..=calls).map(|number| format!("twice {number} is {}\n", 2 * number));
-    lines.collect::<String>() + &format!("{calls} were doubled\n")
+    lines.collect()
 }
 
 async fn calls_while_both_move(broker: Kind, calls: usize, moves: usize) {
@@ -142,7 +146,11 @@ async fn calls_have_progress_are_cancelled_and_handed_on_and_sets_are_sent_messa
     tokio::join!(hall.printed(1), attic.printed(1));
     let mut asks = caller(&fleet, &[hall.program, attic.program]).await;
     let one: Address = "app/shop/hall/0".parse().expect("an address");
-    let begin = asks.begin_with_progress(&one, "slow", b"3", LIMIT);
+    let options = CallOptions {
+        progress: true,
+        ..CallOptions::default()
+    };
+    let begin = asks.begin_with(&one, ("slow", b"3"), LIMIT, &options);
     let open = begin.await.expect("it is announced");
     let mut parts = Vec::new();
     let end = asks.end(&open, |part| {
@@ -304,5 +312,118 @@ async fn calls_and_services_that_are_not_granted_are_refused_and_the_log_says_wh
         let watched = fleet.runs(order("calc", args, "a", &[], &[])).await;
         let log = String::from_utf8_lossy(&watched.finish().await.stderr).into_owned();
         assert!(log.contains(expected), "{log}");
+    }
+}
+
+/// Calls of programs that are moved meanwhile, and from outside, each told by what the providers have counted since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_go_where_their_callers_choose() {
+    let fleet = fleet(Kind::Mosquitto)
+        .registry()
+        .engine("a", &["--label", "zone=attic"])
+        .engine("b", &["--host", "shelf"])
+        .start()
+        .await;
+    let up = fleet.runs(calc("up", &["serve", "calc"], "a")).await;
+    let down = fleet.runs(calc("down", &["serve", "calc"], "b")).await;
+    let picks = Run {
+        grants: Grants {
+            serve: vec!["coolest".into()],
+            ..Grants::default()
+        },
+        ..calc("picks", &["pick", "coolest"], "a")
+    };
+    let picks = fleet.runs(picks).await;
+    tokio::join!(up.printed(1), down.printed(1), picks.printed(1));
+    let mut asks = caller(&fleet, &[up.program, down.program]).await;
+    within("who picks to be announced", async {
+        let picker = "service/coolest".parse().expect("an address");
+        while !asks.providers().iter().any(|one| one.address == picker) {
+            asks.listen().await.expect("open");
+        }
+    })
+    .await;
+    let mut counted = [0, 0];
+    let mut since = async |asks: &mut Caller| {
+        let mut now = [0, 0];
+        for (count, program) in now.iter_mut().zip([up.program, down.program]) {
+            let to = format!("program/{program}").parse().expect("an address");
+            let text = within("a call", asks.call(&to, "count", b"", LIMIT))
+                .await
+                .expect("an answer");
+            *count = String::from_utf8_lossy(&text).parse::<i32>().expect("a number");
+        }
+        let more = [now[0] - counted[0], now[1] - counted[1]];
+        counted = now;
+        more
+    };
+    // Of equals, as both engines of one machine are, the last is picked.
+    let last = if up.program < down.program { [0, 1] } else { [1, 0] };
+    let times = |each: [i32; 2], count: i32| each.map(|one| one * count);
+    for (choice, expected) in [
+        ("engine=b", [0, 10]),
+        ("host=shelf", [0, 10]),
+        ("label=zone=attic,least-cpu", [10, 0]),
+        ("round-robin", [5, 5]),
+        ("service/coolest", times(last, 10)),
+    ] {
+        let asks_so = ["call", "service/calc", "10", "0", choice];
+        let asks_so = fleet.runs(calc("ann", &asks_so, "b")).await;
+        asks_so.must_print(lines_of(10).as_bytes()).await;
+        assert_eq!(since(&mut asks).await, expected, "{choice}");
+    }
+    for (choice, expected) in [
+        ("same-engine", None),
+        ("round-robin", Some([20, 20])),
+        ("service/coolest", Some(times(last, 40))),
+    ] {
+        let asks_so = ["call", "service/calc", "40", "25", choice];
+        let asks_so = fleet.runs(calc("ann", &asks_so, "b")).await;
+        asks_so.printed(1).await;
+        fleet.moves(asks_so.program, "a").await;
+        asks_so.must_print(lines_of(40).as_bytes()).await;
+        let found = since(&mut asks).await;
+        match expected {
+            Some(expected) => assert_eq!(found, expected, "{choice}"),
+            None => assert!(
+                found.iter().sum::<i32>() == 40 && !found.contains(&0),
+                "{found:?}"
+            ),
+        }
+    }
+    for (choice, expected) in [
+        ("engine=a", [1, 0]),
+        ("host=shelf,most-free-memory", [0, 1]),
+        ("service/coolest", last),
+    ] {
+        let choose = choice.parse().expect("a choice");
+        let loads = match asks.asks(&service(), &choose) {
+            Some(ask) => fleet.client.loads(&ask, LIMIT).await.expect("an answer"),
+            None => Default::default(),
+        };
+        let options = CallOptions {
+            choose,
+            loads,
+            ..CallOptions::default()
+        };
+        let to = service();
+        let begin = asks.begin_with(&to, ("double", b"21"), LIMIT, &options);
+        let open = within("a call", begin).await.expect("one fits");
+        let result = within("its end", asks.end(&open, |_| {})).await;
+        assert_eq!(result.expect("an answer"), b"42");
+        assert_eq!(since(&mut asks).await, expected, "{choice}");
+    }
+    let choose = "label=zone=cellar".parse().expect("a choice");
+    let options = CallOptions {
+        choose,
+        ..CallOptions::default()
+    };
+    let none = asks
+        .begin_with(&service(), ("double", b"21"), LIMIT, &options)
+        .await;
+    assert!(matches!(none, Err(CallError::NoneFits(_))), "{none:?}");
+    asks.close().await;
+    for program in [up, down, picks] {
+        fleet.kills(program).await;
     }
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use wayfare_protocol::choice::{Loads, LoadsAnswer, LoadsAsk};
 use wayfare_protocol::ids::{EngineId, ProgramId};
-use wayfare_protocol::numbers::{EngineNumbers, NumbersAsk, PROGRAMS_PER_ANSWER};
+use wayfare_protocol::numbers::{EngineNumbers, NumbersAsk, PROGRAMS_PER_ANSWER, SERVICE};
 
 use super::Client;
 use crate::error::{AskError, CommandError};
-use crate::numbers::{EnginesPage, FleetNumbers, FleetNumbersAsk, Point, ProgramsPage, SERVICE};
+use crate::numbers::{EnginesPage, FleetNumbers, FleetNumbersAsk, Point, ProgramsPage};
 
 /// Answers that one engine's programs may take: far above what an engine can have.
 const ANSWERS_MAX: usize = 64;
@@ -71,6 +72,12 @@ impl Client {
                 return Ok(Some(all));
             }
         }
+    }
+
+    /// Which of these engines are so, and how busy they are.
+    pub async fn loads(&self, ask: &LoadsAsk, limit: Duration) -> Result<Loads, AskError> {
+        let answer: LoadsAnswer = self.ask_as(SERVICE, ask, limit).await?;
+        Ok(answer.into())
     }
 
     /// What an engine used in the last hour, as far as somebody watched.

@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::SemaphorePermit;
 use wayfare_client::Retain;
-use wayfare_client::calls::Caller;
+use wayfare_client::calls::{CallOptions, Caller};
 use wayfare_client::documents::now_ms;
 use wayfare_client::problem::{Problem, not_taken};
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{About, Expiry};
+use wayfare_protocol::choice::{Choice, Loads};
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
 use super::parameters::TIMEOUT;
@@ -96,6 +97,11 @@ pub(super) static OFFERS: &[Offer] = &[
             ADDRESS,
             param("function", Text, "The function's name"),
             param("raw", Flag, "The arguments are bytes of any kind"),
+            param(
+                "choose",
+                Text,
+                "Which of several programs is called, such as least-cpu or label=zone=attic",
+            ),
             TIMEOUT,
         ],
         body: Bytes {
@@ -191,14 +197,45 @@ async fn call(site: Arc<Site>, mut asked: Asked) -> Answer {
         return Err(bad_usage(format!("the arguments are not JSON: {error}")));
     }
     let (address, function) = (address(&asked)?, asked.required("function")?);
+    let choose = asked.text("choose").map_or(Ok(Choice::default()), str::parse);
+    let choose = choose.map_err(|error| bad_usage(format!("'choose': {error}")))?;
     let _room = room_to_call(&site)?;
-    let mut caller = caller(&site, Some(&address), asked.timeout()).await?;
-    let called = caller.call(&address, function, &arguments, asked.timeout()).await;
+    // The service that picks has to be known as well: so everybody is.
+    let known = Some(&address).filter(|_| choose.service().is_none());
+    let mut caller = caller(&site, known, asked.timeout()).await?;
+    let called = chosen(
+        &site,
+        &mut caller,
+        (&address, choose),
+        (function, &arguments),
+        asked.timeout(),
+    )
+    .await;
     caller.close().await;
     let result = called?;
     let text = || String::from_utf8_lossy(&result).into_owned();
     let value: Value = serde_json::from_slice(&result).unwrap_or_else(|_| text().into());
     Ok(answer(&json!({ "result": value })))
+}
+
+async fn chosen(
+    site: &Site,
+    caller: &mut Caller,
+    (address, choose): (&Address, Choice),
+    what: (&str, &[u8]),
+    limit: Duration,
+) -> Result<Vec<u8>, Problem> {
+    let loads = match caller.asks(address, &choose) {
+        Some(ask) => site.client().loads(&ask, limit).await?,
+        None => Loads::new(),
+    };
+    let options = CallOptions {
+        progress: false,
+        choose,
+        loads,
+    };
+    let open = caller.begin_with(address, what, limit, &options).await?;
+    Ok(caller.end(&open, |_| {}).await?)
 }
 
 async fn send(site: Arc<Site>, mut asked: Asked) -> Answer {

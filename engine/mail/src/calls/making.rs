@@ -2,6 +2,7 @@
 
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{self, OPEN_CALLS_MAX, Outcome, Sent};
+use wayfare_protocol::choice::{Choice, Loads};
 use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::Purpose;
 use wayfare_protocol::topics::Topic;
@@ -11,7 +12,7 @@ use super::{AT_LEAST_ONCE, Calls, is_from};
 use crate::{Mail, Refusal};
 
 /// Bytes of calls and messages that are kept for being sent again.
-const KEPT_BYTES_MAX: usize = 1 << 20;
+pub(super) const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// How a call is made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,6 +25,10 @@ pub struct CallOptions {
     pub coalesce: Option<String>,
     /// Calls of the same address, function and key that are open are cancelled.
     pub supersede: Option<String>,
+    /// Which of several providers is called.
+    pub choose: Choice,
+    /// What the dispatcher has said of the providers' engines, where the choice asks for that.
+    pub loads: Loads,
 }
 
 impl Mail {
@@ -53,17 +58,21 @@ impl Mail {
         if let Some(number) = self.join(address, &keys, until_ns, options) {
             return Ok(Some(number));
         }
-        let Some(provider) = self.calls.chosen(address, self.published) else {
-            return Ok(None);
-        };
-        let reply_to = self.reply_topic();
-        self.subscribe_to(&reply_to, Qos::AtLeastOnce)?;
         let header = Sent::Call {
             to: address.clone(),
             function: function.to_owned(),
             deadline_ms,
             progress: options.progress,
         };
+        if let Some(service) = options.choose.service() {
+            let what = (&header, arguments);
+            return self.call_picked(address, what, (service, until_ns), (keys, options));
+        }
+        let Some(provider) = self.choose(address, options) else {
+            return Ok(None);
+        };
+        let reply_to = self.reply_topic();
+        self.subscribe_to(&reply_to, Qos::AtLeastOnce)?;
         let superseded = self.calls.superseded(address, &keys);
         self.has_room_to_send(superseded.len() + 1)?;
         let number = self.published;
@@ -73,6 +82,7 @@ impl Mail {
         for earlier in superseded {
             self.cancel_as(earlier, State::Superseded)?;
         }
+        self.note_chosen(address, provider, &options.choose);
         let mut open = Open::call(address.clone(), provider, number, until_ns);
         open.keys = keys;
         open.wants_progress = options.progress;
@@ -132,7 +142,7 @@ impl Mail {
 
     /// The provider is told once nobody waits for the end any more. Whether it has come is of no matter: what is published does not
     /// depend on that, and so has the same numbers after a crash.
-    fn cancel_as(&mut self, number: u64, how: State) -> Result<(), Refusal> {
+    pub(super) fn cancel_as(&mut self, number: u64, how: State) -> Result<(), Refusal> {
         let Some(one) = self.calls.open.get_mut(&number) else {
             return Ok(());
         };
@@ -142,7 +152,7 @@ impl Mail {
         one.cancel(how);
         one.keys.coalesce = None;
         one.keys.supersede = None;
-        let (sent_as, address) = (one.sent_as, one.address.clone());
+        let (sent_as, address) = (one.sent_as, one.called().clone());
         let provider = one.receivers().first().copied();
         let others = self.calls.open.iter();
         let is_other =
@@ -238,7 +248,7 @@ impl Mail {
 
 impl Calls {
     /// Calls that a new one of these keys takes the place of.
-    fn superseded(&self, address: &Address, keys: &Keys) -> Vec<u64> {
+    pub(super) fn superseded(&self, address: &Address, keys: &Keys) -> Vec<u64> {
         let is_same = |one: &Open| {
             keys.supersede.is_some()
                 && one.address == *address

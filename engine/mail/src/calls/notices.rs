@@ -317,7 +317,12 @@ impl Mail {
 
     /// Whether a snapshot may have what is to be sent.
     pub(crate) fn may_tell_all(&self) -> bool {
-        let again = self.calls.open.values().filter_map(|one| one.again.as_ref());
+        let open = self.calls.open.values();
+        let again = open.flat_map(|one| {
+            one.again
+                .iter()
+                .chain(one.picking.as_ref().map(|one| &one.payload))
+        });
         self.calls
             .notices
             .entries()

@@ -14,6 +14,7 @@ use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{FailureKind, Outcome};
 use wayfare_protocol::ids::ProgramId;
 
+use super::choosing::Picking;
 use crate::message::ReceivedMessage;
 
 /// Progress of one call that was not handed over; of more, the newest is kept.
@@ -42,6 +43,8 @@ pub(crate) struct Open {
     pub(super) is_cancelled: bool,
     /// Its end is the answer to this call of somebody else's, which was handed on.
     pub(super) relay: Option<Relay>,
+    /// It is not sent yet: the service that picks its provider is waited for.
+    pub(super) picking: Option<Picking>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub(crate) enum State {
     Cancelled,
     /// Cancelled by a later call of the same key.
     Superseded,
+    /// The service that was to pick a provider has named none.
+    Unpicked,
 }
 
 /// What became of one receiver's copy of a message.
@@ -143,7 +148,15 @@ impl Open {
             in_doubt: false,
             is_cancelled: false,
             relay: None,
+            picking: None,
         }
+    }
+
+    /// Whose word is waited for: the address, or the service that picks one there.
+    pub(super) fn called(&self) -> &Address {
+        self.picking
+            .as_ref()
+            .map_or(&self.address, |picking| &picking.service)
     }
 
     /// Nothing is there that a snapshot of earlier releases has no room for.
@@ -159,6 +172,7 @@ impl Open {
             && !self.in_doubt
             && !self.is_cancelled
             && self.relay.is_none()
+            && self.picking.is_none()
     }
 
     pub(super) fn outcome(&self, now_ns: u64) -> Option<Outcome> {
@@ -183,6 +197,10 @@ impl Open {
                 FailureKind::Cancelled,
                 "may have done it or not: a later call took its place",
             ),
+            State::Unpicked => {
+                let why = format!("program {provider} picks none that can be called there");
+                return Some(Outcome::Failed(FailureKind::NotFound, why));
+            }
         };
         Some(Outcome::Failed(
             kind,
@@ -213,6 +231,30 @@ impl Open {
         let (failed, all) = (failed.len(), copies.len());
         let text = format!("{failed} of {all} not delivered: {}", text.join(", "));
         Some(Outcome::Failed(*kind, text))
+    }
+
+    /// The result of a call that was answered with one.
+    pub(super) fn answer(&self) -> Option<Vec<u8>> {
+        match &self.what {
+            What::Call {
+                state: State::Answered(message),
+                ..
+            } => match Outcome::decode(&message.payload) {
+                Outcome::Done(result) => Some(result),
+                Outcome::Failed(..) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// What a call waits for, and whose word that is if it is another's now. One that was cancelled stays so.
+    pub(super) fn set_call(&mut self, now: State, by: Option<ProgramId>) {
+        if let What::Call { provider, state } = &mut self.what
+            && !self.is_cancelled
+        {
+            *provider = by.unwrap_or(*provider);
+            *state = now;
+        }
     }
 
     /// A call that has no end but may get one.

@@ -117,7 +117,7 @@ impl Calls {
             return;
         };
         let open = self.open.values_mut();
-        let open = open.filter(|one| one.address == *address && one.waits_for(program));
+        let open = open.filter(|one| *one.called() == *address && one.waits_for(program));
         match Announced::of(program, message) {
             Announced::There(now) => {
                 let before = providers.insert(program, now.clone());

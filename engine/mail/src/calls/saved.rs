@@ -1,6 +1,7 @@
 //! Calls in a snapshot, behind all else of the mail. What was written is checked as if it came from anywhere.
 //!
-//! There are two layouts: one that engines of earlier releases read, for as long as it has room for all that there is, and one with all of it.
+//! There are three layouts: one that engines of earlier releases read, for as long as it has room for all that there is, one that later ones
+//! read as well, and one with all of it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,7 +12,7 @@ use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
 use super::open::{Delivery, Keys, PROGRESS_MAX, Relay};
 use super::providers::{Known, PROVIDERS_MAX};
-use super::{ADDRESSES_MAX, Attention, Calls, Notices, Open, State, Taken, What};
+use super::{ADDRESSES_MAX, Attention, Calls, Notices, Open, Picking, State, Taken, What};
 use crate::message::{Reader, ReceivedMessage, put};
 use crate::replies::answered;
 use crate::state::{bounded, count};
@@ -24,6 +25,8 @@ const NOTICES_MAX: usize = 8192;
 pub(crate) enum Layout {
     Earlier,
     Full,
+    /// The full one, and what a caller chooses by.
+    Choosing,
 }
 
 impl Calls {
@@ -34,11 +37,16 @@ impl Calls {
             && self.notices.is_empty()
             && self.attention == Attention::default()
             && self.busy.is_empty();
-        if is_earlier { Layout::Earlier } else { Layout::Full }
+        match is_earlier {
+            _ if self.has_chosen => Layout::Choosing,
+            true => Layout::Earlier,
+            false => Layout::Full,
+        }
     }
 
     pub(crate) fn save(&self, out: &mut Vec<u8>) {
-        let is_full = self.layout() == Layout::Full;
+        let layout = self.layout();
+        let is_full = layout != Layout::Earlier;
         count(out, self.serves.len());
         self.serves.iter().for_each(|name| put(out, name.as_bytes()));
         count(out, self.providers.len());
@@ -71,6 +79,40 @@ impl Calls {
         if is_full {
             self.save_rest(out);
         }
+        if layout == Layout::Choosing {
+            self.save_choices(out);
+        }
+    }
+
+    fn save_choices(&self, out: &mut Vec<u8>) {
+        count(out, self.last.len());
+        for (address, program) in &self.last {
+            put(out, address.as_str().as_bytes());
+            out.extend(program.to_bytes());
+        }
+        let picking = || {
+            self.open
+                .iter()
+                .filter_map(|(number, one)| Some((number, one.picking.as_ref()?)))
+        };
+        count(out, picking().count());
+        for (number, one) in picking() {
+            out.extend(number.to_le_bytes());
+            one.save(out);
+        }
+    }
+
+    fn read_choices(&mut self, from: &mut Reader<'_>) -> Option<()> {
+        self.has_chosen = true;
+        for _ in 0..bounded(from, ADDRESSES_MAX)? {
+            let address = from.text()?.parse().ok()?;
+            self.last.insert(address, ProgramId::from_bytes(from.array()?));
+        }
+        for _ in 0..bounded(from, OPEN_CALLS_MAX)? {
+            let number = from.u64()?;
+            self.open.get_mut(&number)?.picking = Some(Picking::read(from)?);
+        }
+        Some(())
     }
 
     fn save_rest(&self, out: &mut Vec<u8>) {
@@ -90,7 +132,7 @@ impl Calls {
     }
 
     pub(crate) fn read(from: &mut Reader<'_>, layout: Layout) -> Option<Self> {
-        let is_full = layout == Layout::Full;
+        let is_full = layout != Layout::Earlier;
         let mut calls = Self::default();
         for _ in 0..bounded(from, SERVICES_MAX)? {
             calls.serves.insert(from.text().filter(|name| is_name(name))?);
@@ -126,6 +168,9 @@ impl Calls {
         }
         if is_full {
             calls.read_rest(from)?;
+        }
+        if layout == Layout::Choosing {
+            calls.read_choices(from)?;
         }
         Some(calls)
     }
@@ -181,6 +226,7 @@ impl State {
             Self::Forgotten => 3,
             Self::Cancelled => 4,
             Self::Superseded => 5,
+            Self::Unpicked => 6,
         });
         if let Self::Answered(message) = self {
             message.encode(out);
@@ -198,6 +244,7 @@ impl State {
             3 => Self::Forgotten,
             4 => Self::Cancelled,
             5 => Self::Superseded,
+            6 => Self::Unpicked,
             _ => return None,
         })
     }
@@ -320,6 +367,7 @@ impl Open {
             in_doubt: flags & 2 != 0,
             is_cancelled: flags & 16 != 0,
             relay,
+            picking: None,
         })
     }
 }

@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use wayfare_protocol::address::{Address, AddressError};
 use wayfare_protocol::call::{About, DEADLINE_MS, FailureKind, Outcome, Sent};
+use wayfare_protocol::choice::{Choice, ChoiceError, Loads};
 use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
 use wayfare_mail::{Attention, CallOptions, Manner, ReceivedMessage};
 
-pub(crate) const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 4;
 /// How long a reply is awaited where the action does not say.
 const REPLY_TIMEOUT_MS: u64 = 30_000;
 
@@ -212,6 +213,8 @@ fn action(fields: &mut Fields) -> Result<Action, Trouble> {
                 idempotent: fields.flag("idempotent")?,
                 coalesce: fields.maybe_text("coalesce")?,
                 supersede: fields.maybe_text("supersede")?,
+                choose: fields.choice()?,
+                loads: Loads::new(),
             },
         },
         "cancel" => Action::Cancel {
@@ -353,6 +356,12 @@ impl Fields {
         address
             .parse()
             .map_err(|error: AddressError| malformed(error.to_string()))
+    }
+
+    fn choice(&mut self) -> Result<Choice, Trouble> {
+        let choice = self.maybe_text("choose")?;
+        let choice = choice.map_or(Ok(Choice::default()), |text| text.parse());
+        choice.map_err(|error: ChoiceError| malformed(error.to_string()))
     }
 
     /// What `to` names: the number of a request or call, and where its reply goes.

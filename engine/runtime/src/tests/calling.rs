@@ -4,14 +4,15 @@ use serde_json::{Value as Json, json};
 use wayfare_mail::{Accepted, Outgoing};
 use wayfare_protocol::address::{Address, Announcement};
 use wayfare_protocol::call::{self, About, FailureKind, Notice, Outcome, Sent};
-use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::choice::{EngineAndLoad, Load, LoadsAnswer, LoadsAsk, Only};
+use wayfare_protocol::ids::{EngineId, ProgramId};
 use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 
 use super::*;
-use crate::Mailbox;
+use crate::{Mailbox, Reply, ServiceAsk};
 
 const OTHER: [u8; 16] = [9; 16];
 const OWN: [u8; 16] = [7; 16];
@@ -277,6 +278,49 @@ fn lines_call_and_are_called_wherever_their_program_is() {
         "from": other().to_string(), "request": format!("3 {}", topic(&Topic::ProgramReply(other()))),
     });
     assert_eq!(last, expected);
+}
+
+#[test]
+fn a_call_that_chooses_by_load_asks_the_dispatcher_until_somebody_fits_wherever_its_program_is() {
+    let said = [
+        r#"{"do":"call","address":"service/calc","function":"f","payload":"a","choose":"fastest","id":1}"#,
+        r#"{"do":"call","address":"service/calc","function":"f","payload":"a","choose":"host=attic,least-cpu","id":2}"#,
+        "",
+    ];
+    let plan = talk(&["say", &said.join("\n"), "hear", "2"]);
+    let run = plan.start();
+    subscribed(&run, &Topics::default().all_at(&address()));
+    announce(&run, true);
+    let first = run.asks();
+    let engine: EngineId = "there".parse().unwrap();
+    let expected = LoadsAsk::Loads {
+        engines: vec![engine.clone()],
+        only: vec![Only::Host("attic".into())],
+        measured: true,
+    };
+    assert_eq!(first.what, ServiceAsk::Loads(expected));
+    let run = moved(&plan, &run);
+    let again = run.asks();
+    assert_eq!(again.what, first.what);
+    let answered = |request, engines| {
+        let answer = Ok(Reply::Loads(LoadsAnswer { engines }));
+        run.process.service_answered(request, answer);
+    };
+    answered(again.request, Vec::new());
+    let again = run.asks();
+    let load = Load::default();
+    answered(again.request, vec![EngineAndLoad { engine, load }]);
+    let (number, function, _) = made(&run);
+    assert_eq!(function, "f");
+    answer(&run, number, &done("A"));
+    let (lines, state) = run.end();
+    assert_eq!(state, ProgramState::Exited { code: 0 });
+    assert!(
+        stdout(&lines).contains("'fastest' is no choice"),
+        "{}",
+        stdout(&lines)
+    );
+    assert!(stdout(&lines).contains("\"payload\":\"A\""), "{}", stdout(&lines));
 }
 
 /// What the program tells of how far a call is, or a notice of its engine's.

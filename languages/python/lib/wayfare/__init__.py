@@ -326,16 +326,26 @@ def call(address, function, payload="", *, timeout=30, **options):
 
 
 def begin(
-    address, function, payload="", *, timeout=30, on_progress=None, idempotent=False, coalesce=None, supersede=None
+    address,
+    function,
+    payload="",
+    *,
+    timeout=30,
+    on_progress=None,
+    idempotent=False,
+    coalesce=None,
+    supersede=None,
+    choose=None,
 ):
     """Calls a function, and gives an OpenCall.
 
     `on_progress(payload)` is called with what the provider says of how far it is. A call that is `idempotent` is sent again where its
     provider was set back to before it had it. One with the key `coalesce` is not made while one of the same address, function and key
-    is open: both get its end. One with the key `supersede` cancels those that are open.
+    is open: both get its end. One with the key `supersede` cancels those that are open. `choose` says which of several providers is
+    called, such as "least-cpu" or "label=zone=attic,round-robin".
     """
     action = {"do": "call", "address": address, "function": function, "deadline_ms": _ms(timeout)}
-    options = {"coalesce": coalesce, "supersede": supersede}
+    options = {"coalesce": coalesce, "supersede": supersede, "choose": choose}
     options.update(idempotent=idempotent or None, progress=on_progress is not None or None)
     action.update((name, value) for name, value in options.items() if value is not None)
     return OpenCall({**action, **_field("payload", payload)}, on_progress)

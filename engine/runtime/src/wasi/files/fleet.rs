@@ -176,7 +176,7 @@ fn ask(guest: &mut Guest, ask: FileAsk) -> Answered<FileAnswer> {
     let by = name.parse().unwrap_or_else(|_| unnamed());
     match service_requests::ask(guest.context, &ServiceAsk::File { by, ask })? {
         Some(Reply::File(answer)) => Ok(Some(answer)),
-        Some(Reply::Value(_)) => Err(Errno::IO),
+        Some(Reply::Value(_) | Reply::Loads(_)) => Err(Errno::IO),
         None => Ok(None),
     }
 }

@@ -1,0 +1,117 @@
+//! Calls whose caller chooses among providers by what only the dispatcher knows of their engines: it is asked first, and again where nobody
+//! fitted, or where others can be called by then.
+//!
+//! Always: nothing of what was asked is in a snapshot, since nothing follows from it before the call is made: a program that is moved
+//! meanwhile asks again.
+
+use std::collections::BTreeSet;
+
+use wayfare_abi::errno::Errno;
+use wayfare_mail::CallOptions;
+use wayfare_protocol::address::Address;
+use wayfare_protocol::choice::{Loads, LoadsAsk};
+use wayfare_protocol::ids::EngineId;
+
+use super::calling::{Pace, left_ms, toward_until};
+use super::context::Context;
+use super::service_requests::{self, Reply, ServiceAsk};
+
+/// What the dispatcher has said is good for so long: many calls in a row ask once.
+const GOOD_NS: u64 = 1_000_000_000;
+
+/// What the dispatcher has said last.
+#[derive(Debug)]
+pub(super) struct Said {
+    ask: LoadsAsk,
+    until_ns: u64,
+    loads: Loads,
+}
+
+enum Step {
+    Called(u64),
+    /// These can be called, and are to be asked about.
+    Ask(BTreeSet<EngineId>),
+}
+
+/// As [`super::calling::call`].
+pub(super) fn call(
+    context: &mut Context,
+    address: &Address,
+    what: (&str, &[u8]),
+    (deadline_ms, options): (u64, &CallOptions),
+) -> Result<Option<u64>, Errno> {
+    let deadline_ms = i64::try_from(deadline_ms).unwrap_or(i64::MAX);
+    let until_ns = context.until_ns(deadline_ms).unwrap_or(u64::MAX);
+    let mut options = options.clone();
+    let mut asked = BTreeSet::new();
+    loop {
+        let now_ns = context.clock.now_ns();
+        // Where nobody fits, that can change without a word.
+        let look_until_ns = until_ns.min(now_ns.saturating_add(GOOD_NS));
+        let step = toward_until(
+            context,
+            ("call", address),
+            (look_until_ns, Pace::ByCaller),
+            |mail, now_ns| {
+                let Some(engines) = mail.candidates(address, &options.choose)? else {
+                    return Ok(None);
+                };
+                if engines != asked {
+                    return Ok(Some(Step::Ask(engines)));
+                }
+                let called = mail.call(address, what, left_ms(now_ns, until_ns), until_ns, &options)?;
+                Ok(called.map(Step::Called))
+            },
+        );
+        match step {
+            Ok(Some(Step::Called(number))) => {
+                context.pace();
+                return Ok(Some(number));
+            }
+            Ok(Some(Step::Ask(engines))) => {
+                let Some(loads) = ask(context, &options, &engines, until_ns)? else {
+                    return Ok(None);
+                };
+                (options.loads, asked) = (loads, engines);
+            }
+            Ok(None) => {
+                context.blocked_until_ns = Some(until_ns);
+                return Ok(None);
+            }
+            Err(Errno::NOENT | Errno::TIMEDOUT) if look_until_ns < until_ns => asked.clear(),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// `None`: the program shall stop first.
+fn ask(
+    context: &mut Context,
+    options: &CallOptions,
+    engines: &BTreeSet<EngineId>,
+    until_ns: u64,
+) -> Result<Option<Loads>, Errno> {
+    let Some(ask) = options.choose.asks(engines.iter().cloned()) else {
+        return Ok(Some(Loads::new()));
+    };
+    let now_ns = context.clock.now_ns();
+    if let Some(said) = context
+        .said
+        .as_ref()
+        .filter(|said| said.ask == ask && said.until_ns > now_ns)
+    {
+        return Ok(Some(said.loads.clone()));
+    }
+    let reply = service_requests::ask_until(context, &ServiceAsk::Loads(ask.clone()), until_ns)?;
+    let Some(Reply::Loads(answer)) = reply else {
+        return Ok(None);
+    };
+    let said = Said {
+        ask,
+        until_ns: context.clock.now_ns().saturating_add(GOOD_NS),
+        loads: answer.into(),
+    };
+    let loads = said.loads.clone();
+    context.said = Some(said);
+    Ok(Some(loads))
+}
