@@ -4,6 +4,9 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+
 use support::{Up, run};
 
 #[test]
@@ -50,6 +53,22 @@ fn a_service_is_listed_called_and_missed_when_it_is_gone() {
     );
     let json = command(&["call", "program/hall", "double", "21", "--json"]).documents();
     assert_eq!(json[0]["result"], 42);
+    for choice in ["engine=local-1,least-cpu", "first", "most-free-memory"] {
+        let chosen = command(&["call", "service/calc", "double", "21", "--choose", choice]);
+        assert_eq!(chosen.stdout, "42\n", "{choice}: {}", chosen.stderr);
+    }
+    let none = command(&[
+        "call",
+        "service/calc",
+        "double",
+        "21",
+        "--choose",
+        "host=nowhere",
+        "--json",
+    ]);
+    assert_eq!((none.exit, &none.error()["error"]), (1, &"not-found".into()));
+    let usage = command(&["call", "service/calc", "double", "21", "--choose", "fastest"]);
+    assert_eq!(usage.exit, 2, "{}", usage.stderr);
     let refused = command(&["call", "service/calc", "double", "\"x\"", "--json"]);
     assert_eq!((refused.exit, &refused.error()["error"]), (1, &"refused".into()));
     let usage = command(&["call", "service/calc", "double", "x"]);
@@ -90,4 +109,70 @@ fn a_service_is_listed_called_and_missed_when_it_is_gone() {
         "{}",
         gone.stderr
     );
+}
+
+/// Two who follow it and one who does not; each is told what became of it when it has let go.
+#[test]
+fn a_program_that_several_hold_runs_once_and_ends_with_the_last_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("up"), 1);
+    let command = |arguments: &[&str]| run(&up.broker, arguments);
+    let held = |service: &'static str, more: &[&'static str]| -> Vec<&'static str> {
+        let run = [
+            "run",
+            "calc",
+            "--if-absent",
+            "--name",
+            "desk",
+            "--allow-serve",
+            "+",
+            "--timeout",
+            "90s",
+        ];
+        [&run[..], more, &["--", "serve", service]].concat()
+    };
+    let follow = || {
+        let mut one = support::command(&up.broker, &held("calc", &["--follow"]));
+        let one = one.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut one = support::Process(one.spawn().unwrap());
+        let mut lines = BufReader::new(one.0.stdout.take().unwrap()).lines();
+        let said = lines.next().unwrap().unwrap();
+        assert!(said.starts_with("desk/main/0 is program "), "{said}");
+        assert_eq!(lines.next().unwrap().unwrap(), "serves calc");
+        one
+    };
+    let leaves = |mut one: support::Process| {
+        let pid = one.0.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-INT", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let mut said = String::new();
+        one.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(one.0.wait().unwrap().success(), "{said}");
+        said
+    };
+    let (first, second) = (follow(), follow());
+    let third = command(&held("calc", &["--json"]));
+    assert_eq!(third.exit, 0, "{}", third.stderr);
+    let third = third.documents().remove(0);
+    assert_eq!(
+        (&third["begun"], third["holders"].as_array().unwrap().len()),
+        (&false.into(), 3)
+    );
+    let other = command(&held("other", &["--json"]));
+    assert_eq!((other.exit, &other.error()["error"]), (1, &"another-spec".into()));
+    assert!(other.stderr.contains("arguments changed"), "{}", other.stderr);
+    let shown = command(&["ps", "--json"]).documents().remove(0);
+    let all = shown.as_array().unwrap();
+    assert_eq!((all.len(), &all[0]["holders"]), (1, &3.into()));
+    assert!(leaves(first).contains("desk runs on, held by"));
+    assert!(leaves(second).contains("desk runs on, held by"));
+    let fourth = follow();
+    let gone = command(&["app", "rm", "desk"]);
+    assert_eq!(gone.exit, 0, "{}", gone.stderr);
+    drop(fourth);
 }

@@ -74,6 +74,11 @@ pub(crate) struct RunArgs {
     /// lines were lost (see `wayfare logs --help`)
     #[arg(long, conflicts_with_all = ["no_wait", "coalesce"])]
     pub(crate) follow: bool,
+    /// Once for all who want it: attach to what runs under this name, if it is made in the same way, or begin it, as an application of one
+    /// program, NAME/main/0. It ends when nobody holds it any more. With --follow this command holds it while it runs, otherwise its user
+    /// until `wayfare app rm NAME`
+    #[arg(long, conflicts_with_all = ["coalesce", "supersede", "expires", "wait_for_engine", "even_cordoned"])]
+    pub(crate) if_absent: bool,
     #[command(flatten)]
     pub(crate) marked: MarkedArgs,
     #[command(flatten)]

@@ -52,6 +52,7 @@ pub(super) fn program() -> Value {
         ("since_ms?", count()),
         ("ended_ms?", count()),
         ("restarts?", count()),
+        ("holders?", count()),
         ("moves?", count()),
         ("numbers?", program_numbers()),
     ])

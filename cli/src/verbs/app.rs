@@ -322,12 +322,14 @@ pub(super) fn status_text(statuses: &[AppStatus]) -> Text {
         };
         let head = ["INSTANCE", "STATE", "HEALTHY", "ENGINE", "PROGRAM", "GENERATION"];
         let unplaced = status.unplaced.iter().map(|line| format!("not placed: {line}"));
+        let holders = status.holders.iter().map(|holder| format!("held by {holder}"));
         Text::from(format!(
             "{}: {}, version {}",
             status.application, status.state, status.version
         ))
         .then(Text::table(&head, status.instances.iter().map(row)))
         .then(Text::from_iter(unplaced))
+        .then(Text::from_iter(holders))
     };
     let parts = statuses.iter().map(one);
     parts

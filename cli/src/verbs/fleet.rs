@@ -151,6 +151,7 @@ pub(super) fn programs_table(programs: &[Listed], form: Option<Form>, now_ms: u6
             status.module.short(),
         ];
         if form == Some(Form::Wide) {
+            row.push(or_dash(about.holders.map(|holders| holders.to_string())));
             row.extend([ports(&status.ports.inputs), ports(&status.ports.outputs)]);
         }
         row
@@ -168,7 +169,7 @@ pub(super) fn programs_table(programs: &[Listed], form: Option<Form>, now_ms: u6
         "MODULE",
     ];
     if form == Some(Form::Wide) {
-        head.extend(["INPUTS", "OUTPUTS"]);
+        head.extend(["HOLDERS", "INPUTS", "OUTPUTS"]);
     }
     Text::table(&head, programs.iter().map(row))
 }

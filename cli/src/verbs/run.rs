@@ -1,13 +1,15 @@
 //! `wayfare run`.
 
+mod held;
+
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use wayfare_client::{Client, Order, Run};
+use wayfare_client::{Client, LogStream, Order, Run};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
-use wayfare_protocol::ids::OperationId;
+use wayfare_protocol::ids::{OperationId, ProgramId};
 use wayfare_protocol::limits::STDIN_BYTES_MAX;
 use wayfare_protocol::ports::Ports;
 
@@ -59,6 +61,9 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
         if let Some(name) = &args.name {
             run.name.clone_from(name);
         }
+        if args.if_absent {
+            return held::run(fleet, run, &args, output).await;
+        }
         let options = options_for(&args.command, args.marked);
         if args.command.dry.dry_run {
             return dry::order(fleet, Order::Run(Box::new(run)), &options, output).await;
@@ -78,18 +83,23 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
             LinePrinter::new(Lines::Apart, false, output),
         )
         .await?;
-        match stream.ended() {
-            Some(state) => badly(state).map_or(Ok(()), |how| {
-                Err(Fail::new("program", format!("program {} {how}", program.short())))
-            }),
-            None => Err(Fail::new(
-                "program",
-                format!("program {} is gone, and did not end by itself", program.short()),
-            )
-            .hint("it was killed, or lost with its engine; `wayfare events` may say why")),
-        }
+        end_of(&stream, program)
     })
     .await
+}
+
+/// A program that did not end well is a failure of who followed it.
+fn end_of(stream: &LogStream, program: ProgramId) -> Result {
+    match stream.ended() {
+        Some(state) => badly(state).map_or(Ok(()), |how| {
+            Err(Fail::new("program", format!("program {} {how}", program.short())))
+        }),
+        None => Err(Fail::new(
+            "program",
+            format!("program {} is gone, and did not end by itself", program.short()),
+        )
+        .hint("it was killed, or lost with its engine; `wayfare events` may say why")),
+    }
 }
 
 /// What is run is the interpreter of `source`, with that as its data.

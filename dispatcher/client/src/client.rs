@@ -5,6 +5,7 @@ mod asking;
 mod choosing;
 mod commands;
 mod forgetting;
+mod holding;
 mod marks;
 mod messages;
 mod numbers;

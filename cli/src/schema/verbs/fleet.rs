@@ -150,6 +150,7 @@ pub(super) fn applications() -> Vec<Printed> {
         ("state", text()),
         ("instances", list(instance)),
         ("unplaced", list(text())),
+        ("holders?", list(text())),
         ("failures?", failures()),
     ]);
     let history = object(&[

@@ -93,6 +93,7 @@ impl Core {
                 ended_ms: seen.ended_ms,
                 restarts: starts.map(|starts| starts.again),
                 moves: Some(seen.moves),
+                holders: instance.and_then(|id| self.state.apps.get(&id.of.application)?.held()),
             };
             room = room.saturating_sub(pages::bytes(&about) + ENTRY_BYTES);
             page.programs.insert(*program, about);

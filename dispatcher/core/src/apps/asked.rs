@@ -1,5 +1,7 @@
 //! What people ask of the service.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use wayfare_fleet::app::AppSpec;
@@ -29,6 +31,8 @@ impl Core {
             Ask::Release => self.release(),
             Ask::Plan { spec } => self.ask_plan(spec).map(value),
             Ask::Apply { spec, expects } => self.ask_apply(spec, expects),
+            Ask::Acquire { spec, holder, lasts } => self.acquire(spec, holder, lasts),
+            Ask::LetGo { application, holder } => self.let_go(&application, &holder),
             Ask::Status { application } => self.ask_status(application.as_deref()).map(value),
             Ask::StatusPage { application, from } => {
                 self.status_page(application.as_deref(), from.as_ref()).map(value)
@@ -94,6 +98,16 @@ impl Core {
     }
 
     fn ask_apply(&mut self, spec: AppSpec, expects: Option<u64>) -> Result<Value, Failure> {
+        let name = spec.name.clone();
+        let answer = self.apply(spec, expects)?;
+        let app = self.state.apps.get_mut(&name);
+        if app.is_some_and(App::is_peoples) {
+            self.store_app(&name);
+        }
+        Ok(answer)
+    }
+
+    pub(super) fn apply(&mut self, spec: AppSpec, expects: Option<u64>) -> Result<Value, Failure> {
         spec.check()?;
         let name = spec.name.clone();
         let known = self.state.apps.get(&name);
@@ -143,6 +157,8 @@ impl Core {
             serial: 0,
             standing: Standing::Running,
             fallback: None,
+            holders: BTreeMap::new(),
+            ends_with_holders: false,
         });
         let number = app.versions.last().map_or(1, |version| version.number + 1);
         let before = app.current;
@@ -216,7 +232,7 @@ impl Core {
         Ok(json!({ "application": name, "version": number, "of": to, "changed": true }))
     }
 
-    fn set_standing(&mut self, name: &str, standing: Standing) -> Result<Value, Failure> {
+    pub(super) fn set_standing(&mut self, name: &str, standing: Standing) -> Result<Value, Failure> {
         let app = self.app(name)?;
         let changed = app.standing != standing;
         if changed && app.standing == Standing::Removing {
@@ -278,6 +294,7 @@ impl Core {
             state: state.to_owned(),
             instances: Vec::new(),
             unplaced: lines(unplaced),
+            holders: self.holders_of(name),
         }
     }
 

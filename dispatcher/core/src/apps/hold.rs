@@ -91,6 +91,8 @@ impl Core {
         self.plan_at_ms = 0;
         // Nothing could become healthy meanwhile: roll-outs have their whole time again.
         self.progress_ms.clear();
+        // Nobody's word was taken meanwhile.
+        self.leases.clear();
         self.effects.push(Effect::Store {
             key: KEY.to_owned(),
             json: None,

@@ -19,6 +19,7 @@ mod ages;
 mod asked;
 mod engines;
 mod hold;
+mod holders;
 mod ids;
 mod leaving;
 mod loss;
@@ -206,6 +207,8 @@ pub struct Core {
     in_flight: BTreeMap<OperationId, Subject>,
     /// When each application last came nearer to its current version.
     progress_ms: BTreeMap<String, u64>,
+    /// Until when holders of applications hold them, unless they are heard of again.
+    leases: BTreeMap<(String, String), u64>,
     /// Since when an engine with an orphan is back, or when to try again to end it.
     back_ms: BTreeMap<(ProgramId, EngineId), u64>,
     /// When to plan again: at once after a change.
@@ -252,6 +255,7 @@ impl Core {
             passing: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             progress_ms: BTreeMap::new(),
+            leases: BTreeMap::new(),
             back_ms: BTreeMap::new(),
             plan_at_ms: 0,
             due_at_ms: 0,
@@ -321,6 +325,7 @@ impl Core {
         if self.hold().is_some() {
             return self.checkpoint();
         }
+        self.end_leases();
         self.look_at_instances();
         self.begin_due();
         self.roll_out();

@@ -10,6 +10,7 @@ use wayfare_fleet::app::{AppSpec, ComponentSpec};
 use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, ProgramId};
 use wayfare_scheduler::application::{ComponentId, InstanceId};
 
+use super::holders::Holder;
 use super::orphans::Orphan;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +33,12 @@ pub struct App {
     pub standing: Standing,
     /// The version to go back to, while the current one is being rolled out.
     pub fallback: Option<u64>,
+    /// Who wants it to be there, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub holders: BTreeMap<String, Holder>,
+    /// It was begun by a holder, and is removed with the last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends_with_holders: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

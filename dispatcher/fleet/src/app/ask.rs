@@ -14,6 +14,8 @@ use super::hold::HoldRecord;
 pub const SERVICE: &str = "apps";
 /// Bytes of a blob in one request: as hexadecimal digits they are twice as many.
 pub const PUT_BYTES_MAX: usize = 48 * 1024;
+/// Of one application.
+pub const HOLDERS_MAX: usize = 64;
 /// Fewer digits name no id: a name may look the same.
 const ID_DIGITS_MIN: usize = 4;
 
@@ -38,6 +40,19 @@ pub enum Ask {
         spec: AppSpec,
         /// The serial of the plan that people have looked at.
         expects: Option<u64>,
+    },
+    /// Holds an application, which is applied where it is absent: answered with a [`Holding`]. Refused where it is made in another way. Asked
+    /// again it renews a lease.
+    Acquire {
+        spec: AppSpec,
+        holder: String,
+        #[serde(default)]
+        lasts: Lasts,
+    },
+    /// The last holder of an application that was begun so ends it: answered with a [`LetGo`].
+    LetGo {
+        application: String,
+        holder: String,
     },
     /// Of one application, or of all, in one answer: refused where that is too long for a message.
     Status {
@@ -150,6 +165,8 @@ impl Ask {
             | Self::Events { .. } => false,
             Self::Put { .. }
             | Self::Apply { .. }
+            | Self::Acquire { .. }
+            | Self::LetGo { .. }
             | Self::Revert { .. }
             | Self::Pause { .. }
             | Self::Resume { .. }
@@ -162,6 +179,39 @@ impl Ask {
             | Self::Uncordon { .. } => true,
         }
     }
+}
+
+/// How long a holder holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lasts {
+    /// While it is heard of, every 30 s at least.
+    #[default]
+    Lease,
+    /// Until it lets go.
+    UntilLetGo,
+}
+
+/// An application is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    pub application: String,
+    /// It was absent, and is there for this holder.
+    pub begun: bool,
+    pub holders: Vec<String>,
+    /// A lease that is not renewed for so long is over.
+    pub lease_ms: u64,
+}
+
+/// A holder has let go of an application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LetGo {
+    pub application: String,
+    /// It was held by that.
+    pub changed: bool,
+    pub holders: Vec<String>,
+    /// Nobody holds it any more, and it ends.
+    pub ends: bool,
 }
 
 /// What people have said about an engine.
@@ -308,6 +358,9 @@ pub struct AppStatus {
     pub state: String,
     pub instances: Vec<InstanceStatus>,
     pub unplaced: Vec<String>,
+    /// Who holds it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

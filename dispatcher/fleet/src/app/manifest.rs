@@ -232,6 +232,77 @@ pub fn resolve(
     Ok(Resolved { spec, blobs })
 }
 
+/// One program, as who holds it wants it to be.
+#[derive(Debug, Default)]
+pub struct OneProgram {
+    pub made: Made,
+    pub stdin: Option<Vec<u8>>,
+    pub grants: Grants,
+    /// Empty: any.
+    pub engines: BTreeSet<EngineId>,
+}
+
+/// The component of an application that [`of_one`] makes.
+pub const ONE: &str = "main";
+
+/// An application of this one program, which is started again where it fails.
+pub fn of_one(name: &str, program: OneProgram) -> Result<Resolved, ManifestError> {
+    let OneProgram {
+        made,
+        stdin,
+        grants,
+        engines,
+    } = program;
+    let part = Part {
+        module: name.to_owned(),
+        count: 1,
+        args: Vec::new(),
+        env: BTreeMap::new(),
+        stdin: stdin.is_some().then(String::new),
+        memory: None,
+        grants,
+        input: Vec::new(),
+        output: Vec::new(),
+        processor: 0,
+        labels: Vec::new(),
+        devices: BTreeSet::new(),
+        engines,
+        hosts: BTreeSet::new(),
+        max_per_engine: None,
+        apart_from: Vec::new(),
+        spread: None,
+        pinned: false,
+        checkpoint: None,
+        restart: Restart {
+            when: Some(RestartWhen::OnFailure),
+            ..Restart::default()
+        },
+        update: Update::default(),
+        cron: None,
+    };
+    let mut blobs = BTreeMap::new();
+    let (mut made, mut stdin) = (Some(made), stdin);
+    let component = part
+        .resolve(
+            name,
+            &mut blobs,
+            (
+                &mut |_| made.take().ok_or_else(|| "one module is there".to_owned()),
+                &mut |_| stdin.take().ok_or_else(|| "one file is there".to_owned()),
+            ),
+        )
+        .map_err(|reason| ManifestError::Component {
+            component: ONE.to_owned(),
+            reason,
+        })?;
+    let spec = AppSpec {
+        name: name.to_owned(),
+        components: BTreeMap::from([(ONE.to_owned(), component)]),
+    };
+    spec.check().map_err(ManifestError::Refused)?;
+    Ok(Resolved { spec, blobs })
+}
+
 impl Part {
     fn resolve(
         self,

@@ -23,6 +23,9 @@ pub struct ProgramAbout {
     /// How often it came to another engine, as far as the dispatcher has seen; a start elsewhere is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moves: Option<u32>,
+    /// How many hold its application; `None`: nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holders: Option<u32>,
 }
 
 /// As many programs as a message holds, in the order of their ids.

@@ -2,6 +2,7 @@
 
 mod alike;
 mod asked;
+mod holders;
 mod losses;
 mod pages;
 mod random;

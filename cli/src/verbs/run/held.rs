@@ -1,0 +1,159 @@
+//! `wayfare run --if-absent`: a program that is there for as long as somebody holds it, once for all who do.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use wayfare_client::app::AppSpec;
+use wayfare_client::app::ask::{Ask, Holding, Lasts};
+use wayfare_client::app::manifest::{self, Made, ONE, OneProgram, Resolved};
+use wayfare_client::{ANSWER_TIMEOUT, Client, Follow, Run};
+use wayfare_protocol::ids::{OperationId, ProgramId};
+
+use super::super::dry;
+use super::super::logs::{LinePrinter, Lines, print_all};
+use super::end_of;
+use crate::args::programs::RunArgs;
+use crate::context::who;
+use crate::fail::{Fail, Result};
+use crate::output::{Output, tell};
+
+/// Between two looks at whether it runs.
+const LOOK_PERIOD: Duration = Duration::from_millis(300);
+
+pub(super) async fn run(fleet: &Client, run: Run, args: &RunArgs, output: Output) -> Result {
+    let limit = args.command.timeout;
+    let engines = match &run.on {
+        Some(wanted) => [fleet.engine(wanted).await?.engine].into(),
+        None => Default::default(),
+    };
+    let name = run.name.clone();
+    let program = OneProgram {
+        made: Made {
+            module: run.module,
+            args: run.args,
+            env: run.env,
+            memory_bytes: run.memory_bytes_max,
+            folders: run.folders,
+            ports: run.ports,
+        },
+        stdin: run.stdin,
+        grants: run.grants,
+        engines,
+    };
+    let Resolved { spec, blobs } =
+        manifest::of_one(&name, program).map_err(|error| Fail::usage(error.to_string()))?;
+    let lasts = match args.follow {
+        true => Lasts::Lease,
+        false => Lasts::UntilLetGo,
+    };
+    let holder = holder(lasts);
+    if args.command.dry.dry_run {
+        return dry::ask(fleet, Ask::Acquire { spec, holder, lasts }, limit, output).await;
+    }
+    fleet.upload(&blobs, limit, |_, _| {}).await?;
+    let holding = fleet.acquire(&spec, &holder, lasts, limit).await?;
+    if args.command.no_wait {
+        return print(output, &holding, None);
+    }
+    let shown = async {
+        let program = tokio::time::timeout(limit, running(fleet, &name)).await;
+        let late = || Fail::no_answer(format!("{name} does not run after {} s", limit.as_secs()));
+        let program = program.map_err(|_| late())??;
+        print(output, &holding, Some(program))?;
+        match args.follow {
+            true => follow(fleet, program, output).await,
+            false => Ok(()),
+        }
+    };
+    if lasts == Lasts::UntilLetGo {
+        return shown.await;
+    }
+    let result = tokio::select! {
+        result = shown => result,
+        result = renew(fleet, &spec, &holder, holding.lease_ms) => result,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted.map_err(|error| Fail::new("signal", error.to_string()))
+        }
+    };
+    let gone = fleet.let_go(&name, &holder, ANSWER_TIMEOUT).await?;
+    if output == Output::Human {
+        tell(match gone.holders.as_slice() {
+            _ if gone.ends => format!("nobody holds {name} any more: it ends"),
+            [] => format!("{name} runs on"),
+            others => format!("{name} runs on, held by {}", others.join(", ")),
+        });
+    }
+    result
+}
+
+/// For as long as it is polled.
+async fn renew(fleet: &Client, spec: &AppSpec, holder: &str, lease_ms: u64) -> Result {
+    let mut due = interval(Duration::from_millis(lease_ms / 3).max(LOOK_PERIOD));
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        due.tick().await;
+        // Where nobody acts for a moment, leases begin anew with who acts next.
+        if let Err(error) = fleet.acquire(spec, holder, Lasts::Lease, ANSWER_TIMEOUT).await {
+            tracing::debug!(%error, "not renewed");
+        }
+    }
+}
+
+/// By a lease each command is another.
+fn holder(lasts: Lasts) -> String {
+    let who: String = who()
+        .chars()
+        .filter(|c| !c.is_whitespace() && !c.is_control())
+        .collect();
+    match lasts {
+        Lasts::Lease => format!("{who}/{}", OperationId::random().short()),
+        Lasts::UntilLetGo => who,
+    }
+}
+
+/// Until it runs, or has come to nothing.
+async fn running(fleet: &Client, name: &str) -> Result<ProgramId> {
+    loop {
+        let statuses = fleet.app_status(Some(name), ANSWER_TIMEOUT).await?;
+        let instances = statuses.iter().flat_map(|status| &status.instances);
+        let ready = instances
+            .filter(|one| one.state == "running" || one.state == "complete")
+            .find_map(|one| one.program);
+        if let Some(program) = ready {
+            return Ok(program);
+        }
+        sleep(LOOK_PERIOD).await;
+    }
+}
+
+fn print(output: Output, holding: &Holding, program: Option<ProgramId>) -> Result {
+    let document = json!({
+        "application": holding.application,
+        "begun": holding.begun,
+        "holders": holding.holders,
+        "program": program,
+    });
+    output.print(&document, |_| {
+        let how = match holding.begun {
+            true => "begun",
+            false => "there already",
+        };
+        let (name, holders) = (&holding.application, holding.holders.join(", "));
+        match program {
+            Some(program) => format!(
+                "{name}/{ONE}/0 is program {}, {how}, held by {holders}",
+                program.short()
+            ),
+            None => format!("{name}/{ONE}/0 is {how}, held by {holders}"),
+        }
+    })
+}
+
+/// As `wayfare run --follow`, from its first line that is kept.
+async fn follow(fleet: &Client, program: ProgramId, output: Output) -> Result {
+    let mut stream = fleet.logs(program, 0, Follow::UntilEnded).await?;
+    let printer = LinePrinter::new(Lines::Apart, false, output);
+    print_all(&mut stream, program, printer).await?;
+    end_of(&stream, program)
+}
