@@ -6,8 +6,13 @@
 //! * *messages a second*: as many as are published at once, from the first published to the last received;
 //! * *latency*: from publishing to receiving what was passed on, of a stream of few messages.
 //!
-//! Options behind `--`: `--count N` (20000) messages at once, `--seconds N` (5) of the stream, at `--rate N` (200) a second.
+//! * calls of one program by another, beside other ways to ask and be answered (`messages/calls.rs`).
+//!
+//! Options behind `--`: `--count N` (20000) messages at once, `--seconds N` (5) of the stream, at `--rate N` (200) a second, `--calls N`
+//! (1000).
 
+#[path = "messages/calls.rs"]
+mod calls;
 mod common;
 
 use std::time::Duration;
@@ -29,6 +34,7 @@ struct Options {
     count: u64,
     seconds: u64,
     rate: u64,
+    calls: u64,
 }
 
 impl Options {
@@ -37,6 +43,7 @@ impl Options {
             count: 20_000,
             seconds: 5,
             rate: 200,
+            calls: 1_000,
         };
         let mut args = args.filter(|arg| arg != "--bench");
         while let Some(arg) = args.next() {
@@ -46,6 +53,7 @@ impl Options {
                 "--count" => options.count = value,
                 "--seconds" => options.seconds = value,
                 "--rate" => options.rate = value,
+                "--calls" => options.calls = value,
                 _ => bail!("unknown option {arg}"),
             }
         }
@@ -56,6 +64,7 @@ impl Options {
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse(std::env::args().skip(1))?;
+    anyhow::ensure!(options.calls > 0, "--calls needs a number above 0");
     println!(
         "{} messages at once; {} s of {} a second; {}",
         options.count,
@@ -73,7 +82,7 @@ async fn main() -> Result<()> {
         let program = program(&broker, &options).await.context("the program")?;
         program.print(&broker, "the program `relay`");
     }
-    Ok(())
+    calls::print(options.calls).await
 }
 
 struct Figures {
