@@ -14,8 +14,14 @@ use super::{lines, one, rows};
 
 pub(super) fn orders() -> Vec<Printed> {
     let order = || any_of(&[ended_order(), would_order()]);
+    let held = object(&[
+        ("application", text()),
+        ("begun", flag()),
+        ("holders", list(text())),
+        ("program", or_null(id())),
+    ]);
     // With --follow its lines come after it.
-    let run = any_of(&[ended_order(), would_order(), log_item()]);
+    let run = any_of(&[ended_order(), would_order(), held, would_ask(), log_item()]);
     let captured = object(&[
         ("operation", id()),
         ("engine", text()),
