@@ -164,7 +164,7 @@ fn a_program_that_several_hold_runs_once_and_ends_with_the_last_of_them() {
         (&false.into(), 3)
     );
     let other = command(&held("other", &["--json"]));
-    assert_eq!((other.exit, &other.error()["error"]), (1, &"another-spec".into()));
+    assert_eq!((other.exit, &other.error()["error"]), (1, &"refused".into()));
     assert!(other.stderr.contains("arguments changed"), "{}", other.stderr);
     let shown = command(&["ps", "--json"]).documents().remove(0);
     let all = shown.as_array().unwrap();

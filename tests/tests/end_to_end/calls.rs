@@ -324,7 +324,9 @@ async fn calls_go_where_their_callers_choose() {
         .engine("b", &["--host", "shelf"])
         .start()
         .await;
-    let up = fleet.runs(calc("up", &["serve", "calc"], "a")).await;
+    let serves = |on: &str| calc("up", &["serve", "calc"], on);
+    fleet.loads_for(&["a", "b"], serves).await;
+    let up = fleet.runs(serves("a")).await;
     let down = fleet.runs(calc("down", &["serve", "calc"], "b")).await;
     let picks = Run {
         grants: Grants {
@@ -377,7 +379,7 @@ async fn calls_go_where_their_callers_choose() {
         ("round-robin", Some([20, 20])),
         ("service/coolest", Some(times(last, 40))),
     ] {
-        let asks_so = ["call", "service/calc", "40", "25", choice];
+        let asks_so = ["call", "service/calc", "40", "50", choice];
         let asks_so = fleet.runs(calc("ann", &asks_so, "b")).await;
         asks_so.printed(1).await;
         fleet.moves(asks_so.program, "a").await;
