@@ -170,6 +170,8 @@ fn answers(mail: &mut Mail, outcome: impl Fn(&str, &[u8]) -> Outcome) -> usize {
     count
 }
 
+type Answering = dyn Fn(&str, &[u8]) -> Outcome;
+
 /// The only candidate.
 fn picked(function: &str, arguments: &[u8]) -> Outcome {
     let ask: PickAsk = wire::from_json(arguments).unwrap();
@@ -201,7 +203,7 @@ fn a_call_fails_as_the_call_of_the_service_that_picks_or_where_that_names_none()
     let refused = |_: &str, _: &[u8]| Outcome::Failed(FailureKind::Refused, "no".into());
     let other = |_: &str, _: &[u8]| Outcome::Done(someone().to_string().into_bytes());
     let nonsense = |_: &str, _: &[u8]| Outcome::Done(b"{}".to_vec());
-    let cases: [(&dyn Fn(&str, &[u8]) -> Outcome, FailureKind); 3] = [
+    let cases: [(&Answering, FailureKind); 3] = [
         (&refused, FailureKind::Refused),
         (&other, FailureKind::NotFound),
         (&nonsense, FailureKind::NotFound),
