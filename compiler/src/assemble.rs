@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  Form::Joined    program, twins, resumers
-//!  Form::Program   program, helpers  <--- imports ---  Form::Resuming   twins, resumers
+//!  Form::Program   program, helpers  <--- imports ---  Form::Resuming   twins, resumers         or ResumingPlainly
 //! ```
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use crate::draft::{self, Draft, Export};
 use crate::error::CompileError;
 use crate::frames::{Budget, Frames};
 use crate::module::Module;
-use crate::resumers::{self, Resumers};
+use crate::resumers::{self, Resumers, TwinCall};
 use crate::saving::{Saver, Stores};
 use crate::sections::{ELEMENT, GLOBAL, IMPORT, MEMORY, Sections, TABLE};
 use crate::{Entry, Form, Report, Rewritten, exceptions, liveness, polls, unrolling};
@@ -47,7 +47,8 @@ pub(crate) fn assemble(
     match form {
         Form::Joined => plan.joined(),
         Form::Program => plan.program(),
-        Form::Resuming => plan.resuming(),
+        Form::Resuming => plan.resuming(TwinCall::Tail),
+        Form::ResumingPlainly => plan.resuming(TwinCall::Plain),
     }
 }
 
@@ -102,7 +103,7 @@ impl<'a> Plan<'a> {
         let before_twins = draft.bytes();
         self.write_twins(&mut draft)?;
         let bytes_twins = draft.bytes() - before_twins;
-        self.write_resumers(&mut draft);
+        self.write_resumers(&mut draft, TwinCall::Tail);
 
         let mut sections = Sections::of(module);
         sections.extend(TABLE, 1, &draft::funcrefs(self.twins(), Some(self.twins())));
@@ -150,7 +151,7 @@ impl<'a> Plan<'a> {
         Ok(self.rewritten(wasm, bytes_after, 0))
     }
 
-    fn resuming(&self) -> Result<Rewritten, CompileError> {
+    fn resuming(&self, twin_call: TwinCall) -> Result<Rewritten, CompileError> {
         let module = self.module;
         let borrowed = Borrowed::find(module, self.calls, &self.functions)?;
         let (first, tables) = (borrowed.imported_functions(), module.tables.len() as u32);
@@ -167,7 +168,7 @@ impl<'a> Plan<'a> {
         };
         let mut draft = Draft::new(module, added, first);
         self.write_twins(&mut draft)?;
-        self.write_resumers(&mut draft);
+        self.write_resumers(&mut draft, twin_call);
 
         let mut sections = Sections::types_of(module);
         let imports = borrowed::imports(&parts, &mut draft.types);
@@ -253,14 +254,14 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn write_resumers(&self, draft: &mut Draft) {
+    fn write_resumers(&self, draft: &mut Draft, twin_call: TwinCall) {
         for results in &self.resumers.results {
-            let body = resumers::outermost(results, &draft.added, &mut draft.types);
+            let body = resumers::outermost(results, twin_call, &draft.added, &mut draft.types);
             draft.write(&body, &[], results);
         }
         let callees: Vec<_> = draft.added.callee_resumers.keys().cloned().collect();
         for results in callees {
-            let body = resumers::callee(&results, &draft.added, &mut draft.types);
+            let body = resumers::callee(&results, twin_call, &draft.added, &mut draft.types);
             draft.write(&body, &[], &results);
         }
         if self.holds_exceptions {

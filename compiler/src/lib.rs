@@ -68,6 +68,8 @@ pub enum Form {
     Program,
     /// The code that resumes [`Form::Program`] of the same module, to be made when it is needed.
     Resuming,
+    /// The same for compilers that have no tail calls: what is resumed then needs a little more stack for each call.
+    ResumingPlainly,
 }
 
 /// What a host calls.

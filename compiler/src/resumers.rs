@@ -19,6 +19,14 @@ pub(crate) struct Resumers {
     pub(crate) names: Vec<(String, usize)>,
 }
 
+/// How a twin is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TwinCall {
+    /// In place of who calls it, so that a resumed stack is no deeper for that.
+    Tail,
+    Plain,
+}
+
 impl Resumers {
     pub(crate) fn plan(module: &Module, entry: Entry) -> Self {
         let mut resumers = Self {
@@ -54,7 +62,12 @@ pub(crate) fn of_callees(functions: &[Option<Function>], first: u32) -> BTreeMap
 }
 
 /// Drops again what the program had dropped, then resumes the outermost frame.
-pub(crate) fn outermost(results: &[ValType], added: &Added, types: &mut Types) -> Vec<u8> {
+pub(crate) fn outermost(
+    results: &[ValType],
+    twin_call: TwinCall,
+    added: &Added,
+    types: &mut Types,
+) -> Vec<u8> {
     let mut bytes = vec![0];
     for (segment, global) in &added.dropped {
         let drop = match segment {
@@ -69,18 +82,25 @@ pub(crate) fn outermost(results: &[ValType], added: &Added, types: &mut Types) -
         }
         Instruction::End.encode(&mut bytes);
     }
-    call_twin(results, added, types, &mut bytes);
+    call_twin(results, twin_call, added, types, &mut bytes);
     bytes
 }
 
-pub(crate) fn callee(results: &[ValType], added: &Added, types: &mut Types) -> Vec<u8> {
+pub(crate) fn callee(results: &[ValType], twin_call: TwinCall, added: &Added, types: &mut Types) -> Vec<u8> {
     let mut bytes = vec![0];
-    call_twin(results, added, types, &mut bytes);
+    call_twin(results, twin_call, added, types, &mut bytes);
     bytes
 }
 
-/// A tail call, so that a resumed stack is no deeper for it. Ends the function.
-fn call_twin(results: &[ValType], added: &Added, types: &mut Types, bytes: &mut Vec<u8>) {
+/// Ends the function.
+fn call_twin(
+    results: &[ValType],
+    twin_call: TwinCall,
+    added: &Added,
+    types: &mut Types,
+    bytes: &mut Vec<u8>,
+) {
+    let (type_index, table_index) = (types.index(&[], results), added.twin_table);
     let word = |offset| wasm_encoder::MemArg {
         offset,
         align: 0,
@@ -93,9 +113,15 @@ fn call_twin(results: &[ValType], added: &Added, types: &mut Types, bytes: &mut 
         Instruction::I32Const(4),
         Instruction::I32Sub,
         Instruction::I32Load(word(abi::FRAMES_OFFSET)),
-        Instruction::ReturnCallIndirect {
-            type_index: types.index(&[], results),
-            table_index: added.twin_table,
+        match twin_call {
+            TwinCall::Tail => Instruction::ReturnCallIndirect {
+                type_index,
+                table_index,
+            },
+            TwinCall::Plain => Instruction::CallIndirect {
+                type_index,
+                table_index,
+            },
         },
         Instruction::End,
     ];
