@@ -32,6 +32,7 @@ mod fetching;
 
 mod background;
 mod captures;
+mod code_workshop;
 mod devices;
 mod machine;
 mod memory;

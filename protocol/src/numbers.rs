@@ -92,6 +92,9 @@ pub struct ProgramNumbers {
     /// Since its state was stored last; `None`: it was not, since it came here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_age_ms: Option<u64>,
+    /// It runs on code that was made in one pass, until optimised code is there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub baseline: bool,
 }
 
 /// Messages of a program, without repeats; bytes are those of their payloads.
@@ -139,6 +142,7 @@ mod tests {
             waiting_messages: u64::MAX,
             log_lines: u64::MAX,
             checkpoint_age_ms: Some(u64::MAX),
+            baseline: true,
         };
         let numbers = EngineNumbers {
             engine: "e".repeat(NAME_BYTES_MAX).parse().unwrap(),

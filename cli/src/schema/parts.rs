@@ -77,6 +77,7 @@ fn program_numbers() -> Value {
         ("waiting_messages", count()),
         ("log_lines", count()),
         ("checkpoint_age_ms?", count()),
+        ("baseline?", flag()),
     ])
 }
 

@@ -59,6 +59,11 @@ pub(super) fn of_program(one: &Listed, now_ms: u64) -> Vec<(&'static str, String
         "checkpoint",
         stored.unwrap_or_else(|| "none since it came here".into()),
     ));
+    let code = match numbers.baseline {
+        true => "baseline, until optimised code is there",
+        false => "optimised",
+    };
+    lines.push(("code", code.into()));
     lines
 }
 

@@ -315,6 +315,7 @@ mod tests {
             waiting_messages: 0,
             log_lines: 0,
             checkpoint_age_ms: None,
+            baseline: false,
         }
     }
 

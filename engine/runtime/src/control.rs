@@ -6,6 +6,8 @@
 //! thread is inside Wasm.
 
 use std::collections::VecDeque;
+#[cfg(feature = "compiler")]
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,6 +21,8 @@ use wayfare_protocol::log::Stream;
 use super::cpu::ThreadTime;
 use super::log::Log;
 use super::raw::Flag;
+#[cfg(feature = "compiler")]
+use super::runtime::Loaded;
 use super::service_requests::ServiceRequests;
 
 pub(super) struct Control {
@@ -38,9 +42,19 @@ pub(super) struct Shared {
     /// By request: stays where it is once it is stopped.
     frozen: bool,
     flag: Option<Flag>,
+    #[cfg(feature = "compiler")]
+    better: Better,
     pub(super) log: Log,
     pub(super) mail: Mail,
     pub(super) service_requests: ServiceRequests,
+}
+
+/// Code to change over to, and whether the program is to stop for that.
+#[cfg(feature = "compiler")]
+#[derive(Default)]
+struct Better {
+    code: Option<Arc<Loaded>>,
+    is_pressing: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +68,14 @@ pub(super) enum Request {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Run,
+    /// There is better code for it: [`Shared::take_better`].
+    #[cfg(feature = "compiler")]
+    Change,
     Freeze,
-    Capture { run_on: bool, tag: u64 },
+    Capture {
+        run_on: bool,
+        tag: u64,
+    },
     Vanish,
 }
 
@@ -75,6 +95,8 @@ impl Control {
                 discarded: false,
                 frozen,
                 flag: None,
+                #[cfg(feature = "compiler")]
+                better: Better::default(),
                 log: Log::new(),
                 mail,
                 service_requests: ServiceRequests::default(),
@@ -99,6 +121,23 @@ impl Control {
         }
         shared.requests.push_back(request);
         self.attract(&shared);
+    }
+
+    /// The program changes over to this at its next poll.
+    #[cfg(feature = "compiler")]
+    pub(super) fn improve(&self, code: Arc<Loaded>) {
+        let mut shared = self.lock();
+        shared.better = Better {
+            code: Some(code),
+            is_pressing: true,
+        };
+        self.attract(&shared);
+    }
+
+    /// The program could not, and has run on since: now that it is stopped for something else it tries again.
+    #[cfg(feature = "compiler")]
+    pub(super) fn improve_again(&self, code: Arc<Loaded>) {
+        self.lock().better.code.get_or_insert(code);
     }
 
     pub(super) fn discard(&self) {
@@ -163,7 +202,7 @@ impl Control {
                     };
                 }
                 None if shared.frozen => shared = self.wait(shared, None),
-                None => return Next::Run,
+                None => return shared.go(),
             }
         }
     }
@@ -216,7 +255,25 @@ impl Control {
 impl Shared {
     /// Somebody wants the program to stop.
     pub(super) fn wants(&self) -> bool {
-        self.discarded || !self.requests.is_empty()
+        #[cfg(feature = "compiler")]
+        let changes = self.better.is_pressing;
+        #[cfg(not(feature = "compiler"))]
+        let changes = false;
+        self.discarded || !self.requests.is_empty() || changes
+    }
+
+    /// Nothing is asked of it any more.
+    fn go(&self) -> Next {
+        #[cfg(feature = "compiler")]
+        if self.better.code.is_some() {
+            return Next::Change;
+        }
+        Next::Run
+    }
+
+    #[cfg(feature = "compiler")]
+    pub(super) fn take_better(&mut self) -> Option<Arc<Loaded>> {
+        std::mem::take(&mut self.better).code
     }
 
     /// It stays where it is when it is stopped, until it is unfrozen or goes on elsewhere.

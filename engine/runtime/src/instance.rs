@@ -1,5 +1,7 @@
 //! One instance of a rewritten module: entered, left, captured, restored.
 
+#[cfg(feature = "compiler")]
+mod change;
 mod restoring;
 mod room;
 

@@ -14,7 +14,7 @@
 //! The host functions are written out here rather than taken from wasmtime-wasi, whose state cannot be
 //! captured: a blocked call must be able to leave without having had any effect, and be issued again elsewhere.
 //!
-//! Reading order: `runtime` (a module made ready), `compiled` (what is kept of it), [`ahead`]
+//! Reading order: `runtime` (a module made ready), `backend`, `baseline` and `succession` (two tiers of code), `compiled` (what is kept of it), [`ahead`]
 //! (what is compiled for others), `rooms` (stacks), `resuming` (what only a captured program needs), `control`
 //! (handle and thread meet), `thread`, `instance` (in and out of Wasm, capture, restore), `wasi` with `files`,
 //! `cpu` (what it uses), `calls` and `calling` with `mail`, `values` with `service_requests`, `device_calls`, `channel` (the same as lines of files), `log`,
@@ -23,6 +23,9 @@
 
 mod address_space;
 pub mod ahead;
+mod backend;
+#[cfg(feature = "compiler")]
+mod baseline;
 mod calling;
 mod calls;
 mod channel;
@@ -50,6 +53,8 @@ mod runtime;
 mod service_requests;
 #[cfg(feature = "compiler")]
 mod settings;
+#[cfg(feature = "compiler")]
+mod succession;
 mod thread;
 mod values;
 mod variables;
@@ -74,6 +79,7 @@ use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
 
 pub use address_space::AddressSpace;
+pub use backend::Tier;
 pub use compiled::{Compiled, CompiledError, Piece, Provenance, Trust};
 use control::{Control, Request};
 pub use mailbox::Mailbox;
@@ -131,6 +137,8 @@ pub enum ProcessEvent {
     LinesReady,
     /// It asks something of the dispatcher, and waits for [`Process::service_answered`].
     Asks(ServiceRequest),
+    /// It changed over to optimised code, in place: [`Loaded::better`].
+    Changed,
     /// It provides another service, and the broker has granted that it is asked.
     Serves,
     /// The last event: exited, trapped. Take what lines are left after it.
@@ -166,14 +174,16 @@ pub fn launch(
     let control = Arc::new(Control::new(launch.frozen, mail));
     let name = format!("wasm-{}", launch.home.program.short());
     let sink: context::Sink = Arc::new(sink);
+    #[cfg(feature = "compiler")]
+    loaded.join(&control);
     let task = Task {
-        options: runtime.rooms.options().clone(),
+        options: runtime.options().clone(),
         loaded: loaded.clone(),
         launch,
         control: control.clone(),
         sink: sink.clone(),
     };
-    let stack_bytes = runtime.rooms.thread_stack_bytes().map_err(runtime::internal)?;
+    let stack_bytes = runtime.thread_stack_bytes(loaded)?;
     std::thread::Builder::new()
         .name(name)
         .stack_size(stack_bytes)

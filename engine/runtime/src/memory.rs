@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::ResourceLimiter;
+#[cfg(feature = "compiler")]
+use wayfare_protocol::error::Failure;
 
 use super::control::Control;
 
@@ -124,6 +126,20 @@ impl Limits {
         self.budget
             .take_in_any_case(total.saturating_sub(self.taken_bytes));
         self.taken_bytes = self.taken_bytes.max(total);
+    }
+
+    /// Whether the machine has room for copies of so many bytes, beside what programs have.
+    #[cfg(feature = "compiler")]
+    pub(super) fn check_copies(&self, bytes: u64, copies: u64) -> Result<(), Failure> {
+        let (bytes, bytes_max) = (bytes.saturating_mul(copies), self.budget.left_bytes());
+        if bytes <= bytes_max {
+            return Ok(());
+        }
+        Err(Failure::TooLarge {
+            what: "copies of the program's memory, beside that of the others here,".into(),
+            bytes,
+            bytes_max,
+        })
     }
 
     /// Whether it may have so much in all.

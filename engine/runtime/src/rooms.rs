@@ -38,6 +38,8 @@ pub(super) const RESUMED: usize = 1;
 pub(super) struct Rooms {
     options: RuntimeOptions,
     make: fn(&RuntimeOptions) -> Config,
+    /// How many times the stack of [`RuntimeOptions`] a fresh program has.
+    stack_factor: usize,
     made: Mutex<Vec<Linker<Context>>>,
 }
 
@@ -45,10 +47,12 @@ impl Rooms {
     pub(super) fn new(
         options: RuntimeOptions,
         make: fn(&RuntimeOptions) -> Config,
+        stack_factor: usize,
     ) -> wasmtime::Result<Self> {
         let rooms = Self {
             options,
             make,
+            stack_factor,
             made: Mutex::default(),
         };
         rooms.linker(RESUMED)?;
@@ -75,7 +79,8 @@ impl Rooms {
     }
 
     pub(super) fn stack_bytes(&self, room: usize) -> usize {
-        self.options.stack_bytes_max.saturating_mul(ROOMS[room])
+        let fresh = self.options.stack_bytes_max.saturating_mul(self.stack_factor);
+        fresh.saturating_mul(ROOMS[room])
     }
 
     pub(super) fn linker(&self, room: usize) -> wasmtime::Result<Linker<Context>> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use wasmtime::{Config, ExternType, InstancePre, Linker, Module, Mutability, ValType};
+use wasmtime::{Config, ExternType, Module, Mutability, ValType};
 use wayfare_abi::rewritten as abi;
 #[cfg(feature = "compiler")]
 use wayfare_compiler::Form;
@@ -14,14 +14,12 @@ use wayfare_protocol::ids::Digest;
 use wayfare_protocol::snapshot::PAGE_BYTES;
 
 use super::address_space::AddressSpace;
+use super::backend::{Backend, Tier};
 #[cfg(feature = "compiler")]
 use super::compiled::Piece;
 use super::compiled::{Compiled, Provenance, Trust};
-use super::context::Context;
 use super::image::Image;
 use super::memory::Budget;
-#[cfg(feature = "compiler")]
-use super::processors;
 use super::resuming::{ResumeModule, Resuming, Waited};
 use super::rooms::{self, Housed, Rooms};
 use super::variables::Variables;
@@ -49,6 +47,8 @@ pub struct RuntimeOptions {
     pub variables: Variables,
     /// Code that others compiled is for [`AddressSpace::Ample`] only.
     pub address_space: AddressSpace,
+    /// What is compiled for the first time may start on the baseline tier: see [`Runtime::compile_first`].
+    pub baseline: bool,
     pub devices: Arc<Devices>,
 }
 
@@ -61,6 +61,7 @@ impl Default for RuntimeOptions {
             budget: Arc::default(),
             variables: Variables::default(),
             address_space: AddressSpace::probe(),
+            baseline: true,
             devices: Arc::default(),
         }
     }
@@ -68,10 +69,13 @@ impl Default for RuntimeOptions {
 
 /// wasmtime's engines and the host functions.
 pub struct Runtime {
-    pub(super) rooms: Arc<Rooms>,
-    fresh: Linker<Context>,
+    optimised: Backend,
+    #[cfg(feature = "compiler")]
+    baseline: super::baseline::Baseline,
     compilations: AtomicU64,
     resuming_compilations: AtomicU64,
+    #[cfg(feature = "compiler")]
+    pub(super) optimisations: AtomicU64,
 }
 
 /// Why compiled code was not revived.
@@ -88,11 +92,14 @@ pub enum ReviveError {
 /// A module, rewritten and compiled: as many programs as wanted are launched from it. Without its resuming code they can
 /// begin, and neither go on from a snapshot nor go on where they were captured.
 pub struct Loaded {
-    digest: Digest,
+    pub(super) digest: Digest,
+    pub(super) tier: Tier,
     pub(super) housed: Housed,
     pub(super) resuming: Resuming,
     pub(super) image: Image,
     pub(super) shape: Shape,
+    #[cfg(feature = "compiler")]
+    pub(super) succession: super::succession::Succession,
 }
 
 /// What a rewritten module exports for us.
@@ -109,30 +116,45 @@ pub(super) struct Shape {
 
 impl Runtime {
     pub fn new(options: RuntimeOptions) -> Result<Self, Failure> {
-        Self::with_settings(options, |options| {
+        #[cfg(feature = "compiler")]
+        let baseline = super::baseline::Baseline::new(&options);
+        let runtime = Self::with_settings(options, |options| {
             let mut config = config();
-            if options.address_space == AddressSpace::Scarce {
-                config
-                    .memory_reservation(0)
-                    .memory_guard_size(GUARD_BYTES_SCARCE)
-                    .memory_reservation_for_growth(GROWTH_BYTES_SCARCE);
-            }
+            reserve(&mut config, options);
             config
-        })
+        })?;
+        #[cfg(feature = "compiler")]
+        let runtime = Self { baseline, ..runtime };
+        Ok(runtime)
     }
 
+    /// Without a baseline tier.
     pub(super) fn with_settings(
         options: RuntimeOptions,
         make: fn(&RuntimeOptions) -> Config,
     ) -> Result<Self, Failure> {
-        let rooms = Rooms::new(options, make).map_err(internal)?;
-        let fresh = rooms.linker(rooms::FRESH).map_err(internal)?;
+        let rooms = Rooms::new(options, make, 1);
+        let optimised = rooms.and_then(|rooms| Backend::new(Tier::Optimised, rooms));
         Ok(Self {
-            rooms: Arc::new(rooms),
-            fresh,
+            optimised: optimised.map_err(internal)?,
+            #[cfg(feature = "compiler")]
+            baseline: Default::default(),
             compilations: AtomicU64::new(0),
             resuming_compilations: AtomicU64::new(0),
+            #[cfg(feature = "compiler")]
+            optimisations: AtomicU64::new(0),
         })
+    }
+
+    pub(super) fn options(&self) -> &RuntimeOptions {
+        self.optimised.rooms.options()
+    }
+
+    /// Of the stack of a thread on which a program runs, whichever tier it comes to.
+    pub(super) fn thread_stack_bytes(&self, loaded: &Loaded) -> Result<usize, Failure> {
+        let later = self.optimised.rooms.thread_stack_bytes().map_err(internal)?;
+        let first = loaded.housed.rooms().thread_stack_bytes().map_err(internal)?;
+        Ok(first.max(later))
     }
 
     /// Rewrites and compiles all of it; takes up to minutes, so call it off the async workers. Fails with
@@ -147,51 +169,74 @@ impl Runtime {
     /// As [`Runtime::load`], what a program needs to start, with what to keep of it for [`Runtime::revive`].
     #[cfg(feature = "compiler")]
     pub fn compile(&self, digest: Digest, wasm: &[u8]) -> Result<(Arc<Loaded>, Compiled), Failure> {
+        let rewritten = super::ahead::rewrite(digest, wasm, Form::Program)?;
+        self.compile_rewritten(digest, &rewritten)
+    }
+
+    /// What a program needs to start, as soon as can be: on the baseline tier where that gains time, and then there is nothing to keep
+    /// of it, but something to follow ([`Runtime::optimise`]).
+    #[cfg(feature = "compiler")]
+    pub fn compile_first(
+        &self,
+        digest: Digest,
+        wasm: &[u8],
+    ) -> Result<(Arc<Loaded>, Option<Compiled>), Failure> {
+        let rewritten = super::ahead::rewrite(digest, wasm, Form::Program)?;
+        if let Some(loaded) = self.baseline.compile_first(digest, &rewritten)? {
+            return Ok((loaded, None));
+        }
+        let (loaded, compiled) = self.compile_rewritten(digest, &rewritten)?;
+        Ok((loaded, Some(compiled)))
+    }
+
+    #[cfg(feature = "compiler")]
+    fn compile_rewritten(
+        &self,
+        digest: Digest,
+        rewritten: &[u8],
+    ) -> Result<(Arc<Loaded>, Compiled), Failure> {
         self.compilations.fetch_add(1, Ordering::Relaxed);
-        let module = self.compile_form(digest, wasm, Form::Program)?;
+        let module = self.optimised.compile(digest, rewritten)?;
         let compiled = Compiled::of(digest, Piece::Program, &module).map_err(internal)?;
-        let loaded = self.ready(digest, &module)?;
+        let loaded = self.optimised.ready(digest, &module)?;
         Ok((loaded, compiled))
     }
 
-    /// The rest, unless it is there or somebody is making it; with what to keep of it for [`Runtime::revive_resuming`].
+    /// The rest, unless it is there or somebody is making it; with what to keep of it for [`Runtime::revive_resuming`], which is
+    /// nothing of the baseline tier's.
     #[cfg(feature = "compiler")]
     pub fn compile_resuming(&self, loaded: &Loaded, wasm: &[u8]) -> Result<Option<Compiled>, Failure> {
         let Some(making) = loaded.resuming.begin() else {
             return Ok(None);
         };
-        self.resuming_compilations.fetch_add(1, Ordering::Relaxed);
-        let made = || {
-            let module = self.compile_form(loaded.digest, wasm, Form::Resuming)?;
-            let compiled = Compiled::of(loaded.digest, Piece::Resuming, &module).map_err(internal)?;
-            let program = loaded.housed.pre(rooms::FRESH)?;
-            let resuming =
-                ResumeModule::new(module, program.module()).map_err(|reason| Failure::Internal { reason })?;
-            loaded.housed.take_resuming(resuming)?;
-            Ok(compiled)
+        let made = match loaded.tier {
+            Tier::Baseline => self.baseline.compile_resuming(loaded, wasm).map(|()| None),
+            Tier::Optimised => self.compile_optimised_resuming(loaded, wasm).map(Some),
         };
-        let made = made();
-        making.settle(&made.as_ref().map(drop).map_err(Clone::clone));
-        made.map(Some)
+        match (&made, loaded.tier) {
+            // What baseline code's successor resumes it by may be made all the same.
+            (Err(_), Tier::Baseline) => drop(making),
+            _ => making.settle(&made.as_ref().map(drop).map_err(Clone::clone)),
+        }
+        made
     }
 
     #[cfg(feature = "compiler")]
-    fn compile_form(&self, digest: Digest, wasm: &[u8], form: Form) -> Result<Module, Failure> {
-        let rewritten = super::ahead::rewrite(digest, wasm, form)?;
-        let module = processors::on_all(|| Module::new(self.fresh.engine(), &rewritten));
-        module.map_err(|error| {
-            address_space(&error).unwrap_or_else(|| Failure::Module {
-                module: digest,
-                reason: format!("{error:#}"),
-            })
-        })
+    fn compile_optimised_resuming(&self, loaded: &Loaded, wasm: &[u8]) -> Result<Compiled, Failure> {
+        self.resuming_compilations.fetch_add(1, Ordering::Relaxed);
+        let rewritten = super::ahead::rewrite(loaded.digest, wasm, Form::Resuming)?;
+        let module = self.optimised.compile(loaded.digest, &rewritten)?;
+        let compiled = Compiled::of(loaded.digest, Piece::Resuming, &module).map_err(internal)?;
+        loaded.take_resuming(module)?;
+        Ok(compiled)
     }
 
     /// Loads what was compiled before, in milliseconds.
     pub fn revive(&self, compiled: &Compiled) -> Result<Arc<Loaded>, ReviveError> {
-        let module = super::raw::load_code(self.fresh.engine(), compiled)
+        let module = super::raw::load_code(self.optimised.fresh.engine(), compiled)
             .map_err(|error| ReviveError::Code(format!("{error:#}")))?;
-        self.ready(compiled.module(), &module)
+        self.optimised
+            .ready(compiled.module(), &module)
             .map_err(ReviveError::Module)
     }
 
@@ -201,7 +246,7 @@ impl Runtime {
             return Ok(());
         };
         let code = |reason: String| ReviveError::Code(reason);
-        let module = super::raw::load_code(self.fresh.engine(), compiled)
+        let module = super::raw::load_code(self.optimised.fresh.engine(), compiled)
             .map_err(|error| code(format!("{error:#}")))?;
         let program = loaded.housed.pre(rooms::FRESH).map_err(ReviveError::Module)?;
         let resuming = ResumeModule::new(module, program.module()).map_err(code)?;
@@ -213,7 +258,7 @@ impl Runtime {
     /// What the code that this runtime compiles and revives depends on, besides the module.
     #[cfg(feature = "compiler")]
     pub fn provenance(&self) -> Provenance {
-        Provenance::of(self.fresh.engine())
+        Provenance::of(self.optimised.fresh.engine())
     }
 
     /// What signed code must be for this runtime to load it.
@@ -233,83 +278,6 @@ impl Runtime {
     pub fn resuming_compilations(&self) -> u64 {
         self.resuming_compilations.load(Ordering::Relaxed)
     }
-
-    fn ready(&self, digest: Digest, module: &Module) -> Result<Arc<Loaded>, Failure> {
-        let refuse = |reason: String| Failure::Module {
-            module: digest,
-            reason,
-        };
-        self.check_imports(module).map_err(refuse)?;
-        let shape = Shape::of(module).map_err(refuse)?;
-        if !MAY_COME_APART && !shape.resumes {
-            return Err(refuse(format!(
-                "its rewritten form lacks the function '{}'",
-                abi::RESUME
-            )));
-        }
-        let memory_bytes_max = self.rooms.options().memory_bytes_max;
-        if shape.memory_bytes_min > memory_bytes_max {
-            return Err(Failure::TooLarge {
-                what: "the module's memory".into(),
-                bytes: shape.memory_bytes_min,
-                bytes_max: memory_bytes_max,
-            });
-        }
-        let fresh = self
-            .fresh
-            .instantiate_pre(module)
-            .map_err(|error| refuse(format!("{error:#}")))?;
-        let image = self
-            .initial_image(&fresh, &shape)
-            .map_err(|error| address_space(&error).unwrap_or_else(|| refuse(format!("{error:#}"))))?;
-        let housed = Housed::new(self.rooms.clone(), fresh);
-        if shape.resumes {
-            housed.prepare()?;
-        }
-        Ok(Arc::new(Loaded {
-            digest,
-            housed,
-            resuming: Resuming::new(shape.resumes),
-            image,
-            shape,
-        }))
-    }
-
-    /// By name, which is more than the linker's message says for a type that differs.
-    fn check_imports(&self, module: &Module) -> Result<(), String> {
-        let store = self.rooms.idle_store(self.fresh.engine(), 0);
-        let mut store = store.map_err(|error| format!("its imports cannot be checked: {error}"))?;
-        for import in module.imports() {
-            let name = format!("'{}' from '{}'", import.name(), import.module());
-            if !matches!(import.ty(), ExternType::Func(_)) {
-                return Err(format!(
-                    "it imports {name}, which is no function: only functions are offered"
-                ));
-            }
-            if self
-                .fresh
-                .get(&mut store, import.module(), import.name())
-                .is_err()
-            {
-                return Err(format!("it imports {name}, which this engine does not offer"));
-            }
-        }
-        Ok(())
-    }
-
-    /// A rewritten module runs nothing when it is instantiated, so the memories are as its data segments say.
-    fn initial_image(&self, module: &InstancePre<Context>, shape: &Shape) -> wasmtime::Result<Image> {
-        let mut store = self.rooms.idle_store(self.fresh.engine(), shape.save_bytes)?;
-        let instance = module.instantiate(&mut store)?;
-        let mut image = Image::default();
-        for number in 0..shape.memories {
-            let memory = instance
-                .get_memory(&mut store, &format!("{}{number}", abi::MEMORY_PREFIX))
-                .expect("the shape was checked");
-            image.add(memory.data(&store));
-        }
-        Ok(image)
-    }
 }
 
 /// The settings that compiled code depends on.
@@ -324,6 +292,16 @@ pub(super) fn config() -> Config {
     config
 }
 
+/// What linear memories reserve.
+pub(super) fn reserve(config: &mut Config, options: &RuntimeOptions) {
+    if options.address_space == AddressSpace::Scarce {
+        config
+            .memory_reservation(0)
+            .memory_guard_size(GUARD_BYTES_SCARCE)
+            .memory_reservation_for_growth(GROWTH_BYTES_SCARCE);
+    }
+}
+
 impl Loaded {
     pub fn digest(&self) -> Digest {
         self.digest
@@ -331,7 +309,28 @@ impl Loaded {
 
     /// Whether programs can go on from a snapshot.
     pub fn can_resume(&self) -> bool {
-        !MAY_COME_APART || self.resuming.is_here()
+        !MAY_COME_APART || self.resuming.is_here() || self.better().is_some()
+    }
+
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// What succeeds code of the baseline tier, once it is all here.
+    pub fn better(&self) -> Option<Arc<Self>> {
+        #[cfg(feature = "compiler")]
+        return self.succession.better();
+        #[cfg(not(feature = "compiler"))]
+        None
+    }
+
+    /// Its resuming code, compiled for the engine that it is in itself.
+    #[cfg(feature = "compiler")]
+    pub(super) fn take_resuming(&self, module: Module) -> Result<(), Failure> {
+        let program = self.housed.pre(rooms::FRESH)?;
+        let resuming =
+            ResumeModule::new(module, program.module()).map_err(|reason| Failure::Internal { reason })?;
+        self.housed.take_resuming(resuming)
     }
 
     /// Why its resuming code cannot be made, if that is known.
@@ -351,7 +350,7 @@ impl Loaded {
 }
 
 impl Shape {
-    fn of(module: &Module) -> Result<Self, String> {
+    pub(super) fn of(module: &Module) -> Result<Self, String> {
         let has_function = |name| {
             let export = module.get_export(name);
             matches!(export, Some(ExternType::Func(ty)) if ty.params().len() + ty.results().len() == 0)
@@ -414,7 +413,7 @@ pub(super) fn internal(error: impl Into<wasmtime::Error>) -> Failure {
 }
 
 /// What to say if it is the kernel that gave no memory.
-fn address_space(error: &wasmtime::Error) -> Option<Failure> {
+pub(super) fn address_space(error: &wasmtime::Error) -> Option<Failure> {
     let text = format!("{error:#}");
     (text.contains("mmap failed") || text.contains("Cannot allocate memory")).then(|| Failure::Internal {
         reason: format!(

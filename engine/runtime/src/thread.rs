@@ -140,6 +140,8 @@ fn serve(mut instance: Instance) -> Result<Option<ProgramState>, Failure> {
         instance.context().say_lines_ready();
     }
     let mut stopped_at = Instant::now();
+    #[cfg(feature = "compiler")]
+    let mut refused = None;
     loop {
         match control.next() {
             Next::Vanish => return Ok(None),
@@ -160,6 +162,11 @@ fn serve(mut instance: Instance) -> Result<Option<ProgramState>, Failure> {
                     stopped_us,
                 });
             }
+            #[cfg(feature = "compiler")]
+            Next::Change => {
+                let better = control.lock().take_better();
+                (instance, refused) = change(instance, better);
+            }
             Next::Run => {
                 instance.context_mut().drive_devices();
                 let ran;
@@ -168,7 +175,33 @@ fn serve(mut instance: Instance) -> Result<Option<ProgramState>, Failure> {
                 if let Ran::Ended(state) = ran {
                     return Ok(Some(state));
                 }
+                #[cfg(feature = "compiler")]
+                if let Some(better) = refused.take() {
+                    control.improve_again(better);
+                }
             }
+        }
+    }
+}
+
+/// On to better code; what is returned beside it is to be tried again.
+#[cfg(feature = "compiler")]
+fn change(instance: Instance, better: Option<Arc<Loaded>>) -> (Instance, Option<Arc<Loaded>>) {
+    let Some(better) = better else {
+        return (instance, None);
+    };
+    let module = better.digest().short();
+    let since = Instant::now();
+    match instance.change(&better) {
+        Ok(instance) => {
+            let us = since.elapsed().as_micros() as u64;
+            tracing::debug!(module, us, "a program changed over to optimised code");
+            instance.context().say(ProcessEvent::Changed);
+            (instance, None)
+        }
+        Err((instance, failure)) => {
+            tracing::debug!(module, %failure, "a program stays on the baseline tier");
+            (*instance, Some(better))
         }
     }
 }

@@ -97,6 +97,10 @@ pub struct EngineArgs {
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(0..=CACHE_MIB_LIMIT))]
     #[serde(deserialize_with = "between::<0, CACHE_MIB_LIMIT, _>")]
     pub cache_max: Option<u64>,
+    /// Start what is compiled for the first time on code that is made in a tenth of the time and runs slower, until the optimised code is
+    /// made behind it; on x86-64 and 64-bit ARM [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub tiered_compilation: Option<bool>,
     /// Key of the fleet, as `wayfare key show` prints it: code that it has signed is loaded; can be given again
     #[arg(long, value_name = "KEY", env = "WAYFARE_TRUST", value_delimiter = ',')]
     pub trust: Vec<PublicKey>,
@@ -151,6 +155,7 @@ impl EngineArgs {
             checkpoint: self.checkpoint.or(file.checkpoint),
             hand_over: self.hand_over.or(file.hand_over),
             cache_max: self.cache_max.or(file.cache_max),
+            tiered_compilation: self.tiered_compilation.or(file.tiered_compilation),
             trust: if self.trust.is_empty() {
                 file.trust
             } else {
@@ -219,6 +224,9 @@ impl EngineArgs {
         }
         if let Some(mib) = self.cache_max {
             options.cache_bytes_max = mib << 20;
+        }
+        if let Some(tiered) = self.tiered_compilation {
+            options.tiered_compilation = tiered;
         }
         if let Some(host) = &self.host {
             options.host.clone_from(host);
@@ -353,6 +361,7 @@ mod tests {
         assert_eq!(options.program_memory_bytes_max, 64 << 20);
         assert_eq!(options.stack_bytes_max, 16 << 20);
         assert_eq!(options.cache_bytes_max, 256 << 20);
+        assert!(!options.tiered_compilation);
         assert_eq!((options.host.as_str(), options.labels.len()), ("rack-2", 2));
         assert_eq!(options.labels["zone"], "attic");
         assert_eq!(options.checkpoint_interval, Some(Duration::from_secs(60)));
@@ -371,8 +380,17 @@ mod tests {
         ] {
             assert_eq!(parse(&bad).unwrap_err().exit_code(), 2, "{bad:?}");
         }
-        let args = parse(&["--id", "a", "--checkpoint", "0", "--cache-max", "0"]).unwrap();
-        let options = args.options().unwrap();
+        let args = parse(&[
+            "--id",
+            "a",
+            "--checkpoint",
+            "0",
+            "--cache-max",
+            "0",
+            "--tiered-compilation",
+        ]);
+        let options = args.unwrap().options().unwrap();
+        assert!(options.tiered_compilation);
         assert_eq!(options.checkpoint_interval, None);
         assert_eq!(options.cache_bytes_max, 0);
     }

@@ -1,5 +1,7 @@
-//! Makes the resuming code of modules whose programs run already, on threads of its own: one at a time on one that lets
-//! everything else go first, and one at a time of those that somebody waits for on another.
+//! Makes what programs that run already need of their modules' code besides, on threads of its own: one piece at a time on a thread
+//! that lets everything else go first, and one at a time of those that somebody waits for on another.
+//!
+//! First comes resuming code, of whatever tier, then what succeeds code of the baseline tier.
 //!
 //! What always holds: nobody waits for more than what is being made and what others wait for. None of the threads that store
 //! and encode snapshots makes or awaits such code, so a program that stands still for a capture does not wait for it.
@@ -12,9 +14,9 @@ use tokio::sync::oneshot;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Digest;
 
-use super::modules::CodeWorkshop;
+use super::code_workshop::CodeWorkshop;
 use super::store::BlobSource;
-use wayfare_runtime::Loaded;
+use wayfare_runtime::{Loaded, Tier};
 
 pub(super) struct Background {
     workshop: Arc<CodeWorkshop>,
@@ -23,8 +25,10 @@ pub(super) struct Background {
 
 #[derive(Default)]
 struct Queue {
-    /// What nobody waits for yet.
+    /// Resuming code that nobody waits for yet.
     later: VecDeque<Job>,
+    /// Baseline code that is to be succeeded.
+    baseline: VecDeque<Job>,
     urgent: VecDeque<Job>,
     making: Vec<Digest>,
     waiting: Vec<(Digest, oneshot::Sender<Result<(), Failure>>)>,
@@ -34,10 +38,18 @@ struct Queue {
 }
 
 struct Job {
+    what: What,
     module: Digest,
     /// A module that nobody has loaded any more when its turn comes is passed over.
     loaded: Weak<Loaded>,
     source: Option<BlobSource>,
+}
+
+/// What is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Resuming,
+    Successor,
 }
 
 /// Which thread it is.
@@ -57,11 +69,22 @@ impl Background {
         }
     }
 
-    /// Some time. Nothing if it could not begin: whoever needs the code asks for it then.
-    pub(super) fn make(&self, loaded: &Arc<Loaded>, source: Option<BlobSource>) {
+    /// Some time: its resuming code, unless that is `kept`, and what succeeds baseline code. Nothing if it could not begin: whoever
+    /// needs resuming code asks for it then.
+    pub(super) fn make(&self, loaded: &Arc<Loaded>, source: Option<BlobSource>, is_kept: bool) {
         let mut queue = lock(&self.queue);
-        if !queue.is_closed {
-            queue.later.push_back(Job::new(loaded, source));
+        if queue.is_closed {
+            return;
+        }
+        if !loaded.can_resume() && !is_kept {
+            let job = Job::new(What::Resuming, loaded, source.clone());
+            queue.later.push_back(job);
+        }
+        if loaded.tier() == Tier::Baseline {
+            let job = Job::new(What::Successor, loaded, source);
+            queue.baseline.push_back(job);
+        }
+        if !(queue.later.is_empty() && queue.baseline.is_empty()) {
             self.work(&mut queue, Worker::Patient);
         }
     }
@@ -81,7 +104,8 @@ impl Background {
         queue.waiting.push((module, answer));
         if !queue.making.contains(&module) && !queue.urgent.iter().any(|job| job.module == module) {
             queue.later.retain(|job| job.module != module);
-            queue.urgent.push_back(Job::new(loaded, source));
+            let job = Job::new(What::Resuming, loaded, source);
+            queue.urgent.push_back(job);
             self.work(&mut queue, Worker::Urgent);
         }
         answered
@@ -121,6 +145,7 @@ impl Background {
         let mut queue = lock(&self.queue);
         queue.is_closed = true;
         queue.later.clear();
+        queue.baseline.clear();
         queue.urgent.clear();
         queue.waiting.clear();
     }
@@ -144,11 +169,16 @@ impl Worker {
             let Some(job) = next else {
                 return;
             };
-            let made = job
-                .loaded
-                .upgrade()
-                .map(|loaded| make(workshop, &loaded, job.source));
-            lock(queue).made(job.module, made);
+            let loaded = job.loaded.upgrade();
+            match job.what {
+                What::Resuming => {
+                    let made = loaded.map(|loaded| make(workshop, &loaded, job.source));
+                    lock(queue).made(job.module, made);
+                }
+                What::Successor => loaded
+                    .iter()
+                    .for_each(|loaded| succeed(workshop, loaded, job.source.clone())),
+            }
         }
     }
 }
@@ -171,9 +201,25 @@ fn make(workshop: &CodeWorkshop, loaded: &Loaded, source: Option<BlobSource>) ->
     made
 }
 
+/// Programs run on as they are where that cannot be.
+fn succeed(workshop: &CodeWorkshop, loaded: &Loaded, source: Option<BlobSource>) {
+    let module = loaded.digest().short();
+    match catch_unwind(AssertUnwindSafe(|| workshop.optimise(loaded, source))) {
+        Ok(Ok(())) => tracing::debug!(module, "optimised code is here"),
+        Ok(Err(failure)) => {
+            tracing::warn!(module, %failure, "no optimised code: its programs run on, slower")
+        }
+        Err(_) => tracing::error!(
+            module,
+            "compiling optimised code panicked: its programs run on, slower"
+        ),
+    }
+}
+
 impl Job {
-    fn new(loaded: &Arc<Loaded>, source: Option<BlobSource>) -> Self {
+    fn new(what: What, loaded: &Arc<Loaded>, source: Option<BlobSource>) -> Self {
         Self {
+            what,
             module: loaded.digest(),
             loaded: Arc::downgrade(loaded),
             source,
@@ -191,12 +237,13 @@ impl Queue {
 
     fn next(&mut self, worker: Worker) -> Option<Job> {
         let later = || match worker {
-            Worker::Patient => self.later.pop_front(),
+            Worker::Patient => self.later.pop_front().or_else(|| self.baseline.pop_front()),
             Worker::Urgent => None,
         };
         let next = self.urgent.pop_front().or_else(later);
         match &next {
-            Some(job) => self.making.push(job.module),
+            Some(job) if job.what == What::Resuming => self.making.push(job.module),
+            Some(_) => {}
             None => *self.has(worker) = false,
         }
         next

@@ -155,6 +155,7 @@ mod tests {
         assert_eq!(told.stack_bytes_max, default.stack_bytes_max);
         assert_eq!(told.checkpoint_interval, default.checkpoint_interval);
         assert_eq!(told.cache_bytes_max, default.cache_bytes_max);
+        assert_eq!(told.tiered_compilation, default.tiered_compilation);
         assert_eq!(told.code.compiles(), default.code.compiles());
         assert_eq!(all.trust.len(), 1);
         assert_eq!(all.log_level(), "info");

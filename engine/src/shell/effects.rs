@@ -12,9 +12,9 @@ use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::{EngineState, EngineStatus, ProgramStatus};
 
 use super::agent::{Agent, Step};
+use super::code_workshop::read;
 use super::fetches::Waiting;
 use super::machine;
-use super::modules::read;
 use super::programs::Capturing;
 use super::spans;
 use super::work::{self, Data, Done, Gathered, SavedSource, SnapshotSource, Written};

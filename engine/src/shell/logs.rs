@@ -82,6 +82,7 @@ impl Agent {
             ProcessEvent::Asks(asked) => self.carry(program, incarnation, asked),
             // Nobody asks for that alone.
             ProcessEvent::Frozen => {}
+            ProcessEvent::Changed => hosted.change_over(),
             ProcessEvent::LinesReady => self.publish_lines(program, incarnation),
             ProcessEvent::Ended(state) => {
                 hosted.log.has_ended = true;

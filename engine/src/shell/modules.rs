@@ -4,6 +4,9 @@
 //! What is compiled here comes in two pieces: what a program begins with, and *resuming code*, which is larger. The second is
 //! compiled when programs run already (`background`), or by whoever needs it before that; once it is in the cache, it is not
 //! even read before somebody needs it.
+//!
+//! What is compiled for the first time may begin on the baseline tier. Its successor is compiled behind it and then loaded in its place:
+//! programs that start afterwards begin on that, and those that run change over (`wayfare_runtime::Loaded::better`).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,9 +17,10 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Digest, EngineId};
 
 use super::background::Background;
+use super::code_workshop::{CodeWorkshop, Supply};
 use super::store::BlobSource;
 use super::store::Cache;
-use wayfare_runtime::{Compiled, Loaded, Piece, Provenance, ReviveError, Runtime, Trust, Waited};
+use wayfare_runtime::{Compiled, Loaded, MAY_COME_APART, Piece, Provenance, Runtime, Trust};
 
 /// Loaded modules without a program that are kept: compiling takes far longer than anything else in a move.
 const UNUSED_MAX: usize = 8;
@@ -25,25 +29,6 @@ pub(crate) struct Modules {
     workshop: Arc<CodeWorkshop>,
     background: Background,
     slots: Mutex<BTreeMap<Digest, Slot>>,
-}
-
-/// Makes code, or finds it in the cache.
-pub(super) struct CodeWorkshop {
-    pub(super) runtime: Runtime,
-    engine: EngineId,
-    cache: Option<Cache>,
-    supply: Supply,
-}
-
-/// Where code comes from that is not in the cache.
-enum Supply {
-    #[cfg(feature = "compiler")]
-    Compiler,
-    /// Somebody whose key is trusted; what has come waits here to be loaded.
-    Signed {
-        trust: Trust,
-        come: Mutex<BTreeMap<Digest, Compiled>>,
-    },
 }
 
 struct Slot {
@@ -86,7 +71,8 @@ impl Modules {
     /// Without waiting: `None` if it is not loaded yet.
     pub(crate) fn ready(&self, digest: Digest) -> Option<Arc<Loaded>> {
         let slot = Arc::clone(&self.slots().get(&digest)?.loaded);
-        slot.try_lock().ok()?.clone()
+        let mut slot = slot.try_lock().ok()?;
+        latest(&mut slot)
     }
 
     /// Loads what a program begins with, unless that is done; takes up to seconds if it has to be compiled. What it needs
@@ -102,13 +88,14 @@ impl Modules {
             Arc::clone(&slot.loaded)
         };
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(loaded) = &*slot {
-            return Ok(Arc::clone(loaded));
+        if let Some(loaded) = latest(&mut slot) {
+            return Ok(loaded);
         }
         let loaded = self.workshop.make_ready(digest, source.clone())?;
         *slot = Some(Arc::clone(&loaded));
-        if !loaded.can_resume() && !self.workshop.keeps_resuming(digest) {
-            self.background.make(&loaded, source);
+        if MAY_COME_APART {
+            let is_kept = self.workshop.keeps_resuming(&loaded);
+            self.background.make(&loaded, source, is_kept);
         }
         Ok(loaded)
     }
@@ -256,6 +243,14 @@ impl Modules {
     }
 }
 
+/// What is loaded, replaced by its successor if that has come.
+fn latest(slot: &mut Option<Arc<Loaded>>) -> Option<Arc<Loaded>> {
+    if let Some(better) = slot.as_ref()?.better() {
+        *slot = Some(better);
+    }
+    slot.clone()
+}
+
 impl Drop for Modules {
     fn drop(&mut self) {
         self.background.close();
@@ -263,128 +258,4 @@ impl Drop for Modules {
             cache.flush();
         }
     }
-}
-
-impl CodeWorkshop {
-    /// From the cache, or else compiled and kept there.
-    fn make_ready(&self, digest: Digest, source: Option<BlobSource>) -> Result<Arc<Loaded>, Failure> {
-        if let Some(compiled) = self.come(digest) {
-            return self.runtime.revive(&compiled).map_err(|error| match error {
-                ReviveError::Module(failure) => failure,
-                ReviveError::Code(reason) => self.no_code(digest, reason),
-            });
-        }
-        if let Some((cache, compiled)) = self.kept(digest, Piece::Program) {
-            match self.runtime.revive(&compiled) {
-                Ok(loaded) => return Ok(loaded),
-                Err(ReviveError::Module(failure)) => return Err(failure),
-                Err(ReviveError::Code(reason)) => cache.refuse(digest, Piece::Program, &reason),
-            }
-        }
-        match &self.supply {
-            #[cfg(feature = "compiler")]
-            Supply::Compiler => {
-                let wasm = read(&self.engine, "module", digest, source)?;
-                let (loaded, compiled) = self.runtime.compile(digest, &wasm)?;
-                self.keep(compiled);
-                Ok(loaded)
-            }
-            Supply::Signed { .. } => {
-                drop(source);
-                Err(self.no_code(digest, "what was kept of it is gone: try again".into()))
-            }
-        }
-    }
-
-    /// Makes a module's resuming code, or waits for who is making it.
-    pub(super) fn finish(&self, loaded: &Loaded, source: Option<BlobSource>) -> Result<(), Failure> {
-        while !loaded.can_resume() {
-            if loaded.wait_resuming()? == Waited::Absent {
-                self.make_resuming(loaded, source.clone())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// As [`CodeWorkshop::make_ready`]. Nothing if somebody else is making it.
-    fn make_resuming(&self, loaded: &Loaded, source: Option<BlobSource>) -> Result<(), Failure> {
-        let digest = loaded.digest();
-        if let Some((cache, compiled)) = self.kept(digest, Piece::Resuming) {
-            match self.runtime.revive_resuming(loaded, &compiled) {
-                Ok(()) => return Ok(()),
-                Err(ReviveError::Module(failure)) => return Err(failure),
-                Err(ReviveError::Code(reason)) => cache.refuse(digest, Piece::Resuming, &reason),
-            }
-        }
-        match &self.supply {
-            #[cfg(feature = "compiler")]
-            Supply::Compiler => {
-                let wasm = read(&self.engine, "module", digest, source)?;
-                if let Some(compiled) = self.runtime.compile_resuming(loaded, &wasm)? {
-                    self.keep(compiled);
-                }
-                Ok(())
-            }
-            // What is signed is all of a module.
-            Supply::Signed { .. } => {
-                drop(source);
-                Err(self.no_code(digest, "its code lacks what resumes programs".into()))
-            }
-        }
-    }
-
-    /// Whether the cache has resuming code, so that it need not be made before somebody wants it.
-    fn keeps_resuming(&self, digest: Digest) -> bool {
-        let cache = self.cache.as_ref();
-        cache.is_some_and(|cache| cache.holds(digest, Piece::Resuming))
-    }
-
-    fn kept(&self, digest: Digest, piece: Piece) -> Option<(&Cache, Compiled)> {
-        let cache = self.cache.as_ref()?;
-        Some((cache, cache.find(digest, piece)?))
-    }
-
-    #[cfg(feature = "compiler")]
-    fn keep(&self, compiled: Compiled) {
-        if let Some(cache) = &self.cache {
-            cache.keep(compiled);
-        }
-    }
-
-    /// What has come of it and was not loaded yet.
-    fn come(&self, digest: Digest) -> Option<Compiled> {
-        match &self.supply {
-            #[cfg(feature = "compiler")]
-            Supply::Compiler => None,
-            Supply::Signed { come, .. } => come
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&digest),
-        }
-    }
-
-    fn no_code(&self, module: Digest, reason: String) -> Failure {
-        Failure::NoCode {
-            engine: self.engine.clone(),
-            module,
-            reason,
-        }
-    }
-}
-
-/// A blob's bytes, or why they cannot be had.
-pub(crate) fn read(
-    engine: &EngineId,
-    what: &str,
-    digest: Digest,
-    source: Option<BlobSource>,
-) -> Result<bytes::Bytes, Failure> {
-    let storage = |reason| Failure::Storage {
-        engine: engine.clone(),
-        reason,
-    };
-    let source = source.ok_or_else(|| storage(format!("{what} {} is not here", digest.short())))?;
-    source
-        .read()
-        .map_err(|error| storage(format!("{what} {}: {error}", digest.short())))
 }

@@ -7,7 +7,7 @@ use wayfare_link::Link;
 use wayfare_protocol::dispatcher::{Answered, Asker};
 use wayfare_protocol::ids::{ProgramId, Term};
 use wayfare_protocol::numbers::{EngineNumbers, MachineNumbers, PROGRAMS_PER_ANSWER, ProgramNumbers};
-use wayfare_runtime::Process;
+use wayfare_runtime::{Process, Tier};
 
 use super::agent::Agent;
 use super::machine;
@@ -88,6 +88,9 @@ fn of_program((program, hosted, process): (ProgramId, &Hosted, &Process)) -> Pro
         waiting_messages: measured.waiting_messages,
         log_lines: measured.log_lines,
         checkpoint_age_ms: stored_us.map(|stored_us| stored_us / 1_000),
+        baseline: hosted
+            .loaded()
+            .is_some_and(|loaded| loaded.tier() == Tier::Baseline),
     }
 }
 

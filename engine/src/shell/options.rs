@@ -27,6 +27,9 @@ pub(super) const HAND_OVER_SECONDS: u64 = 5;
 /// Compiled code takes some twenty times the room of its module: this holds 200 of the samples, or ten of QuickJS's size.
 pub(super) const CACHE_MIB_MAX: u64 = 256;
 
+/// Off until whole fleets were tried with it.
+pub(super) const TIERED_COMPILATION: bool = false;
+
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
     pub engine: EngineId,
@@ -47,6 +50,8 @@ pub struct EngineOptions {
     pub hand_over: Duration,
     /// Compiled modules on disk; 0: none.
     pub cache_bytes_max: u64,
+    /// What is compiled for the first time starts on the baseline tier.
+    pub tiered_compilation: bool,
     pub code: CodeFrom,
     /// The key that signs the fleet's roster; `None`: orders need no signature.
     pub trust_root: Option<PublicKey>,
@@ -100,6 +105,7 @@ impl EngineOptions {
             checkpoint_interval: Some(Duration::from_secs(CHECKPOINT_SECONDS)),
             hand_over: Duration::from_secs(HAND_OVER_SECONDS),
             cache_bytes_max: CACHE_MIB_MAX << 20,
+            tiered_compilation: TIERED_COMPILATION,
             code: CodeFrom::default(),
             trust_root: None,
             devices: DeviceOptions::default(),

@@ -384,6 +384,15 @@ impl Hosted {
         }
     }
 
+    /// Its process runs on what succeeds the code that it began on.
+    pub(crate) fn change_over(&mut self) {
+        if let Stage::Live { loaded, .. } = &mut self.stage
+            && let Some(better) = loaded.better()
+        {
+            *loaded = better;
+        }
+    }
+
     /// The process keeps what its followers have not received.
     pub(crate) fn hold(&self) {
         if let Some(process) = self.process() {

@@ -115,6 +115,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
     let programs_memory_bytes_max = memory::budget(options.programs_memory_bytes_max);
     let runtime = Runtime::new(RuntimeOptions {
         stack_bytes_max: options.stack_bytes_max,
+        baseline: options.tiered_compilation,
         memory_bytes_max: options.program_memory_bytes_max,
         address_space: match options.code {
             #[cfg(feature = "compiler")]

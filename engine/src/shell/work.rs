@@ -16,7 +16,8 @@ use wayfare_protocol::folder::FolderName;
 use wayfare_protocol::ids::{Blob, Digest, EngineId, OperationId, ProgramId};
 use wayfare_protocol::snapshot::{Snapshot, SnapshotError};
 
-use super::modules::{Modules, read};
+use super::code_workshop::read;
+use super::modules::Modules;
 use super::spans;
 use super::store::{BlobFolder, BlobSource, Reserve, Unsynced};
 use wayfare_runtime::Loaded;

@@ -19,18 +19,21 @@ impl Instance {
         self.fits = true;
         match self.roomier() {
             Ok(None) => Ok(self),
-            Ok(Some(mut roomier)) => {
-                let mut context = self.store.into_data();
-                context.succeed(roomier.store.data());
-                *roomier.store.data_mut() = context;
-                Ok(roomier)
-            }
+            Ok(Some(roomier)) => Ok(self.succeeded_by(roomier)),
             Err(failure @ Failure::Snapshot { .. }) => Err(failure),
             Err(failure) => {
                 tracing::warn!(%failure, "a program's calls could not be tried: it goes on where it is");
                 Ok(self)
             }
         }
+    }
+
+    /// `other`, which is the same program with an idle host, with the host's side of this one.
+    pub(super) fn succeeded_by(self, mut other: Self) -> Self {
+        let mut context = self.store.into_data();
+        context.succeed(other.store.data());
+        *other.store.data_mut() = context;
+        other
     }
 
     /// The same program with an idle host, in a larger room; `None`: here is room.
@@ -65,7 +68,7 @@ pub(super) fn room_for(loaded: &Arc<Loaded>, calls: &Snapshot, least: usize) -> 
 }
 
 /// For an instance that has no program yet.
-fn idle(loaded: &Loaded, room: usize) -> Result<(InstancePre<Context>, Store<Context>), Failure> {
+pub(super) fn idle(loaded: &Loaded, room: usize) -> Result<(InstancePre<Context>, Store<Context>), Failure> {
     let module = loaded.housed.pre(room)?;
     let engine = module.module().engine();
     let store = loaded.housed.rooms().idle_store(engine, loaded.shape.save_bytes);

@@ -22,6 +22,8 @@ mod resuming;
 #[cfg(feature = "compiler")]
 mod stacks;
 mod talking;
+#[cfg(all(feature = "compiler", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod tiers;
 mod wayfare;
 
 use std::collections::BTreeMap;

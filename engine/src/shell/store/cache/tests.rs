@@ -8,7 +8,7 @@ use super::folder::FILE_MODE;
 use super::*;
 use crate::shell::modules::Modules;
 use crate::shell::store::{BlobSource, files as names};
-use wayfare_runtime::{Runtime, RuntimeOptions};
+use wayfare_runtime::{Runtime, RuntimeOptions, Tier};
 
 const PLENTY: u64 = 64 << 20;
 
@@ -118,6 +118,38 @@ fn a_second_start_does_not_compile() {
     Cache::remove(&path);
     assert!(!path.exists());
     assert_eq!(load(&engine(Some(open(&path)))), 1);
+}
+
+/// Only optimised code is kept, and whoever starts when that is there begins on it.
+#[test]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn a_first_start_is_on_the_baseline_tier_and_later_ones_are_not() {
+    let filling = "filling ".repeat(10 << 10);
+    let text = format!(r#"(module (memory 2) (data (i32.const 0) "{filling}") (func (export "_start")))"#);
+    let wasm = wat::parse_str(text).unwrap();
+    let digest = Digest::of(&wasm);
+    let load = |modules: &Modules| {
+        let source = BlobSource::Memory(wasm.clone().into());
+        modules.load(digest, Some(source)).unwrap()
+    };
+    let folder = temporary();
+    let modules = engine(Some(open(folder.path())));
+    let first = load(&modules);
+    assert_eq!(first.tier(), Tier::Baseline);
+    modules.finish_background();
+    assert!(first.can_resume() && first.better().is_some());
+    assert_eq!(load(&modules).tier(), Tier::Optimised);
+    assert!(modules.ready(digest).unwrap().can_resume());
+    assert_eq!(modules.runtime().optimisations(), 1);
+    drop(modules);
+    let both = [digest.to_string(), format!("{digest}.resuming")];
+    assert_eq!(files(folder.path()), both);
+
+    let modules = engine(Some(open(folder.path())));
+    assert_eq!(load(&modules).tier(), Tier::Optimised);
+    modules.finish_background();
+    let runtime = modules.runtime();
+    assert_eq!((runtime.compilations(), runtime.resuming_compilations()), (0, 0));
 }
 
 /// What only captured programs need is made when programs run already, and read from then on when somebody needs it.
