@@ -14,7 +14,7 @@ use wayfare_protocol::ids::Digest;
 
 pub use wayfare_dispatcher_core::compiler::{AboutError, COMPILER_FORMAT, CompilerAbout};
 
-pub use outside::{OutsideCompiler, OutsideError, OutsideLimits};
+pub use outside::{Confine, OutsideCompiler, OutsideError, OutsideLimits};
 
 /// The compiler in this process. The library knows none: who embeds it gives one.
 #[derive(Debug, Clone)]

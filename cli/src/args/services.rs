@@ -99,9 +99,12 @@ pub(crate) struct DispatcherArgs {
     /// The 'wayfare' of another release, which compiles for engines of that release; can be given again
     #[arg(long, value_name = "PATH")]
     pub(crate) compiler: Vec<PathBuf>,
-    /// How long one of these may take for a module
+    /// How long compiling a module may take, and how much processor time
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     pub(crate) compiler_timeout: Duration,
+    /// How much memory compiling a module may take
+    #[arg(long, value_name = "SIZE", default_value = "2G", value_parser = parse_size)]
+    pub(crate) compiler_memory: u64,
     /// How long it may be silent before another acts
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) lease: Duration,

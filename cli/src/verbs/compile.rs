@@ -1,5 +1,5 @@
-//! `wayfare compile`: what the dispatcher does for engines without a compiler, by hand; and for dispatchers of other
-//! releases, whose `--compiler` this is.
+//! `wayfare compile`: what the dispatcher does for engines without a compiler, by hand; and as the process that it is for the
+//! dispatcher, of this release and, by its `--compiler`, of others.
 
 use std::io::Read;
 use std::path::Path;
@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use serde_json::json;
 use wayfare_client::CommandError;
-use wayfare_dispatcher::compilers::{COMPILER_FORMAT, CompilerAbout, OwnCompiler};
+use wayfare_dispatcher::compilers::{
+    COMPILER_FORMAT, Compiler, CompilerAbout, OutsideCompiler, OutsideLimits,
+};
 use wayfare_protocol::code::CodeTarget;
 use wayfare_protocol::code::unsigned::Unsigned;
 use wayfare_protocol::ids::Digest;
@@ -19,12 +21,24 @@ use crate::args::services::CompileArgs;
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, bytes, write_out};
 
-/// The engine's, which knows what engines offer to programs.
-pub(super) fn own() -> OwnCompiler {
-    OwnCompiler {
-        about: about(),
-        compile: ahead::compile,
+/// Those of every process that compiles here, but for its time and memory.
+pub(super) fn limits() -> OutsideLimits {
+    OutsideLimits {
+        confine: Some(wayfare_runtime::confine),
+        ..OutsideLimits::default()
     }
+}
+
+/// This very verb, in a process of its own for each module: any engine names modules, and what compiling one takes is known when it
+/// is done.
+pub(super) fn own(limits: OutsideLimits) -> Result<Compiler> {
+    let this = OutsideCompiler::this(about(), limits);
+    this.map(Compiler::Outside).map_err(|error| {
+        Fail::new(
+            "compiler",
+            format!("cannot find this program's own file: {error}"),
+        )
+    })
 }
 
 fn about() -> CompilerAbout {

@@ -1,7 +1,6 @@
 //! `wayfare dispatcher`: the fleet's dispatcher, in the foreground.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use wayfare_dispatcher::compilers::{Compiler, Compilers, OutsideCompiler, OutsideLimits};
@@ -61,7 +60,15 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
         age_ms: u64::try_from(args.ops_for.as_millis()).unwrap_or(u64::MAX),
     };
     options.measure_every = args.measure_every;
-    options.compilers = compilers(&args.compiler, args.compiler_timeout).await?;
+    options.compilers = compilers(
+        &args.compiler,
+        OutsideLimits {
+            time: args.compiler_timeout,
+            memory_bytes: args.compiler_memory,
+            ..compile::limits()
+        },
+    )
+    .await?;
     let ended = service::run(options, shutdown()?).await;
     ended.map_err(|error| Fail::new("dispatcher", error.to_string()))
 }
@@ -72,14 +79,10 @@ pub(super) fn a_name() -> PeerName {
     name.parse().expect("letters, digits and a hyphen make a name")
 }
 
-/// Those that were given, in their order, and then this release's own: for who wants even that in a process of its own.
-async fn compilers(given: &[PathBuf], time: Duration) -> Result<Compilers> {
+/// Those that were given, in their order, and then this release's own.
+async fn compilers(given: &[PathBuf], limits: OutsideLimits) -> Result<Compilers> {
     let mut compilers = Vec::new();
     for path in given {
-        let limits = OutsideLimits {
-            time,
-            ..OutsideLimits::default()
-        };
         let outside = OutsideCompiler::open(path, limits).await.map_err(|error| {
             Fail::new("compiler", format!("--compiler {}: {error}", path.display()))
                 .hint("give the `wayfare` of another release, one that has `wayfare compile --about`")
@@ -88,6 +91,6 @@ async fn compilers(given: &[PathBuf], time: Duration) -> Result<Compilers> {
         tracing::info!(path = %path.display(), wasmtime = about.wasmtime, compiler = about.compiler, "compiler");
         compilers.push(Compiler::Outside(outside));
     }
-    compilers.push(Compiler::Own(compile::own()));
+    compilers.push(compile::own(limits)?);
     Ok(Compilers::new(compilers))
 }

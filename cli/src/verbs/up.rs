@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use wayfare_client::Client;
 use wayfare_client::keys::orders_key_path;
-use wayfare_dispatcher::compilers::{Compiler, Compilers};
+use wayfare_dispatcher::compilers::Compilers;
 use wayfare_dispatcher::options::ServiceOptions;
 use wayfare_dispatcher::service;
 use wayfare_link::{BrokerLogin, BrokerOptions, BrokerUrl, EmbeddedBroker};
@@ -175,6 +175,7 @@ async fn serve(
         })?);
     }
     let (end_service, ended) = oneshot::channel::<()>();
+    let compilers = Compilers::new(vec![super::compile::own(super::compile::limits())?]);
     let service = (!args.no_dispatcher).then(|| {
         let mut options = ServiceOptions::new(
             settings.broker.clone(),
@@ -182,7 +183,7 @@ async fn serve(
             data.join("dispatcher"),
         );
         options.topics = settings.topics.clone();
-        options.compilers = Compilers::new(vec![Compiler::Own(super::compile::own())]);
+        options.compilers = compilers;
         tokio::spawn(service::run(options, ended.map(drop)))
     });
     let result = match announce(access, listening, http.link(), &engines, output) {

@@ -1,12 +1,14 @@
-//! A compiler outside: a `wayfare` of any release, a process of its own for each module.
+//! A compiler outside: a `wayfare` of any release, this one's included, a process of its own for each module.
 //!
 //! ```text
 //!  PATH compile --about --json                       once: what it makes, on standard output
 //!  PATH compile --json --target ARCH --output - -    a module on standard input, code (`protocol::code::unsigned`) on standard output
 //! ```
-//! Its file is the operator's word for what may be signed, so it is trusted as the dispatcher is. What always holds: it is
-//! run without a shell; what it prints is bounded and checked; it ends within its time or is killed, and is
-//! killed with the future that waits for it.
+//! Its file is the operator's word for what may be signed, so it is trusted as the dispatcher is. The module is not: engines name it.
+//! What always holds: it is run without a shell; what it prints is bounded and checked, and so are its memory and processor time
+//! (`bounds`); it ends within its time or is killed, and is killed with the future that waits for it.
+
+mod bounds;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,17 +34,27 @@ const SAID_BYTES_MAX: usize = 4 << 10;
 
 #[derive(Debug, Clone, Copy)]
 pub struct OutsideLimits {
-    /// For one module.
+    /// For one module, and the processor time that it may take on all processors together.
     pub time: Duration,
+    /// Memory that it may write to.
+    pub memory_bytes: u64,
     /// Of what it prints for one module.
     pub output_bytes: u64,
+    /// How this system is told of the limits of memory and processor time. The library does not know: who embeds it does. `None`: time
+    /// and output alone are bounded.
+    pub confine: Option<Confine>,
 }
+
+/// A process, the bytes of memory that it may write to, and its seconds of processor time.
+pub type Confine = fn(u32, u64, u64) -> io::Result<()>;
 
 impl Default for OutsideLimits {
     fn default() -> Self {
         Self {
             time: Duration::from_mins(10),
+            memory_bytes: 2 << 30,
             output_bytes: UNSIGNED_BYTES_MAX,
+            confine: None,
         }
     }
 }
@@ -57,6 +69,12 @@ pub enum OutsideError {
     Late(Duration),
     #[error("it printed more than {0} bytes, and was killed")]
     TooMuch(u64),
+    #[error("it took more than {} MiB of memory, the limit for a module: see --compiler-memory", .0 >> 20)]
+    Memory(u64),
+    #[error("it took more than {} s of processor time, the limit for a module: see --compiler-timeout", .0.as_secs_f64())]
+    Processor(Duration),
+    #[error("its limits cannot be set: {0}")]
+    Limit(io::Error),
     #[error("it ended with {status}{}{said}", if said.is_empty() { "" } else { ": " })]
     Ended { status: ExitStatus, said: String },
     #[error("it is no compiler: {0}")]
@@ -72,6 +90,8 @@ pub enum OutsideError {
 #[derive(Debug, Clone)]
 pub struct OutsideCompiler {
     program: PathBuf,
+    /// What it is called where a module is refused.
+    called: String,
     limits: OutsideLimits,
     about: CompilerAbout,
 }
@@ -82,12 +102,29 @@ impl OutsideCompiler {
         let asked = OutsideLimits {
             time: ABOUT_TIME_MAX,
             output_bytes: ABOUT_BYTES_MAX,
+            ..limits
         };
         let said = run(program, &["compile", "--about", "--json"], &[], asked).await?;
         let about: CompilerAbout = serde_json::from_slice(&said).map_err(OutsideError::NoCompiler)?;
         about.check()?;
         Ok(Self {
             program: program.to_owned(),
+            called: format!("compiler {} for wasmtime {}", program.display(), about.wasmtime),
+            limits,
+            about,
+        })
+    }
+
+    /// This very program, which need not be asked what it makes.
+    pub fn this(about: CompilerAbout, limits: OutsideLimits) -> io::Result<Self> {
+        // That goes on to be the program that runs, whatever is put in the place of its file.
+        let running = Path::new("/proc/self/exe");
+        Ok(Self {
+            program: match running.exists() {
+                true => running.to_owned(),
+                false => std::env::current_exe()?,
+            },
+            called: "the dispatcher's compiler".into(),
             limits,
             about,
         })
@@ -107,11 +144,7 @@ impl OutsideCompiler {
         made.map_err(|error| match failure_in(&error, module) {
             Some(failure) => failure,
             None => Failure::BadRequest {
-                reason: format!(
-                    "compiler {} for wasmtime {}: {error}",
-                    self.program.display(),
-                    self.about.wasmtime
-                ),
+                reason: format!("{}: {error}", self.called),
             },
         })
     }
@@ -167,6 +200,8 @@ async fn run(
         .kill_on_drop(true)
         .spawn()
         .map_err(OutsideError::Start)?;
+    // Before it has a byte of the module.
+    bounds::set(&child, limits).map_err(OutsideError::Limit)?;
     let spoken = tokio::time::timeout(limits.time, speak(&mut child, input, limits.output_bytes)).await;
     let (printed, said) = match spoken.unwrap_or(Err(OutsideError::Late(limits.time))) {
         Ok(spoken) => spoken,
@@ -178,7 +213,9 @@ async fn run(
     };
     match child.wait().await {
         Ok(status) if status.success() => Ok(printed),
-        Ok(status) => Err(OutsideError::Ended { status, said }),
+        Ok(status) => {
+            Err(bounds::exceeded(status, &said, limits).unwrap_or(OutsideError::Ended { status, said }))
+        }
         Err(error) => Err(OutsideError::Read(error)),
     }
 }

@@ -84,6 +84,8 @@ pub use compiled::{Compiled, CompiledError, Piece, Provenance, Trust};
 use control::{Control, Request};
 pub use mailbox::Mailbox;
 pub use memory::Budget;
+#[cfg(feature = "compiler")]
+pub use raw::confine;
 pub use raw::step_back;
 pub use resuming::Waited;
 pub use runtime::MAY_COME_APART;

@@ -1,5 +1,5 @@
-//! All of the engine's `unsafe`: the flag that other threads raise in a program's memory, loading compiled code, and hints to
-//! the kernel about memory.
+//! All of the engine's `unsafe`: the flag that other threads raise in a program's memory, loading compiled code, hints to
+//! the kernel about memory, and limits of a process that compiles.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,6 +85,41 @@ pub(super) fn load_again(
         let bytes = image.end.offset_from_unsigned(image.start);
         wasmtime::Module::deserialize(engine, std::slice::from_raw_parts(image.start, bytes))
     }
+}
+
+/// Holds another process of this user to so much memory that it can write to, and so many seconds of processor time.
+#[cfg(feature = "compiler")]
+pub fn confine(process: u32, memory_bytes: u64, seconds: u64) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    for (resource, limit, more) in [
+        // What it can write to. The address space says less: each thread reserves some that it never touches.
+        (libc::RLIMIT_DATA, memory_bytes, 0),
+        // Of the two, the first ends it with a signal that says why.
+        (libc::RLIMIT_CPU, seconds, 1),
+        // Nobody looks at so much memory afterwards.
+        (libc::RLIMIT_CORE, 0, 0),
+    ] {
+        let limit = libc::rlimit64 {
+            rlim_cur: limit,
+            rlim_max: limit.saturating_add(more),
+        };
+        // SAFETY: the new limits are read before it returns, and the old ones are not asked for.
+        let result = unsafe {
+            libc::prlimit64(
+                process.cast_signed(),
+                resource,
+                &raw const limit,
+                std::ptr::null_mut(),
+            )
+        };
+        if result != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    // Other kernels let nobody do that.
+    #[cfg(not(target_os = "linux"))]
+    let _ = (process, memory_bytes, seconds);
+    Ok(())
 }
 
 /// Lets whatever else runs on this machine go before this thread.

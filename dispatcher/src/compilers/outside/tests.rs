@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::Command as StdCommand;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
 
@@ -12,7 +13,9 @@ const MODULE: &[u8] = b"module";
 /// Long enough for any script that ends, on a machine that does much else.
 const PATIENT: OutsideLimits = OutsideLimits {
     time: Duration::from_secs(60),
+    memory_bytes: 256 << 20,
     output_bytes: 1 << 20,
+    confine: None,
 };
 
 /// Nothing tells of another process, except looking.
@@ -155,6 +158,43 @@ async fn one_that_prints_too_much_is_killed() {
     let script = Script::compiling("exec cat /dev/zero");
     let refusal = script.refusal(PATIENT).await;
     assert!(refusal.contains("more than 1048576 bytes"), "{refusal}");
+}
+
+#[tokio::test]
+async fn one_is_held_to_its_limits_and_which_one_ended_it_is_said() {
+    static HELD: AtomicBool = AtomicBool::new(false);
+    let limits = OutsideLimits {
+        time: Duration::from_millis(59_500),
+        confine: Some(|process, memory_bytes, seconds| {
+            let is_process = Path::new("/proc").join(process.to_string()).exists();
+            HELD.store(
+                is_process && (memory_bytes, seconds) == (256 << 20, 60),
+                Ordering::SeqCst,
+            );
+            Ok(())
+        }),
+        ..PATIENT
+    };
+    let out_of_memory = "echo memory allocation of 8 bytes failed >&2; kill -ABRT $$";
+    let refusal = Script::compiling(out_of_memory).refusal(limits).await;
+    assert!(refusal.contains("more than 256 MiB of memory"), "{refusal}");
+    assert!(HELD.load(Ordering::SeqCst));
+    let refusal = Script::compiling("kill -XCPU $$").refusal(limits).await;
+    assert!(
+        refusal.contains("more than 59.5 s of processor time"),
+        "{refusal}"
+    );
+
+    // Without limits, nothing is begun.
+    let unlimited = OutsideLimits {
+        confine: Some(|_, _, _| Err(io::Error::other("no such limit"))),
+        ..PATIENT
+    };
+    let refusal = Script::compiling("cat code").refusal(unlimited).await;
+    assert!(
+        refusal.contains("its limits cannot be set: no such limit"),
+        "{refusal}"
+    );
 }
 
 #[tokio::test]
