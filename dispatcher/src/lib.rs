@@ -23,6 +23,7 @@ pub mod service;
 
 mod acting;
 mod lease;
+mod permits;
 mod requests;
 mod standby;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wayfare_fleet::placing::MARK_PERCENT;
 use wayfare_link::{BrokerUrl, RECONNECT_WAIT_MAX};
+use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::ids::PeerName;
 use wayfare_protocol::topics::Topics;
 use wayfare_scheduler::policy::Policy;
@@ -66,6 +67,8 @@ pub struct ServiceOptions {
     pub topics: Topics,
     /// Unique among the dispatchers, clients and engines of the fleet.
     pub name: PeerName,
+    /// The fleet's root key: what changes something has to be signed as its roster says. `None`: no signature is looked at.
+    pub trust_root: Option<PublicKey>,
     /// Folder for what must survive; made if it is not there.
     pub data: PathBuf,
     pub lease: Duration,
@@ -102,6 +105,7 @@ impl ServiceOptions {
             broker,
             topics: Topics::default(),
             name,
+            trust_root: None,
             data: data.into(),
             lease: LEASE,
             policy: Policy::default(),

@@ -89,6 +89,11 @@ impl Router {
         inbox
     }
 
+    /// Whether it was taken in, and its answer is there or being made.
+    pub(crate) fn knows(&self, request: OperationId) -> bool {
+        self.known.contains_key(&request)
+    }
+
     /// Takes a request in; an answer to be sent at once comes back.
     pub(crate) fn request(&mut self, service: &PeerName, mut request: Request) -> Option<(Asker, Answer)> {
         let by = request.by.take().map(|by| shortened(by, GIVEN_BY_BYTES_MAX));
@@ -131,6 +136,11 @@ impl Router {
             self.known.remove(&request);
         }
         Some((asker, answer))
+    }
+
+    /// The answer to what no service was given: it may come again.
+    pub(crate) fn refusal(&self, request: OperationId, answered: Answered) -> Answer {
+        self.made(request, answered)
     }
 
     /// Whoever waits for an answer that no message holds hears that, and not nothing.

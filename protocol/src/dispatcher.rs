@@ -1,12 +1,14 @@
 //! The acting dispatcher of a fleet: how it says that it is the one, and how clients and engines ask it for something.
 //!
 //! Requests go to [`crate::topics::Topic::DispatcherRequest`], one topic for each service; the answer comes on the reply
-//! topic of who asked. A request is repeated until it is answered, under the same id, and is carried out once.
+//! topic of who asked. A request is repeated until it is answered, under the same id, and is carried out once. Where the fleet's roster
+//! requires it, what changes something is signed by a member whose role permits it, for the dispatcher's present challenge
+//! ([`crate::trust`]).
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
-use crate::ids::{OperationId, PeerName, Term};
+use crate::ids::{Challenge, OperationId, PeerName, Term};
 use crate::wire;
 
 /// The name under which whoever acts gives commands and gets answers: there is one at a time, so that a successor hears the
@@ -58,6 +60,8 @@ impl Reads {
     pub const FIRST: Self = Self(0);
     /// Answers with a tag, and with whatever fields.
     pub const TAGGED: Self = Self(1);
+    /// The same, and [`Answered::SignAgain`]: who asks has a key, and signs where that is wanted.
+    pub const SIGN_AGAIN: Self = Self(2);
 
     fn is_first(&self) -> bool {
         *self == Self::FIRST
@@ -117,4 +121,8 @@ impl Answer {
 pub enum Answered {
     Done(serde_json::Value),
     Failed(Failure),
+    /// It is to be signed, for this challenge. Only who reads that ([`Reads::SIGN_AGAIN`]) is answered so.
+    SignAgain {
+        challenge: Challenge,
+    },
 }

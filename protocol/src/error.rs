@@ -8,6 +8,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::device::{Alias, DeviceKind};
+use crate::dispatcher::ACTING_NAME;
 use crate::ids::{Digest, EngineId, Generation, OperationId, ProgramId, Term};
 use crate::limits::NAME_BYTES_MAX;
 use crate::reason;
@@ -137,8 +138,9 @@ pub enum Failure {
         actual: Term,
     },
     /// Nobody whom the fleet's roster permits it has signed it.
-    #[error("engine {engine} does not take it: {reason}")]
+    #[error("{} does not take it: {reason}", who(engine))]
     NotPermitted {
+        /// Or the acting dispatcher, by its name.
         engine: EngineId,
         #[serde(serialize_with = "crate::reason::serialize")]
         reason: String,
@@ -182,6 +184,14 @@ impl<'de> Deserialize<'de> for Failure {
             error: error.chars().take(NAME_BYTES_MAX).collect(),
             reason: reason::cut(reason),
         })
+    }
+}
+
+/// Who refuses, in a sentence.
+fn who(refuses: &EngineId) -> String {
+    match refuses.as_str() {
+        ACTING_NAME => "the dispatcher".into(),
+        engine => format!("engine {engine}"),
     }
 }
 

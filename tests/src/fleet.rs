@@ -125,18 +125,18 @@ impl Setup {
         for name in self.cables {
             cables.insert(name, Cable::to(&url).await);
         }
-        let registry = self
-            .compilers
-            .map(|compilers| Registry::start_with(url.clone(), folder.path().join("registry"), compilers));
+        let trust_root = self.is_signed.then(|| signing_key(ROOT).public());
+        let registry = self.compilers.map(|compilers| {
+            let data = folder.path().join("registry");
+            Registry::start_with(url.clone(), data, compilers, trust_root)
+        });
         let start = |(name, program, arguments): (String, Program, Vec<String>)| {
             let broker = cables.get(&name).map_or_else(|| url.clone(), Cable::url);
             let words = match program {
                 Program::Ours => vec![self.binary.display().to_string()],
                 Program::Other(words) => words,
             };
-            let root = self
-                .is_signed
-                .then(|| ["--trust-root".to_owned(), signing_key(ROOT).public().to_string()]);
+            let root = trust_root.map(|root| ["--trust-root".to_owned(), root.to_string()]);
             let arguments: Vec<String> = arguments.into_iter().chain(root.into_iter().flatten()).collect();
             let engine = EngineProcess::start(&words, &name, &broker, folder.path(), &arguments);
             (name, engine)

@@ -9,7 +9,7 @@ use wayfare_dispatcher::compilers::{COMPILER_FORMAT, Compiler, CompilerAbout, Co
 use wayfare_dispatcher::options::ServiceOptions;
 use wayfare_dispatcher::service::{self, ServiceError};
 use wayfare_link::{BrokerUrl, Event, LinkOptions, Message, Qos};
-use wayfare_protocol::code::CodeTarget;
+use wayfare_protocol::code::{CodeTarget, PublicKey};
 use wayfare_protocol::dispatcher::ACTING_NAME;
 use wayfare_protocol::ids::{Blob, Digest};
 use wayfare_protocol::limits::CHUNK_BYTES;
@@ -27,10 +27,16 @@ pub struct Registry {
 
 impl Registry {
     pub fn start(broker: BrokerUrl, data: PathBuf) -> Self {
-        Self::start_with(broker, data, vec![Compiler::Own(own_compiler())])
+        Self::start_with(broker, data, vec![Compiler::Own(own_compiler())], None)
     }
 
-    pub fn start_with(broker: BrokerUrl, data: PathBuf, compilers: Vec<Compiler>) -> Self {
+    /// With the root key of a fleet that signs.
+    pub fn start_with(
+        broker: BrokerUrl,
+        data: PathBuf,
+        compilers: Vec<Compiler>,
+        trust_root: Option<PublicKey>,
+    ) -> Self {
         let path = keys::key_path(&data);
         std::fs::create_dir_all(&data).expect("a folder");
         std::fs::write(&path, format!("{}\n", secret_key(1).reveal())).expect("a key");
@@ -38,6 +44,7 @@ impl Registry {
         std::fs::set_permissions(&path, mode).expect("its own file");
         let mut options = ServiceOptions::new(broker, "registry".parse().expect("a name"), data);
         options.compilers = Compilers::new(compilers);
+        options.trust_root = trust_root;
         let (end, ended) = oneshot::channel();
         let shutdown = async {
             // Dropped or sent: either is the end.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use wayfare_client::Policy;
+use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::ids::EngineId;
 
 use super::fleet::FleetArgs;
@@ -49,6 +50,9 @@ pub(crate) struct DispatcherArgs {
     /// Name of this one, unique in the fleet [default: dispatcher- and some digits]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<EngineId>,
+    /// The fleet's root key: what changes something has to be signed as its roster says [default: no signature is looked at]
+    #[arg(long, value_name = "KEY", env = "WAYFARE_TRUST_ROOT")]
+    pub(crate) trust_root: Option<PublicKey>,
     /// Where programs of applications go: first-fit, best-fit, spread, least-cpu, most-free-memory or least-moves
     #[arg(long, value_name = "POLICY", default_value = "spread", value_parser = parse_policy)]
     pub(crate) policy: Policy,

@@ -40,6 +40,7 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
     let _http = BesideDispatcher::start(&settings, &args.http, &data)?;
     let mut options = ServiceOptions::new(settings.broker, args.name.unwrap_or_else(a_name), data);
     options.topics = settings.topics;
+    options.trust_root = args.trust_root.or(settings.trust_root);
     options.lease = args.lease;
     options.policy = args.policy;
     options.poll = args.poll;

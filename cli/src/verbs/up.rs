@@ -183,6 +183,7 @@ async fn serve(
             data.join("dispatcher"),
         );
         options.topics = settings.topics.clone();
+        options.trust_root = Some(access.authority.public());
         options.compilers = compilers;
         tokio::spawn(service::run(options, ended.map(drop)))
     });

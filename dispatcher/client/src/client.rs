@@ -18,6 +18,7 @@ pub(crate) mod would;
 
 pub use self::asking::LeaseWatch;
 pub use self::choosing::ANSWER_TIMEOUT;
+pub use self::roster::RosterWatch;
 pub use self::messages::{Messages, MessagesError, Published, Retain};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use wayfare_link::{BrokerUrl, Link, LinkOptions, Message, OnTakeover, Qos};
 use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::dispatcher::{ACTING_NAME, Lease};
-use wayfare_protocol::ids::{ClientId, EngineId, OperationId, ProgramId, Term};
+use wayfare_protocol::ids::{Challenge, ClientId, EngineId, OperationId, ProgramId, Term};
 use wayfare_protocol::limits::GIVEN_BY_BYTES_MAX;
 use wayfare_protocol::reason::shortened;
 use wayfare_protocol::topics::{Topic, Topics};
@@ -151,6 +152,8 @@ struct Inner {
     by: Option<String>,
     batch: Option<OperationId>,
     key: Option<Arc<SecretKey>>,
+    /// The acting dispatcher's, as it has said last: it begins unknown.
+    challenge: Mutex<Option<Challenge>>,
     news: watch::Receiver<News>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -192,6 +195,7 @@ impl Client {
                 by,
                 batch,
                 key,
+                challenge: Mutex::default(),
                 news,
                 task,
             }),

@@ -67,14 +67,15 @@ pub mod typed;
 pub use crate::core::{Finished, Progress, Report};
 pub use client::would::Would;
 pub use client::{
-    ANSWER_TIMEOUT, Client, ClientOptions, LeaseWatch, Messages, MessagesError, Published, Retain, Session,
+    ANSWER_TIMEOUT, Client, ClientOptions, LeaseWatch, Messages, MessagesError, Published, Retain,
+    RosterWatch, Session,
 };
 pub use error::{AskError, CommandError, ConnectError, Stage};
 pub use log_merge::{LogItem, LogMerge};
 pub use logs::{EventStream, Follow, LogStream};
 pub use lookup::LookupError;
 pub use operation::{Operation, QueueNote};
-pub use task::Overheard;
+pub use task::{IncomingRequest, Overheard};
 pub use transfer::Content;
 pub use view::FleetView;
 pub use wayfare_fleet::fleet::{EngineView, FleetChanges, Heard, Presence, ProgramView};

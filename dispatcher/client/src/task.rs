@@ -36,6 +36,15 @@ pub(crate) const QUEUE_MAX: usize = 256;
 /// Batches and events that a watcher may be behind.
 pub(crate) const WATCHER_QUEUE_MAX: usize = 1_024;
 
+/// A request to a service of the acting dispatcher.
+#[derive(Debug)]
+pub struct IncomingRequest {
+    pub service: PeerName,
+    pub request: Asked,
+    /// The message that it came as, which may be signed.
+    pub payload: Vec<u8>,
+}
+
 #[derive(Debug)]
 pub(crate) enum ToTask {
     Start {
@@ -83,7 +92,7 @@ pub(crate) enum ToTask {
         answer: oneshot::Sender<Answered>,
     },
     /// Where requests to the acting dispatcher go, if we are it.
-    WatchRequests(mpsc::Sender<(PeerName, Asked)>),
+    WatchRequests(mpsc::Sender<IncomingRequest>),
     WatchDecisions(mpsc::Sender<Decision>),
     /// Where messages of transfers go that are none of this task's.
     WatchPeers(mpsc::Sender<(Envelope, Bytes)>),
@@ -146,7 +155,7 @@ pub(crate) struct Task {
     orders: Vec<mpsc::Sender<Overheard>>,
     events: Vec<mpsc::Sender<Event>>,
     asked: BTreeMap<OperationId, oneshot::Sender<Answered>>,
-    requests: Option<mpsc::Sender<(PeerName, Asked)>>,
+    requests: Option<mpsc::Sender<IncomingRequest>>,
     decisions: Vec<mpsc::Sender<Decision>>,
     peers: Vec<mpsc::Sender<(Envelope, Bytes)>>,
     announced: Vec<(ProgramId, mpsc::Sender<(Address, Bytes)>)>,
@@ -397,10 +406,18 @@ impl Task {
             }
             Effect::FleetChanged => self.news.send_modify(|news| news.fleet_version += 1),
             Effect::Barrier(number) => self.news.send_modify(|news| news.barrier = number),
-            Effect::Asked { service, request } => {
+            Effect::Asked {
+                service,
+                request,
+                payload,
+            } => {
                 if let Some(requests) = &self.requests {
                     // A full queue: it is asked again.
-                    let _ = requests.try_send((service, request));
+                    let _ = requests.try_send(IncomingRequest {
+                        service,
+                        request,
+                        payload,
+                    });
                 }
             }
             Effect::Peer { envelope, bytes } => {

@@ -76,7 +76,8 @@ impl Leaving {
                     wait.until = wait.limit;
                 }
             },
-            Answered::Failed(_) => wait.is_over = true,
+            // Nobody asked it to be signed: a status asks.
+            Answered::Failed(_) | Answered::SignAgain { .. } => wait.is_over = true,
         }
         true
     }

@@ -91,6 +91,7 @@ impl Agent {
         };
         let answered = match answer.answer {
             Answered::Failed(failure) => Err(failure),
+            Answered::SignAgain { .. } => return, // This engine signs no requests.
             Answered::Done(value) => carried
                 .asked
                 .what

@@ -11,7 +11,6 @@
 //! carried out once, because more operations are remembered than a challenge and the one before it are good
 //! for.
 
-mod challenges;
 mod coming;
 mod permits;
 
@@ -28,10 +27,10 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Challenge, EngineId, OperationId, ProgramId};
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::trust::challenges::Challenges;
 use wayfare_protocol::trust::roster::{AS_DISPATCHER, Member, Orders, Roster};
 use wayfare_protocol::trust::signed::{Signature, answers};
 
-use self::challenges::Challenges;
 use super::occasional::Occasional;
 use super::places::Places;
 use super::store::write_durably;
@@ -141,27 +140,12 @@ impl Trust {
     /// Takes a roster over that is newer than the one that counts.
     pub(crate) fn roster_seen(&mut self, payload: &[u8], now: Instant) {
         let Some(root) = self.root else { return };
-        let roster = match Roster::verify(&root, &self.topics.topic(&Topic::Roster), payload) {
-            Ok(roster) => roster,
+        let topic = self.topics.topic(&Topic::Roster);
+        let roster = match Roster::succeed(self.roster.as_ref(), &root, &topic, payload) {
+            Ok(Some(roster)) => roster,
+            Ok(None) => return,
             Err(error) => return self.warn(now, &format!("did not take a roster: {error}")),
         };
-        let known = self.roster.as_ref().map_or(0, |known| known.version);
-        if roster.version < known {
-            let found = roster.version;
-            return self.warn(
-                now,
-                &format!("did not take an old roster: version {found}, and {known} was seen"),
-            );
-        }
-        if self.roster.as_ref() == Some(&roster) {
-            return;
-        }
-        if roster.version == known {
-            return self.warn(
-                now,
-                &format!("did not take another roster of the same version {known}"),
-            );
-        }
         if let Err(error) = write_durably(&self.folder, ROSTER_FILE, payload) {
             // Read again at the next connection.
             return self.warn(now, &format!("cannot store the roster: {error}"));

@@ -41,6 +41,8 @@ pub enum Orders {
 
 /// To give orders in a term, as the acting dispatcher does.
 pub const AS_DISPATCHER: &str = "dispatcher";
+/// To change applications, by a request to the dispatcher.
+pub const AS_DEPLOYER: &str = "apply";
 
 /// A person, or a dispatcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +58,7 @@ pub struct Member {
 pub enum Role {
     /// Everything.
     Operator,
-    /// Starts programs and ends them.
+    /// Starts programs and ends them, and changes applications.
     Deployer,
     /// Reads what programs print.
     Viewer,
@@ -74,7 +76,7 @@ impl Role {
     pub fn may(self, verb: &str) -> bool {
         match self {
             Self::Operator | Self::Dispatcher => true,
-            Self::Deployer => matches!(verb, "run" | "restore" | "kill" | "logs"),
+            Self::Deployer => matches!(verb, "run" | "restore" | "kill" | "logs" | AS_DEPLOYER),
             Self::Viewer => verb == "logs",
             Self::Unknown => false,
         }
@@ -155,6 +157,10 @@ pub enum RosterError {
     Members(usize),
     #[error("the roster names '{0}' or its key twice")]
     Twice(PeerName),
+    #[error("it is an old roster: version {found}, and {known} was seen")]
+    Old { found: u64, known: u64 },
+    #[error("it is another roster of the same version {0}")]
+    Other(u64),
 }
 
 /// Why a message is nobody's of the roster.
@@ -188,6 +194,27 @@ impl Roster {
         let roster: Self = wire::decode(payload)?;
         roster.check()?;
         Ok(roster)
+    }
+
+    /// What counts from now on where `known` did, and this was read: `None`, it goes on to.
+    pub fn succeed(
+        known: Option<&Self>,
+        root: &PublicKey,
+        topic: &str,
+        payload: &[u8],
+    ) -> Result<Option<Self>, RosterError> {
+        let found = Self::verify(root, topic, payload)?;
+        let Some(known) = known.filter(|known| known.version >= found.version) else {
+            return Ok(Some(found));
+        };
+        match known {
+            same if *same == found => Ok(None),
+            known if known.version == found.version => Err(RosterError::Other(found.version)),
+            known => Err(RosterError::Old {
+                found: found.version,
+                known: known.version,
+            }),
+        }
     }
 
     /// Each name and each key stands once, and they are not too many.
@@ -293,6 +320,27 @@ mod tests {
     }
 
     #[test]
+    fn a_version_only_rises_and_says_one_thing() {
+        let of = |version, orders| Roster {
+            version,
+            orders,
+            members: Vec::new(),
+        };
+        let known = of(3, Orders::Require);
+        let after = |found: &Roster| {
+            let payload = found.encode(&key(1), TOPIC);
+            Roster::succeed(Some(&known), &key(1).public(), TOPIC, &payload)
+        };
+        assert_eq!(after(&of(4, Orders::Open)), Ok(Some(of(4, Orders::Open))));
+        assert_eq!(after(&known), Ok(None));
+        assert_eq!(after(&of(3, Orders::Open)), Err(RosterError::Other(3)));
+        let old = RosterError::Old { found: 2, known: 3 };
+        assert_eq!(after(&of(2, Orders::Require)), Err(old));
+        let foreign = known.encode(&key(2), TOPIC);
+        assert!(Roster::succeed(None, &key(1).public(), TOPIC, &foreign).is_err());
+    }
+
+    #[test]
     fn a_message_is_of_the_member_whose_key_signed_it_for_its_topic() {
         let roster = roster(vec![
             member("ann", 2, &[Role::Operator]),
@@ -320,6 +368,8 @@ mod tests {
             (Role::Dispatcher, "run", true),
             (Role::Deployer, "run", true),
             (Role::Deployer, "move", false),
+            (Role::Deployer, AS_DEPLOYER, true),
+            (Role::Deployer, AS_DISPATCHER, false),
             (Role::Viewer, "logs", true),
             (Role::Viewer, "kill", false),
             (Role::Unknown, "logs", false),

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde_json::Value;
+use wayfare_client::app::ask::{Ask, MarksPage};
 use wayfare_client::{CommandError, CommandOptions};
 use wayfare_link::{Event, Link, LinkEvents, LinkOptions, Message, Qos};
 use wayfare_protocol::command::{Action, Command, ProgramSpec, Target};
@@ -255,4 +257,50 @@ async fn who_has_a_login_and_all_that_was_sent_can_order_nothing() {
             .log()
             .contains("did not believe that b has program")
     );
+}
+
+/// The dispatcher orders with its own key what it is asked for: so whoever asks has to be somebody, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_a_login_and_all_that_was_asked_can_have_the_dispatcher_do_nothing() {
+    let fleet = fleet(Kind::Mosquitto).signed().registry().start().await;
+    let mut attacker = Attacker::come(&fleet).await;
+    let stranger = fleet.client().await;
+    let limit = wayfare_tests::WAIT_MAX;
+    let (hold, release) = (
+        Ask::Hold {
+            for_ms: None,
+            reason: None,
+        },
+        Ask::Release,
+    );
+    let is_held = async || {
+        let marks: MarksPage = fleet.client.ask_apps(&Ask::Marks { from: None }, limit).await.unwrap();
+        marks.hold.is_some()
+    };
+    let _: Value = fleet.client.ask_apps(&hold, limit).await.unwrap();
+    assert!(is_held().await);
+    let refused = stranger.ask_apps::<Value>(&release, limit).await.unwrap_err();
+    assert!(refused.to_string().contains("the dispatcher does not take it"), "{refused}");
+    assert!(is_held().await);
+
+    let _: Value = fleet.client.ask_apps(&release, limit).await.unwrap();
+    assert!(!is_held().await);
+    let _: Value = fleet.client.ask_apps(&hold, limit).await.unwrap();
+    attacker.hears_itself().await;
+    let asked: Vec<_> = attacker.kept.iter().cloned().collect();
+    let mut releases = 0;
+    for (topic, payload) in asked {
+        if matches!(topic, Topic::DispatcherRequest(_)) && payload_says(&payload, "release") {
+            attacker.sends(&topic, payload).await;
+            releases += 1;
+        }
+    }
+    assert!(releases >= 2, "the stranger's and the operator's");
+    // In the order of sending: who has answered this has read those.
+    assert!(is_held().await, "a recorded release was carried out again");
+}
+
+fn payload_says(payload: &[u8], what: &str) -> bool {
+    let request: Value = serde_json::from_slice(payload).unwrap_or_default();
+    request["body"]["do"] == what
 }

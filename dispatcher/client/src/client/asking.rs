@@ -11,10 +11,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use wayfare_link::{Message, Qos};
 use wayfare_protocol::device::{DeviceAsk, Reading};
-use wayfare_protocol::dispatcher::{Answer, Answered, Asker, Lease, Reads, Request};
+use wayfare_protocol::dispatcher::{ACTING_NAME, Answer, Answered, Asker, Lease, Reads, Request};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::{self, FileAnswer, FileRequest};
-use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{Blob, Challenge, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::numbers::{EngineNumbers, NumbersAsk};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramStatus;
@@ -29,7 +29,7 @@ use crate::app::ask::{
 };
 use crate::error::AskError;
 use crate::signing;
-use crate::task::{News, QUEUE_MAX, ToTask, WATCHER_QUEUE_MAX};
+use crate::task::{IncomingRequest, News, QUEUE_MAX, ToTask, WATCHER_QUEUE_MAX};
 
 /// A request is repeated this often until it is answered: whoever acts may have changed meanwhile.
 const REPEAT: Duration = Duration::from_secs(1);
@@ -115,31 +115,18 @@ impl Client {
             request: OperationId::random(),
             client: self.inner.client.clone(),
             body,
-            reads: Reads::TAGGED,
+            reads: match self.inner.key {
+                Some(_) => Reads::SIGN_AGAIN,
+                None => Reads::TAGGED,
+            },
             by: self.inner.by.clone(),
         };
-        let (answer, mut answered) = oneshot::channel();
-        let ask = ToTask::Ask {
-            request: request.request,
-            answer,
-        };
-        self.tell(ask).await.map_err(|_| AskError::Closed)?;
-        let engine = match topic {
-            Topic::EngineDevice(engine) => Some(engine.clone()),
-            _ => None,
-        };
-        let topic = self.inner.topics.topic(topic);
+        let mut answered = self.awaits(request.request).await?;
+        let name = self.inner.topics.topic(topic);
         let payload = wire::encode(&request);
         let deadline = Instant::now() + limit;
         loop {
-            let payload = match (&self.inner.key, &engine) {
-                (Some(key), Some(engine)) => {
-                    let challenge = self.challenge(engine).await;
-                    signing::sign_for(key, &topic, engine, &payload, challenge)
-                }
-                _ => payload.clone(),
-            };
-            let message = Message::new(topic.clone(), payload);
+            let message = Message::new(name.clone(), self.signed_request(topic, &name, &payload).await);
             self.inner
                 .link
                 .publish(message)
@@ -149,13 +136,39 @@ impl Client {
             match timeout(wait, &mut answered).await {
                 Ok(Ok(Answered::Done(value))) => return Ok(value),
                 Ok(Ok(Answered::Failed(failure))) => return Err(AskError::Failed(failure)),
-                Ok(Err(_)) => return Err(AskError::Closed),
-                Err(_) if Instant::now() >= deadline => {
-                    let waited_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-                    return Err(AskError::NoDispatcher { waited_ms });
+                Ok(Ok(Answered::SignAgain { challenge })) => {
+                    answered = self.awaits(request.request).await?;
+                    *self.inner.challenge.lock().await = Some(challenge);
                 }
+                Ok(Err(_)) => return Err(AskError::Closed),
                 Err(_) => {}
             }
+            if Instant::now() >= deadline {
+                let waited_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+                return Err(AskError::NoDispatcher { waited_ms });
+            }
+        }
+    }
+
+    async fn awaits(&self, request: OperationId) -> Result<oneshot::Receiver<Answered>, AskError> {
+        let (answer, answered) = oneshot::channel();
+        let ask = ToTask::Ask { request, answer };
+        self.tell(ask).await.map_err(|_| AskError::Closed)?;
+        Ok(answered)
+    }
+
+    /// What is asked, signed where that is wanted: engines show a challenge, and the acting dispatcher answers with one.
+    async fn signed_request(&self, topic: &Topic, name: &str, payload: &[u8]) -> Vec<u8> {
+        let Some(key) = &self.inner.key else {
+            return payload.to_vec();
+        };
+        if let Topic::EngineDevice(engine) = topic {
+            let challenge = self.challenge(engine).await;
+            return signing::sign_for(key, name, engine, payload, challenge);
+        }
+        match *self.inner.challenge.lock().await {
+            Some(challenge) => signing::sign_for(key, name, &acting(), payload, Some(challenge)),
+            None => payload.to_vec(),
         }
     }
 
@@ -301,7 +314,7 @@ impl Client {
     }
 
     /// Requests to the services of the acting dispatcher, which this client must be.
-    pub async fn requests(&self) -> Result<mpsc::Receiver<(PeerName, Request)>, AskError> {
+    pub async fn requests(&self) -> Result<mpsc::Receiver<IncomingRequest>, AskError> {
         let (sender, requests) = mpsc::channel(QUEUE_MAX);
         let watch = ToTask::WatchRequests(sender);
         self.tell(watch).await.map_err(|_| AskError::Closed)?;
@@ -437,6 +450,11 @@ impl Client {
         // Never so: it ends when whoever tells the news does.
         let _ = news.wait_for(|_| false).await;
     }
+}
+
+/// Whose challenges requests answer.
+fn acting() -> PeerName {
+    ACTING_NAME.parse().expect("letters make a name")
 }
 
 fn read<T: DeserializeOwned>(answer: Value) -> Result<T, AskError> {

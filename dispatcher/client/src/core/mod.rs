@@ -137,6 +137,8 @@ pub(crate) enum Effect {
     Asked {
         service: PeerName,
         request: Asked,
+        /// As it came: what is signed.
+        payload: Vec<u8>,
     },
     /// From the acting dispatcher.
     Answered(Answer),
@@ -321,7 +323,12 @@ impl Core {
                 false
             }),
             Topic::DispatcherRequest(service) => wire::decode(payload).map(|request| {
-                effects.push(Effect::Asked { service, request });
+                let payload = payload.to_vec();
+                effects.push(Effect::Asked {
+                    service,
+                    request,
+                    payload,
+                });
                 false
             }),
             Topic::DispatcherLease if payload.is_empty() => {

@@ -1,29 +1,35 @@
-//! Challenges: what keeps orders from counting that were signed long ago.
+//! Challenges: what keeps orders and requests from counting that were signed long ago.
+//!
+//! Whoever takes them has one of these: an engine for its orders, the acting dispatcher for its requests. What
+//! always holds: a message counts only under the present challenge or the one before it, both while they are
+//! young enough by their owner's own clock.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use wayfare_protocol::ids::{Challenge, OperationId};
-use wayfare_protocol::limits::{CHALLENGE_MS, ORDERS_PER_CHALLENGE};
+use crate::ids::{Challenge, OperationId};
+use crate::limits::{CHALLENGE_MS, ORDERS_PER_CHALLENGE};
 
 const LIFE: Duration = Duration::from_millis(CHALLENGE_MS);
 
 /// The present challenge, and the one before, both while they are young enough.
-pub(super) struct Challenges {
-    pub(super) current: Challenge,
+#[derive(Debug)]
+pub struct Challenges {
+    pub current: Challenge,
     drawn: Instant,
     orders: BTreeSet<OperationId>,
     previous: Option<Previous>,
 }
 
 /// The challenge before.
+#[derive(Debug)]
 struct Previous {
     challenge: Challenge,
     drawn: Instant,
 }
 
 impl Challenges {
-    pub(super) fn new(now: Instant) -> Self {
+    pub fn new(now: Instant) -> Self {
         Self {
             current: Challenge::random(),
             drawn: now,
@@ -37,7 +43,7 @@ impl Challenges {
     }
 
     /// Draws another if the present one has served its time; `true`: it did.
-    pub(super) fn renew(&mut self, now: Instant) -> bool {
+    pub fn renew(&mut self, now: Instant) -> bool {
         if self.orders.len() < ORDERS_PER_CHALLENGE && !Self::is_old(self.drawn, now) {
             return false;
         }
@@ -51,18 +57,18 @@ impl Challenges {
     }
 
     /// An order counts that answers the present one.
-    pub(super) fn count(&mut self, order: OperationId) {
+    pub fn count(&mut self, order: OperationId) {
         self.orders.insert(order);
     }
 
     /// Whether an order that answers `challenge` was signed lately: under the present one, or under the last
     /// one, which it may have crossed.
-    pub(super) fn is_fresh(&self, challenge: Challenge, now: Instant) -> bool {
+    pub fn is_fresh(&self, challenge: Challenge, now: Instant) -> bool {
         (challenge == self.current && !Self::is_old(self.drawn, now)) || self.is_previous(challenge, now)
     }
 
     /// The same for an order that another engine found to be fresh, and that was on its way since.
-    pub(super) fn knows(&self, challenge: Challenge, now: Instant) -> bool {
+    pub fn knows(&self, challenge: Challenge, now: Instant) -> bool {
         let is_current = challenge == self.current && now.duration_since(self.drawn) < 2 * LIFE;
         is_current || self.is_previous(challenge, now)
     }
