@@ -9,7 +9,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use wayfare_client::keys;
-use wayfare_client::{Client, ClientOptions, IncomingRequest, RosterWatch};
+use wayfare_client::{Client, ClientOptions, IncomingRequest, RosterWatch, acting_session};
+use wayfare_link::{Event, LinkOptions};
 use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::dispatcher::{Answer, Answered, Asker, Lease, LeaseState};
 use wayfare_protocol::ids::{OperationId, Term};
@@ -25,6 +26,9 @@ use crate::services::SERVICES;
 const RENEWALS: u32 = 3;
 /// How long services may take to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The broker gives the session of earlier releases within this.
+const EARLIER_RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why it does not act any more.
 pub(crate) enum Ended {
@@ -68,6 +72,7 @@ pub(crate) async fn act(
         lease(LeaseState::Free),
     );
     connect.key = orders_key(options);
+    end_earlier_release(options).await;
     let client = match Client::connect(connect).await {
         Ok(client) => client.in_term(term),
         Err(_) => return Ended::Lost { why: "no broker" },
@@ -88,6 +93,25 @@ pub(crate) async fn act(
     }
     client.close().await;
     ended
+}
+
+/// A dispatcher of an earlier release has the session under the name that everybody knows. It loses that, as to a successor of its own
+/// release, and stands by.
+async fn end_earlier_release(options: &ServiceOptions) {
+    let name = acting_session(&options.topics);
+    if options.broker.client_id(&name) == name {
+        return;
+    }
+    let taken = timeout(EARLIER_RELEASE_TIMEOUT, async {
+        let (link, mut events) =
+            wayfare_link::connect(LinkOptions::new(options.broker.clone(), name)).ok()?;
+        while !matches!(events.next().await?, Event::Connected { .. }) {}
+        link.close_within(Duration::ZERO).await;
+        Some(())
+    });
+    if !matches!(taken.await, Ok(Some(()))) {
+        tracing::debug!("the broker does not give the session of earlier releases");
+    }
 }
 
 /// What signs the dispatcher's orders. Without it engines that require signatures obey nobody here, and all
@@ -238,6 +262,10 @@ async fn renewing(options: &ServiceOptions, client: &Client, held: &Lease) -> En
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        // One with another login has a session of its own: what it says decides then.
+        if let Some(later) = client.lease().filter(|lease| lease.term > held.term) {
+            return Ended::Behind { term: later.term };
+        }
         match timeout(options.lease, client.say_lease(held)).await {
             Ok(true) => {}
             Ok(false) => return Ended::Lost { why: "closed" },

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use wayfare_protocol::ids::Digest;
+
 use crate::tls::{Tls, TlsError};
 
 const PORT_DEFAULT: u16 = 1883;
@@ -19,6 +21,9 @@ pub struct BrokerUrl {
     /// Without, everything crosses the network as it is.
     tls: Option<Tls>,
 }
+
+/// Of sixteen bytes.
+const SECRET_DIGITS: usize = 32;
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
@@ -83,6 +88,18 @@ impl BrokerUrl {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The client id of a session whose name others know: with digits that follow from the login, where there is one. So whoever has another
+    /// login cannot take the session over, and who has the same one comes to the same id.
+    pub fn client_id(&self, name: &str) -> String {
+        let Some(Credentials { user, password }) = &self.credentials else {
+            return name.to_owned();
+        };
+        let parts =
+            ["wayfare client id 1", name, user, password].map(|part| format!("{}:{part}", part.len()));
+        let digest = Digest::of(parts.concat().as_bytes()).to_string();
+        format!("{name}-{}", &digest[..SECRET_DIGITS])
     }
 
     pub fn has_login(&self) -> bool {
@@ -274,6 +291,19 @@ mod tests {
             assert_eq!(url.to_string(), printed, "{text}");
             assert!(!format!("{url:?}").contains("secret"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_client_id_is_secret_where_there_is_a_login() {
+        let id = |url: &str| url.parse::<BrokerUrl>().unwrap().client_id("wayfare-engine-a");
+        assert_eq!(id("mqtt://hub"), "wayfare-engine-a");
+        let (a, b) = (id("mqtt://a:secret@hub"), id("mqtt://b:other@hub"));
+        assert_eq!(id("mqtt://a:secret@other:2883"), a);
+        assert!(
+            a.starts_with("wayfare-engine-a-") && a.len() == 17 + SECRET_DIGITS,
+            "{a}"
+        );
+        assert!(a != b && a != id("mqtt://a:secret2@hub"));
     }
 
     #[test]

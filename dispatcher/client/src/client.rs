@@ -18,8 +18,8 @@ pub(crate) mod would;
 
 pub use self::asking::LeaseWatch;
 pub use self::choosing::ANSWER_TIMEOUT;
-pub use self::roster::RosterWatch;
 pub use self::messages::{Messages, MessagesError, Published, Retain};
+pub use self::roster::RosterWatch;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ impl ClientOptions {
         if let Session::Acting(lease) = session {
             let lease_topic = topics.topic(&Topic::DispatcherLease);
             // Fleets that share a broker have an acting dispatcher each.
-            link.client_id = format!("{}-{client}", topics.to_string().replace('/', "-"));
+            link.client_id = broker.client_id(&acting_session(topics));
             link.will = Some(Message::new(lease_topic.clone(), wire::encode(lease)).retained());
             link.on_takeover = OnTakeover::StopOnLoss;
             link.keep_alive = ACTING_KEEP_ALIVE;
@@ -130,6 +130,11 @@ impl ClientOptions {
         }
         link
     }
+}
+
+/// The name of the session that the acting dispatcher of this fleet has, and had as its client id in earlier releases.
+pub fn acting_session(topics: &Topics) -> String {
+    format!("{}-{ACTING_NAME}", topics.to_string().replace('/', "-"))
 }
 
 /// Commands a fleet; cheap to clone. End it with [`Client::close`], or what was said last may be lost.

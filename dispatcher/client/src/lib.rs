@@ -68,7 +68,7 @@ pub use crate::core::{Finished, Progress, Report};
 pub use client::would::Would;
 pub use client::{
     ANSWER_TIMEOUT, Client, ClientOptions, LeaseWatch, Messages, MessagesError, Published, Retain,
-    RosterWatch, Session,
+    RosterWatch, Session, acting_session,
 };
 pub use error::{AskError, CommandError, ConnectError, Stage};
 pub use log_merge::{LogItem, LogMerge};

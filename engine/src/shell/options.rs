@@ -114,11 +114,8 @@ impl EngineOptions {
 
     /// The client id of the engine's session: fleets that share a broker may have engines of the same name.
     pub(super) fn client_id(&self) -> String {
-        format!(
-            "{}-engine-{}",
-            self.topics.to_string().replace('/', "-"),
-            self.engine
-        )
+        let root = self.topics.to_string().replace('/', "-");
+        self.broker.client_id(&format!("{root}-engine-{}", self.engine))
     }
 }
 
