@@ -173,6 +173,8 @@ pub struct Generation(pub u64);
 
 impl Generation {
     pub const FIRST: Self = Self(1);
+    /// No program comes so far: what claims a higher one is broken or forged, and would leave none to count on with.
+    pub const HIGHEST: Self = Self(u64::MAX / 2);
 
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))

@@ -215,6 +215,11 @@ impl ProgramStatus {
         }
     }
 
+    /// Whether there can be such a copy of a program.
+    pub fn is_possible(&self) -> bool {
+        self.generation <= Generation::HIGHEST || self.is_tombstone()
+    }
+
     pub fn is_tombstone(&self) -> bool {
         self.generation == TOMBSTONE
     }

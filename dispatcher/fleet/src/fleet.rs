@@ -120,6 +120,7 @@ impl Fleet {
 
     /// Takes in a retained or fresh engine status; answers whether anything changed.
     pub fn engine_status(&mut self, mut status: EngineStatus, now_ms: u64) -> bool {
+        status.programs.retain(ProgramStatus::is_possible);
         let engine = status.engine.clone();
         let Some(entry) = self.engines.get_mut(&engine) else {
             let entry = EngineEntry {
@@ -283,6 +284,9 @@ impl Fleet {
     }
 
     pub fn program_status(&mut self, status: ProgramStatus) -> bool {
+        if !status.is_possible() {
+            return false;
+        }
         let (program, heard) = (status.program, self.round);
         let boot = self.present_boot(&status.engine);
         let Some(mut known) = self.programs.remove(&program) else {

@@ -52,6 +52,23 @@ use EngineState::{Offline, Online};
 use ProgramState::{Paused, Running};
 
 #[test]
+fn a_generation_that_no_program_reaches_counts_for_nothing() {
+    let mut fleet = Fleet::default();
+    let impossible = Generation::HIGHEST.0 + 1;
+    fleet.program_status(program(1, "a", 1, 3, 1, Running));
+    assert!(!fleet.program_status(program(1, "b", 2, impossible, 1, Running)));
+    assert!(!fleet.program_status(program(1, "b", 2, u64::MAX - 1, 1, Running)));
+    let listing = vec![
+        program(1, "b", 2, impossible, 1, Running),
+        program(2, "b", 2, 1, 1, Running),
+    ];
+    fleet.engine_status(engine("b", 2, 1, Online, listing), 0);
+    let status = fleet.program(id(1)).unwrap().status;
+    assert_eq!((status.engine.as_str(), status.generation), ("a", Generation(3)));
+    assert!(fleet.program(id(2)).is_some());
+}
+
+#[test]
 fn engine_statuses_win_by_boot_and_sequence_in_any_order() {
     // (boot, sequence, state) in order of arrival; online at the end?
     type Arrivals = &'static [(u8, u64, EngineState)];
