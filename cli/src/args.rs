@@ -43,7 +43,7 @@ use fleet::{AskArgs, FleetArgs};
 use fs::FsVerb;
 use language::{JsVerb, LanguageVerb};
 use looking::{EnginesArgs, InspectArgs, LogsArgs, PruneArgs, PsArgs, StatusArgs, TopArgs};
-use operator::OperatorArgs;
+use operator::{EnrollArgs, OperatorArgs};
 use ops::OpsArgs;
 use programs::{MoveArgs, OnProgramsArgs, RestoreArgs, ResumeArgs, RunArgs, SnapshotArgs, SpawnArgs};
 use project::{NewArgs, SchemaArgs, SupportBundleArgs};
@@ -166,6 +166,8 @@ pub(crate) enum Verb {
     Key(KeyArgs),
     /// Say whose orders count in the fleet: keys of people and dispatchers, and what each may do
     Operator(OperatorArgs),
+    /// Approve engines: say which key an engine has, and how it is labelled
+    Enroll(EnrollArgs),
     /// Run a program
     Run(RunArgs),
     /// Move running programs to another engine

@@ -13,7 +13,7 @@ use wayfare_client::{Client, keys};
 use wayfare_protocol::code::{PublicKey, SecretKey};
 use wayfare_protocol::ids::PeerName;
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
-use wayfare_protocol::trust::roster::{Member, Orders, Role, Roster};
+use wayfare_protocol::trust::roster::{Member, Role, Roster};
 use wayfare_protocol::wire;
 
 use crate::fail::{Fail, Result};
@@ -44,11 +44,7 @@ impl Authority {
             root: first_key(root_key)?,
             file,
             is_lost: found.is_none(),
-            roster: found.unwrap_or(Roster {
-                version: 0,
-                orders: Orders::Open,
-                members: Vec::new(),
-            }),
+            roster: found.unwrap_or(Roster::empty()),
         })
     }
 
@@ -162,6 +158,8 @@ pub(crate) fn make_key(path: &Path) -> Result<PublicKey> {
 
 #[cfg(test)]
 mod tests {
+    use wayfare_protocol::trust::roster::Orders;
+
     use super::*;
 
     #[test]
@@ -198,7 +196,7 @@ mod tests {
         let of = |version, orders| Roster {
             version,
             orders,
-            members: Vec::new(),
+            ..Roster::empty()
         };
         let mut authority = Authority::open_or_init(&root_key).unwrap();
         authority.roster.orders = Orders::Prefer;

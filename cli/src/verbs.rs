@@ -10,6 +10,7 @@ mod device;
 mod dispatcher;
 mod dry;
 mod engine;
+mod enroll;
 mod events;
 mod fleet;
 mod fs;
@@ -84,6 +85,7 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Compile(args) => compile::run(&args, output),
         Verb::Key(args) => key::run(&args, output),
         Verb::Operator(args) => operator::run(args, output).await,
+        Verb::Enroll(args) => enroll::run(args, output).await,
         Verb::Run(args) => run::run(args, output).await,
         Verb::Move(args) => programs::move_program(args, output).await,
         Verb::Spawn(args) => programs::spawn(args, output).await,

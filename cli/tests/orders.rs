@@ -133,6 +133,81 @@ fn only_who_started_a_local_fleet_commands_it() {
     assert_eq!(again.exit, 0, "{}", again.stderr);
     let done = killed();
     assert_eq!(done.exit, 0, "{}", done.stderr);
+
+    // The dispatcher looks at who asks it as well.
+    let refused = stranger(&["hold"], true);
+    assert_eq!(refused.exit, 1, "{}", refused.stdout);
+    assert!(
+        refused.stderr.contains("the dispatcher does not take it"),
+        "{}",
+        refused.stderr
+    );
+    for verb in ["hold", "release"] {
+        assert_eq!(own(&[verb]).exit, 0);
+    }
+    engines_are_approved(&up, &stranger, root);
+}
+
+/// An engine's key is its own; that it is, somebody has to say whom the roster names.
+fn engines_are_approved(up: &Up, stranger: &dyn Fn(&[&str], bool) -> Ran, root: &str) {
+    let own = |arguments: &[&str]| support::run(&up.broker, arguments);
+    let state = || {
+        let listed = own(&["enroll", "ls", "--json"]);
+        assert_eq!(listed.exit, 0, "{}", listed.stderr);
+        let document = listed.documents().remove(0);
+        let mut engines = document["engines"].as_array().unwrap().iter();
+        let joined = engines.find(|engine| engine["engine"] == "joined").unwrap();
+        (
+            joined["state"].as_str().unwrap().to_owned(),
+            joined["labels"].clone(),
+        )
+    };
+    assert_eq!(state().0, "not-approved");
+    let root_key = std::fs::read_to_string(root).unwrap();
+    let root_key: wayfare_protocol::code::SecretKey = root_key.trim().parse().unwrap();
+    let root_key = root_key.public().to_string();
+    let by_nobody = stranger(
+        &[
+            "enroll",
+            "approve",
+            "joined",
+            "--trust-root",
+            &root_key,
+            "--operator-key",
+            root,
+        ],
+        true,
+    );
+    assert_eq!(by_nobody.exit, 1, "{}", by_nobody.stdout);
+    assert!(
+        by_nobody.stderr.contains("your key approves no engine here"),
+        "{}",
+        by_nobody.stderr
+    );
+    let other_key = own(&["enroll", "approve", "joined", "--key", &root_key]);
+    assert!(
+        other_key.stderr.contains("shows another key"),
+        "{}",
+        other_key.stderr
+    );
+    let approved = own(&["enroll", "approve", "joined", "--label", "zone=attic", "--json"]);
+    assert_eq!(approved.exit, 0, "{}", approved.stderr);
+    assert_eq!(
+        state(),
+        ("approved".into(), serde_json::json!({ "zone": "attic" }))
+    );
+    let required = own(&["operator", "engines", "require", "--root-key", root, "--json"]);
+    assert_eq!(required.documents()[0]["engines"], "require");
+    let removed = own(&["enroll", "rm", "joined", "--root-key", root, "--json"]);
+    assert_eq!(
+        removed.documents()[0]["revoked"]["joined"],
+        1,
+        "{}",
+        removed.stderr
+    );
+    assert_eq!(state().0, "not-approved");
+    let again = own(&["enroll", "approve", "joined", "--json"]);
+    assert_eq!(again.documents()[0]["serial"], 2, "{}", again.stderr);
 }
 
 /// Signed with whose key, that is the question: of `up`, of a stranger, and of a dispatcher.

@@ -4,21 +4,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use wayfare_client::keys;
-use wayfare_client::{Client, ClientOptions, IncomingRequest, RosterWatch, acting_session};
+use wayfare_client::{Client, ClientOptions, IncomingRequest, acting_session};
 use wayfare_link::{Event, LinkOptions};
 use wayfare_protocol::code::SecretKey;
-use wayfare_protocol::dispatcher::{Answer, Answered, Asker, Lease, LeaseState};
+use wayfare_protocol::dispatcher::{Answered, Lease, LeaseState};
 use wayfare_protocol::ids::{OperationId, Term};
 
+use crate::admission::Admission;
 use crate::context::{Context, Notes};
 use crate::durable::Place;
 use crate::options::ServiceOptions;
-use crate::permits::{Permit, Permits};
 use crate::requests::Router;
 use crate::services::SERVICES;
 
@@ -145,7 +144,7 @@ async fn serve(
         // Several services read it, of which not each is to make one. Why there is none, they say themselves.
         drop(keys::load_or_init(&keys::key_path(&options.data)));
     }
-    let permits = Permits::open(options, std::time::Instant::now());
+    let admission = Admission::open(options, client).await;
     let (mut router, mut answers) = Router::new(term);
     let mut tasks = JoinSet::new();
     let later = Arc::new(watch::Sender::new(term));
@@ -163,7 +162,7 @@ async fn serve(
         tasks.spawn((service.run)(context, router.add(service.name)));
     }
     let ended = tokio::select! {
-        ended = serving(&mut router, client, permits, &mut requests, &mut answers) => ended,
+        ended = serving(&mut router, admission, &mut requests, &mut answers) => ended,
         ended = renewing(options, client, &held) => ended,
         () = client.closed() => Ended::Lost { why: "its session at the broker has ended" },
         ended = watching(&mut tasks) => ended,
@@ -189,69 +188,25 @@ async fn serve(
 
 async fn serving(
     router: &mut Router,
-    client: &Client,
-    mut permits: Permits,
+    mut admission: Admission,
     requests: &mut mpsc::Receiver<IncomingRequest>,
     answers: &mut mpsc::UnboundedReceiver<(OperationId, Answered)>,
 ) -> Ended {
-    let mut rosters = match permits.looks() {
-        true => client.watch_roster().await,
-        false => None,
-    };
     loop {
         let answer = tokio::select! {
             request = requests.recv() => match request {
-                Some(incoming) => {
-                    // What was published before it counts for it.
-                    if let Some(roster) = next_of(&mut rosters).now_or_never().flatten() {
-                        permits.roster_seen(&roster, std::time::Instant::now());
-                    }
-                    requested(router, &mut permits, incoming)
-                }
+                Some(incoming) => admission.request(router, incoming).await,
                 None => return Ended::Lost { why: "closed" },
             },
-            Some(roster) = next_of(&mut rosters) => {
-                permits.roster_seen(&roster, std::time::Instant::now());
-                continue;
-            }
             answer = answers.recv() => match answer {
                 Some((request, answered)) => router.answered(request, answered),
                 None => return Ended::Lost { why: "closed" },
             },
+            () = admission.news() => None,
         };
         if let Some((asker, answer)) = answer {
-            client.answer(&asker, &answer).await;
+            admission.client.answer(&asker, &answer).await;
         }
-    }
-}
-
-/// Takes in what the roster permits; an answer to be sent at once comes back.
-fn requested(
-    router: &mut Router,
-    permits: &mut Permits,
-    incoming: IncomingRequest,
-) -> Option<(Asker, Answer)> {
-    let id = incoming.request.request;
-    match permits.judge(&incoming, router.knows(id), std::time::Instant::now()) {
-        Permit::Taken => {
-            let answer = router.request(&incoming.service, incoming.request);
-            if router.knows(id) {
-                permits.taken(id);
-            }
-            answer
-        }
-        Permit::Answered(answered) => {
-            let (asker, _) = incoming.request.take_apart();
-            let answer = router.refusal(id, answered);
-            Some((asker, answer))
-        }
-    }
-}
-
-async fn next_of(rosters: &mut Option<RosterWatch>) -> Option<Vec<u8>> {
-    match rosters {
-        Some(rosters) => rosters.next().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -22,6 +22,7 @@ pub mod options;
 pub mod service;
 
 mod acting;
+mod admission;
 mod lease;
 mod permits;
 mod requests;

@@ -8,27 +8,39 @@
 //! ```
 //! What a dispatcher orders, it signs with its own key. So without this, who may publish requests orders with that.
 //!
+//! What engines ask for programs (values, files) has a rule of its own in the roster: there it is signed by the engine, whose key its
+//! card shows, and for a program that a member has ordered to be there.
+//!
 //! What always holds: the roster is one that the configured root key has signed, its version only rises, across
 //! restarts as well, and it is on disk before it counts. A signed request is carried out once: its challenge ends with the term, and
 //! before as many have come as are remembered.
 
-use std::collections::VecDeque;
+mod cards;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wayfare_client::IncomingRequest;
 use wayfare_client::app::ask::{self, Ask};
+use wayfare_client::fleet::EngineSaid;
 use wayfare_client::operations::{self, OperationAsk};
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::dispatcher::{ACTING_NAME, Answered, Reads};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{OperationId, PeerName};
+use wayfare_protocol::files;
+use wayfare_protocol::ids::{EngineId, OperationId, PeerName, ProgramId};
 use wayfare_protocol::limits::{ORDERS_PER_CHALLENGE, PAYLOAD_BYTES_MAX};
+use wayfare_protocol::status::ProgramStatus;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::trust::challenges::Challenges;
+use wayfare_protocol::trust::place::Holding;
 use wayfare_protocol::trust::roster::{AS_DEPLOYER, Orders, Roster};
-use wayfare_protocol::trust::signed::answers;
+use wayfare_protocol::trust::signed::{Signature, answers};
+use wayfare_protocol::values;
+
+use self::cards::Cards;
 
 use crate::durable::write_whole;
 use crate::options::ServiceOptions;
@@ -51,6 +63,7 @@ pub(crate) struct Permits {
     /// Where the roster is kept.
     file: PathBuf,
     roster: Option<Roster>,
+    cards: Cards,
     challenges: Challenges,
     taken: VecDeque<OperationId>,
     warned: Option<Instant>,
@@ -60,6 +73,10 @@ pub(crate) struct Permits {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Permit {
     Taken,
+    /// The same, once.
+    Counted,
+    /// It has no answer, and comes again.
+    Dropped,
     /// The answer, at once.
     Answered(Answered),
 }
@@ -72,6 +89,7 @@ impl Permits {
             topics: options.topics.clone(),
             file: options.data.join("roster"),
             roster: None,
+            cards: Cards::default(),
             challenges: Challenges::new(now),
             taken: VecDeque::new(),
             warned: None,
@@ -82,7 +100,7 @@ impl Permits {
         {
             let topic = permits.topics.topic(&Topic::Roster);
             match Roster::verify(&root, &topic, &stored) {
-                Ok(roster) => permits.roster = Some(roster),
+                Ok(roster) => permits.take(roster),
                 Err(error) => tracing::warn!(%error, "the stored roster does not count"),
             }
         }
@@ -108,23 +126,62 @@ impl Permits {
         }
         let (version, orders, members) = (roster.version, roster.orders, roster.members.len());
         tracing::info!(version, %orders, members, "the fleet's roster");
+        self.take(roster);
+    }
+
+    fn take(&mut self, roster: Roster) {
+        self.cards.judge_all(&roster, &self.topics);
         self.roster = Some(roster);
     }
 
-    /// What becomes of a request that no service has yet. `is_known`: it was taken, and its answer is there or being made.
-    pub(crate) fn judge(&mut self, incoming: &IncomingRequest, is_known: bool, now: Instant) -> Permit {
+    /// What is retained as the card of an engine; nothing: it was taken away.
+    pub(crate) fn card_seen(&mut self, engine: EngineId, payload: Vec<u8>) {
+        let known = self
+            .cards
+            .seen(engine.clone(), payload, self.roster.as_ref(), &self.topics);
+        match known {
+            Some(Ok(serial)) => tracing::info!(%engine, serial, "an engine's card"),
+            Some(Err(error)) => self.warn(
+                Instant::now(),
+                &format!("did not take the card of {engine}: {error}"),
+            ),
+            None => {}
+        }
+    }
+
+    /// What counts of engines, whatever they say themselves.
+    pub(crate) fn said(&self) -> Option<BTreeMap<EngineId, EngineSaid>> {
+        let is_required = self.root.is_some() && self.roster.as_ref()?.engines == Orders::Require;
+        is_required.then(|| self.cards.said())
+    }
+
+    /// The program that a request says to be for, where that has to be proved: its status is wanted to judge it.
+    pub(crate) fn program_of(&self, incoming: &IncomingRequest) -> Option<ProgramId> {
+        self.root?;
+        match need(&incoming.service, &incoming.request.body)? {
+            Need::Program(program) if self.rule(&Need::Program(program)) != Orders::Open => Some(program),
+            _ => None,
+        }
+    }
+
+    /// What becomes of a request that no service has yet. `is_known`: it was taken, and its answer is there or being made. `status`: that
+    /// of the program that it says to be for.
+    pub(crate) fn judge(
+        &mut self,
+        incoming: &IncomingRequest,
+        status: Option<&ProgramStatus>,
+        is_known: bool,
+        now: Instant,
+    ) -> Permit {
         let IncomingRequest {
             service,
             request,
             payload,
         } = incoming;
-        let Some(verb) = self.root.and_then(|_| need(service, &request.body)) else {
+        let need = self.root.and_then(|_| need(service, &request.body));
+        let Some(need) = need.filter(|need| self.rule(need) != Orders::Open) else {
             return Permit::Taken;
         };
-        if self.orders() == Orders::Open {
-            return Permit::Taken;
-        }
-        let topic = self.topics.topic(&Topic::DispatcherRequest(service.clone()));
         self.challenges.renew(now);
         let answered = answers(payload).get(&acting()).copied();
         let is_fresh = answered.is_some_and(|challenge| self.challenges.is_fresh(challenge, now));
@@ -132,15 +189,77 @@ impl Permits {
             let challenge = self.challenges.current;
             return Permit::Answered(Answered::SignAgain { challenge });
         }
-        let signed = self.signer(&topic, payload, &verb);
-        if let Err(why) = signed.and_then(|()| is_fresh.then_some(()).ok_or_else(|| "it is an old one".into())) {
-            return self.without(&format!("'{verb}' from {}", request.client), why, now);
+        let topic = self.topics.topic(&Topic::DispatcherRequest(service.clone()));
+        let signed = match &need {
+            Need::Verb(verb) => self.member(&topic, payload, verb),
+            Need::Program(_) => self.member(&topic, payload, AS_DEPLOYER).or_else(|why| {
+                let signed = self.engine(&topic, payload, &request.client);
+                signed.map_err(|()| match Signature::of(payload) {
+                    Some(_) => format!(
+                        "{} has no card for the key that signed it: 'wayfare enroll ls'",
+                        request.client
+                    ),
+                    None => why,
+                })
+            }),
+        };
+        let fresh = is_fresh
+            .then_some(())
+            .ok_or_else(|| "it is an old one".to_owned());
+        let signer = match signed.and_then(|signer| fresh.map(|()| signer)) {
+            Ok(signer) => signer,
+            Err(why) => return self.without(&need, &request.client, why, now),
+        };
+        match (need, signer) {
+            (Need::Program(program), Signer::Engine) => {
+                self.of_program(program, &request.client, status, now)
+            }
+            (Need::Program(_), Signer::Member) => Permit::Taken,
+            (Need::Verb(_), _) if !is_known && self.taken.contains(&request.request) => {
+                let reason = "it was carried out before".to_owned();
+                Permit::Answered(Answered::Failed(refused(reason)))
+            }
+            (Need::Verb(_), _) => Permit::Counted,
         }
-        if !is_known && self.taken.contains(&request.request) {
-            let reason = "it was carried out before".to_owned();
-            return Permit::Answered(Answered::Failed(refused(reason)));
+    }
+
+    /// Whether a member has ordered the program to be on the engine that asks for it. It may be on its way to be shown: then it is asked
+    /// again.
+    fn of_program(
+        &mut self,
+        program: ProgramId,
+        asks: &EngineId,
+        status: Option<&ProgramStatus>,
+        now: Instant,
+    ) -> Permit {
+        let is_here = status.is_some_and(|status| status.engine == *asks && self.is_ordered(status));
+        let what = format!("what engine {asks} asks for program {}", program.short());
+        let why = "nobody whom the roster names is seen to have ordered it there";
+        match (is_here, self.rule(&Need::Program(program))) {
+            (true, _) | (false, Orders::Open) => Permit::Taken,
+            (false, Orders::Prefer) => {
+                self.warn(now, &format!("took {what}, though {why}"));
+                Permit::Taken
+            }
+            (false, Orders::Require) => {
+                self.warn(now, &format!("did not take {what}: {why}"));
+                Permit::Dropped
+            }
         }
-        Permit::Taken
+    }
+
+    fn is_ordered(&self, status: &ProgramStatus) -> bool {
+        let Some(place) = status.place.as_deref() else {
+            return false;
+        };
+        let holding = Holding {
+            program: status.program,
+            generation: status.generation,
+            engine: status.engine.clone(),
+        };
+        let mut members = self.roster.iter().flat_map(|roster| &roster.members);
+        let may = members.any(|member| member.key == place.0.key && member.may("run"));
+        may && place.is_good(&self.topics, &holding)
     }
 
     /// A service has it now.
@@ -155,21 +274,36 @@ impl Permits {
     }
 
     /// Why nobody who may has signed it.
-    fn signer(&self, topic: &str, payload: &[u8], verb: &str) -> Result<(), String> {
+    fn member(&self, topic: &str, payload: &[u8], verb: &str) -> Result<Signer, String> {
         let Some(roster) = &self.roster else {
             return Err(
-                "it has a root key, and has not read the fleet's roster yet: 'wayfare operator publish'".into(),
+                "it has a root key, and has not read the fleet's roster yet: 'wayfare operator publish'"
+                    .into(),
             );
         };
         match roster.signer(topic, payload) {
-            Ok(member) if member.may(verb) => Ok(()),
+            Ok(member) if member.may(verb) => Ok(Signer::Member),
             Ok(member) => Err(format!("'{}' has no role for '{verb}'", member.name)),
             Err(error) => Err(error.to_string()),
         }
     }
 
-    fn without(&mut self, what: &str, why: String, now: Instant) -> Permit {
-        match self.orders() {
+    /// Whether the engine has signed it that asks.
+    fn engine(&self, topic: &str, payload: &[u8], engine: &EngineId) -> Result<Signer, ()> {
+        let card = self.cards.of(engine).ok_or(())?;
+        let signature = Signature::of(payload).filter(|signature| signature.key == card.key);
+        match signature.is_some_and(|signature| signature.is_good(topic)) {
+            true => Ok(Signer::Engine),
+            false => Err(()),
+        }
+    }
+
+    fn without(&mut self, need: &Need, asks: &PeerName, why: String, now: Instant) -> Permit {
+        let what = match need {
+            Need::Verb(verb) => format!("'{verb}' from {asks}"),
+            Need::Program(program) => format!("what {asks} asks for program {}", program.short()),
+        };
+        match self.rule(need) {
             Orders::Open => Permit::Taken,
             Orders::Prefer => {
                 self.warn(now, &format!("took {what}, though {why}"));
@@ -182,10 +316,13 @@ impl Permits {
         }
     }
 
-    fn orders(&self) -> Orders {
-        self.roster
-            .as_ref()
-            .map_or(Orders::Require, |roster| roster.orders)
+    /// What becomes of what nobody who may has signed.
+    fn rule(&self, need: &Need) -> Orders {
+        let rule = self.roster.as_ref().map(|roster| match need {
+            Need::Verb(_) => roster.orders,
+            Need::Program(_) => roster.engines,
+        });
+        rule.unwrap_or(Orders::Require)
     }
 
     fn warn(&mut self, now: Instant, what: &str) {
@@ -207,9 +344,25 @@ fn acting() -> PeerName {
     ACTING_NAME.parse().expect("letters make a name")
 }
 
-/// What a role has to permit for this. `None`: it only reads, or is refused by its service; and what engines ask for programs, which
-/// they do not sign.
-fn need(service: &PeerName, body: &Value) -> Option<String> {
+/// Who has signed a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signer {
+    Member,
+    /// The engine that it is of.
+    Engine,
+}
+
+/// What a request takes to be permitted.
+#[derive(Debug, PartialEq, Eq)]
+enum Need {
+    /// A member whose role permits this.
+    Verb(String),
+    /// The engine that has this program; or a member, as nobody's program.
+    Program(ProgramId),
+}
+
+/// `None`: it only reads what is everybody's, or is refused by its service.
+fn need(service: &PeerName, body: &Value) -> Option<Need> {
     let verb = match service.as_str() {
         ask::SERVICE => match serde_json::from_value(body.clone()).ok()? {
             Ask::Put { .. } => AS_DEPLOYER,
@@ -223,14 +376,18 @@ fn need(service: &PeerName, body: &Value) -> Option<String> {
             _ => return None,
         },
         operations::SERVICE => match serde_json::from_value(body.clone()).ok()? {
-            OperationAsk::Queue(order) | OperationAsk::Waiting(order) => return Some(order.verb),
+            OperationAsk::Queue(order) | OperationAsk::Waiting(order) => return Some(Need::Verb(order.verb)),
             OperationAsk::NotGiven { .. } => AS_MEMBER,
             OperationAsk::Cancel { .. } => "kill",
             OperationAsk::List(_) | OperationAsk::Show { .. } | OperationAsk::Wait { .. } => return None,
         },
+        values::SERVICE | files::SERVICE => {
+            let program = serde_json::from_value(body.get("program")?.clone()).ok()?;
+            return Some(Need::Program(program));
+        }
         _ => return None,
     };
-    Some(verb.to_owned())
+    Some(Need::Verb(verb.to_owned()))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod inbound;
 mod leaving;
 mod logs;
 mod outbound;
+mod own_key;
 mod places;
 mod service_requests;
 mod transfers;

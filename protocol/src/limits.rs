@@ -17,6 +17,8 @@ pub const CODE_BYTES_MAX: u64 = 256 << 20;
 pub const CODE_TEXT_BYTES_MAX: usize = 400;
 /// Members of a fleet's roster: as many as one message holds.
 pub const ROSTER_MEMBERS_MAX: usize = 400;
+/// Engines whose cards a roster revokes: those that were taken out for good, or are about to have another.
+pub const ROSTER_REVOKED_MAX: usize = 100;
 /// What a signature adds to a message, with the challenges of two engines and a program's place.
 pub const SIGNATURE_BYTES_MAX: usize = 1024;
 /// Orders that one challenge of an engine is good for. With those of the challenge before they are fewer than

@@ -7,13 +7,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::code::{CodeTarget, PublicKey};
 use crate::device::{Alias, DeviceAbout};
 use crate::ids::{BootId, Challenge, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
 use crate::labels::Labels;
 use crate::ports::Ports;
+use crate::trust::place::Place;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineStatus {
@@ -43,6 +44,9 @@ pub struct EngineStatus {
     /// What orders to it have to answer, where it looks at signatures (see [`crate::trust`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub challenge: Option<Challenge>,
+    /// The key that the engine signs with; nothing but a card of the roster's proves that it is its (see [`crate::trust::card`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<PublicKey>,
     /// All of the engine's programs, for clients of earlier releases, which know of no other source; empty
     /// where that would take more than [`LISTED_BYTES_MAX`](crate::limits::LISTED_BYTES_MAX).
     #[serde(default)]
@@ -64,6 +68,7 @@ impl EngineStatus {
             live_programs: None,
             rival: None,
             challenge: None,
+            identity: None,
             programs: Vec::new(),
         }
     }
@@ -168,6 +173,15 @@ pub struct ProgramStatus {
     /// What it declares of its messages; bounded by [`PORTS_BYTES_MAX`](crate::ports::PORTS_BYTES_MAX).
     #[serde(default, skip_serializing_if = "Ports::is_empty")]
     pub ports: Box<Ports>,
+    /// That a member of the roster has ordered it to be here, as its engine shows ([`Place::show_in`]); nobody has verified it.
+    #[serde(default, skip_serializing, deserialize_with = "place")]
+    pub place: Option<Box<Place>>,
+}
+
+/// What is no place proves nothing, and makes the rest no worse.
+fn place<'de, D: Deserializer<'de>>(read: D) -> Result<Option<Box<Place>>, D::Error> {
+    let found = serde_json::Value::deserialize(read)?;
+    Ok(serde_json::from_value(found).ok().map(Box::new))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,6 +226,7 @@ impl ProgramStatus {
             module: Digest([0; 32]),
             memory_bytes: 0,
             ports: Box::default(),
+            place: None,
         }
     }
 

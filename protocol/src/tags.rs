@@ -23,4 +23,5 @@ tags! {
     crate::dispatcher::Lease => "lease",
     crate::dispatcher::Request => "request",
     crate::trust::roster::Roster => "roster",
+    crate::trust::card::Card => "card",
 }

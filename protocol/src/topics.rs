@@ -82,6 +82,8 @@ pub enum Topic {
     DispatcherEvent,
     /// Whose keys may order what; retained.
     Roster,
+    /// Which key an engine has, as a member of the roster says; retained.
+    Card(EngineId),
 }
 
 impl Topics {
@@ -104,6 +106,7 @@ impl Topics {
             Topic::DispatcherRequest(service) => format!("{root}/v1/dispatcher/request/{service}"),
             Topic::DispatcherEvent => format!("{root}/v1/dispatcher/event"),
             Topic::Roster => format!("{root}/v1/trust/roster"),
+            Topic::Card(engine) => format!("{root}/v1/trust/card/{engine}"),
         }
     }
 
@@ -130,6 +133,7 @@ impl Topics {
             ["dispatcher", "request", service] => Topic::DispatcherRequest(service.parse().ok()?),
             ["dispatcher", "event"] => Topic::DispatcherEvent,
             ["trust", "roster"] => Topic::Roster,
+            ["trust", "card", engine] => Topic::Card(engine.parse().ok()?),
             _ => return None,
         })
     }
@@ -155,6 +159,10 @@ impl Topics {
     }
     pub fn all_program_statuses(&self) -> String {
         format!("{}/v1/program/+/status", self.root)
+    }
+    /// What members of the roster say of engines.
+    pub fn all_cards(&self) -> String {
+        format!("{}/v1/trust/card/+", self.root)
     }
     /// Requests to all services of the acting dispatcher.
     pub fn all_dispatcher_requests(&self) -> String {
@@ -214,6 +222,7 @@ mod tests {
             Topic::DispatcherRequest(peer.clone()),
             Topic::DispatcherEvent,
             Topic::Roster,
+            Topic::Card(peer.clone()),
         ] {
             let text = topics.topic(&topic);
             assert_eq!(topics.parse(&text), Some(topic));

@@ -15,6 +15,7 @@
 //! [`ORDERS_PER_CHALLENGE`](crate::limits::ORDERS_PER_CHALLENGE) orders, and after
 //! [`CHALLENGE_MS`](crate::limits::CHALLENGE_MS).
 
+pub mod card;
 pub mod challenges;
 pub mod place;
 pub mod roster;

@@ -18,6 +18,7 @@ use wayfare_protocol::peer::Envelope;
 use wayfare_protocol::reply::Reply;
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
 use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::trust::card::Card;
 use wayfare_protocol::trust::roster::Roster;
 use wayfare_protocol::values::{Changed, ValueAnswer, ValueRequest};
 use wayfare_protocol::wire::{self, Message};
@@ -47,7 +48,8 @@ fn next(topic: &Topic, engine: &PeerName, program: ProgramId, operation: Operati
         Topic::DispatcherLease => Topic::DispatcherRequest("service".parse().unwrap()),
         Topic::DispatcherRequest(_) => Topic::DispatcherEvent,
         Topic::DispatcherEvent => Topic::Roster,
-        Topic::Roster => return None,
+        Topic::Roster => Topic::Card("engine".parse().unwrap()),
+        Topic::Card(_) => return None,
     })
 }
 
@@ -138,6 +140,7 @@ fn every_example_is_read_and_written_by_its_type() {
             "ValueChanged" => check_message::<Changed>(kind, text),
             "Lease" => check_message::<Lease>(kind, text),
             "Roster" => check_message::<Roster>(kind, text),
+            "Card" => check_message::<Card>(kind, text),
             "Request" => check_message::<Request>(kind, text),
             "Envelope" => check_envelope(text),
             "Answer" => check_answer(text),

@@ -142,6 +142,7 @@ impl Fake {
             module: Digest([0; 32]),
             memory_bytes: 1 << 20,
             ports: Box::default(),
+            place: None,
         };
         self.programs.insert(program, status);
     }

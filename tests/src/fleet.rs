@@ -188,6 +188,7 @@ pub fn roster(version: u64, orders: Orders) -> Roster {
         version,
         orders,
         members: vec![operator],
+        ..Roster::empty()
     }
 }
 

@@ -283,9 +283,11 @@ fn read(topics: &Topics, topic: &str, payload: &[u8]) -> Option<Heard> {
         Topic::EngineEvent(_) | Topic::Report => return None,
         Topic::DispatcherLease => Heard::Lease(wire::decode(payload).ok()?),
         // For those who are asked, and for people.
-        Topic::EngineDevice(_) | Topic::DispatcherRequest(_) | Topic::DispatcherEvent | Topic::Roster => {
-            return None;
-        }
+        Topic::EngineDevice(_)
+        | Topic::DispatcherRequest(_)
+        | Topic::DispatcherEvent
+        | Topic::Roster
+        | Topic::Card(_) => return None,
         // Between programs.
         Topic::ProgramReply(_) | Topic::ProgramInbox(_) | Topic::Address(..) => return None,
     })

@@ -11,11 +11,12 @@ use super::Cli;
 const OF_THIS_MACHINE: &str = "it is about this machine's processes and files, not about the fleet";
 const BELOW_FILES: &str = "`/files/...` does it, as things of the web are got, put and deleted";
 const OF_THE_ROOT_KEY: &str = "it takes the fleet's root key, which no service has";
+const OF_OWN_KEY: &str = "whoever approves an engine does so with a key of their own";
 const OF_A_TERMINAL: &str = "it is for who sits at a terminal";
 const NOT_YET: &str = "not offered yet";
 
 /// Verbs that are not offered.
-const NOT_OFFERED: [(&str, &str); 46] = [
+const NOT_OFFERED: [(&str, &str); 50] = [
     ("up", OF_THIS_MACHINE),
     ("engine start", OF_THIS_MACHINE),
     ("engine init", OF_THIS_MACHINE),
@@ -32,7 +33,11 @@ const NOT_OFFERED: [(&str, &str); 46] = [
     ("operator rm", OF_THE_ROOT_KEY),
     ("operator ls", OF_THE_ROOT_KEY),
     ("operator orders", OF_THE_ROOT_KEY),
+    ("operator engines", OF_THE_ROOT_KEY),
     ("operator publish", OF_THE_ROOT_KEY),
+    ("enroll ls", OF_THE_ROOT_KEY),
+    ("enroll approve", OF_OWN_KEY),
+    ("enroll rm", OF_THE_ROOT_KEY),
     ("js check", OF_THIS_MACHINE),
     ("context add", OF_THIS_MACHINE),
     ("context use", OF_THIS_MACHINE),

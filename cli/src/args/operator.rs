@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use wayfare_protocol::code::PublicKey;
-use wayfare_protocol::ids::PeerName;
+use wayfare_protocol::ids::{EngineId, PeerName};
 use wayfare_protocol::trust::roster::{Orders, Role};
 
 use super::fleet::FleetArgs;
+use crate::completing::engines;
 
 #[derive(Debug, Args)]
 pub(crate) struct OperatorArgs {
@@ -33,6 +34,9 @@ pub(crate) enum OperatorVerb {
     /// Say what engines do about orders that are not signed: open, prefer (they warn) or require (they
     /// refuse)
     Orders(OperatorOrdersArgs),
+    /// Say what dispatchers do about engines without a card (`wayfare enroll`): open, prefer (they warn) or require (such
+    /// engines have no labels, and get no values and files for their programs)
+    Engines(OperatorEnginesArgs),
     /// Publish the roster again, for a broker that has lost it
     Publish(RosterArgs),
 }
@@ -94,6 +98,69 @@ pub(crate) struct OperatorLsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct OperatorOrdersArgs {
     pub(crate) orders: Orders,
+    #[command(flatten)]
+    pub(crate) roster: RosterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OperatorEnginesArgs {
+    pub(crate) rule: Orders,
+    #[command(flatten)]
+    pub(crate) roster: RosterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnrollArgs {
+    #[command(subcommand)]
+    pub(crate) verb: EnrollVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EnrollVerb {
+    /// List the engines with the keys that they show, and whether somebody has approved these
+    Ls(EnrollLsArgs),
+    /// Say with your key that an engine has the key that it shows, and how it is labelled
+    ///
+    /// The engine's log says its key when it makes it: where others can be on the network, compare the two, or give
+    /// that one with --key.
+    Approve(EnrollApproveArgs),
+    /// Take an engine's card away; it needs the fleet's root key, so that nobody brings the card back
+    Rm(EnrollRmArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnrollLsArgs {
+    #[command(flatten)]
+    pub(crate) roster: RosterArgs,
+    /// The fleet's root key, where its file is not here
+    #[arg(long, value_name = "KEY", env = "WAYFARE_TRUST_ROOT")]
+    pub(crate) trust_root: Option<PublicKey>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnrollApproveArgs {
+    #[arg(add = engines())]
+    pub(crate) engine: EngineId,
+    /// What it is labelled, whatever it says itself; can be given again [default: as it says now]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = wayfare_protocol::labels::parse)]
+    pub(crate) label: Vec<(String, String)>,
+    /// The machine that it runs on [default: as it says now]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+    /// The key that it must show
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<PublicKey>,
+    /// The fleet's root key, where its file is not here
+    #[arg(long, value_name = "KEY", env = "WAYFARE_TRUST_ROOT")]
+    pub(crate) trust_root: Option<PublicKey>,
+    #[command(flatten)]
+    pub(crate) roster: RosterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnrollRmArgs {
+    #[arg(add = engines())]
+    pub(crate) engine: EngineId,
     #[command(flatten)]
     pub(crate) roster: RosterArgs,
 }

@@ -48,6 +48,7 @@ fn engine() -> EngineView {
         messages: 1,
         offline_for_ms: None,
         load: None,
+        identity: None,
         about: Some(of(json!({
             "version": EVIL, "platform": EVIL, "host": EVIL, "labels": {},
             "code": { "architecture": EVIL, "wasmtime": EVIL, "abi": EVIL }, "compiles": true,

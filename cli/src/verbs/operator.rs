@@ -45,6 +45,13 @@ pub(crate) async fn run(args: OperatorArgs, output: Output) -> Result {
             })
             .await
         }
+        OperatorVerb::Engines(args) => {
+            change(&args.roster, output, |authority| {
+                authority.roster.engines = args.rule;
+                Ok(())
+            })
+            .await
+        }
         OperatorVerb::Publish(args) => change(&args, output, |_| Ok(())).await,
     }
 }
@@ -84,7 +91,11 @@ async fn add(args: OperatorAddArgs, output: Output) -> Result {
 }
 
 /// Changes the roster, keeps it, and publishes it.
-async fn change(args: &RosterArgs, output: Output, change: impl FnOnce(&mut Authority) -> Result) -> Result {
+pub(super) async fn change(
+    args: &RosterArgs,
+    output: Output,
+    change: impl FnOnce(&mut Authority) -> Result,
+) -> Result {
     let mut authority = Authority::open(&root_key(args)?)?;
     with_fleet(&args.fleet, async |client| {
         let retained = client.roster(&authority.public()).await?;
@@ -127,6 +138,8 @@ fn print(root: &str, roster: &Roster, output: Output) -> Result {
         "version": roster.version,
         "orders": roster.orders,
         "members": roster.members,
+        "engines": roster.engines,
+        "revoked": roster.revoked,
     });
     output.print(&document, |_| {
         let rows = roster.members.iter().map(|member| {
@@ -138,13 +151,14 @@ fn print(root: &str, roster: &Roster, output: Output) -> Result {
             ("root key", root.to_owned()),
             ("version", roster.version.to_string()),
             ("orders", roster.orders.to_string()),
+            ("engines", roster.engines.to_string()),
         ])
         .line("")
         .then(table)
     })
 }
 
-fn root_key(args: &RosterArgs) -> Result<PathBuf> {
+pub(super) fn root_key(args: &RosterArgs) -> Result<PathBuf> {
     let given = args.root_key.clone();
     let variable = || std::env::var_os("WAYFARE_ROOT_KEY").filter(|path| !path.is_empty());
     given
@@ -155,7 +169,7 @@ fn root_key(args: &RosterArgs) -> Result<PathBuf> {
         })
 }
 
-fn own_key(fleet: &FleetArgs) -> Result<PathBuf> {
+pub(super) fn own_key(fleet: &FleetArgs) -> Result<PathBuf> {
     let given = Settings::load(fleet)?.operator_key;
     given.or_else(operator_key_path).ok_or_else(|| {
         Fail::usage("no home folder to keep keys in: give your key's file with --operator-key")

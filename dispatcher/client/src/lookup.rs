@@ -222,6 +222,7 @@ mod tests {
             messages: 1,
             offline_for_ms: None,
             about: None,
+            identity: None,
             load: None,
             programs: 0,
         };
@@ -242,6 +243,7 @@ mod tests {
                 module: Digest([0; 32]),
                 memory_bytes: 0,
                 ports: Default::default(),
+                place: None,
             },
         };
         list.iter().map(view).collect()

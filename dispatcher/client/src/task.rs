@@ -20,13 +20,14 @@ use wayfare_protocol::ids::{Challenge, ClientId, EngineId, OperationId, PeerName
 use wayfare_protocol::log::LogBatch;
 use wayfare_protocol::peer::Envelope;
 use wayfare_protocol::reply::Barrier;
+use wayfare_protocol::status::ProgramStatus;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 
 use crate::app::ask::Decision;
 use crate::core::{Core, Effect, Finished, Input, Progress, Report, Request, Ticket};
 use crate::error::CommandError;
-use crate::fleet::FleetChanges;
+use crate::fleet::{EngineSaid, FleetChanges};
 use crate::signing;
 use crate::view::FleetView;
 
@@ -64,6 +65,10 @@ pub(crate) enum ToTask {
         answer: oneshot::Sender<Option<Challenge>>,
     },
     /// A program and its engine alone.
+    StatusOf {
+        program: ProgramId,
+        answer: oneshot::Sender<Option<ProgramStatus>>,
+    },
     FleetOf {
         program: ProgramId,
         answer: oneshot::Sender<FleetView>,
@@ -93,6 +98,9 @@ pub(crate) enum ToTask {
     },
     /// Where requests to the acting dispatcher go, if we are it.
     WatchRequests(mpsc::Sender<IncomingRequest>),
+    WatchCards(mpsc::Sender<(EngineId, Vec<u8>)>),
+    /// What members of the roster say of engines, whatever these say themselves; `None`: nobody asks.
+    Believe(Option<Arc<BTreeMap<EngineId, EngineSaid>>>),
     WatchDecisions(mpsc::Sender<Decision>),
     /// Where messages of transfers go that are none of this task's.
     WatchPeers(mpsc::Sender<(Envelope, Bytes)>),
@@ -156,6 +164,7 @@ pub(crate) struct Task {
     events: Vec<mpsc::Sender<Event>>,
     asked: BTreeMap<OperationId, oneshot::Sender<Answered>>,
     requests: Option<mpsc::Sender<IncomingRequest>>,
+    cards: Vec<mpsc::Sender<(EngineId, Vec<u8>)>>,
     decisions: Vec<mpsc::Sender<Decision>>,
     peers: Vec<mpsc::Sender<(Envelope, Bytes)>>,
     announced: Vec<(ProgramId, mpsc::Sender<(Address, Bytes)>)>,
@@ -194,6 +203,7 @@ impl Task {
             events: Vec::new(),
             asked: BTreeMap::new(),
             requests: None,
+            cards: Vec::new(),
             decisions: Vec::new(),
             peers: Vec::new(),
             announced: Vec::new(),
@@ -296,6 +306,9 @@ impl Task {
             ToTask::Challenge { engine, answer } => {
                 let _ = answer.send(self.core.fleet().challenge(&engine));
             }
+            ToTask::StatusOf { program, answer } => {
+                let _ = answer.send(self.core.fleet().own_status(program).cloned());
+            }
             ToTask::FleetOf { program, answer } => {
                 let (fleet, now_ms) = (self.core.fleet(), self.now_ms());
                 let programs = Vec::from_iter(fleet.program(program));
@@ -340,6 +353,11 @@ impl Task {
                 engines,
             }),
             ToTask::WatchRequests(sender) => self.requests = Some(sender),
+            ToTask::WatchCards(sender) => self.cards.push(sender),
+            ToTask::Believe(said) => {
+                self.core.believe(said);
+                self.news.send_modify(|news| news.fleet_version += 1);
+            }
             ToTask::WatchPeers(sender) => {
                 self.peers.retain(|watcher| !watcher.is_closed());
                 self.peers.push(sender);
@@ -439,6 +457,14 @@ impl Task {
                 }
             }
             Effect::Roster(payload) => self.news.send_modify(|news| news.roster = Some(payload)),
+            Effect::Card { engine, payload } => {
+                self.cards.retain(|watcher| !watcher.is_closed());
+                for watcher in &self.cards {
+                    if watcher.try_send((engine.clone(), payload.clone())).is_err() {
+                        tracing::warn!(%engine, "the card of an engine was not looked at: there are too many at once");
+                    }
+                }
+            }
             Effect::Lease(lease) => self.news.send_modify(|news| news.lease = lease),
             Effect::Log(batch) => {
                 let watchers = self.logs.get(&batch.program).into_iter().flatten();

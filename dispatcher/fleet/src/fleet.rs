@@ -13,8 +13,11 @@ mod changes;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::ids::{BootId, EngineId, Generation, ProgramId};
+use wayfare_protocol::labels::Labels;
 use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus, ProgramState, ProgramStatus};
 
 use changes::Changes;
@@ -44,9 +47,19 @@ pub struct Fleet {
     changes: Changes,
     /// That some were not taken was said.
     is_excess_said: bool,
+    /// What counts of engines, whatever they say; `None`: what they say.
+    said: Option<Arc<BTreeMap<EngineId, EngineSaid>>>,
     round: Round,
     /// All that was retained when this round began has come.
     is_round_complete: bool,
+}
+
+/// What somebody whom the fleet's roster names says of an engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EngineSaid {
+    pub labels: Labels,
+    /// The machine that it runs on; `None`: whatever it says.
+    pub host: Option<String>,
 }
 
 /// Counts connections: each brings everything retained again, so what one does not bring was cleared meanwhile.
@@ -94,6 +107,8 @@ struct EngineEntry {
     online_sequence: u64,
     /// Outlives the will, which has none.
     about: Option<EngineAbout>,
+    /// The same.
+    identity: Option<PublicKey>,
     /// When this client saw it go, by the clock that was passed in.
     offline_since_ms: Option<u64>,
     /// When it spoke last, not counting what is retained.
@@ -118,6 +133,15 @@ impl Fleet {
         changes
     }
 
+    /// From now on engines have the labels that are said here, and those of which nothing is said have none. `None`: those that they
+    /// say themselves.
+    pub fn believe(&mut self, said: Option<Arc<BTreeMap<EngineId, EngineSaid>>>) {
+        if self.said != said {
+            self.said = said;
+            self.changes.everything();
+        }
+    }
+
     /// Takes in a retained or fresh engine status; answers whether anything changed.
     pub fn engine_status(&mut self, mut status: EngineStatus, now_ms: u64) -> bool {
         status.programs.retain(ProgramStatus::is_possible);
@@ -126,6 +150,7 @@ impl Fleet {
             let entry = EngineEntry {
                 online_sequence: status.sequence,
                 about: status.about.clone(),
+                identity: status.identity,
                 offline_since_ms: None,
                 heard: self.round,
                 live: None,
@@ -167,6 +192,9 @@ impl Fleet {
         }
         if status.about.is_some() {
             entry.about.clone_from(&status.about);
+        }
+        if status.identity.is_some() {
+            entry.identity = status.identity;
         }
         let is_online = status.state == EngineState::Online;
         let last_known = std::mem::replace(&mut entry.status, status);

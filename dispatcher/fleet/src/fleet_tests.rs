@@ -31,6 +31,7 @@ fn program(
         module: Digest([0; 32]),
         memory_bytes: 0,
         ports: Default::default(),
+        place: None,
     }
 }
 
@@ -66,6 +67,53 @@ fn a_generation_that_no_program_reaches_counts_for_nothing() {
     let status = fleet.program(id(1)).unwrap().status;
     assert_eq!((status.engine.as_str(), status.generation), ("a", Generation(3)));
     assert!(fleet.program(id(2)).is_some());
+}
+
+#[test]
+fn what_is_said_of_engines_counts_more_than_what_they_say() {
+    let mut fleet = Fleet::default();
+    let labels = |zone: &str| -> Labels { [("zone".to_owned(), zone.to_owned())].into() };
+    let mut status = engine("a", 1, 1, Online, Vec::new());
+    status.about = Some(about(labels("vault"), "h"));
+    fleet.engine_status(status, 0);
+    let shown = |fleet: &Fleet| {
+        let about = fleet.engines(0).remove(0).about.unwrap();
+        (about.labels, about.host)
+    };
+    assert_eq!(shown(&fleet), (labels("vault"), "h".into()));
+    let seen = fleet.changes_since(0, 0).revision;
+    fleet.believe(Some(Arc::default()));
+    assert_eq!(shown(&fleet), (Labels::new(), "h".into()));
+    assert!(!fleet.changes_since(seen, 0).engines.is_empty());
+    let said = EngineSaid {
+        labels: labels("attic"),
+        host: Some("g".into()),
+    };
+    fleet.believe(Some(Arc::new([("a".parse().unwrap(), said)].into())));
+    assert_eq!(shown(&fleet), (labels("attic"), "g".into()));
+    fleet.believe(None);
+    assert_eq!(shown(&fleet), (labels("vault"), "h".into()));
+}
+
+fn about(labels: Labels, host: &str) -> EngineAbout {
+    EngineAbout {
+        version: "1".into(),
+        platform: "p".into(),
+        code: wayfare_protocol::code::CodeTarget {
+            architecture: "x".into(),
+            wasmtime: "1".into(),
+            abi: "1".into(),
+        },
+        compiles: true,
+        processors: 1,
+        memory_bytes: 1,
+        programs_max: 1,
+        program_memory_bytes_max: 1,
+        host: host.into(),
+        labels,
+        trusts: Vec::new(),
+        devices: Default::default(),
+    }
 }
 
 #[test]

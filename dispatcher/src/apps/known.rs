@@ -107,6 +107,7 @@ mod tests {
             messages: 0,
             offline_for_ms: None,
             about: None,
+            identity: None,
             load: None,
             programs: 0,
             rival: None,

@@ -25,7 +25,11 @@ fn roster(version: u64, orders: Orders) -> Roster {
     Roster {
         version,
         orders,
-        members: vec![member("ann", ANN, Role::Operator), member("vic", VIEWER, Role::Viewer)],
+        members: vec![
+            member("ann", ANN, Role::Operator),
+            member("vic", VIEWER, Role::Viewer),
+        ],
+        ..Roster::empty()
     }
 }
 
@@ -56,7 +60,7 @@ impl World {
     }
 
     fn judge(&mut self, incoming: &IncomingRequest) -> Permit {
-        self.permits.judge(incoming, false, self.now)
+        self.permits.judge(incoming, None, false, self.now)
     }
 
     fn challenge(&self) -> Challenge {
@@ -117,9 +121,21 @@ fn signed(incoming: IncomingRequest, number: u8, challenge: Option<Challenge>) -
 fn what_changes_something_is_taken_from_a_member_with_the_role_who_answers_the_challenge() {
     let mut world = World::new(Some(Orders::Require));
     let fresh = Some(world.challenge());
-    assert!(world.refusal(&drain()).contains("the dispatcher does not take it: it is not signed"));
-    assert!(world.refusal(&signed(drain(), 9, fresh)).contains("does not name"));
-    assert!(world.refusal(&signed(drain(), VIEWER, fresh)).contains("'vic' has no role"));
+    assert!(
+        world
+            .refusal(&drain())
+            .contains("the dispatcher does not take it: it is not signed")
+    );
+    assert!(
+        world
+            .refusal(&signed(drain(), 9, fresh))
+            .contains("does not name")
+    );
+    assert!(
+        world
+            .refusal(&signed(drain(), VIEWER, fresh))
+            .contains("'vic' has no role")
+    );
     // Who cannot be told to sign it again is told what is wrong.
     let mut old = signed(drain(), ANN, None);
     old.request.reads = Reads::TAGGED;
@@ -130,7 +146,7 @@ fn what_changes_something_is_taken_from_a_member_with_the_role_who_answers_the_c
     assert_eq!(world.judge(&signed(drain(), ANN, None)), again);
     let old = Some(Challenge::from_bytes([7; 16]));
     assert_eq!(world.judge(&signed(drain(), ANN, old)), again);
-    assert_eq!(world.judge(&signed(drain(), ANN, fresh)), Permit::Taken);
+    assert_eq!(world.judge(&signed(drain(), ANN, fresh)), Permit::Counted);
     // Signed for another service, it is for nothing else.
     let mut elsewhere = signed(drain(), ANN, fresh);
     elsewhere.service = operations::SERVICE.parse().unwrap();
@@ -168,8 +184,15 @@ fn an_order_is_queued_by_whom_its_verb_is_permitted() {
         request(operations::SERVICE, order)
     };
     let fresh = Some(world.challenge());
-    assert_eq!(world.judge(&signed(waiting("logs"), VIEWER, fresh)), Permit::Taken);
-    assert!(world.refusal(&signed(waiting("kill"), VIEWER, fresh)).contains("no role"));
+    assert_eq!(
+        world.judge(&signed(waiting("logs"), VIEWER, fresh)),
+        Permit::Counted
+    );
+    assert!(
+        world
+            .refusal(&signed(waiting("kill"), VIEWER, fresh))
+            .contains("no role")
+    );
 }
 
 #[test]
@@ -180,23 +203,25 @@ fn a_request_that_was_recorded_counts_once() {
     for _ in 0..3 * ORDERS_PER_CHALLENGE {
         world.permits.challenges.renew(world.now);
         let request = signed(drain(), ANN, Some(world.challenge()));
-        assert_eq!(world.judge(&request), Permit::Taken);
+        assert_eq!(world.judge(&request), Permit::Counted);
         world.permits.taken(request.request.request);
         recorded.push(request);
     }
     for request in &recorded {
-        assert_ne!(world.judge(request), Permit::Taken);
+        assert_ne!(world.judge(request), Permit::Counted);
     }
     // Its sender repeats it meanwhile, and has the same answer.
     let last = recorded.last().unwrap();
-    assert_eq!(world.permits.judge(last, true, world.now), Permit::Taken);
+    assert_eq!(world.permits.judge(last, None, true, world.now), Permit::Counted);
 }
 
 #[test]
 fn a_roster_is_kept_and_no_older_one_comes_back() {
     let mut world = World::new(Some(Orders::Require));
-    world.permits.roster_seen(&published(&roster(1, Orders::Open)), world.now);
-    assert_eq!(world.permits.orders(), Orders::Require);
+    world
+        .permits
+        .roster_seen(&published(&roster(1, Orders::Open)), world.now);
+    assert_eq!(world.permits.rule(&Need::Verb("x".into())), Orders::Require);
     let again = Permits::open(&world.options, world.now);
     assert_eq!(again.roster, Some(roster(2, Orders::Require)));
     // Without one, nothing is changed; who wants less says so.
@@ -204,4 +229,106 @@ fn a_roster_is_kept_and_no_older_one_comes_back() {
     assert!(none.refusal(&drain()).contains("has not read the fleet's roster"));
     let mut open = World::new(Some(Orders::Prefer));
     assert_eq!(open.judge(&drain()), Permit::Taken);
+}
+
+/// A request of engine b, for a program.
+fn of_b(program: ProgramId) -> IncomingRequest {
+    let body = serde_json::json!({ "program": program, "generation": 1, "number": 0, "what": { "do": "get", "key": "p/k" } });
+    let mut incoming = request(values::SERVICE, body);
+    incoming.request.client = "b".parse().unwrap();
+    incoming
+}
+
+/// That it runs on engine b, as `number` has ordered.
+fn status(program: ProgramId, number: u8) -> ProgramStatus {
+    let mut status = ProgramStatus::tombstone(program, "b".parse().unwrap());
+    status.generation = wayfare_protocol::ids::Generation(1);
+    let holding = Holding {
+        program,
+        generation: status.generation,
+        engine: status.engine.clone(),
+    };
+    let place = wayfare_protocol::trust::place::Place::sign(&key(number), &Topics::default(), &holding);
+    status.place = Some(Box::new(place));
+    status
+}
+
+#[test]
+fn what_is_asked_for_a_program_is_of_the_engine_that_a_member_has_ordered_it_to() {
+    const OF_B: u8 = 7;
+    let mut world = World::new(None);
+    let topics = Topics::default();
+    let required = Roster {
+        engines: Orders::Require,
+        ..roster(2, Orders::Require)
+    };
+    world.permits.roster_seen(&published(&required), world.now);
+    let card = wayfare_protocol::trust::card::Card {
+        engine: "b".parse().unwrap(),
+        key: key(OF_B).public(),
+        serial: 1,
+        labels: [("zone".to_owned(), "vault".to_owned())].into(),
+        host: None,
+    };
+    let b = card.engine.clone();
+    // Nobody's card is none.
+    world
+        .permits
+        .card_seen(b.clone(), card.encode(&key(OF_B), &topics));
+    assert_eq!(world.permits.said(), Some(BTreeMap::new()));
+    world
+        .permits
+        .card_seen(b.clone(), card.encode(&key(ANN), &topics));
+    assert_eq!(world.permits.said().unwrap()[&b].labels, card.labels);
+
+    let (program, fresh) = (ProgramId::random(), Some(world.challenge()));
+    let judge = |world: &mut World, incoming: &IncomingRequest, status: Option<&ProgramStatus>| {
+        assert_eq!(world.permits.program_of(incoming), Some(program));
+        world.permits.judge(incoming, status, false, world.now)
+    };
+    let there = status(program, ANN);
+    let asked = signed(of_b(program), OF_B, fresh);
+    assert_eq!(judge(&mut world, &asked, Some(&there)), Permit::Taken);
+    // By nobody's order there, or elsewhere.
+    for elsewhere in [None, Some(status(program, OF_B)), Some(status(program, VIEWER))] {
+        assert_eq!(judge(&mut world, &asked, elsewhere.as_ref()), Permit::Dropped);
+    }
+    let mut of_a = there.clone();
+    of_a.engine = "a".parse().unwrap();
+    assert_eq!(judge(&mut world, &asked, Some(&of_a)), Permit::Dropped);
+    // Of another engine, of nobody, of an old day; and of a member, who may.
+    let mut as_a = signed(of_b(program), OF_B, fresh);
+    as_a.request.client = "a".parse().unwrap();
+    for refused in [as_a, signed(of_b(program), 9, fresh), of_b(program)] {
+        let judged = judge(&mut world, &refused, Some(&there));
+        assert!(
+            matches!(judged, Permit::Answered(Answered::Failed(_))),
+            "{judged:?}"
+        );
+    }
+    let old = judge(&mut world, &signed(of_b(program), OF_B, None), Some(&there));
+    assert!(matches!(old, Permit::Answered(Answered::SignAgain { .. })));
+    assert_eq!(
+        judge(&mut world, &signed(of_b(program), ANN, fresh), None),
+        Permit::Taken
+    );
+
+    // Where it is not required, all are taken.
+    let mut open = World::new(Some(Orders::Require));
+    assert_eq!(open.permits.program_of(&of_b(program)), None);
+    assert_eq!(open.judge(&of_b(program)), Permit::Taken);
+    assert_eq!(open.permits.said(), None);
+    // A card that is revoked does not count.
+    let revoking = Roster {
+        version: 3,
+        revoked: [(b, 1)].into(),
+        ..required
+    };
+    world.permits.roster_seen(&published(&revoking), world.now);
+    assert_eq!(world.permits.said(), Some(BTreeMap::new()));
+    let judged = judge(&mut world, &asked, Some(&there));
+    assert!(
+        matches!(judged, Permit::Answered(Answered::Failed(_))),
+        "{judged:?}"
+    );
 }

@@ -46,6 +46,7 @@ impl Core {
             module: program.spec.module.digest,
             memory_bytes: program.memory_bytes,
             ports: program.spec.ports.clone(),
+            place: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use wayfare_core::types::{Effect, Input, Saved};
+use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{Blob, Digest, OperationId, ProgramId};
@@ -208,6 +209,7 @@ impl Agent {
             live_programs: Some(live),
             rival: self.claim.rival().cloned(),
             challenge: self.trust.challenge(),
+            identity: self.out.key.as_ref().map(SecretKey::public),
             programs: listed,
             ..EngineStatus::new(engine, boot, EngineState::Online)
         });

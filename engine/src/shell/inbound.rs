@@ -302,6 +302,7 @@ mod tests {
             module: Digest::of(b""),
             memory_bytes: 0,
             ports: Default::default(),
+            place: None,
         };
         let admit =
             |status: &ProgramStatus| admit(&Topic::ProgramStatus(status.program), wire::encode(status));

@@ -5,13 +5,15 @@ use bytes::Bytes;
 use serde::Serialize;
 use wayfare_link::{Link, LinkError, Message};
 use wayfare_protocol::address::{Address, Announcement};
-use wayfare_protocol::dispatcher::{Answer, Answered, Asker, Request};
+use wayfare_protocol::code::SecretKey;
+use wayfare_protocol::dispatcher::{ACTING_NAME, Answer, Answered, Asker, Request};
 use wayfare_protocol::event::{Event, EventBody};
-use wayfare_protocol::ids::{ClientId, EngineId, OperationId, PeerName, ProgramId, Term};
+use wayfare_protocol::ids::{Challenge, ClientId, EngineId, OperationId, PeerName, ProgramId, Term};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::trust::place::Place;
+use wayfare_protocol::trust::signed::{self, Answers};
 use wayfare_protocol::trust::warrant::Warrant;
 use wayfare_protocol::wire;
 
@@ -20,6 +22,8 @@ pub(crate) struct Outbound {
     pub(crate) topics: Topics,
     pub(crate) engine: EngineId,
     pub(crate) is_connected: bool,
+    /// What requests to the dispatcher are signed with, where it wants that.
+    pub(crate) key: Option<SecretKey>,
 }
 
 impl Outbound {
@@ -74,14 +78,21 @@ impl Outbound {
         self.publish(Message::new(topic, encode(&envelope)).at_most_once());
     }
 
-    /// To a service of the acting dispatcher. Not while disconnected, as above.
-    pub(crate) fn request(&self, service: &str, request: &Request) {
+    /// To a service of the acting dispatcher, signed for its challenge if it has told one. Not while disconnected, as above.
+    pub(crate) fn request(&self, service: &str, request: &Request, challenge: Option<Challenge>) {
         let Ok(service) = service.parse::<PeerName>() else {
             return;
         };
         if self.is_connected {
             let topic = self.topics.topic(&Topic::DispatcherRequest(service));
-            self.publish(Message::new(topic, wire::encode(request)).at_most_once());
+            let payload = wire::encode(request);
+            let payload = match (&self.key, challenge, ACTING_NAME.parse::<PeerName>()) {
+                (Some(key), Some(challenge), Ok(acting)) => {
+                    signed::sign(key, &topic, &payload, &Answers::from([(acting, challenge)]))
+                }
+                _ => payload,
+            };
+            self.publish(Message::new(topic, payload).at_most_once());
         }
     }
 

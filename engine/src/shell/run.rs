@@ -32,6 +32,7 @@ use super::numbers::RoundTrip;
 use super::occasional::Occasional;
 use super::options::{CodeFrom, EngineOptions};
 use super::outbound::Outbound;
+use super::own_key;
 use super::programs::{Programs, Said};
 use super::service_requests::ServiceRequests;
 use super::sessions::Sessions;
@@ -172,6 +173,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
             topics: options.topics.clone(),
             engine: options.engine.clone(),
             is_connected: false,
+            key: own_key::load_or_make(&options.data),
         },
         border: Border {
             topics: options.topics.clone(),

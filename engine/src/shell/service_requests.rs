@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use wayfare_protocol::dispatcher::{Answer, Answered, Reads, Request};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{OperationId, ProgramId};
+use wayfare_protocol::ids::{Challenge, OperationId, ProgramId};
 
 use super::agent::Agent;
 use wayfare_runtime::ServiceRequest;
@@ -29,6 +29,8 @@ struct Carried {
 #[derive(Debug, Default)]
 pub(super) struct ServiceRequests {
     carried: BTreeMap<OperationId, Carried>,
+    /// What the acting dispatcher wants them signed for, as it has said last.
+    challenge: Option<Challenge>,
 }
 
 impl ServiceRequests {
@@ -60,6 +62,7 @@ impl Agent {
             process.is_some_and(|process| process.is_waiting_for(*request))
         });
         let is_heard = self.out.is_connected && self.fence.is_passed();
+        let challenge = self.service_requests.challenge;
         for (request, carried) in &mut self.service_requests.carried {
             if carried.due > now {
                 continue;
@@ -78,20 +81,26 @@ impl Agent {
                 body: asked
                     .what
                     .request(carried.program, hosted.generation, asked.number),
-                reads: Reads::TAGGED,
+                reads: match self.out.key {
+                    Some(_) => Reads::SIGN_AGAIN,
+                    None => Reads::TAGGED,
+                },
                 by: None,
             };
-            self.out.request(asked.what.service(), &request);
+            self.out.request(asked.what.service(), &request, challenge);
         }
     }
 
     pub(super) fn service_answered(&mut self, answer: Answer) {
+        if let Answered::SignAgain { challenge } = answer.answer {
+            return self.sign_again(answer.request, challenge);
+        }
         let Some(carried) = self.service_requests.carried.remove(&answer.request) else {
             return; // Answered before.
         };
         let answered = match answer.answer {
             Answered::Failed(failure) => Err(failure),
-            Answered::SignAgain { .. } => return, // This engine signs no requests.
+            Answered::SignAgain { .. } => return, // See above.
             Answered::Done(value) => carried
                 .asked
                 .what
@@ -104,5 +113,16 @@ impl Agent {
         if let Some(process) = hosted.and_then(|hosted| hosted.process()) {
             process.service_answered(answer.request, answered);
         }
+    }
+
+    /// The acting dispatcher wants it signed, or its challenge is another one.
+    fn sign_again(&mut self, request: OperationId, challenge: Challenge) {
+        let is_news = self.service_requests.challenge.replace(challenge) != Some(challenge);
+        let now = Instant::now();
+        // Said again at once only for another challenge: an answer to an earlier repetition costs no more than that.
+        if is_news && let Some(carried) = self.service_requests.carried.get_mut(&request) {
+            carried.due = now;
+        }
+        self.service_requests_due(now);
     }
 }

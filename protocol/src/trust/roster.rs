@@ -5,7 +5,7 @@
 //! removed. A key is revoked by a roster that does not name it any more. What always holds: a [`Roster`] that
 //! was read from outside was signed by the root key that its reader was told beforehand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -14,8 +14,8 @@ use thiserror::Error;
 
 use super::signed::{self, Answers, Signature};
 use crate::code::{PublicKey, SecretKey};
-use crate::ids::PeerName;
-use crate::limits::ROSTER_MEMBERS_MAX;
+use crate::ids::{EngineId, PeerName};
+use crate::limits::{ROSTER_MEMBERS_MAX, ROSTER_REVOKED_MAX};
 use crate::wire::{self, WireError};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,13 @@ pub struct Roster {
     /// What becomes of orders that are not signed.
     pub orders: Orders,
     pub members: Vec<Member>,
+    /// What becomes of what engines say that have no card of a member (see [`super::card`]): labels, and requests for their programs. Releases
+    /// before did not look.
+    #[serde(default = "Orders::open", skip_serializing_if = "Orders::is_open")]
+    pub engines: Orders,
+    /// Cards that do not count any more: of each engine those up to this serial number.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub revoked: BTreeMap<EngineId, u64>,
 }
 
 /// What engines do about orders that no key of the roster has signed.
@@ -39,8 +46,20 @@ pub enum Orders {
     Require,
 }
 
+impl Orders {
+    fn open() -> Self {
+        Self::Open
+    }
+
+    fn is_open(&self) -> bool {
+        *self == Self::Open
+    }
+}
+
 /// To give orders in a term, as the acting dispatcher does.
 pub const AS_DISPATCHER: &str = "dispatcher";
+/// To say which key an engine has.
+pub const AS_ENROLLER: &str = "enroll";
 /// To change applications, by a request to the dispatcher.
 pub const AS_DEPLOYER: &str = "apply";
 
@@ -64,18 +83,28 @@ pub enum Role {
     Viewer,
     /// The fleet's dispatcher: starts, moves and ends programs of applications.
     Dispatcher,
+    /// Approves engines.
+    Enroller,
     /// One of a later release, which permits nothing here.
     Unknown,
 }
 
 impl Role {
     /// Those that can be given.
-    pub const ALL: [Self; 4] = [Self::Operator, Self::Deployer, Self::Viewer, Self::Dispatcher];
+    pub const ALL: [Self; 5] = [
+        Self::Operator,
+        Self::Deployer,
+        Self::Viewer,
+        Self::Dispatcher,
+        Self::Enroller,
+    ];
 
     /// Whether it may give an engine an order of this verb.
     pub fn may(self, verb: &str) -> bool {
         match self {
-            Self::Operator | Self::Dispatcher => true,
+            Self::Operator => true,
+            Self::Dispatcher => verb != AS_ENROLLER,
+            Self::Enroller => verb == AS_ENROLLER,
             Self::Deployer => matches!(verb, "run" | "restore" | "kill" | "logs" | AS_DEPLOYER),
             Self::Viewer => verb == "logs",
             Self::Unknown => false,
@@ -88,6 +117,7 @@ impl Role {
             Self::Deployer => "deployer",
             Self::Viewer => "viewer",
             Self::Dispatcher => "dispatcher",
+            Self::Enroller => "enroller",
             Self::Unknown => "unknown",
         }
     }
@@ -103,7 +133,8 @@ impl FromStr for Role {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|role| role.word() == text);
-        found.ok_or_else(|| format!("'{text}' is no role: operator, deployer, viewer or dispatcher"))
+        found
+            .ok_or_else(|| format!("'{text}' is no role: operator, deployer, viewer, dispatcher or enroller"))
     }
 }
 
@@ -155,6 +186,8 @@ pub enum RosterError {
     Wire(#[from] WireError),
     #[error("the roster names {0} members, {ROSTER_MEMBERS_MAX} can be")]
     Members(usize),
+    #[error("the roster revokes the cards of {0} engines, {ROSTER_REVOKED_MAX} can be")]
+    Revoked(usize),
     #[error("the roster names '{0}' or its key twice")]
     Twice(PeerName),
     #[error("it is an old roster: version {found}, and {known} was seen")]
@@ -219,6 +252,9 @@ impl Roster {
 
     /// Each name and each key stands once, and they are not too many.
     pub fn check(&self) -> Result<(), RosterError> {
+        if self.revoked.len() > ROSTER_REVOKED_MAX {
+            return Err(RosterError::Revoked(self.revoked.len()));
+        }
         if self.members.len() > ROSTER_MEMBERS_MAX {
             return Err(RosterError::Members(self.members.len()));
         }
@@ -229,6 +265,17 @@ impl Roster {
             }
         }
         Ok(())
+    }
+
+    /// With nobody in it, before anything is required.
+    pub fn empty() -> Self {
+        Self {
+            version: 0,
+            orders: Orders::Open,
+            members: Vec::new(),
+            engines: Orders::Open,
+            revoked: BTreeMap::new(),
+        }
     }
 
     /// Who has signed this message for this topic. A key that is not named costs no arithmetic.
@@ -273,6 +320,7 @@ mod tests {
             version: 3,
             orders: Orders::Require,
             members,
+            ..Roster::empty()
         }
     }
 
@@ -324,7 +372,7 @@ mod tests {
         let of = |version, orders| Roster {
             version,
             orders,
-            members: Vec::new(),
+            ..Roster::empty()
         };
         let known = of(3, Orders::Require);
         let after = |found: &Roster| {
@@ -370,6 +418,9 @@ mod tests {
             (Role::Deployer, "move", false),
             (Role::Deployer, AS_DEPLOYER, true),
             (Role::Deployer, AS_DISPATCHER, false),
+            (Role::Dispatcher, AS_ENROLLER, false),
+            (Role::Enroller, AS_ENROLLER, true),
+            (Role::Enroller, "run", false),
             (Role::Viewer, "logs", true),
             (Role::Viewer, "kill", false),
             (Role::Unknown, "logs", false),

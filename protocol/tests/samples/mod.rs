@@ -270,6 +270,7 @@ fn answers() -> Vec<Value> {
     vec![
         json!({ "request": OPERATION, "term": 7, "answer": { "done": { "is": "set", "version": 2000 } } }),
         json!({ "request": OPERATION, "term": 7, "answer": { "failed": { "error": "unknown-service", "service": "x" } } }),
+        json!({ "request": OPERATION, "term": 7, "answer": { "sign-again": { "challenge": OPERATION } } }),
     ]
 }
 

@@ -242,6 +242,7 @@ async fn who_has_a_login_and_all_that_was_sent_can_order_nothing() {
         module: Blob::of(b"forged").digest,
         memory_bytes: 0,
         ports: Default::default(),
+        place: None,
     };
     attacker
         .sends(&Topic::ProgramStatus(program), wire::encode(&claim))
@@ -274,13 +275,20 @@ async fn who_has_a_login_and_all_that_was_asked_can_have_the_dispatcher_do_nothi
         Ask::Release,
     );
     let is_held = async || {
-        let marks: MarksPage = fleet.client.ask_apps(&Ask::Marks { from: None }, limit).await.unwrap();
+        let marks: MarksPage = fleet
+            .client
+            .ask_apps(&Ask::Marks { from: None }, limit)
+            .await
+            .unwrap();
         marks.hold.is_some()
     };
     let _: Value = fleet.client.ask_apps(&hold, limit).await.unwrap();
     assert!(is_held().await);
     let refused = stranger.ask_apps::<Value>(&release, limit).await.unwrap_err();
-    assert!(refused.to_string().contains("the dispatcher does not take it"), "{refused}");
+    assert!(
+        refused.to_string().contains("the dispatcher does not take it"),
+        "{refused}"
+    );
     assert!(is_held().await);
 
     let _: Value = fleet.client.ask_apps(&release, limit).await.unwrap();

@@ -2,8 +2,12 @@
 
 use wayfare_client::Run;
 use wayfare_protocol::grants::Grants;
+use wayfare_protocol::topics::Topics;
+use wayfare_protocol::trust::card::Card;
+use wayfare_protocol::trust::roster::{Orders, Roster};
+use wayfare_protocol::values::{Key, ValueAnswer, ValueAsk};
 use wayfare_tests::broker::Kind;
-use wayfare_tests::fleet::Fleet;
+use wayfare_tests::fleet::{Fleet, OPERATOR, ROOT, roster, signing_key};
 use wayfare_tests::registry::Registry;
 use wayfare_tests::watched::Watched;
 
@@ -94,4 +98,57 @@ async fn a_shared_key_that_is_not_granted_is_refused_and_said_in_the_log() {
     let finished = watched.finish().await;
     let log = String::from_utf8_lossy(&finished.stderr).into_owned();
     assert!(log.contains("not granted: get '/count'; --allow-state"), "{log}");
+}
+
+/// The dispatcher serves a program's values to the engine that has it, and shows that by its key; and to no other login.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_count_is_for_the_engines_that_were_approved_and_have_the_program() {
+    let fleet = fleet(Kind::Mosquitto)
+        .signed()
+        .registry()
+        .engines(&["a", "b", "c"])
+        .start()
+        .await;
+    let required = Roster {
+        engines: Orders::Require,
+        ..roster(2, Orders::Require)
+    };
+    let published = fleet.client.publish_roster(&signing_key(ROOT), &required).await;
+    published.expect("the broker takes it");
+    for view in fleet.client.engines().await.expect("the client is open") {
+        if view.engine.as_str() == "c" {
+            continue;
+        }
+        let card = Card {
+            engine: view.engine.clone(),
+            key: view.identity.expect("every engine shows one"),
+            serial: 1,
+            labels: Default::default(),
+            host: None,
+        };
+        let card = card.encode(&signing_key(OPERATOR), &Topics::default());
+        let published = fleet.client.publish_card(&view.engine, card).await;
+        published.expect("the broker takes it");
+    }
+    let tally = run(&fleet, "tally", &["mine", "60", "10"], "a", &[]).await;
+    tally.printed(2).await;
+    fleet.moves(tally.program, "b").await;
+    assert_eq!(all_counted(vec![tally]).await, 60);
+
+    let key = Key::of_program("tally", "mine").expect("a key");
+    let get = || ValueAsk::Get { key: key.clone() };
+    let limit = wayfare_tests::WAIT_MAX;
+    let own = fleet
+        .client
+        .ask_values(get(), limit)
+        .await
+        .expect("a member asks");
+    assert!(matches!(own, ValueAnswer::Value { .. }), "{own:?}");
+    let stranger = fleet.client().await.ask_values(get(), limit).await;
+    let refused = stranger.expect_err("nobody asks").to_string();
+    assert!(refused.contains("the dispatcher does not take it"), "{refused}");
+    // An engine that has the program, and whose key nobody knows.
+    let unknown = run(&fleet, "tally", &["other", "1", "10"], "c", &[]).await;
+    let log = String::from_utf8_lossy(&unknown.finish().await.stderr).into_owned();
+    assert!(log.contains("the dispatcher does not take it"), "{log}");
 }

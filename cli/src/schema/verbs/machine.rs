@@ -1,5 +1,7 @@
 //! What is this machine's, and whose orders count.
 
+use serde_json::Value;
+
 use super::super::parts::{code_target, move_report, port_list};
 use super::super::{
     Printed, any_of, anything, count, digest, flag, id, list, map, object, open_object, or_null, text, word,
@@ -106,16 +108,41 @@ pub(super) fn of_this_machine() -> Vec<Printed> {
     ]
 }
 
+/// An engine, and whether somebody stands for it.
+fn enrolled() -> Value {
+    object(&[
+        ("engine", text()),
+        ("key", or_null(text())),
+        (
+            "state",
+            word(&["approved", "other-key", "not-approved", "no-key"]),
+        ),
+        ("serial", or_null(count())),
+        ("labels", map(text())),
+        ("host", or_null(text())),
+    ])
+}
+
 /// Whose orders count.
 pub(super) fn operators() -> Vec<Printed> {
-    let roles = ["operator", "deployer", "viewer", "dispatcher", "unknown"];
+    let roles = [
+        "operator",
+        "deployer",
+        "viewer",
+        "dispatcher",
+        "enroller",
+        "unknown",
+    ];
+    let rules = ["open", "prefer", "require"];
     let member = object(&[("name", text()), ("key", text()), ("roles", list(word(&roles)))]);
     let roster = || {
         object(&[
             ("root", text()),
             ("version", count()),
-            ("orders", word(&["open", "prefer", "require"])),
+            ("orders", word(&rules)),
             ("members", list(member.clone())),
+            ("engines", word(&rules)),
+            ("revoked", map(count())),
         ])
     };
     vec![
@@ -125,6 +152,10 @@ pub(super) fn operators() -> Vec<Printed> {
         one("operator rm", roster()),
         one("operator ls", roster()),
         one("operator orders", roster()),
+        one("operator engines", roster()),
         one("operator publish", roster()),
+        one("enroll ls", object(&[("engines", list(enrolled()))])),
+        one("enroll approve", enrolled()),
+        one("enroll rm", roster()),
     ]
 }

@@ -14,7 +14,7 @@ use wayfare_protocol::device::{DeviceAsk, Reading};
 use wayfare_protocol::dispatcher::{ACTING_NAME, Answer, Answered, Asker, Lease, Reads, Request};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::{self, FileAnswer, FileRequest};
-use wayfare_protocol::ids::{Blob, Challenge, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::numbers::{EngineNumbers, NumbersAsk};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramStatus;

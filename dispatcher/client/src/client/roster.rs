@@ -1,15 +1,23 @@
 //! The fleet's roster, read and published.
 
-use tokio::sync::{oneshot, watch};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
 use wayfare_link::{LinkError, Message, Qos};
 use wayfare_protocol::code::{PublicKey, SecretKey};
-use wayfare_protocol::ids::{Challenge, EngineId};
+use wayfare_protocol::ids::{Challenge, EngineId, ProgramId};
+use wayfare_protocol::status::ProgramStatus;
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::trust::roster::{Roster, RosterError};
 
 use super::Client;
 use crate::error::CommandError;
+use crate::fleet::EngineSaid;
 use crate::task::{News, ToTask};
+
+/// Cards that a watcher may be behind: all that are retained come at once.
+const CARDS_MAX: usize = 16_384;
 
 /// Tells what is retained as the roster, whenever that changes. Nobody has verified it.
 #[derive(Debug)]
@@ -74,6 +82,43 @@ impl Client {
         let message = Message::new(topic.clone(), roster.encode(root, &topic)).retained();
         let published = self.inner.link.publish_acknowledged(message).await;
         published.map_err(|_| CommandError::Closed)
+    }
+
+    /// The cards of engines as they are retained, and what becomes of them: empty ones are taken away. Nobody has verified them. Returns
+    /// once what is retained is there to be read. `None` if closed, or not permitted.
+    pub async fn watch_cards(&self) -> Option<mpsc::Receiver<(EngineId, Vec<u8>)>> {
+        let (sender, cards) = mpsc::channel(CARDS_MAX);
+        self.tell(ToTask::WatchCards(sender)).await.ok()?;
+        let filter = self.inner.topics.all_cards();
+        self.inner.link.subscribe(filter, Qos::AtLeastOnce).await.ok()?;
+        self.read_all().await.ok()?;
+        Some(cards)
+    }
+
+    /// Retains the card of an engine, as it was signed, or takes it away; returns once the broker has taken it.
+    pub async fn publish_card(&self, engine: &EngineId, card: Vec<u8>) -> Result<(), CommandError> {
+        let topic = self.inner.topics.topic(&Topic::Card(engine.clone()));
+        let published = self
+            .inner
+            .link
+            .publish_acknowledged(Message::new(topic, card).retained())
+            .await;
+        published.map_err(|_| CommandError::Closed)
+    }
+
+    /// From now on what members of the roster say of engines counts, whatever these say themselves: see [`Fleet::believe`].
+    ///
+    /// [`Fleet::believe`]: crate::fleet::Fleet::believe
+    pub async fn believe(&self, said: Option<Arc<BTreeMap<EngineId, EngineSaid>>>) {
+        // A client that is closed believes nothing.
+        let _ = self.tell(ToTask::Believe(said)).await;
+    }
+
+    /// What is retained of a program, with the proof that it was ordered to be where it is.
+    pub async fn own_status(&self, program: ProgramId) -> Option<ProgramStatus> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(ToTask::StatusOf { program, answer }).await.ok()?;
+        answered.await.ok()?
     }
 
     pub(super) async fn challenge(&self, engine: &EngineId) -> Option<Challenge> {

@@ -19,6 +19,7 @@ mod operation;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use wayfare_protocol::command::{Action, GivenCommand};
 use wayfare_protocol::dispatcher::{Answer, Lease, Request as Asked};
@@ -33,7 +34,7 @@ use wayfare_protocol::wire;
 
 use crate::app::ask::Decision;
 use crate::error::CommandError;
-use crate::fleet::{EngineView, Fleet, Heard};
+use crate::fleet::{EngineSaid, EngineView, Fleet, Heard};
 use crate::order::Busy;
 use crate::transfer::Content;
 use operation::InFlight;
@@ -148,6 +149,11 @@ pub(crate) enum Effect {
     Lease(Option<Lease>),
     /// The roster that is retained, by whomever.
     Roster(Vec<u8>),
+    /// The card of an engine that is retained, by whomever; nothing: it was taken away.
+    Card {
+        engine: EngineId,
+        payload: Vec<u8>,
+    },
 }
 
 /// How far an operation is.
@@ -213,6 +219,11 @@ impl Core {
 
     pub(crate) fn fleet(&self) -> &Fleet {
         &self.fleet
+    }
+
+    /// See [`Fleet::believe`].
+    pub(crate) fn believe(&mut self, said: Option<Arc<BTreeMap<EngineId, EngineSaid>>>) {
+        self.fleet.believe(said);
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -358,6 +369,11 @@ impl Core {
             }),
             Topic::Roster => {
                 effects.push(Effect::Roster(payload.to_vec()));
+                Ok(false)
+            }
+            Topic::Card(engine) => {
+                let payload = payload.to_vec();
+                effects.push(Effect::Card { engine, payload });
                 Ok(false)
             }
             Topic::EngineDevice(_)

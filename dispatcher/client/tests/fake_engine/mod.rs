@@ -119,6 +119,7 @@ impl FakeEngine {
             module: Digest([0; 32]),
             memory_bytes: 0,
             ports: Default::default(),
+            place: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is shown of a fleet: merged when somebody looks, each engine and program by itself.
 
 use serde::Serialize;
+use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::ids::{BootId, Challenge, EngineId, OperationId, ProgramId};
 use wayfare_protocol::status::{EngineAbout, EngineState, MachineLoad, ProgramStatus, Rival};
 
@@ -32,6 +33,9 @@ pub struct EngineView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offline_for_ms: Option<u64>,
     pub about: Option<EngineAbout>,
+    /// The key that it shows, which nobody need have approved.
+    #[serde(skip)]
+    pub identity: Option<PublicKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<MachineLoad>,
     /// Programs that are not ended.
@@ -151,6 +155,11 @@ impl Fleet {
         })
     }
 
+    /// What was published of a program as its own status, whatever its engine lists: with the proof that it was ordered to be there.
+    pub fn own_status(&self, program: ProgramId) -> Option<&ProgramStatus> {
+        self.programs.get(&program).map(|entry| &entry.status)
+    }
+
     /// What has changed since the look whose answer had this revision; all that there is since 0.
     pub fn changes_since(&self, since: u64, now_ms: u64) -> FleetChanges {
         let mut found = FleetChanges {
@@ -204,13 +213,27 @@ impl Fleet {
             mark: None,
             messages: entry.messages,
             offline_for_ms: entry.offline_since_ms.map(|since| now_ms.saturating_sub(since)),
-            about: entry.about.clone(),
+            about: self.about(engine, entry),
+            identity: entry.identity,
             load: entry.status.load,
             programs: entry
                 .status
                 .live_programs
                 .unwrap_or_else(|| self.live_programs(engine, entry)),
         }
+    }
+
+    /// What an engine is, as far as that is believed.
+    fn about(&self, engine: &EngineId, entry: &EngineEntry) -> Option<EngineAbout> {
+        let mut about = entry.about.clone()?;
+        if let Some(said) = &self.said {
+            let said = said.get(engine);
+            about.labels = said.map(|said| said.labels.clone()).unwrap_or_default();
+            if let Some(host) = said.and_then(|said| said.host.clone()) {
+                about.host = host;
+            }
+        }
+        Some(about)
     }
 
     /// Programs of an engine that have not ended, as far as they are known.

@@ -30,6 +30,7 @@ fn engine(name: &str, programs: u32, programs_max: u32, mebibytes: u64) -> Engin
         online: name != "away",
         heard: Heard::Live,
         rival: None,
+        identity: None,
         stopped: false,
         leaving: None,
         mark: None,
@@ -141,6 +142,7 @@ fn more_memory_than_there_can_be_only_fills_its_engine() {
             module: Digest([0; 32]),
             memory_bytes: u64::MAX,
             ports: Default::default(),
+            place: None,
         },
         presence: fleet::Presence::Known,
     };

@@ -190,6 +190,7 @@ mod tests {
             messages: 1,
             offline_for_ms: None,
             about: None,
+            identity: None,
             load: None,
             programs,
             rival: None,

@@ -33,6 +33,7 @@ fn roster(version: u64, orders: Orders) -> Vec<u8> {
             member("ann", ANN, Role::Operator),
             member("vic", ANN + 1, Role::Viewer),
         ],
+        ..Roster::empty()
     };
     roster.encode(&key(ROOT), "wayfare/v1/trust/roster")
 }
@@ -209,8 +210,7 @@ fn a_roster_is_kept_and_never_goes_back() {
     let unsigned = wire::encode(&kill);
     let foreign = Roster {
         version: 9,
-        orders: Orders::Open,
-        members: Vec::new(),
+        ..Roster::empty()
     };
     for (what, payload) in [
         ("older", roster(2, Orders::Open)),

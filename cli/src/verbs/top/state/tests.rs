@@ -62,6 +62,7 @@ pub(in crate::verbs::top) fn fleet() -> Seen {
         messages: 1,
         offline_for_ms: None,
         load: None,
+        identity: None,
         about: None,
         programs: 3,
         heard: Heard::Live,

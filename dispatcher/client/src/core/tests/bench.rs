@@ -170,6 +170,7 @@ impl Bench {
                 module: Digest([0; 32]),
                 memory_bytes: 0,
                 ports: Default::default(),
+                place: None,
             }],
             ..EngineStatus::new(engine.clone(), boot(), EngineState::Online)
         };

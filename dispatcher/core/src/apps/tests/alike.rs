@@ -49,6 +49,7 @@ fn engine(name: EngineId, chance: &mut Chance, programs: u32) -> EngineView {
         }),
         programs,
         rival: None,
+        identity: None,
         about: Some(EngineAbout {
             version: "1".into(),
             platform: "x86_64-linux".into(),
@@ -87,6 +88,7 @@ fn program(number: u8, engine: &EngineId, chance: &mut Chance) -> ProgramView {
             module: Digest([0; 32]),
             memory_bytes: chance.below(256 << 20),
             ports: Default::default(),
+            place: None,
         },
         presence: Presence::Known,
     }

@@ -553,6 +553,7 @@ impl World {
             online: host.shown.online,
             heard: wayfare_fleet::fleet::Heard::Live,
             rival: None,
+            identity: None,
             stopped: host.shown.stopped,
             mark: None,
             leaving: host.shown.leaving,
@@ -578,6 +579,7 @@ impl World {
                         module: copy.module.digest,
                         memory_bytes: 1 << 20,
                         ports: Default::default(),
+                        place: None,
                     },
                     presence: if host.shown.online {
                         Presence::Known
