@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use wayfare_protocol::ids::EngineId;
 
 use crate::constraint::Constraints;
 
@@ -16,7 +17,7 @@ pub struct Application {
     pub components: BTreeMap<String, Component>,
 }
 
-/// One part of an application: `count` programs of one module.
+/// One part of an application: `count` programs of one module, or one for each of its `homes`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Component {
     pub count: u32,
@@ -24,6 +25,9 @@ pub struct Component {
     pub demand: Resources,
     pub mobility: Mobility,
     pub constraints: Constraints,
+    /// Of a component that runs on [`Mobility::EveryEngine`]: the engine of each of its instances, by ordinal. `count` says nothing then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub homes: BTreeMap<u32, EngineId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -41,6 +45,9 @@ pub enum Mobility {
     /// Never moved while it runs, not even off a draining engine. It is restarted elsewhere if its engine is
     /// lost; what must not even then names its engine in [`Requirements::engines`](crate::constraint::Requirements::engines).
     Pinned,
+    /// One instance on each engine that meets the requirements, and nowhere else: not moved off a draining engine, and not
+    /// restarted elsewhere if its engine is lost.
+    EveryEngine,
 }
 
 /// A component, by the names that people give.
@@ -50,7 +57,7 @@ pub struct ComponentId {
     pub component: String,
 }
 
-/// One instance of a component: ordinals go from 0 to below its count, and survive moves and restarts.
+/// One instance of a component. Ordinals survive moves and restarts; they go from 0 to below the count, or are those of [`Component::homes`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InstanceId {
     #[serde(flatten)]

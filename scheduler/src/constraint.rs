@@ -84,7 +84,7 @@ pub enum Domain {
 
 impl Requirements {
     /// The first thing that the engine lacks, in the order of the fields.
-    pub(crate) fn check(&self, id: &EngineId, engine: &Engine) -> Result<(), Lack> {
+    pub fn check(&self, id: &EngineId, engine: &Engine) -> Result<(), Lack> {
         if !self.engines.is_empty() && !self.engines.contains(id) {
             return Err(Lack::EngineName);
         }
@@ -106,7 +106,7 @@ impl Requirements {
 }
 
 impl LabelRule {
-    fn holds(&self, engine: &Engine) -> bool {
+    pub fn holds(&self, engine: &Engine) -> bool {
         let value = engine.labels.get(&self.key);
         match &self.test {
             LabelTest::Equals(wanted) => value == Some(wanted),

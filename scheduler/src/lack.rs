@@ -100,7 +100,7 @@ impl fmt::Display for NoneFits {
 }
 
 impl Lack {
-    fn predicate(&self, f: &mut fmt::Formatter<'_>, one: bool) -> fmt::Result {
+    pub(crate) fn predicate(&self, f: &mut fmt::Formatter<'_>, one: bool) -> fmt::Result {
         let be = if one { "is" } else { "are" };
         let lack = if one { "lacks" } else { "lack" };
         let have = if one { "has" } else { "have" };

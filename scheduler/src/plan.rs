@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
 
 use crate::application::{ComponentId, InstanceId};
-use crate::lack::NoneFits;
+use crate::lack::{Lack, NoneFits};
 use crate::policy::Policy;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -87,6 +87,12 @@ pub struct Unplaced {
 pub enum Obstacle {
     /// They do not run.
     NoneFits(NoneFits),
+    /// They do not run: each has one engine that it may run on, and that lacks this. `engine` is the first of them.
+    NotThere {
+        engine: EngineId,
+        engines: u32,
+        lack: Lack,
+    },
     /// They run on `engine`, should leave it for the reason given, and no other fits.
     CannotLeave {
         engine: EngineId,
@@ -143,6 +149,18 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoneFits(none) => none.fmt(f),
+            Self::NotThere {
+                engine,
+                engines,
+                lack,
+            } => {
+                let more = engines.saturating_sub(1);
+                match more {
+                    0 => write!(f, "engine {engine} ")?,
+                    _ => write!(f, "engine {engine} and {more} more ")?,
+                }
+                lack.predicate(f, more == 0)
+            }
             Self::CannotLeave { engine, why, none } => {
                 write!(f, "should leave engine {engine}, {}: {none}", why.clause())
             }

@@ -76,14 +76,18 @@ struct Part {
     class: u32,
     memory: i64,
     processor: i64,
-    /// The number of its instance 0; the others follow.
+    /// The number of its first instance; the others follow.
     first: u32,
     count: u32,
+    /// The ordinals of its instances, where those are not 0, 1, 2 and so on.
+    ordinals: Option<Vec<u32>>,
 }
 
 #[derive(Debug)]
 struct Instance {
     component: u32,
+    /// The only engine that it may run on, of a component that runs on every engine.
+    home: Option<u32>,
     seat: Seat,
     seen: Option<Seen>,
     /// Bytes to be kept for it.
@@ -157,10 +161,8 @@ impl State {
         let unknown = || StateError::UnknownInstance(instance.clone());
         let component = self.component_numbers.get(&instance.of).ok_or_else(unknown)?;
         let part = &self.components[*component as usize];
-        if instance.ordinal >= part.count {
-            return Err(unknown());
-        }
-        self.instances[(part.first + instance.ordinal) as usize].seen = Some(seen);
+        let number = part.number_of(instance.ordinal).ok_or_else(unknown)?;
+        self.instances[number as usize].seen = Some(seen);
         Ok(())
     }
 
@@ -183,11 +185,32 @@ impl State {
         let part = self.part(instance);
         InstanceId {
             of: part.id.clone(),
-            ordinal: instance - part.first,
+            ordinal: part.ordinal_of(instance),
         }
     }
 
     fn part(&self, instance: u32) -> &Part {
         &self.components[self.instances[instance as usize].component as usize]
+    }
+}
+
+impl Part {
+    /// The number of the instance with this ordinal, if one is wanted.
+    fn number_of(&self, ordinal: u32) -> Option<u32> {
+        let at = match &self.ordinals {
+            None => (ordinal < self.count).then_some(ordinal),
+            Some(ordinals) => ordinals
+                .binary_search(&ordinal)
+                .ok()
+                .and_then(|at| u32::try_from(at).ok()),
+        };
+        at.map(|at| self.first + at)
+    }
+
+    fn ordinal_of(&self, instance: u32) -> u32 {
+        let at = instance - self.first;
+        self.ordinals
+            .as_ref()
+            .map_or(at, |ordinals| ordinals[at as usize])
     }
 }

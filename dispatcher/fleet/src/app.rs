@@ -139,6 +139,7 @@ impl ComponentSpec {
             },
             mobility: self.mobility,
             constraints: self.constraints.clone(),
+            homes: BTreeMap::new(),
         }
     }
 

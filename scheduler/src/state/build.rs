@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wayfare_protocol::ids::EngineId;
 
 use super::{Balance, Instance, Part, Room, Seat, Site, State, Surplus};
-use crate::application::{Applications, Component, ComponentId};
+use crate::application::{Applications, Component, ComponentId, Mobility};
 use crate::classes::{Class, Classes, Engines};
 use crate::constraint::Domain;
 use crate::fleet::{Capacity, Code, Engine, Fleet, NoCode, Presence, Running, Usage};
@@ -19,7 +19,7 @@ use crate::relations::{NOWHERE, Relations, Rule};
 const RANKED_CLASSES_MAX: usize = 16;
 
 pub(super) fn build(fleet: &Fleet, applications: &Applications, options: Options) -> State {
-    let unknown = unknown_engines(fleet);
+    let unknown = unknown_engines(fleet, applications);
     let list: BTreeMap<&EngineId, &Engine> = fleet.engines.iter().chain(&unknown).collect();
     let list: Vec<_> = list.into_iter().collect();
     let engine_numbers = list.iter().map(|(id, _)| (*id).clone()).zip(0..).collect();
@@ -44,8 +44,15 @@ pub(super) fn build(fleet: &Fleet, applications: &Applications, options: Options
         let class = classes.number(&component.constraints.requirements, &by_number);
         let part = Part::new(id, component, class, instances.len());
         let number = u32::try_from(components.len()).expect("there are fewer than 2^32 components");
-        let instance = || Instance::new(number, part.memory);
-        instances.extend(std::iter::repeat_with(instance).take(part.count as usize));
+        let home = |ordinal: u32| component.homes.get(&ordinal).map(|engine| engine_numbers[engine]);
+        let instance = |at: u32| Instance {
+            component: number,
+            home: home(part.ordinal_of(part.first + at)),
+            seat: Seat::Nowhere,
+            seen: None,
+            memory: part.memory,
+        };
+        instances.extend((0..part.count).map(instance));
         components.push(part);
     }
     let classes = classes.finish();
@@ -79,10 +86,14 @@ pub(super) fn build(fleet: &Fleet, applications: &Applications, options: Options
     state
 }
 
-/// Engines that something is said to run on, and nothing else is known of.
-fn unknown_engines(fleet: &Fleet) -> BTreeMap<EngineId, Engine> {
+/// Engines that something is said to run on, or is to run on, and nothing else is known of.
+fn unknown_engines(fleet: &Fleet, applications: &Applications) -> BTreeMap<EngineId, Engine> {
     let names = fleet.running.iter().map(|running| &running.engine);
-    let unknown = names.filter(|name| !fleet.engines.contains_key(name));
+    let components = applications.values().flat_map(|of| of.components.values());
+    let homes = components.flat_map(|component| component.homes.values());
+    let unknown = names
+        .chain(homes)
+        .filter(|name| !fleet.engines.contains_key(name));
     let lost = |name: &EngineId| Engine {
         host: name.to_string(),
         presence: Presence::Lost,
@@ -217,8 +228,7 @@ impl State {
             };
             let component = self.component_numbers.get(&running.instance.of);
             let part = component.map(|component| &self.components[*component as usize]);
-            let part = part.filter(|part| running.instance.ordinal < part.count);
-            let number = part.map(|part| part.first + running.instance.ordinal);
+            let number = part.and_then(|part| part.number_of(running.instance.ordinal));
             let taken = number.is_some_and(|number| self.instances[number as usize].seat != Seat::Nowhere);
             let why = match (number, taken) {
                 (Some(number), false) => {
@@ -271,6 +281,13 @@ impl Site {
 
 impl Part {
     fn new(id: ComponentId, component: &Component, class: u32, first: usize) -> Self {
+        let ordinals = match component.mobility {
+            Mobility::EveryEngine => Some(component.homes.keys().copied().collect::<Vec<u32>>()),
+            Mobility::Free | Mobility::Pinned => None,
+        };
+        let homes = ordinals
+            .as_ref()
+            .map(|ordinals| u32::try_from(ordinals.len()).expect("ordinals are numbers of 32 bits"));
         Self {
             id,
             mobility: component.mobility,
@@ -278,18 +295,8 @@ impl Part {
             memory: bounded(component.demand.memory_bytes),
             processor: bounded(component.demand.processor_millicores),
             first: u32::try_from(first).expect("there are fewer than 2^32 instances"),
-            count: component.count,
-        }
-    }
-}
-
-impl Instance {
-    fn new(component: u32, memory: i64) -> Self {
-        Self {
-            component,
-            seat: Seat::Nowhere,
-            seen: None,
-            memory,
+            count: homes.unwrap_or(component.count),
+            ordinals,
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::lack::{Lack, NoneFits};
 use crate::plan::{Obstacle, Unplaced};
 use crate::relations::Broken;
 
-/// Instances that are alike have the same reasons: component, where it runs and should not, bytes.
-type Alike = (u32, Option<u32>, i64);
+/// Instances that are alike have the same reasons: component, where it runs and should not, bytes, what its one engine lacks.
+type Alike = (u32, Option<u32>, i64, Option<Lack>);
 /// Components without rules about company fail alike: class, bytes, millicores.
 type Known = BTreeMap<(u32, i64, i64), NoneFits>;
 
@@ -23,18 +23,33 @@ impl State {
                 Seat::On(engine) => Some(engine),
                 Seat::Nowhere | Seat::Lost(_) => None,
             };
-            let alike = (slot.component, engine, slot.memory);
+            // Where the one engine that it may run on is lost, it waits for that.
+            let home = slot.home.filter(|_| engine.is_none());
+            if home.is_some_and(|home| !self.engines[home as usize].is_there()) {
+                continue;
+            }
+            let lack = home.and_then(|home| self.lack(*instance, home));
+            let alike = (slot.component, engine, slot.memory, lack);
             groups.entry(alike).or_default().push(*instance);
         }
         let mut known = Known::new();
         let groups = groups.into_iter();
         groups
-            .map(|((component, engine, _), instances)| {
+            .map(|((component, engine, _, lack), instances)| {
                 let part = &self.components[component as usize];
+                let home = self.instances[instances[0] as usize].home;
+                let why = match (lack, home) {
+                    (Some(lack), Some(home)) => Obstacle::NotThere {
+                        engine: self.engines[home as usize].id.clone(),
+                        engines: u32::try_from(instances.len()).expect("instances are numbered in 32 bits"),
+                        lack,
+                    },
+                    _ => self.obstacle(instances[0], engine, &mut known),
+                };
                 Unplaced {
                     component: part.id.clone(),
-                    why: self.obstacle(instances[0], engine, &mut known),
-                    ordinals: instances.iter().map(|instance| instance - part.first).collect(),
+                    why,
+                    ordinals: instances.iter().map(|one| part.ordinal_of(*one)).collect(),
                 }
             })
             .collect()
@@ -47,7 +62,7 @@ impl State {
         let why = self.reason_to_leave(engine);
         let name = self.engines[engine as usize].id.clone();
         match self.part(instance).mobility {
-            Mobility::Pinned => Obstacle::Pinned { engine: name, why },
+            Mobility::Pinned | Mobility::EveryEngine => Obstacle::Pinned { engine: name, why },
             Mobility::Free => Obstacle::CannotLeave {
                 engine: name,
                 why,

@@ -38,16 +38,20 @@ impl State {
 
     /// Whatever else runs.
     fn must_leave(&self, instance: u32, engine: u32) -> bool {
-        let draining = self.engines[engine as usize].engine.presence == Presence::Draining;
         let class = &self.classes[self.part(instance).class as usize];
-        draining || !class.contains(engine) || self.exceeds_program_max(instance, engine)
+        let is_out_of_place = match self.instances[instance as usize].home {
+            // It has nowhere else to go: an engine is emptied of all but these.
+            Some(home) => home != engine,
+            None => self.engines[engine as usize].engine.presence == Presence::Draining,
+        };
+        is_out_of_place || !class.contains(engine) || self.exceeds_program_max(instance, engine)
     }
 
     fn exceeds_program_max(&self, instance: u32, engine: u32) -> bool {
         self.instances[instance as usize].memory > self.engines[engine as usize].program_memory_max
     }
 
-    /// On overfull engines, those that do not fit when seated in order.
+    /// On overfull engines, those that do not fit when seated in order, but for those that can be nowhere else: these come first.
     fn judge_room(&self) -> Vec<u32> {
         let mut misplaced = Vec::new();
         for site in &self.engines {
@@ -55,9 +59,14 @@ impl State {
             if !free.is_overdrawn() {
                 continue;
             }
-            let rooms = site.instances.iter().map(|instance| self.room_of(*instance));
+            let (at_home, others): (Vec<u32>, Vec<u32>) = site
+                .instances
+                .iter()
+                .partition(|instance| self.instances[**instance as usize].home.is_some());
+            let seated = at_home.iter().chain(&others);
+            let rooms = seated.clone().map(|instance| self.room_of(*instance));
             free = rooms.clone().fold(free, |free, room| free.plus(&room));
-            for (instance, room) in site.instances.iter().zip(rooms) {
+            for (instance, room) in seated.zip(rooms) {
                 if free.covers(&room) {
                     free = free.minus(&room);
                 } else {
@@ -112,7 +121,8 @@ impl State {
                 self.misplaced.remove(&instance);
                 continue;
             }
-            if self.part(instance).mobility == Mobility::Pinned {
+            let is_home = self.instances[instance as usize].home == Some(source);
+            if self.part(instance).mobility == Mobility::Pinned || is_home {
                 continue;
             }
             self.leave(instance, source);

@@ -20,7 +20,7 @@ impl State {
         let mut failed = BTreeSet::new();
         for (_, instance) in order {
             let slot = &self.instances[instance as usize];
-            let like = (slot.component, slot.memory);
+            let like = (slot.component, slot.memory, slot.home);
             if failed.contains(&like) {
                 continue;
             }

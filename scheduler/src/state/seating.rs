@@ -74,6 +74,11 @@ impl State {
             rank_below,
         };
         let admitted = |engine| self.relations.admit(component, engine).is_ok() && accept(engine);
+        if let Some(home) = self.instances[instance as usize].home {
+            let entry = self.index.get(home)?;
+            let fits = class.contains(home) && ask.fits(&entry) && admitted(home);
+            return fits.then_some(home);
+        }
         let Some(few) = class.few() else {
             return self
                 .index

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proptest::collection::{btree_set, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
@@ -137,12 +137,29 @@ pub(crate) fn resources(memory_bytes: u64, processor_millicores: u64) -> Resourc
 fn component() -> impl Strategy<Value = Component> {
     let mobility = prop_oneof![4 => Just(Mobility::Free), 1 => Just(Mobility::Pinned)];
     let demand = (0..4_u64, 0..4_u64).prop_map(|(units, quarters)| resources(units * UNIT, quarters * 250));
-    (0..5_u32, demand, mobility, constraints()).prop_map(|(count, demand, mobility, constraints)| Component {
-        count,
-        demand,
-        mobility,
-        constraints,
-    })
+    let homes = btree_map(0..6_u32, (0..ENGINES).prop_map(engine_name), 0..4);
+    let homes = option::weighted(0.15, homes);
+    (0..5_u32, demand, mobility, constraints(), homes).prop_map(
+        |(count, demand, mobility, constraints, homes)| match homes {
+            None => Component {
+                count,
+                demand,
+                mobility,
+                constraints,
+                homes: BTreeMap::new(),
+            },
+            Some(homes) => Component {
+                count: 0,
+                demand,
+                mobility: Mobility::EveryEngine,
+                constraints: Constraints {
+                    requirements: constraints.requirements,
+                    ..Constraints::default()
+                },
+                homes,
+            },
+        },
+    )
 }
 
 fn constraints() -> impl Strategy<Value = Constraints> {

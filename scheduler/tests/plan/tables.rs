@@ -146,6 +146,91 @@ fn what_is_pinned_stays_and_is_named() {
     assert_eq!(lines(&fleet, pinned, Policy::Spread), says);
 }
 
+/// Ordinals need not follow each other: engines come and go.
+fn on_every_engine(homes: &[(u32, usize)]) -> Component {
+    Component {
+        mobility: Mobility::EveryEngine,
+        homes: homes
+            .iter()
+            .map(|(ordinal, engine)| (*ordinal, engine_name(*engine)))
+            .collect(),
+        ..component(0, 64)
+    }
+}
+
+#[test]
+fn what_is_to_be_on_every_engine_is_on_its_own_and_nowhere_else() {
+    use Presence::{Cordoned, Draining, Lost, Open};
+    type Case = (&'static [Presence], Vec<Running>, &'static [&'static str]);
+    let cases: [Case; 6] = [
+        (
+            &[Open; 3],
+            vec![],
+            &["run p/c0/0 on e0", "run p/c0/3 on e1", "run p/c0/4 on e2"],
+        ),
+        // One that runs elsewhere goes home; one that nobody wants any more ends.
+        (
+            &[Open; 3],
+            vec![on_engine(0, 1, 1), on_engine(1, 1, 1), on_engine(3, 1, 1)],
+            &[
+                "kill p/c0/1 on e1: unwanted",
+                "run p/c0/4 on e2",
+                "move p/c0/0 from e1 to e0: misplaced",
+            ],
+        ),
+        // An engine that is emptied keeps it, and where its engine is lost it waits for that: nothing is said of it.
+        (
+            &[Draining, Lost, Open],
+            vec![on_engine(0, 0, 1), on_engine(3, 1, 1), on_engine(4, 2, 1)],
+            &[],
+        ),
+        (&[Lost, Lost, Lost], vec![on_engine(0, 0, 1)], &[]),
+        (
+            &[Cordoned, Cordoned, Open],
+            vec![on_engine(4, 2, 1)],
+            &["p/c0, 2 instances: engine e0 and 1 more are cordoned"],
+        ),
+        (
+            &[Cordoned, Open, Open],
+            vec![on_engine(3, 1, 1), on_engine(4, 2, 1)],
+            &["p/c0/0: engine e0 is cordoned"],
+        ),
+    ];
+    for (presences, running, expected) in cases {
+        let wanted = || on_every_engine(&[(0, 0), (3, 1), (4, 2)]);
+        let fleet = fleet(engines(presences), running);
+        for policy in Policy::ALL {
+            assert_eq!(
+                lines(&fleet, wanted(), policy),
+                expected,
+                "{policy:?} {presences:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_can_be_nowhere_else_stays_on_an_overfull_engine_before_what_can() {
+    let mut small = plain_engine(64 * MIB, 4000);
+    small.capacity.programs_max = Some(1);
+    let running = |component: usize, engine| Running {
+        instance: InstanceId {
+            of: component_id(component),
+            ordinal: 0,
+        },
+        ..on_engine(0, engine, 1)
+    };
+    let fleet = fleet(
+        vec![small, plain_engine(256 * MIB, 4000)],
+        vec![running(0, 0), running(1, 0)],
+    );
+    let wanted = applications(vec![component(1, 16), on_every_engine(&[(0, 0)])]);
+    let plan = plan(&fleet, &wanted, Options::new(Policy::Spread));
+    let does: Vec<String> = plan.actions.iter().map(line).collect();
+    assert_eq!(does, ["move p/c0/0 from e0 to e1: misplaced"]);
+    assert_eq!(plan.unplaced, []);
+}
+
 #[test]
 fn what_is_unplaced_says_why() {
     let mut engines = engines(&[Presence::Open; 3]);

@@ -164,11 +164,17 @@ impl<'a> World<'a> {
         }
         for (application, of) in self.applications {
             for (name, component) in &of.components {
-                for ordinal in 0..component.count {
+                let is_lost = |home: &EngineId| self.presence(home) == Presence::Lost;
+                let homes = component.homes.iter();
+                let homes = homes.map(|(ordinal, home)| (*ordinal, is_lost(home)));
+                for (ordinal, waits) in (0..component.count).map(|ordinal| (ordinal, false)).chain(homes) {
                     let of = ComponentId::new(application, name);
                     let instance = InstanceId { of, ordinal };
                     let runs = running.remove(&instance);
-                    assert!(runs || said.contains(&instance), "{instance} is forgotten");
+                    assert!(
+                        runs || waits || said.contains(&instance),
+                        "{instance} is forgotten"
+                    );
                 }
             }
         }
@@ -186,7 +192,10 @@ impl<'a> World<'a> {
             let engine = &self.fleet.engines[&one.engine];
             let constraints = &component.constraints;
             assert!(meets(&constraints.requirements, &one.engine, engine), "{one:?}");
-            assert_ne!(engine.presence, Presence::Draining, "{one:?}");
+            match component.homes.get(&one.instance.ordinal) {
+                Some(home) => assert_eq!(home, &one.engine, "{one:?}"),
+                None => assert_ne!(engine.presence, Presence::Draining, "{one:?}"),
+            }
             let beside = well.iter().filter(|other| other.instance != one.instance);
             if let Some(max) = constraints.per_engine_max {
                 let same =

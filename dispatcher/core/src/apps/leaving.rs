@@ -60,7 +60,7 @@ impl Watched {
 pub(super) fn rooted(plan: &Plan) -> BTreeSet<InstanceId> {
     let stay = plan.unplaced.iter().filter(|one| match one.why {
         Obstacle::CannotLeave { .. } | Obstacle::Pinned { .. } => true,
-        Obstacle::NoneFits(_) => false,
+        Obstacle::NoneFits(_) | Obstacle::NotThere { .. } => false,
     });
     let each = stay.flat_map(|one| {
         one.ordinals.iter().map(|ordinal| InstanceId {
