@@ -253,11 +253,11 @@ async fn a_compiler_outside_that_fails_is_named_where_a_program_is_run() {
             &["--compiler-timeout", "300ms"][..],
             "did not end within 300 ms",
         ),
-        // In no system is there room for it in this.
+        // There is no room for its first thread.
         (
             "exec $wayfare \"$@\"",
             &["--compiler-memory", "8M"],
-            "more than 8 MiB of memory",
+            "the rewriting thread failed",
         ),
         ("kill -9 $$", &[], "signal: 9"),
         ("echo hello", &[], "it is no compiled code"),
