@@ -27,6 +27,8 @@ mod messages;
 mod notices;
 mod open;
 #[cfg(test)]
+mod picking_tests;
+#[cfg(test)]
 mod provider_tests;
 mod providers;
 mod queue;

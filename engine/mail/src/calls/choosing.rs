@@ -5,7 +5,8 @@
 //!                                                                 '--> it fails, or names none of them: so does the call
 //! ```
 //! Always: such a call takes two numbers, whatever comes of it, and is sent by the mail itself: so a program that a crash set back makes both
-//! under the numbers that they had.
+//! under the numbers that they had. Who is called was a candidate, whatever has been heard of the address since; and a call that its provider
+//! would take for a repeat, because so much was sent since it was begun, is not sent, and has failed.
 
 use std::collections::BTreeSet;
 
@@ -13,21 +14,30 @@ use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{self, Sent};
 use wayfare_protocol::choice::{self, Candidate, Choice, EngineAndLoad, PICK, PickAsk, Picked};
 use wayfare_protocol::ids::{EngineId, ProgramId};
+use wayfare_protocol::life;
 use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::Topic;
 
 use super::making::KEPT_BYTES_MAX;
 use super::open::{Delivery, Keys, Open, State};
-use super::{AT_LEAST_ONCE, CallOptions, Calls, is_from};
+use super::{AT_LEAST_ONCE, CallOptions, Calls, Known, is_from};
 use crate::message::{Reader, put};
+use crate::seen::WINDOW;
+use crate::state::{bounded, count};
 use crate::{Mail, Refusal};
+
+/// Of so many numbers below the newest that came, a receiver remembers each: half of a window, of which the other half is above. Half of that
+/// is left for what the broker reorders.
+pub(super) const PICKED_WITHIN: u64 = WINDOW / 4;
 
 /// A call that is sent when its provider was picked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Picking {
     /// The service that picks, which is waited for.
     pub(super) service: Address,
+    /// Who may be picked, without those that were withdrawn since.
+    pub(super) candidates: BTreeSet<ProgramId>,
     /// The call as it is sent.
     pub(super) payload: Vec<u8>,
     pub(super) is_idempotent: bool,
@@ -159,6 +169,7 @@ impl Mail {
         if waiting.map(|one| one.payload.len()).sum::<usize>() > KEPT_BYTES_MAX {
             return Err(Refusal::Full);
         }
+        let programs = candidates.iter().map(|one| one.program).collect();
         let ask = PickAsk {
             address: address.clone(),
             function: function.clone(),
@@ -182,6 +193,7 @@ impl Mail {
         open.wants_progress = options.progress;
         open.picking = Some(Picking {
             service: service.clone(),
+            candidates: programs,
             payload,
             is_idempotent: options.idempotent,
         });
@@ -232,25 +244,36 @@ impl Mail {
         let (Some(answer), Some(picking), Some(address)) = (answer, picking, address) else {
             return;
         };
-        let there = self.calls.there(&address);
-        let found = picked(&answer).filter(|found| there.iter().any(|one| one.program == *found));
+        let found = picked(&answer).filter(|found| {
+            picking.candidates.contains(found) && !self.calls.is_known_gone(&address, *found)
+        });
         let (Some(stamp), _) = Stamp::take_off(&picking.payload) else {
             return;
         };
         let number = stamp.number;
         let early = self.replies.take_early(number);
+        // How much of another life was sent nobody knows. What was answered before a crash had been sent in time.
+        let is_late = life::first_number_of(number) == self.life()
+            && self.published.saturating_sub(number) > PICKED_WITHIN
+            && early.is_none();
         for one in self.calls.open.values_mut().filter(|one| one.sent_as == asked) {
             let Some(found) = found else {
                 one.set_call(State::Unpicked, None);
                 continue;
             };
+            if is_late {
+                one.set_call(State::PickedLate, None);
+                continue;
+            }
             one.set_call(State::Waiting, Some(found));
             (one.sent_as, one.in_doubt) = (number, false);
             if let Some(message) = early.clone().filter(|message| is_from(found, message)) {
                 one.end(found, State::Answered(message), Delivery::Delivered);
             }
         }
-        let Some(found) = found else { return };
+        let Some(found) = found.filter(|_| !is_late) else {
+            return;
+        };
         if let Some(one) = self.calls.open.get_mut(&number).filter(|_| picking.is_idempotent) {
             one.again = Some(picking.payload.clone());
         }
@@ -265,6 +288,20 @@ fn picked(answer: &[u8]) -> Option<ProgramId> {
 }
 
 impl Calls {
+    /// Whether nobody answers for the program any more; of one that was not heard of since the broker has lost the session, that is not known.
+    fn is_known_gone(&self, address: &Address, program: ProgramId) -> bool {
+        let known = self.providers.get(address).and_then(|all| all.get(&program));
+        known.is_some_and(Known::is_gone)
+    }
+
+    /// Nobody picks who cannot be called any more.
+    pub(super) fn cannot_be_picked(&mut self, address: &Address, program: ProgramId) {
+        let open = self.open.values_mut().filter(|one| one.address == *address);
+        for picking in open.filter_map(|one| one.picking.as_mut()) {
+            picking.candidates.remove(&program);
+        }
+    }
+
     /// Who can be called there, in the order of their ids, where it is known on which engine they are.
     fn there(&self, address: &Address) -> Vec<Candidate<'_>> {
         let all = self.providers.get(address).into_iter().flatten();
@@ -281,6 +318,10 @@ impl Calls {
 impl Picking {
     pub(super) fn save(&self, out: &mut Vec<u8>) {
         put(out, self.service.as_str().as_bytes());
+        count(out, self.candidates.len());
+        for program in &self.candidates {
+            out.extend(program.to_bytes());
+        }
         out.push(u8::from(self.is_idempotent));
         put(out, &self.payload);
     }
@@ -288,6 +329,9 @@ impl Picking {
     pub(super) fn read(from: &mut Reader<'_>) -> Option<Self> {
         Some(Self {
             service: from.text()?.parse().ok()?,
+            candidates: (0..bounded(from, choice::ENGINES_MAX)?)
+                .map(|_| from.array().map(ProgramId::from_bytes))
+                .collect::<Option<_>>()?,
             is_idempotent: from.u8()? != 0,
             payload: from
                 .bytes()

@@ -14,7 +14,7 @@ use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{FailureKind, Outcome};
 use wayfare_protocol::ids::ProgramId;
 
-use super::choosing::Picking;
+use super::choosing::{PICKED_WITHIN, Picking};
 use crate::message::ReceivedMessage;
 
 /// Progress of one call that was not handed over; of more, the newest is kept.
@@ -66,6 +66,8 @@ pub(crate) enum State {
     Superseded,
     /// The service that was to pick a provider has named none.
     Unpicked,
+    /// It has named one when so much was sent since that the call would be taken for a repeat there.
+    PickedLate,
 }
 
 /// What became of one receiver's copy of a message.
@@ -200,6 +202,13 @@ impl Open {
             State::Unpicked => {
                 let why = format!("program {provider} picks none that can be called there");
                 return Some(Outcome::Failed(FailureKind::NotFound, why));
+            }
+            State::PickedLate => {
+                let why = format!(
+                    "the call was not made: program {provider} has picked who is called after {PICKED_WITHIN} more \
+                     messages and calls of the caller; make it again"
+                );
+                return Some(Outcome::Failed(FailureKind::Unavailable, why));
             }
         };
         Some(Outcome::Failed(

@@ -139,6 +139,7 @@ impl Calls {
                     true => one.in_doubt = true,
                     false => one.end(program, State::Withdrawn, Delivery::Ended),
                 });
+                self.cannot_be_picked(address, program);
             }
         }
     }

@@ -227,6 +227,7 @@ impl State {
             Self::Cancelled => 4,
             Self::Superseded => 5,
             Self::Unpicked => 6,
+            Self::PickedLate => 7,
         });
         if let Self::Answered(message) = self {
             message.encode(out);
@@ -245,6 +246,7 @@ impl State {
             4 => Self::Cancelled,
             5 => Self::Superseded,
             6 => Self::Unpicked,
+            7 => Self::PickedLate,
             _ => return None,
         })
     }
