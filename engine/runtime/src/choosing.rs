@@ -13,6 +13,7 @@ use wayfare_protocol::choice::{Loads, LoadsAsk};
 use wayfare_protocol::ids::EngineId;
 
 use super::calling::{Pace, left_ms, toward_until};
+use super::calls::refused;
 use super::context::Context;
 use super::service_requests::{self, Reply, ServiceAsk};
 
@@ -31,6 +32,8 @@ enum Step {
     Called(u64),
     /// These can be called, and are to be asked about.
     Ask(BTreeSet<EngineId>),
+    /// The broker does not tell who picks.
+    Refused,
 }
 
 /// As [`super::calling::call`].
@@ -43,6 +46,12 @@ pub(super) fn call(
     let deadline_ms = i64::try_from(deadline_ms).unwrap_or(i64::MAX);
     let until_ns = context.until_ns(deadline_ms).unwrap_or(u64::MAX);
     let mut options = options.clone();
+    let picks = options.choose.service().cloned();
+    if let Some(service) = &picks {
+        // Before anybody is asked; and the log names this grant, and not that of the address.
+        let watched = context.control.lock().mail.watch(service);
+        watched.map_err(|refusal| refused(context, "call", service.as_str(), refusal))?;
+    }
     let mut asked = BTreeSet::new();
     loop {
         let now_ns = context.clock.now_ns();
@@ -53,6 +62,13 @@ pub(super) fn call(
             ("call", address),
             (look_until_ns, Pace::ByCaller),
             |mail, now_ns| {
+                // Asked again, it would be refused again, for ever.
+                if picks
+                    .as_ref()
+                    .is_some_and(|service| mail.is_watch_refused(service))
+                {
+                    return Ok(Some(Step::Refused));
+                }
                 let Some(engines) = mail.candidates(address, &options.choose)? else {
                     return Ok(None);
                 };
@@ -68,6 +84,7 @@ pub(super) fn call(
                 context.pace();
                 return Ok(Some(number));
             }
+            Ok(Some(Step::Refused)) => return Err(Errno::ACCES),
             Ok(Some(Step::Ask(engines))) => {
                 let Some(loads) = ask(context, &options, &engines, until_ns)? else {
                     return Ok(None);

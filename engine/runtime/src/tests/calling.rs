@@ -323,6 +323,34 @@ fn a_call_that_chooses_by_load_asks_the_dispatcher_until_somebody_fits_wherever_
     assert!(stdout(&lines).contains("\"payload\":\"A\""), "{}", stdout(&lines));
 }
 
+/// Nobody is asked about load for it.
+#[test]
+fn a_call_by_a_picker_that_may_not_be_known_fails_and_the_log_says_what_lacks() {
+    let said = r#"{"do":"call","address":"service/calc","function":"f","payload":"a","choose":"service/coolest","id":1}"#;
+    let told = |lines: &[LogLine]| {
+        let mut told = Vec::new();
+        let all = lines.iter().filter(|line| line.stream == Stream::Stderr);
+        all.for_each(|line| line.write_to(&mut told));
+        String::from_utf8(told).unwrap()
+    };
+    let mut plan = talk(&["say", &format!("{said}\n"), "hear", "1"]);
+    plan.spec.grants.call = vec!["service/calc".into()];
+    let (lines, _) = plan.start().end();
+    assert!(stdout(&lines).contains("not-granted"), "{}", stdout(&lines));
+    let log = told(&lines);
+    assert!(log.contains("call 'service/coolest'; --allow-call"), "{log}");
+    plan.spec.grants.call.push("service/coolest".into());
+    let run = plan.start();
+    let picker = Topics::default().all_at(&"service/coolest".parse().unwrap());
+    let mailbox = run.process.mailbox();
+    until(&mailbox, |mailbox| mailbox.with(|mail| mail.is_granted(&picker)));
+    mailbox.refused(&picker);
+    let (lines, _) = run.end();
+    assert!(stdout(&lines).contains("\"refused\""), "{}", stdout(&lines));
+    let log = told(&lines);
+    assert_eq!(log.matches("the broker refused").count(), 1, "{log}");
+}
+
 /// What the program tells of how far a call is, or a notice of its engine's.
 fn told(run: &Run) -> (Notice, String) {
     let sent = sent(run);
