@@ -151,7 +151,7 @@ impl Service {
             self.abouts = Some((Instant::now(), found.abouts.clone()));
         }
         self.take_in(std::mem::take(&mut found.round));
-        found.answer(&self.numbers, now_ms());
+        found.answer(&self.numbers, &self.left_out, now_ms());
     }
 
     fn measure(&mut self) {
@@ -182,7 +182,10 @@ impl Service {
         self.numbers.forget(now_ms());
         for (engine, measured) in round {
             match measured {
-                Some(measured) => self.numbers.take_in(measured),
+                Some(measured) => {
+                    self.left_out.remove(&engine);
+                    self.numbers.take_in(measured);
+                }
                 None => drop(self.left_out.insert(engine, now + LEFT_OUT)),
             }
         }

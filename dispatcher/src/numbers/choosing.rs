@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
+use tokio::time::Instant;
 use wayfare_client::Client;
 use wayfare_protocol::choice::{EngineAndLoad, Load, LoadsAnswer, Only};
 use wayfare_protocol::ids::EngineId;
@@ -93,10 +94,27 @@ async fn read(client: &Client) -> Abouts {
 }
 
 impl Found {
-    /// One that was not measured is there with what is known of it.
-    pub(super) fn answer(self, numbers: &Numbers, now_ms: u64) {
-        let load = |(engine, processors): (EngineId, u32)| {
-            let machine = numbers.machine(&engine, now_ms);
+    pub(super) fn answer(self, numbers: &Numbers, silent: &BTreeMap<EngineId, Instant>, now_ms: u64) {
+        let answer = LoadsAnswer {
+            engines: loads(self.fitting, numbers, silent, now_ms),
+        };
+        let answer = serde_json::to_value(answer).expect("plain data serialises");
+        self.asked.answer(Ok(answer));
+    }
+}
+
+/// What was measured of an engine that does not answer is how it was before it had so much to do: it is there without.
+fn loads(
+    fitting: Vec<(EngineId, u32)>,
+    numbers: &Numbers,
+    silent: &BTreeMap<EngineId, Instant>,
+    now_ms: u64,
+) -> Vec<EngineAndLoad> {
+    let fitting = fitting.into_iter();
+    fitting
+        .map(|(engine, processors)| {
+            let is_silent = silent.contains_key(&engine);
+            let machine = numbers.machine(&engine, now_ms).filter(|_| !is_silent);
             let load = Load {
                 processors: Some(processors),
                 cpu_millicores: machine.and_then(|machine| machine.machine_load_millicores),
@@ -104,11 +122,45 @@ impl Found {
                 temperature_millidegrees: machine.and_then(|machine| machine.temperature_millidegrees),
             };
             EngineAndLoad { engine, load }
-        };
-        let answer = LoadsAnswer {
-            engines: self.fitting.into_iter().map(load).collect(),
-        };
-        let answer = serde_json::to_value(answer).expect("plain data serialises");
-        self.asked.answer(Ok(answer));
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use wayfare_protocol::ids::BootId;
+    use wayfare_protocol::numbers::{EngineNumbers, MachineNumbers};
+
+    use super::*;
+
+    #[test]
+    fn an_engine_that_does_not_answer_is_not_as_it_was_when_it_did() {
+        let mut numbers = Numbers::default();
+        let engines: Vec<EngineId> = ["a", "b"].map(|engine| engine.parse().unwrap()).into();
+        for engine in &engines {
+            numbers.take_in(Measured {
+                numbers: EngineNumbers {
+                    engine: engine.clone(),
+                    boot: BootId::from_random([1; 16]),
+                    clock_ms: 1_000,
+                    machine: MachineNumbers {
+                        machine_load_millicores: Some(0),
+                        ..MachineNumbers::default()
+                    },
+                    programs: Vec::new(),
+                    next: None,
+                },
+                asked_ms: 1_000,
+                answered_ms: 1_000,
+            });
+        }
+        let fitting: Vec<(EngineId, u32)> = engines.iter().map(|engine| (engine.clone(), 4)).collect();
+        let silent = BTreeMap::from([(engines[0].clone(), Instant::now())]);
+        let loads = loads(fitting, &numbers, &silent, 2_000);
+        let found: Vec<_> = loads
+            .iter()
+            .map(|one| (one.load.cpu_millicores, one.load.processors))
+            .collect();
+        assert_eq!(found, [(None, Some(4)), (Some(0), Some(4))]);
     }
 }
