@@ -115,6 +115,20 @@ pub enum AskError {
 }
 
 impl AskError {
+    /// Whoever asked does not hold the application.
+    pub fn is_not_held(&self) -> bool {
+        self.is_kind("not-held")
+    }
+
+    /// The application is being removed, and can be applied again once it is gone.
+    pub fn is_being_removed(&self) -> bool {
+        self.is_kind("being-removed")
+    }
+
+    fn is_kind(&self, kind: &str) -> bool {
+        matches!(self, Self::Failed(Failure::Unknown { error, .. }) if error == kind)
+    }
+
     pub(crate) fn from_link(error: LinkError) -> Self {
         match error {
             LinkError::PayloadTooLarge { bytes, .. } => Self::TooLarge { bytes },

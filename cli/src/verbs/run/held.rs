@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use wayfare_client::app::AppSpec;
 use wayfare_client::app::ask::{Ask, Holding, Lasts};
 use wayfare_client::app::manifest::{self, Made, ONE, OneProgram, Resolved};
@@ -52,7 +52,7 @@ pub(super) async fn run(fleet: &Client, run: Run, args: &RunArgs, output: Output
         return dry::ask(fleet, Ask::Acquire { spec, holder, lasts }, limit, output).await;
     }
     fleet.upload(&blobs, limit, |_, _| {}).await?;
-    let holding = fleet.acquire(&spec, &holder, lasts, limit).await?;
+    let holding = acquire(fleet, &spec, (&holder, lasts), limit).await?;
     if args.command.no_wait {
         return print(output, &holding, None);
     }
@@ -71,7 +71,8 @@ pub(super) async fn run(fleet: &Client, run: Run, args: &RunArgs, output: Output
     }
     let result = tokio::select! {
         result = shown => result,
-        result = renew(fleet, &spec, &holder, holding.lease_ms) => result,
+        // There is nothing to let go of.
+        lost = renew(fleet, &name, &holder, holding.lease_ms) => return Err(lost),
         interrupted = tokio::signal::ctrl_c() => {
             interrupted.map_err(|error| Fail::new("signal", error.to_string()))
         }
@@ -87,15 +88,33 @@ pub(super) async fn run(fleet: &Client, run: Run, args: &RunArgs, output: Output
     result
 }
 
-/// For as long as it is polled.
-async fn renew(fleet: &Client, spec: &AppSpec, holder: &str, lease_ms: u64) -> Result {
+/// The last one's may still be ending: then it begins once that is gone.
+async fn acquire(
+    fleet: &Client,
+    spec: &AppSpec,
+    (holder, lasts): (&str, Lasts),
+    limit: Duration,
+) -> Result<Holding> {
+    let until = Instant::now() + limit;
+    loop {
+        match fleet.acquire(spec, holder, lasts, limit).await {
+            Err(error) if error.is_being_removed() && Instant::now() < until => sleep(LOOK_PERIOD).await,
+            answered => return Ok(answered?),
+        }
+    }
+}
+
+/// For as long as it is held; then why it is not.
+async fn renew(fleet: &Client, name: &str, holder: &str, lease_ms: u64) -> Fail {
     let mut due = interval(Duration::from_millis(lease_ms / 3).max(LOOK_PERIOD));
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         due.tick().await;
         // Where nobody acts for a moment, leases begin anew with who acts next.
-        if let Err(error) = fleet.acquire(spec, holder, Lasts::Lease, ANSWER_TIMEOUT).await {
-            tracing::debug!(%error, "not renewed");
+        match fleet.renew(name, holder, ANSWER_TIMEOUT).await {
+            Err(error) if error.is_not_held() => return error.into(),
+            Err(error) => tracing::debug!(%error, "not renewed"),
+            Ok(_) => {}
         }
     }
 }

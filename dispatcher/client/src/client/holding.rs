@@ -8,8 +8,8 @@ use crate::app::ask::{Ask, Holding, Lasts, LetGo};
 use crate::error::AskError;
 
 impl Client {
-    /// Holds an application, which is begun where it is absent. What it is made of is [uploaded](Client::upload) before. Said again within
-    /// [`Holding::lease_ms`], it renews a lease.
+    /// Holds an application, which is begun where it is absent. What it is made of is [uploaded](Client::upload) before. A lease is
+    /// [renewed](Client::renew) within [`Holding::lease_ms`].
     pub async fn acquire(
         &self,
         spec: &AppSpec,
@@ -21,6 +21,15 @@ impl Client {
             spec: spec.clone(),
             holder: holder.to_owned(),
             lasts,
+        };
+        self.ask_apps(&ask, limit).await
+    }
+
+    /// Holds it by its lease for longer. Refused as [`AskError::is_not_held`] where the lease was over, or the application was removed.
+    pub async fn renew(&self, application: &str, holder: &str, limit: Duration) -> Result<Holding, AskError> {
+        let ask = Ask::Renew {
+            application: application.to_owned(),
+            holder: holder.to_owned(),
         };
         self.ask_apps(&ask, limit).await
     }

@@ -32,6 +32,7 @@ impl Core {
             Ask::Plan { spec } => self.ask_plan(spec).map(value),
             Ask::Apply { spec, expects } => self.ask_apply(spec, expects),
             Ask::Acquire { spec, holder, lasts } => self.acquire(spec, holder, lasts),
+            Ask::Renew { application, holder } => self.renew(&application, holder),
             Ask::LetGo { application, holder } => self.let_go(&application, &holder),
             Ask::Status { application } => self.ask_status(application.as_deref()).map(value),
             Ask::StatusPage { application, from } => {

@@ -2,10 +2,13 @@
 //!
 //! ```text
 //!   acquire: absent --> applied, and held      the same --> held by one more      another --> refused, naming what differs
+//!   renew:   held by that one --> for [`LEASE_MS`] more      else --> refused, and nothing begins
 //!   let go, or not renewed for [`LEASE_MS`] --> held by one less --> the last one of one that was begun so --> removed
 //! ```
 //! What always holds: a holder is stored before it is answered, and its lease begins anew with whoever acts, and with the end of a hold on the
-//! fleet: so none is lost because nobody was there to take its word. What people apply is theirs from then on, and ends with no holder.
+//! fleet. A lease is over when everything has been read that was sent before its end, and lasts longer by any time for which nothing was
+//! read: so none is lost because nobody was there to take its word, or was behind. What people apply is theirs from then on, and ends with no
+//! holder.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,6 +23,11 @@ use super::{Core, words};
 
 /// A lease that is not renewed for so long is over.
 const LEASE_MS: u64 = 30_000;
+/// While there are leases, it is known every so often how far we have read,
+const READ_MS: u64 = 2_000;
+/// and nobody was silent in a time longer than this for which it was not. Shorter ones leave room in a lease, which is renewed after a third
+/// of it, for a renewal that is lost.
+const UNREAD_MS: u64 = 5_000;
 /// Bytes of a holder's name.
 const HOLDER_BYTES_MAX: usize = 128;
 
@@ -39,7 +47,13 @@ impl Core {
         }
         let name = spec.name.clone();
         let known = self.state.apps.get(&name);
-        if let Some(app) = known.filter(|app| app.standing != Standing::Removing)
+        if known.is_some_and(|app| app.standing == Standing::Removing) {
+            return Err(Failure::Unknown {
+                error: "being-removed".to_owned(),
+                reason: format!("application '{name}' is being removed: wait until it is gone"),
+            });
+        }
+        if let Some(app) = known
             && let Some(running) = app.spec().filter(|running| **running != spec)
         {
             let differs = lines(words::changes(Some(running), &spec)).join("; ");
@@ -59,15 +73,45 @@ impl Core {
         if let Some(app) = self.state.apps.get_mut(&name) {
             app.ends_with_holders |= is_absent;
             let before = app.holders.insert(holder.clone(), Holder { lasts });
-            if before.is_none() || is_absent {
+            if before != Some(Holder { lasts }) || is_absent {
                 self.store_app(&name);
+            }
+            if before.is_none() || is_absent {
                 self.tell_app("acquired", &name, format!("{holder} holds application {name}"));
             }
         }
-        self.leases
-            .insert((name.clone(), holder), self.now.ms.saturating_add(LEASE_MS));
-        let holders = self.holders_of(&name);
-        Ok(json!({ "application": name, "begun": is_absent, "holders": holders, "lease_ms": LEASE_MS }))
+        self.is_heard_of(&name, holder, lasts);
+        Ok(self.holding(&name, is_absent))
+    }
+
+    /// Nothing is stored for it, or decided: it is only heard of.
+    pub(super) fn renew(&mut self, name: &str, holder: String) -> Result<Value, Failure> {
+        let app = self.state.apps.get(name);
+        let Some(Holder { lasts }) = app.and_then(|app| app.holders.get(&holder)).copied() else {
+            return Err(Failure::Unknown {
+                error: "not-held".to_owned(),
+                reason: format!(
+                    "{holder} does not hold application '{name}' any more: it was removed, or nothing was heard of {holder} \
+                     for {} s. Hold it again",
+                    LEASE_MS / 1_000
+                ),
+            });
+        };
+        self.is_heard_of(name, holder, lasts);
+        Ok(self.holding(name, false))
+    }
+
+    fn is_heard_of(&mut self, name: &str, holder: String, lasts: Lasts) {
+        let key = (name.to_owned(), holder);
+        match lasts {
+            Lasts::Lease => self.leases.insert(key, self.now.ms.saturating_add(LEASE_MS)),
+            Lasts::UntilLetGo => self.leases.remove(&key),
+        };
+    }
+
+    fn holding(&self, name: &str, begun: bool) -> Value {
+        let holders = self.holders_of(name);
+        json!({ "application": name, "begun": begun, "holders": holders, "lease_ms": LEASE_MS })
     }
 
     /// One that does not hold it has let go of it already.
@@ -96,13 +140,28 @@ impl Core {
         if is_last {
             // Of one that is there, and is not being removed, nothing is refused.
             let _ = self.set_standing(name, Standing::Removing);
+            self.plan_at_ms = 0;
         }
         true
     }
 
+    /// Whether it is to be known how far we have read, because that is what leases end by.
+    pub(super) fn awaits_holders(&self) -> bool {
+        !self.leases.is_empty() && self.now.ms.saturating_sub(self.read_ms) >= READ_MS
+    }
+
+    /// It was not known for so long how far we have read. What was sent then may have come to nothing.
+    pub(super) fn put_off_leases(&mut self, by_ms: u64) {
+        if by_ms > UNREAD_MS {
+            for until_ms in self.leases.values_mut() {
+                *until_ms = until_ms.saturating_add(by_ms);
+            }
+        }
+    }
+
     /// Leases that were not renewed end. One that is not known has begun with this dispatcher.
     pub(super) fn end_leases(&mut self) {
-        let now_ms = self.now.ms;
+        let (now_ms, read_ms) = (self.now.ms, self.read_ms);
         let mut over = Vec::new();
         for (name, app) in &self.state.apps {
             let leased = app.holders.iter().filter(|(_, one)| one.lasts == Lasts::Lease);
@@ -111,7 +170,7 @@ impl Core {
                     .leases
                     .entry((name.clone(), holder.clone()))
                     .or_insert(now_ms.saturating_add(LEASE_MS));
-                if *until_ms <= now_ms {
+                if *until_ms <= read_ms {
                     over.push((name.clone(), holder.clone()));
                 }
             }

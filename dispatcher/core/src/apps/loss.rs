@@ -218,12 +218,15 @@ impl Core {
         hearings.any(|hearing| hearing.question.is_some())
             || passing.any(|passing| passing.missing_since_ms.is_some())
             || self.awaits_what_is_back()
+            || self.awaits_holders()
     }
 
     /// Everything that the broker had for us at `sent_ms` has been read by now.
     pub(super) fn has_read(&mut self, sent_ms: u64) {
         let now_ms = self.now.ms;
+        let before_ms = self.read_ms.max(self.began_ms);
         self.read_ms = self.read_ms.max(sent_ms);
+        self.put_off_leases(self.read_ms.saturating_sub(before_ms));
         for watched in self.engines.values_mut() {
             if let Some(question) = &mut watched.hearing.question
                 && question.asked_ms <= sent_ms

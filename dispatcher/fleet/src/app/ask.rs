@@ -41,13 +41,18 @@ pub enum Ask {
         /// The serial of the plan that people have looked at.
         expects: Option<u64>,
     },
-    /// Holds an application, which is applied where it is absent: answered with a [`Holding`]. Refused where it is made in another way. Asked
-    /// again it renews a lease.
+    /// Holds an application, which is applied where it is absent: answered with a [`Holding`]. Refused where it is made in another way.
     Acquire {
         spec: AppSpec,
         holder: String,
         #[serde(default)]
         lasts: Lasts,
+    },
+    /// Somebody who holds an application by a lease is still there: answered with a [`Holding`]. Refused to who does not hold it, so that
+    /// nothing begins again that was removed.
+    Renew {
+        application: String,
+        holder: String,
     },
     /// The last holder of an application that was begun so ends it: answered with a [`LetGo`].
     LetGo {
@@ -153,6 +158,7 @@ impl Ask {
         match self {
             Self::Lacks { .. }
             | Self::Plan { .. }
+            | Self::Renew { .. }
             | Self::Status { .. }
             | Self::StatusPage { .. }
             | Self::History { .. }

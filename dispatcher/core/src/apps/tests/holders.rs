@@ -4,6 +4,7 @@ use serde_json::Value;
 use wayfare_fleet::app::ask::{Ask, HOLDERS_MAX, Holding, Lasts, LetGo};
 use wayfare_protocol::error::Failure;
 
+use super::super::Input;
 use super::world::{World, app, component};
 
 fn acquire(world: &mut World, holder: &str, lasts: Lasts) -> Result<Holding, Failure> {
@@ -11,6 +12,23 @@ fn acquire(world: &mut World, holder: &str, lasts: Lasts) -> Result<Holding, Fai
     let holder = holder.to_owned();
     let answer = world.ask(Ask::Acquire { spec, holder, lasts });
     answer.map(|answer| serde_json::from_value(answer).unwrap())
+}
+
+fn renew(world: &mut World, holder: &str) -> Result<Holding, Failure> {
+    let ask = Ask::Renew {
+        application: "shop".into(),
+        holder: holder.into(),
+    };
+    let answer = world.ask(ask);
+    answer.map(|answer| serde_json::from_value(answer).unwrap())
+}
+
+/// The kind of a failure that is no other's.
+fn kind<T: std::fmt::Debug>(refused: Result<T, Failure>) -> String {
+    match refused.unwrap_err() {
+        Failure::Unknown { error, .. } => error,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn let_go(world: &mut World, holder: &str) -> LetGo {
@@ -94,6 +112,105 @@ fn a_lease_that_is_not_renewed_ends_and_begins_anew_with_who_acts_and_after_a_ho
     assert_eq!(holders(&world), Some(1), "and with the end of the hold");
     world.pass(20_000);
     assert!(world.alive().is_empty() && world.records.is_empty());
+}
+
+/// Whoever reads the clock before its messages takes nobody's silence for more than it is.
+#[test]
+fn no_lease_ends_because_the_dispatcher_was_behind_or_cut_off() {
+    let mut world = World::new(&["a"]);
+    for holder in ["ann", "bob"] {
+        acquire(&mut world, holder, Lasts::Lease).unwrap();
+    }
+    world.pass(1_000);
+    // It stood still, and looks at its clock first.
+    world.now_ms += 40_000;
+    world.feed(Input::Tick);
+    for holder in ["ann", "bob"] {
+        renew(&mut world, holder).unwrap();
+    }
+    world.pass(1_000);
+    assert_eq!(holders(&world), Some(2));
+    // It was cut off, and what they sent meanwhile is lost: they are heard of again in their own time.
+    for _ in 0..100 {
+        world.now_ms += 500;
+        world.feed(Input::Tick);
+    }
+    let sent_ms = world.now_ms;
+    world.feed(Input::Read { sent_ms });
+    world.pass(10_000);
+    assert_eq!(holders(&world), Some(2));
+    for _ in 0..4 {
+        renew(&mut world, "ann").unwrap();
+        world.pass(10_000);
+    }
+    assert_eq!(
+        holders(&world),
+        Some(2),
+        "as long as it was cut off is no silence"
+    );
+    for _ in 0..4 {
+        renew(&mut world, "ann").unwrap();
+        world.pass(10_000);
+    }
+    assert_eq!(
+        holders(&world),
+        Some(1),
+        "and who is silent from then on does not hold it"
+    );
+}
+
+#[test]
+fn a_renewal_decides_nothing_and_begins_nothing() {
+    let mut world = World::new(&["a"]);
+    assert_eq!(kind(renew(&mut world, "ann")), "not-held");
+    acquire(&mut world, "ann", Lasts::Lease).unwrap();
+    world.pass(1_000);
+    for _ in 0..6 {
+        let ask = Ask::Renew {
+            application: "shop".into(),
+            holder: "ann".into(),
+        };
+        assert!(!ask.is_change(), "it is not planned for");
+        let now = world.now();
+        let (answer, effects) = world.core.ask(ask, None, now);
+        assert!(!serde_json::from_value::<Holding>(answer.unwrap()).unwrap().begun);
+        // That it holds it is stored, and not until when.
+        assert!(effects.is_empty(), "{effects:?}");
+        world.pass(10_000);
+    }
+    assert_eq!((world.alive().len(), holders(&world)), (1, Some(1)));
+    assert_eq!(kind(renew(&mut world, "bob")), "not-held");
+    // What people remove stays removed, whoever holds it.
+    world
+        .ask(Ask::Remove {
+            application: "shop".into(),
+        })
+        .unwrap();
+    world.pass(5_000);
+    assert_eq!(kind(renew(&mut world, "ann")), "not-held");
+    world.pass(5_000);
+    assert!(world.alive().is_empty() && world.records.is_empty());
+}
+
+#[test]
+fn one_that_is_being_removed_is_told_from_one_that_cannot_be_held() {
+    let mut world = World::new(&["a"]);
+    acquire(&mut world, "ann", Lasts::Lease).unwrap();
+    world.pass(1_000);
+    assert!(let_go(&mut world, "ann").ends);
+    assert_eq!(kind(acquire(&mut world, "bob", Lasts::Lease)), "being-removed");
+    world.pass(1_000);
+    assert!(acquire(&mut world, "bob", Lasts::Lease).unwrap().begun);
+}
+
+#[test]
+fn how_long_a_holder_holds_is_what_it_said_last() {
+    let mut world = World::new(&["a"]);
+    acquire(&mut world, "ann", Lasts::Lease).unwrap();
+    acquire(&mut world, "ann", Lasts::UntilLetGo).unwrap();
+    world.succeed();
+    world.pass(60_000);
+    assert_eq!(holders(&world), Some(1));
 }
 
 #[test]
