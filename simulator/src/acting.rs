@@ -1,13 +1,15 @@
-//! The acting dispatcher in a fleet: its decisions are the real ones ([`wayfare_dispatcher_core::apps`]), and so is its view of the
-//! fleet; around them are what it has stored, and a broker that keeps statuses, publishes wills late and hands messages on in order.
+//! The acting dispatcher in a fleet: its decisions are the real ones ([`wayfare_dispatcher_core::apps`]), and
+//! so is its view of the fleet; around them are what it has stored, and a broker that keeps statuses,
+//! publishes wills late and hands messages on in order.
 //!
 //! ```text
 //!   engines --statuses, answers--> broker --in order, late--> view --Observed--> core --Store--> records (kept when it is killed)
 //!      ^                                                                          |
 //!      '------------------- orders, said again until they are answered -----------'
 //! ```
-//! It is killed between any two effects, and a successor goes on from the records, under the next term. Engines that crash or are cut
-//! off are given up on by its own rules. Meanwhile people change what is wanted. At the end what is wanted runs, each instance once.
+//! It is killed between any two effects, and a successor goes on from the records, under the next term.
+//! Engines that crash or are cut off are given up on by its own rules. Meanwhile people change what is
+//! wanted. At the end what is wanted runs, each instance once.
 
 pub(crate) mod state;
 
@@ -24,16 +26,19 @@ use wayfare_scheduler::policy::Policy;
 
 use crate::happening::Happening;
 use crate::heard::state::Word;
+use crate::takeovers::is_stored;
 use crate::time::{MS, SECOND};
 use crate::world::World;
 
 use state::{Acts, Process};
 
 /// Half as often as the service does.
-const TICK: u64 = 500 * MS;
+pub(super) const TICK: u64 = 500 * MS;
+/// Where nothing happens for hours: a dispatcher may be as slow as this.
+pub(super) const QUIET_TICK: u64 = 600 * SECOND;
 const OBSERVE_PAUSE: u64 = 50 * MS;
 
-fn options(term: u64) -> CoreOptions {
+pub(super) fn options(term: u64) -> CoreOptions {
     CoreOptions {
         term: Term(term),
         policy: Policy::Spread,
@@ -52,16 +57,22 @@ fn options(term: u64) -> CoreOptions {
 impl World {
     /// A process begins to act, from what is stored.
     pub(super) fn dispatcher_starts(&mut self) {
-        let seed = [self.random.bytes(), self.random.bytes()].concat();
         let now = self.now;
+        if self.is_broker_down() {
+            let later = self.broker.down_until - now + SECOND;
+            return self.after_at_least(later, Happening::DispatcherStarts);
+        }
         let Some(acting) = self.acting.as_mut().filter(|acting| acting.up.is_none()) else {
             return;
         };
-        acting.term += 1;
+        acting.processes += 1;
+        let (number, term) = (acting.processes, acting.terms.next(acting.lease));
+        (acting.lease, acting.terms.stored) = (Some(term), term);
+        let seed = [self.random.bytes(), self.random.bytes()].concat();
         let ids = Ids::new(seed.try_into().expect("twice sixteen bytes"));
         let state = State::read(&acting.records);
         let (core, effects) = Core::new(
-            options(acting.term),
+            options(term),
             state,
             ids,
             Now {
@@ -72,6 +83,8 @@ impl World {
         let mut fleet = Fleet::default();
         fleet.begin_round();
         acting.up = Some(Process {
+            number,
+            term,
             core,
             fleet,
             looked: 0,
@@ -79,8 +92,9 @@ impl World {
             orders: BTreeMap::new(),
             will_look: false,
             is_reading: false,
+            is_failing: false,
+            waiting: Vec::new(),
         });
-        let term = acting.term;
         let programs: Vec<_> = acting.retained.programs.values().cloned().collect();
         let engines: Vec<_> = acting.retained.engines.values().cloned().collect();
         acting.retained.last_at = now;
@@ -109,16 +123,16 @@ impl World {
 
     pub(super) fn act_in(&mut self, us: u64, acts: Acts) {
         let Some(acting) = &self.acting else { return };
-        let term = acting.term;
-        self.at(self.now + us, Happening::Dispatcher { term, acts });
+        let process = acting.processes;
+        self.at(self.now + us, Happening::Dispatcher { process, acts });
     }
 
-    pub(super) fn dispatcher_acts(&mut self, term: u64, acts: Acts) {
+    pub(super) fn dispatcher_acts(&mut self, process: u64, acts: Acts) {
         if let Acts::Reaches(engine, command) = acts {
             return self.order_reaches(&engine, *command);
         }
-        let acting = self.acting.as_mut().filter(|acting| acting.term == term);
-        if acting.is_none_or(|acting| acting.up.is_none()) {
+        let up = self.process_of_dispatcher();
+        if up.is_none_or(|up| up.number != process) {
             return;
         }
         match acts {
@@ -126,7 +140,7 @@ impl World {
             Acts::Looks => self.dispatcher_looks(),
             Acts::Ticks => {
                 self.feed_dispatcher(Input::Tick);
-                self.act_in(TICK, Acts::Ticks);
+                self.act_in([TICK, QUIET_TICK][usize::from(self.is_quiet)], Acts::Ticks);
                 let process = self.process_of_dispatcher();
                 if process.is_some_and(|process| process.core.awaits_reading() && !process.is_reading) {
                     self.read_all();
@@ -142,12 +156,13 @@ impl World {
         self.acting.as_mut()?.up.as_mut()
     }
 
-    fn dispatcher_now(&self) -> Now {
+    pub(super) fn dispatcher_now(&self) -> Now {
         let up = self.acting.as_ref().and_then(|acting| acting.up.as_ref());
-        Now {
-            ms: (self.now - up.map_or(self.now, |up| up.began)) / MS,
+        let nobody = Now {
+            ms: 0,
             wall_ms: self.now / MS,
-        }
+        };
+        up.map_or(nobody, |up| up.now(self.now))
     }
 
     fn dispatcher_hears(&mut self, word: Word) {
@@ -193,12 +208,15 @@ impl World {
         }
     }
 
-    fn dispatcher_looks(&mut self) {
+    pub(super) fn dispatcher_looks(&mut self) {
         let now = self.dispatcher_now();
         let Some(process) = self.process_of_dispatcher() else {
             return;
         };
         process.will_look = false;
+        if process.is_failing {
+            return;
+        }
         let changes = process.fleet.changes_since(process.looked, now.ms);
         process.looked = changes.revision;
         self.feed_dispatcher(Input::Observed(changes));
@@ -209,6 +227,12 @@ impl World {
         let Some(process) = self.process_of_dispatcher() else {
             return;
         };
+        if process.is_failing {
+            if let Input::Settled { .. } = input {
+                process.waiting.push(input);
+            }
+            return;
+        }
         let effects = process.core.handle(input, now);
         self.dispatcher_does(effects);
     }
@@ -219,14 +243,16 @@ impl World {
         ask: wayfare_fleet::app::ask::Ask,
     ) -> Option<Result<serde_json::Value, Failure>> {
         let now = self.dispatcher_now();
-        let process = self.process_of_dispatcher()?;
+        let process = self
+            .process_of_dispatcher()
+            .filter(|process| !process.is_failing)?;
         let (answer, effects) = process.core.ask(ask, None, now);
         self.dispatcher_does(effects);
         Some(answer)
     }
 
     /// What is to be stored is stored together, before anything else.
-    fn dispatcher_does(&mut self, effects: Vec<Effect>) {
+    pub(super) fn dispatcher_does(&mut self, effects: Vec<Effect>) {
         let is_killed = |world: &mut Self| {
             let share = world.faults.crash_per_effect / 4;
             let now = !effects_are_only_words(&effects) && world.random.per_mille(share);
@@ -238,15 +264,16 @@ impl World {
         if is_killed(self) {
             return;
         }
-        let stores = |effect: &Effect| {
-            matches!(
-                effect,
-                Effect::Store { .. } | Effect::Tombstone { stands: false, .. }
-            )
-        };
-        let (stored, rest): (Vec<_>, Vec<_>) = effects.iter().cloned().partition(stores);
+        if self.is_store_full()
+            && effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::Store { .. }))
+        {
+            return self.store_fails();
+        }
+        let (stored, rest): (Vec<_>, Vec<_>) = effects.iter().cloned().partition(is_stored);
         for effect in stored.into_iter().chain(rest) {
-            if !stores(&effect) && is_killed(self) {
+            if !is_stored(&effect) && is_killed(self) {
                 return;
             }
             self.dispatcher_does_one(effect);

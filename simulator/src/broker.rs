@@ -1,10 +1,11 @@
-//! The broker's side of programs' sessions: a queue for each, a window, acknowledgements, and what connecting again with the same
-//! name does. Connections keep their order, may break at any word, and are half open until the broker hears of it.
+//! The broker's side of programs' sessions: a queue for each, a window, acknowledgements, and what connecting
+//! again with the same name does. Connections keep their order, may break at any word, and are half open
+//! until the broker hears of it.
 
 pub(crate) mod state;
 
 use wayfare_mail::{Accepted, Outgoing};
-use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::life::first_number_of;
 
 use crate::happening::Happening;
@@ -22,12 +23,18 @@ const WIRE_US: u64 = 20 * MS;
 const SOURCES_UNTIL: u64 = 60 * SECOND;
 
 impl World {
-    pub(super) fn dial(&mut self, program: ProgramId, engine: usize, boot: u64) -> usize {
+    pub(super) fn dial(
+        &mut self,
+        (program, generation): (ProgramId, Generation),
+        engine: usize,
+        boot: u64,
+    ) -> usize {
         let wire = self.broker.wires.len();
         self.broker.wires.push(Wire {
             program,
             engine,
             boot,
+            generation,
             is_up: true,
             last_said: 0,
             last_told: 0,
@@ -56,10 +63,10 @@ impl World {
     fn breaks(&mut self, wire: usize) -> bool {
         let share = self.faults.lost / 10;
         let engine = self.broker.wires[wire].engine;
-        self.is_cut_off(engine) || self.broker.random.per_mille(share)
+        self.is_broker_down() || self.is_cut_off(engine) || self.broker.random.per_mille(share)
     }
 
-    fn cut(&mut self, wire: usize) {
+    pub(super) fn cut(&mut self, wire: usize) {
         if !std::mem::replace(&mut self.broker.wires[wire].is_up, false) {
             return;
         }
@@ -101,6 +108,7 @@ impl World {
             }
             Said::Acknowledge(number) => {
                 kept.unacknowledged.retain(|sent| *sent != number);
+                self.check_whose(wire);
                 self.serve(program);
             }
             Said::Publish(outgoing) => {
@@ -118,13 +126,31 @@ impl World {
     fn connected_to_broker(&mut self, program: ProgramId, wire: usize) {
         let kept = self.broker.kept.entry(program).or_insert_with(Kept::new);
         let before = kept.wire;
+        let is_known = kept.is_subscribed;
         kept.give_back();
         kept.wire = Some(wire);
         if let Some(before) = before {
             self.tell(before, Told::Closed);
         }
-        self.tell(wire, Told::Connected);
+        self.tell(wire, Told::Connected { is_known });
         self.serve(program);
+    }
+
+    /// No copy takes anything after one that replaces it has.
+    fn check_whose(&mut self, wire: usize) {
+        let Wire {
+            program, generation, ..
+        } = self.broker.wires[wire];
+        let Some(kept) = self.broker.kept.get_mut(&program) else {
+            return;
+        };
+        let newest = kept.newest;
+        kept.newest = newest.max(generation);
+        if generation < newest && !self.broker.has_forgotten && !self.oracle.is_wiped(program) {
+            self.oracle.violation(format!(
+                "{program:?}: generation {generation} takes messages after {newest} has"
+            ));
+        }
     }
 
     fn serve(&mut self, program: ProgramId) {
@@ -140,18 +166,25 @@ impl World {
         }
     }
 
-    /// Under its number an output is always the same, in whatever lives and copies; none of a life is left out, and whoever is subscribed
-    /// gets each once.
+    /// Under its number an output is always the same, in whatever lives and copies; none of a life is left
+    /// out, and whoever is subscribed gets each once.
     fn hear(&mut self, program: ProgramId, outgoing: &Outgoing) {
         let about = number_in(&outgoing.payload);
         // What it was handed and had acknowledged was lost with a disk.
-        let is_wiped = self.oracle.is_wiped(program);
+        let is_set_back = self.oracle.is_set_back(program);
         let kept = self.broker.kept.entry(program).or_insert_with(Kept::new);
         let number = outgoing.number;
         let is_new = !kept.heard.contains_key(&number);
         let is_first = first_number_of(number) == number;
         let wrong = match kept.heard.get(&number) {
-            Some(before) if *before == about || is_wiped => None,
+            Some(before) if *before == about => None,
+            // What that was about went with the broker's memory, or with a disk: its receivers have another
+            // message under this number, and take this one for a repeat.
+            Some(before) if is_set_back || kept.lost.contains(before) => {
+                kept.lost.insert(about);
+                self.count("outputs that were taken for repeats");
+                return;
+            }
             Some(before) => Some(format!(
                 "output {number} was about {before}, and now about {about}"
             )),
@@ -199,7 +232,7 @@ impl World {
     }
 
     pub(super) fn source_publishes(&mut self, program: ProgramId) {
-        if self.now > SOURCES_UNTIL {
+        if self.now > self.base + SOURCES_UNTIL {
             return;
         }
         let count = 1 + self.broker.random.below(2 * WINDOW as u64);

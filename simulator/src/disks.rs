@@ -27,14 +27,14 @@ impl World {
         if matches!(self.seed % 10, 0 | 4 | 5) {
             for _ in 0..1 + self.random.below(4) {
                 let engine = self.random.below(engines) as usize;
-                let at = self.random.below(60 * SECOND);
+                let at = self.base + self.random.below(60 * SECOND);
                 self.at(at, Happening::DiskFills { engine });
             }
         }
         if matches!(self.seed % 10, 1 | 5 | 6) {
             for _ in 0..1 + self.random.below(3) {
                 let engine = self.random.below(engines) as usize;
-                let at = self.random.below(60 * SECOND);
+                let at = self.base + self.random.below(60 * SECOND);
                 self.at(at, Happening::DiskLost { engine });
             }
         }

@@ -6,6 +6,7 @@ use crate::acting::state::Acts;
 use crate::broker::state::{Said, Told};
 use crate::packet::Packet;
 use crate::processes::job::Job;
+use crate::restarts::state::Memory;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Happening {
@@ -65,15 +66,45 @@ pub(crate) enum Happening {
     },
     DispatcherStarts,
     DispatcherDies,
-    /// Something that the dispatcher of a term has under way.
+    /// Something that a dispatcher's process has under way.
     Dispatcher {
-        term: u64,
+        process: u64,
         acts: Acts,
+    },
+    /// Another dispatcher takes the session from the one that acts, which does not notice for a while.
+    AnotherActs,
+    /// What a dispatcher that was succeeded decides before it notices.
+    FormerDecides,
+    /// The disk with the dispatcher's records is full for a while.
+    StoreFills,
+    /// The dispatcher's records are lost with their disk.
+    StoreLost,
+    /// A dispatcher tries again to store something.
+    StoreTried {
+        process: u64,
+    },
+    /// The broker writes what it has to its disk.
+    BrokerSaves,
+    BrokerRestarts {
+        memory: Memory,
+    },
+    /// An engine reaches the broker again.
+    Reconnects {
+        engine: usize,
+    },
+    /// Another process connects under an engine's id.
+    RivalConnects {
+        engine: usize,
+        times: u32,
     },
     /// The broker publishes an engine's last will.
     Will {
         engine: usize,
         boot: BootId,
+    },
+    /// The same of a connection of before, whatever the engine has said since.
+    LateWill {
+        engine: usize,
     },
     PeopleAsk {
         first: bool,

@@ -20,7 +20,7 @@ use state::Word;
 /// The broker ends a connection that is silent for so long.
 const KEEP_ALIVE: u64 = 15 * SECOND;
 
-fn about(engine: &EngineId) -> EngineAbout {
+fn about(engine: &EngineId, programs_max: u32) -> EngineAbout {
     EngineAbout {
         version: "1".into(),
         platform: "x86_64-linux".into(),
@@ -32,7 +32,7 @@ fn about(engine: &EngineId) -> EngineAbout {
         compiles: true,
         processors: 4,
         memory_bytes: 8 << 30,
-        programs_max: 6,
+        programs_max,
         program_memory_bytes_max: 1 << 30,
         host: engine.to_string(),
         labels: BTreeMap::new(),
@@ -55,9 +55,9 @@ impl World {
         };
         let at = acting.retained.last_at.max(now) + late;
         acting.retained.last_at = at;
-        let term = acting.term;
+        let process = acting.processes;
         let acts = Acts::Hears(Box::new(word));
-        self.at(at, Happening::Dispatcher { term, acts });
+        self.at(at, Happening::Dispatcher { process, acts });
     }
 
     // What engines say reaches the broker while they are connected; what it retains, and tells the dispatcher.
@@ -69,18 +69,18 @@ impl World {
         let engine = self.engines[index].name.clone();
         let status = EngineStatus {
             sequence,
-            about: Some(about(&engine)),
+            about: Some(about(&engine, self.programs_max())),
             live_programs: Some(live),
             ..EngineStatus::new(engine, boot, EngineState::Online)
         };
         self.broker_has_engine(status);
     }
 
-    fn speaks(&self, index: usize) -> bool {
+    pub(super) fn speaks(&self, index: usize) -> bool {
         self.acting.is_some() && self.is_heard(index) && !self.is_cut_off(index)
     }
 
-    fn broker_has_engine(&mut self, status: EngineStatus) {
+    pub(super) fn broker_has_engine(&mut self, status: EngineStatus) {
         if let Some(acting) = &mut self.acting {
             acting
                 .retained
@@ -123,7 +123,9 @@ impl World {
         };
         let late = [0, self.random.below(KEEP_ALIVE)][usize::from(self.random.per_mille(500))];
         let at = (self.now + late).min(before);
-        self.at(at, Happening::Will { engine: index, boot });
+        for _ in 0..1 + u64::from(self.random.per_mille(self.faults.doubled)) {
+            self.at(at, Happening::Will { engine: index, boot });
+        }
     }
 
     pub(super) fn will(&mut self, index: usize, boot: BootId) {

@@ -6,44 +6,38 @@ use wayfare_dispatcher_core::apps::{Input, Trouble};
 use wayfare_protocol::command::{Action, Command};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody};
-use wayfare_protocol::ids::{EngineId, OperationId, Term};
+use wayfare_protocol::ids::{EngineId, OperationId};
 
 use crate::acting::state::Acts;
 use crate::packet::Packet;
-use crate::time::{MS, SECOND};
+use crate::time::SECOND;
 use crate::world::World;
 
 use state::Order;
 
 /// An order that was not answered is said again.
 const SAY_AGAIN: u64 = SECOND;
-const ORDER_TIME_LIMIT: u64 = 120 * SECOND;
+pub(super) const ORDER_TIME_LIMIT: u64 = 120 * SECOND;
 
 impl World {
     pub(super) fn begin_order(&mut self, operation: OperationId, engine: EngineId, action: Action) {
-        let (now, client) = (self.now, self.client.name.clone());
-        let Some(acting) = &mut self.acting else { return };
-        let term = Some(Term(acting.term));
-        let Some(process) = acting
-            .up
-            .as_mut()
+        let now = self.now;
+        let up = self.process_of_dispatcher();
+        let Some(term) = up
             .filter(|up| !up.orders.contains_key(&operation))
+            .map(|up| up.term)
         else {
             return;
         };
-        let command = Command {
-            operation,
-            client,
-            time_limit_ms: ORDER_TIME_LIMIT / MS,
-            term,
-            action,
-        };
+        let command = self.command_in_term(term, operation, action);
         let order = Order {
             engine: engine.clone(),
             command: command.clone(),
             until: now + ORDER_TIME_LIMIT,
         };
-        process.orders.insert(operation, order);
+        if let Some(process) = self.process_of_dispatcher() {
+            process.orders.insert(operation, order);
+        }
         self.oracle.commanded(&command);
         self.note(|| format!("dispatcher orders {engine}: {command:?}"));
         self.client.sent.push((engine, command));
@@ -99,8 +93,8 @@ impl World {
             EventBody::Done { outcome } => Ok(outcome),
             // A predecessor's order comes behind this one's: it is told again.
             EventBody::Failed {
-                failure: Failure::StaleTerm { .. },
-            } => return,
+                failure: Failure::StaleTerm { actual, .. },
+            } => return self.is_behind(actual),
             EventBody::Failed { failure } => Err(Trouble::Failed(failure)),
             _ => return,
         };

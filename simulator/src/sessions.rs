@@ -154,7 +154,10 @@ impl World {
     }
 
     fn dial_again(&mut self, index: usize, program: ProgramId, boot: u64) {
-        let wire = self.dial(program, index, boot);
+        let Some(generation) = self.talk(index, program).map(|talk| talk.generation) else {
+            return;
+        };
+        let wire = self.dial((program, generation), index, boot);
         if let Some(talk) = self.talk(index, program) {
             talk.line = Line::Dialled(wire);
             talk.has_asked = false;
@@ -320,8 +323,11 @@ impl World {
             return;
         };
         match told {
-            Told::Connected => {
+            Told::Connected { is_known } => {
                 talk.line = Line::Up(wire);
+                if !is_known {
+                    talk.mail.session_lost();
+                }
                 talk.unread.clear();
                 talk.intake.reconnected();
                 let again: Vec<Outgoing> = talk.in_flight.iter().cloned().collect();

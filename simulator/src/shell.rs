@@ -30,6 +30,7 @@ impl World {
     pub(super) fn boot(&mut self, index: usize) {
         let bytes = self.random.bytes();
         let checkpoint_interval_us = self.checkpoints.then_some(5 * SECOND);
+        let programs_max = self.programs_max();
         let engine = &mut self.engines[index];
         if engine.up.is_some() {
             return;
@@ -39,7 +40,7 @@ impl World {
         let identity = Identity {
             engine: engine.name.clone(),
             boot: BootId::from_random(bytes),
-            programs_max: 6,
+            programs_max: programs_max as usize,
             program_memory_bytes_max: 1 << 30,
             programs_memory_bytes_max: 1 << 40,
             devices: BTreeMap::new(),
@@ -264,6 +265,7 @@ impl World {
             // As the shell has it: nothing is said before the fence, and then everything.
             Effect::PublishProgram(_) if self.is_fenced() && !self.is_heard(index) => {}
             Effect::PublishProgram(_) if self.acting.is_some() && self.is_cut_off(index) => {}
+            Effect::PublishProgram(_) if self.is_broker_down() => {}
             Effect::PublishProgram(status) => self.publish_program(&status),
             Effect::ClearProgram(program) => self.end_at_broker(index, program),
             Effect::KeepChunk { blob, offset } => self.keep_chunk(index, blob, offset),
@@ -350,7 +352,7 @@ impl World {
 
     fn end_at_broker(&mut self, index: usize, program: ProgramId) {
         // Where an earlier life may be left on an engine that nobody hears, its end stays told, as dispatchers leave it.
-        if !(self.talks && self.oracle.is_forced(program)) {
+        if self.acting.is_some() || !(self.talks && self.oracle.is_forced(program)) {
             self.clear_program(program);
         }
         self.wipe_session(index, program);

@@ -1,4 +1,7 @@
-//! What programs do that talk: each is handed numbers and says what each was. All of its own state is the number that it waits for.
+//! What programs do that talk: each is handed numbers and says what each was. All of its own state is the
+//! number that it waits for.
+
+use std::collections::BTreeSet;
 
 use wayfare_mail::Manner;
 use wayfare_protocol::ids::ProgramId;
@@ -31,13 +34,13 @@ impl World {
         talk.mail
             .subscribe("in", Qos::AtLeastOnce)
             .expect("it is granted");
-        let mut wrong = None;
+        let mut skipped = None;
         for _ in 0..MESSAGES_AT_ONCE {
             let Some(number) = talk.mail.first().map(|message| number_in(&message.payload)) else {
                 break;
             };
             if number != talk.expects && !is_forced {
-                wrong = Some(format!("was handed input {number} in place of {}", talk.expects));
+                skipped = Some((talk.expects, number));
             }
             let manner = Manner {
                 qos: Qos::AtLeastOnce,
@@ -54,15 +57,27 @@ impl World {
             talk.expects = number + 1;
             is_news = true;
         }
-        if let Some(wrong) = wrong {
-            self.wrong_with(program, wrong);
+        if let Some((expected, number)) = skipped
+            && !self.is_all_lost(program, expected, number)
+        {
+            self.wrong_with(
+                program,
+                format!("was handed input {number} in place of {expected}"),
+            );
         }
         if is_news {
             self.turn(index, program);
         }
     }
 
-    /// When faults have stopped for long, every program that runs has been handed everything, and has said so.
+    /// Whether all inputs from one to another, which is later, went with what a broker had.
+    fn is_all_lost(&self, program: ProgramId, from: u64, to: u64) -> bool {
+        let kept = self.broker.kept.get(&program);
+        from < to && kept.is_some_and(|kept| (from..to).all(|number| kept.lost.contains(&number)))
+    }
+
+    /// When faults have stopped for long, every program that runs has been handed everything, and has said
+    /// so.
     pub(super) fn check_talks(&mut self) -> Result<(), String> {
         for index in 0..self.engines.len() {
             let running: Vec<ProgramId> = self.engines[index].running().map(|(id, _)| id).collect();
@@ -79,18 +94,33 @@ impl World {
                 if !is_first && !kept.heard.contains_key(&(outputs - 1)) {
                     return Err(format!("{program:?} published {outputs}, which was never heard"));
                 }
+                let is_left = self.acting.is_some() && kept.queued().next().is_some();
+                if is_left {
+                    return Err(format!(
+                        "{program:?} was not handed what the broker has for it: {line:?}"
+                    ));
+                }
                 if is_forced {
                     // Inputs went to one copy or the other.
                     *self.oracle.outcomes.entry("lives begun anew".into()).or_default() +=
                         u64::from(!is_first);
                     continue;
                 }
-                let (published, heard) = (kept.published, kept.heard.len() as u64);
-                if (expects, heard) != (published, published) {
+                let (published, heard) = (kept.published, kept.heard.len());
+                let about: BTreeSet<u64> = kept.heard.values().copied().collect();
+                let is_missed = |number: &u64| !about.contains(number) && !kept.lost.contains(number);
+                let missed = (0..published).find(is_missed);
+                if missed.is_some()
+                    || about.len() != heard
+                    || !(expects..published).all(|n| kept.lost.contains(&n))
+                {
                     return Err(format!(
-                        "{program:?} was handed {expects} of {published} inputs, and {heard} outputs were heard: {line:?}"
+                        "{program:?} was handed {expects} of {published} inputs, {heard} outputs were heard about {}, and \
+                         {missed:?} was missed: {line:?}",
+                        about.len()
                     ));
                 }
+                let published = heard as u64;
                 *self.oracle.outcomes.entry("inputs handled".into()).or_default() += published;
             }
         }

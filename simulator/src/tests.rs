@@ -1,6 +1,7 @@
 //! Many seeds, and those that found something once.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use super::{Run, run, run_with_dispatcher, show, show_with_dispatcher};
 
@@ -10,10 +11,11 @@ const REGRESSIONS: &[u64] = &[
     22982,
     // A copy that another life had replaced began again, and took the session before it heard of that.
     6187, 7627, 15627, 6843, 16299, 76187,
-    // A life that was ordered before an engine's crash came up at its next start, though another engine had a newer one
-    // meanwhile: nobody had listened for that before it came up.
+    // A life that was ordered before an engine's crash came up at its next start, though another engine had a
+    // newer one meanwhile: nobody had listened for that before it came up.
     89531,
-    // A copy that another life had replaced, and that had not heard of it yet, took the session while that life's engine was away.
+    // A copy that another life had replaced, and that had not heard of it yet, took the session while that
+    // life's engine was away.
     12379, 23163,
     // A blob was whole only after its arrival had been refused: it was counted as here, and nobody kept it.
     6580,
@@ -26,33 +28,67 @@ fn number(name: &str) -> Option<u64> {
 
 /// Seeds of worlds with a dispatcher that found something once.
 const DISPATCHED_REGRESSIONS: &[u64] = &[];
-const DISPATCHED_SEEDS: u64 = 60;
+const DISPATCHED_SEEDS: u64 = 36;
 
-/// On two threads. How often what happened; fails with the first rules that were broken.
-fn run_all(run: fn(u64) -> Run, seeds: impl Iterator<Item = u64>) -> BTreeMap<String, u64> {
-    let mut outcomes: BTreeMap<String, u64> = BTreeMap::new();
-    let mut failed = Vec::new();
-    let (even, odd): (Vec<_>, Vec<_>) = seeds.partition(|seed| seed % 2 == 0);
-    let runs = std::thread::scope(|scope| {
-        let other = scope.spawn(|| odd.into_iter().map(run).collect::<Vec<_>>());
-        let mut runs: Vec<_> = even.into_iter().map(run).collect();
-        runs.extend(other.join().expect("a run reports, it does not panic"));
-        runs
-    });
-    for run in runs {
-        failed.extend(run.result.err());
+/// What came of many runs.
+#[derive(Default)]
+struct Runs {
+    seeds: u64,
+    seconds: u64,
+    outcomes: BTreeMap<String, u64>,
+    failed: Vec<String>,
+}
+
+impl Runs {
+    fn add(&mut self, run: Run) {
+        self.seconds += run.seconds;
+        self.failed.extend(run.result.err());
         for (outcome, count) in run.outcomes {
-            *outcomes.entry(outcome).or_default() += count;
+            *self.outcomes.entry(outcome).or_default() += count;
         }
     }
+}
+
+/// On two threads: the regressions, then seeds from 0 on until there are enough, or have been enough hours.
+/// How often what happened; fails with the first rules that were broken.
+fn run_all(run: fn(u64) -> Run, regressions: &[u64], (seeds, hours): (u64, u64)) -> BTreeMap<String, u64> {
+    let runs = Mutex::new(Runs::default());
+    let all = || runs.lock().expect("a run reports, it does not panic");
+    let next = || {
+        let mut runs = all();
+        let number = runs.seeds;
+        let is_enough = number >= seeds + regressions.len() as u64 && runs.seconds >= hours * 3600;
+        runs.seeds += u64::from(!is_enough);
+        let seed = regressions.get(number as usize).copied();
+        let seed = seed.unwrap_or_else(|| number - regressions.len() as u64);
+        (!is_enough).then_some(seed)
+    };
+    let work = || {
+        while let Some(seed) = next() {
+            let run = run(seed);
+            all().add(run);
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        work();
+    });
+    let Runs {
+        seeds,
+        seconds,
+        outcomes,
+        mut failed,
+    } = runs.into_inner().expect("a run reports, it does not panic");
+    println!("{seeds:>8} seeds, {} hours of a fleet", seconds / 3600);
     for (outcome, count) in &outcomes {
         println!("{count:>8} {outcome}");
     }
+    failed.sort();
     assert!(
         failed.is_empty(),
         "{} failed:\n{}",
         failed.len(),
-        failed[..failed.len().min(10)].join("\n")
+        failed[..failed.len().min(30)].join("\n")
     );
     outcomes
 }
@@ -70,8 +106,7 @@ fn must_have_happened(outcomes: &BTreeMap<String, u64>, what: &[&str], seeds: u6
 #[test]
 fn fleets_keep_every_program_exactly_once() {
     let seeds = number("SEEDS").unwrap_or(SEEDS);
-    let all = REGRESSIONS.iter().copied().chain(0..seeds);
-    let outcomes = run_all(run, all);
+    let outcomes = run_all(run, REGRESSIONS, (seeds, 0));
     must_have_happened(
         &outcomes,
         &[
@@ -96,8 +131,8 @@ fn fleets_keep_every_program_exactly_once() {
 #[test]
 fn dispatched_fleets_run_what_is_wanted_each_instance_once() {
     let seeds = number("SEEDS").unwrap_or(DISPATCHED_SEEDS);
-    let all = DISPATCHED_REGRESSIONS.iter().copied().chain(0..seeds);
-    let outcomes = run_all(run_with_dispatcher, all);
+    let hours = number("HOURS").unwrap_or(0);
+    let outcomes = run_all(run_with_dispatcher, DISPATCHED_REGRESSIONS, (seeds, hours));
     must_have_happened(
         &outcomes,
         &[

@@ -1,5 +1,6 @@
-//! What people want of a dispatcher in a simulated fleet, and what must come of it: an application of two components, which is
-//! counted up and down, updated to versions that work or trap, and moved off engines that are to be emptied.
+//! What people want of a dispatcher in a simulated fleet, and what must come of it: an application of two
+//! components, which is counted up and down, updated to versions that work or trap, and moved off engines
+//! that are to be emptied.
 
 pub(crate) mod state;
 
@@ -22,14 +23,43 @@ use state::Wanted;
 const TRAPS_WITHIN: u64 = 3 * SECOND;
 
 impl World {
+    /// Rooms for programs on an engine: more where those of before are nobody's.
+    pub(super) fn programs_max(&self) -> u32 {
+        if self.loses_store() { 24 } else { 6 }
+    }
+
     /// What people will do, and when dispatchers die.
     pub(super) fn plan_wanted(&mut self) {
+        if self.base == 0 {
+            self.plan_first();
+        }
+        let base = self.base;
+        for _ in 0..2 + self.random.below(8) {
+            let at = base + 3 * SECOND + self.random.below(57 * SECOND);
+            self.at(at, Happening::PeopleAsk { first: false });
+        }
+        for _ in 0..self.random.below(4) {
+            let at = base + self.random.below(60 * SECOND);
+            self.at(at, Happening::DispatcherDies);
+        }
+        let traps = self
+            .acting
+            .as_ref()
+            .is_some_and(|acting| !acting.wanted.traps.is_empty());
+        if traps {
+            self.at(base + SECOND, Happening::SomeTrap);
+        }
+    }
+
+    fn plan_first(&mut self) {
         let versions: Vec<Blob> = (0..4).map(|_| self.new_blob(Content::Plain)).collect();
         let steady = self.new_blob(Content::Plain);
+        let checkpoint_ms = self.checkpoint_ms();
         let traps = self.random.per_mille(500).then_some(versions[3].digest);
         let Some(acting) = &mut self.acting else { return };
         acting.wanted = Wanted {
             count: 2,
+            checkpoint_ms,
             versions,
             steady: Some(steady),
             traps: traps.into_iter().collect(),
@@ -37,21 +67,10 @@ impl World {
         };
         self.at(0, Happening::DispatcherStarts);
         self.at(2 * SECOND, Happening::PeopleAsk { first: true });
-        for _ in 0..2 + self.random.below(8) {
-            let at = 3 * SECOND + self.random.below(57 * SECOND);
-            self.at(at, Happening::PeopleAsk { first: false });
-        }
-        for _ in 0..self.random.below(4) {
-            let at = self.random.below(60 * SECOND);
-            self.at(at, Happening::DispatcherDies);
-        }
-        if traps.is_some() {
-            self.at(SECOND, Happening::SomeTrap);
-        }
     }
 
     pub(super) fn people_ask(&mut self, is_first: bool) {
-        if self.now >= Self::FAULTS_UNTIL {
+        if self.now >= self.base + Self::FAULTS_UNTIL {
             return;
         }
         if !self.acting.as_ref().is_some_and(Acting::is_up) {
@@ -99,6 +118,9 @@ impl World {
 
     /// Programs of a version that does not work end by themselves.
     pub(super) fn some_trap(&mut self) {
+        if self.is_quiet {
+            return; // What traps was undone.
+        }
         let Some(acting) = &self.acting else { return };
         let traps = acting.wanted.traps.clone();
         for index in 0..self.engines.len() {
@@ -152,7 +174,14 @@ impl World {
 
     /// Faults are over: everybody may have something again, and somebody acts.
     pub(super) fn people_are_content(&mut self) {
+        if let Some(acting) = &mut self.acting {
+            (acting.store_full_until, acting.former) = (0, None);
+        }
         self.dispatcher_starts();
+        let up = self.process_of_dispatcher();
+        if let Some(number) = up.filter(|up| up.is_failing).map(|up| up.number) {
+            self.store_tried(number);
+        }
         let names: Vec<EngineId> = self.engines.iter().map(|engine| engine.name.clone()).collect();
         for engine in names {
             drop(self.ask_dispatcher(Ask::Uncordon { engine }));
@@ -210,7 +239,10 @@ impl World {
                 ));
             }
         }
-        if let Some(program) = running.keys().find(|program| !wanted.contains(program)) {
+        let nobodys = self.acting.as_ref().map(|acting| acting.nobodys.clone());
+        let nobodys = nobodys.unwrap_or_default();
+        let is_known = |program: &&ProgramId| wanted.contains(program) || nobodys.contains(program);
+        if let Some(program) = running.keys().find(|program| !is_known(program)) {
             return fail(format!("{program:?} runs, and nobody wants it: {status:?}"));
         }
         self.count("applications as wanted");
@@ -221,7 +253,8 @@ impl World {
         *self.oracle.outcomes.entry(what.to_owned()).or_default() += 1;
     }
 
-    /// From the end of the faults until everything must be as it should: restarts wait, roll-outs have their time.
+    /// From the end of the faults until everything must be as it should: restarts wait, roll-outs have their
+    /// time.
     pub(super) const CALM: u64 = 250 * SECOND;
     pub(super) const FAULTS_UNTIL: u64 = 70_000 * MS;
 }

@@ -1,10 +1,10 @@
-//! The world around the cores: time, a network that loses, delays, doubles and reorders, and crashes.
+//! The world around the cores: time, what happens when, and crashes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use wayfare_core::types::{Effect, Record};
-use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, ProgramId};
 use wayfare_protocol::limits::CHUNK_BYTES;
 use wayfare_protocol::peer::PeerMessage;
 
@@ -23,6 +23,10 @@ use crate::wanted::state::Wanted;
 pub(super) struct World {
     pub(super) seed: u64,
     pub(super) now: u64,
+    /// When the faults that are planned began.
+    pub(super) base: u64,
+    /// Nothing happens for hours.
+    pub(super) is_quiet: bool,
     pub(super) random: Random,
     pub(super) faults: Faults,
     pub(super) engines: Vec<Engine>,
@@ -32,7 +36,7 @@ pub(super) struct World {
     /// Retained statuses.
     pub(super) retained: BTreeMap<ProgramId, (EngineId, Generation)>,
     /// Engines that nobody reaches, until when.
-    parted: BTreeMap<usize, u64>,
+    pub(super) parted: BTreeMap<usize, u64>,
     queue: BTreeMap<(u64, u64), Happening>,
     happenings: u64,
     pub(super) checkpoints: bool,
@@ -81,6 +85,8 @@ impl World {
         let mut world = Self {
             seed,
             now: 0,
+            base: 0,
+            is_quiet: false,
             random,
             faults,
             engines: (0..engines).map(Engine::new).collect(),
@@ -96,7 +102,7 @@ impl World {
             begins_anew: seed % 16 == 11 && !is_dispatched,
             trace,
             begun: Instant::now(),
-            talks: seed % 8 == 3 && !is_dispatched,
+            talks: seed % 8 == 3,
             broker: Broker::new(seed),
             saved_talks: Vec::new(),
             acting: is_dispatched.then(|| Acting::new(Wanted::default())),
@@ -106,10 +112,11 @@ impl World {
     }
 
     /// What will happen apart from what the engines do.
-    fn plan(&mut self) {
+    pub(super) fn plan(&mut self) {
         for engine in 0..self.engines.len() {
             self.boot(engine);
         }
+        let base = self.base;
         if self.acting.is_some() {
             self.plan_wanted();
         } else {
@@ -120,42 +127,37 @@ impl World {
         }
         for _ in 0..self.random.below(5) {
             let engine = self.random.below(self.engines.len() as u64) as usize;
-            let at = self.random.below(60 * SECOND);
+            let at = base + self.random.below(60 * SECOND);
             self.at(at, Happening::Crash { engine });
         }
         for _ in 0..self.random.below(4) {
             let engine = self.random.below(self.engines.len() as u64) as usize;
-            let at = self.random.below(60 * SECOND);
+            let at = base + self.random.below(60 * SECOND);
             let until = at + self.random.below(20 * SECOND);
             self.at(at, Happening::Part { engine, until });
         }
         if self.random.per_mille(300) {
             let engine = self.random.below(self.engines.len() as u64) as usize;
-            let at = self.random.below(60 * SECOND);
+            let at = base + self.random.below(60 * SECOND);
             self.at(at, Happening::ProgramEnds { engine });
         }
+        self.plan_disks();
         if self.acting.is_none() {
-            self.plan_disks();
             self.plan_strangers();
+        } else {
+            self.plan_presence();
+            self.plan_takeovers();
         }
+        self.plan_restarts();
     }
 
     /// Runs through the unkind part, then a kind one in which everything must come right.
     pub(super) fn run(&mut self) -> Result<(), String> {
-        self.run_until(Self::FAULTS_UNTIL)?;
-        self.note(|| "faults stop".into());
-        self.faults = Faults::default();
-        self.parted.clear();
-        for engine in 0..self.engines.len() {
-            self.engines[engine].disk.has_room_again();
-            self.boot(engine);
-            self.connect(engine);
-        }
         if self.acting.is_some() {
-            self.people_are_content();
-            self.run_until(Self::FAULTS_UNTIL + Self::CALM)?;
-            return self.check_wanted();
+            return self.run_dispatched();
         }
+        self.run_until(Self::FAULTS_UNTIL)?;
+        self.faults_stop();
         self.run_until(300 * SECOND)?;
         for (to, command) in self.client.sent.clone() {
             if !self.is_forgotten(&to, command.operation) {
@@ -168,7 +170,19 @@ impl World {
         self.check_end()
     }
 
-    fn run_until(&mut self, end: u64) -> Result<(), String> {
+    pub(super) fn faults_stop(&mut self) {
+        self.note(|| "faults stop".into());
+        self.faults = Faults::default();
+        self.parted.clear();
+        self.broker.down_until = 0;
+        for engine in 0..self.engines.len() {
+            self.engines[engine].disk.has_room_again();
+            self.boot(engine);
+            self.connect(engine);
+        }
+    }
+
+    pub(super) fn run_until(&mut self, end: u64) -> Result<(), String> {
         while let Some(((at, _), _)) = self.queue.first_key_value() {
             if *at > end {
                 break;
@@ -195,6 +209,12 @@ impl World {
         self.at(at, happening);
     }
 
+    /// At least so late, and twice as late at most.
+    pub(super) fn after_at_least(&mut self, us: u64, happening: Happening) {
+        let at = self.now + us + self.random.below(us.max(1));
+        self.at(at, happening);
+    }
+
     pub(super) fn note(&self, text: impl FnOnce() -> String) {
         if self.trace {
             eprintln!("{:>9.3} ms  {}", self.now as f64 / MS as f64, text());
@@ -216,23 +236,25 @@ impl World {
             Happening::DiskFills { engine } => self.disk_fills(engine),
             Happening::DiskLost { engine } => self.lose_disk(engine),
             Happening::StoreAgain { engine, boot } => self.store_again(engine, boot),
-            Happening::Part { engine, until } => {
-                self.note(|| format!("e{engine} is cut off"));
-                self.parted.insert(engine, until);
-                if self.is_fenced() {
-                    self.sessions_not_heard(engine);
-                    self.connection_ends(engine, until);
-                    self.connect(engine);
-                }
-            }
+            Happening::Part { engine, until } => self.part(engine, until),
             Happening::ProgramEnds { engine } => self.end_program(engine),
             Happening::Said { wire, said } => self.said(wire, said),
             Happening::Told { wire, told } => self.told(wire, told),
             Happening::SourcePublishes { program } => self.source_publishes(program),
             Happening::DispatcherStarts => self.dispatcher_starts(),
             Happening::DispatcherDies => self.dispatcher_dies(),
-            Happening::Dispatcher { term, acts } => self.dispatcher_acts(term, acts),
+            Happening::Dispatcher { process, acts } => self.dispatcher_acts(process, acts),
+            Happening::AnotherActs => self.another_acts(),
+            Happening::FormerDecides => self.former_decides(),
+            Happening::StoreFills => self.store_fills(),
+            Happening::StoreLost => self.store_lost(),
+            Happening::StoreTried { process } => self.store_tried(process),
+            Happening::BrokerSaves => self.broker_saves(),
+            Happening::BrokerRestarts { memory } => self.broker_restarts(memory),
+            Happening::Reconnects { engine } => self.reconnects(engine),
+            Happening::RivalConnects { engine, times } => self.rival_connects(engine, times),
             Happening::Will { engine, boot } => self.will(engine, boot),
+            Happening::LateWill { engine } => self.late_will(engine),
             Happening::PeopleAsk { first } => self.people_ask(first),
             Happening::SomeTrap => self.some_trap(),
         }
@@ -248,81 +270,9 @@ impl World {
             && self.oracle.has_heard_of(operation)
     }
 
-    fn is_parted(&self, peer: &PeerName) -> bool {
-        self.engines
-            .iter()
-            .position(|engine| engine.name == *peer)
-            .is_some_and(|index| self.is_cut_off(index))
-    }
-
     /// Engines say nothing on a new connection before they have heard what is retained of their programs.
     pub(super) fn is_fenced(&self) -> bool {
         self.talks || self.acting.is_some()
-    }
-
-    pub(super) fn is_cut_off(&self, engine: usize) -> bool {
-        self.parted.get(&engine).is_some_and(|until| *until > self.now)
-    }
-
-    pub(super) fn reached_again(&self, engine: usize) -> u64 {
-        let until = self.parted.get(&engine).copied();
-        until.map_or(self.now, |until| until.max(self.now))
-    }
-
-    pub(super) fn send(&mut self, to: PeerName, packet: Packet) {
-        let faults = self.faults;
-        if self.random.per_mille(faults.lost) {
-            return;
-        }
-        let copies = 1 + u64::from(self.random.per_mille(faults.doubled));
-        for _ in 0..copies {
-            let most = if self.random.per_mille(faults.very_late) {
-                15 * SECOND
-            } else if faults.lost > 0 {
-                50 * MS
-            } else {
-                2 * MS
-            };
-            let mut packet = packet.clone();
-            if let Packet::Chunk { damaged, .. } = &mut packet {
-                *damaged |= self.random.per_mille(faults.damaged);
-            }
-            let (to, wipes) = (to.clone(), self.wipes_of(&to));
-            self.after(most, Happening::Deliver { to, packet, wipes });
-        }
-    }
-
-    fn wipes_of(&self, peer: &PeerName) -> u64 {
-        let engine = self.engines.iter().find(|engine| engine.name == *peer);
-        engine.map_or(0, |engine| engine.disk.wipes)
-    }
-
-    fn deliver(&mut self, to: PeerName, packet: Packet, wipes: u64) {
-        if self.wipes_of(&to) != wipes {
-            return;
-        }
-        let from = match &packet {
-            Packet::Message(envelope) => Some(&envelope.from),
-            Packet::Chunk { from, .. } | Packet::Status { from, .. } => Some(from),
-            Packet::Command(_) => None,
-        };
-        if self.is_parted(&to) || from.is_some_and(|from| self.is_parted(from)) {
-            return;
-        }
-        if to == self.client.name {
-            return self.client_hears(packet);
-        }
-        let Some(index) = self.engines.iter().position(|engine| engine.name == to) else {
-            return;
-        };
-        if self.engines[index].up.is_some() {
-            return self.engine_hears(index, packet);
-        }
-        // A broker may have kept it for the engine's return.
-        if self.random.per_mille(500) {
-            let most = 10 * SECOND;
-            self.after(most, Happening::Deliver { to, packet, wipes });
-        }
     }
 
     pub(super) fn crash(&mut self, engine: usize) {

@@ -1,26 +1,37 @@
 //! What the broker keeps for sessions, the connections to it, and what is sent on them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use wayfare_mail::{Mail, Outgoing};
-use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::ids::{Generation, ProgramId};
 
 use crate::random::Random;
+use crate::restarts::state::SavedByBroker;
 use crate::stored::state::mail;
 
 pub(crate) struct Broker {
     pub(crate) random: Random,
     pub(crate) kept: BTreeMap<ProgramId, Kept>,
     /// All there ever were, by number.
-    pub(super) wires: Vec<Wire>,
+    pub(crate) wires: Vec<Wire>,
+    /// It is not there before then.
+    pub(crate) down_until: u64,
+    /// What it has on its disk.
+    pub(crate) saved: SavedByBroker,
+    /// It has forgotten what it retained: two lives of a program may run until one hears of the other.
+    pub(crate) has_forgotten: bool,
 }
 
 /// What the broker keeps for a program, and what the world around has of it.
 pub(crate) struct Kept {
-    pub(super) is_subscribed: bool,
-    pub(super) waiting: VecDeque<u64>,
-    pub(super) unacknowledged: VecDeque<u64>,
+    pub(crate) is_subscribed: bool,
+    pub(crate) waiting: VecDeque<u64>,
+    pub(crate) unacknowledged: VecDeque<u64>,
     pub(super) wire: Option<usize>,
+    /// Inputs that went with the broker's memory, or with a session that was ended.
+    pub(crate) lost: BTreeSet<u64>,
+    /// The highest generation that has acknowledged anything.
+    pub(super) newest: Generation,
     /// Inputs are numbered; so many were published.
     pub(crate) published: u64,
     /// What the program published, by its number: which input it was about.
@@ -29,10 +40,12 @@ pub(crate) struct Kept {
     pub(super) sink: Mail,
 }
 
-pub(super) struct Wire {
+pub(crate) struct Wire {
     pub(super) program: ProgramId,
     pub(super) engine: usize,
     pub(super) boot: u64,
+    /// Of the copy that has it.
+    pub(super) generation: Generation,
     pub(super) is_up: bool,
     /// When the last word arrives, there and back.
     pub(super) last_said: u64,
@@ -52,7 +65,10 @@ pub(crate) enum Said {
 /// To the session.
 #[derive(Debug, Clone)]
 pub(crate) enum Told {
-    Connected,
+    /// Whether the broker knew the session.
+    Connected {
+        is_known: bool,
+    },
     Granted,
     Input(u64),
     Published(u64),
@@ -65,6 +81,9 @@ impl Broker {
             random: Random::new(!seed),
             kept: BTreeMap::new(),
             wires: Vec::new(),
+            down_until: 0,
+            saved: SavedByBroker::default(),
+            has_forgotten: false,
         }
     }
 }
@@ -76,6 +95,8 @@ impl Kept {
             waiting: VecDeque::new(),
             unacknowledged: VecDeque::new(),
             wire: None,
+            lost: BTreeSet::new(),
+            newest: Generation(0),
             published: 0,
             heard: BTreeMap::new(),
             sink: mail(ProgramId::from_bytes([8; 16]), "elsewhere"),
@@ -86,12 +107,19 @@ impl Kept {
     pub(crate) fn forget_session(&mut self) {
         self.is_subscribed = false;
         self.wire = None;
-        self.waiting.clear();
-        self.unacknowledged.clear();
+        // Its program was ended: nobody is handed what is a successor's.
+        self.newest = Generation(0);
+        self.lost.extend(self.waiting.drain(..));
+        self.lost.extend(self.unacknowledged.drain(..));
+    }
+
+    /// Inputs that were not acknowledged.
+    pub(crate) fn queued(&self) -> impl Iterator<Item = u64> + '_ {
+        self.unacknowledged.iter().chain(&self.waiting).copied()
     }
 
     /// Whoever connects next is sent again what was not acknowledged.
-    pub(super) fn give_back(&mut self) {
+    pub(crate) fn give_back(&mut self) {
         self.wire = None;
         while let Some(number) = self.unacknowledged.pop_back() {
             self.waiting.push_front(number);

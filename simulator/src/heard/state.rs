@@ -20,7 +20,7 @@ pub(crate) enum Word {
 }
 
 /// What the broker retains, and how far the dispatcher is behind with it.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Retained {
     pub(crate) engines: BTreeMap<EngineId, EngineStatus>,
     pub(crate) programs: BTreeMap<ProgramId, ProgramStatus>,

@@ -25,8 +25,11 @@ pub(super) struct Known {
     pub(super) killed: bool,
     /// A forced resume was sent, or it was begun anew under its id: two may run until one hears of the other.
     pub(super) forced: bool,
-    /// Something of it was on a disk that was lost, and nowhere else: it may be gone, or be what it was before.
+    /// Something of it was on a disk that was lost, and nowhere else: it may be gone, or be what it was
+    /// before.
     pub(super) wiped: bool,
+    /// It went on from a checkpoint without what it was sent and had acknowledged since.
+    pub(super) set_back: bool,
     /// The state it may not fall behind.
     pub(super) counter: u64,
 }
@@ -49,7 +52,15 @@ impl Oracle {
         self.programs.get(&program).is_some_and(|known| known.wiped)
     }
 
-    /// A disk is lost with what was only there. `taken_back`: another engine has offered it, and does not know how far it has come.
+    /// It may repeat other things under the numbers that it had.
+    pub(crate) fn is_set_back(&self, program: ProgramId) -> bool {
+        self.programs
+            .get(&program)
+            .is_some_and(|known| known.wiped || known.set_back)
+    }
+
+    /// A disk is lost with what was only there. `taken_back`: another engine has offered it, and does not
+    /// know how far it has come.
     pub(crate) fn wiped(&mut self, program: ProgramId, taken_back: bool) {
         let known = self.known(program);
         known.wiped = true;
@@ -71,11 +82,13 @@ impl Oracle {
         }
         if let Action::Run {
             generation: Some(generation),
+            snapshot,
             ..
         } = command.action
             && generation > Generation::FIRST
         {
             let known = self.known(program);
+            known.set_back |= snapshot.is_some() && command.term.is_some();
             (known.forced, known.killed, known.acknowledged) = (true, false, false);
         }
     }

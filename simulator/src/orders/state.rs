@@ -8,3 +8,10 @@ pub(crate) struct Order {
     pub(super) command: Command,
     pub(super) until: u64,
 }
+
+impl Order {
+    /// As it is sent.
+    pub(crate) fn to_send(&self) -> (EngineId, Command) {
+        (self.engine.clone(), self.command.clone())
+    }
+}

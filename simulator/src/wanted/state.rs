@@ -10,12 +10,14 @@ use wayfare_scheduler::constraint::{Constraints, Requirements};
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     pub(super) count: u32,
+    /// Between two checkpoints of the component that is updated.
+    pub(super) checkpoint_ms: u64,
     /// Of the component that is updated; the first one works.
     pub(super) versions: Vec<Blob>,
     pub(super) version: usize,
     pub(super) traps: BTreeSet<Digest>,
     pub(super) steady: Option<Blob>,
-    pub(super) drained: BTreeSet<EngineId>,
+    pub(crate) drained: BTreeSet<EngineId>,
 }
 
 pub(super) fn component(count: u32, module: Blob, checkpoint_ms: Option<u64>) -> ComponentSpec {
@@ -57,7 +59,7 @@ impl Wanted {
         let parts = [
             (
                 "web",
-                component(self.count, self.versions[self.version], Some(10_000)),
+                component(self.count, self.versions[self.version], Some(self.checkpoint_ms)),
             ),
             ("db", component(2, self.steady.expect("it was made"), None)),
         ];
