@@ -1,5 +1,7 @@
 //! Nothing that comes from outside makes the core panic, or grow without bound.
 
+use std::collections::BTreeSet;
+
 use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Blob, Digest, Generation, OperationId, ProgramId};
@@ -11,7 +13,7 @@ use wayfare_protocol::wire;
 use super::bench::*;
 use super::random::Random;
 use crate::timing::{ARRIVALS_MAX, ENDED_PROGRAMS_MAX, FINISHED_OPERATIONS_MAX, VERDICTS_MAX};
-use crate::types::{CaptureId, Effect, Input, RecordKey};
+use crate::types::{CaptureId, Effect, Input, Record, RecordKey};
 
 fn count(bench: &Bench, wanted: impl Fn(&RecordKey) -> bool) -> usize {
     bench.records.keys().filter(|key| wanted(key)).count()
@@ -195,6 +197,59 @@ fn no_status_grows_with_the_programs() {
     }
     assert!(!is_listed, "they would take too much of a message");
     assert_eq!(bench.core.statuses().len(), ENDED_PROGRAMS_MAX + 1);
+}
+
+/// Five hundred that run, and their engine restarts: it says that it is there, and all of them, in small
+/// messages.
+#[test]
+fn an_engine_with_500_programs_says_so_in_small_messages_after_a_restart() {
+    const PROGRAMS: usize = 500;
+    let mut bench = Bench::running();
+    let key = RecordKey::Program(program(1));
+    let Record::Program(record) = bench.records[&key].clone() else {
+        unreachable!()
+    };
+    let mut random = Random::new(1);
+    for number in 1..PROGRAMS {
+        let mut record = record.clone();
+        record.program = ProgramId::from_random(random.bytes());
+        record.spec.name = format!("some-program-{number}");
+        let record = Record::Program(record);
+        bench.records.insert(record.key(), record);
+    }
+    bench.restart();
+    let programs: Vec<ProgramId> = bench
+        .core
+        .statuses()
+        .iter()
+        .map(|status| status.program)
+        .collect();
+    for program in programs {
+        let result = Ok(());
+        bench.feed(Input::Started { program, result });
+    }
+    bench.effects.clear();
+    bench.feed(Input::Connected);
+    let mut said = BTreeSet::new();
+    let mut engine = Vec::new();
+    for effect in &bench.effects {
+        match effect {
+            Effect::PublishProgram(status) => {
+                assert!(wire::encode(status).len() < 4 * REASON_BYTES_MAX);
+                assert_eq!(status.state, ProgramState::Running);
+                said.insert(status.program);
+            }
+            Effect::PublishEngine { live, listed, .. } => {
+                assert!(wire::to_json(listed).len() <= LISTED_BYTES_MAX + 2);
+                engine.push((*live, listed.len()));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(
+        (said.len(), engine.last()),
+        (PROGRAMS, Some(&(PROGRAMS as u32, 0)))
+    );
 }
 
 #[test]
