@@ -19,6 +19,9 @@ pub struct SmallDisk {
 
 impl SmallDisk {
     /// `None`, loudly, where mounting is not allowed.
+    ///
+    /// # Panics
+    /// There, if `WAYFARE_REQUIRE_DISK` is set: no test may pass for want of a disk where one can be had.
     pub fn mount(mebibytes: u32) -> Option<Self> {
         let folder = tempfile::Builder::new().prefix("wayfare-disk-").tempdir();
         let folder = folder.expect("a temporary folder");
@@ -48,6 +51,10 @@ impl SmallDisk {
             // It has ended.
             let _ = holder.wait();
         }
+        assert!(
+            std::env::var_os("WAYFARE_REQUIRE_DISK").is_none(),
+            "a small disk cannot be mounted here, and WAYFARE_REQUIRE_DISK is set"
+        );
         eprintln!("SKIPPED: a small disk cannot be mounted here");
         None
     }
