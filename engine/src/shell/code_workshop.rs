@@ -123,9 +123,13 @@ impl CodeWorkshop {
                 self.runtime
                     .optimise(loaded, &wasm, |compiled| self.keep(compiled))
             }
-            // Nothing that is signed is of that tier.
             Supply::Signed { .. } => {
                 drop(source);
+                debug_assert_eq!(
+                    loaded.tier(),
+                    Tier::Optimised,
+                    "nothing that is signed is of the other tier"
+                );
                 Ok(())
             }
         }
