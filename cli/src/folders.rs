@@ -1,5 +1,5 @@
-//! Where this user's files are: what is written by hand in the configuration folder, what must survive a restart
-//! in the state folder.
+//! Where this user's files are: what is written by hand in the configuration folder, what must survive a
+//! restart in the state folder.
 
 use std::path::PathBuf;
 

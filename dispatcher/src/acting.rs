@@ -94,8 +94,8 @@ pub(crate) async fn act(
     ended
 }
 
-/// A dispatcher of an earlier release has the session under the name that everybody knows. It loses that, as to a successor of its own
-/// release, and stands by.
+/// A dispatcher of an earlier release has the session under the name that everybody knows. It loses that, as
+/// to a successor of its own release, and stands by.
 async fn end_earlier_release(options: &ServiceOptions) {
     let name = acting_session(&options.topics);
     if options.broker.client_id(&name) == name {

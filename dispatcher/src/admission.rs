@@ -1,4 +1,5 @@
-//! Requests on their way in: the roster and the engines' cards are followed, and whatever they do not permit goes no further.
+//! Requests on their way in: the roster and the engines' cards are followed, and whatever they do not permit
+//! goes no further.
 //!
 //! What always holds: a roster or card that was published before a request counts for it.
 

@@ -67,7 +67,8 @@ pub struct ServiceOptions {
     pub topics: Topics,
     /// Unique among the dispatchers, clients and engines of the fleet.
     pub name: PeerName,
-    /// The fleet's root key: what changes something has to be signed as its roster says. `None`: no signature is looked at.
+    /// The fleet's root key: what changes something has to be signed as its roster says. `None`: no signature
+    /// is looked at.
     pub trust_root: Option<PublicKey>,
     /// Folder for what must survive; made if it is not there.
     pub data: PathBuf,

@@ -6,14 +6,15 @@
 //!   roster: open, prefer ---------> all; prefer warns of those that are not signed
 //!   roster: require --------------> those that a member with the role for it has signed, to the present challenge
 //! ```
-//! What a dispatcher orders, it signs with its own key. So without this, who may publish requests orders with that.
+//! What a dispatcher orders, it signs with its own key. So without this, who may publish requests orders with
+//! that.
 //!
-//! What engines ask for programs (values, files) has a rule of its own in the roster: there it is signed by the engine, whose key its
-//! card shows, and for a program that a member has ordered to be there.
+//! What engines ask for programs (values, files) has a rule of its own in the roster: there it is signed by
+//! the engine, whose key its card shows, and for a program that a member has ordered to be there.
 //!
-//! What always holds: the roster is one that the configured root key has signed, its version only rises, across
-//! restarts as well, and it is on disk before it counts. A signed request is carried out once: its challenge ends with the term, and
-//! before as many have come as are remembered.
+//! What always holds: the roster is one that the configured root key has signed, its version only rises,
+//! across restarts as well, and it is on disk before it counts. A signed request is carried out once: its
+//! challenge ends with the term, and before as many have come as are remembered.
 
 mod cards;
 
@@ -155,7 +156,8 @@ impl Permits {
         is_required.then(|| self.cards.said())
     }
 
-    /// The program that a request says to be for, where that has to be proved: its status is wanted to judge it.
+    /// The program that a request says to be for, where that has to be proved: its status is wanted to judge
+    /// it.
     pub(crate) fn program_of(&self, incoming: &IncomingRequest) -> Option<ProgramId> {
         self.root?;
         match need(&incoming.service, &incoming.request.body)? {
@@ -164,8 +166,8 @@ impl Permits {
         }
     }
 
-    /// What becomes of a request that no service has yet. `is_known`: it was taken, and its answer is there or being made. `status`: that
-    /// of the program that it says to be for.
+    /// What becomes of a request that no service has yet. `is_known`: it was taken, and its answer is there
+    /// or being made. `status`: that of the program that it says to be for.
     pub(crate) fn judge(
         &mut self,
         incoming: &IncomingRequest,
@@ -223,8 +225,8 @@ impl Permits {
         }
     }
 
-    /// Whether a member has ordered the program to be on the engine that asks for it. It may be on its way to be shown: then it is asked
-    /// again.
+    /// Whether a member has ordered the program to be on the engine that asks for it. It may be on its way to
+    /// be shown: then it is asked again.
     fn of_program(
         &mut self,
         program: ProgramId,

@@ -90,8 +90,9 @@ impl BrokerUrl {
         self.port
     }
 
-    /// The client id of a session whose name others know: with digits that follow from the login, where there is one. So whoever has another
-    /// login cannot take the session over, and who has the same one comes to the same id.
+    /// The client id of a session whose name others know: with digits that follow from the login, where there
+    /// is one. So whoever has another login cannot take the session over, and who has the same one comes to
+    /// the same id.
     pub fn client_id(&self, name: &str) -> String {
         let Some(Credentials { user, password }) = &self.credentials else {
             return name.to_owned();

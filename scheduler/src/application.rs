@@ -25,7 +25,8 @@ pub struct Component {
     pub demand: Resources,
     pub mobility: Mobility,
     pub constraints: Constraints,
-    /// Of a component that runs on [`Mobility::EveryEngine`]: the engine of each of its instances, by ordinal. `count` says nothing then.
+    /// Of a component that runs on [`Mobility::EveryEngine`]: the engine of each of its instances, by
+    /// ordinal. `count` says nothing then.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub homes: BTreeMap<u32, EngineId>,
 }
@@ -45,8 +46,8 @@ pub enum Mobility {
     /// Never moved while it runs, not even off a draining engine. It is restarted elsewhere if its engine is
     /// lost; what must not even then names its engine in [`Requirements::engines`](crate::constraint::Requirements::engines).
     Pinned,
-    /// One instance on each engine that meets the requirements, and nowhere else: not moved off a draining engine, and not
-    /// restarted elsewhere if its engine is lost.
+    /// One instance on each engine that meets the requirements, and nowhere else: not moved off a draining
+    /// engine, and not restarted elsewhere if its engine is lost.
     EveryEngine,
 }
 
@@ -57,7 +58,8 @@ pub struct ComponentId {
     pub component: String,
 }
 
-/// One instance of a component. Ordinals survive moves and restarts; they go from 0 to below the count, or are those of [`Component::homes`].
+/// One instance of a component. Ordinals survive moves and restarts; they go from 0 to below the count, or
+/// are those of [`Component::homes`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InstanceId {
     #[serde(flatten)]

@@ -87,7 +87,8 @@ pub struct Unplaced {
 pub enum Obstacle {
     /// They do not run.
     NoneFits(NoneFits),
-    /// They do not run: each has one engine that it may run on, and that lacks this. `engine` is the first of them.
+    /// They do not run: each has one engine that it may run on, and that lacks this. `engine` is the first of
+    /// them.
     NotThere {
         engine: EngineId,
         engines: u32,

@@ -8,8 +8,8 @@
 //!
 //! * calls of one program by another, beside other ways to ask and be answered (`messages/calls.rs`).
 //!
-//! Options behind `--`: `--count N` (20000) messages at once, `--seconds N` (5) of the stream, at `--rate N` (200) a second, `--calls N`
-//! (1000).
+//! Options behind `--`: `--count N` (20000) messages at once, `--seconds N` (5) of the stream, at `--rate N`
+//! (200) a second, `--calls N` (1000).
 
 #[path = "messages/calls.rs"]
 mod calls;

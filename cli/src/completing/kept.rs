@@ -33,7 +33,8 @@ pub(super) fn candidates(begun: &OsStr, mut found: Vec<(String, String)>) -> Vec
     found.sort();
     found.dedup_by(|a, b| a.0 == b.0);
     found.truncate(NAMES_MAX);
-    // What is foreign is escaped by nobody behind this: names are checked where they are given, words are not.
+    // What is foreign is escaped by nobody behind this: names are checked where they are given, words are
+    // not.
     let words = |text: String| {
         text.chars()
             .filter(|c| !c.is_control())

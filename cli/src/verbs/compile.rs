@@ -1,5 +1,5 @@
-//! `wayfare compile`: what the dispatcher does for engines without a compiler, by hand; and as the process that it is for the
-//! dispatcher, of this release and, by its `--compiler`, of others.
+//! `wayfare compile`: what the dispatcher does for engines without a compiler, by hand; and as the process
+//! that it is for the dispatcher, of this release and, by its `--compiler`, of others.
 
 use std::io::Read;
 use std::path::Path;
@@ -29,8 +29,8 @@ pub(super) fn limits() -> OutsideLimits {
     }
 }
 
-/// This very verb, in a process of its own for each module: any engine names modules, and what compiling one takes is known when it
-/// is done.
+/// This very verb, in a process of its own for each module: any engine names modules, and what compiling one
+/// takes is known when it is done.
 pub(super) fn own(limits: OutsideLimits) -> Result<Compiler> {
     let this = OutsideCompiler::this(about(), limits);
     this.map(Compiler::Outside).map_err(|error| {

@@ -132,7 +132,8 @@ impl ClientOptions {
     }
 }
 
-/// The name of the session that the acting dispatcher of this fleet has, and had as its client id in earlier releases.
+/// The name of the session that the acting dispatcher of this fleet has, and had as its client id in earlier
+/// releases.
 pub fn acting_session(topics: &Topics) -> String {
     format!("{}-{ACTING_NAME}", topics.to_string().replace('/', "-"))
 }

@@ -9,8 +9,9 @@
 //! the fleet, and no page of another origin reaches it; every body, list and queue is bounded; JSON is as the
 //! command prints it with `--json`.
 //!
-//! Reading order: [`params`], [`offer`], [`offers`], `asked`, `answers`, `catalog`; `hub`, `stream`; `listening`,
-//! `readings`; `files`, [`metrics`]; `access`, `token`, `guard`, `connections`, `bodies`, `assets`; `site`, `server`.
+//! Reading order: [`params`], [`offer`], [`offers`], `asked`, `answers`, `catalog`; `hub`, `stream`;
+//! `listening`, `readings`; `files`, [`metrics`]; `access`, `token`, `guard`, `connections`, `bodies`,
+//! `assets`; `site`, `server`.
 #![forbid(unsafe_code)]
 
 pub mod offer;

@@ -1,5 +1,5 @@
-//! What all requests share: the fleet's client, what is known of the fleet, who may ask, and how many requests
-//! of each kind may be under way. It knows none of the handlers, which all take it.
+//! What all requests share: the fleet's client, what is known of the fleet, who may ask, and how many
+//! requests of each kind may be under way. It knows none of the handlers, which all take it.
 
 use std::sync::Arc;
 

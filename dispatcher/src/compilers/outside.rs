@@ -4,9 +4,10 @@
 //!  PATH compile --about --json                       once: what it makes, on standard output
 //!  PATH compile --json --target ARCH --output - -    a module on standard input, code (`protocol::code::unsigned`) on standard output
 //! ```
-//! Its file is the operator's word for what may be signed, so it is trusted as the dispatcher is. The module is not: engines name it.
-//! What always holds: it is run without a shell; what it prints is bounded and checked, and so are its memory and processor time
-//! (`bounds`); it ends within its time or is killed, and is killed with the future that waits for it.
+//! Its file is the operator's word for what may be signed, so it is trusted as the dispatcher is. The module
+//! is not: engines name it. What always holds: it is run without a shell; what it prints is bounded and
+//! checked, and so are its memory and processor time (`bounds`); it ends within its time or is killed, and is
+//! killed with the future that waits for it.
 
 mod bounds;
 
@@ -40,8 +41,8 @@ pub struct OutsideLimits {
     pub memory_bytes: u64,
     /// Of what it prints for one module.
     pub output_bytes: u64,
-    /// How this system is told of the limits of memory and processor time. The library does not know: who embeds it does. `None`: time
-    /// and output alone are bounded.
+    /// How this system is told of the limits of memory and processor time. The library does not know: who
+    /// embeds it does. `None`: time and output alone are bounded.
     pub confine: Option<Confine>,
 }
 

@@ -103,7 +103,8 @@ impl Found {
     }
 }
 
-/// What was measured of an engine that does not answer is how it was before it had so much to do: it is there without.
+/// What was measured of an engine that does not answer is how it was before it had so much to do: it is there
+/// without.
 fn loads(
     fitting: Vec<(EngineId, u32)>,
     numbers: &Numbers,

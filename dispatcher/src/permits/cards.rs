@@ -28,7 +28,8 @@ impl Cards {
         self.by_engine.get(engine)?.card.as_ref()
     }
 
-    /// Takes in what is retained. Answers with the number of a card that counts from now on, or why it does not.
+    /// Takes in what is retained. Answers with the number of a card that counts from now on, or why it does
+    /// not.
     pub(super) fn seen(
         &mut self,
         engine: EngineId,

@@ -7,10 +7,12 @@
 //!      | compiled for the first time here                                          | compiled behind it: see `succession`
 //!      `-----------------------------------------------> Tier::Baseline -----------'
 //! ```
-//! The baseline tier is Winch, which compiles in one pass: about ten times as fast as Cranelift, to code that is larger and slower. Only
-//! engines with a compiler have it, on the processors that Winch knows. Nothing of it is kept on disk.
+//! The baseline tier is Winch, which compiles in one pass: about ten times as fast as Cranelift, to code that
+//! is larger and slower. Only engines with a compiler have it, on the processors that Winch knows. Nothing of
+//! it is kept on disk.
 //!
-//! What always holds: both tiers run the same rewritten program, so frames and snapshots are the same in both.
+//! What always holds: both tiers run the same rewritten program, so frames and snapshots are the same in
+//! both.
 
 use std::sync::Arc;
 

@@ -1,15 +1,15 @@
 //! The baseline tier: Winch, wasmtime's compiler in one pass.
 //!
-//! Which modules start on it is decided by what it saves. It takes about a tenth of Cranelift's time; in exchange the program is compiled
-//! twice, and changes over once. A small module is compiled by Cranelift before anybody notices, so it is not worth that.
-//! Cranelift without optimisation is no tier of ours: it saves a third of the time at most, and nothing for modules of CPython's
-//! size (`compiler/README.md`).
+//! Which modules start on it is decided by what it saves. It takes about a tenth of Cranelift's time; in
+//! exchange the program is compiled twice, and changes over once. A small module is compiled by Cranelift
+//! before anybody notices, so it is not worth that. Cranelift without optimisation is no tier of ours: it
+//! saves a third of the time at most, and nothing for modules of CPython's size (`compiler/README.md`).
 //!
-//! A compiler is part of what keeps programs apart. wasmtime supports Winch on x86-64 as it does Cranelift, on ARM not yet. It is on where
-//! somebody says so (`tiered-compilation` of the engine).
+//! A compiler is part of what keeps programs apart. wasmtime supports Winch on x86-64 as it does Cranelift,
+//! on ARM not yet. It is on where somebody says so (`tiered-compilation` of the engine).
 //!
-//! What always holds: whatever goes wrong here, the module is compiled as if there were no baseline tier. Winch refuses what it
-//! lacks with an error, and where it panics that is caught.
+//! What always holds: whatever goes wrong here, the module is compiled as if there were no baseline tier.
+//! Winch refuses what it lacks with an error, and where it panics that is caught.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -26,8 +26,8 @@ use super::runtime::{Loaded, RuntimeOptions, reserve};
 
 /// Rewritten modules below this are compiled by Cranelift at once.
 const REWRITTEN_BYTES_MIN: usize = 64 << 10;
-/// How many times as much stack programs have on this tier: calls take more of it than in optimised code, and whatever recursion fits
-/// there must fit here.
+/// How many times as much stack programs have on this tier: calls take more of it than in optimised code, and
+/// whatever recursion fits there must fit here.
 const STACK_FACTOR: usize = 4;
 /// Each program's thread reserves twice its stack: more than this in all is too much of an address space.
 const STACK_BYTES_MAX: usize = 512 << 20;

@@ -1,8 +1,8 @@
-//! Calls whose caller chooses among providers by what only the dispatcher knows of their engines: it is asked first, and again where nobody
-//! fitted, or where others can be called by then.
+//! Calls whose caller chooses among providers by what only the dispatcher knows of their engines: it is asked
+//! first, and again where nobody fitted, or where others can be called by then.
 //!
-//! Always: nothing of what was asked is in a snapshot, since nothing follows from it before the call is made: a program that is moved
-//! meanwhile asks again.
+//! Always: nothing of what was asked is in a snapshot, since nothing follows from it before the call is made:
+//! a program that is moved meanwhile asks again.
 
 use std::collections::BTreeSet;
 

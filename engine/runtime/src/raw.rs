@@ -1,5 +1,5 @@
-//! All of the engine's `unsafe`: the flag that other threads raise in a program's memory, loading compiled code, hints to
-//! the kernel about memory, and limits of a process that compiles.
+//! All of the engine's `unsafe`: the flag that other threads raise in a program's memory, loading compiled
+//! code, hints to the kernel about memory, and limits of a process that compiles.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,7 +87,8 @@ pub(super) fn load_again(
     }
 }
 
-/// Holds another process of this user to so much memory that it can write to, and so many seconds of processor time.
+/// Holds another process of this user to so much memory that it can write to, and so many seconds of
+/// processor time.
 #[cfg(feature = "compiler")]
 pub fn confine(process: u32, memory_bytes: u64, seconds: u64) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]

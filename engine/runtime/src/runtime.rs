@@ -173,8 +173,8 @@ impl Runtime {
         self.compile_rewritten(digest, &rewritten)
     }
 
-    /// What a program needs to start, as soon as can be: on the baseline tier where that gains time, and then there is nothing to keep
-    /// of it, but something to follow ([`Runtime::optimise`]).
+    /// What a program needs to start, as soon as can be: on the baseline tier where that gains time, and then
+    /// there is nothing to keep of it, but something to follow ([`Runtime::optimise`]).
     #[cfg(feature = "compiler")]
     pub fn compile_first(
         &self,
@@ -202,8 +202,8 @@ impl Runtime {
         Ok((loaded, compiled))
     }
 
-    /// The rest, unless it is there or somebody is making it; with what to keep of it for [`Runtime::revive_resuming`], which is
-    /// nothing of the baseline tier's.
+    /// The rest, unless it is there or somebody is making it; with what to keep of it for
+    /// [`Runtime::revive_resuming`], which is nothing of the baseline tier's.
     #[cfg(feature = "compiler")]
     pub fn compile_resuming(&self, loaded: &Loaded, wasm: &[u8]) -> Result<Option<Compiled>, Failure> {
         let Some(making) = loaded.resuming.begin() else {

@@ -13,8 +13,8 @@ pub(crate) fn apply(config: &mut Config) {
         .wasm_branch_hinting(true);
 }
 
-/// Of the baseline tier, Winch, which makes one pass. A module that needs what it lacks is found invalid, before anything is
-/// compiled.
+/// Of the baseline tier, Winch, which makes one pass. A module that needs what it lacks is found invalid,
+/// before anything is compiled.
 pub(crate) fn apply_baseline(config: &mut Config) {
     let lacks = WasmFeatures::TAIL_CALL
         .union(WasmFeatures::EXCEPTIONS)

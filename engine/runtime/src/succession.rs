@@ -6,11 +6,12 @@
 //!                                                                                                                    │ each program at its
 //!                                                                      programs run on, on the optimised tier <──────┘ next poll, in place
 //! ```
-//! A program changes over as it is captured and restored, in the same thread, with the same host's side (`instance::change`). Neither
-//! its generation nor its messages, files or snapshots know of it.
+//! A program changes over as it is captured and restored, in the same thread, with the same host's side
+//! (`instance::change`). Neither its generation nor its messages, files or snapshots know of it.
 //!
-//! What always holds: no program stands still for what is not compiled yet; what was asked of a program goes before its change; and one
-//! whose change fails goes on where it was, and tries again when it next stands still.
+//! What always holds: no program stands still for what is not compiled yet; what was asked of a program goes
+//! before its change; and one whose change fails goes on where it was, and tries again when it next stands
+//! still.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -75,8 +76,8 @@ impl Loaded {
 }
 
 impl Runtime {
-    /// Compiles what succeeds code of the baseline tier, unless that is done, and has its programs change over. `keep` gets what to keep
-    /// for [`Runtime::revive`] and [`Runtime::revive_resuming`].
+    /// Compiles what succeeds code of the baseline tier, unless that is done, and has its programs change
+    /// over. `keep` gets what to keep for [`Runtime::revive`] and [`Runtime::revive_resuming`].
     pub fn optimise(
         &self,
         baseline: &Loaded,

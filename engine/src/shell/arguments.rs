@@ -97,8 +97,8 @@ pub struct EngineArgs {
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(0..=CACHE_MIB_LIMIT))]
     #[serde(deserialize_with = "between::<0, CACHE_MIB_LIMIT, _>")]
     pub cache_max: Option<u64>,
-    /// Start what is compiled for the first time on code that is made in a tenth of the time and runs slower, until the optimised code is
-    /// made behind it; on x86-64 and 64-bit ARM [default: false]
+    /// Start what is compiled for the first time on code that is made in a tenth of the time and runs slower,
+    /// until the optimised code is made behind it; on x86-64 and 64-bit ARM [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub tiered_compilation: Option<bool>,
     /// Key of the fleet, as `wayfare key show` prints it: code that it has signed is loaded; can be given again

@@ -1,5 +1,6 @@
-//! Makes what programs that run already need of their modules' code besides, on threads of its own: one piece at a time on a thread
-//! that lets everything else go first, and one at a time of those that somebody waits for on another.
+//! Makes what programs that run already need of their modules' code besides, on threads of its own: one piece
+//! at a time on a thread that lets everything else go first, and one at a time of those that somebody waits
+//! for on another.
 //!
 //! First comes resuming code, of whatever tier, then what succeeds code of the baseline tier.
 //!
@@ -69,8 +70,8 @@ impl Background {
         }
     }
 
-    /// Some time: its resuming code, unless that is `kept`, and what succeeds baseline code. Nothing if it could not begin: whoever
-    /// needs resuming code asks for it then.
+    /// Some time: its resuming code, unless that is `kept`, and what succeeds baseline code. Nothing if it
+    /// could not begin: whoever needs resuming code asks for it then.
     pub(super) fn make(&self, loaded: &Arc<Loaded>, source: Option<BlobSource>, is_kept: bool) {
         let mut queue = lock(&self.queue);
         if queue.is_closed {

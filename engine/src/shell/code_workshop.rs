@@ -1,6 +1,8 @@
-//! Where the code of modules comes from: the cache, the compiler of this build, or somebody whose signature is trusted.
+//! Where the code of modules comes from: the cache, the compiler of this build, or somebody whose signature
+//! is trusted.
 //!
-//! What always holds: whatever was compiled here and is optimised is kept in the cache, as soon as it is made.
+//! What always holds: whatever was compiled here and is optimised is kept in the cache, as soon as it is
+//! made.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

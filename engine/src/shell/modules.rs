@@ -5,8 +5,9 @@
 //! compiled when programs run already (`background`), or by whoever needs it before that; once it is in the cache, it is not
 //! even read before somebody needs it.
 //!
-//! What is compiled for the first time may begin on the baseline tier. Its successor is compiled behind it and then loaded in its place:
-//! programs that start afterwards begin on that, and those that run change over (`wayfare_runtime::Loaded::better`).
+//! What is compiled for the first time may begin on the baseline tier. Its successor is compiled behind it
+//! and then loaded in its place: programs that start afterwards begin on that, and those that run change over
+//! (`wayfare_runtime::Loaded::better`).
 
 use std::collections::BTreeMap;
 use std::io;

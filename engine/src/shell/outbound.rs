@@ -72,13 +72,14 @@ impl Outbound {
             message,
         };
         let topic = self.topics.topic(&Topic::Peer(operation, to));
-        // They have answers and repeats of their own; the broker's would double their messages. All the same way,
-        // because order holds within a quality of service only: a chunk that overtakes its `Prepare` is of a
-        // blob nobody knows, and a second is lost until it comes again.
+        // They have answers and repeats of their own; the broker's would double their messages. All the same
+        // way, because order holds within a quality of service only: a chunk that overtakes its `Prepare` is
+        // of a blob nobody knows, and a second is lost until it comes again.
         self.publish(Message::new(topic, encode(&envelope)).at_most_once());
     }
 
-    /// To a service of the acting dispatcher, signed for its challenge if it has told one. Not while disconnected, as above.
+    /// To a service of the acting dispatcher, signed for its challenge if it has told one. Not while
+    /// disconnected, as above.
     pub(crate) fn request(&self, service: &str, request: &Request, challenge: Option<Challenge>) {
         let Ok(service) = service.parse::<PeerName>() else {
             return;

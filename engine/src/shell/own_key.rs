@@ -1,7 +1,7 @@
 //! The engine's own key, by which the fleet can tell it from whoever has its login.
 //!
-//! It is made at the first start, in the engine's folder, and never leaves that. Its public half is in the engine's status; that it is
-//! this engine's, a member of the roster says with a card (`wayfare enroll`).
+//! It is made at the first start, in the engine's folder, and never leaves that. Its public half is in the
+//! engine's status; that it is this engine's, a member of the roster says with a card (`wayfare enroll`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,7 +14,8 @@ const NAME: &str = "identity";
 /// 64 digits, and some space around them.
 const FILE_BYTES_MAX: u64 = 100;
 
-/// The key in this folder, made if there is none; nothing where the disk or the system refuses: the engine signs nothing then.
+/// The key in this folder, made if there is none; nothing where the disk or the system refuses: the engine
+/// signs nothing then.
 pub(super) fn load_or_make(folder: &Path) -> Option<SecretKey> {
     let found = match read(&folder.join(NAME)) {
         Ok(found) => found,

@@ -119,7 +119,8 @@ impl Agent {
     fn sign_again(&mut self, request: OperationId, challenge: Challenge) {
         let is_news = self.service_requests.challenge.replace(challenge) != Some(challenge);
         let now = Instant::now();
-        // Said again at once only for another challenge: an answer to an earlier repetition costs no more than that.
+        // Said again at once only for another challenge: an answer to an earlier repetition costs no more
+        // than that.
         if is_news && let Some(carried) = self.service_requests.carried.get_mut(&request) {
             carried.due = now;
         }

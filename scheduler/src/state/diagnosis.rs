@@ -9,7 +9,8 @@ use crate::lack::{Lack, NoneFits};
 use crate::plan::{Obstacle, Unplaced};
 use crate::relations::Broken;
 
-/// Instances that are alike have the same reasons: component, where it runs and should not, bytes, what its one engine lacks.
+/// Instances that are alike have the same reasons: component, where it runs and should not, bytes, what its
+/// one engine lacks.
 type Alike = (u32, Option<u32>, i64, Option<Lack>);
 /// Components without rules about company fail alike: class, bytes, millicores.
 type Known = BTreeMap<(u32, i64, i64), NoneFits>;

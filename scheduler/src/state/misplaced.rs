@@ -51,7 +51,8 @@ impl State {
         self.instances[instance as usize].memory > self.engines[engine as usize].program_memory_max
     }
 
-    /// On overfull engines, those that do not fit when seated in order, but for those that can be nowhere else: these come first.
+    /// On overfull engines, those that do not fit when seated in order, but for those that can be nowhere
+    /// else: these come first.
     fn judge_room(&self) -> Vec<u32> {
         let mut misplaced = Vec::new();
         for site in &self.engines {

@@ -178,7 +178,8 @@ fn what_is_to_be_on_every_engine_is_on_its_own_and_nowhere_else() {
                 "move p/c0/0 from e1 to e0: misplaced",
             ],
         ),
-        // An engine that is emptied keeps it, and where its engine is lost it waits for that: nothing is said of it.
+        // An engine that is emptied keeps it, and where its engine is lost it waits for that: nothing is said
+        // of it.
         (
             &[Draining, Lost, Open],
             vec![on_engine(0, 0, 1), on_engine(3, 1, 1), on_engine(4, 2, 1)],

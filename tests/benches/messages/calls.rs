@@ -1,5 +1,6 @@
-//! Calls, one after the other, each answered before the next is made: a program that calls another on its own engine, and on another one,
-//! beside a bare MQTT 5 request (a topic for the response, and correlation data) and NATS' request and reply.
+//! Calls, one after the other, each answered before the next is made: a program that calls another on its own
+//! engine, and on another one, beside a bare MQTT 5 request (a topic for the response, and correlation data)
+//! and NATS' request and reply.
 
 use std::path::Path;
 use std::process::Stdio;

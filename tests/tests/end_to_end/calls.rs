@@ -315,7 +315,8 @@ async fn calls_and_services_that_are_not_granted_are_refused_and_the_log_says_wh
     }
 }
 
-/// Calls of programs that are moved meanwhile, and from outside, each told by what the providers have counted since.
+/// Calls of programs that are moved meanwhile, and from outside, each told by what the providers have counted
+/// since.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_go_where_their_callers_choose() {
     let fleet = fleet(Kind::Mosquitto)

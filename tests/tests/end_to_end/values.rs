@@ -100,7 +100,8 @@ async fn a_shared_key_that_is_not_granted_is_refused_and_said_in_the_log() {
     assert!(log.contains("not granted: get '/count'; --allow-state"), "{log}");
 }
 
-/// The dispatcher serves a program's values to the engine that has it, and shows that by its key; and to no other login.
+/// The dispatcher serves a program's values to the engine that has it, and shows that by its key; and to no
+/// other login.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_count_is_for_the_engines_that_were_approved_and_have_the_program() {
     let fleet = fleet(Kind::Mosquitto)

@@ -157,7 +157,8 @@ impl Client {
         Ok(answered)
     }
 
-    /// What is asked, signed where that is wanted: engines show a challenge, and the acting dispatcher answers with one.
+    /// What is asked, signed where that is wanted: engines show a challenge, and the acting dispatcher
+    /// answers with one.
     async fn signed_request(&self, topic: &Topic, name: &str, payload: &[u8]) -> Vec<u8> {
         let Some(key) = &self.inner.key else {
             return payload.to_vec();

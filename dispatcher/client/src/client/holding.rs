@@ -8,8 +8,8 @@ use crate::app::ask::{Ask, Holding, Lasts, LetGo};
 use crate::error::AskError;
 
 impl Client {
-    /// Holds an application, which is begun where it is absent. What it is made of is [uploaded](Client::upload) before. A lease is
-    /// [renewed](Client::renew) within [`Holding::lease_ms`].
+    /// Holds an application, which is begun where it is absent. What it is made of is
+    /// [uploaded](Client::upload) before. A lease is [renewed](Client::renew) within [`Holding::lease_ms`].
     pub async fn acquire(
         &self,
         spec: &AppSpec,
@@ -25,7 +25,8 @@ impl Client {
         self.ask_apps(&ask, limit).await
     }
 
-    /// Holds it by its lease for longer. Refused as [`AskError::is_not_held`] where the lease was over, or the application was removed.
+    /// Holds it by its lease for longer. Refused as [`AskError::is_not_held`] where the lease was over, or
+    /// the application was removed.
     pub async fn renew(&self, application: &str, holder: &str, limit: Duration) -> Result<Holding, AskError> {
         let ask = Ask::Renew {
             application: application.to_owned(),

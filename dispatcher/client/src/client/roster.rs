@@ -27,7 +27,8 @@ pub struct RosterWatch {
 }
 
 impl RosterWatch {
-    /// Returns once there is another than the last, at once the first time. Safe to give up. `None` if the client is closed.
+    /// Returns once there is another than the last, at once the first time. Safe to give up. `None` if the
+    /// client is closed.
     pub async fn next(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some(found) = self.other() {
@@ -46,7 +47,8 @@ impl RosterWatch {
 }
 
 impl Client {
-    /// Subscribes to the roster; returns once what is retained of it has been heard. `None` if closed, or not permitted.
+    /// Subscribes to the roster; returns once what is retained of it has been heard. `None` if closed, or not
+    /// permitted.
     pub async fn watch_roster(&self) -> Option<RosterWatch> {
         let topic = self.inner.topics.topic(&Topic::Roster);
         self.inner.link.subscribe(topic, Qos::AtLeastOnce).await.ok()?;
@@ -84,8 +86,9 @@ impl Client {
         published.map_err(|_| CommandError::Closed)
     }
 
-    /// The cards of engines as they are retained, and what becomes of them: empty ones are taken away. Nobody has verified them. Returns
-    /// once what is retained is there to be read. `None` if closed, or not permitted.
+    /// The cards of engines as they are retained, and what becomes of them: empty ones are taken away. Nobody
+    /// has verified them. Returns once what is retained is there to be read. `None` if closed, or not
+    /// permitted.
     pub async fn watch_cards(&self) -> Option<mpsc::Receiver<(EngineId, Vec<u8>)>> {
         let (sender, cards) = mpsc::channel(CARDS_MAX);
         self.tell(ToTask::WatchCards(sender)).await.ok()?;
@@ -95,7 +98,8 @@ impl Client {
         Some(cards)
     }
 
-    /// Retains the card of an engine, as it was signed, or takes it away; returns once the broker has taken it.
+    /// Retains the card of an engine, as it was signed, or takes it away; returns once the broker has taken
+    /// it.
     pub async fn publish_card(&self, engine: &EngineId, card: Vec<u8>) -> Result<(), CommandError> {
         let topic = self.inner.topics.topic(&Topic::Card(engine.clone()));
         let published = self
@@ -106,7 +110,8 @@ impl Client {
         published.map_err(|_| CommandError::Closed)
     }
 
-    /// From now on what members of the roster say of engines counts, whatever these say themselves: see [`Fleet::believe`].
+    /// From now on what members of the roster say of engines counts, whatever these say themselves: see
+    /// [`Fleet::believe`].
     ///
     /// [`Fleet::believe`]: crate::fleet::Fleet::believe
     pub async fn believe(&self, said: Option<Arc<BTreeMap<EngineId, EngineSaid>>>) {

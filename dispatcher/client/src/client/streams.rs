@@ -12,8 +12,8 @@ use crate::logs::{EventStream, Follow, LogStream};
 use crate::task::{Overheard, ToTask, WATCHER_QUEUE_MAX};
 
 impl Client {
-    /// A program's lines from number `since` on, in order and without repeats. One that is followed waits with printing
-    /// when the reader does not keep up, as long as that goes on reading.
+    /// A program's lines from number `since` on, in order and without repeats. One that is followed waits
+    /// with printing when the reader does not keep up, as long as that goes on reading.
     pub async fn logs(
         &self,
         program: ProgramId,
@@ -54,7 +54,8 @@ impl Client {
         Ok(LogStream::new(self.clone(), program, since, following, batches))
     }
 
-    /// Lines of all programs, as they are published from now on. What comes faster than it is read is left out.
+    /// Lines of all programs, as they are published from now on. What comes faster than it is read is left
+    /// out.
     pub async fn all_logs(&self) -> Result<mpsc::Receiver<LogBatch>, CommandError> {
         let (sender, batches) = mpsc::channel(WATCHER_QUEUE_MAX);
         self.tell(ToTask::WatchAllLogs(sender)).await?;
@@ -72,7 +73,8 @@ impl Client {
         Ok(EventStream::new(events))
     }
 
-    /// What is ordered in the whole fleet and what engines say of it, from now on. What comes faster than it is read is left out.
+    /// What is ordered in the whole fleet and what engines say of it, from now on. What comes faster than it
+    /// is read is left out.
     pub async fn orders(&self) -> Result<mpsc::Receiver<Overheard>, CommandError> {
         let (sender, overheard) = mpsc::channel(WATCHER_QUEUE_MAX);
         self.tell(ToTask::WatchOrders(sender)).await?;

@@ -5,9 +5,10 @@
 //!   renew:   held by that one --> for [`LEASE_MS`] more      else --> refused, and nothing begins
 //!   let go, or not renewed for [`LEASE_MS`] --> held by one less --> the last one of one that was begun so --> removed
 //! ```
-//! What always holds: a holder is stored before it is answered, and its lease begins anew with whoever acts, and with the end of a hold on the
-//! fleet. A lease is over when everything has been read that was sent before its end, and lasts longer by any time for which nothing was
-//! read: so none is lost because nobody was there to take its word, or was behind. What people apply is theirs from then on, and ends with no
+//! What always holds: a holder is stored before it is answered, and its lease begins anew with whoever acts,
+//! and with the end of a hold on the fleet. A lease is over when everything has been read that was sent
+//! before its end, and lasts longer by any time for which nothing was read: so none is lost because nobody
+//! was there to take its word, or was behind. What people apply is theirs from then on, and ends with no
 //! holder.
 
 use serde::{Deserialize, Serialize};
@@ -25,8 +26,8 @@ use super::{Core, words};
 const LEASE_MS: u64 = 30_000;
 /// While there are leases, it is known every so often how far we have read,
 const READ_MS: u64 = 2_000;
-/// and nobody was silent in a time longer than this for which it was not. Shorter ones leave room in a lease, which is renewed after a third
-/// of it, for a renewal that is lost.
+/// and nobody was silent in a time longer than this for which it was not. Shorter ones leave room in a lease,
+/// which is renewed after a third of it, for a renewal that is lost.
 const UNREAD_MS: u64 = 5_000;
 /// Bytes of a holder's name.
 const HOLDER_BYTES_MAX: usize = 128;

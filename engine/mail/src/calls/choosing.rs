@@ -1,12 +1,14 @@
-//! Which of several providers a call goes to, where its caller chooses, and calls whose provider a service picks.
+//! Which of several providers a call goes to, where its caller chooses, and calls whose provider a service
+//! picks.
 //!
 //! ```text
 //!   call, of number n + 1 --> the service is called with the candidates, as n --> it answers with one of them --> the call is sent to that
 //!                                                                 '--> it fails, or names none of them: so does the call
 //! ```
-//! Always: such a call takes two numbers, whatever comes of it, and is sent by the mail itself: so a program that a crash set back makes both
-//! under the numbers that they had. Who is called was a candidate, whatever has been heard of the address since; and a call that its provider
-//! would take for a repeat, because so much was sent since it was begun, is not sent, and has failed.
+//! Always: such a call takes two numbers, whatever comes of it, and is sent by the mail itself: so a program
+//! that a crash set back makes both under the numbers that they had. Who is called was a candidate, whatever
+//! has been heard of the address since; and a call that its provider would take for a repeat, because so much
+//! was sent since it was begun, is not sent, and has failed.
 
 use std::collections::BTreeSet;
 
@@ -27,8 +29,8 @@ use crate::seen::WINDOW;
 use crate::state::{bounded, count};
 use crate::{Mail, Refusal};
 
-/// Of so many numbers below the newest that came, a receiver remembers each: half of a window, of which the other half is above. Half of that
-/// is left for what the broker reorders.
+/// Of so many numbers below the newest that came, a receiver remembers each: half of a window, of which the
+/// other half is above. Half of that is left for what the broker reorders.
 pub(super) const PICKED_WITHIN: u64 = WINDOW / 4;
 
 /// A call that is sent when its provider was picked.
@@ -44,7 +46,8 @@ pub(crate) struct Picking {
 }
 
 impl Mail {
-    /// The engines of those who can be called at the address, by which the dispatcher can be asked about them; `None`: nobody is known there.
+    /// The engines of those who can be called at the address, by which the dispatcher can be asked about
+    /// them; `None`: nobody is known there.
     pub fn candidates(
         &mut self,
         address: &Address,
@@ -85,7 +88,8 @@ impl Mail {
         }
     }
 
-    /// What snapshots of programs that chose nothing do not have is asked of the broker, once, by subscribing again.
+    /// What snapshots of programs that chose nothing do not have is asked of the broker, once, by subscribing
+    /// again.
     fn knows_engines(&mut self, address: &Address, choice: &Choice) -> bool {
         self.calls.has_chosen |= !choice.is_none();
         let providers = self.calls.providers.get(address);
@@ -105,7 +109,8 @@ impl Mail {
         self.is_granted(&filter) == Some(true)
     }
 
-    /// Asks the service for a provider, and makes the call when that was picked. `None`: nobody is known at the address, or none who picks.
+    /// Asks the service for a provider, and makes the call when that was picked. `None`: nobody is known at
+    /// the address, or none who picks.
     pub(super) fn call_picked(
         &mut self,
         address: &Address,
@@ -229,7 +234,8 @@ impl Mail {
         }
     }
 
-    /// The service that was called as this number has answered. Whoever has joined the call waits for the same.
+    /// The service that was called as this number has answered. Whoever has joined the call waits for the
+    /// same.
     fn was_picked(&mut self, asked: u64) {
         let (mut answer, mut picking, mut address) = (None, None, None);
         for one in self.calls.open.values_mut().filter(|one| one.sent_as == asked) {
@@ -252,7 +258,8 @@ impl Mail {
         };
         let number = stamp.number;
         let early = self.replies.take_early(number);
-        // How much of another life was sent nobody knows. What was answered before a crash had been sent in time.
+        // How much of another life was sent nobody knows. What was answered before a crash had been sent in
+        // time.
         let is_late = life::first_number_of(number) == self.life()
             && self.published.saturating_sub(number) > PICKED_WITHIN
             && early.is_none();
@@ -288,7 +295,8 @@ fn picked(answer: &[u8]) -> Option<ProgramId> {
 }
 
 impl Calls {
-    /// Whether nobody answers for the program any more; of one that was not heard of since the broker has lost the session, that is not known.
+    /// Whether nobody answers for the program any more; of one that was not heard of since the broker has
+    /// lost the session, that is not known.
     fn is_known_gone(&self, address: &Address, program: ProgramId) -> bool {
         let known = self.providers.get(address).and_then(|all| all.get(&program));
         known.is_some_and(Known::is_gone)

@@ -137,7 +137,8 @@ fn four() -> [Mail; 4] {
     [caller, provider, other, picker]
 }
 
-/// The end of a call of which a picker says that this program is to be called, after `meanwhile` has come to pass.
+/// The end of a call of which a picker says that this program is to be called, after `meanwhile` has come to
+/// pass.
 fn ended_once_picked(
     options: &CallOptions,
     of: impl Fn(&[Mail; 4]) -> ProgramId,
@@ -268,7 +269,8 @@ fn calls_of_one_key_are_picked_and_made_once_and_a_cancelled_one_leaves_the_othe
     }
 }
 
-/// Over a broker that repeats and reorders, between programs that are moved and crash: a caller, two providers and a picker.
+/// Over a broker that repeats and reorders, between programs that are moved and crash: a caller, two
+/// providers and a picker.
 struct Run {
     drawn: u64,
     sides: [Side; 4],
@@ -449,7 +451,8 @@ fn each_picked_call_is_made_once_while_all_move_and_crash_and_the_broker_repeats
             (drawn >> 33) % below
         };
         let mut all = three();
-        // So that its first checkpoint has where its providers are: there is no broker here that would say it again.
+        // So that its first checkpoint has where its providers are: there is no broker here that would say it
+        // again.
         all[0].calls.has_chosen = true;
         let mut sides = all.map(Side::new);
         let ids = [0, 1, 2].map(|at| sides[at].mail.home().program);

@@ -10,8 +10,8 @@ use crate::rooms;
 use crate::runtime::Loaded;
 
 impl Instance {
-    /// The same program with the same host's side, where it stands, on other code of its module. Where that fails, the program as it was:
-    /// nothing of it has changed.
+    /// The same program with the same host's side, where it stands, on other code of its module. Where that
+    /// fails, the program as it was: nothing of it has changed.
     pub(crate) fn change(mut self, better: &Arc<Loaded>) -> Result<Self, (Box<Self>, Failure)> {
         match self.on(better) {
             Ok(changed) => Ok(self.succeeded_by(changed)),

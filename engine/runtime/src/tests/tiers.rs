@@ -8,7 +8,8 @@ use crate::{Budget, Tier};
 /// More than a program can print while nobody acknowledges it: until then it does not end.
 const LINES: usize = LOG_WINDOW_LINES as usize + 500;
 
-/// Prints a number in a line, counting up, after a loop and a call that sleeps. As large as what is worth the baseline tier.
+/// Prints a number in a line, counting up, after a loop and a call that sleeps. As large as what is worth the
+/// baseline tier.
 fn counting() -> Vec<u8> {
     let text = r#"(module
         (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
