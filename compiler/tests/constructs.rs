@@ -7,6 +7,9 @@ mod support;
 use support::*;
 use wasmtime::Module;
 
+/// What only the optimising compiler takes.
+const NOT_ON_BASELINE: &[&str] = &["return_call", "throw", "try_table", "exnref", "externref"];
+
 /// `body` defines `$main`; `$print` shows an i64, `$block` may block and triples.
 fn everywhere(name: &str, body: &str) {
     let wat = format!(
@@ -25,9 +28,18 @@ fn everywhere(name: &str, body: &str) {
             &Module::new(&engine, &wasm).unwrap(),
             World::default(),
         ));
-        // What one form saves, the other resumes.
-        let forms = [Program::split(&engine, &wasm), Program::joined(&engine, &wasm)];
-        let unmoved = run(&engine, &forms[0], Err(World::default()), None);
+        // What one form or tier saves, the next resumes.
+        let mut forms = vec![Program::split(&engine, &wasm), Program::joined(&engine, &wasm)];
+        if HAS_BASELINE {
+            match Program::try_split(&baseline_engine(STACK_BYTES / 2), &wasm) {
+                Ok(program) => forms.push(program),
+                Err(refusal) => assert!(
+                    NOT_ON_BASELINE.iter().any(|sign| body.contains(sign)),
+                    "{name}: {refusal:?}"
+                ),
+            }
+        }
+        let unmoved = run(&forms[0], Err(World::default()), None);
         let (End::Finished(World { checks, .. }) | End::Trapped(_, World { checks, .. })) = &unmoved else {
             panic!()
         };
@@ -37,8 +49,9 @@ fn everywhere(name: &str, body: &str) {
         for first in 1..=checks {
             for step in [None, Some(1), Some(2), Some(5)] {
                 let mut left = 200;
-                let programs = [0, 1].map(|form| &forms[(first as usize + form) % 2]);
-                let (end, captures, _) = run_captured(&engine, &programs, World::default(), first, |_| {
+                let begun = forms.iter().cycle().skip(first as usize);
+                let programs: Vec<_> = begun.take(forms.len()).collect();
+                let (end, captures, _) = run_captured(&programs, World::default(), first, |_| {
                     left -= 1;
                     step.filter(|_| left > 0)
                 });

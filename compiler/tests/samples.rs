@@ -1,4 +1,4 @@
-//! Every sample, captured at 200 random points and resumed in a new instance, through chains, and again
+//! Every sample, captured at 200 random points and resumed in a new instance on the other tier, through chains, and again
 //! before the first resumed frame has returned: prints what the original prints.
 #![allow(clippy::unwrap_used)]
 
@@ -40,7 +40,13 @@ fn differential(name: &str) {
     ));
     assert!(!expected.0.is_empty());
     let program = Program::split(&engine, sample.wasm);
-    let unmoved = run(&engine, &program, Err(world.clone()), None);
+    let baseline = HAS_BASELINE.then(|| Program::split(&baseline_engine(STACK_BYTES / 2), sample.wasm));
+    // Across tiers with every capture, from one or the other.
+    let programs: Vec<&Program> = [Some(&program), baseline.as_ref()]
+        .into_iter()
+        .flatten()
+        .collect();
+    let unmoved = run(&program, Err(world.clone()), None);
     let End::Finished(end) = unmoved else {
         panic!("did not finish")
     };
@@ -53,7 +59,14 @@ fn differential(name: &str) {
         let first = 1 + random.below(checks);
         let chain = point % 4;
         // Odd chains capture again after very few checks: before the first resumed frame has returned.
-        let (end, captures, _) = run_captured(&engine, &[&program], world.clone(), first, |done| {
+        let turned: Vec<&Program> = programs
+            .iter()
+            .cycle()
+            .skip(point)
+            .take(programs.len())
+            .copied()
+            .collect();
+        let (end, captures, _) = run_captured(&turned, world.clone(), first, |done| {
             (done <= chain).then(|| {
                 if chain % 2 == 1 {
                     1 + random.below(3)
@@ -99,18 +112,17 @@ fn deep_recursion() {
         world.clone(),
     ));
     let program = Program::split(&engine, sample.wasm);
-    let End::Finished(end) = run(&engine, &program, Err(world.clone()), None) else {
+    let baseline = HAS_BASELINE.then(|| Program::split(&baseline_engine(STACK_BYTES / 2), sample.wasm));
+    let programs: Vec<&Program> = baseline.iter().chain([&program]).collect();
+    let End::Finished(end) = run(&program, Err(world.clone()), None) else {
         panic!()
     };
     let mut deepest = 0;
     for tenth in 1..10 {
-        let (ended, captures, largest) = run_captured(
-            &engine,
-            &[&program],
-            world.clone(),
-            end.checks * tenth / 10,
-            |done| (done < 4).then_some(2),
-        );
+        let (ended, captures, largest) =
+            run_captured(&programs, world.clone(), end.checks * tenth / 10, |done| {
+                (done < 4).then_some(2)
+            });
         assert_eq!(outcome(ended), expected);
         assert!(captures >= 4);
         deepest = deepest.max(largest);

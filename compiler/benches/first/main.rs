@@ -4,8 +4,9 @@
 //! `--`: paths of WASI commands, of which only the code is looked at, since they may ask for more than this benchmark offers.
 //! Raw wasmtime is measured in the same rounds. Under `cargo test --benches` it is one round of a small program, to see that
 //! it works. `--rounds N`: 5; medians are printed.
-//! `--only-starts` leaves resuming code out, which takes longest; `--features winch` adds rows.
+//! `--only-starts` leaves resuming code out, which takes longest.
 //! * *first output*: from the module's bytes to what the program prints, compiled by all processors;
+//! * *pace*: time on the processor for the same work, over raw Cranelift's;
 //! * *quick*: Cranelift without optimisation; *Winch*: wasmtime's other compiler, which makes one pass;
 //! * *resuming code*: made when the program runs already, and read by what only a captured program needs.
 
@@ -20,7 +21,7 @@ mod programs;
 mod table;
 
 use std::error::Error;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use machine::{Code, Machine, Target, Way, rewrite};
 use table::{Table, median};
@@ -30,8 +31,10 @@ use wayfare_compiler::Form;
 /// Room for the deepest recursion.
 const STACK_BYTES: usize = 64 << 20;
 const ROUNDS: usize = 5;
+/// What is run for the pace, of all that the program can do.
+const WORK_PER_MILLE: u32 = 20;
 
-/// Who compiles. Winch only with the feature of that name.
+/// Who compiles.
 #[derive(Clone, Copy, Debug)]
 enum Compiler {
     Cranelift,
@@ -47,7 +50,7 @@ enum Piece {
     Resuming,
 }
 
-const ROWS: [(Piece, Compiler); 7] = [
+const ROWS: [(Piece, Compiler); 8] = [
     (Piece::Raw, Compiler::Cranelift),
     (Piece::Raw, Compiler::Quick),
     (Piece::Raw, Compiler::Winch),
@@ -55,6 +58,7 @@ const ROWS: [(Piece, Compiler); 7] = [
     (Piece::Program, Compiler::Quick),
     (Piece::Program, Compiler::Winch),
     (Piece::Resuming, Compiler::Cranelift),
+    (Piece::Resuming, Compiler::Winch),
 ];
 
 /// What is measured, times in ms.
@@ -65,16 +69,12 @@ struct Row {
     on_one: Vec<f64>,
     on_all: Vec<f64>,
     output: Vec<f64>,
+    work: Vec<f64>,
     bytes: usize,
     refusal: Option<String>,
 }
 
 impl Compiler {
-    /// In this build.
-    fn is_here(self) -> bool {
-        cfg!(feature = "winch") || !matches!(self, Self::Winch)
-    }
-
     fn set(self, config: &mut Config) {
         match self {
             Self::Cranelift => config,
@@ -92,11 +92,12 @@ impl Piece {
         }
     }
 
-    fn of(self, wasm: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Raw => wasm.to_vec(),
-            Self::Program => rewrite(wasm, Form::Program).wasm,
-            Self::Resuming => rewrite(wasm, Form::Resuming).wasm,
+    fn of(self, wasm: &[u8], compiler: Compiler) -> Vec<u8> {
+        match (self, compiler) {
+            (Self::Raw, _) => wasm.to_vec(),
+            (Self::Program, _) => rewrite(wasm, Form::Program).wasm,
+            (Self::Resuming, Compiler::Winch) => rewrite(wasm, Form::ResumingPlainly).wasm,
+            (Self::Resuming, _) => rewrite(wasm, Form::Resuming).wasm,
         }
     }
 }
@@ -124,9 +125,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
     let thread = thread.spawn(move || {
         for (index, (name, wasm)) in programs.iter().enumerate() {
-            let wanted = |(piece, compiler): &(Piece, Compiler)| {
-                (*piece != Piece::Resuming || !only_starts) && compiler.is_here()
-            };
+            let wanted = |(piece, _): &(Piece, Compiler)| *piece != Piece::Resuming || !only_starts;
             let mut rows: Vec<Row> = ROWS.into_iter().filter(wanted).map(Row::new).collect();
             for round in 0..rounds {
                 for row in &mut rows {
@@ -149,6 +148,7 @@ impl Row {
             on_one: Vec::new(),
             on_all: Vec::new(),
             output: Vec::new(),
+            work: Vec::new(),
             bytes: 0,
             refusal: None,
         }
@@ -168,7 +168,7 @@ impl Row {
         };
         let (one, all) = (machine(false), machine(true));
         let begun = Instant::now();
-        let form = piece.of(wasm);
+        let form = piece.of(wasm, compiler);
         let rewritten = ms(begun);
         let compiling = Instant::now();
         let module = match all.try_compile(&form) {
@@ -181,8 +181,10 @@ impl Row {
         self.on_all.push(ms(compiling));
         self.bytes = code_bytes(&module);
         if runs && piece != Piece::Resuming {
-            run(&all, module);
+            run(&all, &module, 0);
             self.output.push(ms(begun));
+            self.work
+                .push(run(&all, &module, WORK_PER_MILLE).as_secs_f64() * 1e3);
         }
         self.rewritten.push(rewritten);
         let compiling = Instant::now();
@@ -210,6 +212,7 @@ fn show(name: &str, wasm_bytes: usize, rows: &[Row]) {
         "first output ms",
         "code MB",
         "code / raw",
+        "pace / raw",
     ];
     let mut table = Table::new(&title, &columns);
     let raw_bytes = rows[0].bytes.max(1);
@@ -227,20 +230,25 @@ fn show(name: &str, wasm_bytes: usize, rows: &[Row]) {
                 format!("{:.2}", row.bytes as f64 / raw_bytes as f64),
             ],
         });
+        cells.push(match row.work.is_empty() {
+            true => String::new(),
+            false => format!("{:.2}", median(&row.work) / median(&rows[0].work)),
+        });
         table.row(cells);
     }
     table.print();
 }
 
-/// As little as it can do until it prints.
-fn run(machine: &Machine, module: Module) {
+/// Time on the processor for some of its work; for none it prints all the same.
+fn run(machine: &Machine, module: &Module, per_mille: u32) -> Duration {
     let code = Code {
-        module,
+        module: module.clone(),
         resuming: None,
     };
-    let mut process = machine.start(&code, 0);
+    let mut process = machine.start(&code, per_mille);
     process.run();
     assert!(!process.stdout().is_empty(), "it prints something");
+    process.busy
 }
 
 fn code_bytes(module: &Module) -> usize {

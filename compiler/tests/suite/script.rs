@@ -13,7 +13,7 @@ use wasmtime::{Engine, Trap};
 use wayfare_abi::rewritten as abi;
 use wayfare_compiler::{CompileError, Form, Report};
 
-use crate::support::{Call, Import, Linked, Outcome, Program, Scene, Value};
+use crate::support::{Call, Import, Linked, Outcome, Program, Refusal, Scene, Value};
 use crate::values::{all_match, argument};
 
 /// Captures of one call. A loop that passes more checks is captured at a spread of as many.
@@ -22,6 +22,9 @@ const CAPTURES_PER_CALL_MAX: u64 = 100;
 const CHECKS_PER_CALL_MAX: u64 = 20_000;
 /// ...but this often at least.
 const CAPTURES_PER_CALL_MIN: u64 = 4;
+
+/// Why a module that the compiler takes is refused on the baseline tier.
+pub(crate) const BASELINE_LACKS: &str = "the baseline tier lacks something";
 
 #[derive(Default, Debug, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -155,8 +158,8 @@ impl<'a> Script<'a> {
                         .map(|_| ())
                         .expect_err(&self.place());
                     assert!(
-                        !matches!(error, CompileError::Thread(_)),
-                        "{}: {error}",
+                        !matches!(error, Refusal::Rewriting(CompileError::Thread(_))),
+                        "{}: {error:?}",
                         self.place()
                     );
                     self.tally.invalid += 1;
@@ -287,8 +290,8 @@ impl<'a> Script<'a> {
 
     /// Adds a module to the scene.
     fn link(&mut self, wasm: &[u8]) -> Result<usize, String> {
-        let (program, never_blocks) =
-            Program::of_exports(&self.scene.engine, wasm, Form::Program).map_err(|error| reason(&error))?;
+        let (program, never_blocks) = Program::of_exports(&self.scene.engine, wasm, Form::Program)
+            .map_err(|refusal| reason(&refusal))?;
         let mut imports = Vec::new();
         for import in program.module.imports() {
             imports.push(match self.registered.get(import.module()) {
@@ -322,7 +325,10 @@ fn has_sites(report: &Report) -> bool {
 }
 
 /// Why a module is refused, without names.
-fn reason(error: &CompileError) -> String {
+fn reason(refusal: &Refusal) -> String {
+    let Refusal::Rewriting(error) = refusal else {
+        return BASELINE_LACKS.into();
+    };
     const REASONS: &[(&str, &str)] = &[
         ("the imported memory", "an imported memory"),
         ("the imported table", "an imported table"),

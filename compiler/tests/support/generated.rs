@@ -7,7 +7,9 @@ use wasmtime::{Engine, Instance, Module, Store, Trap, Val};
 use wayfare_abi::rewritten as abi;
 use wayfare_compiler::{CompileError, Form};
 
-use super::{Call, Called, Import, Linked, Outcome, Program, Random, Scene, Value, World, store, wasi};
+use super::{
+    Call, Called, Import, Linked, Outcome, Program, Random, Refusal, Scene, Value, World, store, wasi,
+};
 
 /// Loop iterations and calls of one instance together.
 const FUEL: u32 = 500;
@@ -35,9 +37,27 @@ impl Coverage {
 
 /// Makes a module of `data`; `None` if there is too little of it.
 pub fn module(data: &[u8]) -> Option<Vec<u8>> {
+    // Most modules with references hold one of the host's somewhere, and are refused.
+    let reference_types_enabled = data.first()? % 4 == 0;
+    make(data, |config| {
+        config.reference_types_enabled = reference_types_enabled
+    })
+}
+
+/// One that the baseline compiler takes.
+pub fn plain_module(data: &[u8]) -> Option<Vec<u8>> {
+    make(data, |config| {
+        config.exceptions_enabled = false;
+        config.reference_types_enabled = false;
+        config.simd_enabled = false;
+        config.tail_call_enabled = false;
+    })
+}
+
+fn make(data: &[u8], set: impl FnOnce(&mut wasm_smith::Config)) -> Option<Vec<u8>> {
     let host = r#"(module (import "test" "block" (func (param i32) (result i32)))
         (import "test" "print" (func (param i64))))"#;
-    let config = wasm_smith::Config {
+    let mut config = wasm_smith::Config {
         available_imports: Some(wat::parse_str(host).unwrap()),
         canonicalize_nans: true,
         export_everything: true,
@@ -55,13 +75,12 @@ pub fn module(data: &[u8]) -> Option<Vec<u8>> {
         max_tables: 3,
         memory_max_size_required: true,
         min_funcs: 3,
-        // Most modules with references hold one of the host's somewhere, and are refused.
-        reference_types_enabled: data.first()? % 4 == 0,
         relaxed_simd_enabled: false,
         table_max_size_required: true,
         threads_enabled: false,
         ..wasm_smith::Config::default()
     };
+    set(&mut config);
     let mut module = wasm_smith::Module::new(config, &mut Unstructured::new(data)).ok()?;
     module.ensure_termination(FUEL).ok()?;
     Some(module.to_bytes())
@@ -80,12 +99,15 @@ pub fn compare(engine: &Engine, wasm: &[u8], random: &mut Random) -> Coverage {
     let (program, never_blocks) = match Program::of_exports(engine, wasm, form) {
         Ok(program) => program,
         Err(error) => {
-            assert!(!matches!(error, CompileError::Thread(_)), "{error}");
+            assert!(
+                !matches!(error, Refusal::Rewriting(CompileError::Thread(_))),
+                "{error:?}"
+            );
             coverage.refused = 1;
             return coverage;
         }
     };
-    let raw = Module::new(engine, wasm).unwrap();
+    let raw = Module::new(engine, wasm).expect("what is taken rewritten is taken as it is");
     let mut raw_store = store(engine, World::default(), None);
     let raw_instance = wasi::linker(engine).instantiate(&mut raw_store, &raw);
     let mut scene = Scene::new(engine);

@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, dead_code)] // each test file uses its part
 #![allow(clippy::unwrap_used)]
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasmtime::{Config, Engine, Extern, Instance, Module, Store, Trap, UpdateDeadline};
@@ -73,7 +74,7 @@ pub enum End {
     Captured(Box<State>),
 }
 
-const STACK_BYTES: usize = 64 << 20;
+pub const STACK_BYTES: usize = 64 << 20;
 
 /// Runs `body` on a thread whose stack has room for deep recursion.
 pub fn with_stack(body: impl FnOnce() + Send) {
@@ -94,8 +95,20 @@ pub fn engine() -> Engine {
 
 /// Where programs recurse until their stack is used up, a smaller one saves time.
 pub fn engine_with_stack(stack_bytes: usize) -> Engine {
+    engine_of(settings::apply, stack_bytes)
+}
+
+/// The engine's other tier, which does not take every module.
+pub fn baseline_engine(stack_bytes: usize) -> Engine {
+    engine_of(settings::apply_baseline, stack_bytes)
+}
+
+/// Whether this processor has one.
+pub const HAS_BASELINE: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+
+fn engine_of(settings: fn(&mut Config), stack_bytes: usize) -> Engine {
     let mut config = Config::new();
-    settings::apply(&mut config);
+    settings(&mut config);
     config.epoch_interruption(true);
     config.async_stack_size(stack_bytes);
     config.max_wasm_stack(stack_bytes);
@@ -109,6 +122,30 @@ pub fn blocking(module: &str, name: &str) -> bool {
     module == "wasi_snapshot_preview1" && matches!(name, "fd_read" | "fd_write" | "poll_oneoff")
         || module == "test" && name == "block"
         || module == "spectest" && name.starts_with("print")
+}
+
+/// Why a module is not run.
+#[derive(Debug)]
+pub enum Refusal {
+    Rewriting(CompileError),
+    /// The baseline compiler lacks something.
+    Baseline,
+}
+
+fn is_baseline(engine: &Engine) -> bool {
+    let tail_call = wat::parse_str("(module (func return_call 0))").unwrap();
+    Module::validate(engine, &tail_call).is_err()
+}
+
+/// The optimising compiler takes all that is rewritten. The other one may say in more than one way that it does not.
+fn compile(engine: &Engine, wasm: &[u8]) -> Result<Module, Refusal> {
+    let compiled = catch_unwind(AssertUnwindSafe(|| Module::new(engine, wasm)));
+    match compiled {
+        Ok(Ok(module)) => Ok(module),
+        _ if is_baseline(engine) => Err(Refusal::Baseline),
+        Ok(Err(error)) => panic!("{error:?}"),
+        Err(panic) => resume_unwind(panic),
+    }
 }
 
 /// A rewritten module, compiled, in one of its forms.
@@ -125,6 +162,11 @@ impl Program {
         Self::make(engine, wasm, &options(Form::Program)).unwrap()
     }
 
+    /// The same, unless the baseline compiler lacks something.
+    pub fn try_split(engine: &Engine, wasm: &[u8]) -> Result<Self, Refusal> {
+        Self::make(engine, wasm, &options(Form::Program))
+    }
+
     /// In one.
     pub fn joined(engine: &Engine, wasm: &[u8]) -> Self {
         Self::make(engine, wasm, &options(Form::Joined)).unwrap()
@@ -132,7 +174,7 @@ impl Program {
 
     /// Any exported function can be called. Where a function that blocks is called through a table, which is refused,
     /// none may block: gives whether that was so.
-    pub fn of_exports(engine: &Engine, wasm: &[u8], form: Form) -> Result<(Self, bool), CompileError> {
+    pub fn of_exports(engine: &Engine, wasm: &[u8], form: Form) -> Result<(Self, bool), Refusal> {
         let make = |blocking| {
             let entry = Entry::Exports;
             let options = Options {
@@ -143,30 +185,33 @@ impl Program {
             Self::make(engine, wasm, &options)
         };
         match make(&blocking) {
-            Err(error) if error.to_string().contains("called through a table") => {
+            Err(Refusal::Rewriting(error)) if error.to_string().contains("called through a table") => {
                 Ok((make(&|_, _| false)?, true))
             }
             other => Ok((other?, false)),
         }
     }
 
-    fn make(engine: &Engine, wasm: &[u8], options: &Options) -> Result<Self, CompileError> {
-        let compiled = |wasm: &[u8]| Module::new(engine, wasm).unwrap_or_else(|error| panic!("{error:?}"));
+    fn make(engine: &Engine, wasm: &[u8], options: &Options) -> Result<Self, Refusal> {
         let Rewritten {
             wasm: program,
             report,
-        } = wayfare_compiler::rewrite(wasm, options)?;
+        } = wayfare_compiler::rewrite(wasm, options).map_err(Refusal::Rewriting)?;
+        let module = compile(engine, &program)?;
         let resuming = (options.form == Form::Program).then(|| {
             let options = Options {
-                form: Form::Resuming,
+                form: match is_baseline(engine) {
+                    true => Form::ResumingPlainly,
+                    false => Form::Resuming,
+                },
                 ..*options
             };
             let resuming = wayfare_compiler::rewrite(wasm, &options).unwrap();
-            compiled(&resuming.wasm)
+            compile(engine, &resuming.wasm)
         });
         Ok(Self {
-            module: compiled(&program),
-            resuming,
+            module,
+            resuming: resuming.transpose()?,
             report,
         })
     }
@@ -207,11 +252,12 @@ pub fn run_raw(engine: &Engine, module: &Module, world: World) -> End {
 }
 
 /// A rewritten module, fresh or from a state, until it ends or is captured at the `capture`th check from now.
-pub fn run(engine: &Engine, program: &Program, from: Result<&State, World>, capture: Option<u64>) -> End {
+pub fn run(program: &Program, from: Result<&State, World>, capture: Option<u64>) -> End {
     let world = match &from {
         Ok(state) => state.world.clone(),
         Err(world) => world.clone(),
     };
+    let engine = program.module.engine();
     let mut store = store(engine, world, capture);
     let instance = linker(engine).instantiate(&mut store, &program.module).unwrap();
     let save = instance.get_memory(&mut store, abi::SAVE_MEMORY).unwrap();
@@ -289,10 +335,9 @@ pub fn outcome(end: End) -> (Vec<u8>, Option<i32>, Option<String>) {
 }
 
 /// Runs to the end through captures: the first after `first` checks, each further one after what `next` says
-/// (`None`: no more). Each resumption is in a new instance, of the next of `programs`, which are forms of one. Gives the
+/// (`None`: no more). Each resumption is in a new instance, of the next of `programs`, which are forms of one, of whatever tier. Gives the
 /// end and how many captures there were.
 pub fn run_captured(
-    engine: &Engine,
     programs: &[&Program],
     world: World,
     first: u64,
@@ -300,12 +345,12 @@ pub fn run_captured(
 ) -> (End, usize, usize) {
     let mut captures = 0;
     let mut largest = 0;
-    let mut end = run(engine, programs[0], Err(world), Some(first));
+    let mut end = run(programs[0], Err(world), Some(first));
     while let End::Captured(state) = end {
         captures += 1;
         largest = largest.max(state.image.frames.len());
         let program = programs[captures % programs.len()];
-        end = run(engine, program, Ok(&state), next(captures));
+        end = run(program, Ok(&state), next(captures));
     }
     (end, captures, largest)
 }
