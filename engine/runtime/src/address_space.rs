@@ -1,4 +1,6 @@
-//! How much address space there is for programs' memories.
+//! How much address space there is for programs' memories, and what is said where there is none.
+
+use wayfare_protocol::error::Failure;
 
 /// wasmtime reserves 4 GiB of it for each memory, so that compiled code need not check addresses. Where it is limited (`ulimit -v`,
 /// `LimitAS=` of a service, kernels for small processors) that is not to be had for many programs.
@@ -23,4 +25,23 @@ impl AddressSpace {
         // wasmtime reserves little on 32 bits.
         Self::Ample
     }
+}
+
+/// What an error of wasmtime's that is nobody's fault is to who asked.
+pub(super) fn internal(error: impl Into<wasmtime::Error>) -> Failure {
+    let error = error.into();
+    lacking(&error).unwrap_or_else(|| Failure::Internal {
+        reason: format!("{error:#}"),
+    })
+}
+
+/// What to say if it is the kernel that gave no memory.
+pub(super) fn lacking(error: &wasmtime::Error) -> Option<Failure> {
+    let text = format!("{error:#}");
+    (text.contains("mmap failed") || text.contains("Cannot allocate memory")).then(|| Failure::Internal {
+        reason: format!(
+            "no address space for the program's memory: raise its limit (ulimit -v, or LimitAS= of the service), or end \
+             other programs ({text})"
+        ),
+    })
 }

@@ -80,7 +80,7 @@ pub fn compile(module: Digest, wasm: &[u8], target: &CodeTarget) -> Result<Vec<u
 /// as those of the last release are; with it, those refuse the code with that reason.
 #[cfg(feature = "compiler")]
 fn engine_for(architecture: &str, heap: bool) -> wasmtime::Result<wasmtime::Engine> {
-    let mut config = super::runtime::config();
+    let mut config = super::options::config();
     let triple = match architecture {
         "x86_64" | "aarch64" | "s390x" => format!("{architecture}-unknown-linux-gnu"),
         "riscv64" => "riscv64gc-unknown-linux-gnu".into(),

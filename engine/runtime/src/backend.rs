@@ -21,21 +21,14 @@ use wayfare_abi::rewritten as abi;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Digest;
 
+use super::address_space;
 use super::context::Context;
 use super::image::Image;
+use super::loaded::{Loaded, MAY_COME_APART, Shape, Tier};
 #[cfg(feature = "compiler")]
 use super::processors;
 use super::resuming::Resuming;
 use super::rooms::{self, Housed, Rooms};
-use super::runtime::{Loaded, MAY_COME_APART, Shape, address_space};
-
-/// Which compiler made a module's code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tier {
-    /// In one pass, to start soon.
-    Baseline,
-    Optimised,
-}
 
 pub(super) struct Backend {
     pub(super) tier: Tier,
@@ -58,7 +51,7 @@ impl Backend {
     pub(super) fn compile(&self, digest: Digest, rewritten: &[u8]) -> Result<Module, Failure> {
         let module = processors::on_all(|| Module::new(self.fresh.engine(), rewritten));
         module.map_err(|error| {
-            address_space(&error).unwrap_or_else(|| Failure::Module {
+            address_space::lacking(&error).unwrap_or_else(|| Failure::Module {
                 module: digest,
                 reason: format!("{error:#}"),
             })
@@ -90,9 +83,9 @@ impl Backend {
             .fresh
             .instantiate_pre(module)
             .map_err(|error| refuse(format!("{error:#}")))?;
-        let image = self
-            .initial_image(&fresh, &shape)
-            .map_err(|error| address_space(&error).unwrap_or_else(|| refuse(format!("{error:#}"))))?;
+        let image = self.initial_image(&fresh, &shape).map_err(|error| {
+            address_space::lacking(&error).unwrap_or_else(|| refuse(format!("{error:#}")))
+        })?;
         let housed = Housed::new(self.rooms.clone(), fresh);
         if shape.resumes {
             housed.prepare()?;
@@ -117,7 +110,7 @@ impl Backend {
             let name = format!("'{}' from '{}'", import.name(), import.module());
             if !matches!(import.ty(), ExternType::Func(_)) {
                 return Err(format!(
-                    "it imports {name}, which is no function: only functions are offered"
+                    "it imports {name}, which is not a function: only functions are offered"
                 ));
             }
             if self

@@ -20,9 +20,10 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Digest;
 
 use super::address_space::AddressSpace;
-use super::backend::{Backend, Tier};
+use super::backend::Backend;
+use super::loaded::{Loaded, Tier};
+use super::options::{RuntimeOptions, reserve};
 use super::rooms::Rooms;
-use super::runtime::{Loaded, RuntimeOptions, reserve};
 
 /// Rewritten modules below this are compiled by Cranelift at once.
 const REWRITTEN_BYTES_MIN: usize = 64 << 10;

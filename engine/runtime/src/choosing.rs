@@ -9,24 +9,17 @@ use std::collections::BTreeSet;
 use wayfare_abi::errno::Errno;
 use wayfare_mail::CallOptions;
 use wayfare_protocol::address::Address;
-use wayfare_protocol::choice::{Loads, LoadsAsk};
+use wayfare_protocol::choice::Loads;
 use wayfare_protocol::ids::EngineId;
 
-use super::calling::{Pace, left_ms, toward_until};
+use super::asking;
 use super::calls::refused;
 use super::context::Context;
-use super::service_requests::{self, Reply, ServiceAsk};
+use super::service_requests::{LoadsKnown, Reply, ServiceAsk};
+use super::toward::{Pace, left_ms, toward_until};
 
 /// What the dispatcher has said is good for so long: many calls in a row ask once.
 const GOOD_NS: u64 = 1_000_000_000;
-
-/// What the dispatcher has said last.
-#[derive(Debug)]
-pub(super) struct Said {
-    ask: LoadsAsk,
-    until_ns: u64,
-    loads: Loads,
-}
 
 enum Step {
     Called(u64),
@@ -36,7 +29,7 @@ enum Step {
     Refused,
 }
 
-/// As [`super::calling::call`].
+/// As `calling::call`.
 pub(super) fn call(
     context: &mut Context,
     address: &Address,
@@ -112,23 +105,23 @@ fn ask(
         return Ok(Some(Loads::new()));
     };
     let now_ns = context.clock.now_ns();
-    if let Some(said) = context
-        .said
+    if let Some(known) = context
+        .loads_known
         .as_ref()
-        .filter(|said| said.ask == ask && said.until_ns > now_ns)
+        .filter(|known| known.ask == ask && known.until_ns > now_ns)
     {
-        return Ok(Some(said.loads.clone()));
+        return Ok(Some(known.loads.clone()));
     }
-    let reply = service_requests::ask_until(context, &ServiceAsk::Loads(ask.clone()), until_ns)?;
+    let reply = asking::ask_until(context, &ServiceAsk::Loads(ask.clone()), until_ns)?;
     let Some(Reply::Loads(answer)) = reply else {
         return Ok(None);
     };
-    let said = Said {
+    let known = LoadsKnown {
         ask,
         until_ns: context.clock.now_ns().saturating_add(GOOD_NS),
         loads: answer.into(),
     };
-    let loads = said.loads.clone();
-    context.said = Some(said);
+    let loads = known.loads.clone();
+    context.loads_known = Some(known);
     Ok(Some(loads))
 }

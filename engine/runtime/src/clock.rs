@@ -2,7 +2,7 @@
 //! travels: of a sleep of ten seconds that is moved after four, six are left, however long the move took.
 //! So it never goes back, and never jumps.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Where the clock of a new program stands: not at zero, because programs subtract from it.
 const BEGINNING_NS: u64 = 3600 * 1_000_000_000;
@@ -40,6 +40,13 @@ impl Clock {
         self.stood_at_ns
             .saturating_add(u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX))
     }
+}
+
+/// What the machine's clock shows, which may be wrong and jump: for people.
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

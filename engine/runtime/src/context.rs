@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Global, Memory};
 use wayfare_devices::{Held, Trouble};
@@ -15,11 +14,11 @@ use wayfare_protocol::limits::ARGUMENT_BYTES_MAX;
 use wayfare_protocol::snapshot::HostState;
 
 use super::ProcessEvent;
-use super::choosing::Said;
 use super::clock::Clock;
 use super::control::Control;
 use super::files::Files;
 use super::memory::Limits;
+use super::service_requests::LoadsKnown;
 use super::variables::Variables;
 
 /// Devices whose last trouble is remembered: as many as can be granted, and some that were not.
@@ -47,7 +46,7 @@ pub(super) struct Context {
     /// By the program's clock, where its rate of publishing is limited. Not in a snapshot: it is over before one arrives.
     pub(super) publish_after_ns: u64,
     /// What the dispatcher has said of candidates' engines. Not in a snapshot: it is asked again.
-    pub(super) said: Option<Said>,
+    pub(super) loads_known: Option<LoadsKnown>,
     pub(super) limits: Limits,
     pub(super) held: Held,
     /// What was said last about a device, so that it is said once.
@@ -97,7 +96,7 @@ impl Context {
             clock: Clock::new(),
             blocked_until_ns: None,
             publish_after_ns: 0,
-            said: None,
+            loads_known: None,
             limits,
             held: Held::new(Arc::default(), BTreeSet::new()),
             troubles: BTreeMap::new(),
@@ -264,10 +263,4 @@ fn environment(spec: &ProgramSpec, variables: &Variables, control: &Control) -> 
         all.push(format!("{name}={value}"));
     }
     all
-}
-
-pub(super) fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }

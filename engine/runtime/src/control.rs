@@ -6,8 +6,6 @@
 //! thread is inside Wasm.
 
 use std::collections::VecDeque;
-#[cfg(feature = "compiler")]
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,11 +16,10 @@ use wayfare_protocol::ids::Generation;
 use wayfare_protocol::life;
 use wayfare_protocol::log::Stream;
 
+use super::clock::now_ms;
 use super::cpu::ThreadTime;
+use super::flag::Flag;
 use super::log::Log;
-use super::raw::Flag;
-#[cfg(feature = "compiler")]
-use super::runtime::Loaded;
 use super::service_requests::ServiceRequests;
 
 pub(super) struct Control {
@@ -49,12 +46,16 @@ pub(super) struct Shared {
     pub(super) service_requests: ServiceRequests,
 }
 
-/// Code to change over to, and whether the program is to stop for that.
+/// Whether there is code to change over to: what succeeds that of the program's module.
 #[cfg(feature = "compiler")]
-#[derive(Default)]
-struct Better {
-    code: Option<Arc<Loaded>>,
-    is_pressing: bool,
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Better {
+    #[default]
+    None,
+    /// The program tries when it next stands still.
+    Waiting,
+    /// The program is to stop for it.
+    Pressing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +69,7 @@ pub(super) enum Request {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Run,
-    /// There is better code for it: [`Shared::take_better`].
+    /// To the code that succeeds its module's.
     #[cfg(feature = "compiler")]
     Change,
     Freeze,
@@ -123,21 +124,21 @@ impl Control {
         self.attract(&shared);
     }
 
-    /// The program changes over to this at its next poll.
+    /// There is better code, and the program changes over to it at its next poll.
     #[cfg(feature = "compiler")]
-    pub(super) fn improve(&self, code: Arc<Loaded>) {
+    pub(super) fn improve(&self) {
         let mut shared = self.lock();
-        shared.better = Better {
-            code: Some(code),
-            is_pressing: true,
-        };
+        shared.better = Better::Pressing;
         self.attract(&shared);
     }
 
     /// The program could not, and has run on since: now that it is stopped for something else it tries again.
     #[cfg(feature = "compiler")]
-    pub(super) fn improve_again(&self, code: Arc<Loaded>) {
-        self.lock().better.code.get_or_insert(code);
+    pub(super) fn improve_again(&self) {
+        let mut shared = self.lock();
+        if shared.better == Better::None {
+            shared.better = Better::Waiting;
+        }
     }
 
     pub(super) fn discard(&self) {
@@ -175,9 +176,7 @@ impl Control {
         let mut shared = self.lock();
         if shared.log.has_room() {
             let line = format!("{line}\n");
-            shared
-                .log
-                .append(Stream::Stderr, line.as_bytes(), super::context::now_ms());
+            shared.log.append(Stream::Stderr, line.as_bytes(), now_ms());
         }
     }
 
@@ -256,24 +255,19 @@ impl Shared {
     /// Somebody wants the program to stop.
     pub(super) fn wants(&self) -> bool {
         #[cfg(feature = "compiler")]
-        let changes = self.better.is_pressing;
+        let changes = self.better == Better::Pressing;
         #[cfg(not(feature = "compiler"))]
         let changes = false;
         self.discarded || !self.requests.is_empty() || changes
     }
 
     /// Nothing is asked of it any more.
-    fn go(&self) -> Next {
+    fn go(&mut self) -> Next {
         #[cfg(feature = "compiler")]
-        if self.better.code.is_some() {
+        if std::mem::take(&mut self.better) != Better::None {
             return Next::Change;
         }
         Next::Run
-    }
-
-    #[cfg(feature = "compiler")]
-    pub(super) fn take_better(&mut self) -> Option<Arc<Loaded>> {
-        std::mem::take(&mut self.better).code
     }
 
     /// It stays where it is when it is stopped, until it is unfrozen or goes on elsewhere.

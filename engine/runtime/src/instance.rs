@@ -14,11 +14,12 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::snapshot::{GlobalValue, HostState, Snapshot};
 use wayfare_protocol::status::ProgramState;
 
+use super::address_space::internal;
 use super::context::{Context, GuestHandles};
+use super::loaded::{Loaded, MAY_COME_APART};
 use super::raw;
 use super::references::References;
 use super::rooms;
-use super::runtime::{Loaded, MAY_COME_APART, internal};
 use super::wasi::Exit;
 
 /// How long a program waits before it asks again for a stack that the machine had no memory for.

@@ -14,16 +14,17 @@
 //! The host functions are written out here rather than taken from wasmtime-wasi, whose state cannot be
 //! captured: a blocked call must be able to leave without having had any effect, and be issued again elsewhere.
 //!
-//! Reading order: `runtime` (a module made ready), `backend`, `baseline` and `succession` (two tiers of
-//! code), `compiled` (what is kept of it), [`ahead`] (what is compiled for others), `rooms` (stacks),
+//! Reading order: `runtime` and `loaded` (a module made ready), `backend`, `baseline` and `succession` (two
+//! tiers of code), `compiled` (what is kept of it), [`ahead`] (what is compiled for others), `rooms` (stacks),
 //! `resuming` (what only a captured program needs), `control` (handle and thread meet), `thread`, `instance`
-//! (in and out of Wasm, capture, restore), `wasi` with `files`, `cpu` (what it uses), `calls` and `calling`
-//! with `mail`, `values` with `service_requests`, `device_calls`, `channel` (the same as lines of files),
-//! `log`, `clock`. All `unsafe` is in `raw`.
+//! (in and out of Wasm, capture, restore), `wasi` with `files`, `cpu` (what it uses), `calls`, `calling` and `toward`
+//! with `mail`, `values` with `service_requests` and `asking`, `device_calls`, `channel` (the same as lines of files),
+//! `log`, `clock`. All `unsafe` is in `raw` and `flag`.
 #![deny(unsafe_code)]
 
 mod address_space;
 pub mod ahead;
+mod asking;
 mod backend;
 #[cfg(feature = "compiler")]
 mod baseline;
@@ -38,12 +39,15 @@ mod control;
 mod cpu;
 mod device_calls;
 mod files;
+mod flag;
 mod image;
 mod instance;
+mod loaded;
 mod log;
 mod mailbox;
 mod me;
 mod memory;
+mod options;
 #[cfg(feature = "compiler")]
 mod processors;
 mod raw;
@@ -57,6 +61,7 @@ mod settings;
 #[cfg(feature = "compiler")]
 mod succession;
 mod thread;
+mod toward;
 mod values;
 mod variables;
 mod wasi;
@@ -80,17 +85,17 @@ use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
 
 pub use address_space::AddressSpace;
-pub use backend::Tier;
 pub use compiled::{Compiled, CompiledError, Piece, Provenance, Trust};
 use control::{Control, Request};
+pub use loaded::{Loaded, MAY_COME_APART, Tier};
 pub use mailbox::Mailbox;
 pub use memory::Budget;
+pub use options::RuntimeOptions;
 #[cfg(feature = "compiler")]
 pub use raw::confine;
 pub use raw::step_back;
 pub use resuming::Waited;
-pub use runtime::MAY_COME_APART;
-pub use runtime::{Loaded, ReviveError, Runtime, RuntimeOptions};
+pub use runtime::{ReviveError, Runtime};
 pub use service_requests::{Reply, ServiceAsk, ServiceRequest};
 use thread::Task;
 pub use variables::Variables;

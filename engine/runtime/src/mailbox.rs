@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wayfare_mail::{Accepted, Mail, Outgoing};
 use wayfare_protocol::qos::Qos;
 
-use super::context::now_ms;
+use super::clock::now_ms;
 use super::control::Control;
 
 /// Cheap to clone. Outlives the program: what is done to the messages of one that is gone has no effect.

@@ -1,34 +1,15 @@
-//! All of the engine's `unsafe`: the flag that other threads raise in a program's memory, loading compiled
-//! code, hints to the kernel about memory, and limits of a process that compiles.
+//! All of the engine's `unsafe` besides the flag's: calls of a program whose flag other threads may raise, loading
+//! compiled code, hints to the kernel about memory, and limits of a process that compiles.
 #![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use wasmtime::{Memory, Store, TypedFunc};
 use wayfare_abi::rewritten::{FLAG_BYTES, FLAG_OFFSET};
 
 use super::context::Context;
 use super::control::Control;
-
-/// The words whose bytes a running program polls, each poll of a function another. There is one exactly while [`call_flagged`] is in Wasm.
-pub(super) struct Flag(*const AtomicU64);
-
-const FLAG_WORDS: usize = FLAG_BYTES as usize / size_of::<AtomicU64>();
-
-// SAFETY: the pointer is only used for atomic stores, which any thread may make while it is valid.
-unsafe impl Send for Flag {}
-
-impl Flag {
-    /// Asks for a capture. The program sees it at its next poll: its plain load is one machine load of a byte, which
-    /// these stores cannot tear. `Relaxed`, because nothing is passed along: what is asked for is read under a mutex.
-    pub(super) fn raise(&self) {
-        // SAFETY: in bounds, aligned and alive: see `call_flagged`. On this side the words are only accessed
-        // atomically; compiled Wasm is outside of Rust's memory model.
-        for word in unsafe { std::slice::from_raw_parts(self.0, FLAG_WORDS) } {
-            word.store(0x0101_0101_0101_0101, Ordering::Relaxed);
-        }
-    }
-}
+use super::flag::Flag;
 
 /// Lowers the flag, and calls `entry` with the flag in `control`'s hands. `None`: something was requested before, and
 /// nothing was called.
@@ -54,7 +35,9 @@ pub(super) fn call_flagged(
     // and lives as long as the store, which is borrowed until the end of this function, beyond `inside`, with
     // which the flag goes. Nobody forms a slice of the save memory meanwhile: the store is in Wasm, and the host
     // functions know only the program's own memory.
-    let inside = control.enter(Flag(words))?;
+    // SAFETY: see above.
+    let flag = unsafe { Flag::new(words) };
+    let inside = control.enter(flag)?;
     let result = entry.call(&mut *store, ());
     drop(inside);
     Some(result)

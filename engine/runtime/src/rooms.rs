@@ -14,11 +14,12 @@ use wasmtime::{Config, Engine, InstancePre, Linker, Module, Store};
 use wayfare_mail::Mail;
 use wayfare_protocol::error::Failure;
 
+use super::address_space::internal;
 use super::context::Context;
 use super::control::Control;
 use super::memory::Limits;
+use super::options::RuntimeOptions;
 use super::resuming::ResumeModule;
-use super::runtime::{RuntimeOptions, internal};
 use super::{HOST_STACK_BYTES, calling, calls, device_calls, raw, values, wasi};
 
 /// How many times the stack of a fresh program each room has. Stacks take memory only as far as they are used.

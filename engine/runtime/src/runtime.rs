@@ -3,69 +3,22 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use wasmtime::{Config, ExternType, Module, Mutability, ValType};
-use wayfare_abi::rewritten as abi;
+use wasmtime::Config;
 #[cfg(feature = "compiler")]
 use wayfare_compiler::Form;
-use wayfare_devices::Devices;
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Digest;
-use wayfare_protocol::snapshot::PAGE_BYTES;
 
-use super::address_space::AddressSpace;
-use super::backend::{Backend, Tier};
+use super::address_space::internal;
+use super::backend::Backend;
 #[cfg(feature = "compiler")]
 use super::compiled::Piece;
 use super::compiled::{Compiled, Provenance, Trust};
-use super::image::Image;
-use super::memory::Budget;
-use super::resuming::{ResumeModule, Resuming, Waited};
-use super::rooms::{self, Housed, Rooms};
-use super::variables::Variables;
-
-/// Code checks addresses anyway.
-const GUARD_BYTES_SCARCE: u64 = 64 << 10;
-/// A memory that grows beyond what it has beside it is copied.
-const GROWTH_BYTES_SCARCE: u64 = 1 << 20;
-
-/// Whether resuming code can be in a module of its own. What others compiled has it in the program's: a build that loads only
-/// that has no use for the rest of `resuming`, and the linker leaves it out.
-pub const MAY_COME_APART: bool = cfg!(feature = "compiler");
-
-/// Bounds for all programs of an engine. The defaults fit a board with 512 MB.
-#[derive(Debug, Clone)]
-pub struct RuntimeOptions {
-    /// Stack of a fresh program. One that is resumed has as much besides what its calls take.
-    pub stack_bytes_max: usize,
-    /// Linear memory of one program; its `ProgramSpec` may ask for less, not for more.
-    pub memory_bytes_max: u64,
-    pub table_elements_max: usize,
-    /// Memory of all programs together.
-    pub budget: Arc<Budget>,
-    /// That programs can be granted.
-    pub variables: Variables,
-    /// Code that others compiled is for [`AddressSpace::Ample`] only.
-    pub address_space: AddressSpace,
-    /// What is compiled for the first time may start on the baseline tier: see [`Runtime::compile_first`].
-    pub baseline: bool,
-    pub devices: Arc<Devices>,
-}
-
-impl Default for RuntimeOptions {
-    fn default() -> Self {
-        Self {
-            stack_bytes_max: 2 << 20,
-            memory_bytes_max: 64 << 20,
-            table_elements_max: 100_000,
-            budget: Arc::default(),
-            variables: Variables::default(),
-            address_space: AddressSpace::probe(),
-            baseline: true,
-            devices: Arc::default(),
-        }
-    }
-}
+use super::loaded::{Loaded, Tier};
+use super::options::{RuntimeOptions, config, reserve};
+use super::resuming::ResumeModule;
+use super::rooms::{self, Rooms};
 
 /// wasmtime's engines and the host functions.
 pub struct Runtime {
@@ -75,7 +28,7 @@ pub struct Runtime {
     compilations: AtomicU64,
     resuming_compilations: AtomicU64,
     #[cfg(feature = "compiler")]
-    pub(super) optimisations: AtomicU64,
+    optimisations: AtomicU64,
 }
 
 /// Why compiled code was not revived.
@@ -87,31 +40,6 @@ pub enum ReviveError {
     /// It would be refused just the same if it was compiled again.
     #[error("{0}")]
     Module(Failure),
-}
-
-/// A module, rewritten and compiled: as many programs as wanted are launched from it. Without its resuming code they can
-/// begin, and neither go on from a snapshot nor go on where they were captured.
-pub struct Loaded {
-    pub(super) digest: Digest,
-    pub(super) tier: Tier,
-    pub(super) housed: Housed,
-    pub(super) resuming: Resuming,
-    pub(super) image: Image,
-    pub(super) shape: Shape,
-    #[cfg(feature = "compiler")]
-    pub(super) succession: super::succession::Succession,
-}
-
-/// What a rewritten module exports for us.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shape {
-    pub(super) globals: usize,
-    pub(super) memories: usize,
-    /// The least that the memories have together.
-    pub(super) memory_bytes_min: u64,
-    pub(super) save_bytes: u64,
-    /// It has its own resuming code.
-    pub(super) resumes: bool,
 }
 
 impl Runtime {
@@ -231,6 +159,36 @@ impl Runtime {
         Ok(compiled)
     }
 
+    /// Compiles what succeeds code of the baseline tier, unless that is done, and has its programs change
+    /// over. `keep` gets what to keep for [`Runtime::revive`] and [`Runtime::revive_resuming`].
+    #[cfg(feature = "compiler")]
+    pub fn optimise(
+        &self,
+        baseline: &Loaded,
+        wasm: &[u8],
+        mut keep: impl FnMut(Compiled),
+    ) -> Result<(), Failure> {
+        let succession = &baseline.succession;
+        let _making = succession.making();
+        if baseline.better().is_some() {
+            return Ok(());
+        }
+        let (better, compiled) = self.compile(baseline.digest(), wasm)?;
+        keep(compiled);
+        if let Some(compiled) = self.compile_resuming(&better, wasm)? {
+            keep(compiled);
+        }
+        succession.succeed(better);
+        self.optimisations.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// How often this runtime has made a successor of baseline code.
+    #[cfg(feature = "compiler")]
+    pub fn optimisations(&self) -> u64 {
+        self.optimisations.load(Ordering::Relaxed)
+    }
+
     /// Loads what was compiled before, in milliseconds.
     pub fn revive(&self, compiled: &Compiled) -> Result<Arc<Loaded>, ReviveError> {
         let module = super::raw::load_code(self.optimised.fresh.engine(), compiled)
@@ -278,147 +236,4 @@ impl Runtime {
     pub fn resuming_compilations(&self) -> u64 {
         self.resuming_compilations.load(Ordering::Relaxed)
     }
-}
-
-/// The settings that compiled code depends on.
-pub(super) fn config() -> Config {
-    #[cfg_attr(
-        not(feature = "compiler"),
-        expect(unused_mut, reason = "they are the compiler's")
-    )]
-    let mut config = Config::new();
-    #[cfg(feature = "compiler")]
-    super::settings::apply(&mut config);
-    config
-}
-
-/// What linear memories reserve.
-pub(super) fn reserve(config: &mut Config, options: &RuntimeOptions) {
-    if options.address_space == AddressSpace::Scarce {
-        config
-            .memory_reservation(0)
-            .memory_guard_size(GUARD_BYTES_SCARCE)
-            .memory_reservation_for_growth(GROWTH_BYTES_SCARCE);
-    }
-}
-
-impl Loaded {
-    pub fn digest(&self) -> Digest {
-        self.digest
-    }
-
-    /// Whether programs can go on from a snapshot.
-    pub fn can_resume(&self) -> bool {
-        !MAY_COME_APART || self.resuming.is_here() || self.better().is_some()
-    }
-
-    pub fn tier(&self) -> Tier {
-        self.tier
-    }
-
-    /// What succeeds code of the baseline tier, once it is all here.
-    pub fn better(&self) -> Option<Arc<Self>> {
-        #[cfg(feature = "compiler")]
-        return self.succession.better();
-        #[cfg(not(feature = "compiler"))]
-        None
-    }
-
-    /// Its resuming code, compiled for the engine that it is in itself.
-    #[cfg(feature = "compiler")]
-    pub(super) fn take_resuming(&self, module: Module) -> Result<(), Failure> {
-        let program = self.housed.pre(rooms::FRESH)?;
-        let resuming =
-            ResumeModule::new(module, program.module()).map_err(|reason| Failure::Internal { reason })?;
-        self.housed.take_resuming(resuming)
-    }
-
-    /// Why its resuming code cannot be made, if that is known.
-    pub fn never_resumes(&self) -> Option<Failure> {
-        self.resuming.failure().filter(|_| MAY_COME_APART)
-    }
-
-    /// Waits as long as somebody is making its resuming code.
-    pub fn wait_resuming(&self) -> Result<Waited, Failure> {
-        self.resuming.wait()
-    }
-
-    /// A page of a memory before the program ran: what `Snapshot::relative_to` asks for.
-    pub fn initial_page(&self, memory: usize, number: u64) -> Box<[u8; PAGE_BYTES]> {
-        Box::new(*self.image.page(memory, number))
-    }
-}
-
-impl Shape {
-    pub(super) fn of(module: &Module) -> Result<Self, String> {
-        let has_function = |name| {
-            let export = module.get_export(name);
-            matches!(export, Some(ExternType::Func(ty)) if ty.params().len() + ty.results().len() == 0)
-        };
-        if !has_function(abi::START) {
-            return Err(format!("its rewritten form lacks the function '{}'", abi::START));
-        }
-        match module.get_export(abi::UNWINDING) {
-            Some(ExternType::Global(ty))
-                if matches!(ty.content(), ValType::I32) && ty.mutability() == Mutability::Var => {}
-            _ => {
-                return Err(format!(
-                    "its rewritten form lacks the global '{}'",
-                    abi::UNWINDING
-                ));
-            }
-        }
-        let save_bytes = match module.get_export(abi::SAVE_MEMORY) {
-            Some(ExternType::Memory(ty)) if ty.maximum() == Some(ty.minimum()) && ty.minimum() > 0 => {
-                ty.minimum() * ty.page_size()
-            }
-            _ => {
-                return Err(format!(
-                    "its rewritten form lacks the memory '{}' of fixed size",
-                    abi::SAVE_MEMORY
-                ));
-            }
-        };
-        let globals = numbered(module, abi::GLOBAL_PREFIX);
-        let memories = numbered(module, abi::MEMORY_PREFIX);
-        let mut memory_bytes_min = 0u64;
-        for ty in &memories {
-            let ExternType::Memory(ty) = ty else {
-                return Err(format!("its export '{}..' is no memory", abi::MEMORY_PREFIX));
-            };
-            memory_bytes_min = memory_bytes_min.saturating_add(ty.minimum().saturating_mul(ty.page_size()));
-        }
-        Ok(Self {
-            globals: globals.len(),
-            memories: memories.len(),
-            memory_bytes_min,
-            save_bytes,
-            resumes: has_function(abi::RESUME),
-        })
-    }
-}
-
-/// The exports `prefix` 0, 1, 2 and so on.
-fn numbered(module: &Module, prefix: &str) -> Vec<ExternType> {
-    (0..)
-        .map_while(|number| module.get_export(&format!("{prefix}{number}")))
-        .collect()
-}
-
-pub(super) fn internal(error: impl Into<wasmtime::Error>) -> Failure {
-    let error = error.into();
-    address_space(&error).unwrap_or_else(|| Failure::Internal {
-        reason: format!("{error:#}"),
-    })
-}
-
-/// What to say if it is the kernel that gave no memory.
-pub(super) fn address_space(error: &wasmtime::Error) -> Option<Failure> {
-    let text = format!("{error:#}");
-    (text.contains("mmap failed") || text.contains("Cannot allocate memory")).then(|| Failure::Internal {
-        reason: format!(
-            "no address space for the program's memory: raise its limit (ulimit -v, or LimitAS= of the service), or end \
-             other programs ({text})"
-        ),
-    })
 }

@@ -3,22 +3,13 @@
 //! Always: what would change something has the next number of the program's, and keeps it until there is an answer, wherever it is asked again;
 //! the number is in a snapshot. So the dispatcher tells a repeat from a second request.
 
-use std::time::Duration;
-
 use serde_json::Value as Json;
-use wayfare_abi::errno::Errno;
-use wayfare_protocol::choice::{LoadsAnswer, LoadsAsk};
+use wayfare_protocol::choice::{Loads, LoadsAnswer, LoadsAsk};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::{self, FileAnswer, FileAsk, FileRefusal, FileRequest};
 use wayfare_protocol::ids::{Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::numbers;
 use wayfare_protocol::values::{self, Key, ValueAnswer, ValueAsk, ValueRequest};
-
-use super::ProcessEvent;
-use super::context::Context;
-
-/// How long a program waits for the dispatcher, by its own clock.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is asked, and of which of the dispatcher's services.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +32,7 @@ pub enum Reply {
 }
 
 impl Reply {
-    fn is_stale(&self) -> bool {
+    pub(super) fn is_stale(&self) -> bool {
         let why = FileRefusal::Stale;
         matches!(self, Self::Value(ValueAnswer::Stale)) || *self == Self::File(FileAnswer::Refused { why })
     }
@@ -86,7 +77,7 @@ impl ServiceAsk {
         }
     }
 
-    fn is_change(&self) -> bool {
+    pub(super) fn is_change(&self) -> bool {
         match self {
             Self::Value(ask) => !matches!(ask, ValueAsk::Get { .. }),
             Self::File { ask, .. } => ask.is_change(),
@@ -95,7 +86,7 @@ impl ServiceAsk {
     }
 
     /// For people.
-    fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         match self {
             Self::Value(ask) => format!("{} '{}'", ask.verb(), ask.key().map_or("", Key::as_str)),
             Self::File { .. } => "a file of the fleet's".to_owned(),
@@ -111,6 +102,14 @@ pub struct ServiceRequest {
     pub request: OperationId,
     pub number: u64,
     pub what: ServiceAsk,
+}
+
+/// What the dispatcher has answered last about the engines of providers, and until when that is good, by the program's clock.
+#[derive(Debug)]
+pub(super) struct LoadsKnown {
+    pub(super) ask: LoadsAsk,
+    pub(super) until_ns: u64,
+    pub(super) loads: Loads,
 }
 
 #[derive(Debug, Default)]
@@ -187,85 +186,6 @@ impl ServiceRequests {
             self.next += 1;
         }
     }
-}
-
-/// Waits for the dispatcher's answer; `None`: the program shall stop first, and will ask again.
-pub(super) fn ask(context: &mut Context, what: &ServiceAsk) -> Result<Option<Reply>, Errno> {
-    let limit_ns = u64::try_from(ANSWER_TIMEOUT.as_nanos()).unwrap_or(u64::MAX);
-    // Issued again after a capture, it ends when it should have ended.
-    let again = context.blocked_until_ns.take();
-    let until_ns = again.unwrap_or_else(|| context.clock.now_ns().saturating_add(limit_ns));
-    wait(context, what, until_ns, again.is_some())
-}
-
-/// Waits until a time by the program's clock, for what changes nothing.
-pub(super) fn ask_until(
-    context: &mut Context,
-    what: &ServiceAsk,
-    until_ns: u64,
-) -> Result<Option<Reply>, Errno> {
-    let limit_ns = u64::try_from(ANSWER_TIMEOUT.as_nanos()).unwrap_or(u64::MAX);
-    let asked_until_ns = until_ns.min(context.clock.now_ns().saturating_add(limit_ns));
-    let answer = wait(context, what, asked_until_ns, false)?;
-    if answer.is_none() {
-        context.blocked_until_ns = Some(until_ns);
-    }
-    Ok(answer)
-}
-
-fn wait(
-    context: &mut Context,
-    what: &ServiceAsk,
-    until_ns: u64,
-    is_again: bool,
-) -> Result<Option<Reply>, Errno> {
-    let since_ns = context.clock.now_ns();
-    let control = context.control.clone();
-    let mut shared = control.lock();
-    let life = shared.mail.life();
-    // What was asked before a life, and had no answer when the snapshot was made that it begins from, is asked as what it was.
-    let mut begun = shared
-        .service_requests
-        .begin(what, if is_again { 0 } else { life });
-    let failure = loop {
-        if let Some(asked) = begun.take() {
-            drop(shared);
-            context.say(ProcessEvent::Asks(asked));
-            shared = control.lock();
-        }
-        let is_earlier = what.is_change() && shared.service_requests.next() < life;
-        match shared.service_requests.take_answer() {
-            // Nobody knows any more whether it was done, by the life that went on since: this one does it as its own.
-            Some(Ok(answer)) if is_earlier && answer.is_stale() => {
-                begun = shared.service_requests.begin(what, life);
-                continue;
-            }
-            Some(Ok(answer)) => return Ok(Some(answer)),
-            Some(Err(failure)) => break failure.to_string(),
-            None => {}
-        }
-        let left_ns = until_ns.saturating_sub(context.clock.now_ns());
-        if left_ns == 0 {
-            shared.service_requests.end();
-            let waited_ns = context.clock.now_ns().saturating_sub(since_ns);
-            let waited = match is_again {
-                true => ANSWER_TIMEOUT.as_secs(),
-                false => waited_ns / 1_000_000_000,
-            };
-            break format!("no dispatcher answered for {waited} s; start one with 'wayfare dispatcher'");
-        }
-        if shared.wants() {
-            context.blocked_until_ns = Some(until_ns);
-            return Ok(None);
-        }
-        shared = control.wait(shared, Some(Duration::from_nanos(left_ns)));
-    };
-    drop(shared);
-    context
-        .control
-        .tell(&format!("wayfare: {}: {failure}", what.words()));
-    context.say_lines();
-    Err(Errno::IO)
 }
 
 #[cfg(test)]

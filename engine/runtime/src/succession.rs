@@ -13,39 +13,44 @@
 //! before its change; and one whose change fails goes on where it was, and tries again when it next stands
 //! still.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use wayfare_protocol::error::Failure;
-
-use super::backend::Tier;
-use super::compiled::Compiled;
 use super::control::Control;
-use super::runtime::{Loaded, Runtime};
 
 /// What succeeds a module's code, and who is to know.
-#[derive(Default)]
-pub(super) struct Succession {
-    state: Mutex<State>,
+pub(super) struct Succession<Code> {
+    state: Mutex<State<Code>>,
     /// Held by who makes the successor, so that it is made once.
     making: Mutex<()>,
 }
 
-#[derive(Default)]
-struct State {
-    better: Option<Arc<Loaded>>,
+struct State<Code> {
+    better: Option<Arc<Code>>,
     running: Vec<Weak<Control>>,
 }
 
-impl Succession {
-    pub(super) fn better(&self) -> Option<Arc<Loaded>> {
+impl<Code> Default for Succession<Code> {
+    fn default() -> Self {
+        let state = State {
+            better: None,
+            running: Vec::new(),
+        };
+        Self {
+            state: Mutex::new(state),
+            making: Mutex::default(),
+        }
+    }
+}
+
+impl<Code> Succession<Code> {
+    pub(super) fn better(&self) -> Option<Arc<Code>> {
         self.state().better.clone()
     }
 
-    fn join(&self, program: &Arc<Control>) {
+    pub(super) fn join(&self, program: &Arc<Control>) {
         let mut state = self.state();
-        match &state.better {
-            Some(better) => program.improve(better.clone()),
+        match state.better {
+            Some(_) => program.improve(),
             None => {
                 state.running.retain(|other| other.strong_count() > 0);
                 state.running.push(Arc::downgrade(program));
@@ -53,54 +58,20 @@ impl Succession {
         }
     }
 
-    fn succeed(&self, better: Arc<Loaded>) {
+    pub(super) fn succeed(&self, better: Arc<Code>) {
         let mut state = self.state();
-        for program in state.running.drain(..).filter_map(|program| program.upgrade()) {
-            program.improve(better.clone());
-        }
         state.better = Some(better);
+        for program in state.running.drain(..).filter_map(|program| program.upgrade()) {
+            program.improve();
+        }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// Whoever has it is the one that makes the successor.
+    pub(super) fn making(&self) -> MutexGuard<'_, ()> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<Code>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Loaded {
-    /// A program begins on this code, and changes over to what succeeds it.
-    pub(super) fn join(&self, program: &Arc<Control>) {
-        if self.tier == Tier::Baseline {
-            self.succession.join(program);
-        }
-    }
-}
-
-impl Runtime {
-    /// Compiles what succeeds code of the baseline tier, unless that is done, and has its programs change
-    /// over. `keep` gets what to keep for [`Runtime::revive`] and [`Runtime::revive_resuming`].
-    pub fn optimise(
-        &self,
-        baseline: &Loaded,
-        wasm: &[u8],
-        mut keep: impl FnMut(Compiled),
-    ) -> Result<(), Failure> {
-        let succession = &baseline.succession;
-        let _making = succession.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if baseline.better().is_some() {
-            return Ok(());
-        }
-        let (better, compiled) = self.compile(baseline.digest(), wasm)?;
-        keep(compiled);
-        if let Some(compiled) = self.compile_resuming(&better, wasm)? {
-            keep(compiled);
-        }
-        succession.succeed(better);
-        self.optimisations.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// How often this runtime has made a successor of baseline code.
-    pub fn optimisations(&self) -> u64 {
-        self.optimisations.load(Ordering::Relaxed)
     }
 }

@@ -9,13 +9,15 @@ use wayfare_devices::Held;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::status::ProgramState;
 
-use super::context::{Context, now_ms};
+use super::clock::now_ms;
+use super::context::Context;
 use super::control::{Control, Next};
 use super::files::Files;
 use super::files::folders::Folders;
 use super::instance::{Instance, Ran};
+use super::loaded::Loaded;
 use super::memory::Limits;
-use super::runtime::{Loaded, RuntimeOptions};
+use super::options::RuntimeOptions;
 use super::{Launch, ProcessEvent};
 
 pub(super) struct Task {
@@ -141,7 +143,7 @@ fn serve(mut instance: Instance) -> Result<Option<ProgramState>, Failure> {
     }
     let mut stopped_at = Instant::now();
     #[cfg(feature = "compiler")]
-    let mut refused = None;
+    let mut is_change_due = false;
     loop {
         match control.next() {
             Next::Vanish => return Ok(None),
@@ -164,8 +166,7 @@ fn serve(mut instance: Instance) -> Result<Option<ProgramState>, Failure> {
             }
             #[cfg(feature = "compiler")]
             Next::Change => {
-                let better = control.lock().take_better();
-                (instance, refused) = change(instance, better);
+                (instance, is_change_due) = change(instance);
             }
             Next::Run => {
                 instance.context_mut().drive_devices();
@@ -176,19 +177,19 @@ fn serve(mut instance: Instance) -> Result<Option<ProgramState>, Failure> {
                     return Ok(Some(state));
                 }
                 #[cfg(feature = "compiler")]
-                if let Some(better) = refused.take() {
-                    control.improve_again(better);
+                if std::mem::take(&mut is_change_due) {
+                    control.improve_again();
                 }
             }
         }
     }
 }
 
-/// On to better code; what is returned beside it is to be tried again.
+/// On to better code, and whether that is to be tried again.
 #[cfg(feature = "compiler")]
-fn change(instance: Instance, better: Option<Arc<Loaded>>) -> (Instance, Option<Arc<Loaded>>) {
-    let Some(better) = better else {
-        return (instance, None);
+fn change(instance: Instance) -> (Instance, bool) {
+    let Some(better) = instance.better() else {
+        return (instance, false);
     };
     let module = better.digest().short();
     let since = Instant::now();
@@ -197,11 +198,11 @@ fn change(instance: Instance, better: Option<Arc<Loaded>>) -> (Instance, Option<
             let us = since.elapsed().as_micros() as u64;
             tracing::debug!(module, us, "a program changed over to optimised code");
             instance.context().say(ProcessEvent::Changed);
-            (instance, None)
+            (instance, false)
         }
         Err((instance, failure)) => {
             tracing::debug!(module, %failure, "a program stays on the baseline tier");
-            (*instance, Some(better))
+            (*instance, true)
         }
     }
 }

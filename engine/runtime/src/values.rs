@@ -5,9 +5,10 @@ use wayfare_abi::calls::WAYFARE_MODULE as MODULE;
 use wayfare_abi::errno::Errno;
 use wayfare_protocol::values::{Key, Value, ValueAnswer, ValueAsk, is_shared_key};
 
+use super::asking;
 use super::calls::{hand_over, text};
 use super::context::Context;
-use super::service_requests::{self, Reply, ServiceAsk};
+use super::service_requests::{Reply, ServiceAsk};
 use super::wasi::guest::{Flow, Guest, call_blocking};
 
 pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
@@ -155,7 +156,7 @@ fn value_of(guest: &Guest, at: i32, bytes: i32) -> Result<Value, Errno> {
 
 /// Waits for the dispatcher's answer; `None`: the program shall stop first.
 pub(super) fn ask(context: &mut Context, what: ValueAsk) -> Result<Option<ValueAnswer>, Errno> {
-    match service_requests::ask(context, &ServiceAsk::Value(what))? {
+    match asking::ask(context, &ServiceAsk::Value(what))? {
         Some(Reply::Value(answer)) => Ok(Some(answer)),
         Some(Reply::File(_) | Reply::Loads(_)) => Err(Errno::IO),
         None => Ok(None),

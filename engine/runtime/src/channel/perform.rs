@@ -342,7 +342,7 @@ fn trouble(errno: Errno) -> Trouble {
         ),
         // The outbox was full all the time.
         Errno::TIMEDOUT => ("timeout", "it could not be sent in time"),
-        _ => ("malformed", "it is no topic, filter or key"),
+        _ => ("malformed", "it is not a topic, filter or key"),
     };
     Trouble::new(kind, reason)
 }

@@ -6,10 +6,15 @@ use wayfare_protocol::error::Failure;
 
 use super::Instance;
 use super::room::{idle, room_for};
+use crate::loaded::Loaded;
 use crate::rooms;
-use crate::runtime::Loaded;
 
 impl Instance {
+    /// What succeeds the code that it runs on.
+    pub(crate) fn better(&self) -> Option<Arc<Loaded>> {
+        self.loaded.better()
+    }
+
     /// The same program with the same host's side, where it stands, on other code of its module. Where that
     /// fails, the program as it was: nothing of it has changed.
     pub(crate) fn change(mut self, better: &Arc<Loaded>) -> Result<Self, (Box<Self>, Failure)> {

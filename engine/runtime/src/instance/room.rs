@@ -8,9 +8,10 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::snapshot::Snapshot;
 
 use super::Instance;
+use crate::address_space::internal;
 use crate::context::Context;
+use crate::loaded::Loaded;
 use crate::rooms;
-use crate::runtime::{Loaded, internal};
 
 impl Instance {
     /// To where there is room for its calls once more, and as much besides as a fresh program has. Where the machine has no memory

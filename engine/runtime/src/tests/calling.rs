@@ -316,7 +316,7 @@ fn a_call_that_chooses_by_load_asks_the_dispatcher_until_somebody_fits_wherever_
     let (lines, state) = run.end();
     assert_eq!(state, ProgramState::Exited { code: 0 });
     assert!(
-        stdout(&lines).contains("'fastest' is no choice"),
+        stdout(&lines).contains("'fastest' is not a choice"),
         "{}",
         stdout(&lines)
     );

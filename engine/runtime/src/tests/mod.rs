@@ -53,7 +53,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new(RuntimeOptions
 #[cfg(feature = "compiler")]
 fn interpreting(options: RuntimeOptions) -> Runtime {
     let settings = |_: &RuntimeOptions| {
-        let mut config = super::runtime::config();
+        let mut config = super::options::config();
         config.target("pulley64").unwrap();
         config
     };

@@ -13,7 +13,8 @@ use wayfare_protocol::log::Stream;
 
 use super::files::{self, At};
 use super::guest::{Flow, Guest, call, call_blocking};
-use crate::context::{Context, now_ms};
+use crate::clock::now_ms;
+use crate::context::Context;
 use crate::files::StandardStream;
 
 /// A write takes no more than this at once; libraries issue another for the rest.

@@ -9,10 +9,11 @@ use wayfare_protocol::ids::PeerName;
 use wayfare_protocol::values::Value;
 
 use super::paths::Change;
+use crate::asking;
 use crate::context::Context;
 use crate::files::FleetFile;
 use crate::files::scratch::Stat;
-use crate::service_requests::{self, Reply, ServiceAsk};
+use crate::service_requests::{Reply, ServiceAsk};
 use crate::wasi::guest::{Flow, Guest};
 
 type Answered<T> = Result<Option<T>, Errno>;
@@ -174,7 +175,7 @@ fn ask(guest: &mut Guest, ask: FileAsk) -> Answered<FileAnswer> {
     let name = guest.context.arguments.first().map_or("", String::as_str);
     let unnamed = || "program".parse::<PeerName>().expect("letters make a name");
     let by = name.parse().unwrap_or_else(|_| unnamed());
-    match service_requests::ask(guest.context, &ServiceAsk::File { by, ask })? {
+    match asking::ask(guest.context, &ServiceAsk::File { by, ask })? {
         Some(Reply::File(answer)) => Ok(Some(answer)),
         Some(Reply::Value(_) | Reply::Loads(_)) => Err(Errno::IO),
         None => Ok(None),
