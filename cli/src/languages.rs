@@ -10,6 +10,7 @@ pub(crate) mod builtin;
 pub(crate) mod cache;
 pub(crate) mod declared;
 pub(crate) mod kept;
+mod made;
 pub(crate) mod requires;
 pub(crate) mod source;
 
@@ -77,14 +78,14 @@ impl Language {
         for extension in &mut self.extensions {
             let bare = extension.strip_prefix('.').unwrap_or(extension).to_owned();
             if bare.is_empty() || bare == "wasm" || !bare.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-                return Err(format!("'{extension}' is no extension such as .py"));
+                return Err(format!("'{extension}' is not an extension such as .py"));
             }
             *extension = bare;
         }
         let builtin = self
             .extensions
             .iter()
-            .find(|one| builtin::EXTENSIONS.contains(&one.as_str()));
+            .find(|one| source::EXTENSIONS.contains(&one.as_str()));
         if let Some(extension) = builtin {
             return Err(format!(".{extension} is JavaScript, which is built in"));
         }

@@ -8,12 +8,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
+pub use crate::ids::ACTING_NAME;
 use crate::ids::{Challenge, OperationId, PeerName, Term};
 use crate::wire;
-
-/// The name under which whoever acts gives commands and gets answers: there is one at a time, so that a successor hears the
-/// answers to what its predecessor began.
-pub const ACTING_NAME: &str = "dispatcher";
 
 /// Who acts, retained and renewed; also its last will.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

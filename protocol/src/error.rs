@@ -8,8 +8,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::device::{Alias, DeviceKind};
-use crate::dispatcher::ACTING_NAME;
-use crate::ids::{Digest, EngineId, Generation, OperationId, ProgramId, Term};
+use crate::ids::{ACTING_NAME, Digest, EngineId, Generation, OperationId, ProgramId, Term};
 use crate::limits::NAME_BYTES_MAX;
 use crate::reason;
 

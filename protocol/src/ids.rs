@@ -13,12 +13,12 @@ use crate::limits::{NAME_BYTES_MAX, REPLACING_GENERATIONS};
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum IdError {
     #[error(
-        "'{0}' is no usable name: 1 to {NAME_BYTES_MAX} of a-z A-Z 0-9 . _ -, beginning with a letter or digit"
+        "'{0}' is not a usable name: 1 to {NAME_BYTES_MAX} of a-z A-Z 0-9 . _ -, beginning with a letter or digit"
     )]
     Name(String),
-    #[error("'{0}' is no id: 32 hexadecimal digits expected")]
+    #[error("'{0}' is not an id: 32 hexadecimal digits expected")]
     Uuid(String),
-    #[error("'{0}' is no digest: 64 hexadecimal digits expected")]
+    #[error("'{0}' is not a digest: 64 hexadecimal digits expected")]
     Digest(String),
 }
 
@@ -103,6 +103,10 @@ uuid_id! {
     /// What an engine wants to see in orders, so that old ones do not count: drawn anew now and then.
     Challenge
 }
+
+/// The name under which whoever acts gives commands and gets answers: there is one at a time, so that a successor hears the
+/// answers to what its predecessor began.
+pub const ACTING_NAME: &str = "dispatcher";
 
 /// A name that can stand in a topic: an engine's or a client's. Engines and clients are both *peers* in
 /// a transfer of blobs, so they share one space of names.

@@ -24,6 +24,7 @@ mod filter;
 pub mod folder;
 pub mod grants;
 pub mod ids;
+mod key;
 pub mod labels;
 pub mod life;
 pub mod limits;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::filter::covers;
+use crate::key::{KEY_BYTES_MAX, Key};
 use crate::limits::NAME_BYTES_MAX;
-use crate::values::{KEY_BYTES_MAX, Key};
 
 /// Levels of a key that the topic of its changes has; the rest of a longer one is in none.
 const TOPIC_LEVELS_MAX: usize = 3;

@@ -8,65 +8,16 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Generation, ProgramId};
-use crate::limits::NAME_BYTES_MAX;
+pub use crate::key::{KEY_BYTES_MAX, Key, is_key, is_shared_key};
 use crate::pattern::Pattern;
 
 /// The service's name.
 pub const SERVICE: &str = "values";
-/// Bytes of a key as a program names it.
-pub const KEY_BYTES_MAX: usize = 256;
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Keys that are changed together.
 pub const TOGETHER_MAX: usize = 1024;
 /// Bytes of keys and values that are changed together.
 pub const TOGETHER_BYTES_MAX: usize = 8 << 20;
-
-/// A key of the whole fleet's: a shared one begins with a slash, a program's own with the program's name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Key(String);
-
-/// Whether a program can name a value so.
-pub fn is_key(key: &str) -> bool {
-    !key.is_empty() && key.len() <= KEY_BYTES_MAX && !key.contains('\0')
-}
-
-/// Keys that begin with a slash are shared, and have to be granted.
-pub fn is_shared_key(key: &str) -> bool {
-    is_key(key) && key.starts_with('/')
-}
-
-impl Key {
-    /// What a program of this name means by `key`.
-    pub fn of_program(name: &str, key: &str) -> Option<Self> {
-        match is_key(key) {
-            true if is_shared_key(key) => Some(Self(key.to_owned())),
-            true => Self::try_from(format!("{name}/{key}")).ok(),
-            false => None,
-        }
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Key {
-    type Error = &'static str;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let is_good = !text.is_empty()
-            && text.len() <= NAME_BYTES_MAX + 1 + KEY_BYTES_MAX
-            && !text.contains('\0')
-            && text.contains('/');
-        is_good.then_some(Self(text)).ok_or("no key of a value")
-    }
-}
-
-impl From<Key> for String {
-    fn from(key: Key) -> Self {
-        key.0
-    }
-}
 
 /// At most [`VALUE_BYTES_MAX`] bytes, in base64 on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,6 +204,7 @@ pub enum ValueAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::NAME_BYTES_MAX;
     use crate::limits::PAYLOAD_BYTES_MAX;
     use crate::wire;
 

@@ -3,13 +3,11 @@
 
 use super::Language;
 use super::declared::Declared;
-use super::kept::Made;
+use super::made::Made;
 use super::requires::Required;
-use super::source::{Source, packed};
+use super::source::{EXTENSIONS, Source, packed};
 use crate::fail::Result;
 use crate::output::Output;
-
-pub(crate) const EXTENSIONS: [&str; 6] = ["js", "mjs", "cjs", "ts", "mts", "cts"];
 
 /// How it is listed beside those of the fleet.
 pub(crate) fn language() -> Language {

@@ -4,14 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use wayfare_client::Client;
-use wayfare_client::app::manifest;
 use wayfare_client::files::{Extent, Files, FilesError};
 use wayfare_protocol::files::{FileKind, FilePath, FileRefusal};
 use wayfare_protocol::folder::{FOLDER_BYTES_MAX, FolderName};
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
-use wayfare_protocol::ports::Ports;
 
 use super::cache::{Cache, Version};
+use super::made::Made;
 use super::source::{Source, pack_folder, read_bounded};
 use super::{Language, MANIFEST_BYTES_MAX, builtin};
 use crate::fail::{Fail, Result};
@@ -118,19 +117,6 @@ pub(crate) async fn remove(files: &Files<'_>, name: &str) -> Result {
     Ok(files.remove_all(&path(&[name]), |_| {}).await?)
 }
 
-/// What is run where a language runs it.
-pub(crate) struct Made {
-    /// Fit to name a program.
-    pub(crate) name: String,
-    pub(crate) language: Language,
-    pub(crate) module: Vec<u8>,
-    /// Before those that the program is given.
-    pub(crate) args: Vec<String>,
-    pub(crate) folders: Vec<(FolderName, Vec<u8>)>,
-    /// What the source declares of its messages.
-    pub(crate) ports: Ports,
-}
-
 /// Makes `source` ready, with what the command or the fleet has of its language.
 pub(crate) async fn make(fleet: &Client, source: &Source, limit: Duration, output: Output) -> Result<Made> {
     if let Some(made) = builtin::make(source, output)? {
@@ -166,34 +152,6 @@ pub(crate) async fn make(fleet: &Client, source: &Source, limit: Duration, outpu
     made.folders
         .extend(library.map(|library| (FolderName::Library, library)));
     Ok(made)
-}
-
-impl Made {
-    /// Of a language's module, and of a packed folder with the path in it of what is run.
-    pub(super) fn new(language: Language, module: Vec<u8>, name: String, program: (&str, Vec<u8>)) -> Self {
-        let (main, folder) = program;
-        Self {
-            name,
-            args: language.args_for(main),
-            folders: vec![(FolderName::Program, folder)],
-            ports: Ports::default(),
-            language,
-            module,
-        }
-    }
-
-    /// As an application's component.
-    pub(crate) fn for_manifest(self) -> Result<manifest::Made> {
-        let memory = self.language.memory_bytes();
-        Ok(manifest::Made {
-            module: self.module,
-            args: self.args,
-            env: self.language.env,
-            memory_bytes: memory.map_err(|reason| Fail::new("language", reason))?,
-            folders: self.folders.into_iter().collect(),
-            ports: self.ports,
-        })
-    }
 }
 
 /// Somebody has removed what belongs to it.

@@ -23,8 +23,7 @@ use serde::Deserialize;
 use wayfare_protocol::folder::{FOLDER_BYTES_MAX, FOLDER_FILES_MAX};
 
 use self::packages::Packages;
-use super::builtin;
-use super::source::{Source, files_below, path_text, read_bounded, too_much};
+use super::source::{self, Source, files_below, path_text, read_bounded, too_much};
 use crate::fail::{Fail, Result};
 
 const PACKAGES: &str = "node_modules";
@@ -185,7 +184,7 @@ impl Search {
                 return Err(too_much(&self.root(), &file));
             }
             let is_code =
-                extension_of(&file).is_some_and(|extension| builtin::EXTENSIONS.contains(&extension));
+                extension_of(&file).is_some_and(|extension| source::EXTENSIONS.contains(&extension));
             if !is_code {
                 continue;
             }

@@ -11,6 +11,9 @@ use super::is_source_name;
 use crate::fail::{Fail, Result};
 use crate::verbs::module::usable_name;
 
+/// Of JavaScript and TypeScript, which the command runs without a language of the fleet.
+pub(crate) const EXTENSIONS: [&str; 6] = ["js", "mjs", "cjs", "ts", "mts", "cts"];
+
 const WASM: &str = "wasm";
 const MAGIC: &[u8] = b"\0asm";
 /// What a folder's program is called, before its extension.
@@ -102,7 +105,7 @@ pub(crate) fn path_text(path: &Path) -> Result<String> {
     let names: Option<Vec<&str>> = path.iter().map(|name| name.to_str()).collect();
     names
         .map(|names| names.join("/"))
-        .ok_or_else(|| Fail::new("source", format!("{}: its name is no text", path.display())))
+        .ok_or_else(|| Fail::new("source", format!("{}: its name is not text", path.display())))
 }
 
 /// The files in a folder and in those below it. Links, and names that begin with a dot, are left out, with what

@@ -8,10 +8,10 @@ use wayfare_protocol::ports::Port;
 
 use crate::args::language::JsVerb;
 use crate::fail::{Fail, Result};
-use crate::languages::builtin;
 use crate::languages::declared::Declared;
 use crate::languages::requires::Required;
 use crate::languages::source::Source;
+use crate::languages::{builtin, source};
 use crate::output::{self, Output, Text};
 
 #[derive(Serialize)]
@@ -48,7 +48,7 @@ fn check(file: &Path) -> Result<Checked> {
         );
         return Err(Fail::new("source", text).hint(format!(
             "their names end with .{}",
-            builtin::EXTENSIONS.join(", .")
+            source::EXTENSIONS.join(", .")
         )));
     };
     let required = Required::of(&source)?;

@@ -18,10 +18,12 @@
 //! to a new file.
 
 mod append;
+mod backend;
 mod batches;
 mod blobs;
 mod blocking;
 mod disk;
+mod folder_records;
 #[cfg(test)]
 pub(super) mod fragile;
 mod object_records;

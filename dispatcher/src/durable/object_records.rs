@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use wayfare_protocol::ids::Term;
 
 use super::FileError;
+use super::backend::{Backend, Change, Live};
 use super::batches::{BatchLog, LogError, Replayed, opening, parse};
 use super::blocking::BlockingObjects;
 use super::place::begin_term;
-use super::records::{Backend, Change, Live};
 
 const FORMAT: u32 = 1;
 

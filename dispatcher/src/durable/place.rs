@@ -6,7 +6,7 @@ use wayfare_protocol::ids::Term;
 
 use super::blocking::BlockingObjects;
 use super::objects::{Kind, Objects, StoreError};
-use super::{FileError, records};
+use super::{FileError, folder_records};
 
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
@@ -58,7 +58,7 @@ impl Place {
         match self {
             Self::Folder(folder) => {
                 let folders: Vec<PathBuf> = services.map(|service| folder.join(service)).collect();
-                records::highest_term(folders.iter().map(PathBuf::as_path))
+                folder_records::highest_term(folders.iter().map(PathBuf::as_path))
             }
             Self::Objects(objects) => {
                 let mut highest = Term::default();

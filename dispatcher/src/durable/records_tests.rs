@@ -1,6 +1,9 @@
 //! Records through full and failing disks, torn and damaged lines, terms that go back, and a folder of an earlier release.
 
+use std::path::{Path, PathBuf};
+
 use super::super::faults::{self, Faults};
+use super::super::folder_records::{PREFIX, WASTE_LINES_MIN, files, highest_term};
 use super::*;
 use crate::fixtures::old_folder;
 

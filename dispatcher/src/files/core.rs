@@ -8,9 +8,10 @@ use wayfare_protocol::limits::PAGE_BYTES_MAX;
 use wayfare_protocol::wire;
 
 use super::blocks::{self, Piece, Splice, length};
+use super::entry::{Change, Entry};
 use super::removed;
 use super::requests::{Known, signature};
-use super::tree::{Change, Content, Entry, Tree};
+use super::tree::{Content, Tree};
 
 /// Files and folders.
 pub(super) const NODES_MAX: usize = 100_000;
@@ -252,7 +253,7 @@ impl Decider<'_> {
     }
 
     fn splice(&self, node: NodeId, (writer, basis): (u64, Option<u64>), end: u64, splice: Splice) -> Decided {
-        if end > removed::BYTES_MAX && removed::is_kept(self.tree, node) {
+        if end > removed::BYTES_MAX && self.tree.is_removed(node) {
             return Err(FileRefusal::Full);
         }
         let there = self.tree.file(node)?.now().blocks.len();

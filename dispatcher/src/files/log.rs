@@ -13,7 +13,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::blocks::BlockId;
-use super::tree::{Entry, Misfit, Tree};
+use super::entry::Entry;
+use super::tree::{Misfit, Tree};
 pub(super) use crate::durable::LogError;
 use crate::durable::{BatchLog, Kind, Objects, PARALLEL, Replayed, delete_all, parse, put_again};
 

@@ -11,6 +11,7 @@
 mod access;
 mod blocks;
 mod core;
+mod entry;
 mod log;
 mod removed;
 mod requests;
@@ -30,8 +31,9 @@ use wayfare_protocol::values::Value;
 use self::access::{FilesAccess, RETRY, Succeeded};
 use self::blocks::{Block, BlockId, Content, Piece, assemble};
 use self::core::{Decision, decide};
+use self::entry::Change;
 use self::log::{Log, LogError};
-use self::tree::{Change, Tree};
+use self::tree::Tree;
 use crate::context::Context;
 use crate::durable::{Objects, opening};
 use crate::requests::Asked;

@@ -9,7 +9,8 @@
 use wayfare_protocol::files::{FileAsk, FilePath, NodeId};
 
 use super::blocks::length;
-use super::tree::{Change, ROOT, Tree};
+use super::entry::Change;
+use super::tree::{REMOVED as FOLDER, ROOT, Tree};
 
 /// How long a file can be used after it was removed or last written.
 pub(super) const KEPT_MS: u64 = 60 * 60 * 1000;
@@ -17,7 +18,6 @@ pub(super) const FILES_MAX: usize = 256;
 /// Of all versions of all that is kept. The oldest make room for another one; a file that is larger is not
 /// kept.
 pub(super) const BYTES_MAX: u64 = 64 << 20;
-const FOLDER: &str = ".wayfare-removed";
 /// So that the oldest name comes first.
 const DIGITS: usize = 20;
 
@@ -50,13 +50,8 @@ pub(super) fn is_asked_for(what: &FileAsk) -> bool {
 
 /// What of a folder can be seen.
 pub(super) fn visible(tree: &Tree, folder: NodeId) -> impl Fn(&(&String, &NodeId)) -> bool {
-    let hidden = (folder == ROOT).then(|| folder_of(tree)).flatten();
+    let hidden = (folder == ROOT).then(|| tree.folder_of_removed()).flatten();
     move |(_, node)| Some(**node) != hidden
-}
-
-pub(super) fn is_kept(tree: &Tree, node: NodeId) -> bool {
-    let folder = folder_of(tree).and_then(|folder| tree.folder(folder).ok());
-    folder.is_some_and(|entries| entries.values().any(|kept| *kept == node))
 }
 
 /// The changes that are made for `change`, in order; the last one's answer is its answer.
@@ -77,7 +72,7 @@ pub(super) fn steps(tree: &Tree, change: Change, now_ms: u64) -> Vec<Change> {
         return steps;
     };
     let mut steps = make_room(kept, (1, bytes), now_ms);
-    if folder_of(tree).is_none() {
+    if tree.folder_of_removed().is_none() {
         steps.extend(path([FOLDER]).map(|path| Change::MakeFolder { path }));
     }
     match change {
@@ -98,18 +93,12 @@ fn path<const N: usize>(names: [&str; N]) -> Option<FilePath> {
     FilePath::of_names(&names)
 }
 
-/// `None`: there is none yet, or somebody had a file of that name before it was ours.
-fn folder_of(tree: &Tree) -> Option<NodeId> {
-    let node = *tree.folder(ROOT).ok()?.get(FOLDER)?;
-    tree.folder(node).is_ok().then_some(node)
-}
-
 /// Where a file goes that is there now, and its bytes; `None`: it is no file, or is not kept.
 fn place(tree: &Tree, gone: &FilePath, now_ms: u64) -> Option<(FilePath, u64)> {
     let node = tree.find(gone).ok()?;
     let bytes = bytes(tree, node).filter(|bytes| *bytes <= BYTES_MAX)?;
     let is_taken = tree.folder(ROOT).is_ok_and(|root| root.contains_key(FOLDER));
-    if is_taken && folder_of(tree).is_none() {
+    if is_taken && tree.folder_of_removed().is_none() {
         return None;
     }
     let name = format!("{now_ms:0DIGITS$}-{node}");
@@ -124,7 +113,9 @@ fn bytes(tree: &Tree, node: NodeId) -> Option<u64> {
 
 /// The oldest first.
 fn kept(tree: &Tree) -> Vec<Kept> {
-    let entries = folder_of(tree).and_then(|folder| tree.folder(folder).ok());
+    let entries = tree
+        .folder_of_removed()
+        .and_then(|folder| tree.folder(folder).ok());
     let of = |(name, node): (&String, &NodeId)| {
         let removed_ms: u64 = name.split_once('-')?.0.parse().ok()?;
         let written_ms = tree.nodes.get(node)?.modified_ms();

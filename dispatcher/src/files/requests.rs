@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use wayfare_protocol::files::{FileAnswer, FileAsk, FileRequest, Place};
 use wayfare_protocol::ids::{Digest, Generation, ProgramId};
 
-use super::tree::Entry;
+use super::entry::Entry;
 
 /// Numbers of a program's changes that are remembered, up to its highest. A program that is set back further than that is told so.
 pub(super) const RECORDS_MAX: u64 = 1024;

@@ -10,13 +10,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use wayfare_protocol::files::{FileAnswer, FileKind, FilePath, FileRefusal, FileStat, NodeId, VERSIONS_MAX};
-use wayfare_protocol::ids::{Generation, ProgramId};
+use wayfare_protocol::ids::ProgramId;
 
 use super::blocks::{Block, BlockId, length};
-use super::removed;
+use super::entry::{Change, Entry};
 use super::requests::Requests;
 
 pub(super) const ROOT: NodeId = 1;
+/// The folder, below the root, of what was removed and may be open somewhere: see [`super::removed`].
+pub(super) const REMOVED: &str = ".wayfare-removed";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,56 +63,6 @@ pub(super) struct Version {
     /// What it is amended by, instead of a next version being made.
     writer: (ProgramId, u64),
     pub(super) blocks: Vec<Block>,
-}
-
-/// One change, and the request that asked for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Entry {
-    pub(super) program: ProgramId,
-    pub(super) by: String,
-    pub(super) generation: Generation,
-    pub(super) number: u64,
-    /// Of what was asked, as far as a repeat must agree with it.
-    pub(super) signature: u64,
-    pub(super) now_ms: u64,
-    pub(super) change: Change,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) enum Change {
-    /// It is there, or becomes an empty file.
-    Open {
-        path: FilePath,
-        truncate: bool,
-    },
-    Splice {
-        node: NodeId,
-        writer: u64,
-        /// The change that the writer knew of.
-        basis: Option<u64>,
-        /// Where what was written ends.
-        end: u64,
-        first: usize,
-        removed: usize,
-        blocks: Vec<Block>,
-    },
-    MakeFolder {
-        path: FilePath,
-    },
-    Remove {
-        path: FilePath,
-    },
-    Rename {
-        from: FilePath,
-        to: FilePath,
-    },
-    Copy {
-        from: NodeId,
-        version: u64,
-        to: FilePath,
-    },
 }
 
 /// What came of an entry.
@@ -198,8 +150,22 @@ impl Tree {
             bytes,
             modified_ms: node.modified_ms,
             version,
-            removed: removed::is_kept(self, id),
+            removed: self.is_removed(id),
         })
+    }
+
+    /// `None`: there is none yet, or somebody had a file of that name before it was ours.
+    pub(super) fn folder_of_removed(&self) -> Option<NodeId> {
+        let node = *self.folder(ROOT).ok()?.get(REMOVED)?;
+        self.folder(node).is_ok().then_some(node)
+    }
+
+    /// Whether it was removed, and is kept for who has it open.
+    pub(super) fn is_removed(&self, node: NodeId) -> bool {
+        let folder = self
+            .folder_of_removed()
+            .and_then(|folder| self.folder(folder).ok());
+        folder.is_some_and(|entries| entries.values().any(|kept| *kept == node))
     }
 
     /// References to blocks, those to the same ones counted each.

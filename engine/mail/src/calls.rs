@@ -26,6 +26,7 @@ mod message_tests;
 mod messages;
 mod notices;
 mod open;
+mod picking;
 #[cfg(test)]
 mod picking_tests;
 #[cfg(test)]
@@ -50,9 +51,9 @@ use wayfare_protocol::topics::Topic;
 use crate::message::ReceivedMessage;
 use crate::{Mail, Manner, REPLIABLE_MAX, Refusal};
 pub use attending::Attention;
-use choosing::Picking;
 pub use making::CallOptions;
 use open::{Delivery, Open, State, What};
+use picking::Picking;
 use providers::Known;
 use queue::Notices;
 pub(crate) use saved::Layout;

@@ -128,3 +128,15 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.bytes()?).ok().map(str::to_owned)
     }
 }
+
+/// How many there are of what follows.
+pub(super) fn count(out: &mut Vec<u8>, count: usize) {
+    out.extend((count as u32).to_le_bytes());
+}
+
+/// The same, unless that are more than there can be.
+pub(super) fn bounded(from: &mut Reader<'_>, max: usize) -> Option<usize> {
+    from.u32()
+        .map(|count| count as usize)
+        .filter(|count| *count <= max)
+}

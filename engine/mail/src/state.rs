@@ -8,7 +8,7 @@ use wayfare_protocol::qos::Qos;
 use wayfare_protocol::topics::Topic;
 
 use crate::calls::Layout;
-use crate::message::{Outgoing, Reader, ReceivedMessage, put};
+use crate::message::{Outgoing, Reader, ReceivedMessage, bounded, count, put};
 use crate::seen::Seen;
 use crate::{
     Calls, Mail, OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_MAX, REPLIABLE_MAX, Replies, SUBSCRIPTIONS_MAX,
@@ -187,14 +187,4 @@ impl Mail {
             self.unsubscribed.insert(filter, ());
         }
     }
-}
-
-pub(super) fn count(out: &mut Vec<u8>, count: usize) {
-    out.extend((count as u32).to_le_bytes());
-}
-
-pub(super) fn bounded(from: &mut Reader<'_>, max: usize) -> Option<usize> {
-    from.u32()
-        .map(|count| count as usize)
-        .filter(|count| *count <= max)
 }

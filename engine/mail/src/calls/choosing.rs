@@ -23,27 +23,9 @@ use wayfare_protocol::topics::Topic;
 
 use super::making::KEPT_BYTES_MAX;
 use super::open::{Delivery, Keys, Open, State};
+use super::picking::{PICKED_WITHIN, Picking};
 use super::{AT_LEAST_ONCE, CallOptions, Calls, Known, is_from};
-use crate::message::{Reader, put};
-use crate::seen::WINDOW;
-use crate::state::{bounded, count};
 use crate::{Mail, Refusal};
-
-/// Of so many numbers below the newest that came, a receiver remembers each: half of a window, of which the
-/// other half is above. Half of that is left for what the broker reorders.
-pub(super) const PICKED_WITHIN: u64 = WINDOW / 4;
-
-/// A call that is sent when its provider was picked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Picking {
-    /// The service that picks, which is waited for.
-    pub(super) service: Address,
-    /// Who may be picked, without those that were withdrawn since.
-    pub(super) candidates: BTreeSet<ProgramId>,
-    /// The call as it is sent.
-    pub(super) payload: Vec<u8>,
-    pub(super) is_idempotent: bool,
-}
 
 impl Mail {
     /// The engines of those who can be called at the address, by which the dispatcher can be asked about
@@ -320,31 +302,5 @@ impl Calls {
             })
         });
         there.collect()
-    }
-}
-
-impl Picking {
-    pub(super) fn save(&self, out: &mut Vec<u8>) {
-        put(out, self.service.as_str().as_bytes());
-        count(out, self.candidates.len());
-        for program in &self.candidates {
-            out.extend(program.to_bytes());
-        }
-        out.push(u8::from(self.is_idempotent));
-        put(out, &self.payload);
-    }
-
-    pub(super) fn read(from: &mut Reader<'_>) -> Option<Self> {
-        Some(Self {
-            service: from.text()?.parse().ok()?,
-            candidates: (0..bounded(from, choice::ENGINES_MAX)?)
-                .map(|_| from.array().map(ProgramId::from_bytes))
-                .collect::<Option<_>>()?,
-            is_idempotent: from.u8()? != 0,
-            payload: from
-                .bytes()
-                .filter(|bytes| bytes.len() <= wayfare_protocol::limits::PAYLOAD_BYTES_MAX)?
-                .to_vec(),
-        })
     }
 }

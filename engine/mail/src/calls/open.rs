@@ -14,7 +14,7 @@ use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{FailureKind, Outcome};
 use wayfare_protocol::ids::ProgramId;
 
-use super::choosing::{PICKED_WITHIN, Picking};
+use super::picking::{PICKED_WITHIN, Picking};
 use crate::message::ReceivedMessage;
 
 /// Progress of one call that was not handed over; of more, the newest is kept.

@@ -13,9 +13,8 @@ use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 use super::open::{Delivery, Keys, PROGRESS_MAX, Relay};
 use super::providers::{Known, PROVIDERS_MAX};
 use super::{ADDRESSES_MAX, Attention, Calls, Notices, Open, Picking, State, Taken, What};
-use crate::message::{Reader, ReceivedMessage, put};
+use crate::message::{Reader, ReceivedMessage, bounded, count, put};
 use crate::replies::answered;
-use crate::state::{bounded, count};
 use crate::{REPLIABLE_MAX, SUBSCRIPTIONS_MAX};
 
 /// Notices in a snapshot.
