@@ -19,6 +19,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tracing::Instrument as _;
 use wayfare_client::keys;
 use wayfare_protocol::code::{self, SecretKey};
 use wayfare_protocol::error::Failure;
@@ -127,6 +128,7 @@ impl Registry {
             from,
             message,
         } = envelope;
+        let _span = wayfare_client::operation::span(operation).entered();
         match message {
             PeerMessage::CodeWanted { module, target, keys } => self.feed(Input::Wanted {
                 from,
@@ -204,11 +206,13 @@ impl Registry {
     fn compile(&mut self, job: Job, wasm: Option<Vec<u8>>) {
         let (options, places) = (Arc::clone(&self.context.options), Arc::clone(&self.places));
         let (store, keys) = (Arc::clone(&self.store), Arc::clone(&self.keys));
-        self.compiling.spawn(async move {
+        let made = async move {
             let _place = places.acquire_owned().await;
             let result = make(&job, wasm, &options.compilers, &store, &keys).await;
             (job, result)
-        });
+        };
+        // Of several engines that ask for the same, the one whose message made it begin.
+        self.compiling.spawn(made.in_current_span());
     }
 }
 

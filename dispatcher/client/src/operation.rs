@@ -12,6 +12,12 @@ use crate::client::Client;
 use crate::core::{Finished, Progress};
 use crate::error::CommandError;
 
+/// The span in which whatever is done for an operation is logged: engines name it and its field the same, so that one id finds all
+/// of it everywhere.
+pub fn span(operation: OperationId) -> tracing::Span {
+    tracing::info_span!("operation", %operation)
+}
+
 /// A command on its way. Dropping it does not take the command back.
 #[derive(Debug)]
 pub struct Operation {
@@ -51,6 +57,7 @@ impl Operation {
         progress: watch::Receiver<Progress>,
         end: oneshot::Receiver<Result<Finished, CommandError>>,
     ) -> Self {
+        span(id).in_scope(|| tracing::debug!(%engine, "given"));
         Self {
             id,
             engine: Some(engine),

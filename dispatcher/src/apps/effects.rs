@@ -7,6 +7,7 @@ use tracing::Instrument;
 use wayfare_client::app::ask::Decision;
 use wayfare_client::error::CommandError;
 use wayfare_client::fleet::EngineView;
+use wayfare_client::operation::span;
 use wayfare_client::{Content, Finished};
 use wayfare_protocol::command::Action;
 use wayfare_protocol::dispatcher::{Answer, Answered};
@@ -286,9 +287,4 @@ impl Service {
         }
         Ok(())
     }
-}
-
-/// As engines name it: one id finds what is logged for an operation here and there.
-fn span(operation: OperationId) -> tracing::Span {
-    tracing::info_span!("operation", %operation)
 }
