@@ -118,7 +118,7 @@ fn what_is_no_compiler_is_refused_at_the_dispatchers_start() {
     let data = folder.path().to_str().unwrap();
     for (path, said) in [
         ("/nonexistent/wayfare", "cannot be started"),
-        ("/bin/echo", "it is no compiler"),
+        ("/bin/echo", "it is not a compiler"),
         ("/bin/false", "it ended with"),
     ] {
         let ran = run(NOWHERE, &["dispatcher", "--data", data, "--compiler", path]);
@@ -260,7 +260,7 @@ async fn a_compiler_outside_that_fails_is_named_where_a_program_is_run() {
             "the rewriting thread failed",
         ),
         ("kill -9 $$", &[], "signal: 9"),
-        ("echo hello", &[], "it is no compiled code"),
+        ("echo hello", &[], "it is not compiled code"),
     ] {
         let fleet = Fleet::start(compile, more).await;
         let ran = fleet.runs("fib").await;

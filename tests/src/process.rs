@@ -7,6 +7,11 @@ use std::process::{Child, Command, Stdio};
 use wayfare_link::BrokerUrl;
 use wayfare_protocol::ids::ProgramId;
 
+use crate::compiled;
+
+/// How a module's first code comes about is what a test with this is about.
+const TIERED: &str = "--tiered-compilation";
+
 #[derive(Debug)]
 pub struct EngineProcess {
     name: String,
@@ -19,6 +24,8 @@ struct EngineCommand {
     words: Vec<String>,
     arguments: Vec<String>,
     log: PathBuf,
+    /// The folder of an engine that shares compiled code with those of other tests.
+    shares: Option<PathBuf>,
 }
 
 impl EngineProcess {
@@ -42,14 +49,21 @@ impl EngineProcess {
         .map(str::to_owned)
         .into();
         // Only the tests' own binary knows this; another is killed when its value is dropped.
-        if let [_ours] = words {
+        let is_ours = words.len() == 1;
+        if is_ours {
             all.push("--until-stdin-closes".into());
         }
         all.append(&mut arguments);
+        let shares = is_ours && !all.iter().any(|argument| argument == TIERED);
+        let shares = shares.then(|| PathBuf::from(&data));
+        if let Some(data) = &shares {
+            compiled::lend(data);
+        }
         let command = EngineCommand {
             words: words.to_vec(),
             arguments: all,
             log: folder.join(format!("{name}.log")),
+            shares,
         };
         let child = Some(command.spawn());
         Self {
@@ -73,6 +87,7 @@ impl EngineProcess {
             words: self.command.words.clone(),
             arguments,
             log: data.with_extension("log"),
+            shares: None,
         };
         Self {
             name: self.name.clone(),
@@ -177,5 +192,8 @@ impl EngineCommand {
 impl Drop for EngineProcess {
     fn drop(&mut self) {
         self.kill();
+        if let Some(data) = &self.command.shares {
+            compiled::keep(data);
+        }
     }
 }

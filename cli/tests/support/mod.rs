@@ -5,12 +5,13 @@
 pub(crate) mod schema;
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use wayfare_tests::compiled;
 
 /// Longest that engines may take to be there.
 const ENGINES_LIMIT: Duration = Duration::from_secs(90);
@@ -88,6 +89,8 @@ impl Drop for Process {
 /// `wayfare up`, ended with the test.
 pub(crate) struct Up {
     child: Child,
+    /// Of its engines.
+    data: Vec<PathBuf>,
     stdout: Option<BufReader<ChildStdout>>,
     pub(crate) broker: String,
     /// Its first line.
@@ -101,6 +104,10 @@ impl Up {
     }
 
     pub(crate) fn start_with(data: &Path, engines: u32, more: &[&str]) -> Self {
+        let folders: Vec<PathBuf> = (1..=engines)
+            .map(|number| data.join(format!("local-{number}")))
+            .collect();
+        folders.iter().for_each(|folder| compiled::lend(folder));
         let engines = engines.to_string();
         let data = data.to_str().unwrap();
         let arguments = [
@@ -122,6 +129,7 @@ impl Up {
         let broker = announced["broker"].as_str().unwrap().to_owned();
         let up = Self {
             child,
+            data: folders,
             stdout: Some(stdout),
             broker,
             announced,
@@ -185,6 +193,7 @@ impl Drop for Up {
         // Ended already, or to be ended now: its engines end with it.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.data.iter().for_each(|folder| compiled::keep(folder));
     }
 }
 

@@ -18,17 +18,18 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 async fn run(fleet: &Fleet, (sample, name): (&str, &str), args: &[&str], on: &str, grant: &str) -> Watched {
     let module = wayfare_samples::find_talker(sample).expect("a sample").wasm;
-    run_module(fleet, (module, name), args, on, grant).await
+    fleet.runs(order((module, name), args, on, grant)).await
 }
 
-async fn run_module(
-    fleet: &Fleet,
-    (module, name): (&[u8], &str),
-    args: &[&str],
-    on: &str,
-    grant: &str,
-) -> Watched {
-    let order = Run {
+/// So that no move waits for a compiler while the program goes on to its end.
+async fn loads(fleet: &Fleet, sample: &str, args: &[&str], engines: &[&str]) {
+    let module = wayfare_samples::find_talker(sample).expect("a sample").wasm;
+    let endless = |on: &str| order((module, "loads"), args, on, "/fleet/loads:rw");
+    fleet.loads_for(engines, endless).await;
+}
+
+fn order((module, name): (&[u8], &str), args: &[&str], on: &str, grant: &str) -> Run {
+    Run {
         name: name.into(),
         module: module.to_vec(),
         args: args.iter().map(|text| (*text).to_owned()).collect(),
@@ -38,8 +39,7 @@ async fn run_module(
             ..Grants::default()
         },
         ..Run::default()
-    };
-    fleet.runs(order).await
+    }
 }
 
 fn path(text: &str) -> FilePath {
@@ -69,7 +69,7 @@ async fn a_diary_in_fleet_files_is_the_same_wherever_its_writer_is_moved() {
     let dispatcher = Registry::start(fleet.broker.url(), data.clone());
     let own = run(&fleet, ("scribe", "own"), &["300"], "c", "/fleet/room:ro").await;
     let expected = own.finish().await.stdout;
-    // Far more than it prints while it is moved, however busy the machine is.
+    loads(&fleet, "scribe", &["1000000", "10"], &RING).await;
     let args = ["300", "2", "/fleet/room"];
     let scribe = run(&fleet, ("scribe", "scribe"), &args, "a", "/fleet/room:rw").await;
     for step in 1..=6 {
@@ -101,12 +101,12 @@ async fn fleet_files_are_what_posix_programs_expect() {
     // So that no move waits for a compiler.
     let on = &fleet;
     let loads = PAIR.map(|engine| async move {
-        let first = run_module(on, program, &["line"], engine, "/fleet/x:rw").await;
+        let first = on.runs(order(program, &["line"], engine, "/fleet/x:rw")).await;
         on.kills(first).await;
     });
     futures::future::join_all(loads).await;
     let args = ["/fleet/x", "10"];
-    let watched = run_module(&fleet, program, &args, "a", "/fleet/x:rw").await;
+    let watched = fleet.runs(order(program, &args, "a", "/fleet/x:rw")).await;
     for step in 1..=6 {
         watched.printed(step * 25).await;
         fleet.moves(watched.program, PAIR[step % 2]).await;
@@ -132,6 +132,7 @@ async fn lines_that_two_programs_append_are_all_there_once() {
         .await;
     let data = fleet.folder().join("service");
     let dispatcher = Registry::start(fleet.broker.url(), data.clone());
+    loads(&fleet, "ledger", &["/fleet/loads", "1000000", "10"], &["b", "c"]).await;
     let args = ["/fleet/ledger", &LINES.to_string(), "10"];
     let one = run(&fleet, ("ledger", "one"), &args, "a", "/fleet/ledger:rw").await;
     let other = run(&fleet, ("ledger", "other"), &args, "b", "/fleet/ledger:rw").await;

@@ -15,9 +15,9 @@ use crate::fleet;
 
 const RING: [&str; 3] = ["a", "b", "c"];
 
-async fn run(fleet: &Fleet, name: &str, args: &[&str], on: &str, state: &[&str]) -> Watched {
-    let all = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-    let order = Run {
+fn order(name: &str, args: &[&str], on: &str, state: &[&str]) -> Run {
+    let all = |texts: &[&str]| texts.iter().copied().map(String::from).collect();
+    Run {
         name: name.into(),
         module: wayfare_samples::find_talker(name)
             .expect("a sample")
@@ -30,8 +30,20 @@ async fn run(fleet: &Fleet, name: &str, args: &[&str], on: &str, state: &[&str])
             ..Grants::default()
         },
         ..Run::default()
+    }
+}
+
+async fn run(fleet: &Fleet, name: &str, args: &[&str], on: &str, state: &[&str]) -> Watched {
+    fleet.runs(order(name, args, on, state)).await
+}
+
+/// So that no move waits for a compiler while the program counts to its end.
+async fn loads(fleet: &Fleet, engines: &[&str]) {
+    let endless = |on: &str| Run {
+        name: "loads".into(),
+        ..order("tally", &["mine", "1000000", "10"], on, &[])
     };
-    fleet.runs(order).await
+    fleet.loads_for(engines, endless).await;
 }
 
 /// The last number that one of them has printed.
@@ -54,6 +66,7 @@ async fn two_programs_that_are_moved_while_they_count_together_count_right() {
     let fleet = fleet(Kind::Mosquitto).engines(&RING).start().await;
     let data = fleet.folder().join("service");
     let dispatcher = Registry::start(fleet.broker.url(), data.clone());
+    loads(&fleet, &RING).await;
     let one = run(&fleet, "tally", &["/count", "400", "10"], "a", &["/count"]).await;
     let other = run(&fleet, "tally", &["/count", "400", "10"], "b", &["/count"]).await;
     for step in 1..=2 {
@@ -131,10 +144,11 @@ async fn a_count_is_for_the_engines_that_were_approved_and_have_the_program() {
         let published = fleet.client.publish_card(&view.engine, card).await;
         published.expect("the broker takes it");
     }
-    let tally = run(&fleet, "tally", &["mine", "60", "10"], "a", &[]).await;
+    loads(&fleet, &["a", "b"]).await;
+    let tally = run(&fleet, "tally", &["mine", "200", "10"], "a", &[]).await;
     tally.printed(2).await;
     fleet.moves(tally.program, "b").await;
-    assert_eq!(all_counted(vec![tally]).await, 60);
+    assert_eq!(all_counted(vec![tally]).await, 200);
 
     let key = Key::of_program("tally", "mine").expect("a key");
     let get = || ValueAsk::Get { key: key.clone() };
