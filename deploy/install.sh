@@ -64,11 +64,11 @@ fi
 
 if [ -z "$binary" ] && [ "$devices" = yes ] && [ -f "$bin" ]; then binary=$bin; fi
 [ -n "$binary" ] || usage
-[ -f "$binary" ] || fail "$binary is no file"
+[ -f "$binary" ] || fail "$binary is not a file"
 # A binary for another processor is noticed here, not at the next start.
 [ -n "$root" ] || "$binary" --version >/dev/null || fail "$binary does not run on this machine"
 for file in "$ca" "$login"; do
-    [ -z "$file" ] || [ -f "$file" ] || fail "$file is no file"
+    [ -z "$file" ] || [ -f "$file" ] || fail "$file is not a file"
 done
 # They become text in a file of settings and in a line for sed.
 case "$broker$id" in *[!A-Za-z0-9.:/@%_-]*) fail "strange characters in the broker's address or the name" ;; esac

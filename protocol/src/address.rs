@@ -30,7 +30,7 @@ pub struct Address(String);
 
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[error(
-    "'{0}' is no address: service/NAME, program/NAME, program/ID, app/NAME[/COMPONENT[/N]], engine/ID and label/KEY=VALUE are some"
+    "'{0}' is not an address: service/NAME, program/NAME, program/ID, app/NAME[/COMPONENT[/N]], engine/ID and label/KEY=VALUE are some"
 )]
 pub struct AddressError(String);
 
@@ -208,7 +208,7 @@ mod tests {
             &long,
         ] {
             let refused = bad.parse::<Address>().unwrap_err().to_string();
-            assert!(refused.contains("is no address"), "{refused}");
+            assert!(refused.contains("is not an address"), "{refused}");
         }
     }
 

@@ -60,7 +60,7 @@ enum By {
 
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[error(
-    "'{0}' is no choice: first, round-robin, same-engine, engine=ID, host=NAME, label=KEY=VALUE, least-cpu, most-free-memory and service/NAME are some, and 'label=zone=attic,least-cpu' is one of two"
+    "'{0}' is not a choice: first, round-robin, same-engine, engine=ID, host=NAME, label=KEY=VALUE, least-cpu, most-free-memory and service/NAME are some, and 'label=zone=attic,least-cpu' is one of two"
 )]
 pub struct ChoiceError(String);
 

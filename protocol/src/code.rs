@@ -43,7 +43,7 @@ pub struct SecretKey(SigningKey);
 pub struct PublicKey([u8; 32]);
 
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[error("this is no key: 64 hexadecimal digits expected")]
+#[error("this is not a key: 64 hexadecimal digits expected")]
 pub struct KeyError;
 
 impl SecretKey {
@@ -188,11 +188,11 @@ pub fn check_text(what: &'static str, text: &str) -> Result<(), TextError> {
 /// Why bytes are not loaded.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum CodeRefusal {
-    #[error("it is no signed code: it does not begin with '{FIRST_LINE}'")]
+    #[error("it is not signed code: it does not begin with '{FIRST_LINE}'")]
     NotSignedCode,
     #[error("its header is damaged: {0}")]
     Header(&'static str),
-    #[error("it is no compiled code: it does not begin with '{}'", unsigned::FIRST_LINE)]
+    #[error("it is not compiled code: it does not begin with '{}'", unsigned::FIRST_LINE)]
     NotCode,
     #[error("it is for module {found}, not for {wanted}")]
     Module { found: String, wanted: Digest },
@@ -302,7 +302,7 @@ impl<'a> Header<'a> {
             .windows(2)
             .position(|two| two == b"\n\n")
             .ok_or(CodeRefusal::Header("it does not end"))?;
-        let text = std::str::from_utf8(&bytes[..end]).map_err(|_| CodeRefusal::Header("it is no text"))?;
+        let text = std::str::from_utf8(&bytes[..end]).map_err(|_| CodeRefusal::Header("it is not text"))?;
         let mut lines = text.split('\n').skip(1);
         let mut line = |word: &'static str| {
             let line = lines.next().and_then(|line| line.strip_prefix(word));

@@ -19,7 +19,7 @@ pub const DEVICES_MAX: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "'{0}' is no alias of a device: 1 to {ALIAS_BYTES_MAX} letters, digits, '.', '_' or '-', beginning with a letter or digit"
+    "'{0}' is not an alias of a device: 1 to {ALIAS_BYTES_MAX} letters, digits, '.', '_' or '-', beginning with a letter or digit"
 )]
 pub struct AliasError(String);
 

@@ -46,7 +46,7 @@ pub enum FolderError {
     NotAFolder,
     #[error("a packed folder is damaged: {0}")]
     Damaged(&'static str),
-    #[error("'{0}' is no path of a file in a folder")]
+    #[error("'{0}' is not a path of a file in a folder")]
     Path(String),
     #[error("{files} files, the limit is {FOLDER_FILES_MAX}")]
     TooMany { files: usize },

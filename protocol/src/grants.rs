@@ -85,7 +85,9 @@ impl Grants {
             }
             if let Some(filter) = filters.iter().find(|filter| !is_filter(filter)) {
                 let filter: String = filter.chars().take(80).collect();
-                return bad(format!("'{filter}' is no topic filter, in a grant of '{what}'"));
+                return bad(format!(
+                    "'{filter}' is not a topic filter, in a grant of '{what}'"
+                ));
             }
         }
         let counts = [
@@ -107,7 +109,7 @@ impl Grants {
         if let Some(name) = self.env.iter().find(|name| !is_variable(name)) {
             let name: String = name.chars().take(80).collect();
             return bad(format!(
-                "'{name}' is no variable that can be granted, in a grant of 'env'"
+                "'{name}' is not a variable that can be granted, in a grant of 'env'"
             ));
         }
         if self.devices.len() > DEVICES_MAX {

@@ -18,7 +18,7 @@ pub fn parse(text: &str) -> Result<(String, String), String> {
     }
     let shown: String = text.chars().take(80).collect();
     Err(format!(
-        "'{shown}' is no label: key=value is expected, each of a-z A-Z 0-9 . _ -, beginning with a letter or digit"
+        "'{shown}' is not a label: key=value is expected, each of a-z A-Z 0-9 . _ -, beginning with a letter or digit"
     ))
 }
 
@@ -53,7 +53,7 @@ mod tests {
             "zo,ne=a",
             "zone=\u{e9}",
         ] {
-            assert!(parse(bad).unwrap_err().contains("is no label"), "{bad}");
+            assert!(parse(bad).unwrap_err().contains("is not a label"), "{bad}");
         }
     }
 

@@ -39,13 +39,13 @@ impl Ports {
             let cut = |text: &str| text.chars().take(80).collect::<String>();
             if !is_filter(&port.topic) {
                 return bad(format!(
-                    "'{}' is declared, and is no topic filter",
+                    "'{}' is declared, and is not a topic filter",
                     cut(&port.topic)
                 ));
             }
             if let Some(media_type) = port.media_type.as_ref().filter(|one| !is_media_type(one)) {
                 return bad(format!(
-                    "'{}' is no media type such as text/plain",
+                    "'{}' is not a media type such as text/plain",
                     cut(media_type)
                 ));
             }

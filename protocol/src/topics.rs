@@ -18,7 +18,7 @@ pub struct Topics {
 }
 
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[error("'{0}' is no topic root: one or two levels, 1 to 64 bytes, without '$', '+' or '#'")]
+#[error("'{0}' is not a topic root: one or two levels, 1 to 64 bytes, without '$', '+' or '#'")]
 pub struct RootError(String);
 
 impl FromStr for Topics {

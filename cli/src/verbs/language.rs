@@ -88,7 +88,7 @@ fn described(args: &LanguageAddArgs) -> Result<(Language, PathBuf)> {
     let text = |path: &PathBuf| {
         let path = here.join(path);
         let lossless = path.to_str().map(str::to_owned);
-        lossless.ok_or_else(|| Fail::usage(format!("'{}' is no text", path.display())))
+        lossless.ok_or_else(|| Fail::usage(format!("'{}' is not text", path.display())))
     };
     if let Some(module) = &args.module {
         language.module = text(module)?;

@@ -86,7 +86,7 @@ fn meant(line: &str, history: &mut History, output: Output) -> Result<Option<Str
             [] => SHOWN_MAX,
             [count] => count
                 .parse()
-                .map_err(|_| Fail::usage(format!("'{count}' is no number of lines")))?,
+                .map_err(|_| Fail::usage(format!("'{count}' is not a number of lines")))?,
             _ => return Err(Fail::usage("`history` takes a number of lines")),
         };
         let lines: Text = history

@@ -304,8 +304,9 @@ async fn import(args: StateImportArgs, output: Output) -> Result {
         .zip(read.lines())
         .filter(|(_, line)| !line.trim().is_empty())
     {
-        let bad =
-            |error: serde_json::Error| Fail::usage(format!("line {number} is no exported value: {error}"));
+        let bad = |error: serde_json::Error| {
+            Fail::usage(format!("line {number} is not an exported value: {error}"))
+        };
         let (key, value) = serde_json::from_str::<Exported>(line).map_err(bad)?.value()?;
         changes.push(OneChange {
             key,

@@ -52,7 +52,7 @@ pub enum CallError {
     NoneFits(Address),
     #[error("'{0}' was to pick a provider, and named none of the candidates")]
     Unpicked(Address),
-    #[error("'{0}' is no function: 1 to {max} bytes without spaces, quotes and backslashes", max = call::FUNCTION_BYTES_MAX)]
+    #[error("'{0}' is not a function: 1 to {max} bytes without spaces, quotes and backslashes", max = call::FUNCTION_BYTES_MAX)]
     Function(String),
     #[error("a type or key is 1 to {max} bytes without spaces, quotes and backslashes", max = call::WORD_BYTES_MAX)]
     Word,

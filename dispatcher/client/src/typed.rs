@@ -17,7 +17,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "" | "s" => number.checked_mul(1_000),
         "m" => number.checked_mul(60_000),
         "h" => number.checked_mul(3_600_000),
-        _ => return Err(format!("'{unit}' is no unit of time: use ms, s, m or h")),
+        _ => return Err(format!("'{unit}' is not a unit of time: use ms, s, m or h")),
     };
     match millis {
         Some(millis @ 1..=86_400_000) => Ok(Duration::from_millis(millis)),
@@ -66,7 +66,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         "K" | "KIB" => 10,
         "M" | "MIB" => 20,
         "G" | "GIB" => 30,
-        _ => return Err(format!("'{unit}' is no unit of size: use K, M or G")),
+        _ => return Err(format!("'{unit}' is not a unit of size: use K, M or G")),
     };
     number
         .checked_mul(1 << shift)
@@ -80,11 +80,11 @@ pub fn parse_setting(kind: DeviceKind, text: &str) -> Result<Setting, String> {
         DeviceKind::GpioIn => match text {
             "on" | "1" => Ok(Setting::Level { active: true }),
             "off" | "0" => Ok(Setting::Level { active: false }),
-            _ => Err(format!("'{text}' is no level: 'on' or 'off' is expected")),
+            _ => Err(format!("'{text}' is not a level: 'on' or 'off' is expected")),
         },
         DeviceKind::Adc => match text.parse() {
             Ok(scaled) if f64::is_finite(scaled) => Ok(Setting::Sample { scaled }),
-            _ => Err(format!("'{text}' is no number")),
+            _ => Err(format!("'{text}' is not a number")),
         },
         DeviceKind::Serial => Ok(Setting::Received {
             bytes: text.as_bytes().to_vec(),

@@ -59,7 +59,7 @@ const SHOWN: [(&str, &str); 12] = [
 fn path(uri: &Uri) -> Result<FilePath, Problem> {
     let encoded = uri.path().strip_prefix(PREFIX).unwrap_or_default();
     let decoded = percent_decode_str(encoded).decode_utf8();
-    let decoded = decoded.map_err(|_| bad_usage("the path is no text"))?;
+    let decoded = decoded.map_err(|_| bad_usage("the path is not text"))?;
     let text = format!("{MOUNT}{}", decoded.trim_end_matches('/'));
     FilePath::try_from(text).map_err(bad_usage)
 }

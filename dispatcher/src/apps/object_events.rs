@@ -61,7 +61,7 @@ impl ObjectEvents {
                                 last = Some(place(&event));
                                 segment.events.push((line.len(), event));
                             }
-                            Err(error) => tracing::warn!(name, %error, "skipped a line that is no event"),
+                            Err(error) => tracing::warn!(name, %error, "skipped a line that is not an event"),
                         }
                     }
                 }

@@ -191,7 +191,7 @@ impl EventFiles {
                 Ok((decisions, skipped)) => {
                     // Once, not for each part of a long answer.
                     if skipped > 0 && page.after.is_none() {
-                        tracing::warn!(path = %path.display(), skipped, "skipped lines that are no events");
+                        tracing::warn!(path = %path.display(), skipped, "skipped lines that are not events");
                     }
                     decisions
                 }

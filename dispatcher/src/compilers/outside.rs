@@ -78,7 +78,7 @@ pub enum OutsideError {
     Limit(io::Error),
     #[error("it ended with {status}{}{said}", if said.is_empty() { "" } else { ": " })]
     Ended { status: ExitStatus, said: String },
-    #[error("it is no compiler: {0}")]
+    #[error("it is not a compiler: {0}")]
     NoCompiler(serde_json::Error),
     #[error(transparent)]
     About(#[from] AboutError),

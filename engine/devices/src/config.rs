@@ -121,7 +121,7 @@ pub enum ConfigError {
     },
     #[error("devices '{alias}' and '{other}' are the same: one of them has to go")]
     Same { alias: Alias, other: Alias },
-    #[error("the status LED is '{alias}', which is no configured device of kind gpio-out")]
+    #[error("the status LED is '{alias}', which is not a configured device of kind gpio-out")]
     StatusLed { alias: Alias },
 }
 

@@ -21,7 +21,7 @@ const FILE_MODE: u32 = 0o640;
 pub enum ConfigurationError {
     #[error("cannot read {}: {error}; another file can be given with --config, /dev/null for none", path.display())]
     Read { path: PathBuf, error: io::Error },
-    #[error("{}: more than {FILE_BYTES_MAX} bytes are no configuration of an engine", .0.display())]
+    #[error("{}: more than {FILE_BYTES_MAX} bytes are not a configuration of an engine", .0.display())]
     TooLong(PathBuf),
     /// The message names line, column and key.
     #[error("{}: {error}", path.display())]
@@ -184,7 +184,7 @@ mod tests {
             ("root = 'a/+'", "line 1", "a/+"),
             ("trust = ['x']", "line 1", "64"),
             ("host = 'a b'", "line 1", "a host is named"),
-            ("[labels]\nzone = 'a b'", "line 1", "'zone=a b' is no label"),
+            ("[labels]\nzone = 'a b'", "line 1", "'zone=a b' is not a label"),
             ("programs-max = 'many'", "line 1", "u64"),
             ("id = ", "line 1", ""),
             ("id = 'a'\nid = 'b'", "line 2", "duplicate"),

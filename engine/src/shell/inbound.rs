@@ -111,7 +111,7 @@ impl Border {
             Some(Topic::Reply(peer)) if peer == self.engine => match Reply::decode(payload) {
                 Ok(Reply::Barrier(Barrier { barrier })) => Arrived::Barrier(barrier),
                 Ok(Reply::Answer(answer)) => Arrived::Answer(answer),
-                Ok(Reply::Event(_) | Reply::Unknown) => dropped("it is no reply to an engine"),
+                Ok(Reply::Event(_) | Reply::Unknown) => dropped("it is not a reply to an engine"),
                 Err(error) => dropped(error),
             },
             _ => dropped("its topic is not for this engine"),

@@ -39,9 +39,9 @@ pub fn run_to_the_end(arguments: EngineArgs) -> anyhow::Result<()> {
     let arguments = arguments.with_file()?;
     let level = arguments.log_level();
     // Levels for parts, without the regular expressions of `EnvFilter`: those are a tenth of a board's binary.
-    let filter: Targets = level
-        .parse()
-        .with_context(|| format!("'{level}' is no log level, and no list such as info,wayfare_link=debug"))?;
+    let filter: Targets = level.parse().with_context(|| {
+        format!("'{level}' is not a log level, and no list such as info,wayfare_link=debug")
+    })?;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(|| LogWriter)
         .with_target(false);

@@ -133,8 +133,9 @@ impl FromStr for Role {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|role| role.word() == text);
-        found
-            .ok_or_else(|| format!("'{text}' is no role: operator, deployer, viewer, dispatcher or enroller"))
+        found.ok_or_else(|| {
+            format!("'{text}' is not a role: operator, deployer, viewer, dispatcher or enroller")
+        })
     }
 }
 

@@ -23,10 +23,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug, Error)]
 pub enum MessagesError {
     #[error(
-        "'{0}' is no topic filter: levels with '+' for any one and '#' at the end for any number, not beginning with '$'"
+        "'{0}' is not a topic filter: levels with '+' for any one and '#' at the end for any number, not beginning with '$'"
     )]
     Filter(String),
-    #[error("'{0}' is no topic: levels without '+' and '#', not beginning with '$'")]
+    #[error("'{0}' is not a topic: levels without '+' and '#', not beginning with '$'")]
     Topic(String),
     #[error("'{0}' is one of the fleet's own topics: what engines and dispatcher say to each other")]
     OfTheFleet(String),

@@ -208,7 +208,7 @@ impl<'a> Parser<'a> {
         let op = *op;
         if op == Op::Contains && kind != Kind::Text {
             return Err(QueryError::new(
-                format!("'{name}' is no text, which ~ is for"),
+                format!("'{name}' is not text, which ~ is for"),
                 op_at,
             ));
         }

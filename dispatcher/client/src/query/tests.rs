@@ -171,11 +171,11 @@ fn and_binds_closer_than_or_and_errors_say_where() {
         ("name = 'a", "at character 8: the quote has no end"),
         (
             "memory ~ 1M",
-            "at character 8: 'memory' is no text, which ~ is for",
+            "at character 8: 'memory' is not text, which ~ is for",
         ),
         (
             "memory > 1T",
-            "at character 10: 'T' is no unit of size: use K, M or G",
+            "at character 10: 'T' is not a unit of size: use K, M or G",
         ),
         (
             "restarts > few",

@@ -657,11 +657,11 @@ mod tests {
             ),
             (
                 "name = 'a'\n[component.x]\nmodule = 'm.wasm'\ncron = { schedule = '61 * * * *' }",
-                "component 'x': cron: '61' is no minute: 0 to 59",
+                "component 'x': cron: '61' is not a valid minute: 0 to 59",
             ),
             (
                 "name = 'a'\n[component.x]\nmodule = 'm.wasm'\ncron = { schedule = '* * * * *', zone = 'Mars' }",
-                "component 'x': cron: 'Mars' is no time zone",
+                "component 'x': cron: 'Mars' is not a time zone",
             ),
             (
                 "name = 'a'\n[component.x]\nmodule = 'm.wasm'\nrestart = { when = 'never' }\ncron = { schedule = '* * * * *' }",

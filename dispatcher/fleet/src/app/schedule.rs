@@ -73,7 +73,7 @@ impl Schedule {
         };
         let zone = self.zone.parse().map_err(|_| {
             format!(
-                "'{}' is no time zone: a name such as 'UTC' or 'Europe/Berlin' is expected",
+                "'{}' is not a time zone: a name such as 'UTC' or 'Europe/Berlin' is expected",
                 self.zone.chars().take(40).collect::<String>()
             )
         })?;
@@ -171,7 +171,9 @@ fn set(field: &str, what: &str, min: u32, max: u32, names: &[&str]) -> Result<u6
             [first, .., last] => format!(", or {first} to {last}"),
             _ => String::new(),
         };
-        format!("'{field}' is no {what}: {min} to {max}{names}, with *, -, / and commas, is expected")
+        format!(
+            "'{field}' is not a valid {what}: {min} to {max}{names}, with *, -, / and commas, is expected"
+        )
     };
     let value = |text: &str| {
         let named = names
@@ -334,19 +336,23 @@ mod tests {
                 "UTC",
                 "the schedule '* * * *' has 4 fields: five are expected",
             ),
-            ("60 * * * *", "UTC", "'60' is no minute: 0 to 59"),
-            ("* 5-3 * * *", "UTC", "'5-3' is no hour"),
-            ("*/0 * * * *", "UTC", "'*/0' is no minute"),
-            ("* * 0 * *", "UTC", "'0' is no day of the month: 1 to 31"),
-            ("* * * foo *", "UTC", "'foo' is no month: 1 to 12, or jan to dec"),
-            ("* * * * +1", "UTC", "'+1' is no day of the week"),
+            ("60 * * * *", "UTC", "'60' is not a valid minute: 0 to 59"),
+            ("* 5-3 * * *", "UTC", "'5-3' is not a valid hour"),
+            ("*/0 * * * *", "UTC", "'*/0' is not a valid minute"),
+            ("* * 0 * *", "UTC", "'0' is not a valid day of the month: 1 to 31"),
+            (
+                "* * * foo *",
+                "UTC",
+                "'foo' is not a valid month: 1 to 12, or jan to dec",
+            ),
+            ("* * * * +1", "UTC", "'+1' is not a valid day of the week"),
             (
                 "0 0 30 2 *",
                 "UTC",
                 "the schedule '0 0 30 2 *' names a day that never comes",
             ),
-            ("* * * * *", "Berlin", "'Berlin' is no time zone"),
-            ("* * * * *", "", "'' is no time zone"),
+            ("* * * * *", "Berlin", "'Berlin' is not a time zone"),
+            ("* * * * *", "", "'' is not a time zone"),
         ] {
             let error = schedule(text, zone).times().unwrap_err();
             assert!(error.starts_with(why), "{text}: {error}");

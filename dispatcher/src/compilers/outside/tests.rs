@@ -205,8 +205,8 @@ async fn what_is_not_what_was_asked_for_is_refused() {
     };
     let good = made_by("c", &target());
     for (printed, said) in [
-        (b"Segmentation fault".to_vec(), "it is no compiled code"),
-        (Vec::new(), "it is no compiled code"),
+        (b"Segmentation fault".to_vec(), "it is not compiled code"),
+        (Vec::new(), "it is not compiled code"),
         (good[..good.len() - 1].to_vec(), "not what its header says"),
         (made_by("c", &other), "for wasmtime 48.0.8, and 47.0.4 is needed"),
         (made_by("d", &target()), "it is 'd' now, and was 'c'"),
@@ -256,7 +256,7 @@ async fn what_is_no_compiler_is_told_apart_at_the_start() {
     };
     let newer = serde_json::to_string(&newer).unwrap();
     for (about, said) in [
-        ("echo hello".to_owned(), "it is no compiler"),
+        ("echo hello".to_owned(), "it is not a compiler"),
         (
             "echo unrecognized subcommand >&2; exit 2".to_owned(),
             "unrecognized subcommand",

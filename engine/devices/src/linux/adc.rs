@@ -52,7 +52,7 @@ impl Channel {
             .filter(|number| number.is_finite());
         match number {
             Some(number) => Ok(Some(number)),
-            None => Err(at(&path, &format!("'{}' is no number", text.trim()))),
+            None => Err(at(&path, &format!("'{}' is not a number", text.trim()))),
         }
     }
 
@@ -153,7 +153,7 @@ mod tests {
         assert!(error.contains("no channel 'voltage7'"), "{error}");
         let channel = Channel::find(folder.path(), "voltage0").unwrap();
         let error = channel.sample().unwrap_err().to_string();
-        assert!(error.contains("'much' is no number"), "{error}");
+        assert!(error.contains("'much' is not a number"), "{error}");
         let channel = Channel::find(folder.path(), "voltage1").unwrap();
         std::fs::remove_file(folder.path().join("in_voltage1_raw")).unwrap();
         let error = channel.sample().unwrap_err().to_string();
