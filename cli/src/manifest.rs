@@ -93,8 +93,8 @@ mod tests {
         assert_eq!(parse("").expect("nothing"), Default::default());
         for (bad, said) in [
             ("[grants]\nsubs = []", "unknown field"),
-            ("[grants]\nsub = ['a#']", "no topic filter"),
-            ("[grants]\ndevices = ['a b']", "no alias"),
+            ("[grants]\nsub = ['a#']", "not a topic filter"),
+            ("[grants]\ndevices = ['a b']", "not an alias"),
             ("[[input]]\ntopic = 'a'\nmedia_type = 'text/plain'", "grants.sub"),
             (
                 "[grants]\npub = ['a']\n[[output]]\ntopic = 'a'\nmedia_type = 'text'",

@@ -97,9 +97,9 @@ mod tests {
         };
         assert_eq!(ports(vec![port("a/+", None)]).check(), Ok(()));
         for (bad, says) in [
-            (port("a/#/b", None), "no topic filter"),
-            (port("a", Some("text")), "no media type"),
-            (port("a", Some("text/a b")), "no media type"),
+            (port("a/#/b", None), "not a topic filter"),
+            (port("a", Some("text")), "not a media type"),
+            (port("a", Some("text/a b")), "not a media type"),
         ] {
             let failure = ports(vec![bad]).check().unwrap_err().to_string();
             assert!(failure.contains(says), "{failure}");

@@ -153,7 +153,7 @@ mod tests {
             ("/*things.meta\ninputs: [{ type: text }]\n*/", "inputs: each is"),
             (
                 "/*things.meta\ninputs: [{ topic: a, type: text }]\n*/",
-                "no media type",
+                "not a media type",
             ),
             (
                 "/*things.meta\na: &a [x, x]\ninputs: [*a, *a]\n*/",

@@ -431,7 +431,7 @@ mod tests {
                 "[devices.led]\nkind = 'gpio-in'\nbackend = 'simulated'\nlevel = 1",
                 "unknown field `level`",
             ),
-            ("[devices.'a b']\nkind = 'gpio-in'", "no alias"),
+            ("[devices.'a b']\nkind = 'gpio-in'", "not an alias"),
             (
                 "[devices.g]\nkind = 'serial'\npath = '/dev/ttyS0'\nline = 3",
                 "'g' is of kind serial, to which 'line' means nothing",
