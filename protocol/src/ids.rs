@@ -188,6 +188,12 @@ impl Generation {
     pub fn replacing(self) -> Self {
         Self(self.0.saturating_add(REPLACING_GENERATIONS))
     }
+
+    /// Whether copies of an earlier generation may be left somewhere: this one, or one that it goes on from,
+    /// has replaced another.
+    pub fn has_replaced(self) -> bool {
+        self >= Self::FIRST.replacing()
+    }
 }
 
 impl fmt::Display for Generation {

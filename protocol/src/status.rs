@@ -211,32 +211,56 @@ pub enum ProgramState {
 
 /// Above that of every program.
 pub const TOMBSTONE: Generation = Generation(u64::MAX);
+/// What a tombstone is called, and the digest of no module, which it has.
+const TOMBSTONE_NAME: &str = "ended";
+const NO_MODULE: Digest = Digest([0; 32]);
 
 impl ProgramStatus {
-    /// Stands for a program that is no more, in `name`'s words: whoever still has a copy of it ends that.
+    /// Stands for a program that is no more, as a dispatcher says: whoever still has a copy of it ends that.
     pub fn tombstone(program: ProgramId, name: PeerName) -> Self {
         Self {
             program,
-            name: "ended".into(),
+            name: TOMBSTONE_NAME.into(),
             engine: name,
             boot: BootId::from_random([0; 16]),
             generation: TOMBSTONE,
             sequence: 0,
             state: ProgramState::Exited { code: 0 },
-            module: Digest([0; 32]),
+            module: NO_MODULE,
             memory_bytes: 0,
             ports: Box::default(),
             place: None,
         }
     }
 
+    /// Stands for the program that has ended with the copy of this status, as the engine says that had it:
+    /// whoever still has an older copy ends that. One that is begun later under this id, in a higher
+    /// generation, is none. Readers that know nothing of such tombstones take it for a program that has ended.
+    pub fn into_tombstone(self, sequence: u64) -> Self {
+        Self {
+            name: TOMBSTONE_NAME.into(),
+            sequence,
+            state: ProgramState::Exited { code: 0 },
+            module: NO_MODULE,
+            memory_bytes: 0,
+            ports: Box::default(),
+            ..self
+        }
+    }
+
     /// Whether there can be such a copy of a program.
     pub fn is_possible(&self) -> bool {
-        self.generation <= Generation::HIGHEST || self.is_tombstone()
+        self.generation <= Generation::HIGHEST || self.generation == TOMBSTONE
     }
 
     pub fn is_tombstone(&self) -> bool {
-        self.generation == TOMBSTONE
+        self.generation == TOMBSTONE || (self.module == NO_MODULE && self.name == TOMBSTONE_NAME)
+    }
+
+    /// A tombstone that the engine has left with which the program ended: the acting dispatcher sees to it
+    /// that it is taken away.
+    pub fn is_tombstone_of_an_engine(&self) -> bool {
+        self.is_tombstone() && self.generation != TOMBSTONE
     }
 }
 

@@ -267,7 +267,9 @@ impl World {
             Effect::PublishProgram(_) if self.acting.is_some() && self.is_cut_off(index) => {}
             Effect::PublishProgram(_) if self.is_broker_down() => {}
             Effect::PublishProgram(status) => self.publish_program(&status),
-            Effect::ClearProgram(program) => self.end_at_broker(index, program),
+            Effect::ClearProgram { program, tombstone } => {
+                self.end_at_broker(index, program, tombstone.as_deref());
+            }
             Effect::KeepChunk { blob, offset } => self.keep_chunk(index, blob, offset),
             Effect::LoadModule {
                 operation, module, ..
@@ -350,10 +352,10 @@ impl World {
         self.job_in(300 * MS, index, Job::Say(input));
     }
 
-    fn end_at_broker(&mut self, index: usize, program: ProgramId) {
-        // Where an earlier life may be left on an engine that nobody hears, its end stays told, as dispatchers leave it.
-        if self.acting.is_some() || !(self.talks && self.oracle.is_forced(program)) {
-            self.clear_program(program);
+    fn end_at_broker(&mut self, index: usize, program: ProgramId, tombstone: Option<&ProgramStatus>) {
+        match tombstone {
+            Some(tombstone) => self.publish_program(tombstone),
+            None => self.clear_program(program),
         }
         self.wipe_session(index, program);
     }

@@ -297,6 +297,32 @@ fn a_tombstone_is_no_program_and_hides_what_is_older() {
 }
 
 #[test]
+fn a_tombstone_of_an_engine_is_told_of_until_something_newer_of_the_program_is_known() {
+    let mut fleet = Fleet::default();
+    let old = program(1, "b", 1, 1, 1, Running);
+    fleet.engine_status(engine("a", 1, 1, Online, vec![]), 0);
+    fleet.engine_status(engine("b", 1, 1, Online, vec![old.clone()]), 0);
+    let ended = program(1, "a", 1, 1001, 5, Running);
+    fleet.program_status(ended.clone());
+    let before = fleet.changes_since(0, 0);
+    assert!(before.tombstones.is_empty() && before.programs.len() == 1);
+    fleet.program_status(ended.into_tombstone(6));
+    let left = fleet.changes_since(before.revision, 0);
+    assert_eq!((left.tombstones, left.programs_gone), (vec![id(1)], vec![id(1)]));
+    assert_eq!(
+        fleet.changes_since(0, 0).tombstones,
+        [id(1)],
+        "to who looks first"
+    );
+    // Begun anew.
+    fleet.program_status(program(1, "b", 1, 2001, 9, Running));
+    let anew = fleet.changes_since(left.revision, 0);
+    assert!(anew.tombstones.is_empty() && anew.programs.len() == 1, "{anew:?}");
+    fleet.program_cleared(id(1));
+    assert!(fleet.changes_since(0, 0).tombstones.is_empty());
+}
+
+#[test]
 fn what_was_cleared_while_away_is_gone_and_what_comes_again_stays() {
     let mut fleet = Fleet::default();
     let (kept, cleared) = (

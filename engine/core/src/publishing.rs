@@ -50,6 +50,16 @@ impl Core {
         }
     }
 
+    /// Stands for a program that ends for good here, where older copies of it may be left elsewhere.
+    pub(super) fn tombstone(&mut self, program: ProgramId) -> Option<ProgramStatus> {
+        let here = self.programs.get(&program)?;
+        let status = here
+            .generation
+            .has_replaced()
+            .then(|| self.status(program, here, 0))?;
+        Some(status.into_tombstone(self.statuses.next_sequence()))
+    }
+
     fn state(&self, program: &Program) -> ProgramState {
         let departure = program.busy.and_then(|operation| self.departures.get(&operation));
         let moving = departure

@@ -84,7 +84,7 @@ impl Statuses {
         self.memory_due = None;
     }
 
-    fn next_sequence(&mut self) -> u64 {
+    pub(super) fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence
     }

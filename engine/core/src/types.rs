@@ -162,8 +162,12 @@ pub enum Effect {
         listed: Vec<ProgramStatus>,
     },
     PublishProgram(ProgramStatus),
-    /// Clears the retained status of a program that is gone.
-    ClearProgram(ProgramId),
+    /// Clears the retained status of a program that is gone, or replaces it: where an engine that is away may
+    /// have an older copy, a tombstone tells it so when it is back.
+    ClearProgram {
+        program: ProgramId,
+        tombstone: Option<Box<ProgramStatus>>,
+    },
 
     /// Append the bytes of the chunk in hand to the blob's partial file (`offset` 0 begins it anew). After the last
     /// byte the shell feeds `BlobComplete`.

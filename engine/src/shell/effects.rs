@@ -118,8 +118,14 @@ impl Agent {
                     false => self.announce(status.program),
                 }
             }
-            Effect::ClearProgram(program) => {
-                self.out.clear_program(program);
+            Effect::ClearProgram { program, tombstone } => {
+                match tombstone {
+                    Some(tombstone) => {
+                        let place = self.trust.places.of(program, tombstone.generation);
+                        self.out.program_status(&tombstone, place);
+                    }
+                    None => self.out.clear_program(program),
+                }
                 self.trust.places.forget(program);
                 self.withdraw(program);
                 self.wipe_session(program);

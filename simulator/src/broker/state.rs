@@ -107,8 +107,6 @@ impl Kept {
     pub(crate) fn forget_session(&mut self) {
         self.is_subscribed = false;
         self.wire = None;
-        // Its program was ended: nobody is handed what is a successor's.
-        self.newest = Generation(0);
         self.lost.extend(self.waiting.drain(..));
         self.lost.extend(self.unacknowledged.drain(..));
     }

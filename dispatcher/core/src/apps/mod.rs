@@ -211,6 +211,8 @@ pub struct Core {
     leases: BTreeMap<(String, String), u64>,
     /// Since when an engine with an orphan is back, or when to try again to end it.
     back_ms: BTreeMap<(ProgramId, EngineId), u64>,
+    /// Programs of which an engine has left a tombstone, and since when that is known.
+    tombstones: BTreeMap<ProgramId, u64>,
     /// When to plan again: at once after a change.
     plan_at_ms: u64,
     /// By the wall clock, when the next instance is due.
@@ -257,6 +259,7 @@ impl Core {
             progress_ms: BTreeMap::new(),
             leases: BTreeMap::new(),
             back_ms: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
             plan_at_ms: 0,
             due_at_ms: 0,
             homeless: BTreeSet::new(),
@@ -333,6 +336,7 @@ impl Core {
         self.pause_and_resume();
         self.checkpoint();
         self.end_orphans();
+        self.end_tombstones();
         self.see_off();
     }
 

@@ -69,6 +69,7 @@ impl Core {
             self.tell_apart(&mut changes);
         }
         self.see_programs(&changes);
+        self.see_tombstones(&changes);
         for engine in &changes.engines_gone {
             let watched = self.engines.get_mut(engine);
             if watched.is_some_and(|watched| watched.view.take().is_some()) {

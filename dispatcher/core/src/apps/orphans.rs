@@ -2,21 +2,26 @@
 //!
 //! While their instance lives on elsewhere, its higher generation fences them off. When it has ended for good, a *tombstone*
 //! takes its place: a retained status of a generation above all, which an engine that comes back reads before it says
-//! anything. An orphan is forgotten when its engine is back and has not had it for as long as an order of before may still bring it there: one
+//! anything. Until then a tombstone stands there that the engine has left with which it ended: one of a program
+//! that is no orphan is taken away, or stands until every engine that was away has been back. An orphan is forgotten when its engine is back and has not had it for as long as an order of before may still bring it there: one
 //! is repeated until its time limit, and has as long again from when it was accepted.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use wayfare_fleet::fleet::Presence;
+use wayfare_fleet::fleet::{FleetChanges, Presence};
 use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::ids::{EngineId, ProgramId};
 
 use super::loss::Health;
+use super::state::Placed;
 use super::{COMMAND_MS_MAX, Core, Effect, RETRY_MS, Subject, to_json};
 
 /// An engine that is back has told what it has, and has carried out or given up what it was ordered before, after this.
 const BACK_MS: u64 = 2 * COMMAND_MS_MAX + 5_000;
+/// An engine's tombstone is seen to after this: by then it is known here what it was left for, if that was
+/// ordered here.
+const TOMBSTONE_MS: u64 = 5_000;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orphan {
@@ -47,6 +52,90 @@ impl Core {
                 stands: true,
             });
         }
+    }
+
+    /// The program has ended for good, and was an instance until now. Its engine may have left a tombstone, which
+    /// is for those that it is left on.
+    pub(super) fn ended_for_good(&mut self, placed: &Placed) {
+        self.set_tombstone(placed.program);
+        if !self.state.orphans.contains_key(&placed.program) && placed.highest.has_replaced() {
+            self.remove_tombstone(placed.program);
+        }
+    }
+
+    fn remove_tombstone(&mut self, program: ProgramId) {
+        self.tombstones.remove(&program);
+        self.effects.push(Effect::Tombstone {
+            program,
+            stands: false,
+        });
+    }
+
+    /// A copy that nobody wanted was ended. Its engine knows nothing of others that may be left.
+    pub(super) fn orphan_settled(&mut self, program: ProgramId) {
+        match self.state.orphans.get(&program) {
+            Some(orphan) if orphan.has_tombstone => self.effects.push(Effect::Tombstone {
+                program,
+                stands: true,
+            }),
+            Some(_) if !self.is_instance(program) => self.set_tombstone(program),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Takes in which programs have a tombstone of an engine's.
+    pub(super) fn see_tombstones(&mut self, changes: &FleetChanges) {
+        if changes.is_whole {
+            let left: BTreeSet<&ProgramId> = changes.tombstones.iter().collect();
+            self.tombstones.retain(|program, _| left.contains(program));
+        }
+        let live = changes.programs.iter().map(|view| &view.status.program);
+        for program in live.chain(&changes.programs_gone) {
+            if !changes.tombstones.contains(program) {
+                self.tombstones.remove(program);
+            }
+        }
+        for program in &changes.tombstones {
+            self.tombstones.entry(*program).or_insert(self.now.ms);
+        }
+    }
+
+    /// Engines' tombstones of programs that nothing was ordered for here, such as those of people or of a
+    /// dispatcher whose store was lost.
+    pub(super) fn end_tombstones(&mut self) {
+        let now_ms = self.now.ms;
+        let is_due = |since_ms: &u64| now_ms.saturating_sub(*since_ms) >= TOMBSTONE_MS;
+        let due = self.tombstones.iter().filter(|(_, since_ms)| is_due(since_ms));
+        let due: Vec<ProgramId> = due.map(|(program, _)| *program).collect();
+        for program in due {
+            if self.is_instance(program) {
+                continue;
+            }
+            self.tombstones.remove(&program);
+            if self.state.orphans.contains_key(&program) {
+                self.set_tombstone(program);
+                continue;
+            }
+            let engines = self.engines.keys();
+            let away = engines.filter(|engine| self.health(engine) != Health::Here);
+            let engines: BTreeSet<EngineId> = away.cloned().collect();
+            if engines.is_empty() {
+                self.remove_tombstone(program);
+                continue;
+            }
+            let has_tombstone = true;
+            let orphan = Orphan {
+                engines,
+                has_tombstone,
+            };
+            self.state.orphans.insert(program, orphan);
+            self.store_orphan(program);
+        }
+    }
+
+    fn is_instance(&self, program: ProgramId) -> bool {
+        let mut placed = self.state.instances.values().filter_map(|i| i.placed.as_ref());
+        placed.any(|placed| placed.program == program)
     }
 
     pub(super) fn end_orphans(&mut self) {
@@ -120,12 +209,14 @@ impl Core {
     }
 
     fn forget_orphan(&mut self, program: ProgramId, engine: &EngineId) {
+        let lives = self.status(program).is_some();
         let Some(orphan) = self.state.orphans.get_mut(&program) else {
             return;
         };
         orphan.engines.remove(engine);
         if orphan.engines.is_empty() {
-            if orphan.has_tombstone {
+            // Whoever has begun it anew under its id since has taken the tombstone's place.
+            if orphan.has_tombstone && !lives {
                 self.effects.push(Effect::Tombstone {
                     program,
                     stands: false,

@@ -374,7 +374,7 @@ impl Core {
             let instance = self.state.instances.remove(&id);
             self.store(&id);
             if let Some(placed) = instance.and_then(|instance| instance.placed) {
-                self.set_tombstone(placed.program);
+                self.ended_for_good(&placed);
             }
         }
         let removed: Vec<String> = self

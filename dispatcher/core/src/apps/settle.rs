@@ -27,6 +27,7 @@ impl Core {
                     tracing::warn!(%program, trouble = trouble.text(), "could not move a program off its engine");
                 }
             }
+            Some(Subject::Orphan(program)) if result.is_ok() => self.orphan_settled(program),
             Some(Subject::Orphan(_)) => {}
             // Given up meanwhile: what came of it is seen by its status, or fenced off.
             None => {}
@@ -157,7 +158,7 @@ impl Core {
                     if result.is_err() {
                         self.may_be_left_on(placed.program, engine);
                     }
-                    self.set_tombstone(placed.program);
+                    self.ended_for_good(&placed);
                 }
                 let passing = self.passing(id);
                 (passing.started_ms, passing.is_healthy) = (None, false);

@@ -23,6 +23,8 @@ pub struct FleetChanges {
     pub programs: Vec<ProgramView>,
     pub engines_gone: Vec<EngineId>,
     pub programs_gone: Vec<ProgramId>,
+    /// Programs that are gone, of which the engine where they ended has left a tombstone.
+    pub tombstones: Vec<ProgramId>,
 }
 
 /// When what changed last, by a number that grows.

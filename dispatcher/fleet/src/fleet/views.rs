@@ -170,6 +170,11 @@ impl Fleet {
         if found.is_whole {
             found.engines = self.engines(now_ms);
             found.programs = self.programs();
+            let left = self
+                .programs
+                .keys()
+                .filter(|program| self.has_tombstone(**program));
+            found.tombstones = left.copied().collect();
             return found;
         }
         for engine in self.changes.engines(since) {
@@ -183,8 +188,17 @@ impl Fleet {
                 Some(view) => found.programs.push(view),
                 None => found.programs_gone.push(*program),
             }
+            if self.has_tombstone(*program) {
+                found.tombstones.push(*program);
+            }
         }
         found
+    }
+
+    /// Whether the engine with which the program ended has said so, and nothing newer of it is known.
+    fn has_tombstone(&self, program: ProgramId) -> bool {
+        let own = self.programs.get(&program);
+        own.is_some_and(|entry| entry.status.is_tombstone_of_an_engine()) && self.best(program).is_none()
     }
 
     /// What orders to an engine have to answer, where it looks at signatures.

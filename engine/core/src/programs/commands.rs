@@ -106,8 +106,7 @@ impl Core {
             if !ended {
                 self.effects.push(Effect::Discard { program });
             }
-            self.remove_program(program);
-            self.effects.push(Effect::ClearProgram(program));
+            self.forget_program(program);
             if let Some(busy) = busy {
                 self.abort(busy, Failure::Cancelled);
             }

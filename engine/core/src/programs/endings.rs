@@ -119,9 +119,16 @@ impl Core {
             && let Some((_, oldest)) = ended.into_iter().min()
         {
             self.effects.push(Effect::Erase(RecordKey::Program(oldest)));
-            self.remove_program(oldest);
-            self.effects.push(Effect::ClearProgram(oldest));
+            self.forget_program(oldest);
         }
+    }
+
+    /// Takes the last copy of a program out of memory, and its status from the broker; the caller has seen to
+    /// its record and process.
+    pub(super) fn forget_program(&mut self, program: ProgramId) {
+        let tombstone = self.tombstone(program).map(Box::new);
+        self.remove_program(program);
+        self.effects.push(Effect::ClearProgram { program, tombstone });
     }
 
     /// Another engine has the program at `generation`.

@@ -341,7 +341,8 @@ pub(super) fn word(effect: &Effect) -> String {
         Effect::Capture { .. } => "freeze and capture".into(),
         Effect::Unfreeze { .. } => "unfreeze".into(),
         Effect::Discard { .. } => "discard".into(),
-        Effect::ClearProgram(_) => "clear".into(),
+        Effect::ClearProgram { tombstone: None, .. } => "clear".into(),
+        Effect::ClearProgram { .. } => "clear, leaving a tombstone".into(),
         Effect::ReplyLogs { .. } => "reply logs".into(),
         Effect::PublishEngine { .. } | Effect::PublishProgram(_) => String::new(),
     }

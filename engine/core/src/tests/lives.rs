@@ -78,3 +78,38 @@ fn a_program_of_an_earlier_release_goes_on_with_its_life() {
     bench.restart();
     assert_eq!(begun(&bench.effects), [0]);
 }
+
+/// An engine that was away may have a copy of the generation that this one has replaced.
+#[test]
+fn a_program_that_has_replaced_a_copy_leaves_a_tombstone_when_it_is_killed() {
+    for (generation, expected) in [
+        (None, None),
+        (Some(1000), None),
+        (Some(1001), Some(Generation(1001))),
+    ] {
+        let mut bench = Bench::new("e1");
+        let run = Action::Run {
+            program: program(1),
+            spec: spec(),
+            snapshot: None,
+            generation: generation.map(Generation),
+            follower: None,
+        };
+        bench.feed(command(1, run));
+        bench.feed(chunk("client", 1, "module"));
+        bench.feed(complete("module"));
+        bench.feed(loaded(1));
+        bench.feed(started());
+        bench.feed(command(2, Action::Kill { on: on(1) }));
+        let left = bench.effects.iter().find_map(|effect| match effect {
+            Effect::ClearProgram { tombstone, .. } => Some(tombstone.clone()),
+            _ => None,
+        });
+        let left = left.expect("its status does not stay");
+        assert!(
+            left.iter().all(|left| left.is_tombstone_of_an_engine()),
+            "{left:?}"
+        );
+        assert_eq!(left.map(|left| left.generation), expected);
+    }
+}

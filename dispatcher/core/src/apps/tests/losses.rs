@@ -508,3 +508,63 @@ fn a_removed_application_is_forgotten_while_one_of_its_engines_is_suspected() {
     world.pass(20_000);
     assert_eq!(world.alive().len(), 0, "its copy ends when it is back");
 }
+
+#[test]
+fn what_an_engine_leaves_of_a_program_that_ended_is_taken_away_when_nobody_may_have_a_copy() {
+    let mut world = settled();
+    let copy = |generation| Copy {
+        generation,
+        state: ProgramState::Running,
+        from_snapshot: false,
+        module: super::module("stray"),
+    };
+    let stray = ProgramId::from_random([9; 16]);
+    let newer = Generation::FIRST.replacing();
+    for away in [false, true] {
+        world.host("a").online = !away;
+        if away {
+            world.host("a").programs.insert(stray, copy(Generation::FIRST));
+        }
+        world.pass(12_000);
+        // Taken back by force, and ended by somebody.
+        world.left_tombstones.insert(stray, newer);
+        world.pass(20_000);
+        assert_eq!(world.left_tombstones.contains_key(&stray), away);
+    }
+    let key = format!("ghost:{stray}");
+    assert!(
+        world.records.contains_key(&key),
+        "whoever acts next sees to it too"
+    );
+    world.succeed();
+    world.host("a").online = true;
+    world.pass(300_000);
+    assert!(!world.host("a").programs.contains_key(&stray), "it is not wanted");
+    assert!(world.left_tombstones.is_empty());
+    assert!(!world.records.contains_key(&key));
+}
+
+#[test]
+fn a_program_that_is_begun_anew_under_its_id_is_not_taken_for_the_one_that_ended() {
+    let mut world = settled();
+    let stray = ProgramId::from_random([9; 16]);
+    let newer = Generation::FIRST.replacing();
+    world.host("a").online = false;
+    world.pass(12_000);
+    world.left_tombstones.insert(stray, newer);
+    world.pass(20_000);
+    let copy = Copy {
+        generation: newer.replacing(),
+        state: ProgramState::Running,
+        from_snapshot: true,
+        module: super::module("stray"),
+    };
+    world.host("b").programs.insert(stray, copy);
+    world.host("a").online = true;
+    world.pass(300_000);
+    assert!(world.host("b").programs.contains_key(&stray));
+    assert!(
+        world.left_tombstones.contains_key(&stray),
+        "its own status stands there"
+    );
+}

@@ -137,6 +137,8 @@ fn play(faults: &[Fault]) {
     let mut programs: Vec<ProgramId> = alive.iter().map(|(_, program, _)| *program).collect();
     programs.dedup();
     assert_eq!(programs.len(), alive.len());
+    let left = &world.left_tombstones;
+    assert!(left.is_empty(), "nobody takes them away: {left:?}");
 }
 
 fn one_copy_of_each_generation(world: &World) {

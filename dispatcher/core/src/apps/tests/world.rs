@@ -98,6 +98,8 @@ pub(super) struct World {
     /// Modules whose programs trap as soon as they run.
     pub(super) traps: BTreeSet<Blob>,
     pub(super) tombstones: BTreeSet<ProgramId>,
+    /// Of engines where something ended that had replaced something.
+    pub(super) left_tombstones: BTreeMap<ProgramId, Generation>,
     pub(super) lost: Vec<(EngineId, Vec<ProgramId>)>,
     pub(super) now_ms: u64,
     wire: VecDeque<Delivery>,
@@ -201,6 +203,7 @@ impl World {
             unheard: Vec::new(),
             traps: BTreeSet::new(),
             tombstones: BTreeSet::new(),
+            left_tombstones: BTreeMap::new(),
             lost: Vec::new(),
             now_ms: 0,
             wire: VecDeque::new(),
@@ -355,8 +358,14 @@ impl World {
                 Effect::Tombstone {
                     program,
                     stands: true,
-                } => drop(self.tombstones.insert(program)),
-                Effect::Tombstone { program, .. } => drop(self.tombstones.remove(&program)),
+                } => {
+                    self.tombstones.insert(program);
+                    self.left_tombstones.remove(&program);
+                }
+                Effect::Tombstone { program, .. } => {
+                    self.tombstones.remove(&program);
+                    self.left_tombstones.remove(&program);
+                }
                 Effect::Left { request, left, .. } => self.left.push((request, left)),
                 Effect::Lost { engine, programs } => self.lost.push((engine, programs)),
                 Effect::Ask { engines } => {
@@ -473,7 +482,13 @@ impl World {
                 })
             }
             Action::Kill { .. } => {
-                host.programs.remove(&program).ok_or_else(unknown)?;
+                let ended = host.programs.remove(&program).ok_or_else(unknown)?;
+                // What is retained is what was published last.
+                self.tombstones.remove(&program);
+                self.left_tombstones.remove(&program);
+                if ended.generation.has_replaced() {
+                    self.left_tombstones.insert(program, ended.generation);
+                }
                 Ok(Outcome::Killed { program })
             }
             Action::Pause { .. } => {
@@ -506,10 +521,12 @@ impl World {
                 *known = (*known).max(copy.generation);
             }
         }
-        let tombstones = &self.tombstones;
+        let (tombstones, left) = (&self.tombstones, &self.left_tombstones);
         for host in self.hosts.values_mut().filter(|host| host.online) {
-            host.programs
-                .retain(|program, copy| copy.generation == highest[program] && !tombstones.contains(program));
+            host.programs.retain(|program, copy| {
+                let is_left = left.get(program).is_some_and(|left| copy.generation < *left);
+                copy.generation == highest[program] && !tombstones.contains(program) && !is_left
+            });
         }
     }
 
@@ -593,11 +610,20 @@ impl World {
                 }
             }
         }
+        let is_left = |program: &ProgramId, generation: Generation| {
+            let left = self.left_tombstones.get(program);
+            left.is_some_and(|left| generation <= *left)
+        };
+        programs.retain(|program, view| !is_left(program, view.status.generation));
+        let tombstones = self.left_tombstones.keys();
+        let tombstones = tombstones.filter(|program| !programs.contains_key(*program));
+        let tombstones = tombstones.copied().collect();
         let programs = programs.into_values().collect();
         self.feed(Input::Observed(FleetChanges {
             is_whole: true,
             engines,
             programs,
+            tombstones,
             ..FleetChanges::default()
         }));
     }
