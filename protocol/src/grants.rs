@@ -124,6 +124,11 @@ impl Grants {
         }
     }
 
+    /// Whether anybody may send it anything: what it was sent and has acknowledged is nowhere but with it.
+    pub fn may_receive(&self) -> bool {
+        !(self.subscribe.is_empty() && self.serve.is_empty())
+    }
+
     pub fn may_publish(&self, topic: &str) -> bool {
         self.publish.iter().any(|granted| covers(granted, topic))
     }

@@ -9,8 +9,8 @@
 //!   generation 1001         1000 << 32, (1000 << 32) + 1, ...       where a life began as generation 1001
 //! ```
 //! The generation is higher than all before whenever a life begins, so every life has other numbers, and later ones have higher ones. Whoever
-//! compares numbers and knows nothing of lives is right, too. A program that goes on with a life, moved or set back by a crash, goes on with
-//! its numbers.
+//! compares numbers and knows nothing of lives is right, too. A program that goes on with a life, moved or set
+//! back by a crash where its journal is, goes on with its numbers.
 //!
 //! The first number of a life can be told from the generation that it began as alone. So nothing has to be drawn or kept for it.
 

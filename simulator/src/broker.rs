@@ -170,8 +170,8 @@ impl World {
     /// out, and whoever is subscribed gets each once.
     fn hear(&mut self, program: ProgramId, outgoing: &Outgoing) {
         let about = number_in(&outgoing.payload);
-        // What it was handed and had acknowledged was lost with a disk.
-        let is_set_back = self.oracle.is_set_back(program);
+        // What it was handed and had acknowledged was lost with a disk, and it is back where it was before.
+        let is_wiped = self.oracle.is_wiped(program);
         let kept = self.broker.kept.entry(program).or_insert_with(Kept::new);
         let number = outgoing.number;
         let is_new = !kept.heard.contains_key(&number);
@@ -180,7 +180,7 @@ impl World {
             Some(before) if *before == about => None,
             // What that was about went with the broker's memory, or with a disk: its receivers have another
             // message under this number, and take this one for a repeat.
-            Some(before) if is_set_back || kept.lost.contains(before) => {
+            Some(before) if is_wiped || kept.lost.contains(before) => {
                 kept.lost.insert(about);
                 self.count("outputs that were taken for repeats");
                 return;

@@ -56,9 +56,11 @@ impl World {
         let steady = self.new_blob(Content::Plain);
         let checkpoint_ms = self.checkpoint_ms();
         let traps = self.random.per_mille(500).then_some(versions[3].digest);
+        let talks = self.talks;
         let Some(acting) = &mut self.acting else { return };
         acting.wanted = Wanted {
             count: 2,
+            talks,
             checkpoint_ms,
             versions,
             steady: Some(steady),

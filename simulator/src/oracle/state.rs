@@ -28,8 +28,6 @@ pub(super) struct Known {
     /// Something of it was on a disk that was lost, and nowhere else: it may be gone, or be what it was
     /// before.
     pub(super) wiped: bool,
-    /// It went on from a checkpoint without what it was sent and had acknowledged since.
-    pub(super) set_back: bool,
     /// The state it may not fall behind.
     pub(super) counter: u64,
 }
@@ -50,13 +48,6 @@ impl Oracle {
 
     pub(crate) fn is_wiped(&self, program: ProgramId) -> bool {
         self.programs.get(&program).is_some_and(|known| known.wiped)
-    }
-
-    /// It may repeat other things under the numbers that it had.
-    pub(crate) fn is_set_back(&self, program: ProgramId) -> bool {
-        self.programs
-            .get(&program)
-            .is_some_and(|known| known.wiped || known.set_back)
     }
 
     /// A disk is lost with what was only there. `taken_back`: another engine has offered it, and does not
@@ -82,13 +73,11 @@ impl Oracle {
         }
         if let Action::Run {
             generation: Some(generation),
-            snapshot,
             ..
         } = command.action
             && generation > Generation::FIRST
         {
             let known = self.known(program);
-            known.set_back |= snapshot.is_some() && command.term.is_some();
             (known.forced, known.killed, known.acknowledged) = (true, false, false);
         }
     }

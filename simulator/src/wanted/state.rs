@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_fleet::app::{AppSpec, ComponentSpec, RestartPolicy, RestartWhen, UpdatePolicy};
+use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::{Blob, Digest, EngineId};
 use wayfare_scheduler::application::Mobility;
 use wayfare_scheduler::constraint::{Constraints, Requirements};
@@ -10,6 +11,8 @@ use wayfare_scheduler::constraint::{Constraints, Requirements};
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     pub(super) count: u32,
+    /// Its programs are sent messages.
+    pub(super) talks: bool,
     /// Between two checkpoints of the component that is updated.
     pub(super) checkpoint_ms: u64,
     /// Of the component that is updated; the first one works.
@@ -20,7 +23,7 @@ pub(crate) struct Wanted {
     pub(crate) drained: BTreeSet<EngineId>,
 }
 
-pub(super) fn component(count: u32, module: Blob, checkpoint_ms: Option<u64>) -> ComponentSpec {
+fn component(count: u32, module: Blob, checkpoint_ms: Option<u64>, grants: Grants) -> ComponentSpec {
     ComponentSpec {
         count,
         module,
@@ -28,7 +31,7 @@ pub(super) fn component(count: u32, module: Blob, checkpoint_ms: Option<u64>) ->
         env: BTreeMap::new(),
         stdin: None,
         memory_bytes: None,
-        grants: Default::default(),
+        grants,
         ports: Default::default(),
         processor_millicores: 0,
         mobility: Mobility::Free,
@@ -56,12 +59,20 @@ pub(super) fn component(count: u32, module: Blob, checkpoint_ms: Option<u64>) ->
 
 impl Wanted {
     pub(super) fn spec(&self) -> AppSpec {
+        let topics = |topic: &str| self.talks.then(|| topic.to_owned()).into_iter().collect();
+        let grants = Grants {
+            publish: topics("out"),
+            subscribe: topics("in"),
+            ..Grants::default()
+        };
+        let (module, checkpoint_ms) = (self.versions[self.version], Some(self.checkpoint_ms));
+        let steady = self.steady.expect("it was made");
         let parts = [
             (
                 "web",
-                component(self.count, self.versions[self.version], Some(self.checkpoint_ms)),
+                component(self.count, module, checkpoint_ms, grants.clone()),
             ),
-            ("db", component(2, self.steady.expect("it was made"), None)),
+            ("db", component(2, steady, None, grants)),
         ];
         AppSpec {
             name: "shop".into(),

@@ -1,6 +1,7 @@
 //! When a program begins another life: what it numbers is no repeat from then on.
 
 use wayfare_protocol::command::Action;
+use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::{Generation, Term};
 
 use super::bench::*;
@@ -15,19 +16,39 @@ fn begun(effects: &[Effect]) -> Vec<u64> {
     begun.collect()
 }
 
+fn of_topics() -> Grants {
+    Grants {
+        subscribe: vec!["in".into()],
+        ..Grants::default()
+    }
+}
+
+fn of_calls() -> Grants {
+    Grants {
+        serve: vec!["shop".into()],
+        ..Grants::default()
+    }
+}
+
 #[test]
 fn a_start_begins_a_life_unless_the_acting_dispatcher_lets_it_go_on_from_a_checkpoint() {
-    for (snapshot, generation, acts, expected) in [
-        (false, None, false, 1),
-        (false, Some(1001), true, 1001),
-        (true, Some(1001), true, 0),
-        (true, Some(1001), false, 1001),
-        (true, None, false, 1),
+    let (nothing, topics, calls) = (Grants::default(), of_topics(), of_calls());
+    for (snapshot, generation, acts, grants, expected) in [
+        (false, None, false, &nothing, 1),
+        (false, Some(1001), true, &nothing, 1001),
+        (true, Some(1001), true, &nothing, 0),
+        // What it was sent since is lost: what it does from here on is something else.
+        (true, Some(1001), true, &topics, 1001),
+        (true, Some(1001), true, &calls, 1001),
+        (true, Some(1001), false, &nothing, 1001),
+        (true, None, false, &nothing, 1),
     ] {
         let mut bench = Bench::new("e1");
+        let mut spec = spec();
+        *spec.grants = grants.clone();
         let run = Action::Run {
             program: program(1),
-            spec: spec(),
+            spec,
             snapshot: snapshot.then(|| blob("snapshot")),
             generation: generation.map(Generation),
             follower: None,
@@ -48,7 +69,7 @@ fn a_start_begins_a_life_unless_the_acting_dispatcher_lets_it_go_on_from_a_check
                 result: Ok(()),
             });
         }
-        let what = format!("{snapshot} {generation:?} {acts}");
+        let what = format!("{snapshot} {generation:?} {acts} {grants:?}");
         assert_eq!(begun(&bench.effects), [expected], "{what}");
         bench.feed(started());
         assert_eq!(begun(&bench.effects), [expected], "{what}");
