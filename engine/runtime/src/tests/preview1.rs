@@ -297,8 +297,85 @@ fn clocks_and_randomness_work() {
       (drop (call $clock_time_get (i32.const 1) (i64.const 0) (i32.const 8)))
       (call $check (i64.ge_u (i64.load (i32.const 8)) (i64.load (i32.const 0))) (i32.const 2))
       (call $check (i32.eqz (call $random_get (i32.const 64) (i32.const 65472))) (i32.const 3))
-      (call $check (i64.ne (i64.load (i32.const 65528)) (i64.load (i32.const 64))) (i32.const 4))"#,
+      (call $check (i64.ne (i64.load (i32.const 65528)) (i64.load (i32.const 64))) (i32.const 4))
+      (i64.store (i32.const 64) (i64.const 7))
+      (call $check (i32.eqz (call $random_get (i32.const 64) (i32.const 0))) (i32.const 5))
+      (call $check (i64.eq (i64.load (i32.const 64)) (i64.const 7)) (i32.const 6))
+      (i64.store (i32.const 0) (i64.const 0)) (i64.store (i32.const 8) (i64.const 0))
+      (call $check (i32.eqz (call $clock_res_get (i32.const 0) (i32.const 0))) (i32.const 7))
+      (call $check (i32.eqz (call $clock_res_get (i32.const 1) (i32.const 8))) (i32.const 8))
+      (call $check (i64.ne (i64.load (i32.const 0)) (i64.const 0)) (i32.const 9))
+      (call $check (i64.ne (i64.load (i32.const 8)) (i64.const 0)) (i32.const 10))"#,
     );
+}
+
+#[test]
+fn no_call_returns_from_an_exit_and_its_code_is_told() {
+    for code in [0, 1, 33, 255, -1] {
+        let body = format!("(call $proc_exit (i32.const {code})) (call $proc_exit (i32.const 99))");
+        assert_eq!(exit_code(&Plan::of(&with_all("", &body))), code);
+    }
+}
+
+#[test]
+fn without_variables_there_are_none() {
+    let body = r#"
+      (i64.store (i32.const 0) (i64.const -1))
+      (call $check (i32.eqz (call $environ_sizes_get (i32.const 0) (i32.const 4))) (i32.const 1))
+      (call $check (i64.eqz (i64.load (i32.const 0))) (i32.const 2))
+      (call $check (i32.eqz (call $environ_get (i32.const 16) (i32.const 64))) (i32.const 3))"#;
+    let mut plan = Plan::of(&with_all("", body));
+    plan.spec.env.clear();
+    assert_eq!(exit_code(&plan), 0, "the number of the check that failed");
+}
+
+/// Of 3, 4 and 5, which are mounts, 5 takes the place of 3 and 4 is closed.
+#[test]
+fn a_mount_is_closed_and_replaced_as_any_descriptor_is() {
+    succeeds(
+        "(call $check (i32.eqz (call $fd_filestat_get (i32.const 5) (i32.const 0))) (i32.const 1))
+         (call $check (i32.eqz (call $fd_renumber (i32.const 5) (i32.const 3))) (i32.const 2))
+         (call $check (i32.eqz (call $fd_filestat_get (i32.const 3) (i32.const 64))) (i32.const 3))
+         (call $check (i64.eq (i64.load (i32.const 0)) (i64.load (i32.const 64))) (i32.const 4))
+         (call $check (i64.eq (i64.load (i32.const 8)) (i64.load (i32.const 72))) (i32.const 5))
+         (call $check (i32.eq (call $fd_fdstat_get (i32.const 5) (i32.const 128)) (i32.const 8)) (i32.const 6))
+         (call $check (i32.eqz (call $fd_close (i32.const 4))) (i32.const 7))
+         (call $check (i32.eq (call $fd_fdstat_get (i32.const 4) (i32.const 128)) (i32.const 8)) (i32.const 8))
+         (call $check (i32.eqz (call $fd_fdstat_get (i32.const 3) (i32.const 128))) (i32.const 9))
+         (call $check (i32.eq (i32.load8_u (i32.const 128)) (i32.const 3)) (i32.const 10))
+         (call $check (i32.eqz (call $fd_close (i32.const 3))) (i32.const 11))
+         (call $check (i32.eq (call $fd_fdstat_get (i32.const 3) (i32.const 128)) (i32.const 8)) (i32.const 12))",
+    );
+}
+
+/// The list of them says where each is, or why it is not.
+#[test]
+fn every_program_of_the_official_suite_is_written_anew_or_does_not_apply() {
+    let posix = include_str!("../../../../samples/programs/posix/main.c");
+    let tests = [include_str!("preview1.rs"), include_str!("posix.rs")].concat();
+    let mut programs = BTreeMap::new();
+    let list = include_str!("preview1_suite.txt").lines();
+    for line in list.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (program, shown) = line.split_once(char::is_whitespace).expect(line);
+        let (how, where_) = shown.trim().split_once(": ").expect(line);
+        let is_shown = |name: &str| match how {
+            "posix" => posix.contains(&format!("(\"{name}")),
+            "test" => tests.contains(&format!("\nfn {name}() {{")),
+            "none" => !name.is_empty(),
+            _ => false,
+        };
+        for name in where_.split("; ") {
+            assert!(is_shown(name), "{program}: there is no '{name}'");
+        }
+        assert!(
+            programs.insert(program, how).is_none(),
+            "{program} is named twice"
+        );
+    }
+    // So many the suite had when it was last looked at.
+    assert_eq!(programs.len(), 72);
+    let applying = programs.values().filter(|how| **how != "none").count();
+    assert_eq!(applying, 62);
 }
 
 #[test]
