@@ -139,6 +139,13 @@ fn what_a_program_prints_and_how_it_ends_is_shown() {
     let ran = run(&up.broker, &bad);
     assert_eq!(ran.exit, 1);
     assert!(ran.stderr.contains("exited with code 2"), "{}", ran.stderr);
+    // So it is of one that traps below functions with very long names: their places are cut, and it has ended.
+    let long = folder.path().join("long.wasm");
+    std::fs::write(&long, traps_under_a_long_name()).unwrap();
+    let long = ["run", long.to_str().unwrap(), "--name", "long", "--follow"];
+    let trapped = run(&up.broker, &long);
+    assert_eq!(trapped.exit, 1, "{}", trapped.stderr.len());
+    assert!(trapped.stderr.contains("unreachable"), "{}", trapped.stderr);
     // As if it ran here: what it says of its arguments is on standard error. Its log is one.
     let usage = ran.stderr.lines().next().unwrap();
     for (stream, shows) in [("all", true), ("stderr", true), ("stdout", false)] {
@@ -151,6 +158,14 @@ fn what_a_program_prints_and_how_it_ends_is_shown() {
     assert!(status["answered_ms"]["local-1"].is_u64());
     assert_eq!(one(&up, &["inspect", "local-1"])["online"], true);
     up.terminate();
+}
+
+fn traps_under_a_long_name() -> Vec<u8> {
+    let name = "x".repeat(20_000);
+    let text = format!(
+        r#"(module (memory (export "memory") 1) (func ${name} unreachable) (func (export "_start") call ${name}))"#
+    );
+    wat::parse_str(text).unwrap()
 }
 
 /// Bad input gets an error that says what to do, and nothing comes of it.

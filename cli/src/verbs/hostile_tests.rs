@@ -85,6 +85,20 @@ fn foreign_text_neither_steers_the_terminal_nor_forges_a_line() {
         inspect::engine_page(&fleet::with_numbers(vec![engine()], Default::default())[0], &[]),
         15,
     );
+    let module = module::Module {
+        name: EVIL.into(),
+        wasm: Vec::new(),
+        stdin: None,
+    };
+    let report = wayfare_compiler::Report {
+        imports: vec![(EVIL.into(), EVIL.into())],
+        ..Default::default()
+    };
+    is_harmless(
+        "inspect a module",
+        inspect::module_page(&module, Digest::of(b"m"), &report, Some(EVIL)),
+        8,
+    );
     let files = [of(json!({ "name": EVIL, "stat": {
         "node": 1, "kind": "file", "bytes": 1, "version": 1, "modified_ms": 0,
     } }))];

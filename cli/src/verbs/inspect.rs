@@ -222,7 +222,7 @@ fn module_document(module: &Module, digest: Digest, report: &Report, refusal: Op
     })
 }
 
-fn module_page(module: &Module, digest: Digest, report: &Report, refusal: Option<&str>) -> Text {
+pub(super) fn module_page(module: &Module, digest: Digest, report: &Report, refusal: Option<&str>) -> Text {
     let size = |size: usize| bytes(size as u64);
     let percent = |size: usize| 100.0 * size as f64 / report.bytes_before.max(1) as f64;
     let imports = imports(report);

@@ -42,15 +42,15 @@ fn order((module, name): (&[u8], &str), args: &[&str], on: &str, grant: &str) ->
     }
 }
 
-fn path(text: &str) -> FilePath {
+pub(crate) fn path(text: &str) -> FilePath {
     FilePath::try_from(text.to_owned()).expect("a path")
 }
 
-fn files(fleet: &Fleet) -> Files<'_> {
+pub(crate) fn files(fleet: &Fleet) -> Files<'_> {
     Files::new(&fleet.client, "tests".parse().expect("a name"), LIMIT)
 }
 
-async fn content(fleet: &Fleet, at: &str) -> Vec<u8> {
+pub(crate) async fn content(fleet: &Fleet, at: &str) -> Vec<u8> {
     let mut content = Vec::new();
     let (files, at) = (files(fleet), path(at));
     let read = files.read(&at, Extent::default(), |piece, _| {

@@ -15,6 +15,7 @@ use wayfare_tests::watched::Watched;
 use wayfare_tests::{WAIT_MAX, within};
 
 use crate::fleet;
+use crate::fleet_files::{content, files, path};
 
 /// Without checkpoints: what is lost with an engine begins anew, from the beginning.
 const APP: &str = r#"
@@ -32,6 +33,9 @@ const APP: &str = r#"
 "#;
 
 fn wasm(talker: &str) -> Vec<u8> {
+    if talker == "talk" {
+        return wayfare_samples::TALK.to_vec();
+    }
     let sample = wayfare_samples::find_talker(talker).expect("a sample");
     sample.wasm.to_vec()
 }
@@ -91,6 +95,111 @@ async fn an_instance_that_begins_anew_is_no_repeat_of_what_it_was() {
         ann.printed(ann.lines() + 10).await;
         fleet.start_again(&[&on]).await;
     }
+    dispatcher.stop().await;
+}
+
+/// As [`APP`], of what writes to files and publishes.
+const WRITERS: &str = r#"
+    name = "desk"
+    [component.log]
+    module = "ledger"
+    engines = ["a", "b"]
+    args = ["/fleet/log", "100000", "20"]
+    grants = { fs = ["/fleet/log:rw"] }
+    [component.page]
+    module = "talk"
+    engines = ["a", "b"]
+    args = ["put", "/fleet/page", "ours\n", "cat", "/fleet/page", "poll", "1000000000"]
+    grants = { fs = ["/fleet/page:rw"] }
+    [component.hand]
+    module = "relay"
+    engines = ["a", "b"]
+    args = ["in", "out"]
+    grants = { sub = ["in"], pub = ["out"] }
+"#;
+
+/// The numbers of a ledger's lines.
+async fn numbers(fleet: &Fleet, path: &str) -> Vec<u64> {
+    let text = String::from_utf8(content(fleet, path).await).expect("text");
+    let number = |line: &str| line.rsplit(' ').next().and_then(|number| number.parse().ok());
+    text.lines().map(|line| number(line).expect("a number")).collect()
+}
+
+fn is_from_one(numbers: &[u64]) -> bool {
+    numbers.iter().copied().eq(1..=numbers.len() as u64)
+}
+
+/// Their engines are lost. What they then append is there, what they begin anew has nothing else in it, and
+/// what they publish arrives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_begins_anew_writes_and_publishes_as_one_that_never_was() {
+    let mut fleet = fleet(Kind::Mosquitto).engines(&["a", "b", "c"]).start().await;
+    let dispatcher = Registry::start(fleet.broker.url(), fleet.folder().join("service"));
+    let sink = fleet
+        .runs(order("chat", &["answer", "out"], "c", &[], &["out"]))
+        .await;
+    sink.printed(1).await;
+    fleet.applies(WRITERS, |module| Ok(wasm(module))).await;
+    let mut all = Vec::new();
+    for name in ["desk-log-0", "desk-page-0", "desk-hand-0"] {
+        let program = id_of(&fleet, name).await;
+        all.push((name, Watched::follow(&fleet.client, program).await));
+    }
+    let (link, _events) =
+        wayfare_link::connect(LinkOptions::new(fleet.broker.url(), "numbers")).expect("sound");
+    let publish = async |count: usize| {
+        for number in 0..count {
+            let message = Message::new("in".to_owned(), number.to_string().into_bytes());
+            let published = link.publish_acknowledged(message);
+            within("a publish", published).await.expect("open");
+        }
+    };
+    // Far more of everything than the lives that come have when they are looked at.
+    for ((_, watched), lines) in all.iter().zip([5, 1, 1]) {
+        watched.printed(lines).await;
+    }
+    let written = files(&fleet)
+        .write(&path("/fleet/page"), &b"theirs, which is longer\n"[..], |_| {})
+        .await;
+    written.expect("it is written");
+    publish(20).await;
+    sink.printed(21).await;
+    while let Some((_, first)) = all.first() {
+        let lost = fleet.settled(first.program).await.0;
+        let mut here = Vec::new();
+        for (name, watched) in std::mem::take(&mut all) {
+            match fleet.settled(watched.program).await.0 == lost {
+                true => here.push((name, watched.lines(), watched)),
+                false => all.push((name, watched)),
+            }
+        }
+        fleet.engine(&lost).kill();
+        for (name, before, watched) in here {
+            watched.printed(before + 1).await;
+            match name {
+                "desk-log-0" => {
+                    let numbers = numbers(&fleet, "/fleet/log").await;
+                    let anew = numbers
+                        .iter()
+                        .rposition(|number| *number == 1)
+                        .expect("a first line");
+                    assert!(anew > 40 && numbers[anew..].len() >= 10, "{numbers:?}");
+                    assert!(is_from_one(&numbers[anew..]), "{numbers:?}");
+                }
+                "desk-page-0" => {
+                    let page = content(&fleet, "/fleet/page").await;
+                    assert_eq!(String::from_utf8_lossy(&page), "ours\n");
+                }
+                _ => {
+                    let before = sink.lines();
+                    publish(5).await;
+                    sink.printed(before + 5).await;
+                }
+            }
+        }
+        fleet.start_again(&[&lost]).await;
+    }
+    link.close().await;
     dispatcher.stop().await;
 }
 
