@@ -1,4 +1,5 @@
-//! Measures the fleet while somebody asks, and keeps what was measured for an hour.
+//! Measures the fleet while somebody asks, and keeps what was measured: finely for an hour, and hour by hour
+//! for 30 days.
 //!
 //! ```text
 //!  first page asked for --> older than a second? --> every engine asked, once --> answers --> pages
@@ -9,6 +10,7 @@
 //! publishes nothing. One that did not answer holds nobody up: it is left out for a while. Nothing is decided by what is measured.
 
 mod choosing;
+mod coarse;
 mod core;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,14 +23,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use wayfare_client::Client;
 use wayfare_client::documents::now_ms;
-use wayfare_client::numbers::FleetNumbersAsk;
+use wayfare_client::numbers::{FleetNumbersAsk, Point};
 use wayfare_protocol::choice::{ENGINES_MAX, Only};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::EngineId;
 
 use self::choosing::{Abouts, Found, Wanted, find_out};
+use self::coarse::{Coarse, Subject};
 use self::core::{Measured, Numbers};
 use crate::context::Context;
+use crate::durable::RecordLog;
 use crate::requests::{Asked, INBOX_MAX, Inbox};
 
 /// What was measured so lately is good enough.
@@ -37,18 +41,34 @@ const FRESH: Duration = Duration::from_secs(1);
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(900);
 /// One that has not answered is not asked again for so long.
 const LEFT_OUT: Duration = Duration::from_secs(10);
+/// What was measured is stored no more often than this.
+const SAVE_PERIOD: Duration = Duration::from_secs(600);
 /// Engines that are asked at a time.
 const ASKED_MAX: usize = 64;
 /// Without a period there is a tick that does nothing.
 const NO_PERIOD: Duration = Duration::from_secs(3600);
 
 pub(crate) async fn run(context: Context, mut inbox: Inbox) {
+    let (place, term) = (context.place.clone(), context.term);
+    let opened = tokio::task::spawn_blocking(move || RecordLog::open(&place, term)).await;
+    let log = match opened {
+        Ok(Ok(log)) => Some(log),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "what is measured is not kept, and the days before are not shown");
+            None
+        }
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    let records = log.iter().flat_map(|log| log.records());
     let period = context.options.measure_every;
     let mut ticks = interval(period.unwrap_or(NO_PERIOD));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut service = Service {
         client: context.client,
         numbers: Numbers::default(),
+        coarse: Coarse::read(records),
+        log,
+        saved_at: Instant::now(),
         measured_at: None,
         measuring: JoinSet::new(),
         left_out: BTreeMap::new(),
@@ -60,7 +80,8 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
         tokio::select! {
             asked = inbox.recv() => match asked {
                 Some(asked) => service.asked(asked),
-                None => return,
+                // A successor goes on from it.
+                None => return service.save(),
             },
             Some(round) = service.measuring.join_next(), if !service.measuring.is_empty() => match round {
                 Ok(round) => service.measured(round),
@@ -78,6 +99,10 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
 struct Service {
     client: Client,
     numbers: Numbers,
+    coarse: Coarse,
+    /// `None`: it could not be opened, and measuring goes on without.
+    log: Option<RecordLog>,
+    saved_at: Instant,
     measured_at: Option<Instant>,
     /// One round at a time.
     measuring: JoinSet<Vec<(EngineId, Option<Measured>)>>,
@@ -184,7 +209,9 @@ impl Service {
             match measured {
                 Some(measured) => {
                     self.left_out.remove(&engine);
-                    self.numbers.take_in(measured);
+                    for (subject, point) in self.numbers.take_in(measured) {
+                        self.coarse.add(&subject, &point);
+                    }
                 }
                 None => drop(self.left_out.insert(engine, now + LEFT_OUT)),
             }
@@ -194,9 +221,34 @@ impl Service {
     fn measured(&mut self, round: Vec<(EngineId, Option<Measured>)>) {
         self.take_in(round);
         self.measured_at = Some(Instant::now());
+        if self.saved_at.elapsed() >= SAVE_PERIOD {
+            self.save();
+        }
         for (ask, asked) in std::mem::take(&mut self.waiters) {
             self.answer(&ask, asked);
         }
+    }
+
+    /// What cannot be stored is tried again, and is shown meanwhile: nothing depends on it.
+    fn save(&mut self) {
+        self.saved_at = Instant::now();
+        let changed = self.coarse.take_changed(now_ms());
+        let Some(log) = &mut self.log else { return };
+        for (key, json) in changed {
+            log.put(&key, json);
+        }
+        if let Err(error) = log.commit() {
+            tracing::warn!(%error, "what was measured is not kept");
+            self.coarse.not_stored();
+        }
+    }
+
+    /// Hour by hour, and finely as far as that goes back.
+    fn history(&self, subject: &Subject, fine: Vec<Point>) -> Vec<Point> {
+        let until_ms = fine.first().map_or_else(now_ms, |first| first.at_ms);
+        let mut all = self.coarse.history(subject, until_ms);
+        all.extend(fine);
+        all
     }
 
     fn answer(&self, ask: &FleetNumbersAsk, asked: Asked) {
@@ -209,10 +261,12 @@ impl Service {
                 serde_json::to_value(self.numbers.programs_page(*from, now_ms))
             }
             FleetNumbersAsk::EngineHistory { engine } => {
-                serde_json::to_value(self.numbers.engine_history(engine))
+                let fine = self.numbers.engine_history(engine);
+                serde_json::to_value(self.history(&Subject::Engine(engine.clone()), fine))
             }
             FleetNumbersAsk::ProgramHistory { program } => {
-                serde_json::to_value(self.numbers.program_history(*program))
+                let fine = self.numbers.program_history(*program);
+                serde_json::to_value(self.history(&Subject::Program(*program), fine))
             }
             // Answered when that is found out.
             FleetNumbersAsk::Loads { .. } => return,

@@ -6,6 +6,7 @@ use super::fleet::Listed;
 use crate::output::{age, bytes, micros, percent};
 
 /// From nothing to everything.
+const HOUR_MS: u64 = 3_600_000;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// Columns of a picture.
 const WIDTH: usize = 60;
@@ -100,8 +101,19 @@ pub(super) fn of_engine(load: &EngineLoad) -> Vec<(&'static str, String)> {
     known.filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-/// A picture of the last hour, as far as somebody watched; none of less than two points.
+/// Pictures of the last hour and of the days before, as far as somebody watched; none of less than two
+/// points.
 pub(super) fn over_time(history: &[Point]) -> Vec<(&'static str, String)> {
+    // Finely for the last hour, and hour by hour before that.
+    let last_ms = history.last().map_or(0, |last| last.at_ms);
+    let recent = history.partition_point(|point| last_ms.saturating_sub(point.at_ms) > HOUR_MS);
+    let (days, hour) = history.split_at(recent);
+    let over_hour = used_over(["cpu over time", "memory over time"], hour);
+    let over_days = used_over(["cpu over days", "memory over days"], days);
+    over_hour.into_iter().chain(over_days).collect()
+}
+
+fn used_over([cpu_name, memory_name]: [&'static str; 2], history: &[Point]) -> Vec<(&'static str, String)> {
     let (Some(first), Some(last)) = (history.first(), history.last()) else {
         return Vec::new();
     };
@@ -114,11 +126,11 @@ pub(super) fn over_time(history: &[Point]) -> Vec<(&'static str, String)> {
     let top = |values: &[u64]| values.iter().max().copied().unwrap_or(0);
     vec![
         (
-            "cpu over time",
+            cpu_name,
             format!("{} at most {}, {span}", bars(&cpu), percent(top(&cpu))),
         ),
         (
-            "memory over time",
+            memory_name,
             format!("{} at most {}, {span}", bars(&memory), bytes(top(&memory))),
         ),
     ]

@@ -10,6 +10,8 @@ use wayfare_client::numbers::{EngineLoad, EnginesPage, Point, ProgramLoad, Progr
 use wayfare_protocol::ids::{BootId, EngineId, ProgramId};
 use wayfare_protocol::numbers::{EngineNumbers, MachineNumbers, ProgramNumbers};
 
+use super::coarse::Subject;
+
 /// Two points of a history are at least so far apart,
 const POINT_PERIOD_MS: u64 = 30_000;
 /// and there are so many: an hour's.
@@ -113,7 +115,8 @@ impl<N: Counted> Seen<N> {
     }
 
     /// Of the same process or program if `goes_on`; its counters may have begun anew all the same.
-    fn renew(&mut self, numbers: N, at_ms: u64, goes_on: bool) {
+    /// Answers with a new point of its history, if there is one.
+    fn renew(&mut self, numbers: N, at_ms: u64, goes_on: bool) -> Option<Point> {
         let (before, now) = (self.last.counters(), numbers.counters());
         let goes_on = goes_on && now.uptime_us >= before.uptime_us && now.cpu_us >= before.cpu_us;
         if !goes_on {
@@ -122,24 +125,27 @@ impl<N: Counted> Seen<N> {
             self.base = before;
         }
         (self.last, self.at_ms) = (numbers, at_ms);
-        self.note();
+        self.note()
     }
 
-    fn note(&mut self) {
+    fn note(&mut self) -> Option<Point> {
         let is_due = self
             .points
             .back()
             .is_none_or(|last| self.at_ms.abs_diff(last.at_ms) >= POINT_PERIOD_MS);
-        if is_due {
-            self.points.push_back(Point {
-                at_ms: self.at_ms,
-                cpu_millicores: self.millicores(),
-                memory_bytes: self.last.memory_bytes(),
-            });
-            if self.points.len() > POINTS_MAX {
-                self.points.pop_front();
-            }
+        if !is_due {
+            return None;
         }
+        let point = Point {
+            at_ms: self.at_ms,
+            cpu_millicores: self.millicores(),
+            memory_bytes: self.last.memory_bytes(),
+        };
+        self.points.push_back(point);
+        if self.points.len() > POINTS_MAX {
+            self.points.pop_front();
+        }
+        Some(point)
     }
 
     fn millicores(&self) -> Option<u64> {
@@ -162,7 +168,9 @@ impl<N: Counted> Seen<N> {
 }
 
 impl Numbers {
-    pub(super) fn take_in(&mut self, measured: Measured) {
+    /// Answers with the new points of histories.
+    pub(super) fn take_in(&mut self, measured: Measured) -> Vec<(Subject, Point)> {
+        let mut points = Vec::new();
         let Measured {
             numbers,
             asked_ms,
@@ -181,7 +189,8 @@ impl Numbers {
         let clock_ahead_ms = clock_ms.cast_signed().saturating_sub(half_way_ms.cast_signed());
         match self.engines.get_mut(&engine) {
             Some(known) => {
-                known.seen.renew(machine, answered_ms, known.boot == boot);
+                let point = known.seen.renew(machine, answered_ms, known.boot == boot);
+                points.extend(point.map(|point| (Subject::Engine(engine.clone()), point)));
                 (known.boot, known.clock_ahead_ms) = (boot, clock_ahead_ms);
             }
             None => {
@@ -195,22 +204,32 @@ impl Numbers {
             }
         }
         for program in programs {
-            self.take_in_program(&engine, boot, program, answered_ms);
+            let subject = Subject::Program(program.program);
+            let point = self.take_in_program(&engine, boot, program, answered_ms);
+            points.extend(point.map(|point| (subject, point)));
         }
+        points
     }
 
-    fn take_in_program(&mut self, engine: &EngineId, boot: BootId, numbers: ProgramNumbers, at_ms: u64) {
+    fn take_in_program(
+        &mut self,
+        engine: &EngineId,
+        boot: BootId,
+        numbers: ProgramNumbers,
+        at_ms: u64,
+    ) -> Option<Point> {
         let program = numbers.program;
         let is_full = self.programs.len() >= SUBJECTS_MAX;
         match self.programs.get_mut(&program) {
             // Late, of where it was before.
-            Some(known) if known.seen.last.generation > numbers.generation => {}
+            Some(known) if known.seen.last.generation > numbers.generation => None,
             Some(known) => {
                 let goes_on = (&known.engine, known.boot) == (engine, boot);
-                known.seen.renew(numbers, at_ms, goes_on);
+                let point = known.seen.renew(numbers, at_ms, goes_on);
                 (known.engine, known.boot) = (engine.clone(), boot);
+                point
             }
-            None if is_full => {}
+            None if is_full => None,
             None => {
                 let seen = Seen::new(numbers, at_ms);
                 let known = ProgramSeen {
@@ -219,6 +238,7 @@ impl Numbers {
                     seen,
                 };
                 self.programs.insert(program, known);
+                None
             }
         }
     }
