@@ -102,6 +102,7 @@ mod tests {
                 memory_bytes_max: None,
                 grants: Default::default(),
                 ports: Default::default(),
+                health_every_ms: None,
             },
             snapshot: Blob::of(snapshot),
         };

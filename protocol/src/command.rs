@@ -118,6 +118,10 @@ pub struct ProgramSpec {
     /// What it declares of its messages. Engines of earlier releases neither keep nor show it.
     #[serde(default, skip_serializing_if = "Ports::is_empty")]
     pub ports: Box<Ports>,
+    /// Once it is ready, it says that it is well at least this often, or it is unhealthy. Engines of earlier
+    /// releases do not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_every_ms: Option<u64>,
 }
 
 impl ProgramSpec {
@@ -278,6 +282,7 @@ mod tests {
                 ..Grants::default()
             }),
             ports: Box::default(),
+            health_every_ms: None,
         }
     }
 

@@ -23,6 +23,7 @@ pub mod files;
 mod filter;
 pub mod folder;
 pub mod grants;
+pub mod health;
 pub mod ids;
 mod key;
 pub mod labels;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::device::Alias;
+use crate::health::HealthClaim;
 use crate::ids::Digest;
 use crate::limits::SNAPSHOT_UNPACKED_BYTES_MAX;
 use crate::log::LogLine;
@@ -128,6 +129,9 @@ pub struct HostState {
     /// The levels that it has set of its outputs: they are set again where it goes on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<Alias, bool>,
+    /// What it has said of its health, which counts where it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthClaim>,
     /// Subscriptions, messages not handed over or not sent, and what repeats are told by; in the engine's own encoding,
     /// empty for a program that talks to nobody. A part of its own on the wire.
     #[serde(skip)]

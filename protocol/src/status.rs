@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::code::{CodeTarget, PublicKey};
 use crate::device::{Alias, DeviceAbout};
+use crate::health::Health;
 use crate::ids::{BootId, Challenge, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
 use crate::labels::Labels;
 use crate::ports::Ports;
@@ -136,6 +137,9 @@ pub struct EngineAbout {
     pub code: CodeTarget,
     /// Takes WebAssembly as it is; without, it needs code compiled elsewhere.
     pub compiles: bool,
+    /// Its programs' statuses have what they say of their health.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tells_health: bool,
     pub processors: u32,
     pub memory_bytes: u64,
     pub programs_max: u32,
@@ -176,12 +180,24 @@ pub struct ProgramStatus {
     /// That a member of the roster has ordered it to be here, as its engine shows ([`Place::show_in`]); nobody has verified it.
     #[serde(default, skip_serializing, deserialize_with = "place")]
     pub place: Option<Box<Place>>,
+    /// As it says itself; `None`: it has said nothing, or something that a later release knows.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "health")]
+    pub health: Option<Health>,
+    /// Why it is not to be moved or replaced now, as it says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
 }
 
 /// What is no place proves nothing, and makes the rest no worse.
 fn place<'de, D: Deserializer<'de>>(read: D) -> Result<Option<Box<Place>>, D::Error> {
     let found = serde_json::Value::deserialize(read)?;
     Ok(serde_json::from_value(found).ok().map(Box::new))
+}
+
+/// A word of later releases makes the rest no worse.
+fn health<'de, D: Deserializer<'de>>(read: D) -> Result<Option<Health>, D::Error> {
+    let word = serde_json::Value::deserialize(read)?;
+    Ok(serde_json::from_value(word).ok())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,6 +246,8 @@ impl ProgramStatus {
             memory_bytes: 0,
             ports: Box::default(),
             place: None,
+            health: None,
+            hold: None,
         }
     }
 
@@ -317,6 +335,7 @@ mod tests {
                     abi: "x".repeat(400),
                 },
                 compiles: false,
+                tells_health: true,
                 processors: u32::MAX,
                 memory_bytes: u64::MAX,
                 programs_max: u32::MAX,

@@ -30,6 +30,7 @@ fn about(engine: &EngineId, programs_max: u32) -> EngineAbout {
             abi: "2".into(),
         },
         compiles: true,
+        tells_health: true,
         processors: 4,
         memory_bytes: 8 << 30,
         programs_max,

@@ -71,6 +71,7 @@ impl World {
             memory_bytes_max: None,
             grants: Default::default(),
             ports: Default::default(),
+            health_every_ms: None,
         }
     }
 }

@@ -143,6 +143,8 @@ impl Fake {
             memory_bytes: 1 << 20,
             ports: Box::default(),
             place: None,
+            health: None,
+            hold: None,
         };
         self.programs.insert(program, status);
     }
@@ -328,6 +330,7 @@ fn about() -> EngineAbout {
             abi: "0".to_owned(),
         },
         compiles: true,
+        tells_health: true,
         processors: 1,
         memory_bytes: MEMORY_BYTES,
         programs_max: PROGRAMS_MAX,

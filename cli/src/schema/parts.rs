@@ -25,6 +25,11 @@ pub(super) fn port_list() -> Value {
     list(object(&[("topic", text()), ("media_type?", text())]))
 }
 
+/// As a program says itself.
+pub(super) fn health() -> Value {
+    word(&["ready", "unhealthy"])
+}
+
 /// A program's own status, and what the dispatcher knows of it.
 pub(super) fn program() -> Value {
     let states = [
@@ -47,6 +52,8 @@ pub(super) fn program() -> Value {
         ("module", digest()),
         ("memory_bytes", count()),
         ("ports?", ports()),
+        ("health?", health()),
+        ("hold?", text()),
         ("presence", word(&["known", "engine-offline", "lost"])),
         ("instance?", text()),
         ("since_ms?", count()),
@@ -106,6 +113,7 @@ pub(super) fn engine() -> Value {
         ("platform", text()),
         ("code", code_target()),
         ("compiles", flag()),
+        ("tells_health?", flag()),
         ("processors", count()),
         ("memory_bytes", count()),
         ("programs_max", count()),

@@ -124,8 +124,8 @@ pub(super) fn programs_table(programs: &[Listed], form: Option<Form>, now_ms: u6
         let status = &listed.view.status;
         let about = listed.about.clone().unwrap_or_default();
         let since = |at_ms: Option<u64>| at_ms.map(|at_ms| age(now_ms.saturating_sub(at_ms)));
-        let state = match (&status.state, listed.view.presence) {
-            (state, Presence::Known) => wayfare_client::fleet::describe(state),
+        let state = match listed.view.presence {
+            Presence::Known => wayfare_client::fleet::describe_program(status),
             _ => listed.view.word().to_owned(),
         };
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());

@@ -102,7 +102,7 @@ async fn found_program(fleet: &Client, view: ProgramView) -> Result<Found> {
 pub(super) fn program_page(one: &Listed, history: &[Point], now_ms: u64) -> Text {
     let (view, status) = (&one.view, &one.view.status);
     let state = match view.presence {
-        wayfare_client::Presence::Known => wayfare_client::fleet::describe(&status.state),
+        wayfare_client::Presence::Known => wayfare_client::fleet::describe_program(status),
         _ => format!("{} (last known: {})", view.word(), status.state.word()),
     };
     let mut lines = vec![

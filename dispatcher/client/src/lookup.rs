@@ -244,6 +244,8 @@ mod tests {
                 memory_bytes: 0,
                 ports: Default::default(),
                 place: None,
+                health: None,
+                hold: None,
             },
         };
         list.iter().map(view).collect()

@@ -303,6 +303,7 @@ impl Run {
             memory_bytes_max: self.memory_bytes_max,
             grants: Box::new(grants),
             ports: Box::new(self.ports),
+            health_every_ms: None,
         };
         spec.check().map_err(CommandError::Refused)?;
         Ok(Prepared {

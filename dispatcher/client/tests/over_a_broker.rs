@@ -301,6 +301,7 @@ async fn a_snapshot_becomes_a_file_and_a_file_a_program() {
         memory_bytes_max: None,
         grants: Default::default(),
         ports: Default::default(),
+        health_every_ms: None,
     };
     let operation = fleet.snapshot("p", &within(LIMIT)).await.unwrap();
     let command = engine.hears_command().await;

@@ -153,6 +153,7 @@ impl ComponentSpec {
             memory_bytes_max: self.memory_bytes,
             grants: Box::new(self.grants.clone()),
             ports: Box::new(self.ports.clone()),
+            health_every_ms: None,
         }
     }
 }

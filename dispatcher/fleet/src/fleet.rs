@@ -492,6 +492,20 @@ pub fn describe(state: &ProgramState) -> String {
     }
 }
 
+/// The same with what the program says of itself.
+pub fn describe_program(status: &ProgramStatus) -> String {
+    let state = describe(&status.state);
+    if status.state.is_ended() {
+        return state;
+    }
+    let health = status
+        .health
+        .map_or_else(String::new, |health| format!(", {}", health.word()));
+    let hold = status.hold.as_ref();
+    let hold = hold.map_or_else(String::new, |reason| format!(", holds: {reason}"));
+    state + &health + &hold
+}
+
 #[cfg(test)]
 #[path = "fleet_tests.rs"]
 mod tests;

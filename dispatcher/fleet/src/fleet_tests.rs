@@ -32,6 +32,8 @@ fn program(
         memory_bytes: 0,
         ports: Default::default(),
         place: None,
+        health: None,
+        hold: None,
     }
 }
 
@@ -105,6 +107,7 @@ fn about(labels: Labels, host: &str) -> EngineAbout {
             abi: "1".into(),
         },
         compiles: true,
+        tells_health: true,
         processors: 1,
         memory_bytes: 1,
         programs_max: 1,

@@ -25,6 +25,7 @@ use wayfare_protocol::limits::{BLOBS_PER_OPERATION_MAX, SNAPSHOT_BYTES_MAX};
 use wayfare_protocol::peer::PeerMessage;
 
 use super::Core;
+use super::health::SelfReport;
 use super::programs::{Life, Program};
 use super::timing::{ARRIVAL_SILENCE_US, Repeat};
 use super::types::{Effect, Now, Saved, Standing, Verdict};
@@ -275,6 +276,7 @@ impl Core {
             memory_bytes: 0,
             checkpoint_at: None,
             stands_for_good: false,
+            report: SelfReport::default(),
         };
         self.programs.insert(program, here);
         self.blobs.stale = true;

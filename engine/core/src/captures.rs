@@ -9,12 +9,14 @@ use super::programs::Life;
 use super::types::{CaptureId, Effect, Purpose, Saved, Standing};
 
 impl Core {
-    /// Captures a program now, or as soon as it is up and no other capture is under way.
+    /// Captures a program now, or as soon as it is up, no other capture is under way, and it may be stopped.
     pub(super) fn capture(&mut self, program: ProgramId, purpose: Purpose) {
         let Some(here) = self.programs.get_mut(&program) else {
             return;
         };
-        if here.capture.is_some() || !matches!(here.life, Life::Running | Life::Paused) {
+        let is_last = matches!(purpose, Purpose::Final(..)) && here.life == Life::Running;
+        let is_held = is_last && here.report.is_held(self.now) && !self.is_stopping;
+        if is_held || here.capture.is_some() || !matches!(here.life, Life::Running | Life::Paused) {
             here.waiting = Some(purpose);
             return;
         }

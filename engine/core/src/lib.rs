@@ -1,10 +1,11 @@
 //! The core of an engine: it decides, and does nothing itself. What happens comes in as [`types::Input`]s, what is
 //! to be done goes out as [`types::Effect`]s; time, ids and bytes are the shell's.
 //!
-//! Reading order: [`types`] is the contract; `journal` which commands came, `operations` what they begin; `programs` one program's life;
-//! `captures` what asks for its state; `departure` and `arrival` the two halves of a move; `verdicts` what a
-//! target has decided; `transfer` the window for chunks; `serving` and `downloads` a snapshot for a client; `blobs` what must be
-//! kept; `statuses` and `publishing` what is published; `recovery` what a restart makes of the records.
+//! Reading order: [`types`] is the contract; `journal` which commands came, `operations` what they begin;
+//! `programs` one program's life; `captures` what asks for its state; `health` what it says of itself;
+//! `departure` and `arrival` the two halves of a move; `verdicts` what a target has decided; `transfer` the
+//! window for chunks; `serving` and `downloads` a snapshot for a client; `blobs` what must be kept;
+//! `statuses` and `publishing` what is published; `recovery` what a restart makes of the records.
 //!
 //! Invariant: whatever the order, repetition or loss of messages, and wherever a crash falls between two effects, a
 //! program runs in at most one place, and after faults stop it runs somewhere. The crate `wayfare-simulator` looks
@@ -18,6 +19,7 @@ mod blobs;
 mod captures;
 mod departure;
 mod downloads;
+mod health;
 mod journal;
 mod operations;
 mod programs;
@@ -115,6 +117,7 @@ impl Core {
             } => self.captured(program, capture, result),
             Input::CaptureCompiles { program, capture } => self.capture_compiles(program, capture),
             Input::Ended { program, state } => self.ended(program, state),
+            Input::Claimed { program, claims } => self.claimed(program, claims),
             Input::MemoryBytes { program, bytes } => self.memory_seen(program, bytes),
             Input::CheckpointWanted { program } => self.want_checkpoint(program),
             Input::Fenced { program, generation } => self.fenced(program, generation),
@@ -204,6 +207,7 @@ impl Core {
         self.arrivals_due();
         self.downloads_due();
         self.checkpoint_due();
+        self.reports_due();
     }
 
     /// Answers operations whose time is up, where that is safe.
@@ -229,6 +233,7 @@ impl Core {
             .chain(self.servings.next_wakeup())
             .chain(self.programs.values().filter_map(|p| p.checkpoint_at))
             .chain(self.statuses.next_wakeup())
+            .chain(self.next_report())
             .min()
     }
 

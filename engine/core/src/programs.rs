@@ -21,6 +21,7 @@ use wayfare_protocol::ids::{Blob, EngineId, Generation, OperationId, ProgramId};
 use wayfare_protocol::status::ProgramState;
 
 use super::Core;
+use super::health::SelfReport;
 use super::types::{CaptureId, Disposition, Effect, Now, ProgramRecord, Purpose, Record, Saved, Standing};
 
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub(super) struct Program {
     pub(super) checkpoint_at: Option<Now>,
     /// The engine ends, and the capture is asked for that the next start goes on from.
     pub(super) stands_for_good: bool,
+    pub(super) report: SelfReport,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

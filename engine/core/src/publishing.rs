@@ -47,6 +47,8 @@ impl Core {
             memory_bytes: program.memory_bytes,
             ports: program.spec.ports.clone(),
             place: None,
+            health: program.report.health,
+            hold: program.report.hold().map(str::to_owned),
         }
     }
 
@@ -104,7 +106,10 @@ impl Core {
     /// Publishes what has changed since this was last called.
     pub(super) fn publish_changes(&mut self) {
         let programs = self.programs.iter();
-        let current = programs.map(|(id, program)| (*id, (program.generation, self.state(program))));
+        let current = programs.map(|(id, program)| {
+            let health = (program.report.health, program.report.hold().map(str::to_owned));
+            (*id, (program.generation, self.state(program), health))
+        });
         let Some(changed) = self.statuses.changes(current.collect(), self.now) else {
             return;
         };

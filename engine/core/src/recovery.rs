@@ -9,6 +9,7 @@ use wayfare_protocol::event::{EventBody, Outcome};
 use wayfare_protocol::ids::{OperationId, ProgramId};
 
 use super::Core;
+use super::health::SelfReport;
 use super::journal::Journal;
 use super::programs::{Life, Process, Program};
 use super::types::{Disposition, Effect, Identity, Now, ProgramRecord, Record, RecordKey, Standing, Verdict};
@@ -67,6 +68,7 @@ impl Core {
             memory_bytes: 0,
             checkpoint_at: None,
             stands_for_good: false,
+            report: SelfReport::default(),
         };
         if !here.is_ended() {
             self.blobs.held.extend(here.spec.blobs().map(|b| b.digest));

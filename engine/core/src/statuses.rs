@@ -4,14 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wayfare_protocol::health::Health;
 use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::status::ProgramState;
 
 use super::timing::MEMORY_STATUS_US;
 use super::types::Now;
 
-/// What a program's status is published anew for.
-pub(super) type Current = BTreeMap<ProgramId, (Generation, ProgramState)>;
+/// What a program's status is published anew for: the last are its health, and why it is held.
+pub(super) type Current = BTreeMap<ProgramId, (Generation, ProgramState, (Option<Health>, Option<String>))>;
 
 #[derive(Debug, Default)]
 pub(super) struct Statuses {

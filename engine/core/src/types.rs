@@ -12,6 +12,7 @@ use wayfare_protocol::command::{Command, ProgramSpec};
 use wayfare_protocol::device::{Alias, DeviceKind};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody};
+use wayfare_protocol::health::Claims;
 use wayfare_protocol::ids::{
     Blob, BootId, ClientId, Digest, EngineId, Generation, OperationId, PeerName, ProgramId,
 };
@@ -92,6 +93,8 @@ pub enum Input {
     CaptureCompiles { program: ProgramId, capture: CaptureId },
     /// A program exited or trapped by itself. May come instead of an answer to any of the above.
     Ended { program: ProgramId, state: ProgramState },
+    /// A program has said something of itself.
+    Claimed { program: ProgramId, claims: Claims },
     /// Linear memory in use, as the shell last saw it; for statuses.
     MemoryBytes { program: ProgramId, bytes: u64 },
     /// A program has been sent so much since its last stored snapshot that another should be made soon.

@@ -189,6 +189,8 @@ fn act(context: &mut Context, line: &str, payload: Vec<u8>) -> Result<Option<u64
         Action::Listen => listen(context)?,
         Action::Attend(attention) => attend(context, attention),
         Action::Handled { key } => handled(context, &key)?,
+        Action::Healthy(claim) => context.claim(|claims| claims.health = Some(claim)),
+        Action::Hold(claim) => context.claim(|claims| claims.hold = Some(claim)),
         // These have imports of their own.
         _ => return Err(Errno::INVAL),
     };

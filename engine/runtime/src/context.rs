@@ -9,6 +9,7 @@ use wayfare_devices::{Held, Trouble};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::device::{Alias, DEVICES_MAX};
 use wayfare_protocol::grants::Grants;
+use wayfare_protocol::health::Claims;
 use wayfare_protocol::ids::Generation;
 use wayfare_protocol::limits::ARGUMENT_BYTES_MAX;
 use wayfare_protocol::snapshot::HostState;
@@ -20,6 +21,7 @@ use super::files::Files;
 use super::memory::Limits;
 use super::service_requests::LoadsKnown;
 use super::variables::Variables;
+use super::wasi::guest::Flow;
 
 /// Devices whose last trouble is remembered: as many as can be granted, and some that were not.
 const TROUBLES_MAX: usize = 2 * DEVICES_MAX;
@@ -122,6 +124,7 @@ impl Context {
         self.blocked_until_ns = host.blocked_until_ns;
         self.stdin_offset = host.stdin_offset;
         self.held.set_outputs(std::mem::take(&mut host.outputs));
+        self.control.lock().said.restore(host.health);
         self.control.lock().log.restore(host)
     }
 
@@ -142,6 +145,7 @@ impl Context {
             shared.log.save(&mut host);
         }
         host.service_request_next = shared.service_requests.next();
+        host.health = shared.said.health();
         host.mail_arrived = shared.mail.arrived();
         host.mail = shared.mail.save();
         host
@@ -223,6 +227,20 @@ impl Context {
     pub(super) fn say_lines(&self) {
         if self.control.lock().log.announce() {
             self.say_lines_ready();
+        }
+    }
+
+    /// Takes what the program says of itself.
+    pub(super) fn claim(&self, claim: impl FnOnce(&mut Claims)) -> Flow {
+        self.control.lock().said.claim(claim);
+        self.say_claims();
+        Flow::Done
+    }
+
+    pub(super) fn say_claims(&self) {
+        let is_news = self.control.lock().said.announce();
+        if is_news {
+            self.say(ProcessEvent::Claims);
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use wayfare_mail::Mail;
+use wayfare_protocol::health::{Claims, HealthClaim};
 use wayfare_protocol::ids::Generation;
 use wayfare_protocol::life;
 use wayfare_protocol::log::Stream;
@@ -44,6 +45,44 @@ pub(super) struct Shared {
     pub(super) log: Log,
     pub(super) mail: Mail,
     pub(super) service_requests: ServiceRequests,
+    pub(super) said: SelfReport,
+}
+
+/// What the program says of itself.
+#[derive(Debug, Default)]
+pub(super) struct SelfReport {
+    /// Not taken yet.
+    news: Claims,
+    /// Somebody was told that there is news.
+    is_announced: bool,
+    /// What counts where it goes on.
+    health: Option<HealthClaim>,
+}
+
+impl SelfReport {
+    pub(super) fn claim(&mut self, claim: impl FnOnce(&mut Claims)) {
+        claim(&mut self.news);
+        self.health = self.news.health.or(self.health);
+    }
+
+    pub(super) fn restore(&mut self, health: Option<HealthClaim>) {
+        (self.health, self.news.health) = (health, health);
+    }
+
+    pub(super) fn health(&self) -> Option<HealthClaim> {
+        self.health
+    }
+
+    /// Whether there is news that nobody was told of.
+    pub(super) fn announce(&mut self) -> bool {
+        let is_news = self.news != Claims::default();
+        is_news && !std::mem::replace(&mut self.is_announced, true)
+    }
+
+    pub(super) fn take(&mut self) -> Claims {
+        self.is_announced = false;
+        std::mem::take(&mut self.news)
+    }
 }
 
 /// Whether there is code to change over to: what succeeds that of the program's module.
@@ -101,6 +140,7 @@ impl Control {
                 log: Log::new(),
                 mail,
                 service_requests: ServiceRequests::default(),
+                said: SelfReport::default(),
             }),
             changed: Condvar::new(),
             memory_bytes: AtomicU64::new(0),

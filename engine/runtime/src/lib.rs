@@ -78,6 +78,7 @@ use std::time::Duration;
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::folder::FolderName;
+use wayfare_protocol::health::Claims;
 use wayfare_protocol::ids::{Generation, OperationId};
 use wayfare_protocol::log::LogLine;
 use wayfare_protocol::numbers::Traffic;
@@ -149,6 +150,8 @@ pub enum ProcessEvent {
     Changed,
     /// It provides another service, and the broker has granted that it is asked.
     Serves,
+    /// [`Process::take_claims`] went from nothing to something. Not said again until it was taken.
+    Claims,
     /// The last event: exited, trapped. Take what lines are left after it.
     Ended(ProgramState),
 }
@@ -253,6 +256,11 @@ impl Process {
     /// Ends the program without a trace, without waiting for it: its thread ends by itself soon. At most an
     /// event that was being said at this moment still arrives.
     pub fn discard(self) {}
+
+    /// What the program has said of itself since this was last asked.
+    pub fn take_claims(&self) -> Claims {
+        self.control.lock().said.take()
+    }
 
     /// The next log lines, in order, as many as fit a JSON array of `json_bytes_max` bytes (at least one if there are any).
     /// After a restore it begins with the lines that were not acknowledged. Also works after the program ended.

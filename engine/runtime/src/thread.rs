@@ -169,6 +169,8 @@ fn serve(mut instance: Instance) -> Result<Option<ProgramState>, Failure> {
                 (instance, is_change_due) = change(instance);
             }
             Next::Run => {
+                // What it said before it came here counts from now on.
+                instance.context().say_claims();
                 instance.context_mut().drive_devices();
                 let ran;
                 (instance, ran) = instance.run()?;

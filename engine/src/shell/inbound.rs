@@ -303,6 +303,8 @@ mod tests {
             memory_bytes: 0,
             ports: Default::default(),
             place: None,
+            health: None,
+            hold: None,
         };
         let admit =
             |status: &ProgramStatus| admit(&Topic::ProgramStatus(status.program), wire::encode(status));

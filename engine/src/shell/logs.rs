@@ -79,6 +79,12 @@ impl Agent {
                 );
             }
             ProcessEvent::Serves => self.announce(program),
+            ProcessEvent::Claims => {
+                if let Some(process) = hosted.process() {
+                    let claims = process.take_claims();
+                    self.inputs.push_back(Input::Claimed { program, claims });
+                }
+            }
             ProcessEvent::Asks(asked) => self.carry(program, incarnation, asked),
             // Nobody asks for that alone.
             ProcessEvent::Frozen => {}

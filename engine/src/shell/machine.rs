@@ -16,6 +16,7 @@ pub(crate) fn about(options: &EngineOptions, devices: &Devices) -> EngineAbout {
         platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         code: ahead::here(),
         compiles: options.code.compiles(),
+        tells_health: true,
         processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
         memory_bytes: memory::bytes().unwrap_or(0),
         programs_max: u32::try_from(options.programs_max).unwrap_or(u32::MAX),

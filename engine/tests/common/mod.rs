@@ -238,6 +238,7 @@ impl Client {
             memory_bytes_max: None,
             grants: Default::default(),
             ports: Default::default(),
+            health_every_ms: None,
         }
     }
 

@@ -72,6 +72,7 @@ mod tests {
             memory_bytes_max: None,
             grants: Box::default(),
             ports: Box::default(),
+            health_every_ms: None,
         };
         let (key, topics) = (SecretKey::from_random([1; 32]), Topics::default());
         let warrant = Warrant::sign(&key, &topics, &spec);

@@ -66,6 +66,7 @@ fn spec() -> Value {
         "env": { "LEVEL": "3" },
         "stdin": blob(),
         "memory_bytes_max": 67_108_864,
+        "health_every_ms": 10_000,
         "grants": {
             "pub": ["home/heating"], "sub": ["home/#"], "publishes_per_second_max": 10, "state": ["/counters/"],
             "fs": ["/fleet/data:rw", "/fleet/models:ro"], "env": ["TZ"], "devices": ["led"],
@@ -186,7 +187,7 @@ fn engine_statuses() -> Vec<Value> {
         .collect();
     let about = json!({
         "version": "0.1.0", "platform": "arm-linux", "code": target(), "compiles": false, "processors": 1,
-        "memory_bytes": 536_870_912, "programs_max": 16, "program_memory_bytes_max": 67_108_864, "host": "rack-2",
+        "tells_health": true, "memory_bytes": 536_870_912, "programs_max": 16, "program_memory_bytes_max": 67_108_864, "host": "rack-2",
         "labels": { "zone": "attic" }, "trusts": [KEY], "devices": devices,
     });
     let load = json!({
@@ -206,7 +207,7 @@ fn engine_statuses() -> Vec<Value> {
 fn program_status(state: &Value) -> Value {
     let mut status = json!({
         "program": PROGRAM, "name": "p", "engine": "pi-1", "boot": BOOT, "generation": 2, "sequence": 12,
-        "module": DIGEST, "memory_bytes": 1_114_112,
+        "module": DIGEST, "memory_bytes": 1_114_112, "health": "ready", "hold": "flashing",
     });
     let fields = state.as_object().expect("a state has fields").clone();
     status.as_object_mut().expect("it is one").extend(fields);

@@ -102,6 +102,7 @@ async fn a_module_of_200_megabytes_is_refused_before_a_byte_of_it_travels() {
         memory_bytes_max: None,
         grants: Default::default(),
         ports: Default::default(),
+        health_every_ms: None,
     };
     let command = command(Action::Run {
         program: ProgramId::random(),

@@ -72,6 +72,7 @@ fn spec(job: &Job) -> ProgramSpec {
         memory_bytes_max: None,
         grants: Default::default(),
         ports: Default::default(),
+        health_every_ms: None,
     }
 }
 

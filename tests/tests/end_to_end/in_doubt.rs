@@ -260,6 +260,7 @@ async fn a_target_that_knows_nothing_refuses_for_good() {
             memory_bytes_max: None,
             grants: Default::default(),
             ports: Default::default(),
+            health_every_ms: None,
         },
         memory_bytes: 0,
         paused: false,

@@ -181,6 +181,7 @@ async fn who_has_a_login_and_all_that_was_sent_can_order_nothing() {
                 memory_bytes_max: None,
                 ports: Default::default(),
                 grants: Default::default(),
+                health_every_ms: None,
             },
             memory_bytes: 0,
             paused: false,
@@ -243,6 +244,8 @@ async fn who_has_a_login_and_all_that_was_sent_can_order_nothing() {
         memory_bytes: 0,
         ports: Default::default(),
         place: None,
+        health: None,
+        hold: None,
     };
     attacker
         .sends(&Topic::ProgramStatus(program), wire::encode(&claim))

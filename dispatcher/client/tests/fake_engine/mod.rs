@@ -85,6 +85,7 @@ impl FakeEngine {
                 abi: "2".into(),
             },
             compiles: true,
+            tells_health: true,
             processors: 1,
             memory_bytes: 1 << 30,
             programs_max: 16,
@@ -120,6 +121,8 @@ impl FakeEngine {
             memory_bytes: 0,
             ports: Default::default(),
             place: None,
+            health: None,
+            hold: None,
         }
     }
 

@@ -21,6 +21,7 @@ fn spec() -> ProgramSpec {
         memory_bytes_max: None,
         grants: Default::default(),
         ports: Default::default(),
+        health_every_ms: None,
     }
 }
 
@@ -46,6 +47,7 @@ fn engine(name: &str, programs: u32, programs_max: u32, mebibytes: u64) -> Engin
                 abi: "2".into(),
             },
             compiles: name != "board",
+            tells_health: true,
             processors: 1,
             memory_bytes: 1 << 30,
             programs_max,
@@ -143,6 +145,8 @@ fn more_memory_than_there_can_be_only_fills_its_engine() {
             memory_bytes: u64::MAX,
             ports: Default::default(),
             place: None,
+            health: None,
+            hold: None,
         },
         presence: fleet::Presence::Known,
     };

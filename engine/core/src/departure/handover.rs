@@ -228,10 +228,14 @@ impl Core {
         let Some(departure) = self.departures.get_mut(&operation) else {
             return false;
         };
+        let program = departure.program;
         match departure.late(now) {
             Late::Waits => {}
             Late::Asks => self.ask(operation),
-            Late::Ends(failure) => self.abort(operation, failure),
+            Late::Ends(failure) => {
+                let held = self.held_up(program, operation);
+                self.abort(operation, held.unwrap_or(failure));
+            }
         }
         true
     }

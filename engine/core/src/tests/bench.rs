@@ -50,6 +50,7 @@ pub(super) fn spec() -> ProgramSpec {
         memory_bytes_max: None,
         grants: Default::default(),
         ports: Default::default(),
+        health_every_ms: None,
     }
 }
 

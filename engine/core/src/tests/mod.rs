@@ -4,6 +4,7 @@ mod bench;
 mod bounds;
 mod commands;
 mod devices;
+mod health;
 mod lives;
 mod moves;
 /// The simulator's chance: the same file, since a core knows no simulator.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 use wayfare_protocol::address::{Address, AddressError};
 use wayfare_protocol::call::{About, DEADLINE_MS, FailureKind, Outcome, Sent};
 use wayfare_protocol::choice::{Choice, ChoiceError, Loads};
+use wayfare_protocol::health::{HealthClaim, HoldClaim};
 use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
@@ -102,6 +103,9 @@ pub(crate) enum Action {
     Handled {
         key: String,
     },
+    /// It is ready, and well for so long.
+    Healthy(HealthClaim),
+    Hold(HoldClaim),
     Get {
         key: String,
     },
@@ -249,6 +253,16 @@ fn action(fields: &mut Fields) -> Result<Action, Trouble> {
         "handled" => Action::Handled {
             key: fields.text("order")?,
         },
+        "ready" => Action::Healthy(HealthClaim::default()),
+        "healthy" => Action::Healthy(HealthClaim {
+            for_ms: fields.count("for_ms")?,
+        }),
+        "hold" => {
+            let reason = fields.text("reason")?;
+            let at_most_ms = fields.count("at_most_ms")?.ok_or_else(|| lacks("at_most_ms"))?;
+            Action::Hold(HoldClaim::hold(&reason, at_most_ms))
+        }
+        "release" => Action::Hold(HoldClaim::Release),
         "answer" => {
             let (answers, reply_to) = fields.request()?;
             let payload = fields.bytes("payload")?;

@@ -73,6 +73,7 @@ fn spec(args: &[&str]) -> ProgramSpec {
         memory_bytes_max: None,
         grants: Default::default(),
         ports: Default::default(),
+        health_every_ms: None,
     }
 }
 

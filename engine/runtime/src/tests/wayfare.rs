@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 use wayfare_devices::{DeviceTables, Devices};
 use wayfare_mail::{Accepted, INBOX_MESSAGES_MAX};
+use wayfare_protocol::health::{Claims, HOLD_MS_MAX, HealthClaim, HoldClaim};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::{Purpose, Stamp};
@@ -519,4 +520,45 @@ fn folders_that_a_program_was_given_are_there_to_be_read_wherever_it_is() {
     };
     let refused = broken.launch(None, false).start_failure().to_string();
     assert!(refused.contains("/library: not a packed folder"), "{refused}");
+}
+
+/// All, until it has said for how long it is well.
+fn claims(run: &Run) -> Claims {
+    let mut all = Claims::default();
+    while all.health.is_none_or(|health| health.for_ms.is_none()) {
+        assert!(matches!(run.next_but_lines(), ProcessEvent::Claims));
+        let some = run.process.take_claims();
+        (all.health, all.hold) = (some.health.or(all.health), some.hold.or(all.hold));
+    }
+    all
+}
+
+#[test]
+fn what_a_program_says_of_its_health_is_told_and_goes_where_it_goes() {
+    let said = [
+        r#"{"do":"ready"}"#,
+        r#"{"do":"hold","reason":" flashing ","at_most_ms":900000000}"#,
+        r#"{"do":"hold","reason":"without a time","id":1}"#,
+        r#"{"do":"healthy","for_ms":5000,"id":2}"#,
+        "",
+    ];
+    let plan = talk(&["say", &said.join("\n"), "hear", "3"]);
+    let run = plan.start();
+    let hold = HoldClaim::Hold {
+        reason: "flashing".into(),
+        at_most_ms: HOLD_MS_MAX,
+    };
+    assert_eq!(claims(&run).hold, Some(hold));
+    // A hold is over where it goes on: it has been stopped.
+    let there = moved(&plan, &run);
+    assert!(matches!(there.next_but_lines(), ProcessEvent::Claims));
+    let health = Some(HealthClaim { for_ms: Some(5_000) });
+    assert_eq!(there.process.take_claims(), Claims { health, hold: None });
+    // That it was moved may be said before or behind them.
+    let mut answers = json_lines(&there.end_well());
+    answers.retain(|line| line["event"] != "moved");
+    assert_eq!(
+        (&answers[0]["kind"], &answers[1]["id"]),
+        (&json!("malformed"), &json!(2))
+    );
 }

@@ -24,6 +24,7 @@ fn program(module: Blob, snapshot: Option<Blob>) -> Record {
             memory_bytes_max: None,
             grants: Default::default(),
             ports: Default::default(),
+            health_every_ms: None,
         },
         generation: Generation(1),
         begun: Generation(1),

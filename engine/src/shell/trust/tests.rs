@@ -245,6 +245,7 @@ fn offer(operation: OperationId, program: ProgramId, generation: u64) -> Envelop
         memory_bytes_max: None,
         grants: Box::default(),
         ports: Box::default(),
+        health_every_ms: None,
     };
     Envelope {
         operation,

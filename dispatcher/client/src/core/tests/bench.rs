@@ -57,6 +57,7 @@ pub(super) fn run_of(module: &[u8]) -> Request {
         memory_bytes_max: None,
         grants: Default::default(),
         ports: Default::default(),
+        health_every_ms: None,
     };
     request(
         "a",
@@ -171,6 +172,8 @@ impl Bench {
                 memory_bytes: 0,
                 ports: Default::default(),
                 place: None,
+                health: None,
+                hold: None,
             }],
             ..EngineStatus::new(engine.clone(), boot(), EngineState::Online)
         };

@@ -59,6 +59,7 @@ fn engine(name: EngineId, chance: &mut Chance, programs: u32) -> EngineView {
                 abi: "2".into(),
             },
             compiles: chance.below(4) > 0,
+            tells_health: true,
             processors: 2,
             memory_bytes: 1 << 30,
             programs_max: 1 + chance.below(4) as u32,
@@ -89,6 +90,8 @@ fn program(number: u8, engine: &EngineId, chance: &mut Chance) -> ProgramView {
             memory_bytes: chance.below(256 << 20),
             ports: Default::default(),
             place: None,
+            health: None,
+            hold: None,
         },
         presence: Presence::Known,
     }

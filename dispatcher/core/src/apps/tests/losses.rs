@@ -50,6 +50,8 @@ fn programs_of_people_are_announced_as_lost_with_their_engine_and_instances_are_
             state: ProgramState::Running,
             from_snapshot: false,
             module: super::module("stray"),
+            health: None,
+            hold: None,
         };
         world.host(engine).programs.insert(program, copy);
     }

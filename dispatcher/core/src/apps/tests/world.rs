@@ -556,6 +556,7 @@ impl World {
                 abi: "2".into(),
             },
             compiles: host.trusts.is_none(),
+            tells_health: true,
             processors: 4,
             memory_bytes: 1 << 30,
             programs_max: 16,
@@ -597,6 +598,8 @@ impl World {
                         memory_bytes: 1 << 20,
                         ports: Default::default(),
                         place: None,
+                        health: None,
+                        hold: None,
                     },
                     presence: if host.shown.online {
                         Presence::Known
