@@ -329,10 +329,7 @@ impl Fleet {
         let uploaded = self.client.upload(&resolved.blobs, WAIT_MAX, |_, _| {}).await;
         uploaded.expect("the dispatcher takes it");
         let (spec, expects) = (resolved.spec, None);
-        let applied = self
-            .client
-            .ask_apps(&Ask::Apply { spec, expects }, WAIT_MAX)
-            .await;
+        let applied = self.client.ask_apps(&Ask::apply(spec, expects), WAIT_MAX).await;
         let _: serde_json::Value = applied.unwrap_or_else(|error| panic!("{error}"));
     }
 

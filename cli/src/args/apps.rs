@@ -14,15 +14,27 @@ use crate::completing::applications;
 #[derive(Debug, Subcommand)]
 pub(crate) enum AppVerb {
     /// Show what applying a manifest would change; exits with 0 for nothing, 1 for something
+    #[command(visible_alias = "diff")]
     Plan(AppPlanArgs),
     /// Make what a manifest says so
     Apply(AppApplyArgs),
     /// Show applications and their instances
+    #[command(visible_aliases = ["ls", "show"])]
     Status(AppStatusArgs),
     /// List an application's versions
     History(AppNameArgs),
     /// Go back to an earlier version
     Revert(AppRevertArgs),
+    /// Change the number of a component's instances: the current version with another count
+    Scale(AppScaleArgs),
+    /// Have instances begin anew, a few at a time as in an update
+    Restart(AppRestartArgs),
+    /// Begin the next stage of a roll-out at once, or go on with one that was halted
+    Promote(AppChangeArgs),
+    /// Replace nothing more in a roll-out, until it is promoted
+    Halt(AppChangeArgs),
+    /// Say that a roll-out has failed: the version before comes back
+    Fail(AppChangeArgs),
     /// Hold all instances of an application where they are
     Pause(AppChangeArgs),
     /// Let an application run on
@@ -81,6 +93,30 @@ pub(crate) struct AppNameArgs {
 pub(crate) struct AppChangeArgs {
     #[arg(add = applications())]
     pub(crate) application: String,
+    #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AppScaleArgs {
+    #[arg(add = applications())]
+    pub(crate) application: String,
+    pub(crate) component: String,
+    pub(crate) count: u32,
+    #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AppRestartArgs {
+    #[arg(add = applications())]
+    pub(crate) application: String,
+    /// One component [default: all]
+    pub(crate) component: Option<String>,
     #[command(flatten)]
     pub(crate) dry: DryRunArgs,
     #[command(flatten)]

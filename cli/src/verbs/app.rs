@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use wayfare_client::app::ask::{AppStatus, Ask, PlanAnswer, VersionStatus};
 use wayfare_client::app::manifest::{self, Resolved};
 use wayfare_client::{ANSWER_TIMEOUT, Client};
+use wayfare_protocol::health::Health;
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
 
 use super::dry;
@@ -77,6 +78,33 @@ pub(crate) async fn run(verb: AppVerb, output: Output) -> Result {
             )
             .await
         }
+        AppVerb::Scale(args) => {
+            let ask = Ask::Scale {
+                application: args.application,
+                component: args.component,
+                count: args.count,
+            };
+            say(ask, args.dry, &args.ask, output, varied).await
+        }
+        AppVerb::Restart(args) => {
+            let ask = Ask::Restart {
+                application: args.application,
+                component: args.component,
+            };
+            say(ask, args.dry, &args.ask, output, varied).await
+        }
+        AppVerb::Promote(args) => {
+            let ask = |application| Ask::Promote { application };
+            change(args, ask, "goes on with its roll-out", output).await
+        }
+        AppVerb::Halt(args) => {
+            let ask = |application| Ask::Halt { application };
+            change(args, ask, "is halted in its roll-out", output).await
+        }
+        AppVerb::Fail(args) => {
+            let ask = |application| Ask::Fail { application };
+            change(args, ask, "goes back to the version before", output).await
+        }
         AppVerb::Pause(args) => {
             change(
                 args,
@@ -104,6 +132,15 @@ pub(crate) async fn run(verb: AppVerb, output: Output) -> Result {
             )
             .await
         }
+    }
+}
+
+/// A version that was made without a manifest.
+fn varied(answer: &Value) -> String {
+    let name = answer["application"].as_str().unwrap_or_default();
+    match answer["changed"].as_bool() {
+        Some(true) => format!("{name}: version {}", answer["version"]),
+        _ => format!("{name}: version {}, no changes", answer["version"]),
     }
 }
 
@@ -171,6 +208,7 @@ pub(super) fn plan_text(plan: &PlanAnswer) -> Text {
         .then(section("changes", &plan.changes))
         .then(section("at once", &plan.actions))
         .then(section("not placed", &plan.unplaced))
+        .then(section("mind", &plan.warnings))
 }
 
 async fn apply(args: AppApplyArgs, output: Output) -> Result {
@@ -182,11 +220,11 @@ async fn apply(args: AppApplyArgs, output: Output) -> Result {
     let timeout = args.ask.timeout;
     with_fleet(&args.ask.fleet, async |fleet| {
         if args.dry.dry_run {
-            return dry::ask(fleet, Ask::Apply { spec, expects }, timeout, output).await;
+            return dry::ask(fleet, Ask::apply(spec, expects), timeout, output).await;
         }
         fleet.upload(&blobs, timeout, |_, _| {}).await?;
         let application = spec.name.clone();
-        let answer: Value = fleet.ask_apps(&Ask::Apply { spec, expects }, timeout).await?;
+        let answer: Value = fleet.ask_apps(&Ask::apply(spec, expects), timeout).await?;
         output.print(&answer, |answer| match answer["changed"].as_bool() {
             Some(true) => format!("{application}: version {}", answer["version"]),
             _ => format!("{application}: version {}, no changes", answer["version"]),
@@ -224,12 +262,15 @@ async fn wait_until_healthy(fleet: &Client, application: &str, version: u64, lim
         if status
             .instances
             .iter()
-            .all(|i| i.current && (i.healthy || i.state == "complete"))
+            .all(|i| i.away || (i.current && (i.healthy || i.state == "complete")))
         {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            let waits = status.instances.iter().filter(|i| !(i.current && i.healthy));
+            let waits = status
+                .instances
+                .iter()
+                .filter(|i| !(i.away || i.current && i.healthy));
             tell_failures(fleet, &statuses, version).await;
             let list: Vec<String> = waits.map(|i| format!("{} ({})", i.instance, i.state)).collect();
             return Err(Fail::no_answer(format!(
@@ -309,7 +350,7 @@ pub(super) fn status_text(statuses: &[AppStatus]) -> Text {
                     (_, _, Some(next_ms)) => format!("{}, {}", instance.state, moment(next_ms)),
                     (false, Some(_), None) => format!("{} (outdated)", instance.state),
                     _ => instance.state.clone(),
-                },
+                } + &says(instance.health, instance.hold.as_deref()),
                 if instance.healthy {
                     "yes".into()
                 } else {
@@ -323,9 +364,13 @@ pub(super) fn status_text(statuses: &[AppStatus]) -> Text {
         let head = ["INSTANCE", "STATE", "HEALTHY", "ENGINE", "PROGRAM", "GENERATION"];
         let unplaced = status.unplaced.iter().map(|line| format!("not placed: {line}"));
         let holders = status.holders.iter().map(|holder| format!("held by {holder}"));
+        let roll_out = status.roll_out.as_ref();
         Text::from(format!(
-            "{}: {}, version {}",
-            status.application, status.state, status.version
+            "{}: {}, version {}{}",
+            status.application,
+            status.state,
+            status.version,
+            roll_out.map_or_else(String::new, |words| format!(" ({words})"))
         ))
         .then(Text::table(&head, status.instances.iter().map(row)))
         .then(Text::from_iter(unplaced))
@@ -335,6 +380,14 @@ pub(super) fn status_text(statuses: &[AppStatus]) -> Text {
     parts
         .reduce(|text, part| text.line("").then(part))
         .unwrap_or_default()
+}
+
+/// What a program says of itself, where that is worth a word.
+fn says(health: Option<Health>, hold: Option<&str>) -> String {
+    let unhealthy = health.filter(|health| *health == Health::Unhealthy);
+    let unhealthy = unhealthy.map_or_else(String::new, |health| format!(", {}", health.word()));
+    let hold = hold.map_or_else(String::new, |reason| format!(", holds: {reason}"));
+    unhealthy + &hold
 }
 
 pub(super) fn history_table(versions: &[VersionStatus]) -> Text {

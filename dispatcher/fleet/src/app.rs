@@ -7,6 +7,8 @@ pub mod hold;
 pub mod manifest;
 pub mod programs;
 pub mod schedule;
+pub mod staging;
+mod wording;
 
 use std::collections::BTreeMap;
 
@@ -14,12 +16,14 @@ use serde::{Deserialize, Serialize};
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::grants::Grants;
+use wayfare_protocol::health::{HEALTHY_MS_MAX, HEALTHY_MS_MIN};
 use wayfare_protocol::ids::{Blob, Digest, is_name};
 use wayfare_protocol::ports::Ports;
 use wayfare_scheduler::application::{Component, Mobility, Resources};
 use wayfare_scheduler::constraint::Constraints;
 
 use self::schedule::Schedule;
+use self::staging::Staging;
 
 /// Bytes of an application's or component's name: with an ordinal they make a program's.
 pub const APP_NAME_BYTES_MAX: usize = 24;
@@ -31,9 +35,12 @@ pub const INSTANCES_MAX: u32 = 10_000;
 pub struct AppSpec {
     pub name: String,
     pub components: BTreeMap<String, ComponentSpec>,
+    /// How a new version comes to the fleet.
+    #[serde(default, skip_serializing_if = "Staging::is_empty")]
+    pub staging: Staging,
 }
 
-/// `count` programs of one module.
+/// `count` programs of one module, or one on every engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComponentSpec {
     pub count: u32,
@@ -58,6 +65,26 @@ pub struct ComponentSpec {
     /// When its instances are begun that end by themselves; `None`: they run all the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
+    /// What its instances are to say of themselves; `None`: one that runs is healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthPolicy>,
+    /// How often somebody has had its instances begin anew. No manifest says it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u32,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+/// What instances are to say of themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthPolicy {
+    /// One is to say that it is ready in so long.
+    pub within_ms: u64,
+    /// And then at least this often that it is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,15 +130,23 @@ impl ComponentSpec {
             self.memory_bytes,
             &self.grants,
         );
-        // Without ports it is what it was before there were any: nothing is replaced because of them.
-        let bytes = match self.ports.is_empty() {
-            true => serde_json::to_vec(&making),
-            false => serde_json::to_vec(&(&making, &self.ports)),
+        // Without what came later it is what it was before: nothing is replaced because of that.
+        // What an instance is to say of itself is asked of those only that were begun so.
+        let later = (self.health, self.restarts);
+        let bytes = match (self.ports.is_empty(), later) {
+            (true, (None, 0)) => serde_json::to_vec(&making),
+            (false, (None, 0)) => serde_json::to_vec(&(&making, &self.ports)),
+            _ => serde_json::to_vec(&(&making, &self.ports, later)),
         };
         Digest::of(&bytes.expect("plain data serialises"))
     }
 
     fn check_schedule(&self) -> Result<(), String> {
+        if self.schedule.is_some() && self.health.is_some() {
+            return Err(
+                "it has health and cron: what is begun at times is healthy when it ends well".to_owned(),
+            );
+        }
         match (&self.schedule, self.restart.when) {
             (None, RestartWhen::OnSchedule) => {
                 Err("restart.when is 'on-schedule', and there is no schedule: write one as 'cron'".to_owned())
@@ -130,6 +165,33 @@ impl ComponentSpec {
         std::iter::once(self.module).chain(self.stdin).chain(folders)
     }
 
+    fn health_every_ms(&self) -> Option<u64> {
+        self.health.and_then(|health| health.every_ms)
+    }
+
+    /// Whether it has one instance on each engine that meets its requirements, rather than `count` of them.
+    pub fn is_everywhere(&self) -> bool {
+        self.mobility == Mobility::EveryEngine
+    }
+
+    fn check_everywhere(&self) -> Result<(), String> {
+        let constraints = &self.constraints;
+        let contradicts = [
+            ("a count", self.count != 0),
+            ("max-per-engine", constraints.per_engine_max.is_some()),
+            ("spread", constraints.spread.is_some()),
+            ("cron", self.schedule.is_some()),
+        ];
+        match contradicts.into_iter().find(|(_, is_there)| *is_there) {
+            Some((what, _)) if self.is_everywhere() => Err(format!(
+                "it runs on every engine, and has {what} as well: leave out one of them"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// As the scheduler knows it; of one that runs on every engine without its homes, which follow from the
+    /// fleet.
     pub fn component(&self) -> Component {
         Component {
             count: self.count,
@@ -153,12 +215,21 @@ impl ComponentSpec {
             memory_bytes_max: self.memory_bytes,
             grants: Box::new(self.grants.clone()),
             ports: Box::new(self.ports.clone()),
-            health_every_ms: None,
+            health_every_ms: self.health_every_ms(),
         }
     }
 }
 
 impl AppSpec {
+    /// Whether releases that know neither stages, windows nor health read all of it.
+    pub fn is_read_by_all(&self) -> bool {
+        self.staging.is_empty()
+            && self
+                .components
+                .values()
+                .all(|component| component.health.is_none())
+    }
+
     /// Checks what came from outside against the limits.
     pub fn check(&self) -> Result<(), Failure> {
         check_name("application", &self.name)?;
@@ -169,6 +240,7 @@ impl AppSpec {
                 self.components.len()
             )));
         }
+        self.staging.check().map_err(bad)?;
         let instances = self.components.values().map(|c| u64::from(c.count)).sum::<u64>();
         if instances > u64::from(INSTANCES_MAX) {
             return Err(bad(format!(
@@ -184,6 +256,10 @@ impl AppSpec {
                 ("update.within", component.update.within_ms),
                 ("restart.backoff", component.restart.backoff_ms),
                 ("checkpoint", component.checkpoint_ms.unwrap_or(1)),
+                (
+                    "health.within",
+                    component.health.map_or(1, |health| health.within_ms),
+                ),
             ] {
                 if ms == 0 {
                     return Err(bad(format!("component '{name}': {what} must not be 0")));
@@ -191,7 +267,12 @@ impl AppSpec {
             }
             component
                 .check_schedule()
+                .and_then(|()| component.check_everywhere())
                 .map_err(|reason| bad(format!("component '{name}': {reason}")))?;
+            let every_ms = component.health_every_ms();
+            if every_ms.is_some_and(|ms| !(HEALTHY_MS_MIN..=HEALTHY_MS_MAX).contains(&ms)) {
+                return Err(bad(format!("component '{name}': health.every is 1s to 24h")));
+            }
             if component.update.at_a_time == 0 {
                 return Err(bad(format!("component '{name}': update.at-a-time must not be 0")));
             }

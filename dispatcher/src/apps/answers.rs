@@ -38,7 +38,9 @@ impl Service {
                         reason: format!("the dispatcher cannot read its events: {error}"),
                     })
             }
-            Ok(Ask::Apply { spec, .. } | Ask::Acquire { spec, .. }) if self.lacks_any(&spec).is_some() => {
+            Ok(Ask::Apply { spec, .. } | Ask::ApplyWhole { spec, .. } | Ask::Acquire { spec, .. })
+                if self.lacks_any(&spec).is_some() =>
+            {
                 let missing = self
                     .lacks_any(&spec)
                     .map_or_else(String::new, |digest| digest.short());

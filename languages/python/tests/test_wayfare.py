@@ -118,6 +118,16 @@ class TheModule(unittest.TestCase):
         published = {"do": "publish", "topic": "bytes", "qos": 1, "retain": False, "plain": True, "payload_base64": "/w=="}
         self.assertEqual(self.engine.actions[-1], published)
 
+    def test_a_program_says_how_it_is(self):
+        wayfare.ready()
+        wayfare.healthy(2.5)
+        with self.assertRaises(ValueError):
+            with wayfare.hold("flashing", 60):
+                raise ValueError
+        hold = {"do": "hold", "reason": "flashing", "at_most_ms": 60000}
+        healthy = {"do": "healthy", "for_ms": 2500}
+        self.assertEqual(self.engine.actions, [{"do": "ready"}, healthy, hold, {"do": "release"}])
+
     def test_filters_match_as_in_mqtt(self):
         for filter, topic, is_match in [
             ("a/b", "a/b", True),

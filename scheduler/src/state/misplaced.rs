@@ -122,6 +122,7 @@ impl State {
                 self.misplaced.remove(&instance);
                 continue;
             }
+            // What somebody moved away from the one engine that it may run on goes home.
             let is_home = self.instances[instance as usize].home == Some(source);
             if self.part(instance).mobility == Mobility::Pinned || is_home {
                 continue;

@@ -54,6 +54,8 @@ fn component(count: u32, module: Blob, checkpoint_ms: Option<u64>, grants: Grant
             within_ms: 40_000,
         },
         schedule: None,
+        health: None,
+        restarts: 0,
     }
 }
 
@@ -77,6 +79,7 @@ impl Wanted {
         AppSpec {
             name: "shop".into(),
             components: parts.map(|(name, part)| (name.to_owned(), part)).into(),
+            staging: Default::default(),
         }
     }
 }

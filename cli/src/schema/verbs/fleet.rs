@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::super::parts::{
-    alarm, changed_app, ended_order, engine, event, failures, history, hold, log_line, operation, program,
-    pruned, would_ask, would_order,
+    alarm, changed_app, ended_order, engine, event, failures, health, history, hold, log_line, operation,
+    program, pruned, would_ask, would_order,
 };
 use super::super::{
     Printed, all_of, any_of, anything, count, digest, flag, id, integer, list, map, object, or_null, text,
@@ -135,6 +135,7 @@ pub(super) fn applications() -> Vec<Printed> {
         ("changes", list(text())),
         ("actions", list(text())),
         ("unplaced", list(text())),
+        ("warnings?", list(text())),
     ]);
     let version = object(&[("version", count()), ("of?", count()), ("changes?", list(text()))]);
     let changed = any_of(&[all_of(&[changed_app(), version]), would_ask()]);
@@ -146,6 +147,9 @@ pub(super) fn applications() -> Vec<Printed> {
         ("generation", or_null(count())),
         ("current", flag()),
         ("healthy", flag()),
+        ("away?", flag()),
+        ("health?", health()),
+        ("hold?", text()),
         ("checkpoint_at_ms", or_null(count())),
         ("next_ms?", count()),
     ]);
@@ -154,6 +158,7 @@ pub(super) fn applications() -> Vec<Printed> {
         ("version", count()),
         ("serial", count()),
         ("state", text()),
+        ("roll_out?", text()),
         ("instances", list(instance)),
         ("unplaced", list(text())),
         ("holders?", list(text())),
@@ -173,9 +178,14 @@ pub(super) fn applications() -> Vec<Printed> {
     vec![
         one("app plan", plan),
         one("app apply", changed.clone()),
+        one("app scale", changed.clone()),
+        one("app restart", changed.clone()),
         one("app revert", changed),
         one("app status", list(status)),
         one("app history", list(history)),
+        one("app promote", standing()),
+        one("app halt", standing()),
+        one("app fail", standing()),
         one("app pause", standing()),
         one("app resume", standing()),
         one("app rm", standing()),

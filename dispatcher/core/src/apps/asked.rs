@@ -5,16 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 use wayfare_fleet::app::AppSpec;
-use wayfare_fleet::app::ask::{AppStatus, Ask, InstanceStatus, Mark, PlanAnswer, VersionStatus, WouldAnswer};
+use wayfare_fleet::app::ask::{Ask, Mark, PlanAnswer, VersionStatus, WouldAnswer};
 use wayfare_protocol::error::Failure;
-use wayfare_scheduler::application::InstanceId;
 use wayfare_scheduler::plan::{Action, Options};
 
-use super::loss::Health;
 use super::pages::lines;
 use super::planning::unplaced;
-use super::schedules::rests;
-use super::state::{App, Doing, Instance, Standing, Version};
+use super::state::{App, RollOut, Standing, Version};
 use super::{Core, Effect, Input, Now, words};
 
 /// Versions of one application that are kept; the oldest go first.
@@ -30,7 +27,7 @@ impl Core {
             Ask::Hold { for_ms, reason } => self.begin_hold(for_ms, reason),
             Ask::Release => self.release(),
             Ask::Plan { spec } => self.ask_plan(spec).map(value),
-            Ask::Apply { spec, expects } => self.ask_apply(spec, expects),
+            Ask::Apply { spec, expects } | Ask::ApplyWhole { spec, expects } => self.ask_apply(spec, expects),
             Ask::Acquire { spec, holder, lasts } => self.acquire(spec, holder, lasts),
             Ask::Renew { application, holder } => self.renew(&application, holder),
             Ask::LetGo { application, holder } => self.let_go(&application, &holder),
@@ -44,6 +41,18 @@ impl Core {
             Ask::Pause { application } => self.set_standing(&application, Standing::Paused),
             Ask::Resume { application } => self.set_standing(&application, Standing::Running),
             Ask::Remove { application } => self.set_standing(&application, Standing::Removing),
+            Ask::Scale {
+                application,
+                component,
+                count,
+            } => self.scale(&application, &component, count),
+            Ask::Restart {
+                application,
+                component,
+            } => self.restart(&application, component.as_deref()),
+            Ask::Promote { application } => self.promote(&application),
+            Ask::Halt { application } => self.halt(&application),
+            Ask::Fail { application } => self.fail(&application),
             Ask::Cordon { engine } => self.set_mark(&engine, Some(Mark::Cordoned)),
             Ask::Drain { engine } => self.set_mark(&engine, Some(Mark::Draining)),
             Ask::Uncordon { engine } => self.set_mark(&engine, None),
@@ -76,8 +85,9 @@ impl Core {
         Ok(serde_json::to_value(would).expect("plain data serialises"))
     }
 
-    fn ask_plan(&self, spec: AppSpec) -> Result<PlanAnswer, Failure> {
+    fn ask_plan(&self, mut spec: AppSpec) -> Result<PlanAnswer, Failure> {
         spec.check()?;
+        self.keep_restarts(&mut spec);
         let app = self.state.apps.get(&spec.name);
         let changes = words::changes(app.and_then(App::spec), &spec);
         let applications = self.applications(Some(&spec));
@@ -94,6 +104,7 @@ impl Core {
             changes: lines(changes),
             actions: lines(actions.map(words::action).collect()),
             unplaced: lines(unplaced.remove(&spec.name).unwrap_or_default()),
+            warnings: lines(self.empty_stages(&spec)),
             application: spec.name,
         })
     }
@@ -108,8 +119,9 @@ impl Core {
         Ok(answer)
     }
 
-    pub(super) fn apply(&mut self, spec: AppSpec, expects: Option<u64>) -> Result<Value, Failure> {
+    pub(super) fn apply(&mut self, mut spec: AppSpec, expects: Option<u64>) -> Result<Value, Failure> {
         spec.check()?;
+        self.keep_restarts(&mut spec);
         let name = spec.name.clone();
         let known = self.state.apps.get(&name);
         let serial = known.map_or(0, |app| app.serial);
@@ -150,7 +162,7 @@ impl Core {
     }
 
     /// The new version is wanted from now on; the one before is what to go back to.
-    fn add_version(&mut self, name: &str, spec: AppSpec, note: String) -> u64 {
+    pub(super) fn add_version(&mut self, name: &str, spec: AppSpec, note: String) -> u64 {
         let at_ms = self.now.wall_ms;
         let app = self.state.apps.entry(name.to_owned()).or_insert(App {
             versions: Vec::new(),
@@ -160,12 +172,19 @@ impl Core {
             fallback: None,
             holders: BTreeMap::new(),
             ends_with_holders: false,
+            roll_out: None,
         });
         let number = app.versions.last().map_or(1, |version| version.number + 1);
         let before = app.current;
         // While one is being rolled out, what is known to be good is what was there before it.
         app.fallback = app.fallback.or((before > 0).then_some(before));
+        // What somebody has halted stands still until somebody promotes it, whatever is asked for meanwhile.
+        let is_halted = app.fallback.is_some() && app.roll_out.is_some_and(|roll_out| roll_out.is_halted);
         app.current = number;
+        app.roll_out = is_halted.then(|| RollOut {
+            is_halted,
+            ..RollOut::default()
+        });
         app.serial += 1;
         app.versions.push(Version {
             number,
@@ -185,11 +204,7 @@ impl Core {
             }
         }
         self.progress_ms.insert(name.to_owned(), self.now.ms);
-        for (id, passing) in &mut self.passing {
-            if id.of.application == name {
-                passing.try_anew();
-            }
-        }
+        self.try_all_anew(name);
         self.store_app(name);
         number
     }
@@ -224,7 +239,12 @@ impl Core {
             return Ok(json!({ "application": name, "version": to, "changed": false }));
         }
         let spec = found.spec.clone();
+        let stages = spec.staging.stages.len();
         let number = self.add_version(name, spec, format!("version {to} again"));
+        if let Some(app) = self.state.apps.get_mut(name) {
+            app.roll_out = Some(RollOut::at_once(stages));
+        }
+        self.store_app(name);
         self.tell_app(
             "reverted",
             name,
@@ -242,6 +262,10 @@ impl Core {
         if changed && let Some(app) = self.state.apps.get_mut(name) {
             app.standing = standing;
             app.serial += 1;
+            // What stands still is not watched.
+            if let Some(roll_out) = &mut app.roll_out {
+                roll_out.well_since_ms = None;
+            }
             self.store_app(name);
             let (kind, word) = match standing {
                 Standing::Running => ("resumed", "is to run on"),
@@ -252,128 +276,6 @@ impl Core {
             self.tell_app(kind, name, format!("application {name} {word}"));
         }
         Ok(json!({ "application": name, "changed": changed }))
-    }
-
-    fn ask_status(&self, application: Option<&str>) -> Result<Vec<AppStatus>, Failure> {
-        let whole = |(name, app): (&String, &App)| AppStatus {
-            instances: self
-                .instances_of(name, app)
-                .iter()
-                .map(|id| self.instance_status(id))
-                .collect(),
-            ..self.app_header(name, app)
-        };
-        Ok(self.wanted_apps(application)?.map(whole).collect())
-    }
-
-    /// One application, or all.
-    pub(super) fn wanted_apps<'a>(
-        &'a self,
-        application: Option<&'a str>,
-    ) -> Result<impl Iterator<Item = (&'a String, &'a App)>, Failure> {
-        if let Some(name) = application {
-            self.app(name)?;
-        }
-        let apps = self.state.apps.iter();
-        Ok(apps.filter(move |(name, _)| application.is_none_or(|wanted| wanted == *name)))
-    }
-
-    /// Its status without its instances.
-    pub(super) fn app_header(&self, name: &str, app: &App) -> AppStatus {
-        let state = match (app.standing, app.fallback) {
-            (Standing::Removing, _) => "removing",
-            (Standing::Paused, _) => "paused",
-            (Standing::Running, Some(_)) => "updating",
-            (Standing::Running, None) => "running",
-        };
-        let mut unplaced = self.unplaced.get(name).cloned().unwrap_or_default();
-        unplaced.extend(app.spec().into_iter().flat_map(|spec| self.kept(name, spec)));
-        AppStatus {
-            application: name.to_owned(),
-            version: app.current,
-            serial: app.serial,
-            state: state.to_owned(),
-            instances: Vec::new(),
-            unplaced: lines(unplaced),
-            holders: self.holders_of(name),
-        }
-    }
-
-    /// Those that are there and those that are wanted, in order.
-    pub(super) fn instances_of(&self, name: &str, app: &App) -> Vec<InstanceId> {
-        let mut ids: Vec<InstanceId> = self
-            .state
-            .instances
-            .keys()
-            .filter(|id| id.of.application == name)
-            .cloned()
-            .collect();
-        if let (Some(spec), true) = (app.spec(), app.standing != Standing::Removing) {
-            for (component, wanted) in &spec.components {
-                let of = wayfare_scheduler::application::ComponentId::new(name, component);
-                ids.extend((0..wanted.count).map(|ordinal| InstanceId {
-                    of: of.clone(),
-                    ordinal,
-                }));
-            }
-        }
-        ids.sort();
-        ids.dedup();
-        ids
-    }
-
-    pub(super) fn instance_status(&self, id: &InstanceId) -> InstanceStatus {
-        let instance = self.state.instances.get(id).cloned().unwrap_or_default();
-        let component = self.state.wanted(id);
-        let is_scheduled = component.is_some_and(|component| rests(component, &instance));
-        let next_ms = component
-            .filter(|_| is_scheduled)
-            .and_then(|component| component.schedule.as_ref()?.times().ok()?.after(self.now.wall_ms));
-        let state = match is_scheduled {
-            true => "scheduled".to_owned(),
-            false => self.instance_word(id, &instance),
-        };
-        let wanted = component.map(wayfare_fleet::app::ComponentSpec::revision);
-        let placed = instance.placed;
-        InstanceStatus {
-            instance: id.to_string(),
-            state,
-            program: placed.as_ref().map(|placed| placed.program),
-            engine: placed.as_ref().and_then(|placed| placed.seat.clone()),
-            generation: placed.as_ref().map(|placed| placed.generation.0),
-            // It will be, when its time comes.
-            current: is_scheduled || placed.as_ref().map(|placed| placed.revision) == wanted,
-            healthy: is_scheduled || self.passing.get(id).is_some_and(|passing| passing.is_healthy),
-            next_ms,
-            checkpoint_at_ms: placed.and_then(|placed| placed.checkpoint.map(|point| point.at_ms)),
-        }
-    }
-
-    fn instance_word(&self, id: &InstanceId, instance: &Instance) -> String {
-        let now_ms = self.now.ms;
-        if let Some(pending) = &instance.pending {
-            return match &pending.doing {
-                Doing::Move { target, .. } => format!("moving to {target}"),
-                other => other.word().to_owned(),
-            };
-        }
-        let wait_ms = self
-            .passing
-            .get(id)
-            .map_or(0, |passing| passing.not_before_ms.saturating_sub(now_ms));
-        match &instance.placed {
-            Some(placed) if placed.complete => "complete".to_owned(),
-            Some(placed) => match (self.status(placed.program), &placed.seat) {
-                (Some(status), Some(_)) => status.state.word().to_owned(),
-                (None, Some(seat)) if self.can_be_asked(seat) => "unknown".to_owned(),
-                (None, Some(seat)) if self.health(seat) != Health::Lost => "engine silent".to_owned(),
-                (None, Some(_)) => "engine lost".to_owned(),
-                (_, None) if wait_ms > 0 => format!("waiting {wait_ms} ms"),
-                (_, None) => "unplaced".to_owned(),
-            },
-            None if wait_ms > 0 => format!("waiting {wait_ms} ms"),
-            None => "unplaced".to_owned(),
-        }
     }
 
     pub(super) fn ask_history(&self, name: &str) -> Result<Vec<VersionStatus>, Failure> {
@@ -394,7 +296,7 @@ impl Core {
         Ok(app.versions.iter().map(version).collect())
     }
 
-    fn app(&self, name: &str) -> Result<&App, Failure> {
+    pub(super) fn app(&self, name: &str) -> Result<&App, Failure> {
         self.state.apps.get(name).ok_or_else(|| {
             let there: Vec<&str> = self.state.apps.keys().map(String::as_str).collect();
             let there = if there.is_empty() {

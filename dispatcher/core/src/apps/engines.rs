@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use wayfare_fleet::app::ask::{Mark, MarksPage};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::EngineId;
+use wayfare_scheduler::application::InstanceId;
 
 use super::asked::bad;
 use super::pages::lines;
@@ -51,7 +52,10 @@ impl Core {
 
     /// What still runs on an engine, and what keeps it there.
     pub(super) fn left(&self, engine: &EngineId) -> Value {
-        let instances = lines(self.instances_on(engine));
+        // What may run nowhere else does not leave.
+        let leaves = |id: &&InstanceId| self.state.home(id) != Some(engine);
+        let instances = self.instances_on(engine).filter(leaves);
+        let instances = lines(instances.map(ToString::to_string).collect());
         let strays = self.draining_strays();
         let strays = self
             .programs
@@ -72,7 +76,13 @@ impl Core {
         if is_there {
             return Err(bad(format!("engine {engine} is there: stop it first")));
         }
-        let left = self.instances_on(engine);
+        let is_needed =
+            |id: &&InstanceId| self.state.home(id) != Some(engine) && self.state.wanted(id).is_some();
+        let left: Vec<String> = self
+            .instances_on(engine)
+            .filter(is_needed)
+            .map(ToString::to_string)
+            .collect();
         if !left.is_empty() {
             return Err(bad(format!(
                 "instances of applications are on engine {engine}: {}; they are forgotten when they run elsewhere, or with their \
@@ -80,6 +90,7 @@ impl Core {
                 lines(left).join(", ")
             )));
         }
+        self.forget_homes(engine);
         let was_known = self.engines.remove(engine).is_some();
         if self.state.marks.remove(engine).is_some() {
             self.effects.push(Effect::Store {
@@ -98,12 +109,12 @@ impl Core {
     }
 
     /// Instances that are on an engine, as far as is known, and have not ended.
-    fn instances_on(&self, engine: &EngineId) -> Vec<String> {
-        let there = self.state.instances.iter().filter(|(_, instance)| {
+    fn instances_on<'a>(&'a self, engine: &'a EngineId) -> impl Iterator<Item = &'a InstanceId> {
+        let there = self.state.instances.iter().filter(move |(_, instance)| {
             let seat = instance.placed.as_ref().and_then(|placed| placed.seat.as_ref());
             let is_complete = instance.placed.as_ref().is_some_and(|placed| placed.complete);
             seat == Some(engine) && !is_complete
         });
-        there.map(|(id, _)| id.to_string()).collect()
+        there.map(|(id, _)| id)
     }
 }

@@ -43,7 +43,7 @@ impl Core {
             let placed = instance.placed.as_ref();
             let is_there =
                 placed.is_some_and(|placed| placed.seat.as_ref() == Some(engine) && !placed.complete);
-            is_there && !self.rooted.contains(*id)
+            is_there && !self.rooted.contains(*id) && instance.home.as_ref() != Some(engine)
         });
         instances.count()
     }

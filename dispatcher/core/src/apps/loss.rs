@@ -287,8 +287,13 @@ impl Core {
     /// What is not started elsewhere is there again when its engine is. An instance is started from what it last was, and knows itself
     /// what it was asked.
     fn programs_lost_with(&mut self, engine: EngineId) {
-        let placed = self.state.instances.values();
-        let instances: BTreeSet<ProgramId> = placed
+        // Those that may run on no other engine are as nobody's are.
+        let movable = self
+            .state
+            .instances
+            .values()
+            .filter(|instance| instance.home.is_none());
+        let instances: BTreeSet<ProgramId> = movable
             .filter_map(|instance| Some(instance.placed.as_ref()?.program))
             .collect();
         let there = self.programs.values().map(|view| &view.status);

@@ -11,13 +11,17 @@
 //! somewhere is started again only under the same program id and a higher generation, so that it is fenced off; a new
 //! program id is taken only when the old program was killed or had ended.
 //!
-//! Reading order: [`state`], `observe`, `loss`, `schedules`, `rollout`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `orphans`, `leaving`, `ages`, `asked`, `engines`, `hold`, `ids`, `words`.
+//! Reading order: [`state`], `observe`, `loss`, `schedules`, `everywhere`, `health`, `stand`, `rollout`,
+//! `stages`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `orphans`, `leaving`, `ages`, `asked`,
+//! `variants`, `shown`, `engines`, `hold`, `holders`, `ids`, `words`.
 
 pub mod state;
 
 mod ages;
 mod asked;
 mod engines;
+mod everywhere;
+mod health;
 mod hold;
 mod holders;
 mod ids;
@@ -31,8 +35,12 @@ mod pressure;
 mod rollout;
 mod schedules;
 mod settle;
+mod shown;
+mod stages;
+mod stand;
 mod strays;
 mod upkeep;
+mod variants;
 mod words;
 
 #[cfg(test)]
@@ -169,6 +177,12 @@ struct Passing {
     checkpoint_at_ms: Option<u64>,
     checkpointing: bool,
     is_healthy: bool,
+    /// It was told that it is not well, and that nothing is done about it.
+    is_unwell: bool,
+    /// It was begun, or is as one that failed, since this core acts: what came before it is not known of it.
+    is_begun: bool,
+    /// Which program asks since when not to be stopped, while it is to be.
+    held_since: Option<(ProgramId, u64)>,
     kept: Option<Kept>,
 }
 
@@ -330,6 +344,7 @@ impl Core {
         }
         self.end_leases();
         self.look_at_instances();
+        self.settle_homes();
         self.begin_due();
         self.roll_out();
         self.place();

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use wayfare_fleet::app::RestartWhen;
 use wayfare_fleet::app::ask::Mark;
 use wayfare_fleet::fleet::{EngineView, FleetChanges, Presence, describe};
+use wayfare_protocol::health;
 use wayfare_protocol::ids::{EngineId, OperationId, ProgramId};
 use wayfare_protocol::status::{ProgramState, ProgramStatus};
 use wayfare_scheduler::application::InstanceId;
@@ -160,8 +161,15 @@ impl Core {
         for id in ids {
             self.look_at(&id);
         }
-        let instances = &self.state.instances;
-        self.passing.retain(|id, _| instances.contains_key(id));
+        let (instances, programs) = (&self.state.instances, &self.programs);
+        self.passing.retain(|id, passing| {
+            // One that has let go meanwhile has its whole time again.
+            passing.held_since = passing.held_since.filter(|(program, _)| {
+                let view = programs.get(program);
+                view.is_none_or(|view| view.status.hold.is_some())
+            });
+            instances.contains_key(id)
+        });
     }
 
     /// Nothing follows from looking at it: it runs where it should, and has for long enough to be healthy. Of most this is so.
@@ -176,7 +184,8 @@ impl Core {
             let is_in_place =
                 placed.seat.as_ref() == Some(&status.engine) && placed.generation == status.generation;
             let is_in_doubt = matches!(status.state, ProgramState::InDoubt { .. });
-            is_in_place && !is_in_doubt && !status.state.is_ended()
+            let is_unwell = status.health == Some(health::Health::Unhealthy);
+            is_in_place && !is_in_doubt && !status.state.is_ended() && !is_unwell
         })
     }
 
@@ -204,7 +213,7 @@ impl Core {
         }
         match &status.state {
             ProgramState::Exited { .. } | ProgramState::Failed { .. } => self.ended(id, &status),
-            _ => self.runs(id),
+            _ => self.runs(id, &status),
         }
     }
 
@@ -212,6 +221,8 @@ impl Core {
         if let Some(placed) = self.placed_mut(id) {
             placed.sits(status.engine.clone(), status.generation);
         }
+        // Where it has come to it says only later how it is: it is not judged by the time of before.
+        self.passing(id).started_ms = None;
         self.store(id);
     }
 
@@ -246,19 +257,6 @@ impl Core {
         self.tell("taken-back", id, Some(&engine), text);
         self.begin(id, Doing::Resume { engine, force: true });
         true
-    }
-
-    /// It is alive.
-    fn runs(&mut self, id: &InstanceId) {
-        let now_ms = self.now.ms;
-        let healthy_after_ms = self.state.wanted(id).map_or(0, |c| c.update.healthy_after_ms);
-        let passing = self.passing(id);
-        let started_ms = *passing.started_ms.get_or_insert(now_ms);
-        if now_ms.saturating_sub(started_ms) >= healthy_after_ms && !passing.is_healthy {
-            passing.is_healthy = true;
-            passing.failures = 0;
-            self.progress_ms.insert(id.of.application.clone(), now_ms);
-        }
     }
 
     /// Where its engine can be believed and does not list it, it is gone from there. The copy that it was to follow may be
@@ -314,6 +312,7 @@ impl Core {
         self.plan_at_ms = 0;
         let passing = self.passing(id);
         (passing.missing_since_ms, passing.started_ms, passing.is_healthy) = (None, None, false);
+        passing.is_begun = true;
     }
 
     /// It has ended by itself.
@@ -330,7 +329,7 @@ impl Core {
             RestartWhen::Never | RestartWhen::OnSchedule => false,
         };
         self.passing(id).started_ms = None;
-        self.passing(id).is_healthy = false;
+        (self.passing(id).is_healthy, self.passing(id).is_begun) = (false, true);
         if failed && self.roll_back_for(id, &format!("{id} {how}")) {
             self.tell("ended", id, Some(&engine), format!("{id} {how} on {engine}"));
             return self.begin(id, Doing::Kill { engine });

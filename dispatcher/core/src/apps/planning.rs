@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wayfare_fleet::app::AppSpec;
 use wayfare_fleet::app::ask::Mark;
+use wayfare_fleet::app::{AppSpec, ComponentSpec};
 use wayfare_fleet::placing;
 use wayfare_protocol::ids::{EngineId, Generation};
 use wayfare_protocol::status::EngineAbout;
-use wayfare_scheduler::application::{Application, Applications, InstanceId};
+use wayfare_scheduler::application::{Application, Applications, Component, ComponentId, InstanceId};
 use wayfare_scheduler::fleet::{Code, Engine, Fleet, NoCode, Presence, Running};
 use wayfare_scheduler::plan::{self, MoveReason, Options, Plan};
 
@@ -35,6 +35,7 @@ impl Core {
         let applications = self.all_applications();
         let plan = wayfare_scheduler::plan(&self.fleet(), &applications, Options::new(self.options.policy));
         self.homeless = homeless(&plan);
+        self.stay_no_more();
         self.rooted = rooted(&plan);
         self.tell_unplaced(&plan);
         let mut moves = self.moves_under_way();
@@ -80,12 +81,20 @@ impl Core {
         if let Some(spec) = instead {
             specs.insert(&spec.name, spec);
         }
-        let application = |spec: &AppSpec| Application {
-            components: spec
-                .components
-                .iter()
-                .map(|(name, component)| (name.clone(), component.component()))
-                .collect(),
+        let application = |spec: &AppSpec| {
+            let mut homes = self.homes_of(&spec.name, spec);
+            let component = |(name, component): (&String, &ComponentSpec)| {
+                let of = ComponentId::new(&spec.name, name);
+                let homes = homes.remove(&of);
+                let component = Component {
+                    homes: homes.unwrap_or_else(|| self.stays(&of)),
+                    ..component.component()
+                };
+                (name.clone(), component)
+            };
+            Application {
+                components: spec.components.iter().map(component).collect(),
+            }
         };
         specs
             .into_iter()
@@ -159,7 +168,7 @@ impl Core {
         });
     }
 
-    fn engine(&self, id: &EngineId) -> Engine {
+    pub(super) fn engine(&self, id: &EngineId) -> Engine {
         let about = self
             .engines
             .get(id)
@@ -224,7 +233,9 @@ impl Core {
         if instance.pending.is_some() || is_held_back || standing != Some(Standing::Running) {
             return;
         }
+        let component = self.is_made_of(id, &instance, &engine).unwrap_or(component);
         let revision = component.revision();
+        let is_heard = self.hears(&engine);
         let before = instance.placed.as_ref().and_then(|placed| placed.seat.clone());
         let (placed, snapshot) = match instance.placed {
             None => (
@@ -238,12 +249,15 @@ impl Core {
                     checkpoint: None,
                     complete: false,
                     paused: false,
+                    is_heard,
                 },
                 None,
             ),
             // A copy of it may live somewhere: it is fenced off by its id and a higher generation.
             Some(before) => {
                 let checkpoint = before.checkpoint.filter(|_| before.revision == revision);
+                // What is in it was perhaps said where nobody heard it.
+                let is_heard = is_heard && (checkpoint.is_none() || before.is_heard);
                 let generation = before.highest.replacing();
                 let mut placed = Placed {
                     seat: Some(engine.clone()),
@@ -251,6 +265,7 @@ impl Core {
                     highest: generation,
                     checkpoint,
                     paused: false,
+                    is_heard,
                     ..before
                 };
                 placed.is_made_as(revision, generation);
@@ -269,15 +284,20 @@ impl Core {
         let at_ms = self.now.wall_ms;
         let instance = self.state.instances.entry(id.clone()).or_default();
         instance.placed = Some(placed);
+        instance.stays = None;
         instance.starts = Some(Starts::after(instance.starts, revision, at_ms));
         if let Some(due) = &mut instance.due {
             due.is_due = false;
         }
         let passing = self.passing(id);
         (passing.started_ms, passing.is_healthy, passing.missing_since_ms) = (None, false, None);
+        passing.is_begun = true;
         self.tell("start", id, Some(&engine), text);
         let name = format!("{}-{}-{}", id.of.application, id.of.component, id.ordinal);
-        let spec = Box::new(component.program(name));
+        let mut spec = Box::new(component.program(name));
+        // One that does not hear it asks for nothing either, nor knows of that where an order has to be as it
+        // was signed.
+        spec.health_every_ms = spec.health_every_ms.filter(|_| is_heard);
         self.begin(
             id,
             Doing::Start {
@@ -317,7 +337,7 @@ impl Core {
         if is_waiting || !is_settled || placed.complete {
             return false;
         }
-        if !self.may_leave(&source, why_it_moves) {
+        if self.holds(id).is_some() || !self.may_leave(&source, why_it_moves) {
             return false;
         }
         self.tell(
@@ -355,17 +375,18 @@ impl Core {
             && watched.is_some_and(|watched| watched.view.as_ref().is_some_and(|view| view.online))
     }
 
-    /// Instances that are not wanted and run nowhere, and applications of which nothing is left.
+    /// Instances that are not wanted and run nowhere, and applications of which nothing is left. What may
+    /// live on an engine that is lost is remembered as long as its application is: were it wanted again, it
+    /// would have to follow that.
     fn forget_removed(&mut self) {
         let gone: Vec<InstanceId> = self
             .state
             .instances
             .iter()
             .filter(|(id, instance)| {
-                let is_nowhere = instance
-                    .placed
-                    .as_ref()
-                    .is_none_or(|placed| placed.seat.is_none());
+                let seat = instance.placed.as_ref().and_then(|placed| placed.seat.as_ref());
+                let is_lost = |seat: &EngineId| self.health(seat) == Health::Lost;
+                let is_nowhere = seat.is_none_or(|seat| is_lost(seat) && self.is_removed(&id.of.application));
                 is_nowhere && instance.pending.is_none() && self.state.wanted(id).is_none()
             })
             .map(|(id, _)| id.clone())
@@ -374,6 +395,9 @@ impl Core {
             let instance = self.state.instances.remove(&id);
             self.store(&id);
             if let Some(placed) = instance.and_then(|instance| instance.placed) {
+                if let Some(lost) = &placed.seat {
+                    self.may_be_left_on(placed.program, lost);
+                }
                 self.ended_for_good(&placed);
             }
         }
@@ -393,6 +417,11 @@ impl Core {
             self.store_app(&name);
             self.tell_app("removed", &name, format!("application {name} is gone"));
         }
+    }
+
+    fn is_removed(&self, name: &str) -> bool {
+        let app = self.state.apps.get(name);
+        app.is_none_or(|app| app.standing == Standing::Removing)
     }
 
     fn tell_unplaced(&mut self, plan: &Plan) {

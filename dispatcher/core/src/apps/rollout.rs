@@ -6,34 +6,20 @@
 
 use std::collections::BTreeSet;
 
+use wayfare_fleet::app::staging::Staging;
 use wayfare_fleet::app::{AppSpec, ComponentSpec};
-use wayfare_protocol::ids::{Digest, EngineId};
 use wayfare_scheduler::application::{ComponentId, InstanceId};
 use wayfare_scheduler::fleet::Fleet;
 use wayfare_scheduler::plan::{Obstacle, Options, Plan};
 
-use super::state::{Doing, Standing};
+use super::stand::{LeftOut, Stand};
+use super::state::{Doing, RollOut, Standing};
 use super::{Core, Kept};
 
 /// An instance that runs on because its successor would fit nowhere is looked at again after this.
 const KEPT_MS: u64 = 2_000;
 /// So many are tried one by one where not all fit at once.
 const TRIED_MAX: usize = 8;
-
-/// How one instance stands to what is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Stand {
-    /// Of the wanted revision, and healthy or complete.
-    Settled,
-    /// Begun, and on its way there.
-    Begun,
-    /// Of another revision, on this engine.
-    Outdated(EngineId),
-    /// Of another revision, on an engine that cannot be asked now.
-    OutOfReach,
-    /// It runs nowhere, because it fits nowhere.
-    Unplaced,
-}
 
 impl Core {
     pub(super) fn roll_out(&mut self) {
@@ -51,7 +37,7 @@ impl Core {
             return;
         };
         for (component, wanted) in &spec.components {
-            self.replace_some(&ComponentId::new(name, component), wanted);
+            self.replace_some(&ComponentId::new(name, component), wanted, &spec.staging);
         }
         self.judge_roll_out(name, &spec);
     }
@@ -62,26 +48,44 @@ impl Core {
         };
         let Some(fallback) = app.fallback else { return };
         let current = app.current;
-        let (mut are_settled, mut is_under_way, mut unplaced) = (true, false, 0);
+        // By its stage alone: what is only not replaced now is still to come.
+        let is_later = |core: &Self, stand: &Stand| match stand {
+            Stand::Outdated(engine) | Stand::OutOfReach(engine) => {
+                !core.has_reached(name, &spec.staging, engine)
+            }
+            Stand::AsBefore => true,
+            _ => false,
+        };
+        let (mut is_any, mut is_all, mut are_well, mut is_under_way) = (false, true, Some(true), false);
+        let mut left_out = LeftOut::default();
         for (component, wanted) in &spec.components {
             for (id, stand) in self.stands(&ComponentId::new(name, component), wanted) {
-                unplaced += usize::from(stand == Stand::Unplaced);
+                left_out.count(&stand);
                 if self.is_rolled_out(&id) {
-                    are_settled &= matches!(stand, Stand::Settled | Stand::Unplaced);
-                    is_under_way |= stand == Stand::Begun;
+                    is_any |= self.state.before(&id).is_some();
+                    let is_settled = stand.is_settled();
+                    is_all &= is_settled;
+                    are_well = match stand {
+                        _ if is_settled || is_later(self, &stand) => are_well,
+                        Stand::Unjudged => are_well.filter(|are_well| !are_well),
+                        _ => Some(false),
+                    };
+                    is_under_way |= matches!(stand, Stand::Begun | Stand::Unjudged);
                 }
             }
         }
-        if are_settled {
+        // A version that replaces nothing has no stages.
+        let is_last = !is_any || self.judge_stage(name, &spec.staging, are_well);
+        if is_all && is_last {
             if let Some(app) = self.state.apps.get_mut(name) {
-                app.fallback = None;
+                (app.fallback, app.roll_out) = (None, None);
             }
             self.store_app(name);
-            let (kind, but) = match unplaced {
-                0 => ("rolled-out", String::new()),
-                1 => ("updated", ", but for 1 instance that fits nowhere".to_owned()),
-                more => ("updated", format!(", but for {more} instances that fit nowhere")),
+            let kind = match left_out.unplaced {
+                0 => "rolled-out",
+                _ => "updated",
             };
+            let but = left_out.words();
             let text = format!("version {current} of {name} runs and is healthy{but}");
             return self.tell_app(kind, name, text);
         }
@@ -91,8 +95,12 @@ impl Core {
             self.progress_ms.insert(name.to_owned(), now_ms);
             return;
         }
-        let within_ms = spec.components.values().map(|c| c.update.within_ms).max();
-        let within_ms = within_ms.unwrap_or(0);
+        // One that may take so long to be ready is not slow before.
+        let within_ms = spec.components.values().map(|wanted| {
+            let ready_ms = wanted.health.map_or(0, |health| health.within_ms);
+            wanted.update.within_ms.max(ready_ms)
+        });
+        let within_ms = within_ms.max().unwrap_or(0);
         let since_ms = *self.progress_ms.entry(name.to_owned()).or_insert(now_ms);
         if now_ms.saturating_sub(since_ms) >= within_ms {
             let why = format!("nothing more became healthy within {within_ms} ms");
@@ -101,15 +109,26 @@ impl Core {
     }
 
     /// Begins to replace as many outdated instances as the update policy allows.
-    fn replace_some(&mut self, of: &ComponentId, wanted: &ComponentSpec) {
+    fn replace_some(&mut self, of: &ComponentId, wanted: &ComponentSpec, staging: &Staging) {
+        let name = &of.application;
         let stands = self.stands(of, wanted);
-        let begun = stands.iter().filter(|(_, stand)| *stand == Stand::Begun).count();
+        let is_begun = |stand: &Stand| matches!(stand, Stand::Begun | Stand::Unjudged);
+        let begun = stands.iter().filter(|(_, stand)| is_begun(stand)).count();
+        // It takes a while to say: once for all, and only where there is something to replace.
+        let is_any = stands
+            .iter()
+            .any(|(_, stand)| matches!(stand, Stand::Outdated(_)));
+        let is_time = is_any && self.replaces_now(name, staging);
         let room = (wanted.update.at_a_time as usize).saturating_sub(begun);
         let mut outdated = Vec::new();
         for (id, stand) in stands {
             match stand {
-                Stand::Outdated(engine) => outdated.push((id, engine)),
-                Stand::Settled | Stand::Begun | Stand::OutOfReach | Stand::Unplaced => {
+                Stand::Outdated(engine) => {
+                    if is_time && self.has_reached(name, staging, &engine) {
+                        outdated.push((id, engine));
+                    }
+                }
+                _ => {
                     if let Some(passing) = self.passing.get_mut(&id) {
                         passing.kept = None;
                     }
@@ -121,7 +140,9 @@ impl Core {
             let kept = self.passing.get(id).and_then(|passing| passing.kept.as_ref());
             kept.is_none_or(|kept| kept.until_ms <= now_ms)
         });
+        // Only those whose turn it is are asked: their time to hold runs from then on.
         outdated.truncate(room);
+        outdated.retain(|(id, _)| !self.keeps_for_itself(id));
         if outdated.is_empty() {
             return;
         }
@@ -135,8 +156,28 @@ impl Core {
                 Some(&engine),
                 format!("{id} is replaced on {engine}: it is to be another revision"),
             );
+            if !staging.stages.is_empty()
+                && let Some(instance) = self.state.instances.get_mut(&id)
+            {
+                instance.stays = Some(engine.clone());
+            }
             self.begin(&id, Doing::Kill { engine });
         }
+    }
+
+    /// It asks not to be stopped now.
+    fn keeps_for_itself(&mut self, id: &InstanceId) -> bool {
+        let Some(reason) = self.holds(id) else {
+            return false;
+        };
+        let why = format!("it asks not to be stopped now: {reason}");
+        let until_ms = self.now.ms.saturating_add(KEPT_MS);
+        let text = format!("{id} runs on as it is for a while: {why}");
+        let kept = Kept { until_ms, why };
+        if self.passing(id).kept.replace(kept).is_none() {
+            self.tell("held", id, None, text);
+        }
+        true
     }
 
     /// Those whose end leaves no more instances without a place than there are; the others are kept for a while.
@@ -166,7 +207,7 @@ impl Core {
             let why = after
                 .unplaced
                 .iter()
-                .find(|one| one.component == id.of && matches!(one.why, Obstacle::NoneFits(_)));
+                .find(|one| one.component == id.of && runs_nowhere(&one.why));
             let why = why.map_or_else(
                 || "another would lose its place".to_owned(),
                 |one| one.why.to_string(),
@@ -188,7 +229,7 @@ impl Core {
     pub(super) fn kept(&self, name: &str, spec: &AppSpec) -> Vec<String> {
         let line = |component: &String, wanted: &ComponentSpec| {
             let of = ComponentId::new(name, component);
-            let ids = instances(&of, wanted.count);
+            let ids = self.instances_wanted(&of, wanted);
             let mut whys = ids.filter_map(|id| Some(&self.passing.get(&id)?.kept.as_ref()?.why));
             let why = whys.next()?;
             let count = 1 + whys.count();
@@ -200,53 +241,11 @@ impl Core {
             .collect()
     }
 
-    fn stands(&self, of: &ComponentId, wanted: &ComponentSpec) -> Vec<(InstanceId, Stand)> {
-        let revision = wanted.revision();
-        let stand = |id: InstanceId| {
-            let stand = self.stand(&id, revision);
-            (id, stand)
-        };
-        instances(of, wanted.count).map(stand).collect()
-    }
-
-    fn stand(&self, id: &InstanceId, revision: Digest) -> Stand {
-        // It ends by itself, and is made as is wanted then when its time comes: nobody waits for that.
-        if self
-            .state
-            .wanted(id)
-            .is_some_and(|wanted| wanted.schedule.is_some())
-        {
-            return Stand::Settled;
-        }
-        let instance = self.state.instances.get(id);
-        let is_pending = instance.is_some_and(|instance| instance.pending.is_some());
-        if self.homeless.contains(id) && !is_pending {
-            return Stand::Unplaced;
-        }
-        let placed = instance.and_then(|instance| instance.placed.as_ref());
-        let Some(placed) = placed.filter(|_| !is_pending) else {
-            return Stand::Begun;
-        };
-        let is_healthy = placed.complete || self.passing.get(id).is_some_and(|passing| passing.is_healthy);
-        match &placed.seat {
-            Some(seat) if placed.revision != revision && self.can_be_asked(seat) => {
-                Stand::Outdated(seat.clone())
-            }
-            Some(_) if placed.revision != revision => Stand::OutOfReach,
-            Some(_) if is_healthy => Stand::Settled,
-            _ => Stand::Begun,
-        }
-    }
-
     /// Whether an instance is something that the version before had not, or not so made.
     fn is_rolled_out(&self, id: &InstanceId) -> bool {
-        let app = self.state.apps.get(&id.of.application);
-        let before = app.and_then(|app| app.version(app.fallback?));
-        let before = before.and_then(|version| version.spec.components.get(&id.of.component));
-        let wanted = self.state.wanted(id);
-        before.is_none_or(|before| {
-            id.ordinal >= before.count || Some(before.revision()) != wanted.map(ComponentSpec::revision)
-        })
+        let wanted = self.state.wanted(id).map(ComponentSpec::revision);
+        let before = self.state.before(id);
+        before.is_none_or(|before| Some(before.revision()) != wanted)
     }
 
     /// Goes back because of one instance, if that is something that is being rolled out.
@@ -269,7 +268,17 @@ impl Core {
         is_new
     }
 
-    fn roll_back(&mut self, name: &str, fallback: u64, why: &str) {
+    /// Failures of an application's instances so far count no more: they are to be something else.
+    pub(super) fn try_all_anew(&mut self, name: &str) {
+        self.plan_at_ms = 0;
+        for (id, passing) in &mut self.passing {
+            if id.of.application == name {
+                passing.try_anew();
+            }
+        }
+    }
+
+    pub(super) fn roll_back(&mut self, name: &str, fallback: u64, why: &str) {
         let Some(app) = self.state.apps.get_mut(name) else {
             return;
         };
@@ -278,15 +287,12 @@ impl Core {
             version.note = format!("rolled back: {why}");
         }
         app.current = fallback;
-        app.fallback = None;
+        let stages = app.spec().map_or(0, |spec| spec.staging.stages.len());
+        (app.fallback, app.roll_out) = (None, Some(RollOut::at_once(stages)));
         app.serial += 1;
         self.progress_ms.remove(name);
         self.store_app(name);
-        for (id, passing) in &mut self.passing {
-            if id.of.application == name {
-                passing.try_anew();
-            }
-        }
+        self.try_all_anew(name);
         let text = format!("version {failed} of {name} is rolled back to {fallback}: {why}");
         self.tell_app("rolled-back", name, text);
     }
@@ -294,11 +300,8 @@ impl Core {
 
 /// Instances that run nowhere because none of the engines fits.
 pub(super) fn homeless(plan: &Plan) -> BTreeSet<InstanceId> {
-    let none_fits = plan
-        .unplaced
-        .iter()
-        .filter(|one| matches!(one.why, Obstacle::NoneFits(_)));
-    let each = none_fits.flat_map(|one| {
+    let nowhere = plan.unplaced.iter().filter(|one| runs_nowhere(&one.why));
+    let each = nowhere.flat_map(|one| {
         one.ordinals.iter().map(|ordinal| InstanceId {
             of: one.component.clone(),
             ordinal: *ordinal,
@@ -307,9 +310,9 @@ pub(super) fn homeless(plan: &Plan) -> BTreeSet<InstanceId> {
     each.collect()
 }
 
-fn instances(of: &ComponentId, count: u32) -> impl Iterator<Item = InstanceId> + '_ {
-    (0..count).map(|ordinal| InstanceId {
-        of: of.clone(),
-        ordinal,
-    })
+fn runs_nowhere(why: &Obstacle) -> bool {
+    match why {
+        Obstacle::NoneFits(_) | Obstacle::NotThere { .. } => true,
+        Obstacle::CannotLeave { .. } | Obstacle::Pinned { .. } => false,
+    }
 }

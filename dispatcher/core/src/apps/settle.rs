@@ -132,6 +132,7 @@ impl Core {
                 {
                     placed.sits(target.clone(), generation);
                 }
+                self.passing(id).started_ms = None;
                 let text = format!(
                     "{id} runs on {target}, generation {generation}; it stood still for {} us",
                     report.downtime_us

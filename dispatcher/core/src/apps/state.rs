@@ -39,6 +39,23 @@ pub struct App {
     /// It was begun by a holder, and is removed with the last.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ends_with_holders: bool,
+    /// How far that is, if it has been further than at its beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roll_out: Option<RollOut>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RollOut {
+    /// The stage that is under way; after the last one come all other engines.
+    pub stage: u32,
+    /// Since when all that this stage has reached is well, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub well_since_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_halted: bool,
+    /// It goes back: neither in stages nor at times.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_at_once: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +89,12 @@ pub struct Instance {
     /// Of one that is begun by a schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Due>,
+    /// Of a component that runs on every engine: the only one that this instance may run on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<EngineId>,
+    /// The engine that its successor is to run on, if that takes it: a stage replaces it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stays: Option<EngineId>,
 }
 
 /// How far an instance is with its schedule.
@@ -129,6 +152,9 @@ pub struct Placed {
     pub complete: bool,
     /// It was paused because its application is.
     pub paused: bool,
+    /// Every engine that it has been on hears what it says of itself: only then does silence say something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_heard: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,6 +214,14 @@ impl Doing {
             Self::Pause { .. } => "pausing",
             Self::Resume { .. } => "resuming",
         }
+    }
+}
+
+impl Instance {
+    /// It is on this engine, as far as is known.
+    pub fn is_on(&self, engine: &EngineId) -> bool {
+        let placed = self.placed.as_ref();
+        placed.is_some_and(|placed| placed.seat.as_ref() == Some(engine))
     }
 }
 
@@ -269,7 +303,19 @@ impl State {
     pub fn wanted(&self, id: &InstanceId) -> Option<&ComponentSpec> {
         let app = self.apps.get(&id.of.application)?;
         let component = app.spec()?.components.get(&id.of.component)?;
-        (app.standing != Standing::Removing && id.ordinal < component.count).then_some(component)
+        let is_one = match component.is_everywhere() {
+            true => self.home(id).is_some(),
+            false => id.ordinal < component.count,
+        };
+        (app.standing != Standing::Removing && is_one).then_some(component)
+    }
+
+    /// What the version before makes of an instance, while another one is rolled out; `None`: it had none.
+    pub fn before(&self, id: &InstanceId) -> Option<&ComponentSpec> {
+        let app = self.apps.get(&id.of.application)?;
+        let version = app.version(app.fallback?)?;
+        let component = version.spec.components.get(&id.of.component)?;
+        (component.is_everywhere() || id.ordinal < component.count).then_some(component)
     }
 
     /// Every blob that a version or checkpoint names.
@@ -324,6 +370,7 @@ mod tests {
             checkpoint: None,
             complete: false,
             paused: false,
+            is_heard: false,
         };
         placed.is_made_as(revision(1), Generation(1001));
         assert!(placed.earlier.is_empty());

@@ -12,7 +12,7 @@ pub(super) fn changes(before: Option<&AppSpec>, after: &AppSpec) -> Vec<String> 
         match old(name) {
             None => lines.push(format!(
                 "+ {name}: {} of module {}{}",
-                instances(component.count),
+                instances(component),
                 component.module.digest.short(),
                 component
                     .schedule
@@ -24,9 +24,12 @@ pub(super) fn changes(before: Option<&AppSpec>, after: &AppSpec) -> Vec<String> 
             }
         }
     }
+    if before.is_some_and(|before| before.staging != after.staging) {
+        lines.push("~ stages and window of updates changed".to_owned());
+    }
     for (name, component) in before.iter().flat_map(|before| &before.components) {
         if !after.components.contains_key(name) {
-            lines.push(format!("- {name}: {}", instances(component.count)));
+            lines.push(format!("- {name}: {}", instances(component)));
         }
     }
     lines
@@ -38,8 +41,8 @@ fn component_changes(old: &ComponentSpec, new: &ComponentSpec) -> impl Iterator<
     [
         said(
             "count",
-            old.count != new.count,
-            format!("{} -> {}", old.count, new.count),
+            count(old) != count(new),
+            format!("{} -> {}", count(old), count(new)),
         ),
         said(
             "module",
@@ -61,6 +64,8 @@ fn component_changes(old: &ComponentSpec, new: &ComponentSpec) -> impl Iterator<
             "requirements",
             old.constraints != new.constraints || old.mobility != new.mobility,
         ),
+        (old.restarts != new.restarts).then(|| "its instances begin anew".to_owned()),
+        plain("health", old.health != new.health),
         plain("checkpoint", old.checkpoint_ms != new.checkpoint_ms),
         plain("restart", old.restart != new.restart),
         said(
@@ -79,11 +84,18 @@ fn scheduled(component: &ComponentSpec) -> String {
     schedule.map_or_else(|| "none".to_owned(), ToString::to_string)
 }
 
-fn instances(count: u32) -> String {
-    if count == 1 {
-        "1 instance".to_owned()
-    } else {
-        format!("{count} instances")
+fn count(component: &ComponentSpec) -> String {
+    match component.is_everywhere() {
+        true => "one on every engine".to_owned(),
+        false => component.count.to_string(),
+    }
+}
+
+fn instances(component: &ComponentSpec) -> String {
+    match component.count {
+        _ if component.is_everywhere() => "an instance on every engine that matches".to_owned(),
+        1 => "1 instance".to_owned(),
+        count => format!("{count} instances"),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use wayfare_protocol::health::Health;
 use wayfare_protocol::ids::{Blob, Digest, EngineId, OperationId, ProgramId, Term};
 use wayfare_protocol::wire::Message;
 use wayfare_scheduler::application::InstanceId;
@@ -39,6 +40,12 @@ pub enum Ask {
     Apply {
         spec: AppSpec,
         /// The serial of the plan that people have looked at.
+        expects: Option<u64>,
+    },
+    /// The same with a version of which nothing may be left out: a dispatcher that knows no stages, windows
+    /// and health refuses it by its name, and would replace everything at once. See [`Ask::apply`].
+    ApplyWhole {
+        spec: AppSpec,
         expects: Option<u64>,
     },
     /// Holds an application, which is applied where it is absent: answered with a [`Holding`]. Refused where it is made in another way.
@@ -91,6 +98,30 @@ pub enum Ask {
         application: String,
     },
     Remove {
+        application: String,
+    },
+    /// Another number of a component's instances: a version that is otherwise the current one.
+    Scale {
+        application: String,
+        component: String,
+        count: u32,
+    },
+    /// All instances of a component, or of all, begin anew, as in an update: a version that is otherwise the
+    /// current one.
+    Restart {
+        application: String,
+        component: Option<String>,
+    },
+    /// Begins the next stage of a roll-out at once, or goes on with one that is halted.
+    Promote {
+        application: String,
+    },
+    /// A roll-out replaces nothing more until it is promoted.
+    Halt {
+        application: String,
+    },
+    /// A roll-out has failed: back to the version before.
+    Fail {
         application: String,
     },
     Cordon {
@@ -153,6 +184,14 @@ pub enum Ask {
 }
 
 impl Ask {
+    /// What applies a version, as far as possible to a dispatcher of any release.
+    pub fn apply(spec: AppSpec, expects: Option<u64>) -> Self {
+        match spec.is_read_by_all() {
+            true => Self::Apply { spec, expects },
+            false => Self::ApplyWhole { spec, expects },
+        }
+    }
+
     /// Whether it changes what is wanted.
     pub fn is_change(&self) -> bool {
         match self {
@@ -171,12 +210,18 @@ impl Ask {
             | Self::Events { .. } => false,
             Self::Put { .. }
             | Self::Apply { .. }
+            | Self::ApplyWhole { .. }
             | Self::Acquire { .. }
             | Self::LetGo { .. }
             | Self::Revert { .. }
             | Self::Pause { .. }
             | Self::Resume { .. }
             | Self::Remove { .. }
+            | Self::Scale { .. }
+            | Self::Restart { .. }
+            | Self::Promote { .. }
+            | Self::Halt { .. }
+            | Self::Fail { .. }
             | Self::Cordon { .. }
             | Self::Drain { .. }
             | Self::Forget { .. }
@@ -352,6 +397,9 @@ pub struct PlanAnswer {
     pub actions: Vec<String>,
     /// What could not run, and why.
     pub unplaced: Vec<String>,
+    /// What is perhaps not meant, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// The answer to [`Ask::Status`]: one for each application.
@@ -362,6 +410,9 @@ pub struct AppStatus {
     pub serial: u64,
     /// `running`, `paused`, `updating` or `removing`.
     pub state: String,
+    /// How far a roll-out in stages is, and what it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roll_out: Option<String>,
     pub instances: Vec<InstanceStatus>,
     pub unplaced: Vec<String>,
     /// Who holds it.
@@ -379,6 +430,15 @@ pub struct InstanceStatus {
     /// Whether it is made as the current version says.
     pub current: bool,
     pub healthy: bool,
+    /// It may run on one engine only, and waits for that, which is lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub away: bool,
+    /// As it says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// Why it is not to be moved or replaced now, as it says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
     /// When its state was last copied to the dispatcher.
     pub checkpoint_at_ms: Option<u64>,
     /// Of one that waits for its time: when that is.

@@ -3,6 +3,10 @@
 //! ```toml
 //! name = "shop"
 //!
+//! [update]                      # left out: all at once, at any time
+//! stages = [{ labels = "stage=canary", wait = "10m" }]
+//! window = { opens = "0 2 * * *", zone = "Europe/Berlin", for = "3h" }
+//!
 //! [component.web]
 //! module = "web.wasm"          # beside the manifest, or the name of a sample
 //! count = 3
@@ -13,10 +17,16 @@
 //! checkpoint = "10s"           # copied to the dispatcher, so that it goes on elsewhere if its engine is lost
 //! restart = { when = "on-failure", backoff = "1s" }
 //! update = { at-a-time = 1, healthy-after = "5s", within = "60s" }
+//! health = { within = "30s", every = "10s" }    # it says that it is ready, and then that it is well
 //!
 //! [component.report]
 //! module = "report.wasm"
 //! cron = { schedule = "30 3 * * 1-5", zone = "Europe/Berlin", missed = "once" }   # it begins then, and ends by itself
+//!
+//! [component.collect]
+//! module = "collect.wasm"
+//! on = "every-engine"          # one on each with these labels, also on those that come later
+//! labels = ["sensor"]
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,17 +40,20 @@ use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::{Blob, EngineId};
 use wayfare_protocol::limits::{MODULE_BYTES_MAX, STDIN_BYTES_MAX};
 use wayfare_protocol::ports::{Port, Ports};
-use wayfare_scheduler::application::{ComponentId, Mobility};
-use wayfare_scheduler::constraint::{Apart, Constraints, Domain, LabelRule, LabelTest, Requirements, Spread};
+use wayfare_scheduler::application::Mobility;
+use wayfare_scheduler::constraint::{Constraints, Requirements, Spread};
 
 use super::schedule::{Missed, Schedule};
-use super::{AppSpec, ComponentSpec, RestartPolicy, RestartWhen, UpdatePolicy};
+use super::staging::{Stage, Staging, Window};
+use super::wording::{apart, domain, duration_ms, label_rule, size};
+use super::{AppSpec, ComponentSpec, HealthPolicy, RestartPolicy, RestartWhen, UpdatePolicy};
 use crate::module::check_wasm;
 
 const BACKOFF_MS: u64 = 1_000;
 const BACKOFF_MS_MAX: u64 = 300_000;
 const HEALTHY_AFTER_MS: u64 = 5_000;
 const HEALTHY_WITHIN_MS: u64 = 120_000;
+const READY_WITHIN_MS: u64 = 60_000;
 
 #[derive(Debug, Error)]
 pub enum ManifestError {
@@ -63,15 +76,81 @@ pub struct Resolved {
 #[serde(deny_unknown_fields)]
 struct Manifest {
     name: String,
+    #[serde(default)]
+    update: AppUpdate,
     component: BTreeMap<String, Part>,
+}
+
+/// How a new version comes to the fleet, whatever its components are.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct AppUpdate {
+    #[serde(default)]
+    stages: Vec<ManifestStage>,
+    window: Option<ManifestWindow>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ManifestStage {
+    labels: OneOrMore,
+    /// Until somebody promotes it, where it is left out.
+    wait: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ManifestWindow {
+    opens: String,
+    /// UTC unless it says otherwise.
+    zone: Option<String>,
+    #[serde(rename = "for")]
+    lasts: String,
+}
+
+impl AppUpdate {
+    fn staging(&self) -> Result<Staging, String> {
+        let stage = |stage: &ManifestStage| {
+            let labels = match &stage.labels {
+                OneOrMore::One(rule) => std::slice::from_ref(rule),
+                OneOrMore::More(rules) => rules,
+            };
+            Ok(Stage {
+                labels: labels
+                    .iter()
+                    .map(|rule| label_rule(rule))
+                    .collect::<Result<_, String>>()?,
+                wait_ms: stage.wait.as_deref().map(duration_ms).transpose()?,
+            })
+        };
+        let window = |window: &ManifestWindow| {
+            Ok::<_, String>(Window {
+                opens: window.opens.clone(),
+                zone: window.zone.clone().unwrap_or_else(|| "UTC".into()),
+                for_ms: duration_ms(&window.lasts)?,
+            })
+        };
+        Ok(Staging {
+            stages: self.stages.iter().map(stage).collect::<Result<_, String>>()?,
+            window: self.window.as_ref().map(window).transpose()?,
+        })
+    }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Part {
     module: String,
-    #[serde(default = "one")]
-    count: u32,
+    on: Option<On>,
+    /// 1 where it is left out.
+    count: Option<u32>,
     #[serde(default)]
     args: Vec<String>,
     #[serde(default)]
@@ -107,6 +186,21 @@ struct Part {
     #[serde(default)]
     update: Update,
     cron: Option<Cron>,
+    health: Option<Health>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Health {
+    within: Option<String>,
+    every: Option<String>,
+}
+
+/// Where a component runs that has no count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum On {
+    EveryEngine,
 }
 
 #[derive(Debug, Deserialize)]
@@ -168,10 +262,6 @@ pub fn ports(input: Vec<DeclaredPort>, output: Vec<DeclaredPort>, grants: &Grant
     Ok(ports)
 }
 
-fn one() -> u32 {
-    1
-}
-
 /// A component's module, and what its programs have besides what the manifest says.
 #[derive(Debug, Clone, Default)]
 pub struct Made {
@@ -224,9 +314,11 @@ pub fn resolve(
             })?;
         components.insert(name, component);
     }
+    let staging = manifest.update.staging();
     let spec = AppSpec {
         name: manifest.name,
         components,
+        staging: staging.map_err(|reason| ManifestError::Toml(format!("update: {reason}")))?,
     };
     spec.check().map_err(ManifestError::Refused)?;
     Ok(Resolved { spec, blobs })
@@ -255,7 +347,8 @@ pub fn of_one(name: &str, program: OneProgram) -> Result<Resolved, ManifestError
     } = program;
     let part = Part {
         module: name.to_owned(),
-        count: 1,
+        on: None,
+        count: None,
         args: Vec::new(),
         env: BTreeMap::new(),
         stdin: stdin.is_some().then(String::new),
@@ -279,6 +372,7 @@ pub fn of_one(name: &str, program: OneProgram) -> Result<Resolved, ManifestError
         },
         update: Update::default(),
         cron: None,
+        health: None,
     };
     let mut blobs = BTreeMap::new();
     let (mut made, mut stdin) = (Some(made), stdin);
@@ -298,6 +392,7 @@ pub fn of_one(name: &str, program: OneProgram) -> Result<Resolved, ManifestError
     let spec = AppSpec {
         name: name.to_owned(),
         components: BTreeMap::from([(ONE.to_owned(), component)]),
+        staging: Staging::default(),
     };
     spec.check().map_err(ManifestError::Refused)?;
     Ok(Resolved { spec, blobs })
@@ -343,7 +438,7 @@ impl Part {
         let granted = grants.devices.iter().map(ToString::to_string);
         let devices = self.devices.into_iter().chain(granted).collect();
         Ok(ComponentSpec {
-            count: self.count,
+            count: self.count.unwrap_or(u32::from(self.on.is_none())),
             module,
             args: made.args.into_iter().chain(self.args).collect(),
             env: made.env.into_iter().chain(self.env).collect(),
@@ -360,10 +455,16 @@ impl Part {
                 false => declared,
             },
             processor_millicores: self.processor,
-            mobility: if self.pinned {
-                Mobility::Pinned
-            } else {
-                Mobility::Free
+            mobility: match (self.on, self.pinned) {
+                (Some(On::EveryEngine), true) => {
+                    return Err(
+                        "'on' says that each instance stays on its engine, and 'pinned' too: leave out one of them"
+                            .into(),
+                    );
+                }
+                (Some(On::EveryEngine), false) => Mobility::EveryEngine,
+                (None, true) => Mobility::Pinned,
+                (None, false) => Mobility::Free,
             },
             constraints: Constraints {
                 requirements: Requirements {
@@ -395,6 +496,14 @@ impl Part {
                 healthy_after_ms: ms(&self.update.healthy_after, HEALTHY_AFTER_MS)?,
                 within_ms: ms(&self.update.within, HEALTHY_WITHIN_MS)?,
             },
+            restarts: 0,
+            health: match self.health {
+                None => None,
+                Some(health) => Some(HealthPolicy {
+                    within_ms: ms(&health.within, READY_WITHIN_MS)?,
+                    every_ms: health.every.as_deref().map(duration_ms).transpose()?,
+                }),
+            },
             schedule: self.cron.map(|cron| Schedule {
                 schedule: cron.schedule,
                 zone: cron.zone.unwrap_or_else(|| "UTC".into()),
@@ -414,270 +523,6 @@ fn when(said: Option<RestartWhen>, has_schedule: bool) -> Result<RestartWhen, St
     }
 }
 
-/// `component`, or `component by host`; one of another application is `application/component`.
-fn apart(application: &str, rule: &str) -> Apart {
-    let (of, by) = rule.split_once(" by ").unwrap_or((rule, "engine"));
-    let (application, component) = of.trim().split_once('/').unwrap_or((application, of.trim()));
-    Apart {
-        from: ComponentId::new(application, component),
-        by: domain(by),
-    }
-}
-
-/// `engine`, `host`, or a label.
-fn domain(text: &str) -> Domain {
-    match text.trim() {
-        "engine" => Domain::Engine,
-        "host" => Domain::Host,
-        label => Domain::Label(label.strip_prefix("label ").unwrap_or(label).trim().to_owned()),
-    }
-}
-
-/// `key=value`, `key!=value`, `key in (a, b)`, or `key`: it has the label.
-fn label_rule(text: &str) -> Result<LabelRule, String> {
-    let part = |text: &str| text.trim().to_owned();
-    let (key, test) = if let Some((key, value)) = text.split_once("!=") {
-        (part(key), LabelTest::Differs(part(value)))
-    } else if let Some((key, values)) = text.split_once(" in ") {
-        let values = values.trim().strip_prefix('(').and_then(|v| v.strip_suffix(')'));
-        let values = values.ok_or_else(|| format!("label rule '{text}': 'key in (a, b)' is expected"))?;
-        (part(key), LabelTest::In(values.split(',').map(part).collect()))
-    } else if let Some((key, value)) = text.split_once('=') {
-        (part(key), LabelTest::Equals(part(value)))
-    } else {
-        (part(text), LabelTest::Exists)
-    };
-    if key.is_empty() {
-        return Err(format!("label rule '{text}' names no label"));
-    }
-    Ok(LabelRule { key, test })
-}
-
-fn split_unit(text: &str) -> Option<(u64, &str)> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    Some((number.parse().ok()?, unit.trim()))
-}
-
-fn duration_ms(text: &str) -> Result<u64, String> {
-    let ms = split_unit(text).and_then(|(number, unit)| match unit {
-        "ms" => Some(number),
-        "" | "s" => number.checked_mul(1_000),
-        "m" => number.checked_mul(60_000),
-        "h" => number.checked_mul(3_600_000),
-        _ => None,
-    });
-    ms.filter(|ms| (1..=86_400_000).contains(ms))
-        .ok_or_else(|| format!("'{text}': a time from 1ms to 24h is expected, such as 500ms, 30s or 5m"))
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    let bytes = split_unit(text).and_then(|(number, unit)| {
-        let shift = match unit.to_ascii_uppercase().as_str() {
-            "" | "B" => 0,
-            "K" | "KIB" => 10,
-            "M" | "MIB" => 20,
-            "G" | "GIB" => 30,
-            _ => return None,
-        };
-        number.checked_mul(1 << shift)
-    });
-    bytes
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(|| format!("'{text}': a size is expected, such as 65536, 512K, 16M or 1G"))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn resolved(text: &str) -> Result<Resolved, ManifestError> {
-        let make = |path: &str| match path {
-            "m.wasm" => Ok(b"\0asm\x01\0\0\0".to_vec().into()),
-            "m.py" => Ok(Made {
-                args: vec!["/program/m.py".into()],
-                env: BTreeMap::from([("A".into(), "1".into()), ("B".into(), "1".into())]),
-                memory_bytes: Some(64 << 20),
-                folders: BTreeMap::from([(FolderName::Program, b"packed".to_vec())]),
-                ports: Ports {
-                    outputs: vec![Port {
-                        topic: "of/source".into(),
-                        media_type: None,
-                    }],
-                    ..Ports::default()
-                },
-                ..b"\0asm\x01\0\0\0".to_vec().into()
-            }),
-            other => Err(format!("{other}: no such file")),
-        };
-        resolve(text, make, |path| Err(format!("{path}: no such file")))
-    }
-
-    #[test]
-    fn a_manifest_says_it_all() {
-        let text = r#"
-            name = "shop"
-            [component.web]
-            module = "m.wasm"
-            count = 3
-            memory = "16M"
-            grants = { pub = ["shop/orders"], sub = ["shop/#"], devices = ["till"] }
-            labels = ["zone=a", "kind in (x, y)", "battery!=low", "camera"]
-            apart-from = ["db", "other/db by host"]
-            spread = "label zone"
-            checkpoint = "10s"
-            restart = { when = "on-failure", backoff = "250ms" }
-            update = { at-a-time = 2, within = "1m" }
-            [component.db]
-            module = "m.wasm"
-            pinned = true
-            [component.report.cron]
-            schedule = "30 3 * * 1-5"
-            zone = "Europe/Berlin"
-            missed = "once"
-            [component.report]
-            module = "m.wasm"
-        "#;
-        let Resolved { spec, blobs } = resolved(text).unwrap();
-        assert_eq!(blobs.len(), 1);
-        let web = &spec.components["web"];
-        assert_eq!(
-            (web.count, web.memory_bytes, web.checkpoint_ms),
-            (3, Some(16 << 20), Some(10_000))
-        );
-        assert_eq!(
-            (web.restart.when, web.restart.backoff_ms),
-            (RestartWhen::OnFailure, 250)
-        );
-        assert!(web.grants.may_publish("shop/orders") && web.grants.may_subscribe("shop/+"));
-        assert!(web.constraints.requirements.devices.contains("till"));
-        assert!(spec.components["db"].grants.is_empty());
-        assert_eq!((web.update.at_a_time, web.update.within_ms), (2, 60_000));
-        let report = &spec.components["report"];
-        let schedule = report.schedule.as_ref().unwrap();
-        assert_eq!(
-            schedule.to_string(),
-            "'30 3 * * 1-5' in Europe/Berlin, missed ones once"
-        );
-        assert_eq!(
-            (report.restart.when, &web.schedule),
-            (RestartWhen::OnSchedule, &None)
-        );
-        let rules: Vec<String> = web
-            .constraints
-            .requirements
-            .labels
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        assert_eq!(rules, ["battery!=low", "camera", "kind in (x, y)", "zone=a"]);
-        let apart: Vec<String> = web
-            .constraints
-            .apart_from
-            .iter()
-            .map(|a| format!("{} {}", a.from, a.by))
-            .collect();
-        assert_eq!(apart, ["other/db host", "shop/db engine"]);
-        assert_eq!(spec.components["db"].mobility, Mobility::Pinned);
-        assert_eq!(
-            web.revision(),
-            ComponentSpec {
-                count: 9,
-                ..web.clone()
-            }
-            .revision()
-        );
-        assert_ne!(
-            web.revision(),
-            ComponentSpec {
-                args: vec!["x".into()],
-                ..web.clone()
-            }
-            .revision()
-        );
-    }
-
-    #[test]
-    fn a_program_in_a_language_has_what_the_language_says_and_the_manifest_wins() {
-        let text = "
-            name = 'a'
-            [component.x]
-            module = 'm.py'
-            args = ['-v']
-            env = { B = '2' }
-            grants = { sub = ['a/#'] }
-            input = [{ topic = 'a/b', media_type = 'text/plain' }]
-            [component.y]
-            module = 'm.py'
-            memory = '8M'
-        ";
-        assert_eq!(modules(text).unwrap(), BTreeSet::from(["m.py".to_owned()]));
-        let Resolved { spec, blobs } = resolved(text).unwrap();
-        assert_eq!(blobs.len(), 2, "one interpreter and one source");
-        let (x, y) = (&spec.components["x"], &spec.components["y"]);
-        assert_eq!(x.args, ["/program/m.py", "-v"]);
-        assert_eq!((x.env["A"].as_str(), x.env["B"].as_str()), ("1", "2"));
-        assert_eq!((x.memory_bytes, y.memory_bytes), (Some(64 << 20), Some(8 << 20)));
-        assert_eq!(x.grants.folders[&FolderName::Program], Blob::of(b"packed"));
-        assert_eq!(x.blobs().count(), 2);
-        assert_ne!(x.revision(), y.revision());
-        assert_eq!(x.ports.inputs[0].to_string(), "a/b (text/plain)");
-        assert_eq!(x.program("x".into()).ports.inputs.len(), 1);
-        assert_eq!(y.ports.outputs[0].topic, "of/source");
-    }
-
-    #[test]
-    fn what_is_wrong_is_said_with_its_place() {
-        for (text, says) in [
-            ("", "missing field `name`"),
-            ("name = 'a'\n[component]", "0 components"),
-            (
-                "name = 'a/b'\n[component.x]\nmodule = 'm.wasm'",
-                "cannot name an application",
-            ),
-            (
-                "name = 'a'\n[component.x]\nmodule = 'n.wasm'",
-                "component 'x': n.wasm: no such file",
-            ),
-            (
-                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\nmemory = '1T'",
-                "component 'x': '1T'",
-            ),
-            (
-                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\ncuont = 1",
-                "unknown field `cuont`",
-            ),
-            (
-                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\noutput = [{ topic = 'a', media_type = 'a/b' }]",
-                "add it to grants.pub",
-            ),
-            (
-                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\ncount = 100000",
-                "100000 instances",
-            ),
-            (
-                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\ncron = { schedule = '61 * * * *' }",
-                "component 'x': cron: '61' is not a valid minute: 0 to 59",
-            ),
-            (
-                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\ncron = { schedule = '* * * * *', zone = 'Mars' }",
-                "component 'x': cron: 'Mars' is not a time zone",
-            ),
-            (
-                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\nrestart = { when = 'never' }\ncron = { schedule = '* * * * *' }",
-                "leave out one of them",
-            ),
-            (
-                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\nrestart = { when = 'on-schedule' }",
-                "there is no schedule",
-            ),
-            (
-                "name = 'a'\n[component.x]\nmodule = 'm.wasm'\nlabels = ['=x']",
-                "names no label",
-            ),
-        ] {
-            let error = resolved(text).unwrap_err().to_string();
-            assert!(error.contains(says), "{text}: {error}");
-        }
-    }
-}
+#[path = "manifest_tests.rs"]
+mod tests;

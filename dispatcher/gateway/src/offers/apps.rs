@@ -17,7 +17,7 @@ use crate::asked::Asked;
 use crate::offer::Method::{Delete, Get, Post};
 use crate::offer::Offer;
 use crate::params::Body::{Bytes, Parameters};
-use crate::params::Kind::Count;
+use crate::params::Kind::{Count, Text};
 use crate::params::{Body, param};
 use crate::site::Site;
 
@@ -109,6 +109,80 @@ pub(super) static OFFERS: &[Offer] = &[
         },
     },
     Offer {
+        verb: Some("app scale"),
+        method: Post,
+        path: "/api/v1/apps/{application}/scale",
+        about: "Change the number of a component's instances",
+        params: &[
+            APPLICATION,
+            param("component", Text, "The component"),
+            param("count", Count, "How many instances"),
+            DRY_RUN,
+            TIMEOUT,
+        ],
+        body: Parameters,
+        run: |site, asked| Box::pin(scale(site, asked)),
+    },
+    Offer {
+        verb: Some("app restart"),
+        method: Post,
+        path: "/api/v1/apps/{application}/restart",
+        about: "Have instances begin anew, a few at a time as in an update",
+        params: &[
+            APPLICATION,
+            param("component", Text, "One component; all unless given"),
+            DRY_RUN,
+            TIMEOUT,
+        ],
+        body: Parameters,
+        run: |site, asked| {
+            let component = asked.text("component").map(str::to_owned);
+            Box::pin(of_application(site, asked, move |application| Ask::Restart {
+                application,
+                component,
+            }))
+        },
+    },
+    Offer {
+        verb: Some("app promote"),
+        method: Post,
+        path: "/api/v1/apps/{application}/promote",
+        about: "Begin the next stage of a roll-out at once, or go on with one that was halted",
+        params: &[APPLICATION, DRY_RUN, TIMEOUT],
+        body: Parameters,
+        run: |site, asked| {
+            Box::pin(of_application(site, asked, |application| Ask::Promote {
+                application,
+            }))
+        },
+    },
+    Offer {
+        verb: Some("app halt"),
+        method: Post,
+        path: "/api/v1/apps/{application}/halt",
+        about: "Replace nothing more in a roll-out, until it is promoted",
+        params: &[APPLICATION, DRY_RUN, TIMEOUT],
+        body: Parameters,
+        run: |site, asked| {
+            Box::pin(of_application(site, asked, |application| Ask::Halt {
+                application,
+            }))
+        },
+    },
+    Offer {
+        verb: Some("app fail"),
+        method: Post,
+        path: "/api/v1/apps/{application}/fail",
+        about: "Say that a roll-out has failed: the version before comes back",
+        params: &[APPLICATION, DRY_RUN, TIMEOUT],
+        body: Parameters,
+        run: |site, asked| {
+            Box::pin(of_application(site, asked, |application| Ask::Fail {
+                application,
+            }))
+        },
+    },
+    Offer {
         verb: Some("app pause"),
         method: Post,
         path: "/api/v1/apps/{application}/pause",
@@ -148,6 +222,19 @@ pub(super) static OFFERS: &[Offer] = &[
         },
     },
 ];
+
+async fn scale(site: Arc<Site>, asked: Asked) -> Answer {
+    let component = asked.required("component")?.to_owned();
+    asked.required("count")?;
+    let count = asked.count("count").and_then(|count| u32::try_from(count).ok());
+    let make = move |application| Ask::Scale {
+        application,
+        component,
+        // More than any limit.
+        count: count.unwrap_or(u32::MAX),
+    };
+    of_application(site, asked, make).await
+}
 
 /// Asks the acting dispatcher, or what it would answer.
 pub(super) async fn ask(site: &Site, asked: &Asked, ask: Ask) -> Answer {
@@ -200,7 +287,7 @@ async fn apply(site: Arc<Site>, mut asked: Asked) -> Answer {
         site.client().upload(&blobs, asked.timeout(), |_, _| {}).await?;
     }
     let expects = asked.count("expects");
-    ask(&site, &asked, Ask::Apply { spec, expects }).await
+    ask(&site, &asked, Ask::apply(spec, expects)).await
 }
 
 async fn resolved(site: &Site, asked: &mut Asked) -> Result<Resolved, Problem> {

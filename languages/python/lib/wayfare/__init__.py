@@ -13,6 +13,7 @@ The book's page "Lines" describes the files; this is a thin layer over them, in 
 
 import base64
 import collections
+import contextlib
 import json
 import os
 import select
@@ -21,8 +22,8 @@ import weakref
 
 __all__ = [
     "Absent", "Call", "Conflict", "Device", "Mailbox", "Message", "NotGranted", "OpenCall", "Service", "Subscription", "TimedOut",
-    "Unavailable", "Value", "WayfareError", "begin", "call", "compare_and_set", "device", "get", "listen", "me", "on_moved", "publish",
-    "remove", "request", "send", "serve", "set", "subscribe",
+    "Unavailable", "Value", "WayfareError", "begin", "call", "compare_and_set", "device", "get", "healthy", "hold", "listen", "me",
+    "on_moved", "publish", "ready", "remove", "request", "send", "serve", "set", "subscribe",
 ]
 
 #: Where the files are. Tests put something else in their place.
@@ -394,6 +395,26 @@ def compare_and_set(key, value, version):
 
 def remove(key):
     _channel().act({"do": "remove", "key": key})
+
+
+def ready():
+    """Says that this program is ready for work: a roll-out waits for it where the manifest has `health`."""
+    _channel().act({"do": "ready"})
+
+
+def healthy(seconds):
+    """Says that it is ready, and well for so long. If it does not say so again in that time, it is unhealthy."""
+    _channel().act({"do": "healthy", "for_ms": _ms(seconds)})
+
+
+@contextlib.contextmanager
+def hold(reason, seconds):
+    """Within `with`, this program is not to be moved or replaced, for so long at most, and never for more than five minutes."""
+    _channel().act({"do": "hold", "reason": reason, "at_most_ms": _ms(seconds)})
+    try:
+        yield
+    finally:
+        _channel().act({"do": "release"})
 
 
 class Device:

@@ -7,6 +7,7 @@ use wayfare_fleet::app::programs::{ProgramAbout, ProgramsPage};
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
 use wayfare_protocol::status::ProgramState;
 
+use super::module;
 use super::world::{Copy, World, app, component};
 
 fn engine(name: &str) -> EngineId {
@@ -70,6 +71,8 @@ fn programs_have_the_ages_and_restarts_that_were_seen() {
         state: ProgramState::Running,
         from_snapshot: false,
         module: super::module("stray"),
+        health: None,
+        hold: None,
     };
     let stray = ProgramId::from_random([9; 16]);
     world.host("a").programs.insert(stray, copy);
@@ -155,6 +158,8 @@ fn programs_are_listed_in_pages_each_once() {
             state: ProgramState::Running,
             from_snapshot: false,
             module: super::module("m"),
+            health: None,
+            hold: None,
         };
         world.host("a").programs.insert(ProgramId::from_random(id), copy);
     }
@@ -273,4 +278,40 @@ fn while_the_fleet_is_held_nothing_is_decided_and_no_change_taken_whoever_acts()
     world.pass(2_000);
     world.ask(Ask::Cordon { engine: engine("b") }).unwrap();
     assert_eq!((world.was_told("hold"), world.was_told("release")), (2, 2));
+}
+
+/// With a component whose engine is lost, and which nobody wants any more.
+fn unwanted_and_lost() -> (World, EngineId, ProgramId) {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.apply(app(&[("web", component(1, "web")), ("db", component(1, "db"))]));
+    world.pass(10_000);
+    let mut alive = world.alive().into_iter();
+    let (engine, program, _) = alive.find(|(.., copy)| copy.module == module("db")).unwrap();
+    world.host(engine.as_str()).online = false;
+    world.pass(500);
+    world.apply(app(&[("web", component(1, "web"))]));
+    world.pass(40_000);
+    (world, engine, program)
+}
+
+#[test]
+fn what_is_wanted_again_follows_what_may_live_on_a_lost_engine() {
+    let (mut world, _, program) = unwanted_and_lost();
+    world.apply(app(&[("web", component(1, "web")), ("db", component(1, "db"))]));
+    world.pass(10_000);
+    let mut alive = world.alive().into_iter();
+    let (_, again, copy) = alive.find(|(.., copy)| copy.module == module("db")).unwrap();
+    assert_eq!(again, program, "{:?}", world.told);
+    assert!(copy.generation > Generation(1_000));
+}
+
+#[test]
+fn an_engine_that_is_lost_with_what_nobody_wants_can_be_forgotten() {
+    let (mut world, engine, _) = unwanted_and_lost();
+    assert_eq!(world.status().instances.len(), 2);
+    world.hosts.remove(&engine);
+    world.look();
+    world.ask(Ask::Forget { engine }).unwrap();
+    world.pass(5_000);
+    assert_eq!(world.status().instances.len(), 1, "{:?}", world.told);
 }

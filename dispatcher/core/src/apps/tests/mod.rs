@@ -2,12 +2,15 @@
 
 mod alike;
 mod asked;
+mod everywhere;
+mod health;
 mod holders;
 mod losses;
 mod pages;
 mod random;
 mod rollouts;
 mod schedules;
+mod stages;
 mod world;
 
 use std::collections::BTreeSet;
@@ -179,6 +182,8 @@ fn a_drained_engine_is_emptied_and_gets_nothing_until_it_is_open_again() {
         state: ProgramState::Running,
         from_snapshot: false,
         module: module("stray"),
+        health: None,
+        hold: None,
     };
     world.pass(5_000);
     world

@@ -11,6 +11,7 @@ use wayfare_protocol::code::{CodeTarget, PublicKey, SecretKey};
 use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{MoveReport, Outcome};
+use wayfare_protocol::health::Health;
 use wayfare_protocol::ids::{Blob, BootId, EngineId, Generation, OperationId, ProgramId, Term};
 use wayfare_protocol::labels::Labels;
 use wayfare_protocol::status::{EngineAbout, MachineLoad, ProgramState, ProgramStatus};
@@ -28,6 +29,8 @@ pub(super) struct Copy {
     pub(super) state: ProgramState,
     pub(super) from_snapshot: bool,
     pub(super) module: Blob,
+    pub(super) health: Option<Health>,
+    pub(super) hold: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +41,8 @@ pub(super) struct Host {
     /// As the broker last told.
     was_online: bool,
     pub(super) is_leaving: bool,
+    /// It is of an earlier release.
+    pub(super) tells_nothing_of_health: bool,
     /// As the dispatcher has read.
     shown: Shown,
     pub(super) load: Option<MachineLoad>,
@@ -176,6 +181,8 @@ pub(super) fn component(count: u32, module: &str) -> ComponentSpec {
             within_ms: 60_000,
         },
         schedule: None,
+        health: None,
+        restarts: 0,
     }
 }
 
@@ -186,6 +193,7 @@ pub(super) fn app(components: &[(&str, ComponentSpec)]) -> AppSpec {
             .iter()
             .map(|(name, component)| ((*name).to_owned(), component.clone()))
             .collect(),
+        staging: Default::default(),
     }
 }
 
@@ -458,6 +466,8 @@ impl World {
                     state,
                     from_snapshot: snapshot.is_some(),
                     module: spec.module,
+                    health: None,
+                    hold: None,
                 };
                 host.programs.insert(program, copy);
                 Ok(Outcome::Running { program, generation })
@@ -471,6 +481,8 @@ impl World {
                     return Err(Failure::AlreadyHere { program });
                 }
                 copy.generation = copy.generation.next();
+                // It says again how it is once it has come to run there.
+                copy.health = None;
                 let generation = copy.generation;
                 there.programs.insert(program, copy);
                 self.hosts.get_mut(engine).unwrap().programs.remove(&program);
@@ -556,7 +568,7 @@ impl World {
                 abi: "2".into(),
             },
             compiles: host.trusts.is_none(),
-            tells_health: true,
+            tells_health: !host.tells_nothing_of_health,
             processors: 4,
             memory_bytes: 1 << 30,
             programs_max: 16,
@@ -598,8 +610,8 @@ impl World {
                         memory_bytes: 1 << 20,
                         ports: Default::default(),
                         place: None,
-                        health: None,
-                        hold: None,
+                        health: copy.health,
+                        hold: copy.hold.clone(),
                     },
                     presence: if host.shown.online {
                         Presence::Known
