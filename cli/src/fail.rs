@@ -57,6 +57,18 @@ impl Fail {
         }
     }
 
+    /// The same of a part of `whole`.
+    pub(crate) fn within(&self, whole: &str) -> Self {
+        let problem = Problem::new(self.problem.kind(), format!("{whole}: {}", self.message()));
+        Self {
+            exit: self.exit,
+            problem: match self.problem.way_out() {
+                Some(hint) => problem.hint(hint),
+                None => problem,
+            },
+        }
+    }
+
     /// What happened and what to do about it, for a screen that has one line for it.
     pub(crate) fn in_a_line(&self) -> String {
         match self.problem.way_out() {

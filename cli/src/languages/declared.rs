@@ -1,14 +1,16 @@
-//! What a program says of its messages in its first comment, in YAML:
+//! What a program says of its messages in a comment before its first line, in YAML:
 //!
 //! ```js
+//! /* A fan. */
 //! /*things.meta
 //! inputs:
 //!   - { topic: greenhouse/temperature, type: application/json }
 //! outputs:
-//!   fan: greenhouse/fan
+//!   greenhouse/fan: text/plain
 //! */
 //! ```
-//! A list, or names with what they stand for; a topic alone, or with its media type.
+//! A list of topics, alone or with their media types; or topics with their media types, as ThingsJS has it; or names with
+//! what they stand for.
 
 use std::path::Path;
 
@@ -20,7 +22,7 @@ use yaml_rust2::{Yaml, YamlLoader};
 use super::source::read_bounded;
 use crate::fail::{Fail, Result};
 
-const BEGIN: &str = "/*things.meta";
+const META: &str = "things.meta";
 const END: &str = "*/";
 /// Of the comment: what is nested in it is read recursively.
 const BYTES_MAX: usize = 8 * 1024;
@@ -40,16 +42,9 @@ impl Declared {
     }
 
     fn parse(source: &str) -> std::result::Result<Self, String> {
-        let begin = source.trim_start_matches('\u{feff}');
-        let begin = match begin.strip_prefix("#!") {
-            Some(rest) => rest.split_once('\n').map_or("", |(_, rest)| rest),
-            None => begin,
-        };
-        let begin = begin.trim_start();
-        let Some(rest) = begin.strip_prefix(BEGIN) else {
+        let Some(comment) = comment(source)? else {
             return Ok(Self::default());
         };
-        let (comment, _) = rest.split_once(END).ok_or("the comment does not end")?;
         if comment.len() > BYTES_MAX {
             return Err(format!("over {BYTES_MAX} bytes"));
         }
@@ -88,6 +83,39 @@ impl Declared {
     }
 }
 
+/// What is in the comment, which may stand behind others, and before the first line that is none.
+fn comment(source: &str) -> std::result::Result<Option<&str>, String> {
+    let mut rest = source.trim_start_matches('\u{feff}');
+    if rest.starts_with("#!") {
+        rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
+    }
+    loop {
+        rest = rest.trim_start();
+        if let Some(inner) = rest.strip_prefix("//") {
+            rest = inner.split_once('\n').map_or("", |(_, rest)| rest);
+        } else if let Some(inner) = rest.strip_prefix("/*") {
+            let is_meta = inner.starts_with(META);
+            match inner.split_once(END) {
+                Some((comment, _)) if is_meta => return Ok(Some(&comment[META.len()..])),
+                Some((_, after)) => rest = after,
+                None if is_meta => return Err("the comment does not end".into()),
+                None => return Ok(None),
+            }
+        } else if let Some(after) = strict(rest) {
+            rest = after;
+        } else {
+            return Ok(None);
+        }
+    }
+}
+
+/// Behind `'use strict';`, which has to come first where it is.
+fn strict(source: &str) -> Option<&str> {
+    let after = ["'use strict'", "\"use strict\""];
+    let after = after.iter().find_map(|text| source.strip_prefix(text))?;
+    Some(after.strip_prefix(';').unwrap_or(after))
+}
+
 /// Texts that stand for others let a small comment be a very large one.
 fn check_aliases(comment: &str) -> std::result::Result<(), String> {
     let mut parser = Parser::new_from_str(comment);
@@ -104,7 +132,10 @@ fn topics(ports: &[Port]) -> Vec<String> {
     ports.iter().map(|port| port.topic.clone()).collect()
 }
 
-/// Of a list, or of names with what they stand for.
+/// What media types begin with: so they are told from topics.
+const MEDIA: [&str; 5] = ["application", "audio", "image", "text", "video"];
+
+/// Of a list, of topics with their media types, or of names with what they stand for.
 fn ports(ports: &Yaml, what: &str) -> std::result::Result<Vec<Port>, String> {
     let port = |port: &Yaml| {
         let topic = port.as_str().or(port["topic"].as_str());
@@ -114,12 +145,24 @@ fn ports(ports: &Yaml, what: &str) -> std::result::Result<Vec<Port>, String> {
             media_type: port["type"].as_str().map(str::to_owned),
         })
     };
+    let named = |(name, value): (&Yaml, &Yaml)| match (name.as_str(), value.as_str()) {
+        (Some(topic), Some(media)) if is_media_type(media) => Ok(Port {
+            topic: topic.to_owned(),
+            media_type: Some(media.to_owned()),
+        }),
+        _ => port(value),
+    };
     match ports {
         Yaml::BadValue | Yaml::Null => Ok(Vec::new()),
         Yaml::Array(ports) => ports.iter().map(port).collect(),
-        Yaml::Hash(ports) => ports.values().map(port).collect(),
+        Yaml::Hash(ports) => ports.iter().map(named).collect(),
         _ => Err(format!("{what}: a list, or names with what they stand for")),
     }
+}
+
+fn is_media_type(text: &str) -> bool {
+    text.split_once('/')
+        .is_some_and(|(kind, rest)| MEDIA.contains(&kind) && !rest.contains('/'))
 }
 
 #[cfg(test)]
@@ -146,6 +189,27 @@ mod tests {
             Some("application/json")
         );
         assert_eq!(declared.text(), "subscribe to a/+, b and publish to c/d, e");
+        // As ThingsJS has them: behind what else is said of the program, and topics by themselves.
+        let declared = parse(
+            "\"use strict\";\n/* A motion detector. */\n// npm: jimp\n/*things.meta\ninputs:\n  video/raw: image/png\noutputs:\n  \
+             video/motion: image/png\n  video/alarm: application/json\n  last: video/image/last\n*/\nlet a;",
+        )
+        .unwrap();
+        let texts = |ports: &[Port]| ports.iter().map(Port::to_string).collect::<Vec<_>>();
+        assert_eq!(texts(&declared.0.inputs), ["video/raw (image/png)"]);
+        let outputs = [
+            "video/motion (image/png)",
+            "video/alarm (application/json)",
+            "video/image/last",
+        ];
+        assert_eq!(texts(&declared.0.outputs), outputs);
+        for nothing in [
+            "/* no end",
+            "// things.meta",
+            "let a;\n/*things.meta\ninputs: [a]\n*/",
+        ] {
+            assert_eq!(parse(nothing), Ok(Declared::default()), "{nothing}");
+        }
         for (source, says) in [
             ("/*things.meta\ninputs: [a", "does not end"),
             ("/*things.meta\ninputs: {a: [}*/", "at"),

@@ -64,6 +64,11 @@ static REQUIRED: LazyLock<Regex> = LazyLock::new(|| {
     .expect("the expression is right")
 });
 
+/// A name beside the file, which begins with no dot and is no URL.
+static SOURCE_MAP: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?m)^//[#@] sourceMappingURL=([^\s./:][^\s/:]*\.map)\s*$").expect("the expression is right")
+});
+
 /// A program with all that it requires.
 #[derive(Debug, Default)]
 pub(crate) struct Required {
@@ -72,9 +77,24 @@ pub(crate) struct Required {
     /// Where they are, by their paths in the program's folder.
     pub(crate) files: BTreeMap<String, PathBuf>,
     pub(crate) packages: BTreeSet<String>,
-    /// What cannot be had there, with the file that asks for it.
+    /// What cannot be had there, with the file and line that ask for it.
     pub(crate) lacking: BTreeMap<String, String>,
     bytes: u64,
+}
+
+/// Where something is asked for.
+#[derive(Debug, Clone)]
+struct Site {
+    file: PathBuf,
+    /// Of a source; none, where a `package.json` asks.
+    line: Option<usize>,
+}
+
+impl std::fmt::Display for Site {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        self.line.map_or(Ok(()), |line| write!(f, ":{line}"))
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -144,7 +164,7 @@ struct Search {
     own: BTreeSet<PathBuf>,
     packages: Packages,
     next: VecDeque<PathBuf>,
-    lacking: BTreeMap<String, PathBuf>,
+    lacking: BTreeMap<String, Site>,
 }
 
 impl Search {
@@ -160,8 +180,13 @@ impl Search {
             self.take_file(file);
         }
         let about = Package::of(folder).unwrap_or_default();
+        let file = folder.join(ABOUT);
         for name in about.dependencies.keys().chain(about.optional.keys()) {
-            self.packages.take(folder, name);
+            let site = Site {
+                file: file.clone(),
+                line: None,
+            };
+            self.packages.take(folder, name, site);
         }
         Ok(())
     }
@@ -190,21 +215,36 @@ impl Search {
             }
             let bytes = read_bounded(&file, FOLDER_BYTES_MAX)?;
             let text = String::from_utf8_lossy(&bytes);
-            for name in names(&text) {
-                self.take_name(&file, name);
+            for (name, line) in names(&text) {
+                let site = Site {
+                    file: file.clone(),
+                    line: Some(line),
+                };
+                self.take_name(site, name);
             }
+            self.take_source_map(&file, &text);
         }
         Ok(())
     }
 
-    fn take_name(&mut self, file: &Path, name: &str) {
-        let folder = file.parent().unwrap_or(Path::new("/"));
+    /// Stacks name the sources by it. Only one beside the file: any other may be of anybody.
+    fn take_source_map(&mut self, file: &Path, text: &str) {
+        let Some(found) = SOURCE_MAP.captures_iter(text).last() else {
+            return;
+        };
+        let map = file.with_file_name(&found[1]);
+        if map.is_file() {
+            self.own.insert(map);
+        }
+    }
+
+    fn take_name(&mut self, site: Site, name: &str) {
+        let folder = site.file.parent().unwrap_or(Path::new("/"));
         if name.starts_with("./") || name.starts_with("../") || name == "." || name == ".." {
             let path = plain(&folder.join(name));
             if let Some(found) = file_or_folder(&path).filter(|found| may_be_taken(folder, found)) {
                 if extension_of(&found) == Some("node") {
-                    self.lacking
-                        .insert(format!("the native add-on {name}"), file.to_owned());
+                    self.lacking.insert(format!("the native add-on {name}"), site);
                 }
                 let about = path.join(ABOUT);
                 if about.is_file() {
@@ -220,12 +260,11 @@ impl Search {
         }
         let bare = name.strip_prefix("node:").unwrap_or(name);
         let package = package_name(bare);
-        if !name.starts_with("node:") && self.packages.take(folder, &package) {
+        if !name.starts_with("node:") && self.packages.take(folder, &package, site.clone()) {
             return;
         }
         if LACKING.contains(&bare.split('/').next().unwrap_or(bare)) {
-            self.lacking
-                .insert(format!("Node's module '{name}'"), file.to_owned());
+            self.lacking.insert(format!("Node's module '{name}'"), site);
         }
     }
 
@@ -238,8 +277,8 @@ impl Search {
             files: packages.files,
             ..Required::default()
         };
-        for (what, file) in self.lacking {
-            required.lacking.insert(what, file.display().to_string());
+        for (what, site) in self.lacking {
+            required.lacking.insert(what, site.to_string());
         }
         for (package, file) in packages.addons {
             let what = format!("the native add-on of package '{package}'");
@@ -271,10 +310,14 @@ impl Search {
     }
 }
 
-fn names(text: &str) -> impl Iterator<Item = &str> {
-    REQUIRED.captures_iter(text).filter_map(|found| {
+/// What a text requires, with the number of its line.
+fn names(text: &str) -> impl Iterator<Item = (&str, usize)> {
+    let (mut line, mut counted) = (1, 0);
+    REQUIRED.captures_iter(text).filter_map(move |found| {
         let name = found.get(1).or(found.get(2)).or(found.get(3))?;
-        Some(name.as_str())
+        line += text[counted..name.start()].matches('\n').count();
+        counted = name.start();
+        Some((name.as_str(), line))
     })
 }
 

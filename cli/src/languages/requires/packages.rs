@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use wayfare_protocol::files::DEPTH_MAX;
 use wayfare_protocol::folder::FOLDER_FILES_MAX;
 
-use super::{ABOUT, Package, extension_of};
+use super::{ABOUT, Package, Site, extension_of};
 use crate::fail::{Fail, Result};
 use crate::languages::source::{files_below, path_text, too_much};
 
@@ -20,10 +20,10 @@ const PACKAGES: &str = "node_modules";
 const WORKSPACE: &str = "pnpm-workspace.yaml";
 
 /// What has been asked for by the program's own files, by the folder whose `node_modules` it is in and its name: where it
-/// really is.
+/// really is, and what asked for it first.
 #[derive(Debug, Default)]
 pub(super) struct Packages {
-    asked: BTreeMap<(PathBuf, String), PathBuf>,
+    asked: BTreeMap<(PathBuf, String), (PathBuf, Site)>,
 }
 
 /// Packages with their places.
@@ -43,15 +43,25 @@ struct Asked {
     name: String,
     /// Where it really is.
     folder: PathBuf,
+    /// What asks for it, for people.
+    by: String,
+}
+
+impl Asked {
+    /// What is wrong with its files, and what asks for it.
+    fn fails(&self, why: &Fail) -> Fail {
+        why.within(&format!("package '{}', which {} asks for", self.name, self.by))
+    }
 }
 
 impl Packages {
     /// Whether a package of this name is found from `folder`. It is taken.
-    pub(super) fn take(&mut self, folder: &Path, name: &str) -> bool {
+    pub(super) fn take(&mut self, folder: &Path, name: &str, site: Site) -> bool {
         let Some((owner, package)) = find(folder, name) else {
             return false;
         };
-        self.asked.insert((owner, name.to_owned()), package);
+        let asked = self.asked.entry((owner, name.to_owned()));
+        asked.or_insert((package, site));
         true
     }
 
@@ -60,10 +70,16 @@ impl Packages {
         let mut laid = Laid::default();
         // The folders of packages by their places, such as `node_modules/left`.
         let mut places: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
-        let asked = self.asked.into_iter().map(|((owner, name), folder)| {
+        let asked = self.asked.into_iter().map(|((owner, name), (folder, site))| {
             // What is found above the program's folder is at its top.
             let from = owner.strip_prefix(root).unwrap_or(Path::new("")).to_owned();
-            Asked { from, name, folder }
+            let by = site.to_string();
+            Asked {
+                from,
+                name,
+                folder,
+                by,
+            }
         });
         // Those that the program's own files ask for come first, and have the places where they were found.
         let mut next: VecDeque<(Asked, bool)> = asked.map(|asked| (asked, true)).collect();
@@ -77,7 +93,7 @@ impl Packages {
             places.insert(place.clone(), asked.folder.clone());
             laid.take_files(&asked, &place)?;
             if laid.files.len().max(places.len()) > FOLDER_FILES_MAX {
-                return Err(too_much(root, &asked.folder));
+                return Err(asked.fails(&too_much(root, &asked.folder)));
             }
             let about = Package::of(&asked.folder).unwrap_or_default();
             let others = about.dependencies.into_keys();
@@ -87,7 +103,16 @@ impl Packages {
             let found = others.filter_map(|name| Some((find(&asked.folder, &name)?.1, name)));
             next.extend(found.map(|(folder, name)| {
                 let from = place.clone();
-                (Asked { from, name, folder }, false)
+                let by = format!("package '{}' ({})", asked.name, asked.by);
+                (
+                    Asked {
+                        from,
+                        name,
+                        folder,
+                        by,
+                    },
+                    false,
+                )
             }));
             laid.names.insert(asked.name);
         }
@@ -97,7 +122,8 @@ impl Packages {
 
 impl Laid {
     fn take_files(&mut self, asked: &Asked, place: &Path) -> Result {
-        for file in files_below(&asked.folder, |name| name == PACKAGES)? {
+        let files = files_below(&asked.folder, |name| name == PACKAGES);
+        for file in files.map_err(|fail| asked.fails(&fail))? {
             if extension_of(&file) == Some("node") {
                 self.addons.insert(asked.name.clone(), file.clone());
             }

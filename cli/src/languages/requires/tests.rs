@@ -63,10 +63,9 @@ fn a_file_takes_along_what_it_requires_and_nothing_else() {
     assert_eq!(names, expected);
     assert_eq!(found.read().unwrap()["node_modules/right/index.js"], b"");
     // What a package asks for is its own matter.
-    assert_eq!(
-        found.lacking.keys().collect::<Vec<_>>(),
-        ["Node's module 'node:http'"]
-    );
+    let asks = format!("{}:1", root.canonicalize().unwrap().join("app.js").display());
+    let lacking = [("Node's module 'node:http'".to_owned(), asks)];
+    assert_eq!(found.lacking, BTreeMap::from(lacking));
     assert_eq!(
         found.read().unwrap()["app.js"].len() as u64,
         fs::metadata(root.join("app.js")).unwrap().len()
@@ -144,6 +143,37 @@ fn a_program_of_somebody_else_takes_no_secrets_along() {
         "{:?}",
         found.files
     );
+}
+
+#[test]
+fn a_source_map_beside_a_file_comes_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    write(
+        root,
+        &[
+            ("app.js", "require('./other');\n//# sourceMappingURL=app.js.map\n"),
+            ("app.js.map", "{}"),
+            ("other.js", "//# sourceMappingURL=.config.map"),
+            (".config.map", "secret"),
+        ],
+    );
+    let found = required(&root.join("app.js"));
+    let names: Vec<&str> = found.files.keys().map(String::as_str).collect();
+    assert_eq!(names, ["app.js", "app.js.map", "other.js"]);
+    for elsewhere in [
+        "../x.map",
+        "/etc/x.map",
+        "data:,{}.map",
+        "https://x/y.map",
+        "secret.pem",
+    ] {
+        write(
+            root,
+            &[("app.js", &format!("//# sourceMappingURL={elsewhere}\n"))],
+        );
+        assert_eq!(required(&root.join("app.js")).files.len(), 1, "{elsewhere}");
+    }
 }
 
 #[test]
@@ -317,7 +347,7 @@ fn more_files_than_a_program_may_have_are_refused_by_name() {
     write(
         root,
         &[
-            ("app.js", "require('huge')"),
+            ("app.js", "// Of many files.\nrequire('huge')"),
             ("node_modules/huge/package.json", "{}"),
         ],
     );
@@ -326,10 +356,15 @@ fn more_files_than_a_program_may_have_are_refused_by_name() {
     }
     let source = Source::find(&root.join("app.js")).unwrap().unwrap();
     let refused = Required::of(&source).unwrap_err();
+    let asks = format!(
+        "package 'huge', which {}:2 asks for",
+        root.join("app.js").display()
+    );
     assert!(
-        refused.is("too-large") && refused.message().contains("more than 16384 files"),
+        refused.is("too-large") && refused.message().starts_with(&asks),
         "{refused:?}"
     );
+    assert!(refused.message().contains("more than 16384 files"), "{refused:?}");
     // What nothing asks for is no matter.
     write(root, &[("app.js", "require('fs')")]);
     assert_eq!(required(&root.join("app.js")).files.len(), 1);
