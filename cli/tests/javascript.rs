@@ -82,6 +82,65 @@ pubsub.subscribe('+', async (message, topic, raw) => {
 });
 "#;
 
+/// As programs for ThingsJS are: what it reads and writes is declared behind another comment, as topics with their media types.
+const DETECTOR: &str = r#"/* Tells whether a picture is another one than that before it.
+ */
+/*things.meta
+inputs:
+  camera/raw: image/png
+outputs:
+  camera/last: image/png
+  camera/alarm: application/json
+*/
+var things = require('things-js');
+var GFS = require('things-js').GFS('mongodb://localhost:27017/things-js-fs');
+
+var pubsub = new things.Pubsub('mqtt://localhost');
+var before;
+
+pubsub.on('ready', function () {
+  pubsub.getInputPipe('camera/raw').pipe(pubsub.getOutputPipe('camera/last'));
+  pubsub.subscribe('camera/raw', function (frame, topic, raw) {
+    if (before !== undefined) pubsub.publish('camera/alarm', frame.equals(before) ? 'same' : 'other');
+    before = raw;
+  }).then(files);
+});
+
+function files() {
+  GFS.writeFile('/first', 'text', function (error) {
+    GFS.copyFile('/first', '/second', function (error) {
+      GFS.createReadStream('/second').pipe(GFS.createWriteStream('/third')).on('finish', function () {
+        GFS.rename('/third', '/fourth', function (error) {
+          GFS.exists('/third', function (is) {
+            GFS.readFile('/fourth', function (error, content) {
+              GFS.mkdir('/fourth', function (error) {
+                console.log(is, String(content), error instanceof Error, error.code);
+              });
+            });
+          });
+        });
+      });
+    });
+  });
+}
+"#;
+
+const CAMERA: &str = r#"
+import wayfare from 'wayfare';
+const [pictures, alarms] = [wayfare.subscribe('camera/last'), wayfare.subscribe('camera/alarm')];
+await Promise.all([pictures.ready, alarms.ready]);
+const kept = [];
+for (const picture of [[0x89, 80], [0x89, 80], [0x89, 81]]) {
+  await wayfare.publish('camera/raw', Uint8Array.from(picture));
+  kept.push((await pictures.next()).value.payload[1]);
+}
+console.log(kept.join(), (await alarms.next()).value.text, (await alarms.next()).value.text);
+"#;
+
+/// As a compiler of TypeScript writes it, with a map that says where its one line is from: line 12 of `source.ts`.
+const MAPPED: &str = "throw new RangeError('mapped');\n//# sourceMappingURL=mapped.js.map\n";
+const MAP: &str = r#"{"version":3,"sources":["src/source.ts"],"names":[],"mappings":"AAWA"}"#;
+
 const PROVIDER: &str = r#"
 const wayfare = require('wayfare');
 wayfare.serve('calc', async (call) => {
@@ -172,9 +231,9 @@ console.log(url.href);
 
 const pubsub = new Pubsub();
 const pipe = pubsub.getInputPipe('numbers');
-pubsub.getOutputPipe('numbers').end({ n: 1 } as Reading);
+pubsub.getOutputPipe('numbers').end(JSON.stringify({ n: 1 } as Reading));
 for await (const message of pipe) {
-  console.log(message);
+  console.log(JSON.parse(message));
   break;
 }
 function fail(level: Level): never {
@@ -239,8 +298,8 @@ impl User {
     }
 
     /// Its lines as they come, and what shows them.
-    fn follows(&self, program: &str) -> (Process, Lines<BufReader<ChildStdout>>) {
-        let arguments = ["logs", program, "--follow", "--stream", "stdout"];
+    fn follows(&self, program: &str, stream: &str) -> (Process, Lines<BufReader<ChildStdout>>) {
+        let arguments = ["logs", program, "--follow", "--stream", stream];
         let mut logs = command(&self.up.broker, &arguments);
         let mut logs = Process(logs.stdout(Stdio::piped()).spawn().unwrap());
         let stdout = logs.0.stdout.take().unwrap();
@@ -267,6 +326,54 @@ impl User {
     }
 }
 
+/// A program for ThingsJS, unmodified: its declaration, pipes of bytes, and files.
+fn things(user: &User) {
+    let detector = user.file("detector.js", DETECTOR);
+    let checked = user.types(0, &["js", "check", &detector, "--json"]).documents();
+    let topics = |what: &str| {
+        let ports = checked[0][what].as_array().unwrap().iter();
+        ports.map(|port| format!("{}", port["topic"])).collect::<String>()
+    };
+    assert_eq!(
+        (topics("inputs"), topics("outputs")),
+        ("\"camera/raw\"".into(), "\"camera/last\"\"camera/alarm\"".into())
+    );
+    let detector = user.starts(&detector, &["--allow-declared", "--allow-fs", "/fleet:rw"]);
+    let (_logs, mut lines) = user.follows(&detector, "stdout");
+    assert_eq!(lines.next().unwrap().unwrap(), "false text true EEXIST");
+    let camera = user.file("camera.mjs", CAMERA);
+    let grants = ["--allow-pub", "camera/raw", "--allow-sub", "camera/+"];
+    let camera = user.starts(&camera, &grants);
+    assert_eq!(user.prints(&camera), "80,80,81 \"same\" \"other\"\n");
+    user.types(0, &["kill", &detector]);
+}
+
+/// Those of `samples/javascript` that need no more than a broker.
+fn samples(user: &User) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../samples/javascript");
+    let sample = wayfare_samples::find("factorial").unwrap();
+    let arguments = [&["--"], sample.quick_args].concat();
+    let factorial = user.starts(&format!("{folder}/factorial.js"), &arguments);
+    let motion = user.starts(
+        &format!("{folder}/motion.js"),
+        &["--allow-declared", "--on", "local-1"],
+    );
+    let (_logs, mut lines) = user.follows(&motion, "stderr");
+    assert_eq!(lines.next().unwrap().unwrap(), "watches");
+    let camera = user.starts(&format!("{folder}/camera"), &["--allow-declared", "--", "50"]);
+    // While pictures come.
+    user.moves(&motion, "local-2");
+    assert_eq!(user.prints(&camera), "16 frames\n");
+    let printed = user.prints(&motion);
+    // A square of 10 x 8 crosses the picture, and leaves it at its edges.
+    assert!(
+        printed.starts_with("frame 3: 80 pixels changed, from 0,11 to 9,18\n"),
+        "{printed}"
+    );
+    assert!(printed.ends_with("\n11 of 16 frames with motion\n"), "{printed}");
+    assert_eq!(user.prints(&factorial), sample.quick_stdout);
+}
+
 #[test]
 fn programs_in_javascript_run_and_move_as_they_are_written() {
     let user = User::new();
@@ -274,7 +381,7 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
     let program = user.starts(&travels, &["--on", "local-1"]);
     user.moves(&program, "local-2");
     user.moves(&program, "local-1");
-    let (_logs, mut lines) = user.follows(&program);
+    let (_logs, mut lines) = user.follows(&program, "stdout");
     assert_eq!(lines.next().unwrap().unwrap(), "true true true");
     user.moves(&program, "local-2");
     user.moves(&program, "local-1");
@@ -311,6 +418,8 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
     assert_eq!(user.prints(&producer), "ends with enough\n");
     assert_eq!(user.prints(&consumer), "numbers grüße true\nEACCES\n");
 
+    things(&user);
+    samples(&user);
     let provider = user.file("provider.js", PROVIDER);
     let caller = user.file("caller.js", CALLER);
     let called = ["--allow-serve", "calc", "--allow-call", "service/calc"];
@@ -388,6 +497,13 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
         "function f() {\n  throw new TypeError('bad');\n}\nsetTimeout(f, 1);\n",
         "Uncaught TypeError: bad\n    at f (/program/thrown.js:2:",
     );
+    user.file("mapped.js.map", MAP);
+    user.fails(
+        "mapped.js",
+        MAPPED,
+        "Uncaught RangeError: mapped\n    at <anonymous> (/program/src/source.ts:12:",
+    );
+    user.fails("fetch.js", "\nfetch('http://x');\n", "'fetch' is not there: ");
     user.fails(
         "missing.js",
         "\nrequire('left-pad');\n",

@@ -43,7 +43,10 @@ function changes({ width, height, pixels }) {
 
 (async () => {
   let [frame, moving] = [0, 0];
-  for await (const message of wayfare.subscribe('camera/frames')) {
+  const frames = wayfare.subscribe('camera/frames');
+  await frames.ready;
+  console.error('watches');
+  for await (const message of frames) {
     if (message.payload.length === 0) break;
     const { count, left, top, right, bottom } = changes(decode(message.payload));
     if (count >= least) {

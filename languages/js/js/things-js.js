@@ -70,34 +70,77 @@ class Pubsub extends EventEmitter {
     return true;
   }
 
-  /** A stream of the messages that come on a topic. */
   getInputPipe(topic) {
-    const { Readable } = require("stream");
-    const pipe = new Readable({
-      objectMode: true,
-      read: () => {},
-      destroy: (error, done) => {
-        this.handlers[topic] = (this.handlers[topic] ?? []).filter((one) => one !== take);
-        const isLast = this.handlers[topic].length === 0;
-        (isLast ? this.unsubscribe(topic) : Promise.resolve()).then(() => done(error), done);
-      },
-    });
-    // `null` would be the end of the stream.
-    const take = (message) => pipe.push(message ?? undefined);
-    this.subscribe(topic, take).catch((error) => pipe.destroy(error));
-    return pipe;
+    return new Pubsub.InputStream(this, topic);
   }
 
-  /** A stream whose objects are published, one after the other. */
   getOutputPipe(topic) {
-    const { Writable } = require("stream");
-    return new Writable({
-      objectMode: true,
-      write: (message, encoding, done) => {
-        this.publish(topic, message).then(() => done(), done);
-      },
-    });
+    return new Pubsub.OutputStream(this, topic);
   }
+
+  /** A stream of what comes on a topic, as the bytes that came. */
+  static get InputStream() {
+    return streams().InputStream;
+  }
+
+  /** A stream whose pieces are published as the bytes that they are, one after the other. */
+  static get OutputStream() {
+    return streams().OutputStream;
+  }
+}
+
+/** Publishes on one topic what comes on another. */
+Pubsub.Pipe = class {
+  constructor(pubsub, from, to) {
+    pubsub.subscribe(from, (message) => pubsub.publish(to, message));
+  }
+};
+
+let made;
+/** Made when they are first asked for: most programs have no pipes. */
+function streams() {
+  if (made !== undefined) return made;
+  const { Readable, Writable } = require("stream");
+
+  class InputStream extends Readable {
+    #pubsub;
+    #topic;
+    #take = (message, topic, raw) => this.push(raw);
+
+    constructor(pubsub, topic) {
+      super();
+      this.#pubsub = pubsub;
+      this.#topic = topic;
+      pubsub.subscribe(topic, this.#take).catch((error) => this.destroy(error));
+    }
+
+    _read() {}
+
+    _destroy(error, done) {
+      const { handlers } = this.#pubsub;
+      handlers[this.#topic] = (handlers[this.#topic] ?? []).filter((one) => one !== this.#take);
+      const isLast = handlers[this.#topic].length === 0;
+      (isLast ? this.#pubsub.unsubscribe(this.#topic) : Promise.resolve()).then(() => done(error), done);
+    }
+  }
+
+  class OutputStream extends Writable {
+    #pubsub;
+    #topic;
+
+    constructor(pubsub, topic) {
+      super();
+      this.#pubsub = pubsub;
+      this.#topic = topic;
+    }
+
+    _write(chunk, encoding, done) {
+      this.#pubsub.publish(this.#topic, chunk).then(() => done(), done);
+    }
+  }
+
+  made = { InputStream, OutputStream };
+  return made;
 }
 
 /** `fs` on the fleet's files: its paths begin at /fleet. With or without `new`, and with the URL of a database that is
@@ -108,12 +151,14 @@ function GFS() {
     if (typeof path !== "string") throw new TypeError("path must be a string");
     return path.startsWith("/fleet/") || path === "/fleet" ? path : `/fleet/${path.replace(/^\/+/, "")}`;
   };
-  for (const name of ["readFile", "writeFile", "appendFile", "unlink", "mkdir", "rmdir", "readdir", "stat", "access"]) {
+  const calls = ["readFile", "writeFile", "appendFile", "unlink", "mkdir", "rmdir", "readdir", "stat", "access", "exists"];
+  for (const name of [...calls, "createReadStream", "createWriteStream"]) {
     gfs[name] = (path, ...args) => fs[name](there(path), ...args);
   }
-  gfs.rename = (from, to, callback) => fs.rename(there(from), there(to), callback);
-  gfs.exists = (path, callback) => fs.exists(there(path), callback);
+  for (const name of ["rename", "copyFile"]) {
+    gfs[name] = (from, to, ...args) => fs[name](there(from), there(to), ...args);
+  }
   return gfs;
 }
 
-module.exports = { Pubsub, GFS, gfs: GFS };
+module.exports = { Pubsub, GFS, gfs: GFS, addons: { gfs: GFS } };
