@@ -1,16 +1,20 @@
-"""The module `wayfare` against a stand-in for the files of /wayfare: two FIFOs, and a thread that plays the engine.
+"""The module `wayfare`, and the samples that use it, against a stand-in for the files of /wayfare: two FIFOs, and a thread that plays the engine.
 
     python3 -m unittest discover -s languages/python/tests
 """
 
 import asyncio
 import base64
+import contextlib
+import io
 import json
 import os
+import runpy
 import sys
 import tempfile
 import threading
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 
@@ -85,7 +89,7 @@ class Engine:
         return {}
 
 
-class TheModule(unittest.TestCase):
+class WithEngine(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
@@ -100,6 +104,8 @@ class TheModule(unittest.TestCase):
         self.engine.thread.join()
         os.close(channel.input)
 
+
+class TheModule(WithEngine):
     def test_what_is_published_comes_to_whom_it_is_for(self):
         some = wayfare.subscribe("a/+/c")
         every = wayfare.subscribe("#")
@@ -304,6 +310,55 @@ class TheModule(unittest.TestCase):
 
         with self.assertRaises(RuntimeError):
             asyncio.run(main())
+
+
+class TheSamples(WithEngine):
+    """Those of samples/python that listen, with the messages that they get."""
+
+    def run_sample(self, name, arguments, messages):
+        """What it prints, and what it publishes."""
+        plain = self.engine.answer
+
+        def answer(action):
+            if action["do"] == "subscribe":
+                for topic, payload in messages:
+                    self.engine.message(topic, payload)
+            return plain(action)
+
+        self.engine.answer = answer
+        path = os.path.join(os.path.dirname(__file__), "../../../samples/python", name)
+        printed = io.StringIO()
+        with unittest.mock.patch.object(sys, "argv", [path, *arguments]), contextlib.redirect_stdout(printed):
+            runpy.run_path(path, run_name="__main__")
+        published = [action for action in self.engine.actions if action["do"] == "publish"]
+        return printed.getvalue().splitlines(), [(action["topic"], action["payload"]) for action in published]
+
+    def test_anomaly_tells_what_is_out_of_the_ordinary(self):
+        values = [20.0, 20.2] * 15 + [85.0, 20.1]
+        messages = [("bed/temperature", str(value)) for value in values]
+        messages[5:5] = [("bed/humidity", "60"), ("bed/temperature", "no number")]
+        printed, published = self.run_sample("anomaly.py", ["bed/+"], [*messages, ("bed/temperature", "")])
+        self.assertEqual([topic for topic, _ in published], ["anomalies"])
+        report = json.loads(published[0][1])
+        self.assertEqual((report["topic"], report["value"], round(report["mean"], 1)), ("bed/temperature", 85.0, 20.1))
+        self.assertGreater(report["off"], 100)
+        self.assertEqual(printed[0], "watches bed/+")
+        self.assertIn("bed/temperature: 31 values, mean 20.1", printed[-2])
+        self.assertEqual(printed[-1], "1 out of the ordinary")
+
+    def test_greenhouse_switches_by_its_limits_and_keeps_them(self):
+        messages = [("temperature", "30"), ("temperature", "25.5"), ("temperature", "24"), ("soil", "12"), ("set/warm", "22")]
+        messages += [("temperature", "21.5"), ("temperature", "23"), ("temperature", "wet"), ("set/hot", "1"), ("temperature", "9")]
+        messages = [(f"greenhouse/{name}", text) for name, text in messages]
+        printed, published = self.run_sample("greenhouse.py", [], [*messages, ("greenhouse/end", "")])
+        expected = [("heater", "off"), ("fan", "on"), ("fan", "off"), ("valve", "on"), ("fan", "on"), ("heater", "on"), ("fan", "off")]
+        expected += [("heater", "off"), ("mist", "off"), ("valve", "off")]
+        self.assertEqual([(topic.removeprefix("greenhouse/"), payload) for topic, payload in published], expected)
+        self.assertIn("limit warm 22.0", printed)
+        self.assertIn("no number on greenhouse/temperature: 'wet'", printed)
+        self.assertIn("no limit 'hot': there are cold, warm, dry, damp, thirsty", printed)
+        kept, _ = self.engine.values["limits-greenhouse"]
+        self.assertEqual(json.loads(kept)["warm"], 22.0)
 
 
 if __name__ == "__main__":
