@@ -519,6 +519,8 @@ fn what_an_engine_leaves_of_a_program_that_ended_is_taken_away_when_nobody_may_h
         state: ProgramState::Running,
         from_snapshot: false,
         module: super::module("stray"),
+        health: None,
+        hold: None,
     };
     let stray = ProgramId::from_random([9; 16]);
     let newer = Generation::FIRST.replacing();
@@ -560,6 +562,8 @@ fn a_program_that_is_begun_anew_under_its_id_is_not_taken_for_the_one_that_ended
         state: ProgramState::Running,
         from_snapshot: true,
         module: super::module("stray"),
+        health: None,
+        hold: None,
     };
     world.host("b").programs.insert(stray, copy);
     world.host("a").online = true;
