@@ -144,7 +144,7 @@ mod tests {
             ("name = 'a'\nmodule = 'm'\nextensions = []", "no extension"),
             (
                 "name = 'a'\nmodule = 'm'\nextensions = ['wasm']",
-                "no extension such as",
+                "not an extension such as",
             ),
             ("name = 'a'\nmodule = 'm'\nextensions = ['.js']", "built in"),
             (
