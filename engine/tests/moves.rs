@@ -15,7 +15,9 @@ const LONG_COUNTER: &[&str] = &["600", "10", "64"];
 
 /// Has the module compiled on `engine`, which on a busy machine takes longer than the program that is to move there.
 async fn warm(client: &mut Client, engine: &Engine) {
-    unmoved(client, engine, sample("counter").wasm, &["1", "1", "1"]).await;
+    client
+        .loads(engine, sample("counter").wasm, &["1000000", "10", "64"])
+        .await;
 }
 
 async fn move_to(client: &mut Client, program: ProgramId, from: &Engine, to: &Engine) -> MoveReport {
@@ -49,6 +51,7 @@ async fn a_program_moved_there_and_back_prints_what_an_unmoved_one_prints() {
     let (a, b) = (broker.engine("a"), broker.engine("b"));
     let mut client = broker.client().await;
     let wasm = sample("counter").wasm;
+    warm(&mut client, &a).await;
     warm(&mut client, &b).await;
     let expected = unmoved(&mut client, &a, wasm, LONG_COUNTER).await;
     let program = client.run(&a, wasm, LONG_COUNTER).await;
@@ -104,6 +107,7 @@ async fn a_copy_runs_elsewhere_and_the_original_runs_on() {
     let broker = Broker::start().await;
     let (a, b) = (broker.engine("a"), broker.engine("b"));
     let mut client = broker.client().await;
+    warm(&mut client, &a).await;
     warm(&mut client, &b).await;
     let program = client.run(&a, sample("counter").wasm, LONG_COUNTER).await;
     client
@@ -162,6 +166,7 @@ async fn a_source_killed_while_it_moves_a_program_leaves_exactly_one() {
     let mut client = broker.client().await;
     let wasm = sample("counter").wasm;
     let expected = unmoved(&mut client, &a, wasm, COUNTER).await;
+    warm(&mut client, &a).await;
     warm(&mut client, &b).await;
     for wait_ms in [0, 1, 2, 4, 8, 16, 32] {
         let program = client.run(&a, wasm, COUNTER).await;

@@ -11,6 +11,7 @@ use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::status::{EngineState, ProgramState};
 
 const COUNTER: &[&str] = &["150", "10", "64"];
+const ENDLESS: &[&str] = &["1000000", "10", "64"];
 
 async fn run_counter(client: &mut Client, engine: &Engine) -> ProgramId {
     let program = client.run(engine, sample("counter").wasm, COUNTER).await;
@@ -34,6 +35,7 @@ async fn killed_and_started_again_an_engine_has_its_programs_again() {
     let broker = Broker::start().await;
     let mut engine = broker.engine_with("a", &["--checkpoint", "1"]);
     let mut client = broker.client().await;
+    client.loads(&engine, sample("counter").wasm, ENDLESS).await;
     let program = run_counter(&mut client, &engine).await;
     let expected = whole_output(&mut client, &engine, program).await;
 
@@ -160,6 +162,7 @@ async fn a_damaged_snapshot_fails_its_program_with_a_reason_and_no_other() {
     let broker = Broker::start().await;
     let mut engine = broker.engine("a");
     let mut client = broker.client().await;
+    client.loads(&engine, sample("counter").wasm, ENDLESS).await;
     let sound = run_counter(&mut client, &engine).await;
     let paused = run_counter(&mut client, &engine).await;
     client.done(&engine, Action::Pause { on: on(paused) }).await;
