@@ -9,8 +9,8 @@ use wayfare_protocol::ids::ProgramId;
 
 use crate::compiled;
 
-/// How a module's first code comes about is what a test with this is about.
-const TIERED: &str = "--tiered-compilation";
+/// How an engine comes to a module's code is what a test with these is about.
+const ON_CODE: [&str; 2] = ["--tiered-compilation", "--signed-only"];
 
 #[derive(Debug)]
 pub struct EngineProcess {
@@ -54,7 +54,7 @@ impl EngineProcess {
             all.push("--until-stdin-closes".into());
         }
         all.append(&mut arguments);
-        let shares = is_ours && !all.iter().any(|argument| argument == TIERED);
+        let shares = is_ours && !all.iter().any(|argument| ON_CODE.contains(&argument.as_str()));
         let shares = shares.then(|| PathBuf::from(&data));
         if let Some(data) = &shares {
             compiled::lend(data);

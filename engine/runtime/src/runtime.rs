@@ -8,6 +8,7 @@ use wasmtime::Config;
 use wayfare_compiler::Form;
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::error::Failure;
+#[cfg(feature = "compiler")]
 use wayfare_protocol::ids::Digest;
 
 use super::address_space::internal;
