@@ -99,12 +99,8 @@ async fn fleet_files_are_what_posix_programs_expect() {
         .expect("it is made");
     let program = (wayfare_samples::POSIX, "posix");
     // So that no move waits for a compiler.
-    let on = &fleet;
-    let loads = PAIR.map(|engine| async move {
-        let first = on.runs(order(program, &["line"], engine, "/fleet/x:rw")).await;
-        on.kills(first).await;
-    });
-    futures::future::join_all(loads).await;
+    let waits = |on: &str| order(program, &["line"], on, "/fleet/x:rw");
+    fleet.loads_for(&PAIR, waits).await;
     let args = ["/fleet/x", "10"];
     let watched = fleet.runs(order(program, &args, "a", "/fleet/x:rw")).await;
     for step in 1..=6 {
