@@ -105,7 +105,7 @@ async fn code_that_is_not_rightly_signed_never_runs() {
             *code.last_mut().unwrap() ^= 1;
             code
         }),
-        ("no signed code", |_, _| b"\x7fELF, unsigned".to_vec()),
+        ("not signed code", |_, _| b"\x7fELF, unsigned".to_vec()),
         ("does not trust", |module, target| {
             code::sign(module, target, "c", b"code", &secret_key(2)).unwrap()
         }),
