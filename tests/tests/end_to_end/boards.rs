@@ -38,7 +38,7 @@ async fn to_the_board_and_back(fleet: &Fleet, job: Job, lines: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_is_moved_to_a_board_which_gets_code_meanwhile() {
     let fleet = host_and_board().registry().start().await;
-    to_the_board_and_back(&fleet, Job::sample("primes", &["20000000"]), 3).await;
+    to_the_board_and_back(&fleet, Job::sample("primes", &["10000000"]), 3).await;
     fleet.spy.check_history();
 }
 
