@@ -142,9 +142,16 @@ impl Core {
             }
             _ => {}
         }
+        Ok(self.change_to(spec))
+    }
+
+    /// Makes this the current version, unless it is that already.
+    pub(super) fn change_to(&mut self, spec: AppSpec) -> Value {
+        let name = spec.name.clone();
+        let known = self.state.apps.get(&name);
         if known.and_then(App::spec) == Some(&spec) {
             let version = known.map_or(0, |app| app.current);
-            return Ok(json!({ "application": name, "version": version, "changed": false }));
+            return json!({ "application": name, "version": version, "changed": false });
         }
         let changes = lines(words::changes(known.and_then(App::spec), &spec));
         let note = if known.is_none() {
@@ -152,17 +159,23 @@ impl Core {
         } else {
             changes.join("; ")
         };
-        let version = self.add_version(&name, spec, note);
+        // What somebody has halted stands still until somebody promotes it, whatever is asked for meanwhile.
+        let is_halted = self.roll_out_of(&name).is_some_and(|roll_out| roll_out.is_halted);
+        let halted = is_halted.then(|| RollOut {
+            is_halted,
+            ..RollOut::default()
+        });
+        let version = self.add_version(&name, spec, note, halted);
         self.tell_app(
             "applied",
             &name,
             format!("version {version} of {name}: {}", changes.join("; ")),
         );
-        Ok(json!({ "application": name, "version": version, "changed": true, "changes": changes }))
+        json!({ "application": name, "version": version, "changed": true, "changes": changes })
     }
 
     /// The new version is wanted from now on; the one before is what to go back to.
-    pub(super) fn add_version(&mut self, name: &str, spec: AppSpec, note: String) -> u64 {
+    fn add_version(&mut self, name: &str, spec: AppSpec, note: String, roll_out: Option<RollOut>) -> u64 {
         let at_ms = self.now.wall_ms;
         let app = self.state.apps.entry(name.to_owned()).or_insert(App {
             versions: Vec::new(),
@@ -178,13 +191,8 @@ impl Core {
         let before = app.current;
         // While one is being rolled out, what is known to be good is what was there before it.
         app.fallback = app.fallback.or((before > 0).then_some(before));
-        // What somebody has halted stands still until somebody promotes it, whatever is asked for meanwhile.
-        let is_halted = app.fallback.is_some() && app.roll_out.is_some_and(|roll_out| roll_out.is_halted);
         app.current = number;
-        app.roll_out = is_halted.then(|| RollOut {
-            is_halted,
-            ..RollOut::default()
-        });
+        app.roll_out = roll_out;
         app.serial += 1;
         app.versions.push(Version {
             number,
@@ -239,12 +247,8 @@ impl Core {
             return Ok(json!({ "application": name, "version": to, "changed": false }));
         }
         let spec = found.spec.clone();
-        let stages = spec.staging.stages.len();
-        let number = self.add_version(name, spec, format!("version {to} again"));
-        if let Some(app) = self.state.apps.get_mut(name) {
-            app.roll_out = Some(RollOut::at_once(stages));
-        }
-        self.store_app(name);
+        let roll_out = RollOut::at_once(spec.staging.stages.len());
+        let number = self.add_version(name, spec, format!("version {to} again"), Some(roll_out));
         self.tell_app(
             "reverted",
             name,

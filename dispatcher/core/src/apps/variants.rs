@@ -1,13 +1,13 @@
 //! Versions that people ask for without a manifest: the current one with another number of instances, or
 //! begun anew.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use wayfare_fleet::app::AppSpec;
 use wayfare_protocol::error::Failure;
 
+use super::Core;
 use super::asked::bad;
 use super::state::{App, Standing};
-use super::{Core, words};
 
 impl Core {
     pub(super) fn scale(&mut self, name: &str, component: &str, count: u32) -> Result<Value, Failure> {
@@ -22,7 +22,7 @@ impl Core {
         }
         wanted.count = count;
         spec.check()?;
-        self.vary(name, spec)
+        Ok(self.change_to(spec))
     }
 
     pub(super) fn restart(&mut self, name: &str, component: Option<&str>) -> Result<Value, Failure> {
@@ -35,7 +35,7 @@ impl Core {
                 wanted.restarts = wanted.restarts.wrapping_add(1);
             }
         }
-        self.vary(name, spec)
+        Ok(self.change_to(spec))
     }
 
     /// A manifest says nothing of restarts: what began anew does not do so again because of one.
@@ -54,18 +54,6 @@ impl Core {
         }
         let spec = app.spec().cloned();
         spec.ok_or_else(|| bad(format!("application '{name}' has no current version")))
-    }
-
-    fn vary(&mut self, name: &str, spec: AppSpec) -> Result<Value, Failure> {
-        let app = self.app(name)?;
-        if app.spec() == Some(&spec) {
-            return Ok(json!({ "application": name, "version": app.current, "changed": false }));
-        }
-        let changes = words::changes(app.spec(), &spec);
-        let note = changes.join("; ");
-        let number = self.add_version(name, spec, note.clone());
-        self.tell_app("applied", name, format!("version {number} of {name}: {note}"));
-        Ok(json!({ "application": name, "version": number, "changed": true, "changes": changes }))
     }
 }
 
