@@ -110,11 +110,8 @@ impl Core {
 
     /// Instances that are on an engine, as far as is known, and have not ended.
     fn instances_on<'a>(&'a self, engine: &'a EngineId) -> impl Iterator<Item = &'a InstanceId> {
-        let there = self.state.instances.iter().filter(move |(_, instance)| {
-            let seat = instance.placed.as_ref().and_then(|placed| placed.seat.as_ref());
-            let is_complete = instance.placed.as_ref().is_some_and(|placed| placed.complete);
-            seat == Some(engine) && !is_complete
-        });
+        let instances = self.state.instances.iter();
+        let there = instances.filter(move |(_, instance)| instance.is_alive_on(engine));
         there.map(|(id, _)| id)
     }
 }

@@ -94,7 +94,7 @@ impl Core {
         let mut homes = Homes::new();
         let mut taken = BTreeSet::new();
         let known: Vec<(u32, &Instance)> = self.state.instances_of(of).collect();
-        let seat = |instance: &Instance| instance.placed.as_ref().and_then(|placed| placed.seat.clone());
+        let seat = |instance: &Instance| instance.seat().cloned();
         let is_match = |home: &EngineId| matching.contains_key(home) || self.is_unknown(home);
         for has in [|instance: &Instance| instance.home.clone(), seat] {
             for (ordinal, instance) in &known {
@@ -147,7 +147,7 @@ impl Core {
         let Some(instance) = self.state.instances.get(id) else {
             return false;
         };
-        let seat = instance.placed.as_ref().and_then(|placed| placed.seat.as_ref());
+        let seat = instance.seat();
         let is_elsewhere = seat.is_some() && seat != instance.home.as_ref();
         let home = instance.home.as_ref().filter(|_| !is_elsewhere);
         home.is_some_and(|home| self.health(home) == Health::Lost)

@@ -40,10 +40,9 @@ impl Core {
     /// Instances that can leave an engine, and have not left it yet.
     fn still_to_go(&self, engine: &EngineId) -> usize {
         let instances = self.state.instances.iter().filter(|(id, instance)| {
-            let placed = instance.placed.as_ref();
-            let is_there =
-                placed.is_some_and(|placed| placed.seat.as_ref() == Some(engine) && !placed.complete);
-            is_there && !self.rooted.contains(*id) && instance.home.as_ref() != Some(engine)
+            instance.is_alive_on(engine)
+                && !self.rooted.contains(*id)
+                && instance.home.as_ref() != Some(engine)
         });
         instances.count()
     }

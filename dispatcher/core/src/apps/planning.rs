@@ -384,9 +384,10 @@ impl Core {
             .instances
             .iter()
             .filter(|(id, instance)| {
-                let seat = instance.placed.as_ref().and_then(|placed| placed.seat.as_ref());
                 let is_lost = |seat: &EngineId| self.health(seat) == Health::Lost;
-                let is_nowhere = seat.is_none_or(|seat| is_lost(seat) && self.is_removed(&id.of.application));
+                let is_nowhere = instance
+                    .seat()
+                    .is_none_or(|seat| is_lost(seat) && self.is_removed(&id.of.application));
                 is_nowhere && instance.pending.is_none() && self.state.wanted(id).is_none()
             })
             .map(|(id, _)| id.clone())

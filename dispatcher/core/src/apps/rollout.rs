@@ -70,7 +70,7 @@ impl Core {
                         Stand::Unjudged => are_well.filter(|are_well| !are_well),
                         _ => Some(false),
                     };
-                    is_under_way |= matches!(stand, Stand::Begun | Stand::Unjudged);
+                    is_under_way |= stand.is_under_way();
                 }
             }
         }
@@ -112,8 +112,7 @@ impl Core {
     fn replace_some(&mut self, of: &ComponentId, wanted: &ComponentSpec, staging: &Staging) {
         let name = &of.application;
         let stands = self.stands(of, wanted);
-        let is_begun = |stand: &Stand| matches!(stand, Stand::Begun | Stand::Unjudged);
-        let begun = stands.iter().filter(|(_, stand)| is_begun(stand)).count();
+        let begun = stands.iter().filter(|(_, stand)| stand.is_under_way()).count();
         // It takes a while to say: once for all, and only where there is something to replace.
         let is_any = stands
             .iter()

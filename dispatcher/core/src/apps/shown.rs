@@ -70,11 +70,7 @@ impl Core {
         if let (Some(spec), true) = (app.spec(), app.standing != Standing::Removing) {
             for (component, wanted) in &spec.components {
                 let of = ComponentId::new(name, component);
-                let ordinals = self.state.ordinals(&of, wanted).into_iter();
-                ids.extend(ordinals.map(|ordinal| InstanceId {
-                    of: of.clone(),
-                    ordinal,
-                }));
+                ids.extend(self.instances_wanted(&of, wanted));
             }
         }
         ids.sort();

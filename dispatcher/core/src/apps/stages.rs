@@ -50,13 +50,11 @@ impl Core {
         let (Some(instance), Some(spec)) = (instance, app.and_then(App::spec)) else {
             return false;
         };
-        let placed = instance.placed.as_ref();
-        let was = placed.map(|placed| placed.revision);
-        let was = was.or(instance.starts.map(|starts| starts.revision));
+        let was = instance.last_revision();
         let is_old = was.is_some() && was != self.state.wanted(id).map(ComponentSpec::revision);
         let pending = instance.pending.as_ref();
         let engine = pending.map(|pending| pending.doing.engine());
-        let engine = engine.or(placed.and_then(|placed| placed.seat.as_ref()));
+        let engine = engine.or(instance.seat());
         // What this stage has ended is to be started where it was.
         let is_reached = instance.stays.is_some()
             || engine.is_some_and(|engine| self.has_reached(name, &spec.staging, engine));
@@ -74,8 +72,7 @@ impl Core {
         let name = &id.of.application;
         let wanted = self.state.wanted(id)?;
         let before = self.state.before(id)?;
-        let was = instance.placed.as_ref().map(|placed| placed.revision);
-        let was = was.or(instance.starts.map(|starts| starts.revision))?;
+        let was = instance.last_revision()?;
         let is_new = was == wanted.revision() || before.schedule.is_some() != wanted.schedule.is_some();
         let staging = &self.state.apps.get(name)?.spec()?.staging;
         let is_reached = self.replaces_now(name, staging) && self.has_reached(name, staging, engine);
@@ -207,7 +204,7 @@ impl Core {
         let stages = spec.staging.stages.iter().enumerate();
         let empty = stages.filter(|(_, stage)| {
             let mut engines = self.engines.keys().map(|id| self.engine(id));
-            !engines.any(|engine| stage.labels.iter().all(|rule| rule.holds(&engine)))
+            !engines.any(|engine| stage.includes(&engine))
         });
         let line = |(number, stage): (usize, &Stage)| {
             let labels: Vec<String> = stage.labels.iter().map(ToString::to_string).collect();

@@ -102,6 +102,11 @@ impl Core {
 }
 
 impl Stand {
+    /// Something is done for it that is to be waited for.
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(self, Self::Begun | Self::Unjudged)
+    }
+
     /// It is waited for by nobody.
     pub(super) fn is_settled(&self) -> bool {
         matches!(self, Self::Settled | Self::Unplaced | Self::Away | Self::ShutIn)

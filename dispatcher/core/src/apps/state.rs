@@ -218,10 +218,24 @@ impl Doing {
 }
 
 impl Instance {
-    /// It is on this engine, as far as is known.
+    /// The engine that it is on, as far as is known.
+    pub fn seat(&self) -> Option<&EngineId> {
+        self.placed.as_ref()?.seat.as_ref()
+    }
+
     pub fn is_on(&self, engine: &EngineId) -> bool {
-        let placed = self.placed.as_ref();
-        placed.is_some_and(|placed| placed.seat.as_ref() == Some(engine))
+        self.seat() == Some(engine)
+    }
+
+    /// It is there, and has not ended.
+    pub fn is_alive_on(&self, engine: &EngineId) -> bool {
+        self.is_on(engine) && self.placed.as_ref().is_some_and(|placed| !placed.complete)
+    }
+
+    /// As what it was made last.
+    pub fn last_revision(&self) -> Option<Digest> {
+        let placed = self.placed.as_ref().map(|placed| placed.revision);
+        placed.or(self.starts.map(|starts| starts.revision))
     }
 }
 

@@ -81,11 +81,8 @@ impl Staging {
 
     /// Whether an engine belongs to one of the first stages, or to the rest where that is begun.
     pub fn has_reached(&self, stage: usize, engine: &Engine) -> bool {
-        let begun = self.stages.iter().take(stage + 1);
-        stage >= self.stages.len()
-            || begun
-                .into_iter()
-                .any(|stage| stage.labels.iter().all(|rule| rule.holds(engine)))
+        let mut begun = self.stages.iter().take(stage + 1);
+        stage >= self.stages.len() || begun.any(|stage| stage.includes(engine))
     }
 
     /// When the window opens next; `None`: it is open.
@@ -100,6 +97,13 @@ impl Staging {
             true => None,
             false => Some(times.after(now_ms).unwrap_or(u64::MAX)),
         }
+    }
+}
+
+impl Stage {
+    /// Whether an engine belongs to it.
+    pub fn includes(&self, engine: &Engine) -> bool {
+        self.labels.iter().all(|rule| rule.holds(engine))
     }
 }
 
