@@ -385,9 +385,7 @@ pub(super) fn status_text(statuses: &[AppStatus]) -> Text {
 /// What a program says of itself, where that is worth a word.
 fn says(health: Option<Health>, hold: Option<&str>) -> String {
     let unhealthy = health.filter(|health| *health == Health::Unhealthy);
-    let unhealthy = unhealthy.map_or_else(String::new, |health| format!(", {}", health.word()));
-    let hold = hold.map_or_else(String::new, |reason| format!(", holds: {reason}"));
-    unhealthy + &hold
+    wayfare_client::fleet::describe_report(unhealthy, hold)
 }
 
 pub(super) fn history_table(versions: &[VersionStatus]) -> Text {

@@ -5,8 +5,8 @@ use wayfare_client::numbers::{EngineLoad, Point};
 use super::fleet::Listed;
 use crate::output::{age, bytes, micros, percent};
 
-/// From nothing to everything.
 const HOUR_MS: u64 = 3_600_000;
+/// From nothing to everything.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// Columns of a picture.
 const WIDTH: usize = 60;

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use wayfare_protocol::code::PublicKey;
+use wayfare_protocol::health::Health;
 use wayfare_protocol::ids::{BootId, EngineId, Generation, ProgramId};
 use wayfare_protocol::labels::Labels;
 use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus, ProgramState, ProgramStatus};
@@ -498,12 +499,14 @@ pub fn describe_program(status: &ProgramStatus) -> String {
     if status.state.is_ended() {
         return state;
     }
-    let health = status
-        .health
-        .map_or_else(String::new, |health| format!(", {}", health.word()));
-    let hold = status.hold.as_ref();
+    state + &describe_report(status.health, status.hold.as_deref())
+}
+
+/// What a program says of itself, to stand behind its state.
+pub fn describe_report(health: Option<Health>, hold: Option<&str>) -> String {
+    let health = health.map_or_else(String::new, |health| format!(", {}", health.word()));
     let hold = hold.map_or_else(String::new, |reason| format!(", holds: {reason}"));
-    state + &health + &hold
+    health + &hold
 }
 
 #[cfg(test)]
