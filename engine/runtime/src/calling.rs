@@ -10,6 +10,7 @@ use wayfare_abi::message::{PROGRESS, encode_outcome};
 use wayfare_mail::{Attention, CallOptions, Mail, Refusal};
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{About, Expiry, FailureKind, Outcome};
+use wayfare_protocol::health::Claims;
 
 use super::ProcessEvent;
 use super::calls::{self, content, hand_over, nothing_within, refused, text};
@@ -189,8 +190,8 @@ fn act(context: &mut Context, line: &str, payload: Vec<u8>) -> Result<Option<u64
         Action::Listen => listen(context)?,
         Action::Attend(attention) => attend(context, attention),
         Action::Handled { key } => handled(context, &key)?,
-        Action::Healthy(claim) => context.claim(|claims| claims.health = Some(claim)),
-        Action::Hold(claim) => context.claim(|claims| claims.hold = Some(claim)),
+        Action::Healthy(health) => claim(context, |claims| claims.health = Some(health)),
+        Action::Hold(hold) => claim(context, |claims| claims.hold = Some(hold)),
         // These have imports of their own.
         _ => return Err(Errno::INVAL),
     };
@@ -239,6 +240,12 @@ fn be_reached(
 
 pub(super) fn attend(context: &Context, attention: Attention) -> Flow {
     context.control.lock().mail.attend(attention);
+    Flow::Done
+}
+
+/// What the program says of itself.
+pub(super) fn claim(context: &Context, claim: impl FnOnce(&mut Claims)) -> Flow {
+    context.claim(claim);
     Flow::Done
 }
 

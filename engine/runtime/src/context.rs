@@ -21,7 +21,6 @@ use super::files::Files;
 use super::memory::Limits;
 use super::service_requests::LoadsKnown;
 use super::variables::Variables;
-use super::wasi::guest::Flow;
 
 /// Devices whose last trouble is remembered: as many as can be granted, and some that were not.
 const TROUBLES_MAX: usize = 2 * DEVICES_MAX;
@@ -231,10 +230,9 @@ impl Context {
     }
 
     /// Takes what the program says of itself.
-    pub(super) fn claim(&self, claim: impl FnOnce(&mut Claims)) -> Flow {
+    pub(super) fn claim(&self, claim: impl FnOnce(&mut Claims)) {
         self.control.lock().said.claim(claim);
         self.say_claims();
-        Flow::Done
     }
 
     pub(super) fn say_claims(&self) {

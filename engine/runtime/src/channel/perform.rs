@@ -187,8 +187,8 @@ fn perform(context: &mut Context, number: Option<Number>, action: Action) -> Res
         Action::Attend(attention) => calling::attend(context, attention),
         Action::Handled { key } => calling::handled(context, &key)
             .map_err(|_| Trouble::new("gone", "no message that was taken is ordered by this key"))?,
-        Action::Healthy(claim) => context.claim(|claims| claims.health = Some(claim)),
-        Action::Hold(claim) => context.claim(|claims| claims.hold = Some(claim)),
+        Action::Healthy(health) => calling::claim(context, |claims| claims.health = Some(health)),
+        Action::Hold(hold) => calling::claim(context, |claims| claims.hold = Some(hold)),
         Action::Answer {
             reply_to,
             answers,
