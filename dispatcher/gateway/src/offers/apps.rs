@@ -15,7 +15,7 @@ use super::parameters::{APPLICATION, DRY_RUN, TIMEOUT};
 use crate::answers::{Answer, bad_usage, json as answer, too_large};
 use crate::asked::Asked;
 use crate::offer::Method::{Delete, Get, Post};
-use crate::offer::Offer;
+use crate::offer::{Method, Offer, Run};
 use crate::params::Body::{Bytes, Parameters};
 use crate::params::Kind::{Count, Text};
 use crate::params::{Body, param};
@@ -143,85 +143,85 @@ pub(super) static OFFERS: &[Offer] = &[
             }))
         },
     },
-    Offer {
-        verb: Some("app promote"),
-        method: Post,
-        path: "/api/v1/apps/{application}/promote",
-        about: "Begin the next stage of a roll-out at once, or go on with one that was halted",
-        params: &[APPLICATION, DRY_RUN, TIMEOUT],
-        body: Parameters,
-        run: |site, asked| {
+    change(
+        "app promote",
+        (Post, "/api/v1/apps/{application}/promote"),
+        "Begin the next stage of a roll-out at once, or go on with one that was halted",
+        |site, asked| {
             Box::pin(of_application(site, asked, |application| Ask::Promote {
                 application,
             }))
         },
-    },
-    Offer {
-        verb: Some("app halt"),
-        method: Post,
-        path: "/api/v1/apps/{application}/halt",
-        about: "Replace nothing more in a roll-out, until it is promoted",
-        params: &[APPLICATION, DRY_RUN, TIMEOUT],
-        body: Parameters,
-        run: |site, asked| {
+    ),
+    change(
+        "app halt",
+        (Post, "/api/v1/apps/{application}/halt"),
+        "Replace nothing more in a roll-out, until it is promoted",
+        |site, asked| {
             Box::pin(of_application(site, asked, |application| Ask::Halt {
                 application,
             }))
         },
-    },
-    Offer {
-        verb: Some("app fail"),
-        method: Post,
-        path: "/api/v1/apps/{application}/fail",
-        about: "Say that a roll-out has failed: the version before comes back",
-        params: &[APPLICATION, DRY_RUN, TIMEOUT],
-        body: Parameters,
-        run: |site, asked| {
+    ),
+    change(
+        "app fail",
+        (Post, "/api/v1/apps/{application}/fail"),
+        "Say that a roll-out has failed: the version before comes back",
+        |site, asked| {
             Box::pin(of_application(site, asked, |application| Ask::Fail {
                 application,
             }))
         },
-    },
-    Offer {
-        verb: Some("app pause"),
-        method: Post,
-        path: "/api/v1/apps/{application}/pause",
-        about: "Hold all instances of an application where they are",
-        params: &[APPLICATION, DRY_RUN, TIMEOUT],
-        body: Parameters,
-        run: |site, asked| {
+    ),
+    change(
+        "app pause",
+        (Post, "/api/v1/apps/{application}/pause"),
+        "Hold all instances of an application where they are",
+        |site, asked| {
             Box::pin(of_application(site, asked, |application| Ask::Pause {
                 application,
             }))
         },
-    },
-    Offer {
-        verb: Some("app resume"),
-        method: Post,
-        path: "/api/v1/apps/{application}/resume",
-        about: "Let an application run on",
-        params: &[APPLICATION, DRY_RUN, TIMEOUT],
-        body: Parameters,
-        run: |site, asked| {
+    ),
+    change(
+        "app resume",
+        (Post, "/api/v1/apps/{application}/resume"),
+        "Let an application run on",
+        |site, asked| {
             Box::pin(of_application(site, asked, |application| Ask::Resume {
                 application,
             }))
         },
-    },
-    Offer {
-        verb: Some("app rm"),
-        method: Delete,
-        path: "/api/v1/apps/{application}",
-        about: "End an application and forget it",
-        params: &[APPLICATION, DRY_RUN, TIMEOUT],
-        body: Parameters,
-        run: |site, asked| {
+    ),
+    change(
+        "app rm",
+        (Delete, "/api/v1/apps/{application}"),
+        "End an application and forget it",
+        |site, asked| {
             Box::pin(of_application(site, asked, |application| Ask::Remove {
                 application,
             }))
         },
-    },
+    ),
 ];
+
+/// What changes an application, and is told no more than which.
+const fn change(
+    verb: &'static str,
+    (method, path): (Method, &'static str),
+    about: &'static str,
+    run: Run,
+) -> Offer {
+    Offer {
+        verb: Some(verb),
+        method,
+        path,
+        about,
+        params: &[APPLICATION, DRY_RUN, TIMEOUT],
+        body: Parameters,
+        run,
+    }
+}
 
 async fn scale(site: Arc<Site>, asked: Asked) -> Answer {
     let component = asked.required("component")?.to_owned();
