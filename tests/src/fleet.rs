@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use wayfare_client::app::ask::Ask;
+use wayfare_client::app::ask::{AppStatus, Ask};
 use wayfare_client::app::manifest;
 use wayfare_client::{Client, ClientOptions, CommandError, CommandOptions, Finished, Operation, Run};
 use wayfare_dispatcher::compilers::Compiler;
@@ -32,6 +32,8 @@ const FLEETS_MAX: usize = 3;
 static FLEETS: Semaphore = Semaphore::const_new(FLEETS_MAX);
 /// Between two looks at what gives no sign of its own.
 const LOOK_PERIOD: Duration = Duration::from_millis(10);
+/// The same of what the dispatcher is asked.
+const ASK_PERIOD: Duration = Duration::from_millis(100);
 /// Shown when a test fails; `WAYFARE_TESTS_MESSAGES` asks for more.
 const TAIL_MESSAGES: usize = 150;
 
@@ -331,6 +333,22 @@ impl Fleet {
         let (spec, expects) = (resolved.spec, None);
         let applied = self.client.ask_apps(&Ask::apply(spec, expects), WAIT_MAX).await;
         let _: serde_json::Value = applied.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Waits until the only application is so that `find` finds what it looks for.
+    pub async fn application<T>(&self, what: &str, mut find: impl FnMut(&AppStatus) -> Option<T>) -> T {
+        let look = async {
+            loop {
+                let ask = Ask::Status { application: None };
+                let answer = self.client.ask_apps(&ask, WAIT_MAX).await;
+                let status: Vec<AppStatus> = answer.unwrap_or_else(|error| panic!("{error}"));
+                if let Some(found) = find(&status[0]) {
+                    return found;
+                }
+                tokio::time::sleep(ASK_PERIOD).await;
+            }
+        };
+        within(what, look).await
     }
 
     /// The standard output of an unmoved run, here or in an earlier fleet.

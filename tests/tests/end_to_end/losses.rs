@@ -1,7 +1,6 @@
 //! Engines that are lost, engines that only seem to be, and engines that say goodbye.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use wayfare_client::app::ask::{AppStatus, Ask, Decision, EventsWanted};
 use wayfare_client::calls::CallError;
@@ -13,9 +12,6 @@ use wayfare_tests::{WAIT_MAX, within};
 
 use crate::calls::{calc, caller, calls};
 use crate::fleet;
-
-/// Between two looks at the application.
-const LOOK_PERIOD: Duration = Duration::from_millis(100);
 
 async fn apply(fleet: &Fleet, count: u32) {
     let text = format!(
@@ -40,27 +36,19 @@ type Places = BTreeMap<String, (ProgramId, u64, String)>;
 
 /// Waits until so many run and are healthy, and none where it may not be.
 async fn places(fleet: &Fleet, count: usize, not_on: &str) -> Places {
-    let look = async {
-        loop {
-            let ask = Ask::Status { application: None };
-            let answer = fleet.client.ask_apps(&ask, WAIT_MAX).await;
-            let status: Vec<AppStatus> = answer.unwrap_or_else(|error| panic!("{error}"));
-            let well = status[0]
-                .instances
-                .iter()
-                .filter(|i| i.healthy && i.state == "running");
-            let place = |i: &wayfare_client::app::ask::InstanceStatus| {
-                let place = (i.program?, i.generation?, i.engine.as_ref()?.to_string());
-                (place.2 != not_on).then(|| (i.instance.clone(), place))
-            };
-            let places: Places = well.filter_map(place).collect();
-            if places.len() == count {
-                return places;
-            }
-            tokio::time::sleep(LOOK_PERIOD).await;
-        }
+    let find = |status: &AppStatus| {
+        let well = status
+            .instances
+            .iter()
+            .filter(|i| i.healthy && i.state == "running");
+        let place = |i: &wayfare_client::app::ask::InstanceStatus| {
+            let place = (i.program?, i.generation?, i.engine.as_ref()?.to_string());
+            (place.2 != not_on).then(|| (i.instance.clone(), place))
+        };
+        let places: Places = well.filter_map(place).collect();
+        (places.len() == count).then_some(places)
     };
-    within("the application's instances", look).await
+    fleet.application("the application's instances", find).await
 }
 
 async fn told(fleet: &Fleet) -> Vec<Decision> {

@@ -2,18 +2,13 @@
 //! dispatcher that acts.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use wayfare_client::app::ask::{AppStatus, Ask};
+use wayfare_client::app::ask::AppStatus;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::Fleet;
 use wayfare_tests::registry::registry_key;
-use wayfare_tests::{WAIT_MAX, within};
 
 use crate::fleet;
-
-/// Between two looks at the application.
-const LOOK_PERIOD: Duration = Duration::from_millis(100);
 
 const MANIFEST: &str = r#"
     name = "house"
@@ -49,25 +44,13 @@ async fn apply(fleet: &Fleet, text: &str) {
 
 /// Waits for so many instances that run.
 async fn running(fleet: &Fleet, count: usize) -> AppStatus {
-    let look = async {
-        loop {
-            let answer = fleet
-                .client
-                .ask_apps(&Ask::Status { application: None }, WAIT_MAX)
-                .await;
-            let mut status: Vec<AppStatus> = answer.unwrap_or_else(|error| panic!("{error}"));
-            let runs = status[0]
-                .instances
-                .iter()
-                .filter(|i| i.state == "running")
-                .count();
-            if runs == count {
-                return status.remove(0);
-            }
-            tokio::time::sleep(LOOK_PERIOD).await;
-        }
+    let find = |status: &AppStatus| {
+        let runs = status.instances.iter().filter(|i| i.state == "running");
+        (runs.count() == count).then(|| status.clone())
     };
-    within(&format!("{count} running instances"), look).await
+    fleet
+        .application(&format!("{count} running instances"), find)
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

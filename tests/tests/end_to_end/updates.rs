@@ -103,18 +103,8 @@ async fn applies_one_that_says(fleet: &Fleet, says: &str, within: &str) {
 
 /// Waits until the application is as it is to be.
 async fn house(fleet: &Fleet, what: &str, is_so: impl Fn(&AppStatus) -> bool) -> AppStatus {
-    let look = async {
-        loop {
-            let ask = Ask::Status { application: None };
-            let answer = fleet.client.ask_apps(&ask, WAIT_MAX).await;
-            let mut status: Vec<AppStatus> = answer.unwrap_or_else(|error| panic!("{error}"));
-            if is_so(&status[0]) {
-                return status.remove(0);
-            }
-            tokio::time::sleep(LOOK_PERIOD).await;
-        }
-    };
-    within(what, look).await
+    let find = |status: &AppStatus| is_so(status).then(|| status.clone());
+    fleet.application(what, find).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

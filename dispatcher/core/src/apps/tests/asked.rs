@@ -66,14 +66,7 @@ fn programs_have_the_ages_and_restarts_that_were_seen() {
     let mut world = World::new(&["a", "b"]);
     world.apply(app(&[("web", component(1, "web"))]));
     world.pass(5_000);
-    let copy = Copy {
-        generation: Generation::FIRST,
-        state: ProgramState::Running,
-        from_snapshot: false,
-        module: super::module("stray"),
-        health: None,
-        hold: None,
-    };
+    let copy = Copy::running(Generation::FIRST, super::module("stray"));
     let stray = ProgramId::from_random([9; 16]);
     world.host("a").programs.insert(stray, copy);
     world.look();
@@ -153,14 +146,7 @@ fn programs_are_listed_in_pages_each_once() {
     for number in 0..3_000_u32 {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&number.to_be_bytes());
-        let copy = Copy {
-            generation: Generation::FIRST,
-            state: ProgramState::Running,
-            from_snapshot: false,
-            module: super::module("m"),
-            health: None,
-            hold: None,
-        };
+        let copy = Copy::running(Generation::FIRST, super::module("m"));
         world.host("a").programs.insert(ProgramId::from_random(id), copy);
     }
     world.look();

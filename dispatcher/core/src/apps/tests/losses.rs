@@ -4,7 +4,6 @@ use proptest::prelude::*;
 use wayfare_fleet::app::ask::Ask;
 use wayfare_protocol::command::Action;
 use wayfare_protocol::ids::{Generation, OperationId, ProgramId};
-use wayfare_protocol::status::ProgramState;
 use wayfare_scheduler::application::Mobility;
 
 use super::world::{Copy, Said, World, app, component};
@@ -45,14 +44,7 @@ fn programs_of_people_are_announced_as_lost_with_their_engine_and_instances_are_
     let mut world = settled();
     let stray = ProgramId::from_random([9; 16]);
     for (engine, program) in [("a", stray), ("b", ProgramId::from_random([8; 16]))] {
-        let copy = Copy {
-            generation: Generation::FIRST,
-            state: ProgramState::Running,
-            from_snapshot: false,
-            module: super::module("stray"),
-            health: None,
-            hold: None,
-        };
+        let copy = Copy::running(Generation::FIRST, super::module("stray"));
         world.host(engine).programs.insert(program, copy);
     }
     world.look();
@@ -514,14 +506,7 @@ fn a_removed_application_is_forgotten_while_one_of_its_engines_is_suspected() {
 #[test]
 fn what_an_engine_leaves_of_a_program_that_ended_is_taken_away_when_nobody_may_have_a_copy() {
     let mut world = settled();
-    let copy = |generation| Copy {
-        generation,
-        state: ProgramState::Running,
-        from_snapshot: false,
-        module: super::module("stray"),
-        health: None,
-        hold: None,
-    };
+    let copy = |generation| Copy::running(generation, super::module("stray"));
     let stray = ProgramId::from_random([9; 16]);
     let newer = Generation::FIRST.replacing();
     for away in [false, true] {
@@ -558,12 +543,8 @@ fn a_program_that_is_begun_anew_under_its_id_is_not_taken_for_the_one_that_ended
     world.left_tombstones.insert(stray, newer);
     world.pass(20_000);
     let copy = Copy {
-        generation: newer.replacing(),
-        state: ProgramState::Running,
         from_snapshot: true,
-        module: super::module("stray"),
-        health: None,
-        hold: None,
+        ..Copy::running(newer.replacing(), super::module("stray"))
     };
     world.host("b").programs.insert(stray, copy);
     world.host("a").online = true;

@@ -177,14 +177,7 @@ fn what_somebody_killed_is_started_again() {
 fn a_drained_engine_is_emptied_and_gets_nothing_until_it_is_open_again() {
     let mut world = World::new(&["a", "b"]);
     world.apply(app(&[("web", component(4, "web"))]));
-    let stray = Copy {
-        generation: Generation::FIRST,
-        state: ProgramState::Running,
-        from_snapshot: false,
-        module: module("stray"),
-        health: None,
-        hold: None,
-    };
+    let stray = Copy::running(Generation::FIRST, module("stray"));
     world.pass(5_000);
     world
         .host("a")

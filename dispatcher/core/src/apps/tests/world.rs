@@ -33,6 +33,20 @@ pub(super) struct Copy {
     pub(super) hold: Option<String>,
 }
 
+impl Copy {
+    /// One that was begun there, and has said nothing of itself.
+    pub(super) fn running(generation: Generation, module: Blob) -> Self {
+        Self {
+            generation,
+            state: ProgramState::Running,
+            from_snapshot: false,
+            module,
+            health: None,
+            hold: None,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Host {
     /// Whether the broker reaches it; it runs on without. A change is told by a will, or by the engine.
