@@ -139,7 +139,8 @@ fn what_a_program_prints_and_how_it_ends_is_shown() {
     let ran = run(&up.broker, &bad);
     assert_eq!(ran.exit, 1);
     assert!(ran.stderr.contains("exited with code 2"), "{}", ran.stderr);
-    // So it is of one that traps below functions with very long names: their places are cut, and it has ended.
+    // So it is of one that traps below functions with very long names: their places are cut, and it has
+    // ended.
     let long = folder.path().join("long.wasm");
     std::fs::write(&long, traps_under_a_long_name()).unwrap();
     let long = ["run", long.to_str().unwrap(), "--name", "long", "--follow"];

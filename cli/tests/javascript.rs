@@ -82,7 +82,8 @@ pubsub.subscribe('+', async (message, topic, raw) => {
 });
 "#;
 
-/// As programs for ThingsJS are: what it reads and writes is declared behind another comment, as topics with their media types.
+/// As programs for ThingsJS are: what it reads and writes is declared behind another comment, as topics with
+/// their media types.
 const DETECTOR: &str = r#"/* Tells whether a picture is another one than that before it.
  */
 /*things.meta
@@ -137,7 +138,8 @@ for (const picture of [[0x89, 80], [0x89, 80], [0x89, 81]]) {
 console.log(kept.join(), (await alarms.next()).value.text, (await alarms.next()).value.text);
 "#;
 
-/// As a compiler of TypeScript writes it, with a map that says where its one line is from: line 12 of `source.ts`.
+/// As a compiler of TypeScript writes it, with a map that says where its one line is from: line 12 of
+/// `source.ts`.
 const MAPPED: &str = "throw new RangeError('mapped');\n//# sourceMappingURL=mapped.js.map\n";
 const MAP: &str = r#"{"version":3,"sources":["src/source.ts"],"names":[],"mappings":"AAWA"}"#;
 

@@ -1,11 +1,13 @@
-//! Compiled code that the engines of all tests share, so that each module is compiled once and not once for each engine of each test.
+//! Compiled code that the engines of all tests share, so that each module is compiled once and not once for
+//! each engine of each test.
 //!
 //! ```text
 //!   lend: before an engine begins in a new folder    all of it, as links
 //!   keep: when it has ended                          what it has compiled since
 //! ```
-//! What always holds: each engine has a folder of its own, and looks at what it finds there as at anything that another version may
-//! have left. What is wanted of an engine that has compiled nothing is tested with one that is not lent anything.
+//! What always holds: each engine has a folder of its own, and looks at what it finds there as at anything
+//! that another version may have left. What is wanted of an engine that has compiled nothing is tested with
+//! one that is not lent anything.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};

@@ -10,7 +10,8 @@
 //! What always holds: nothing waits for time to pass, every wait has a limit, and a test that fails shows what
 //! the engines said on their standard errors.
 //!
-//! Reading order: [`fleet`], [`job`], [`watched`], [`spy`], [`stream`], then [`broker`], [`cable`], [`process`], [`compiled`], [`registry`], [`small_disk`] and [`fakes`].
+//! Reading order: [`fleet`], [`job`], [`watched`], [`spy`], [`stream`], then [`broker`], [`cable`],
+//! [`process`], [`compiled`], [`registry`], [`small_disk`] and [`fakes`].
 #![forbid(unsafe_code)]
 
 pub mod broker;

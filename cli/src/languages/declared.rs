@@ -9,8 +9,8 @@
 //!   greenhouse/fan: text/plain
 //! */
 //! ```
-//! A list of topics, alone or with their media types; or topics with their media types, as ThingsJS has it; or names with
-//! what they stand for.
+//! A list of topics, alone or with their media types; or topics with their media types, as ThingsJS has it;
+//! or names with what they stand for.
 
 use std::path::Path;
 

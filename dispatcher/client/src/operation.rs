@@ -12,8 +12,8 @@ use crate::client::Client;
 use crate::core::{Finished, Progress};
 use crate::error::CommandError;
 
-/// The span in which whatever is done for an operation is logged: engines name it and its field the same, so that one id finds all
-/// of it everywhere.
+/// The span in which whatever is done for an operation is logged: engines name it and its field the same, so
+/// that one id finds all of it everywhere.
 pub fn span(operation: OperationId) -> tracing::Span {
     tracing::info_span!("operation", %operation)
 }

@@ -11,7 +11,7 @@ pub(super) type Change = (String, Option<String>);
 
 /// Where records are made durable.
 pub(super) trait Backend: std::fmt::Debug + Send {
-    /// Makes all of these changes durable, or says why not; `live` is what is in force with them. After a failure whatever is stored next
-    /// stands for itself: what failed is not there when it is read back.
+    /// Makes all of these changes durable, or says why not; `live` is what is in force with them. After a
+    /// failure whatever is stored next stands for itself: what failed is not there when it is read back.
     fn store(&mut self, changes: &[Change], live: &Live) -> Result<(), FileError>;
 }

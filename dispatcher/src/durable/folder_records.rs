@@ -3,9 +3,10 @@
 //! ```text
 //!  state-<term>      key ' ' JSON of the record, or '-' if it was erased; a line each
 //! ```
-//! Each term has a file of its own, which begins with everything that the one before held. So a dispatcher that was
-//! succeeded without knowing it writes to a file that nobody reads any more. The highest term that is there is read, whatever
-//! term it is opened in, and what is written goes to a file above it: nothing ever goes back to what an older file holds.
+//! Each term has a file of its own, which begins with everything that the one before held. So a dispatcher
+//! that was succeeded without knowing it writes to a file that nobody reads any more. The highest term that
+//! is there is read, whatever term it is opened in, and what is written goes to a file above it: nothing ever
+//! goes back to what an older file holds.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -31,7 +32,8 @@ pub(super) struct FolderRecords {
     lines: usize,
     /// When it is written anew.
     lines_max: usize,
-    /// Files of earlier terms but the last, and what writes that did not finish left: removed when this term's is there.
+    /// Files of earlier terms but the last, and what writes that did not finish left: removed when this
+    /// term's is there.
     outdated: Vec<PathBuf>,
 }
 

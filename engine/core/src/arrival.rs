@@ -170,9 +170,10 @@ impl Core {
             return;
         };
         let client = command.client.clone();
-        // The acting dispatcher lets a program go on elsewhere from its last checkpoint. What it does again there counts
-        // once, if it is the same: not where it was sent something since, which is lost with the engine that had
-        // it. Whoever else gives a snapshot may give an old one, of a program that has gone on since.
+        // The acting dispatcher lets a program go on elsewhere from its last checkpoint. What it does again
+        // there counts once, if it is the same: not where it was sent something since, which is lost with the
+        // engine that had it. Whoever else gives a snapshot may give an old one, of a program that has gone
+        // on since.
         let goes_on = snapshot.is_some() && command.term.is_some() && !spec.grants.may_receive();
         let goal = snapshot.map_or(Goal::Beginning, |snapshot| {
             Goal::From(Saved { snapshot, base: None })

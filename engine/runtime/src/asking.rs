@@ -1,6 +1,8 @@
-//! Host calls that wait for the dispatcher: its answer, the end of the time, or whoever wants the program to stop.
+//! Host calls that wait for the dispatcher: its answer, the end of the time, or whoever wants the program to
+//! stop.
 //!
-//! Always: a call that is left for a capture is issued again with the time that it had left, as the request that it was.
+//! Always: a call that is left for a capture is issued again with the time that it had left, as the request
+//! that it was.
 
 use std::time::Duration;
 
@@ -47,7 +49,8 @@ fn wait(
     let control = context.control.clone();
     let mut shared = control.lock();
     let life = shared.mail.life();
-    // What was asked before a life, and had no answer when the snapshot was made that it begins from, is asked as what it was.
+    // What was asked before a life, and had no answer when the snapshot was made that it begins from, is
+    // asked as what it was.
     let mut begun = shared
         .service_requests
         .begin(what, if is_again { 0 } else { life });
@@ -59,7 +62,8 @@ fn wait(
         }
         let is_earlier = what.is_change() && shared.service_requests.next() < life;
         match shared.service_requests.take_answer() {
-            // Nobody knows any more whether it was done, by the life that went on since: this one does it as its own.
+            // Nobody knows any more whether it was done, by the life that went on since: this one does it as
+            // its own.
             Some(Ok(answer)) if is_earlier && answer.is_stale() => {
                 begun = shared.service_requests.begin(what, life);
                 continue;

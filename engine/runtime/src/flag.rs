@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use wayfare_abi::rewritten::FLAG_BYTES;
 
-/// The words whose bytes a running program polls, each poll of a function another. There is one exactly while `raw::call_flagged` is in Wasm.
+/// The words whose bytes a running program polls, each poll of a function another. There is one exactly while
+/// `raw::call_flagged` is in Wasm.
 pub(super) struct Flag(*const AtomicU64);
 
 const FLAG_WORDS: usize = FLAG_BYTES as usize / size_of::<AtomicU64>();
@@ -16,13 +17,15 @@ const FLAG_WORDS: usize = FLAG_BYTES as usize / size_of::<AtomicU64>();
 unsafe impl Send for Flag {}
 
 impl Flag {
-    /// `words` stays in bounds of memory that is neither moved nor freed as long as there is the flag, and is aligned.
+    /// `words` stays in bounds of memory that is neither moved nor freed as long as there is the flag, and is
+    /// aligned.
     pub(super) unsafe fn new(words: *const AtomicU64) -> Self {
         Self(words)
     }
 
-    /// Asks for a capture. The program sees it at its next poll: its plain load is one machine load of a byte, which
-    /// these stores cannot tear. `Relaxed`, because nothing is passed along: what is asked for is read under a mutex.
+    /// Asks for a capture. The program sees it at its next poll: its plain load is one machine load of a
+    /// byte, which these stores cannot tear. `Relaxed`, because nothing is passed along: what is asked for is
+    /// read under a mutex.
     pub(super) fn raise(&self) {
         // SAFETY: in bounds, aligned and alive: see `call_flagged`. On this side the words are only accessed
         // atomically; compiled Wasm is outside of Rust's memory model.

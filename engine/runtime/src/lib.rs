@@ -15,11 +15,11 @@
 //! captured: a blocked call must be able to leave without having had any effect, and be issued again elsewhere.
 //!
 //! Reading order: `runtime` and `loaded` (a module made ready), `backend`, `baseline` and `succession` (two
-//! tiers of code), `compiled` (what is kept of it), [`ahead`] (what is compiled for others), `rooms` (stacks),
-//! `resuming` (what only a captured program needs), `control` (handle and thread meet), `thread`, `instance`
-//! (in and out of Wasm, capture, restore), `wasi` with `files`, `cpu` (what it uses), `calls`, `calling` and `toward`
-//! with `mail`, `values` with `service_requests` and `asking`, `device_calls`, `channel` (the same as lines of files),
-//! `log`, `clock`. All `unsafe` is in `raw` and `flag`.
+//! tiers of code), `compiled` (what is kept of it), [`ahead`] (what is compiled for others), `rooms`
+//! (stacks), `resuming` (what only a captured program needs), `control` (handle and thread meet), `thread`,
+//! `instance` (in and out of Wasm, capture, restore), `wasi` with `files`, `cpu` (what it uses), `calls`,
+//! `calling` and `toward` with `mail`, `values` with `service_requests` and `asking`, `device_calls`,
+//! `channel` (the same as lines of files), `log`, `clock`. All `unsafe` is in `raw` and `flag`.
 #![deny(unsafe_code)]
 
 mod address_space;

@@ -20,8 +20,8 @@ use super::resuming::{Resuming, Waited};
 use super::rooms;
 use super::rooms::Housed;
 
-/// Whether resuming code can be in a module of its own. What others compiled has it in the program's: a build that loads only
-/// that has no use for the rest of `resuming`, and the linker leaves it out.
+/// Whether resuming code can be in a module of its own. What others compiled has it in the program's: a build
+/// that loads only that has no use for the rest of `resuming`, and the linker leaves it out.
 pub const MAY_COME_APART: bool = cfg!(feature = "compiler");
 
 /// Which compiler made a module's code.
@@ -32,8 +32,8 @@ pub enum Tier {
     Optimised,
 }
 
-/// A module, rewritten and compiled: as many programs as wanted are launched from it. Without its resuming code they can
-/// begin, and neither go on from a snapshot nor go on where they were captured.
+/// A module, rewritten and compiled: as many programs as wanted are launched from it. Without its resuming
+/// code they can begin, and neither go on from a snapshot nor go on where they were captured.
 pub struct Loaded {
     pub(super) digest: Digest,
     pub(super) tier: Tier,

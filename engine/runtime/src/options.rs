@@ -28,7 +28,8 @@ pub struct RuntimeOptions {
     pub variables: Variables,
     /// Code that others compiled is for [`AddressSpace::Ample`] only.
     pub address_space: AddressSpace,
-    /// What is compiled for the first time may start on the baseline tier: see [`super::Runtime::compile_first`].
+    /// What is compiled for the first time may start on the baseline tier: see
+    /// [`super::Runtime::compile_first`].
     pub baseline: bool,
     pub devices: Arc<Devices>,
 }

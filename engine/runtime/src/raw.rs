@@ -1,5 +1,5 @@
-//! All of the engine's `unsafe` besides the flag's: calls of a program whose flag other threads may raise, loading
-//! compiled code, hints to the kernel about memory, and limits of a process that compiles.
+//! All of the engine's `unsafe` besides the flag's: calls of a program whose flag other threads may raise,
+//! loading compiled code, hints to the kernel about memory, and limits of a process that compiles.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::AtomicU64;

@@ -104,7 +104,8 @@ pub struct ServiceRequest {
     pub what: ServiceAsk,
 }
 
-/// What the dispatcher has answered last about the engines of providers, and until when that is good, by the program's clock.
+/// What the dispatcher has answered last about the engines of providers, and until when that is good, by the
+/// program's clock.
 #[derive(Debug)]
 pub(super) struct LoadsKnown {
     pub(super) ask: LoadsAsk,

@@ -1,7 +1,8 @@
-//! What is addressed to others than the dispatcher: host calls that wait for somebody at an address, for room in the outbox, and for the
-//! rate at which the program may publish.
+//! What is addressed to others than the dispatcher: host calls that wait for somebody at an address, for room
+//! in the outbox, and for the rate at which the program may publish.
 //!
-//! Always: a call that is left for a capture has had no effect, and waits elsewhere for what is left of its time.
+//! Always: a call that is left for a capture has had no effect, and waits elsewhere for what is left of its
+//! time.
 
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ pub(super) fn left_ms(now_ns: u64, until_ns: u64) -> u64 {
     until_ns.saturating_sub(now_ns).div_ceil(1_000_000)
 }
 
-/// Waits for somebody at the address, for room in the outbox, and for the rate at which the program may publish. Issued again
-/// elsewhere it waits for what is left of the time.
+/// Waits for somebody at the address, for room in the outbox, and for the rate at which the program may
+/// publish. Issued again elsewhere it waits for what is left of the time.
 pub(super) fn toward<T>(
     context: &mut Context,
     (verb, address): (&str, &Address),

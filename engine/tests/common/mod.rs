@@ -288,7 +288,8 @@ impl Client {
         }
     }
 
-    /// Has the engine make all of the module's code, so that what stops a program waits for no compiler: it may end meanwhile.
+    /// Has the engine make all of the module's code, so that what stops a program waits for no compiler: it
+    /// may end meanwhile.
     pub async fn loads(&mut self, engine: &Engine, wasm: &[u8], endless: &[&str]) {
         let program = self.run(engine, wasm, endless).await;
         self.done(engine, Action::Pause { on: on(program) }).await;

@@ -1,10 +1,12 @@
 //! Programs that may still live on an engine that was given up for lost, although nobody wants them there any more.
 //!
-//! While their instance lives on elsewhere, its higher generation fences them off. When it has ended for good, a *tombstone*
-//! takes its place: a retained status of a generation above all, which an engine that comes back reads before it says
-//! anything. Until then a tombstone stands there that the engine has left with which it ended: one of a program
-//! that is no orphan is taken away, or stands until every engine that was away has been back. An orphan is forgotten when its engine is back and has not had it for as long as an order of before may still bring it there: one
-//! is repeated until its time limit, and has as long again from when it was accepted.
+//! While their instance lives on elsewhere, its higher generation fences them off. When it has ended for
+//! good, a *tombstone* takes its place: a retained status of a generation above all, which an engine that
+//! comes back reads before it says anything. Until then a tombstone stands there that the engine has left
+//! with which it ended: one of a program that is no orphan is taken away, or stands until every engine that
+//! was away has been back. An orphan is forgotten when its engine is back and has not had it for as long as
+//! an order of before may still bring it there: one is repeated until its time limit, and has as long again
+//! from when it was accepted.
 
 use std::collections::BTreeSet;
 
@@ -54,8 +56,8 @@ impl Core {
         }
     }
 
-    /// The program has ended for good, and was an instance until now. Its engine may have left a tombstone, which
-    /// is for those that it is left on.
+    /// The program has ended for good, and was an instance until now. Its engine may have left a tombstone,
+    /// which is for those that it is left on.
     pub(super) fn ended_for_good(&mut self, placed: &Placed) {
         self.set_tombstone(placed.program);
         if !self.state.orphans.contains_key(&placed.program) && placed.highest.has_replaced() {

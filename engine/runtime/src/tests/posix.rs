@@ -1,8 +1,8 @@
 //! What POSIX programs and the standard of preview 1 expect of files: the checks of the program `posix`, on
 //! `/tmp`. On `/fleet` they are made end to end, where there is a dispatcher.
 //!
-//! The checks are those of the official suite for preview 1, and more: `preview1_suite.txt` says of each of its
-//! programs where it is shown, or why it does not apply. What there is not:
+//! The checks are those of the official suite for preview 1, and more: `preview1_suite.txt` says of each of
+//! its programs where it is shown, or why it does not apply. What there is not:
 //!
 //! * Links, symbolic or hard: a path is resolved by names alone, so that none leads out of its mount. Making
 //!   one fails with `ENOTSUP`, and there is none to be read or followed. These are `nofollow_errors`,
