@@ -149,6 +149,7 @@ impl Border {
             Ok(status) if status.program != program => dropped("it is of another program than its topic"),
             // What an earlier start of ours said is no claim of another's either.
             Ok(status) if status.engine == self.engine => Arrived::Echo,
+            Ok(status) if !status.is_possible() => dropped("it is of a generation that no program reaches"),
             Ok(status) => Arrived::Claim {
                 program,
                 generation: status.generation,
@@ -316,5 +317,11 @@ mod tests {
         };
         assert_eq!(admit(&other), claim);
         assert_eq!(admit(&status("a")), Arrived::Echo);
+        // Or it would end a copy that nothing comes after.
+        let impossible = ProgramStatus {
+            generation: Generation(u64::MAX - 1),
+            ..status("b")
+        };
+        assert!(matches!(admit(&impossible), Arrived::Dropped { .. }));
     }
 }
