@@ -294,19 +294,24 @@ impl Mail {
         if self.take_call(&message) {
             return;
         }
-        if let Some(Stamp {
-            sender,
-            number,
-            purpose: Purpose::Request { reply_to },
-        }) = message.stamp
-            && (reply_to == self.home.topics.topic(&Topic::ProgramReply(sender))
-                || self.check_topic(&reply_to).is_ok())
+        if let Some(stamp) = &message.stamp
+            && let Some(reply_to) = self.replies_go_to(stamp)
         {
+            let reply = (stamp.number, reply_to.to_owned());
             if self.repliable.len() >= REPLIABLE_MAX {
                 self.repliable.pop_front();
             }
-            self.repliable.push_back((number, reply_to));
+            self.repliable.push_back(reply);
         }
+    }
+
+    /// Where replies to a request go, if they may: to whoever asked, or where the program may publish.
+    fn replies_go_to<'a>(&self, stamp: &'a Stamp) -> Option<&'a str> {
+        let Purpose::Request { reply_to } = &stamp.purpose else {
+            return None;
+        };
+        let is_its = *reply_to == self.home.topics.topic(&Topic::ProgramReply(stamp.sender));
+        (is_its || self.check_topic(reply_to).is_ok()).then_some(reply_to.as_str())
     }
 
     /// Whether the program was moved since [`Mail::take_was_moved`] was last asked.
@@ -455,7 +460,14 @@ impl Mail {
     }
 
     pub fn accept(&mut self, topic: &str, payload: &[u8], retained: bool) -> Accepted {
-        let (stamp, payload) = Stamp::take_off(payload);
+        let (mut stamp, payload) = Stamp::take_off(payload);
+        // A request that cannot be answered is a message: a program that answers what it is asked does not fail for it.
+        if let Some(stamp) = &mut stamp
+            && matches!(stamp.purpose, Purpose::Request { .. })
+            && self.replies_go_to(stamp).is_none()
+        {
+            stamp.purpose = Purpose::Message;
+        }
         let message = ReceivedMessage {
             number: self.arrived,
             topic: topic.to_owned(),

@@ -223,7 +223,14 @@ fn a_reply_goes_to_whoever_asked_or_where_the_program_may_publish() {
         };
         let number = number as u64;
         let payload = stamped(sender, number, purpose);
-        assert!(matches!(mail.accept("in/a", &payload, false), Accepted::Taken(_)));
+        let Accepted::Taken(message) = mail.accept("in/a", &payload, false) else {
+            panic!("it is wanted");
+        };
+        // What cannot be answered does not ask for it.
+        let asks = message
+            .stamp
+            .is_some_and(|stamp| stamp.purpose != Purpose::Message);
+        assert_eq!(asks, expected.is_ok(), "{reply_to}");
         mail.take_first();
         assert_eq!(mail.reply(reply_to, number, b"!"), expected, "{reply_to}");
     }
