@@ -5,7 +5,7 @@
 //! and only then reported as a gap. A program that begins another life goes on with higher numbers ([`life`]): what is
 //! between those of two lives was never printed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use wayfare_protocol::ids::Generation;
@@ -35,6 +35,8 @@ pub struct LogMerge {
     generation: Generation,
     /// Everything before this has been asked of an engine's tail.
     asked_to: Option<u64>,
+    /// Lines that were held when the tail was asked for.
+    held_when_asked: BTreeSet<u64>,
     /// The last tail was cut: more of it is to be had.
     more: bool,
     /// Lines were given out.
@@ -48,6 +50,7 @@ impl LogMerge {
             held: BTreeMap::new(),
             generation: Generation(0),
             asked_to: None,
+            held_when_asked: BTreeSet::new(),
             more: false,
             has_begun: false,
         }
@@ -67,18 +70,26 @@ impl LogMerge {
         self.hold(batch.lines);
     }
 
+    /// The tail is asked for now, from the line on that is returned.
+    pub fn ask(&mut self) -> u64 {
+        self.held_when_asked = self.held.keys().copied().collect();
+        self.next
+    }
+
     /// From an engine's tail, which was asked from [`LogMerge::next`] on. `log_next` is the number of the first
-    /// line not yet written: when `lines` end before it they were cut, and the rest must be asked for.
+    /// line not yet written: when `lines` end before it they were cut, and the rest must be asked for. What had come before
+    /// it was asked and is not written yet is not the program's: whoever has its engine's part at the broker has made it up.
     pub fn tail(&mut self, lines: Vec<LogLine>, log_next: u64) {
+        for line in std::mem::take(&mut self.held_when_asked).split_off(&log_next) {
+            self.held.remove(&line);
+        }
         let last = lines.last().map(|line| line.line);
         self.hold_of_tail(lines);
-        // What the program's own engine does not have is nowhere: whatever is missing before `end` is a gap.
+        // What the program's own engine does not have is nowhere: whatever is missing before `end` is a gap. What is missing behind it
+        // is asked for once more, if anything came that is further on.
         let (end, is_cut) = match last {
             Some(last) if last + 1 < log_next => (last + 1, true),
-            Some(_) | None => {
-                let first = self.held.keys().next().copied().unwrap_or(log_next);
-                (log_next.max(first), false)
-            }
+            Some(_) | None => (log_next, false),
         };
         let before = self.asked_to.unwrap_or(0);
         self.asked_to = Some(before.max(end));
@@ -100,6 +111,7 @@ impl LogMerge {
 
     /// The tail cannot be had: go on with what is live.
     pub fn without_tail(&mut self) {
+        self.held_when_asked.clear();
         let first_held = self.held.keys().next().copied().unwrap_or(self.next);
         self.asked_to = Some(self.asked_to.unwrap_or(0).max(first_held));
         self.more = false;
@@ -162,6 +174,10 @@ impl LogMerge {
                 let its = first_number_of_line(line.line);
                 its == life || line.line >= its
             });
+        }
+        // Its engine's own word counts more than what anybody may have published.
+        for line in &lines {
+            self.held.remove(&line.line);
         }
         self.hold(lines);
     }
@@ -347,6 +363,23 @@ mod tests {
         merge.without_tail();
         merge.live(batch(1, 5..6));
         assert_eq!(shown(merge.drain()), ["5"]);
+    }
+
+    #[test]
+    fn a_line_that_its_engine_has_not_written_is_nobodys_and_silences_nobody() {
+        let mut merge = LogMerge::new(0);
+        merge.tail(lines(0..3), 3);
+        merge.drain();
+        merge.live(batch(1, 1_000_000..1_000_001));
+        assert!(merge.wants_tail());
+        assert_eq!(merge.ask(), 3);
+        // What comes meanwhile may have been written after the answer.
+        merge.live(batch(1, 4..5));
+        merge.tail(lines(3..4), 4);
+        assert_eq!(shown(merge.drain()), ["3", "4"]);
+        assert!(!merge.wants_tail());
+        merge.live(batch(1, 5..7));
+        assert_eq!(shown(merge.drain()), ["5", "6"]);
     }
 
     #[test]

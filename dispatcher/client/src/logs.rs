@@ -256,7 +256,7 @@ impl LogStream {
             }
             let action = Action::Logs {
                 on: order::target(&view),
-                since: self.merge.next(),
+                since: self.merge.ask(),
                 follower: self.following.as_mut().map(Following::words),
             };
             self.client.command(&view, action, &options).await

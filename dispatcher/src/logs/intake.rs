@@ -84,7 +84,7 @@ impl Intake {
         {
             if let Some(arriving) = self.programs.get_mut(&program) {
                 arriving.is_asked = true;
-                taken.push((program, arriving.merge.next()));
+                taken.push((program, arriving.merge.ask()));
             }
         }
         taken

@@ -16,6 +16,7 @@
 //! comes back, which is harmless by design.
 
 mod operation;
+mod printed;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,7 @@ use crate::fleet::{EngineSaid, EngineView, Fleet, Heard};
 use crate::order::Busy;
 use crate::transfer::Content;
 use operation::InFlight;
+use printed::Printed;
 use report::ReportInFlight;
 
 /// A command is repeated this often until the engine says that it has it.
@@ -204,6 +206,7 @@ pub(crate) struct Core {
     connected: bool,
     operations: BTreeMap<OperationId, InFlight>,
     reports: BTreeMap<OperationId, ReportInFlight>,
+    printed: Printed,
 }
 
 impl Core {
@@ -214,6 +217,7 @@ impl Core {
             connected: false,
             operations: BTreeMap::new(),
             reports: BTreeMap::new(),
+            printed: Printed::default(),
         }
     }
 
@@ -313,7 +317,7 @@ impl Core {
                 .map(|status: ProgramStatus| status.program == program && self.fleet.program_status(status)),
             Topic::ProgramLog(program) => wire::decode(payload).map(|batch: LogBatch| {
                 if batch.program == program {
-                    effects.push(Effect::Log(batch));
+                    effects.extend(self.printed.judge(batch, &self.fleet).map(Effect::Log));
                 }
                 false
             }),
@@ -386,6 +390,13 @@ impl Core {
             Ok(true) => effects.push(Effect::FleetChanged),
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "dropped a message that cannot be read"),
+        }
+        if effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::FleetChanged))
+        {
+            let passed = self.printed.look_again(&self.fleet);
+            effects.extend(passed.into_iter().map(Effect::Log));
         }
     }
 

@@ -462,3 +462,54 @@ fn orders_on_one_program_go_one_after_the_other_in_the_order_they_were_given() {
         assert_eq!(sent[0].1.operation, operation(next));
     }
 }
+
+#[test]
+fn only_who_has_a_program_prints_for_it() {
+    let mut bench = Bench::connected();
+    let of = |engine: &str, generation: u64, line: u64| LogBatch {
+        program: program(),
+        generation: Generation(generation),
+        engine: engine.parse().unwrap(),
+        lines: vec![wayfare_protocol::log::LogLine {
+            line,
+            stream: wayfare_protocol::log::Stream::Stdout,
+            text: wayfare_protocol::log::LogText::Text(String::new()),
+            open: false,
+            at_ms: 0,
+        }],
+    };
+    let heard = |effects: Vec<Effect>| -> Vec<u64> {
+        let lines = |effect| match effect {
+            Effect::Log(batch) => Some(batch.lines[0].line),
+            _ => None,
+        };
+        effects.into_iter().filter_map(lines).collect()
+    };
+    let print = |bench: &mut Bench, batch: LogBatch| {
+        let payload = wire::encode(&batch);
+        let topic = Topic::ProgramLog(program());
+        heard(bench.handle(Input::Message { topic, payload }, 0))
+    };
+    // Nobody is known to have it.
+    assert_eq!(print(&mut bench, of("a", 1, 0)), [0]);
+    let _ = heard(bench.program_on("a", 1));
+    for (engine, generation, line, passed) in [
+        ("a", 1, 1, true),
+        ("b", 1, 2, false),
+        // It may have been there before.
+        ("b", 0, 3, true),
+        // Its status may be on its way.
+        ("b", 2, 4, false),
+        ("c", 2, 5, false),
+        ("a", 1_000_000, 6, false),
+    ] {
+        let expected: &[u64] = if passed { &[line] } else { &[] };
+        assert_eq!(
+            print(&mut bench, of(engine, generation, line)),
+            expected,
+            "{engine} {generation}"
+        );
+    }
+    assert_eq!(heard(bench.program_on("b", 2)), [4]);
+    assert_eq!(print(&mut bench, of("b", 2, 7)), [7]);
+}

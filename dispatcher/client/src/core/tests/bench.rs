@@ -156,7 +156,7 @@ impl Bench {
         )
     }
 
-    pub(super) fn program_on(&mut self, engine: &str, generation: u64) {
+    pub(super) fn program_on(&mut self, engine: &str, generation: u64) -> Vec<Effect> {
         let engine: EngineId = engine.parse().unwrap();
         let status = EngineStatus {
             sequence: generation,
@@ -183,7 +183,7 @@ impl Bench {
                 payload: wire::encode(&status),
             },
             0,
-        );
+        )
     }
 }
 
