@@ -3,6 +3,7 @@
 //! What always holds: when `start` or `restart` returns, the broker accepts connections; when the value is
 //! dropped, the process is dead and the folder gone.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,18 @@ const START_ATTEMPTS_MAX: usize = 5;
 pub struct MosquittoOptions {
     pub persistence: Persistence,
     pub door: Door,
+    /// The text of an access list. With one, only the logins of [`guest_password`] are let in.
+    pub access: Option<&'static str>,
+}
+
+/// Who may log in where there is an access list: engines, and whoever may do everything.
+pub const GUESTS: [&str; 4] = ["dispatcher", "a", "b", "c"];
+/// Their passwords, as Mosquitto stores them. They are for tests alone: everybody has them.
+const PASSWORDS: &str = include_str!("mosquitto/passwords");
+
+/// The password of one of the [`GUESTS`].
+pub fn guest_password(user: &str) -> String {
+    format!("secret-{user}")
 }
 
 /// Who may come in, and how.
@@ -85,6 +98,10 @@ impl MosquittoProcess {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             std::fs::write(folder.path().join("broker.pem"), CERTIFICATE)?;
             std::fs::write(folder.path().join("broker.key"), KEY)?;
+            if let Some(list) = options.access {
+                std::fs::write(folder.path().join("acl"), list)?;
+                write_for_owner(&folder.path().join("passwords"), PASSWORDS)?;
+            }
             std::fs::write(
                 folder.path().join("mosquitto.conf"),
                 configuration(&options, address, folder.path()),
@@ -149,7 +166,7 @@ impl MosquittoProcess {
     /// Starts it again on the same port, with the same folder; kills it first where it still runs.
     pub fn restart(&mut self) -> Result<(), MosquittoError> {
         self.kill();
-        let log = std::fs::File::create(self.log())?;
+        let log = File::create(self.log())?;
         let child = Command::new(&self.program)
             .arg("-c")
             .arg(self.folder.path().join("mosquitto.conf"))
@@ -202,7 +219,7 @@ fn say_skipped() {
 fn configuration(options: &MosquittoOptions, address: SocketAddr, folder: &Path) -> String {
     let mut lines = vec![
         format!("listener {} {}", address.port(), address.ip()),
-        "allow_anonymous true".to_owned(),
+        format!("allow_anonymous {}", options.access.is_none()),
         "set_tcp_nodelay true".to_owned(),
         "max_queued_messages 100000".to_owned(),
         "max_inflight_messages 100".to_owned(),
@@ -213,6 +230,10 @@ fn configuration(options: &MosquittoOptions, address: SocketAddr, folder: &Path)
     if options.door == Door::Tls {
         lines.push(format!("certfile {}/broker.pem", folder.display()));
         lines.push(format!("keyfile {}/broker.key", folder.display()));
+    }
+    if options.access.is_some() {
+        lines.push(format!("password_file {}/passwords", folder.display()));
+        lines.push(format!("acl_file {}/acl", folder.display()));
     }
     if options.persistence == Persistence::Folder {
         lines.push("persistence true".to_owned());
@@ -225,6 +246,17 @@ fn configuration(options: &MosquittoOptions, address: SocketAddr, folder: &Path)
         lines.push(format!("user {user}"));
     }
     lines.join("\n") + "\n"
+}
+
+fn write_for_owner(path: &Path, text: &str) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let options = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .to_owned();
+    options.open(path)?.write_all(text.as_bytes())
 }
 
 fn current_user() -> Option<String> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use wayfare_link::mosquitto::{MosquittoOptions, MosquittoProcess, Persistence};
+use wayfare_link::mosquitto::{MosquittoOptions, MosquittoProcess, Persistence, guest_password};
 use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker, LinkOptions, Message};
 use wayfare_protocol::ids::ProgramId;
 
@@ -23,12 +23,21 @@ pub enum Kind {
     EmbeddedApart,
     /// Mosquitto with its sessions and queues in a folder; as [`Kind::Mosquitto`] where it is not installed.
     MosquittoWithFolder,
+    /// Mosquitto with the access list that ships, which lets in who has a login; as [`Kind::Mosquitto`] where it is not installed,
+    /// and then it lets in everybody.
+    MosquittoWithLogins,
 }
+
+/// What ships for a fleet's broker.
+const ACCESS_LIST: &str = include_str!("../../deploy/mosquitto/acl");
+/// The login that may do everything: dispatchers and people have it.
+pub const EVERYTHING: &str = "dispatcher";
 
 #[derive(Debug)]
 pub struct Broker {
     address: SocketAddr,
     running: Running,
+    wants_login: bool,
 }
 
 #[derive(Debug)]
@@ -54,18 +63,20 @@ impl Drop for Apart {
 impl Broker {
     /// `binaries` is the folder of this package's.
     pub async fn start(kind: Kind, binaries: &Path) -> Self {
-        let persistence = match kind {
+        let (persistence, access) = match kind {
             Kind::EmbeddedApart => return apart(binaries),
-            Kind::MosquittoWithFolder => Some(Persistence::Folder),
-            Kind::Mosquitto => Some(Persistence::None),
-            Kind::Embedded => None,
+            Kind::MosquittoWithFolder => (Some(Persistence::Folder), None),
+            Kind::MosquittoWithLogins => (Some(Persistence::None), Some(ACCESS_LIST)),
+            Kind::Mosquitto => (Some(Persistence::None), None),
+            Kind::Embedded => (None, None),
         };
         if let Some(persistence) = persistence
-            && let Some(process) = mosquitto(persistence).await
+            && let Some(process) = mosquitto(persistence, access).await
         {
             return Self {
                 address: process.local_addr(),
                 running: Running::Mosquitto(process),
+                wants_login: access.is_some(),
             };
         }
         let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await;
@@ -73,11 +84,33 @@ impl Broker {
         Self {
             address: broker.local_addr(),
             running: Running::Embedded(broker),
+            wants_login: false,
         }
     }
 
+    /// For who may do everything.
     pub fn url(&self) -> BrokerUrl {
-        self.address.into()
+        self.url_of(EVERYTHING)
+    }
+
+    /// For one of the [`GUESTS`](wayfare_link::mosquitto::GUESTS).
+    pub fn url_of(&self, user: &str) -> BrokerUrl {
+        let url = BrokerUrl::from(self.address);
+        match self.wants_login {
+            true => url.with_login(user, &guest_password(user)),
+            false => url,
+        }
+    }
+
+    /// Whether an access list holds everybody to what their logins may.
+    pub fn has_logins(&self) -> bool {
+        self.wants_login
+    }
+
+    /// The line of a file with the login of one of them, if they need one.
+    pub(crate) fn login_of(&self, user: &str) -> Option<String> {
+        self.wants_login
+            .then(|| format!("{user}:{}\n", guest_password(user)))
     }
 
     /// Ends it as a crash would: whatever it had in memory is gone, retained messages included.
@@ -165,12 +198,14 @@ fn apart(binaries: &Path) -> Broker {
     Broker {
         address: line.trim().parse().expect("an address"),
         running: Running::Apart { _process: process },
+        wants_login: false,
     }
 }
 
-async fn mosquitto(persistence: Persistence) -> Option<MosquittoProcess> {
+async fn mosquitto(persistence: Persistence, access: Option<&'static str>) -> Option<MosquittoProcess> {
     let options = MosquittoOptions {
         persistence,
+        access,
         ..MosquittoOptions::default()
     };
     let started = tokio::task::spawn_blocking(move || MosquittoProcess::start(options));

@@ -1,6 +1,9 @@
 //! A broker, engines, a dispatcher and a spy; all gone when the value is dropped.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -133,14 +136,18 @@ impl Setup {
             Registry::start_with(url.clone(), data, compilers, trust_root)
         });
         let start = |(name, program, arguments): (String, Program, Vec<String>)| {
-            let broker = cables.get(&name).map_or_else(|| url.clone(), Cable::url);
+            let address = cables.get(&name).map_or_else(|| broker.url_of(&name), Cable::url);
             let words = match program {
                 Program::Ours => vec![self.binary.display().to_string()],
                 Program::Other(words) => words,
             };
             let root = trust_root.map(|root| ["--trust-root".to_owned(), root.to_string()]);
-            let arguments: Vec<String> = arguments.into_iter().chain(root.into_iter().flatten()).collect();
-            let engine = EngineProcess::start(&words, &name, &broker, folder.path(), &arguments);
+            let login = broker
+                .login_of(&name)
+                .map(|login| login_file(folder.path(), &name, &login));
+            let more = [root, login].into_iter().flatten().flatten();
+            let arguments: Vec<String> = arguments.into_iter().chain(more).collect();
+            let engine = EngineProcess::start(&words, &name, &address, folder.path(), &arguments);
             (name, engine)
         };
         let engines = self.engines.into_iter().map(start).collect();
@@ -167,6 +174,19 @@ impl Setup {
         fleet.all_online().await;
         fleet
     }
+}
+
+/// The arguments that give an engine its login.
+fn login_file(folder: &Path, engine: &str, login: &str) -> [String; 2] {
+    let path = folder.join(format!("{engine}.login"));
+    let file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path);
+    let written = file.and_then(|mut file| file.write_all(login.as_bytes()));
+    written.expect("a file in the test's own folder");
+    ["--broker-login".to_owned(), path.display().to_string()]
 }
 
 /// Signs rosters.

@@ -35,6 +35,7 @@ mod presence;
 mod requirements;
 mod room;
 mod runs_and_spawns;
+mod stolen_login;
 mod streams;
 mod updates;
 mod values;
