@@ -54,6 +54,10 @@ impl Baseline {
         }
     }
 
+    pub(super) fn is_on(&self) -> bool {
+        self.options.is_some()
+    }
+
     /// `None`: it is for Cranelift. Fails only where the module itself is no good.
     pub(super) fn compile_first(
         &self,

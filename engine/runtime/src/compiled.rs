@@ -114,6 +114,13 @@ impl Piece {
             Self::Resuming => "resuming",
         }
     }
+
+    /// The piece of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Program, Self::Resuming]
+            .into_iter()
+            .find(|piece| piece.name() == name)
+    }
 }
 
 impl Compiled {

@@ -96,6 +96,8 @@ pub use options::RuntimeOptions;
 pub use raw::confine;
 pub use raw::step_back;
 pub use resuming::Waited;
+#[cfg(feature = "compiler")]
+pub use runtime::CompileApart;
 pub use runtime::{ReviveError, Runtime};
 pub use service_requests::{Reply, ServiceAsk, ServiceRequest};
 use thread::Task;

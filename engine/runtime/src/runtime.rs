@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::Config;
 #[cfg(feature = "compiler")]
+use wasmtime::Module;
+#[cfg(feature = "compiler")]
 use wayfare_compiler::Form;
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::error::Failure;
@@ -21,9 +23,16 @@ use super::options::{RuntimeOptions, config, reserve};
 use super::resuming::ResumeModule;
 use super::rooms::{self, Rooms};
 
+/// Makes optimised code of a piece of a module somewhere else: in a process that can be held to limits, which a thread cannot.
+#[cfg(feature = "compiler")]
+pub type CompileApart = dyn Fn(Digest, Piece, &[u8]) -> Result<Compiled, Failure> + Send + Sync;
+
 /// wasmtime's engines and the host functions.
 pub struct Runtime {
     optimised: Backend,
+    /// `None`: it compiles in this process.
+    #[cfg(feature = "compiler")]
+    apart: Option<Box<CompileApart>>,
     #[cfg(feature = "compiler")]
     baseline: super::baseline::Baseline,
     compilations: AtomicU64,
@@ -67,12 +76,24 @@ impl Runtime {
         Ok(Self {
             optimised: optimised.map_err(internal)?,
             #[cfg(feature = "compiler")]
+            apart: None,
+            #[cfg(feature = "compiler")]
             baseline: Default::default(),
             compilations: AtomicU64::new(0),
             resuming_compilations: AtomicU64::new(0),
             #[cfg(feature = "compiler")]
             optimisations: AtomicU64::new(0),
         })
+    }
+
+    /// What is optimised is made by `make`, which calls [`Runtime::make`] of the same build, with the same address space. The
+    /// baseline tier compiles here all the same: its one pass takes little.
+    #[cfg(feature = "compiler")]
+    pub fn compiling_apart(self, make: Box<CompileApart>) -> Self {
+        Self {
+            apart: Some(make),
+            ..self
+        }
     }
 
     pub(super) fn options(&self) -> &RuntimeOptions {
@@ -98,8 +119,10 @@ impl Runtime {
     /// As [`Runtime::load`], what a program needs to start, with what to keep of it for [`Runtime::revive`].
     #[cfg(feature = "compiler")]
     pub fn compile(&self, digest: Digest, wasm: &[u8]) -> Result<(Arc<Loaded>, Compiled), Failure> {
-        let rewritten = super::ahead::rewrite(digest, wasm, Form::Program)?;
-        self.compile_rewritten(digest, &rewritten)
+        self.compilations.fetch_add(1, Ordering::Relaxed);
+        let (module, compiled) = self.optimised_piece(digest, wasm, Piece::Program)?;
+        let loaded = self.optimised.ready(digest, &module)?;
+        Ok((loaded, compiled))
     }
 
     /// What a program needs to start, as soon as can be: on the baseline tier where that gains time, and then
@@ -110,25 +133,53 @@ impl Runtime {
         digest: Digest,
         wasm: &[u8],
     ) -> Result<(Arc<Loaded>, Option<Compiled>), Failure> {
-        let rewritten = super::ahead::rewrite(digest, wasm, Form::Program)?;
-        if let Some(loaded) = self.baseline.compile_first(digest, &rewritten)? {
-            return Ok((loaded, None));
+        if self.baseline.is_on() {
+            let rewritten = super::ahead::rewrite(digest, wasm, Form::Program)?;
+            if let Some(loaded) = self.baseline.compile_first(digest, &rewritten)? {
+                return Ok((loaded, None));
+            }
         }
-        let (loaded, compiled) = self.compile_rewritten(digest, &rewritten)?;
+        let (loaded, compiled) = self.compile(digest, wasm)?;
         Ok((loaded, Some(compiled)))
     }
 
+    /// Optimised code of a piece, as bytes: what [`Runtime::compiling_apart`] is to come to.
     #[cfg(feature = "compiler")]
-    fn compile_rewritten(
+    pub fn make(&self, digest: Digest, piece: Piece, wasm: &[u8]) -> Result<Compiled, Failure> {
+        let (_, compiled) = self.optimised_here(digest, wasm, piece)?;
+        Ok(compiled)
+    }
+
+    #[cfg(feature = "compiler")]
+    fn optimised_piece(
         &self,
         digest: Digest,
-        rewritten: &[u8],
-    ) -> Result<(Arc<Loaded>, Compiled), Failure> {
-        self.compilations.fetch_add(1, Ordering::Relaxed);
-        let module = self.optimised.compile(digest, rewritten)?;
-        let compiled = Compiled::of(digest, Piece::Program, &module).map_err(internal)?;
-        let loaded = self.optimised.ready(digest, &module)?;
-        Ok((loaded, compiled))
+        wasm: &[u8],
+        piece: Piece,
+    ) -> Result<(Module, Compiled), Failure> {
+        let Some(make) = &self.apart else {
+            return self.optimised_here(digest, wasm, piece);
+        };
+        let compiled = make(digest, piece, wasm)?;
+        let module = super::raw::load_code(self.optimised.fresh.engine(), &compiled).map_err(internal)?;
+        Ok((module, compiled))
+    }
+
+    #[cfg(feature = "compiler")]
+    fn optimised_here(
+        &self,
+        digest: Digest,
+        wasm: &[u8],
+        piece: Piece,
+    ) -> Result<(Module, Compiled), Failure> {
+        let form = match piece {
+            Piece::Program => Form::Program,
+            Piece::Resuming => Form::Resuming,
+        };
+        let rewritten = super::ahead::rewrite(digest, wasm, form)?;
+        let module = self.optimised.compile(digest, &rewritten)?;
+        let compiled = Compiled::of(digest, piece, &module).map_err(internal)?;
+        Ok((module, compiled))
     }
 
     /// The rest, unless it is there or somebody is making it; with what to keep of it for
@@ -153,9 +204,7 @@ impl Runtime {
     #[cfg(feature = "compiler")]
     fn compile_optimised_resuming(&self, loaded: &Loaded, wasm: &[u8]) -> Result<Compiled, Failure> {
         self.resuming_compilations.fetch_add(1, Ordering::Relaxed);
-        let rewritten = super::ahead::rewrite(loaded.digest, wasm, Form::Resuming)?;
-        let module = self.optimised.compile(loaded.digest, &rewritten)?;
-        let compiled = Compiled::of(loaded.digest, Piece::Resuming, &module).map_err(internal)?;
+        let (module, compiled) = self.optimised_piece(loaded.digest, wasm, Piece::Resuming)?;
         loaded.take_resuming(module)?;
         Ok(compiled)
     }
