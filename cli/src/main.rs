@@ -31,6 +31,10 @@ use clap::CommandFactory;
 use clap_complete::env::CompleteEnv;
 
 fn main() -> ExitCode {
+    // For an engine that this command runs.
+    if let Some(ended) = wayfare_engine::shell::compile_if_asked() {
+        return ended;
+    }
     // If a shell asks for completion, it is answered, and that is all.
     CompleteEnv::with_factory(args::Cli::command)
         .var(completing::VARIABLE)

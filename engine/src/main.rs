@@ -27,6 +27,10 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "compiler")]
+    if let Some(ended) = shell::compile_if_asked() {
+        return ended;
+    }
     let arguments = Arguments::parse();
     let ended = match arguments.verb {
         Some(Verb::Init(args)) => init(&args),

@@ -5,7 +5,7 @@
 //! does about another with its id, `effects` what the core decided, `transfers` blobs, `fetches` compiled
 //! code, `logs` what programs print and `followers` who reads that; `programs` the processes, `session` and
 //! `sessions` their messages, `announcing` who of them can be called, `devices` and `numbers` what people ask about those, `work` what takes
-//! long, `spans` for which operation something is done; `store` is
+//! long, `apart` what compiles, `spans` for which operation something is done; `store` is
 //! everything that survives.
 
 mod run;
@@ -31,6 +31,8 @@ mod watching;
 mod fetches;
 mod fetching;
 
+#[cfg(feature = "compiler")]
+mod apart;
 mod background;
 mod captures;
 mod code_workshop;
@@ -54,6 +56,8 @@ mod options;
 mod standalone;
 mod store;
 
+#[cfg(feature = "compiler")]
+pub use apart::{CompilerLimits, compile_if_asked};
 pub use arguments::EngineArgs;
 pub use configuration::{ConfigurationError, InitArgs, Initialised};
 pub use options::{CodeFrom, EngineOptions};

@@ -1,6 +1,7 @@
 //! The engine as a program of its own, for the tests and benches of this package.
 
 use std::io::Read;
+use std::process::ExitCode;
 
 use clap::Parser;
 use wayfare_engine::shell::{self, EngineArgs};
@@ -14,7 +15,10 @@ struct Arguments {
     until_stdin_closes: bool,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    if let Some(ended) = shell::compile_if_asked() {
+        return Ok(ended);
+    }
     let arguments = Arguments::parse();
     if arguments.until_stdin_closes {
         std::thread::spawn(|| {
@@ -22,5 +26,6 @@ fn main() -> anyhow::Result<()> {
             std::process::exit(1);
         });
     }
-    shell::run_to_the_end(arguments.engine)
+    shell::run_to_the_end(arguments.engine)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -21,6 +21,8 @@ use wayfare_protocol::limits::TRUSTED_KEYS_MAX;
 use wayfare_protocol::topics::Topics;
 use wayfare_runtime::Variables;
 
+#[cfg(feature = "compiler")]
+use super::apart::CompilerLimits;
 use super::options::{CodeFrom, EngineOptions, this_machine};
 
 const BROKER_DEFAULT: (&str, u16) = ("localhost", 1883);
@@ -31,6 +33,11 @@ const STACK_KIB_MIN: u64 = 64;
 const STACK_KIB_LIMIT: u64 = 65536;
 const CACHE_MIB_LIMIT: u64 = 1 << 20;
 const HAND_OVER_SECONDS_LIMIT: u64 = 3600;
+/// The stack of the thread that rewrites counts, and is four fifths of it.
+#[cfg(feature = "compiler")]
+const COMPILER_MEMORY_MIB_MIN: u64 = 320;
+#[cfg(feature = "compiler")]
+const COMPILER_SECONDS_LIMIT: u64 = 7 * 24 * 3600;
 const CHECKPOINT_SECONDS_LIMIT: u64 = 365 * 24 * 3600;
 
 /// The arguments of `wayfare-engine` and `wayfare engine`, and what the configuration file may say.
@@ -101,6 +108,16 @@ pub struct EngineArgs {
     /// until the optimised code is made behind it; on x86-64 and 64-bit ARM [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub tiered_compilation: Option<bool>,
+    /// Memory that compiling a module may take, in a process of its own [default: 2048]
+    #[cfg(feature = "compiler")]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(COMPILER_MEMORY_MIB_MIN..=PROGRAMS_MEMORY_MIB_LIMIT))]
+    #[serde(deserialize_with = "between::<COMPILER_MEMORY_MIB_MIN, PROGRAMS_MEMORY_MIB_LIMIT, _>")]
+    pub compiler_memory: Option<u64>,
+    /// Processor time that it may take [default: 600]
+    #[cfg(feature = "compiler")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=COMPILER_SECONDS_LIMIT))]
+    #[serde(deserialize_with = "between::<1, COMPILER_SECONDS_LIMIT, _>")]
+    pub compiler_timeout: Option<u64>,
     /// Key of the fleet, as `wayfare key show` prints it: code that it has signed is loaded; can be given again
     #[arg(long, value_name = "KEY", env = "WAYFARE_TRUST", value_delimiter = ',')]
     pub trust: Vec<PublicKey>,
@@ -156,6 +173,10 @@ impl EngineArgs {
             hand_over: self.hand_over.or(file.hand_over),
             cache_max: self.cache_max.or(file.cache_max),
             tiered_compilation: self.tiered_compilation.or(file.tiered_compilation),
+            #[cfg(feature = "compiler")]
+            compiler_memory: self.compiler_memory.or(file.compiler_memory),
+            #[cfg(feature = "compiler")]
+            compiler_timeout: self.compiler_timeout.or(file.compiler_timeout),
             trust: if self.trust.is_empty() {
                 file.trust
             } else {
@@ -228,6 +249,10 @@ impl EngineArgs {
         if let Some(tiered) = self.tiered_compilation {
             options.tiered_compilation = tiered;
         }
+        #[cfg(feature = "compiler")]
+        {
+            options.compiler_limits = Some(self.compiler_limits());
+        }
         if let Some(host) = &self.host {
             options.host.clone_from(host);
         }
@@ -240,6 +265,15 @@ impl EngineArgs {
         }
         .check()?;
         Ok(options)
+    }
+
+    #[cfg(feature = "compiler")]
+    fn compiler_limits(&self) -> CompilerLimits {
+        let default = CompilerLimits::default();
+        CompilerLimits {
+            memory_bytes: self.compiler_memory.map_or(default.memory_bytes, |mib| mib << 20),
+            time: self.compiler_timeout.map_or(default.time, Duration::from_secs),
+        }
     }
 
     fn code(&self) -> anyhow::Result<CodeFrom> {

@@ -156,6 +156,8 @@ mod tests {
         assert_eq!(told.checkpoint_interval, default.checkpoint_interval);
         assert_eq!(told.cache_bytes_max, default.cache_bytes_max);
         assert_eq!(told.tiered_compilation, default.tiered_compilation);
+        #[cfg(feature = "compiler")]
+        assert_eq!(told.compiler_limits, default.compiler_limits);
         assert_eq!(told.code.compiles(), default.code.compiles());
         assert_eq!(all.trust.len(), 1);
         assert_eq!(all.log_level(), "info");

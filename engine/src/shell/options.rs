@@ -12,6 +12,9 @@ use wayfare_protocol::topics::Topics;
 use wayfare_devices::DeviceOptions;
 use wayfare_runtime::Variables;
 
+#[cfg(feature = "compiler")]
+use super::apart::CompilerLimits;
+
 /// Defaults fit a board with 512 MB and an SD card.
 pub(super) const PROGRAMS_MAX: usize = 16;
 pub(super) const PROGRAM_MEMORY_MIB_MAX: u64 = 64;
@@ -52,6 +55,10 @@ pub struct EngineOptions {
     pub cache_bytes_max: u64,
     /// What is compiled for the first time starts on the baseline tier.
     pub tiered_compilation: bool,
+    /// What compiling may take, in processes of its own: for programs that ask [`compile_if_asked`](super::compile_if_asked) first
+    /// of all. `None`: it compiles in this process, without limits.
+    #[cfg(feature = "compiler")]
+    pub compiler_limits: Option<CompilerLimits>,
     pub code: CodeFrom,
     /// The key that signs the fleet's roster; `None`: orders need no signature.
     pub trust_root: Option<PublicKey>,
@@ -106,6 +113,8 @@ impl EngineOptions {
             hand_over: Duration::from_secs(HAND_OVER_SECONDS),
             cache_bytes_max: CACHE_MIB_MAX << 20,
             tiered_compilation: TIERED_COMPILATION,
+            #[cfg(feature = "compiler")]
+            compiler_limits: None,
             code: CodeFrom::default(),
             trust_root: None,
             devices: DeviceOptions::default(),

@@ -19,6 +19,8 @@ use wayfare_protocol::wire;
 
 use super::agent::{Agent, Step, Times};
 use super::announcing::Announced;
+#[cfg(feature = "compiler")]
+use super::apart::{Apart, CompilerLimits};
 use super::claim::Claim;
 use super::fence::Fence;
 use super::fetches::Fetches;
@@ -108,27 +110,45 @@ async fn stop(stops: &mut Receiver<()>) {
     }
 }
 
+#[cfg(feature = "compiler")]
+fn compiling_apart(
+    runtime: Runtime,
+    address_space: AddressSpace,
+    limits: Option<CompilerLimits>,
+) -> std::io::Result<Runtime> {
+    let Some(limits) = limits else {
+        return Ok(runtime);
+    };
+    let apart = Apart::new(limits, address_space, runtime.provenance())?;
+    let make = move |module, piece, wasm: &[u8]| apart.make(module, piece, wasm);
+    Ok(runtime.compiling_apart(Box::new(make)))
+}
+
 fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, UnboundedReceiver<Said>)> {
     let begun = Instant::now();
     let boot = BootId::random();
     let (store, records) = Store::open(&options.data, &options.engine)?;
     let devices = Arc::new(Devices::open(&options.devices));
     let programs_memory_bytes_max = memory::budget(options.programs_memory_bytes_max);
+    let address_space = match options.code {
+        #[cfg(feature = "compiler")]
+        CodeFrom::Compiler => AddressSpace::probe(),
+        CodeFrom::Signed(_) => AddressSpace::Ample,
+    };
     let runtime = Runtime::new(RuntimeOptions {
         stack_bytes_max: options.stack_bytes_max,
         baseline: options.tiered_compilation,
         memory_bytes_max: options.program_memory_bytes_max,
-        address_space: match options.code {
-            #[cfg(feature = "compiler")]
-            CodeFrom::Compiler => AddressSpace::probe(),
-            CodeFrom::Signed(_) => AddressSpace::Ample,
-        },
+        address_space,
         devices: devices.clone(),
         variables: options.variables.clone(),
         budget: Arc::new(Budget::new(programs_memory_bytes_max)),
         ..RuntimeOptions::default()
     })
     .context("cannot set up wasmtime")?;
+    #[cfg(feature = "compiler")]
+    let runtime = compiling_apart(runtime, address_space, options.compiler_limits)
+        .context("cannot find this program's own file")?;
     let about = machine::about(options, &devices);
     let earlier = store.note_boot(boot);
     let (link, events) = connect(options, boot, &about)?;

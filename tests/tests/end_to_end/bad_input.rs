@@ -187,3 +187,31 @@ async fn raw_move_fails(fleet: &Fleet, watched: &Watched, target: &str) -> Failu
         Err(_) => panic!("a limit of 2 s was not kept"),
     }
 }
+
+/// One function that calls another over and over, with numbers that live across each call: each call is a place to
+/// be captured at. It takes seconds to compile, and hundreds of megabytes, and nothing tells that beforehand.
+fn bomb() -> Job {
+    let calls = "(local.set 0 (i32.add (local.get 0) (call $g (local.get 0))))".repeat(20_000);
+    let text = format!(
+        "(module (memory (export \"memory\") 1)
+          (func $g (param i32) (result i32)
+            (if (local.get 0) (then (drop (call $g (i32.sub (local.get 0) (i32.const 1)))))) (local.get 0))
+          (func $h (param i32) (result i32) (local i32 i64 i64 i64 i64 i64 i64 i64 i64) {calls} (local.get 0))
+          (func (export \"_start\") (drop (call $h (i32.const 0)))))"
+    );
+    Job::text("bomb", &text)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_that_takes_too_much_to_compile_costs_an_engine_nothing_but_a_refusal() {
+    let fleet = fleet(Kind::Embedded)
+        .engine("a", &["--compiler-timeout", "1"])
+        .start()
+        .await;
+    let loops = "(module (memory (export \"memory\") 1) (func (export \"_start\") (loop $l (br $l))))";
+    let bystander = fleet.run(&Job::text("bystander", loops), "a").await;
+    let refused = refused(&fleet, &bomb()).await;
+    assert!(refused.contains("more than 1 s of processor time"), "{refused}");
+    fleet.settled(bystander.program).await;
+    fleet.kills(bystander).await;
+}
