@@ -80,6 +80,23 @@ impl Job {
         }
     }
 
+    /// The same, in a larger module: a section that nobody reads.
+    pub fn padded(mut self, bytes: usize) -> Self {
+        const CUSTOM: u8 = 0;
+        let name = b"\x07padding";
+        self.module.push(CUSTOM);
+        let mut left = name.len() + bytes;
+        // LEB128.
+        while left >= 0x80 {
+            self.module.push(left as u8 | 0x80);
+            left >>= 7;
+        }
+        self.module.push(left as u8);
+        self.module.extend(name);
+        self.module.resize(self.module.len() + bytes, 0);
+        self
+    }
+
     pub fn named(self, name: &str) -> Self {
         Self {
             name: name.to_owned(),

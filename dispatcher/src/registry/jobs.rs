@@ -188,7 +188,12 @@ impl Jobs {
         };
         if has_module {
             under_way.stage = Stage::Compiling;
-            return vec![Effect::Compile { job, wasm: None }];
+            // Who would compile it itself hears at once that it would be the first.
+            let askers = under_way.askers.iter();
+            let told = askers.map(|(operation, to)| say(to, *operation, PeerMessage::CodeUnderWay));
+            let mut effects: Vec<Effect> = told.collect();
+            effects.push(Effect::Compile { job, wasm: None });
+            return effects;
         }
         let Some((operation, from)) = under_way.askers.first_key_value() else {
             return Vec::new();

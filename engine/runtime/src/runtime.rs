@@ -270,11 +270,17 @@ impl Runtime {
     }
 
     /// What signed code must be for this runtime to load it.
-    pub fn trust(&self, keys: Vec<PublicKey>) -> Provenance {
-        Provenance::Signed(Trust {
+    pub fn trust(&self, keys: Vec<PublicKey>) -> Trust {
+        Trust {
             target: super::ahead::here(),
             keys,
-        })
+        }
+    }
+
+    /// Whether code that others compiled can run in this process, since it reserves what memories may grow to.
+    #[cfg(feature = "compiler")]
+    pub fn takes_signed_code(&self) -> bool {
+        self.options().address_space == AddressSpace::Ample
     }
 
     /// How often this runtime has compiled a module.

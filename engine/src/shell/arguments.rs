@@ -118,7 +118,8 @@ pub struct EngineArgs {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=COMPILER_SECONDS_LIMIT))]
     #[serde(deserialize_with = "between::<1, COMPILER_SECONDS_LIMIT, _>")]
     pub compiler_timeout: Option<u64>,
-    /// Key of the fleet, as `wayfare key show` prints it: code that it has signed is loaded; can be given again
+    /// Key of the fleet, as `wayfare key show` prints it: code that it has signed is loaded, and the dispatcher is asked for that
+    /// of large modules before they are compiled here; can be given again
     #[arg(long, value_name = "KEY", env = "WAYFARE_TRUST", value_delimiter = ',')]
     pub trust: Vec<PublicKey>,
     /// Root key of the fleet, as `wayfare operator ls` prints it: orders count as its roster says, see
@@ -282,10 +283,11 @@ impl EngineArgs {
             "{} keys are trusted, {TRUSTED_KEYS_MAX} can be",
             self.trust.len()
         );
-        if self.signed_only == Some(true) || !CodeFrom::default().compiles() {
-            return Ok(CodeFrom::Signed(self.trust.clone()));
+        #[cfg(feature = "compiler")]
+        if self.signed_only != Some(true) {
+            return Ok(CodeFrom::Compiler(self.trust.clone()));
         }
-        Ok(CodeFrom::default())
+        Ok(CodeFrom::Signed(self.trust.clone()))
     }
 }
 

@@ -5,7 +5,7 @@
 //! made.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Digest, EngineId};
@@ -13,23 +13,72 @@ use wayfare_runtime::{Compiled, Loaded, Piece, ReviveError, Runtime, Tier, Trust
 
 use super::store::{BlobSource, Cache};
 
-/// Makes code, or finds it in the cache.
+/// Makes code, or finds it in a cache.
 pub(super) struct CodeWorkshop {
     pub(super) runtime: Runtime,
     pub(super) engine: EngineId,
+    /// What was compiled here.
     pub(super) cache: Option<Cache>,
     pub(super) supply: Supply,
 }
 
-/// Where code comes from that is not in the cache.
+/// Where code comes from that was not compiled here before.
 pub(super) enum Supply {
+    /// This build's compiler; somebody else's first, where a key is trusted.
     #[cfg(feature = "compiler")]
-    Compiler,
-    /// Somebody whose key is trusted; what has come waits here to be loaded.
-    Signed {
-        trust: Trust,
-        come: Mutex<BTreeMap<Digest, Compiled>>,
+    Compiler {
+        signed: Option<SignedCode>,
     },
+    Signed(SignedCode),
+}
+
+/// Code of somebody whose key is trusted. It is always all of a module.
+pub(super) struct SignedCode {
+    pub(super) trust: Trust,
+    pub(super) cache: Option<Cache>,
+    /// What has come waits here to be loaded.
+    come: Mutex<BTreeMap<Digest, Compiled>>,
+}
+
+impl SignedCode {
+    pub(super) fn new(trust: Trust, cache: Option<Cache>) -> Self {
+        let come = Mutex::default();
+        Self { trust, cache, come }
+    }
+
+    /// Whether a module of it can be loaded.
+    pub(super) fn holds(&self, module: Digest) -> bool {
+        let cache = self.cache.as_ref();
+        self.come().contains_key(&module) || cache.is_some_and(|cache| cache.holds(module, Piece::Program))
+    }
+
+    /// Keeps what was checked, for this start and the next ones.
+    pub(super) fn take(&self, compiled: Compiled) {
+        if let Some(cache) = &self.cache {
+            cache.keep_now(&compiled);
+        }
+        self.come().insert(compiled.module(), compiled);
+    }
+
+    fn come(&self) -> MutexGuard<'_, BTreeMap<Digest, Compiled>> {
+        self.come.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Supply {
+    /// `None`: nobody's key is trusted.
+    pub(super) fn signed(&self) -> Option<&SignedCode> {
+        match self {
+            #[cfg(feature = "compiler")]
+            Self::Compiler { signed } => signed.as_ref(),
+            Self::Signed(signed) => Some(signed),
+        }
+    }
+
+    /// Whether there is code without anybody's signature.
+    pub(super) fn compiles(&self) -> bool {
+        !matches!(self, Self::Signed(_))
+    }
 }
 
 impl CodeWorkshop {
@@ -39,13 +88,29 @@ impl CodeWorkshop {
         digest: Digest,
         source: Option<BlobSource>,
     ) -> Result<Arc<Loaded>, Failure> {
-        if let Some(compiled) = self.come(digest) {
-            return self.runtime.revive(&compiled).map_err(|error| match error {
-                ReviveError::Module(failure) => failure,
-                ReviveError::Code(reason) => self.no_code(digest, reason),
-            });
+        let signed = self.supply.signed();
+        if let Some(compiled) = signed.and_then(|signed| signed.come().remove(&digest)) {
+            match self.runtime.revive(&compiled) {
+                Ok(loaded) => return Ok(loaded),
+                Err(ReviveError::Module(failure)) => return Err(failure),
+                Err(ReviveError::Code(reason)) if self.supply.compiles() => {
+                    tracing::warn!(
+                        module = digest.short(),
+                        reason,
+                        "signed code is no good here: compiles"
+                    );
+                }
+                Err(ReviveError::Code(reason)) => return Err(self.no_code(digest, reason)),
+            }
         }
-        if let Some((cache, compiled)) = self.kept(digest, Piece::Program) {
+        let caches = [
+            self.cache.as_ref(),
+            signed.and_then(|signed| signed.cache.as_ref()),
+        ];
+        for cache in caches.into_iter().flatten() {
+            let Some(compiled) = cache.find(digest, Piece::Program) else {
+                continue;
+            };
             match self.runtime.revive(&compiled) {
                 Ok(loaded) => return Ok(loaded),
                 Err(ReviveError::Module(failure)) => return Err(failure),
@@ -54,7 +119,7 @@ impl CodeWorkshop {
         }
         match &self.supply {
             #[cfg(feature = "compiler")]
-            Supply::Compiler => {
+            Supply::Compiler { .. } => {
                 let wasm = read(&self.engine, "module", digest, source)?;
                 let (loaded, compiled) = self.runtime.compile_first(digest, &wasm)?;
                 if let Some(compiled) = compiled {
@@ -62,7 +127,7 @@ impl CodeWorkshop {
                 }
                 Ok(loaded)
             }
-            Supply::Signed { .. } => {
+            Supply::Signed(_) => {
                 drop(source);
                 Err(self.no_code(digest, "what was kept of it is gone: try again".into()))
             }
@@ -83,7 +148,8 @@ impl CodeWorkshop {
     fn make_resuming(&self, loaded: &Loaded, source: Option<BlobSource>) -> Result<(), Failure> {
         let digest = loaded.digest();
         if loaded.tier() == Tier::Optimised
-            && let Some((cache, compiled)) = self.kept(digest, Piece::Resuming)
+            && let Some(cache) = &self.cache
+            && let Some(compiled) = cache.find(digest, Piece::Resuming)
         {
             match self.runtime.revive_resuming(loaded, &compiled) {
                 Ok(()) => return Ok(()),
@@ -93,7 +159,7 @@ impl CodeWorkshop {
         }
         match &self.supply {
             #[cfg(feature = "compiler")]
-            Supply::Compiler => {
+            Supply::Compiler { .. } => {
                 let wasm = read(&self.engine, "module", digest, source)?;
                 match self.runtime.compile_resuming(loaded, &wasm) {
                     Ok(Some(compiled)) => self.keep(compiled),
@@ -109,7 +175,7 @@ impl CodeWorkshop {
                 Ok(())
             }
             // What is signed is all of a module.
-            Supply::Signed { .. } => {
+            Supply::Signed(_) => {
                 drop(source);
                 Err(self.no_code(digest, "its code lacks what resumes programs".into()))
             }
@@ -120,12 +186,12 @@ impl CodeWorkshop {
     pub(super) fn optimise(&self, loaded: &Loaded, source: Option<BlobSource>) -> Result<(), Failure> {
         match &self.supply {
             #[cfg(feature = "compiler")]
-            Supply::Compiler => {
+            Supply::Compiler { .. } => {
                 let wasm = read(&self.engine, "module", loaded.digest(), source)?;
                 self.runtime
                     .optimise(loaded, &wasm, |compiled| self.keep(compiled))
             }
-            Supply::Signed { .. } => {
+            Supply::Signed(_) => {
                 drop(source);
                 debug_assert_eq!(
                     loaded.tier(),
@@ -143,27 +209,10 @@ impl CodeWorkshop {
         cache.is_some_and(|cache| cache.holds(loaded.digest(), Piece::Resuming))
     }
 
-    fn kept(&self, digest: Digest, piece: Piece) -> Option<(&Cache, Compiled)> {
-        let cache = self.cache.as_ref()?;
-        Some((cache, cache.find(digest, piece)?))
-    }
-
     #[cfg(feature = "compiler")]
     fn keep(&self, compiled: Compiled) {
         if let Some(cache) = &self.cache {
             cache.keep(compiled);
-        }
-    }
-
-    /// What has come of it and was not loaded yet.
-    fn come(&self, digest: Digest) -> Option<Compiled> {
-        match &self.supply {
-            #[cfg(feature = "compiler")]
-            Supply::Compiler => None,
-            Supply::Signed { come, .. } => come
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&digest),
         }
     }
 

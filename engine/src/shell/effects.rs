@@ -246,15 +246,20 @@ impl Agent {
             self.inputs.push_back(Input::ModuleLoaded { operation, result });
             return;
         }
-        if self.workshop.modules.lacks_code(module)
-            && let Some(bytes) = self.store.blobs.bytes_of(module)
-        {
+        if let Some(bytes) = self.store.blobs.bytes_of(module) {
             let blob = Blob {
                 digest: module,
                 bytes,
             };
-            return self.fetch(blob, Waiting::Arrival(operation));
+            if self.workshop.modules.lacks_code(blob) {
+                return self.fetch(blob, Waiting::Arrival { operation, resumes });
+            }
         }
+        self.load_module_here(operation, module, resumes);
+    }
+
+    /// The same, where nobody is asked for its code.
+    pub(super) fn load_module_here(&mut self, operation: OperationId, module: Digest, resumes: bool) {
         let source = self.store.blobs.source(module);
         let modules = self.workshop.modules.clone();
         if resumes && MAY_COME_APART {
@@ -328,7 +333,7 @@ impl Agent {
             self.launch(program, incarnation, Ok(gathered));
             return;
         }
-        if self.workshop.modules.lacks_code(module) {
+        if self.workshop.modules.lacks_code(spec_module) {
             let waiting = Waiting::Program {
                 program,
                 incarnation,

@@ -1,7 +1,9 @@
 //! Code that is being fetched, and what waits for it.
 //!
-//! What always holds: a module is fetched once, whoever waits for it; and a program that is here already (after a restart, say)
-//! waits for its code however long that takes, because giving up would lose it. Whatever only comes is refused.
+//! What always holds: a module is fetched once, whoever waits for it. Where nobody compiles, a program that is here already
+//! (after a restart, say) waits for its code however long that takes, because giving up would lose it, and whatever only comes
+//! is refused. An engine that compiles does so where there is no code to be had: what starts waits for no more than an
+//! answer, what comes also while the dispatcher makes it, since the program runs on at its source.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,19 +16,25 @@ use wayfare_protocol::ids::{Blob, Digest, OperationId, PeerName, ProgramId};
 use wayfare_protocol::peer::PeerMessage;
 
 use super::agent::Agent;
-use super::fetching::{Fetch, Step, Wanted};
+use super::fetching::{Fetch, Patience, Step, Wanted};
 use super::work::{self, Data, Done};
 
 /// A program that is here waits this long until its code is asked for anew.
 const ANEW: Duration = Duration::from_secs(30);
 /// How often what is under way is looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// What starts where it can be compiled waits this long for a dispatcher's first word.
+const FIRST_WORD: Duration = Duration::from_millis(500);
 
 /// Who waits for a module's code.
 #[derive(Debug)]
 pub(super) enum Waiting {
     /// An arrival, which is refused if there is no code.
-    Arrival(OperationId),
+    Arrival {
+        operation: OperationId,
+        /// It goes on from a snapshot, and runs elsewhere meanwhile.
+        resumes: bool,
+    },
     /// A program that is to be started.
     Program {
         program: ProgramId,
@@ -43,6 +51,7 @@ struct Fetching {
     /// `None`: it failed, and is begun anew at `look`.
     fetch: Option<Fetch>,
     look: Instant,
+    begun: Instant,
 }
 
 /// By operation, each with one module.
@@ -79,20 +88,29 @@ impl Agent {
             waiting: vec![waiting],
             fetch: None,
             look: Instant::now(),
+            begun: Instant::now(),
         };
         self.fetches.under_way.insert(operation, fetching);
         self.begin_fetch(operation);
     }
 
     fn begin_fetch(&mut self, operation: OperationId) {
-        let (now_ms, trust) = (self.now_ms(), self.workshop.modules.trust());
+        let now_ms = self.now_ms();
         let Some(fetching) = self.fetches.under_way.get_mut(&operation) else {
+            return;
+        };
+        let modules = &self.workshop.modules;
+        let Some(trust) = modules.trust() else {
             return;
         };
         let wanted = Wanted {
             module: fetching.module,
-            target: trust.target,
-            keys: trust.keys,
+            target: trust.target.clone(),
+            keys: trust.keys.clone(),
+            patience: match modules.compiles() {
+                true => Patience::COMPILES,
+                false => Patience::COMPILES_NOT,
+            },
         };
         let (fetch, first) = Fetch::begin(wanted, now_ms);
         fetching.fetch = Some(fetch);
@@ -121,7 +139,11 @@ impl Agent {
             return false;
         };
         // Nobody else has a say, though its words would be checked as well.
-        if from.as_str() == ACTING_NAME
+        let is_made = matches!(message, PeerMessage::CodeMade { .. });
+        if from.as_str() == ACTING_NAME && is_made && fetching.waiting.is_empty() {
+            // It was lent to the dispatcher for others.
+            self.fetches.under_way.remove(&operation);
+        } else if from.as_str() == ACTING_NAME
             && let Some(fetch) = &mut fetching.fetch
         {
             for step in fetch.message(message, bytes, now_ms) {
@@ -151,6 +173,49 @@ impl Agent {
                     }
                 }
             }
+            let is_silent = |fetching: &Fetching| {
+                now.duration_since(fetching.begun) >= FIRST_WORD
+                    && fetching.fetch.as_ref().is_some_and(Fetch::is_asking)
+            };
+            if self.fetches.under_way.get(&operation).is_some_and(is_silent) {
+                self.begin_what_starts(operation);
+            }
+        }
+    }
+
+    /// What starts does not wait for what is not made, where it can be compiled. The dispatcher goes on: it gets the module, and
+    /// the next engine the code.
+    fn begin_what_starts(&mut self, operation: OperationId) {
+        if !self.workshop.modules.compiles() {
+            return;
+        }
+        let Some(fetching) = self.fetches.under_way.get_mut(&operation) else {
+            return;
+        };
+        let is_start = |waiting: &mut Waiting| {
+            matches!(
+                waiting,
+                Waiting::Program { .. } | Waiting::Arrival { resumes: false, .. }
+            )
+        };
+        let starts: Vec<Waiting> = fetching.waiting.extract_if(.., is_start).collect();
+        let module = fetching.module.digest;
+        for waiting in starts {
+            self.go_on(module, waiting);
+        }
+    }
+
+    /// With the code that there is by now.
+    fn go_on(&mut self, module: Digest, waiting: Waiting) {
+        match waiting {
+            // What is fetched is all of a module.
+            Waiting::Arrival { operation, resumes } => self.load_module_here(operation, module, resumes),
+            Waiting::Program {
+                program,
+                incarnation,
+                data,
+                saved,
+            } => self.gather(program, incarnation, module, (data, saved), None),
         }
     }
 
@@ -164,6 +229,7 @@ impl Agent {
                     self.send_chunk(dispatcher, operation, blob, offset, bytes as u64);
                 }
             }
+            Step::NotYet => self.begin_what_starts(operation),
             Step::Whole(code) => {
                 let Some(fetching) = self.fetches.under_way.get_mut(&operation) else {
                     return;
@@ -190,18 +256,16 @@ impl Agent {
         };
         let module = fetching.module;
         match result {
-            Ok(()) => {
+            Ok(()) => fetching
+                .waiting
+                .into_iter()
+                .for_each(|waiting| self.go_on(module.digest, waiting)),
+            Err(reason) if self.workshop.modules.compiles() => {
+                if !fetching.waiting.is_empty() {
+                    tracing::info!(module = module.digest.short(), reason, "compiles a module itself");
+                }
                 for waiting in fetching.waiting {
-                    match waiting {
-                        // What is fetched is all of a module.
-                        Waiting::Arrival(operation) => self.load_module(operation, module.digest, false),
-                        Waiting::Program {
-                            program,
-                            incarnation,
-                            data,
-                            saved,
-                        } => self.gather(program, incarnation, module.digest, (data, saved), None),
-                    }
+                    self.go_on(module.digest, waiting);
                 }
             }
             Err(reason) => {
@@ -209,7 +273,7 @@ impl Agent {
                 let (arrivals, programs) = fetching
                     .waiting
                     .into_iter()
-                    .partition(|waiting| matches!(waiting, Waiting::Arrival(_)));
+                    .partition(|waiting| matches!(waiting, Waiting::Arrival { .. }));
                 fetching.waiting = programs;
                 self.refuse_without_code(arrivals, module.digest, &reason);
                 if !fetching.waiting.is_empty() {
@@ -223,7 +287,7 @@ impl Agent {
 
     fn refuse_without_code(&mut self, arrivals: Vec<Waiting>, module: Digest, reason: &str) {
         for waiting in arrivals {
-            if let Waiting::Arrival(operation) = waiting {
+            if let Waiting::Arrival { operation, .. } = waiting {
                 let failure = Failure::NoCode {
                     engine: self.out.engine.clone(),
                     module,

@@ -1,4 +1,4 @@
-//! Getting a module's compiled code from the acting dispatcher, for an engine that does not compile: a pure core.
+//! Getting a module's compiled code from the acting dispatcher: a pure core.
 //!
 //! ```text
 //!            CodeMade                      all of it
@@ -10,6 +10,7 @@
 //!     `-------- silence ---'
 //! ```
 //! Asking again is harmless: a dispatcher that has the code answers at once, and whichever dispatcher acts by then answers.
+//! An engine that could compile it itself has less patience, and hears first of all whether it is made already.
 
 use wayfare_protocol::code::{CodeTarget, PublicKey};
 use wayfare_protocol::command::check_bytes;
@@ -20,8 +21,28 @@ use wayfare_protocol::pull::{Pull, Pulled, Puller};
 
 const ASK_FIRST_MS: u64 = 1_000;
 const ASK_MAX_MS: u64 = 4_000;
-/// A dispatcher that says nothing for this long is taken to be none.
-const SILENCE_MS: u64 = 12_000;
+
+/// How long an engine waits for code.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// A dispatcher that says nothing for this long is taken to be none.
+    silence_ms: u64,
+    /// How long it may take to make what it has not got.
+    making_ms: u64,
+}
+
+impl Patience {
+    /// Where nobody else compiles.
+    pub(super) const COMPILES_NOT: Self = Self {
+        silence_ms: 12_000,
+        making_ms: u64::MAX,
+    };
+    /// Where it would be compiled otherwise, in a similar time.
+    pub(super) const COMPILES: Self = Self {
+        silence_ms: 6_000,
+        making_ms: 60_000,
+    };
+}
 
 /// What is to be got.
 #[derive(Debug, Clone)]
@@ -29,6 +50,7 @@ pub(super) struct Wanted {
     pub(super) module: Blob,
     pub(super) target: CodeTarget,
     pub(super) keys: Vec<PublicKey>,
+    pub(super) patience: Patience,
 }
 
 /// What is to be done about it.
@@ -41,6 +63,8 @@ pub(super) enum Step {
         offset: u64,
         bytes: usize,
     },
+    /// The dispatcher is there, and has not made it yet.
+    NotYet,
     /// The signed code. Nobody has looked at it.
     Whole(Vec<u8>),
     Failed(String),
@@ -55,7 +79,11 @@ pub(super) struct Fetch {
 
 #[derive(Debug)]
 enum Stage {
-    Asking { again_ms: u64, wait_ms: u64 },
+    Asking {
+        begun_ms: u64,
+        again_ms: u64,
+        wait_ms: u64,
+    },
     Pulling(Puller),
 }
 
@@ -70,28 +98,37 @@ impl Fetch {
         (fetch, ask)
     }
 
+    /// It is not known yet that the code is made.
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self.stage, Stage::Asking { .. })
+    }
+
     #[cfg(test)]
     pub(super) fn module(&self) -> Blob {
         self.wanted.module
     }
 
     fn ask(&self) -> Step {
-        let Wanted { module, target, keys } = self.wanted.clone();
+        let Wanted {
+            module, target, keys, ..
+        } = self.wanted.clone();
         Step::Say(PeerMessage::CodeWanted { module, target, keys })
     }
 
     /// From the dispatcher; `bytes` are those of a chunk.
     pub(super) fn message(&mut self, message: PeerMessage, bytes: &[u8], now_ms: u64) -> Vec<Step> {
         match message {
-            PeerMessage::CodeUnderWay => self.heard_ms = now_ms,
+            PeerMessage::CodeUnderWay => {
+                self.heard_ms = now_ms;
+                return vec![Step::NotYet];
+            }
             PeerMessage::Refused { failure } => return vec![Step::Failed(failure.to_string())],
             PeerMessage::CodeMade { code } => return self.made(code, now_ms),
             PeerMessage::Pull { blob, offset, chunks } if blob == self.wanted.module => {
                 self.heard_ms = now_ms;
                 let chunks = Pull { offset, chunks }.chunks_of(blob);
-                return chunks
-                    .map(|(offset, bytes)| Step::SendChunk { offset, bytes })
-                    .collect();
+                let sent = chunks.map(|(offset, bytes)| Step::SendChunk { offset, bytes });
+                return std::iter::once(Step::NotYet).chain(sent).collect();
             }
             PeerMessage::Chunk { blob, offset } => return self.chunk(blob, offset, bytes, now_ms),
             _ => {}
@@ -131,14 +168,26 @@ impl Fetch {
     }
 
     pub(super) fn tick(&mut self, now_ms: u64) -> Option<Step> {
-        let is_silent = now_ms.saturating_sub(self.heard_ms) >= SILENCE_MS;
+        let Patience {
+            silence_ms,
+            making_ms,
+        } = self.wanted.patience;
+        let is_silent = now_ms.saturating_sub(self.heard_ms) >= silence_ms;
         match &mut self.stage {
             Stage::Asking { .. } if is_silent => Some(Step::Failed(format!(
                 "no dispatcher answered within {} s; it compiles for engines that do not: start one with 'wayfare \
                  dispatcher'",
-                SILENCE_MS / 1000
+                silence_ms / 1000
             ))),
-            Stage::Asking { again_ms, wait_ms } if *again_ms <= now_ms => {
+            Stage::Asking { begun_ms, .. } if now_ms.saturating_sub(*begun_ms) >= making_ms => {
+                Some(Step::Failed(format!(
+                    "the dispatcher has not made it in {} s",
+                    making_ms / 1000
+                )))
+            }
+            Stage::Asking {
+                again_ms, wait_ms, ..
+            } if *again_ms <= now_ms => {
                 *wait_ms = (*wait_ms * 2).min(ASK_MAX_MS);
                 *again_ms = now_ms + *wait_ms;
                 Some(self.ask())
@@ -160,6 +209,7 @@ impl Fetch {
 impl Stage {
     fn asking(now_ms: u64) -> Self {
         Self::Asking {
+            begun_ms: now_ms,
             again_ms: now_ms + ASK_FIRST_MS,
             wait_ms: ASK_FIRST_MS,
         }
@@ -175,11 +225,18 @@ mod tests {
     use super::*;
     use wayfare_protocol::error::Failure;
 
+    const SILENCE_MS: u64 = Patience::COMPILES_NOT.silence_ms;
+
     fn begin() -> Fetch {
+        begin_with(Patience::COMPILES_NOT)
+    }
+
+    fn begin_with(patience: Patience) -> Fetch {
         let wanted = Wanted {
             module: Blob::of(b"module"),
             target: wayfare_runtime::ahead::here(),
             keys: Vec::new(),
+            patience,
         };
         let (fetch, first) = Fetch::begin(wanted, 0);
         assert_eq!(first, fetch.ask());
@@ -200,10 +257,10 @@ mod tests {
         let module = fetch.module();
         assert_eq!(
             fetch.message(pull(module), &[], 10),
-            [Step::SendChunk { offset: 0, bytes: 6 }]
+            [Step::NotYet, Step::SendChunk { offset: 0, bytes: 6 }]
         );
         assert_eq!(fetch.message(pull(code), &[], 10), [], "not its module");
-        assert_eq!(fetch.message(PeerMessage::CodeUnderWay, &[], 20), []);
+        assert_eq!(fetch.message(PeerMessage::CodeUnderWay, &[], 20), [Step::NotYet]);
         assert_eq!(
             fetch.message(PeerMessage::CodeMade { code }, &[], 30),
             [Step::Say(pull(code))]
@@ -233,6 +290,22 @@ mod tests {
             Some(Step::Failed(reason)) => assert!(reason.contains("wayfare"), "{reason}"),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn an_engine_that_compiles_waits_only_as_long_as_that_would_take() {
+        let Patience {
+            silence_ms,
+            making_ms,
+        } = Patience::COMPILES;
+        let failed = |step: Option<Step>| matches!(step, Some(Step::Failed(_)));
+        assert!(failed(begin_with(Patience::COMPILES).tick(silence_ms)));
+        let (mut board, mut host) = (begin(), begin_with(Patience::COMPILES));
+        for fetch in [&mut board, &mut host] {
+            fetch.message(PeerMessage::CodeUnderWay, &[], making_ms - 1);
+        }
+        assert!(!failed(host.tick(making_ms - 1)));
+        assert!(failed(host.tick(making_ms)) && !failed(board.tick(making_ms)));
     }
 
     #[test]

@@ -26,8 +26,9 @@ pub(crate) fn about(options: &EngineOptions, devices: &Devices) -> EngineAbout {
         labels: options.labels.clone(),
         trusts: match &options.code {
             CodeFrom::Signed(keys) => keys.clone(),
+            // It needs nobody's.
             #[cfg(feature = "compiler")]
-            CodeFrom::Compiler => Vec::new(),
+            CodeFrom::Compiler(_) => Vec::new(),
         },
     }
 }

@@ -1,5 +1,6 @@
 //! Modules that are loaded: rewritten and compiled once, however many programs run from them or ask at once; or from
-//! signed code that others compiled.
+//! signed code that others compiled. Where a key is trusted, an engine that compiles asks whose it is first: what
+//! the dispatcher has made once need not be made by every engine.
 //!
 //! What is compiled here comes in two pieces: what a program begins with, and *resuming code*, which is larger. The second is
 //! compiled when programs run already (`background`), or by whoever needs it before that; once it is in the cache, it is not
@@ -15,16 +16,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{Digest, EngineId};
+use wayfare_protocol::ids::{Blob, Digest, EngineId};
 
 use super::background::Background;
-use super::code_workshop::{CodeWorkshop, Supply};
+use super::code_workshop::{CodeWorkshop, SignedCode, Supply};
 use super::store::BlobSource;
 use super::store::Cache;
 use wayfare_runtime::{Compiled, Loaded, MAY_COME_APART, Piece, Provenance, Runtime, Trust};
 
 /// Loaded modules without a program that are kept: compiling takes far longer than anything else in a move.
 const UNUSED_MAX: usize = 8;
+/// Smaller modules are compiled here before a dispatcher could have sent their code.
+const ASKED_BYTES_MIN: u64 = 128 << 10;
 
 pub(crate) struct Modules {
     workshop: Arc<CodeWorkshop>,
@@ -42,13 +45,25 @@ impl Modules {
     /// With the compiler, which must be in this build.
     #[cfg(feature = "compiler")]
     pub(crate) fn new(runtime: Runtime, engine: EngineId, cache: Option<Cache>) -> Self {
-        Self::with(runtime, engine, cache, Supply::Compiler)
+        Self::with(runtime, engine, cache, Supply::Compiler { signed: None })
+    }
+
+    /// The same, and code that somebody else has compiled is taken where it can be had: `signed_cache` is for that.
+    #[cfg(feature = "compiler")]
+    pub(crate) fn trusting(
+        runtime: Runtime,
+        engine: EngineId,
+        cache: Option<Cache>,
+        (trust, signed_cache): (Trust, Option<Cache>),
+    ) -> Self {
+        let signed = Some(SignedCode::new(trust, signed_cache));
+        Self::with(runtime, engine, cache, Supply::Compiler { signed })
     }
 
     /// Without: `cache` is for the same trust.
     pub(crate) fn signed(runtime: Runtime, engine: EngineId, cache: Option<Cache>, trust: Trust) -> Self {
-        let come = Mutex::default();
-        Self::with(runtime, engine, cache, Supply::Signed { trust, come })
+        let supply = Supply::Signed(SignedCode::new(trust, cache));
+        Self::with(runtime, engine, None, supply)
     }
 
     fn with(runtime: Runtime, engine: EngineId, cache: Option<Cache>, supply: Supply) -> Self {
@@ -151,68 +166,59 @@ impl Modules {
         self.background.close();
     }
 
-    /// Whether the module's code has to be fetched before it can be loaded.
-    pub(crate) fn lacks_code(&self, digest: Digest) -> bool {
-        match &self.workshop.supply {
-            #[cfg(feature = "compiler")]
-            Supply::Compiler => false,
-            Supply::Signed { come, .. } => {
-                let come = come.lock().unwrap_or_else(PoisonError::into_inner);
-                let cache = self.workshop.cache.as_ref();
-                !come.contains_key(&digest)
-                    && !cache.is_some_and(|cache| cache.holds(digest, Piece::Program))
-                    && self.ready(digest).is_none()
-            }
-        }
+    /// Whether the module's code is to be asked for before it is loaded: what cannot be compiled here, and what takes long to.
+    pub(crate) fn lacks_code(&self, module: Blob) -> bool {
+        let Some(signed) = self.workshop.supply.signed() else {
+            return false;
+        };
+        let is_asked_for = !self.compiles() || module.bytes >= ASKED_BYTES_MIN;
+        let cache = self.workshop.cache.as_ref();
+        is_asked_for
+            && !signed.holds(module.digest)
+            && !cache.is_some_and(|cache| cache.holds(module.digest, Piece::Program))
+            && self.ready(module.digest).is_none()
     }
 
-    /// What code must be, to be taken.
-    pub(crate) fn trust(&self) -> Trust {
-        match &self.workshop.supply {
-            #[cfg(feature = "compiler")]
-            Supply::Compiler => Trust {
-                target: wayfare_runtime::ahead::here(),
-                keys: Vec::new(),
-            },
-            Supply::Signed { trust, .. } => trust.clone(),
-        }
+    /// Whether what nobody else has compiled can be had all the same.
+    pub(crate) fn compiles(&self) -> bool {
+        self.workshop.supply.compiles()
+    }
+
+    /// What code must be, to be taken. `None`: nobody's is.
+    pub(crate) fn trust(&self) -> Option<&Trust> {
+        Some(&self.workshop.supply.signed()?.trust)
     }
 
     /// Signed code that has come: checked, and kept for this start and the next ones.
     pub(crate) fn take_code(&self, digest: Digest, bytes: Vec<u8>) -> Result<(), Failure> {
-        let provenance = Provenance::Signed(self.trust());
-        let compiled = Compiled::verify(bytes, digest, Piece::Program, &provenance).map_err(|error| {
-            let reason = format!("what came was refused: {error}");
-            self.workshop.no_code(digest, reason)
-        })?;
-        if let Some(cache) = &self.workshop.cache {
-            cache.keep_now(&compiled);
-        }
-        match &self.workshop.supply {
-            #[cfg(feature = "compiler")]
-            Supply::Compiler => {}
-            Supply::Signed { come, .. } => {
-                let mut come = come.lock().unwrap_or_else(PoisonError::into_inner);
-                come.insert(digest, compiled);
-            }
-        }
+        let refused = |reason: String| {
+            self.workshop
+                .no_code(digest, format!("what came was refused: {reason}"))
+        };
+        let signed = self.workshop.supply.signed();
+        let signed = signed.ok_or_else(|| refused("no key is trusted".into()))?;
+        let provenance = Provenance::Signed(signed.trust.clone());
+        let compiled = Compiled::verify(bytes, digest, Piece::Program, &provenance);
+        signed.take(compiled.map_err(|error| refused(error.to_string()))?);
         Ok(())
     }
 
     /// What can be made again gives its room to what cannot, if `error` says that the disk is full. Whether that was any:
     /// then it is worth another try. Signed code stays: without a dispatcher it cannot be had again.
     pub(crate) fn give_way(&self, error: &io::Error) -> bool {
-        if error.kind() == io::ErrorKind::StorageFull
-            && !matches!(self.workshop.supply, Supply::Signed { .. })
-            && let Some(cache) = &self.workshop.cache
-        {
-            let bytes = cache.give_way();
-            if bytes > 0 {
-                tracing::warn!(bytes, "disk is full: gave up all cached compiled code");
-            }
-            return bytes > 0;
+        if error.kind() != io::ErrorKind::StorageFull || !self.compiles() {
+            return false;
         }
-        false
+        let signed = self.workshop.supply.signed();
+        let caches = [
+            self.workshop.cache.as_ref(),
+            signed.and_then(|signed| signed.cache.as_ref()),
+        ];
+        let bytes: u64 = caches.into_iter().flatten().map(Cache::give_way).sum();
+        if bytes > 0 {
+            tracing::warn!(bytes, "disk is full: gave up all cached compiled code");
+        }
+        bytes > 0
     }
 
     #[cfg(test)]

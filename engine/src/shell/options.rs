@@ -72,9 +72,9 @@ pub struct EngineOptions {
 /// Where an engine gets the code of modules from.
 #[derive(Debug, Clone)]
 pub enum CodeFrom {
-    /// It compiles.
+    /// It compiles, unless the fleet's dispatcher has done so and signed it with one of these keys.
     #[cfg(feature = "compiler")]
-    Compiler,
+    Compiler(Vec<PublicKey>),
     /// The fleet's dispatcher compiles; what these keys have not signed is not loaded.
     Signed(Vec<PublicKey>),
 }
@@ -88,7 +88,7 @@ impl CodeFrom {
 impl Default for CodeFrom {
     fn default() -> Self {
         #[cfg(feature = "compiler")]
-        return Self::Compiler;
+        return Self::Compiler(Vec::new());
         #[cfg(not(feature = "compiler"))]
         Self::Signed(Vec::new())
     }

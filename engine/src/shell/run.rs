@@ -55,6 +55,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const HAND_OVER_SECONDS_LONGEST: u64 = 300;
 /// Last words reach the broker within this, or its last will speaks for us.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// In the data folder: compiled code; of an engine that compiles, its own,
+const COMPILED_FOLDER: &str = "compiled";
+/// and that of others, where it takes such.
+#[cfg(feature = "compiler")]
+const SIGNED_FOLDER: &str = "signed";
 
 /// Runs an engine until `stops` has a first message; then has programs of applications moved elsewhere, stores the
 /// others, says that it has stopped, and returns. A second message ends the wait for moves; the next one everything,
@@ -132,7 +137,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
     let programs_memory_bytes_max = memory::budget(options.programs_memory_bytes_max);
     let address_space = match options.code {
         #[cfg(feature = "compiler")]
-        CodeFrom::Compiler => AddressSpace::probe(),
+        CodeFrom::Compiler(_) => AddressSpace::probe(),
         CodeFrom::Signed(_) => AddressSpace::Ample,
     };
     let runtime = Runtime::new(RuntimeOptions {
@@ -250,24 +255,32 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
 
 fn modules(options: &EngineOptions, runtime: Runtime) -> anyhow::Result<Modules> {
     let engine = options.engine.clone();
-    let provenance = match options.code {
-        #[cfg(feature = "compiler")]
-        CodeFrom::Compiler => runtime.provenance(),
-        CodeFrom::Signed(ref keys) => runtime.trust(keys.clone()),
+    let cache = |folder: &str, bytes_max: u64, provenance: Provenance| {
+        let folder = options.data.join(folder);
+        if bytes_max == 0 {
+            Cache::remove(&folder);
+            return None;
+        }
+        Cache::open(&folder, bytes_max, provenance)
     };
-    let folder = options.data.join("compiled");
-    let cache = if options.cache_bytes_max > 0 {
-        Cache::open(&folder, options.cache_bytes_max, provenance.clone())
-    } else {
-        Cache::remove(&folder);
-        None
-    };
-    Ok(match provenance {
+    let bytes_max = options.cache_bytes_max;
+    Ok(match &options.code {
         #[cfg(feature = "compiler")]
-        Provenance::Own(_) => Modules::new(runtime, engine, cache),
-        #[cfg(not(feature = "compiler"))]
-        Provenance::Own(_) => anyhow::bail!("this engine was built without the compiler"),
-        Provenance::Signed(trust) => {
+        CodeFrom::Compiler(keys) if keys.is_empty() || !runtime.takes_signed_code() => {
+            Cache::remove(&options.data.join(SIGNED_FOLDER));
+            let own = cache(COMPILED_FOLDER, bytes_max, runtime.provenance());
+            Modules::new(runtime, engine, own)
+        }
+        #[cfg(feature = "compiler")]
+        CodeFrom::Compiler(keys) => {
+            let own = cache(COMPILED_FOLDER, bytes_max / 2, runtime.provenance());
+            let trust = runtime.trust(keys.clone());
+            let signed = cache(SIGNED_FOLDER, bytes_max / 2, Provenance::Signed(trust.clone()));
+            Modules::trusting(runtime, engine, own, (trust, signed))
+        }
+        CodeFrom::Signed(keys) => {
+            let trust = runtime.trust(keys.clone());
+            let cache = cache(COMPILED_FOLDER, bytes_max, Provenance::Signed(trust.clone()));
             if trust.keys.is_empty() {
                 tracing::warn!(
                     "no key is trusted, so that no program can run here: give the one that 'wayfare key show' prints, with \

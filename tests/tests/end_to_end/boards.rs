@@ -14,6 +14,9 @@ use wayfare_tests::watched::{Watched, must_equal};
 use crate::fleet;
 use crate::moving::DEEP;
 
+/// Modules of this size are asked for before they are compiled.
+const LARGE_BYTES: usize = 200 << 10;
+
 /// A host, and an engine that loads only what the registry signs.
 fn host_and_board() -> Setup {
     let key = registry_key();
@@ -92,6 +95,39 @@ async fn a_version_that_no_compiler_makes_is_refused_with_those_that_there_are_a
         "--compiler".into(),
     ] {
         assert!(refused.to_string().contains(&part), "{refused}");
+    }
+}
+
+/// Engines that compile ask for it first, where they trust the fleet's key: the first one lends the dispatcher the module and
+/// starts by itself, and the next one gets the code.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_dispatcher_compiles_once_no_other_engine_compiles() {
+    let key = registry_key();
+    let setup = fleet(Kind::Mosquitto).engine("first", &["--trust", &key]);
+    let setup = setup.engine("second", &["--trust", &key]);
+    let mut fleet = setup.registry().start().await;
+    let job = Job::endless(64).padded(LARGE_BYTES);
+    let expected = fleet.expected(&job, "first").await;
+    let watched = fleet.run(&job, "first").await;
+    watched.printed(3).await;
+    fleet.moves(watched.program, "second").await;
+    watched.goes_on().await;
+    let module = wayfare_protocol::ids::Digest::of(&job.module).to_string();
+    let has = |engine: &str, folder: &str| fleet.folder().join(engine).join(folder).join(&module).exists();
+    assert!(!has("first", "signed"), "it compiled it itself");
+    assert!(has("second", "signed") && !has("second", "compiled"));
+    assert_eq!(fleet.runs_once(&watched, &expected).await, "second");
+    fleet.kills(watched).await;
+
+    // Without a dispatcher each compiles what it needs; what has come is kept.
+    if let Some(registry) = fleet.registry.take() {
+        registry.stop().await;
+    }
+    fleet.start_again(&["second"]).await;
+    for job in [job, Job::endless(64).padded(LARGE_BYTES + 1)] {
+        let watched = fleet.run(&job, "second").await;
+        watched.printed(1).await;
+        fleet.kills(watched).await;
     }
 }
 

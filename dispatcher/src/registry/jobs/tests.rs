@@ -148,7 +148,8 @@ fn what_is_on_disk_is_not_made_again() {
         job: job(),
         wasm: None,
     };
-    assert_eq!(look(&mut jobs, None, true), [compile]);
+    let told = to("a", PeerMessage::CodeUnderWay);
+    assert_eq!(look(&mut jobs, None, true), [told, compile], "it is the first");
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn put(code_folder: &std::path::Path, module: Digest, wasm: &[u8]) {
 
 #[cfg(not(feature = "compiler"))]
 pub(super) fn load_wasm(wasm: &[u8]) -> Result<Arc<Loaded>, Failure> {
-    use super::super::{Compiled, Piece, ReviveError};
+    use super::super::{Compiled, Piece, Provenance, ReviveError};
 
     let module = Digest::of(wasm);
     let hint = "there is no compiler here: run these tests in a build that has it, with WAYFARE_TEST_CODE naming a folder, then these with the same";
@@ -80,7 +80,7 @@ pub(super) fn load_wasm(wasm: &[u8]) -> Result<Arc<Loaded>, Failure> {
         bytes,
         module,
         Piece::Program,
-        &RUNTIME.trust(vec![key().public()]),
+        &Provenance::Signed(RUNTIME.trust(vec![key().public()])),
     )
     .unwrap();
     RUNTIME.revive(&compiled).map_err(|error| match error {
