@@ -15,6 +15,15 @@ pub enum AddressSpace {
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 const AMPLE_BYTES: usize = 256 << 30;
 
+/// Whether the system counts memory that is reserved and never touched, so that large stacks are dear.
+#[cfg(feature = "compiler")]
+pub(super) fn counts_untouched() -> bool {
+    /// See `proc_sys_vm(5)`.
+    const NEVER_OVERCOMMIT: &str = "2";
+    let mode = std::fs::read_to_string("/proc/sys/vm/overcommit_memory");
+    mode.is_ok_and(|mode| mode.trim() == NEVER_OVERCOMMIT)
+}
+
 impl AddressSpace {
     /// By trying.
     pub fn probe() -> Self {

@@ -280,7 +280,7 @@ impl Runtime {
     /// Whether code that others compiled can run in this process, since it reserves what memories may grow to.
     #[cfg(feature = "compiler")]
     pub fn takes_signed_code(&self) -> bool {
-        self.options().address_space == AddressSpace::Ample
+        self.options().address_space == super::address_space::AddressSpace::Ample
     }
 
     /// How often this runtime has compiled a module.

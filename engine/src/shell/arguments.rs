@@ -105,8 +105,9 @@ pub struct EngineArgs {
     #[serde(deserialize_with = "between::<0, CACHE_MIB_LIMIT, _>")]
     pub cache_max: Option<u64>,
     /// Start what is compiled for the first time on code that is made in a tenth of the time and runs slower,
-    /// until the optimised code is made behind it; on x86-64 and 64-bit ARM [default: false]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    /// until the optimised code is made behind it; on x86-64 and 64-bit ARM [default: true on x86-64]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        env = "WAYFARE_TIERED_COMPILATION")]
     pub tiered_compilation: Option<bool>,
     /// Memory that compiling a module may take, in a process of its own [default: 2048]
     #[cfg(feature = "compiler")]
@@ -397,7 +398,7 @@ mod tests {
         assert_eq!(options.program_memory_bytes_max, 64 << 20);
         assert_eq!(options.stack_bytes_max, 16 << 20);
         assert_eq!(options.cache_bytes_max, 256 << 20);
-        assert!(!options.tiered_compilation);
+        assert_eq!(options.tiered_compilation, cfg!(target_arch = "x86_64"));
         assert_eq!((options.host.as_str(), options.labels.len()), ("rack-2", 2));
         assert_eq!(options.labels["zone"], "attic");
         assert_eq!(options.checkpoint_interval, Some(Duration::from_secs(60)));
@@ -423,10 +424,10 @@ mod tests {
             "0",
             "--cache-max",
             "0",
-            "--tiered-compilation",
+            "--tiered-compilation=false",
         ]);
         let options = args.unwrap().options().unwrap();
-        assert!(options.tiered_compilation);
+        assert!(!options.tiered_compilation);
         assert_eq!(options.checkpoint_interval, None);
         assert_eq!(options.cache_bytes_max, 0);
     }

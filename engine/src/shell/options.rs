@@ -30,8 +30,8 @@ pub(super) const HAND_OVER_SECONDS: u64 = 5;
 /// Compiled code takes some twenty times the room of its module: this holds 200 of the samples, or ten of QuickJS's size.
 pub(super) const CACHE_MIB_MAX: u64 = 256;
 
-/// Off until whole fleets were tried with it.
-pub(super) const TIERED_COMPILATION: bool = false;
+/// Where wasmtime supports its compiler in one pass as it does the optimising one.
+pub(super) const TIERED_COMPILATION: bool = cfg!(target_arch = "x86_64");
 
 #[derive(Debug, Clone)]
 pub struct EngineOptions {

@@ -103,8 +103,9 @@ async fn a_version_that_no_compiler_makes_is_refused_with_those_that_there_are_a
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_dispatcher_compiles_once_no_other_engine_compiles() {
     let key = registry_key();
-    let setup = fleet(Kind::Mosquitto).engine("first", &["--trust", &key]);
-    let setup = setup.engine("second", &["--trust", &key]);
+    // Told so, they are lent no code that other tests' engines have compiled.
+    let setup = fleet(Kind::Mosquitto).engine("first", &["--tiered-compilation", "--trust", &key]);
+    let setup = setup.engine("second", &["--tiered-compilation", "--trust", &key]);
     let mut fleet = setup.registry().start().await;
     let job = Job::endless(64).padded(LARGE_BYTES);
     let expected = fleet.expected(&job, "first").await;

@@ -37,6 +37,7 @@ mod room;
 mod runs_and_spawns;
 mod stolen_login;
 mod streams;
+mod tiers;
 mod updates;
 mod values;
 
