@@ -244,7 +244,7 @@ pub(crate) enum Verb {
 pub(crate) struct CommandArgs {
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,
-    /// How long it may take, such as 500ms, 30s or 5m
+    /// How long it may take, such as 500ms, 30s or 5m; while an engine compiles for it, that does not count
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
     /// Print the operation's id as soon as the engine has all it needs, and do not wait for the end

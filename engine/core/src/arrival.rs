@@ -123,6 +123,11 @@ impl Arrival {
         }
     }
 
+    /// Its module is being compiled, or read.
+    pub(super) fn is_loading(&self) -> bool {
+        self.module == Module::Loading
+    }
+
     fn is_gathering(&self) -> bool {
         matches!(self.stage, Stage::Gathering { .. })
     }
@@ -357,8 +362,13 @@ impl Core {
                 continue;
             }
             let lacks = arrival.blobs.iter().any(|blob| !self.blobs.has(*blob));
-            if arrival.repeat.is_due(now) && lacks {
-                self.answer_arrival(id);
+            let is_loading = arrival.is_loading() && matches!(arrival.origin, Origin::Client(_));
+            if arrival.repeat.is_due(now) {
+                if lacks {
+                    self.answer_arrival(id);
+                } else if is_loading {
+                    self.compiles(id);
+                }
             }
         }
     }

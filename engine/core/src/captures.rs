@@ -1,7 +1,7 @@
 //! Captures of a program: one at a time, each for a purpose, each answer matched to its question.
 
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::event::{Outcome, Phase};
+use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{Blob, ProgramId};
 
 use super::Core;
@@ -51,7 +51,7 @@ impl Core {
         let here = self.programs.get(&program);
         let purpose = here.and_then(|here| here.capture.as_ref().filter(|(id, _)| *id == capture));
         if let Some(operation) = purpose.and_then(|(_, purpose)| purpose.operation()) {
-            self.progress(operation, Phase::Compile, 0, 0);
+            self.compiles(operation);
         }
     }
 

@@ -45,6 +45,8 @@ pub(super) struct Departure {
     heard: Now,
     accepted_at: Now,
     deadline: Now,
+    /// The target did not ask for the module, and had not acknowledged it by then.
+    lacks_word: bool,
     stage: Stage,
     precopied_bytes: u64,
     final_bytes: u64,
@@ -117,6 +119,13 @@ impl Departure {
                 ..
             }
         )
+    }
+
+    /// Until then the source waits for the target.
+    pub(super) fn extend(&mut self, deadline: Now) {
+        if !self.is_committed() {
+            self.deadline = self.deadline.max(deadline);
+        }
     }
 
     fn is_committed(&self) -> bool {
@@ -296,6 +305,7 @@ impl Core {
             heard: now,
             accepted_at,
             deadline,
+            lacks_word: false,
             stage: Stage::Asking,
             precopied_bytes: 0,
             final_bytes: 0,

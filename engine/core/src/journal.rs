@@ -16,7 +16,7 @@ use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
 use wayfare_protocol::ids::{BootId, EngineId, OperationId, ProgramId, Term};
 use wayfare_protocol::limits::TIME_LIMIT_MS_MAX;
 
-use super::timing::{FINISHED_OPERATIONS_MAX, OPEN_OPERATIONS_MAX, PROGRESS_US};
+use super::timing::{FINISHED_OPERATIONS_MAX, OPEN_OPERATIONS_MAX, PROGRESS_US, RESEND_FIRST_US};
 use super::types::{Effect, Identity, Now, OperationRecord, Record, RecordKey};
 
 #[derive(Debug)]
@@ -150,6 +150,20 @@ impl Journal {
         Some(self.reply(&self.open.get(&operation)?.command, body))
     }
 
+    /// Gives an operation its whole time limit anew; until when that is.
+    pub(super) fn extend(&mut self, operation: OperationId, now: Now) -> Option<Now> {
+        let open = self.open.get_mut(&operation)?;
+        let limit_us = limit_us(&open.command).max(RESEND_FIRST_US);
+        open.deadline = open.deadline.max(now.plus(limit_us));
+        Some(open.deadline)
+    }
+
+    /// What was last told of an operation.
+    pub(super) fn phase(&self, operation: OperationId) -> Option<Phase> {
+        let (phase, _) = self.open.get(&operation)?.progress?;
+        Some(phase)
+    }
+
     pub(super) fn reply(&self, command: &Command, body: EventBody) -> Effect {
         let (verb, program) = (command.action.verb(), command.action.program());
         Effect::Reply {
@@ -241,7 +255,7 @@ impl Journal {
     }
 
     fn add(&mut self, command: Command, sequence: u64, now: Now) {
-        let limit_us = command.time_limit_ms.min(TIME_LIMIT_MS_MAX) * 1000;
+        let limit_us = limit_us(&command);
         self.open.insert(
             command.operation,
             Open {
@@ -290,4 +304,8 @@ fn reused() -> EventBody {
             reason: "this operation's id was used for another command".into(),
         },
     }
+}
+
+fn limit_us(command: &Command) -> u64 {
+    command.time_limit_ms.min(TIME_LIMIT_MS_MAX) * 1000
 }

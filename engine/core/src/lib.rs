@@ -213,7 +213,9 @@ impl Core {
     /// Answers operations whose time is up, where that is safe.
     fn operations_due(&mut self) {
         for (operation, program, waited_ms) in self.journal.late(self.now) {
-            if !self.departure_late(operation) && !self.run_late(operation, waited_ms) {
+            if self.waits_for_code(operation, program) {
+                self.compiles(operation);
+            } else if !self.departure_late(operation) && !self.run_late(operation, waited_ms) {
                 let peer = format!("program {}", program.short());
                 self.abort(operation, Failure::Silent { peer, waited_ms });
             }

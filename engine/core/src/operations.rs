@@ -3,7 +3,7 @@
 use wayfare_protocol::command::{Action, Command};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{EventBody, Outcome, Phase};
-use wayfare_protocol::ids::OperationId;
+use wayfare_protocol::ids::{OperationId, ProgramId};
 
 use super::Core;
 use super::timing::OPEN_OPERATIONS_MAX;
@@ -125,6 +125,27 @@ impl Core {
         let bytes = (done_bytes, total_bytes);
         self.effects
             .extend(self.journal.progress(operation, phase, bytes, self.now));
+    }
+
+    /// Says that code is compiled that the operation waits for. That is not its time: how long it takes is the module's and
+    /// the processor's, and nobody is silent.
+    pub(super) fn compiles(&mut self, operation: OperationId) {
+        if let Some(deadline) = self.journal.extend(operation, self.now)
+            && let Some(departure) = self.departures.get_mut(&operation)
+        {
+            departure.extend(deadline);
+        }
+        self.progress(operation, Phase::Compile, 0, 0);
+    }
+
+    /// Whether the operation waits for a module here, or for the code that captures its program.
+    pub(super) fn waits_for_code(&self, operation: OperationId, program: ProgramId) -> bool {
+        if let Some(arrival) = self.arrivals.get(&operation) {
+            return arrival.is_loading();
+        }
+        let capture = self.programs.get(&program).and_then(|here| here.capture.as_ref());
+        capture.is_some_and(|(_, purpose)| purpose.operation() == Some(operation))
+            && self.journal.phase(operation) == Some(Phase::Compile)
     }
 
     fn reply(&mut self, command: &Command, body: EventBody) {

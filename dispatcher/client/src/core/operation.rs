@@ -210,6 +210,12 @@ impl InFlight {
                 },
             ) => {
                 self.accepted(now_ms, effects);
+                if phase == Phase::Compile {
+                    // An engine does not count that either.
+                    self.deadline_ms = self
+                        .deadline_ms
+                        .max(now_ms + self.request.time_limit_ms + GRACE_MS);
+                }
                 self.progress.phase = Some(phase);
                 self.progress.delivered |= phase != Phase::Transfer;
                 // Our own count of what we send is the finer one.

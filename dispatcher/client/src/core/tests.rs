@@ -114,6 +114,27 @@ fn silence_is_a_typed_error_that_says_how_far_it_came() {
 }
 
 #[test]
+fn an_engine_that_says_that_it_compiles_is_waited_for() {
+    let mut bench = Bench::connected();
+    bench.start(run_of(b"module"));
+    bench.event(1, "a", EventBody::Accepted, 0);
+    let compiles = EventBody::Progress {
+        phase: Phase::Compile,
+        done_bytes: 0,
+        total_bytes: 0,
+    };
+    for at_ms in (5_000..200_000).step_by(5_000) {
+        assert!(settled(bench.event(1, "a", compiles.clone(), at_ms)).is_none());
+        assert!(settled(bench.handle(Input::Tick, at_ms + 1)).is_none());
+    }
+    assert!(settled(bench.handle(Input::Tick, 195_000 + 31_999)).is_none());
+    assert!(matches!(
+        settled(bench.handle(Input::Tick, 195_000 + 32_000)),
+        Some(Err(CommandError::NoAnswer { .. }))
+    ));
+}
+
+#[test]
 fn answers_from_others_and_unreadable_ones_change_nothing() {
     let mut bench = Bench::connected();
     bench.start(request("a", Action::Pause { on: on(1) }, &[]));

@@ -161,7 +161,7 @@ impl Core {
                 module,
                 resumes: comes_running || matches!(goal, Some(Goal::From(_))),
             });
-            return self.progress(operation, Phase::Compile, 0, 0);
+            return self.compiles(operation);
         }
         let Some(goal) = goal.filter(|_| arrival.module == Module::Loaded) else {
             return;

@@ -19,6 +19,14 @@ impl Departure {
         self.send(operation)
     }
 
+    /// Whether the target compiles the module: it has it, and acknowledges it only once that is loaded. What it lacks comes
+    /// before what it acknowledges, so that only the second answer of the kind says so.
+    fn awaits_loading(&mut self, missing: &[Digest]) -> bool {
+        let module = self.on_target.spec.module.digest;
+        let lacks_word = !self.is_committed() && !missing.contains(&module) && !self.sender.is_there(module);
+        std::mem::replace(&mut self.lacks_word, lacks_word) && lacks_word
+    }
+
     /// Notes how much of a blob the target has, and sends on; `None`: it was never promised that blob.
     fn acknowledged(
         &mut self,
@@ -135,8 +143,12 @@ impl Core {
         let Some(departure) = self.heard_departure(operation, from) else {
             return;
         };
+        let awaits_loading = departure.awaits_loading(missing);
         let effects = departure.wanted(operation, missing);
         self.effects.extend(effects);
+        if awaits_loading {
+            self.compiles(operation);
+        }
     }
 
     pub(crate) fn departure_acknowledged(

@@ -59,6 +59,21 @@ fn a_run_whose_client_is_silent_fails_at_its_time_limit() {
 }
 
 #[test]
+fn the_time_that_a_module_takes_to_compile_is_not_the_time_of_its_run() {
+    let mut bench = Bench::new("e1");
+    bench.feed(command(1, run()));
+    bench.feed(chunk("client", 1, "module"));
+    bench.feed(complete("module"));
+    let words = bench.wait(300 * SECOND);
+    assert!(words.iter().all(|word| word == "progress compile"), "{words:?}");
+    // Whoever waits hears of it well within the limit.
+    assert!(words.len() >= 30, "{} words", words.len());
+    assert_eq!(bench.words(loaded(1)), ["start frozen"]);
+    let words = bench.wait(31 * SECOND);
+    assert_eq!(words[words.len() - 2..], ["store failed", "reply failed"]);
+}
+
+#[test]
 fn a_run_whose_module_is_bad_fails_with_the_reason() {
     let mut bench = Bench::new("e1");
     bench.feed(command(1, run()));

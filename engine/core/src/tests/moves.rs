@@ -174,6 +174,48 @@ fn a_move_that_nobody_answers_is_cancelled_at_its_time_limit() {
 }
 
 #[test]
+fn a_move_waits_for_a_target_that_compiles_and_says_so_but_not_for_one_that_falls_silent() {
+    let mut bench = Bench::running();
+    bench.feed(move_to(2, "e2"));
+    let has_it = || says("e2", 2, PeerMessage::Want { missing: vec![] });
+    assert_eq!(
+        bench.words(has_it()),
+        [""; 0],
+        "it may be about to acknowledge it"
+    );
+    for _ in 0..100 {
+        bench.wait(SECOND);
+        assert_eq!(bench.words(has_it()), ["progress compile"]);
+    }
+    let mut acknowledged = bench;
+    assert_eq!(acknowledged.words(acknowledges("e2", 2, "module")), ["capture"]);
+    let mut bench = Bench::running();
+    bench.feed(move_to(2, "e2"));
+    bench.feed(has_it());
+    bench.wait(20 * SECOND);
+    bench.feed(has_it());
+    assert!(!bench.wait(29 * SECOND).contains(&"reply failed".to_owned()));
+    assert!(bench.wait(2 * SECOND).contains(&"reply failed".to_owned()));
+    assert_eq!(bench.state(), "running");
+}
+
+#[test]
+fn the_time_that_capturing_code_takes_to_compile_is_not_the_time_of_what_waits_for_it() {
+    let mut bench = Bench::running();
+    bench.feed(move_to(2, "e2"));
+    bench.feed(acknowledges("e2", 2, "module"));
+    let compiles = Input::CaptureCompiles {
+        program: program(1),
+        capture: CaptureId(1),
+    };
+    bench.feed(compiles);
+    let words = bench.wait(100 * SECOND);
+    assert!(words.contains(&"progress compile".to_owned()));
+    assert!(!words.contains(&"reply failed".to_owned()), "{words:?}");
+    assert_eq!(bench.words(captured(1, "base"))[..1], ["say prepare"]);
+}
+
+#[test]
 fn silence_after_the_offer_keeps_the_program_frozen() {
     let mut bench = Bench::offered();
     let words = bench.wait(29 * SECOND);
