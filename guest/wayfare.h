@@ -123,8 +123,8 @@ int32_t wayfare_call(const char *address, size_t length, const char *function, s
 
 /* The same import does what came later than it: with an action as address, as a line of /wayfare/out has it but for "id" and "payload", and no
  * function. The payload is what the arguments are; the number is that of what was begun, or 0. The actions are call, send, cancel (with
- * the number as "call"), progress, hand_on ("to" is the number and the reply topic, with a space between them), listen, attend and
- * handled; the book's page "Lines" has their fields: "choose" of call says which of several providers is called, such as least-cpu.
+ * the number as "call"), progress, hand_on ("to" is the number and the reply topic, with a space between them), listen, attend,
+ * handled, and those of wayfare_ready and what follows it; the book's page "Lines" has their fields: "choose" of call says which of several providers is called, such as least-cpu.
  * Engines of earlier releases return 28. Two more fields of attend are for this
  * interface: "about" has topics of messages to addresses followed by their type and key, each behind a newline, with the flag 16; and
  * "reply", a call's number, lets wayfare_receive return 27 when that has an end or progress. With "cancels", wayfare_receive tells of a
@@ -139,6 +139,66 @@ struct wayfare_outcome {
     uint32_t kind;
     uint32_t payload_bytes;
 };
+
+/* What a program says of itself. Where its manifest has "health", a roll-out waits until it is ready, and an instance that does not
+ * say in time that it is healthy is started anew. Within a hold it is neither moved nor replaced, for at most so long and never for more
+ * than five minutes. Texts end with a zero, and have at most 200 bytes. Engines of earlier releases return 28. */
+static inline int32_t wayfare_says(const char *what, const char *name, const char *reason, uint64_t milliseconds)
+{
+    char action[512];
+    size_t length = 0;
+    uint64_t number;
+    const char *parts[] = { "{\"do\":\"", what, "\"", reason ? ",\"reason\":\"" : "" };
+    for (size_t part = 0; part < sizeof parts / sizeof *parts; part++)
+        for (const char *c = parts[part]; *c; c++)
+            action[length++] = *c;
+    if (reason) {
+        for (size_t at = 0; reason[at] && at < 200; at++)
+            if ((unsigned char)reason[at] >= 0x20 && reason[at] != '"' && reason[at] != '\\')
+                action[length++] = reason[at];
+        action[length++] = '"';
+    }
+    if (name) {
+        char digits[20];
+        size_t count = 0;
+        action[length++] = ',';
+        action[length++] = '"';
+        for (const char *c = name; *c; c++)
+            action[length++] = *c;
+        action[length++] = '"';
+        action[length++] = ':';
+        do {
+            digits[count++] = (char)('0' + milliseconds % 10);
+            milliseconds /= 10;
+        } while (milliseconds);
+        while (count)
+            action[length++] = digits[--count];
+    }
+    action[length++] = '}';
+    return wayfare_call(action, length, "", 0, "", 0, 0, &number);
+}
+
+/* It is ready for work. */
+static inline int32_t wayfare_ready(void)
+{
+    return wayfare_says("ready", 0, 0, 0);
+}
+
+/* It is ready, and well for so long; then it is to say so again. */
+static inline int32_t wayfare_healthy(uint64_t for_ms)
+{
+    return wayfare_says("healthy", "for_ms", 0, for_ms);
+}
+
+static inline int32_t wayfare_hold(const char *reason, uint64_t at_most_ms)
+{
+    return wayfare_says("hold", "at_most_ms", reason, at_most_ms);
+}
+
+static inline int32_t wayfare_release(void)
+{
+    return wayfare_says("release", 0, 0, 0);
+}
 
 /* A message to one program at the address, which gets it with the address as its topic; waits for one to be there. */
 WAYFARE_CALL(send)

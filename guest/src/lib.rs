@@ -27,6 +27,8 @@
 //!
 //! Programs call each other's services, wherever they are: see [`calls`]; and send each other messages: see [`messages`].
 //!
+//! A program can say that it is ready, that it is well, and that it must not be stopped now: see [`health`].
+//!
 //! Devices are asked for by alias, and found wherever the program is: see [`device`].
 //!
 //! # What holds
@@ -54,6 +56,7 @@ mod attention;
 pub mod calls;
 pub mod device;
 mod error;
+pub mod health;
 mod imports;
 mod message;
 pub mod messages;

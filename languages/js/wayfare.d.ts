@@ -139,7 +139,19 @@ declare module "wayfare" {
   export function me(): Me;
   export function onMoved(callback: (engine: string) => void): void;
 
+  /** Says that the program is ready for work: a roll-out waits for it where the manifest has `health`. */
+  export function ready(): Promise<void>;
+  /** Says that it is ready, and well for so many milliseconds. If it does not say so again in that time, it is unhealthy, and an application's instance is started anew. */
+  export function healthy(time: number): Promise<void>;
+  /** Asks not to be moved or replaced, for so many milliseconds at most, five minutes in any case, or until `release`. */
+  export function hold(reason: string, time: number): Promise<void>;
+  export function release(): Promise<void>;
+
   const wayfare: {
+    ready: typeof ready;
+    healthy: typeof healthy;
+    hold: typeof hold;
+    release: typeof release;
     WayfareError: typeof WayfareError;
     publish: typeof publish;
     subscribe: typeof subscribe;

@@ -23,6 +23,8 @@ function noise() {
 }
 
 const timer = setInterval(async () => {
+  // app.toml asks for it.
+  await wayfare.healthy(30_000);
   number += 1;
   temperature += (OUTSIDE - temperature) * 0.01 + (isHeated ? 0.4 : 0);
   const reading = number % 40 === 0 ? 85 : temperature + noise() / 5;

@@ -404,6 +404,13 @@ const wayfare = {
   remove: async (key) => {
     await act({ do: "remove", key });
   },
+  /** It is ready for work. */
+  ready: () => act({ do: "ready" }).then(() => {}),
+  /** It is ready, and well for so many milliseconds: then it is to say so again. */
+  healthy: (time) => act({ do: "healthy", for_ms: Math.max(1, Math.round(time)) }).then(() => {}),
+  /** It is not to be moved or replaced, for so many milliseconds at most, or until `release`. */
+  hold: (reason, time) => act({ do: "hold", reason, at_most_ms: Math.max(1, Math.round(time)) }).then(() => {}),
+  release: () => act({ do: "release" }).then(() => {}),
   device,
   me: () => JSON.parse(native.decode(native.readFile("/wayfare/me"))),
   onMoved: (callback) => {

@@ -39,6 +39,8 @@ int main(int argc, char **argv) {
   const char *from = argv[1], *to = argv[2];
   int32_t error = wayfare_subscribe(from, strlen(from), WAYFARE_AT_LEAST_ONCE);
   if (error != 0) return failed(from, error);
+  /* For a manifest with "health"; engines of earlier releases refuse it, and it runs all the same. */
+  wayfare_ready();
   printf("from %s to %s, once\n", from, to);
   fflush(stdout);
   for (uint64_t count = 1;; count++) {

@@ -13,11 +13,13 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use wayfare_guest::{self as wayfare, Publish, device};
+use wayfare_guest::{self as wayfare, Publish, device, health};
 
 /// Above and below the target.
 const HYSTERESIS: f64 = 0.5;
 const SILENT: Duration = Duration::from_secs(60);
+/// If it has not looked again in this time, it is not well.
+const WELL: Duration = Duration::from_secs(30);
 
 struct Thermostat {
     home: String,
@@ -73,6 +75,8 @@ impl Thermostat {
             }
             self.look();
             self.decide()?;
+            // For a manifest with `health`. Engines of earlier releases refuse it, and it runs all the same.
+            let _ = health::healthy(WELL.max(2 * self.rest));
         }
     }
 
