@@ -11,7 +11,7 @@
 //! The caller's side chooses, by what is announced at the address, which names engines. Of hosts, labels and load only the acting
 //! dispatcher knows: it is asked ([`LoadsAsk`]) by who makes such a choice, and measures then and not otherwise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -156,7 +156,11 @@ impl Choice {
         let measured = matches!(self.by, By::LeastCpu | By::MostFreeMemory | By::Service(_));
         let only: Vec<Only> = self.only.iter().filter(|only| only.is_asked()).cloned().collect();
         (measured || !only.is_empty()).then(|| LoadsAsk::Loads {
-            engines: engines.into_iter().take(ENGINES_MAX).collect(),
+            // Many providers may be on each.
+            engines: BTreeSet::from_iter(engines)
+                .into_iter()
+                .take(ENGINES_MAX)
+                .collect(),
             only,
             measured,
         })
@@ -483,6 +487,15 @@ mod tests {
                 "{only}"
             );
         }
+    }
+
+    #[test]
+    fn each_engine_is_asked_about_however_many_providers_are_on_the_first() {
+        let many = (0..300).map(|_| "a".parse().unwrap());
+        let last: EngineId = "b".parse().unwrap();
+        let choice: Choice = "least-cpu".parse().unwrap();
+        let LoadsAsk::Loads { engines, .. } = choice.asks(many.chain([last.clone()])).unwrap();
+        assert_eq!(engines, ["a".parse().unwrap(), last]);
     }
 
     #[test]

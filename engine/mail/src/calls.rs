@@ -74,8 +74,11 @@ pub(super) struct Calls {
     listens: bool,
     /// Who can be called there, as far as it was announced.
     providers: BTreeMap<Address, BTreeMap<ProgramId, Known>>,
-    /// Sets of which everybody is known who was there when it was subscribed on this connection.
+    /// Addresses at which everybody is known who was there when it was subscribed: sets on this connection, others since the broker
+    /// was last asked for everything.
     complete: BTreeSet<Address>,
+    /// Addresses, beside sets, at which a caller chooses: it does so among all who are there.
+    chosen_at: BTreeSet<Address>,
     open: BTreeMap<u64, Open>,
     /// Calls that the program has received and not answered.
     taken: VecDeque<Taken>,

@@ -210,7 +210,7 @@ pub(super) fn outgoing(
     };
     drop(shared);
     if result.is_ok() {
-        context.pace();
+        context.pace(1);
     }
     control.outgoing.notify_one();
     match result {

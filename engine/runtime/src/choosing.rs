@@ -74,7 +74,8 @@ pub(super) fn call(
         );
         match step {
             Ok(Some(Step::Called(number))) => {
-                context.pace();
+                // The call of who picks, and the call.
+                context.pace(1 + u64::from(picks.is_some()));
                 return Ok(Some(number));
             }
             Ok(Some(Step::Refused)) => return Err(Errno::ACCES),

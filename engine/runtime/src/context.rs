@@ -188,10 +188,10 @@ impl Context {
         Some(noted.unwrap_or_else(|| self.clock.now_ns().saturating_add(timeout_ns)))
     }
 
-    /// It has published: the next may come when its rate allows that.
-    pub(super) fn pace(&mut self) {
+    /// It has published so many: the next may come when its rate allows that.
+    pub(super) fn pace(&mut self, count: u64) {
         if let Some(rate) = self.control.lock().mail.publishes_per_second_max() {
-            self.publish_after_ns = self.clock.now_ns() + 1_000_000_000 / u64::from(rate);
+            self.publish_after_ns = self.clock.now_ns() + count * 1_000_000_000 / u64::from(rate);
         }
     }
 

@@ -89,7 +89,7 @@ pub(super) fn toward_until<T>(
     };
     drop(shared);
     if result.is_ok() && pace == Pace::EachDone {
-        context.pace();
+        context.pace(1);
     }
     result.map(Some)
 }

@@ -36,7 +36,7 @@ impl Mail {
         choice: &Choice,
     ) -> Result<Option<BTreeSet<EngineId>>, Refusal> {
         self.watch(address)?;
-        if !self.knows_engines(address, choice) {
+        if !self.knows_engines(address, choice)? {
             return Ok(None);
         }
         let all = self.calls.there(address);
@@ -45,14 +45,18 @@ impl Mail {
     }
 
     /// Who is called.
-    pub(super) fn choose(&mut self, address: &Address, options: &CallOptions) -> Option<ProgramId> {
+    pub(super) fn choose(
+        &mut self,
+        address: &Address,
+        options: &CallOptions,
+    ) -> Result<Option<ProgramId>, Refusal> {
         let choice = &options.choose;
         let number = self.published;
         if choice.is_none() {
-            return self.calls.chosen(address, number);
+            return Ok(self.calls.chosen(address, number));
         }
-        if !self.knows_engines(address, choice) {
-            return None;
+        if !self.knows_engines(address, choice)? {
+            return Ok(None);
         }
         let known = choice::Known {
             here: Some(&self.home.engine),
@@ -60,7 +64,7 @@ impl Mail {
             last: self.calls.last.get(address).copied(),
             loads: &options.loads,
         };
-        choice.pick(&self.calls.there(address), &known)
+        Ok(choice.pick(&self.calls.there(address), &known))
     }
 
     /// Whom the next call of those that go round does not go to.
@@ -70,25 +74,31 @@ impl Mail {
         }
     }
 
-    /// What snapshots of programs that chose nothing do not have is asked of the broker, once, by subscribing
-    /// again.
-    fn knows_engines(&mut self, address: &Address, choice: &Choice) -> bool {
-        self.calls.has_chosen |= !choice.is_none();
+    /// Whether everybody at the address is known, and where each is: of two callers that choose the first both
+    /// call the same. What snapshots of programs that chose nothing do not have is asked of the broker, once,
+    /// by subscribing again.
+    fn knows_engines(&mut self, address: &Address, choice: &Choice) -> Result<bool, Refusal> {
+        if choice.is_none() {
+            return Ok(true);
+        }
+        self.calls.has_chosen = true;
+        let reply_to = self.reply_topic();
+        self.subscribe_to(&reply_to, Qos::AtLeastOnce)?;
+        self.calls.chosen_at.insert(address.clone());
         let providers = self.calls.providers.get(address);
         let is_unknown = providers
             .into_iter()
             .flatten()
             .any(|(_, known)| known.generation.is_none());
-        if choice.is_none() || !is_unknown {
-            return true;
-        }
         let filter = self.home.topics.all_at(address);
-        if self.calls.renewed.insert(address.clone())
+        if is_unknown
+            && self.calls.renewed.insert(address.clone())
             && let Some(subscription) = self.subscriptions.get_mut(&filter)
         {
             subscription.is_granted = false;
         }
-        self.is_granted(&filter) == Some(true)
+        self.ask_for_barriers();
+        Ok(self.is_granted(&filter) == Some(true) && !self.calls.is_incomplete(address))
     }
 
     /// Asks the service for a provider, and makes the call when that was picked. `None`: nobody is known at
@@ -101,7 +111,7 @@ impl Mail {
         (keys, options): (Keys, &CallOptions),
     ) -> Result<Option<u64>, Refusal> {
         self.watch(service)?;
-        if !self.knows_engines(address, &options.choose) {
+        if !self.knows_engines(address, &options.choose)? {
             return Ok(None);
         }
         let known = choice::Known {
@@ -152,8 +162,10 @@ impl Mail {
         if payload.len() > wayfare_protocol::limits::PAYLOAD_BYTES_MAX {
             return Err(Refusal::TooLarge);
         }
-        let waiting = self.calls.open.values().filter_map(|one| one.picking.as_ref());
-        if waiting.map(|one| one.payload.len()).sum::<usize>() > KEPT_BYTES_MAX {
+        let waiting = self
+            .calls
+            .bytes_of(|one| one.picking.as_ref().map(|picking| &picking.payload));
+        if waiting > KEPT_BYTES_MAX {
             return Err(Refusal::Full);
         }
         let programs = candidates.iter().map(|one| one.program).collect();
@@ -181,9 +193,11 @@ impl Mail {
         open.picking = Some(Picking {
             service: service.clone(),
             candidates: programs,
-            payload,
+            payload: payload.into(),
             is_idempotent: options.idempotent,
         });
+        // Who picks has begun nothing by that: one that was set back is asked again.
+        open.again = self.kept(asked);
         if let Some(message) = self
             .replies
             .take_early(asked)
@@ -256,6 +270,7 @@ impl Mail {
             }
             one.set_call(State::Waiting, Some(found));
             (one.sent_as, one.in_doubt) = (number, false);
+            one.again = Some(&picking.payload).filter(|_| picking.is_idempotent).cloned();
             if let Some(message) = early.clone().filter(|message| is_from(found, message)) {
                 one.end(found, State::Answered(message), Delivery::Delivered);
             }
@@ -263,11 +278,9 @@ impl Mail {
         let Some(found) = found.filter(|_| !is_late) else {
             return;
         };
-        if let Some(one) = self.calls.open.get_mut(&number).filter(|_| picking.is_idempotent) {
-            one.again = Some(picking.payload.clone());
-        }
+        self.traffic.sent(picking.payload.len());
         let topic = self.home.topics.topic(&Topic::ProgramInbox(found));
-        self.calls.notices.push(None, topic, picking.payload.into());
+        self.calls.notices.push(None, topic, picking.payload);
     }
 }
 

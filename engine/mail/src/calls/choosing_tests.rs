@@ -9,7 +9,7 @@ use wayfare_protocol::wire;
 
 use super::tests::{address, call_with, copied, mail};
 use crate::tests::someone;
-use crate::{CallOptions, Mail};
+use crate::{CallOptions, Mail, Refusal};
 
 pub(super) fn choosing(choose: &str) -> CallOptions {
     CallOptions {
@@ -30,6 +30,35 @@ pub(super) fn announce_on(mail: &mut Mail, program: ProgramId, engine: &str) {
     mail.accept(&topic, &wire::encode(&announcement), true);
 }
 
+/// The broker has granted what is asked of it, and has told who is there.
+pub(super) fn told_all(mail: &mut Mail) {
+    for (filter, qos) in mail.to_subscribe() {
+        mail.granted(&filter, qos);
+    }
+    // What it asks itself comes behind.
+    let own = Topics::default().topic(&Topic::ProgramReply(mail.home().program));
+    while let Some(outgoing) = mail.next_to_send() {
+        assert_eq!(outgoing.topic, own);
+        mail.accept(&own, &outgoing.payload, false);
+        mail.sent(outgoing.number);
+    }
+}
+
+/// The next call that asks for a choice, once all are known among whom that is.
+pub(super) fn call_choosing(
+    caller: &mut Mail,
+    arguments: &[u8],
+    options: &CallOptions,
+) -> Result<Option<u64>, Refusal> {
+    match call_with(caller, arguments, options)? {
+        None => {
+            told_all(caller);
+            call_with(caller, arguments, options)
+        }
+        number => Ok(number),
+    }
+}
+
 /// A caller on engine `a` that knows providers on `a`, `b` and `c`, with ids in this order.
 fn with_three() -> (Mail, [ProgramId; 3]) {
     let mut caller = mail(someone());
@@ -43,7 +72,7 @@ fn with_three() -> (Mail, [ProgramId; 3]) {
 
 /// Whom the next call goes to.
 fn called(caller: &mut Mail, options: &CallOptions) -> Option<ProgramId> {
-    let number = call_with(caller, b"1", options).unwrap()?;
+    let number = call_choosing(caller, b"1", options).unwrap()?;
     caller.end_call(number);
     let outgoing = caller.next_to_send().unwrap();
     caller.sent(outgoing.number);
@@ -106,6 +135,29 @@ fn calls_go_round_over_moves_and_whatever_is_published_between_them() {
     assert_eq!(called(&mut caller, &options), Some(all[2]));
 }
 
+/// What is announced comes one by one: of two callers each would else call whoever it has heard of first.
+#[test]
+fn a_caller_chooses_when_it_knows_everybody_who_is_there_and_again_when_the_broker_has_forgotten_it() {
+    let mut caller = mail(someone());
+    let all = [3, 1, 2].map(|number| ProgramId::from_bytes([number; 16]));
+    let options = choosing("first");
+    for round in 0..2 {
+        assert_eq!(call_with(&mut caller, b"1", &options), Ok(None));
+        announce_on(&mut caller, all[0], "a");
+        assert_eq!(call_with(&mut caller, b"1", &options), Ok(None), "round {round}");
+        announce_on(&mut caller, all[1], "b");
+        told_all(&mut caller);
+        assert_eq!(called(&mut caller, &options), Some(all[1]));
+        // A connection that goes on with the session brings what has changed.
+        caller.begin_session();
+        assert_eq!(called(&mut caller, &options), Some(all[1]));
+        announce_on(&mut caller, all[2], "c");
+        assert_eq!(called(&mut caller, &options), Some(all[1]));
+        caller.session_lost();
+        caller.forget_providers();
+    }
+}
+
 /// Snapshots of programs that have chosen nothing do not have where providers are.
 #[test]
 fn a_program_that_begins_to_choose_after_a_move_asks_the_broker_where_its_providers_are() {
@@ -115,16 +167,17 @@ fn a_program_that_begins_to_choose_after_a_move_asks_the_broker_where_its_provid
     caller.granted(&filter, Qos::AtLeastOnce);
     assert_eq!(caller.save()[0], 3, "as earlier releases read it");
     assert!(called(&mut caller, &CallOptions::default()).is_some());
-    assert_eq!(called(&mut caller, &choosing("engine=b")), None);
+    let options = choosing("engine=b");
+    assert_eq!(call_with(&mut caller, b"1", &options), Ok(None));
     let asks = |caller: &Mail| caller.to_subscribe().iter().any(|(one, _)| *one == filter);
     assert!(asks(&caller));
     announce_on(&mut caller, all[1], "b");
     assert_eq!(
-        called(&mut caller, &choosing("engine=b")),
-        None,
+        call_with(&mut caller, b"1", &options),
+        Ok(None),
         "not granted yet"
     );
-    caller.granted(&filter, Qos::AtLeastOnce);
+    told_all(&mut caller);
     assert_eq!(called(&mut caller, &choosing("engine=b")), Some(all[1]));
     assert_eq!(caller.save()[0], 5);
     assert!(!asks(&caller), "once");

@@ -1,5 +1,8 @@
 //! Calls that the program makes, and what becomes of them.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{self, OPEN_CALLS_MAX, Outcome, Sent};
 use wayfare_protocol::choice::{Choice, Loads};
@@ -68,7 +71,7 @@ impl Mail {
             let what = (&header, arguments);
             return self.call_picked(address, what, (service, until_ns), (keys, options));
         }
-        let Some(provider) = self.choose(address, options) else {
+        let Some(provider) = self.choose(address, options)? else {
             return Ok(None);
         };
         let reply_to = self.reply_topic();
@@ -101,11 +104,10 @@ impl Mail {
     }
 
     /// What was sent last, for being sent again, if there is room to keep it.
-    pub(super) fn kept(&self, number: u64) -> Option<Vec<u8>> {
-        let kept = self.calls.open.values().filter_map(|one| one.again.as_ref());
-        let bytes: usize = kept.map(Vec::len).sum();
+    pub(super) fn kept(&self, number: u64) -> Option<Arc<[u8]>> {
+        let bytes = self.calls.bytes_of(|one| one.again.as_ref());
         let sent = self.outbox.back().filter(|last| last.number == number)?;
-        (bytes + sent.payload.len() <= KEPT_BYTES_MAX).then(|| sent.payload.clone())
+        (bytes + sent.payload.len() <= KEPT_BYTES_MAX).then(|| sent.payload.as_slice().into())
     }
 
     /// The call gets the end of one that is open and has its key. It has a number of its own, which nothing is sent under.
@@ -123,7 +125,6 @@ impl Mail {
         joined.keys = keys.clone();
         joined.wants_progress = options.progress;
         joined.progress.clear();
-        joined.again = None;
         let number = self.published;
         self.published += 1;
         self.calls.open.insert(number, joined);
@@ -247,6 +248,15 @@ impl Mail {
 }
 
 impl Calls {
+    /// Of what is kept with open calls, where what has joined a call shares it.
+    pub(super) fn bytes_of(&self, kept: impl Fn(&Open) -> Option<&Arc<[u8]>>) -> usize {
+        let kept = self
+            .open
+            .values()
+            .filter_map(|one| Some((one.sent_as, kept(one)?.len())));
+        kept.collect::<BTreeMap<u64, usize>>().into_values().sum()
+    }
+
     /// Calls that a new one of these keys takes the place of.
     pub(super) fn superseded(&self, address: &Address, keys: &Keys) -> Vec<u64> {
         let is_same = |one: &Open| {

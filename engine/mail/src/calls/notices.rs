@@ -17,7 +17,7 @@ use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::Topic;
 
-use super::open::{Delivery, State};
+use super::open::{Delivery, Open, State};
 use super::queue::{BYTES_MAX, Entry};
 use crate::message::{Outgoing, ReceivedMessage};
 use crate::{Mail, Refusal};
@@ -57,7 +57,7 @@ impl Mail {
 
     pub(crate) fn begin_notices(&mut self) {
         self.calls.notices.begin_session();
-        self.calls.complete.clear();
+        self.calls.begin_connection();
         self.ask_for_barriers();
     }
 
@@ -182,20 +182,23 @@ impl Mail {
 
     /// The program that had this never received it, as far as it knows by now.
     fn unknown(&mut self, by: ProgramId, number: u64) {
-        let mut again = None;
-        for one in self.calls.open.values_mut() {
-            if one.sent_as != number || !one.waits_for(by) {
-                continue;
-            }
-            match &one.again {
-                Some(payload) => again = Some(Arc::<[u8]>::from(payload.as_slice())),
-                None => one.end(by, State::Forgotten, Delivery::Forgotten),
-            }
-        }
-        if let Some(payload) = again {
+        let waits = |one: &&mut Open| one.sent_as == number && one.waits_for(by);
+        let again = self
+            .calls
+            .open
+            .values_mut()
+            .filter(waits)
+            .find_map(|one| one.again.clone());
+        match again {
             // Whoever has joined the call waits for the same answer.
-            let topic = self.home.topics.topic(&Topic::ProgramInbox(by));
-            self.calls.notices.push_once(topic, payload);
+            Some(payload) => {
+                let topic = self.home.topics.topic(&Topic::ProgramInbox(by));
+                self.calls.notices.push_once(topic, payload);
+            }
+            None => {
+                let open = self.calls.open.values_mut().filter(waits);
+                open.for_each(|one| one.end(by, State::Forgotten, Delivery::Forgotten));
+            }
         }
         self.relay_ends();
     }
@@ -264,8 +267,7 @@ impl Mail {
                         |(notice, _)| matches!(&notice, Notice::Barrier { address: of } if *of == address),
                     )
             };
-            if address.is_set()
-                && !self.calls.complete.contains(&address)
+            if self.calls.is_incomplete(&address)
                 && self.is_granted(&self.home.topics.all_at(&address)) == Some(true)
                 && !self.calls.notices.entries().iter().any(is_asked)
             {

@@ -9,6 +9,7 @@
 //! sent as the other one.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{FailureKind, Outcome};
@@ -35,8 +36,8 @@ pub(crate) struct Open {
     pub(super) keys: Keys,
     pub(super) wants_progress: bool,
     pub(super) progress: VecDeque<Vec<u8>>,
-    /// As it was sent, if it may be sent again.
-    pub(super) again: Option<Vec<u8>>,
+    /// As it was sent, if it may be sent again. What has joined it has the same.
+    pub(super) again: Option<Arc<[u8]>>,
     /// Whoever has it may have forgotten it: it is to be asked.
     pub(super) in_doubt: bool,
     /// The program has cancelled it, whether it had an end or not.

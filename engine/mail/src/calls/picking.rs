@@ -1,6 +1,7 @@
 //! A call that is begun and not sent: the service that picks its provider is waited for.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use wayfare_protocol::address::Address;
 use wayfare_protocol::choice;
@@ -21,19 +22,20 @@ pub(crate) struct Picking {
     /// Who may be picked, without those that were withdrawn since.
     pub(super) candidates: BTreeSet<ProgramId>,
     /// The call as it is sent.
-    pub(super) payload: Vec<u8>,
+    pub(super) payload: Arc<[u8]>,
     pub(super) is_idempotent: bool,
 }
 
 impl Picking {
-    pub(super) fn save(&self, out: &mut Vec<u8>) {
+    /// `is_shared`: its payload is that of one that was saved before.
+    pub(super) fn save(&self, out: &mut Vec<u8>, is_shared: bool) {
         put(out, self.service.as_str().as_bytes());
         count(out, self.candidates.len());
         for program in &self.candidates {
             out.extend(program.to_bytes());
         }
         out.push(u8::from(self.is_idempotent));
-        put(out, &self.payload);
+        put(out, if is_shared { &[] } else { &self.payload });
     }
 
     pub(super) fn read(from: &mut Reader<'_>) -> Option<Self> {
@@ -46,7 +48,7 @@ impl Picking {
             payload: from
                 .bytes()
                 .filter(|bytes| bytes.len() <= wayfare_protocol::limits::PAYLOAD_BYTES_MAX)?
-                .to_vec(),
+                .into(),
         })
     }
 }

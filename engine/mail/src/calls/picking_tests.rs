@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_protocol::call::{FailureKind, Outcome, Sent};
 use wayfare_protocol::choice::{Load, Loads, PickAsk};
-use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::stamp::Stamp;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 
-use super::choosing_tests::{announce_on, choosing};
+use super::choosing_tests::{announce_on, call_choosing, choosing};
 use super::tests::{
-    DEADLINE_NS, Side, address, announce, announce_gone, call_with, copied, deliver, done, mail, pair,
+    DEADLINE_NS, Side, address, announce, announce_as, announce_gone, call_with, copied, deliver, done, mail,
+    pair,
 };
 use crate::tests::someone;
 use crate::{Accepted, CallOptions, Mail, Outgoing};
@@ -71,7 +72,7 @@ fn picked(function: &str, arguments: &[u8]) -> Outcome {
 #[test]
 fn a_call_is_sent_to_the_provider_that_a_service_picks() {
     let [mut caller, mut provider, mut picker] = three();
-    let number = call_with(&mut caller, b"1", &picking()).unwrap().unwrap();
+    let number = call_choosing(&mut caller, b"1", &picking()).unwrap().unwrap();
     let mut caller = copied(&caller, caller.home().program);
     caller.begin_session();
     assert_eq!(deliver(&mut caller, &mut picker), 1, "only who picks is asked");
@@ -99,7 +100,7 @@ fn a_call_fails_as_the_call_of_the_service_that_picks_or_where_that_names_none()
     ];
     for (outcome, expected) in cases {
         let [mut caller, mut provider, mut picker] = three();
-        let number = call_with(&mut caller, b"1", &picking()).unwrap().unwrap();
+        let number = call_choosing(&mut caller, b"1", &picking()).unwrap().unwrap();
         deliver(&mut caller, &mut picker);
         answers(&mut picker, outcome);
         deliver(&mut picker, &mut caller);
@@ -113,7 +114,7 @@ fn a_call_fails_as_the_call_of_the_service_that_picks_or_where_that_names_none()
     }
     // The one who picks is killed, or does not answer.
     let [mut caller, _, picker] = three();
-    let number = call_with(&mut caller, b"1", &picking()).unwrap().unwrap();
+    let number = call_choosing(&mut caller, b"1", &picking()).unwrap().unwrap();
     let late = caller.outcome(Some(number), DEADLINE_NS).unwrap();
     assert!(matches!(
         late,
@@ -146,7 +147,7 @@ fn ended_once_picked(
 ) -> (Option<Outcome>, [usize; 2]) {
     let mut all = four();
     let program = of(&all);
-    let number = call_with(&mut all[0], b"1", options).unwrap().unwrap();
+    let number = call_choosing(&mut all[0], b"1", options).unwrap().unwrap();
     meanwhile(&mut all);
     let [mut caller, mut provider, mut other, mut picker] = all;
     deliver(&mut caller, &mut picker);
@@ -219,7 +220,7 @@ fn who_is_picked_is_called_though_the_broker_has_lost_the_session_meanwhile() {
 fn a_call_that_is_picked_when_its_caller_has_sent_much_since_fails_and_is_not_lost() {
     for sent in [0, 200, 600, 1_500] {
         let [mut caller, mut provider, mut picker] = three();
-        let number = call_with(&mut caller, b"1", &picking()).unwrap().unwrap();
+        let number = call_choosing(&mut caller, b"1", &picking()).unwrap().unwrap();
         assert_eq!(deliver(&mut caller, &mut picker), 1);
         for _ in 0..sent {
             let other = call_with(&mut caller, b"2", &CallOptions::default());
@@ -247,6 +248,40 @@ fn a_call_that_is_picked_when_its_caller_has_sent_much_since_fails_and_is_not_lo
     }
 }
 
+/// It has begun nothing by picking, so it does it again, whatever the call is.
+#[test]
+fn a_picker_that_was_set_back_is_asked_again_and_the_call_is_kept_once() {
+    let [mut caller, mut provider, picker] = three();
+    let (checkpoint, its) = (picker.save(), picker.home().program);
+    let options = CallOptions {
+        coalesce: Some("k".into()),
+        ..picking()
+    };
+    let numbers = [(); 10].map(|()| call_choosing(&mut caller, &[7; 1024], &options).unwrap().unwrap());
+    let mut picker = picker;
+    assert_eq!(deliver(&mut caller, &mut picker), 1);
+    let saved = caller.save();
+    assert!(saved.len() < 5 * 1024, "{} bytes", saved.len());
+    let mut caller = copied(&caller, caller.home().program);
+    assert_eq!(caller.save(), saved);
+    let mut picker = mail(its);
+    picker.restore(&checkpoint).unwrap();
+    announce_as(&mut caller, PICKER, its, Some(Generation(2)));
+    for _ in 0..3 {
+        deliver(&mut caller, &mut picker);
+        deliver(&mut picker, &mut caller);
+    }
+    assert_eq!(answers(&mut picker, picked), 1);
+    deliver(&mut picker, &mut caller);
+    deliver(&mut caller, &mut provider);
+    assert_eq!(answers(&mut provider, |_, arguments| done(arguments)), 1);
+    deliver(&mut provider, &mut caller);
+    for number in numbers {
+        let ended = caller.outcome(Some(number), 0).unwrap();
+        assert_eq!(ended, Some((number, done(&[7; 1024]))));
+    }
+}
+
 #[test]
 fn calls_of_one_key_are_picked_and_made_once_and_a_cancelled_one_leaves_the_others() {
     let [mut caller, mut provider, mut picker] = three();
@@ -254,7 +289,7 @@ fn calls_of_one_key_are_picked_and_made_once_and_a_cancelled_one_leaves_the_othe
         coalesce: Some("k".into()),
         ..picking()
     };
-    let numbers = [(); 3].map(|()| call_with(&mut caller, b"1", &options).unwrap().unwrap());
+    let numbers = [(); 3].map(|()| call_choosing(&mut caller, b"1", &options).unwrap().unwrap());
     assert_eq!(caller.cancel(numbers[0]), Ok(true));
     assert_eq!(deliver(&mut caller, &mut picker), 1);
     assert_eq!(answers(&mut picker, picked), 1);
@@ -266,6 +301,13 @@ fn calls_of_one_key_are_picked_and_made_once_and_a_cancelled_one_leaves_the_othe
         let ended = caller.outcome(Some(number), 0).unwrap().expect("an end").1;
         let is_done = (ended == Outcome::Done(b"11".to_vec())).then_some(());
         assert_eq!(is_done, expected, "{ended:?}");
+    }
+}
+
+/// The broker does so at once.
+fn grant(mail: &mut Mail) {
+    for (filter, qos) in mail.to_subscribe() {
+        mail.granted(&filter, qos);
     }
 }
 
@@ -374,9 +416,11 @@ impl Run {
         let mut options = picking();
         options.loads.insert("b".parse().unwrap(), Load::default());
         let made = self.sides[0].made.to_string();
-        if let Ok(Some(_)) = call_with(&mut self.sides[0].mail, made.as_bytes(), &options) {
+        let mail = &mut self.sides[0].mail;
+        if let Ok(Some(_)) = call_with(mail, made.as_bytes(), &options) {
             self.sides[0].made += 1;
         }
+        grant(&mut self.sides[0].mail);
     }
 
     fn take_end(&mut self) {
@@ -501,6 +545,7 @@ fn each_picked_call_is_made_once_while_all_move_and_crash_and_the_broker_repeats
                     if let Ok(Some(_)) = call_with(&mut sides[0].mail, made.as_bytes(), &picking()) {
                         sides[0].made += 1;
                     }
+                    grant(&mut sides[0].mail);
                 }
                 27..34 if at == 0 => {
                     if let Ok(Some((number, outcome))) = sides[0].mail.outcome(None, 0) {

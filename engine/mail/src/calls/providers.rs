@@ -93,9 +93,17 @@ impl Calls {
     /// Nobody is known at an address that is watched: who is there may be announced behind other messages.
     pub(crate) fn is_looking(&self) -> bool {
         let mut watched = self.providers.iter();
-        watched.any(|(address, known)| {
-            known.values().all(Known::is_gone) || address.is_set() && !self.complete.contains(address)
-        })
+        watched.any(|(address, known)| known.values().all(Known::is_gone) || self.is_incomplete(address))
+    }
+
+    /// Everybody at the address is to be known, and is not yet.
+    pub(super) fn is_incomplete(&self, address: &Address) -> bool {
+        (address.is_set() || self.chosen_at.contains(address)) && !self.complete.contains(address)
+    }
+
+    /// A connection has begun. What is announced of a set may have changed unheard; other addresses are as they were, up to what comes.
+    pub(super) fn begin_connection(&mut self) {
+        self.complete.retain(|address| !address.is_set());
     }
 
     pub(super) fn changes(&self, address: &Address, program: ProgramId, message: &ReceivedMessage) -> bool {
@@ -146,6 +154,7 @@ impl Calls {
 
     pub(crate) fn keep_addresses(&mut self, may_send: impl Fn(&Address) -> bool) {
         self.providers.retain(|address, _| may_send(address));
+        self.last.retain(|address, _| may_send(address));
     }
 
     pub(crate) fn addresses(&self) -> impl Iterator<Item = &Address> {

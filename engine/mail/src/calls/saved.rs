@@ -1,9 +1,10 @@
 //! Calls in a snapshot, behind all else of the mail. What was written is checked as if it came from anywhere.
 //!
-//! There are three layouts: one that engines of earlier releases read, for as long as it has room for all
+//! What calls share with those that they have joined stands there once. There are three layouts: one that engines of earlier releases read, for as long as it has room for all
 //! that there is, one that later ones read as well, and one with all of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use wayfare_protocol::address::SERVICES_MAX;
 use wayfare_protocol::call::{OPEN_CALLS_MAX, is_word};
@@ -60,10 +61,11 @@ impl Calls {
             }
         }
         count(out, self.open.len());
+        let mut kept = BTreeSet::new();
         for (number, one) in &self.open {
             out.extend(number.to_le_bytes());
             match is_full {
-                true => one.save(out),
+                true => one.save(out, one.again.is_some() && !kept.insert(one.sent_as)),
                 false => one.save_as_earlier(out),
             }
         }
@@ -92,12 +94,13 @@ impl Calls {
         let picking = || {
             self.open
                 .iter()
-                .filter_map(|(number, one)| Some((number, one.picking.as_ref()?)))
+                .filter_map(|(number, one)| Some((number, one.picking.as_ref()?, one.sent_as)))
         };
         count(out, picking().count());
-        for (number, one) in picking() {
+        let mut kept = BTreeSet::new();
+        for (number, one, sent_as) in picking() {
             out.extend(number.to_le_bytes());
-            one.save(out);
+            one.save(out, !kept.insert(sent_as));
         }
     }
 
@@ -107,9 +110,16 @@ impl Calls {
             let address = from.text()?.parse().ok()?;
             self.last.insert(address, ProgramId::from_bytes(from.array()?));
         }
+        let mut kept: BTreeMap<u64, Arc<[u8]>> = BTreeMap::new();
         for _ in 0..bounded(from, OPEN_CALLS_MAX)? {
             let number = from.u64()?;
-            self.open.get_mut(&number)?.picking = Some(Picking::read(from)?);
+            let open = self.open.get_mut(&number)?;
+            let mut picking = Picking::read(from)?;
+            match picking.payload.is_empty() {
+                true => picking.payload = kept.get(&open.sent_as)?.clone(),
+                false => drop(kept.insert(open.sent_as, picking.payload.clone())),
+            }
+            open.picking = Some(picking);
         }
         Some(())
     }
@@ -150,12 +160,18 @@ impl Calls {
             }
             calls.providers.insert(address, providers);
         }
+        let mut kept: BTreeMap<u64, Arc<[u8]>> = BTreeMap::new();
         for _ in 0..bounded(from, OPEN_CALLS_MAX)? {
             let number = from.u64()?;
-            let one = match is_full {
+            let (mut one, is_shared) = match is_full {
                 true => Open::read(from)?,
-                false => Open::read_earlier(from, number)?,
+                false => (Open::read_earlier(from, number)?, false),
             };
+            match (&one.again, is_shared) {
+                (Some(payload), _) => drop(kept.insert(one.sent_as, payload.clone())),
+                (None, true) => one.again = kept.get(&one.sent_as).cloned(),
+                (None, false) => {}
+            }
             calls.open.insert(number, one);
         }
         for _ in 0..bounded(from, REPLIABLE_MAX)? {
@@ -270,7 +286,8 @@ impl Open {
         Some(one)
     }
 
-    fn save(&self, out: &mut Vec<u8>) {
+    /// `is_shared`: what it would be sent again as is that of one that was saved before.
+    fn save(&self, out: &mut Vec<u8>, is_shared: bool) {
         put(out, self.address.as_str().as_bytes());
         out.extend(self.until_ns.to_le_bytes());
         out.extend(self.sent_as.to_le_bytes());
@@ -295,13 +312,14 @@ impl Open {
         }
         let flags = u8::from(self.wants_progress)
             | u8::from(self.in_doubt) << 1
-            | u8::from(self.again.is_some()) << 2
+            | u8::from(self.again.is_some() && !is_shared) << 2
             | u8::from(self.relay.is_some()) << 3
-            | u8::from(self.is_cancelled) << 4;
+            | u8::from(self.is_cancelled) << 4
+            | u8::from(is_shared) << 5;
         out.push(flags);
         count(out, self.progress.len());
         self.progress.iter().for_each(|payload| put(out, payload));
-        if let Some(payload) = &self.again {
+        if let Some(payload) = self.again.as_ref().filter(|_| !is_shared) {
             put(out, payload);
         }
         if let Some(relay) = &self.relay {
@@ -311,7 +329,8 @@ impl Open {
         }
     }
 
-    fn read(from: &mut Reader<'_>) -> Option<Self> {
+    /// And whether what it would be sent again as is that of one that was read before.
+    fn read(from: &mut Reader<'_>) -> Option<(Self, bool)> {
         let address = from.text()?.parse().ok()?;
         let (until_ns, sent_as) = (from.u64()?, from.u64()?);
         let what = match from.u8()? {
@@ -341,7 +360,7 @@ impl Open {
             _ => Some(
                 from.bytes()
                     .filter(|bytes| bytes.len() <= PAYLOAD_BYTES_MAX)?
-                    .to_vec(),
+                    .into(),
             ),
         };
         let relay = match flags & 8 {
@@ -352,7 +371,7 @@ impl Open {
                 reply_to: from.text()?,
             }),
         };
-        Some(Self {
+        let one = Self {
             address,
             what,
             sent_as,
@@ -369,6 +388,7 @@ impl Open {
             is_cancelled: flags & 16 != 0,
             relay,
             picking: None,
-        })
+        };
+        Some((one, flags & 32 != 0))
     }
 }

@@ -7,7 +7,7 @@ use wayfare_protocol::call::{About, FailureKind, Outcome, Sent};
 use wayfare_protocol::ids::Generation;
 use wayfare_protocol::topics::{Topic, Topics};
 
-use super::tests::{Side, address, announce_as, call_with, done, mail, pair};
+use super::tests::{Side, address, announce_as, answer, call_with, copied, deliver, done, mail, pair};
 use crate::{Accepted, CallOptions, Mail};
 
 const CALLS: u64 = 120;
@@ -232,5 +232,52 @@ fn a_snapshot_of_all_that_can_be_open_is_what_was_saved() {
             there.restore(&saved).unwrap();
             assert_eq!(there.save(), saved);
         }
+    }
+}
+
+/// One key, one call: whoever joined it while its provider was away has its end, though the one that made it has
+/// cancelled it, and the provider went on from before it came.
+#[test]
+fn coalesced_calls_to_one_that_is_set_back_are_done_once_and_all_have_the_answer() {
+    const JOINED: usize = 20;
+    let (mut caller, mut provider) = pair();
+    let checkpoint = provider.save();
+    let options = CallOptions {
+        idempotent: true,
+        coalesce: Some("k".into()),
+        ..CallOptions::default()
+    };
+    let numbers = [(); JOINED].map(|()| call_with(&mut caller, &[7; 1024], &options).unwrap().unwrap());
+    assert_eq!(caller.cancel(numbers[0]), Ok(true));
+    assert!(caller.outcome(Some(numbers[0]), 0).unwrap().is_some());
+    caller.end_call(numbers[0]);
+    assert_eq!(deliver(&mut caller, &mut provider), 1);
+    assert!(
+        provider.first().is_some(),
+        "it came, and was in the journal alone"
+    );
+
+    let saved = caller.save();
+    assert!(
+        saved.len() < 2 * 1024 + 200 * JOINED,
+        "{} bytes: once",
+        saved.len()
+    );
+    let mut caller = copied(&caller, caller.home().program);
+    assert_eq!(caller.save(), saved);
+    let its = provider.home().program;
+    let mut provider = mail(its);
+    provider.restore(&checkpoint).unwrap();
+    announce_as(&mut caller, "service/calc", its, Some(Generation(2)));
+    // A question, what it does not know, and the call again.
+    for _ in 0..3 {
+        deliver(&mut caller, &mut provider);
+        deliver(&mut provider, &mut caller);
+    }
+    assert_eq!(answer(&mut provider, done), 1);
+    deliver(&mut provider, &mut caller);
+    for number in &numbers[1..] {
+        let ended = caller.outcome(Some(*number), 0).unwrap();
+        assert_eq!(ended, Some((*number, done(&[7; 1024]))));
     }
 }
