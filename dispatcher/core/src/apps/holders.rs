@@ -11,6 +11,8 @@
 //! was there to take its word, or was behind. What people apply is theirs from then on, and ends with no
 //! holder.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wayfare_fleet::app::AppSpec;
@@ -39,8 +41,14 @@ pub struct Holder {
 }
 
 impl Core {
-    pub(super) fn acquire(&mut self, spec: AppSpec, holder: String, lasts: Lasts) -> Result<Value, Failure> {
+    pub(super) fn acquire(
+        &mut self,
+        mut spec: AppSpec,
+        holder: String,
+        lasts: Lasts,
+    ) -> Result<Value, Failure> {
         spec.check()?;
+        self.keep_restarts(&mut spec);
         if !is_holder(&holder) {
             return Err(bad(format!(
                 "a holder's name has 1 to {HOLDER_BYTES_MAX} bytes, without spaces and quotes"
@@ -75,7 +83,7 @@ impl Core {
             app.ends_with_holders |= is_absent;
             let before = app.holders.insert(holder.clone(), Holder { lasts });
             if before != Some(Holder { lasts }) || is_absent {
-                self.store_app(&name);
+                self.store_app_at_once(&name);
             }
             if before.is_none() || is_absent {
                 self.tell_app("acquired", &name, format!("{holder} holds application {name}"));
@@ -103,11 +111,23 @@ impl Core {
     }
 
     fn is_heard_of(&mut self, name: &str, holder: String, lasts: Lasts) {
-        let key = (name.to_owned(), holder);
+        let until_ms = self.now.ms.saturating_add(LEASE_MS);
         match lasts {
-            Lasts::Lease => self.leases.insert(key, self.now.ms.saturating_add(LEASE_MS)),
-            Lasts::UntilLetGo => self.leases.remove(&key),
-        };
+            Lasts::Lease => {
+                let leases = self.leases.entry(name.to_owned()).or_default();
+                leases.insert(holder, until_ms);
+            }
+            Lasts::UntilLetGo => self.end_lease(name, &holder),
+        }
+    }
+
+    fn end_lease(&mut self, name: &str, holder: &str) {
+        if let Some(leases) = self.leases.get_mut(name) {
+            leases.remove(holder);
+            if leases.is_empty() {
+                self.leases.remove(name);
+            }
+        }
     }
 
     fn holding(&self, name: &str, begun: bool) -> Value {
@@ -128,7 +148,7 @@ impl Core {
     }
 
     fn leaves(&mut self, name: &str, holder: &str, how: &str) -> bool {
-        self.leases.remove(&(name.to_owned(), holder.to_owned()));
+        self.end_lease(name, holder);
         let Some(app) = self.state.apps.get_mut(name) else {
             return false;
         };
@@ -154,7 +174,7 @@ impl Core {
     /// It was not known for so long how far we have read. What was sent then may have come to nothing.
     pub(super) fn put_off_leases(&mut self, by_ms: u64) {
         if by_ms > UNREAD_MS {
-            for until_ms in self.leases.values_mut() {
+            for until_ms in self.leases.values_mut().flat_map(BTreeMap::values_mut) {
                 *until_ms = until_ms.saturating_add(by_ms);
             }
         }
@@ -167,12 +187,14 @@ impl Core {
         for (name, app) in &self.state.apps {
             let leased = app.holders.iter().filter(|(_, one)| one.lasts == Lasts::Lease);
             for (holder, _) in leased {
-                let until_ms = self
-                    .leases
-                    .entry((name.clone(), holder.clone()))
-                    .or_insert(now_ms.saturating_add(LEASE_MS));
-                if *until_ms <= read_ms {
-                    over.push((name.clone(), holder.clone()));
+                let until_ms = self.leases.get(name).and_then(|leases| leases.get(holder));
+                match until_ms {
+                    Some(until_ms) if *until_ms <= read_ms => over.push((name.clone(), holder.clone())),
+                    Some(_) => {}
+                    None => {
+                        let leases = self.leases.entry(name.clone()).or_default();
+                        leases.insert(holder.clone(), now_ms.saturating_add(LEASE_MS));
+                    }
                 }
             }
         }

@@ -222,7 +222,7 @@ pub struct Core {
     /// When each application last came nearer to its current version.
     progress_ms: BTreeMap<String, u64>,
     /// Until when holders of applications hold them, unless they are heard of again.
-    leases: BTreeMap<(String, String), u64>,
+    leases: BTreeMap<String, BTreeMap<String, u64>>,
     /// Since when an engine with an orphan is back, or when to try again to end it.
     back_ms: BTreeMap<(ProgramId, EngineId), u64>,
     /// Programs of which an engine has left a tombstone, and since when that is known.
@@ -370,6 +370,19 @@ impl Core {
             key: format!("app:{name}"),
             json,
         });
+    }
+
+    /// In one record with what was decided of it before: nobody is to find the half of it.
+    fn store_app_at_once(&mut self, name: &str) {
+        self.store_app(name);
+        let Some(Effect::Store { key, json }) = self.effects.pop() else {
+            return;
+        };
+        let is_it = |effect: &&mut Effect| matches!(effect, Effect::Store { key: of, .. } if *of == key);
+        match self.effects.iter_mut().rev().find(is_it) {
+            Some(Effect::Store { json: before, .. }) => *before = json,
+            _ => self.effects.push(Effect::Store { key, json }),
+        }
     }
 
     /// Decides on a command for an instance: remembered first, then given.

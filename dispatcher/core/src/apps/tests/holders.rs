@@ -4,7 +4,7 @@ use serde_json::Value;
 use wayfare_fleet::app::ask::{Ask, HOLDERS_MAX, Holding, Lasts, LetGo};
 use wayfare_protocol::error::Failure;
 
-use super::super::Input;
+use super::super::{Effect, Input};
 use super::world::{World, app, component};
 
 fn acquire(world: &mut World, holder: &str, lasts: Lasts) -> Result<Holding, Failure> {
@@ -201,6 +201,48 @@ fn one_that_is_being_removed_is_told_from_one_that_cannot_be_held() {
     assert_eq!(kind(acquire(&mut world, "bob", Lasts::Lease)), "being-removed");
     world.pass(1_000);
     assert!(acquire(&mut world, "bob", Lasts::Lease).unwrap().begun);
+}
+
+/// Half of that would be an application that ends with nobody.
+#[test]
+fn an_application_is_stored_with_its_first_holder_in_one_record() {
+    let mut world = World::new(&["a"]);
+    let spec = app(&[("main", component(1, "main"))]);
+    let now = world.now();
+    let ask = Ask::Acquire {
+        spec,
+        holder: "ann".into(),
+        lasts: Lasts::Lease,
+    };
+    let (answer, effects) = world.core.ask(ask, None, now);
+    answer.unwrap();
+    let records: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Store { key, json } if key == "app:shop" => json.as_deref(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(records.len(), 1, "{records:?}");
+    assert!(
+        records[0].contains("ann") && records[0].contains("ends_with_holders"),
+        "{records:?}"
+    );
+}
+
+#[test]
+fn what_was_restarted_is_made_as_it_was() {
+    let mut world = World::new(&["a"]);
+    acquire(&mut world, "ann", Lasts::Lease).unwrap();
+    world.pass(1_000);
+    world
+        .ask(Ask::Restart {
+            application: "shop".into(),
+            component: None,
+        })
+        .unwrap();
+    world.pass(5_000);
+    assert_eq!(acquire(&mut world, "bob", Lasts::Lease).unwrap().holders.len(), 2);
 }
 
 #[test]
