@@ -4,7 +4,7 @@
 //! ```text
 //!  first page asked for --> older than a second? --> every engine asked, once --> answers --> pages
 //!  --measure-every -----------------------------------^
-//!  a caller that chooses --> those of its engines that were not measured in the last second --> answer
+//!  callers that choose --> those of their engines that were not measured in the last second --> answers
 //! ```
 //! Always: engines are asked only because somebody asked here, or as often as the dispatcher was told to; so an engine that nobody watches
 //! publishes nothing. One that did not answer holds nobody up: it is left out for a while. Nothing is decided by what is measured.
@@ -23,10 +23,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use wayfare_client::Client;
 use wayfare_client::documents::now_ms;
+use wayfare_client::error::AskError;
 use wayfare_client::numbers::{FleetNumbersAsk, Point};
 use wayfare_protocol::choice::{ENGINES_MAX, Only};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::EngineId;
+use wayfare_protocol::numbers::EngineNumbers;
 
 use self::choosing::{Abouts, Found, Wanted, find_out};
 use self::coarse::{Coarse, Subject};
@@ -75,6 +77,7 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
         waiters: Vec::new(),
         abouts: None,
         choosing: JoinSet::new(),
+        choosers: Vec::new(),
     };
     loop {
         tokio::select! {
@@ -112,8 +115,10 @@ struct Service {
     waiters: Vec<(FleetNumbersAsk, Asked)>,
     /// What engines are, as it was a moment ago.
     abouts: Option<(Instant, Arc<Abouts>)>,
-    /// For who chooses among engines.
+    /// For those who choose among engines: one round at a time.
     choosing: JoinSet<Found>,
+    /// Those who wait for the next one.
+    choosers: Vec<Wanted>,
 }
 
 impl Service {
@@ -150,21 +155,36 @@ impl Service {
             let reason = format!("more than {ENGINES_MAX} engines, or conditions, are asked about at once");
             return asked.answer(Err(Failure::BadRequest { reason }));
         }
-        if self.choosing.len() >= INBOX_MAX {
+        if self.choosers.len() >= INBOX_MAX {
             return asked.answer(Err(too_many()));
         }
+        self.choosers.push(Wanted {
+            engines,
+            only,
+            measured,
+            asked,
+        });
+        self.find_out();
+    }
+
+    /// For all who wait for it.
+    fn find_out(&mut self) {
+        if !self.choosing.is_empty() || self.choosers.is_empty() {
+            return;
+        }
+        let all = std::mem::take(&mut self.choosers);
         let now = Instant::now();
         self.left_out.retain(|_, until| *until > now);
         let now_ms = now_ms();
         let is_stale = |engine: &&EngineId| {
-            measured && !self.left_out.contains_key(*engine) && !self.numbers.is_fresh(engine, now_ms, FRESH)
+            !self.left_out.contains_key(*engine) && !self.numbers.is_fresh(engine, now_ms, FRESH)
         };
-        let stale: BTreeSet<EngineId> = engines.iter().filter(is_stale).cloned().collect();
+        let named = all.iter().flat_map(|wanted| &wanted.engines);
+        let stale: BTreeSet<EngineId> = named.filter(is_stale).cloned().collect();
         let fresh = self.abouts.as_ref().filter(|(at, _)| at.elapsed() < FRESH);
         let abouts = fresh.map(|(_, abouts)| abouts.clone());
-        let wanted = Wanted { engines, only, stale };
         self.choosing
-            .spawn(find_out(self.client.clone(), wanted, abouts, asked));
+            .spawn(find_out(self.client.clone(), all, abouts, stale));
     }
 
     fn found(&mut self, mut found: Found) {
@@ -177,6 +197,7 @@ impl Service {
         }
         self.take_in(std::mem::take(&mut found.round));
         found.answer(&self.numbers, &self.left_out, now_ms());
+        self.find_out();
     }
 
     fn measure(&mut self) {
@@ -282,8 +303,15 @@ fn too_many() -> Failure {
 
 /// `None` if it does not answer, or is of a release that does not measure.
 async fn ask(client: &Client, engine: &EngineId) -> Option<Measured> {
+    measured(engine, client.engine_numbers(engine, ANSWER_TIMEOUT)).await
+}
+
+async fn measured(
+    engine: &EngineId,
+    numbers: impl Future<Output = Result<EngineNumbers, AskError>>,
+) -> Option<Measured> {
     let asked_ms = now_ms();
-    match client.engine_numbers(engine, ANSWER_TIMEOUT).await {
+    match numbers.await {
         Ok(numbers) if numbers.engine == *engine => Some(Measured {
             numbers,
             asked_ms,

@@ -1,6 +1,10 @@
 //! What callers that choose a provider ask: which of these engines are so, and how busy they are.
 //!
-//! Always: only engines that are named are measured, and not more than once a second, however many ask.
+//! ```text
+//!   asked --> wait while a round is under way --> one round for all who wait --> answers
+//! ```
+//! Always: only engines that are named are measured, and not more than once a second, however many ask; of an
+//! engine only its machine is asked about, and none of its programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +17,7 @@ use wayfare_protocol::ids::EngineId;
 use wayfare_protocol::labels::Labels;
 
 use super::core::{Measured, Numbers};
-use super::{ASKED_MAX, ask};
+use super::{ANSWER_TIMEOUT, ASKED_MAX, measured};
 use crate::requests::Asked;
 
 /// What of the fleet's engines that are online a choice is made by.
@@ -29,41 +33,55 @@ pub(super) struct About {
 pub(super) struct Wanted {
     pub(super) engines: Vec<EngineId>,
     pub(super) only: Vec<Only>,
-    /// Those of the engines that have to be measured for it.
-    pub(super) stale: BTreeSet<EngineId>,
+    /// How busy they are is wanted.
+    pub(super) measured: bool,
+    pub(super) asked: Asked,
 }
 
-/// What was found out for who asked.
+impl Wanted {
+    /// Those of its engines that are so, with their processors.
+    fn fitting(&self, abouts: &Abouts) -> Vec<(EngineId, u32)> {
+        let fits = |engine: &EngineId| {
+            let about = abouts.get(engine)?;
+            let admits = |only: &Only| only.admits(&about.host, &about.labels);
+            self.only
+                .iter()
+                .all(admits)
+                .then(|| (engine.clone(), about.processors))
+        };
+        self.engines.iter().filter_map(fits).collect()
+    }
+}
+
+/// What was found out for those who asked.
 pub(super) struct Found {
-    asked: Asked,
-    fitting: Vec<(EngineId, u32)>,
+    answers: Vec<(Asked, Vec<(EngineId, u32)>)>,
     pub(super) abouts: Arc<Abouts>,
     pub(super) round: Vec<(EngineId, Option<Measured>)>,
 }
 
-/// `abouts`: those of a moment ago, if they were read then.
+/// `abouts`: those of a moment ago, if they were read then; `stale`: engines that were not measured lately.
 pub(super) async fn find_out(
     client: Client,
-    wanted: Wanted,
+    all: Vec<Wanted>,
     abouts: Option<Arc<Abouts>>,
-    asked: Asked,
+    stale: BTreeSet<EngineId>,
 ) -> Found {
     let abouts = match abouts {
         Some(abouts) => abouts,
         None => Arc::new(read(&client).await),
     };
-    let fits = |engine: &EngineId| {
-        let about = abouts.get(engine)?;
-        let admits = |only: &Only| only.admits(&about.host, &about.labels);
-        wanted
-            .only
-            .iter()
-            .all(admits)
-            .then(|| (engine.clone(), about.processors))
-    };
-    let fitting: Vec<(EngineId, u32)> = wanted.engines.iter().filter_map(fits).collect();
-    let measured = fitting.iter().filter(|(engine, _)| wanted.stale.contains(engine));
-    let round = stream::iter(measured.map(|(engine, _)| engine.clone()).collect::<Vec<_>>())
+    let mut to_measure = BTreeSet::new();
+    let mut answers = Vec::new();
+    for wanted in all {
+        let fitting = wanted.fitting(&abouts);
+        if wanted.measured {
+            let engines = fitting.iter().map(|(engine, _)| engine);
+            to_measure.extend(engines.filter(|engine| stale.contains(engine)).cloned());
+        }
+        answers.push((wanted.asked, fitting));
+    }
+    let round = stream::iter(to_measure)
         .map(|engine| {
             let client = client.clone();
             async move { (engine.clone(), ask(&client, &engine).await) }
@@ -72,11 +90,14 @@ pub(super) async fn find_out(
         .collect()
         .await;
     Found {
-        asked,
-        fitting,
+        answers,
         abouts,
         round,
     }
+}
+
+async fn ask(client: &Client, engine: &EngineId) -> Option<Measured> {
+    measured(engine, client.machine_numbers(engine, ANSWER_TIMEOUT)).await
 }
 
 async fn read(client: &Client) -> Abouts {
@@ -95,11 +116,11 @@ async fn read(client: &Client) -> Abouts {
 
 impl Found {
     pub(super) fn answer(self, numbers: &Numbers, silent: &BTreeMap<EngineId, Instant>, now_ms: u64) {
-        let answer = LoadsAnswer {
-            engines: loads(self.fitting, numbers, silent, now_ms),
-        };
-        let answer = serde_json::to_value(answer).expect("plain data serialises");
-        self.asked.answer(Ok(answer));
+        for (asked, fitting) in self.answers {
+            let engines = loads(fitting, numbers, silent, now_ms);
+            let answer = serde_json::to_value(LoadsAnswer { engines });
+            asked.answer(Ok(answer.expect("plain data serialises")));
+        }
     }
 }
 

@@ -41,6 +41,19 @@ impl Client {
         Ok(all)
     }
 
+    /// What an engine measures of its machine now, and nothing of its programs.
+    pub async fn machine_numbers(
+        &self,
+        engine: &EngineId,
+        limit: Duration,
+    ) -> Result<EngineNumbers, AskError> {
+        let mut numbers = self
+            .numbers_of(engine, &NumbersAsk::Numbers { from: None }, limit)
+            .await?;
+        numbers.programs.clear();
+        Ok(numbers)
+    }
+
     /// What everything in the fleet uses; `None`: nobody acts, or one of an earlier release that does not measure.
     pub async fn numbers(&self) -> Result<Option<FleetNumbers>, CommandError> {
         let mut all = FleetNumbers::default();
