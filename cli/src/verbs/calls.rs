@@ -1,6 +1,6 @@
 //! `wayfare call`, `send` and `services`: what programs do for each other, from outside.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -49,15 +49,16 @@ async fn loads(caller: &Caller, args: &CallArgs, choose: &Choice) -> Result<Load
 
 /// What is printed of a call that is interrupted is what came; its provider is told.
 async fn called(caller: &mut Caller, args: &CallArgs, choose: Choice, output: Output) -> Result<Vec<u8>> {
+    let began = Instant::now();
     let options = CallOptions {
         progress: args.stream,
         loads: loads(caller, args, &choose).await?,
         choose,
     };
     let what = (args.function.as_str(), args.arguments.as_bytes());
-    let open = caller
-        .begin_with(&args.address, what, args.deadline, &options)
-        .await?;
+    // What was asked before has taken some of the time.
+    let left = args.deadline.saturating_sub(began.elapsed());
+    let open = caller.begin_with(&args.address, what, left, &options).await?;
     let mut shown = Ok(());
     let ended = tokio::select! {
         ended = caller.end(&open, |payload| {

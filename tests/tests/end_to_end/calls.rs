@@ -315,6 +315,13 @@ async fn calls_and_services_that_are_not_granted_are_refused_and_the_log_says_wh
     }
 }
 
+async fn measures_heat(fleet: &Fleet, asks: &Caller) -> bool {
+    let choose = "service/coolest".parse().expect("a choice");
+    let ask = asks.asks(&service(), &choose).expect("it is measured for it");
+    let loads = fleet.client.loads(&ask, LIMIT).await.expect("an answer");
+    loads.values().any(|load| load.temperature_millidegrees.is_some())
+}
+
 /// Calls of programs that are moved meanwhile, and from outside, each told by what the providers have counted
 /// since.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -360,25 +367,31 @@ async fn calls_go_where_their_callers_choose() {
         counted = now;
         more
     };
-    // Of equals, as both engines of one machine are, the last is picked.
+    // Of equals, as both engines of a machine without sensors are, the last is picked. One that has some is hotter now than then.
     let last = if up.program < down.program { [0, 1] } else { [1, 0] };
-    let times = |each: [i32; 2], count: i32| each.map(|one| one * count);
+    let measures = measures_heat(&fleet, &asks).await;
+    let times = |each: [i32; 2], count: i32| (!measures).then(|| each.map(|one| one * count));
+    let all_of = |found: [i32; 2], count: i32| found.iter().sum::<i32>() == count;
     for (choice, expected) in [
-        ("engine=b", [0, 10]),
-        ("host=shelf", [0, 10]),
-        ("label=zone=attic,least-cpu", [10, 0]),
-        ("round-robin", [5, 5]),
+        ("engine=b", Some([0, 10])),
+        ("host=shelf", Some([0, 10])),
+        ("label=zone=attic,least-cpu", Some([10, 0])),
+        ("round-robin", Some([5, 5])),
         ("service/coolest", times(last, 10)),
     ] {
         let asks_so = ["call", "service/calc", "10", "0", choice];
         let asks_so = fleet.runs(calc("ann", &asks_so, "b")).await;
         asks_so.must_print(lines_of(10).as_bytes()).await;
-        assert_eq!(since(&mut asks).await, expected, "{choice}");
+        let found = since(&mut asks).await;
+        assert!(
+            expected.is_none_or(|expected| found == expected) && all_of(found, 10),
+            "{choice}: {found:?}"
+        );
     }
     for (choice, expected) in [
         ("same-engine", None),
         ("round-robin", Some([20, 20])),
-        ("service/coolest", Some(times(last, 40))),
+        ("service/coolest", times(last, 40)),
     ] {
         let asks_so = ["call", "service/calc", "40", "50", choice];
         let asks_so = fleet.runs(calc("ann", &asks_so, "b")).await;
@@ -388,16 +401,14 @@ async fn calls_go_where_their_callers_choose() {
         let found = since(&mut asks).await;
         match expected {
             Some(expected) => assert_eq!(found, expected, "{choice}"),
-            None => assert!(
-                found.iter().sum::<i32>() == 40 && !found.contains(&0),
-                "{found:?}"
-            ),
+            None => assert!(all_of(found, 40), "{choice}: {found:?}"),
         }
+        assert!(choice != "same-engine" || !found.contains(&0), "{found:?}");
     }
     for (choice, expected) in [
-        ("engine=a", [1, 0]),
-        ("host=shelf,most-free-memory", [0, 1]),
-        ("service/coolest", last),
+        ("engine=a", Some([1, 0])),
+        ("host=shelf,most-free-memory", Some([0, 1])),
+        ("service/coolest", times(last, 1)),
     ] {
         let choose = choice.parse().expect("a choice");
         let loads = match asks.asks(&service(), &choose) {
@@ -414,7 +425,11 @@ async fn calls_go_where_their_callers_choose() {
         let open = within("a call", begin).await.expect("one fits");
         let result = within("its end", asks.end(&open, |_| {})).await;
         assert_eq!(result.expect("an answer"), b"42");
-        assert_eq!(since(&mut asks).await, expected, "{choice}");
+        let found = since(&mut asks).await;
+        assert!(
+            expected.is_none_or(|expected| found == expected) && all_of(found, 1),
+            "{choice}: {found:?}"
+        );
     }
     let choose = "label=zone=cellar".parse().expect("a choice");
     let options = CallOptions {

@@ -77,12 +77,17 @@ pub(super) async fn run(fleet: &Client, run: Run, args: &RunArgs, output: Output
             interrupted.map_err(|error| Fail::new("signal", error.to_string()))
         }
     };
-    let gone = fleet.let_go(&name, &holder, ANSWER_TIMEOUT).await?;
+    let gone = fleet.let_go(&name, &holder, ANSWER_TIMEOUT).await;
     if output == Output::Human {
-        tell(match gone.holders.as_slice() {
-            _ if gone.ends => format!("nobody holds {name} any more: it ends"),
-            [] => format!("{name} runs on"),
-            others => format!("{name} runs on, held by {}", others.join(", ")),
+        tell(match gone {
+            // How the program ended is what was asked for.
+            Err(error) => format!(
+                "{holder} holds {name} for {} s more: {error}",
+                holding.lease_ms / 1_000
+            ),
+            Ok(gone) if gone.ends => format!("nobody holds {name} any more: it ends"),
+            Ok(gone) if gone.holders.is_empty() => format!("{name} runs on"),
+            Ok(gone) => format!("{name} runs on, held by {}", gone.holders.join(", ")),
         });
     }
     result
@@ -121,13 +126,27 @@ async fn renew(fleet: &Client, name: &str, holder: &str, lease_ms: u64) -> Fail 
 
 /// By a lease each command is another.
 fn holder(lasts: Lasts) -> String {
-    let who: String = who()
-        .chars()
-        .filter(|c| !c.is_whitespace() && !c.is_control())
-        .collect();
+    let who = name_of(&who());
     match lasts {
         Lasts::Lease => format!("{who}/{}", OperationId::random().short()),
         Lasts::UntilLetGo => who,
+    }
+}
+
+/// As the service takes it, whatever users are called here.
+fn name_of(who: &str) -> String {
+    const BYTES_MAX: usize = 100;
+    let is_taken = |c: &char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '\\');
+    let mut name = String::new();
+    for c in who.chars().filter(is_taken) {
+        if name.len() + c.len_utf8() > BYTES_MAX {
+            break;
+        }
+        name.push(c);
+    }
+    match name.is_empty() {
+        true => "somebody".to_owned(),
+        false => name,
     }
 }
 
@@ -175,4 +194,21 @@ async fn follow(fleet: &Client, program: ProgramId, output: Output) -> Result {
     let printer = LinePrinter::new(Lines::Apart, false, output);
     print_all(&mut stream, program, printer).await?;
     end_of(&stream, program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_of_any_name_can_hold() {
+        for (who, expected) in [
+            ("ann@host", "ann@host"),
+            ("DOMAIN\\ann \"x\"@host", "DOMAINannx@host"),
+            (" \n", "somebody"),
+            (&"ä".repeat(90), &"ä".repeat(50)),
+        ] {
+            assert_eq!(name_of(who), expected);
+        }
+    }
 }

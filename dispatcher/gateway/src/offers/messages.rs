@@ -1,7 +1,7 @@
 //! Messages that are published, and calls of programs' services.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::SemaphorePermit;
@@ -225,6 +225,7 @@ async fn chosen(
     what: (&str, &[u8]),
     limit: Duration,
 ) -> Result<Vec<u8>, Problem> {
+    let began = Instant::now();
     let loads = match caller.asks(address, &choose) {
         Some(ask) => site.client().loads(&ask, limit).await?,
         None => Loads::new(),
@@ -234,7 +235,9 @@ async fn chosen(
         choose,
         loads,
     };
-    let open = caller.begin_with(address, what, limit, &options).await?;
+    // What was asked before has taken some of the time.
+    let left = limit.saturating_sub(began.elapsed());
+    let open = caller.begin_with(address, what, left, &options).await?;
     Ok(caller.end(&open, |_| {}).await?)
 }
 
