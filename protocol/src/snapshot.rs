@@ -132,6 +132,10 @@ pub struct HostState {
     /// What it has said of its health, which counts where it goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthClaim>,
+    /// Topics on which it has a message retained at the broker, each by eight bytes of its digest, with the message's bytes. Readers of
+    /// earlier releases count none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retained: Vec<(u64, u32)>,
     /// Subscriptions, messages not handed over or not sent, and what repeats are told by; in the engine's own encoding,
     /// empty for a program that talks to nobody. A part of its own on the wire.
     #[serde(skip)]
@@ -208,6 +212,15 @@ impl Snapshot {
     /// Reads and checks everything but whom the snapshot is for: [`Snapshot::check`] does that.
     pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
         Self::decode_within(bytes, SNAPSHOT_UNPACKED_BYTES_MAX)
+    }
+
+    /// What it comes to, as it says itself: [`Snapshot::decode_within`] holds it to that. 0: it is too short to be one.
+    pub fn unpacked_bytes(bytes: &[u8]) -> u64 {
+        let at = HEADER_BYTES - 8;
+        let length = bytes
+            .get(at..HEADER_BYTES)
+            .and_then(|length| length.try_into().ok());
+        length.map_or(0, u64::from_le_bytes)
     }
 
     /// The same for whoever has less memory than the largest snapshot there may be.
@@ -588,5 +601,8 @@ mod tests {
             Snapshot::decode(&bytes),
             Err(SnapshotError::Malformed(_))
         ));
+        // What it claims is what its readers are told beforehand.
+        assert_eq!(Snapshot::unpacked_bytes(&bytes), SNAPSHOT_UNPACKED_BYTES_MAX - 1);
+        assert_eq!(Snapshot::unpacked_bytes(&bytes[..HEADER_BYTES - 1]), 0);
     }
 }

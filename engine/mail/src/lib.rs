@@ -15,6 +15,7 @@ mod calls;
 mod intake;
 mod message;
 mod replies;
+mod retained;
 mod seen;
 mod state;
 #[cfg(test)]
@@ -37,6 +38,8 @@ use calls::{Calls, Incoming};
 pub use intake::Intake;
 pub use message::{Outgoing, Reader, ReceivedMessage};
 use replies::{Replies, answered};
+use retained::Retained;
+pub use retained::{RETAINED_BYTES_MAX, RETAINED_TOPICS_MAX};
 use seen::Seen;
 
 pub const SUBSCRIPTIONS_MAX: usize = 1024;
@@ -77,6 +80,7 @@ pub struct Mail {
     seen: Seen,
     replies: Replies,
     repliable: VecDeque<(u64, String)>,
+    retained: Retained,
     calls: Calls,
     was_moved: bool,
     /// Since it came here: in no snapshot.
@@ -144,6 +148,7 @@ impl Mail {
             seen: Seen::default(),
             replies: Replies::default(),
             repliable: VecDeque::new(),
+            retained: Retained::default(),
             calls: Calls::default(),
             was_moved: false,
             traffic: Traffic::default(),
@@ -232,7 +237,24 @@ impl Mail {
 
     pub fn publish(&mut self, topic: &str, payload: &[u8], manner: Manner) -> Result<(), Refusal> {
         self.check_topic(topic)?;
-        self.send(topic, payload, manner, Purpose::Message)
+        if manner.retain && !self.retained.takes(topic, payload.len()) {
+            return Err(Refusal::TooMany);
+        }
+        self.send(topic, payload, manner, Purpose::Message)?;
+        if manner.retain {
+            self.retained.put(topic, payload.len());
+        }
+        Ok(())
+    }
+
+    /// For a snapshot: what the program has retained at the broker.
+    pub fn retained(&self) -> Vec<(u64, u32)> {
+        self.retained.save()
+    }
+
+    /// The same from a snapshot.
+    pub fn restore_retained(&mut self, saved: Vec<(u64, u32)>) {
+        self.retained = Retained::restore(saved);
     }
 
     /// A request whose reply is the only one waited for from now on.

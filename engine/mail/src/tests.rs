@@ -555,3 +555,43 @@ fn an_empty_retained_message_has_nothing_that_the_broker_would_keep() {
         );
     }
 }
+
+#[test]
+fn what_a_program_retains_is_counted_by_topic_and_by_bytes() {
+    let retained = Manner {
+        retain: true,
+        ..PLAIN
+    };
+    let mut mail = open();
+    let send = |mail: &mut Mail, topic: &str, payload: &[u8]| {
+        let sent = mail.publish(topic, payload, retained);
+        // The broker has it.
+        mail.outbox.clear();
+        mail.outbox_bytes = 0;
+        sent
+    };
+    for number in 0..RETAINED_TOPICS_MAX {
+        send(&mut mail, &format!("out/{number}"), b"x").unwrap();
+    }
+    assert_eq!(send(&mut mail, "out/more", b"x"), Err(Refusal::TooMany));
+    // In the place of another, or not retained, it is taken; and one that is taken away makes room.
+    send(&mut mail, "out/0", b"y").unwrap();
+    mail.publish("out/more", b"x", PLAIN).unwrap();
+    assert_eq!(send(&mut mail, "out/more", b""), Ok(()));
+    send(&mut mail, "out/0", b"").unwrap();
+    send(&mut mail, "out/more", b"x").unwrap();
+    // Wherever it goes on.
+    let mut there = open();
+    there.restore_retained(mail.retained());
+    assert_eq!(send(&mut there, "out/0", b"x"), Err(Refusal::TooMany));
+
+    let mut mail = open();
+    let large = vec![1; 64 << 10];
+    let count = RETAINED_BYTES_MAX as usize / large.len();
+    for number in 0..count {
+        send(&mut mail, &format!("out/{number}"), &large).unwrap();
+    }
+    assert_eq!(send(&mut mail, "out/more", b"x"), Err(Refusal::TooMany));
+    send(&mut mail, "out/0", b"x").unwrap();
+    send(&mut mail, "out/more", b"x").unwrap();
+}

@@ -9,7 +9,7 @@ use wasmtime::{Caller, Linker};
 use wayfare_abi::calls::WAYFARE_MODULE as MODULE;
 use wayfare_abi::errno::Errno;
 use wayfare_abi::message::{self, AT_LEAST_ONCE, Handed, PLAIN, RETAIN};
-use wayfare_mail::{Mail, Manner, ReceivedMessage, Refusal};
+use wayfare_mail::{Mail, Manner, RETAINED_BYTES_MAX, RETAINED_TOPICS_MAX, ReceivedMessage, Refusal};
 use wayfare_protocol::call::Sent;
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::qos::Qos;
@@ -355,7 +355,18 @@ pub(super) fn refused(context: &Context, verb: &str, what: &str, refusal: Refusa
     match refusal {
         Refusal::Malformed | Refusal::NotRepliable => Errno::INVAL,
         Refusal::TooLarge => Errno::MSGSIZE,
-        Refusal::TooMany => Errno::NOBUFS,
+        Refusal::TooMany => {
+            if verb == "publish" {
+                let line = format!(
+                    "wayfare: a message was not published: a program has {RETAINED_TOPICS_MAX} retained messages with {} MiB at most; \
+                     an empty one takes one away",
+                    RETAINED_BYTES_MAX >> 20
+                );
+                context.control.tell(&line);
+                context.say_lines();
+            }
+            Errno::NOBUFS
+        }
         Refusal::Full => Errno::AGAIN,
         Refusal::NotGranted => {
             let option = match verb {

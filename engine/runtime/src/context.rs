@@ -147,6 +147,7 @@ impl Context {
         host.health = shared.said.health();
         host.mail_arrived = shared.mail.arrived();
         host.mail = shared.mail.save();
+        host.retained = shared.mail.retained();
         host
     }
 

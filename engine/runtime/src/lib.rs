@@ -225,6 +225,7 @@ fn mail_of(launch: &mut Launch) -> Result<Mail, Failure> {
     if let Some(snapshot) = &mut launch.snapshot {
         mail.restore(&std::mem::take(&mut snapshot.host.mail))
             .map_err(|reason| Failure::Snapshot { reason })?;
+        mail.restore_retained(std::mem::take(&mut snapshot.host.retained));
     }
     mail.begin_life(launch.begun);
     for message in std::mem::take(&mut launch.journaled) {

@@ -43,7 +43,7 @@ use super::store::Cache;
 use super::store::Store;
 use super::supervisor::{Supervisor, Told};
 use super::trust::Trust;
-use super::work::Workshop;
+use super::work::{Turn, Workshop};
 use wayfare_runtime::{AddressSpace, Budget, Provenance, Runtime, RuntimeOptions};
 
 /// Frames, globals, log and input position: what a snapshot has besides linear memory.
@@ -189,6 +189,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         unpacked_bytes_max: options
             .program_memory_bytes_max
             .saturating_add(BESIDES_MEMORY_BYTES_MAX),
+        decoding: Turn::default(),
     };
     let mut agent = Agent {
         core,

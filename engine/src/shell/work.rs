@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
@@ -158,6 +158,29 @@ pub(crate) struct Workshop {
     pub(crate) reserve: Reserve,
     /// What a snapshot can come to that a program of this engine can be in.
     pub(crate) unpacked_bytes_max: u64,
+    pub(crate) decoding: Turn,
+}
+
+/// Large snapshots are unpacked one after the other: one of a few kilobytes can come to all that a program may have, and what it is
+/// unpacked to is there twice for a moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Turn(Arc<Mutex<()>>);
+
+/// Below, nobody waits.
+const UNPACKED_BYTES_SMALL: u64 = 8 << 20;
+
+impl Turn {
+    fn decode(&self, bytes: &[u8], unpacked_bytes_max: u64) -> Result<Snapshot, SnapshotError> {
+        self.with(Snapshot::unpacked_bytes(bytes), || {
+            Snapshot::decode_within(bytes, unpacked_bytes_max)
+        })
+    }
+
+    fn with<T>(&self, unpacked_bytes: u64, decode: impl FnOnce() -> T) -> T {
+        let is_small = unpacked_bytes < UNPACKED_BYTES_SMALL;
+        let _turn = (!is_small).then(|| self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        decode()
+    }
 }
 
 /// Starts `work`; a panic in it becomes `answer(Err(Failure::Internal))`.
@@ -198,7 +221,8 @@ impl Workshop {
 
     /// A snapshot's first reader, while the rest of the transfer goes on. What is not one, nobody misses.
     pub(crate) fn decode_early(&self, source: &BlobSource) -> Option<Arc<Snapshot>> {
-        Snapshot::decode_within(&source.read().ok()?, self.unpacked_bytes_max)
+        self.decoding
+            .decode(&source.read().ok()?, self.unpacked_bytes_max)
             .ok()
             .map(Arc::new)
     }
@@ -208,7 +232,8 @@ impl Workshop {
             SnapshotSource::Decoded(snapshot) => Ok(snapshot),
             SnapshotSource::Blob(digest, source) => {
                 let bytes = read(&self.engine, "snapshot", digest, source)?;
-                Snapshot::decode_within(&bytes, self.unpacked_bytes_max)
+                self.decoding
+                    .decode(&bytes, self.unpacked_bytes_max)
                     .map(Arc::new)
                     .map_err(refused)
             }
@@ -277,5 +302,34 @@ impl Workshop {
 fn refused(error: SnapshotError) -> Failure {
     Failure::Snapshot {
         reason: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn large_snapshots_are_unpacked_one_after_the_other() {
+        let (turn, inside) = (Turn::default(), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        turn.with(UNPACKED_BYTES_SMALL, || {
+                            assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                            std::thread::yield_now();
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                        });
+                    }
+                });
+            }
+        });
+        // Small ones wait for nobody.
+        turn.with(UNPACKED_BYTES_SMALL, || {
+            turn.with(UNPACKED_BYTES_SMALL - 1, || ())
+        });
     }
 }
