@@ -146,7 +146,7 @@ impl World {
         };
         let newest = kept.newest;
         kept.newest = newest.max(generation);
-        if generation < newest && !self.broker.has_forgotten && !self.oracle.is_wiped(program) {
+        if generation < newest && !self.broker.has_forgotten {
             self.oracle.violation(format!(
                 "{program:?}: generation {generation} takes messages after {newest} has"
             ));
@@ -170,18 +170,18 @@ impl World {
     /// out, and whoever is subscribed gets each once.
     fn hear(&mut self, program: ProgramId, outgoing: &Outgoing) {
         let about = number_in(&outgoing.payload);
-        // What it was handed and had acknowledged was lost with a disk, and it is back where it was before.
-        let is_wiped = self.oracle.is_wiped(program);
         let kept = self.broker.kept.entry(program).or_insert_with(Kept::new);
         let number = outgoing.number;
         let is_new = !kept.heard.contains_key(&number);
         let is_first = first_number_of(number) == number;
         let wrong = match kept.heard.get(&number) {
             Some(before) if *before == about => None,
-            // What that was about went with the broker's memory, or with a disk: its receivers have another
-            // message under this number, and take this one for a repeat.
-            Some(before) if is_wiped || kept.lost.contains(before) => {
+            // A program does not wait until what it was handed is on the disk, which would cost each answer a
+            // sync. So where engine and broker have both lost the last inputs, it is handed others in their place,
+            // and publishes about these under the numbers that it had used: receivers take them for repeats.
+            Some(before) if kept.is_nowhere(*before) => {
                 kept.lost.insert(about);
+                kept.unstored.insert(about);
                 self.count("outputs that were taken for repeats");
                 return;
             }

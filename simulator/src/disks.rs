@@ -10,10 +10,10 @@
 
 pub(crate) mod state;
 
-use wayfare_core::types::{Disk as DiskState, Disposition, Record, RecordKey, Verdict};
+use wayfare_core::types::{Disk as DiskState, Disposition, ProgramRecord, Record, RecordKey, Verdict};
 use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{OperationId, ProgramId};
+use wayfare_protocol::ids::{Generation, OperationId, ProgramId};
 
 use crate::happening::Happening;
 use crate::packet::Packet;
@@ -105,6 +105,7 @@ impl World {
         for (program, is_known_elsewhere) in self.only_on_disk(index) {
             self.oracle.wiped(program, is_known_elsewhere);
         }
+        self.newest_may_be_lost(index);
         let engine = &mut self.engines[index];
         engine.disk.wipes += 1;
         for record in engine.records.values() {
@@ -115,6 +116,52 @@ impl World {
         engine.records.clear();
         engine.blobs.clear();
         engine.inboxes.clear();
+    }
+
+    /// Where the copy that took messages last was there, an older one that has not heard of it goes on, as whatever
+    /// is left of the program.
+    fn newest_may_be_lost(&mut self, index: usize) {
+        let records = self.engines[index].records.values();
+        let lost: Vec<(ProgramId, Generation)> = records
+            .filter_map(|record| match record {
+                Record::Program(record) => Some((record.program, record.generation)),
+                Record::Operation(_) | Record::Arrival(_) => None,
+            })
+            .collect();
+        for (program, generation) in lost {
+            let elsewhere = self.newest_elsewhere(index, program);
+            if let Some(kept) = self.broker.kept.get_mut(&program)
+                && kept.newest == generation
+            {
+                kept.newest = elsewhere;
+            }
+        }
+    }
+
+    /// Nothing has replaced a life that begins where no newer copy is left, as by an order that came late.
+    pub(super) fn may_have_no_newer(&mut self, index: usize, record: &ProgramRecord) {
+        let key = RecordKey::Program(record.program);
+        let begins = record.begun == record.generation && !self.engines[index].records.contains_key(&key);
+        if begins
+            && self.newest_elsewhere(index, record.program) < record.generation
+            && let Some(kept) = self.broker.kept.get_mut(&record.program)
+        {
+            kept.newest = kept.newest.min(record.generation);
+        }
+    }
+
+    fn newest_elsewhere(&self, index: usize, program: ProgramId) -> Generation {
+        let others = self
+            .engines
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != index);
+        let records = others.filter_map(|(_, engine)| engine.records.get(&RecordKey::Program(program)));
+        let generations = records.filter_map(|record| match record {
+            Record::Program(record) => Some(record.generation),
+            Record::Operation(_) | Record::Arrival(_) => None,
+        });
+        generations.max().unwrap_or(Generation(0))
     }
 
     /// Programs of which something is on this disk that is nowhere else; and whether another engine still has what it will take back, not

@@ -115,6 +115,7 @@ impl World {
         let process = up.and_then(|up| up.processes.remove(&program));
         if let Some(talk) = process.and_then(|process| process.talk) {
             self.leave_session(&talk);
+            self.forget_unstored(program, talk);
         }
     }
 

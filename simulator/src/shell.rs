@@ -211,11 +211,11 @@ impl World {
         self.feed(index, input);
     }
 
-    /// As the shell has it: with an order to begin a program comes a subscription of its status, and with that what is retained of it. Nobody but
-    /// a dispatcher retains anything newer of what it orders.
+    /// As the shell has it: with an order to begin a program comes a subscription of its status, and with that what
+    /// is retained of it. Where no id is used twice nobody retains anything newer of it.
     fn subscribe_for(&mut self, index: usize, action: &Action) {
         if let Action::Run { program, .. } = *action
-            && self.acting.is_some()
+            && (self.acting.is_some() || self.begins_anew)
         {
             let at = self.now + self.broker.random.below(SUBSCRIBED_US);
             self.job_at(at, index, Job::Subscribed { program });
@@ -408,6 +408,9 @@ impl World {
             && let Some(Content::Snapshot { talk: Some(talk), .. }) = self.library.get(&saved.snapshot.digest)
         {
             self.forget_stored_mail(index, record.program, record.generation, *talk);
+        }
+        if let Record::Program(record) = &record {
+            self.may_have_no_newer(index, record);
         }
         self.engines[index].records.insert(record.key(), record);
     }

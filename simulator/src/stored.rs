@@ -58,6 +58,14 @@ impl World {
         Some(self.saved_talks.len() - 1)
     }
 
+    /// A process ends without having been captured: what it was handed and is not in the synced journal is to come
+    /// from the broker again.
+    pub(super) fn forget_unstored(&mut self, program: ProgramId, talk: Talk) {
+        if let Some(kept) = self.broker.kept.get_mut(&program) {
+            kept.unstored.extend(talk.not_in_journal());
+        }
+    }
+
     /// A record with this snapshot is stored.
     pub(super) fn forget_stored_mail(
         &mut self,

@@ -281,8 +281,10 @@ impl World {
         }
         self.note(|| format!("e{engine} crashes"));
         self.connection_ends(engine, u64::MAX);
-        let lost = self.engines[engine].crash(&mut self.broker.random);
-        for program in lost {
+        for (program, process) in self.engines[engine].crash(&mut self.broker.random) {
+            if let Some(talk) = process.talk {
+                self.forget_unstored(program, talk);
+            }
             let stored = self.engines[engine].stored_counter(program, &self.library);
             self.oracle.lost(program, stored);
         }

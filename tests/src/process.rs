@@ -109,6 +109,17 @@ impl EngineProcess {
         }
     }
 
+    /// SIGKILL, and its disk is replaced: started again, it knows nothing but the compiled code that all share.
+    pub fn lose_disk(&mut self) {
+        self.kill();
+        let data = take(&mut self.command.arguments.clone(), "--data").expect("each engine has a folder");
+        let data = Path::new(&data);
+        std::fs::remove_dir_all(data).expect("a test's folder can be removed");
+        if self.command.shares.is_some() {
+            compiled::lend(data);
+        }
+    }
+
     /// SIGTERM, and waits until it has stored what it has and ended in good order.
     pub async fn stop(&mut self) {
         self.signal("-TERM");

@@ -30,8 +30,10 @@ pub(crate) struct Kept {
     pub(super) wire: Option<usize>,
     /// Inputs that went with the broker's memory, or with a session that was ended.
     pub(crate) lost: BTreeSet<u64>,
+    /// Inputs that the program was handed, and that were in no synced journal when it was cut short.
+    pub(crate) unstored: BTreeSet<u64>,
     /// The highest generation that has acknowledged anything.
-    pub(super) newest: Generation,
+    pub(crate) newest: Generation,
     /// Inputs are numbered; so many were published.
     pub(crate) published: u64,
     /// What the program published, by its number: which input it was about.
@@ -96,11 +98,18 @@ impl Kept {
             unacknowledged: VecDeque::new(),
             wire: None,
             lost: BTreeSet::new(),
+            unstored: BTreeSet::new(),
             newest: Generation(0),
             published: 0,
             heard: BTreeMap::new(),
             sink: mail(ProgramId::from_bytes([8; 16]), "elsewhere"),
         }
+    }
+
+    /// Nobody has this input any more, though a program has published what it was about: its engine lost it before
+    /// the journal was synced, 100 ms at most, and the broker, which was to send it again, has lost it as well.
+    pub(super) fn is_nowhere(&self, input: u64) -> bool {
+        self.lost.contains(&input) && self.unstored.contains(&input)
     }
 
     /// What it published is still known: it may be begun anew.

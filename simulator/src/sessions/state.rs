@@ -73,6 +73,12 @@ impl Talk {
         }
     }
 
+    /// Inputs that it took and that are not in the synced journal.
+    pub(crate) fn not_in_journal(mut self) -> impl Iterator<Item = u64> {
+        let all = self.writing.into_iter().chain(self.intake.take_unstored());
+        all.map(|message| number_in(&message.payload))
+    }
+
     pub(super) fn wire(&self) -> Option<usize> {
         match self.line {
             Line::Shut | Line::Lost => None,

@@ -73,11 +73,11 @@ impl Engine {
     }
 
     /// The programs that were in memory.
-    pub(crate) fn crash(&mut self, random: &mut Random) -> Vec<ProgramId> {
+    pub(crate) fn crash(&mut self, random: &mut Random) -> BTreeMap<ProgramId, Process> {
         self.blobs.retain(|_, durable| *durable);
         self.inboxes.values_mut().for_each(|inbox| inbox.crash(random));
         let up = self.up.take();
-        up.map_or(Vec::new(), |up| up.processes.into_keys().collect())
+        up.map(|up| up.processes).unwrap_or_default()
     }
 
     pub(crate) fn has_process(&self, program: ProgramId) -> bool {

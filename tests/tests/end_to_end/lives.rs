@@ -71,7 +71,8 @@ async fn counts_on(fleet: &Fleet, key: &str, tally: &Watched) {
     assert!(after >= before + 30, "{after} after {before}");
 }
 
-/// Their engines are lost. What the one counts is counted, the other's replies arrive, and who follows them sees their lines.
+/// Their engines are lost, and at last their engines' disks. What the one counts is counted, the other's replies
+/// arrive, and who follows them sees their lines.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_that_begins_anew_is_no_repeat_of_what_it_was() {
     let mut fleet = fleet(Kind::Mosquitto).engines(&["a", "b", "c"]).start().await;
@@ -95,6 +96,16 @@ async fn an_instance_that_begins_anew_is_no_repeat_of_what_it_was() {
         ann.printed(ann.lines() + 10).await;
         fleet.start_again(&[&on]).await;
     }
+    let lines = [&tally, &hall].map(Watched::lines);
+    for on in ["a", "b"] {
+        fleet.engine(on).lose_disk();
+    }
+    fleet.start_again(&["a", "b"]).await;
+    for (lost, lines) in [&tally, &hall].into_iter().zip(lines) {
+        lost.printed(lines + 1).await;
+    }
+    counts_on(&fleet, "/c/n", &tally).await;
+    ann.printed(ann.lines() + 10).await;
     dispatcher.stop().await;
 }
 
@@ -217,39 +228,72 @@ fn tally() -> Run {
     }
 }
 
-/// An old snapshot, of a program that was moved and went on; restored twice.
+fn ledger() -> Run {
+    Run {
+        name: "ledger".into(),
+        module: wasm("ledger"),
+        args: ["/fleet/ledger", "100000", "20"].map(str::to_owned).into(),
+        on: Some("a".into()),
+        grants: Grants {
+            fs: vec!["/fleet/ledger:rw".to_owned().try_into().expect("a grant")],
+            ..Grants::default()
+        },
+        ..Run::default()
+    }
+}
+
+/// What it says that it has appended is there.
+async fn writes_on(fleet: &Fleet, ledger: &Watched) {
+    let (before, lines) = (numbers(fleet, "/fleet/ledger").await.len(), ledger.lines());
+    ledger.printed(lines + 5).await;
+    let after = numbers(fleet, "/fleet/ledger").await;
+    assert!(
+        after.len() >= before + 40,
+        "{after:?}, of which {before} were there"
+    );
+}
+
+/// Old snapshots, of programs that were moved and went on; restored twice, first on an engine that never had them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_that_is_restored_under_its_id_after_it_went_on_counts_on() {
-    let fleet = fleet(Kind::Mosquitto).engines(&["a", "b"]).start().await;
+    let fleet = fleet(Kind::Mosquitto).engines(&["a", "b", "c"]).start().await;
     let dispatcher = Registry::start(fleet.broker.url(), fleet.folder().join("service"));
     let options = CommandOptions::default();
-    let watched = fleet.runs(tally()).await;
-    watched.printed(2).await;
-    fleet.moves(watched.program, "b").await;
-    let file = done(fleet.client.snapshot(&watched.id(), &options).await)
-        .await
-        .into_bundle()
-        .expect("a snapshot's bytes");
-    fleet.moves(watched.program, "a").await;
-    counts_on(&fleet, "/count", &watched).await;
-    let before = watched.lines();
-    for on in ["b", "a"] {
-        done(fleet.client.kill(&watched.id(), &options).await).await;
-        let restore = Restore {
-            file: file.clone(),
-            on: Some(on.into()),
-            name: None,
-            id: IdChoice::Kept,
-        };
-        let restored = done(fleet.client.restore(restore, &options).await).await;
-        let Outcome::Running { program, .. } = restored.outcome else {
-            panic!("it does not run");
-        };
-        assert_eq!(program, watched.program);
-        let restored = Watched::follow(&fleet.client, program).await;
-        // What it has of before, and more.
-        restored.printed(before + 1).await;
-        counts_on(&fleet, "/count", &restored).await;
+    let (tally, ledger) = (fleet.runs(tally()).await, fleet.runs(ledger()).await);
+    let mut all = Vec::new();
+    for watched in [&tally, &ledger] {
+        watched.printed(2).await;
+        fleet.moves(watched.program, "b").await;
+        let captured = done(fleet.client.snapshot(&watched.id(), &options).await).await;
+        let file = captured.into_bundle().expect("a snapshot's bytes");
+        fleet.moves(watched.program, "a").await;
+        all.push((watched.program, file));
+    }
+    counts_on(&fleet, "/count", &tally).await;
+    writes_on(&fleet, &ledger).await;
+    let before = [tally.lines(), ledger.lines()];
+    for on in ["c", "a"] {
+        let mut restored = Vec::new();
+        for ((program, file), before) in all.iter().zip(before) {
+            done(fleet.client.kill(&program.to_string(), &options).await).await;
+            let restore = Restore {
+                file: file.clone(),
+                on: Some(on.into()),
+                name: None,
+                id: IdChoice::Kept,
+            };
+            let outcome = done(fleet.client.restore(restore, &options).await).await.outcome;
+            assert!(
+                matches!(outcome, Outcome::Running { program: runs, .. } if runs == *program),
+                "{outcome:?}"
+            );
+            let watched = Watched::follow(&fleet.client, *program).await;
+            // What it has of before, and more.
+            watched.printed(before + 1).await;
+            restored.push(watched);
+        }
+        counts_on(&fleet, "/count", &restored[0]).await;
+        writes_on(&fleet, &restored[1]).await;
     }
     dispatcher.stop().await;
 }
