@@ -48,6 +48,28 @@ pub(super) fn load_wasm(wasm: &[u8]) -> Result<Arc<Loaded>, Failure> {
     RUNTIME.load(module, wasm)
 }
 
+/// Loads what an engine's cache would have: written, read back and checked, both pieces.
+#[cfg(feature = "compiler")]
+pub(super) fn load_as_cached(wasm: &[u8]) -> Result<Arc<Loaded>, Failure> {
+    use super::super::{Compiled, Piece};
+
+    let (module, provenance) = (Digest::of(wasm), RUNTIME.provenance());
+    let cached = |compiled: Compiled, piece: Piece| {
+        let mut bytes = Vec::new();
+        compiled.write_to(&provenance, &mut bytes).unwrap();
+        Compiled::verify(bytes, module, piece, &provenance).unwrap()
+    };
+    let (fresh, program) = RUNTIME.compile(module, wasm)?;
+    let resuming = RUNTIME
+        .compile_resuming(&fresh, wasm)?
+        .expect("nobody else makes it");
+    let loaded = RUNTIME.revive(&cached(program, Piece::Program)).unwrap();
+    RUNTIME
+        .revive_resuming(&loaded, &cached(resuming, Piece::Resuming))
+        .unwrap();
+    Ok(loaded)
+}
+
 #[cfg(feature = "compiler")]
 fn put(code_folder: &std::path::Path, module: Digest, wasm: &[u8]) {
     use super::super::ahead;

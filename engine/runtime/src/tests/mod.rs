@@ -9,6 +9,8 @@ mod calling;
 mod devices;
 mod failing;
 mod features;
+#[cfg(feature = "compiler")]
+mod generated;
 mod living;
 mod loading;
 mod logging;
