@@ -25,7 +25,8 @@
 //! What a program may publish and subscribe to is granted when it is run: `wayfare run --allow-sub 'home/+/temperature' --allow-pub
 //! home/heating`. Everything else is refused with [`Error::NotGranted`], and named in the program's log.
 //!
-//! Programs call each other's services, wherever they are: see [`calls`]; and send each other messages: see [`messages`].
+//! Programs call each other's services, wherever they are: see [`calls`]; and send each other messages: see [`messages`]. What comes is
+//! sorted by rules: see [`rules`].
 //!
 //! A program can say that it is ready, that it is well, and that it must not be stopped now: see [`health`].
 //!
@@ -60,6 +61,8 @@ pub mod health;
 mod imports;
 mod message;
 pub mod messages;
+#[cfg(feature = "rules")]
+pub mod rules;
 pub mod state;
 
 use std::time::Duration;
