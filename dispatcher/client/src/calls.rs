@@ -8,6 +8,7 @@
 //! deadline, which bounds its sending too.
 
 mod choosing;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,6 +27,7 @@ use wayfare_protocol::wire;
 
 use crate::error::ConnectError;
 pub use choosing::CallOptions;
+pub use shared::{AtAll, SharedCaller, SharedError, Wanted};
 
 /// Attempts to connect that may fail.
 const ATTEMPTS_MAX: u32 = 3;
