@@ -163,6 +163,19 @@ wayfare.listen(async (message) => {
 }, { order: true });
 "#;
 
+/// Node's `http`.
+const SERVER: &str = r#"
+const http = require('http');
+let asked = 0;
+http.createServer(async (request, response) => {
+  let body = '';
+  for await (const part of request) body += part;
+  response.setHeader('x-asked', ++asked);
+  response.writeHead(request.url === '/' ? 200 : 404, { 'content-type': 'text/plain' });
+  response.end(`${request.method} ${request.url} ${request.headers['x-a']} ${body}`);
+}).listen(80, () => console.log('listens'));
+"#;
+
 const CALLER: &str = r#"
 import { call, send } from 'wayfare';
 const doubled = await Promise.all(['1', '20', '3'].map((number) => call('service/calc', 'double', number)));
@@ -376,6 +389,34 @@ fn samples(user: &User) {
     assert_eq!(user.prints(&factorial), sample.quick_stdout);
 }
 
+/// What the gateway calls it with, where it is and where it goes.
+fn answers_http(user: &User) {
+    let server = user.file("server.js", SERVER);
+    let server = user.starts(&server, &["--allow-serve", "http", "--on", "local-1"]);
+    let (_logs, mut lines) = user.follows(&server, "stdout");
+    assert_eq!(lines.next().unwrap().unwrap(), "listens");
+    let called = |request: &str| {
+        let ran = user.types(0, &["call", "service/http", "http", request, "--raw"]);
+        ran.stdout.trim_end().to_owned()
+    };
+    assert_eq!(
+        called("POST /a?b HTTP/1.1\r\nX-A: 1\r\n\r\nbody"),
+        "HTTP/1.1 404 Not Found\r\nx-asked: 1\r\ncontent-type: text/plain\r\n\r\nPOST /a?b 1 body"
+    );
+    user.moves(&server, "local-2");
+    assert_eq!(
+        called("GET / HTTP/1.1\r\n\r\n"),
+        "HTTP/1.1 200 OK\r\nx-asked: 2\r\ncontent-type: text/plain\r\n\r\nGET / undefined"
+    );
+    let refused = user.types(1, &["call", "service/http", "http", "no request", "--raw"]);
+    assert!(
+        refused.stderr.contains("it is no request of HTTP/1.1"),
+        "{}",
+        refused.stderr
+    );
+    user.types(0, &["kill", &server]);
+}
+
 #[test]
 fn programs_in_javascript_run_and_move_as_they_are_written() {
     let user = User::new();
@@ -422,6 +463,7 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
 
     things(&user);
     samples(&user);
+    answers_http(&user);
     let provider = user.file("provider.js", PROVIDER);
     let caller = user.file("caller.js", CALLER);
     let called = ["--allow-serve", "calc", "--allow-call", "service/calc"];
@@ -513,8 +555,8 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
     );
     user.fails(
         "lacking.js",
-        "require('node:http');\n",
-        "the module 'node:http' of Node is not there",
+        "require('node:https');\n",
+        "the module 'node:https' of Node is not there",
     );
     user.fails(
         "rejected.mjs",

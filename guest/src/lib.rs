@@ -28,6 +28,8 @@
 //! Programs call each other's services, wherever they are: see [`calls`]; and send each other messages: see [`messages`]. What comes is
 //! sorted by rules: see [`rules`].
 //!
+//! Programs answer HTTP, for browsers and whoever else speaks it: see [`http`].
+//!
 //! A program can say that it is ready, that it is well, and that it must not be stopped now: see [`health`].
 //!
 //! Devices are asked for by alias, and found wherever the program is: see [`device`].
@@ -58,6 +60,7 @@ pub mod calls;
 pub mod device;
 mod error;
 pub mod health;
+pub mod http;
 mod imports;
 mod message;
 pub mod messages;

@@ -127,6 +127,7 @@ pub const TALKERS: &[Talker] = &[
         "thermostat",
         "switches a heating by the mean of several sensors, which may be devices"
     ),
+    talker!("web", "answers HTTP with a page that is where its program is"),
 ];
 
 /// What `scribe 200` prints, as a native program does.

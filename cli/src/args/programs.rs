@@ -19,7 +19,8 @@ pub(crate) struct RunArgs {
     /// such as app.py, or a folder with a file 'main'; or the name of a sample: counter, factorial, fib,
     /// primes, sort, wordfreq; scribe and ledger, which keep files; chat, relay, thermostat, which talk and
     /// need --allow-sub and --allow-pub; tally, which counts under a key; calc, which is
-    /// called and calls with --allow-serve and --allow-call; and blink, which needs --allow-device led
+    /// called and calls with --allow-serve and --allow-call; web, a page at /r/web/ with --allow-serve http;
+    /// and blink, which needs --allow-device led
     #[arg(value_name = "MODULE")]
     pub(crate) module: String,
     /// Engine to run it on [default: the one with the fewest programs]

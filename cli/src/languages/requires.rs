@@ -31,7 +31,7 @@ const ABOUT: &str = "package.json";
 /// What a name is tried with, in the order in which `js/internal/modules.js` does it.
 const EXTENSIONS: [&str; 7] = ["js", "cjs", "mjs", "json", "ts", "mts", "cts"];
 /// Modules of Node that the runtime has not, as `js/internal/modules.js` lists them.
-pub(super) const LACKING: [&str; 22] = [
+pub(super) const LACKING: [&str; 21] = [
     "async_hooks",
     "child_process",
     "cluster",
@@ -40,7 +40,6 @@ pub(super) const LACKING: [&str; 22] = [
     "diagnostics_channel",
     "dns",
     "domain",
-    "http",
     "http2",
     "https",
     "inspector",

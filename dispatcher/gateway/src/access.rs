@@ -19,6 +19,7 @@ use crate::answers::{FORBIDDEN, NO_TOKEN, READ_ONLY};
 use crate::assets;
 use crate::token::Token;
 
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// For who watches whether it is there; the dashboard's own files are open too.
 const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
@@ -29,6 +30,13 @@ pub enum Allowed {
     Everything,
     /// Nothing that changes anything.
     Looking,
+}
+
+/// What is asked for: programs' pages have a port of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    Dashboard,
+    Programs,
 }
 
 #[derive(Debug)]
@@ -48,7 +56,13 @@ impl Access {
         }
     }
 
-    pub(crate) fn check(&self, method: &Method, uri: &Uri, head: &HeaderMap) -> Result<(), Problem> {
+    pub(crate) fn check(
+        &self,
+        door: Door,
+        method: &Method,
+        uri: &Uri,
+        head: &HeaderMap,
+    ) -> Result<(), Problem> {
         let host = text(head, &HOST).unwrap_or_default();
         if !is_this_machine(host) {
             let text = format!("the host '{host}' is not this machine");
@@ -61,14 +75,17 @@ impl Access {
                 .is_ok_and(|origin| origin.strip_prefix("http://") == Some(host)),
             None => {
                 text(head, &FETCH_SITE).is_none_or(|site| matches!(site, "same-origin" | "none"))
-                    || is_opening(method, uri)
+                    || is_opening(door, method, uri, head)
             }
         };
         if !is_ours {
             return Err(Problem::new(FORBIDDEN, "a page of another origin asked for this"));
         }
         let is_looking = matches!(*method, Method::GET | Method::HEAD);
-        if is_looking && (OPEN_PATHS.contains(&uri.path()) || assets::is_asset(uri.path())) {
+        if is_looking
+            && door == Door::Dashboard
+            && (OPEN_PATHS.contains(&uri.path()) || assets::is_asset(uri.path()))
+        {
             return Ok(());
         }
         let by_header = text(head, &AUTHORIZATION).and_then(bearer);
@@ -128,9 +145,16 @@ impl Access {
     }
 }
 
-/// Somebody follows a link to the page: nothing is changed by that, and nobody else reads what is answered.
-fn is_opening(method: &Method, uri: &Uri) -> bool {
-    *method == Method::GET && uri.path() == "/"
+/// Somebody follows a link to the page: nothing is changed by that, and nobody else reads what is answered. A program's page
+/// is opened from the dashboard.
+fn is_opening(door: Door, method: &Method, uri: &Uri, head: &HeaderMap) -> bool {
+    let is_page = match door {
+        Door::Dashboard => uri.path() == "/",
+        Door::Programs => {
+            text(head, &FETCH_SITE) == Some("same-site") && text(head, &FETCH_MODE) == Some("navigate")
+        }
+    };
+    *method == Method::GET && is_page
 }
 
 /// `Host` names a loopback address, whatever port a tunnel may have.
@@ -274,14 +298,36 @@ mod tests {
             ),
         ] {
             let uri = Uri::from_static("/api/v1/engines");
-            let found = access.check(&method.parse().unwrap(), &uri, &head(&pairs));
+            let found = access.check(Door::Dashboard, &method.parse().unwrap(), &uri, &head(&pairs));
             assert_eq!(
                 found.err().map(|problem| problem.kind()),
                 refused,
                 "{method} {pairs:?}"
             );
         }
+        // From the dashboard to a program's page, but nothing else from there.
+        for (door, method, mode, refused) in [
+            (Door::Programs, "GET", "navigate", None),
+            (Door::Programs, "GET", "no-cors", Some(FORBIDDEN)),
+            (Door::Programs, "POST", "navigate", Some(FORBIDDEN)),
+            (Door::Dashboard, "GET", "navigate", Some(FORBIDDEN)),
+        ] {
+            let pairs = [
+                ("host", ours),
+                ("cookie", cookie),
+                ("sec-fetch-site", "same-site"),
+                ("sec-fetch-mode", mode),
+            ];
+            let uri = Uri::from_static("/r/web/");
+            let found = access.check(door, &method.parse().unwrap(), &uri, &head(&pairs));
+            assert_eq!(
+                found.err().map(|problem| problem.kind()),
+                refused,
+                "{door:?} {method} {mode}"
+            );
+        }
         let found = access.check(
+            Door::Dashboard,
             &Method::GET,
             &Uri::from_static("/healthz"),
             &head(&[("host", ours)]),
@@ -300,7 +346,12 @@ mod tests {
             ("POST", Some(READ_ONLY)),
             ("DELETE", Some(READ_ONLY)),
         ] {
-            let found = access.check(&method.parse().unwrap(), &Uri::from_static("/api/v1/hold"), &head);
+            let found = access.check(
+                Door::Dashboard,
+                &method.parse().unwrap(),
+                &Uri::from_static("/api/v1/hold"),
+                &head,
+            );
             assert_eq!(found.err().map(|problem| problem.kind()), refused, "{method}");
         }
     }

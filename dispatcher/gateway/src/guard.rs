@@ -11,6 +11,7 @@ use axum::http::header::{
 use axum::http::{Request, Response};
 use axum::middleware::Next;
 
+use crate::access::Door;
 use crate::answers;
 use crate::site::Site;
 
@@ -24,7 +25,10 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Response<Body> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let mut response = match site.access().check(&method, &uri, request.headers()) {
+    let mut response = match site
+        .access()
+        .check(Door::Dashboard, &method, &uri, request.headers())
+    {
         Err(problem) => answers::problem(&problem),
         Ok(()) => match site.access().opened(&method, &uri) {
             Some(response) => response,

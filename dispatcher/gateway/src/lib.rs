@@ -5,12 +5,12 @@
 //!   browser, script --HTTP--> access (who may) --> offers (the list of operations) --> Client --MQTT--> fleet
 //!                                             \--> stream <-- hub (one task that looks at the fleet for all) <--'
 //! ```
-//! What always holds: it listens on this machine alone; nobody without the token is answered anything about
+//! What always holds: it listens on this machine alone, with a port for programs' pages beside its own; nobody without the token is answered anything about
 //! the fleet, and no page of another origin reaches it; every body, list and queue is bounded; JSON is as the
 //! command prints it with `--json`.
 //!
 //! Reading order: [`params`], [`offer`], [`offers`], `asked`, `answers`, `catalog`; `hub`, `stream`;
-//! `listening`, `readings`; `files`, [`metrics`]; `access`, `token`, `guard`, `connections`, `bodies`,
+//! `listening`, `readings`; `files`, [`metrics`]; `exchange`, `programs`; `access`, `token`, `guard`, `connections`, `bodies`,
 //! `assets`; `site`, `server`.
 #![forbid(unsafe_code)]
 
@@ -28,8 +28,10 @@ mod stream;
 mod listening;
 mod readings;
 
+mod exchange;
 mod files;
 pub mod metrics;
+mod programs;
 
 mod access;
 mod assets;

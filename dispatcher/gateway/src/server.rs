@@ -11,7 +11,7 @@ use axum::extract::{RawPathParams, RawQuery, State};
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{Request, Response, StatusCode};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodFilter, MethodRouter, get, on};
+use axum::routing::{MethodFilter, MethodRouter, any, get, on};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -33,6 +33,7 @@ use crate::metrics;
 use crate::offer::{Method, Offer};
 use crate::offers;
 use crate::params::Body;
+use crate::programs;
 use crate::site::Site;
 use crate::stream;
 use crate::token::Token;
@@ -40,8 +41,13 @@ use crate::token::Token;
 /// What connections may take. A process may have 1024 files open on most systems, and `wayfare up` needs
 /// some for its broker.
 const LIMITS: Limits = Limits {
-    connections_max: 640,
+    connections_max: 480,
     head_timeout: Duration::from_secs(30),
+};
+/// Those of programs' pages come on top.
+const PROGRAMS_LIMITS: Limits = Limits {
+    connections_max: 160,
+    ..LIMITS
 };
 /// Bodies that are larger than this count as uploads.
 const UPLOAD_BYTES: u64 = 1 << 20;
@@ -86,6 +92,7 @@ pub enum GatewayError {
 #[derive(Debug)]
 pub struct Gateway {
     address: SocketAddr,
+    programs: SocketAddr,
     token: Token,
     end: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -111,14 +118,27 @@ impl Gateway {
         let address = listener
             .local_addr()
             .map_err(|reason| GatewayError::Bind { bind, reason })?;
+        // The next port, or whichever is free: the dashboard knows it.
+        let beside = SocketAddr::new(bind.ip(), beside(address.port()));
+        let for_programs = listen(beside, Port::Preferred)
+            .await
+            .map_err(|reason| GatewayError::Bind { bind: beside, reason })?;
+        let programs = for_programs
+            .local_addr()
+            .map_err(|reason| GatewayError::Bind { bind: beside, reason })?;
         let hub = Hub::start(client.clone()).await;
         let hub = hub.map_err(|problem| GatewayError::Fleet(problem.message().to_owned()))?;
         let (end, ended) = watch::channel(false);
         let access = Access::new(token.clone(), allowed);
         let site = Arc::new(Site::new(client, hub, by, access, ended.clone()));
-        let task = tokio::spawn(connections::serve(listener, router(site), LIMITS, ended));
+        let dashboard = connections::serve(listener, router(site.clone(), programs), LIMITS, ended.clone());
+        let beside = connections::serve(for_programs, programs::router(site), PROGRAMS_LIMITS, ended);
+        let task = tokio::spawn(async {
+            tokio::join!(dashboard, beside);
+        });
         Ok(Self {
             address,
+            programs,
             token,
             end,
             task,
@@ -127,6 +147,11 @@ impl Gateway {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where programs that answer HTTP are found, at `/r/NAME/`.
+    pub fn programs(&self) -> SocketAddr {
+        self.programs
     }
 
     /// What a browser is to open, once: it keeps the token then, and the address has none.
@@ -154,7 +179,12 @@ async fn listen(bind: SocketAddr, port: Port) -> io::Result<TcpListener> {
     }
 }
 
-fn router(site: Arc<Site>) -> Router {
+/// The port beside this one; any, where that was chosen by the system.
+fn beside(port: u16) -> u16 {
+    port.checked_add(1).unwrap_or_default()
+}
+
+fn router(site: Arc<Site>, programs: SocketAddr) -> Router {
     let mut router = Router::new();
     for offer in offers::all() {
         let filter = match offer.method {
@@ -172,6 +202,10 @@ fn router(site: Arc<Site>) -> Router {
         .route("/files", files())
         .route("/files/", files())
         .route("/files/{*path}", files())
+        .route(
+            programs::PATHS,
+            any(move |state, request| programs::at_dashboard(programs, state, request)),
+        )
         .route("/api/v1/stream", get(stream::stream))
         .route(
             "/api/v1/openapi.json",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use wayfare_client::Client;
+use wayfare_client::calls::SharedCaller;
 use wayfare_client::problem::Problem;
 use wayfare_protocol::ids::PeerName;
 
@@ -37,6 +38,7 @@ pub(crate) struct Site {
     watchers: Arc<Semaphore>,
     listeners: Arc<Semaphore>,
     calls: Semaphore,
+    callers: SharedCaller,
     readings: Readings,
     ended: watch::Receiver<bool>,
 }
@@ -51,6 +53,7 @@ impl Site {
         ended: watch::Receiver<bool>,
     ) -> Self {
         Self {
+            callers: SharedCaller::new(client.clone()),
             client,
             hub,
             name: "gateway".parse().expect("letters make a name"),
@@ -100,6 +103,11 @@ impl Site {
 
     pub(crate) fn calls(&self) -> &Semaphore {
         &self.calls
+    }
+
+    /// For programs that answer HTTP.
+    pub(crate) fn callers(&self) -> &SharedCaller {
+        &self.callers
     }
 
     pub(crate) fn readings(&self) -> &Readings {

@@ -44,8 +44,10 @@ class Program {
     new LogView(log, [id], signal);
     model.on("change", (change) => (change.all || change.programs.includes(id)) && this.draw(), signal);
     model.on("operation", (operation) => operation.program === id && this.operation(operation), signal);
+    this.services = [];
     this.draw();
     this.orders();
+    this.provides();
   }
 
   draw() {
@@ -70,6 +72,8 @@ class Program {
       ["Module", h("code", {}, program.module)], ["Memory", program.memory_bytes ? size(program.memory_bytes) : "not reported yet"],
       ["Generation", String(program.generation)],
       ["Runs since", program.since_ms && `${time(program.since_ms)}, for ${age(Date.now() - program.since_ms)}`], ["Restarts", program.restarts?.toString()],
+      ["Services", this.services.join(", ")],
+      ["Page", this.services.includes("http") ? h("a", { href: `/r/${part(this.id)}/`, target: "_blank", rel: "noopener" }, `/r/${program.name}/`) : null],
     ]));
     this.sample(program.memory_bytes);
   }
@@ -89,6 +93,13 @@ class Program {
 
   operation(event) {
     if (event.event === "done" || event.event === "failed") this.orders();
+  }
+
+  async provides() {
+    const found = await get("services").catch(() => []);
+    const mine = found.filter((one) => one.program === this.id && one.address.startsWith("service/"));
+    this.services = mine.map((one) => one.address.slice("service/".length));
+    this.draw();
   }
 
   async orders() {

@@ -15,7 +15,7 @@ const OWN: &[(&str, &str)] = own![
     "internal/abort" "internal/console" "internal/encoding" "internal/global-process" "internal/globals"
     "internal/inspect" "internal/loop" "internal/modules" "internal/process" "internal/source-maps"
     "internal/typescript" "internal/url"
-    "assert" "crypto" "fs" "os" "readline" "stream" "things-js" "timers" "url" "util" "wayfare"
+    "assert" "crypto" "fs" "http" "os" "readline" "stream" "things-js" "timers" "url" "util" "wayfare"
 ];
 
 macro_rules! packages {

@@ -39,15 +39,19 @@ fn service() -> Address {
     "service/calc".parse().expect("an address")
 }
 
-/// Returns when each of these is announced: a program says that it serves a moment before.
 pub(crate) async fn caller(fleet: &Fleet, providers: &[ProgramId]) -> Caller {
+    caller_of(fleet, &service(), providers).await
+}
+
+/// Returns when each of these is announced: a program says that it serves a moment before.
+pub(crate) async fn caller_of(fleet: &Fleet, service: &Address, providers: &[ProgramId]) -> Caller {
     let connected = Caller::connect(fleet.broker.url(), Topics::default(), None, LIMIT);
     let mut caller = connected.await.expect("a broker");
     // What it serves is the last of its addresses.
     let is_there = |caller: &Caller, program: &ProgramId| {
         let all = caller.providers();
         all.iter()
-            .any(|one| one.announcement.program == *program && one.address == service())
+            .any(|one| one.announcement.program == *program && one.address == *service)
     };
     within("what serves to be announced", async {
         while !providers.iter().all(|program| is_there(&caller, program)) {

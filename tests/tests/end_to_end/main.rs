@@ -21,6 +21,7 @@ mod chaos;
 mod devices;
 mod faults;
 mod fleet_files;
+mod http;
 mod identity;
 mod in_doubt;
 mod limits;

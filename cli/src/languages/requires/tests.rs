@@ -27,7 +27,7 @@ fn a_file_takes_along_what_it_requires_and_nothing_else() {
         &[
             (
                 "app.js",
-                "const a = require('./lib/a'); import('left'); require(\"node:http\"); require('fs')",
+                "const a = require('./lib/a'); import('left'); require(\"node:https\"); require('fs')",
             ),
             (
                 "lib/a.js",
@@ -64,7 +64,7 @@ fn a_file_takes_along_what_it_requires_and_nothing_else() {
     assert_eq!(found.read().unwrap()["node_modules/right/index.js"], b"");
     // What a package asks for is its own matter.
     let asks = format!("{}:1", root.canonicalize().unwrap().join("app.js").display());
-    let lacking = [("Node's module 'node:http'".to_owned(), asks)];
+    let lacking = [("Node's module 'node:https'".to_owned(), asks)];
     assert_eq!(found.lacking, BTreeMap::from(lacking));
     assert_eq!(
         found.read().unwrap()["app.js"].len() as u64,

@@ -5,7 +5,7 @@ const typescript = require("internal/typescript");
 const { note } = require("internal/source-maps");
 
 const NODE = [
-  "assert", "buffer", "crypto", "events", "fs", "os", "path", "querystring", "readline", "stream", "string_decoder",
+  "assert", "buffer", "crypto", "events", "fs", "http", "os", "path", "querystring", "readline", "stream", "string_decoder",
   "timers", "url", "util",
 ];
 const OURS = ["things-js", "wayfare"];
@@ -25,7 +25,7 @@ const PARTS = {
 };
 /** Node's modules that are not there. */
 const MISSING = [
-  "async_hooks", "child_process", "cluster", "constants", "dgram", "diagnostics_channel", "dns", "domain", "http", "http2",
+  "async_hooks", "child_process", "cluster", "constants", "dgram", "diagnostics_channel", "dns", "domain", "http2",
   "https", "inspector", "net", "punycode", "repl", "sys", "tls", "v8", "vm", "wasi", "worker_threads", "zlib",
 ];
 /** What a name is tried with, in this order: `wayfare js check` and `run` look the same way, before the program travels. */
