@@ -105,6 +105,7 @@ fn the_dashboard_runs_moves_by_dragging_pauses_and_kills() {
     files(&mut browser);
     applications(&mut browser);
     messages(&mut browser, &up);
+    pages(&mut browser, &up);
     devices(&mut browser, &up, folder.path());
     requests_from_elsewhere(&mut browser, &up);
     browser.evaluate("location.hash = '#/operations'");
@@ -254,6 +255,62 @@ fn messages(browser: &mut Browser, up: &Up) {
     browser.check_names("messages");
 }
 
+/// A program's own page is opened from what is known of it, goes on where the program goes, and orders nothing.
+fn pages(browser: &mut Browser, up: &Up) {
+    let ran = up.command(&[
+        "run",
+        "web",
+        "--name",
+        "visitors",
+        "--on",
+        "local-1",
+        "--allow-serve",
+        "http",
+        "--json",
+        "--",
+        "Well",
+    ]);
+    let id = ran.documents()[0]["program"].as_str().unwrap().to_owned();
+    let deadline = std::time::Instant::now() + chromium::LIMIT;
+    while !up.command(&["services"]).stdout.contains("service/http") {
+        assert!(std::time::Instant::now() < deadline, "nobody serves http");
+    }
+    let ours = browser.evaluate("location.origin");
+    let ours = ours.as_str().unwrap();
+    browser.evaluate(&format!("location.hash = '#/program/{id}'"));
+    let link = "document.querySelector('.screen-program a[href^=\"/r/\"]')";
+    browser.until(link);
+    browser.pictures("program-page");
+    let errors = browser.errors();
+    assert!(errors.is_empty(), "{errors:#?}");
+    // In this tab.
+    browser.evaluate(&format!("({link}.target = '', {link}.click())"));
+    browser.until(&format!(
+        "document.title === 'Well' && location.origin !== '{ours}'"
+    ));
+    browser.evaluate("document.querySelector('input[name=line]').value = 'hello'");
+    browser.click_text("button", "Write");
+    browser.until("document.querySelector('li')?.textContent === 'hello'");
+    up.command(&["move", "visitors", "--to", "local-2"]);
+    browser.evaluate("location.reload()");
+    browser.until("document.body.innerText.includes('On local-2') && document.querySelector('li').textContent === 'hello'");
+    let reads = format!(
+        "fetch('{ours}/api/v1/programs', {{ credentials: 'include' }}).then(() => true, () => false)"
+    );
+    assert_eq!(
+        browser.evaluate(&reads),
+        false,
+        "a program's page reads the fleet"
+    );
+    browser.evaluate(&holding(ours));
+    assert!(!is_held(up), "a program's page has held the fleet");
+    // The browser says that it was refused.
+    browser.errors();
+    browser.open(&format!("{ours}/#/fleet"));
+    browser.until("document.querySelector('.card')");
+    up.command(&["kill", "visitors"]);
+}
+
 /// Simulated devices are set, and seen; their engine is lost, and that is seen.
 fn devices(browser: &mut Browser, up: &Up, folder: &Path) {
     let settings = folder.join("engine.toml");
@@ -317,32 +374,34 @@ fn devices(browser: &mut Browser, up: &Up, folder: &Path) {
     browser.pictures("fleet-lost");
 }
 
+fn holding(address: &str) -> String {
+    format!(
+        "fetch('{address}/api/v1/hold', {{ method: 'POST', mode: 'no-cors', credentials: 'include' }}).then(() => 0, () => 0)"
+    )
+}
+
+fn is_held(up: &Up) -> bool {
+    run(&up.broker, &["run", "primes", "--dry-run"])
+        .stderr
+        .contains("held")
+}
+
 /// A page of another origin gives no orders, though the browser has our cookie.
 fn requests_from_elsewhere(browser: &mut Browser, up: &Up) {
-    let hold = |address: &str| {
-        format!(
-            "fetch('{address}/api/v1/hold', {{ method: 'POST', mode: 'no-cors', credentials: 'include' }}).then(() => 0, () => 0)"
-        )
-    };
-    let held = || {
-        run(&up.broker, &["run", "primes", "--dry-run"])
-            .stderr
-            .contains("held")
-    };
     let ours = browser.evaluate("location.origin");
     let ours = ours.as_str().unwrap();
     let errors = browser.errors();
     assert!(errors.is_empty(), "{errors:#?}");
     browser.navigate("about:blank");
     // What is answered it may not read, whatever that is.
-    browser.evaluate(&hold(ours));
-    assert!(!held(), "a page of another origin has held the fleet");
+    browser.evaluate(&holding(ours));
+    assert!(!is_held(up), "a page of another origin has held the fleet");
     // The browser says that it was refused.
     browser.errors();
     browser.open(&format!("{ours}/#/fleet"));
     browser.until("document.querySelector('.card')");
-    browser.evaluate(&hold(""));
-    assert!(held(), "nor can our own page");
+    browser.evaluate(&holding(""));
+    assert!(is_held(up), "nor can our own page");
     up.command(&["release"]);
 }
 

@@ -129,6 +129,13 @@ impl Browser {
     }
 
     fn call(&mut self, method: &str, params: Value) -> Value {
+        let mut answer = self.ask(method, &params);
+        assert!(answer["error"].is_null(), "{method} {params}: {answer}");
+        answer["result"].take()
+    }
+
+    /// The answer, which may be an error.
+    fn ask(&mut self, method: &str, params: &Value) -> Value {
         self.next += 1;
         let id = self.next;
         let mut message = json!({ "id": id, "method": method, "params": params });
@@ -141,13 +148,12 @@ impl Browser {
         let deadline = Instant::now() + LIMIT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let mut answer = self
+            let answer = self
                 .from
                 .recv_timeout(left)
                 .unwrap_or_else(|error| panic!("{method} {params}: {error}"));
             if answer["id"] == id {
-                assert!(answer["error"].is_null(), "{method} {params}: {answer}");
-                return answer["result"].take();
+                return answer;
             }
             self.note(&answer);
         }
@@ -213,8 +219,9 @@ impl Browser {
             "new Promise((done) => {{ const end = performance.now() + 2000; const look = () => {{ let is = false; try {{ is = Boolean({condition}); }} \
              catch {{}} if (is || performance.now() > end) done(is); else setTimeout(look, 15); }}; look(); }})"
         );
-        // A page that is left answers nothing any more: so it is asked again.
-        while self.evaluate(&wait) != true {
+        let params = json!({ "expression": wait, "awaitPromise": true, "returnByValue": true });
+        // A page that is left answers nothing any more, or says that: so it is asked again.
+        while self.ask("Runtime.evaluate", &params)["result"]["result"]["value"] != true {
             let text = "document.body.innerText.slice(0, 3000)";
             assert!(Instant::now() < deadline, "{condition}: {}", self.evaluate(text));
         }
