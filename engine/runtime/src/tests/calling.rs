@@ -91,6 +91,15 @@ fn announce(run: &Run, is_there: bool) {
     assert!(matches!(accepted, Accepted::Taken(_)));
 }
 
+/// The broker has told the program of everybody who is there: what it asks itself comes behind.
+fn told_all(run: &Run) {
+    let own = topic(&Topic::ProgramReply(ProgramId::from_bytes([7; 16])));
+    subscribed(run, &own);
+    let barrier = sent(run);
+    assert_eq!(barrier.topic, own);
+    run.process.mailbox().accept(&own, &barrier.payload, false);
+}
+
 /// The next message that the program sends, which the broker has then.
 fn sent(run: &Run) -> Outgoing {
     let mailbox = run.process.mailbox();
@@ -291,6 +300,7 @@ fn a_call_that_chooses_by_load_asks_the_dispatcher_until_somebody_fits_wherever_
     let run = plan.start();
     subscribed(&run, &Topics::default().all_at(&address()));
     announce(&run, true);
+    told_all(&run);
     let first = run.asks();
     let engine: EngineId = "there".parse().unwrap();
     let expected = LoadsAsk::Loads {
@@ -300,6 +310,8 @@ fn a_call_that_chooses_by_load_asks_the_dispatcher_until_somebody_fits_wherever_
     };
     assert_eq!(first.what, ServiceAsk::Loads(expected));
     let run = moved(&plan, &run);
+    // On a new connection that may have changed.
+    told_all(&run);
     let again = run.asks();
     assert_eq!(again.what, first.what);
     let answered = |request, engines| {

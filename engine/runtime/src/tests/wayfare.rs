@@ -260,14 +260,14 @@ fn requests_are_replied_to_and_replies_awaited_through_lines() {
         sender,
         number: 5,
         purpose: Purpose::Request {
-            reply_to: "x/reply".into(),
+            reply_to: "out/reply".into(),
         },
     };
     run.process
         .mailbox()
         .accept("in/q", &request.put_on(b"why"), false);
     let said = json_lines(&run.end_well());
-    assert_eq!(said[0]["request"], json!("5 x/reply"));
+    assert_eq!(said[0]["request"], json!("5 out/reply"));
     assert_eq!(said[0]["from"], json!(sender.to_string()));
 }
 
