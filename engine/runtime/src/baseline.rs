@@ -14,13 +14,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
-use wasmtime::Config;
+use wasmtime::{Config, Module};
 use wayfare_compiler::Form;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Digest;
 
-use super::address_space::{self, AddressSpace};
+use super::address_space::{self, AddressSpace, internal};
 use super::backend::Backend;
+use super::compiled::Compiled;
 use super::loaded::{Loaded, Tier};
 use super::options::{RuntimeOptions, reserve};
 use super::rooms::Rooms;
@@ -63,19 +64,16 @@ impl Baseline {
     }
 
     /// `None`: it is for Cranelift. Fails only where the module itself is no good.
-    pub(super) fn compile_first(
-        &self,
-        digest: Digest,
-        rewritten: &[u8],
-    ) -> Result<Option<Arc<Loaded>>, Failure> {
-        if rewritten.len() < REWRITTEN_BYTES_MIN {
-            return Ok(None);
-        }
+    pub(super) fn program(&self, digest: Digest, wasm: &[u8]) -> Result<Option<Module>, Failure> {
         let Some(backend) = self.backend() else {
             return Ok(None);
         };
-        match compile(backend, digest, rewritten) {
-            Ok(module) => backend.ready(digest, &module).map(Some),
+        let rewritten = super::ahead::rewrite(digest, wasm, Form::Program)?;
+        if rewritten.len() < REWRITTEN_BYTES_MIN {
+            return Ok(None);
+        }
+        match compile(backend, digest, &rewritten) {
+            Ok(module) => Ok(Some(module)),
             Err(failure) => {
                 tracing::debug!(module = digest.short(), %failure, "not for the baseline tier");
                 Ok(None)
@@ -83,12 +81,22 @@ impl Baseline {
         }
     }
 
-    pub(super) fn compile_resuming(&self, loaded: &Loaded, wasm: &[u8]) -> Result<(), Failure> {
-        let backend = self.backend().ok_or_else(|| Failure::Internal {
-            reason: "there is no baseline tier".into(),
-        })?;
-        let rewritten = super::ahead::rewrite(loaded.digest, wasm, Form::ResumingPlainly)?;
-        loaded.take_resuming(compile(backend, loaded.digest, &rewritten)?)
+    pub(super) fn resuming(&self, digest: Digest, wasm: &[u8]) -> Result<Module, Failure> {
+        let backend = self.backend().ok_or_else(absent)?;
+        let rewritten = super::ahead::rewrite(digest, wasm, Form::ResumingPlainly)?;
+        compile(backend, digest, &rewritten)
+    }
+
+    /// What one of this build's runtimes has made of a piece.
+    pub(super) fn load(&self, compiled: &Compiled) -> Result<Module, Failure> {
+        let backend = self.backend().ok_or_else(absent)?;
+        super::raw::load_code(backend.fresh.engine(), compiled).map_err(internal)
+    }
+
+    /// The same of a program, ready to be launched.
+    pub(super) fn revive(&self, compiled: &Compiled) -> Result<Arc<Loaded>, Failure> {
+        let backend = self.backend().ok_or_else(absent)?;
+        backend.ready(compiled.module(), &self.load(compiled)?)
     }
 
     fn backend(&self) -> Option<&Backend> {
@@ -103,8 +111,14 @@ impl Baseline {
     }
 }
 
+fn absent() -> Failure {
+    Failure::Internal {
+        reason: "there is no baseline tier".into(),
+    }
+}
+
 /// Not every instruction is known to it on every processor, and it says so in more than one way.
-fn compile(backend: &Backend, digest: Digest, rewritten: &[u8]) -> Result<wasmtime::Module, Failure> {
+fn compile(backend: &Backend, digest: Digest, rewritten: &[u8]) -> Result<Module, Failure> {
     let compiled = catch_unwind(AssertUnwindSafe(|| backend.compile(digest, rewritten)));
     compiled.unwrap_or_else(|_| {
         let reason = "the baseline compiler panicked".into();

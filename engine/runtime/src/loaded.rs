@@ -32,6 +32,23 @@ pub enum Tier {
     Optimised,
 }
 
+#[cfg(feature = "compiler")]
+impl Tier {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Optimised => "optimised",
+        }
+    }
+
+    /// The tier of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Baseline, Self::Optimised]
+            .into_iter()
+            .find(|tier| tier.name() == name)
+    }
+}
+
 /// A module, rewritten and compiled: as many programs as wanted are launched from it. Without its resuming
 /// code they can begin, and neither go on from a snapshot nor go on where they were captured.
 pub struct Loaded {

@@ -23,9 +23,10 @@ use super::options::{RuntimeOptions, config, reserve};
 use super::resuming::ResumeModule;
 use super::rooms::{self, Rooms};
 
-/// Makes optimised code of a piece of a module somewhere else: in a process that can be held to limits, which a thread cannot.
+/// Makes code of a piece of a module somewhere else: in a process that can be held to limits, which a thread cannot. It is asked and
+/// answers as [`Runtime::make`].
 #[cfg(feature = "compiler")]
-pub type CompileApart = dyn Fn(Digest, Piece, &[u8]) -> Result<Compiled, Failure> + Send + Sync;
+pub type CompileApart = dyn Fn(Digest, Piece, Tier, &[u8]) -> Result<(Tier, Compiled), Failure> + Send + Sync;
 
 /// wasmtime's engines and the host functions.
 pub struct Runtime {
@@ -86,8 +87,7 @@ impl Runtime {
         })
     }
 
-    /// What is optimised is made by `make`, which calls [`Runtime::make`] of the same build, with the same address space. The
-    /// baseline tier compiles here all the same: its one pass takes little.
+    /// All code is made by `make`, which calls [`Runtime::make`] of the same build, with the same address space.
     #[cfg(feature = "compiler")]
     pub fn compiling_apart(self, make: Box<CompileApart>) -> Self {
         Self {
@@ -133,21 +133,54 @@ impl Runtime {
         digest: Digest,
         wasm: &[u8],
     ) -> Result<(Arc<Loaded>, Option<Compiled>), Failure> {
-        if self.baseline.is_on() {
-            let rewritten = super::ahead::rewrite(digest, wasm, Form::Program)?;
-            if let Some(loaded) = self.baseline.compile_first(digest, &rewritten)? {
-                return Ok((loaded, None));
+        if !self.baseline.is_on() {
+            let (loaded, compiled) = self.compile(digest, wasm)?;
+            return Ok((loaded, Some(compiled)));
+        }
+        let (tier, compiled) = match &self.apart {
+            Some(make) => make(digest, Piece::Program, Tier::Baseline, wasm)?,
+            None => self.make(digest, Piece::Program, Tier::Baseline, wasm)?,
+        };
+        match tier {
+            Tier::Baseline => Ok((self.baseline.revive(&compiled)?, None)),
+            Tier::Optimised => {
+                self.compilations.fetch_add(1, Ordering::Relaxed);
+                let module = self.load_optimised(&compiled)?;
+                Ok((self.optimised.ready(digest, &module)?, Some(compiled)))
             }
         }
-        let (loaded, compiled) = self.compile(digest, wasm)?;
-        Ok((loaded, Some(compiled)))
     }
 
-    /// Optimised code of a piece, as bytes: what [`Runtime::compiling_apart`] is to come to.
+    /// Code of a piece as bytes, of this tier: what [`Runtime::compiling_apart`] is to come to. A program that is not for the baseline
+    /// tier is optimised.
     #[cfg(feature = "compiler")]
-    pub fn make(&self, digest: Digest, piece: Piece, wasm: &[u8]) -> Result<Compiled, Failure> {
-        let (_, compiled) = self.optimised_here(digest, wasm, piece)?;
-        Ok(compiled)
+    pub fn make(
+        &self,
+        digest: Digest,
+        piece: Piece,
+        tier: Tier,
+        wasm: &[u8],
+    ) -> Result<(Tier, Compiled), Failure> {
+        let baseline = match (piece, tier) {
+            (Piece::Program, Tier::Baseline) => self.baseline.program(digest, wasm)?,
+            (Piece::Resuming, Tier::Baseline) => Some(self.baseline.resuming(digest, wasm)?),
+            (_, Tier::Optimised) => None,
+        };
+        match baseline {
+            Some(module) => {
+                let compiled = Compiled::of(digest, piece, &module).map_err(internal)?;
+                Ok((Tier::Baseline, compiled))
+            }
+            None => {
+                let (_, compiled) = self.optimised_here(digest, wasm, piece)?;
+                Ok((Tier::Optimised, compiled))
+            }
+        }
+    }
+
+    #[cfg(feature = "compiler")]
+    fn load_optimised(&self, compiled: &Compiled) -> Result<Module, Failure> {
+        super::raw::load_code(self.optimised.fresh.engine(), compiled).map_err(internal)
     }
 
     #[cfg(feature = "compiler")]
@@ -160,9 +193,8 @@ impl Runtime {
         let Some(make) = &self.apart else {
             return self.optimised_here(digest, wasm, piece);
         };
-        let compiled = make(digest, piece, wasm)?;
-        let module = super::raw::load_code(self.optimised.fresh.engine(), &compiled).map_err(internal)?;
-        Ok((module, compiled))
+        let (_, compiled) = make(digest, piece, Tier::Optimised, wasm)?;
+        Ok((self.load_optimised(&compiled)?, compiled))
     }
 
     #[cfg(feature = "compiler")]
@@ -190,7 +222,7 @@ impl Runtime {
             return Ok(None);
         };
         let made = match loaded.tier {
-            Tier::Baseline => self.baseline.compile_resuming(loaded, wasm).map(|()| None),
+            Tier::Baseline => self.compile_baseline_resuming(loaded, wasm).map(|()| None),
             Tier::Optimised => self.compile_optimised_resuming(loaded, wasm).map(Some),
         };
         match (&made, loaded.tier) {
@@ -199,6 +231,18 @@ impl Runtime {
             _ => making.settle(&made.as_ref().map(drop).map_err(Clone::clone)),
         }
         made
+    }
+
+    #[cfg(feature = "compiler")]
+    fn compile_baseline_resuming(&self, loaded: &Loaded, wasm: &[u8]) -> Result<(), Failure> {
+        let module = match &self.apart {
+            Some(make) => {
+                let (_, compiled) = make(loaded.digest, Piece::Resuming, Tier::Baseline, wasm)?;
+                self.baseline.load(&compiled)?
+            }
+            None => self.baseline.resuming(loaded.digest, wasm)?,
+        };
+        loaded.take_resuming(module)
     }
 
     #[cfg(feature = "compiler")]

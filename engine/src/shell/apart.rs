@@ -1,10 +1,10 @@
 //! Compiling in a process of its own: this very program, started again for each piece of a module's code.
 //!
 //! ```text
-//!   engine                                      /proc/self/exe compile-piece PIECE DIGEST SPACE
+//!   engine                                      /proc/self/exe compile-piece PIECE TIER DIGEST SPACE
 //!     | starts it, and sets its limits ---------->  |
 //!     | length, module ------- standard input --->  | rewrites and compiles
-//!     | <------- standard output ----- code, as it is kept (`Compiled`)
+//!     | <------- standard output ----- its tier in a line; code, as it is kept (`Compiled`)
 //!     |          or standard error --- why there is none: a `Failure` as JSON
 //! ```
 //! Whoever may start a program chooses its module, and what compiling one takes is known when it is done. A thread that compiles cannot
@@ -14,7 +14,7 @@
 //! first where memory is short; and it ends with the engine, which it sees by its standard input. Its code is taken as what is kept on
 //! disk is: where it is whole, and made by this very build for this module.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitCode, ExitStatus, Stdio};
@@ -23,12 +23,14 @@ use std::time::Duration;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Digest;
 use wayfare_protocol::limits::MODULE_BYTES_MAX;
-use wayfare_runtime::{AddressSpace, Compiled, Piece, Provenance, Runtime, RuntimeOptions};
+use wayfare_runtime::{AddressSpace, Compiled, Piece, Provenance, Runtime, RuntimeOptions, Tier};
 
 /// The first argument of such a process.
 const WORD: &str = "compile-piece";
 /// Of the code of one piece. More is no module's that compiles within the limits.
 const CODE_BYTES_MAX: u64 = 2 << 30;
+/// Of the line that names a tier.
+const TIER_BYTES_MAX: u64 = 16;
 /// Of what it says on standard error, which ends up in a message.
 const SAID_BYTES_MAX: u64 = 8 << 10;
 /// Ended by who has no memory left, as Rust's allocations are,
@@ -76,12 +78,15 @@ pub fn compile_if_asked() -> Option<ExitCode> {
 }
 
 fn compile(arguments: &[String]) -> Result<(), Failure> {
-    let [piece, digest, space] = arguments else {
+    let [piece, tier, digest, space] = arguments else {
         return Err(internal("it was asked in another way than this build asks"));
     };
-    let (Some(piece), Ok(digest), Some(address_space)) =
-        (Piece::named(piece), digest.parse::<Digest>(), space_named(space))
-    else {
+    let (Some(piece), Some(tier), Ok(digest), Some(address_space)) = (
+        Piece::named(piece),
+        Tier::named(tier),
+        digest.parse::<Digest>(),
+        space_named(space),
+    ) else {
         return Err(internal("it was asked for what this build does not make"));
     };
     let wasm = module().map_err(|error| internal(format!("cannot read the module: {error}")))?;
@@ -92,13 +97,13 @@ fn compile(arguments: &[String]) -> Result<(), Failure> {
     });
     let runtime = Runtime::new(RuntimeOptions {
         address_space,
-        baseline: false,
+        baseline: tier == Tier::Baseline,
         ..RuntimeOptions::default()
     })?;
-    let compiled = runtime.make(digest, piece, &wasm)?;
+    let (tier, compiled) = runtime.make(digest, piece, tier, &wasm)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
-    compiled
-        .write_to(&runtime.provenance(), &mut out)
+    writeln!(out, "{}", tier.name())
+        .and_then(|()| compiled.write_to(&runtime.provenance(), &mut out))
         .and_then(|()| out.flush())
         .map_err(|error| internal(format!("cannot hand the code over: {error}")))
 }
@@ -157,11 +162,17 @@ impl Apart {
         })
     }
 
-    /// A piece of a module's code; takes up to minutes.
-    pub(super) fn make(&self, module: Digest, piece: Piece, wasm: &[u8]) -> Result<Compiled, Failure> {
+    /// A piece of a module's code, as [`Runtime::make`] has it; takes up to minutes.
+    pub(super) fn make(
+        &self,
+        module: Digest,
+        (piece, tier): (Piece, Tier),
+        wasm: &[u8],
+    ) -> Result<(Tier, Compiled), Failure> {
         let digest = module.to_string();
         let mut child = Command::new(&self.program)
-            .args([WORD, piece.name(), &digest, space_name(self.address_space)])
+            .args([WORD, piece.name(), tier.name(), &digest])
+            .arg(space_name(self.address_space))
             // What this engine's variables say is nothing to it.
             .env_clear()
             .stdin(Stdio::piped())
@@ -183,8 +194,10 @@ impl Apart {
         if !status.success() {
             return Err(self.failure(module, status, &said));
         }
-        Compiled::verify(printed, module, piece, &self.provenance)
-            .map_err(|error| internal(format!("what the process that compiles made is refused: {error}")))
+        let refused = |why: &str| internal(format!("what the process that compiles made is refused: {why}"));
+        let (tier, code) = tier_of(printed).ok_or_else(|| refused("it does not say of which tier it is"))?;
+        let compiled = Compiled::verify(code, module, piece, &self.provenance);
+        Ok((tier, compiled.map_err(|error| refused(&error.to_string()))?))
     }
 
     fn speak(&self, child: &mut Child, wasm: &[u8]) -> io::Result<Ended> {
@@ -253,6 +266,18 @@ struct Ended {
     said: String,
 }
 
+/// The line before the code, and the code.
+fn tier_of(printed: Vec<u8>) -> Option<(Tier, Vec<u8>)> {
+    let mut rest = printed.as_slice();
+    let mut line = String::new();
+    (&mut rest).take(TIER_BYTES_MAX).read_line(&mut line).ok()?;
+    let tier = Tier::named(line.strip_suffix('\n')?)?;
+    let begin = printed.len() - rest.len();
+    let mut code = printed;
+    code.drain(..begin);
+    Some((tier, code))
+}
+
 fn read_bounded(from: impl Read, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(bytes_max + 1).read_to_end(&mut bytes)?;
@@ -319,7 +344,7 @@ mod tests {
         assert_eq!(apart.failure(module, ExitStatus::from_raw(256), &said), refused);
         // One that prints nothing has made nothing.
         let failure = apart
-            .make(module, Piece::Program, b"module")
+            .make(module, (Piece::Program, Tier::Optimised), b"module")
             .map(drop)
             .unwrap_err();
         assert!(failure.to_string().contains("is refused"), "{failure}");
@@ -346,9 +371,9 @@ mod tests {
         };
         let apart = apart(limits, script.to_str().unwrap());
         let failure = apart
-            .make(Digest::of(b"x"), Piece::Resuming, &[0; 100_000])
+            .make(Digest::of(b"x"), (Piece::Resuming, Tier::Baseline), &[0; 100_000])
             .map(drop)
             .unwrap_err();
-        assert!(failure.to_string().contains("4 524288 7 1000"), "{failure}");
+        assert!(failure.to_string().contains("5 524288 7 1000"), "{failure}");
     }
 }

@@ -125,7 +125,7 @@ fn compiling_apart(
         return Ok(runtime);
     };
     let apart = Apart::new(limits, address_space, runtime.provenance())?;
-    let make = move |module, piece, wasm: &[u8]| apart.make(module, piece, wasm);
+    let make = move |module, piece, tier, wasm: &[u8]| apart.make(module, (piece, tier), wasm);
     Ok(runtime.compiling_apart(Box::new(make)))
 }
 
