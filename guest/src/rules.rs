@@ -255,7 +255,7 @@ impl Mailbox {
         let all: BTreeMap<u64, Message> = queues.into_values().flat_map(|queue| queue.waiting).collect();
         for (number, message) in all {
             if let Err(undelivered) = self.put(number, message) {
-                self.refuse(undelivered);
+                self.refuse(*undelivered);
             }
         }
     }
@@ -325,14 +325,14 @@ impl Mailbox {
         }
         self.came += 1;
         if let Err(undelivered) = self.put(self.came, message) {
-            self.refuse(undelivered);
+            self.refuse(*undelivered);
         }
     }
 
-    fn put(&mut self, number: u64, message: Message) -> std::result::Result<(), Undelivered> {
+    fn put(&mut self, number: u64, message: Message) -> std::result::Result<(), Box<Undelivered>> {
         let name = match self.queue_of(&message) {
             Ok(name) => name,
-            Err(why) => return Err(Undelivered { why, message }),
+            Err(why) => return Err(Box::new(Undelivered { why, message })),
         };
         let queue = self.queues.entry(name.clone()).or_default();
         let bytes = queue.bytes + message.payload.len();
@@ -340,7 +340,7 @@ impl Mailbox {
             queue.waiting.is_empty() || queue.waiting.len() < self.messages_max && bytes <= self.bytes_max;
         if !has_room {
             let why = Why::QueueFull(name);
-            return Err(Undelivered { why, message });
+            return Err(Box::new(Undelivered { why, message }));
         }
         queue.bytes = bytes;
         queue.waiting.push_back((number, message));

@@ -270,12 +270,12 @@ impl Calls {
             {
                 return Ok((address.clone(), *program));
             }
-            failure = failure.or(match announced().next() {
-                Some(((_, program), _)) => Some(CallError::Failed {
+            failure = failure.or_else(|| {
+                let ((_, program), _) = announced().next()?;
+                Some(CallError::Failed {
                     kind: FailureKind::Unavailable,
                     text: format!("program {} is lost with its engine", program.short()),
-                }),
-                None => None,
+                })
             });
         }
         let nobody = || any_of.first().and_then(|all| all.first());

@@ -104,7 +104,7 @@ fn program(seed: u64) -> Option<Vec<u8>> {
         available_imports: Some(wat::parse_str(host).unwrap()),
         canonicalize_nans: true,
         // Of the others most trap in the first export that is called.
-        disallow_traps: seed % 4 != 0,
+        disallow_traps: !seed.is_multiple_of(4),
         export_everything: true,
         gc_enabled: false,
         max_data_segments: 4,
