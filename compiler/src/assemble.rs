@@ -15,7 +15,7 @@ use wayfare_abi::rewritten as abi;
 use crate::body::{Function, Node, Segment, Seq, SiteKind};
 use crate::borrowed::{self, Borrowed};
 use crate::calls::Calls;
-use crate::code::Added;
+use crate::code::{Added, FUNCTION_BYTES_MAX};
 use crate::draft::{self, Draft, Export};
 use crate::error::CompileError;
 use crate::frames::{Budget, Frames};
@@ -24,6 +24,9 @@ use crate::resumers::{self, Resumers, TwinCall};
 use crate::saving::{Saver, Stores};
 use crate::sections::{ELEMENT, GLOBAL, IMPORT, MEMORY, Sections, TABLE};
 use crate::{Entry, Form, Report, Rewritten, exceptions, liveness, polls, unrolling};
+
+/// So many times as large as its function no twin should be: those of whole modules are two or three times as large.
+const TWIN_GROWTH_MAX: usize = 16;
 
 /// What is known of a module before any of it is written.
 struct Plan<'a> {
@@ -130,7 +133,11 @@ impl<'a> Plan<'a> {
             ..self.added(BTreeMap::new(), first_helper + helpers)
         };
         let mut draft = Draft::new(module, added, module.imported_functions());
-        self.write_originals(&mut draft)?;
+        let largest = self.write_originals(&mut draft)?;
+        // A program that starts can be moved: what resuming is refused for is found out now.
+        if largest > FUNCTION_BYTES_MAX / TWIN_GROWTH_MAX {
+            self.resuming(TwinCall::Tail)?;
+        }
         for helper in borrowed.helpers() {
             draft.write(&helper.body(module), helper.ty(module).params(), &[]);
         }
@@ -226,9 +233,10 @@ impl<'a> Plan<'a> {
         self.calls.references.any()
     }
 
-    /// The program's functions, with polls and checks where they can be captured.
-    fn write_originals(&self, draft: &mut Draft) -> Result<(), CompileError> {
-        let mut twin = 0;
+    /// The program's functions, with polls and checks where they can be captured. Returns the bytes of the largest that is
+    /// rewritten.
+    fn write_originals(&self, draft: &mut Draft) -> Result<usize, CompileError> {
+        let (mut twin, mut largest) = (0, 0);
         for (body, function) in self.module.bodies.iter().zip(&self.functions) {
             let Some(function) = function else {
                 draft.code.push(body.body.as_bytes());
@@ -238,9 +246,10 @@ impl<'a> Plan<'a> {
             let saver = Saver::new(twin, Stores::Shared);
             let original = draft.emitter(function, &frames, saver).original()?;
             draft.code.push_hinted(&original);
+            largest = largest.max(original.bytes.len());
             twin += 1;
         }
-        Ok(())
+        Ok(largest)
     }
 
     fn write_twins(&self, draft: &mut Draft) -> Result<(), CompileError> {

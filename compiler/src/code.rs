@@ -17,6 +17,9 @@ use crate::frames::Frames;
 use crate::module::Module;
 use crate::saving::Saver;
 
+/// What wasmparser, and so every runtime that is built on it, takes of one function.
+pub(crate) const FUNCTION_BYTES_MAX: usize = 7_654_321;
+
 /// Indices of what the rewriting adds.
 pub(crate) struct Added {
     pub(crate) save_memory: u32,
@@ -143,6 +146,13 @@ impl<'a> Emitter<'a> {
         }
         let declarations = body.len();
         body.append(&mut self.bytes);
+        if body.len() > FUNCTION_BYTES_MAX {
+            let reason = format!(
+                "{} bytes with the code that saves or rebuilds its state, more than {FUNCTION_BYTES_MAX}: split the function",
+                body.len()
+            );
+            return Err(self.module.refuse(self.function.index, reason));
+        }
         Ok(Body {
             bytes: body,
             unlikely: self

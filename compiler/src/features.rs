@@ -205,7 +205,7 @@ pub const REFUSALS: &[Refusal] = &[
         sign: "called through a table",
     },
     Refusal {
-        what: "a function with more than 1,000 values on its operand stack at a call or loop, constructs nested more than 20,000 deep, or code to save its state that is out of proportion to its size",
+        what: "a function with more than 1,000 values on its operand stack at a call or loop, constructs nested more than 20,000 deep, or code to save and rebuild its state that is out of proportion to its size or larger than a function may be",
         why: "compiling it would take more time and memory than an engine has; split the function",
         sign: "split the function",
     },

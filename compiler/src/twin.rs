@@ -34,6 +34,11 @@ use crate::exceptions::EXCEPTION;
 use crate::frames::{Step, Value};
 use crate::saving::FRAME_WORDS_BYTES;
 
+/// So many sites a sequence has, and so many more for each of its stops, as find their stop by a table: with more,
+/// a comparison for each stop is less code.
+const TABLE_ENTRIES_MAX: usize = 8;
+const TABLE_ENTRIES_PER_STOP_MAX: usize = 12;
+
 impl Emitter<'_> {
     pub(crate) fn twin(mut self) -> Result<Body, CompileError> {
         let function = self.function;
@@ -93,18 +98,7 @@ impl Emitter<'_> {
             }
         }
         self.open(Instruction::Block(BlockType::Empty), None);
-        self.resuming();
-        self.emit(Instruction::I32Const(sites.start as i32 + 1));
-        self.emit(Instruction::I32Sub);
-        // Depth 0 is the start; each stop's resume label lies behind those of the stops before it.
-        let mut depth = 1;
-        let mut table = Vec::with_capacity(sites.len());
-        for stop in &stops {
-            table.extend(stop.sites.clone().map(|_| depth));
-            depth += stop.blocks;
-        }
-        debug_assert_eq!(table.len(), sites.len());
-        self.emit(Instruction::BrTable(table.into(), 0));
+        self.go_to_stop(&stops, sites);
         self.close();
 
         self.reload(base, params);
@@ -118,6 +112,43 @@ impl Emitter<'_> {
                 other => self.simple(other),
             }
         }
+    }
+
+    /// Branches to where the stop is that holds the site, or to the start where there is none to go to. Depth 0 is
+    /// the start; each stop's resume label lies behind those of the stops before it.
+    ///
+    /// A table has an entry for each site, and so have those of all constructs around it: of the thousands of blocks
+    /// in each other that a large `switch` makes, tables would grow with the square. So where stops hold many
+    /// sites, they are told by their last ones.
+    fn go_to_stop(&mut self, stops: &[Stop], sites: std::ops::Range<usize>) {
+        self.resuming();
+        if sites.len() <= TABLE_ENTRIES_MAX + TABLE_ENTRIES_PER_STOP_MAX * stops.len() {
+            self.emit(Instruction::I32Const(sites.start as i32 + 1));
+            self.emit(Instruction::I32Sub);
+            let mut depth = 1;
+            let mut table = Vec::with_capacity(sites.len());
+            for stop in stops {
+                table.extend(stop.sites.clone().map(|_| depth));
+                depth += stop.blocks;
+            }
+            debug_assert_eq!(table.len(), sites.len());
+            self.emit(Instruction::BrTable(table.into(), 0));
+            return;
+        }
+        self.emit(Instruction::I32Eqz);
+        self.emit(Instruction::BrIf(0));
+        let mut depth = 1;
+        let (last, before) = stops.split_last().expect("a sequence with sites has stops");
+        for stop in before {
+            self.resuming();
+            // Sites count from 1 there.
+            self.emit(Instruction::I32Const(stop.sites.end as i32));
+            self.emit(Instruction::I32LeU);
+            self.emit(Instruction::BrIf(depth));
+            depth += stop.blocks;
+        }
+        debug_assert_eq!(last.sites.end, sites.end);
+        self.emit(Instruction::Br(depth));
     }
 
     fn stop(&self, node: &Node) -> Option<Stop> {

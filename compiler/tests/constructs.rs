@@ -6,6 +6,7 @@ mod support;
 
 use support::*;
 use wasmtime::Module;
+use wayfare_compiler::{Entry, Form, Options, rewrite};
 
 /// What only the optimising compiler takes.
 const NOT_ON_BASELINE: &[&str] = &["return_call", "throw", "try_table", "exnref", "externref"];
@@ -178,6 +179,64 @@ fn br_table_that_leaves_and_repeats_loops() {
               (br_if $again (i32.lt_u (local.get $pc) (i32.const 12))))
             (call $print (local.get $acc)))"#,
     );
+}
+
+/// As compilers make them: a block for each case around all those before it, and `behind`, each case's code, behind its
+/// block's end.
+fn switch(cases: usize, on: &str, behind: impl Fn(usize) -> String) -> String {
+    let opened = "(block ".repeat(cases + 1);
+    let targets: String = (0..=cases).map(|case| format!("{case} ")).collect();
+    let code: String = (0..cases).map(|case| format!(") {}", behind(case))).collect();
+    format!("{opened} (br_table {targets} {on}) {code})")
+}
+
+#[test]
+fn a_switch_of_many_cases_is_entered_at_each_of_them() {
+    // Some go on with the next one, and some of their blocks hold two sites more.
+    let case = |case: usize| {
+        let more = [
+            "",
+            "(call $print (i64.extend_i32_u (call $block (local.get $n))))",
+        ][case % 3 / 2];
+        let last = ["", "(br $again)"][case % 2];
+        format!("(call $print (i64.const {case})) {more} {last}")
+    };
+    let body = switch(40, "(local.get $n)", case);
+    everywhere(
+        "switch",
+        &format!(
+            r#"(func $main (local $n i32)
+                (loop $again
+                  (local.set $n (i32.add (local.get $n) (i32.const 1)))
+                  (if (i32.gt_u (local.get $n) (i32.const 42)) (then (return)))
+                  {body}))"#
+        ),
+    );
+}
+
+#[test]
+fn a_switch_of_thousands_of_cases_is_taken_and_its_twin_grows_with_them() {
+    let bytes = |cases: usize| {
+        let body = switch(cases, "(local.get $n)", |case| {
+            format!("(return (call $block (i32.const {case})))")
+        });
+        let wasm = wat::parse_str(format!(
+            r#"(module
+                (import "test" "block" (func $block (param i32) (result i32)))
+                (func $switch (param $n i32) (result i32) {body} (i32.const 0))
+                (func (export "_start") (drop (call $switch (i32.const 1)))))"#
+        ));
+        let options = Options {
+            blocking: &blocking,
+            entry: Entry::Command,
+            form: Form::Resuming,
+        };
+        let resuming = rewrite(&wasm.unwrap(), &options).unwrap().wasm;
+        Module::validate(&engine(), &resuming).unwrap();
+        resuming.len()
+    };
+    let (few, many) = (bytes(1000), bytes(5000));
+    assert!(many < 6 * few, "{few} bytes, {many} for five times as many cases");
 }
 
 #[test]

@@ -244,3 +244,26 @@ fn a_function_whose_state_is_out_of_proportion_is_refused_with_its_name() {
         "{error}"
     );
 }
+
+/// Found out before the program starts, although only moving it needs so much code.
+#[test]
+fn a_function_that_becomes_larger_than_a_module_may_have_is_refused_with_its_name() {
+    let calls = "(call $use)".repeat(300_000);
+    let wasm = wat::parse_str(format!(
+        r#"(module (func $use (loop (br_if 0 (i32.const 0))))
+          (func $long (export "_start") {calls}))"#
+    ));
+    for form in [Form::Program, Form::Resuming, Form::Joined] {
+        let options = Options {
+            blocking: &|_, _| false,
+            entry: Entry::Command,
+            form,
+        };
+        let refused = rewrite(wasm.as_ref().unwrap(), &options).expect_err("should be refused");
+        let error = refused.to_string();
+        assert!(
+            error.contains("long") && error.contains("split the function"),
+            "{form:?}: {error}"
+        );
+    }
+}
