@@ -14,6 +14,7 @@ use wayfare_core::types::{Disk as DiskState, Disposition, ProgramRecord, Record,
 use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Generation, OperationId, ProgramId};
+use wayfare_protocol::life::first_number;
 
 use crate::happening::Happening;
 use crate::packet::Packet;
@@ -138,7 +139,8 @@ impl World {
         }
     }
 
-    /// Nothing has replaced a life that begins where no newer copy is left, as by an order that came late.
+    /// Nothing has replaced a life that begins where no newer copy is left, as by an order that came late. One whose
+    /// engine has lost it, and is given the order that began it once more, begins in the same numbers.
     pub(super) fn may_have_no_newer(&mut self, index: usize, record: &ProgramRecord) {
         let key = RecordKey::Program(record.program);
         let begins = record.begun == record.generation && !self.engines[index].records.contains_key(&key);
@@ -147,6 +149,14 @@ impl World {
             && let Some(kept) = self.broker.kept.get_mut(&record.program)
         {
             kept.newest = kept.newest.min(record.generation);
+        }
+        let first = first_number(record.begun);
+        if begins
+            && self.engines[index].disk.wipes > 0
+            && let Some(kept) = self.broker.kept.get_mut(&record.program)
+            && kept.heard.contains_key(&first)
+        {
+            kept.begun_again.insert(first);
         }
     }
 

@@ -20,7 +20,8 @@
 //!
 //! A run is a function of its seed. To see one:
 //! `SEED=123 cargo test -p wayfare-simulator one_seed -- --nocapture`.
-//! For a long hunt: `SEEDS=100000 cargo test -p wayfare-simulator --release fleets`.
+//! For a long hunt: `SEEDS=100000 cargo test -p wayfare-simulator --release fleets`; one that goes on where
+//! another ended begins with the seed that `FROM` names.
 //! With a dispatcher: the same with `one_dispatched_seed`, and `dispatched`, for which `HOURS=1000000` is
 //! another measure.
 #![forbid(unsafe_code)]

@@ -82,9 +82,12 @@ impl World {
             .or_default() += 1;
         match event.body {
             EventBody::Done { outcome } => match outcome {
-                Outcome::Running { program, .. } | Outcome::Spawned { copy: program, .. } => {
-                    oracle.known(program).acknowledged = true;
+                Outcome::Running { program, generation } => {
+                    // Of a life that another was ordered to replace meanwhile, the answer may come late.
+                    let known = oracle.known(program);
+                    known.acknowledged |= Some(generation) >= known.ordered;
                 }
+                Outcome::Spawned { copy: program, .. } => oracle.known(program).acknowledged = true,
                 Outcome::Killed { program } => {
                     let known = oracle.known(program);
                     known.killed = true;

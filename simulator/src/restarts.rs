@@ -145,6 +145,7 @@ impl World {
         let Some(kept) = self.broker.kept.get_mut(&program) else {
             return;
         };
+        kept.is_set_back = true;
         let Some(saved) = saved.filter(|_| kept.is_subscribed) else {
             return kept.forget_session();
         };

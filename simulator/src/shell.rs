@@ -425,7 +425,11 @@ impl World {
                 program: status.program,
                 generation: status.generation,
             };
-            self.send(to, packet);
+            // Whoever is connected gets what is retained as long as the connection lasts, and at the next one.
+            match self.is_fenced() {
+                true => self.send_by_broker(to, packet),
+                false => self.send(to, packet),
+            }
         }
     }
 

@@ -30,6 +30,11 @@ pub(crate) struct Kept {
     pub(super) wire: Option<usize>,
     /// Inputs that went with the broker's memory, or with a session that was ended.
     pub(crate) lost: BTreeSet<u64>,
+    /// The broker has restarted without what it had of the session, or with an older state: what it sends again may be in
+    /// another order.
+    pub(crate) is_set_back: bool,
+    /// The first numbers of lives that were begun once more, by the order that had begun them, where a disk was lost.
+    pub(crate) begun_again: BTreeSet<u64>,
     /// Inputs that the program was handed, and that were in no synced journal when it was cut short.
     pub(crate) unstored: BTreeSet<u64>,
     /// The highest generation that has acknowledged anything.
@@ -99,6 +104,8 @@ impl Kept {
             wire: None,
             lost: BTreeSet::new(),
             unstored: BTreeSet::new(),
+            is_set_back: false,
+            begun_again: BTreeSet::new(),
             newest: Generation(0),
             published: 0,
             heard: BTreeMap::new(),
@@ -106,10 +113,11 @@ impl Kept {
         }
     }
 
-    /// Nobody has this input any more, though a program has published what it was about: its engine lost it before
-    /// the journal was synced, 100 ms at most, and the broker, which was to send it again, has lost it as well.
+    /// Nobody has this input in its place any more, though a program has published what it was about: its engine lost
+    /// it before the journal was synced, 100 ms at most, and the broker, which was to send it again next, has lost it
+    /// as well, or what it knew of the order.
     pub(super) fn is_nowhere(&self, input: u64) -> bool {
-        self.lost.contains(&input) && self.unstored.contains(&input)
+        self.unstored.contains(&input) && (self.is_set_back || self.lost.contains(&input))
     }
 
     /// What it published is still known: it may be begun anew.

@@ -23,6 +23,8 @@ pub(super) struct Known {
     /// A run that was said to have failed.
     pub(super) never: bool,
     pub(super) killed: bool,
+    /// The newest life that was ordered to begin anew.
+    pub(super) ordered: Option<Generation>,
     /// A forced resume was sent, or it was begun anew under its id: two may run until one hears of the other.
     pub(super) forced: bool,
     /// Something of it was on a disk that was lost, and nowhere else: it may be gone, or be what it was
@@ -79,6 +81,7 @@ impl Oracle {
         {
             let known = self.known(program);
             (known.forced, known.killed, known.acknowledged) = (true, false, false);
+            known.ordered = known.ordered.max(Some(generation));
         }
     }
 
