@@ -22,8 +22,33 @@ impl World {
         self.take_steps(index);
     }
 
-    /// As far as the disk takes it; a crash is possible before each.
+    /// As far as the disk takes it; a crash is possible before each. What is to be discarded ends at once, as in the shell.
     pub(super) fn take_steps(&mut self, index: usize) {
+        self.take_what_can_be(index);
+        let Some(up) = &self.engines[index].up else {
+            return;
+        };
+        let discarded = up.steps.iter().filter_map(|step| match step {
+            Step::Effect(Effect::Discard { program }) => Some(*program),
+            _ => None,
+        });
+        for program in discarded.collect::<Vec<_>>() {
+            // A crash before the disk takes its end brings back what is stored.
+            if self.engines[index].has_process(program) {
+                let stored = self.engines[index].stored_counter(program, &self.library);
+                self.oracle.lost(program, stored);
+            }
+            self.forget_process(index, program);
+        }
+        self.plan_wakeup(index);
+        if let Some(up) = &mut self.engines[index].up
+            && let Some(input) = up.inputs.pop_front()
+        {
+            self.feed(index, input);
+        }
+    }
+
+    fn take_what_can_be(&mut self, index: usize) {
         while let Some(up) = self.engines[index].up.as_mut().filter(|up| !up.is_stalled) {
             let Some(step) = up.steps.pop_front() else { break };
             match step {
@@ -52,12 +77,6 @@ impl World {
         }
         if let Some(up) = self.engines[index].up.as_mut().filter(|up| up.steps.is_empty()) {
             up.is_late = false;
-        }
-        self.plan_wakeup(index);
-        if let Some(up) = &mut self.engines[index].up
-            && let Some(input) = up.inputs.pop_front()
-        {
-            self.feed(index, input);
         }
     }
 

@@ -9,7 +9,8 @@
 //! ```
 //! What always holds:
 //! - The loop waits for nothing but its inputs; a small synced write is the longest thing it does itself.
-//! - When the store cannot store, effects wait, in order, and are tried again; nothing is said that is not stored.
+//! - When the store cannot store, effects wait, in order, and are tried again; nothing is said that is not stored. What is to be
+//!   discarded ends meanwhile.
 //! - A command is acknowledged to the broker after its effects were carried out.
 
 use std::collections::{BTreeSet, VecDeque};

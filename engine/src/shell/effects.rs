@@ -24,9 +24,23 @@ use wayfare_runtime::MAY_COME_APART;
 impl Agent {
     /// In order; stops at the first that needs the store while that cannot store.
     pub(super) fn carry_out(&mut self) {
-        if self.times.retry.is_some() {
-            return;
+        if self.times.retry.is_none() {
+            self.carry_out_what_can_be();
         }
+        self.end_without_the_store();
+    }
+
+    /// What is to be discarded ends at once, though it stays on the disk until that takes records again: another life of it may
+    /// run elsewhere. Discarded again in its turn, it is not here any more.
+    fn end_without_the_store(&mut self) {
+        for step in &self.steps {
+            if let Step::Effect(Effect::Discard { program }) = step {
+                self.programs.discard(*program);
+            }
+        }
+    }
+
+    fn carry_out_what_can_be(&mut self) {
         while let Some(step) = self.steps.pop_front() {
             let is_record = matches!(step, Step::Effect(Effect::Store(_) | Effect::Erase(_)));
             if !is_record && !self.commit() {
