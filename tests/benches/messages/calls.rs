@@ -2,6 +2,7 @@
 //! engine, and on another one, beside a bare MQTT 5 request (a topic for the response, and correlation data)
 //! and NATS' request and reply.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -9,9 +10,9 @@ use anyhow::{Context, Result, bail};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Packet, PublishProperties};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::{Instant, timeout};
 use wayfare_client::{Client, ClientOptions, CommandOptions, Follow, LogItem, Run};
 use wayfare_protocol::event::Outcome;
@@ -211,16 +212,8 @@ struct Nats {
 
 impl Nats {
     /// Subscribed to a subject.
-    async fn connect(port: u16, subject: &str) -> Result<Self> {
-        let connected = async {
-            loop {
-                if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)).await {
-                    return stream;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
-        };
-        let stream = timeout(PATIENCE, connected).await?;
+    async fn connect(address: SocketAddr, subject: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let reader = BufReader::new(stream);
         let mut nats = Self { reader };
@@ -265,6 +258,45 @@ impl Nats {
     }
 }
 
+/// It ends with this.
+struct NatsServer {
+    _process: Child,
+    /// What it logs later goes there: a server that could not write would die of it.
+    _log: Lines<BufReader<ChildStderr>>,
+    address: SocketAddr,
+}
+
+impl NatsServer {
+    /// On a port that it chooses. It logs which, and then that it is ready.
+    async fn start(program: &str) -> Result<Self> {
+        let mut process = Command::new(program)
+            .args(["-a", "127.0.0.1", "-p", "-1"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let log = process.stderr.take().context("it was asked for")?;
+        let mut log = BufReader::new(log).lines();
+        let mut address = None;
+        let ready = async {
+            while let Some(line) = log.next_line().await? {
+                if let Some((_, listens)) = line.split_once("Listening for client connections on ") {
+                    address = Some(listens.trim().parse()?);
+                } else if line.ends_with("Server is ready") {
+                    return anyhow::Ok(());
+                }
+            }
+            bail!("{program} ended")
+        };
+        timeout(PATIENCE, ready).await??;
+        Ok(Self {
+            _process: process,
+            _log: log,
+            address: address.context("it is ready and has not logged where")?,
+        })
+    }
+}
+
 async fn nats(calls: u64) -> Result<Option<Took>> {
     let server = [
         "/usr/sbin/nats-server",
@@ -274,14 +306,8 @@ async fn nats(calls: u64) -> Result<Option<Took>> {
     let Some(server) = server.into_iter().find(|path| Path::new(path).exists()) else {
         return Ok(None);
     };
-    let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
-    let _server = Command::new(server)
-        .args(["-a", "127.0.0.1", "-p", &port.to_string()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut provider = Nats::connect(port, "requests").await?;
+    let server = NatsServer::start(server).await?;
+    let mut provider = Nats::connect(server.address, "requests").await?;
     let answering = tokio::spawn(async move {
         while let Ok((Some(to), payload)) = provider.next().await {
             let answer = format!("PUB {to} {}\r\n{payload}\r\n", payload.len());
@@ -290,7 +316,7 @@ async fn nats(calls: u64) -> Result<Option<Took>> {
             }
         }
     });
-    let mut caller = Nats::connect(port, "responses").await?;
+    let mut caller = Nats::connect(server.address, "responses").await?;
     let mut took = Vec::new();
     for number in 0..=calls {
         let payload = number.to_string();
