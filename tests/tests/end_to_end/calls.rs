@@ -2,24 +2,29 @@
 
 use std::time::Duration;
 
-use wayfare_client::Run;
 use wayfare_client::calls::{CallError, CallOptions, Caller};
 use wayfare_client::order::CommandOptions;
+use wayfare_client::{CommandError, Run};
 use wayfare_link::{Event, LinkOptions, Message, Qos};
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{About, FailureKind};
+use wayfare_protocol::error::Failure;
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::status::ProgramState;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::{Fleet, done};
 use wayfare_tests::stream::order;
+use wayfare_tests::watched::Watched;
 use wayfare_tests::within;
 
 use crate::fleet;
+use crate::lives::id_of;
 
 const RING: [&str; 3] = ["a", "b", "c"];
+const CALLERS: [&str; 4] = ["ann", "bob", "cid", "dot"];
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Both are granted all of it: neither does more than its arguments say.
@@ -93,22 +98,73 @@ fn lines_of(calls: usize) -> String {
     lines.collect()
 }
 
-async fn calls_while_both_move(broker: Kind, calls: usize, moves: usize) {
+/// Whether it was there to be moved.
+pub(crate) async fn moves_unless_ended(fleet: &Fleet, program: ProgramId, to: &str) -> bool {
+    let ended = match fleet.start_move(program, to).await {
+        Ok(operation) => within("a move to end", operation.wait()).await.map(drop),
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(()) => true,
+        Err(CommandError::Lookup(_)) => false,
+        Err(CommandError::Failed {
+            failure: Failure::Ended { .. } | Failure::UnknownProgram { .. } | Failure::WrongState { .. },
+            ..
+        }) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Each of the callers has up to eight calls open; with every round all of them and the provider are moved at once, some to where
+/// the provider goes and some elsewhere.
+async fn calls_while_all_move(broker: Kind, calls_in_all: usize, moves: usize) {
+    let each = calls_in_all.div_ceil(CALLERS.len());
     let fleet = fleet(broker).engines(&RING).start().await;
     let serves = |on: &str| calc("hall", &["serve", "calc"], on);
     fleet.loads_for(&RING, serves).await;
     let provider = fleet.runs(serves("a")).await;
     provider.printed(1).await;
-    let asks = ["call", "service/calc", &calls.to_string(), "10"];
-    let asks = fleet.runs(calc("ann", &asks, "b")).await;
+    let (number_of_calls, pause_ms) = (each.to_string(), "60");
+    let args = ["call", "service/calc", &number_of_calls, pause_ms];
+    let mut callers = Vec::new();
+    for (at, name) in CALLERS.into_iter().enumerate() {
+        callers.push(fleet.runs(calc(name, &args, RING[at % 3])).await);
+    }
+    let mut moved = 0;
     for number in 1..=moves {
-        asks.printed(calls * number / (moves + 1)).await;
-        tokio::join!(
-            fleet.moves(provider.program, RING[number % 3]),
-            fleet.moves(asks.program, RING[(number + 1) % 3])
+        // Whoever is first: some may be done before the last moves are.
+        let printed = callers
+            .iter()
+            .map(|one| Box::pin(one.printed(each * number / (moves + 1))));
+        futures::future::select_all(printed).await;
+        let to = |at: usize| RING[(number + at) % RING.len()];
+        let all = callers.iter().enumerate();
+        let all = all.map(|(at, one)| moves_unless_ended(&fleet, one.program, to(at + 1)));
+        let (_, callers_moved) = tokio::join!(
+            fleet.moves(provider.program, to(0)),
+            futures::future::join_all(all)
+        );
+        moved += callers_moved.into_iter().filter(|moved| *moved).count();
+    }
+    eprintln!("{moves} moves of the provider, {moved} of its callers");
+    for one in callers {
+        let collected = one.finish().await;
+        assert_eq!(collected.state, Some(ProgramState::Exited { code: 0 }));
+        assert_eq!(collected.missing, 0);
+        let printed = String::from_utf8_lossy(&collected.stdout);
+        // How many were doubled by then, for whomever.
+        let last = printed
+            .strip_prefix(&lines_of(each))
+            .unwrap_or_else(|| panic!("{printed}"));
+        assert!(
+            last.ends_with(" were doubled\n") && last.lines().count() == 1,
+            "{last}"
         );
     }
-    asks.must_print(doubled(calls).as_bytes()).await;
+    let mut asks = caller(&fleet, &[provider.program]).await;
+    let count = calls(&mut asks, "count").await.expect("an answer");
+    assert_eq!(count, (each * CALLERS.len()).to_string(), "each was done once");
+    asks.close().await;
     fleet.kills(provider).await;
     fleet.spy.check_history();
 }
@@ -116,7 +172,7 @@ async fn calls_while_both_move(broker: Kind, calls: usize, moves: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_call_is_answered_once_while_caller_and_provider_move() {
     for broker in [Kind::Mosquitto, Kind::Embedded] {
-        calls_while_both_move(broker, count("CALLS", 250), count("MOVES", 10)).await;
+        calls_while_all_move(broker, count("CALLS", 1_000), count("MOVES", 20)).await;
     }
 }
 
@@ -139,6 +195,129 @@ async fn each_call_is_answered_once_while_the_engines_of_caller_and_provider_are
         }
         asks.must_print(doubled(calls).as_bytes()).await;
         fleet.kills(provider).await;
+    }
+}
+
+/// Two providers: one goes on from a checkpoint where its engine is lost, the other begins anew.
+const HOUSE: &str = r#"
+    name = "house"
+    [component.hall]
+    module = "calc"
+    engines = ["a", "b"]
+    args = ["serve", "hall"]
+    checkpoint = "1s"
+    grants = { serve = ["hall"] }
+    [component.attic]
+    module = "calc"
+    engines = ["a", "b"]
+    args = ["serve", "attic"]
+    grants = { serve = ["attic"] }
+"#;
+const PROVIDERS: [&str; 2] = ["hall", "attic"];
+/// Calls of a round that are answered at once, and those of its last batch, in the midst of which the provider's engine is lost: a slow one,
+/// which the provider has if it has answered what came behind it.
+const AT_ONCE: u64 = 40;
+const BATCH: u64 = 4;
+/// Of the slow one, of 50 ms each.
+const STEPS: u64 = 40;
+
+fn line_of(id: u64, to: &str, function: &str, payload: u64) -> String {
+    let call = serde_json::json!({
+        "do": "call", "id": id, "address": format!("service/{to}"), "function": function, "payload": payload.to_string(),
+        "deadline_ms": LIMIT.as_millis() as u64,
+    });
+    format!("{call}\n")
+}
+
+/// What the caller does: none of its calls may be done twice.
+fn rounds_of_calls(rounds: u64) -> Vec<String> {
+    let mut args = Vec::new();
+    for round in 0..rounds {
+        let to = PROVIDERS[round as usize % 2];
+        let first = round * (AT_ONCE + BATCH);
+        let hear = |args: &mut Vec<String>, count: u64| args.extend(["hear".into(), count.to_string()]);
+        for batch in (first..first + AT_ONCE).step_by(BATCH as usize) {
+            let lines = (batch..batch + BATCH).map(|id| line_of(id, to, "double", id));
+            args.extend(["say".into(), lines.collect()]);
+            hear(&mut args, BATCH);
+        }
+        let slow = first + AT_ONCE;
+        let behind = (slow + 1..slow + BATCH).map(|id| line_of(id, to, "double", id));
+        args.extend(["say".into(), line_of(slow, to, "slow", STEPS)]);
+        args.extend(["say".into(), behind.collect()]);
+        hear(&mut args, BATCH - 1);
+        // By then the provider's engine has stored them, if it is not as slow as that: the broker does not send them again.
+        args.extend(["poll".into(), "300".into()]);
+        hear(&mut args, 1);
+    }
+    args
+}
+
+async fn calls_while_providers_are_lost(broker: Kind, rounds: u64) {
+    let mut fleet = fleet(broker).engines(&RING).registry().start().await;
+    let calc = wayfare_samples::find_talker("calc").expect("a sample");
+    fleet.applies(HOUSE, |_: &str| Ok(calc.wasm.to_vec())).await;
+    let mut providers = Vec::new();
+    for name in PROVIDERS {
+        let program = id_of(&fleet, &format!("house-{name}-0")).await;
+        let watched = Watched::follow(&fleet.client, program).await;
+        watched.printed(1).await;
+        providers.push(watched);
+    }
+    let asks = Run {
+        name: "ann".into(),
+        module: wayfare_samples::TALK.to_vec(),
+        args: rounds_of_calls(rounds),
+        on: Some("c".into()),
+        grants: Grants {
+            call: vec!["service/+".into()],
+            ..Grants::default()
+        },
+        ..Run::default()
+    };
+    let asks = fleet.runs(asks).await;
+    // And what it prints of having waited.
+    let lines = (AT_ONCE + BATCH + 1) as usize;
+    for round in 0..rounds {
+        let before = round as usize * lines;
+        asks.printed(before + lines - 1).await;
+        let (on, _) = fleet.settled(providers[round as usize % 2].program).await;
+        fleet.engine(&on).kill();
+        asks.printed(before + lines).await;
+        fleet.start_again(&[&on]).await;
+    }
+    let collected = asks.finish().await;
+    assert_eq!(collected.state, Some(ProgramState::Exited { code: 0 }));
+    let mut ends: Vec<serde_json::Value> = String::from_utf8_lossy(&collected.stdout)
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    ends.sort_by_key(|end| end["id"].as_u64());
+    assert_eq!(ends.len() as u64, rounds * (AT_ONCE + BATCH));
+    let mut unavailable = 0;
+    for (id, end) in (0..).zip(&ends) {
+        assert_eq!(end["id"], id, "each ends once: {ends:?}");
+        let at = id % (AT_ONCE + BATCH);
+        let payload = end["payload"].as_str().and_then(|text| text.parse().ok());
+        let is_answered = |with: u64| end["event"] == "answer" && payload == Some(with);
+        let failed_as = |kind: &str| end["event"] == "error" && end["kind"] == kind;
+        unavailable += u64::from(failed_as("unavailable"));
+        let is_as_expected = match at {
+            // It is sent again where the engine was lost before it had stored the call, goes on where a checkpoint has it, and is refused by a
+            // provider that goes on from before it had ended an earlier one.
+            AT_ONCE => is_answered(STEPS) || failed_as("unavailable") || failed_as("refused"),
+            _ => is_answered(2 * id),
+        };
+        assert!(is_as_expected, "{end}");
+    }
+    eprintln!("{rounds} engines lost, {unavailable} calls failed as unavailable");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_call_is_answered_once_or_fails_as_unavailable_while_the_engines_of_providers_are_lost() {
+    for broker in [Kind::Mosquitto, Kind::Embedded] {
+        calls_while_providers_are_lost(broker, count("KILLS", 4) as u64).await;
     }
 }
 

@@ -40,7 +40,7 @@ fn wasm(talker: &str) -> Vec<u8> {
     sample.wasm.to_vec()
 }
 
-async fn id_of(fleet: &Fleet, name: &str) -> ProgramId {
+pub(crate) async fn id_of(fleet: &Fleet, name: &str) -> ProgramId {
     let mut seen = 0;
     let runs = async {
         loop {
