@@ -103,7 +103,12 @@ pub const TALKERS: &[Talker] = &[
         "calc",
         "doubles numbers for whoever calls it, and has them doubled"
     ),
+    talker!(
+        "cards",
+        "deals cards to a group of players, who show them at once"
+    ),
     talker!("chat", "asks and answers"),
+    talker!("jobs", "gives jobs to workers that come and go, and does them"),
     talker!(
         "ledger",
         "appends lines to a file of the fleet's, with whoever else does"
@@ -113,6 +118,10 @@ pub const TALKERS: &[Talker] = &[
         "passes messages on through the files of /wayfare alone (C)"
     ),
     talker!("once", "passes messages on without repeats, and plain (C)"),
+    talker!(
+        "orders",
+        "orders of several tables to one kitchen, one of each at a time"
+    ),
     talker!(
         "pipeline",
         "stages that clean and sum up what a city's sensors say"

@@ -39,6 +39,7 @@ mod runs_and_spawns;
 mod stolen_login;
 mod streams;
 mod tiers;
+mod together;
 mod updates;
 mod values;
 
