@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use support::{Process, Ran, command, run};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -21,6 +22,7 @@ use wayfare_protocol::ids::Term;
 use wayfare_protocol::reply::Reply;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
+use wayfare_tests::fakes::{FakeFleet, Fakes};
 use wayfare_tests::small_disk::SmallDisk;
 
 /// Above what anything takes, on machines that do much else.
@@ -35,9 +37,14 @@ impl Dispatching {
 
     /// With words before its command.
     fn start_behind(before: &[String], broker: &BrokerUrl, name: &str, data: &Path) -> Self {
+        Self::start_as(before, broker, name, data, &[])
+    }
+
+    /// And with more behind it.
+    fn start_as(before: &[String], broker: &BrokerUrl, name: &str, data: &Path, more: &[&str]) -> Self {
         let data = data.to_str().unwrap();
         let arguments = ["dispatcher", "--name", name, "--lease", "2s", "--data", data];
-        let mut command = command(&broker.to_string(), &arguments);
+        let mut command = command(&broker.to_string(), &[&arguments, more].concat());
         if let [first, others @ ..] = before {
             let mut behind = Command::new(first);
             behind
@@ -227,6 +234,42 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// What `status` exits with, and the alarms that it shows.
+fn status(broker: &BrokerUrl) -> (i32, Vec<(String, String)>) {
+    // Where there are no engines, it waits for them as long as it may.
+    let ran = run(&broker.to_string(), &["status", "--json", "--timeout", "500ms"]);
+    let alarms = ran.documents().first().map(|status| status["alarms"].clone());
+    let alarms = alarms
+        .and_then(|alarms| alarms.as_array().cloned())
+        .unwrap_or_default();
+    let word = |value: &Value| value.as_str().unwrap().to_owned();
+    let alarms = alarms
+        .iter()
+        .map(|alarm| (word(&alarm["kind"]), word(&alarm["subject"])));
+    (ran.exit, alarms.collect())
+}
+
+/// Waits until this alarm stands, or none does.
+fn until_alarm(broker: &BrokerUrl, alarm: Option<(&str, &str)>) {
+    let wanted: Vec<_> = alarm
+        .map(|(kind, subject)| (kind.to_owned(), subject.to_owned()))
+        .into_iter()
+        .collect();
+    let exit = if alarm.is_some() { 4 } else { 0 };
+    until("an alarm to stand or to be cleared", || {
+        status(broker) == (exit, wanted.clone())
+    });
+}
+
+/// What has become of alarms of this kind, the earliest first.
+fn changes(broker: &BrokerUrl, kind: &str) -> Vec<String> {
+    let events = user(broker, &["events", "--json", "--kind", kind]).documents();
+    let changes = events
+        .iter()
+        .map(|event| event["alarm"].as_str().unwrap().to_owned());
+    changes.collect()
+}
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.unwrap()
 }
@@ -385,4 +428,96 @@ async fn a_full_disk_refuses_changes_and_nothing_else() {
         BTreeSet::from([term, term.next()]),
         "nobody else acted meanwhile"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fewer_that_stand_by_than_are_wanted_are_an_alarm_also_for_who_acts_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
+    let url = BrokerUrl::from(broker.local_addr());
+    let mut heard = listen(url.clone()).await;
+    let start = |name: &str| Dispatching::start_as(&[], &url, name, folder.path(), &["--standbys", "1"]);
+    let mut all = std::collections::BTreeMap::from([("a".to_owned(), start("a"))]);
+    let (_, term) = holder(&mut heard, Term(0)).await;
+    let url = &url;
+    tokio::task::block_in_place(|| {
+        until_alarm(url, Some(("no-standby", "dispatchers")));
+        all.insert("b".to_owned(), start("b"));
+        until_alarm(url, None);
+    });
+    // The one that stood by acts, and nobody stands by.
+    let first = heard.borrow().holder.clone().unwrap();
+    all.remove(&first.0).unwrap().signal("-KILL");
+    let (second, _) = holder(&mut heard, term.max(first.1)).await;
+    assert_ne!(second, first.0);
+    tokio::task::block_in_place(|| {
+        until_alarm(url, Some(("no-standby", "dispatchers")));
+        assert_eq!(changes(url, "no-standby"), ["raised", "cleared", "raised"]);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_was_lost_is_an_alarm_when_it_is_back_and_until_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
+    let address = broker.local_addr();
+    let url = BrokerUrl::from(address);
+    let dispatcher = Dispatching::start(&url, "d", folder.path());
+    let client = Client::connect(ClientOptions::new(url.clone())).await.unwrap();
+    asked(&client).await;
+    client.close().await;
+    broker.shutdown().await.unwrap();
+    // What answers there is no broker, for longer than the lease.
+    let nothing = tokio::net::TcpListener::bind(address).await.unwrap();
+    let mut first = None;
+    while first.is_none_or(|first: Instant| first.elapsed() < Duration::from_secs(3)) {
+        drop(
+            timeout(WAIT_MAX, nothing.accept())
+                .await
+                .expect("it tries")
+                .unwrap(),
+        );
+        first.get_or_insert_with(Instant::now);
+    }
+    drop(nothing);
+    let options = BrokerOptions {
+        bind: address,
+        ..BrokerOptions::loopback()
+    };
+    let broker = EmbeddedBroker::start(options).await.unwrap();
+    tokio::task::block_in_place(|| {
+        until_alarm(&url, Some(("broker-lost", "broker")));
+        until_alarm(&url, None);
+        assert_eq!(changes(&url, "broker-lost"), ["raised", "cleared"]);
+    });
+    drop(dispatcher);
+    broker.shutdown().await.unwrap();
+}
+
+/// Takes a minute, after which a clock is still wrong.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_whose_clock_is_wrong_is_an_alarm_until_it_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
+    let url = BrokerUrl::from(broker.local_addr());
+    let _dispatcher = Dispatching::start(&url, "d", folder.path());
+    let fakes = |clock_ahead_ms| {
+        let fleet = FakeFleet {
+            engines: 1,
+            programs: 0,
+            clock_ahead_ms,
+        };
+        Fakes::start(&fleet, &url).unwrap()
+    };
+    let mut wrong = fakes(-3_600_000);
+    tokio::task::block_in_place(|| until_alarm(&url, Some(("clock-skew", "fake-0"))));
+    // As one that was restarted, with its clock set.
+    wrong.drop_first(1).await.unwrap();
+    let _right = fakes(20);
+    tokio::task::block_in_place(|| {
+        until_alarm(&url, None);
+        assert_eq!(changes(&url, "clock-skew"), ["raised", "cleared"]);
+        let events = does(&url, &["events", "--kind", "clock-skew", "--about", "fake-0"]);
+        assert!(events.contains("3600 s behind the dispatcher's"), "{events}");
+    });
 }

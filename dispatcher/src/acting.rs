@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use wayfare_client::keys;
 use wayfare_client::{Client, ClientOptions, IncomingRequest, acting_session};
+use wayfare_dispatcher_core::alarms::broker::{BrokerWatch, Outage};
 use wayfare_link::{Event, LinkOptions};
 use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::dispatcher::{Answered, Lease, LeaseState};
@@ -19,6 +20,7 @@ use crate::context::{Context, Notes};
 use crate::durable::Place;
 use crate::options::ServiceOptions;
 use crate::requests::Router;
+use crate::service::now;
 use crate::services::SERVICES;
 
 /// A lease is renewed so often within its time.
@@ -56,6 +58,7 @@ pub(crate) async fn act(
     options: &Arc<ServiceOptions>,
     place: &Place,
     seen: Seen,
+    broker: &mut BrokerWatch,
     shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Ended {
     let term = seen.lease.max(seen.above).next();
@@ -74,8 +77,12 @@ pub(crate) async fn act(
     end_earlier_release(options).await;
     let client = match Client::connect(connect).await {
         Ok(client) => client.in_term(term),
-        Err(_) => return Ended::Lost { why: "no broker" },
+        Err(_) => {
+            broker.unreached(now());
+            return Ended::Lost { why: "no broker" };
+        }
     };
+    broker.reached(now());
     // What the predecessor said last has been heard by now, and nobody else can have said anything since.
     let overtaken = client.lease().is_some_and(|lease| lease.term > seen.lease);
     if overtaken || !client.say_lease(&lease(LeaseState::Held)).await {
@@ -85,7 +92,15 @@ pub(crate) async fn act(
         };
     }
     tracing::info!(dispatcher = %options.name, %term, "acts");
-    let ended = serve(options, place, &client, term, lease(LeaseState::Held), shutdown).await;
+    let terms = Terms {
+        held: lease(LeaseState::Held),
+        outage: broker.take(now()),
+    };
+    let ended = serve(options, place, &client, terms, shutdown).await;
+    if let Ended::Lost { .. } = ended {
+        // Or another has taken the session over, which is seen at once.
+        broker.unreached(now());
+    }
     // Where the session has ended, its last words were said by the broker.
     if matches!(ended, Ended::Told | Ended::Behind { .. }) {
         client.say_lease(&lease(LeaseState::Free)).await;
@@ -129,14 +144,21 @@ pub(crate) fn orders_key(options: &ServiceOptions) -> Option<Arc<SecretKey>> {
     }
 }
 
+/// What a term begins with.
+struct Terms {
+    held: Lease,
+    outage: Option<Outage>,
+}
+
 async fn serve(
     options: &Arc<ServiceOptions>,
     place: &Place,
     client: &Client,
-    term: Term,
-    held: Lease,
+    terms: Terms,
     shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Ended {
+    let Terms { held, outage } = terms;
+    let term = held.term;
     let Ok(mut requests) = client.requests().await else {
         return Ended::Lost { why: "closed" };
     };
@@ -158,6 +180,7 @@ async fn serve(
             options: Arc::clone(options),
             later: Arc::clone(&later),
             notes: notes.clone(),
+            outage,
         };
         tasks.spawn((service.run)(context, router.add(service.name)));
     }

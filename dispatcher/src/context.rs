@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch};
 use wayfare_client::Client;
 use wayfare_client::app::ask::Decision;
+use wayfare_dispatcher_core::alarms::broker::Outage;
 use wayfare_protocol::ids::Term;
 
 use crate::durable::{FileError, Place};
@@ -31,6 +32,8 @@ pub(crate) struct Context {
     /// Where a service says that it has heard of a later term.
     pub(crate) later: Arc<watch::Sender<Term>>,
     pub(crate) notes: Notes,
+    /// How long the broker was lost before this term, as far as this process has seen.
+    pub(crate) outage: Option<Outage>,
 }
 
 /// What services want told among the events, which one of them keeps.

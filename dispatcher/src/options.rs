@@ -73,6 +73,8 @@ pub struct ServiceOptions {
     /// Folder for what must survive; made if it is not there.
     pub data: PathBuf,
     pub lease: Duration,
+    /// How many others are to stand by: fewer are an alarm.
+    pub standbys: usize,
     /// Where programs of applications go.
     pub policy: Policy,
     /// How often engines are asked whether they are there.
@@ -109,6 +111,7 @@ impl ServiceOptions {
             trust_root: None,
             data: data.into(),
             lease: LEASE,
+            standbys: 0,
             policy: Policy::default(),
             poll: POLL,
             late_after: LATE_AFTER,

@@ -1,11 +1,14 @@
 //! The life of a dispatcher: it stands by and acts in turn, until it is told to end.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use wayfare_client::ConnectError;
+use wayfare_client::documents::now_ms;
+use wayfare_dispatcher_core::alarms::broker::BrokerWatch;
+use wayfare_dispatcher_core::apps::Now;
 use wayfare_protocol::ids::Term;
 
 use crate::context::TERM_MAX;
@@ -42,13 +45,15 @@ pub async fn run(options: ServiceOptions, shutdown: impl Future<Output = ()>) ->
     let mut shutdown = std::pin::pin!(shutdown);
     let mut heard_of = Term::default();
     let mut pause = STAND_BY_PAUSE;
+    let mut broker = BrokerWatch::new(u64::try_from(options.lease.as_millis()).unwrap_or(u64::MAX));
     loop {
         let lease = tokio::select! {
-            seen = standby::until_free(&options) => seen,
+            seen = standby::until_free(&options, &mut broker) => seen,
             () = &mut shutdown => return Ok(()),
         };
         let above = highest_term(&place).await.max(heard_of);
-        match acting::act(&options, &place, acting::Seen { lease, above }, shutdown.as_mut()).await {
+        let seen = acting::Seen { lease, above };
+        match acting::act(&options, &place, seen, &mut broker, shutdown.as_mut()).await {
             acting::Ended::Told => return Ok(()),
             acting::Ended::Lost { why } => {
                 tracing::info!(dispatcher = %options.name, why, "stands by");
@@ -66,6 +71,15 @@ pub async fn run(options: ServiceOptions, shutdown: impl Future<Output = ()>) ->
             () = tokio::time::sleep(pause) => {}
             () = &mut shutdown => return Ok(()),
         }
+    }
+}
+
+/// By clocks of this process, the one of which is never set.
+pub(crate) fn now() -> Now {
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    Now {
+        ms: u64::try_from(BEGUN.elapsed().as_millis()).unwrap_or(u64::MAX),
+        wall_ms: now_ms(),
     }
 }
 

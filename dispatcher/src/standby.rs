@@ -1,14 +1,19 @@
-//! Standing by: a session of its own, which hears who acts and does nothing else.
+//! Standing by: a session of its own, which hears who acts, tells that one that it is there, and does nothing else.
 
+use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use serde_json::Value;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use wayfare_client::app::ask::Ask;
 use wayfare_client::{Client, ClientOptions};
+use wayfare_dispatcher_core::alarms::broker::BrokerWatch;
 use wayfare_protocol::ids::{OperationId, Term};
 
 use crate::lease::Watch;
 use crate::options::ServiceOptions;
+use crate::service::now;
 
 /// Between two tries to reach a broker.
 const BROKER_RETRY: Duration = Duration::from_secs(1);
@@ -16,7 +21,7 @@ const BROKER_RETRY: Duration = Duration::from_secs(1);
 const JITTER_MS_MAX: u64 = 300;
 
 /// Waits until nobody acts, as far as can be told; answers with the highest term there has been.
-pub(crate) async fn until_free(options: &ServiceOptions) -> Term {
+pub(crate) async fn until_free(options: &ServiceOptions, broker: &mut BrokerWatch) -> Term {
     loop {
         let mut connect = ClientOptions::new(options.broker.clone());
         connect.topics = options.topics.clone();
@@ -24,15 +29,38 @@ pub(crate) async fn until_free(options: &ServiceOptions) -> Term {
         connect.client = client.parse().expect("letters, digits and a hyphen make a name");
         match Client::connect(connect).await {
             Ok(client) => {
-                let term = watch(&client).await;
+                broker.reached(now());
+                let term = tokio::select! {
+                    term = watch(&client) => term,
+                    never = say_so(&client, options) => match never {},
+                };
                 client.close().await;
                 if let Some(term) = term {
                     return term;
                 }
             }
-            Err(error) => tracing::debug!(%error, "no broker yet"),
+            Err(error) => {
+                broker.unreached(now());
+                tracing::debug!(%error, "no broker yet");
+            }
         }
         sleep(BROKER_RETRY).await;
+    }
+}
+
+/// Tells whoever acts that one more stands by. One of an earlier release does not know what that is, and nobody depends on it.
+async fn say_so(client: &Client, options: &ServiceOptions) -> Infallible {
+    let ask = Ask::StandsBy {
+        dispatcher: options.name.clone(),
+        every_ms: u64::try_from(options.lease.as_millis()).unwrap_or(u64::MAX),
+    };
+    let mut ticks = interval(options.lease.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = client.ask_apps::<Value>(&ask, options.lease).await {
+            tracing::debug!(%error, "whoever acts does not know that this one stands by");
+        }
     }
 }
 

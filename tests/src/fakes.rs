@@ -3,10 +3,11 @@
 //! dispatcher can be measured on one machine.
 //!
 //! What they say is made by the types of the protocol, in an engine's order: statuses of programs first, then the presence. They carry out
-//! `run`, `kill` and `logs`, and refuse everything else.
+//! `run`, `kill` and `logs`, and refuse everything else; of numbers they have none but the time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use tokio::sync::watch;
@@ -14,9 +15,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use wayfare_link::{BrokerUrl, Event, Incoming, Link, LinkOptions, Message, Qos};
 use wayfare_protocol::code::CodeTarget;
 use wayfare_protocol::command::{Action, Command, ReportRequest};
+use wayfare_protocol::dispatcher::{Answer, Answered, Request};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{self, EventBody, Outcome};
-use wayfare_protocol::ids::{BootId, ClientId, Digest, EngineId, Generation, OperationId, ProgramId};
+use wayfare_protocol::ids::{BootId, ClientId, Digest, EngineId, Generation, OperationId, ProgramId, Term};
+use wayfare_protocol::numbers::{EngineNumbers, MachineNumbers};
 use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus, ProgramState, ProgramStatus};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
@@ -34,6 +37,9 @@ pub struct FakeFleet {
     /// Programs that run on each from the start.
     #[arg(long, default_value_t = 10)]
     pub programs: usize,
+    /// By how much their clocks are ahead.
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    pub clock_ahead_ms: i64,
 }
 
 /// All of them, each a task.
@@ -50,7 +56,7 @@ impl Fakes {
         let (mut engines, mut handles) = (JoinSet::new(), VecDeque::new());
         let ordered = Arc::new(watch::Sender::new(0));
         for number in 0..fleet.engines {
-            let fake = Fake::new(number, fleet.programs, Arc::clone(&ordered))?;
+            let fake = Fake::new(number, fleet, Arc::clone(&ordered))?;
             handles.push_back(engines.spawn(fake.serve(broker.clone())));
         }
         Ok(Self {
@@ -102,6 +108,7 @@ struct Fake {
     ordered: BTreeSet<ProgramId>,
     /// and those of all engines.
     all_ordered: Arc<watch::Sender<usize>>,
+    clock_ahead_ms: i64,
 }
 
 /// Its programs are gone with it.
@@ -112,7 +119,7 @@ impl Drop for Fake {
 }
 
 impl Fake {
-    fn new(number: usize, programs: usize, all_ordered: Arc<watch::Sender<usize>>) -> Result<Self> {
+    fn new(number: usize, fleet: &FakeFleet, all_ordered: Arc<watch::Sender<usize>>) -> Result<Self> {
         let mut fake = Self {
             topics: Topics::default(),
             engine: format!("fake-{number}").parse()?,
@@ -122,8 +129,9 @@ impl Fake {
             answers: BTreeMap::new(),
             ordered: BTreeSet::new(),
             all_ordered,
+            clock_ahead_ms: fleet.clock_ahead_ms,
         };
-        for _ in 0..programs {
+        for _ in 0..fleet.programs {
             fake.begin(ProgramId::random(), "idle".to_owned(), Generation(1));
         }
         Ok(fake)
@@ -152,7 +160,11 @@ impl Fake {
     async fn serve(mut self, broker: BrokerUrl) -> Result<()> {
         let will = EngineStatus::new(self.engine.clone(), self.boot, EngineState::Offline);
         let will = Message::new(self.status_topic(), wire::encode(&will)).retained();
-        let subscriptions = [Topic::EngineCommand(self.engine.clone()), Topic::Report];
+        let subscriptions = [
+            Topic::EngineCommand(self.engine.clone()),
+            Topic::EngineDevice(self.engine.clone()),
+            Topic::Report,
+        ];
         let options = LinkOptions {
             will: Some(will),
             subscriptions: subscriptions
@@ -216,6 +228,10 @@ impl Fake {
                         .await?;
                 }
             }
+            Some(Topic::EngineDevice(_)) => {
+                let request: Request = wire::decode(&message.payload).context("a question")?;
+                self.answer(link, request).await?;
+            }
             Some(Topic::EngineCommand(_)) => {
                 let command: Command = wire::decode(&message.payload).context("a command")?;
                 self.obey(link, command).await?;
@@ -223,6 +239,29 @@ impl Fake {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whatever it is asked, it measures nothing but the time.
+    async fn answer(&self, link: &Link, request: Request) -> Result<()> {
+        let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        let numbers = EngineNumbers {
+            engine: self.engine.clone(),
+            boot: self.boot,
+            clock_ms: u64::try_from(wall_ms)?.saturating_add_signed(self.clock_ahead_ms),
+            machine: MachineNumbers::default(),
+            programs: Vec::new(),
+            next: None,
+        };
+        let (asker, _) = request.take_apart();
+        let answer = Answer {
+            request: asker.request,
+            term: Term::default(),
+            answer: Answered::Done(serde_json::to_value(numbers)?),
+        };
+        let topic = self.topics.topic(&Topic::Reply(asker.client));
+        link.publish(Message::new(topic, answer.encode(asker.reads)))
+            .await
+            .context("an answer")
     }
 
     async fn obey(&mut self, link: &Link, command: Command) -> Result<()> {

@@ -112,6 +112,9 @@ pub(crate) struct DispatcherArgs {
     /// How long it may be silent before another acts
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) lease: Duration,
+    /// How many others are to stand by; fewer are an alarm
+    #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=16))]
+    pub(crate) standbys: u8,
     /// How much to say on standard error: error, warn, info, debug, trace, or a filter as in RUST_LOG
     #[arg(long, value_name = "LEVEL", env = "RUST_LOG", default_value = "info")]
     pub(crate) log_level: String,

@@ -42,6 +42,7 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
     options.topics = settings.topics;
     options.trust_root = args.trust_root.or(settings.trust_root);
     options.lease = args.lease;
+    options.standbys = usize::from(args.standbys);
     options.policy = args.policy;
     options.poll = args.poll;
     options.late_after = args.late_after;

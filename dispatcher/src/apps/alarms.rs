@@ -20,6 +20,12 @@ const ALARMS_MAX: usize = 1_000;
 pub(crate) enum AlarmKind {
     /// An engine does not answer, and has not said that it stops.
     EngineUnreachable,
+    /// An engine's clock is not as the dispatcher's.
+    ClockSkew,
+    /// The dispatchers had no broker.
+    BrokerLost,
+    /// Fewer dispatchers stand by than are wanted.
+    NoStandby,
     /// Something cannot be stored,
     StoreFailing,
     /// because there is no room.
@@ -30,9 +36,17 @@ impl AlarmKind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::EngineUnreachable => "engine-unreachable",
+            Self::ClockSkew => "clock-skew",
+            Self::BrokerLost => "broker-lost",
+            Self::NoStandby => "no-standby",
             Self::StoreFailing => "store-failing",
             Self::DiskFull => "disk-full",
         }
+    }
+
+    /// Its subject is an engine, of which there may be many.
+    fn is_of_engine(self) -> bool {
+        matches!(self, Self::EngineUnreachable | Self::ClockSkew)
     }
 
     /// What is wrong where something cannot be stored.
@@ -71,27 +85,32 @@ impl Alarms {
         of_kind.map(|(_, subject)| subject.clone()).collect()
     }
 
-    /// Raises an alarm; what is to be told, if it does not stand already.
+    /// Raises an alarm, which stands since then; what is to be told, if it does not stand already.
     pub(super) fn raise(
         &mut self,
         kind: AlarmKind,
         subject: &str,
         text: &str,
-        now_ms: u64,
+        since_ms: u64,
     ) -> Option<Decision> {
         let key = (kind.name().to_owned(), subject.to_owned());
         // There are few of the others, and they are about this host.
-        let is_too_many = kind == AlarmKind::EngineUnreachable && self.standing.len() >= ALARMS_MAX;
+        let is_too_many = kind.is_of_engine() && self.standing.len() >= ALARMS_MAX;
         if self.standing.contains_key(&key) || is_too_many {
             return None;
         }
         let record = AlarmRecord {
             kind: key.0.clone(),
             subject: key.1.clone(),
-            since_ms: now_ms,
+            since_ms,
             text: wayfare_protocol::reason::cut(text.to_owned()),
         };
-        let event = told(&record, AlarmChange::Raised, format!("alarm: {}", record.text));
+        let event = told(
+            kind,
+            &record,
+            AlarmChange::Raised,
+            format!("alarm: {}", record.text),
+        );
         self.standing.insert(key, record);
         self.is_changed = true;
         Some(event)
@@ -103,6 +122,7 @@ impl Alarms {
         let record = self.standing.remove(&key)?;
         self.is_changed = true;
         Some(told(
+            kind,
             &record,
             AlarmChange::Cleared,
             format!("alarm cleared: {why}"),
@@ -163,12 +183,10 @@ impl Alarms {
     }
 }
 
-fn told(record: &AlarmRecord, alarm: AlarmChange, text: String) -> Decision {
+fn told(kind: AlarmKind, record: &AlarmRecord, alarm: AlarmChange, text: String) -> Decision {
     Decision {
         kind: record.kind.clone(),
-        engine: (record.kind == AlarmKind::EngineUnreachable.name())
-            .then(|| record.subject.parse().ok())
-            .flatten(),
+        engine: kind.is_of_engine().then(|| record.subject.parse().ok()).flatten(),
         alarm: Some(alarm),
         text,
         ..Decision::default()

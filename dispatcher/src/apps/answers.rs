@@ -27,6 +27,10 @@ impl Service {
             }
             Ok(Ask::Put { blob, offset, hex }) => self.blobs.put(blob, offset, &hex).map(Into::into),
             Ok(Ask::Alarms { after }) => Ok(serde_json::json!(self.alarms.page(after))),
+            Ok(Ask::StandsBy { dispatcher, every_ms }) => {
+                self.stands_by(dispatcher, every_ms);
+                Ok(serde_json::Value::Null)
+            }
             Ok(Ask::Events {
                 since_ms,
                 after,

@@ -19,7 +19,6 @@ use super::alarms::AlarmKind;
 use super::{COMMAND_TIME_LIMIT, Done, Reading, SETTLED_MAX, SNAPSHOT_TIME_LIMIT, Service, now};
 use crate::context::Note;
 use crate::durable::FileError;
-use crate::options::RECONNECT;
 use wayfare_dispatcher_core::apps::{Effect, Input, Trouble};
 
 impl Service {
@@ -140,31 +139,6 @@ impl Service {
         }
     }
 
-    /// Raises and clears alarms of engines, as they are seen.
-    pub(super) fn see_to_alarms(&mut self) {
-        // Who is not here yet may be on its way: a broker that restarts has everybody's will.
-        if self.begun.elapsed() < RECONNECT {
-            return;
-        }
-        let kind = AlarmKind::EngineUnreachable;
-        let now_ms = now(self.begun).wall_ms;
-        let unreachable = self.core.unreachable();
-        for subject in self.alarms.subjects(kind) {
-            if !unreachable.keys().any(|engine| engine.as_str() == subject) {
-                let why =
-                    format!("engine {subject} is back, has stopped by itself, was cordoned or forgotten");
-                let event = self.alarms.clear(kind, &subject, &why);
-                self.tell_alarm(event);
-            }
-        }
-        for (engine, word) in unreachable {
-            let Some(word) = word else { continue };
-            let text = format!("engine {engine} {word}, and has not said that it stops");
-            let event = self.alarms.raise(kind, engine.as_str(), &text, now_ms);
-            self.tell_alarm(event);
-        }
-    }
-
     /// Tells of engines that the fleet has not had before.
     pub(super) fn see_who_joined(&mut self, engines: &[EngineView]) {
         for event in self.known.seen(engines) {
@@ -183,7 +157,7 @@ impl Service {
         }
     }
 
-    fn tell_alarm(&mut self, event: Option<Decision>) {
+    pub(super) fn tell_alarm(&mut self, event: Option<Decision>) {
         let Some(event) = event else { return };
         self.tell_now(event);
         if let Err(error) = self.alarms.save() {
@@ -226,6 +200,7 @@ impl Service {
         while let Some(done) = next {
             match done {
                 Ok(Done::Announced) => {}
+                Ok(Done::Clock { engine, reading }) => self.clock_read(&engine, reading),
                 Ok(Done::Read(sent_ms)) => read = Some(sent_ms),
                 Ok(Done::Settled { operation, result }) => settled.extend(self.settled(operation, result)),
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

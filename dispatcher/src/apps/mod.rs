@@ -10,6 +10,7 @@
 mod alarms;
 mod answers;
 mod effects;
+mod watches;
 
 mod blobs;
 mod known;
@@ -28,16 +29,18 @@ use wayfare_client::error::CommandError;
 use wayfare_client::keys;
 use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::OperationId;
+use wayfare_protocol::ids::{EngineId, OperationId};
 
 use self::alarms::Alarms;
 use self::blobs::Blobs;
 use self::known::KnownEngines;
 use self::timeline::Timeline;
+use self::watches::Watches;
 use crate::context::{Context, Note};
 use crate::durable::{FileError, RecordLog};
 use crate::options::{RECONNECT, ServiceOptions};
 use crate::requests::Inbox;
+use wayfare_dispatcher_core::alarms::clocks::ClockReading;
 use wayfare_dispatcher_core::apps::state::State;
 use wayfare_dispatcher_core::apps::{
     COMMAND_MS_MAX, Core, CoreOptions, Effect, Ids, Input, LossOptions, Now, Serves,
@@ -73,6 +76,11 @@ enum Done {
     },
     /// All that was there for us at that time has been read; `None`: nobody can tell.
     Read(Option<u64>),
+    /// An engine was asked for its clock.
+    Clock {
+        engine: EngineId,
+        reading: Option<ClockReading>,
+    },
     /// What there is to say to callers of programs has been said.
     Announced,
 }
@@ -84,6 +92,7 @@ struct Service {
     blobs: Blobs,
     timeline: Timeline,
     alarms: Alarms,
+    watches: Watches,
     known: KnownEngines,
     work: JoinSet<Done>,
     /// Commands that the work in hand waits for.
@@ -145,6 +154,7 @@ impl Service {
             blobs,
             timeline,
             alarms: Alarms::open(&context.place.join("alarms"), context.term)?,
+            watches: Watches::new(&context.options),
             known: KnownEngines::open(&context.place.join("engines"), context.term)?,
             work: JoinSet::new(),
             under_way: BTreeSet::new(),
@@ -156,6 +166,9 @@ impl Service {
             context,
         };
         service.stored(APPLICATIONS, &Ok(()));
+        if let Some(outage) = service.context.outage {
+            service.broker_was_lost(outage);
+        }
         service.carry_out_or_fail(effects);
         Ok(service)
     }

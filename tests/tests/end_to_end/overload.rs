@@ -73,6 +73,7 @@ async fn a_dispatcher_that_stands_still_and_a_broker_that_restarts_lose_no_engin
     let many = FakeFleet {
         engines: ENGINES,
         programs: 2,
+        clock_ahead_ms: 0,
     };
     let fakes = Fakes::start(&many, &fleet.broker.url()).expect("the fakes start");
     let mut ordered = fakes.ordered();

@@ -54,6 +54,16 @@ impl Client {
         Ok(numbers)
     }
 
+    /// An engine's clock, in milliseconds since 1970, when it answered.
+    pub async fn clock_of(&self, engine: &EngineId, limit: Duration) -> Result<u64, AskError> {
+        // From the last of all programs on, which no engine has: the answer is small.
+        let from = Some(ProgramId::from_bytes([u8::MAX; 16]));
+        let numbers = self
+            .numbers_of(engine, &NumbersAsk::Numbers { from }, limit)
+            .await?;
+        Ok(numbers.clock_ms)
+    }
+
     /// What everything in the fleet uses; `None`: nobody acts, or one of an earlier release that does not measure.
     pub async fn numbers(&self) -> Result<Option<FleetNumbers>, CommandError> {
         let mut all = FleetNumbers::default();

@@ -63,6 +63,7 @@ impl Core {
             Ask::Lacks { .. }
             | Ask::Put { .. }
             | Ask::Alarms { .. }
+            | Ask::StandsBy { .. }
             | Ask::Events { .. }
             | Ask::DryRun { .. } => Err(bad("this is not the core's to answer".to_owned())),
         }

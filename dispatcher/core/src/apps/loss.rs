@@ -205,6 +205,21 @@ impl Core {
         words.collect()
     }
 
+    /// Engines that answer, and when the connection of each ended last, in this term.
+    pub fn here(&self) -> BTreeMap<&EngineId, Option<u64>> {
+        let here = self.engines.iter().filter(|(_, watched)| {
+            let is_online = watched.view.as_ref().is_some_and(|view| view.online);
+            is_online && watched.hearing.health == Health::Here
+        });
+        here.map(|(engine, watched)| (engine, watched.hearing.fell_ms))
+            .collect()
+    }
+
+    /// Whether the fleet has it, there or not.
+    pub fn has_engine(&self, engine: &str) -> bool {
+        self.engines.keys().any(|known| known.as_str() == engine)
+    }
+
     pub(super) fn health(&self, engine: &EngineId) -> Health {
         self.engines
             .get(engine)

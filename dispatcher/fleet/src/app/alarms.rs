@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 /// One that stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlarmRecord {
-    /// `engine-unreachable`, `store-failing` or `disk-full`; releases that follow may have more.
+    /// `engine-unreachable`, `clock-skew`, `store-failing`, `disk-full`, `broker-lost` or `no-standby`; releases that follow may have more.
     pub kind: String,
-    /// An engine, or what cannot be stored.
+    /// An engine; what cannot be stored; `broker`; or `dispatchers`.
     pub subject: String,
     /// In milliseconds since 1970 by the dispatcher's clock.
     pub since_ms: u64,

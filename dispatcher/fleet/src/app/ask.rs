@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wayfare_protocol::health::Health;
-use wayfare_protocol::ids::{Blob, Digest, EngineId, OperationId, ProgramId, Term};
+use wayfare_protocol::ids::{Blob, Digest, EngineId, OperationId, PeerName, ProgramId, Term};
 use wayfare_protocol::wire::Message;
 use wayfare_scheduler::application::InstanceId;
 
@@ -173,6 +173,11 @@ pub enum Ask {
         #[serde(default)]
         after: Option<(String, String)>,
     },
+    /// This dispatcher stands by, and says so again within that time. Nothing proves it, and nothing but an alarm follows from it.
+    StandsBy {
+        dispatcher: PeerName,
+        every_ms: u64,
+    },
     /// What was decided since then, by the dispatcher's clock, and after this number.
     Events {
         since_ms: u64,
@@ -207,6 +212,7 @@ impl Ask {
             | Self::Programs { .. }
             | Self::DryRun { .. }
             | Self::Alarms { .. }
+            | Self::StandsBy { .. }
             | Self::Events { .. } => false,
             Self::Put { .. }
             | Self::Apply { .. }
