@@ -45,7 +45,7 @@ use wayfare_scheduler::constraint::{Constraints, Requirements, Spread};
 
 use super::schedule::{Missed, Schedule};
 use super::staging::{Stage, Staging, Window};
-use super::wording::{apart, domain, duration_ms, label_rule, size};
+use super::wording::{apart, domain, duration_ms, label_rule, long_ms, size};
 use super::{AppSpec, ComponentSpec, HealthPolicy, RestartPolicy, RestartWhen, UpdatePolicy};
 use crate::module::check_wasm;
 
@@ -127,14 +127,14 @@ impl AppUpdate {
                     .iter()
                     .map(|rule| label_rule(rule))
                     .collect::<Result<_, String>>()?,
-                wait_ms: stage.wait.as_deref().map(duration_ms).transpose()?,
+                wait_ms: stage.wait.as_deref().map(long_ms).transpose()?,
             })
         };
         let window = |window: &ManifestWindow| {
             Ok::<_, String>(Window {
                 opens: window.opens.clone(),
                 zone: window.zone.clone().unwrap_or_else(|| "UTC".into()),
-                for_ms: duration_ms(&window.lasts)?,
+                for_ms: long_ms(&window.lasts)?,
             })
         };
         Ok(Staging {

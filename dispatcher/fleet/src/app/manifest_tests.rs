@@ -1,4 +1,5 @@
 use super::*;
+use crate::app::staging::STAGE_MS_MAX;
 
 fn resolved(text: &str) -> Result<Resolved, ManifestError> {
     let make = |path: &str| match path {
@@ -20,6 +21,18 @@ fn resolved(text: &str) -> Result<Resolved, ManifestError> {
         other => Err(format!("{other}: no such file")),
     };
     resolve(text, make, |path| Err(format!("{path}: no such file")))
+}
+
+#[test]
+fn stages_and_windows_last_as_long_as_they_may() {
+    for (text, ms) in [("36h", 129_600_000), ("7d", 604_800_000), ("31d", STAGE_MS_MAX)] {
+        let text = format!(
+            "name = 'a'\n[update]\nstages = [{{ labels = 'x', wait = '{text}' }}]\nwindow = {{ opens = '0 2 1 * *', for = '{text}' }}\n[component.x]\nmodule = 'm.wasm'"
+        );
+        let staging = resolved(&text).unwrap().spec.staging;
+        assert_eq!(staging.stages[0].wait_ms, Some(ms), "{text}");
+        assert_eq!(staging.window.unwrap().for_ms, ms, "{text}");
+    }
 }
 
 #[test]
@@ -233,6 +246,18 @@ fn what_is_wrong_is_said_with_its_place() {
         (
             "name = 'a'\n[update]\nwindow = { opens = '0 2 * * *', for = '1s' }\n[component.x]\nmodule = 'm.wasm'",
             "update.window is open for 1 min to 31 days",
+        ),
+        (
+            "name = 'a'\n[update]\nstages = [{ labels = 'x', wait = '32d' }]\n[component.x]\nmodule = 'm.wasm'",
+            "a stage of update.stages waits for 1 ms to 31 days",
+        ),
+        (
+            "name = 'a'\n[update]\nstages = [{ labels = 'x', wait = '2w' }]\n[component.x]\nmodule = 'm.wasm'",
+            "'2w': 'w' is not a unit of time",
+        ),
+        (
+            "name = 'a'\n[component.x]\nmodule = 'm.wasm'\ncheckpoint = '2d'",
+            "'2d': 'd' is not a unit of time: use ms, s, m or h",
         ),
         (
             "name = 'a'\n[component.x]\nmodule = 'm.wasm'\non = 'some-engines'",

@@ -1,7 +1,11 @@
 //! Words of a manifest: rules, times and sizes.
 
+use std::time::Duration;
+
 use wayfare_scheduler::application::ComponentId;
 use wayfare_scheduler::constraint::{Apart, Domain, LabelRule, LabelTest};
+
+use crate::typed;
 
 /// `component`, or `component by host`; one of another application is `application/component`.
 pub(super) fn apart(application: &str, rule: &str) -> Apart {
@@ -42,38 +46,22 @@ pub(super) fn label_rule(text: &str) -> Result<LabelRule, String> {
     Ok(LabelRule { key, test })
 }
 
-fn split_unit(text: &str) -> Option<(u64, &str)> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    Some((number.parse().ok()?, unit.trim()))
-}
-
 /// `500ms`, `30s`, `5m` or `1h`.
 pub(super) fn duration_ms(text: &str) -> Result<u64, String> {
-    let ms = split_unit(text).and_then(|(number, unit)| match unit {
-        "ms" => Some(number),
-        "" | "s" => number.checked_mul(1_000),
-        "m" => number.checked_mul(60_000),
-        "h" => number.checked_mul(3_600_000),
-        _ => None,
-    });
-    ms.filter(|ms| (1..=86_400_000).contains(ms))
-        .ok_or_else(|| format!("'{text}': a time from 1ms to 24h is expected, such as 500ms, 30s or 5m"))
+    millis(text, typed::parse_duration(text))
+}
+
+/// The same, and days: of what may take longer than a day.
+pub(super) fn long_ms(text: &str) -> Result<u64, String> {
+    millis(text, typed::parse_age(text))
+}
+
+fn millis(text: &str, read: Result<Duration, String>) -> Result<u64, String> {
+    let time = read.map_err(|why| format!("'{text}': {why}"))?;
+    u64::try_from(time.as_millis()).map_err(|_| format!("'{text}': that is too long"))
 }
 
 /// `65536`, `512K`, `16M` or `1G`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
-    let bytes = split_unit(text).and_then(|(number, unit)| {
-        let shift = match unit.to_ascii_uppercase().as_str() {
-            "" | "B" => 0,
-            "K" | "KIB" => 10,
-            "M" | "MIB" => 20,
-            "G" | "GIB" => 30,
-            _ => return None,
-        };
-        number.checked_mul(1 << shift)
-    });
-    bytes
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(|| format!("'{text}': a size is expected, such as 65536, 512K, 16M or 1G"))
+    typed::parse_size(text).map_err(|why| format!("'{text}': {why}"))
 }
