@@ -42,11 +42,13 @@ use engines::EngineVerbArgs;
 use fleet::{AskArgs, FleetArgs};
 use fs::FsVerb;
 use language::{JsVerb, LanguageVerb};
-use looking::{EnginesArgs, InspectArgs, LogsArgs, PruneArgs, PsArgs, StatusArgs, TopArgs};
+use looking::{
+    EnginesArgs, InspectArgs, LogsArgs, ModulesArgs, PruneArgs, PsArgs, SnapshotsArgs, StatusArgs, TopArgs,
+};
 use operator::{EnrollArgs, OperatorArgs};
 use ops::OpsArgs;
 use programs::{MoveArgs, OnProgramsArgs, RestoreArgs, ResumeArgs, RunArgs, SnapshotArgs, SpawnArgs};
-use project::{NewArgs, SchemaArgs, SupportBundleArgs};
+use project::{ManArgs, NewArgs, SchemaArgs, SupportBundleArgs};
 use services::{CompileArgs, DemoArgs, DispatcherArgs, KeyArgs, UpArgs};
 use state::StateVerb;
 use values::{parse_duration, parse_expiry, parse_name};
@@ -194,6 +196,10 @@ pub(crate) enum Verb {
     Prune(PruneArgs),
     /// List engines
     Engines(EnginesArgs),
+    /// List the modules that programs are made of
+    Modules(ModulesArgs),
+    /// List the snapshots of applications' instances that the dispatcher keeps, from which they go on if their engine is lost
+    Snapshots(SnapshotsArgs),
     /// Show what engines and programs use, again and again, and see to them from there
     ///
     /// Engines are measured while this runs, and rest when it has ended. Keys are shown at the bottom. Rates are over the time between
@@ -232,10 +238,15 @@ pub(crate) enum Verb {
     },
     /// Print the JSON Schema of what a verb prints with --json; without a verb, list those that have one
     Schema(SchemaArgs),
+    /// Write a page for `man` of each verb, such as wayfare-engine-ls.1, and of the command
+    Man(ManArgs),
     /// Print what a shell runs at its start to complete verbs, options, and the fleet's names: `source <(wayfare completion bash)`
     Completion {
         #[arg(value_enum)]
         shell: Shell,
+        /// Put it where this user's shell finds it by itself (bash and fish), instead of printing it
+        #[arg(long)]
+        install: bool,
     },
 }
 
@@ -402,6 +413,8 @@ mod tests {
             "support-bundle -o x.tar.gz --since 2d",
             "ops --batch 3f3f",
             "engine forget pi-1 --dry-run",
+            "engine ls --sort cpus -q",
+            "device ls pi-1 --where kind=adc -o csv",
             "spawn p --to a,b --to c",
             "resume p --force --json",
             "snapshot p -o f",
@@ -466,6 +479,10 @@ mod tests {
             "services --all --json",
             "run m --allow-call service/+ --allow-serve calc",
             "completion bash",
+            "completion fish --install",
+            "man share/man/man1",
+            "modules --where programs>1 --sort -engines -o csv",
+            "snapshots --where age>1h -q",
             "context add site --broker mqtt://hub --root site",
             "context ls --json",
             "ps --context site",
@@ -499,6 +516,7 @@ mod tests {
             "fs put a",
             "ps --timeout 1s",
             "top --every 0",
+            "man",
             "batch",
             "batch f --parallel 0",
             "new a/..",

@@ -20,8 +20,10 @@ mod inspect;
 mod js;
 mod key;
 mod language;
+mod lists;
 mod logs;
 mod maintenance;
+mod man;
 pub(crate) mod module;
 mod new;
 mod numbers;
@@ -101,6 +103,8 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Release(args) => hold::release(args, output).await,
         Verb::Prune(args) => prune::run(args, output).await,
         Verb::Engines(args) => fleet::engines(args, output).await,
+        Verb::Modules(args) => lists::modules(args, output).await,
+        Verb::Snapshots(args) => lists::snapshots(args, output).await,
         Verb::Top(args) => top::run(args, output).await,
         Verb::Status(args) => fleet::status(args, output).await,
         #[cfg(feature = "gateway")]
@@ -115,7 +119,11 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::SupportBundle(args) => support_bundle::run(args, output).await,
         Verb::Demo(args) => crate::demo::run(args, output).await,
         Verb::Context { verb } => contexts::run(verb, output),
-        Verb::Completion { shell } => completion::print(shell),
+        Verb::Man(args) => man::run(&args, output),
+        Verb::Completion { shell, install } => match install {
+            true => completion::install(shell, output),
+            false => completion::print(shell),
+        },
         Verb::App { verb } => app::run(verb, output).await,
         Verb::State { verb } => state::run(verb, output).await,
         Verb::Fs { verb } => fs::run(verb, output).await,

@@ -5,6 +5,7 @@
 mod support;
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::{Ran, Up, run};
@@ -18,6 +19,7 @@ fn manifest(folder: &Path, count: u32, heap_kib: u32) -> String {
         module = "counter"
         args = ["1000000", "50", "{heap_kib}"]
         count = {count}
+        checkpoint = "2s"
         update = {{ healthy-after = "200ms" }}
         "#
     );
@@ -82,6 +84,37 @@ fn an_application_is_planned_applied_drained_reverted_and_removed() {
     asks(&up, 0, &["app", "apply", &larger, "--wait", "--timeout", "90s"]);
     let status = one(&up, 0, &["app", "status", "shop"]);
     assert_eq!(engines(&status).len(), 3);
+
+    let modules = one(&up, 0, &["modules", "--where", "apps ~ shop"]);
+    assert_eq!(
+        (&modules[0]["programs"], &modules[0]["applications"]),
+        (&3.into(), &serde_json::json!(["shop"])),
+        "{modules}"
+    );
+    let begun = Instant::now();
+    let kept = loop {
+        let kept = one(
+            &up,
+            0,
+            &[
+                "snapshots",
+                "--where",
+                "app = shop and length > 1K",
+                "--sort",
+                "instance",
+            ],
+        );
+        if kept.as_array().unwrap().len() == 3 {
+            break kept;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(90),
+            "no checkpoints: {kept}"
+        );
+    };
+    assert_eq!(kept[2]["instance"], "shop/web/2");
+    let names = run(&up.broker, &["snapshots", "-q", "--limit", "1"]);
+    assert_eq!(names.stdout, "shop/web/0\n");
 
     let drained = one(&up, 0, &["engine", "drain", "local-1", "--deadline", "90s"]);
     assert_eq!(drained["engine"], "local-1");

@@ -518,3 +518,61 @@ async fn an_engine_that_is_gone_is_an_alarm_until_it_is_forgotten_and_what_has_e
     );
     assert_eq!(forgotten.documents().len(), 1, "{}", forgotten.stdout);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nouns_list_what_there_is_as_other_verbs_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
+    let fleet = Fleet {
+        broker: wayfare_link::BrokerUrl::from(broker.local_addr()).to_string(),
+    };
+    let _plain = fleet.engine("plain", folder.path());
+    let settings = folder.path().join("bench.toml");
+    let device = |alias, kind| format!("[devices.{alias}]\nkind = \"{kind}\"\nbackend = \"simulated\"\n");
+    std::fs::write(&settings, device("lamp", "gpio-out") + &device("warmth", "adc")).unwrap();
+    let arguments = ["engine", "--id", "bench", "--config", settings.to_str().unwrap()];
+    let _bench = fleet.start(&arguments, &folder.path().join("bench"));
+    fleet.until(&["--json", "engine", "ls"], |engines| {
+        engines
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["online"] == true)
+            .count()
+            == 2
+    });
+    // Apart from how long things take.
+    let of = |verb: &[&str]| fleet.good("ann", &[verb, &["-q", "--sort", "engine", "--json"]].concat());
+    assert_eq!(of(&["engine", "ls"]), serde_json::json!(["bench", "plain"]));
+    assert_eq!(of(&["engines"]), of(&["engine", "ls"]));
+    let devices = fleet.good("ann", &["device", "ls", "--json", "--sort", "-device"]);
+    let row = |device, kind| {
+        serde_json::json!({
+            "engine": "bench", "device": device, "kind": kind, "backend": "simulated", "online": true,
+        })
+    };
+    assert_eq!(
+        devices,
+        serde_json::json!([row("warmth", "adc"), row("lamp", "gpio-out")])
+    );
+    let csv = fleet.run(
+        "ann",
+        &["device", "ls", "bench", "--where", "kind = adc", "-o", "csv"],
+    );
+    assert_eq!(
+        csv.stdout,
+        "engine,device,kind,backend,state\nbench,warmth,adc,simulated,online\n"
+    );
+    let none = fleet.run("ann", &["device", "ls", "plain"]);
+    assert!(
+        (none.exit, none.stdout.contains("no devices")) == (0, true),
+        "{}",
+        none.stdout
+    );
+    let unknown = fleet.run("ann", &["device", "ls", "--where", "colour = red"]);
+    assert!(
+        unknown.exit == 2 && unknown.stderr.contains("engine, device, kind"),
+        "{}",
+        unknown.stderr
+    );
+}

@@ -117,6 +117,15 @@ pub enum Backend {
     Linux,
 }
 
+impl Backend {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Simulated => "simulated",
+            Self::Linux => "linux",
+        }
+    }
+}
+
 /// A device as its engine offers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceAbout {

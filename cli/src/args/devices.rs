@@ -4,10 +4,14 @@ use clap::{Args, Subcommand};
 use wayfare_protocol::device::Alias;
 
 use super::DryRunArgs;
-use super::fleet::AskArgs;
+use super::fleet::{AskArgs, FleetArgs};
+use super::query::QueryArgs;
+use crate::completing::engines;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeviceVerb {
+    /// List the devices that engines offer
+    Ls(DeviceLsArgs),
     /// Show what a device gives: of a simulated one also what programs have made of it
     Get(DeviceGetArgs),
     /// Set what programs read of a simulated device
@@ -15,9 +19,21 @@ pub(crate) enum DeviceVerb {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct DeviceLsArgs {
+    /// Of one engine [default: all]
+    #[arg(add = engines())]
+    pub(crate) engine: Option<String>,
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DeviceGetArgs {
+    #[arg(add = engines())]
     pub(crate) engine: String,
-    /// As the engine's configuration calls it; `wayfare engines` lists them
+    /// As the engine's configuration calls it; `wayfare device ls` lists them
     pub(crate) alias: Alias,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
@@ -25,8 +41,9 @@ pub(crate) struct DeviceGetArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DeviceSetArgs {
+    #[arg(add = engines())]
     pub(crate) engine: String,
-    /// As the engine's configuration calls it; `wayfare engines` lists them
+    /// As the engine's configuration calls it; `wayfare device ls` lists them
     pub(crate) alias: Alias,
     /// 'on' or 'off' for a gpio-in, a number for an adc, text that a serial port receives
     #[arg(allow_negative_numbers = true)]

@@ -7,6 +7,7 @@ use wayfare_engine::shell::{EngineArgs, InitArgs};
 
 use super::DryRunArgs;
 use super::fleet::AskArgs;
+use super::looking::EnginesArgs;
 use super::values::parse_duration;
 use crate::completing::engines;
 
@@ -32,6 +33,8 @@ pub(crate) struct EngineStartArgs {
 pub(crate) enum EngineVerb {
     /// Start an engine here, in the foreground
     Start(Box<EngineStartArgs>),
+    /// List engines, as `wayfare engines` does
+    Ls(EnginesArgs),
     /// Write a configuration file for the engine of this machine, which explains itself
     Init(InitArgs),
     /// Move everything off an engine while it runs on, and give it nothing new

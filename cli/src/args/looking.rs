@@ -82,6 +82,22 @@ pub(crate) struct EnginesArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ModulesArgs {
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotsArgs {
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct PsArgs {
     /// Also programs that ended more than 10 minutes ago, as --where does
     #[arg(short, long)]

@@ -13,13 +13,19 @@ const BELOW_FILES: &str = "`/files/...` does it, as things of the web are got, p
 const OF_THE_ROOT_KEY: &str = "it takes the fleet's root key, which no service has";
 const OF_OWN_KEY: &str = "whoever approves an engine does so with a key of their own";
 const OF_A_TERMINAL: &str = "it is for who sits at a terminal";
+const ANOTHER_WORD: &str = "it is another spelling of a verb that is offered";
+const WITH_ENGINES: &str = "`/api/v1/engines` has each engine's devices";
+const WITH_PROGRAMS: &str = "`/api/v1/programs` has each program's module";
+const WITH_APPS: &str = "`/api/v1/apps` has each instance's";
 const NOT_YET: &str = "not offered yet";
 
 /// Verbs that are not offered.
-const NOT_OFFERED: [(&str, &str); 50] = [
+const NOT_OFFERED: [(&str, &str); 55] = [
     ("up", OF_THIS_MACHINE),
     ("engine start", OF_THIS_MACHINE),
     ("engine init", OF_THIS_MACHINE),
+    ("engine ls", ANOTHER_WORD),
+    ("device ls", WITH_ENGINES),
     ("dispatcher", OF_THIS_MACHINE),
     ("ui", OF_THIS_MACHINE),
     ("demo", OF_THIS_MACHINE),
@@ -44,8 +50,11 @@ const NOT_OFFERED: [(&str, &str); 50] = [
     ("context ls", OF_THIS_MACHINE),
     ("context rm", OF_THIS_MACHINE),
     ("completion", OF_THIS_MACHINE),
+    ("man", OF_THIS_MACHINE),
     ("new", OF_THIS_MACHINE),
     ("schema", OF_THIS_MACHINE),
+    ("modules", WITH_PROGRAMS),
+    ("snapshots", WITH_APPS),
     ("top", OF_A_TERMINAL),
     ("shell", OF_A_TERMINAL),
     ("batch", NOT_YET),

@@ -52,6 +52,13 @@ pub(crate) struct SchemaArgs {
     pub(crate) verb: Vec<String>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Where they go, such as ~/.local/share/man/man1; made if it is not there
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+}
+
 fn parse_folder(text: &str) -> Result<PathBuf, String> {
     let folder = PathBuf::from(text);
     let name = folder.file_name().and_then(|name| name.to_str());

@@ -9,14 +9,12 @@ use serde_json::Value;
 use super::{Amount, Printed, any_of, list, text};
 
 const ITS_LOG: &str = "it goes on until it is ended, and tells what happens in its log";
-const FOR_A_SHELL: &str = "a shell reads it";
 const OF_OTHERS: &str = "each verb that is typed there prints what it prints";
 
 /// Verbs that print no documents of their own, and why.
-pub(crate) const NOT_JSON: [(&str, &str); 4] = [
+pub(crate) const NOT_JSON: [(&str, &str); 3] = [
     ("engine start", ITS_LOG),
     ("dispatcher", ITS_LOG),
-    ("completion", FOR_A_SHELL),
     ("shell", OF_OTHERS),
 ];
 

@@ -1,26 +1,60 @@
-//! `wayfare device get` and `set`.
+//! `wayfare device ls`, `get` and `set`.
 
 use serde_json::json;
 use wayfare_client::AskError;
+use wayfare_client::rows::{self, DEVICE_FIELDS, ListedDevice};
 use wayfare_client::typed::parse_setting;
 use wayfare_protocol::device::{Alias, DeviceAsk, Reading};
 use wayfare_protocol::error::Failure;
 
 use crate::args::DryRunArgs;
-use crate::args::devices::DeviceVerb;
+use crate::args::devices::{DeviceLsArgs, DeviceVerb};
 use crate::args::fleet::AskArgs;
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
-use crate::output::Output;
+use crate::output::{Output, Text};
+use crate::query::Query;
 
 pub(crate) async fn run(verb: DeviceVerb, output: Output) -> Result {
     match verb {
+        DeviceVerb::Ls(args) => list(args, output).await,
         DeviceVerb::Get(args) => ask(&args.engine, args.alias, None, &args.ask, output).await,
         DeviceVerb::Set(args) => {
             let value = Some((args.value.as_str(), args.dry));
             ask(&args.engine, args.alias, value, &args.ask, output).await
         }
     }
+}
+
+async fn list(args: DeviceLsArgs, output: Output) -> Result {
+    let query = Query::new(&args.query, &DEVICE_FIELDS)?;
+    with_fleet(&args.fleet, async |fleet| {
+        let engines = match &args.engine {
+            Some(engine) => vec![fleet.engine(engine).await?],
+            None => fleet.engines().await?,
+        };
+        let devices = query.of(rows::devices(&engines));
+        let name = |one: &ListedDevice| format!("{}/{}", one.engine, one.device);
+        query.print(&devices, output, name, |one| json!(one), table)
+    })
+    .await
+}
+
+fn table(devices: &[ListedDevice]) -> Text {
+    if devices.is_empty() {
+        return "no devices: an engine offers those that its configuration names".into();
+    }
+    let row = |one: &ListedDevice| {
+        vec![
+            one.engine.to_string(),
+            one.device.to_string(),
+            one.kind.to_string(),
+            one.backend.word().to_owned(),
+            if one.online { "online" } else { "offline" }.to_owned(),
+        ]
+    };
+    let head = ["ENGINE", "DEVICE", "KIND", "BACKEND", "STATE"];
+    Text::table(&head, devices.iter().map(row))
 }
 
 /// With a value, that is set.

@@ -75,6 +75,8 @@ fn foreign_text_neither_steers_the_terminal_nor_forges_a_line() {
         fleet::engines_table(&fleet::with_numbers(vec![engine()], Default::default())),
         4,
     );
+    let modules = wayfare_client::rows::modules(&[fleet::tests::unknown(program())]);
+    is_harmless("modules", lists::modules_table(&modules), 2);
     is_harmless(
         "inspect a program",
         inspect::program_page(&fleet::tests::unknown(program()), &[], 0),
@@ -119,6 +121,13 @@ fn foreign_text_neither_steers_the_terminal_nor_forges_a_line() {
         "unplaced": [EVIL],
     }));
     is_harmless("app status", app::status_text(&[status]), 4);
+    let kept = json!({ "instance": EVIL, "state": "running", "current": true, "healthy": true,
+        "program": ProgramId::from_random([1; 16]), "checkpoint_at_ms": 1 });
+    let status = of(json!({
+        "application": "a", "version": 1, "serial": 1, "state": "running", "instances": [kept], "unplaced": [],
+    }));
+    let kept = wayfare_client::rows::snapshots(&[status]);
+    is_harmless("snapshots", lists::snapshots_table(&kept), 2);
     let versions = [of(
         json!({ "version": 1, "at_ms": 0, "note": EVIL, "current": true, "modules": [] }),
     )];

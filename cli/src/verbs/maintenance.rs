@@ -17,6 +17,7 @@ const LOOK_PERIOD: Duration = Duration::from_millis(200);
 pub(crate) async fn run(verb: EngineVerb, output: Output) -> Result {
     match verb {
         EngineVerb::Start(_) => unreachable!("done before"),
+        EngineVerb::Ls(args) => super::fleet::engines(args, output).await,
         EngineVerb::Init(args) => super::engine::init(&args, output),
         EngineVerb::Drain(args) => drain(args, output).await,
         EngineVerb::Cordon(args) => {

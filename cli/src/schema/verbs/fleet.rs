@@ -106,6 +106,21 @@ pub(super) fn looking() -> Vec<Printed> {
         all_of(&[engine(), over_time()]),
         module,
     ]);
+    let module_row = object(&[
+        ("module", digest()),
+        ("name", text()),
+        ("programs", count()),
+        ("ended", count()),
+        ("engines", list(text())),
+        ("applications", list(text())),
+    ]);
+    let snapshot_row = object(&[
+        ("instance", text()),
+        ("program", id()),
+        ("engine", or_null(text())),
+        ("at_ms", count()),
+        ("bytes", or_null(count())),
+    ]);
     let bundle = object(&[
         ("file", text()),
         ("bytes", count()),
@@ -115,6 +130,8 @@ pub(super) fn looking() -> Vec<Printed> {
     vec![
         one("ps", rows(program())),
         one("engines", rows(engine())),
+        one("modules", rows(module_row)),
+        one("snapshots", rows(snapshot_row)),
         lines("top", top),
         lines("status", status),
         one("inspect", inspect),
@@ -151,6 +168,7 @@ pub(super) fn applications() -> Vec<Printed> {
         ("health?", health()),
         ("hold?", text()),
         ("checkpoint_at_ms", or_null(count())),
+        ("checkpoint_bytes?", count()),
         ("next_ms?", count()),
     ]);
     let status = object(&[
@@ -229,12 +247,21 @@ pub(super) fn engines() -> Vec<Printed> {
         ("device", text()),
         ("setting", anything()),
     ]);
+    let device = object(&[
+        ("engine", text()),
+        ("device", text()),
+        ("kind", text()),
+        ("backend", word(&["simulated", "linux"])),
+        ("online", flag()),
+    ]);
     vec![
+        one("engine ls", rows(engine())),
         one("engine init", object(&[("file", text()), ("written", flag())])),
         one("engine drain", any_of(&[left, would_ask()])),
         one("engine cordon", marked()),
         one("engine uncordon", marked()),
         one("engine forget", forgot),
+        one("device ls", rows(device)),
         one("device get", reading.clone()),
         one("device set", any_of(&[reading, would_set])),
     ]

@@ -56,6 +56,7 @@ pub(super) fn of_this_machine() -> Vec<Printed> {
         ("lacking", map(text())),
     ]);
     let made = object(&[("folder", text()), ("name", text()), ("files", list(text()))]);
+    let pages = object(&[("folder", text()), ("pages", count())]);
     let context = || object(&[("context", text())]);
     let kept = object(&[
         ("context", text()),
@@ -94,6 +95,9 @@ pub(super) fn of_this_machine() -> Vec<Printed> {
         one("key show", keys()),
         one("key rotate", keys()),
         one("js check", checked),
+        one("man", pages),
+        // With --install; what a shell reads is not JSON.
+        one("completion", object(&[("file", text())])),
         one("new", made),
         one("context add", context()),
         one("context use", context()),

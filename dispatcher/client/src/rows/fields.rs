@@ -1,11 +1,11 @@
-//! The fields of programs, engines, operations, events, files, values and lines of logs by which lists are filtered and sorted.
+//! The fields of programs, engines, devices, modules, snapshots, operations, events, files, values and lines of logs by which lists are filtered and sorted.
 
 use wayfare_protocol::files::{FileKind, ListedFile};
 use wayfare_protocol::log::{LogLine, Stream};
 use wayfare_protocol::status::EngineAbout;
 use wayfare_protocol::values::Listed as ListedValue;
 
-use super::{Listed, ListedEngine, labels};
+use super::{Listed, ListedDevice, ListedEngine, ListedModule, ListedSnapshot, labels};
 use crate::app::ask::{Decision, Mark};
 use crate::documents::now_ms;
 use crate::operations::OperationRecord;
@@ -104,6 +104,40 @@ pub static ENGINE_FIELDS: [Field<ListedEngine>; 15] = [
         let millidegrees = one.numbers.as_ref()?.numbers.temperature_millidegrees?;
         number(u64::try_from(millidegrees / 1_000).ok()?)
     }),
+];
+
+/// The fields of devices.
+pub static DEVICE_FIELDS: [Field<ListedDevice>; 5] = [
+    field("engine", Kind::Text, |one| text(&one.engine)),
+    field("device", Kind::Text, |one| text(&one.device)),
+    field("kind", Kind::Text, |one| text(one.kind)),
+    field("backend", Kind::Text, |one| text(one.backend.word())),
+    field("state", Kind::Text, |one| {
+        text(if one.online { "online" } else { "offline" })
+    }),
+];
+
+/// The fields of modules.
+pub static MODULE_FIELDS: [Field<ListedModule>; 6] = [
+    field("module", Kind::Text, |one| text(one.module)),
+    field("name", Kind::Text, |one| text(&one.name)),
+    field("programs", Kind::Number, |one| number(one.programs)),
+    field("ended", Kind::Number, |one| number(one.ended)),
+    field("engines", Kind::Number, |one| number(one.engines.len() as u64)),
+    field("apps", Kind::Text, |one| {
+        let apps: Vec<&str> = one.applications.iter().map(String::as_str).collect();
+        text((!apps.is_empty()).then(|| apps.join(" "))?)
+    }),
+];
+
+/// The fields of snapshots.
+pub static SNAPSHOT_FIELDS: [Field<ListedSnapshot>; 6] = [
+    field("instance", Kind::Text, |one| text(&one.instance)),
+    field("app", Kind::Text, |one| text(one.instance.split('/').next()?)),
+    field("program", Kind::Text, |one| text(one.program)),
+    field("engine", Kind::Text, |one| text(one.engine.as_ref()?)),
+    field("length", Kind::Size, |one| number(one.bytes?)),
+    field("age", Kind::Age, |one| number(now_ms().saturating_sub(one.at_ms))),
 ];
 
 /// The fields of operations.

@@ -92,6 +92,7 @@ impl Core {
         let wanted = component.map(ComponentSpec::revision);
         let placed = instance.placed;
         let status = placed.as_ref().and_then(|placed| self.status(placed.program));
+        let checkpoint = placed.as_ref().and_then(|placed| placed.checkpoint);
         InstanceStatus {
             instance: id.to_string(),
             state,
@@ -105,7 +106,8 @@ impl Core {
             health: status.and_then(|status| status.health),
             hold: status.and_then(|status| status.hold.clone()),
             next_ms,
-            checkpoint_at_ms: placed.and_then(|placed| placed.checkpoint.map(|point| point.at_ms)),
+            checkpoint_at_ms: checkpoint.map(|point| point.at_ms),
+            checkpoint_bytes: checkpoint.map(|point| point.snapshot.bytes),
         }
     }
 

@@ -447,6 +447,9 @@ pub struct InstanceStatus {
     pub hold: Option<String>,
     /// When its state was last copied to the dispatcher.
     pub checkpoint_at_ms: Option<u64>,
+    /// How large that is. Dispatchers of the release before do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_bytes: Option<u64>,
     /// Of one that waits for its time: when that is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_ms: Option<u64>,
