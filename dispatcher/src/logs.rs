@@ -189,7 +189,7 @@ impl Service {
             let is_ended = status.state.is_ended();
             // What was printed while nobody acted.
             if is_first && (!is_ended || matches!(end, None | Some(StoredEnd::None))) {
-                self.intake.found(program, next);
+                self.intake.found(program, &status.engine, next);
             }
             let known = self.known.insert(
                 program,
@@ -230,8 +230,9 @@ impl Service {
         }
         for program in forgotten {
             self.known.remove(&program);
-            self.intake.forget(program);
         }
+        // Also what came behind the word that its program is no more.
+        self.intake.keep(|program| self.known.contains_key(program));
     }
 
     fn note(&mut self, program: ProgramId, end: StoredEnd) {

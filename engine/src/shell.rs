@@ -4,7 +4,8 @@
 //! wire, `fence` what comes before anything is said on a new connection, `leaving` what comes before the end, `claim` and `hold` what an engine
 //! does about another with its id, `effects` what the core decided, `transfers` blobs, `fetches` compiled
 //! code, `logs` what programs print and `followers` who reads that; `programs` the processes, `session` and
-//! `sessions` their messages, `announcing` who of them can be called, `devices` and `numbers` what people ask about those, `work` what takes
+//! `sessions` their messages, `statuses` where those are, `announcing` who of them can be called, `devices`
+//! and `numbers` what people ask about those, `work` what takes
 //! long, `apart` what compiles, `spans` for which operation something is done; `store` is
 //! everything that survives.
 
@@ -24,6 +25,7 @@ mod outbound;
 mod own_key;
 mod places;
 mod service_requests;
+mod statuses;
 mod transfers;
 mod trust;
 mod watching;

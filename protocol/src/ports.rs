@@ -32,6 +32,13 @@ impl Ports {
         self.inputs.is_empty() && self.outputs.is_empty()
     }
 
+    /// What it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        let text = |port: &Port| port.topic.len() + port.media_type.as_ref().map_or(0, String::len);
+        let all = || self.inputs.iter().chain(&self.outputs);
+        all().map(|port| text(port) + size_of::<Port>()).sum()
+    }
+
     /// Checks what came from outside.
     pub fn check(&self) -> Result<(), Failure> {
         let bad = |reason: String| Err(Failure::BadRequest { reason });

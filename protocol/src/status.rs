@@ -225,6 +225,10 @@ pub enum ProgramState {
     },
 }
 
+/// What of a program's status can have any length, in memory: its name, a reason and what it declares are
+/// bounded where they arise, and come to less.
+const TEXT_BYTES_MAX: usize = 16 * 1024;
+
 /// Above that of every program.
 pub const TOMBSTONE: Generation = Generation(u64::MAX);
 /// What a tombstone is called, and the digest of no module, which it has.
@@ -266,9 +270,21 @@ impl ProgramStatus {
         }
     }
 
-    /// Whether there can be such a copy of a program.
+    /// Whether an engine can say this of a program: of a generation that one can come to, and in no more
+    /// words than it has.
     pub fn is_possible(&self) -> bool {
-        self.generation <= Generation::HIGHEST || self.generation == TOMBSTONE
+        let can_be = self.generation <= Generation::HIGHEST || self.generation == TOMBSTONE;
+        can_be && self.text_bytes() <= TEXT_BYTES_MAX
+    }
+
+    /// Bytes of all that others choose the length of.
+    fn text_bytes(&self) -> usize {
+        let reason = match &self.state {
+            ProgramState::Failed { reason } => reason.len(),
+            _ => 0,
+        };
+        let hold = self.hold.as_ref().map_or(0, String::len);
+        self.name.len() + reason + hold + self.ports.bytes()
     }
 
     pub fn is_tombstone(&self) -> bool {
@@ -354,6 +370,62 @@ mod tests {
         };
         let bytes = wire::encode(&status).len() + LISTED_BYTES_MAX;
         assert!(bytes < 32 * 1024, "{bytes}");
+    }
+
+    #[test]
+    fn a_status_of_more_text_than_any_program_has_is_impossible() {
+        use crate::health::HOLD_REASON_BYTES_MAX;
+        use crate::limits::REASON_BYTES_MAX;
+        use crate::ports::{PORTS_BYTES_MAX, Port, Ports};
+
+        let port = Port {
+            topic: "t".into(),
+            media_type: None,
+        };
+        let mut ports = Ports::default();
+        while wire::to_json(&ports).len() + wire::to_json(&port).len() < PORTS_BYTES_MAX {
+            ports.inputs.push(port.clone());
+        }
+        assert_eq!(ports.check(), Ok(()));
+        let largest = ProgramStatus {
+            program: ProgramId::from_bytes([1; 16]),
+            name: "n".repeat(NAME_BYTES_MAX),
+            engine: "a".parse().unwrap(),
+            boot: BootId::from_random([1; 16]),
+            generation: Generation::HIGHEST,
+            sequence: 1,
+            state: ProgramState::Failed {
+                reason: "r".repeat(REASON_BYTES_MAX),
+            },
+            module: NO_MODULE,
+            memory_bytes: 0,
+            ports: Box::new(ports),
+            place: None,
+            health: None,
+            hold: Some("h".repeat(HOLD_REASON_BYTES_MAX)),
+        };
+        assert!(largest.is_possible());
+        let with = |changes: fn(&mut ProgramStatus)| {
+            let mut status = largest.clone();
+            changes(&mut status);
+            status
+        };
+        for impossible in [
+            with(|status| status.name = "n".repeat(TEXT_BYTES_MAX)),
+            with(|status| status.hold = Some("h".repeat(TEXT_BYTES_MAX))),
+            with(|status| {
+                status.state = ProgramState::Failed {
+                    reason: "r".repeat(TEXT_BYTES_MAX),
+                }
+            }),
+            with(|status| {
+                let port = status.ports.inputs[0].clone();
+                status.ports.outputs = vec![port; 1_000];
+            }),
+            with(|status| status.generation = Generation(Generation::HIGHEST.0 + 1)),
+        ] {
+            assert!(!impossible.is_possible(), "{impossible:?}");
+        }
     }
 
     /// A status as engines of the last release write it, and one of the next that says more.

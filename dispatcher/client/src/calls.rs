@@ -21,6 +21,7 @@ use wayfare_link::{BrokerUrl, Event, Incoming, Link, LinkError, LinkEvents, Link
 use wayfare_protocol::address::{Address, Announcement};
 use wayfare_protocol::call::{self, About, FailureKind, Notice, Outcome, Sent};
 use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::limits::NAME_BYTES_MAX;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
@@ -479,9 +480,12 @@ impl Caller {
             }
             Topic::Address(address, program) => {
                 let announcement = wire::decode::<Announcement>(&incoming.payload).ok()?;
-                if announcement.program == program && self.providers.len() < PROVIDERS_MAX {
+                let is_sound = announcement.program == program && announcement.name.len() <= NAME_BYTES_MAX;
+                let is_known = self.providers.contains_key(&(address.clone(), program));
+                if is_sound && (is_known || self.providers.len() < PROVIDERS_MAX) {
                     match announcement.gone {
-                        true => self.gone.insert(program),
+                        true if self.gone.len() < PROVIDERS_MAX => self.gone.insert(program),
+                        true => false,
                         false => self.gone.remove(&program),
                     };
                     self.providers.insert((address, program), announcement);

@@ -4,17 +4,21 @@
 //! a program's whole life, so a repeat is a number already passed; a number skipped is asked for once more,
 //! and only then reported as a gap. A program that begins another life goes on with higher numbers ([`life`]): what is
 //! between those of two lives was never printed.
+//!
+//! What is held is bounded. What has no room is let go of, and asked for like all that is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use wayfare_protocol::ids::Generation;
 use wayfare_protocol::life::first_number_of_line;
-use wayfare_protocol::limits::LOG_WINDOW_LINES;
+use wayfare_protocol::limits::{LOG_WINDOW_BYTES, LOG_WINDOW_LINES};
 use wayfare_protocol::log::{LogBatch, LogLine};
 
 /// Lines held back before the oldest are given out past a gap: more than an engine keeps for a follower.
 const HELD_LINES_MAX: usize = 2 * LOG_WINDOW_LINES as usize;
+/// The same of their bytes.
+const HELD_BYTES_MAX: usize = 2 * LOG_WINDOW_BYTES;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -32,6 +36,8 @@ pub enum LogItem {
 pub struct LogMerge {
     next: u64,
     held: BTreeMap<u64, LogLine>,
+    /// What these cost.
+    held_bytes: usize,
     generation: Generation,
     /// Everything before this has been asked of an engine's tail.
     asked_to: Option<u64>,
@@ -39,6 +45,8 @@ pub struct LogMerge {
     held_when_asked: BTreeSet<u64>,
     /// The last tail was cut: more of it is to be had.
     more: bool,
+    /// There was no room for what came since the tail was asked for.
+    has_let_go: bool,
     /// Lines were given out.
     has_begun: bool,
 }
@@ -48,10 +56,12 @@ impl LogMerge {
         Self {
             next: since,
             held: BTreeMap::new(),
+            held_bytes: 0,
             generation: Generation(0),
             asked_to: None,
             held_when_asked: BTreeSet::new(),
             more: false,
+            has_let_go: false,
             has_begun: false,
         }
     }
@@ -59,6 +69,18 @@ impl LogMerge {
     /// The number of the next line to be given out.
     pub fn next(&self) -> u64 {
         self.next
+    }
+
+    /// Bytes of the lines that wait for others.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Lets go of all that waits: it is to be asked for.
+    pub fn let_go(&mut self) {
+        self.has_let_go |= !self.held.is_empty();
+        self.held.clear();
+        self.held_bytes = 0;
     }
 
     /// From the live topic. What an older owner says after a newer one has spoken is not the program's.
@@ -73,6 +95,7 @@ impl LogMerge {
     /// The tail is asked for now, from the line on that is returned.
     pub fn ask(&mut self) -> u64 {
         self.held_when_asked = self.held.keys().copied().collect();
+        self.has_let_go = false;
         self.next
     }
 
@@ -81,7 +104,7 @@ impl LogMerge {
     /// it was asked and is not written yet is not the program's: whoever has its engine's part at the broker has made it up.
     pub fn tail(&mut self, lines: Vec<LogLine>, log_next: u64) {
         for line in std::mem::take(&mut self.held_when_asked).split_off(&log_next) {
-            self.held.remove(&line);
+            self.forget(line);
         }
         let last = lines.last().map(|line| line.line);
         self.hold_of_tail(lines);
@@ -121,6 +144,7 @@ impl LogMerge {
     pub fn wants_tail(&self) -> bool {
         self.asked_to.is_none()
             || self.more
+            || self.has_let_go
             || self.held.keys().next().is_some_and(|first| *first > self.next)
     }
 
@@ -134,7 +158,7 @@ impl LogMerge {
             if first > self.next {
                 // Known to be missing when the tail was asked past it; hopeless when too much is held.
                 let missing_to = first.min(asked_to);
-                let overfull = self.held.len() >= HELD_LINES_MAX;
+                let overfull = self.is_full();
                 if missing_to <= self.next && !overfull {
                     break;
                 }
@@ -142,7 +166,7 @@ impl LogMerge {
                 items.extend(self.skip_to(to));
                 continue;
             }
-            let line = self.held.pop_first().expect("just looked at").1;
+            let line = self.forget(first).expect("just looked at");
             self.next += 1;
             self.has_begun = true;
             items.push(LogItem::Line(line));
@@ -177,17 +201,39 @@ impl LogMerge {
         }
         // Its engine's own word counts more than what anybody may have published.
         for line in &lines {
-            self.held.remove(&line.line);
+            self.forget(line.line);
         }
         self.hold(lines);
     }
 
     fn hold(&mut self, lines: Vec<LogLine>) {
         for line in lines {
-            if line.line >= self.next {
-                self.held.entry(line.line).or_insert(line);
+            if line.line >= self.next && !self.held.contains_key(&line.line) {
+                self.held_bytes += line.cost_bytes();
+                self.held.insert(line.line, line);
             }
         }
+        // The last ones wait longest.
+        while let Some((last, line)) = self.held.last_key_value() {
+            let last = *last;
+            let has_room =
+                self.held.len() <= HELD_LINES_MAX && self.held_bytes - line.cost_bytes() < HELD_BYTES_MAX;
+            if has_room {
+                break;
+            }
+            self.forget(last);
+            self.has_let_go = true;
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.held.len() >= HELD_LINES_MAX || self.held_bytes >= HELD_BYTES_MAX
+    }
+
+    fn forget(&mut self, line: u64) -> Option<LogLine> {
+        let held = self.held.remove(&line)?;
+        self.held_bytes -= held.cost_bytes();
+        Some(held)
     }
 }
 
@@ -388,5 +434,41 @@ mod tests {
         merge.tail(vec![], 0);
         merge.live(batch(1, 1..HELD_LINES_MAX as u64 + 1));
         assert_eq!(shown(merge.drain())[..2], ["gap 0..1", "1"]);
+        // Before anybody has answered, too: what there is no room for is asked for again.
+        let mut merge = LogMerge::new(0);
+        assert_eq!(merge.ask(), 0);
+        let many = HELD_LINES_MAX as u64;
+        merge.live(batch(1, 3..3 * many));
+        merge.tail(lines(0..4), 4);
+        assert_eq!(merge.drain().len() as u64, many);
+        assert!(merge.wants_tail());
+        assert_eq!(merge.ask(), many);
+        merge.tail(lines(many..many + 2), many + 2);
+        assert_eq!(merge.drain().len(), 2);
+        assert!(!merge.wants_tail());
+        // And few that are long.
+        let long = |number| LogLine {
+            text: LogText::Bytes(vec![0; 100_000]),
+            ..lines(number..number + 1).remove(0)
+        };
+        let mut merge = LogMerge::new(0);
+        for number in (1..100).rev() {
+            let lines = vec![long(number)];
+            merge.live(LogBatch {
+                lines,
+                ..batch(1, 0..0)
+            });
+            assert!(merge.held_bytes() < HELD_BYTES_MAX + 200_000);
+        }
+        merge.tail(lines(0..1), 100);
+        let given = shown(merge.drain());
+        assert!(given.len() > 10, "{given:?}");
+        let first: Vec<String> = (0..11).map(|number: u64| number.to_string()).collect();
+        assert_eq!(given[..11], first, "those that come next stay");
+        merge.live(batch(1, 200..300));
+        assert!(merge.held_bytes() > 0);
+        merge.let_go();
+        assert_eq!(merge.held_bytes(), 0);
+        assert!(merge.wants_tail());
     }
 }

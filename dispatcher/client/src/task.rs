@@ -25,7 +25,7 @@ use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 
 use crate::app::ask::Decision;
-use crate::core::{Core, Effect, Finished, Input, Progress, Report, Request, Ticket};
+use crate::core::{Core, Effect, Finished, Input, Progress, Readers, Report, Request, Ticket};
 use crate::error::CommandError;
 use crate::fleet::{EngineSaid, FleetChanges};
 use crate::signing;
@@ -466,9 +466,13 @@ impl Task {
                 }
             }
             Effect::Lease(lease) => self.news.send_modify(|news| news.lease = lease),
-            Effect::Log(batch) => {
+            Effect::Log { batch, readers } => {
                 let watchers = self.logs.get(&batch.program).into_iter().flatten();
-                for watcher in watchers.chain(&self.all_logs) {
+                let all: &[_] = match readers {
+                    Readers::All => &self.all_logs,
+                    Readers::Followers => &[],
+                };
+                for watcher in watchers.chain(all) {
                     // A full queue: the watcher will see a gap and ask for it.
                     let _ = watcher.try_send(batch.clone());
                 }

@@ -27,7 +27,9 @@ pub use views::{EngineView, Heard, Presence, ProgramView};
 
 /// An engine that has answered so lately is not asked again before it is given something to do.
 const ANSWER_FRESH_MS: u64 = 5_000;
-/// Living programs of an engine that does not say how many it has at most: as many as any can be told to have.
+/// Engines that are known. More are left out, whoever says that they are there.
+const ENGINES_MAX: usize = 20_000;
+/// Living programs of an engine, whatever it says that it has at most: as many as any can be told to have.
 const PROGRAMS_OF_ENGINE_MAX: usize = 4096;
 /// An engine shows the last hundred that ended; some may be of the time before.
 const ENDED_PROGRAMS_MAX: usize = 200;
@@ -46,8 +48,9 @@ pub struct Fleet {
     /// and engines whose own statuses list the program.
     listed: BTreeMap<ProgramId, BTreeSet<EngineId>>,
     changes: Changes,
-    /// That some were not taken was said.
+    /// That some programs, or engines, were not taken was said.
     is_excess_said: bool,
+    are_engines_said: bool,
     /// What counts of engines, whatever they say; `None`: what they say.
     said: Option<Arc<BTreeMap<EngineId, EngineSaid>>>,
     round: Round,
@@ -147,6 +150,14 @@ impl Fleet {
     pub fn engine_status(&mut self, mut status: EngineStatus, now_ms: u64) -> bool {
         status.programs.retain(ProgramStatus::is_possible);
         let engine = status.engine.clone();
+        if !self.engines.contains_key(&engine) && self.engines.len() >= ENGINES_MAX {
+            if !std::mem::replace(&mut self.are_engines_said, true) {
+                tracing::warn!(
+                    "there are statuses of more than {ENGINES_MAX} engines: {engine} and others are left out"
+                );
+            }
+            return false;
+        }
         let Some(entry) = self.engines.get_mut(&engine) else {
             let entry = EngineEntry {
                 online_sequence: status.sequence,
@@ -410,9 +421,11 @@ impl Fleet {
                 .filter(|(id, _)| !self.engines.contains_key(*id));
             return unknown.map(|(_, count)| count).sum::<usize>() < PROGRAMS_OF_UNKNOWN_MAX;
         };
-        let living = entry.about.as_ref().map(|about| about.programs_max as usize);
+        // Its own word counts up to what any engine can have.
+        let said = entry.about.as_ref().map(|about| about.programs_max as usize);
+        let living = said.unwrap_or(PROGRAMS_OF_ENGINE_MAX).min(PROGRAMS_OF_ENGINE_MAX);
         let count = self.counts.get(engine).copied().unwrap_or(0);
-        count < living.unwrap_or(PROGRAMS_OF_ENGINE_MAX) + ENDED_PROGRAMS_MAX
+        count < living + ENDED_PROGRAMS_MAX
     }
 
     fn leave_out(&mut self, engine: &EngineId) -> bool {

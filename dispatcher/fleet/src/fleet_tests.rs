@@ -432,6 +432,37 @@ fn statuses_of_more_programs_than_an_engine_can_have_are_not_kept() {
     }
     let unknown = fleet.programs().len() - before;
     assert!(unknown <= PROGRAMS_OF_UNKNOWN_MAX, "{unknown}");
+    // Whoever has an engine's login says what it likes of how many it can have.
+    let boasts = EngineStatus {
+        about: Some(EngineAbout {
+            programs_max: u32::MAX,
+            ..about(Labels::new(), "host")
+        }),
+        ..engine("c", 1, 1, Online, vec![])
+    };
+    fleet.engine_status(boasts, 0);
+    let taken = (200_000..250_000).filter(|number| fleet.program_status(status(*number, "c", 1)));
+    assert_eq!(taken.count(), PROGRAMS_OF_ENGINE_MAX + ENDED_PROGRAMS_MAX);
+}
+
+#[test]
+fn statuses_of_more_engines_than_a_fleet_has_or_of_more_text_than_a_program_has_are_not_kept() {
+    let mut fleet = Fleet::default();
+    let says = |number: usize| engine(&format!("e{number}"), 1, 1, Online, vec![]);
+    let taken = (0..ENGINES_MAX + 10).filter(|number| fleet.engine_status(says(*number), 0));
+    assert_eq!(taken.count(), ENGINES_MAX);
+    // Those that are known are followed on, and one that is cleared makes room.
+    assert!(fleet.engine_status(engine("e0", 1, 2, Online, vec![]), 0));
+    assert!(fleet.engine_cleared(&"e0".parse().unwrap()));
+    assert!(fleet.engine_status(says(ENGINES_MAX + 1), 0));
+
+    let long = ProgramStatus {
+        name: "n".repeat(100_000),
+        ..program(1, "e1", 1, 1, 1, Running)
+    };
+    assert!(!fleet.program_status(long.clone()));
+    assert!(fleet.engine_status(engine("e1", 1, 2, Online, vec![long]), 0));
+    assert!(fleet.programs().is_empty());
 }
 
 /// As whoever takes in changes one after the other has it.

@@ -13,6 +13,13 @@ use wayfare_protocol::log::{LogBatch, LogLine};
 
 /// Programs whose lines are put in order. What more there are print to nobody.
 const PROGRAMS_MAX: usize = 100_000;
+/// Bytes of lines that wait for others, of one engine's programs and of all. What comes on top of that is let
+/// go of, and asked for.
+const WAITING_OF_ENGINE_BYTES_MAX: usize = 8 << 20;
+const WAITING_BYTES_MAX: usize = 64 << 20;
+/// Programs of one engine that are asked for at the same time: one that does not answer holds up no other
+/// engine's.
+const ASKED_OF_ENGINE_MAX: usize = 2;
 
 #[derive(Debug, Default)]
 pub(super) struct Intake {
@@ -21,22 +28,30 @@ pub(super) struct Intake {
     changed: BTreeSet<ProgramId>,
     /// and whose engine is to be asked.
     wanting: BTreeSet<ProgramId>,
+    /// Bytes that wait, by whose they are, and of all.
+    waiting: BTreeMap<EngineId, usize>,
+    waiting_bytes: usize,
+    /// How many questions to an engine have no answer yet.
+    asked: BTreeMap<EngineId, usize>,
 }
 
 #[derive(Debug)]
 struct Arriving {
     merge: LogMerge,
-    /// Who published last.
-    engine: Option<EngineId>,
-    /// Its engine has been asked and has not answered.
-    is_asked: bool,
+    /// Who published last, or has it by its status.
+    engine: EngineId,
+    /// Who has been asked and has not answered.
+    asked: Option<EngineId>,
+    /// For whom so many bytes are counted that wait.
+    counted: Option<(EngineId, usize)>,
 }
 
 impl Intake {
     /// A program that was there before: its engine may have lines that nobody has taken. `next` is the first that is not stored.
-    pub(super) fn found(&mut self, program: ProgramId, next: u64) {
+    pub(super) fn found(&mut self, program: ProgramId, engine: &EngineId, next: u64) {
         if self.programs.len() < PROGRAMS_MAX && !self.programs.contains_key(&program) {
-            self.programs.insert(program, Arriving::new(LogMerge::new(next)));
+            let arriving = Arriving::new(LogMerge::new(next), engine.clone());
+            self.programs.insert(program, arriving);
             self.touched(program);
         }
     }
@@ -47,7 +62,8 @@ impl Intake {
         let Some(first) = batch.lines.first().map(|line| line.line) else {
             return;
         };
-        let arriving = match self.programs.get_mut(&batch.program) {
+        let (program, engine) = (batch.program, batch.engine.clone());
+        let arriving = match self.programs.get_mut(&program) {
             Some(arriving) => arriving,
             None if is_full => return,
             None => {
@@ -59,18 +75,18 @@ impl Intake {
                 } else {
                     LogMerge::new(next)
                 };
-                self.programs.entry(batch.program).or_insert(Arriving::new(merge))
+                let arriving = Arriving::new(merge, engine.clone());
+                self.programs.entry(program).or_insert(arriving)
             }
         };
-        arriving.engine = Some(batch.engine.clone());
-        let program = batch.program;
+        arriving.engine = engine;
         arriving.merge.live(batch);
         self.touched(program);
     }
 
     fn touched(&mut self, program: ProgramId) {
         self.changed.insert(program);
-        let wants = |arriving: &Arriving| !arriving.is_asked && arriving.merge.wants_tail();
+        let wants = |arriving: &Arriving| arriving.asked.is_none() && arriving.merge.wants_tail();
         if self.programs.get(&program).is_some_and(wants) {
             self.wanting.insert(program);
         }
@@ -79,13 +95,25 @@ impl Intake {
     /// Programs to be asked for; each is to be answered by [`Intake::answered`].
     pub(super) fn take_wanted(&mut self, count: usize) -> Vec<(ProgramId, u64)> {
         let mut taken = Vec::new();
-        while taken.len() < count
-            && let Some(program) = self.wanting.pop_first()
-        {
-            if let Some(arriving) = self.programs.get_mut(&program) {
-                arriving.is_asked = true;
-                taken.push((program, arriving.merge.ask()));
+        if count == 0 {
+            return taken;
+        }
+        for program in &self.wanting {
+            let Some(arriving) = self.programs.get_mut(program) else {
+                continue;
+            };
+            let of_engine = self.asked.entry(arriving.engine.clone()).or_default();
+            if *of_engine < ASKED_OF_ENGINE_MAX {
+                *of_engine += 1;
+                arriving.asked = Some(arriving.engine.clone());
+                taken.push((*program, arriving.merge.ask()));
+                if taken.len() == count {
+                    break;
+                }
             }
+        }
+        for (program, _) in &taken {
+            self.wanting.remove(program);
         }
         taken
     }
@@ -95,18 +123,19 @@ impl Intake {
         let Some(arriving) = self.programs.get_mut(&program) else {
             return;
         };
-        arriving.is_asked = false;
+        let asked = arriving.asked.take();
         match tail {
             Some((engine, lines, next)) => {
-                arriving.engine.get_or_insert(engine);
+                arriving.engine = engine;
                 arriving.merge.tail(lines, next);
             }
             None => arriving.merge.without_tail(),
         }
+        self.not_asked(asked);
         self.touched(program);
     }
 
-    /// Lines that can be stored, in order.
+    /// Lines that can be stored, in order. What cannot be stored yet, and has no room, is let go of.
     pub(super) fn take_ready(&mut self) -> Vec<(ProgramId, EngineId, Vec<LogLine>)> {
         let mut ready = Vec::new();
         for program in std::mem::take(&mut self.changed) {
@@ -118,11 +147,13 @@ impl Intake {
                 LogItem::Gap { .. } => None,
             };
             let lines: Vec<LogLine> = arriving.merge.drain().into_iter().filter_map(line).collect();
-            if let (false, Some(engine)) = (lines.is_empty(), &arriving.engine) {
-                ready.push((program, engine.clone(), lines));
+            if !lines.is_empty() {
+                ready.push((program, arriving.engine.clone(), lines));
             }
+            self.bound(program);
             // A number that is skipped is seen once what is before it is out.
-            if !arriving.is_asked && arriving.merge.wants_tail() {
+            let wants = |arriving: &Arriving| arriving.asked.is_none() && arriving.merge.wants_tail();
+            if self.programs.get(&program).is_some_and(wants) {
                 self.wanting.insert(program);
             } else {
                 self.wanting.remove(&program);
@@ -131,19 +162,75 @@ impl Intake {
         ready
     }
 
-    /// The program is no more, and nobody can be asked for it.
-    pub(super) fn forget(&mut self, program: ProgramId) {
-        self.programs.remove(&program);
-        self.wanting.remove(&program);
+    /// Counts what waits of a program, and lets go of it where that is too much.
+    fn bound(&mut self, program: ProgramId) {
+        self.count(program);
+        let Some(arriving) = self.programs.get_mut(&program) else {
+            return;
+        };
+        let of_engine = self.waiting.get(&arriving.engine).copied().unwrap_or(0);
+        if of_engine > WAITING_OF_ENGINE_BYTES_MAX || self.waiting_bytes > WAITING_BYTES_MAX {
+            arriving.merge.let_go();
+            self.count(program);
+        }
+    }
+
+    fn count(&mut self, program: ProgramId) {
+        let Some(arriving) = self.programs.get_mut(&program) else {
+            return;
+        };
+        let bytes = arriving.merge.held_bytes();
+        let now = (bytes > 0).then(|| (arriving.engine.clone(), bytes));
+        let before = std::mem::replace(&mut arriving.counted, now.clone());
+        self.not_waiting(before);
+        if let Some((engine, bytes)) = now {
+            *self.waiting.entry(engine).or_default() += bytes;
+            self.waiting_bytes += bytes;
+        }
+    }
+
+    fn not_waiting(&mut self, counted: Option<(EngineId, usize)>) {
+        let Some((engine, bytes)) = counted else { return };
+        self.waiting_bytes -= bytes;
+        if let Some(of_engine) = self.waiting.get_mut(&engine) {
+            *of_engine -= bytes;
+            if *of_engine == 0 {
+                self.waiting.remove(&engine);
+            }
+        }
+    }
+
+    fn not_asked(&mut self, asked: Option<EngineId>) {
+        let Some(engine) = asked else { return };
+        if let Some(of_engine) = self.asked.get_mut(&engine) {
+            *of_engine = of_engine.saturating_sub(1);
+            if *of_engine == 0 {
+                self.asked.remove(&engine);
+            }
+        }
+    }
+
+    /// Forgets programs that are no more: nobody can be asked for them.
+    pub(super) fn keep(&mut self, is_there: impl Fn(&ProgramId) -> bool) {
+        let programs = self.programs.keys().copied();
+        let gone: Vec<ProgramId> = programs.filter(|program| !is_there(program)).collect();
+        for program in gone {
+            if let Some(arriving) = self.programs.remove(&program) {
+                self.not_waiting(arriving.counted);
+                self.not_asked(arriving.asked);
+            }
+            self.wanting.remove(&program);
+        }
     }
 }
 
 impl Arriving {
-    fn new(merge: LogMerge) -> Self {
+    fn new(merge: LogMerge, engine: EngineId) -> Self {
         Self {
             merge,
-            engine: None,
-            is_asked: false,
+            engine,
+            asked: None,
+            counted: None,
         }
     }
 }
@@ -209,7 +296,7 @@ mod tests {
     #[test]
     fn what_was_printed_while_nobody_acted_is_asked_for() {
         let mut intake = Intake::default();
-        intake.found(program(), 3);
+        intake.found(program(), &engine(), 3);
         assert_eq!(intake.take_wanted(9), [(program(), 3)]);
         assert!(intake.take_wanted(9).is_empty(), "once");
         intake.published(batch(5..7), 3);
@@ -228,5 +315,70 @@ mod tests {
         intake.answered(program(), None);
         assert_eq!(ready(&mut intake), [4]);
         assert!(intake.take_wanted(9).is_empty());
+    }
+
+    /// What is printed as somebody else's, with numbers that skip some, so that it waits for an engine that
+    /// does not answer.
+    #[test]
+    fn what_waits_is_bounded_for_each_engine_and_holds_up_no_other() {
+        const FORGED: u32 = 300;
+        let forged = |number: u32| {
+            let mut bytes = [9; 16];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            let long = |line| LogLine {
+                text: LogText::Bytes(vec![0; 50_000]),
+                ..lines(line..line + 1).remove(0)
+            };
+            LogBatch {
+                program: ProgramId::from_random(bytes),
+                engine: "b".parse().unwrap(),
+                lines: vec![long(5), long(6)],
+                ..batch(0..0)
+            }
+        };
+        let mut intake = Intake::default();
+        for number in 0..FORGED {
+            intake.published(forged(number), 0);
+            assert!(ready(&mut intake).is_empty());
+        }
+        assert!(
+            intake.waiting_bytes <= WAITING_OF_ENGINE_BYTES_MAX,
+            "{}",
+            intake.waiting_bytes
+        );
+        let asked = intake.take_wanted(8);
+        assert_eq!(asked.len(), ASKED_OF_ENGINE_MAX);
+        // Another engine's lines wait, and are asked for, as if there were none of those.
+        intake.published(batch(0..1), 0);
+        intake.published(batch(4..5), 0);
+        assert_eq!(ready(&mut intake), [0]);
+        assert_eq!(intake.take_wanted(8), [(program(), 1)]);
+        intake.answered(program(), Some((engine(), lines(1..5), 5)));
+        assert_eq!(ready(&mut intake), [1, 2, 3, 4]);
+        // Once it is known that they are not there, nothing is left of them.
+        intake.keep(|known| *known == program());
+        assert_eq!((intake.programs.len(), intake.waiting_bytes), (1, 0));
+        assert!(intake.waiting.is_empty() && intake.asked.is_empty() && intake.wanting.is_empty());
+        for (program, _) in asked {
+            intake.answered(program, None);
+        }
+        assert!(intake.take_wanted(8).is_empty());
+    }
+
+    #[test]
+    fn what_had_no_room_to_wait_is_asked_for_and_stored() {
+        let mut intake = Intake::default();
+        intake.published(batch(0..1), 0);
+        assert_eq!(ready(&mut intake), [0]);
+        // As much waits of the same engine's as may.
+        intake.waiting.insert(engine(), WAITING_OF_ENGINE_BYTES_MAX);
+        intake.waiting_bytes = WAITING_OF_ENGINE_BYTES_MAX;
+        intake.published(batch(4..6), 0);
+        assert!(ready(&mut intake).is_empty());
+        assert_eq!(intake.waiting_bytes, WAITING_OF_ENGINE_BYTES_MAX);
+        assert_eq!(intake.take_wanted(8), [(program(), 1)]);
+        intake.answered(program(), Some((engine(), lines(1..6), 6)));
+        assert_eq!(ready(&mut intake), [1, 2, 3, 4, 5]);
+        assert!(intake.take_wanted(8).is_empty());
     }
 }

@@ -121,6 +121,7 @@ impl Core {
             Input::MemoryBytes { program, bytes } => self.memory_seen(program, bytes),
             Input::CheckpointWanted { program } => self.want_checkpoint(program),
             Input::Fenced { program, generation } => self.fenced(program, generation),
+            Input::StatusHeard { program, stands } => self.status_heard(program, stands),
             Input::Connected => self.statuses.republish_all(),
             Input::Report { operation, client } => self.report(operation, client),
             Input::StatusChanged => self.publish_engine(),

@@ -103,8 +103,26 @@ impl Core {
         self.effects.push(Effect::Reply { client, event });
     }
 
+    /// What stands at the broker in the place of a program's status: what was published last (`stands`), or
+    /// something else.
+    pub(super) fn status_heard(&mut self, program: ProgramId, stands: bool) {
+        let here = self.programs.get(&program);
+        // One that was handed over may be another engine's by now.
+        if stands || here.is_none_or(|here| matches!(here.life, Life::Offered { .. })) {
+            return self.statuses.stands(program);
+        }
+        self.statuses.overwritten(program, self.now);
+    }
+
     /// Publishes what has changed since this was last called.
     pub(super) fn publish_changes(&mut self) {
+        for id in self.statuses.take_overwritten(self.now) {
+            let sequence = self.statuses.next_sequence();
+            if let Some(program) = self.programs.get(&id) {
+                let status = self.status(id, program, sequence);
+                self.effects.push(Effect::PublishProgram(status));
+            }
+        }
         let programs = self.programs.iter();
         let current = programs.map(|(id, program)| {
             let health = (program.report.health, program.report.hold().map(str::to_owned));

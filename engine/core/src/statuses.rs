@@ -1,6 +1,7 @@
 //! What was published about the programs here: every change of state or generation at once, memory in use now
 //! and then. What always holds: the statuses of all programs are published before the first status of the
-//! engine on a connection.
+//! engine on a connection; and where another has taken a status's place at the broker, or taken it away, it
+//! is published again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,7 @@ use wayfare_protocol::health::Health;
 use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::status::ProgramState;
 
-use super::timing::MEMORY_STATUS_US;
+use super::timing::{MEMORY_STATUS_US, OVERWRITTEN_STATUS_US};
 use super::types::Now;
 
 /// What a program's status is published anew for: the last are its health, and why it is held.
@@ -23,6 +24,10 @@ pub(super) struct Statuses {
     memory_due: Option<Now>,
     /// Programs whose memory in use has changed since.
     memory_changed: BTreeSet<ProgramId>,
+    /// Programs whose statuses are not what stands at the broker,
+    overwritten: BTreeSet<ProgramId>,
+    /// and when they are published again.
+    overwritten_due: Option<Now>,
 }
 
 impl Statuses {
@@ -65,16 +70,42 @@ impl Statuses {
         self.published.remove(&program);
     }
 
+    /// Something else stands at the broker in the place of the program's status. What was published before is
+    /// still on its way back for a moment.
+    pub(super) fn overwritten(&mut self, program: ProgramId, now: Now) {
+        self.overwritten.insert(program);
+        self.overwritten_due
+            .get_or_insert(now.plus(OVERWRITTEN_STATUS_US));
+    }
+
+    /// What was published last of the program stands at the broker.
+    pub(super) fn stands(&mut self, program: ProgramId) {
+        self.overwritten.remove(&program);
+        if self.overwritten.is_empty() {
+            self.overwritten_due = None;
+        }
+    }
+
+    /// Programs whose statuses are to be published again now, because others have overwritten them.
+    pub(super) fn take_overwritten(&mut self, now: Now) -> BTreeSet<ProgramId> {
+        match self.overwritten_due.take_if(|due| *due <= now) {
+            Some(_) => std::mem::take(&mut self.overwritten),
+            None => BTreeSet::new(),
+        }
+    }
+
     /// On a new connection: nobody knows what was published before.
     pub(super) fn republish_all(&mut self) {
         self.published.clear();
         self.engine_due = true;
         self.memory_due = None;
         self.memory_changed.clear();
+        self.overwritten_due = None;
+        self.overwritten.clear();
     }
 
     pub(super) fn next_wakeup(&self) -> Option<Now> {
-        self.memory_due
+        self.memory_due.into_iter().chain(self.overwritten_due).min()
     }
 
     fn republish_memory(&mut self) {

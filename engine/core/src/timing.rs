@@ -16,6 +16,10 @@ pub(super) const SERVING_US: u64 = 120_000_000;
 pub(super) const SETTLING_US: u64 = 60_000_000;
 /// Statuses that differ only in memory in use are published no more often than this.
 pub(super) const MEMORY_STATUS_US: u64 = 5_000_000;
+/// A program's status is published again so long after another has taken its place at the broker: well before
+/// the acting dispatcher takes the program for gone, and seldom enough that whoever goes on doing that does
+/// not have the engine do nothing else.
+pub(super) const OVERWRITTEN_STATUS_US: u64 = 300_000;
 /// Progress of one operation is told no more often than this.
 pub(super) const PROGRESS_US: u64 = 500_000;
 

@@ -106,6 +106,10 @@ pub enum Input {
         program: ProgramId,
         generation: Generation,
     },
+    /// What stands at the broker in the place of a program's status: what this core published last of it, or
+    /// something else, which is not to stay there. Of another engine's status that is believed,
+    /// [`Input::Fenced`] is fed instead.
+    StatusHeard { program: ProgramId, stands: bool },
     /// The link is up: statuses must be published again.
     Connected,
     /// Somebody asked for a report of the status.

@@ -32,6 +32,7 @@ use wayfare_protocol::event::EventBody;
 use wayfare_protocol::ids::{Blob, BootId, ClientId, EngineId, OperationId, ProgramId};
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus, Rival};
+use wayfare_protocol::topics::Topic;
 
 use super::announcing::Announced;
 use super::claim::Claim;
@@ -48,6 +49,7 @@ use super::service_requests::ServiceRequests;
 use super::sessions::{SessionNews, Sessions};
 use super::snapshots::Snapshots;
 use super::spans;
+use super::statuses::PublishedStatuses;
 use super::store::Store;
 use super::supervisor::{Supervisor, Told};
 use super::trust::Trust;
@@ -86,6 +88,7 @@ pub(crate) struct Agent {
     pub(super) subscribing: JoinSet<()>,
     pub(super) sessions: Sessions,
     pub(super) announced: Announced,
+    pub(super) statuses: PublishedStatuses,
     /// Programs whose status topic is subscribed.
     pub(super) watched: BTreeSet<ProgramId>,
     /// Inputs that effects have brought about.
@@ -360,6 +363,12 @@ impl Agent {
         let Some(arrived) = self.permitted(arrived, &message.payload) else {
             return self.steps.push_back(Step::Acknowledge(message.token));
         };
+        if let (false, Some(Topic::ProgramStatus(program))) = (
+            matches!(arrived, Arrived::Claim { .. }),
+            self.out.topics.parse(&message.topic),
+        ) {
+            self.status_heard(program, &message.payload);
+        }
         match arrived {
             Arrived::Command(command) => {
                 self.leaving.asked_by(&command.client);
@@ -390,7 +399,7 @@ impl Agent {
                 program,
                 generation,
                 by,
-            } => self.claimed(program, generation, &by, &message.payload),
+            } => self.claimed((program, generation), &by, &message.payload),
             Arrived::Announced(address, announcement) => self.announcement_seen(&address, &announcement),
             Arrived::Device(request) => self.device_asked(request),
             Arrived::Malformed {

@@ -124,8 +124,7 @@ impl Agent {
             Effect::PublishProgram(status) => {
                 self.watch(status.program);
                 if self.fence.is_passed() {
-                    let place = self.trust.places.of(status.program, status.generation);
-                    self.out.program_status(&status, place);
+                    self.publish_status(&status);
                 }
                 match status.state.is_ended() {
                     true => self.look_for_stale(&status),

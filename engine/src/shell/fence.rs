@@ -14,6 +14,7 @@
 //! program, the one whose connection is the later one has then heard of the other, if that has taken anything: so no copy that was
 //! replaced is ever handed what the broker keeps for its successor, however late the word of that one comes.
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use wayfare_core::types::Input;
 use wayfare_link::Message;
@@ -142,10 +143,9 @@ impl Agent {
     /// Another engine says that it has a program which is here, or was.
     pub(super) fn claimed(
         &mut self,
-        program: ProgramId,
-        generation: Generation,
+        (program, generation): (ProgramId, Generation),
         by: &EngineId,
-        status: &[u8],
+        status: &Bytes,
     ) {
         let was_here = self.core.runs(program);
         let here = self.programs.current(program).map(|hosted| hosted.generation);
@@ -155,8 +155,10 @@ impl Agent {
             engine: by.clone(),
         };
         // One that is no newer than ours ends nothing.
-        if here.is_none_or(|here| here < generation) && !self.trust.believes(&holding, status) {
-            return;
+        if here == Some(generation)
+            || (here.is_none_or(|here| here < generation) && !self.trust.believes(&holding, status))
+        {
+            return self.status_heard(program, status);
         }
         self.feed(Input::Fenced { program, generation });
         if was_here && !self.core.runs(program) {

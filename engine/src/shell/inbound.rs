@@ -149,7 +149,9 @@ impl Border {
             Ok(status) if status.program != program => dropped("it is of another program than its topic"),
             // What an earlier start of ours said is no claim of another's either.
             Ok(status) if status.engine == self.engine => Arrived::Echo,
-            Ok(status) if !status.is_possible() => dropped("it is of a generation that no program reaches"),
+            Ok(status) if !status.is_possible() => {
+                dropped("no program has such a generation, or so long a text")
+            }
             Ok(status) => Arrived::Claim {
                 program,
                 generation: status.generation,

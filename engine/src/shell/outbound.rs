@@ -111,19 +111,22 @@ impl Outbound {
         self.status(&Topic::EngineStatus(self.engine.clone()), wire::encode(status));
     }
 
-    /// With the proof that somebody has ordered it to be here, where there is one.
-    pub(crate) fn program_status(&self, status: &ProgramStatus, place: Option<&Place>) {
-        let payload = wire::encode(status);
-        let payload = match place {
-            Some(place) => place.show_in(&payload),
-            None => payload,
-        };
-        self.status(&Topic::ProgramStatus(status.program), payload);
+    /// With the proof that somebody has ordered it to be here, where there is one. Answers with what was
+    /// published.
+    pub(crate) fn program_status(&self, status: &ProgramStatus, place: Option<&Place>) -> Bytes {
+        let topic = Topic::ProgramStatus(status.program);
+        let mut payload = wire::encode(status);
+        if let Some(place) = place {
+            payload = place.show_in(&payload);
+        }
+        let payload = Bytes::from(payload);
+        self.status(&topic, payload.clone());
+        payload
     }
 
     /// An empty retained message takes the retained one away.
     pub(crate) fn clear_program(&self, program: ProgramId) {
-        self.status(&Topic::ProgramStatus(program), Vec::new());
+        self.status(&Topic::ProgramStatus(program), Bytes::new());
     }
 
     /// That a program can be called at an address.
@@ -150,10 +153,10 @@ impl Outbound {
         self.withdraw(address, announcement.program);
     }
 
-    fn status(&self, topic: &Topic, payload: Vec<u8>) {
+    fn status(&self, topic: &Topic, payload: impl Into<Bytes>) {
         // On the next connection everything is said again, as it is then.
         self.publish(
-            Message::new(self.topics.topic(topic), payload)
+            Message::new(self.topics.topic(topic), payload.into())
                 .retained()
                 .fleeting(),
         );

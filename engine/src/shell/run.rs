@@ -39,6 +39,7 @@ use super::programs::{Programs, Said};
 use super::service_requests::ServiceRequests;
 use super::sessions::Sessions;
 use super::snapshots::Snapshots;
+use super::statuses::PublishedStatuses;
 use super::store::Cache;
 use super::store::Store;
 use super::supervisor::{Supervisor, Told};
@@ -235,6 +236,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         times: Times::begin(begun),
         is_stalled: false,
         announced: Announced::default(),
+        statuses: PublishedStatuses::default(),
         fence: Fence::default(),
         claim: Claim::new(boot, earlier),
         taken: None,

@@ -53,6 +53,7 @@ impl Agent {
     }
 
     pub(super) fn unwatch(&mut self, known: &BTreeSet<ProgramId>) {
+        self.statuses.keep_only(known);
         let gone: Vec<ProgramId> = self.watched.difference(known).copied().collect();
         for program in gone {
             self.watched.remove(&program);

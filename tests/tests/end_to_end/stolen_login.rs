@@ -219,6 +219,15 @@ async fn a_stolen_login_prints_for_no_program_and_silences_none() {
             at_ms: 0,
         }],
     };
+    // Of programs that are not, of which there can be any number.
+    for _ in 0..500 {
+        let nobody = ProgramId::random();
+        let batch = LogBatch {
+            program: nobody,
+            ..forged("a", 1, 0)
+        };
+        thief.says(&Topic::ProgramLog(nobody), wire::encode(&batch)).await;
+    }
     // Of a later copy than there is, of lines that it has not come to, and of an engine that has it not.
     for batch in [
         forged("a", 1_000_000, 1_000_000),
@@ -245,6 +254,10 @@ async fn a_stolen_login_prints_for_no_program_and_silences_none() {
     });
     let kept: Vec<LogLine> = kept.await;
     assert!(!format!("{kept:?}").contains("FORGED"), "{kept:?}");
+    let programs = fleet.client.stored_programs("", WAIT_MAX).await;
+    let programs = programs.expect("the dispatcher answers");
+    let programs: Vec<ProgramId> = programs.iter().map(|kept| kept.program).collect();
+    assert_eq!(programs, [program]);
     fleet.kills(watched).await;
 }
 

@@ -40,6 +40,7 @@ use crate::order::Busy;
 use crate::transfer::Content;
 use operation::InFlight;
 use printed::Printed;
+pub(crate) use printed::Readers;
 use report::ReportInFlight;
 
 /// A command is repeated this often until the engine says that it has it.
@@ -122,7 +123,10 @@ pub(crate) enum Effect {
         report: Report,
     },
     FleetChanged,
-    Log(LogBatch),
+    Log {
+        batch: LogBatch,
+        readers: Readers,
+    },
     /// To an engine, from whomever: for those who listen.
     Command {
         engine: EngineId,
@@ -156,6 +160,12 @@ pub(crate) enum Effect {
         engine: EngineId,
         payload: Vec<u8>,
     },
+}
+
+impl Effect {
+    fn log((batch, readers): (LogBatch, Readers)) -> Self {
+        Self::Log { batch, readers }
+    }
 }
 
 /// How far an operation is.
@@ -317,7 +327,8 @@ impl Core {
                 .map(|status: ProgramStatus| status.program == program && self.fleet.program_status(status)),
             Topic::ProgramLog(program) => wire::decode(payload).map(|batch: LogBatch| {
                 if batch.program == program {
-                    effects.extend(self.printed.judge(batch, &self.fleet).map(Effect::Log));
+                    let passed = self.printed.judge(batch, &self.fleet);
+                    effects.extend(passed.map(Effect::log));
                 }
                 false
             }),
@@ -396,7 +407,7 @@ impl Core {
             .any(|effect| matches!(effect, Effect::FleetChanged))
         {
             let passed = self.printed.look_again(&self.fleet);
-            effects.extend(passed.into_iter().map(Effect::Log));
+            effects.extend(passed.into_iter().map(Effect::log));
         }
     }
 

@@ -1,13 +1,15 @@
 //! Lines that are published, and whether their publisher has the program by all that is known.
 //!
 //! ```text
-//!   nobody is known to have the program, or an older generation printed them --> passed on: readers put lines in order
-//!   who has it printed them ---------------------------------------------------> passed on
+//!   nobody is known to have the program ---------------------------------------> passed on to who follows this program alone
+//!   who has it printed them, or an older generation did -----------------------> passed on: readers put lines in order
 //!   another engine says so of the same generation -----------------------------> dropped
 //!   a generation that is not known yet printed them ---------------------------> held until a status says who has that
 //! ```
 //! Any engine's login may publish any program's lines. So what always holds: lines of a generation that no status has named
-//! reach no reader, who would take what the program prints from then on for an older copy's. How many are held is bounded;
+//! reach no reader, who would take what the program prints from then on for an older copy's; and who keeps
+//! the lines of all programs is not given those of programs that are not, of which there can be any number.
+//! How many are held is bounded;
 //! one that was held and let go of is missing, and asked for, as any line that was lost on its way.
 
 use std::collections::VecDeque;
@@ -25,19 +27,27 @@ pub(super) struct Printed {
     held: VecDeque<LogBatch>,
 }
 
+/// To whom lines are passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readers {
+    All,
+    /// Those who follow this very program.
+    Followers,
+}
+
 /// What becomes of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    Passed,
+    Passed(Readers),
     Held,
     Dropped,
 }
 
 impl Printed {
-    /// A batch that came: itself, if it is to be passed on.
-    pub(super) fn judge(&mut self, batch: LogBatch, fleet: &Fleet) -> Option<LogBatch> {
+    /// A batch that came: itself, and for whom, if it is to be passed on.
+    pub(super) fn judge(&mut self, batch: LogBatch, fleet: &Fleet) -> Option<(LogBatch, Readers)> {
         match fate(&batch, fleet) {
-            Fate::Passed => return Some(batch),
+            Fate::Passed(readers) => return Some((batch, readers)),
             Fate::Dropped => {}
             Fate::Held => {
                 if self.held.len() == HELD_MAX {
@@ -50,7 +60,7 @@ impl Printed {
     }
 
     /// What can be passed on now that statuses have come, in the order of its coming. Of a program that is no more nothing is.
-    pub(super) fn look_again(&mut self, fleet: &Fleet) -> Vec<LogBatch> {
+    pub(super) fn look_again(&mut self, fleet: &Fleet) -> Vec<(LogBatch, Readers)> {
         let mut passed = Vec::new();
         for batch in std::mem::take(&mut self.held) {
             if fleet.program(batch.program).is_some() {
@@ -63,18 +73,18 @@ impl Printed {
 
 fn fate(batch: &LogBatch, fleet: &Fleet) -> Fate {
     let of = |engine: &EngineId, generation: Generation| match batch.generation.cmp(&generation) {
-        std::cmp::Ordering::Less => Fate::Passed,
-        std::cmp::Ordering::Equal if batch.engine == *engine => Fate::Passed,
+        std::cmp::Ordering::Less => Fate::Passed(Readers::All),
+        std::cmp::Ordering::Equal if batch.engine == *engine => Fate::Passed(Readers::All),
         std::cmp::Ordering::Equal => Fate::Dropped,
         std::cmp::Ordering::Greater => Fate::Held,
     };
     // Its own status knows in nearly every case, and costs nothing to look at.
     let own = fleet.own_status(batch.program);
-    if own.is_some_and(|own| of(&own.engine, own.generation) == Fate::Passed) {
-        return Fate::Passed;
+    if own.is_some_and(|own| of(&own.engine, own.generation) == Fate::Passed(Readers::All)) {
+        return Fate::Passed(Readers::All);
     }
     let known = fleet.program(batch.program);
-    known.map_or(Fate::Passed, |known| {
+    known.map_or(Fate::Passed(Readers::Followers), |known| {
         of(&known.status.engine, known.status.generation)
     })
 }

@@ -499,9 +499,9 @@ fn only_who_has_a_program_prints_for_it() {
             at_ms: 0,
         }],
     };
-    let heard = |effects: Vec<Effect>| -> Vec<u64> {
+    let heard = |effects: Vec<Effect>| -> Vec<(u64, Readers)> {
         let lines = |effect| match effect {
-            Effect::Log(batch) => Some(batch.lines[0].line),
+            Effect::Log { batch, readers } => Some((batch.lines[0].line, readers)),
             _ => None,
         };
         effects.into_iter().filter_map(lines).collect()
@@ -511,8 +511,8 @@ fn only_who_has_a_program_prints_for_it() {
         let topic = Topic::ProgramLog(program());
         heard(bench.handle(Input::Message { topic, payload }, 0))
     };
-    // Nobody is known to have it.
-    assert_eq!(print(&mut bench, of("a", 1, 0)), [0]);
+    // Nobody is known to have it: who keeps what all print would keep what anybody makes up.
+    assert_eq!(print(&mut bench, of("a", 1, 0)), [(0, Readers::Followers)]);
     let _ = heard(bench.program_on("a", 1));
     for (engine, generation, line, passed) in [
         ("a", 1, 1, true),
@@ -524,13 +524,13 @@ fn only_who_has_a_program_prints_for_it() {
         ("c", 2, 5, false),
         ("a", 1_000_000, 6, false),
     ] {
-        let expected: &[u64] = if passed { &[line] } else { &[] };
+        let expected: &[_] = if passed { &[(line, Readers::All)] } else { &[] };
         assert_eq!(
             print(&mut bench, of(engine, generation, line)),
             expected,
             "{engine} {generation}"
         );
     }
-    assert_eq!(heard(bench.program_on("b", 2)), [4]);
-    assert_eq!(print(&mut bench, of("b", 2, 7)), [7]);
+    assert_eq!(heard(bench.program_on("b", 2)), [(4, Readers::All)]);
+    assert_eq!(print(&mut bench, of("b", 2, 7)), [(7, Readers::All)]);
 }

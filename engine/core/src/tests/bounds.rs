@@ -324,7 +324,7 @@ fn nonsense(random: &mut Random) -> Input {
         bytes: u64::MAX,
     };
     let extremes = [0, 1, 5, 10, u64::MAX - 5, u64::MAX];
-    match random.below(24) {
+    match random.below(25) {
         0 => command(number, run()),
         1 => move_to(number, from),
         2 => command(number, Action::Pause { on: on(1) }),
@@ -393,6 +393,10 @@ fn nonsense(random: &mut Random) -> Input {
         22 => Input::Fenced {
             program: program(1),
             generation: Generation(random.below(4)),
+        },
+        23 => Input::StatusHeard {
+            program: program(1),
+            stands: random.below(2) == 0,
         },
         _ => Input::Ended {
             program: program(1),

@@ -364,6 +364,50 @@ fn every_change_of_state_is_published_once() {
     assert_eq!(bench.core.statuses()[0].memory_bytes, 5);
 }
 
+#[test]
+fn a_status_that_another_has_overwritten_is_published_again_and_no_other() {
+    let mut bench = Bench::running();
+    let heard = |stands| Input::StatusHeard {
+        program: program(1),
+        stands,
+    };
+    let told = |effects: &[Effect]| -> Vec<u64> {
+        let sequence = |effect: &Effect| match effect {
+            Effect::PublishProgram(status) => Some(status.sequence),
+            Effect::PublishEngine { .. } => panic!("nothing of the engine has changed"),
+            _ => None,
+        };
+        effects.iter().filter_map(sequence).collect()
+    };
+    let before = bench.core.statuses()[0].sequence;
+    assert!(
+        told(bench.feed(heard(false))).is_empty(),
+        "its own may be on its way"
+    );
+    bench.now += SECOND / 10;
+    assert!(told(bench.feed(heard(true))).is_empty());
+    bench.now += SECOND;
+    assert!(told(bench.feed(Input::Tick)).is_empty(), "it came");
+    assert_eq!(bench.core.next_wakeup(), None);
+    // However often it is overwritten.
+    for _ in 0..1_000 {
+        bench.now += SECOND / 1_000;
+        assert!(told(bench.feed(heard(false))).len() <= 1);
+    }
+    bench.now += SECOND;
+    let again = told(bench.feed(Input::Tick));
+    assert!(again.len() == 1 && again[0] > before, "{again:?}");
+    let count = again[0] - before;
+    assert!((2..=5).contains(&count), "{count} in two seconds");
+    // Of what is not here, or was handed over, others say what is.
+    let nobody = Input::StatusHeard {
+        program: program(9),
+        stands: false,
+    };
+    bench.feed(nobody);
+    assert_eq!(bench.core.next_wakeup(), None);
+}
+
 /// Load goes with a status, and a status goes to whoever asks, and with what has changed.
 #[test]
 fn an_engine_that_nobody_asks_tells_nothing_for_a_day() {
