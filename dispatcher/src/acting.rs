@@ -74,6 +74,7 @@ pub(crate) async fn act(
         lease(LeaseState::Free),
     );
     connect.key = orders_key(options);
+    connect.looks_at_signatures = options.trust_root.is_some();
     end_earlier_release(options).await;
     let client = match Client::connect(connect).await {
         Ok(client) => client.in_term(term),

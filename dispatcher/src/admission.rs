@@ -57,7 +57,8 @@ impl Admission {
         while let Some(news) = next(&mut self.rosters, &mut self.cards).now_or_never() {
             self.take(news);
         }
-        self.client.believe(self.permits.said().map(Arc::new)).await;
+        let vouched = self.permits.vouched().map(Arc::new);
+        self.client.believe(vouched).await;
     }
 
     fn take(&mut self, news: News) {

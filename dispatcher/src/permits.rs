@@ -18,14 +18,14 @@
 
 mod cards;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wayfare_client::IncomingRequest;
 use wayfare_client::app::ask::{self, Ask};
-use wayfare_client::fleet::EngineSaid;
+use wayfare_client::fleet::Vouched;
 use wayfare_client::operations::{self, OperationAsk};
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::dispatcher::{ACTING_NAME, Answered, Reads};
@@ -150,10 +150,16 @@ impl Permits {
         }
     }
 
-    /// What counts of engines, whatever they say themselves.
-    pub(crate) fn said(&self) -> Option<BTreeMap<EngineId, EngineSaid>> {
-        let is_required = self.root.is_some() && self.roster.as_ref()?.engines == Orders::Require;
-        is_required.then(|| self.cards.said())
+    /// What counts of engines and of their programs, whatever anybody says.
+    pub(crate) fn vouched(&self) -> Option<Vouched> {
+        let roster = self.roster.as_ref().filter(|_| self.root.is_some())?;
+        let members = roster.members.iter();
+        let orderers = members.filter(|member| member.may("run"));
+        (roster.engines == Orders::Require).then(|| Vouched {
+            engines: self.cards.said(),
+            orderers: orderers.map(|member| member.key).collect(),
+            topics: self.topics.clone(),
+        })
     }
 
     /// The program that a request says to be for, where that has to be proved: its status is wanted to judge

@@ -140,6 +140,10 @@ pub struct EngineAbout {
     /// Its programs' statuses have what they say of their health.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tells_health: bool,
+    /// It signs its programs' statuses with its own key: one in its name that is not signed is somebody
+    /// else's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signs_statuses: bool,
     pub processors: u32,
     pub memory_bytes: u64,
     pub programs_max: u32,
@@ -352,6 +356,7 @@ mod tests {
                 },
                 compiles: false,
                 tells_health: true,
+                signs_statuses: true,
                 processors: u32::MAX,
                 memory_bytes: u64::MAX,
                 programs_max: u32::MAX,

@@ -31,6 +31,7 @@ fn about(engine: &EngineId, programs_max: u32) -> EngineAbout {
         },
         compiles: true,
         tells_health: true,
+        signs_statuses: false,
         processors: 4,
         memory_bytes: 8 << 30,
         programs_max,

@@ -370,6 +370,7 @@ fn about() -> EngineAbout {
         },
         compiles: true,
         tells_health: true,
+        signs_statuses: false,
         processors: 1,
         memory_bytes: MEMORY_BYTES,
         programs_max: PROGRAMS_MAX,

@@ -114,6 +114,7 @@ pub(super) fn engine() -> Value {
         ("code", code_target()),
         ("compiles", flag()),
         ("tells_health?", flag()),
+        ("signs_statuses?", flag()),
         ("processors", count()),
         ("memory_bytes", count()),
         ("programs_max", count()),

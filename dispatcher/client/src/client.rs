@@ -64,6 +64,8 @@ pub struct ClientOptions {
     pub batch: Option<OperationId>,
     /// Signs what is ordered, for engines that look at signatures.
     pub key: Option<Arc<SecretKey>>,
+    /// Looks who has signed programs' statuses, so that [`Client::believe`] has something to go by.
+    pub looks_at_signatures: bool,
 }
 
 /// Which session at the broker a client has.
@@ -89,6 +91,7 @@ impl ClientOptions {
             by: None,
             batch: None,
             key: None,
+            looks_at_signatures: false,
         }
     }
 
@@ -177,6 +180,7 @@ impl Client {
             by,
             batch,
             key,
+            looks_at_signatures,
         } = options;
         let by = by.map(|by| shortened(by, GIVEN_BY_BYTES_MAX));
         let (link, link_events) =
@@ -188,7 +192,7 @@ impl Client {
         let (news_sender, news) = watch::channel(News::default());
         let fleet = format!("{broker}/{topics}");
         let names = (topics.clone(), client.clone());
-        let task = Task::new(link.clone(), names, key.clone(), news_sender);
+        let task = Task::new(link.clone(), names, key.clone(), looks_at_signatures, news_sender);
         let task = Mutex::new(Some(tokio::spawn(task.run(link_events, queue_end))));
         let client = Self {
             inner: Arc::new(Inner {

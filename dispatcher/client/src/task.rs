@@ -27,7 +27,7 @@ use wayfare_protocol::wire;
 use crate::app::ask::Decision;
 use crate::core::{Core, Effect, Finished, Input, Progress, Readers, Report, Request, Ticket};
 use crate::error::CommandError;
-use crate::fleet::{EngineSaid, FleetChanges};
+use crate::fleet::{FleetChanges, Vouched};
 use crate::signing;
 use crate::view::FleetView;
 
@@ -99,8 +99,8 @@ pub(crate) enum ToTask {
     /// Where requests to the acting dispatcher go, if we are it.
     WatchRequests(mpsc::Sender<IncomingRequest>),
     WatchCards(mpsc::Sender<(EngineId, Vec<u8>)>),
-    /// What members of the roster say of engines, whatever these say themselves; `None`: nobody asks.
-    Believe(Option<Arc<BTreeMap<EngineId, EngineSaid>>>),
+    /// What members of the roster vouch for, whatever anybody says; `None`: nobody asks.
+    Believe(Option<Arc<Vouched>>),
     WatchDecisions(mpsc::Sender<Decision>),
     /// Where messages of transfers go that are none of this task's.
     WatchPeers(mpsc::Sender<(Envelope, Bytes)>),
@@ -184,12 +184,17 @@ impl Task {
         link: Link,
         (topics, client): (Topics, ClientId),
         key: Option<Arc<SecretKey>>,
+        looks_at_signatures: bool,
         news: watch::Sender<News>,
     ) -> Self {
+        let mut core = Core::new(client.clone());
+        if looks_at_signatures {
+            core.look_at_signatures(topics.clone());
+        }
         Self {
             link,
             topics,
-            core: Core::new(client.clone()),
+            core,
             client,
             key,
             news,
@@ -354,8 +359,8 @@ impl Task {
             }),
             ToTask::WatchRequests(sender) => self.requests = Some(sender),
             ToTask::WatchCards(sender) => self.cards.push(sender),
-            ToTask::Believe(said) => {
-                self.core.believe(said);
+            ToTask::Believe(vouched) => {
+                self.core.believe(vouched);
                 self.news.send_modify(|news| news.fleet_version += 1);
             }
             ToTask::WatchPeers(sender) => {

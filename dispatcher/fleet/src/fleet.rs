@@ -12,14 +12,18 @@
 mod changes;
 mod views;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::health::Health;
 use wayfare_protocol::ids::{BootId, EngineId, Generation, ProgramId};
 use wayfare_protocol::labels::Labels;
-use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus, ProgramState, ProgramStatus};
+use wayfare_protocol::status::{
+    EngineAbout, EngineState, EngineStatus, ProgramState, ProgramStatus, TOMBSTONE,
+};
+use wayfare_protocol::topics::Topics;
+use wayfare_protocol::trust::place::Holding;
 
 use changes::Changes;
 pub use changes::FleetChanges;
@@ -36,6 +40,9 @@ const ENDED_PROGRAMS_MAX: usize = 200;
 /// Of all engines together whose own statuses have not come.
 const PROGRAMS_OF_UNKNOWN_MAX: usize = 20_000;
 
+/// Statuses that were cleared and are remembered.
+const CLEARED_MAX: usize = 256;
+
 /// What was received, unmerged; merging happens when somebody looks.
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
@@ -51,19 +58,52 @@ pub struct Fleet {
     /// That some programs, or engines, were not taken was said.
     is_excess_said: bool,
     are_engines_said: bool,
-    /// What counts of engines, whatever they say; `None`: what they say.
-    said: Option<Arc<BTreeMap<EngineId, EngineSaid>>>,
+    /// What counts of engines and programs, whatever anybody says; `None`: what is said.
+    vouched: Option<Arc<Vouched>>,
+    /// Where programs were ordered to be whose statuses somebody has cleared, the latest last: who clears one
+    /// does not have a claim believed by that.
+    cleared: VecDeque<ProgramStatus>,
+    /// That a status is not believed was said.
+    is_doubt_said: bool,
     round: Round,
     /// All that was retained when this round began has come.
     is_round_complete: bool,
 }
 
-/// What somebody whom the fleet's roster names says of an engine.
+/// What members of the fleet's roster vouch for. Statuses of programs count only as far as these engines have
+/// signed them, and one that a member has ordered to be where it is counts more than one of another engine
+/// that nobody has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vouched {
+    pub engines: BTreeMap<EngineId, EngineSaid>,
+    /// Who may order programs to engines.
+    pub orderers: Vec<PublicKey>,
+    pub topics: Topics,
+}
+
+/// What a member says of an engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineSaid {
     pub labels: Labels,
     /// The machine that it runs on; `None`: whatever it says.
     pub host: Option<String>,
+    /// What it signs with.
+    pub key: Option<PublicKey>,
+}
+
+impl Vouched {
+    /// Whether somebody who may has ordered the program to be where its status says.
+    fn have_ordered(&self, status: &ProgramStatus) -> bool {
+        let Some(place) = status.place.as_deref() else {
+            return false;
+        };
+        let holding = Holding {
+            program: status.program,
+            generation: status.generation,
+            engine: status.engine.clone(),
+        };
+        self.orderers.contains(&place.0.key) && place.is_good(&self.topics, &holding)
+    }
 }
 
 /// Counts connections: each brings everything retained again, so what one does not bring was cleared meanwhile.
@@ -77,6 +117,8 @@ struct ProgramEntry {
     /// which of the two counts may be known only later.
     other: Option<ProgramStatus>,
     heard: Round,
+    /// Whose key has signed the status, if that was looked at.
+    signed_by: Option<PublicKey>,
 }
 
 impl ProgramEntry {
@@ -137,13 +179,86 @@ impl Fleet {
         changes
     }
 
-    /// From now on engines have the labels that are said here, and those of which nothing is said have none. `None`: those that they
-    /// say themselves.
-    pub fn believe(&mut self, said: Option<Arc<BTreeMap<EngineId, EngineSaid>>>) {
-        if self.said != said {
-            self.said = said;
-            self.changes.everything();
+    /// From now on engines have the labels that are said here, and those of which nothing is said have none;
+    /// and statuses count as [`Vouched`] says, for which whoever calls [`Fleet::signed_status`] looks at
+    /// signatures. `None`: all that is said counts.
+    pub fn believe(&mut self, vouched: Option<Arc<Vouched>>) {
+        if self.vouched == vouched {
+            return;
         }
+        self.vouched = vouched;
+        let entries = self.programs.values();
+        let doubted = entries.filter(|entry| !self.counts(&entry.status, entry.signed_by));
+        let doubted: Vec<ProgramId> = doubted.map(|entry| entry.status.program).collect();
+        for program in doubted {
+            if let Some(entry) = self.programs.remove(&program) {
+                self.doubt(&entry.status);
+                self.unlink(&entry);
+            }
+        }
+        self.changes.everything();
+    }
+
+    /// Whether a program's status, signed with that key, is its engine's word. The key is the one of the
+    /// engine's card, or the one that the engine shows where it has none. One of an engine that signs none
+    /// is, as far as anybody can tell, and so is a tombstone that a dispatcher has ordered, which is no
+    /// engine.
+    fn counts(&self, status: &ProgramStatus, signed_by: Option<PublicKey>) -> bool {
+        let Some(vouched) = &self.vouched else {
+            return true;
+        };
+        if status.generation == TOMBSTONE {
+            return vouched.have_ordered(status);
+        }
+        let entry = self.engines.get(&status.engine);
+        let about = entry.and_then(|entry| entry.about.as_ref());
+        let of_card = vouched.engines.get(&status.engine).and_then(|said| said.key);
+        let key = of_card.or_else(|| entry.and_then(|entry| entry.identity));
+        let is_of_earlier_release = about.is_some_and(|about| !about.signs_statuses);
+        is_of_earlier_release || (key.is_some() && signed_by == key)
+    }
+
+    /// Whether another engine than the one where it was ordered to be claims a program whose status somebody
+    /// has cleared.
+    fn claims_cleared(&self, status: &ProgramStatus) -> bool {
+        let Some(vouched) = &self.vouched else {
+            return false;
+        };
+        let last = self.cleared.iter().find(|last| last.program == status.program);
+        last.is_some_and(|last| last.engine != status.engine && !vouched.have_ordered(status))
+    }
+
+    fn note_cleared(&mut self, status: &ProgramStatus) {
+        let is_ordered = |vouched: &Arc<Vouched>| vouched.have_ordered(status);
+        if self.vouched.as_ref().is_some_and(is_ordered) {
+            if self.cleared.len() == CLEARED_MAX {
+                self.cleared.pop_front();
+            }
+            self.cleared.push_back(status.clone());
+        }
+    }
+
+    fn doubt(&mut self, status: &ProgramStatus) {
+        if !std::mem::replace(&mut self.is_doubt_said, true) {
+            let (program, engine) = (status.program.short(), &status.engine);
+            tracing::warn!(
+                "a status of program {program} that names engine {engine} is not signed with the key of that engine's card: it and others \
+                 are left out; whoever has a login, or the broker's hands, may have put them there"
+            );
+        }
+    }
+
+    /// Whether `new` replaces `known`; `boot` is the one that the engine of `new` is on now, if known.
+    fn replaces(&self, new: &ProgramStatus, known: &ProgramStatus, boot: Option<BootId>) -> bool {
+        if let Some(vouched) = &self.vouched
+            && new.engine != known.engine
+        {
+            let (is_ordered, was_ordered) = (vouched.have_ordered(new), vouched.have_ordered(known));
+            if is_ordered != was_ordered {
+                return is_ordered;
+            }
+        }
+        supersedes(new, known, boot)
     }
 
     /// Takes in a retained or fresh engine status; answers whether anything changed.
@@ -323,24 +438,40 @@ impl Fleet {
         }
     }
 
+    /// Takes in a status at whose signature nobody has looked; answers whether anything changed.
     pub fn program_status(&mut self, status: ProgramStatus) -> bool {
+        self.signed_status(status, None)
+    }
+
+    /// The same of one that was signed with that key.
+    pub fn signed_status(&mut self, status: ProgramStatus, signed_by: Option<PublicKey>) -> bool {
         if !status.is_possible() {
             return false;
         }
+        if !self.counts(&status, signed_by) || self.claims_cleared(&status) {
+            self.doubt(&status);
+            return false;
+        }
         let (program, heard) = (status.program, self.round);
+        self.cleared.retain(|last| last.program != program);
         let boot = self.present_boot(&status.engine);
         let Some(mut known) = self.programs.remove(&program) else {
             if !self.takes_more_of(&status.engine) {
                 return self.leave_out(&status.engine);
             }
             let other = None;
-            self.put(ProgramEntry { status, other, heard });
+            self.put(ProgramEntry {
+                status,
+                other,
+                heard,
+                signed_by,
+            });
             return true;
         };
         self.unlink(&known);
         let is_repeat = status == known.status;
-        let (is_news, may_show) = if supersedes(&status, &known.status, boot) {
-            known.heard = heard;
+        let (is_news, may_show) = if self.replaces(&status, &known.status, boot) {
+            (known.heard, known.signed_by) = (heard, signed_by);
             let before = std::mem::replace(&mut known.status, status);
             known.put_aside(before);
             (true, true)
@@ -454,8 +585,18 @@ impl Fleet {
         if !matches!(status.state, ProgramState::Paused) {
             status.state = ProgramState::Running;
         }
-        let (heard, other) = (self.round, None);
-        self.put(ProgramEntry { status, other, heard });
+        let said = self
+            .vouched
+            .as_ref()
+            .and_then(|vouched| vouched.engines.get(target));
+        let entry = ProgramEntry {
+            status,
+            other: None,
+            heard: self.round,
+            // Who was asked to move it is believed.
+            signed_by: said.and_then(|said| said.key),
+        };
+        self.put(entry);
         true
     }
 
@@ -465,6 +606,7 @@ impl Fleet {
         let listing = self.listed.remove(&program).unwrap_or_default();
         let changed = removed.is_some() || !listing.is_empty();
         if let Some(entry) = removed {
+            self.note_cleared(&entry.status);
             self.unlink(&entry);
         }
         for engine in &listing {

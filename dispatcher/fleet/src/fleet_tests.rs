@@ -84,17 +84,149 @@ fn what_is_said_of_engines_counts_more_than_what_they_say() {
     };
     assert_eq!(shown(&fleet), (labels("vault"), "h".into()));
     let seen = fleet.changes_since(0, 0).revision;
-    fleet.believe(Some(Arc::default()));
+    let vouched = |engines| {
+        Some(Arc::new(Vouched {
+            engines,
+            orderers: Vec::new(),
+            topics: Topics::default(),
+        }))
+    };
+    fleet.believe(vouched(BTreeMap::new()));
     assert_eq!(shown(&fleet), (Labels::new(), "h".into()));
     assert!(!fleet.changes_since(seen, 0).engines.is_empty());
     let said = EngineSaid {
         labels: labels("attic"),
         host: Some("g".into()),
+        key: None,
     };
-    fleet.believe(Some(Arc::new([("a".parse().unwrap(), said)].into())));
+    fleet.believe(vouched([("a".parse().unwrap(), said)].into()));
     assert_eq!(shown(&fleet), (labels("attic"), "g".into()));
     fleet.believe(None);
     assert_eq!(shown(&fleet), (labels("vault"), "h".into()));
+}
+
+/// Engines a and b have cards, key 1 is the operator's. The thief has b's key, and whatever was published.
+#[test]
+fn a_status_counts_as_its_engine_has_signed_it_and_a_member_has_ordered_it() {
+    use wayfare_protocol::code::SecretKey;
+    use wayfare_protocol::trust::place::Place;
+
+    let topics = Topics::default();
+    let key = |number: u8| SecretKey::from_random([number; 32]);
+    let (operator, a, b) = (key(1), key(2).public(), key(3).public());
+    let said = |name: &str, key| {
+        let said = EngineSaid {
+            key: Some(key),
+            ..EngineSaid::default()
+        };
+        (name.parse().unwrap(), said)
+    };
+    let vouched = Arc::new(Vouched {
+        engines: [said("a", a), said("b", b), said("old", key(4).public())].into(),
+        orderers: vec![operator.public()],
+        topics: topics.clone(),
+    });
+    let ordered = |mut status: ProgramStatus, by: &SecretKey| {
+        let holding = Holding {
+            program: status.program,
+            generation: status.generation,
+            engine: status.engine.clone(),
+        };
+        status.place = Some(Box::new(Place::sign(by, &topics, &holding)));
+        status
+    };
+    let signs = |name: &str, sequence, programs| EngineStatus {
+        about: Some(EngineAbout {
+            signs_statuses: name != "old",
+            ..about(Labels::new(), "host")
+        }),
+        ..engine(name, 1, sequence, Online, programs)
+    };
+    let there = ordered(program(1, "a", 1, 1, 1, Running), &operator);
+    let ended = |status: &ProgramStatus, sequence| ProgramStatus {
+        state: ProgramState::Exited { code: 1 },
+        sequence,
+        ..status.clone()
+    };
+    let claimed = program(1, "b", 1, 1_000, 1, Running);
+    let seen = |fleet: &Fleet| {
+        let view = fleet.program(id(1)).map(|view| view.status);
+        view.map(|status| (status.engine.to_string(), status.generation.0, status.state))
+    };
+    let on = |engine: &str, generation| Some((engine.to_owned(), generation, Running));
+
+    let mut fleet = Fleet::default();
+    fleet.believe(Some(Arc::clone(&vouched)));
+    for name in ["a", "b"] {
+        fleet.engine_status(signs(name, 1, vec![]), 0);
+    }
+    assert!(fleet.signed_status(there.clone(), Some(a)));
+    // In a's name; as b, which nobody has ordered; as nobody; and that it has ended, as a dispatcher would
+    // say.
+    for (forged, by) in [
+        (ended(&there, 9), Some(b)),
+        (ended(&there, 9), None),
+        (claimed.clone(), Some(b)),
+        (claimed.clone(), None),
+        (ordered(claimed.clone(), &key(3)), Some(b)),
+        (program(1, "x", 1, 1_000, 1, Running), None),
+        (
+            ProgramStatus::tombstone(id(1), "dispatcher".parse().unwrap()),
+            Some(b),
+        ),
+    ] {
+        assert!(!fleet.signed_status(forged.clone(), by), "{forged:?}");
+        assert_eq!(seen(&fleet), on("a", 1), "{forged:?}");
+    }
+    // What b lists is not signed.
+    fleet.engine_status(signs("b", 2, vec![claimed.clone()]), 0);
+    assert_eq!(seen(&fleet), on("a", 1));
+    // Nor does what b says count where somebody has cleared what a has said.
+    assert!(fleet.program_cleared(id(1)));
+    assert_eq!(seen(&fleet), None);
+    assert!(!fleet.signed_status(claimed.clone(), Some(b)));
+    fleet.engine_status(signs("b", 3, vec![claimed.clone()]), 0);
+    assert_eq!(seen(&fleet), None);
+    assert!(fleet.signed_status(there.clone(), Some(a)));
+    assert_eq!(seen(&fleet), on("a", 1));
+    // What is ordered counts, also against what was there first, as for who comes later.
+    let moved = ordered(program(1, "b", 1, 2, 1, Running), &operator);
+    assert!(fleet.signed_status(moved.clone(), Some(b)));
+    assert_eq!(seen(&fleet), on("b", 2));
+    let mut late = Fleet::default();
+    late.signed_status(claimed.clone(), Some(b));
+    for name in ["a", "b"] {
+        late.engine_status(signs(name, 1, vec![]), 0);
+    }
+    late.believe(Some(Arc::clone(&vouched)));
+    assert_eq!(seen(&late), on("b", 1_000), "nobody knows better yet");
+    assert!(late.signed_status(there.clone(), Some(a)));
+    assert_eq!(seen(&late), on("a", 1));
+    // What came before it was known what counts.
+    let mut late = Fleet::default();
+    late.signed_status(ended(&there, 9), None);
+    late.engine_status(signs("a", 1, vec![]), 0);
+    late.believe(Some(Arc::clone(&vouched)));
+    assert_eq!(seen(&late), None);
+    assert!(late.signed_status(there.clone(), Some(a)));
+    assert_eq!(seen(&late), on("a", 1));
+    // An engine of an earlier release signs none.
+    fleet.engine_status(signs("old", 1, vec![]), 0);
+    assert!(fleet.program_status(program(2, "old", 1, 1, 1, Running)));
+    // One that nobody has approved yet shows its key itself.
+    let of_c = program(3, "c", 1, 1, 1, Running);
+    assert!(!fleet.program_status(of_c.clone()), "nobody knows it");
+    let shows = EngineStatus {
+        identity: Some(key(5).public()),
+        ..signs("c", 1, vec![])
+    };
+    fleet.engine_status(shows, 0);
+    assert!(!fleet.signed_status(of_c.clone(), Some(b)));
+    assert!(fleet.signed_status(of_c, Some(key(5).public())));
+    // A dispatcher's own tombstone.
+    let tombstone = ProgramStatus::tombstone(id(1), "dispatcher".parse().unwrap());
+    assert!(fleet.signed_status(ordered(tombstone, &operator), None));
+    assert_eq!(seen(&fleet), None);
 }
 
 fn about(labels: Labels, host: &str) -> EngineAbout {
@@ -108,6 +240,7 @@ fn about(labels: Labels, host: &str) -> EngineAbout {
         },
         compiles: true,
         tells_health: true,
+        signs_statuses: false,
         processors: 1,
         memory_bytes: 1,
         programs_max: 1,

@@ -76,6 +76,7 @@ impl Cards {
             let said = EngineSaid {
                 labels: card.labels.clone(),
                 host: card.host.clone(),
+                key: Some(card.key),
             };
             Some((engine.clone(), said))
         });

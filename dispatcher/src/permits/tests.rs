@@ -275,11 +275,15 @@ fn what_is_asked_for_a_program_is_of_the_engine_that_a_member_has_ordered_it_to(
     world
         .permits
         .card_seen(b.clone(), card.encode(&key(OF_B), &topics));
-    assert_eq!(world.permits.said(), Some(BTreeMap::new()));
+    assert!(world.permits.vouched().unwrap().engines.is_empty());
     world
         .permits
         .card_seen(b.clone(), card.encode(&key(ANN), &topics));
-    assert_eq!(world.permits.said().unwrap()[&b].labels, card.labels);
+    let vouched = world.permits.vouched().unwrap();
+    assert_eq!(vouched.engines[&b].labels, card.labels);
+    assert_eq!(vouched.engines[&b].key, Some(card.key));
+    assert!(vouched.orderers.contains(&key(ANN).public()));
+    assert!(!vouched.orderers.contains(&key(VIEWER).public()));
 
     let (program, fresh) = (ProgramId::random(), Some(world.challenge()));
     let judge = |world: &mut World, incoming: &IncomingRequest, status: Option<&ProgramStatus>| {
@@ -317,7 +321,7 @@ fn what_is_asked_for_a_program_is_of_the_engine_that_a_member_has_ordered_it_to(
     let mut open = World::new(Some(Orders::Require));
     assert_eq!(open.permits.program_of(&of_b(program)), None);
     assert_eq!(open.judge(&of_b(program)), Permit::Taken);
-    assert_eq!(open.permits.said(), None);
+    assert_eq!(open.permits.vouched(), None);
     // A card that is revoked does not count.
     let revoking = Roster {
         version: 3,
@@ -325,7 +329,7 @@ fn what_is_asked_for_a_program_is_of_the_engine_that_a_member_has_ordered_it_to(
         ..required
     };
     world.permits.roster_seen(&published(&revoking), world.now);
-    assert_eq!(world.permits.said(), Some(BTreeMap::new()));
+    assert!(world.permits.vouched().unwrap().engines.is_empty());
     let judged = judge(&mut world, &asked, Some(&there));
     assert!(
         matches!(judged, Permit::Answered(Answered::Failed(_))),

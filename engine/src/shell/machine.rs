@@ -10,13 +10,15 @@ use super::memory;
 use super::options::{CodeFrom, EngineOptions};
 use wayfare_runtime::ahead;
 
-pub(crate) fn about(options: &EngineOptions, devices: &Devices) -> EngineAbout {
+/// `signs_statuses`: it has a key of its own, and reason to.
+pub(crate) fn about(options: &EngineOptions, devices: &Devices, signs_statuses: bool) -> EngineAbout {
     EngineAbout {
         version: env!("CARGO_PKG_VERSION").into(),
         platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         code: ahead::here(),
         compiles: options.code.compiles(),
         tells_health: true,
+        signs_statuses,
         processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
         memory_bytes: memory::bytes().unwrap_or(0),
         programs_max: u32::try_from(options.programs_max).unwrap_or(u32::MAX),

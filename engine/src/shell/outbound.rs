@@ -24,6 +24,8 @@ pub(crate) struct Outbound {
     pub(crate) is_connected: bool,
     /// What requests to the dispatcher are signed with, where it wants that.
     pub(crate) key: Option<SecretKey>,
+    /// Programs' statuses are signed, too: somebody in this fleet looks at signatures.
+    pub(crate) signs_statuses: bool,
 }
 
 impl Outbound {
@@ -118,6 +120,9 @@ impl Outbound {
         let mut payload = wire::encode(status);
         if let Some(place) = place {
             payload = place.show_in(&payload);
+        }
+        if let Some(key) = self.key.as_ref().filter(|_| self.signs_statuses) {
+            payload = signed::sign(key, &self.topics.topic(&topic), &payload, &Answers::new());
         }
         let payload = Bytes::from(payload);
         self.status(&topic, payload.clone());

@@ -155,7 +155,9 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
     #[cfg(feature = "compiler")]
     let runtime = compiling_apart(runtime, address_space, options.compiler_limits)
         .context("cannot find this program's own file")?;
-    let about = machine::about(options, &devices);
+    let key = own_key::load_or_make(&options.data);
+    let signs_statuses = key.is_some() && options.trust_root.is_some();
+    let about = machine::about(options, &devices, signs_statuses);
     let earlier = store.note_boot(boot);
     let (link, events) = connect(options, boot, &about)?;
     tracing::info!(
@@ -200,7 +202,8 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
             topics: options.topics.clone(),
             engine: options.engine.clone(),
             is_connected: false,
-            key: own_key::load_or_make(&options.data),
+            key,
+            signs_statuses,
         },
         border: Border {
             topics: options.topics.clone(),

@@ -1,8 +1,11 @@
 //! What somebody can do who has an engine's login at a broker with the access list that ships: engine `b` is not started,
-//! its login is the thief's. No order is signed here, and nobody asks for it: with signed orders see `orders`.
+//! its login is the thief's. Where nothing else is said, no order is signed, and nobody asks for it: with
+//! signed orders see `orders`.
 
-use wayfare_client::CommandOptions;
+use serde_json::{Value, json};
+use wayfare_client::app::ask::{Ask, Decision, EventsWanted};
 use wayfare_client::stored_logs::LinesWanted;
+use wayfare_client::{CommandOptions, keys};
 use wayfare_link::{Event, Link, LinkEvents, LinkOptions, Message, Qos};
 use wayfare_protocol::command::{Action, Command, ProgramSpec, Target};
 use wayfare_protocol::ids::{Blob, BootId, Generation, OperationId, ProgramId};
@@ -11,9 +14,12 @@ use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::status::{EngineState, ProgramState, ProgramStatus};
 use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::trust::card::Card;
+use wayfare_protocol::trust::roster::{Member, Orders, Role, Roster};
+use wayfare_protocol::trust::signed::{Answers, sign};
 use wayfare_protocol::wire;
 use wayfare_tests::broker::Kind;
-use wayfare_tests::fleet::{Fleet, done};
+use wayfare_tests::fleet::{Fleet, OPERATOR, ROOT, done, roster, signing_key};
 use wayfare_tests::job::Job;
 use wayfare_tests::spy::{Heard, name};
 use wayfare_tests::stream::order;
@@ -69,11 +75,18 @@ impl Thief {
 
     /// The topic of what comes next.
     async fn hears(&mut self) -> String {
+        self.hears_message(|_| true).await.0
+    }
+
+    /// The topic and payload of the next that is looked for.
+    async fn hears_message(&mut self, is_it: impl Fn(&[u8]) -> bool) -> (String, Vec<u8>) {
         within("a message for the thief", async {
             loop {
                 if let Event::Received(message) = self.events.next().await.expect("the link is open") {
                     self.link.acknowledge(message.token);
-                    return message.topic;
+                    if is_it(&message.payload) {
+                        return (message.topic, message.payload.to_vec());
+                    }
                 }
             }
         })
@@ -356,4 +369,132 @@ async fn a_stolen_login_neither_silences_senders_nor_has_programs_publish_for_it
     let stdout = relays.finish().await.stdout;
     let stdout = String::from_utf8_lossy(&stdout);
     assert!(stdout.contains("21 messages"), "{stdout}");
+}
+
+/// Where orders are signed and cards required: what the dispatcher does follows from what engines have signed
+/// and members ordered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stolen_login_has_the_dispatcher_give_up_nothing_where_cards_are_required() {
+    const KEY_OF_STOLEN: u8 = 7;
+    let fleet = fleet(Kind::MosquittoWithLogins)
+        .signed()
+        .registry()
+        .engines(&["a"])
+        .start()
+        .await;
+    let stolen = signing_key(KEY_OF_STOLEN);
+    let a = fleet
+        .client
+        .engines()
+        .await
+        .expect("the client is open")
+        .remove(0);
+    let dispatcher = keys::load_or_init(&keys::orders_key_path(&fleet.folder().join("registry")));
+    let dispatcher = Member {
+        name: name("dispatcher"),
+        key: dispatcher.expect("it has made one").remove(0).public(),
+        roles: [Role::Dispatcher].into(),
+    };
+    let mut required = Roster {
+        engines: Orders::Require,
+        ..roster(2, Orders::Require)
+    };
+    required.members.push(dispatcher);
+    let published = fleet.client.publish_roster(&signing_key(ROOT), &required).await;
+    published.expect("the broker takes it");
+    for (engine, key) in [
+        (name("a"), a.identity.expect("every engine shows one")),
+        (name(STOLEN), stolen.public()),
+    ] {
+        let card = Card {
+            engine: engine.clone(),
+            key,
+            serial: 1,
+            labels: Default::default(),
+            host: None,
+        };
+        let card = card.encode(&signing_key(OPERATOR), &Topics::default());
+        let published = fleet.client.publish_card(&engine, card).await;
+        published.expect("the broker takes it");
+    }
+    let statuses = "wayfare/v1/program/+/status";
+    let mut thief = Thief::come_as(&fleet, "thief", &[statuses]).await;
+    let manifest = "name = 'shop'\n[component.web]\nmodule = 'counter'\nargs = ['1000000000', '20', '64']\n";
+    let counter = |_: &str| Ok(wayfare_samples::find("counter").expect("a sample").wasm.to_vec());
+    fleet.applies(manifest, counter).await;
+    let is = |payload: &[u8], state: &str| {
+        let status: Value = serde_json::from_slice(payload).unwrap_or_default();
+        status["engine"] == "a" && status["state"] == state
+    };
+    let (topic, running) = thief.hears_message(|payload| is(payload, "running")).await;
+    let status: ProgramStatus = wire::decode(&running).expect("it is a status");
+    let there = fleet
+        .application("the instance to run", |shop| {
+            let web = shop.instances.iter().find(|web| web.state == "running")?;
+            Some((web.program, web.engine.clone(), web.generation))
+        })
+        .await;
+    assert_eq!(there.0, Some(status.program));
+
+    let ended = || {
+        let mut ended: Value = serde_json::from_slice(&running).expect("it is an object");
+        ended["state"] = json!("exited");
+        ended["code"] = json!(1);
+        ended["sequence"] = json!(1_000_000);
+        ended.as_object_mut().expect("it is one").remove("signed");
+        wire::to_json(&ended)
+    };
+    let signed = |payload: Vec<u8>| sign(&stolen, &topic, &payload, &Answers::new());
+    let claimed = || wire::encode(&claim(status.program, 1_000_000));
+    for forged in [
+        vec![ended()],
+        vec![signed(ended())],
+        vec![claimed()],
+        vec![signed(claimed())],
+        vec![wire::encode(&ProgramStatus::tombstone(
+            status.program,
+            name(STOLEN),
+        ))],
+        vec![b"{}".to_vec()],
+        // What its engine has said before; nothing at all; and a claim to what is nowhere then.
+        vec![running.clone()],
+        vec![Vec::new()],
+        vec![Vec::new(), signed(claimed())],
+    ] {
+        for payload in &forged {
+            let message = Message::new(topic.clone(), payload.clone()).retained();
+            thief.publishes(message).await;
+        }
+        let last = forged.last().expect("there is one");
+        thief.hears_message(|payload| payload == last.as_slice()).await;
+        // Whoever comes now is to find it where it is.
+        thief.hears_message(|payload| is(payload, "running")).await;
+        let late = fleet.client().await;
+        let found = late
+            .program(&status.program.to_string())
+            .await
+            .expect("it is there");
+        assert_eq!(
+            (&found.status.engine, found.status.generation),
+            (&status.engine, status.generation)
+        );
+        late.close().await;
+    }
+    let still = fleet
+        .application("the instance to run", |shop| {
+            let web = shop.instances.iter().find(|web| web.state == "running")?;
+            Some((web.program, web.engine.clone(), web.generation))
+        })
+        .await;
+    assert_eq!(still, there);
+    let ask = Ask::Events {
+        since_ms: 0,
+        after: None,
+        wanted: EventsWanted::default(),
+    };
+    let events: Vec<Decision> = fleet.client.ask_apps(&ask, WAIT_MAX).await.expect("it answers");
+    let told: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+    for kind in ["ended", "gone", "found", "complete"] {
+        assert!(!told.contains(&kind), "{told:?}");
+    }
 }

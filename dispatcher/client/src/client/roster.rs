@@ -1,6 +1,5 @@
 //! The fleet's roster, read and published.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -13,7 +12,7 @@ use wayfare_protocol::trust::roster::{Roster, RosterError};
 
 use super::Client;
 use crate::error::CommandError;
-use crate::fleet::EngineSaid;
+use crate::fleet::Vouched;
 use crate::task::{News, ToTask};
 
 /// Cards that a watcher may be behind: all that are retained come at once.
@@ -110,13 +109,13 @@ impl Client {
         published.map_err(|_| CommandError::Closed)
     }
 
-    /// From now on what members of the roster say of engines counts, whatever these say themselves: see
+    /// From now on what members of the roster vouch for counts, whatever anybody says: see
     /// [`Fleet::believe`].
     ///
     /// [`Fleet::believe`]: crate::fleet::Fleet::believe
-    pub async fn believe(&self, said: Option<Arc<BTreeMap<EngineId, EngineSaid>>>) {
+    pub async fn believe(&self, vouched: Option<Arc<Vouched>>) {
         // A client that is closed believes nothing.
-        let _ = self.tell(ToTask::Believe(said)).await;
+        let _ = self.tell(ToTask::Believe(vouched)).await;
     }
 
     /// What is retained of a program, with the proof that it was ordered to be where it is.

@@ -22,6 +22,7 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::command::{Action, GivenCommand};
 use wayfare_protocol::dispatcher::{Answer, Lease, Request as Asked};
 use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
@@ -30,12 +31,13 @@ use wayfare_protocol::log::LogBatch;
 use wayfare_protocol::peer::Envelope;
 use wayfare_protocol::reply::{Barrier, Reply};
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
-use wayfare_protocol::topics::Topic;
+use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::trust::signed::Signature;
 use wayfare_protocol::wire;
 
 use crate::app::ask::Decision;
 use crate::error::CommandError;
-use crate::fleet::{EngineSaid, EngineView, Fleet, Heard};
+use crate::fleet::{EngineView, Fleet, Heard, Vouched};
 use crate::order::Busy;
 use crate::transfer::Content;
 use operation::InFlight;
@@ -217,6 +219,8 @@ pub(crate) struct Core {
     operations: BTreeMap<OperationId, InFlight>,
     reports: BTreeMap<OperationId, ReportInFlight>,
     printed: Printed,
+    /// Looks who has signed programs' statuses, as they are published on these topics.
+    looks_at_signatures: Option<Topics>,
 }
 
 impl Core {
@@ -228,7 +232,20 @@ impl Core {
             operations: BTreeMap::new(),
             reports: BTreeMap::new(),
             printed: Printed::default(),
+            looks_at_signatures: None,
         }
+    }
+
+    pub(crate) fn look_at_signatures(&mut self, topics: Topics) {
+        self.looks_at_signatures = Some(topics);
+    }
+
+    /// Whose key has signed the status of a program, if anybody asks.
+    fn signer(&self, program: ProgramId, payload: &[u8]) -> Option<PublicKey> {
+        let topics = self.looks_at_signatures.as_ref()?;
+        let signature = Signature::of(payload)?;
+        let topic = topics.topic(&Topic::ProgramStatus(program));
+        signature.is_good(&topic).then_some(signature.key)
     }
 
     pub(crate) fn fleet(&self) -> &Fleet {
@@ -236,8 +253,8 @@ impl Core {
     }
 
     /// See [`Fleet::believe`].
-    pub(crate) fn believe(&mut self, said: Option<Arc<BTreeMap<EngineId, EngineSaid>>>) {
-        self.fleet.believe(said);
+    pub(crate) fn believe(&mut self, vouched: Option<Arc<Vouched>>) {
+        self.fleet.believe(vouched);
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -323,8 +340,10 @@ impl Core {
                 changed
             }),
             Topic::ProgramStatus(program) if payload.is_empty() => Ok(self.fleet.program_cleared(program)),
-            Topic::ProgramStatus(program) => wire::decode(payload)
-                .map(|status: ProgramStatus| status.program == program && self.fleet.program_status(status)),
+            Topic::ProgramStatus(program) => wire::decode(payload).map(|status: ProgramStatus| {
+                let signed_by = self.signer(program, payload);
+                status.program == program && self.fleet.signed_status(status, signed_by)
+            }),
             Topic::ProgramLog(program) => wire::decode(payload).map(|batch: LogBatch| {
                 if batch.program == program {
                     let passed = self.printed.judge(batch, &self.fleet);

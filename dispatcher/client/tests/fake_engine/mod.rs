@@ -86,6 +86,7 @@ impl FakeEngine {
             },
             compiles: true,
             tells_health: true,
+            signs_statuses: false,
             processors: 1,
             memory_bytes: 1 << 30,
             programs_max: 16,

@@ -240,8 +240,8 @@ impl Fleet {
     /// What an engine is, as far as that is believed.
     fn about(&self, engine: &EngineId, entry: &EngineEntry) -> Option<EngineAbout> {
         let mut about = entry.about.clone()?;
-        if let Some(said) = &self.said {
-            let said = said.get(engine);
+        if let Some(vouched) = &self.vouched {
+            let said = vouched.engines.get(engine);
             about.labels = said.map(|said| said.labels.clone()).unwrap_or_default();
             if let Some(host) = said.and_then(|said| said.host.clone()) {
                 about.host = host;
@@ -273,12 +273,16 @@ impl Fleet {
         let own = own
             .into_iter()
             .flat_map(|entry| [Some(&entry.status), entry.other.as_ref()]);
+        // What an engine lists, it does not sign.
+        let is_known = || self.cleared.iter().any(|last| last.program == program);
+        let counts_listed = self.vouched.is_none() || !(self.programs.contains_key(&program) || is_known());
         let listing = self.listed.get(&program).into_iter().flatten();
+        let listing = listing.filter(|_| counts_listed);
         let listed = listing.filter_map(|engine| self.engines.get(engine)?.lists(program));
         let mut best: Option<&ProgramStatus> = None;
         for status in own.flatten().chain(listed) {
             let boot = self.present_boot(&status.engine);
-            if best.is_none_or(|known| supersedes(status, known, boot)) {
+            if best.is_none_or(|known| self.replaces(status, known, boot)) {
                 best = Some(status);
             }
         }

@@ -48,6 +48,7 @@ fn engine(name: &str, programs: u32, programs_max: u32, mebibytes: u64) -> Engin
             },
             compiles: name != "board",
             tells_health: true,
+            signs_statuses: false,
             processors: 1,
             memory_bytes: 1 << 30,
             programs_max,

@@ -60,6 +60,7 @@ fn engine(name: EngineId, chance: &mut Chance, programs: u32) -> EngineView {
             },
             compiles: chance.below(4) > 0,
             tells_health: true,
+            signs_statuses: false,
             processors: 2,
             memory_bytes: 1 << 30,
             programs_max: 1 + chance.below(4) as u32,

@@ -583,6 +583,7 @@ impl World {
             },
             compiles: host.trusts.is_none(),
             tells_health: !host.tells_nothing_of_health,
+            signs_statuses: false,
             processors: 4,
             memory_bytes: 1 << 30,
             programs_max: 16,
