@@ -133,7 +133,7 @@ pub struct HostState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthClaim>,
     /// Topics on which it has a message retained at the broker, each by eight bytes of its digest, with the message's bytes. Readers of
-    /// earlier releases count none.
+    /// earlier releases refuse it: it is empty unless they are many.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retained: Vec<(u64, u32)>,
     /// Subscriptions, messages not handed over or not sent, and what repeats are told by; in the engine's own encoding,

@@ -12,6 +12,9 @@ use wayfare_protocol::ids::Digest;
 pub const RETAINED_TOPICS_MAX: usize = 1_000;
 /// Bytes of all of them.
 pub const RETAINED_BYTES_MAX: u64 = 16 << 20;
+/// So many need not be remembered where the program goes on.
+const TOPICS_FEW: usize = 100;
+const BYTES_FEW: u64 = 1 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Retained {
@@ -39,9 +42,12 @@ impl Retained {
         self.bytes = self.bytes + u64::from(bytes) - u64::from(before.unwrap_or(0));
     }
 
+    /// Nothing unless they are many: engines of earlier releases take no program with this.
     pub(super) fn save(&self) -> Vec<(u64, u32)> {
+        let is_much = self.topics.len() > TOPICS_FEW || self.bytes > BYTES_FEW;
         self.topics
             .iter()
+            .filter(|_| is_much)
             .map(|(topic, bytes)| (*topic, *bytes))
             .collect()
     }
