@@ -6,8 +6,9 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -249,25 +250,29 @@ fn status(broker: &BrokerUrl) -> (i32, Vec<(String, String)>) {
     (ran.exit, alarms.collect())
 }
 
-/// Waits until this alarm stands, or none does.
-fn until_alarm(broker: &BrokerUrl, alarm: Option<(&str, &str)>) {
-    let wanted: Vec<_> = alarm
-        .map(|(kind, subject)| (kind.to_owned(), subject.to_owned()))
-        .into_iter()
-        .collect();
-    let exit = if alarm.is_some() { 4 } else { 0 };
+/// Waits until just that has become of alarms of a kind, the earliest first, and until `status` shows what stands then.
+fn until_alarm(broker: &BrokerUrl, (kind, subject): (&str, &str), changes: &[&str]) {
+    let mut events = command(
+        &broker.to_string(),
+        &["events", "--follow", "--json", "--kind", kind],
+    );
+    let mut events = Process(events.stdout(Stdio::piped()).spawn().unwrap());
+    let lines = BufReader::new(events.0.stdout.take().unwrap()).lines();
+    let (sender, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    for change in changes {
+        let line = told.recv_timeout(WAIT_MAX);
+        let line = line.unwrap_or_else(|error| panic!("{kind} is not {change}: {error}"));
+        let event: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(event["alarm"], *change, "{line}");
+    }
+    let expected = match changes.last() {
+        Some(&"raised") => (4, vec![(kind.to_owned(), subject.to_owned())]),
+        _ => (0, Vec::new()),
+    };
     until("an alarm to stand or to be cleared", || {
-        status(broker) == (exit, wanted.clone())
+        status(broker) == expected
     });
-}
-
-/// What has become of alarms of this kind, the earliest first.
-fn changes(broker: &BrokerUrl, kind: &str) -> Vec<String> {
-    let events = user(broker, &["events", "--json", "--kind", kind]).documents();
-    let changes = events
-        .iter()
-        .map(|event| event["alarm"].as_str().unwrap().to_owned());
-    changes.collect()
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -439,21 +444,18 @@ async fn fewer_that_stand_by_than_are_wanted_are_an_alarm_also_for_who_acts_next
     let start = |name: &str| Dispatching::start_as(&[], &url, name, folder.path(), &["--standbys", "1"]);
     let mut all = std::collections::BTreeMap::from([("a".to_owned(), start("a"))]);
     let (_, term) = holder(&mut heard, Term(0)).await;
-    let url = &url;
+    let (url, alarm) = (&url, ("no-standby", "dispatchers"));
     tokio::task::block_in_place(|| {
-        until_alarm(url, Some(("no-standby", "dispatchers")));
+        until_alarm(url, alarm, &["raised"]);
         all.insert("b".to_owned(), start("b"));
-        until_alarm(url, None);
+        until_alarm(url, alarm, &["raised", "cleared"]);
     });
     // The one that stood by acts, and nobody stands by.
     let first = heard.borrow().holder.clone().unwrap();
     all.remove(&first.0).unwrap().signal("-KILL");
     let (second, _) = holder(&mut heard, term.max(first.1)).await;
     assert_ne!(second, first.0);
-    tokio::task::block_in_place(|| {
-        until_alarm(url, Some(("no-standby", "dispatchers")));
-        assert_eq!(changes(url, "no-standby"), ["raised", "cleared", "raised"]);
-    });
+    tokio::task::block_in_place(|| until_alarm(url, alarm, &["raised", "cleared", "raised"]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -486,9 +488,9 @@ async fn a_broker_that_was_lost_is_an_alarm_when_it_is_back_and_until_it_holds()
     };
     let broker = EmbeddedBroker::start(options).await.unwrap();
     tokio::task::block_in_place(|| {
-        until_alarm(&url, Some(("broker-lost", "broker")));
-        until_alarm(&url, None);
-        assert_eq!(changes(&url, "broker-lost"), ["raised", "cleared"]);
+        let alarm = ("broker-lost", "broker");
+        until_alarm(&url, alarm, &["raised"]);
+        until_alarm(&url, alarm, &["raised", "cleared"]);
     });
     drop(dispatcher);
     broker.shutdown().await.unwrap();
@@ -500,7 +502,9 @@ async fn an_engine_whose_clock_is_wrong_is_an_alarm_until_it_is_right() {
     let folder = tempfile::tempdir().unwrap();
     let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
     let url = BrokerUrl::from(broker.local_addr());
+    let mut heard = listen(url.clone()).await;
     let _dispatcher = Dispatching::start(&url, "d", folder.path());
+    holder(&mut heard, Term(0)).await;
     let fakes = |clock_ahead_ms| {
         let fleet = FakeFleet {
             engines: 1,
@@ -510,13 +514,13 @@ async fn an_engine_whose_clock_is_wrong_is_an_alarm_until_it_is_right() {
         Fakes::start(&fleet, &url).unwrap()
     };
     let mut wrong = fakes(-3_600_000);
-    tokio::task::block_in_place(|| until_alarm(&url, Some(("clock-skew", "fake-0"))));
+    let alarm = ("clock-skew", "fake-0");
+    tokio::task::block_in_place(|| until_alarm(&url, alarm, &["raised"]));
     // As one that was restarted, with its clock set.
     wrong.drop_first(1).await.unwrap();
     let _right = fakes(20);
     tokio::task::block_in_place(|| {
-        until_alarm(&url, None);
-        assert_eq!(changes(&url, "clock-skew"), ["raised", "cleared"]);
+        until_alarm(&url, alarm, &["raised", "cleared"]);
         let events = does(&url, &["events", "--kind", "clock-skew", "--about", "fake-0"]);
         assert!(events.contains("3600 s behind the dispatcher's"), "{events}");
     });

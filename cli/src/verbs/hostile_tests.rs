@@ -49,6 +49,7 @@ fn engine() -> EngineView {
         offline_for_ms: None,
         load: None,
         identity: None,
+        boot: None,
         about: Some(of(json!({
             "version": EVIL, "platform": EVIL, "host": EVIL, "labels": {},
             "code": { "architecture": EVIL, "wasmtime": EVIL, "abi": EVIL }, "compiles": true,

@@ -223,6 +223,7 @@ mod tests {
             offline_for_ms: None,
             about: None,
             identity: None,
+            boot: None,
             load: None,
             programs: 0,
         };

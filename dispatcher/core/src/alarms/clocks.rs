@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use wayfare_protocol::ids::EngineId;
+use wayfare_protocol::ids::{BootId, EngineId};
 
 use super::Steady;
 
@@ -72,22 +72,21 @@ struct Clock {
     steady: Steady,
     /// `None`: it is being asked.
     ask_at_ms: Option<u64>,
-    /// When its connection had ended last.
-    fell_ms: Option<u64>,
+    boot: Option<BootId>,
 }
 
 impl Clocks {
-    /// Which of the engines that are here are to be asked now. Each is to be [`read`](Self::read) then. `here` says when the connection
-    /// of each ended last: one that has come back since begins anew, as its clock may have been set.
-    pub fn due(&mut self, here: &BTreeMap<&EngineId, Option<u64>>, now_ms: u64) -> Vec<EngineId> {
+    /// Which of the engines that are here are to be asked now. Each is to be [`read`](Self::read) then. One that was started again, which
+    /// nobody need have missed, begins anew: its clock may have been set.
+    pub fn due(&mut self, here: &BTreeMap<&EngineId, Option<BootId>>, now_ms: u64) -> Vec<EngineId> {
         self.engines
-            .retain(|engine, clock| here.get(engine).is_some_and(|fell_ms| clock.fell_ms == *fell_ms));
-        for (engine, fell_ms) in here {
+            .retain(|engine, clock| here.get(engine).is_some_and(|boot| clock.boot == *boot));
+        for (engine, boot) in here {
             if !self.engines.contains_key(*engine) {
                 let clock = Clock {
                     steady: Steady::new(WRONG_FOR_MS, 0),
                     ask_at_ms: Some(now_ms),
-                    fell_ms: *fell_ms,
+                    boot: *boot,
                 };
                 self.engines.insert((*engine).clone(), clock);
             }
@@ -259,7 +258,7 @@ mod tests {
         now = asked_after(&mut clocks, now, MINUTE);
         assert_eq!(is_wrong(clocks.read(&engine, reading(0, 40), now)), Some(false));
         // It was away so shortly that nobody saw it.
-        let here = BTreeMap::from([(&engine, Some(now))]);
+        let here = BTreeMap::from([(&engine, Some(BootId::from_bytes([1; 16])))]);
         assert_eq!(clocks.due(&here, now), std::slice::from_ref(&engine));
         clocks.read(&engine, reading(0, 40), now);
         assert_eq!(clocks.due(&here, now), []);
@@ -270,7 +269,7 @@ mod tests {
         let engines: Vec<EngineId> = (0..150)
             .map(|number| format!("e-{number}").parse().unwrap())
             .collect();
-        let here: BTreeMap<&EngineId, Option<u64>> = engines.iter().map(|engine| (engine, None)).collect();
+        let here: BTreeMap<&EngineId, Option<BootId>> = engines.iter().map(|engine| (engine, None)).collect();
         let (mut clocks, mut asked) = (Clocks::default(), BTreeSet::new());
         for now_ms in 0..3 {
             let due = clocks.due(&here, now_ms);

@@ -18,7 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_fleet::fleet::EngineView;
-use wayfare_protocol::ids::{EngineId, ProgramId};
+use wayfare_protocol::ids::{BootId, EngineId, ProgramId};
 use wayfare_scheduler::application::InstanceId;
 
 use super::observe::Watched;
@@ -205,14 +205,13 @@ impl Core {
         words.collect()
     }
 
-    /// Engines that answer, and when the connection of each ended last, in this term.
-    pub fn here(&self) -> BTreeMap<&EngineId, Option<u64>> {
-        let here = self.engines.iter().filter(|(_, watched)| {
-            let is_online = watched.view.as_ref().is_some_and(|view| view.online);
-            is_online && watched.hearing.health == Health::Here
+    /// Engines that answer, and which life of its process each is in.
+    pub fn here(&self) -> BTreeMap<&EngineId, Option<BootId>> {
+        let here = self.engines.iter().filter_map(|(engine, watched)| {
+            let view = watched.view.as_ref().filter(|view| view.online)?;
+            watched.hearing.is_here().then_some((engine, view.boot))
         });
-        here.map(|(engine, watched)| (engine, watched.hearing.fell_ms))
-            .collect()
+        here.collect()
     }
 
     /// Whether the fleet has it, there or not.

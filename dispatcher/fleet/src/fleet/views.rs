@@ -36,6 +36,9 @@ pub struct EngineView {
     /// The key that it shows, which nobody need have approved.
     #[serde(skip)]
     pub identity: Option<PublicKey>,
+    /// Of its process.
+    #[serde(skip)]
+    pub boot: Option<BootId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<MachineLoad>,
     /// Programs that are not ended.
@@ -229,6 +232,7 @@ impl Fleet {
             offline_for_ms: entry.offline_since_ms.map(|since| now_ms.saturating_sub(since)),
             about: self.about(engine, entry),
             identity: entry.identity,
+            boot: Some(entry.status.boot),
             load: entry.status.load,
             programs: entry
                 .status

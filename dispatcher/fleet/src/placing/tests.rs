@@ -32,6 +32,7 @@ fn engine(name: &str, programs: u32, programs_max: u32, mebibytes: u64) -> Engin
         heard: Heard::Live,
         rival: None,
         identity: None,
+        boot: None,
         stopped: false,
         leaving: None,
         mark: None,

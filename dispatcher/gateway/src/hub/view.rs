@@ -191,6 +191,7 @@ mod tests {
             offline_for_ms: None,
             about: None,
             identity: None,
+            boot: None,
             load: None,
             programs,
             rival: None,

@@ -63,6 +63,7 @@ pub(in crate::verbs::top) fn fleet() -> Seen {
         offline_for_ms: None,
         load: None,
         identity: None,
+        boot: None,
         about: None,
         programs: 3,
         heard: Heard::Live,

@@ -50,6 +50,7 @@ fn engine(name: EngineId, chance: &mut Chance, programs: u32) -> EngineView {
         programs,
         rival: None,
         identity: None,
+        boot: None,
         about: Some(EngineAbout {
             version: "1".into(),
             platform: "x86_64-linux".into(),

@@ -599,6 +599,7 @@ impl World {
             heard: wayfare_fleet::fleet::Heard::Live,
             rival: None,
             identity: None,
+            boot: None,
             stopped: host.shown.stopped,
             mark: None,
             leaving: host.shown.leaving,
