@@ -15,9 +15,9 @@ use wayfare_protocol::ids::Digest;
 
 use super::address_space::internal;
 use super::backend::Backend;
+use super::compiled::{Compiled, Trust};
 #[cfg(feature = "compiler")]
-use super::compiled::Piece;
-use super::compiled::{Compiled, Provenance, Trust};
+use super::compiled::{Piece, Provenance};
 use super::loaded::{Loaded, Tier};
 use super::options::{RuntimeOptions, config, reserve};
 use super::resuming::ResumeModule;
