@@ -63,22 +63,16 @@ impl Baseline {
         self.options.is_some()
     }
 
-    /// `None`: it is for Cranelift. Fails only where the module itself is no good.
-    pub(super) fn program(&self, digest: Digest, wasm: &[u8]) -> Result<Option<Module>, Failure> {
-        let Some(backend) = self.backend() else {
-            return Ok(None);
-        };
-        let rewritten = super::ahead::rewrite(digest, wasm, Form::Program)?;
+    /// Of a rewritten program; `None`: it is for Cranelift.
+    pub(super) fn program(&self, digest: Digest, rewritten: &[u8]) -> Option<Module> {
         if rewritten.len() < REWRITTEN_BYTES_MIN {
-            return Ok(None);
+            return None;
         }
-        match compile(backend, digest, &rewritten) {
-            Ok(module) => Ok(Some(module)),
-            Err(failure) => {
+        compile(self.backend()?, digest, rewritten)
+            .inspect_err(|failure| {
                 tracing::debug!(module = digest.short(), %failure, "not for the baseline tier");
-                Ok(None)
-            }
-        }
+            })
+            .ok()
     }
 
     pub(super) fn resuming(&self, digest: Digest, wasm: &[u8]) -> Result<Module, Failure> {

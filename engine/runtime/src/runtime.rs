@@ -161,21 +161,19 @@ impl Runtime {
         tier: Tier,
         wasm: &[u8],
     ) -> Result<(Tier, Compiled), Failure> {
-        let baseline = match (piece, tier) {
-            (Piece::Program, Tier::Baseline) => self.baseline.program(digest, wasm)?,
-            (Piece::Resuming, Tier::Baseline) => Some(self.baseline.resuming(digest, wasm)?),
-            (_, Tier::Optimised) => None,
+        let (tier, module) = match (piece, tier) {
+            (Piece::Program, Tier::Baseline) => {
+                let rewritten = super::ahead::rewrite(digest, wasm, Form::Program)?;
+                match self.baseline.program(digest, &rewritten) {
+                    Some(module) => (Tier::Baseline, module),
+                    None => (Tier::Optimised, self.optimised.compile(digest, &rewritten)?),
+                }
+            }
+            (Piece::Resuming, Tier::Baseline) => (tier, self.baseline.resuming(digest, wasm)?),
+            (_, Tier::Optimised) => (tier, self.optimised_here(digest, wasm, piece)?),
         };
-        match baseline {
-            Some(module) => {
-                let compiled = Compiled::of(digest, piece, &module).map_err(internal)?;
-                Ok((Tier::Baseline, compiled))
-            }
-            None => {
-                let (_, compiled) = self.optimised_here(digest, wasm, piece)?;
-                Ok((Tier::Optimised, compiled))
-            }
-        }
+        let compiled = Compiled::of(digest, piece, &module).map_err(internal)?;
+        Ok((tier, compiled))
     }
 
     #[cfg(feature = "compiler")]
@@ -191,27 +189,22 @@ impl Runtime {
         piece: Piece,
     ) -> Result<(Module, Compiled), Failure> {
         let Some(make) = &self.apart else {
-            return self.optimised_here(digest, wasm, piece);
+            let module = self.optimised_here(digest, wasm, piece)?;
+            let compiled = Compiled::of(digest, piece, &module).map_err(internal)?;
+            return Ok((module, compiled));
         };
         let (_, compiled) = make(digest, piece, Tier::Optimised, wasm)?;
         Ok((self.load_optimised(&compiled)?, compiled))
     }
 
     #[cfg(feature = "compiler")]
-    fn optimised_here(
-        &self,
-        digest: Digest,
-        wasm: &[u8],
-        piece: Piece,
-    ) -> Result<(Module, Compiled), Failure> {
+    fn optimised_here(&self, digest: Digest, wasm: &[u8], piece: Piece) -> Result<Module, Failure> {
         let form = match piece {
             Piece::Program => Form::Program,
             Piece::Resuming => Form::Resuming,
         };
         let rewritten = super::ahead::rewrite(digest, wasm, form)?;
-        let module = self.optimised.compile(digest, &rewritten)?;
-        let compiled = Compiled::of(digest, piece, &module).map_err(internal)?;
-        Ok((module, compiled))
+        self.optimised.compile(digest, &rewritten)
     }
 
     /// The rest, unless it is there or somebody is making it; with what to keep of it for
