@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use wayfare_client::IncomingRequest;
 use wayfare_client::app::ask::{self, Ask};
-use wayfare_client::fleet::Vouched;
+use wayfare_client::fleet::{Vouched, is_ordered};
 use wayfare_client::operations::{self, OperationAsk};
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::dispatcher::{ACTING_NAME, Answered, Reads};
@@ -36,7 +36,6 @@ use wayfare_protocol::limits::{ORDERS_PER_CHALLENGE, PAYLOAD_BYTES_MAX};
 use wayfare_protocol::status::ProgramStatus;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::trust::challenges::Challenges;
-use wayfare_protocol::trust::place::Holding;
 use wayfare_protocol::trust::roster::{AS_DEPLOYER, Orders, Roster};
 use wayfare_protocol::trust::signed::{Signature, answers};
 use wayfare_protocol::values;
@@ -257,17 +256,10 @@ impl Permits {
     }
 
     fn is_ordered(&self, status: &ProgramStatus) -> bool {
-        let Some(place) = status.place.as_deref() else {
-            return false;
-        };
-        let holding = Holding {
-            program: status.program,
-            generation: status.generation,
-            engine: status.engine.clone(),
-        };
         let mut members = self.roster.iter().flat_map(|roster| &roster.members);
-        let may = members.any(|member| member.key == place.0.key && member.may("run"));
-        may && place.is_good(&self.topics, &holding)
+        is_ordered(status, &self.topics, |key| {
+            members.any(|member| member.key == *key && member.may("run"))
+        })
     }
 
     /// A service has it now.

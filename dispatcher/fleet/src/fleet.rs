@@ -92,18 +92,22 @@ pub struct EngineSaid {
 }
 
 impl Vouched {
-    /// Whether somebody who may has ordered the program to be where its status says.
     fn have_ordered(&self, status: &ProgramStatus) -> bool {
-        let Some(place) = status.place.as_deref() else {
-            return false;
-        };
-        let holding = Holding {
-            program: status.program,
-            generation: status.generation,
-            engine: status.engine.clone(),
-        };
-        self.orderers.contains(&place.0.key) && place.is_good(&self.topics, &holding)
+        is_ordered(status, &self.topics, |key| self.orderers.contains(key))
     }
+}
+
+/// Whether somebody who may has ordered the program to be where its status says.
+pub fn is_ordered(status: &ProgramStatus, topics: &Topics, may: impl FnOnce(&PublicKey) -> bool) -> bool {
+    let Some(place) = status.place.as_deref() else {
+        return false;
+    };
+    let holding = Holding {
+        program: status.program,
+        generation: status.generation,
+        engine: status.engine.clone(),
+    };
+    may(&place.0.key) && place.is_good(topics, &holding)
 }
 
 /// Counts connections: each brings everything retained again, so what one does not bring was cleared meanwhile.

@@ -2,6 +2,7 @@ use serde::Serialize;
 use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::dispatcher::{Reads, Request};
 use wayfare_protocol::ids::Challenge;
+use wayfare_protocol::trust::place::Holding;
 use wayfare_protocol::trust::roster::{Member, Role};
 use wayfare_protocol::trust::signed::{Answers, sign};
 use wayfare_protocol::wire;
