@@ -374,7 +374,8 @@ impl LogStream {
     }
 }
 
-async fn until(at: Option<Instant>) {
+/// Never, if there is no such time.
+pub(crate) async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,

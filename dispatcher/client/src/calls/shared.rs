@@ -8,11 +8,11 @@
 //! with it all its calls end, and the next call makes another session. Whoever gives up a call has it cancelled.
 
 use std::collections::BTreeMap;
-use std::future::pending;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use wayfare_link::{Event, LinkError, Message};
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{self, FailureKind, Outcome, Sent};
@@ -23,6 +23,7 @@ use wayfare_protocol::topics::Topic;
 use super::{CallError, Caller, Heard};
 use crate::Client;
 use crate::error::ConnectError;
+use crate::logs::until;
 
 /// Calls that are open at the same time.
 const OPEN_MAX: usize = 1024;
@@ -59,6 +60,7 @@ pub enum SharedError {
 pub struct SharedCaller {
     client: Client,
     asks: Mutex<Option<mpsc::Sender<Ask>>>,
+    tickets: AtomicU64,
 }
 
 type End = Result<Vec<u8>, SharedError>;
@@ -92,6 +94,7 @@ impl SharedCaller {
         Self {
             client,
             asks: Mutex::new(None),
+            tickets: AtomicU64::new(0),
         }
     }
 
@@ -99,7 +102,7 @@ impl SharedCaller {
     pub async fn call(&self, wanted: Wanted, limit: Duration) -> End {
         let deadline = Instant::now() + limit;
         let asks = self.session(limit).await?;
-        let ticket = u64::from_le_bytes(ProgramId::random().to_bytes()[..8].try_into().expect("8 of 16"));
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let (end, ended) = oneshot::channel();
         let ask = Ask::Call {
             wanted,
@@ -168,7 +171,7 @@ impl Calls {
                     Some(Event::Oversized(_) | Event::Connected { .. }) => {}
                     Some(Event::Disconnected { .. }) | None => break,
                 },
-                () = at(due) => self.expire(),
+                () = until(due) => self.expire(),
             }
         }
         for (_, open) in std::mem::take(&mut self.open) {
@@ -370,11 +373,4 @@ impl Calls {
 fn fail(end: oneshot::Sender<End>, kind: FailureKind, text: String) {
     // Whoever asked may be gone.
     let _ = end.send(Err(CallError::Failed { kind, text }.into()));
-}
-
-async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => pending().await,
-    }
 }
