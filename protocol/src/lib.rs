@@ -35,6 +35,7 @@ pub mod pattern;
 pub mod peer;
 pub mod ports;
 pub mod pull;
+pub mod push;
 pub mod qos;
 pub mod reason;
 pub mod reply;

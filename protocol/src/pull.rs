@@ -4,12 +4,11 @@
 
 use crate::ids::{Blob, Digest};
 use crate::limits::{CHUNK_BYTES, CHUNKS_OUTSTANDING_MAX};
+use crate::push::DAMAGED_MAX;
 
 const CHUNK: u64 = CHUNK_BYTES as u64;
 /// What was asked for and does not come for this long is asked for again.
 pub const PULL_SILENCE_MS: u64 = 1_000;
-/// How often a blob may come damaged before it is given up.
-const DAMAGED_MAX: u32 = 3;
 
 /// A request for chunks, from `offset` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub struct Puller {
     /// What was asked for ends here.
     asked: u64,
     heard_ms: u64,
-    damaged: u32,
+    damaged: u8,
 }
 
 /// What came of a chunk.

@@ -1,121 +1,87 @@
-//! Handing blobs over in numbered chunks: the sending half (client to engine in a run or restore) and the
-//! receiving half (engine to client in a snapshot), as pure state machines.
-//!
-//! Few chunks are outstanding, acknowledgements are cumulative, and after silence everything from the last
-//! acknowledged byte is sent again (go-back-N). A digest ends each blob: only bytes that match it count as
-//! arrived. Time is passed in.
+//! What goes with an operation in chunks: the bytes that an engine may lack, and those that are fetched from it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wayfare_protocol::ids::{Blob, Digest};
-use wayfare_protocol::limits::{CHUNK_BYTES, CHUNKS_OUTSTANDING_MAX};
+use wayfare_protocol::push::{DAMAGED_MAX, Receiver, Segment, Sender, Taken};
 
-/// Without a new acknowledgement for this long, the sender goes back to the last one.
+/// Without a new acknowledgement for this long, the sender goes back to the last one; who fetches asks again.
 pub(crate) const SILENCE_MS: u64 = 2_000;
-/// Times that a blob may fail its digest before the transfer is given up.
-pub(crate) const DAMAGED_TIMES_MAX: u32 = 3;
 
 /// A blob with its bytes: shared, because a run holds it until the engine has it.
 pub type Content = Arc<Vec<u8>>;
 
-/// One chunk to be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Piece {
-    pub blob: Blob,
-    pub offset: u64,
-    pub bytes: u64,
-}
-
-/// The sending half for one blob.
-#[derive(Debug)]
-pub(crate) struct Sender {
-    blob: Blob,
-    /// Bytes before this are with the receiver, as far as it has said.
-    acknowledged: u64,
-    /// The next byte to send.
-    next: u64,
-    /// The receiver's last word, which may be lower after it restarted.
-    last_word: u64,
+/// Blobs on their way to an engine.
+#[derive(Debug, Default)]
+pub(crate) struct Uploads {
+    /// What was wanted at any time.
+    wanted: BTreeMap<Digest, Blob>,
+    sender: Sender,
     heard_ms: u64,
-    begun: bool,
-    done: bool,
 }
 
-impl Sender {
-    pub(crate) fn new(blob: Blob, now_ms: u64) -> Self {
-        Self {
-            blob,
-            acknowledged: 0,
-            next: 0,
-            last_word: 0,
-            heard_ms: now_ms,
-            begun: false,
-            done: false,
+impl Uploads {
+    /// The engine lacks `blob`: one that is on its way goes on, one that it had begins anew.
+    pub(crate) fn add(&mut self, blob: Blob, now_ms: u64) {
+        if self.sender.is_idle() {
+            self.heard_ms = now_ms;
         }
+        self.wanted.insert(blob.digest, blob);
+        self.sender.add(blob);
     }
 
-    pub(crate) fn digest(&self) -> Digest {
-        self.blob.digest
+    /// True if it is news.
+    pub(crate) fn acknowledge(&mut self, digest: Digest, received: u64, now_ms: u64) -> bool {
+        let blob = self.wanted.get(&digest).copied();
+        let news = blob.is_some_and(|blob| self.sender.acknowledge(blob, received));
+        if news {
+            self.heard_ms = now_ms;
+        }
+        news
     }
 
+    /// What may be sent now, and again after silence.
+    pub(crate) fn segments(&mut self, now_ms: u64) -> Vec<Segment> {
+        if now_ms.saturating_sub(self.heard_ms) >= SILENCE_MS {
+            self.heard_ms = now_ms;
+            self.sender.go_back();
+        }
+        self.sender.pump()
+    }
+
+    /// Nothing was wanted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// All that was wanted is there.
     pub(crate) fn is_done(&self) -> bool {
-        self.done
+        self.sender.is_idle()
     }
 
-    pub(crate) fn acknowledged(&self) -> u64 {
-        self.acknowledged
-    }
-
-    /// What may be sent now.
-    pub(crate) fn pieces(&mut self) -> Vec<Piece> {
-        let window_end = self.acknowledged + CHUNKS_OUTSTANDING_MAX * CHUNK_BYTES as u64;
-        let mut pieces = Vec::new();
-        // An empty blob is one empty chunk, or its receiver would never hear of it.
-        while !self.done && (self.next < self.blob.bytes.min(window_end) || !self.begun) {
-            let bytes = (self.blob.bytes - self.next).min(CHUNK_BYTES as u64);
-            pieces.push(Piece {
-                blob: self.blob,
-                offset: self.next,
-                bytes,
-            });
-            self.next += bytes;
-            self.begun = true;
-        }
-        pieces
-    }
-
-    /// The receiver has everything before `received`.
-    pub(crate) fn acknowledge(&mut self, received: u64, now_ms: u64) {
-        if received > self.blob.bytes {
-            return;
-        }
-        if received > self.acknowledged || (received == self.blob.bytes && self.begun) {
-            self.acknowledged = received;
-            self.next = self.next.max(received);
-            self.heard_ms = now_ms;
-            self.done = received == self.blob.bytes;
-        }
-        self.last_word = received;
-    }
-
-    /// After silence, goes back to the receiver's last word.
-    pub(crate) fn tick(&mut self, now_ms: u64) {
-        if !self.done && self.begun && now_ms.saturating_sub(self.heard_ms) >= SILENCE_MS {
-            self.acknowledged = self.last_word;
-            self.next = self.last_word;
-            self.begun = false;
-            self.heard_ms = now_ms;
-        }
+    /// Bytes that are there, and of all that was wanted.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        let there = self
+            .wanted
+            .values()
+            .map(|blob| self.sender.acknowledged_bytes(*blob));
+        (there.sum(), self.wanted.values().map(|blob| blob.bytes).sum())
     }
 }
 
-/// The receiving half for one blob.
+/// Blobs on their way here, with what has come of them.
 #[derive(Debug)]
-pub(crate) struct Receiver {
+pub(crate) struct Downloads {
+    each: BTreeMap<Digest, Download>,
+    receiver: Receiver,
+}
+
+#[derive(Debug)]
+struct Download {
     blob: Blob,
     bytes: Vec<u8>,
-    damaged: u32,
-    done: bool,
+    is_whole: bool,
 }
 
 /// What came of a chunk.
@@ -123,61 +89,92 @@ pub(crate) struct Receiver {
 pub(crate) enum Received {
     /// Say so: everything before this has arrived.
     Acknowledge(u64),
+    /// It makes no sense.
+    Nothing,
     /// The digest did not match too many times.
     GiveUp,
 }
 
-impl Receiver {
-    pub(crate) fn new(blob: Blob) -> Self {
-        // Grows with what arrives, not with what was announced.
-        Self {
+impl Downloads {
+    pub(crate) fn new(blobs: impl IntoIterator<Item = Blob>) -> Self {
+        let download = |blob: Blob| Download {
             blob,
+            // Grows with what arrives, not with what was announced.
             bytes: Vec::new(),
-            damaged: 0,
-            done: blob.bytes == 0 && blob.digest == Digest::of(&[]),
+            is_whole: blob == Blob::of(&[]),
+        };
+        Self {
+            each: blobs
+                .into_iter()
+                .map(|blob| (blob.digest, download(blob)))
+                .collect(),
+            receiver: Receiver::default(),
         }
-    }
-
-    pub(crate) fn blob(&self) -> Blob {
-        self.blob
-    }
-
-    pub(crate) fn is_done(&self) -> bool {
-        self.done
-    }
-
-    pub(crate) fn received(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
     }
 
     /// Takes the chunk if it is the next one; a repeat or one after a gap is only answered.
-    pub(crate) fn chunk(&mut self, offset: u64, bytes: &[u8]) -> Received {
-        let fits = offset + bytes.len() as u64 <= self.blob.bytes;
-        if self.done || offset != self.received() || !fits {
-            return Received::Acknowledge(self.received());
+    pub(crate) fn chunk(&mut self, blob: Blob, offset: u64, bytes: &[u8]) -> Received {
+        let Some(download) = self
+            .each
+            .get_mut(&blob.digest)
+            .filter(|download| download.blob == blob)
+        else {
+            return Received::Nothing;
+        };
+        if download.is_whole {
+            return Received::Acknowledge(blob.bytes);
         }
-        self.bytes.extend_from_slice(bytes);
-        if self.received() == self.blob.bytes {
-            if Digest::of(&self.bytes) == self.blob.digest {
-                self.done = true;
-            } else {
-                self.bytes.clear();
-                self.damaged += 1;
-                if self.damaged >= DAMAGED_TIMES_MAX {
-                    return Received::GiveUp;
+        match self.receiver.take(blob, offset, bytes.len() as u64) {
+            Taken::Ignore => Received::Nothing,
+            Taken::NotNext { received } => Received::Acknowledge(received),
+            Taken::Keep { received, is_last } => {
+                download.bytes.extend_from_slice(bytes);
+                if !is_last {
+                    return Received::Acknowledge(received);
+                }
+                if Digest::of(&download.bytes) == blob.digest {
+                    self.receiver.complete(blob);
+                    download.is_whole = true;
+                    return Received::Acknowledge(received);
+                }
+                download.bytes.clear();
+                match self.receiver.damaged(blob) {
+                    times if times < DAMAGED_MAX => Received::Acknowledge(0),
+                    _ => Received::GiveUp,
                 }
             }
         }
-        Received::Acknowledge(self.received())
+    }
+
+    /// What has not come whole.
+    pub(crate) fn missing(&self) -> Vec<Digest> {
+        let missing = self.each.iter().filter(|(_, download)| !download.is_whole);
+        missing.map(|(digest, _)| *digest).collect()
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.each.values().all(|download| download.is_whole)
+    }
+
+    /// Bytes that have come, and of all.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        let come = self.each.values().map(|download| download.bytes.len() as u64);
+        (
+            come.sum(),
+            self.each.values().map(|download| download.blob.bytes).sum(),
+        )
+    }
+
+    pub(crate) fn into_blobs(self) -> BTreeMap<Digest, Vec<u8>> {
+        let each = self.each.into_iter();
+        each.map(|(digest, download)| (digest, download.bytes)).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use wayfare_protocol::limits::CHUNK_BYTES;
+
     use super::*;
 
     const CHUNK: u64 = CHUNK_BYTES as u64;
@@ -187,14 +184,11 @@ mod tests {
         (Blob::of(&bytes), bytes)
     }
 
-    fn slice(bytes: &[u8], piece: Piece) -> &[u8] {
-        &bytes[piece.offset as usize..(piece.offset + piece.bytes) as usize]
-    }
-
     /// Carries chunks and acknowledgements, losing some of them by `seed`.
     fn carry(bytes: usize, seed: u64, loss_percent: u64) {
         let (blob, bytes) = content(bytes);
-        let (mut sender, mut receiver) = (Sender::new(blob, 0), Receiver::new(blob));
+        let (mut uploads, mut downloads) = (Uploads::default(), Downloads::new([blob]));
+        uploads.add(blob, 0);
         let mut random = seed;
         let mut is_lost = || {
             random = random
@@ -203,24 +197,26 @@ mod tests {
             (random >> 33) % 100 < loss_percent
         };
         for round in 0..10_000 {
-            for piece in sender.pieces() {
+            for segment in uploads.segments(round * SILENCE_MS) {
                 if is_lost() {
                     continue;
                 }
-                let Received::Acknowledge(upto) = receiver.chunk(piece.offset, slice(&bytes, piece)) else {
+                let part = &bytes[segment.offset as usize..(segment.offset + segment.bytes) as usize];
+                let Received::Acknowledge(upto) = downloads.chunk(blob, segment.offset, part) else {
                     panic!("gave up")
                 };
                 if !is_lost() {
-                    sender.acknowledge(upto, round * SILENCE_MS);
+                    uploads.acknowledge(blob.digest, upto, round * SILENCE_MS);
                 }
             }
-            if sender.is_done() {
-                assert_eq!(receiver.into_bytes(), bytes);
+            if uploads.is_done() {
+                assert!(downloads.is_done());
+                assert_eq!(uploads.bytes(), downloads.bytes());
+                assert_eq!(downloads.into_blobs()[&blob.digest], bytes);
                 return;
             }
-            sender.tick((round + 1) * SILENCE_MS);
         }
-        panic!("never done: seed {seed}, {sender:?}");
+        panic!("never done: seed {seed}, {uploads:?}");
     }
 
     #[test]
@@ -240,62 +236,56 @@ mod tests {
     }
 
     #[test]
-    fn few_chunks_are_outstanding() {
-        let (blob, _) = content(100 * CHUNK_BYTES);
-        let mut sender = Sender::new(blob, 0);
-        assert_eq!(sender.pieces().len() as u64, CHUNKS_OUTSTANDING_MAX);
-        assert!(sender.pieces().is_empty());
-        sender.acknowledge(3 * CHUNK, 1);
-        let offsets: Vec<_> = sender.pieces().iter().map(|p| p.offset / CHUNK).collect();
-        assert_eq!(offsets, [16, 17, 18]);
-    }
-
-    #[test]
-    fn a_receiver_that_restarted_gets_everything_from_its_last_word() {
-        let (blob, _) = content(20 * CHUNK_BYTES);
-        let mut sender = Sender::new(blob, 0);
-        sender.pieces();
-        sender.acknowledge(10 * CHUNK, 1);
-        sender.pieces();
-        // It lost what it had: says so, and the sender believes it once it is silent.
-        sender.acknowledge(0, 2);
-        assert!(sender.pieces().is_empty());
-        sender.tick(1 + SILENCE_MS);
-        assert_eq!(sender.pieces().first().map(|p| p.offset), Some(0));
-    }
-
-    #[test]
-    fn acknowledgements_past_the_end_are_ignored() {
+    fn what_was_not_wanted_is_not_acknowledged() {
         let (blob, _) = content(10);
-        let mut sender = Sender::new(blob, 0);
-        sender.acknowledge(11, 0);
-        assert!(!sender.is_done());
+        let mut uploads = Uploads::default();
+        assert!(!uploads.acknowledge(blob.digest, 10, 0));
+        uploads.add(blob, 0);
+        assert!(!uploads.acknowledge(blob.digest, 11, 0), "past its end");
+        assert!(!uploads.is_done());
+    }
+
+    #[test]
+    fn what_is_wanted_after_a_while_has_its_whole_silence() {
+        let (blob, _) = content(3 * CHUNK_BYTES);
+        let mut uploads = Uploads::default();
+        uploads.add(blob, 60_000);
+        assert_eq!(uploads.segments(60_000).len(), 3);
+        assert!(uploads.segments(60_000 + SILENCE_MS - 1).is_empty());
+        assert_eq!(uploads.segments(60_000 + SILENCE_MS).len(), 3);
     }
 
     #[test]
     fn damage_begins_anew_and_is_given_up_in_the_end() {
         let (blob, bytes) = content(10);
-        let mut receiver = Receiver::new(blob);
-        for _ in 1..DAMAGED_TIMES_MAX {
-            assert_eq!(receiver.chunk(0, &[0; 10]), Received::Acknowledge(0));
+        let mut downloads = Downloads::new([blob]);
+        for _ in 1..DAMAGED_MAX {
+            assert_eq!(downloads.chunk(blob, 0, &[0; 10]), Received::Acknowledge(0));
         }
-        assert_eq!(receiver.chunk(0, &bytes), Received::Acknowledge(10));
-        assert!(receiver.is_done());
-        let mut receiver = Receiver::new(blob);
-        for _ in 1..DAMAGED_TIMES_MAX {
-            receiver.chunk(0, &[0; 10]);
+        assert_eq!(downloads.chunk(blob, 0, &bytes), Received::Acknowledge(10));
+        assert!(downloads.is_done() && downloads.missing().is_empty());
+        let mut downloads = Downloads::new([blob]);
+        for _ in 1..DAMAGED_MAX {
+            downloads.chunk(blob, 0, &[0; 10]);
         }
-        assert_eq!(receiver.chunk(0, &[0; 10]), Received::GiveUp);
+        assert_eq!(downloads.chunk(blob, 0, &[0; 10]), Received::GiveUp);
     }
 
     #[test]
     fn repeats_and_gaps_are_only_answered() {
         let (blob, bytes) = content(3 * CHUNK_BYTES);
-        let mut receiver = Receiver::new(blob);
+        let mut downloads = Downloads::new([blob]);
         let at = |n: usize| &bytes[n * CHUNK_BYTES..(n + 1) * CHUNK_BYTES];
-        assert_eq!(receiver.chunk(CHUNK, at(1)), Received::Acknowledge(0));
-        assert_eq!(receiver.chunk(0, at(0)), Received::Acknowledge(CHUNK));
-        assert_eq!(receiver.chunk(0, at(0)), Received::Acknowledge(CHUNK));
-        assert_eq!(receiver.chunk(CHUNK, at(1)), Received::Acknowledge(2 * CHUNK));
+        let mut take = |offset, n| downloads.chunk(blob, offset, at(n));
+        assert_eq!(take(CHUNK, 1), Received::Acknowledge(0));
+        assert_eq!(take(0, 0), Received::Acknowledge(CHUNK));
+        assert_eq!(take(0, 0), Received::Acknowledge(CHUNK));
+        assert_eq!(take(CHUNK, 1), Received::Acknowledge(2 * CHUNK));
+        assert_eq!(take(2 * CHUNK, 2), Received::Acknowledge(3 * CHUNK));
+        assert_eq!(
+            take(0, 0),
+            Received::Acknowledge(3 * CHUNK),
+            "its acknowledgement was lost"
+        );
     }
 }

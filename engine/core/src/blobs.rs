@@ -7,7 +7,7 @@ use wayfare_protocol::ids::{Blob, Digest};
 
 use super::Core;
 use super::timing::MODULES_KEPT_MAX;
-use super::transfer::Receiver;
+use wayfare_protocol::push::Receiver;
 
 #[derive(Debug, Default)]
 pub(super) struct Blobs {

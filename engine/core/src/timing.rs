@@ -36,8 +36,6 @@ pub(super) const ARRIVALS_MAX: usize = 16;
 pub(super) const SERVINGS_MAX: usize = 16;
 /// Modules kept after their last program left, since programs tend to come back.
 pub(super) const MODULES_KEPT_MAX: usize = 8;
-/// How often a blob may arrive damaged before its operation is given up.
-pub(super) const DAMAGED_MAX: u8 = 3;
 
 impl Now {
     pub(super) fn plus(self, us: u64) -> Self {

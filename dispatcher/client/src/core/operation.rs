@@ -19,7 +19,7 @@ use super::{
 use crate::error::{CommandError, Stage};
 use crate::fleet::{Presence, ProgramView};
 use crate::order::Busy;
-use crate::transfer::{Receiver, SILENCE_MS, Sender};
+use crate::transfer::{Downloads, SILENCE_MS, Uploads};
 
 #[derive(Debug)]
 pub(super) struct InFlight {
@@ -30,7 +30,7 @@ pub(super) struct InFlight {
     said_ms: u64,
     state: State,
     progress: Progress,
-    uploads: Vec<Sender>,
+    uploads: Uploads,
     /// A view that was old is looked at again once, not for ever.
     rechecks_left: u32,
 }
@@ -52,7 +52,7 @@ enum State {
 #[derive(Debug)]
 struct Fetch {
     outcome: Outcome,
-    receivers: BTreeMap<Digest, Receiver>,
+    downloads: Downloads,
     heard_ms: u64,
 }
 
@@ -87,7 +87,7 @@ impl InFlight {
             said_ms: now_ms,
             state: State::Sent,
             progress: Progress::default(),
-            uploads: Vec::new(),
+            uploads: Uploads::default(),
             rechecks_left: 1,
             request,
         }
@@ -265,13 +265,12 @@ impl InFlight {
         let blobs = spec.blobs().chain([*snapshot]);
         let blobs = blobs.filter(|blob| !self.request.known.contains(&blob.digest));
         let fetch = Fetch {
-            receivers: blobs.map(|blob| (blob.digest, Receiver::new(blob))).collect(),
+            downloads: Downloads::new(blobs),
             outcome,
             heard_ms: now_ms,
         };
         self.progress.phase = Some(Phase::Transfer);
-        self.progress.total_bytes = fetch.receivers.values().map(|r| r.blob().bytes).sum();
-        self.progress.done_bytes = 0;
+        (self.progress.done_bytes, self.progress.total_bytes) = fetch.downloads.bytes();
         self.deadline_ms = now_ms.saturating_add(self.request.time_limit_ms);
         effects.push(self.want(&fetch, operation, client));
         self.state = State::Fetching(fetch);
@@ -376,10 +375,7 @@ impl InFlight {
             State::Queued | State::Sent | State::Accepted | State::Fetching(_) | State::Rechecking { .. } => {
             }
         }
-        if let Some(sender) = self.uploads.iter_mut().find(|sender| !sender.is_done()) {
-            sender.tick(now_ms);
-            self.pump(operation, client, effects);
-        }
+        self.pump(operation, client, now_ms, effects);
     }
 
     pub(super) fn time_is_up(

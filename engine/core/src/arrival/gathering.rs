@@ -6,9 +6,9 @@ use wayfare_protocol::ids::{Blob, Digest, OperationId, PeerName};
 use wayfare_protocol::peer::PeerMessage;
 
 use crate::Core;
-use crate::timing::{DAMAGED_MAX, Repeat};
-use crate::transfer::Taken;
+use crate::timing::Repeat;
 use crate::types::Effect;
+use wayfare_protocol::push::{DAMAGED_MAX, Taken};
 
 use super::{Goal, Module, Origin, Stage};
 

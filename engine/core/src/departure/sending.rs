@@ -5,8 +5,8 @@ use wayfare_protocol::ids::{Blob, Digest, OperationId, PeerName};
 
 use crate::Core;
 use crate::timing::Repeat;
-use crate::transfer::Segment;
 use crate::types::{Effect, Now, Purpose, Saved, Standing};
+use wayfare_protocol::push::Segment;
 
 use super::{Departure, Doubt, Kind, OfferMessage, Stage};
 

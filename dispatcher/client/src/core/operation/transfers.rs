@@ -8,7 +8,7 @@ use wayfare_protocol::topics::Topic;
 use super::{Fetch, InFlight, State, Step};
 use crate::core::Effect;
 use crate::error::CommandError;
-use crate::transfer::{Content, Received, Receiver, Sender};
+use crate::transfer::Received;
 
 impl InFlight {
     pub(in crate::core) fn peer(
@@ -24,20 +24,16 @@ impl InFlight {
             PeerMessage::Want { missing } => {
                 self.accepted(now_ms, effects);
                 self.wanted(missing, now_ms);
-                self.pump(operation, client, effects);
+                self.pump(operation, client, now_ms, effects);
                 self.uploaded(effects);
                 Step::GoesOn
             }
             PeerMessage::Ack { digest, received } => {
-                if let Some(sender) = self.uploads.iter_mut().find(|sender| sender.digest() == *digest) {
-                    let before = sender.acknowledged();
-                    sender.acknowledge(*received, now_ms);
-                    if sender.acknowledged() > before {
-                        self.deadline_ms = self.deadline_ms.max(now_ms + self.request.time_limit_ms);
-                    }
-                    self.pump(operation, client, effects);
-                    self.uploaded(effects);
+                if self.uploads.acknowledge(*digest, *received, now_ms) {
+                    self.deadline_ms = self.deadline_ms.max(now_ms + self.request.time_limit_ms);
                 }
+                self.pump(operation, client, now_ms, effects);
+                self.uploaded(effects);
                 Step::GoesOn
             }
             PeerMessage::Chunk { blob, offset } => {
@@ -57,19 +53,11 @@ impl InFlight {
                 tracing::warn!(%digest, "the engine asks for what was not offered");
                 continue;
             };
-            if self
-                .uploads
-                .iter()
-                .any(|sender| sender.digest() == *digest && !sender.is_done())
-            {
-                continue;
-            }
-            self.uploads.retain(|sender| sender.digest() != *digest);
             let blob = Blob {
                 digest: *digest,
                 bytes: content.len() as u64,
             };
-            self.uploads.push(Sender::new(blob, now_ms));
+            self.uploads.add(blob, now_ms);
             self.progress.delivered = false;
         }
         if missing.is_empty() {
@@ -77,25 +65,27 @@ impl InFlight {
         }
     }
 
-    /// Sends what may be sent: one blob after the other.
-    pub(super) fn pump(&mut self, operation: OperationId, client: &ClientId, effects: &mut Vec<Effect>) {
-        let Some(sender) = self.uploads.iter_mut().find(|sender| !sender.is_done()) else {
-            return;
-        };
-        let content: &Content = &self.request.blobs[&sender.digest()];
-        for piece in sender.pieces() {
+    /// Sends what may be sent, and again after silence.
+    pub(super) fn pump(
+        &mut self,
+        operation: OperationId,
+        client: &ClientId,
+        now_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        for segment in self.uploads.segments(now_ms) {
             let envelope = Envelope {
                 operation,
                 from: client.clone(),
                 message: PeerMessage::Chunk {
-                    blob: piece.blob,
-                    offset: piece.offset,
+                    blob: segment.blob,
+                    offset: segment.offset,
                 },
             };
-            let range = piece.offset as usize..(piece.offset + piece.bytes) as usize;
+            let range = segment.offset as usize..(segment.offset + segment.bytes) as usize;
             effects.push(Effect::Publish {
                 topic: Topic::Peer(operation, self.request.engine.clone()),
-                payload: envelope.encode(&content[range]),
+                payload: envelope.encode(&self.request.blobs[&segment.blob.digest][range]),
             });
         }
     }
@@ -105,13 +95,8 @@ impl InFlight {
             return;
         }
         self.progress.phase.get_or_insert(Phase::Transfer);
-        self.progress.done_bytes = self.uploads.iter().map(Sender::acknowledged).sum();
-        self.progress.total_bytes = self
-            .uploads
-            .iter()
-            .map(|sender| self.request.blobs[&sender.digest()].len() as u64)
-            .sum();
-        self.progress.delivered |= self.uploads.iter().all(Sender::is_done);
+        (self.progress.done_bytes, self.progress.total_bytes) = self.uploads.bytes();
+        self.progress.delivered |= self.uploads.is_done();
         effects.push(self.progress());
     }
 
@@ -129,12 +114,10 @@ impl InFlight {
         let State::Fetching(fetch) = &mut self.state else {
             return Step::GoesOn;
         };
-        let Some(receiver) = fetch.receivers.get_mut(&blob.digest) else {
-            return Step::GoesOn;
-        };
-        let before = receiver.received();
-        let received = match receiver.chunk(offset, bytes) {
+        let (before, _) = fetch.downloads.bytes();
+        let received = match fetch.downloads.chunk(blob, offset, bytes) {
             Received::Acknowledge(received) => received,
+            Received::Nothing => return Step::GoesOn,
             Received::GiveUp => {
                 let (engine, what) = (
                     self.request.engine.clone(),
@@ -143,12 +126,13 @@ impl InFlight {
                 return self.settle(Err(CommandError::Damaged { engine, what }), effects);
             }
         };
-        if received > before {
+        let (come, _) = fetch.downloads.bytes();
+        if come > before {
             fetch.heard_ms = now_ms;
             self.deadline_ms = self.deadline_ms.max(now_ms + self.request.time_limit_ms);
         }
-        self.progress.done_bytes = fetch.receivers.values().map(Receiver::received).sum();
-        let all_here = fetch.receivers.values().all(Receiver::is_done);
+        self.progress.done_bytes = come;
+        let all_here = fetch.downloads.is_done();
         let message = PeerMessage::Ack {
             digest: blob.digest,
             received,
@@ -166,20 +150,11 @@ impl InFlight {
         let State::Fetching(fetch) = std::mem::replace(&mut self.state, State::Accepted) else {
             return Step::GoesOn;
         };
-        let blobs = fetch
-            .receivers
-            .into_iter()
-            .map(|(digest, receiver)| (digest, receiver.into_bytes()));
-        self.settle(Ok((fetch.outcome, blobs.collect())), effects)
+        self.settle(Ok((fetch.outcome, fetch.downloads.into_blobs())), effects)
     }
 
     pub(super) fn want(&self, fetch: &Fetch, operation: OperationId, client: &ClientId) -> Effect {
-        let missing = fetch
-            .receivers
-            .values()
-            .filter(|r| !r.is_done())
-            .map(|r| r.blob().digest)
-            .collect();
+        let missing = fetch.downloads.missing();
         self.to_engine(PeerMessage::Want { missing }, operation, client)
     }
 
