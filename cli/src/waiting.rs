@@ -1,12 +1,13 @@
 //! Waiting for an operation, with a spinner or progress bar for people at a terminal.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use wayfare_client::{Finished, Operation, Progress, QueueNote, documents};
+use wayfare_client::{Client, Finished, Operation, Progress, QueueNote, documents};
 use wayfare_protocol::event::{Outcome, Phase};
-use wayfare_protocol::ids::{EngineId, OperationId};
+use wayfare_protocol::ids::{Digest, EngineId, OperationId};
 
 use crate::args::CommandArgs;
 use crate::fail::Result;
@@ -144,6 +145,21 @@ impl Bar {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Sends the dispatcher what it lacks of these, with a bar.
+pub(crate) async fn upload(
+    fleet: &Client,
+    blobs: &BTreeMap<Digest, Vec<u8>>,
+    limit: Duration,
+    output: Output,
+) -> Result {
+    let bar = Bytes::new(output, "sending", None);
+    let sent = fleet
+        .upload(blobs, limit, |done, total| bar.show_of(done, total))
+        .await;
+    bar.clear();
+    Ok(sent?)
 }
 
 /// A bar for a file on its way; nothing where nobody looks.

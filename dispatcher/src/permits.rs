@@ -365,7 +365,7 @@ enum Need {
 fn need(service: &PeerName, body: &Value) -> Option<Need> {
     let verb = match service.as_str() {
         ask::SERVICE => match serde_json::from_value(body.clone()).ok()? {
-            Ask::Put { .. } | Ask::Renew { .. } => AS_DEPLOYER,
+            Ask::Take { .. } | Ask::Put { .. } | Ask::Renew { .. } => AS_DEPLOYER,
             Ask::Cordon { .. }
             | Ask::Drain { .. }
             | Ask::Uncordon { .. }

@@ -25,6 +25,7 @@ use crate::fail::{Fail, Result};
 use crate::languages::kept;
 use crate::languages::source::{Source, read_bounded};
 use crate::output::{Output, Text, moment, tell};
+use crate::waiting::upload;
 
 /// A manifest is text that people write.
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;
@@ -222,7 +223,7 @@ async fn apply(args: AppApplyArgs, output: Output) -> Result {
         if args.dry.dry_run {
             return dry::ask(fleet, Ask::apply(spec, expects), timeout, output).await;
         }
-        fleet.upload(&blobs, timeout, |_, _| {}).await?;
+        upload(fleet, &blobs, timeout, output).await?;
         let application = spec.name.clone();
         let answer: Value = fleet.ask_apps(&Ask::apply(spec, expects), timeout).await?;
         output.print(&answer, |answer| match answer["changed"].as_bool() {

@@ -14,6 +14,7 @@ mod queueing;
 mod roster;
 mod stored;
 mod streams;
+mod upload;
 pub(crate) mod would;
 
 pub use self::asking::LeaseWatch;
@@ -216,6 +217,11 @@ impl Client {
             return Err(error);
         }
         Ok(client)
+    }
+
+    /// The name under which it is answered.
+    pub fn id(&self) -> &ClientId {
+        &self.inner.client
     }
 
     /// The fleet's broker and topic root, which tell it from others.

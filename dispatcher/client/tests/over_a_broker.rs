@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fake_engine;
+mod uploads;
 
 use std::time::Duration;
 

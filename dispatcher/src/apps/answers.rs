@@ -15,16 +15,14 @@ impl Service {
         let by = asked.by.clone();
         let answer = match asked.read::<Ask>() {
             Err(failure) => Err(failure),
-            Ok(Ask::Lacks { blobs }) => {
-                for blob in &blobs {
-                    self.blobs.spare(blob.digest);
-                }
-                let lacking: Vec<_> = blobs
-                    .into_iter()
-                    .filter(|blob| !self.blobs.has(blob.digest))
-                    .collect();
-                Ok(serde_json::json!(lacking))
-            }
+            Ok(Ask::Take {
+                transfer,
+                from,
+                blobs,
+            }) => self
+                .take(transfer, from, blobs)
+                .map(|lacking| serde_json::json!(lacking)),
+            Ok(Ask::Lacks { blobs }) => Ok(serde_json::json!(self.blobs.lacking(blobs))),
             Ok(Ask::Put { blob, offset, hex }) => self.blobs.put(blob, offset, &hex).map(Into::into),
             Ok(Ask::Alarms { after }) => Ok(serde_json::json!(self.alarms.page(after))),
             Ok(Ask::StandsBy { dispatcher, every_ms }) => {

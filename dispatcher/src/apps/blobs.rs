@@ -42,6 +42,15 @@ impl Blobs {
         self.kept.has(digest)
     }
 
+    /// Those that are not here. None of them is thrown away soon: somebody is about to say what they are for.
+    pub(super) fn lacking(&mut self, mut blobs: Vec<Blob>) -> Vec<Blob> {
+        for blob in &blobs {
+            self.spare(blob.digest);
+        }
+        blobs.retain(|blob| !self.has(blob.digest));
+        blobs
+    }
+
     /// Takes the next part of a blob; answers with how much is there.
     pub(super) fn put(&mut self, blob: Blob, offset: u64, hex: &str) -> Result<u64, Failure> {
         check_bytes("blob", blob.bytes, MODULE_BYTES_MAX)?;

@@ -200,6 +200,7 @@ impl Service {
         while let Some(done) = next {
             match done {
                 Ok(Done::Announced) => {}
+                Ok(Done::Came(came)) => self.came(came),
                 Ok(Done::Clock { engine, reading }) => self.clock_read(&engine, reading),
                 Ok(Done::Read(sent_ms)) => read = Some(sent_ms),
                 Ok(Done::Settled { operation, result }) => settled.extend(self.settled(operation, result)),

@@ -10,6 +10,7 @@
 mod alarms;
 mod answers;
 mod effects;
+mod taking;
 mod watches;
 
 mod blobs;
@@ -34,6 +35,7 @@ use wayfare_protocol::ids::{EngineId, OperationId};
 use self::alarms::Alarms;
 use self::blobs::Blobs;
 use self::known::KnownEngines;
+use self::taking::{Came, Takings};
 use self::timeline::Timeline;
 use self::watches::Watches;
 use crate::context::{Context, Note};
@@ -68,7 +70,6 @@ const READ_TIME_LIMIT: Duration = Duration::from_secs(60);
 const APPLICATIONS: &str = "applications";
 
 /// Something that was waited for beside requests.
-#[expect(clippy::large_enum_variant, reason = "one at a time, and taken apart at once")]
 enum Done {
     Settled {
         operation: OperationId,
@@ -81,6 +82,8 @@ enum Done {
         engine: EngineId,
         reading: Option<ClockReading>,
     },
+    /// A blob that was pulled.
+    Came(Came),
     /// What there is to say to callers of programs has been said.
     Announced,
 }
@@ -90,6 +93,7 @@ struct Service {
     core: Core,
     log: RecordLog,
     blobs: Blobs,
+    takings: Takings,
     timeline: Timeline,
     alarms: Alarms,
     watches: Watches,
@@ -152,6 +156,7 @@ impl Service {
             core,
             log,
             blobs,
+            takings: Takings::default(),
             timeline,
             alarms: Alarms::open(&context.place.join("alarms"), context.term)?,
             watches: Watches::new(&context.options),

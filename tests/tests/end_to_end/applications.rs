@@ -12,7 +12,10 @@ use wayfare_client::app::ask::{AppStatus, Ask, Decision, EventsWanted};
 use wayfare_client::app::manifest::{self, Resolved};
 use wayfare_dispatcher::options::ServiceOptions;
 use wayfare_dispatcher::service::{self, ServiceError};
-use wayfare_protocol::ids::{Generation, ProgramId};
+use wayfare_protocol::ids::{Blob, Generation, OperationId, ProgramId};
+use wayfare_protocol::limits::CHUNK_BYTES;
+use wayfare_protocol::peer::PeerMessage;
+use wayfare_protocol::pull::Pull;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::Fleet;
 use wayfare_tests::job::Job;
@@ -396,4 +399,48 @@ fn manifest_with_heap(heap_kib: u32) -> Resolved {
         middle.args[2] = heap_kib.to_string();
     }
     resolved
+}
+
+#[tokio::test]
+async fn a_blob_that_is_not_what_its_digest_says_is_refused_and_the_true_one_is_taken() {
+    let fleet = fleet(Kind::Embedded).start().await;
+    let service = Service::start(&fleet);
+    let client = &fleet.client;
+    let sound: Vec<u8> = (0..CHUNK_BYTES * 3 + 5).map(|i| (i % 251) as u8).collect();
+    let blob = Blob::of(&sound);
+    let transfer = OperationId::random();
+    let mut peers = client.peers().await.expect("it is open");
+    let take = Ask::Take {
+        transfer,
+        from: client.id().clone(),
+        blobs: vec![blob],
+    };
+    let lacking: Vec<Blob> = client.ask_apps(&take, WAIT_MAX).await.expect("it answers");
+    assert_eq!(lacking, [blob]);
+    let lies = async {
+        while let Some((envelope, _)) = peers.recv().await {
+            match envelope.message {
+                PeerMessage::Pull { blob, offset, chunks } if envelope.operation == transfer => {
+                    for (offset, length) in (Pull { offset, chunks }).chunks_of(blob) {
+                        let message = PeerMessage::Chunk { blob, offset };
+                        client.say(&envelope.from, transfer, message, &vec![0; length]);
+                    }
+                }
+                PeerMessage::Ack { received, .. } => return assert_eq!(received, 0),
+                _ => {}
+            }
+        }
+    };
+    within("the dispatcher gives up", lies).await;
+    let refused = client.ask_apps::<Vec<Blob>>(&take, WAIT_MAX).await;
+    let refused = refused.expect_err("it was damaged").to_string();
+    assert!(refused.contains("does not match its digest"), "{refused}");
+    let blobs = BTreeMap::from([(blob.digest, sound)]);
+    client
+        .upload(&blobs, WAIT_MAX, |_, _| {})
+        .await
+        .expect("it is taken");
+    let lacking: Vec<Blob> = client.ask_apps(&take, WAIT_MAX).await.expect("it answers");
+    assert_eq!(lacking, []);
+    service.stop().await;
 }

@@ -17,6 +17,7 @@ use crate::args::programs::RunArgs;
 use crate::context::who;
 use crate::fail::{Fail, Result};
 use crate::output::{Output, tell};
+use crate::waiting::upload;
 
 /// Between two looks at whether it runs.
 const LOOK_PERIOD: Duration = Duration::from_millis(300);
@@ -51,7 +52,7 @@ pub(super) async fn run(fleet: &Client, run: Run, args: &RunArgs, output: Output
     if args.command.dry.dry_run {
         return dry::ask(fleet, Ask::Acquire { spec, holder, lasts }, limit, output).await;
     }
-    fleet.upload(&blobs, limit, |_, _| {}).await?;
+    upload(fleet, &blobs, limit, output).await?;
     let holding = acquire(fleet, &spec, (&holder, lasts), limit).await?;
     if args.command.no_wait {
         return print(output, &holding, None);

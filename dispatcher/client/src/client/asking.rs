@@ -1,6 +1,5 @@
 //! Asking the acting dispatcher of the fleet, and answering as it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +13,7 @@ use wayfare_protocol::device::{DeviceAsk, Reading};
 use wayfare_protocol::dispatcher::{ACTING_NAME, Answer, Answered, Asker, Lease, Reads, Request};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::{self, FileAnswer, FileRequest};
-use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::ids::{EngineId, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::numbers::{EngineNumbers, NumbersAsk};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramStatus;
@@ -24,9 +23,7 @@ use wayfare_protocol::values::{self, ValueAnswer, ValueAsk, ValueRequest};
 use wayfare_protocol::wire;
 
 use super::Client;
-use crate::app::ask::{
-    AppStatus, Ask, Decision, HistoryPage, PUT_BYTES_MAX, SERVICE, StatusPage, VersionStatus,
-};
+use crate::app::ask::{AppStatus, Ask, Decision, HistoryPage, SERVICE, StatusPage, VersionStatus};
 use crate::error::AskError;
 use crate::signing;
 use crate::task::{IncomingRequest, News, QUEUE_MAX, ToTask, WATCHER_QUEUE_MAX};
@@ -171,45 +168,6 @@ impl Client {
             Some(challenge) => signing::sign_for(key, name, &acting(), payload, Some(challenge)),
             None => payload.to_vec(),
         }
-    }
-
-    /// Sends the acting dispatcher what it lacks of these; `sent` hears how many bytes of how many are there.
-    pub async fn upload(
-        &self,
-        blobs: &BTreeMap<Digest, Vec<u8>>,
-        limit: Duration,
-        mut sent: impl FnMut(u64, u64),
-    ) -> Result<(), AskError> {
-        let all = blobs.iter().map(|(digest, bytes)| Blob {
-            digest: *digest,
-            bytes: bytes.len() as u64,
-        });
-        let lacking: Vec<Blob> = self.ask_apps(&Ask::Lacks { blobs: all.collect() }, limit).await?;
-        let total = lacking.iter().map(|blob| blob.bytes).sum();
-        let mut done = 0;
-        for blob in lacking {
-            let Some(bytes) = blobs.get(&blob.digest) else {
-                continue;
-            };
-            let mut offset = 0;
-            loop {
-                let part = &bytes[offset..bytes.len().min(offset + PUT_BYTES_MAX)];
-                let hex = part.iter().map(|byte| format!("{byte:02x}")).collect();
-                let put = Ask::Put {
-                    blob,
-                    offset: offset as u64,
-                    hex,
-                };
-                let there: u64 = self.ask_apps(&put, limit).await?;
-                offset = usize::try_from(there).unwrap_or(bytes.len()).min(bytes.len());
-                sent(done + offset as u64, total);
-                if offset == bytes.len() {
-                    break;
-                }
-            }
-            done += blob.bytes;
-        }
-        Ok(())
     }
 
     /// Asks the service for applications.

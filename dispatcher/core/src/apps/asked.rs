@@ -60,7 +60,8 @@ impl Core {
             Ask::Forget { engine } => self.forget_engine(&engine),
             Ask::Programs { from } => Ok(value(self.programs_page(from))),
             Ask::Marks { from } => Ok(value(self.marks_page(from.as_ref()))),
-            Ask::Lacks { .. }
+            Ask::Take { .. }
+            | Ask::Lacks { .. }
             | Ask::Put { .. }
             | Ask::Alarms { .. }
             | Ask::StandsBy { .. }

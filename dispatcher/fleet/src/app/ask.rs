@@ -23,11 +23,18 @@ const ID_DIGITS_MIN: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Ask {
-    /// Which of these the dispatcher lacks.
+    /// The dispatcher pulls what it lacks of these from who asks, in messages between peers under `transfer`: answered with what
+    /// it lacks. It acknowledges a blob once that is kept, or cannot be: who asks again then hears why, or what is still lacking.
+    Take {
+        transfer: OperationId,
+        from: PeerName,
+        blobs: Vec<Blob>,
+    },
+    /// Which of these the dispatcher lacks: clients of the last release ask so.
     Lacks {
         blobs: Vec<Blob>,
     },
-    /// A part of a blob, in hexadecimal; answered with the number of bytes that are there now.
+    /// A part of a blob, in hexadecimal; answered with the number of bytes that are there now. As of the last release.
     Put {
         blob: Blob,
         offset: u64,
@@ -214,7 +221,8 @@ impl Ask {
             | Self::Alarms { .. }
             | Self::StandsBy { .. }
             | Self::Events { .. } => false,
-            Self::Put { .. }
+            Self::Take { .. }
+            | Self::Put { .. }
             | Self::Apply { .. }
             | Self::ApplyWhole { .. }
             | Self::Acquire { .. }
