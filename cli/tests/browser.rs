@@ -9,6 +9,7 @@ mod chromium;
 mod support;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -456,4 +457,58 @@ fn a_page_goes_on_when_its_dispatcher_was_killed() {
     assert_eq!(run(broker, &["run", "primes"]).exit, 0);
     browser.until(&chip("local-1", "running"));
     assert!(browser.is("window.isTheSame"), "the page was loaded again");
+}
+
+#[test]
+fn people_sign_in_over_https_and_sign_out() {
+    let Some(mut browser) = browser() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/mosquitto/certificates");
+    let made = std::process::Command::new(script)
+        .args([&path("tls"), "127.0.0.1"])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    std::fs::write(path("login"), "ann:correct horse\n").unwrap();
+    std::fs::set_permissions(path("login"), PermissionsExt::from_mode(0o600)).unwrap();
+    let (cert, key, login) = (path("tls/broker.pem"), path("tls/broker.key"), path("login"));
+    let http = [
+        "--http",
+        "127.0.0.1:0",
+        "--http-cert",
+        &cert,
+        "--http-key",
+        &key,
+        "--http-login",
+        &login,
+    ];
+    let up = Up::start_with(&folder.path().join("up"), 1, &http);
+    let link = up.announced["http"].as_str().unwrap();
+    let page = link.split('?').next().unwrap();
+    assert!(page.starts_with("https://"), "{page}");
+    browser.believe_all_certificates();
+    browser.open(page);
+    browser.until("document.querySelector('.door [name=password]')");
+    browser.pictures("sign-in");
+    browser.check_names("sign-in");
+    browser.type_into("document.querySelector('.door [name=user]')", "ann");
+    browser.type_into("document.querySelector('.door [name=password]')", "a wrong guess");
+    browser.click_text("button", "Sign in");
+    browser.until("document.querySelector('.door .error').textContent.includes('another one')");
+    browser.evaluate("document.querySelector('.door [name=password]').value = ''");
+    browser.type_into("document.querySelector('.door [name=password]')", "correct horse");
+    browser.key("Enter");
+    browser.until("document.querySelectorAll('.card .badge.ok').length === 1");
+    assert_eq!(
+        browser.evaluate("document.cookie"),
+        "",
+        "a script can read the token"
+    );
+    // That it was refused is what its console says.
+    browser.errors();
+    browser.click_text("button", "Sign out");
+    browser.until("document.querySelector('.door [name=password]')");
+    browser.navigate(page);
+    browser.until("document.querySelector('.door [name=password]')");
 }

@@ -58,15 +58,21 @@ impl BrokerAccess {
                 })?;
         }
         if let Some(path) = &self.login {
-            let (text, mode) = read(path)?;
-            if mode & MODE_OTHERS != 0 {
-                return Err(AccessError::ForEverybody(path.clone()));
-            }
-            let (user, password) = login(&text).ok_or_else(|| AccessError::NoLogin(path.clone()))?;
-            url = url.with_login(user, password);
+            let (user, password) = read_login(path)?;
+            url = url.with_login(&user, &password);
         }
         Ok(url)
     }
+}
+
+/// User and password of a file, which is not for everybody to read.
+pub fn read_login(path: &Path) -> Result<(String, String), AccessError> {
+    let (text, mode) = read(path)?;
+    if mode & MODE_OTHERS != 0 {
+        return Err(AccessError::ForEverybody(path.to_owned()));
+    }
+    let (user, password) = login(&text).ok_or_else(|| AccessError::NoLogin(path.to_owned()))?;
+    Ok((user.to_owned(), password.to_owned()))
 }
 
 fn login(text: &str) -> Option<(&str, &str)> {

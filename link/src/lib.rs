@@ -52,7 +52,7 @@ pub mod broker;
 #[cfg(feature = "test-broker")]
 pub mod mosquitto;
 
-pub use access::{AccessError, BrokerAccess};
+pub use access::{AccessError, BrokerAccess, read_login};
 pub use broker_url::{BrokerUrl, BrokerUrlError};
 pub use error::LinkError;
 pub use event::Event;

@@ -188,7 +188,7 @@ impl Browser {
 
     pub(crate) fn open(&mut self, address: &str) {
         self.navigate(address);
-        self.until("document.readyState === 'complete' && location.protocol === 'http:'");
+        self.until("document.readyState === 'complete' && location.protocol.startsWith('http')");
     }
 
     /// Wherever it leads.
@@ -279,6 +279,17 @@ impl Browser {
                 json!({ "type": kind, "key": key, "code": key, "text": text, "windowsVirtualKeyCode": 13 }),
             );
         }
+    }
+
+    /// As by a keyboard.
+    pub(crate) fn type_into(&mut self, element: &str, text: &str) {
+        self.click(element);
+        self.call("Input.insertText", json!({ "text": text }));
+    }
+
+    /// Those of an authority that was made a moment ago among them.
+    pub(crate) fn believe_all_certificates(&mut self) {
+        self.call("Security.setIgnoreCertificateErrors", json!({ "ignore": true }));
     }
 
     fn look(&mut self, look: &Look) {

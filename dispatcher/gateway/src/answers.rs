@@ -19,6 +19,8 @@ pub(crate) const FORBIDDEN: &str = "forbidden";
 pub(crate) const NO_TOKEN: &str = "no-token";
 pub(crate) const READ_ONLY: &str = "read-only";
 pub(crate) const NOT_FOUND: &str = "not-found";
+/// Who tries to be let in is to wait.
+pub(crate) const TOO_MANY: &str = "too-many";
 pub(crate) const OVERLOADED: &str = "overloaded";
 
 /// How long a piece of a file may take.
@@ -73,6 +75,7 @@ fn status_of(problem: &Problem) -> StatusCode {
             StatusCode::NOT_FOUND
         }
         TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
+        TOO_MANY => StatusCode::TOO_MANY_REQUESTS,
         TOO_SLOW => StatusCode::REQUEST_TIMEOUT,
         NO_ANSWER => StatusCode::GATEWAY_TIMEOUT,
         "changed" => StatusCode::PRECONDITION_FAILED,

@@ -4,21 +4,27 @@
 //! wait; a head that is long, or does not come, costs a bounded place for a bounded time.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
+use crate::access::From;
 use crate::answers::overloaded;
+use crate::tls::Tls;
 
 /// What a request may have before its body.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -36,13 +42,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Limits {
     /// Connections that are open at the same time.
     pub(crate) connections_max: usize,
-    /// How long a request's head may take to come, or a connection may be idle.
+    /// How long a request's head may take to come, TLS may take to begin, or a connection may be idle.
     pub(crate) head_timeout: Duration,
 }
 
 /// Serves until it is `ended`, and then until what has begun is answered.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<Tls>,
     router: Router,
     limits: Limits,
     mut ended: watch::Receiver<bool>,
@@ -56,8 +63,8 @@ pub(crate) async fn serve(
             Some(_) = open.join_next() => continue,
             () = is_over(&mut ended) => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match accepted {
+            Ok((stream, from)) => (stream, from.ip()),
             Err(error) => {
                 tracing::debug!(%error, "a connection for HTTP was not accepted");
                 sleep(ACCEPT_PAUSE).await;
@@ -66,7 +73,11 @@ pub(crate) async fn serve(
         };
         if let Ok(place) = places.clone().try_acquire_owned() {
             let (router, over) = (router.clone(), over.clone());
-            open.spawn(connection(stream, router, limits, over, place));
+            let acceptor = tls.as_ref().map(Tls::acceptor);
+            open.spawn(connection((stream, from), acceptor, router, limits, over, place));
+        } else if tls.is_some() {
+            // What there is to say could not be said without more work than a place has.
+            drop(stream);
         } else if let Ok(place) = refusals.clone().try_acquire_owned() {
             open.spawn(refused(stream, limits.connections_max, place));
         }
@@ -76,7 +87,8 @@ pub(crate) async fn serve(
 }
 
 async fn connection(
-    stream: TcpStream,
+    (stream, from): (TcpStream, IpAddr),
+    acceptor: Option<TlsAcceptor>,
     router: Router,
     limits: Limits,
     mut ended: watch::Receiver<bool>,
@@ -84,11 +96,36 @@ async fn connection(
 ) {
     // Where it cannot be set, answers are a little later.
     let _ = stream.set_nodelay(true);
+    let Some(acceptor) = acceptor else {
+        return requests(stream, from, router, limits, ended).await;
+    };
+    let begun = tokio::select! {
+        begun = timeout(limits.head_timeout, acceptor.accept(stream)) => begun,
+        () = is_over(&mut ended) => return,
+    };
+    match begun {
+        Ok(Ok(stream)) => requests(stream, from, router, limits, ended).await,
+        Ok(Err(error)) => tracing::debug!(%error, %from, "a connection for HTTPS did not begin"),
+        Err(_) => tracing::trace!(%from, "a connection for HTTPS did not begin in time"),
+    }
+}
+
+async fn requests(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    from: IpAddr,
+    router: Router,
+    limits: Limits,
+    mut ended: watch::Receiver<bool>,
+) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_header_size(HEAD_BYTES_MAX);
     let service = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(From(from));
+        service.call(request)
+    });
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let served = tokio::select! {
         result = connection.as_mut() => Some(result),
@@ -152,7 +189,7 @@ mod tests {
             let address = listener.local_addr().unwrap();
             let (end, ended) = watch::channel(false);
             let router = Router::new().route("/", get(async || "there"));
-            let task = tokio::spawn(serve(listener, router, limits, ended));
+            let task = tokio::spawn(serve(listener, None, router, limits, ended));
             Self { address, end, task }
         }
 

@@ -25,10 +25,13 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Response<Body> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let mut response = match site
-        .access()
-        .check(Door::Dashboard, &method, &uri, request.headers())
-    {
+    let mut response = match site.access().check(
+        Door::Dashboard,
+        &method,
+        &uri,
+        request.headers(),
+        request.extensions(),
+    ) {
         Err(problem) => answers::problem(&problem),
         Ok(()) => match site.access().opened(&method, &uri) {
             Some(response) => response,

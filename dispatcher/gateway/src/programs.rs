@@ -54,10 +54,13 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
 
 async fn guard(State(site): State<Arc<Site>>, request: Request<Body>, next: Next) -> Response<Body> {
     let (method, uri) = (request.method(), request.uri());
-    let mut response = match site
-        .access()
-        .check(Door::Programs, method, uri, request.headers())
-    {
+    let mut response = match site.access().check(
+        Door::Programs,
+        method,
+        uri,
+        request.headers(),
+        request.extensions(),
+    ) {
         Err(problem) => answers::problem(&problem),
         Ok(()) => next.run(request).await,
     };
@@ -74,10 +77,11 @@ pub(crate) async fn at_dashboard(
     state: State<Arc<Site>>,
     request: Request<Body>,
 ) -> Response<Body> {
+    let scheme = state.access().transport().scheme();
     if request.headers().contains_key(AUTHORIZATION) {
         return exchanged(state, request).await;
     }
-    // It was looked at: this machine, by some name, with or without a port.
+    // It was looked at: us, by some name, with or without a port.
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let host = host.unwrap_or_default();
     let name = match host.rsplit_once(':') {
@@ -85,7 +89,7 @@ pub(crate) async fn at_dashboard(
         _ => host,
     };
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    redirect(&format!("http://{name}:{}{path}", programs.port()))
+    redirect(&format!("{scheme}://{name}:{}{path}", programs.port()))
 }
 
 /// With the same method and body.

@@ -11,7 +11,7 @@ use axum::extract::{RawPathParams, RawQuery, State};
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{Request, Response, StatusCode};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodFilter, MethodRouter, any, get, on};
+use axum::routing::{MethodFilter, MethodRouter, any, get, on, post};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -20,15 +20,17 @@ use tokio::time::timeout;
 use wayfare_client::Client;
 use wayfare_client::problem::Problem;
 
-use crate::access::{Access, Allowed};
+use crate::access::{Access, Allowed, LOGIN_PATH, LOGOUT_PATH, Transport};
 use crate::answers::{self, Answer, NOT_FOUND};
 use crate::asked::Asked;
 use crate::assets;
 use crate::catalog;
 use crate::connections::{self, Limits};
+use crate::entrance;
 use crate::files;
 use crate::guard;
 use crate::hub::Hub;
+use crate::login::Login;
 use crate::metrics;
 use crate::offer::{Method, Offer};
 use crate::offers;
@@ -36,6 +38,7 @@ use crate::params::Body;
 use crate::programs;
 use crate::site::Site;
 use crate::stream;
+use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::token::Token;
 
 /// What connections may take. A process may have 1024 files open on most systems, and `wayfare up` needs
@@ -69,6 +72,10 @@ pub struct GatewayOptions {
     /// A folder of this user, where the token is kept.
     pub data: PathBuf,
     pub allowed: Allowed,
+    /// With it, HTTPS and nothing else is served, and may be to other machines.
+    pub tls: Option<TlsFiles>,
+    /// For people, who else need the token.
+    pub login: Option<Login>,
     /// Who gives the orders.
     pub by: String,
 }
@@ -76,14 +83,16 @@ pub struct GatewayOptions {
 #[derive(Debug, Error)]
 pub enum GatewayError {
     #[error(
-        "cannot serve HTTP on {bind}: there is no TLS and no login yet, so only this machine may reach it; listen on 127.0.0.1, and \
-         reach it from elsewhere through `ssh -L 8686:127.0.0.1:8686`"
+        "cannot serve HTTP on {bind}: without TLS only this machine may reach it; give a certificate with --http-cert and --http-key, or \
+         listen on 127.0.0.1 and reach it from elsewhere through `ssh -L 8686:127.0.0.1:8686`"
     )]
     NotLoopback { bind: SocketAddr },
     #[error("cannot listen for HTTP on {bind}: {reason}")]
     Bind { bind: SocketAddr, reason: io::Error },
     #[error("cannot keep the token for HTTP in {}: {reason}", folder.display())]
     Token { folder: PathBuf, reason: io::Error },
+    #[error("cannot serve HTTPS: {0}")]
+    Tls(#[from] TlsError),
     #[error("cannot look at the fleet: {0}")]
     Fleet(String),
 }
@@ -94,6 +103,7 @@ pub struct Gateway {
     address: SocketAddr,
     programs: SocketAddr,
     token: Token,
+    transport: Transport,
     end: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -106,11 +116,18 @@ impl Gateway {
             port,
             data,
             allowed,
+            tls,
+            login,
             by,
         } = options;
-        if !bind.ip().is_loopback() {
+        if !bind.ip().is_loopback() && tls.is_none() {
             return Err(GatewayError::NotLoopback { bind });
         }
+        let tls = tls.map(Tls::open).transpose()?;
+        let transport = match tls {
+            Some(_) => Transport::Tls,
+            None => Transport::Plain,
+        };
         let token = Token::in_folder(&data).map_err(|reason| GatewayError::Token { folder: data, reason })?;
         let listener = listen(bind, port)
             .await
@@ -129,10 +146,16 @@ impl Gateway {
         let hub = Hub::start(client.clone()).await;
         let hub = hub.map_err(|problem| GatewayError::Fleet(problem.message().to_owned()))?;
         let (end, ended) = watch::channel(false);
-        let access = Access::new(token.clone(), allowed);
+        let access = Access::new(token.clone(), allowed, transport, login);
         let site = Arc::new(Site::new(client, hub, by, access, ended.clone()));
-        let dashboard = connections::serve(listener, router(site.clone(), programs), LIMITS, ended.clone());
-        let beside = connections::serve(for_programs, programs::router(site), PROGRAMS_LIMITS, ended);
+        let dashboard = connections::serve(
+            listener,
+            tls.clone(),
+            router(site.clone(), programs),
+            LIMITS,
+            ended.clone(),
+        );
+        let beside = connections::serve(for_programs, tls, programs::router(site), PROGRAMS_LIMITS, ended);
         let task = tokio::spawn(async {
             tokio::join!(dashboard, beside);
         });
@@ -140,6 +163,7 @@ impl Gateway {
             address,
             programs,
             token,
+            transport,
             end,
             task,
         })
@@ -156,7 +180,16 @@ impl Gateway {
 
     /// What a browser is to open, once: it keeps the token then, and the address has none.
     pub fn link(&self) -> String {
-        format!("http://{}/?token={}", self.address, self.token.text())
+        format!("{}/?token={}", self.url(), self.token.text())
+    }
+
+    /// Where it is served, without the token.
+    pub fn url(&self) -> String {
+        let scheme = self.transport.scheme();
+        match self.address.ip().is_unspecified() {
+            true => format!("{scheme}://{}:{}", machine(), self.address.port()),
+            false => format!("{scheme}://{}", self.address),
+        }
     }
 
     /// Ends it: requests that have begun have a moment to be answered.
@@ -167,6 +200,15 @@ impl Gateway {
         if timeout(CLOSE_TIMEOUT, &mut task).await.is_err() {
             task.abort();
         }
+    }
+}
+
+/// What this machine calls itself, where it is served on all of its addresses.
+fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "localhost".to_owned(),
+        name => name.to_owned(),
     }
 }
 
@@ -213,6 +255,8 @@ fn router(site: Arc<Site>, programs: SocketAddr) -> Router {
         )
         .route("/api", get(async || catalog::page()))
         .route("/metrics", get(scraped))
+        .route(LOGIN_PATH, get(entrance::about).post(entrance::enter))
+        .route(LOGOUT_PATH, post(entrance::leave))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(assets::asset)

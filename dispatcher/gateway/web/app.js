@@ -70,13 +70,40 @@ function link() {
   if (model.link === "closed") door();
 }
 
-// Nobody is let in without the token, which only the address that was printed has.
-function door() {
+// Nobody is let in without the token, which the address that was printed has, or the login.
+async function door() {
   shown?.abort();
+  const by = await entrance();
+  const field = (name, label, more) => h("label", {}, label, h("input", { name, required: true, ...more }));
+  const refusal = h("p", { class: "error", role: "alert" });
+  const fields = by === "password"
+    ? [field("user", "User", { type: "text", autocomplete: "username" }), field("password", "Password", { type: "password", autocomplete: "current-password" })]
+    : [field("token", "Token", { type: "password", autocomplete: "current-password" })];
+  const form = h("form", { class: "door" }, ...fields, h("button", { class: "primary" }, "Sign in"), refusal);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const body = JSON.stringify(Object.fromEntries(new FormData(form)));
+    const answer = await fetch("/login", { method: "POST", headers: { "content-type": "application/json" }, body }).catch(() => null);
+    if (answer?.ok) return location.reload();
+    const problem = await answer?.json().catch(() => null);
+    setText(refusal, !answer ? "the gateway cannot be reached" : answer.status === 429 ? `${problem?.message}: ${problem?.hint}` : by === "password" ? "the user or the password is another one" : "the token is another one");
+  });
   document.getElementById("main").replaceChildren(h("section", { class: "panel welcome" },
-    h("h2", {}, "This page needs its key"),
-    h("p", {}, "Open the address that ", h("code", {}, "wayfare up"), " or ", h("code", {}, "wayfare ui"), " has printed: it ends with ", h("code", {}, "?token=…"), "."),
-    h("p", { class: "hint" }, "The token of a dispatcher is in the file http-token of its data folder.")));
+    h("h2", {}, "Sign in"),
+    form,
+    h("p", { class: "hint" }, "Or open the address that ", h("code", {}, "wayfare up"), " or ", h("code", {}, "wayfare ui"), " has printed: it ends with ", h("code", {}, "?token=…"), ". The token of a dispatcher is in the file http-token of its data folder.")));
+  form.querySelector("input").focus();
+}
+
+// What there is to be let in by.
+async function entrance() {
+  const about = await fetch("/login").then((answer) => answer.json()).catch(() => ({}));
+  return about.login;
+}
+
+async function leave() {
+  await fetch("/logout", { method: "POST" }).catch(() => null);
+  location.reload();
 }
 
 async function start() {
@@ -90,6 +117,11 @@ async function start() {
   });
   const answer = await fetch("/api/v1/alarms").catch(() => null);
   if (answer?.status === 401) return model.say("link", { link: "closed" });
+  entrance().then((by) => {
+    const out = document.getElementById("leave");
+    out.addEventListener("click", leave);
+    out.hidden = by !== "password";
+  });
   model.start();
   await route();
 }

@@ -35,6 +35,8 @@ async fn gateway(fleet: &Fleet) -> Gateway {
         bind: "127.0.0.1:0".parse().expect("an address"),
         port: Port::ThisOne,
         data: fleet.folder().to_owned(),
+        tls: None,
+        login: None,
         allowed: Allowed::Everything,
         by: "ann@desk".into(),
     };

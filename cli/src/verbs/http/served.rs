@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use wayfare_client::Client;
 use wayfare_client::keys::orders_key_path;
-use wayfare_gateway::{Allowed, Gateway, GatewayError, GatewayOptions, Port};
+use wayfare_gateway::{Allowed, Gateway, GatewayError, GatewayOptions, Login, Port, TlsFiles};
+use wayfare_link::read_login;
 
 use super::super::engine::shutdown;
 use crate::args::http::HttpArgs;
@@ -33,6 +34,7 @@ pub(crate) async fn ui(args: UiArgs, output: Output) -> Result {
             .map(|folder| folder.join("ui"))
             .ok_or_else(|| Fail::usage("no home folder to keep the token in: give one with --data"))?,
     };
+    login(&args.http)?;
     let ended = shutdown()?;
     let client = connect_to(Settings::load(&args.fleet)?).await?;
     let gateway = open(&client, &args.http, &data).await;
@@ -63,6 +65,8 @@ pub(super) async fn open(client: &Client, args: &HttpArgs, data: &Path) -> Resul
     let options = GatewayOptions {
         bind,
         port,
+        tls: tls(args),
+        login: login(args)?,
         data: data.to_owned(),
         allowed: match args.http_read_only {
             true => Allowed::Looking,
@@ -72,7 +76,7 @@ pub(super) async fn open(client: &Client, args: &HttpArgs, data: &Path) -> Resul
     };
     let opened = Gateway::open(client.clone(), options).await;
     opened.map_err(|error| match error {
-        GatewayError::NotLoopback { .. } => Fail::usage(error.to_string()),
+        GatewayError::NotLoopback { .. } | GatewayError::Tls(_) => Fail::usage(error.to_string()),
         GatewayError::Bind { .. } => {
             Fail::new("http", error.to_string()).hint("give another address with --http")
         }
@@ -80,17 +84,38 @@ pub(super) async fn open(client: &Client, args: &HttpArgs, data: &Path) -> Resul
     })
 }
 
+fn tls(args: &HttpArgs) -> Option<TlsFiles> {
+    let (certificate, key) = (args.http_cert.clone()?, args.http_key.clone()?);
+    Some(TlsFiles { certificate, key })
+}
+
+fn login(args: &HttpArgs) -> Result<Option<Login>> {
+    let Some(path) = &args.http_login else {
+        return Ok(None);
+    };
+    let (user, password) = read_login(path).map_err(|error| Fail::usage(error.to_string()))?;
+    let login = Login::new(&user, &password);
+    let login = login.map_err(|error| Fail::usage(format!("{}: {error}", path.display())))?;
+    Ok(Some(login))
+}
+
 /// Beside a dispatcher, if that is asked for. What would never be served is refused at once.
 pub(super) fn start(settings: &Settings, args: &HttpArgs, data: &Path) -> Result<Option<JoinHandle<()>>> {
     match args.http {
-        None if args.http_read_only => Err(Fail::usage("--http-read-only needs --http")),
+        None if args.http_read_only || args.http_cert.is_some() || args.http_login.is_some() => Err(
+            Fail::usage("--http-read-only, --http-cert and --http-login need --http"),
+        ),
         None => Ok(None),
-        Some(bind) if !bind.ip().is_loopback() => {
+        Some(bind) if !bind.ip().is_loopback() && args.http_cert.is_none() => {
             Err(Fail::usage(GatewayError::NotLoopback { bind }.to_string()))
         }
         Some(_) => {
+            login(args)?;
+            if let Some(files) = tls(args) {
+                files.check().map_err(|error| Fail::usage(error.to_string()))?;
+            }
             let settings = with_key(settings.clone(), data)?;
-            let task = tokio::spawn(beside_dispatcher(settings, *args, data.to_owned()));
+            let task = tokio::spawn(beside_dispatcher(settings, args.clone(), data.to_owned()));
             Ok(Some(task))
         }
     }
@@ -136,7 +161,7 @@ async fn beside_dispatcher(settings: Settings, args: HttpArgs, data: PathBuf) {
     };
     // A log is read by more people than the token is for.
     let token = data.join("http-token");
-    tracing::info!(address = %gateway.address(), token = %token.display(), "HTTP is served");
+    tracing::info!(address = gateway.url(), token = %token.display(), "HTTP is served");
     if output_is_terminal() {
         // The log says where, too.
         let _ = say(format!("dashboard: {}", gateway.link()));

@@ -5,6 +5,7 @@
 
 mod messages;
 mod opened;
+mod secure;
 
 use opened::{Opened, WAIT_MAX, options, status};
 use serde_json::Value;

@@ -81,6 +81,8 @@ pub(crate) fn options(bind: &str, data: &std::path::Path, allowed: Allowed) -> G
         port: Port::ThisOne,
         data: data.to_owned(),
         allowed,
+        tls: None,
+        login: None,
         by: "ann@desk".into(),
     }
 }
