@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Failure;
 use crate::folder::FOLDER_BYTES_MAX;
 use crate::grants::Grants;
-use crate::ids::{Blob, ClientId, EngineId, Generation, OperationId, ProgramId, Term, is_name};
+use crate::ids::{Blob, BootId, ClientId, EngineId, Generation, OperationId, ProgramId, Term, is_name};
 use crate::limits::*;
 use crate::log::Follower;
 use crate::ports::Ports;
@@ -25,6 +25,11 @@ pub struct Command {
     /// That of the acting dispatcher, where that commands: an engine refuses it if it has heard a higher one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub term: Option<Term>,
+    /// The engine's process that whoever commands knew of when the command was given; it stays through all repetitions. An
+    /// engine whose data folder no such process has used has lost what it was told before, and refuses the command: it may
+    /// have carried it out already. Of earlier releases, neither clients nor engines know of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BootId>,
 }
 
 /// A command as clients write it: with who gave it, for those who listen. Engines read it as a [`Command`], without that.
@@ -299,6 +304,7 @@ mod tests {
                 },
             },
             term: Some(Term(7)),
+            boot: Some(BootId::from_random([3; 16])),
         };
         let given = GivenCommand {
             command: command.clone(),
@@ -344,6 +350,7 @@ mod tests {
                 follower: None,
             },
             term: Some(Term(u64::MAX)),
+            boot: Some(BootId::random()),
         };
         let prepare = Envelope {
             operation: OperationId::random(),

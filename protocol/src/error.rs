@@ -110,6 +110,9 @@ pub enum Failure {
     Cancelled,
     #[error("interrupted: engine {engine} restarted")]
     Interrupted { engine: EngineId },
+    /// What was commanded before the engine lost its data folder may have been done there, and cannot be known.
+    #[error("engine {engine} has lost its data since this was ordered: nobody knows whether it was done")]
+    Forgotten { engine: EngineId },
     #[error("engine {engine} could not store it: {reason}")]
     Storage {
         engine: EngineId,

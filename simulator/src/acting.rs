@@ -293,7 +293,8 @@ impl World {
                 operation,
                 engine,
                 action,
-            } => self.begin_order(operation, engine, *action),
+                boot,
+            } => self.begin_order(operation, (engine, boot), *action),
             Effect::Ask { engines } => {
                 for index in 0..self.engines.len() {
                     if engines.is_empty() || engines.contains(&self.engines[index].name) {

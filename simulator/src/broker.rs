@@ -179,10 +179,7 @@ impl World {
             // A program does not wait until what it was handed is on the disk, which would cost each answer a
             // sync. So where engine and broker have both lost the last inputs, it is handed others in their place,
             // and publishes about these under the numbers that it had used: receivers take them for repeats.
-            // So it is with an order that is carried out once more by an engine that has lost its disk.
-            Some(before)
-                if kept.is_nowhere(*before) || kept.begun_again.contains(&first_number_of(number)) =>
-            {
+            Some(before) if kept.is_nowhere(*before) => {
                 kept.lost.insert(about);
                 kept.unstored.insert(about);
                 self.count("outputs that were taken for repeats");

@@ -67,7 +67,9 @@ impl World {
     }
 
     fn command(&mut self, to: EngineId, action: Action) {
+        let engine = self.engines.iter().position(|engine| engine.name == to);
         let command = Command {
+            boot: engine.and_then(|engine| self.boot_id(engine)),
             operation: OperationId::from_random(self.random.bytes()),
             client: self.client.name.clone(),
             time_limit_ms: 1000 + self.random.below(30_000),

@@ -5,8 +5,9 @@
 //! A wiped one costs what was on it and nowhere else. Its engine comes back under its id and knows nothing. So a program that it had may be
 //! gone, or be back where its last owner has not heard that it was taken: with the state it had there, also if it had ended since. Whatever
 //! is not mentioned there keeps every promise: programs that have left, and were heard to have arrived, stay where they are, once; nobody
-//! takes a wiped engine's ignorance for an answer to anything that it had answered. What an engine was sent before it lost its disk does
-//! not reach it after: that was on another connection, and nobody repeats what was answered.
+//! takes a wiped engine's ignorance for an answer to anything that it had answered. Of transfers, what an engine was sent before it lost its
+//! disk does not reach it after: that was on another connection. Orders do, late and as often as they are repeated, and are not carried out
+//! once more.
 
 pub(crate) mod state;
 
@@ -14,7 +15,6 @@ use wayfare_core::types::{Disk as DiskState, Disposition, ProgramRecord, Record,
 use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Generation, OperationId, ProgramId};
-use wayfare_protocol::life::first_number;
 
 use crate::happening::Happening;
 use crate::packet::Packet;
@@ -114,6 +114,7 @@ impl World {
                 engine.disk.forgotten.insert(record.command.operation);
             }
         }
+        engine.disk.boots.clear();
         engine.records.clear();
         engine.blobs.clear();
         engine.inboxes.clear();
@@ -139,8 +140,7 @@ impl World {
         }
     }
 
-    /// Nothing has replaced a life that begins where no newer copy is left, as by an order that came late. One whose
-    /// engine has lost it, and is given the order that began it once more, begins in the same numbers.
+    /// Nothing has replaced a life that begins where no newer copy is left, as by an order that came late.
     pub(super) fn may_have_no_newer(&mut self, index: usize, record: &ProgramRecord) {
         let key = RecordKey::Program(record.program);
         let begins = record.begun == record.generation && !self.engines[index].records.contains_key(&key);
@@ -149,14 +149,6 @@ impl World {
             && let Some(kept) = self.broker.kept.get_mut(&record.program)
         {
             kept.newest = kept.newest.min(record.generation);
-        }
-        let first = first_number(record.begun);
-        if begins
-            && self.engines[index].disk.wipes > 0
-            && let Some(kept) = self.broker.kept.get_mut(&record.program)
-            && kept.heard.contains_key(&first)
-        {
-            kept.begun_again.insert(first);
         }
     }
 

@@ -43,8 +43,17 @@ impl World {
 
     pub(super) fn oracle_hears(&mut self, event: Event) {
         let oracle = &mut self.oracle;
+        let engine = self.engines.iter().find(|engine| engine.name == event.engine);
+        let is_forgotten = engine.is_some_and(|engine| engine.disk.forgotten.contains(&event.operation));
         if event.body == EventBody::Accepted {
             oracle.accepted.insert(event.operation);
+            if is_forgotten {
+                let text = format!(
+                    "{:?} is carried out once more by {}",
+                    event.operation, event.engine
+                );
+                oracle.violation(text);
+            }
         }
         // That one who ordered was succeeded is no answer to the order.
         let is_about_who_asks = matches!(
@@ -63,10 +72,8 @@ impl World {
             }
             _ => "done".to_owned(),
         };
-        // An engine that lost its disk with it may be asked again, and knows nothing of it.
-        let engine = self.engines.iter().find(|engine| engine.name == event.engine);
-        let is_forgotten = engine.is_some_and(|engine| engine.disk.forgotten.contains(&event.operation));
         if let Some(before) = oracle.answers.insert(event.operation, event.body.clone()) {
+            // An engine that lost its disk with it may be asked again, and knows nothing of it.
             if before != event.body && !is_forgotten {
                 let text = format!(
                     "{:?} was answered {before:?}, then {:?}",
@@ -142,8 +149,8 @@ impl World {
     /// When faults have stopped for long: nothing is open, and each program is where it should be, once.
     pub(super) fn check_end(&mut self) -> Result<(), String> {
         let mut wrong = Vec::new();
-        for (to, command) in &self.client.sent {
-            if !self.oracle.is_answered(command.operation) && !self.is_forgotten(to, command.operation) {
+        for (_, command) in &self.client.sent {
+            if !self.oracle.is_answered(command.operation) {
                 wrong.push(format!("{command:?} was never answered"));
             }
         }

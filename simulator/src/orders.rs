@@ -6,7 +6,7 @@ use wayfare_dispatcher_core::apps::{Input, Trouble};
 use wayfare_protocol::command::{Action, Command};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody};
-use wayfare_protocol::ids::{EngineId, OperationId};
+use wayfare_protocol::ids::{BootId, EngineId, OperationId};
 
 use crate::acting::state::Acts;
 use crate::packet::Packet;
@@ -20,7 +20,12 @@ const SAY_AGAIN: u64 = SECOND;
 pub(super) const ORDER_TIME_LIMIT: u64 = 120 * SECOND;
 
 impl World {
-    pub(super) fn begin_order(&mut self, operation: OperationId, engine: EngineId, action: Action) {
+    pub(super) fn begin_order(
+        &mut self,
+        operation: OperationId,
+        (engine, boot): (EngineId, Option<BootId>),
+        action: Action,
+    ) {
         let now = self.now;
         let up = self.process_of_dispatcher();
         let Some(term) = up
@@ -29,7 +34,7 @@ impl World {
         else {
             return;
         };
-        let command = self.command_in_term(term, operation, action);
+        let command = self.command_in_term(term, (operation, boot), action);
         let order = Order {
             engine: engine.clone(),
             command: command.clone(),

@@ -36,16 +36,19 @@ impl World {
             return;
         }
         engine.boots += 1;
-        engine.boot_id = Some(BootId::from_random(bytes));
+        let boot = BootId::from_random(bytes);
+        engine.boot_id = Some(boot);
         let identity = Identity {
             engine: engine.name.clone(),
-            boot: BootId::from_random(bytes),
+            boot,
+            earlier_boots: engine.disk.boots.clone(),
             programs_max: programs_max as usize,
             program_memory_bytes_max: 1 << 30,
             programs_memory_bytes_max: 1 << 40,
             devices: BTreeMap::new(),
             checkpoint_interval_us,
         };
+        engine.disk.boots.insert(boot);
         let records = engine.records.values().cloned().collect();
         let (core, effects) = Core::new(identity, records, Now(self.now));
         engine.up = Some(Up {

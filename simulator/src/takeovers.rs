@@ -14,7 +14,7 @@ pub(crate) mod state;
 use wayfare_dispatcher_core::apps::state::State;
 use wayfare_dispatcher_core::apps::{Core, Effect, Ids, Input};
 use wayfare_protocol::command::{Action, Command};
-use wayfare_protocol::ids::{EngineId, OperationId, ProgramId, Term};
+use wayfare_protocol::ids::{BootId, EngineId, OperationId, ProgramId, Term};
 
 use crate::acting::state::Acts;
 use crate::acting::{TICK, options};
@@ -93,9 +93,10 @@ impl World {
                 operation,
                 engine,
                 action,
+                boot,
             } = effect
             {
-                let command = self.command_in_term(term, operation, *action);
+                let command = self.command_in_term(term, (operation, boot), *action);
                 self.note(|| format!("dispatcher of term {term} orders {engine}: {command:?}"));
                 self.reaches_late(number, engine, command);
             }
@@ -106,9 +107,15 @@ impl World {
         }
     }
 
-    pub(super) fn command_in_term(&self, term: u64, operation: OperationId, action: Action) -> Command {
+    pub(super) fn command_in_term(
+        &self,
+        term: u64,
+        (operation, boot): (OperationId, Option<BootId>),
+        action: Action,
+    ) -> Command {
         Command {
             operation,
+            boot,
             client: self.client.name.clone(),
             time_limit_ms: crate::orders::ORDER_TIME_LIMIT / MS,
             term: Some(Term(term)),

@@ -38,6 +38,8 @@ const DISPATCHED_REGRESSIONS: &[u64] = &[
     // Set back to a checkpoint whose later inputs were lost, programs published under numbers that they had
     // used.
     99, 139, 307, 459, 507, 627,
+    // Given an order once more after it had lost its disk, an engine carried it out again, in the same numbers.
+    11, 571,
 ];
 const DISPATCHED_SEEDS: u64 = 16;
 

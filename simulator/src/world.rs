@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use wayfare_core::types::{Effect, Record};
-use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, ProgramId};
+use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, ProgramId};
 use wayfare_protocol::limits::CHUNK_BYTES;
 use wayfare_protocol::peer::PeerMessage;
 
@@ -160,9 +160,7 @@ impl World {
         self.faults_stop();
         self.run_until(300 * SECOND)?;
         for (to, command) in self.client.sent.clone() {
-            if !self.is_forgotten(&to, command.operation) {
-                self.send(to, Packet::Command(command));
-            }
+            self.send(to, Packet::Command(command));
         }
         self.run_until(450 * SECOND)?;
         self.check_talks()
@@ -261,13 +259,6 @@ impl World {
         if self.talks {
             self.programs_talk();
         }
-    }
-
-    /// It was on a disk that was lost, and the client has heard that it was taken: it does not repeat it.
-    pub(super) fn is_forgotten(&self, engine: &EngineId, operation: OperationId) -> bool {
-        let engine = self.engines.iter().find(|at| at.name == *engine);
-        engine.is_some_and(|engine| engine.disk.forgotten.contains(&operation))
-            && self.oracle.has_heard_of(operation)
     }
 
     /// Engines say nothing on a new connection before they have heard what is retained of their programs.

@@ -148,6 +148,7 @@ impl Spy {
             client: name("spy"),
             time_limit_ms: 5_000,
             term: None,
+            boot: None,
             action: Action::Logs {
                 on: Target {
                     program,

@@ -215,6 +215,7 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
         }
         Failure::DeviceTaken { .. } => Some("choose another engine, or end that program"),
         Failure::NoRoom { .. } => Some("choose another engine, or end a program there"),
+        Failure::Forgotten { .. } => Some("if it is still wanted, order it anew"),
         Failure::Ended { .. } => Some("`wayfare logs` shows what it printed"),
         Failure::Snapshot { .. } => Some("take a new one with `wayfare snapshot`"),
         Failure::Unknown { error, .. } if error == "held" => Some(RELEASE),

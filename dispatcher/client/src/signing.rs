@@ -74,6 +74,7 @@ mod tests {
                 client: id("c"),
                 time_limit_ms: 1,
                 term: None,
+                boot: None,
                 action: Action::Move {
                     on: Target {
                         program: ProgramId::random(),

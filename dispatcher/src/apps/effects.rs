@@ -13,7 +13,7 @@ use wayfare_protocol::command::Action;
 use wayfare_protocol::dispatcher::{Answer, Answered};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
-use wayfare_protocol::ids::{Digest, EngineId, OperationId};
+use wayfare_protocol::ids::{BootId, Digest, EngineId, OperationId};
 
 use super::alarms::AlarmKind;
 use super::{COMMAND_TIME_LIMIT, Done, Reading, SETTLED_MAX, SNAPSHOT_TIME_LIMIT, Service, now};
@@ -43,7 +43,8 @@ impl Service {
                     operation,
                     engine,
                     action,
-                } => self.begin(operation, engine, *action),
+                    boot,
+                } => self.begin(operation, (engine, boot), *action),
                 Effect::Tombstone {
                     program,
                     stands: true,
@@ -165,7 +166,7 @@ impl Service {
         }
     }
 
-    fn begin(&mut self, operation: OperationId, engine: EngineId, action: Action) {
+    fn begin(&mut self, operation: OperationId, (engine, boot): (EngineId, Option<BootId>), action: Action) {
         if !self.under_way.insert(operation) {
             // Its answer is still waited for.
             return;
@@ -184,7 +185,9 @@ impl Service {
         let client = self.context.client.clone();
         let carry_out = async move {
             tracing::debug!(%engine, verb = action.verb(), "ordered");
-            let order = client.order(operation, engine, action, blobs, known, limit).await;
+            let order = client
+                .order(operation, (engine, boot), action, blobs, known, limit)
+                .await;
             let result = match order {
                 Ok(order) => order.wait().await,
                 Err(error) => Err(error),

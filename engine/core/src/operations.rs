@@ -3,11 +3,11 @@
 use wayfare_protocol::command::{Action, Command};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{EventBody, Outcome, Phase};
-use wayfare_protocol::ids::{OperationId, ProgramId};
+use wayfare_protocol::ids::{BootId, OperationId, ProgramId};
 
 use super::Core;
 use super::timing::OPEN_OPERATIONS_MAX;
-use super::types::{Disk, Effect};
+use super::types::{Disk, Effect, Identity};
 
 impl Core {
     pub(super) fn command(&mut self, command: Command) {
@@ -19,6 +19,11 @@ impl Core {
         }
         // Not an answer to be remembered: it is about who asks, not about what is asked.
         if let Err(failure) = obeyed {
+            return self.reply(&command, EventBody::Failed { failure });
+        }
+        if self.is_for_a_lost_folder(&command) {
+            let engine = self.identity.engine.clone();
+            let failure = Failure::Forgotten { engine };
             return self.reply(&command, EventBody::Failed { failure });
         }
         match (self.check(&command), command.action.clone()) {
@@ -37,6 +42,16 @@ impl Core {
                 self.begin(operation);
             }
         }
+    }
+
+    /// Whether this was commanded before the engine lost its records, and came with an empty folder: it may have been
+    /// carried out, and what was begun by it must not begin again in the same numbers. Reading does no harm.
+    fn is_for_a_lost_folder(&self, command: &Command) -> bool {
+        let Identity {
+            boot, earlier_boots, ..
+        } = &self.identity;
+        let is_ours = |meant: BootId| meant == *boot || earlier_boots.contains(&meant);
+        command.boot.is_some_and(|meant| !is_ours(meant)) && !matches!(command.action, Action::Logs { .. })
     }
 
     /// Whether a command may be given to [`Core::handle`] while the disk is as it is. One that came before goes on in any

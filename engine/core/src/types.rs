@@ -5,7 +5,7 @@
 //! before the next one begins. So "store, then say" is simply the order of two effects. Bytes never enter
 //! the core: it speaks of blobs by digest and length, and the shell has them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use wayfare_protocol::command::{Command, ProgramSpec};
@@ -29,6 +29,9 @@ pub struct Now(pub u64);
 pub struct Identity {
     pub engine: EngineId,
     pub boot: BootId,
+    /// Processes before this one whose records these are. Whoever commands names the process that it knew of
+    /// ([`Command::boot`]): what was meant for any other is not for what is here.
+    pub earlier_boots: BTreeSet<BootId>,
     pub programs_max: usize,
     pub program_memory_bytes_max: u64,
     /// Of all programs together.

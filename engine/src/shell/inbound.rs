@@ -211,6 +211,7 @@ mod tests {
             client: "c".parse().unwrap(),
             time_limit_ms: 1,
             term: None,
+            boot: None,
             action: Action::Pause {
                 on: Target {
                     program: ProgramId::random(),

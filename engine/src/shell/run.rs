@@ -170,6 +170,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
     let identity = Identity {
         engine: options.engine.clone(),
         boot,
+        earlier_boots: earlier.clone(),
         programs_max: options.programs_max,
         program_memory_bytes_max: options.program_memory_bytes_max,
         programs_memory_bytes_max,

@@ -248,6 +248,7 @@ impl Client {
             client: self.name.clone(),
             time_limit_ms: 10_000,
             term: None,
+            boot: None,
             action,
         }
     }

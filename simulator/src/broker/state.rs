@@ -33,8 +33,6 @@ pub(crate) struct Kept {
     /// The broker has restarted without what it had of the session, or with an older state: what it sends again may be in
     /// another order.
     pub(crate) is_set_back: bool,
-    /// The first numbers of lives that were begun once more, by the order that had begun them, where a disk was lost.
-    pub(crate) begun_again: BTreeSet<u64>,
     /// Inputs that the program was handed, and that were in no synced journal when it was cut short.
     pub(crate) unstored: BTreeSet<u64>,
     /// The highest generation that has acknowledged anything.
@@ -105,7 +103,6 @@ impl Kept {
             lost: BTreeSet::new(),
             unstored: BTreeSet::new(),
             is_set_back: false,
-            begun_again: BTreeSet::new(),
             newest: Generation(0),
             published: 0,
             heard: BTreeMap::new(),

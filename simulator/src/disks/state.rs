@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wayfare_protocol::ids::OperationId;
+use wayfare_protocol::ids::{BootId, OperationId};
 
 use crate::random::Random;
 
@@ -12,6 +12,8 @@ pub(crate) struct Disk {
     /// Per mille of writes that fail meanwhile: records have room of their own, and blobs mostly have none.
     pub(super) records_fail: u64,
     pub(super) blobs_fail: u64,
+    /// The engine's processes that have used it.
+    pub(crate) boots: BTreeSet<BootId>,
     /// How often it was lost.
     pub(crate) wipes: u64,
     /// Operations that were on it when it was lost.

@@ -64,10 +64,6 @@ impl Oracle {
         self.answers.contains_key(&operation)
     }
 
-    pub(crate) fn has_heard_of(&self, operation: OperationId) -> bool {
-        self.accepted.contains(&operation) || self.is_answered(operation)
-    }
-
     pub(crate) fn commanded(&mut self, command: &Command) {
         let program = command.action.program();
         if matches!(command.action, Action::Resume { force: true, .. }) {

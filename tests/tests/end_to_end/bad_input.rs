@@ -165,6 +165,7 @@ fn command(action: Action) -> Command {
         client: name("somebody"),
         time_limit_ms: 2_000,
         term: None,
+        boot: None,
         action,
     }
 }

@@ -1,6 +1,7 @@
 //! Commands sent more than once do once what they do, and are answered the same each time; across a crash too.
 
 use wayfare_protocol::command::{Action, Command, ProgramSpec, Target};
+use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{EventBody, Outcome};
 use wayfare_protocol::ids::{Blob, OperationId, ProgramId};
 use wayfare_protocol::status::ProgramState;
@@ -18,6 +19,7 @@ fn command(action: Action) -> Command {
         client: name("somebody"),
         time_limit_ms: 30_000,
         term: None,
+        boot: None,
         action,
     }
 }
@@ -177,6 +179,72 @@ async fn an_operation_s_id_is_good_for_one_command() {
     assert_eq!(fleet.runs_once(&watched, &expected).await, "a");
 }
 
+/// Whoever has heard no answer says it again; the engine that carried it out has lost its disk meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_is_repeated_to_an_engine_that_has_lost_its_disk_is_not_carried_out_again() {
+    let mut fleet = fleet(Kind::Mosquitto).engines(&["a"]).start().await;
+    let job = Job::endless(64);
+    fleet.loads(&job, &["a"]).await;
+    let watched = fleet.run(&job, "a").await;
+    let program = watched.program;
+    let is_run_of_it = |heard: &Heard| match heard {
+        Heard::Command { command } if command.action.program() == program => Some(command.clone()),
+        _ => None,
+    };
+    let ordered = fleet.spy.hears("the order to run it", 0, is_run_of_it).await;
+    assert!(
+        ordered.boot.is_some(),
+        "a client says which process it knew of: {ordered:?}"
+    );
+    let order = Command {
+        operation: OperationId::random(),
+        client: name("somebody"),
+        ..ordered.clone()
+    };
+    let other = |order: &Command| {
+        let Action::Run { spec, .. } = &order.action else {
+            panic!("{order:?}");
+        };
+        Action::Run {
+            program: ProgramId::random(),
+            spec: spec.clone(),
+            snapshot: None,
+            generation: None,
+            follower: None,
+        }
+    };
+    // A process that goes on with the folder of the one that was known takes it.
+    fleet.engine("a").kill();
+    fleet.start_again(&["a"]).await;
+    let taken = Command {
+        action: other(&order),
+        ..order.clone()
+    };
+    fleet.spy.send("a", &taken).await;
+    let answer = fleet.spy.answer(taken.operation, 0).await.body;
+    assert!(matches!(answer, EventBody::Done { .. }), "{answer:?}");
+
+    fleet.engine("a").lose_disk();
+    fleet.start_again(&["a"]).await;
+    // So that nothing is missing for it.
+    fleet.loads(&job, &["a"]).await;
+    for repeated in [&ordered, &taken] {
+        let so_far = final_answers(&fleet, repeated.operation).len();
+        fleet.spy.send("a", repeated).await;
+        let answer = fleet.spy.answer(repeated.operation, so_far).await.body;
+        let failure = match answer {
+            EventBody::Failed { failure } => failure,
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(failure, Failure::Forgotten { .. }), "{failure:?}");
+        assert_eq!(fleet.engine("a").threads_of(repeated.action.program()), 0);
+    }
+    let anew = command(other(&order));
+    fleet.spy.send("a", &anew).await;
+    let answer = fleet.spy.answer(anew.operation, 0).await.body;
+    assert!(matches!(answer, EventBody::Done { .. }), "{answer:?}");
+}
+
 /// An engine keeps what it accepted and what it answered, whatever happens to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accepted_operations_survive_a_crash() {
@@ -205,6 +273,7 @@ async fn accepted_operations_survive_a_crash() {
     let nowhere = Command {
         time_limit_ms: 5_000,
         term: None,
+        boot: None,
         ..nowhere
     };
     fleet.spy.send("a", &nowhere).await;

@@ -122,6 +122,7 @@ fn forged(action: Action) -> Command {
         client: name("attacker"),
         time_limit_ms: 10_000,
         term: None,
+        boot: None,
         action,
     }
 }

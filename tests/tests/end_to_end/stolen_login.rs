@@ -166,6 +166,7 @@ async fn a_stolen_login_ends_no_program_by_offers_orders_or_impossible_generatio
         client: name(STOLEN),
         time_limit_ms: 10_000,
         term: None,
+        boot: None,
         action: Action::Kill { on },
     };
     if fleet.broker.has_logins() {

@@ -8,7 +8,7 @@ use futures::stream::FuturesOrdered;
 use tokio::sync::{oneshot, watch};
 use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{Digest, EngineId, OperationId, ProgramId};
+use wayfare_protocol::ids::{BootId, Digest, EngineId, OperationId, ProgramId};
 
 use super::Client;
 use crate::core::{Finished, Progress, Request};
@@ -300,6 +300,7 @@ impl Client {
             busy: options.busy,
             known: [].into(),
             term: self.term,
+            boot: None,
             by: self.inner.by.clone(),
             batch: self.inner.batch,
         };
@@ -334,11 +335,12 @@ impl Client {
         self.wait_until(None, find, options).await
     }
 
-    /// What a service has decided, under an id that it remembers: sent again with it, it is done once.
+    /// What a service has decided, under an id that it remembers, for that process of the engine: sent again with
+    /// both, it is done once, also where the engine has lost its data folder meanwhile.
     pub async fn order(
         &self,
         operation: OperationId,
-        engine: EngineId,
+        (engine, boot): (EngineId, Option<BootId>),
         action: Action,
         blobs: BTreeMap<Digest, Content>,
         known: BTreeSet<Digest>,
@@ -357,6 +359,7 @@ impl Client {
             busy: options.busy,
             known,
             term: self.term,
+            boot,
             by: self.inner.by.clone(),
             batch: self.inner.batch,
         };

@@ -26,7 +26,7 @@ use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::command::{Action, GivenCommand};
 use wayfare_protocol::dispatcher::{Answer, Lease, Request as Asked};
 use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
-use wayfare_protocol::ids::{ClientId, Digest, EngineId, OperationId, PeerName, ProgramId, Term};
+use wayfare_protocol::ids::{BootId, ClientId, Digest, EngineId, OperationId, PeerName, ProgramId, Term};
 use wayfare_protocol::log::LogBatch;
 use wayfare_protocol::peer::Envelope;
 use wayfare_protocol::reply::{Barrier, Reply};
@@ -74,6 +74,8 @@ pub(crate) struct Request {
     pub known: BTreeSet<Digest>,
     /// Of the acting dispatcher, if that asks.
     pub term: Option<Term>,
+    /// The engine's process that this was decided for; `None`: the one that is there when it is sent.
+    pub boot: Option<BootId>,
     /// Who gives it, for those who listen,
     pub by: Option<String>,
     /// and what it is a part of.
@@ -275,7 +277,8 @@ impl Core {
                 operation,
                 request,
             } => {
-                let mut in_flight = InFlight::new(ticket, *request, now_ms);
+                let boot = self.fleet.present_boot(&request.engine);
+                let mut in_flight = InFlight::new(ticket, *request, now_ms).for_process(boot);
                 if in_flight.is_too_large(operation, &self.client, &mut effects) {
                     return effects;
                 }
@@ -526,11 +529,13 @@ impl Core {
             }
             true
         });
-        for (operation, mut in_flight) in again {
+        for (operation, in_flight) in again {
+            let boot = self.fleet.present_boot(in_flight.engine());
+            let mut in_flight = in_flight.for_process(boot);
             if self.connected {
                 effects.push(in_flight.send(operation, &self.client, now_ms));
             }
-            self.operations.insert(operation, *in_flight);
+            self.operations.insert(operation, in_flight);
         }
         if self.connected {
             self.send_queued(now_ms, effects);

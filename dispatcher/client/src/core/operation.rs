@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use wayfare_protocol::command::{Action, Command, GivenCommand, check_bytes};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
-use wayfare_protocol::ids::{ClientId, Digest, EngineId, OperationId, ProgramId};
+use wayfare_protocol::ids::{BootId, ClientId, Digest, EngineId, OperationId, ProgramId};
 use wayfare_protocol::limits::{PAYLOAD_BYTES_MAX, SIGNATURE_BYTES_MAX};
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
@@ -93,6 +93,12 @@ impl InFlight {
         }
     }
 
+    /// For this process of its engine, unless it was decided for an earlier one.
+    pub(super) fn for_process(mut self, boot: Option<BootId>) -> Self {
+        self.request.boot = self.request.boot.or(boot);
+        self
+    }
+
     /// Not to be sent before [`InFlight::send`].
     pub(super) fn queued(self) -> Self {
         Self {
@@ -144,6 +150,7 @@ impl InFlight {
                 time_limit_ms: self.request.time_limit_ms,
                 action: self.request.action.clone(),
                 term: self.request.term,
+                boot: self.request.boot,
             },
             by: self.request.by.clone(),
             batch: self.request.batch,
@@ -324,13 +331,11 @@ impl InFlight {
             Some(status)
                 if self.request.engine != status.engine || expects_other(&self.request.action, &status) =>
             {
-                let mut request = self.request.clone();
-                request.engine = status.engine;
-                if let Some(target) = target_mut(&mut request.action) {
+                let mut anew = self.anew();
+                anew.request.engine = status.engine;
+                if let Some(target) = target_mut(&mut anew.request.action) {
                     target.generation = Some(status.generation);
                 }
-                let mut anew = self.anew();
-                anew.request = request;
                 anew.rechecks_left = self.rechecks_left - 1;
                 Recheck::Again(Box::new(anew))
             }
@@ -344,12 +349,16 @@ impl InFlight {
         }
     }
 
-    /// The same for another try, with what is left of its time.
+    /// The same for another try, with what is left of its time: a command of its own.
     fn anew(&self) -> Self {
+        let request = Request {
+            boot: None,
+            ..self.request.clone()
+        };
         Self {
             deadline_ms: self.since_ms.saturating_add(self.request.time_limit_ms),
             rechecks_left: self.rechecks_left,
-            ..Self::new(self.ticket, self.request.clone(), self.since_ms)
+            ..Self::new(self.ticket, request, self.since_ms)
         }
     }
 

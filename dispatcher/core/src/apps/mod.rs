@@ -55,7 +55,7 @@ use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
-use wayfare_protocol::ids::{Digest, EngineId, OperationId, ProgramId, Term};
+use wayfare_protocol::ids::{BootId, Digest, EngineId, OperationId, ProgramId, Term};
 use wayfare_scheduler::application::InstanceId;
 use wayfare_scheduler::policy::Policy;
 
@@ -141,6 +141,8 @@ pub enum Effect {
         operation: OperationId,
         engine: EngineId,
         action: Box<Action>,
+        /// The engine's process that was known when this was decided.
+        boot: Option<BootId>,
     },
     Tell(Box<Decision>),
     /// Asks these engines to answer, or with none named all of them.
@@ -388,8 +390,13 @@ impl Core {
     /// Decides on a command for an instance: remembered first, then given.
     fn begin(&mut self, id: &InstanceId, doing: Doing) {
         let operation = self.ids.operation();
+        let boot = self.boot(doing.engine());
         let instance = self.state.instances.entry(id.clone()).or_default();
-        instance.pending = Some(Pending { operation, doing });
+        instance.pending = Some(Pending {
+            operation,
+            doing,
+            boot,
+        });
         self.store(id);
         self.give(id);
     }
@@ -398,7 +405,12 @@ impl Core {
     fn give(&mut self, id: &InstanceId) {
         let Some(Instance {
             placed: Some(placed),
-            pending: Some(Pending { operation, doing }),
+            pending:
+                Some(Pending {
+                    operation,
+                    doing,
+                    boot,
+                }),
             ..
         }) = self.state.instances.get(id)
         else {
@@ -429,7 +441,25 @@ impl Core {
             operation: *operation,
             engine: doing.engine().clone(),
             action: Box::new(action),
+            boot: *boot,
         });
+    }
+
+    /// Gives a command that is not remembered, and so is given only once.
+    fn give_once(&mut self, subject: Subject, engine: EngineId, action: Action) {
+        let operation = self.ids.operation();
+        self.in_flight.insert(operation, subject);
+        self.effects.push(Effect::Begin {
+            operation,
+            boot: self.boot(&engine),
+            engine,
+            action: Box::new(action),
+        });
+    }
+
+    /// The process of the engine that was heard of last.
+    fn boot(&self, engine: &EngineId) -> Option<BootId> {
+        self.engines.get(engine)?.view.as_ref()?.boot
     }
 
     fn passing(&mut self, id: &InstanceId) -> &mut Passing {

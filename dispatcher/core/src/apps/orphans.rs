@@ -189,17 +189,11 @@ impl Core {
             program.short()
         );
         self.tell_engine("kill", engine, text);
-        let operation = self.ids.operation();
-        self.in_flight.insert(operation, Subject::Orphan(program));
         let on = Target {
             program,
             generation: None,
         };
-        self.effects.push(Effect::Begin {
-            operation,
-            engine: engine.clone(),
-            action: Box::new(Action::Kill { on }),
-        });
+        self.give_once(Subject::Orphan(program), engine.clone(), Action::Kill { on });
     }
 
     /// Whether it depends on what has been read that an orphan is forgotten.

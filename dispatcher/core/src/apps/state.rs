@@ -7,7 +7,7 @@ use wayfare_fleet::app::ask::Mark;
 use wayfare_fleet::app::hold::HoldRecord;
 use wayfare_fleet::app::schedule::Schedule;
 use wayfare_fleet::app::{AppSpec, ComponentSpec};
-use wayfare_protocol::ids::{Blob, Digest, EngineId, Generation, OperationId, ProgramId};
+use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, Generation, OperationId, ProgramId};
 use wayfare_scheduler::application::{ComponentId, InstanceId};
 
 use super::holders::Holder;
@@ -168,6 +168,9 @@ pub struct Checkpoint {
 pub struct Pending {
     pub operation: OperationId,
     pub doing: Doing,
+    /// The process of its engine that was known when it was decided on; `None`: a release decided that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BootId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

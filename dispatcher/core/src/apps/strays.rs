@@ -7,7 +7,7 @@ use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::ids::{EngineId, ProgramId};
 use wayfare_scheduler::application::{Application, Component, ComponentId, InstanceId, Resources};
 
-use super::{Core, Effect, RETRY_MS, Subject};
+use super::{Core, RETRY_MS, Subject};
 
 /// The application of programs that belong to none: no name that people can give.
 pub(super) const STRAYS: &str = "~";
@@ -75,17 +75,11 @@ impl Core {
             program.short()
         );
         self.tell_engine("move", source, text);
-        let operation = self.ids.operation();
-        self.in_flight.insert(operation, subject);
         let on = Target {
             program,
             generation: None,
         };
-        self.effects.push(Effect::Begin {
-            operation,
-            engine: source.clone(),
-            action: Box::new(Action::Move { on, target }),
-        });
+        self.give_once(subject, source.clone(), Action::Move { on, target });
         true
     }
 }

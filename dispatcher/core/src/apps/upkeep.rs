@@ -5,7 +5,7 @@ use wayfare_protocol::status::ProgramState;
 use wayfare_scheduler::application::InstanceId;
 
 use super::state::{Doing, Instance, Standing};
-use super::{Core, Effect, Subject};
+use super::{Core, Subject};
 
 impl Core {
     pub(super) fn pause_and_resume(&mut self) {
@@ -87,17 +87,11 @@ impl Core {
             }
             passing.checkpointing = true;
             passing.checkpoint_at_ms = Some(now_ms.saturating_add(interval_ms));
-            let operation = self.ids.operation();
-            self.in_flight.insert(operation, Subject::Checkpoint(id, program));
             let on = Target {
                 program,
                 generation: None,
             };
-            self.effects.push(Effect::Begin {
-                operation,
-                engine,
-                action: Box::new(Action::Snapshot { on }),
-            });
+            self.give_once(Subject::Checkpoint(id, program), engine, Action::Snapshot { on });
         }
     }
 }

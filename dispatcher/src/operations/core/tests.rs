@@ -38,6 +38,7 @@ fn moving(operation: OperationId) -> GivenCommand {
                 target: engine("b"),
             },
             term: None,
+            boot: None,
         },
         by: Some("ann@desk".into()),
         batch: None,

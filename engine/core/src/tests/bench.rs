@@ -67,8 +67,18 @@ pub(super) fn command(number: u8, action: Action) -> Input {
         client: peer("client"),
         time_limit_ms: 30_000,
         term: None,
+        boot: None,
         action,
     })
+}
+
+/// As it was given when that process was known.
+pub(super) fn command_for(boot: Option<u8>, number: u8, action: Action) -> Input {
+    let Input::Command(command) = command(number, action) else {
+        unreachable!("it is one");
+    };
+    let boot = boot.map(|number| BootId::from_random([number; 16]));
+    Input::Command(Command { boot, ..command })
 }
 
 pub(super) fn move_to(number: u8, target: &str) -> Input {
@@ -290,6 +300,7 @@ fn identity(name: &str) -> Identity {
     Identity {
         engine: peer(name),
         boot: BootId::from_random([7; 16]),
+        earlier_boots: [BootId::from_random([6; 16])].into(),
         programs_max: 4,
         program_memory_bytes_max: 1 << 20,
         programs_memory_bytes_max: 3 << 19,

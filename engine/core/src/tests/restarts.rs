@@ -125,6 +125,40 @@ fn a_wiped_engine_knows_nothing_and_refuses_what_it_had_not_answered() {
     assert_eq!(bench.words(says("e2", 9, commit())), ["say refused"]);
 }
 
+/// 7 is the process that is asked, 6 was there before it on the same folder, and of 5 the folder is lost.
+#[test]
+fn what_was_ordered_before_an_engine_lost_its_folder_is_not_done_by_it() {
+    let taken = ["store accepted", "reply accepted"];
+    for (boot, is_taken) in [(Some(7), true), (Some(6), true), (None, true), (Some(5), false)] {
+        let mut bench = Bench::new("e1");
+        let words = bench.words(command_for(boot, 1, run()));
+        assert_eq!(
+            words.starts_with(&taken.map(str::to_owned)),
+            is_taken,
+            "{boot:?}: {words:?}"
+        );
+        if !is_taken {
+            assert_eq!(words, ["reply failed"], "and nothing is remembered of it");
+            assert!(matches!(bench.failure(), Failure::Forgotten { .. }));
+            assert_eq!(bench.words(command_for(boot, 1, run())), ["reply failed"]);
+        }
+    }
+    let logs = Action::Logs {
+        on: on(1),
+        since: 0,
+        follower: None,
+    };
+    let mut bench = Bench::running();
+    for action in [run(), Action::Kill { on: on(1) }, Action::Pause { on: on(1) }] {
+        assert_eq!(bench.words(command_for(Some(5), 2, action)), ["reply failed"]);
+        assert!(matches!(bench.failure(), Failure::Forgotten { .. }));
+    }
+    assert_eq!(bench.state(), "running", "it began after that");
+    assert_eq!(bench.words(command_for(Some(5), 3, logs)), ["reply logs"]);
+    // What is in its records was meant for it, whatever it knows of processes before.
+    assert_eq!(bench.words(command_for(Some(5), 1, run())), ["reply done"]);
+}
+
 #[test]
 fn operations_that_were_done_are_answered_as_done() {
     // The answer itself did not get stored before the crash.

@@ -79,6 +79,7 @@ fn command(action: Action) -> Command {
         client: "c".parse::<ClientId>().unwrap(),
         time_limit_ms: 1,
         term: None,
+        boot: None,
         action,
     }
 }

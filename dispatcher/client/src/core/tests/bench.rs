@@ -41,6 +41,7 @@ pub(super) fn request(engine: &str, action: Action, contents: &[&[u8]]) -> Reque
         time_limit_ms: 30_000,
         known: [].into(),
         term: None,
+        boot: None,
         by: None,
         batch: None,
         busy: Busy::Fail,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use wayfare_fleet::app::ask::Ask;
 use wayfare_protocol::command::Action;
-use wayfare_protocol::ids::{Generation, OperationId, ProgramId};
+use wayfare_protocol::ids::{BootId, Generation, OperationId, ProgramId};
 use wayfare_scheduler::application::Mobility;
 
 use super::world::{Copy, Said, World, app, component};
@@ -36,6 +36,30 @@ fn a_killed_engine_is_lost_after_the_grace_and_what_it_had_runs_elsewhere() {
         assert!(world.now_ms - dead_ms <= 1_500, "{:?}", world.told);
     }
     assert_eq!((world.was_told("engine-lost"), world.was_told("start")), (1, 1));
+}
+
+/// The engine may have lost its disk meanwhile, and have done what is given again.
+#[test]
+fn an_order_that_is_given_again_names_the_process_that_it_was_decided_for() {
+    let mut world = settled();
+    let boot = |number| Some(BootId::from_random([number; 16]));
+    let are_now = |world: &mut World, number| {
+        world.hosts.values_mut().for_each(|host| host.boot = boot(number));
+        world.look();
+    };
+    are_now(&mut world, 1);
+    world.meant.clear();
+    world.apply(app(&[("web", component(6, "web"))]));
+    let [(operation, meant)] = world.meant[..] else {
+        panic!("{:?}", world.meant);
+    };
+    assert_eq!(meant, boot(1));
+    are_now(&mut world, 2);
+    world.succeed();
+    assert_eq!(world.meant[1..], [(operation, boot(1))]);
+    world.pass(20_000);
+    world.apply(app(&[("web", component(7, "web"))]));
+    assert_eq!(world.meant.last().map(|(_, meant)| *meant), Some(boot(2)));
 }
 
 /// They are there again when their engine is: until then nobody answers for them.

@@ -66,6 +66,8 @@ pub(super) struct Host {
     /// The dispatcher compiles for two versions, of which the first is everybody's who says nothing.
     pub(super) wasmtime: Option<&'static str>,
     pub(super) programs: BTreeMap<ProgramId, Copy>,
+    /// Its process, as its status says.
+    pub(super) boot: Option<BootId>,
 }
 
 /// What an engine's status looks like to the dispatcher.
@@ -110,6 +112,8 @@ pub(super) struct World {
     pub(super) records: BTreeMap<String, String>,
     pub(super) told: Vec<(String, String)>,
     pub(super) begun: Vec<(OperationId, EngineId, Action)>,
+    /// Which processes the commands were decided for, as often as they were given.
+    pub(super) meant: Vec<(OperationId, Option<BootId>)>,
     /// Commands wait for [`World::carry_out`].
     queue: Vec<(OperationId, EngineId, Action)>,
     /// Commands that their engine has not heard, and that are still being repeated.
@@ -221,6 +225,7 @@ impl World {
             records: BTreeMap::new(),
             told: Vec::new(),
             begun: Vec::new(),
+            meant: Vec::new(),
             queue: Vec::new(),
             unheard: Vec::new(),
             traps: BTreeSet::new(),
@@ -404,7 +409,9 @@ impl World {
                     operation,
                     engine,
                     action,
+                    boot,
                 } => {
+                    self.meant.push((operation, boot));
                     self.begun
                         .push((operation, engine.clone(), action.as_ref().clone()));
                     self.queue.push((operation, engine, *action));
@@ -599,7 +606,7 @@ impl World {
             heard: wayfare_fleet::fleet::Heard::Live,
             rival: None,
             identity: None,
-            boot: None,
+            boot: host.boot,
             stopped: host.shown.stopped,
             mark: None,
             leaving: host.shown.leaving,

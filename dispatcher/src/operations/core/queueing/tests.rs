@@ -46,6 +46,7 @@ fn command(number: u8) -> GivenCommand {
                 },
             },
             term: None,
+            boot: None,
         },
         by: None,
         batch: None,
