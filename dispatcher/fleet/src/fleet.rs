@@ -121,6 +121,8 @@ struct ProgramEntry {
     /// which of the two counts may be known only later.
     other: Option<ProgramStatus>,
     heard: Round,
+    /// Something that does not replace the status was published after it, and is what the broker retains.
+    is_overwritten: bool,
     /// Whose key has signed the status, if that was looked at.
     signed_by: Option<PublicKey>,
 }
@@ -468,6 +470,7 @@ impl Fleet {
                 status,
                 other,
                 heard,
+                is_overwritten: false,
                 signed_by,
             });
             return true;
@@ -478,14 +481,16 @@ impl Fleet {
             (known.heard, known.signed_by) = (heard, signed_by);
             let before = std::mem::replace(&mut known.status, status);
             known.put_aside(before);
+            known.is_overwritten = false;
             (true, true)
         } else if is_repeat {
-            let was_in_question = known.heard < heard;
-            known.heard = heard;
+            let was_in_question = known.heard < heard || known.is_overwritten;
+            (known.heard, known.is_overwritten) = (heard, false);
             (was_in_question, was_in_question)
         } else {
             // It counts if its engine turns out to be on that boot.
             known.put_aside(status);
+            known.is_overwritten = true;
             (false, true)
         };
         self.link(&known);
@@ -597,6 +602,7 @@ impl Fleet {
             status,
             other: None,
             heard: self.round,
+            is_overwritten: false,
             // Who was asked to move it is believed.
             signed_by: said.and_then(|said| said.key),
         };

@@ -433,6 +433,47 @@ fn a_tombstone_is_no_program_and_hides_what_is_older() {
 }
 
 #[test]
+fn a_tombstone_stands_until_something_else_is_in_its_place_or_the_broker_comes_back_without_it() {
+    let mut fleet = Fleet::default();
+    fleet.begin_round();
+    fleet.complete_round();
+    let copy = program(1, "a", 1, 1, 5, Running);
+    let ours = ProgramStatus::tombstone(id(1), "dispatcher".parse().unwrap());
+    for tombstone in [copy.clone().into_tombstone(6), ours] {
+        fleet.engine_status(engine("a", 1, 1, Online, vec![]), 0);
+        fleet.program_status(copy.clone());
+        assert!(fleet.changes_since(0, 0).standing.is_empty());
+        fleet.program_status(tombstone.clone());
+        assert_eq!(fleet.changes_since(0, 0).standing, [id(1)]);
+        let before = fleet.changes_since(0, 0);
+        fleet.program_status(copy.clone());
+        let after = fleet.changes_since(before.revision, 0);
+        assert_eq!(
+            (after.standing, after.programs_gone),
+            (vec![], vec![id(1)]),
+            "it hides the copy"
+        );
+        let before = fleet.changes_since(0, 0);
+        assert!(before.standing.is_empty());
+        fleet.program_status(tombstone.clone());
+        assert_eq!(
+            fleet.changes_since(before.revision, 0).standing,
+            [id(1)],
+            "it was set again"
+        );
+        for is_retained in [true, false] {
+            fleet.begin_round();
+            if is_retained {
+                fleet.program_status(tombstone.clone());
+            }
+            fleet.complete_round();
+            assert_eq!(fleet.changes_since(0, 0).standing.is_empty(), !is_retained);
+        }
+        fleet.program_cleared(id(1));
+    }
+}
+
+#[test]
 fn a_tombstone_of_an_engine_is_told_of_until_something_newer_of_the_program_is_known() {
     let mut fleet = Fleet::default();
     let old = program(1, "b", 1, 1, 1, Running);

@@ -229,6 +229,10 @@ pub struct Core {
     back_ms: BTreeMap<(ProgramId, EngineId), u64>,
     /// Programs of which an engine has left a tombstone, and since when that is known.
     tombstones: BTreeMap<ProgramId, u64>,
+    /// Programs of which any tombstone stands at the broker,
+    standing: BTreeSet<ProgramId>,
+    /// and when each of ours was last set.
+    set_ms: BTreeMap<ProgramId, u64>,
     /// When to plan again: at once after a change.
     plan_at_ms: u64,
     /// By the wall clock, when the next instance is due.
@@ -276,6 +280,8 @@ impl Core {
             leases: BTreeMap::new(),
             back_ms: BTreeMap::new(),
             tombstones: BTreeMap::new(),
+            standing: BTreeSet::new(),
+            set_ms: BTreeMap::new(),
             plan_at_ms: 0,
             due_at_ms: 0,
             homeless: BTreeSet::new(),
@@ -354,6 +360,7 @@ impl Core {
         self.checkpoint();
         self.end_orphans();
         self.end_tombstones();
+        self.set_tombstones_again();
         self.see_off();
     }
 

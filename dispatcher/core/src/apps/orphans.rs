@@ -2,7 +2,8 @@
 //!
 //! While their instance lives on elsewhere, its higher generation fences them off. When it has ended for
 //! good, a *tombstone* takes its place: a retained status of a generation above all, which an engine that
-//! comes back reads before it says anything. Until then a tombstone stands there that the engine has left
+//! comes back reads before it says anything. It stands as long as an order of before may come, and is set again where
+//! something else has taken its place. Until then a tombstone stands there that the engine has left
 //! with which it ended: one of a program that is no orphan is taken away, or stands until every engine that
 //! was away has been back. An orphan is forgotten when its engine is back and has not had it for as long as
 //! an order of before may still bring it there: one is repeated until its time limit, and has as long again
@@ -24,6 +25,8 @@ const BACK_MS: u64 = 2 * COMMAND_MS_MAX + 5_000;
 /// An engine's tombstone is seen to after this: by then it is known here what it was left for, if that was
 /// ordered here.
 const TOMBSTONE_MS: u64 = 5_000;
+/// Tombstones that do not stand are set again so many at a time.
+const SET_AGAIN_MAX: usize = 64;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orphan {
@@ -49,10 +52,38 @@ impl Core {
             && !std::mem::replace(&mut orphan.has_tombstone, true)
         {
             self.store_orphan(program);
-            self.effects.push(Effect::Tombstone {
-                program,
-                stands: true,
-            });
+            self.publish_tombstone(program);
+        }
+    }
+
+    fn publish_tombstone(&mut self, program: ProgramId) {
+        self.set_ms.insert(program, self.now.ms);
+        self.effects.push(Effect::Tombstone {
+            program,
+            stands: true,
+        });
+    }
+
+    /// An engine that has a copy, and has not heard of the tombstone yet, publishes the status of that in its place; a
+    /// broker may come back without it. An order of before that comes then would find nothing to end what it begins.
+    pub(super) fn set_tombstones_again(&mut self) {
+        let orphans = self.state.orphans.iter();
+        let fallen = orphans
+            .filter(|(program, orphan)| orphan.has_tombstone && !self.standing.contains(program))
+            // Whoever has begun it anew under its id since has taken the tombstone's place; what is left over is ended.
+            .filter(|(program, _)| !self.programs.contains_key(program))
+            .map(|(program, _)| {
+                (
+                    self.set_ms.get(program).copied().unwrap_or(self.began_ms),
+                    *program,
+                )
+            })
+            // What the broker had when it was set is read.
+            .filter(|(set_ms, _)| self.read_ms > *set_ms);
+        let mut fallen: Vec<(u64, ProgramId)> = fallen.collect();
+        fallen.sort_unstable();
+        for (_, program) in fallen.into_iter().take(SET_AGAIN_MAX) {
+            self.publish_tombstone(program);
         }
     }
 
@@ -76,10 +107,7 @@ impl Core {
     /// A copy that nobody wanted was ended. Its engine knows nothing of others that may be left.
     pub(super) fn orphan_settled(&mut self, program: ProgramId) {
         match self.state.orphans.get(&program) {
-            Some(orphan) if orphan.has_tombstone => self.effects.push(Effect::Tombstone {
-                program,
-                stands: true,
-            }),
+            Some(orphan) if orphan.has_tombstone => self.publish_tombstone(program),
             Some(_) if !self.is_instance(program) => self.set_tombstone(program),
             Some(_) | None => {}
         }
@@ -100,6 +128,16 @@ impl Core {
         for program in &changes.tombstones {
             self.tombstones.entry(*program).or_insert(self.now.ms);
         }
+        match changes.is_whole {
+            true => self.standing.clear(),
+            false => {
+                let live = changes.programs.iter().map(|view| &view.status.program);
+                for program in live.chain(&changes.programs_gone) {
+                    self.standing.remove(program);
+                }
+            }
+        }
+        self.standing.extend(&changes.standing);
     }
 
     /// Engines' tombstones of programs that nothing was ordered for here, such as those of people or of a
@@ -219,6 +257,7 @@ impl Core {
                 });
             }
             self.state.orphans.remove(&program);
+            self.set_ms.remove(&program);
         }
         self.store_orphan(program);
     }

@@ -25,6 +25,8 @@ pub struct FleetChanges {
     pub programs_gone: Vec<ProgramId>,
     /// Programs that are gone, of which the engine where they ended has left a tombstone.
     pub tombstones: Vec<ProgramId>,
+    /// Programs of which a tombstone stands at the broker, a dispatcher's or an engine's.
+    pub standing: Vec<ProgramId>,
 }
 
 /// When what changed last, by a number that grows.

@@ -178,6 +178,8 @@ impl Fleet {
                 .keys()
                 .filter(|program| self.has_tombstone(**program));
             found.tombstones = left.copied().collect();
+            let set = self.programs.values().filter(|entry| self.stands(entry));
+            found.standing = set.map(|entry| entry.status.program).collect();
             return found;
         }
         for engine in self.changes.engines(since) {
@@ -194,6 +196,9 @@ impl Fleet {
             if self.has_tombstone(*program) {
                 found.tombstones.push(*program);
             }
+            if self.programs.get(program).is_some_and(|entry| self.stands(entry)) {
+                found.standing.push(*program);
+            }
         }
         found
     }
@@ -202,6 +207,13 @@ impl Fleet {
     fn has_tombstone(&self, program: ProgramId) -> bool {
         let own = self.programs.get(&program);
         own.is_some_and(|entry| entry.status.is_tombstone_of_an_engine()) && self.best(program).is_none()
+    }
+
+    /// Whether a tombstone is what the broker retains: an engine that has a copy may have put its status there since,
+    /// and a broker may come back without it.
+    fn stands(&self, entry: &ProgramEntry) -> bool {
+        let is_retained = !self.is_round_complete || entry.heard == self.round;
+        entry.status.is_tombstone() && !entry.is_overwritten && is_retained
     }
 
     /// What orders to an engine have to answer, where it looks at signatures.

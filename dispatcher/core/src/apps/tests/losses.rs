@@ -557,6 +557,39 @@ fn what_an_engine_leaves_of_a_program_that_ended_is_taken_away_when_nobody_may_h
     assert!(!world.records.contains_key(&key));
 }
 
+/// A copy that did not know of it yet was published in its place, and ended then; or the broker has lost it.
+#[test]
+fn a_tombstone_that_stands_no_more_is_set_again_while_an_order_of_before_may_come() {
+    let mut world = settled();
+    let program = world.alive()[0].1;
+    let engine = world.alive()[0].0.clone();
+    world.host(engine.as_str()).online = false;
+    world
+        .ask(Ask::Remove {
+            application: "shop".into(),
+        })
+        .unwrap();
+    world.pass(40_000);
+    assert!(world.tombstones.contains(&program));
+    // The copy is no more either.
+    world.host(engine.as_str()).programs.clear();
+    for succeeds in [false, true] {
+        world.tombstones.remove(&program);
+        if succeeds {
+            world.succeed();
+        }
+        world.pass(20_000);
+        assert!(world.tombstones.contains(&program), "{succeeds}");
+    }
+    world.host(engine.as_str()).online = true;
+    world.pass(300_000);
+    assert!(
+        !world.tombstones.contains(&program),
+        "nobody has it, and nothing may come"
+    );
+    assert_eq!(world.alive().len(), 0);
+}
+
 #[test]
 fn a_program_that_is_begun_anew_under_its_id_is_not_taken_for_the_one_that_ended() {
     let mut world = settled();

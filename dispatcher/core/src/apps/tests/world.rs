@@ -655,13 +655,15 @@ impl World {
         programs.retain(|program, view| !is_left(program, view.status.generation));
         let tombstones = self.left_tombstones.keys();
         let tombstones = tombstones.filter(|program| !programs.contains_key(*program));
-        let tombstones = tombstones.copied().collect();
+        let tombstones: Vec<ProgramId> = tombstones.copied().collect();
+        let standing = self.tombstones.iter().chain(&tombstones).copied().collect();
         let programs = programs.into_values().collect();
         self.feed(Input::Observed(FleetChanges {
             is_whole: true,
             engines,
             programs,
             tombstones,
+            standing,
             ..FleetChanges::default()
         }));
     }
