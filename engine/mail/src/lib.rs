@@ -79,6 +79,9 @@ pub struct Mail {
     submitted: u64,
     seen: Seen,
     replies: Replies,
+    /// A request whose reply is waited for, and which the broker has: in no snapshot.
+    asked: Option<Outgoing>,
+    asks_again: bool,
     repliable: VecDeque<(u64, String)>,
     retained: Retained,
     calls: Calls,
@@ -147,6 +150,8 @@ impl Mail {
             submitted: 0,
             seen: Seen::default(),
             replies: Replies::default(),
+            asked: None,
+            asks_again: false,
             repliable: VecDeque::new(),
             retained: Retained::default(),
             calls: Calls::default(),
@@ -300,6 +305,19 @@ impl Mail {
     /// The reply was handed over, or is not waited for any longer.
     pub fn end_request(&mut self) {
         self.replies.end_request();
+        self.asked = None;
+    }
+
+    /// The number of a request that the broker has and that nobody has replied to.
+    pub fn unanswered(&self) -> Option<u64> {
+        let asked = self.asked.as_ref()?.number;
+        (self.replies.unanswered() == Some(asked)).then_some(asked)
+    }
+
+    /// Sends that request once more, under its number: nobody may have been subscribed when it was sent. Whoever has
+    /// it takes this for a repeat.
+    pub fn ask_again(&mut self) {
+        self.asks_again = self.unanswered().is_some();
     }
 
     /// The next message for the program.
@@ -604,6 +622,9 @@ impl Mail {
 
     /// The next message for the session to send.
     pub fn next_to_send(&mut self) -> Option<Outgoing> {
+        if std::mem::take(&mut self.asks_again) && self.unanswered().is_some() {
+            return self.asked.clone();
+        }
         let at = self.outbox.partition_point(|one| one.number < self.submitted);
         let next = self.outbox.get(at).map(|one| one.number);
         if let Some(notice) = self.next_notice(next.unwrap_or(u64::MAX)) {
@@ -619,6 +640,9 @@ impl Mail {
         if self.notice_again(number) {
             return;
         }
+        if self.unanswered() == Some(number) {
+            return self.ask_again();
+        }
         self.submitted = self.submitted.min(number);
     }
 
@@ -631,7 +655,10 @@ impl Mail {
             && first.number <= number
         {
             self.outbox_bytes -= first.bytes();
-            self.outbox.pop_front();
+            let sent = self.outbox.pop_front();
+            self.asked = sent
+                .filter(|sent| self.replies.unanswered() == Some(sent.number))
+                .or(self.asked.take());
         }
         self.inquire();
     }

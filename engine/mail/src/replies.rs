@@ -49,6 +49,12 @@ impl Replies {
         self.awaited.as_ref().map(|awaited| awaited.reply.as_ref())
     }
 
+    /// The request that is waited for, while there is no reply.
+    pub(super) fn unanswered(&self) -> Option<u64> {
+        let awaited = self.awaited.as_ref()?;
+        awaited.reply.is_none().then_some(awaited.request)
+    }
+
     /// The reply was handed over, or is not waited for any longer.
     pub(super) fn end_request(&mut self) {
         self.awaited = None;

@@ -341,6 +341,58 @@ fn a_request_gets_its_reply_and_no_other() {
     assert_eq!(asks.awaited_reply(), Err(Refusal::NotRepliable));
 }
 
+/// Nobody may have been subscribed when it was sent first.
+#[test]
+fn a_request_is_sent_again_as_it_was_until_it_is_replied_to_and_is_received_once() {
+    let (mut asks, mut answers) = (open(), open());
+    asks.request("out/a", b"?").unwrap();
+    asks.publish("out/b", b"later", Manner::default()).unwrap();
+    asks.begin_session();
+    asks.ask_again();
+    let request = asks.next_to_send().unwrap();
+    assert_eq!(asks.next_to_send().unwrap().topic, "out/b");
+    assert_eq!(asks.unanswered(), None, "the broker does not have it yet");
+    asks.sent(request.number);
+    let mut taken = 0;
+    for _ in 0..3 {
+        assert_eq!(asks.unanswered(), Some(request.number));
+        assert_eq!(asks.next_to_send(), None, "only when its time has come");
+        asks.ask_again();
+        assert_eq!(asks.next_to_send(), Some(request.clone()));
+        asks.send_again(request.number);
+        assert_eq!(
+            asks.next_to_send(),
+            Some(request.clone()),
+            "it could not be handed over"
+        );
+        assert_eq!(asks.next_to_send(), None, "and nothing else goes out again");
+        asks.sent(request.number);
+        taken += usize::from(answers.accept("out/a", &request.payload, false) != Accepted::Dropped);
+    }
+    assert_eq!(taken, 1);
+    asks.sent(request.number + 1);
+    assert!(asks.is_all_sent());
+    answers.take_first();
+    answers.begin_session();
+    let reply_to = asks.reply_topic();
+    answers.reply(&reply_to, request.number, b"!").unwrap();
+    let reply = answers.next_to_send().unwrap();
+    asks.ask_again();
+    assert!(matches!(
+        asks.accept(&reply_to, &reply.payload, false),
+        Accepted::Taken(_)
+    ));
+    assert_eq!((asks.unanswered(), asks.next_to_send()), (None, None));
+    asks.end_request();
+    // One that is not waited for any longer is not asked again.
+    asks.request("out/a", b"?").unwrap();
+    let request = asks.next_to_send().unwrap();
+    asks.sent(request.number);
+    asks.ask_again();
+    asks.end_request();
+    assert_eq!((asks.unanswered(), asks.next_to_send()), (None, None));
+}
+
 #[test]
 fn everything_travels_and_a_copy_leaves_the_originals_outbox_alone() {
     let mut mail = open();

@@ -18,6 +18,7 @@
 //!   take the session from its successor, and be handed what is meant for that.
 //! - Nothing is taken from a connection before the engine has heard whoever had the session before it (`fence` too).
 
+mod asking;
 mod connection;
 mod intake;
 
@@ -32,6 +33,7 @@ use wayfare_mail::ReceivedMessage;
 use wayfare_protocol::ids::{Generation, ProgramId};
 
 use super::store::{InboxJournal, Inboxes};
+use asking::Asking;
 use connection::Connection;
 use wayfare_runtime::Mailbox;
 
@@ -288,6 +290,7 @@ impl Task {
         let Some(mut journal) = self.journal.take() else {
             return Next::Shut;
         };
+        let mut asking = Asking::default();
         let next = loop {
             self.journal_bytes.store(journal.bytes(), Ordering::Relaxed);
             if self.is_finishing {
@@ -298,6 +301,8 @@ impl Task {
                 self.journal_failed(&mut journal, &error);
                 break Next::Open;
             }
+            let unanswered = self.mailbox.with(|mail| mail.unanswered());
+            let ask_at = asking.due(unanswered, Instant::now());
             tokio::select! {
                 biased;
                 order = self.orders.recv() => match order {
@@ -319,6 +324,10 @@ impl Task {
                 },
                 // What was not acknowledged comes again.
                 () = not_heard(&mut self.heard.is_heard) => break Next::Shut,
+                () = asking::until(ask_at) => {
+                    asking.asked(Instant::now());
+                    self.mailbox.with(|mail| mail.ask_again());
+                }
                 happened = connection.next(&self.mailbox, &journal) => {
                     if let Err(error) = happened {
                         self.journal_failed(&mut journal, &error);

@@ -36,6 +36,25 @@ async fn a_conversation_goes_on_wherever_the_two_are() {
     fleet.spy.check_history();
 }
 
+/// Whom a request is for may be a moment later than the request: two instances of an application start at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_reaches_who_subscribes_while_its_reply_is_waited_for() {
+    let fleet = fleet(Kind::Mosquitto).engines(&["a", "b"]).start().await;
+    let questions = Output::collect(fleet.broker.url(), "talk").await;
+    let asks = order("chat", &["ask", "talk", "ann", "3", "10"], "b", &["talk"], &[]);
+    let asks = fleet.runs(asks).await;
+    // Sent, and sent again: nobody is there.
+    questions.came(2).await;
+    let answers = fleet
+        .runs(order("chat", &["answer", "talk"], "a", &[], &["talk"]))
+        .await;
+    let said: String = (1..=3)
+        .map(|number| format!("{number}: hello ann, you asked {number} times\n"))
+        .collect();
+    asks.must_print(said.as_bytes()).await;
+    fleet.kills(answers).await;
+}
+
 /// Through the files of `/wayfare`, which is all that this program knows of Wayfare.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_are_passed_on_once_wherever_their_program_is() {
