@@ -16,6 +16,9 @@ const QUIET: u64 = 72 * HOUR;
 /// Between two checkpoints: every few seconds, or a few times within a quiet time.
 const CHECKPOINT_MS: u64 = 10_000;
 const CHECKPOINT_MS_LONG: u64 = 6 * 3_600_000;
+/// Between two that engines make by themselves. In days of quiet hardly anything else happens.
+const ENGINES_CHECKPOINT: u64 = 5 * SECOND;
+const ENGINES_CHECKPOINT_LONG: u64 = 60 * SECOND;
 
 impl World {
     fn is_long(&self) -> bool {
@@ -26,6 +29,13 @@ impl World {
         match self.is_long() {
             true => CHECKPOINT_MS_LONG,
             false => CHECKPOINT_MS,
+        }
+    }
+
+    pub(super) fn engines_checkpoint(&self) -> u64 {
+        match self.acting.is_some() && self.is_long() {
+            true => ENGINES_CHECKPOINT_LONG,
+            false => ENGINES_CHECKPOINT,
         }
     }
 

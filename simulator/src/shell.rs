@@ -18,7 +18,7 @@ use crate::happening::Happening;
 use crate::packet::{Content, Packet};
 use crate::processes::job::Job;
 use crate::steps::state::Step;
-use crate::time::{MS, SECOND};
+use crate::time::MS;
 use crate::world::World;
 
 use state::Up;
@@ -29,7 +29,7 @@ const SUBSCRIBED_US: u64 = 20 * MS;
 impl World {
     pub(super) fn boot(&mut self, index: usize) {
         let bytes = self.random.bytes();
-        let checkpoint_interval_us = self.checkpoints.then_some(5 * SECOND);
+        let checkpoint_interval_us = self.checkpoints.then_some(self.engines_checkpoint());
         let programs_max = self.programs_max();
         let engine = &mut self.engines[index];
         if engine.up.is_some() {
