@@ -69,6 +69,23 @@ impl Fail {
         }
     }
 
+    /// For who does not know of the folder that a file was put into: it is not named.
+    pub(crate) fn in_folder(self, folder: &std::path::Path) -> Self {
+        let without = |text: &str| text.replace(&format!("{}/", folder.display()), "");
+        let problem = Problem::new(self.problem.kind(), without(self.message()));
+        Self {
+            exit: self.exit,
+            problem: match self.problem.way_out() {
+                Some(hint) => problem.hint(without(hint)),
+                None => problem,
+            },
+        }
+    }
+
+    pub(crate) fn into_problem(self) -> Problem {
+        self.problem
+    }
+
     /// What happened and what to do about it, for a screen that has one line for it.
     pub(crate) fn in_a_line(&self) -> String {
         match self.problem.way_out() {

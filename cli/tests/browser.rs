@@ -460,7 +460,7 @@ fn a_page_goes_on_when_its_dispatcher_was_killed() {
 }
 
 #[test]
-fn people_sign_in_over_https_and_sign_out() {
+fn people_sign_in_over_https_run_source_text_and_sign_out() {
     let Some(mut browser) = browser() else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -506,6 +506,23 @@ fn people_sign_in_over_https_and_sign_out() {
         "a script can read the token"
     );
     // That it was refused is what its console says.
+    browser.errors();
+
+    // A program in JavaScript, as it is dropped: at first without what it declares.
+    browser.evaluate("location.hash = '#/run'");
+    browser.until("document.querySelector('form .drop')");
+    let text = "/*things.meta\noutputs:\n  - { topic: site/lamp, type: application/json }\n*/\nsetTimeout(() => {}, 1e8);\n";
+    let dropped = serde_json::Value::from(text);
+    browser.evaluate(&format!(
+        "(() => {{ const data = new DataTransfer(); data.items.add(new File([{dropped}], 'lamp.js'));          document.querySelector('form').dispatchEvent(new DragEvent('drop', {{ dataTransfer: data, cancelable: true, bubbles: true }})); }})()"
+    ));
+    browser.until("document.querySelector('form .drop').textContent.includes('lamp.js')");
+    browser.click_text("form button", "Run");
+    browser.until("document.body.innerText.includes('lamp.js declares that it wants to')");
+    browser.evaluate("document.querySelector('[name=allow_declared]').checked = true");
+    browser.click_text("form button", "Run");
+    browser.until("location.hash.startsWith('#/program/')");
+    browser.until("document.querySelector('h1')?.textContent.includes('lamp')");
     browser.errors();
     browser.click_text("button", "Sign out");
     browser.until("document.querySelector('.door [name=password]')");

@@ -66,11 +66,10 @@ pub(crate) fn problem(problem: &Problem) -> Response<Body> {
 
 fn status_of(problem: &Problem) -> StatusCode {
     match problem.kind() {
-        BAD_USAGE | "only-beginning" | "not-wasm" | "bad-snapshot-file" | "manifest" => {
-            StatusCode::BAD_REQUEST
-        }
+        BAD_USAGE | "source" | "no-language" | "only-beginning" | "not-wasm" | "bad-snapshot-file"
+        | "manifest" => StatusCode::BAD_REQUEST,
         NO_TOKEN => StatusCode::UNAUTHORIZED,
-        FORBIDDEN | READ_ONLY => StatusCode::FORBIDDEN,
+        FORBIDDEN | READ_ONLY | "not-granted" => StatusCode::FORBIDDEN,
         NOT_FOUND | "no-file" | "no-version" | "no-engine" | "no-program" | "no-module" => {
             StatusCode::NOT_FOUND
         }

@@ -9,13 +9,14 @@
 //! answered anything about the fleet, and no page of another origin reaches it; every body, list and queue is bounded; JSON is as the
 //! command prints it with `--json`.
 //!
-//! Reading order: [`params`], [`offer`], [`offers`], `asked`, `answers`, `catalog`; `hub`, `stream`;
+//! Reading order: [`params`], [`offer`], [`offers`], [`sources`], `asked`, `answers`, `catalog`; `hub`, `stream`;
 //! `listening`, `readings`; `files`, [`metrics`]; `exchange`, `programs`; `access`, `token`, `login`, `entrance`, `guard`, `tls`, `connections`, `bodies`,
 //! `assets`; `site`, `server`.
 #![forbid(unsafe_code)]
 
 pub mod offer;
 pub mod params;
+pub mod sources;
 
 mod answers;
 mod asked;

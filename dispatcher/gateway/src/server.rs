@@ -37,6 +37,7 @@ use crate::offers;
 use crate::params::Body;
 use crate::programs;
 use crate::site::Site;
+use crate::sources::Sources;
 use crate::stream;
 use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::token::Token;
@@ -78,6 +79,8 @@ pub struct GatewayOptions {
     pub login: Option<Login>,
     /// Who gives the orders.
     pub by: String,
+    /// What runs source text; `None`: modules alone are run.
+    pub sources: Option<Arc<dyn Sources>>,
 }
 
 #[derive(Debug, Error)]
@@ -119,6 +122,7 @@ impl Gateway {
             tls,
             login,
             by,
+            sources,
         } = options;
         if !bind.ip().is_loopback() && tls.is_none() {
             return Err(GatewayError::NotLoopback { bind });
@@ -147,7 +151,7 @@ impl Gateway {
         let hub = hub.map_err(|problem| GatewayError::Fleet(problem.message().to_owned()))?;
         let (end, ended) = watch::channel(false);
         let access = Access::new(token.clone(), allowed, transport, login);
-        let site = Arc::new(Site::new(client, hub, by, access, ended.clone()));
+        let site = Arc::new(Site::new(client, hub, by, access, sources, ended.clone()));
         let dashboard = connections::serve(
             listener,
             tls.clone(),

@@ -13,6 +13,7 @@ use crate::access::Access;
 use crate::answers::overloaded;
 use crate::hub::Hub;
 use crate::readings::Readings;
+use crate::sources::Sources;
 
 /// Modules and snapshots that are in memory at the same time.
 const UPLOADS_MAX: usize = 4;
@@ -33,6 +34,7 @@ pub(crate) struct Site {
     name: PeerName,
     by: String,
     access: Access,
+    sources: Option<Arc<dyn Sources>>,
     uploads: Semaphore,
     requests: Semaphore,
     watchers: Arc<Semaphore>,
@@ -50,6 +52,7 @@ impl Site {
         hub: Hub,
         by: String,
         access: Access,
+        sources: Option<Arc<dyn Sources>>,
         ended: watch::Receiver<bool>,
     ) -> Self {
         Self {
@@ -59,6 +62,7 @@ impl Site {
             name: "gateway".parse().expect("letters make a name"),
             by,
             access,
+            sources,
             uploads: Semaphore::new(UPLOADS_MAX),
             requests: Semaphore::new(REQUESTS_MAX),
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
@@ -87,6 +91,11 @@ impl Site {
 
     pub(crate) fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// What runs source text, if anything does.
+    pub(crate) fn sources(&self) -> Option<&dyn Sources> {
+        self.sources.as_deref()
     }
 
     pub(crate) fn ended(&self) -> watch::Receiver<bool> {

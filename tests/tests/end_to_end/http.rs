@@ -39,6 +39,7 @@ async fn gateway(fleet: &Fleet) -> Gateway {
         login: None,
         allowed: Allowed::Everything,
         by: "ann@desk".into(),
+        sources: None,
     };
     let opened = Gateway::open(fleet.client.clone(), options).await;
     opened.expect("a gateway")

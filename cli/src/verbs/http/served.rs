@@ -2,13 +2,17 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use wayfare_client::Client;
 use wayfare_client::keys::orders_key_path;
+use wayfare_client::problem::Problem;
+use wayfare_gateway::sources::{SourceMade, Sources};
 use wayfare_gateway::{Allowed, Gateway, GatewayError, GatewayOptions, Login, Port, TlsFiles};
 use wayfare_link::read_login;
 
@@ -19,12 +23,70 @@ use crate::config::Settings;
 use crate::context::{connect_to, who};
 use crate::fail::{Fail, Result};
 use crate::folders::state_folder;
+use crate::languages::declared::Declared;
+use crate::languages::source::Source;
+use crate::languages::{is_source_name, kept};
 use crate::output::{Output, Text, output_is_terminal, say};
 use crate::trusting::make_key;
 
 const PORT: u16 = 8686;
 /// Between two attempts to reach the broker, or to listen.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// The languages of the command and of the fleet.
+#[derive(Debug)]
+struct CommandSources {
+    /// Where text is for as long as it is made ready.
+    folder: PathBuf,
+}
+
+impl Sources for CommandSources {
+    fn make<'a>(
+        &'a self,
+        client: &'a Client,
+        file: &'a str,
+        content: Vec<u8>,
+        limit: Duration,
+    ) -> BoxFuture<'a, std::result::Result<SourceMade, Problem>> {
+        Box::pin(async move {
+            let made = made_of(&self.folder, client, file, &content, limit).await;
+            made.map_err(Fail::into_problem)
+        })
+    }
+}
+
+async fn made_of(
+    folder: &Path,
+    client: &Client,
+    file: &str,
+    content: &[u8],
+    limit: Duration,
+) -> Result<SourceMade> {
+    if !is_source_name(file) {
+        return Err(Fail::new(
+            "source",
+            format!("'{file}' is not the name of a program's file"),
+        ));
+    }
+    let folder = tempfile::tempdir_in(folder).map_err(|error| Fail::file(folder, &error))?;
+    let path = folder.path().join(file);
+    std::fs::write(&path, content).map_err(|error| Fail::file(&path, &error))?;
+    let source = Source::find(&path).map_err(|fail| fail.in_folder(folder.path()))?;
+    let Some(source) = source else {
+        let text = format!("{file}: neither a module nor the text of a program");
+        return Err(
+            Fail::new("source", text).hint("its extension says in which language it is, such as app.js")
+        );
+    };
+    let made = kept::make(client, &source, limit, Output::Json).await;
+    let made = made.map_err(|fail| fail.in_folder(folder.path()))?;
+    let declared = Declared(made.ports.clone());
+    Ok(SourceMade {
+        name: made.name.clone(),
+        declared: (!declared.0.is_empty()).then(|| (declared.granted(), declared.text())),
+        made: made.for_manifest()?,
+    })
+}
 
 /// As a client of any fleet, until Ctrl-C.
 pub(crate) async fn ui(args: UiArgs, output: Output) -> Result {
@@ -73,6 +135,9 @@ pub(super) async fn open(client: &Client, args: &HttpArgs, data: &Path) -> Resul
             false => Allowed::Everything,
         },
         by: who(),
+        sources: Some(Arc::new(CommandSources {
+            folder: data.to_owned(),
+        })),
     };
     let opened = Gateway::open(client.clone(), options).await;
     opened.map_err(|error| match error {

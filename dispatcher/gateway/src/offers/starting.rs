@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use wayfare_client::app::manifest::Made;
 use wayfare_client::problem::Problem;
 use wayfare_client::{IdChoice, Order, Restore, Run};
 use wayfare_protocol::grants::Grants;
@@ -20,6 +21,8 @@ use crate::params::Kind::{Flag, List, Size, Text};
 use crate::params::{Param, param};
 use crate::site::Site;
 
+/// Every module begins so.
+const MAGIC: &[u8] = b"\0asm";
 /// A snapshot has a module and memory in it.
 const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
 
@@ -31,13 +34,23 @@ pub(super) static OFFERS: &[Offer] = &[
         verb: Some("run"),
         method: Post,
         path: "/api/v1/programs",
-        about: "Run a program: the module is the body, or a sample is named",
+        about: "Run a program: the module or its source text is the body, or a sample is named",
         params: &[
             NAME,
             param(
                 "sample",
                 Text,
                 "A sample that comes with Wayfare, such as primes: then the body is empty",
+            ),
+            param(
+                "file",
+                Text,
+                "What the body is called where it is source text, such as app.js: by its extension it is run in its language",
+            ),
+            param(
+                "allow_declared",
+                Flag,
+                "Grant what the source text itself declares",
             ),
             ON,
             param("arg", List, "The program's arguments"),
@@ -62,7 +75,7 @@ pub(super) static OFFERS: &[Offer] = &[
             TIMEOUT,
         ],
         body: Bytes {
-            what: "the module",
+            what: "the module, or source text",
             media_type: "application/wasm",
             bytes_max: MODULE_BYTES_MAX,
         },
@@ -120,7 +133,20 @@ fn samples() -> Value {
 
 async fn run(site: Arc<Site>, mut asked: Asked) -> Answer {
     let body = asked.take_body();
-    let (name, module, stdin) = match (asked.text("sample"), body.is_empty()) {
+    let variable = |text: &String| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(bad_usage("'env': NAME=VALUE is expected")),
+    };
+    let env: Result<BTreeMap<String, String>, Problem> = asked.list("env").iter().map(variable).collect();
+    let mut run = Run {
+        args: asked.list("arg").to_vec(),
+        env: env?,
+        memory_bytes_max: asked.size("memory"),
+        grants: grants(&asked)?,
+        on: asked.text("on").map(str::to_owned),
+        ..Run::default()
+    };
+    let stdin = match (asked.text("sample"), body.is_empty()) {
         (Some(_), false) => {
             return Err(bad_usage(
                 "a sample is named, and a module came: give one of them",
@@ -131,26 +157,75 @@ async fn run(site: Arc<Site>, mut asked: Asked) -> Answer {
                 "the body is empty: give the module, or name a 'sample'",
             ));
         }
-        (None, false) => ("program".to_owned(), body, None),
-        (Some(sample), true) => sample_of(sample)?,
+        (None, false) => {
+            match asked.text("file") {
+                Some(file) if !body.starts_with(MAGIC) => {
+                    in_its_language(&site, &asked, &mut run, file, body).await?;
+                }
+                _ => (run.name, run.module) = ("program".to_owned(), body),
+            }
+            None
+        }
+        (Some(sample), true) => {
+            let (name, module, stdin) = sample_of(sample)?;
+            (run.name, run.module) = (name, module);
+            stdin
+        }
     };
-    let variable = |text: &String| match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(bad_usage("'env': NAME=VALUE is expected")),
-    };
-    let env: Result<BTreeMap<String, String>, Problem> = asked.list("env").iter().map(variable).collect();
-    let run = Run {
-        name: asked.text("name").map_or(name, str::to_owned),
-        module,
-        args: asked.list("arg").to_vec(),
-        env: env?,
-        stdin: asked.text("stdin").map(|text| text.as_bytes().to_vec()).or(stdin),
-        memory_bytes_max: asked.size("memory"),
-        grants: grants(&asked)?,
-        on: asked.text("on").map(str::to_owned),
-        ..Run::default()
-    };
+    run.stdin = asked.text("stdin").map(|text| text.as_bytes().to_vec()).or(stdin);
+    if let Some(name) = asked.text("name") {
+        name.clone_into(&mut run.name);
+    }
     give(&site, &asked, Order::Run(Box::new(run))).await
+}
+
+/// What is run is the interpreter of this text, with that as its data.
+async fn in_its_language(
+    site: &Site,
+    asked: &Asked,
+    run: &mut Run,
+    file: &str,
+    content: Vec<u8>,
+) -> Result<(), Problem> {
+    let Some(sources) = site.sources() else {
+        return Err(Problem::new("no-language", "this gateway runs modules alone"));
+    };
+    let source = sources
+        .make(site.client(), file, content, asked.timeout())
+        .await?;
+    let Made {
+        module,
+        mut args,
+        env,
+        memory_bytes,
+        folders,
+        ports,
+    } = source.made;
+    args.append(&mut run.args);
+    (run.name, run.module, run.args) = (source.name, module, args);
+    for (name, value) in env {
+        run.env.entry(name).or_insert(value);
+    }
+    run.memory_bytes_max = run.memory_bytes_max.or(memory_bytes);
+    (run.folders, run.ports) = (folders, ports);
+    let Some((granted, text)) = source.declared else {
+        return Ok(());
+    };
+    let is_granted = !run.grants.publish.is_empty() || !run.grants.subscribe.is_empty();
+    match (asked.flag("allow_declared"), is_granted) {
+        (true, _) => {
+            run.grants.publish.extend(granted.publish);
+            run.grants.subscribe.extend(granted.subscribe);
+            Ok(())
+        }
+        // What was granted instead.
+        (false, true) => Ok(()),
+        (false, false) => Err(Problem::new(
+            "not-granted",
+            format!("{file} declares that it wants to {text}"),
+        )
+        .hint("'allow_declared' grants that; 'allow_pub' and 'allow_sub' grant something else")),
+    }
 }
 
 type Module = (String, Vec<u8>, Option<Vec<u8>>);

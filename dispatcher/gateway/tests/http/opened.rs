@@ -84,6 +84,7 @@ pub(crate) fn options(bind: &str, data: &std::path::Path, allowed: Allowed) -> G
         tls: None,
         login: None,
         by: "ann@desk".into(),
+        sources: None,
     }
 }
 
