@@ -110,14 +110,32 @@ impl EngineProcess {
     }
 
     /// SIGKILL, and its disk is replaced: started again, it knows nothing but the compiled code that all share.
+    /// Killed, and what it has noted is as if the kernel had done it for want of memory.
+    ///
+    /// # Panics
+    /// If it has noted nothing.
+    pub fn kill_for_want_of_memory(&mut self) {
+        self.kill();
+        let path = self.data().join("begun");
+        let mut begun: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path).expect("it notes that it begins"))
+                .expect("it is JSON");
+        begun["kills"] = 1_000_000.into();
+        std::fs::write(&path, begun.to_string()).expect("the folder can be written");
+    }
+
     pub fn lose_disk(&mut self) {
         self.kill();
-        let data = take(&mut self.command.arguments.clone(), "--data").expect("each engine has a folder");
-        let data = Path::new(&data);
-        std::fs::remove_dir_all(data).expect("a test's folder can be removed");
+        let data = self.data();
+        std::fs::remove_dir_all(&data).expect("a test's folder can be removed");
         if self.command.shares.is_some() {
-            compiled::lend(data);
+            compiled::lend(&data);
         }
+    }
+
+    fn data(&self) -> PathBuf {
+        let data = take(&mut self.command.arguments.clone(), "--data");
+        data.expect("each engine has a folder").into()
     }
 
     /// SIGTERM, and waits until it has stored what it has and ended in good order.

@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinSet;
 use wayfare_core::Core;
-use wayfare_core::types::{Identity, Input, Now};
+use wayfare_core::types::{Disposition, Identity, Input, Now, Record};
 use wayfare_devices::{Devices, StatusLed};
 use wayfare_link::{Acknowledge, Link, LinkEvents, LinkOptions, Message, OnTakeover, Qos};
 use wayfare_protocol::ids::BootId;
@@ -56,6 +56,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const HAND_OVER_SECONDS_LONGEST: u64 = 300;
 /// Last words reach the broker within this, or its last will speaks for us.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// After so many ends in a row for want of memory programs come back paused.
+const KILLED_MAX: u32 = 2;
 /// In the data folder: compiled code; of an engine that compiles, its own,
 const COMPILED_FOLDER: &str = "compiled";
 /// and that of others, where it takes such.
@@ -97,9 +99,11 @@ pub async fn run(options: EngineOptions, mut stops: Receiver<()>) -> anyhow::Res
         }
         if !is_taken {
             agent.hand_over(&mut link, &mut said, stop(&mut stops)).await;
+            agent.store.note_end();
             agent.close().await;
             return Ok(());
         }
+        agent.store.note_end();
         drop(agent);
         let supervisor = Supervisor::from_environment();
         if hold(&options, &supervisor, pin!(stop(&mut stops))).await == Held::Stopped {
@@ -130,10 +134,37 @@ fn compiling_apart(
     Ok(runtime.compiling_apart(Box::new(make)))
 }
 
+/// What made the engine need more memory than there is would do so again.
+fn come_back_paused(store: &mut Store, records: &mut [Record], killed: u32) {
+    let mut programs = 0;
+    for record in records {
+        if let Record::Program(program) = record
+            && program.disposition == Disposition::Running
+        {
+            program.disposition = Disposition::Paused;
+            programs += 1;
+            store.put(record);
+        }
+    }
+    tracing::warn!(
+        killed,
+        programs,
+        "the kernel has ended this engine for want of memory, several times in a row: its programs come back paused; `wayfare kill` \
+         those that are too large, and `wayfare resume` the others"
+    );
+    if let Err(error) = store.commit() {
+        tracing::warn!(%error, "that they are paused is not stored: they run on after the next start");
+    }
+}
+
 fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, UnboundedReceiver<Said>)> {
     let begun = Instant::now();
     let boot = BootId::random();
-    let (store, records) = Store::open(&options.data, &options.engine)?;
+    let (mut store, mut records) = Store::open(&options.data, &options.engine)?;
+    let killed = store.note_begin();
+    if killed >= KILLED_MAX {
+        come_back_paused(&mut store, &mut records, killed);
+    }
     let devices = Arc::new(Devices::open(&options.devices));
     let programs_memory_bytes_max = memory::budget(options.programs_memory_bytes_max);
     let address_space = match options.code {

@@ -4,6 +4,7 @@
 //!  lock       held while an engine uses the folder
 //!  format     which version of this layout, and whose
 //!  boots      the last processes that used the folder
+//!  begun      when the process began that uses it now
 //!  roster     whose orders count, as it was signed (`shell/trust.rs`)
 //!  places/    by which orders the programs are here (`shell/places.rs`)
 //!  journal    the core's records
@@ -24,6 +25,7 @@ mod files;
 mod folder;
 mod inbox;
 mod journal;
+mod kills;
 mod line;
 mod reserve;
 mod tails;
@@ -116,6 +118,19 @@ impl Store {
             tracing::warn!(%error, "cannot note this start in the engine's folder");
             BTreeSet::new()
         })
+    }
+
+    /// How many processes before this one the kernel has ended for want of memory, in a row.
+    pub(crate) fn note_begin(&self) -> u32 {
+        kills::note(&self.folder).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot note in the engine's folder when this process began");
+            0
+        })
+    }
+
+    /// This process ends in good order.
+    pub(crate) fn note_end(&self) {
+        kills::forget(&self.folder);
     }
 
     /// Durable with the next [`Store::commit`].

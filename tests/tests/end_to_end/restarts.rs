@@ -54,6 +54,36 @@ async fn programs_of_a_crashed_engine_go_on_from_their_last_snapshot() {
     fleet.spy.check_history();
 }
 
+/// What made the engine need more memory than there is would do so again, and with it take down all programs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_of_an_engine_that_the_kernel_ends_twice_for_want_of_memory_come_back_paused() {
+    let mut fleet = fleet(Kind::Mosquitto)
+        .engine("a", &["--checkpoint", "1"])
+        .start()
+        .await;
+    let job = Job::counter(120, 20, 64);
+    let expected = fleet.expected(&job, "a").await;
+    let watched = fleet.run(&job, "a").await;
+    watched.printed(5).await;
+    // Once may be chance; and the second time it had run in between.
+    for (lines, state) in [(10, ProgramState::Running), (20, ProgramState::Paused)] {
+        fleet.engine("a").kill_for_want_of_memory();
+        fleet.start_again(&["a"]).await;
+        assert_eq!(fleet.settled(watched.program).await.1, state);
+        if state == ProgramState::Running {
+            watched.printed(lines).await;
+        }
+    }
+    // It stays so, whoever restarts the engine.
+    fleet.engine("a").stop().await;
+    fleet.start_again(&["a"]).await;
+    assert_eq!(fleet.settled(watched.program).await.1, ProgramState::Paused);
+    let (id, options) = (watched.id(), CommandOptions::default());
+    done(fleet.client.resume(&id, ResumeMode::Normal, &options).await).await;
+    watched.must_print(&expected).await;
+    fleet.spy.check_history();
+}
+
 /// No line is computed twice: it would carry another time of day.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn programs_of_a_stopped_engine_go_on_exactly_where_they_were() {
