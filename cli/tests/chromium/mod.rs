@@ -318,6 +318,32 @@ impl Browser {
         self.look(&Look::ALL[0]);
     }
 
+    /// By the rules of WCAG 2.1 AA, in all looks, where WAYFARE_AXE names the file `axe.min.js` of the npm package axe-core.
+    fn check_rules(&mut self, screen: &str) {
+        let Some(path) = std::env::var_os("WAYFARE_AXE") else {
+            return;
+        };
+        let rules = std::fs::read_to_string(path).unwrap();
+        // As a script of the page, whose policy lets none in, it would not run.
+        self.call("Runtime.evaluate", json!({ "expression": rules }));
+        for look in Look::ALL {
+            self.look(look);
+            // What fades to its new colours is looked at then.
+            self.evaluate("Promise.all(document.getAnimations().map((one) => one.finished.catch(() => {})))");
+            let found = self.evaluate(
+                "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'] }).then((result) => ({ kept: result.passes.length, \
+                 broken: result.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.target} ${node.html.slice(0, 120)}: \
+                 ${node.failureSummary}`)) }))",
+            );
+            assert_eq!(found["broken"], json!([]), "{screen} {look:?}");
+            assert!(
+                found["kept"].as_u64() > Some(5),
+                "no rule was applied to {screen}: {found}"
+            );
+        }
+        self.look(&Look::ALL[0]);
+    }
+
     /// What can be used has a name for who does not see it, and nothing hangs over the edge of a phone.
     pub(crate) fn check_names(&mut self, screen: &str) {
         let nameless = self.evaluate(
@@ -325,6 +351,7 @@ impl Browser {
              one.getAttribute('aria-label') || one.title || [...(one.labels ?? [])].some((label) => label.textContent.trim()))).map((one) => one.outerHTML)",
         );
         assert_eq!(nameless, json!([]), "{screen}");
+        self.check_rules(screen);
         self.look(&Look::ALL[2]);
         let over =
             self.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
