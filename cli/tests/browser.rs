@@ -57,7 +57,9 @@ fn the_dashboard_runs_moves_by_dragging_pauses_and_kills() {
         chip("local-1", "running"),
         "document.querySelector('.card[data-engine=\"local-2\"]')",
     );
+    browser.film("move");
     browser.drag(&from, to, "document.querySelector('.card.takes')");
+    browser.film_end(40);
     browser.until(&chip("local-2", "running"));
     browser.until("document.querySelector('.card[data-engine=\"local-2\"] .still:not([hidden])')?.textContent.startsWith('stood still')");
     browser.pictures("fleet");

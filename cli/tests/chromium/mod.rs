@@ -49,6 +49,8 @@ pub(crate) struct Browser {
     next: u64,
     /// What went wrong in the page, as it said.
     errors: Vec<String>,
+    /// Pictures of a film that is made: its name, and how many there are.
+    film: Option<(String, usize)>,
     _folder: TempDir,
 }
 
@@ -115,6 +117,7 @@ impl Browser {
             session: None,
             next: 0,
             errors: Vec::new(),
+            film: None,
             _folder: folder,
         };
         let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
@@ -266,9 +269,34 @@ impl Browser {
             let part = f64::from(step) / 8.0;
             let place = (from.0 + (to.0 - from.0) * part, from.1 + (to.1 - from.1) * part);
             self.mouse("mouseMoved", place, true);
+            self.film_on(1);
         }
         self.until(when);
         self.mouse("mouseReleased", to, false);
+    }
+
+    /// If pictures are wanted: the drags that follow are filmed, a picture for each step.
+    pub(crate) fn film(&mut self, name: &str) {
+        self.film = Some((name.to_owned(), 0));
+    }
+
+    /// So many more pictures of the film, as fast as they come; `film_end` for the last.
+    fn film_on(&mut self, count: usize) {
+        let (Some((name, first)), Some(folder)) = (self.film.clone(), screenshots()) else {
+            return;
+        };
+        for number in first..first + count {
+            let clip = json!({ "x": 0, "y": 0, "width": 1280, "height": 420, "scale": 0.625 });
+            let picture = self.call("Page.captureScreenshot", json!({ "format": "png", "clip": clip }));
+            let bytes = STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
+            std::fs::write(folder.join(format!("{name}-{number:03}.png")), bytes).unwrap();
+        }
+        self.film = Some((name, first + count));
+    }
+
+    pub(crate) fn film_end(&mut self, count: usize) {
+        self.film_on(count);
+        self.film = None;
     }
 
     pub(crate) fn key(&mut self, key: &str) {
@@ -302,10 +330,7 @@ impl Browser {
 
     /// If pictures are wanted.
     pub(crate) fn pictures(&mut self, name: &str) {
-        let Some(folder) = std::env::var_os("WAYFARE_SCREENSHOTS").map(PathBuf::from) else {
-            return;
-        };
-        std::fs::create_dir_all(&folder).unwrap();
+        let Some(folder) = screenshots() else { return };
         for look in Look::ALL {
             self.look(look);
             // As it is drawn after that.
@@ -358,4 +383,11 @@ impl Browser {
         self.look(&Look::ALL[0]);
         assert_eq!(over, 0, "{screen} is wider than a phone");
     }
+}
+
+/// Where pictures go, if they are wanted.
+fn screenshots() -> Option<PathBuf> {
+    let folder = std::env::var_os("WAYFARE_SCREENSHOTS").map(PathBuf::from)?;
+    std::fs::create_dir_all(&folder).unwrap();
+    Some(folder)
 }
