@@ -49,10 +49,9 @@ pub(crate) enum Door {
 
 /// Where a request comes from, on each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct From(pub(crate) IpAddr);
+pub(crate) struct Remote(pub(crate) IpAddr);
 
-/// What is presented to be let in.
-#[derive(Debug)]
+/// What is presented to be let in: without `Debug`, which logs would have.
 pub(crate) enum Presented<'a> {
     Token(&'a str),
     Login { user: &'a str, password: &'a str },
@@ -118,7 +117,7 @@ impl Access {
         let Some(login) = &self.login else {
             return Err(Problem::new(NO_TOKEN, "no login is set here").hint("start it with --http-login"));
         };
-        let from = extensions.get::<From>();
+        let from = extensions.get::<Remote>();
         let from = from.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |from| from.0);
         match self
             .attempts
@@ -296,7 +295,7 @@ mod tests {
 
     fn from() -> Extensions {
         let mut extensions = Extensions::new();
-        extensions.insert(From([192, 0, 2, 7].into()));
+        extensions.insert(Remote([192, 0, 2, 7].into()));
         extensions
     }
 

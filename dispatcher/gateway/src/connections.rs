@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::access::From;
+use crate::access::Remote;
 use crate::answers::overloaded;
 use crate::tls::Tls;
 
@@ -123,7 +123,7 @@ async fn requests(
         .max_header_size(HEAD_BYTES_MAX);
     let service = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(From(from));
+        request.extensions_mut().insert(Remote(from));
         service.call(request)
     });
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
