@@ -38,6 +38,11 @@ pub struct EngineStatus {
     /// Programs that have not ended. Engines of earlier releases do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_programs: Option<u32>,
+    /// The statuses of all its programs have higher numbers: they were published on the engine's present connection. One of its
+    /// boot that has not is of a program that is gone; a broker that was set back has brought it back. Engines of earlier
+    /// releases do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statuses_after: Option<u64>,
     /// Another process that has the same id, as two boards with copies of one card have. Of one that is
     /// online: it holds still. Of one that is offline: this engine holds still because of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +72,7 @@ impl EngineStatus {
             about: None,
             load: None,
             live_programs: None,
+            statuses_after: None,
             rival: None,
             challenge: None,
             identity: None,

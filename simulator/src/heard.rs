@@ -64,7 +64,7 @@ impl World {
 
     // What engines say reaches the broker while they are connected; what it retains, and tells the dispatcher.
 
-    pub(super) fn publish_engine(&mut self, index: usize, sequence: u64, live: u32) {
+    pub(super) fn publish_engine(&mut self, index: usize, (sequence, statuses_after): (u64, u64), live: u32) {
         let Some(boot) = self.boot_id(index).filter(|_| self.speaks(index)) else {
             return;
         };
@@ -73,6 +73,7 @@ impl World {
             sequence,
             about: Some(about(&engine, self.programs_max())),
             live_programs: Some(live),
+            statuses_after: Some(statuses_after),
             ..EngineStatus::new(engine, boot, EngineState::Online)
         };
         self.broker_has_engine(status);

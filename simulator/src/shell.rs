@@ -264,7 +264,12 @@ impl World {
                 offset,
                 bytes,
             } => self.send_chunk(index, to, operation, (blob, offset, bytes)),
-            Effect::PublishEngine { sequence, live, .. } => self.publish_engine(index, sequence, live),
+            Effect::PublishEngine {
+                sequence,
+                statuses_after,
+                live,
+                ..
+            } => self.publish_engine(index, (sequence, statuses_after), live),
             // As the shell has it: nothing is said before the fence, and then everything.
             Effect::PublishProgram(_) if self.is_fenced() && !self.is_heard(index) => {}
             Effect::PublishProgram(_) if self.acting.is_some() && self.is_cut_off(index) => {}

@@ -330,6 +330,7 @@ impl Fleet {
             entry.identity = status.identity;
         }
         let is_online = status.state == EngineState::Online;
+        let same_connection = entry.status.statuses_after == status.statuses_after;
         let last_known = std::mem::replace(&mut entry.status, status);
         // A will lists nothing: what the engine had then is still what is known.
         let mut listed_before = last_known.programs;
@@ -338,7 +339,7 @@ impl Fleet {
         } else {
             self.lists(&engine, &listed_before);
         }
-        let is_its_programs_news = is_heard_anew || !same_boot || was_online != is_online;
+        let is_its_programs_news = is_heard_anew || !same_boot || !same_connection || was_online != is_online;
         self.engine_changed(&engine, is_its_programs_news);
         true
     }
@@ -590,7 +591,8 @@ impl Fleet {
         status.boot = self.present_boot(target).unwrap_or(status.boot);
         status.engine = target.clone();
         status.generation = generation;
-        status.sequence = 0;
+        // Whatever the engine says of it itself has a higher number.
+        status.sequence = self.statuses_after(target);
         if !matches!(status.state, ProgramState::Paused) {
             status.state = ProgramState::Running;
         }

@@ -433,6 +433,46 @@ fn a_tombstone_is_no_program_and_hides_what_is_older() {
 }
 
 #[test]
+fn a_status_of_a_connection_before_is_of_a_program_that_is_gone() {
+    let mut fleet = Fleet::default();
+    let connected = |sequence, after| EngineStatus {
+        statuses_after: Some(after),
+        ..engine("a", 1, sequence, Online, vec![])
+    };
+    fleet.program_status(program(1, "a", 1, 1, 12, Running));
+    fleet.program_status(program(2, "a", 1, 1, 13, Running));
+    fleet.engine_status(connected(14, 11), 0);
+    let presence = |fleet: &Fleet| [1, 2].map(|number| fleet.program(id(number)).map(|view| view.presence));
+    assert_eq!(presence(&fleet), [Some(Presence::Known); 2]);
+    // The broker was set back, and the engine, which has ended one of them since, is connected again.
+    let before = fleet.changes_since(0, 0);
+    fleet.program_status(program(2, "a", 1, 1, 21, Running));
+    fleet.engine_status(connected(22, 20), 0);
+    assert_eq!(presence(&fleet), [Some(Presence::Lost), Some(Presence::Known)]);
+    let changes = fleet.changes_since(before.revision, 0);
+    assert!(
+        changes
+            .programs
+            .iter()
+            .any(|view| view.presence == Presence::Lost),
+        "{changes:?}"
+    );
+    // An answer overtakes the statuses that say the same.
+    fleet.program_moved(id(1), Generation(2), &"a".parse().unwrap());
+    assert_eq!(presence(&fleet), [Some(Presence::Known); 2]);
+    fleet.program_status(program(1, "a", 1, 2, 21, Paused));
+    assert_eq!(
+        fleet.program(id(1)).unwrap().status.state,
+        Paused,
+        "its own word counts more"
+    );
+    // Engines of earlier releases do not say where a connection begins.
+    fleet.engine_status(engine("b", 2, 9, Online, vec![]), 0);
+    fleet.program_status(program(3, "b", 2, 1, 1, Running));
+    assert_eq!(fleet.program(id(3)).unwrap().presence, Presence::Known);
+}
+
+#[test]
 fn a_tombstone_stands_until_something_else_is_in_its_place_or_the_broker_comes_back_without_it() {
     let mut fleet = Fleet::default();
     fleet.begin_round();

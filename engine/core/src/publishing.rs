@@ -147,6 +147,7 @@ impl Core {
         let running = |program: &&Program| matches!(self.state(program), ProgramState::Running);
         self.effects.push(Effect::PublishEngine {
             sequence,
+            statuses_after: self.statuses.before(),
             live: count(live.clone()),
             running: count(live.filter(running)),
             listed: self.listed(),

@@ -18,6 +18,8 @@ pub(super) type Current = BTreeMap<ProgramId, (Generation, ProgramState, (Option
 #[derive(Debug, Default)]
 pub(super) struct Statuses {
     sequence: u64,
+    /// The highest number of before the connection.
+    before: u64,
     published: Current,
     engine_due: bool,
     /// When memory in use is worth a status.
@@ -34,6 +36,11 @@ impl Statuses {
     /// The number of the status that was published last.
     pub(super) fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// The numbers of what was published on this connection are higher.
+    pub(super) fn before(&self) -> u64 {
+        self.before
     }
 
     /// Numbers the engine's status, which is published now.
@@ -96,6 +103,8 @@ impl Statuses {
 
     /// On a new connection: nobody knows what was published before.
     pub(super) fn republish_all(&mut self) {
+        // Of its own, so that who hears of a program otherwise has a number for that.
+        self.before = self.next_sequence();
         self.published.clear();
         self.engine_due = true;
         self.memory_due = None;

@@ -165,6 +165,8 @@ pub enum Effect {
     /// The retained status of the engine: the shell adds what it knows about the machine.
     PublishEngine {
         sequence: u64,
+        /// Of before the connection: those of all programs are higher.
+        statuses_after: u64,
         /// Programs that have not ended, and those of them that run.
         live: u32,
         running: u32,

@@ -112,6 +112,7 @@ impl Agent {
             } => self.send_chunk(to, operation, blob, offset, bytes),
             Effect::PublishEngine {
                 sequence,
+                statuses_after,
                 live,
                 running,
                 listed,
@@ -119,7 +120,7 @@ impl Agent {
                 if let Some(led) = &mut self.status_led {
                     led.show(running > 0);
                 }
-                self.publish_engine(sequence, live, listed);
+                self.publish_engine((sequence, statuses_after), live, listed);
             }
             Effect::PublishProgram(status) => {
                 self.watch(status.program);
@@ -215,7 +216,7 @@ impl Agent {
     }
 
     /// Not before the fence is passed: then the statuses of all programs are published first.
-    fn publish_engine(&self, sequence: u64, live: u32, listed: Vec<ProgramStatus>) {
+    fn publish_engine(&self, (sequence, statuses_after): (u64, u64), live: u32, listed: Vec<ProgramStatus>) {
         if !self.fence.is_passed() {
             return;
         }
@@ -226,6 +227,7 @@ impl Agent {
             about: Some(self.about.clone()),
             load: machine::load(self.times.begun),
             live_programs: Some(live),
+            statuses_after: Some(statuses_after),
             rival: self.claim.rival().cloned(),
             challenge: self.trust.challenge(),
             identity: self.out.key.as_ref().map(SecretKey::public),

@@ -1,12 +1,17 @@
 //! What an engine says of itself stays small, whatever its programs are and however they ended.
 
+use wayfare_client::fleet::Presence;
 use wayfare_client::{CommandOptions, ProgramView, Run};
+use wayfare_link::{LinkOptions, Message};
 use wayfare_protocol::limits::{LISTED_BYTES_MAX, REASON_BYTES_MAX};
 use wayfare_protocol::status::{EngineState, ProgramState};
+use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::wire;
 use wayfare_tests::broker::Kind;
-use wayfare_tests::fleet::done;
+use wayfare_tests::fleet::{Fleet, done};
 use wayfare_tests::job::Job;
 use wayfare_tests::spy::Heard;
+use wayfare_tests::within;
 
 use crate::fleet;
 
@@ -74,4 +79,46 @@ async fn an_engine_whose_programs_died_with_long_backtraces_is_online_after_a_re
         watched.finish().await.state,
         Some(ProgramState::Exited { code: 0 })
     );
+}
+
+/// A broker that was set back brings back what it retained before: here somebody publishes it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_that_comes_back_is_of_a_program_that_is_lost_once_its_engine_is_connected_again() {
+    let mut fleet = fleet(Kind::Mosquitto).engine("a", &[]).start().await;
+    let watched = fleet.run(&Job::endless(64), "a").await;
+    let program = watched.program;
+    let running = |heard: &Heard| match heard {
+        Heard::Program(status) if status.program == program && status.state == ProgramState::Running => {
+            Some(status.clone())
+        }
+        _ => None,
+    };
+    let status = fleet.spy.hears("its status", 0, running).await;
+    fleet.kills(watched).await;
+    let (link, _events) =
+        wayfare_link::connect(LinkOptions::new(fleet.broker.url(), "set-back")).expect("sound");
+    let topic = Topics::default().topic(&Topic::ProgramStatus(program));
+    let back = Message::new(topic, wire::encode(&status)).retained();
+    within("a publish", link.publish_acknowledged(back))
+        .await
+        .expect("open");
+    let shown_as = async |fleet: &Fleet, presence: Presence| {
+        let mut seen = 0;
+        let shown = async {
+            while fleet
+                .client
+                .program(&program.to_string())
+                .await
+                .ok()
+                .is_none_or(|view| view.presence != presence)
+            {
+                fleet.client.changed(&mut seen).await.expect("it is open");
+            }
+        };
+        within(&format!("the program to be shown as {presence:?}"), shown).await;
+    };
+    shown_as(&fleet, Presence::Known).await;
+    assert!(fleet.broker.stop().await);
+    fleet.broker.start_again().await;
+    shown_as(&fleet, Presence::Lost).await;
 }

@@ -319,14 +319,21 @@ impl Fleet {
         })
     }
 
+    /// What the numbers of statuses that were published on its present connection are above.
+    pub(super) fn statuses_after(&self, engine: &EngineId) -> u64 {
+        let entry = self.engines.get(engine);
+        entry.and_then(|entry| entry.status.statuses_after).unwrap_or(0)
+    }
+
     fn presence(&self, status: &ProgramStatus) -> Presence {
         let Some(entry) = self.engines.get(&status.engine) else {
             return Presence::EngineOffline;
         };
         match entry.status.state {
             EngineState::Offline => Presence::EngineOffline,
-            EngineState::Online if status.boot == entry.status.boot => Presence::Known,
-            EngineState::Online => Presence::Lost,
+            EngineState::Online if status.boot != entry.status.boot => Presence::Lost,
+            EngineState::Online if status.sequence < self.statuses_after(&status.engine) => Presence::Lost,
+            EngineState::Online => Presence::Known,
         }
     }
 }

@@ -364,6 +364,37 @@ fn every_change_of_state_is_published_once() {
     assert_eq!(bench.core.statuses()[0].memory_bytes, 5);
 }
 
+/// So that what a broker brings back of an earlier connection is known by its number.
+#[test]
+fn what_is_published_on_a_connection_has_numbers_above_all_of_before() {
+    let mut bench = Bench::running();
+    let numbers = |effects: &[Effect]| {
+        let of_program = |effect: &Effect| match effect {
+            Effect::PublishProgram(status) => Some(status.sequence),
+            _ => None,
+        };
+        let after = |effect: &Effect| match effect {
+            Effect::PublishEngine { statuses_after, .. } => Some(*statuses_after),
+            _ => None,
+        };
+        let all: Vec<u64> = effects.iter().filter_map(of_program).collect();
+        (all, effects.iter().find_map(after))
+    };
+    let mut before = bench.core.statuses()[0].sequence;
+    for connection in 0..3 {
+        let (all, Some(after)) = numbers(bench.feed(Input::Connected)) else {
+            panic!("nothing is said on connection {connection}");
+        };
+        assert!(
+            before < after && all.len() == 1 && all[0] > after,
+            "{before} {after} {all:?}"
+        );
+        let (changed, said) = numbers(bench.feed(command(10 + connection, Action::Pause { on: on(1) })));
+        assert_eq!(said.unwrap_or(after), after, "the connection is the same");
+        before = changed.into_iter().chain(all).max().unwrap();
+    }
+}
+
 #[test]
 fn a_status_that_another_has_overwritten_is_published_again_and_no_other() {
     let mut bench = Bench::running();
