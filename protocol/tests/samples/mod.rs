@@ -77,6 +77,7 @@ fn spec() -> Value {
 fn command(action: Value) -> Value {
     json!({
         "operation": OPERATION, "client": "wayfare-7f3a", "time_limit_ms": 30_000, "action": action, "term": 7,
+        "boot": BOOT,
     })
 }
 
@@ -168,6 +169,7 @@ pub(crate) fn failures() -> impl Iterator<Item = Value> {
         json!({ "error": "snapshot", "reason": "its checksum does not match" }),
         json!({ "error": "cancelled" }),
         json!({ "error": "interrupted", "engine": "pi-1" }),
+        json!({ "error": "forgotten", "engine": "pi-1" }),
         json!({ "error": "storage", "engine": "pi-1", "reason": "no space left on device" }),
         json!({ "error": "ended", "program": PROGRAM, "state": "exited with 0" }),
         json!({ "error": "refused", "engine": "pi-2", "failure": no_room }),
@@ -197,7 +199,7 @@ fn engine_statuses() -> Vec<Value> {
     vec![
         json!({
             "engine": "pi-1", "boot": BOOT, "sequence": 90, "state": "online", "leaving": OPERATION, "about": about,
-            "load": load, "live_programs": 1, "rival": { "boot": BOOT, "host": "rack-3" },
+            "load": load, "live_programs": 1, "statuses_after": 84, "rival": { "boot": BOOT, "host": "rack-3" },
             "programs": [program_status(&json!({ "state": "running" }))],
         }),
         json!({ "engine": "pi-1", "boot": BOOT, "sequence": 91, "state": "offline", "stopped": true, "programs": [] }),
