@@ -7,16 +7,14 @@
 use std::io;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use super::files;
 
 const NAME: &str = "begun";
 /// A process that lived longer was ended by something that has happened to it since, and not by beginning.
 const IN_A_ROW_S: u64 = 600;
 
-/// When a process began, by the kernel's own figures.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// When a process began, by the kernel's own figures. In the file, these four with blanks between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Begun {
     /// Of the machine: another at each start of it.
     machine: String,
@@ -42,6 +40,21 @@ impl Begun {
         })
     }
 
+    /// `None`: it is damaged.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut fields = std::str::from_utf8(bytes).ok()?.split_whitespace();
+        Some(Self {
+            machine: fields.next()?.to_owned(),
+            up_s: fields.next()?.parse().ok()?,
+            kills: fields.next()?.parse().ok()?,
+            ours: fields.next()?.parse().ok()?,
+        })
+    }
+
+    fn text(&self) -> String {
+        format!("{} {} {} {}\n", self.machine, self.up_s, self.kills, self.ours)
+    }
+
     /// How many before this one were ended so, with the last of these that began as `before`.
     fn after(&self, before: &Self) -> u32 {
         if self.machine != before.machine || self.kills == before.kills {
@@ -61,14 +74,12 @@ pub(super) fn note(folder: &Path) -> io::Result<u32> {
 
 fn note_as(folder: &Path, mut begun: Begun) -> io::Result<u32> {
     let before = match std::fs::read(folder.join(NAME)) {
-        // One that is damaged says nothing.
-        Ok(bytes) => serde_json::from_slice(&bytes).ok(),
+        Ok(bytes) => Begun::read(&bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
     begun.ours = before.map_or(0, |before| begun.after(&before));
-    let text = serde_json::to_vec(&begun).expect("plain data serialises");
-    files::write_durably(folder, NAME, &text)?;
+    files::write_durably(folder, NAME, begun.text().as_bytes())?;
     Ok(begun.ours)
 }
 
