@@ -302,6 +302,7 @@ impl Core {
                     effects.push(report.send(operation, &self.client));
                 }
                 self.reports.insert(operation, report);
+                self.settle_reports(now_ms, &mut effects);
             }
             Input::Ask { operation, engines } => {
                 effects.push(report::ask(operation, &self.client, engines));
@@ -362,7 +363,9 @@ impl Core {
                 match reply {
                     Reply::Barrier(Barrier { barrier }) => {
                         effects.push(Effect::Barrier(barrier));
-                        return self.fleet.complete_round();
+                        let was_news = self.fleet.complete_round();
+                        self.settle_reports(now_ms, effects);
+                        return was_news;
                     }
                     Reply::Answer(answer) => effects.push(Effect::Answered(answer)),
                     Reply::Event(event) => self.answer(*event, now_ms, effects),
@@ -570,8 +573,9 @@ impl Core {
 
     fn settle_reports(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
         let fleet = &self.fleet;
+        let is_known = self.connected && fleet.is_round_complete();
         self.reports.retain(|_, report| {
-            if !report.is_complete(fleet, now_ms) {
+            if !report.is_complete(fleet, is_known, now_ms) {
                 return true;
             }
             effects.push(Effect::SettleReport {

@@ -366,6 +366,39 @@ fn a_status_poll_ends_with_the_last_answer_or_names_who_was_silent() {
     }
 }
 
+/// Presence is retained: once all of it has come, it is known that there is nobody who could answer.
+#[test]
+fn a_status_poll_where_nobody_is_there_ends_when_that_is_known() {
+    let ended = |effects: Vec<Effect>| {
+        let settled =
+            |effect| matches!(effect, Effect::SettleReport { report, .. } if report == Report::default());
+        effects.into_iter().any(settled)
+    };
+    let poll = || Input::Report {
+        ticket: TICKET,
+        operation: operation(1),
+        time_limit_ms: 1_000,
+    };
+    let barrier = || Input::Message {
+        topic: Topic::Reply("client".parse().unwrap()),
+        payload: wire::encode(&Barrier { barrier: 1 }),
+    };
+    // Asked before it is known, and after.
+    let mut bench = Bench::connected();
+    assert!(!ended(bench.handle(poll(), 0)));
+    bench.engine("gone", 1, EngineState::Offline, 1);
+    assert!(!ended(bench.handle(Input::Tick, 2)));
+    assert!(ended(bench.handle(barrier(), 3)));
+    assert!(ended(bench.handle(poll(), 4)));
+    // Without a connection nothing is known of who has come meanwhile.
+    bench.handle(Input::Disconnected, 5);
+    assert!(!ended(bench.handle(poll(), 6)));
+    bench.handle(Input::Connected, 7);
+    bench.engine("a", 1, EngineState::Online, 8);
+    assert!(!ended(bench.handle(barrier(), 9)));
+    assert!(!ended(bench.handle(Input::Tick, 10)));
+}
+
 /// One that comes up while others are asked was not there to be asked: its status is its answer. What is
 /// retained is none.
 #[test]
