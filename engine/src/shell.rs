@@ -5,7 +5,7 @@
 //! does about another with its id, `effects` what the core decided, `transfers` blobs, `fetches` compiled
 //! code, `logs` what programs print and `followers` who reads that; `programs` the processes, `session` and
 //! `sessions` their messages, `statuses` where those are, `announcing` who of them can be called, `devices`
-//! and `numbers` what people ask about those, `work` what takes
+//! and `numbers` what people ask about those, `metrics` the same for Prometheus, `work` what takes
 //! long, `apart` what compiles, `spans` for which operation something is done; `store` is
 //! everything that survives.
 
@@ -41,6 +41,11 @@ mod code_workshop;
 mod devices;
 mod machine;
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "shell/no_metrics.rs"]
+mod metrics;
 mod modules;
 mod numbers;
 mod programs;

@@ -41,6 +41,7 @@ use super::fetches::Fetches;
 use super::inbound::{Arrived, Border};
 use super::leaving::Leaving;
 use super::logs::Published;
+use super::metrics::{Scrape, Scrapes};
 use super::numbers::RoundTrip;
 use super::occasional::Occasional;
 use super::outbound::Outbound;
@@ -76,6 +77,7 @@ pub(crate) struct Agent {
     /// A question about a device is being answered.
     pub(super) is_device_asked: bool,
     pub(super) round_trip: RoundTrip,
+    pub(super) scrapes: Scrapes,
     pub(super) programs: Programs,
     pub(super) snapshots: Snapshots,
     /// The last verified snapshot: usually a program starts from it at once.
@@ -164,6 +166,7 @@ enum Happening {
     Work(Done),
     Published(Published),
     Session(SessionNews),
+    Scrape(Scrape),
     Clock,
     Stop,
 }
@@ -196,6 +199,7 @@ impl Agent {
                     }
                 }
                 news = self.sessions.next() => Happening::Session(news),
+                Some(scrape) = self.scrapes.next() => Happening::Scrape(scrape),
                 Some(_) = self.subscribing.join_next(), if !self.subscribing.is_empty() => {
                     self.ask_fence();
                     continue;
@@ -211,6 +215,7 @@ impl Agent {
                 Happening::Work(done) => self.work_done(done),
                 Happening::Published(published) => self.lines_published(published),
                 Happening::Session(news) => self.session_news(news),
+                Happening::Scrape(scrape) => self.scraped(scrape),
                 Happening::Clock => self.clock(),
             }
             self.settle();

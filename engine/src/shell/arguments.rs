@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+#[cfg(feature = "metrics")]
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -139,6 +141,10 @@ pub struct EngineArgs {
     #[arg(long = "label", value_name = "K=V", value_parser = labels::parse)]
     #[serde(deserialize_with = "label_table")]
     pub labels: Vec<(String, String)>,
+    /// Serve this engine's numbers at http://ADDRESS/metrics for Prometheus, to everybody who can reach that [default: nowhere]
+    #[cfg(feature = "metrics")]
+    #[arg(long, value_name = "IP:PORT")]
+    pub metrics: Option<SocketAddr>,
     /// How much to say on standard error: error, warn, info, debug, trace, or levels for parts such as info,wayfare_link=debug
     /// [default: info]
     #[arg(long, value_name = "LEVEL", env = "RUST_LOG")]
@@ -192,6 +198,8 @@ impl EngineArgs {
             } else {
                 self.labels
             },
+            #[cfg(feature = "metrics")]
+            metrics: self.metrics.or(file.metrics),
             log_level: self.log_level.or(file.log_level),
             devices: file.devices,
             status_led: file.status_led,
@@ -254,6 +262,10 @@ impl EngineArgs {
         #[cfg(feature = "compiler")]
         {
             options.compiler_limits = Some(self.compiler_limits());
+        }
+        #[cfg(feature = "metrics")]
+        {
+            options.metrics = self.metrics;
         }
         if let Some(host) = &self.host {
             options.host.clone_from(host);

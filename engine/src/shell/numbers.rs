@@ -51,14 +51,24 @@ impl Agent {
         self.round_trip.measure(&self.out.link);
     }
 
-    fn numbers(&mut self, from: Option<ProgramId>) -> EngineNumbers {
+    pub(super) fn machine_numbers(&mut self) -> MachineNumbers {
         let disk = self.store.disk_bytes();
-        let machine = MachineNumbers {
+        MachineNumbers {
             disk_free_bytes: disk.map(|(free, _)| free),
             disk_bytes: disk.map(|(_, all)| all),
             round_trip_us: self.round_trip.last_us(),
             ..machine::measured(self.times.begun)
-        };
+        }
+    }
+
+    /// Of all programs that run.
+    #[cfg(feature = "metrics")]
+    pub(super) fn program_numbers(&self) -> impl Iterator<Item = ProgramNumbers> {
+        self.programs.live_from(None).map(of_program)
+    }
+
+    fn numbers(&mut self, from: Option<ProgramId>) -> EngineNumbers {
+        let machine = self.machine_numbers();
         let mut live = self.programs.live_from(from);
         let programs = live.by_ref().take(PROGRAMS_PER_ANSWER).map(of_program).collect();
         let next = live.next().map(|(program, ..)| program);

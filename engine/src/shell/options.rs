@@ -1,5 +1,7 @@
 //! What an engine is told at its start, as values. People say it with [`EngineArgs`](super::EngineArgs).
 
+#[cfg(feature = "metrics")]
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,6 +69,9 @@ pub struct EngineOptions {
     /// What applications may ask for.
     pub labels: Labels,
     pub devices: DeviceOptions,
+    /// Where its numbers are served to Prometheus; `None`: nowhere.
+    #[cfg(feature = "metrics")]
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Where an engine gets the code of modules from.
@@ -118,6 +123,8 @@ impl EngineOptions {
             code: CodeFrom::default(),
             trust_root: None,
             devices: DeviceOptions::default(),
+            #[cfg(feature = "metrics")]
+            metrics: None,
         }
     }
 

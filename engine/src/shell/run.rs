@@ -29,6 +29,7 @@ use super::inbound::Border;
 use super::leaving::Leaving;
 use super::machine;
 use super::memory;
+use super::metrics::Scrapes;
 use super::modules::Modules;
 use super::numbers::RoundTrip;
 use super::occasional::Occasional;
@@ -78,6 +79,7 @@ pub async fn run(options: EngineOptions, mut stops: Receiver<()>) -> anyhow::Res
         if is_taken {
             agent.out.link.clone().close_within(CLOSE_TIMEOUT).await;
             agent.is_cut_off();
+            agent.scrapes.close().await;
         } else {
             tracing::info!(engine = %options.engine, "engine stops");
             agent.supervisor.tell(Told::Stopping);
@@ -254,6 +256,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         devices,
         is_device_asked: false,
         round_trip: RoundTrip::default(),
+        scrapes: Scrapes::open(options)?,
         programs,
         snapshots: Snapshots::default(),
         verified: None,

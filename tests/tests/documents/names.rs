@@ -6,13 +6,14 @@ use crate::markdown::{code_spans, rows};
 use crate::{files, read, root};
 
 const PAGE: &str = "book/src/failures.md";
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 11] = [
     "cli",
     "compiler",
     "dispatcher",
     "engine",
     "guest",
     "link",
+    "metrics",
     "protocol",
     "scheduler",
     "simulator",

@@ -1,5 +1,7 @@
 //! What engines measure, as whoever asks the acting dispatcher sees it, and as Prometheus does.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use wayfare_gateway::metrics;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::job::Job;
@@ -54,4 +56,48 @@ async fn a_program_that_works_is_measured_where_it_is_and_prometheus_reads_it() 
     assert!(text.contains("wayfare_engine_online{engine=\"a\"} 1.0"), "{text}");
     assert!(text.ends_with("# EOF\n"));
     fleet.kills(watched).await;
+}
+
+/// What Prometheus gets from an engine that serves its numbers itself.
+async fn scraped(log: &str) -> String {
+    let address = log.lines().rev().find_map(|line| {
+        let (_, rest) = line.split_once("metrics are at http://")?;
+        rest.split_once("/metrics").map(|(address, _)| address.to_owned())
+    });
+    let address = address.expect("the engine says where");
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let request = b"GET /metrics HTTP/1.1\r\nHost: engine\r\n\r\n";
+    stream.write_all(request).await.expect("it reads");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("it answers");
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_is_asked_to_serves_its_own_numbers_without_broker_and_dispatcher() {
+    let mut fleet = fleet(Kind::Mosquitto)
+        .engine("a", &["--metrics", "127.0.0.1:0"])
+        .start()
+        .await;
+    let watched = fleet.run(&Job::endless(64), "a").await;
+    watched.printed(3).await;
+    let id = watched.program.to_string();
+    for is_broker_there in [true, false] {
+        if !is_broker_there {
+            fleet.broker.kill().await;
+        }
+        let text = within("a scrape", scraped(&fleet.engine("a").log())).await;
+        assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+        for line in [
+            "wayfare_engine_online{engine=\"a\"} 1.0",
+            "wayfare_engine_programs{engine=\"a\"} 1.0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+        let lines = text
+            .lines()
+            .find(|line| line.starts_with("wayfare_program_log_lines_total{") && line.contains(&id));
+        let (_, count) = lines.expect("it runs").rsplit_once(' ').expect("a value");
+        assert!(count.parse::<f64>().expect("a number") >= 3.0, "{text}");
+    }
 }
