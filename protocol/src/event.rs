@@ -100,6 +100,11 @@ pub enum Outcome {
     Reported,
 }
 
+/// Whether orders of this verb only read: nobody but who asked wants their answers.
+pub fn only_reads(verb: &str) -> bool {
+    matches!(verb, "logs" | "report")
+}
+
 /// What a move cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MoveReport {

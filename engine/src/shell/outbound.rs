@@ -7,7 +7,7 @@ use wayfare_link::{Link, LinkError, Message};
 use wayfare_protocol::address::{Address, Announcement};
 use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::dispatcher::{ACTING_NAME, Answer, Answered, Asker, Request};
-use wayfare_protocol::event::{Event, EventBody};
+use wayfare_protocol::event::{Event, EventBody, only_reads};
 use wayfare_protocol::ids::{Challenge, ClientId, EngineId, OperationId, PeerName, ProgramId, Term};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
@@ -29,10 +29,12 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    /// To the client that asked, and to whoever listens to this engine's events.
+    /// To the client that asked, and to whoever listens to this engine's events, unless nothing has happened: an engine is asked whether it
+    /// is there every few seconds, for as long as it lives.
     pub(crate) fn reply(&self, client: ClientId, event: &Event) {
         let payload = Bytes::from(wire::encode(event));
-        for topic in [Topic::Reply(client), Topic::EngineEvent(self.engine.clone())] {
+        let listeners = (!only_reads(&event.verb)).then(|| Topic::EngineEvent(self.engine.clone()));
+        for topic in std::iter::once(Topic::Reply(client)).chain(listeners) {
             let message = Message::new(self.topics.topic(&topic), payload.clone());
             // Another will follow, and the final event says it all.
             let passing = matches!(event.body, EventBody::Progress { .. });

@@ -3,6 +3,7 @@
 use wayfare_client::fleet::Presence;
 use wayfare_client::{CommandOptions, ProgramView, Run};
 use wayfare_link::{LinkOptions, Message};
+use wayfare_protocol::event::Event;
 use wayfare_protocol::limits::{LISTED_BYTES_MAX, REASON_BYTES_MAX};
 use wayfare_protocol::status::{EngineState, ProgramState};
 use wayfare_protocol::topics::{Topic, Topics};
@@ -11,7 +12,7 @@ use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::{Fleet, done};
 use wayfare_tests::job::Job;
 use wayfare_tests::spy::Heard;
-use wayfare_tests::within;
+use wayfare_tests::{WAIT_MAX, within};
 
 use crate::fleet;
 
@@ -121,4 +122,25 @@ async fn a_status_that_comes_back_is_of_a_program_that_is_lost_once_its_engine_i
     assert!(fleet.broker.stop().await);
     fleet.broker.start_again().await;
     shown_as(&fleet, Presence::Lost).await;
+}
+
+/// Being asked whether it is there, again and again, is no event.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_engine_answers_polls_and_tells_nobody_else_of_them() {
+    let fleet = fleet(Kind::Mosquitto).engine("a", &[]).start().await;
+    let events = fleet.client.messages("wayfare/v1/engine/+/event", WAIT_MAX).await;
+    let mut events = events.unwrap_or_else(|error| panic!("{error}"));
+    for _ in 0..2 {
+        let report = fleet.client.request_status_reports(WAIT_MAX).await.expect("open");
+        assert_eq!(report.answered.len(), 1);
+    }
+    let watched = fleet.run(&Job::endless(64), "a").await;
+    let first = within("an event", events.next())
+        .await
+        .expect("the broker is there");
+    let payload = first.payload.expect("it is small");
+    let event: Event = wire::decode(&payload).expect("engines speak the protocol");
+    assert_eq!(event.verb, "run", "{event:?}");
+    events.close().await;
+    fleet.kills(watched).await;
 }
