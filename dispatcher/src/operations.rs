@@ -3,13 +3,16 @@
 //! ```text
 //!  commands, engines' events --overheard--> core --changed, once a second--> records --> answers
 //!  orders that wait ------------told------>  ^
+//!  engines' journals ------------asked------>  ^  of what nobody heard
 //!  programs' statuses --------- looked at ---'  of what has had its time
 //! ```
 //! Engines and their clients do nothing for it: both topics are there anyway, and are listened to through a connection of its own. What
 //! always holds: the list follows from what engines say, and nothing follows from the list. While it cannot be stored it is kept in
-//! memory. A second of it may be lost with the machine, and with it orders that were given and answered in that second.
+//! memory. A second of it may be lost with the machine; what was given or answered in it, or while nobody acted, the engines' journals tell
+//! whoever acts next.
 
 mod core;
+mod recalls;
 mod seen;
 mod words;
 
@@ -27,7 +30,8 @@ use wayfare_protocol::ids::OperationId;
 use wayfare_protocol::limits::GIVEN_BY_BYTES_MAX;
 use wayfare_protocol::reason::shortened;
 
-use self::core::{Admission, Operations, TooLate};
+use self::core::{Admission, Operations, TooLate, WHOLE};
+use self::recalls::{Recalled, Recalls};
 use self::seen::SeenPrograms;
 use crate::context::{Context, Note, Notes};
 use crate::durable::{FileError, RecordLog};
@@ -41,6 +45,8 @@ const SAVE_PERIOD: Duration = Duration::from_secs(1);
 const BATCH_MAX: usize = 64;
 /// While operations are under way it is seen whether one has had its time.
 const LOOK_PERIOD: Duration = Duration::from_secs(5);
+/// Between two looks for engines that remember what was not heard.
+const RECALL_PERIOD: Duration = Duration::from_secs(2);
 /// Between two times that what is too old is forgotten.
 const FORGET_PERIOD: Duration = Duration::from_secs(3600);
 /// Requests that wait for an operation's end.
@@ -64,6 +70,7 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
         log,
         limits: context.options.operations,
         client: client.clone(),
+        recalls: Recalls::new(context.client.clone()),
         notes: context.notes.clone(),
         waiters: Vec::new(),
         is_failing: false,
@@ -92,6 +99,7 @@ struct Service {
     log: RecordLog,
     limits: OperationLimits,
     client: Client,
+    recalls: Recalls,
     notes: Notes,
     waiters: Vec<Waiter>,
     /// The last could not be stored.
@@ -126,7 +134,8 @@ impl Service {
         let mut save_at = Instant::now();
         let mut looks = interval(LOOK_PERIOD);
         let mut forgets = interval(FORGET_PERIOD);
-        for timer in [&mut looks, &mut forgets] {
+        let mut recalls = interval(RECALL_PERIOD);
+        for timer in [&mut looks, &mut forgets, &mut recalls] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
@@ -146,6 +155,8 @@ impl Service {
                         return tracing::warn!("another dispatcher has the operations now");
                     }
                 }
+                _ = recalls.tick() => self.recalls.look().await,
+                recalled = self.recalls.next() => self.recalled(recalled).await,
                 _ = looks.tick(), if self.operations.has_open() => self.look().await,
                 _ = forgets.tick() => self.operations.forget(self.limits, now_ms()),
             }
@@ -170,6 +181,28 @@ impl Service {
         self.operations.forget_many(self.limits, now_ms);
     }
 
+    /// What an engine remembers, or that it did not answer.
+    async fn recalled(&mut self, mut recalled: Recalled) {
+        let page = match &mut recalled.result {
+            Ok(page) => page,
+            Err(error) => return self.recalls.failed(recalled.engine, error),
+        };
+        let mut entries = std::mem::take(&mut page.entries);
+        for entry in entries.iter_mut().filter(|entry| entry.name.is_none()) {
+            if let Some(program) = entry.event.program {
+                let status = self.client.own_status(program).await;
+                entry.name = status.map(|status| status.name);
+            }
+        }
+        let (engine, recall) = (&recalled.engine, &mut recalled.recall);
+        if self
+            .operations
+            .recalled(engine, recall, entries, self.limits, now_ms())
+        {
+            self.recalls.go_on(recalled);
+        }
+    }
+
     /// What has had its time.
     async fn look(&mut self) {
         let now_ms = now_ms();
@@ -188,6 +221,11 @@ impl Service {
     }
 
     fn save(&mut self) -> Result<(), FileError> {
+        let was_whole = self.log.records().contains_key(WHOLE);
+        if self.operations.is_whole() != was_whole {
+            let whole = self.operations.is_whole().then(|| "true".to_owned());
+            self.log.put(WHOLE, whole);
+        }
         let changed = self.operations.take_changed();
         for (operation, json) in &changed {
             self.log.put(&operation.to_string(), json.clone());

@@ -25,6 +25,7 @@ pub mod folder;
 pub mod grants;
 pub mod health;
 pub mod ids;
+pub mod journal;
 mod key;
 pub mod labels;
 pub mod life;

@@ -11,12 +11,13 @@
 //! the engines said on their standard errors.
 //!
 //! Reading order: [`fleet`], [`job`], [`watched`], [`spy`], [`stream`], then [`broker`], [`cable`],
-//! [`process`], [`compiled`], [`registry`], [`small_disk`] and [`fakes`].
+//! [`process`], [`dispatcher`], [`compiled`], [`registry`], [`small_disk`] and [`fakes`].
 #![forbid(unsafe_code)]
 
 pub mod broker;
 pub mod cable;
 pub mod compiled;
+pub mod dispatcher;
 pub mod fakes;
 pub mod fleet;
 pub mod job;

@@ -14,20 +14,22 @@
 mod listing;
 mod making;
 mod queueing;
+mod recalling;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use wayfare_client::operations::{OperationRecord, OperationState};
 use wayfare_protocol::command::{Action, GivenCommand};
-use wayfare_protocol::event::{Event, EventBody};
+use wayfare_protocol::event::{Event, EventBody, only_reads};
 use wayfare_protocol::ids::{EngineId, OperationId};
 use wayfare_protocol::limits::{GIVEN_BY_BYTES_MAX, NAME_BYTES_MAX, TIME_LIMIT_MS};
 use wayfare_protocol::reason::shortened;
 
-use self::making::{due, error_kind, is_reading, is_upkeep, new, result};
+use self::making::{due, error_kind, is_upkeep, new, result};
 pub(super) use self::queueing::{Admission, TooLate};
 use self::queueing::{QueuePlace, is_withdrawable};
+pub(super) use self::recalling::Recall;
 use super::words::DISPATCHER;
 use crate::options::OperationLimits;
 
@@ -46,6 +48,9 @@ pub(super) struct Kept {
     due_ms: u64,
     /// Its command was heard, or something of its engine: it cannot be withdrawn.
     is_given: bool,
+    /// Its command was not heard: an engine remembered it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_recalled: bool,
     /// While it waits: what it has to do with others that do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<Box<QueuePlace>>,
@@ -61,16 +66,29 @@ pub(super) struct Operations {
     changed: BTreeSet<OperationId>,
     /// Those that have ended since [`Operations::take_ended`].
     ended: Vec<OperationRecord>,
+    /// None was ever forgotten: what is not here was not heard of.
+    is_whole: bool,
 }
+
+/// Stands among the records of operations while none was ever forgotten.
+pub(super) const WHOLE: &str = "whole";
 
 /// How an operation ended, and why.
 pub(super) type End = (OperationState, String);
 
 impl Operations {
-    /// Goes on from what was kept.
+    /// Goes on from what was kept; where that is nothing, none was ever forgotten.
     pub(super) fn read<'a>(records: impl Iterator<Item = (&'a String, &'a String)>) -> Self {
-        let mut operations = Self::default();
+        let mut records = records.peekable();
+        let mut operations = Self {
+            is_whole: records.peek().is_none(),
+            ..Self::default()
+        };
         for (key, json) in records {
+            if key == WHOLE {
+                operations.is_whole = true;
+                continue;
+            }
             match serde_json::from_str::<Kept>(json) {
                 Ok(kept) if *key == kept.record.operation.to_string() => operations.insert(kept),
                 Ok(_) => tracing::warn!(key, "skipped an operation under another's key"),
@@ -111,7 +129,8 @@ impl Operations {
         let due_ms = due(command.time_limit_ms, now_ms);
         let new = || new(command.operation, command.action.verb(), due_ms, now_ms);
         let mut kept = self.all.get(&command.operation).cloned().unwrap_or_else(new);
-        if kept.is_given && kept.record.by.is_some() && kept.record.program.is_some() {
+        let is_recalled = std::mem::take(&mut kept.is_recalled);
+        if kept.is_given && !is_recalled && kept.record.by.is_some() && kept.record.program.is_some() {
             // A repeat.
             return;
         }
@@ -146,7 +165,7 @@ impl Operations {
     pub(super) fn reported(&mut self, event: &Event, name: Option<String>, now_ms: u64) {
         let known = self.all.get(&event.operation);
         // Nobody's order: it reads, or is one of many checkpoints.
-        if known.is_none() && (is_reading(&event.verb) || event.verb == "snapshot") {
+        if known.is_none() && (only_reads(&event.verb) || event.verb == "snapshot") {
             return;
         }
         let mut kept = known.cloned().unwrap_or_else(|| {
@@ -206,6 +225,10 @@ impl Operations {
         if kept != before || !self.all.contains_key(&event.operation) {
             self.insert(kept);
         }
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Whether some have no end yet.
@@ -271,6 +294,7 @@ impl Operations {
             Some(gone) => gone.to_vec(),
             None => closed.into_iter().chain(open).take(many).collect(),
         };
+        self.is_whole &= gone.is_empty();
         for place in gone {
             self.by_age.remove(&place);
             self.open.remove(&place.1);

@@ -10,10 +10,11 @@
 
 use std::collections::BTreeMap;
 
-use wayfare_protocol::command::Command;
+use wayfare_protocol::command::{Action, Command};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::{Event, EventBody, Outcome, Phase};
 use wayfare_protocol::ids::{BootId, EngineId, OperationId, ProgramId, Term};
+use wayfare_protocol::journal::{ENTRIES_PER_ANSWER, JournalEntry, JournalPage};
 use wayfare_protocol::limits::TIME_LIMIT_MS_MAX;
 
 use super::timing::{FINISHED_OPERATIONS_MAX, OPEN_OPERATIONS_MAX, PROGRESS_US, RESEND_FIRST_US};
@@ -28,7 +29,8 @@ pub(super) struct Journal {
     term: Term,
     open: BTreeMap<OperationId, Open>,
     finished: BTreeMap<OperationId, OperationRecord>,
-    finished_by_age: BTreeMap<u64, OperationId>,
+    /// With when it ended, unless that was before the engine began.
+    finished_by_age: BTreeMap<u64, (OperationId, Option<Now>)>,
     next_sequence: u64,
 }
 
@@ -58,7 +60,7 @@ impl Journal {
             journal.term = journal.term.max(record.command.term.unwrap_or_default());
             journal.next_sequence = journal.next_sequence.max(record.sequence + 1);
             if record.answer.is_some() {
-                journal.keep(record);
+                journal.keep(record, None);
             } else {
                 journal.add(record.command, record.sequence, now);
             }
@@ -109,7 +111,12 @@ impl Journal {
     }
 
     /// The answer is stored, then said. Nothing if the operation was answered before.
-    pub(super) fn finish(&mut self, operation: OperationId, result: Result<Outcome, Failure>) -> Vec<Effect> {
+    pub(super) fn finish(
+        &mut self,
+        operation: OperationId,
+        result: Result<Outcome, Failure>,
+        now: Now,
+    ) -> Vec<Effect> {
         let Some(open) = self.open.remove(&operation) else {
             return Vec::new();
         };
@@ -117,13 +124,13 @@ impl Journal {
             Ok(outcome) => EventBody::Done { outcome },
             Err(failure) => EventBody::Failed { failure },
         };
-        self.conclude(open.command, open.sequence, answer)
+        self.conclude(open.command, open.sequence, answer, now)
     }
 
     /// Answers a command that is not accepted, and remembers that.
-    pub(super) fn refuse(&mut self, command: Command, failure: Failure) -> Vec<Effect> {
+    pub(super) fn refuse(&mut self, command: Command, failure: Failure, now: Now) -> Vec<Effect> {
         let sequence = self.take_sequence();
-        self.conclude(command, sequence, EventBody::Failed { failure })
+        self.conclude(command, sequence, EventBody::Failed { failure }, now)
     }
 
     /// Tells how far an operation is: at each new phase, and now and then within one.
@@ -220,6 +227,69 @@ impl Journal {
         .collect()
     }
 
+    /// What is remembered of orders that change something, the newest first; of those before a sequence number.
+    pub(super) fn page(&self, before: Option<u64>, now: Now) -> JournalPage {
+        let before = before.unwrap_or(u64::MAX);
+        let open = self.open.iter();
+        let mut all: Vec<(u64, OperationId)> = open
+            .filter(|(_, open)| open.sequence < before && is_order(&open.command))
+            .map(|(id, open)| (open.sequence, *id))
+            .collect();
+        let finished = self.finished_by_age.range(..before).rev();
+        let orders = finished.filter(|(_, (id, _))| {
+            let command = self.finished.get(id).map(|record| &record.command);
+            command.is_some_and(is_order)
+        });
+        all.extend(
+            orders
+                .take(ENTRIES_PER_ANSWER + 1)
+                .map(|(sequence, (id, _))| (*sequence, *id)),
+        );
+        // As `open_by_age` sorts: sorting anything else takes boards kilobytes.
+        all.sort_unstable();
+        all.reverse();
+        let is_all = all.len() <= ENTRIES_PER_ANSWER;
+        all.truncate(ENTRIES_PER_ANSWER);
+        JournalPage {
+            engine: self.engine.clone(),
+            boot: self.boot,
+            next: all.last().map(|(sequence, _)| *sequence).filter(|_| !is_all),
+            entries: all
+                .into_iter()
+                .filter_map(|(sequence, id)| self.told(sequence, id, now))
+                .collect(),
+        }
+    }
+
+    fn told(&self, sequence: u64, operation: OperationId, now: Now) -> Option<JournalEntry> {
+        if let Some(open) = self.open.get(&operation) {
+            return Some(self.entry(&open.command, EventBody::Accepted, None));
+        }
+        let record = self.finished.get(&operation)?;
+        let (_, ended_at) = self.finished_by_age.get(&sequence)?;
+        let ended_ago_ms = ended_at.map(|at| now.since(at) / 1000);
+        Some(self.entry(&record.command, record.answer.clone()?, ended_ago_ms))
+    }
+
+    fn entry(&self, command: &Command, body: EventBody, ended_ago_ms: Option<u64>) -> JournalEntry {
+        let (verb, program) = (command.action.verb(), command.action.program());
+        let (name, target, copy) = match &command.action {
+            Action::Run { spec, .. } => (Some(spec.name.clone()), None, None),
+            Action::Move { target, .. } => (None, Some(target.clone()), None),
+            Action::Spawn { target, copy, .. } => (None, Some(target.clone()), Some(*copy)),
+            _ => (None, None, None),
+        };
+        JournalEntry {
+            client: command.client.clone(),
+            term: command.term,
+            name,
+            target,
+            copy,
+            ended_ago_ms,
+            event: self.event(command.operation, verb, Some(program), body),
+        }
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.open.len() >= OPEN_OPERATIONS_MAX
     }
@@ -268,7 +338,7 @@ impl Journal {
         );
     }
 
-    fn conclude(&mut self, command: Command, sequence: u64, answer: EventBody) -> Vec<Effect> {
+    fn conclude(&mut self, command: Command, sequence: u64, answer: EventBody, now: Now) -> Vec<Effect> {
         let reply = self.reply(&command, answer.clone());
         let record = OperationRecord {
             command,
@@ -276,9 +346,9 @@ impl Journal {
             answer: Some(answer),
         };
         let mut effects = vec![Effect::Store(Record::Operation(record.clone())), reply];
-        self.keep(record);
+        self.keep(record, Some(now));
         while self.finished.len() > FINISHED_OPERATIONS_MAX
-            && let Some((_, oldest)) = self.finished_by_age.pop_first()
+            && let Some((_, (oldest, _))) = self.finished_by_age.pop_first()
         {
             self.finished.remove(&oldest);
             effects.push(Effect::Erase(RecordKey::Operation(oldest)));
@@ -286,9 +356,9 @@ impl Journal {
         effects
     }
 
-    fn keep(&mut self, record: OperationRecord) {
+    fn keep(&mut self, record: OperationRecord, ended_at: Option<Now>) {
         self.finished_by_age
-            .insert(record.sequence, record.command.operation);
+            .insert(record.sequence, (record.command.operation, ended_at));
         self.finished.insert(record.command.operation, record);
     }
 
@@ -296,6 +366,11 @@ impl Journal {
         self.next_sequence += 1;
         self.next_sequence - 1
     }
+}
+
+/// Snapshots are made all the time, and reading is not remembered at all.
+fn is_order(command: &Command) -> bool {
+    !matches!(command.action, Action::Snapshot { .. } | Action::Logs { .. })
 }
 
 fn reused() -> EventBody {

@@ -38,6 +38,7 @@ use std::collections::BTreeMap;
 
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{OperationId, PeerName, ProgramId};
+use wayfare_protocol::journal::JournalPage;
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 
 use arrival::{Arrival, Offer};
@@ -129,6 +130,12 @@ impl Core {
             Input::Tick => {}
         }
         self.settle()
+    }
+
+    /// What is remembered of orders, the newest first; of those that were taken before a place in the journal, which the page before
+    /// this has named.
+    pub fn journal(&self, before: Option<u64>, now: Now) -> JournalPage {
+        self.journal.page(before, self.now.max(now))
     }
 
     fn peer(&mut self, envelope: Envelope) {

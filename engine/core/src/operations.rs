@@ -36,7 +36,9 @@ impl Core {
                 since,
                 follower,
             }),
-            (Err(failure), _) => self.effects.extend(self.journal.refuse(command, failure)),
+            (Err(failure), _) => self
+                .effects
+                .extend(self.journal.refuse(command, failure, self.now)),
             (Ok(()), _) => {
                 self.effects.extend(self.journal.accept(command, self.now));
                 self.begin(operation);
@@ -126,7 +128,8 @@ impl Core {
 
     /// The answer is stored, then said. Nothing if the operation was answered before.
     pub(super) fn finish(&mut self, operation: OperationId, result: Result<Outcome, Failure>) {
-        self.effects.extend(self.journal.finish(operation, result));
+        self.effects
+            .extend(self.journal.finish(operation, result, self.now));
     }
 
     /// Tells how far an operation is: at each new phase, and now and then within one.

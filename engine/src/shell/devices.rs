@@ -1,4 +1,4 @@
-//! What people ask an engine directly: about devices, which `wayfare device get` and `set` do, and for its numbers (`numbers`).
+//! What people ask an engine directly: about devices, which `wayfare device get` and `set` do, for its numbers (`numbers`), and for its journal.
 //!
 //! A device may take its time, so it is asked on another thread, one question at a time: who asks repeats it until it is answered.
 
@@ -8,7 +8,9 @@ use wayfare_protocol::device::{DeviceAsk, Reading, SETTING_BYTES_MAX, Setting};
 use wayfare_protocol::dispatcher::{Answered, Asker, Request};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{EngineId, Term};
+use wayfare_protocol::journal::JournalAsk;
 use wayfare_protocol::numbers::NumbersAsk;
+use wayfare_protocol::wire;
 
 use super::agent::Agent;
 use super::work::{self, Done};
@@ -18,6 +20,12 @@ impl Agent {
         let (asker, body) = request.take_apart();
         if let Ok(NumbersAsk::Numbers { from }) = NumbersAsk::deserialize(&body) {
             return self.numbers_asked(&asker, from);
+        }
+        if let Some(JournalAsk::Journal { before }) = JournalAsk::of(&body) {
+            // Written as events are anyway, and read back: to make values of all that an event may say, boards would need 25 KB of code.
+            let page = wire::to_json(&self.core.journal(before, self.now()));
+            let page = serde_json::from_slice(&page).expect("what was just written can be read");
+            return self.out.answer(&asker, Term::default(), Answered::Done(page));
         }
         let ask = match serde_json::from_value(body) {
             Ok(ask) => ask,

@@ -23,13 +23,20 @@ const BROKER_KILLS_MAX: u32 = 3;
 const MESSAGES: u64 = 22;
 
 /// xorshift64 (G. Marsaglia, "Xorshift RNGs", 2003).
-struct Random {
+pub(crate) struct Random {
     state: u64,
     broker_kills: u32,
 }
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            broker_kills: 0,
+        }
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;
@@ -37,7 +44,7 @@ impl Random {
     }
 }
 
-fn setting(name: &str) -> Option<u64> {
+pub(crate) fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
@@ -97,10 +104,7 @@ async fn chaos(broker: Kind) {
     let seed = setting("WAYFARE_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let rounds = setting("WAYFARE_CHAOS_ROUNDS").unwrap_or(ROUNDS);
     eprintln!("WAYFARE_CHAOS_SEED={seed}");
-    let mut random = Random {
-        state: (seed + broker as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
-        broker_kills: 0,
-    };
+    let mut random = Random::new(seed + broker as u64);
     let setup = ENGINES.iter().fold(fleet(broker), |setup, name| {
         setup.engine(name, &["--checkpoint", "1"])
     });

@@ -19,6 +19,7 @@ mod boards;
 mod calls;
 mod chaos;
 mod devices;
+mod every_end;
 mod faults;
 mod fleet_files;
 mod http;

@@ -1,11 +1,10 @@
 //! Overload never looks like loss: two hundred engines that only pretend, and a dispatcher that stands still for longer than its grace.
 
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use wayfare_client::app::ask::{Ask, Decision, EventsWanted};
-use wayfare_link::BrokerUrl;
 use wayfare_tests::broker::Kind;
+use wayfare_tests::dispatcher::DispatcherProcess;
 use wayfare_tests::fakes::{FakeFleet, Fakes};
 use wayfare_tests::fleet::Fleet;
 use wayfare_tests::{WAIT_MAX, within};
@@ -15,35 +14,6 @@ use crate::fleet;
 const ENGINES: usize = 200;
 /// Twice the grace.
 const STANDS_STILL: Duration = Duration::from_secs(2);
-
-/// The dispatcher as a process of its own; it ends with this.
-struct Dispatcher(Child);
-
-impl Dispatcher {
-    fn start(broker: &BrokerUrl, folder: &std::path::Path) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_wayfare-test-dispatcher"))
-            .args(["--broker", &broker.to_string(), "--data"])
-            .arg(folder.join("dispatcher"))
-            .stdin(Stdio::piped())
-            .spawn();
-        Self(child.expect("the dispatcher starts"))
-    }
-
-    fn signal(&self, signal: &str) {
-        let status = Command::new("kill")
-            .args([signal, &self.0.id().to_string()])
-            .status();
-        assert!(status.expect("kill is there").success(), "{signal}");
-    }
-}
-
-impl Drop for Dispatcher {
-    fn drop(&mut self) {
-        // It may have died already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Events of this kind, from the first on.
 async fn told(fleet: &Fleet, kind: &str) -> Vec<Decision> {
@@ -83,7 +53,8 @@ async fn a_dispatcher_that_stands_still_and_a_broker_that_restarts_lose_no_engin
             .await
             .expect("the fakes are there");
     };
-    let dispatcher = Dispatcher::start(&fleet.broker.url(), fleet.folder());
+    let binary = env!("CARGO_BIN_EXE_wayfare-test-dispatcher");
+    let dispatcher = DispatcherProcess::start(binary, &fleet.broker.url(), fleet.folder());
     let text = format!("name = \"many\"\n[component.one]\nmodule = \"counter\"\ncount = {ENGINES}\n");
     let counter = wayfare_samples::find("counter").expect("a sample");
     fleet.applies(&text, |_| Ok(counter.wasm.to_vec())).await;

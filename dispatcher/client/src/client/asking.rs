@@ -14,6 +14,7 @@ use wayfare_protocol::dispatcher::{ACTING_NAME, Answer, Answered, Asker, Lease, 
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::files::{self, FileAnswer, FileRequest};
 use wayfare_protocol::ids::{EngineId, Generation, OperationId, PeerName, ProgramId};
+use wayfare_protocol::journal::{JournalAsk, JournalPage};
 use wayfare_protocol::numbers::{EngineNumbers, NumbersAsk};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramStatus;
@@ -73,6 +74,17 @@ impl Client {
         limit: Duration,
     ) -> Result<EngineNumbers, AskError> {
         let body = serde_json::to_value(ask).expect("plain data serialises");
+        self.ask_engine(engine, body, limit).await
+    }
+
+    /// Asks an engine what it remembers of the orders that it was given, as far as one answer has room.
+    pub async fn journal_of(
+        &self,
+        engine: &EngineId,
+        before: Option<u64>,
+        limit: Duration,
+    ) -> Result<JournalPage, AskError> {
+        let body = serde_json::to_value(JournalAsk::Journal { before }).expect("plain data serialises");
         self.ask_engine(engine, body, limit).await
     }
 

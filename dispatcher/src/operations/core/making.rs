@@ -4,7 +4,7 @@ use serde_json::Value;
 use wayfare_client::operations::{OperationRecord, OperationState};
 use wayfare_protocol::command::{Action, GivenCommand};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::event::Outcome;
+use wayfare_protocol::event::{Outcome, only_reads};
 use wayfare_protocol::ids::OperationId;
 use wayfare_protocol::limits::{NAME_BYTES_MAX, TIME_LIMIT_MS_MAX};
 use wayfare_protocol::reason::shortened;
@@ -37,6 +37,7 @@ pub(super) fn new(operation: OperationId, verb: &str, due_ms: u64, now_ms: u64) 
         record,
         due_ms,
         is_given: false,
+        is_recalled: false,
         place: None,
     }
 }
@@ -49,13 +50,9 @@ pub(super) fn due(time_limit_ms: u64, now_ms: u64) -> u64 {
 /// What changes nothing, or is done for applications all the time.
 pub(super) fn is_upkeep(given: &GivenCommand) -> bool {
     let Action::Snapshot { .. } = given.command.action else {
-        return is_reading(given.command.action.verb());
+        return only_reads(given.command.action.verb());
     };
     given.command.term.is_some()
-}
-
-pub(super) fn is_reading(verb: &str) -> bool {
-    matches!(verb, "logs" | "report")
 }
 
 /// What is short of an answer.

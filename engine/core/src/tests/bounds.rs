@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use wayfare_protocol::command::Action;
 use wayfare_protocol::error::Failure;
+use wayfare_protocol::event::EventBody;
 use wayfare_protocol::ids::{Blob, Digest, Generation, OperationId, ProgramId};
+use wayfare_protocol::journal::{ENTRIES_PER_ANSWER, JournalEntry};
 use wayfare_protocol::limits::{LISTED_BYTES_MAX, REASON_BYTES_MAX};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramState;
@@ -13,7 +15,7 @@ use wayfare_protocol::wire;
 use super::bench::*;
 use super::random::Random;
 use crate::timing::{ARRIVALS_MAX, ENDED_PROGRAMS_MAX, FINISHED_OPERATIONS_MAX, VERDICTS_MAX};
-use crate::types::{CaptureId, Effect, Input, Record, RecordKey};
+use crate::types::{CaptureId, Effect, Input, Now, Record, RecordKey};
 
 fn count(bench: &Bench, wanted: impl Fn(&RecordKey) -> bool) -> usize {
     bench.records.keys().filter(|key| wanted(key)).count()
@@ -33,6 +35,56 @@ fn the_oldest_answers_are_forgotten() {
     let operations = count(&bench, |k| matches!(k, RecordKey::Operation(_)));
     assert_eq!(operations, FINISHED_OPERATIONS_MAX);
     assert!(!bench.records.contains_key(&RecordKey::Operation(operation(1))));
+}
+
+#[test]
+fn the_journal_is_told_from_its_newest_order_on_with_when_each_ended() {
+    let mut bench = Bench::running();
+    bench.wait(SECOND);
+    let orders = 2 * ENTRIES_PER_ANSWER;
+    for number in 0..orders {
+        // There is no such program: each is refused, which is an answer.
+        bench.feed(command(100 + number as u8, Action::Kill { on: on(9) }));
+    }
+    bench.wait(SECOND);
+    bench.feed(move_to(2, "e2"));
+    bench.feed(command(3, Action::Snapshot { on: on(1) }));
+    let pages = |bench: &Bench| {
+        let (mut all, mut sizes, mut before) = (Vec::new(), Vec::new(), None);
+        loop {
+            let page = bench.core.journal(before, Now(bench.now));
+            sizes.push(page.entries.len());
+            all.extend(page.entries);
+            before = page.next;
+            if before.is_none() {
+                return (all, sizes);
+            }
+        }
+    };
+    let (all, sizes) = pages(&bench);
+    assert!(sizes.iter().all(|size| *size <= ENTRIES_PER_ANSWER), "{sizes:?}");
+    let operations: Vec<OperationId> = all.iter().map(|entry| entry.event.operation).collect();
+    let mut expected = vec![operation(2)];
+    expected.extend((0..orders).rev().map(|number| operation(100 + number as u8)));
+    assert_eq!(operations[..expected.len()], expected, "without what only reads");
+    assert_eq!(all[0].event.body, EventBody::Accepted);
+    assert_eq!(
+        (all[0].ended_ago_ms, &all[0].target),
+        (None, &Some("e2".parse().unwrap()))
+    );
+    assert_eq!(all[1].ended_ago_ms, Some(1_000));
+    assert!(all[1].event.body.is_final());
+    // That is not known across a restart.
+    bench.restart();
+    let (again, _) = pages(&bench);
+    let of = |all: &[JournalEntry]| {
+        all[1..]
+            .iter()
+            .map(|entry| entry.event.operation)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of(&again), of(&all));
+    assert_eq!(again[1].ended_ago_ms, None);
 }
 
 #[test]
