@@ -16,34 +16,60 @@ use super::Core;
 /// Between two programs that an engine sheds. The system's average is over a minute.
 const SHED_MS: u64 = 60_000;
 
+/// How far a host is above its marks, as its engines see it.
+#[derive(Debug, Default)]
+struct Pressure {
+    /// In bytes and millicores; negative above the mark.
+    memory: i64,
+    processor: i64,
+    was_pressed: bool,
+    /// The first of its engines.
+    engine: Option<EngineId>,
+}
+
+impl Pressure {
+    fn is_pressed(&self) -> bool {
+        self.memory < 0 || self.processor < 0
+    }
+
+    fn words(&self, host: &str) -> String {
+        let memory = (self.memory < 0).then(|| {
+            let mebibytes = self.memory.unsigned_abs().div_ceil(1 << 20);
+            format!("memory ({mebibytes} MiB above its mark)")
+        });
+        let processor = (self.processor < 0).then(|| {
+            let processors = self.processor.unsigned_abs() as f64 / 1e3;
+            format!("processors (what runs asks for {processors:.1} above its mark)")
+        });
+        let short: Vec<String> = memory.into_iter().chain(processor).collect();
+        match short.is_empty() {
+            true => format!("host '{host}' is below its marks again"),
+            false => format!("host '{host}' is short of {}", short.join(" and of ")),
+        }
+    }
+}
+
 impl Core {
-    /// Tells who came above a mark, or below both again.
+    /// Tells which hosts came above a mark, or below both again: each once, however many engines it has, which all see the same machine.
     pub(super) fn judge_pressure(&mut self) {
-        let mut news = Vec::new();
-        for (engine, watched) in &self.engines {
+        let mut hosts = BTreeMap::<String, Pressure>::new();
+        for (engine, watched) in &mut self.engines {
             let view = watched.view.as_ref().filter(|view| view.online);
             let Some((about, load)) = view.and_then(|view| Some((view.about.as_ref()?, view.load?))) else {
                 continue;
             };
             let (memory, processor) = self.options.marks.headroom(about, load);
-            if (memory < 0 || processor < 0) != watched.is_pressed {
-                news.push((engine.clone(), memory, processor));
-            }
+            let host = hosts.entry(about.host.clone()).or_default();
+            host.was_pressed |= watched.is_pressed;
+            watched.is_pressed = memory < 0 || processor < 0;
+            host.memory = host.memory.min(memory);
+            host.processor = host.processor.min(processor);
+            host.engine.get_or_insert_with(|| engine.clone());
         }
-        for (engine, memory, processor) in news {
-            let is_pressed = memory < 0 || processor < 0;
-            if let Some(watched) = self.engines.get_mut(&engine) {
-                watched.is_pressed = is_pressed;
+        for (name, host) in hosts {
+            if let (true, Some(engine)) = (host.is_pressed() != host.was_pressed, &host.engine) {
+                self.tell_engine("pressure", engine, host.words(&name));
             }
-            let text = match (memory < 0, processor < 0) {
-                (true, _) => format!("engine {engine} is above its memory mark by {} bytes", -memory),
-                (false, true) => format!(
-                    "engine {engine} is above its processor mark by {} millicores",
-                    -processor
-                ),
-                (false, false) => format!("engine {engine} is below its marks again"),
-            };
-            self.tell_engine("pressure", &engine, text);
         }
     }
 

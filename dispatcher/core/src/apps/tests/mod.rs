@@ -318,6 +318,34 @@ fn an_engine_above_its_mark_sheds_one_program_after_the_other() {
 }
 
 #[test]
+fn a_machine_that_is_short_of_something_is_told_once_whichever_of_its_engines_says_so() {
+    let mut world = World::new(&["a", "b", "c"]);
+    for engine in ["a", "b"] {
+        world.host(engine).machine = Some("rack-2");
+    }
+    let mut both = |processor_millicores: u64| {
+        for engine in ["a", "b"] {
+            world.host(engine).load = Some(MachineLoad {
+                memory_available_bytes: 1 << 30,
+                processor_millicores,
+                disk: None,
+            });
+        }
+        world.pass(30_000);
+        let told = world.told.iter().filter(|(kind, _)| kind == "pressure");
+        told.map(|(_, text)| text.clone()).collect::<Vec<_>>()
+    };
+    assert!(both(100).is_empty());
+    // 90 % of four processors is the mark.
+    assert_eq!(
+        both(4_200),
+        ["host 'rack-2' is short of processors (what runs asks for 0.6 above its mark)"]
+    );
+    assert_eq!(both(5_000).len(), 1, "that is known");
+    assert_eq!(both(100)[1..], ["host 'rack-2' is below its marks again"]);
+}
+
+#[test]
 fn a_component_goes_where_its_labels_and_host_are_and_where_its_code_is() {
     let mut world = World::new(&["a", "b", "c", "d", "e", "f"]);
     world.host("b").labels = Labels::from([("zone".to_owned(), "attic".to_owned())]);

@@ -65,6 +65,8 @@ pub(super) struct Host {
     pub(super) trusts: Option<Vec<PublicKey>>,
     /// The dispatcher compiles for two versions, of which the first is everybody's who says nothing.
     pub(super) wasmtime: Option<&'static str>,
+    /// That it runs on, if it does not have one of its own.
+    pub(super) machine: Option<&'static str>,
     pub(super) programs: BTreeMap<ProgramId, Copy>,
     /// Its process, as its status says.
     pub(super) boot: Option<BootId>,
@@ -595,7 +597,7 @@ impl World {
             memory_bytes: 1 << 30,
             programs_max: 16,
             program_memory_bytes_max: 64 << 20,
-            host: engine.to_string(),
+            host: host.machine.map_or_else(|| engine.to_string(), str::to_owned),
             labels: host.labels.clone(),
             trusts: host.trusts.clone().into_iter().flatten().collect(),
             devices: BTreeMap::new(),
