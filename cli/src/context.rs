@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wayfare_client::{Client, ClientOptions, CommandOptions, Expiry, Marked, Offline};
+use wayfare_client::{Client, ClientOptions, CommandOptions, Expiry, Marked, Offline, Session};
 use wayfare_protocol::ids::OperationId;
 
 use crate::args::fleet::FleetArgs;
@@ -18,16 +18,17 @@ pub(crate) async fn connect(args: &FleetArgs) -> Result<Client> {
 }
 
 pub(crate) async fn connect_to(settings: Settings) -> Result<Client> {
-    connect_as(settings, None).await
+    connect_as(settings, None, Session::Own).await
 }
 
 /// Its commands are parts of `batch`.
-async fn connect_as(settings: Settings, batch: Option<OperationId>) -> Result<Client> {
+async fn connect_as(settings: Settings, batch: Option<OperationId>, session: Session) -> Result<Client> {
     let mut options = ClientOptions::new(settings.broker);
     options.topics = settings.topics;
     options.connect_timeout = CONNECT_TIMEOUT;
     options.by = Some(who());
     options.batch = batch;
+    options.session = session;
     options.key = settings.operator_key.as_deref().map(own_key).transpose()?;
     Client::connect(options).await.map_err(connecting)
 }
@@ -52,7 +53,7 @@ pub(crate) async fn with_shared<T>(
     batch: Option<OperationId>,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let client = connect_as(Settings::load(args)?, batch).await?;
+    let client = connect_as(Settings::load(args)?, batch, Session::Own).await?;
     let result = SHARED.scope(client.clone(), work).await;
     client.close().await;
     result
@@ -74,6 +75,21 @@ pub(crate) async fn with_fleet<T>(
         return work(&client).await;
     }
     let client = connect(args).await?;
+    let result = work(&client).await;
+    client.close().await;
+    result
+}
+
+/// The same for what only asks the acting dispatcher's services, whatever is in the fleet: it does not wait for the statuses of all engines
+/// and programs.
+pub(crate) async fn with_services<T>(
+    args: &FleetArgs,
+    work: impl AsyncFnOnce(&Client) -> Result<T>,
+) -> Result<T> {
+    if let Some(client) = shared(args) {
+        return work(&client).await;
+    }
+    let client = connect_as(Settings::load(args)?, None, Session::Services).await?;
     let result = work(&client).await;
     client.close().await;
     result

@@ -6,7 +6,7 @@ use wayfare_client::documents::decision as document;
 use wayfare_client::rows::EVENT_FIELDS;
 
 use crate::args::apps::EventsArgs;
-use crate::context::with_fleet;
+use crate::context::with_services;
 use crate::fail::{Fail, Result};
 use crate::output::{Output, moment, say, say_json};
 use crate::query::Query;
@@ -24,7 +24,7 @@ pub(crate) async fn run(args: EventsArgs, output: Output) -> Result {
             "--follow shows events as they come: --sort, --limit, -q and -o are for those that were",
         ));
     }
-    with_fleet(&args.ask.fleet, async |fleet| {
+    with_services(&args.ask.fleet, async |fleet| {
         // First the live ones, then the past: nothing can fall between them.
         let mut live = if args.follow {
             Some(fleet.decisions().await?)

@@ -15,7 +15,7 @@ use self::would::would;
 use crate::args::DryRunArgs;
 use crate::args::fleet::AskArgs;
 use crate::args::fs::{FsCatArgs, FsCpArgs, FsGetArgs, FsMkdirArgs, FsMvArgs, FsPutArgs, FsRmArgs, FsVerb};
-use crate::context::with_fleet;
+use crate::context::with_services;
 use crate::fail::{Fail, Result};
 use crate::output::{Foreign, Output, Text, bytes, moment};
 use crate::query::Query;
@@ -124,7 +124,7 @@ async fn remove(files: &Files<'_>, args: &FsRmArgs, output: Output) -> Result {
 
 /// With files that are to be changed: not while the fleet is held.
 pub(super) async fn changing_files(args: &AskArgs, work: impl AsyncFnOnce(&Files<'_>) -> Result) -> Result {
-    with_fleet(&args.fleet, async |fleet| {
+    with_services(&args.fleet, async |fleet| {
         fleet.refuse_if_held().await?;
         work(&Files::new(fleet, user(), args.timeout)).await
     })
@@ -138,7 +138,7 @@ fn user() -> PeerName {
 }
 
 pub(super) async fn with_files(args: &AskArgs, work: impl AsyncFnOnce(&Files<'_>) -> Result) -> Result {
-    with_fleet(&args.fleet, async |fleet| {
+    with_services(&args.fleet, async |fleet| {
         work(&Files::new(fleet, user(), args.timeout)).await
     })
     .await

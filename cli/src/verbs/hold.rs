@@ -6,7 +6,7 @@ use wayfare_client::app::hold::HoldRecord;
 use super::app::ask;
 use crate::args::apps::HoldArgs;
 use crate::args::fleet::AskArgs;
-use crate::context::with_fleet;
+use crate::context::with_services;
 use crate::fail::Result;
 use crate::output::Output;
 
@@ -17,7 +17,7 @@ pub(crate) async fn hold(args: HoldArgs, output: Output) -> Result {
             .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         reason: args.reason,
     };
-    with_fleet(&args.ask.fleet, async |fleet| {
+    with_services(&args.ask.fleet, async |fleet| {
         let held: HoldRecord = fleet.ask_apps(&hold, args.ask.timeout).await?;
         output.print(&held, |held| format!("{held}; `wayfare release` ends that"))
     })
@@ -25,7 +25,7 @@ pub(crate) async fn hold(args: HoldArgs, output: Output) -> Result {
 }
 
 pub(crate) async fn release(args: AskArgs, output: Output) -> Result {
-    with_fleet(&args.fleet, async |fleet| {
+    with_services(&args.fleet, async |fleet| {
         let answer = ask(fleet, &Ask::Release, args.timeout).await?;
         output.print(&answer, |answer| match answer["changed"].as_bool() {
             Some(true) => "the fleet is released",

@@ -4,7 +4,7 @@ use serde_json::json;
 use wayfare_client::rows::{self, ListedModule, ListedSnapshot, MODULE_FIELDS, SNAPSHOT_FIELDS};
 
 use crate::args::looking::{ModulesArgs, SnapshotsArgs};
-use crate::context::with_fleet;
+use crate::context::{with_fleet, with_services};
 use crate::fail::Result;
 use crate::output::{Output, Text, bytes, moment};
 use crate::query::Query;
@@ -43,7 +43,7 @@ pub(super) fn modules_table(modules: &[ListedModule]) -> Text {
 
 pub(super) async fn snapshots(args: SnapshotsArgs, output: Output) -> Result {
     let query = Query::new(&args.query, &SNAPSHOT_FIELDS)?;
-    with_fleet(&args.ask.fleet, async |fleet| {
+    with_services(&args.ask.fleet, async |fleet| {
         let applications = fleet.app_status(None, args.ask.timeout).await?;
         let snapshots = query.of(rows::snapshots(&applications));
         let name = |one: &ListedSnapshot| one.instance.clone();

@@ -18,7 +18,7 @@ use crate::args::state::{
 };
 use crate::args::values::{parse_key, parse_pattern};
 use crate::config::Settings;
-use crate::context::with_fleet;
+use crate::context::with_services;
 use crate::fail::{Fail, Result, connecting};
 use crate::output::{Foreign, Output, Text, bytes};
 use crate::query::Query;
@@ -45,7 +45,7 @@ pub(crate) async fn run(verb: StateVerb, output: Output) -> Result {
 
 async fn list(args: StateLsArgs, output: Output) -> Result {
     let query = Query::new(&args.query, &VALUE_FIELDS)?;
-    with_fleet(&args.ask.fleet, async |fleet| {
+    with_services(&args.ask.fleet, async |fleet| {
         let mut all: Vec<Listed> = Vec::new();
         loop {
             let what = ValueAsk::List {
@@ -77,7 +77,7 @@ pub(super) fn values_table(all: &[Listed]) -> Text {
 }
 
 async fn get(key: Key, args: &AskArgs, output: Output) -> Result {
-    with_fleet(&args.fleet, async |fleet| {
+    with_services(&args.fleet, async |fleet| {
         let what = ValueAsk::Get { key: key.clone() };
         match ask(fleet, what, args).await? {
             ValueAnswer::Value { version, value } => {
@@ -113,7 +113,7 @@ async fn get(key: Key, args: &AskArgs, output: Output) -> Result {
 
 async fn remove(args: StateRmArgs, output: Output) -> Result {
     let (dry, args) = (args.dry.dry_run, args.one);
-    with_fleet(&args.ask.fleet, async |fleet| {
+    with_services(&args.ask.fleet, async |fleet| {
         fleet.refuse_if_held().await?;
         if dry {
             let what = ValueAsk::Get {
@@ -160,7 +160,7 @@ async fn set(args: StateSetArgs, output: Output) -> Result {
             value,
         },
     };
-    with_fleet(&args.ask.fleet, async |fleet| {
+    with_services(&args.ask.fleet, async |fleet| {
         fleet.refuse_if_held().await?;
         match ask(fleet, what, &args.ask).await? {
             ValueAnswer::Set { version } => {
@@ -276,7 +276,7 @@ async fn matching(
 }
 
 async fn export(pattern: &Pattern, args: &AskArgs) -> Result {
-    with_fleet(&args.fleet, async |fleet| {
+    with_services(&args.fleet, async |fleet| {
         matching(fleet, pattern, args, print_line).await
     })
     .await
@@ -315,7 +315,7 @@ async fn import(args: StateImportArgs, output: Output) -> Result {
         });
     }
     let count = changes.len();
-    with_fleet(&args.ask.fleet, async |fleet| {
+    with_services(&args.ask.fleet, async |fleet| {
         fleet.refuse_if_held().await?;
         for changes in pieces(changes) {
             match ask(fleet, ValueAsk::SetMany { changes }, &args.ask).await? {
@@ -360,7 +360,7 @@ async fn watch(args: StatePatternArgs) -> Result {
     let opened = ValueWatch::open(settings.broker, &settings.topics, args.pattern.clone());
     let mut watching = opened.await.map_err(connecting)?;
     let mut versions: BTreeMap<Key, u64> = BTreeMap::new();
-    let result = with_fleet(&args.ask.fleet, async |fleet| {
+    let result = with_services(&args.ask.fleet, async |fleet| {
         loop {
             match watching.next(args.ask.timeout).await.map_err(connecting)? {
                 Watched::Changed(changed) => {

@@ -74,6 +74,9 @@ pub struct ClientOptions {
 pub enum Session {
     /// One of its own, made again whenever its connection breaks.
     Own,
+    /// The same for who asks nothing but services of the acting dispatcher: it reads no statuses, of which a fleet may have thousands, and
+    /// knows neither engines nor programs.
+    Services,
     /// The one of whoever acts as the fleet's dispatcher. A broker gives it to the last that connects, and to nobody
     /// else; it ends with its connection, with these as the last words.
     Acting(Lease),
@@ -118,9 +121,12 @@ impl ClientOptions {
         link.subscriptions = vec![
             (topics.topic(&Topic::Reply(client.clone())), Qos::AtLeastOnce),
             (topics.peer_filter(client), Qos::AtLeastOnce),
-            (topics.all_engine_statuses(), Qos::AtLeastOnce),
-            (topics.all_program_statuses(), Qos::AtLeastOnce),
         ];
+        if *session != Session::Services {
+            for statuses in [topics.all_engine_statuses(), topics.all_program_statuses()] {
+                link.subscriptions.push((statuses, Qos::AtLeastOnce));
+            }
+        }
         if let Session::Acting(lease) = session {
             let lease_topic = topics.topic(&Topic::DispatcherLease);
             // Fleets that share a broker have an acting dispatcher each.
@@ -169,7 +175,7 @@ struct Inner {
 }
 
 impl Client {
-    /// Returns once the broker has delivered what it retains about the fleet.
+    /// Returns once the broker has delivered what it retains about the fleet, as far as the session reads it.
     pub async fn connect(options: ClientOptions) -> Result<Self, ConnectError> {
         let link_options = options.link();
         let ClientOptions {

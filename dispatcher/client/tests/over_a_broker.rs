@@ -11,7 +11,7 @@ use fake_engine::{FakeEngine, Heard, LIMIT, broker, connect, log_lines, operatio
 use tokio::time::timeout;
 use wayfare_client::{
     Client, ClientOptions, CommandError, CommandOptions, ConnectError, Follow, LogItem, LogStream, Offline,
-    Order, Run, Stage,
+    Order, Run, Session, Stage,
 };
 use wayfare_link::{BrokerOptions, EmbeddedBroker};
 use wayfare_protocol::bundle;
@@ -585,4 +585,23 @@ async fn wait_until(fleet: &Client, holds: impl AsyncFn(&Client) -> bool) {
         }
     };
     timeout(LIMIT, until).await.unwrap();
+}
+
+/// Thousands of statuses may be retained, which nobody needs who asks the dispatcher for something.
+#[tokio::test]
+async fn who_only_asks_services_reads_no_statuses() {
+    let (_broker, url) = broker().await;
+    let mut engine = FakeEngine::start("a", &url).await;
+    let runs = engine.program(ProgramId::random(), 1, ProgramState::Running);
+    engine.says(Online, vec![runs]).await;
+    let seen = async |session| {
+        let mut options = ClientOptions::new(url.clone());
+        options.session = session;
+        let client = Client::connect(options).await.unwrap();
+        let seen = client.fleet().await.unwrap();
+        client.close().await;
+        (seen.engines.len(), seen.programs.len())
+    };
+    assert_eq!(seen(Session::Services).await, (0, 0));
+    assert_eq!(seen(Session::Own).await, (1, 1));
 }
