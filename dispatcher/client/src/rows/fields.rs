@@ -211,3 +211,6 @@ pub static VALUE_FIELDS: [Field<ListedValue>; 3] = [
     field("version", Kind::Number, |one| number(one.version)),
     field("length", Kind::Size, |one| number(one.bytes)),
 ];
+
+#[cfg(test)]
+mod tests;
