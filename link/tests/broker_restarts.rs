@@ -263,3 +263,16 @@ async fn taken_port_is_an_error() {
         .unwrap_err();
     assert!(error.to_string().contains(&bind.to_string()), "{error}");
 }
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_said_in_one_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let bind = taken.local_addr().unwrap();
+    let options = BrokerOptions {
+        bind,
+        ..BrokerOptions::loopback()
+    };
+    let said = EmbeddedBroker::start(options).await.err().unwrap().to_string();
+    assert!(said.contains(&format!("cannot listen on {bind}: ")), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
