@@ -20,6 +20,7 @@ use wayfare_protocol::log::{LogLine, Stream};
 
 use crate::fail::{Fail, Result};
 use terminal::TerminalFilter;
+use text::Look;
 pub(crate) use text::Text;
 pub(crate) use wayfare_client::documents::{moment, now_ms};
 pub(crate) use width::show_whole_rows;
@@ -57,7 +58,11 @@ impl Output {
 
 /// Lines on standard output.
 pub(crate) fn say(text: impl Into<Text>) -> Result {
-    write_out(format!("{}\n", text.into().shown(width::of_standard_output())).as_bytes())
+    let look = Look {
+        width: width::of_standard_output(),
+        is_coloured: io::stdout().is_terminal() && wants_colours(),
+    };
+    write_out(format!("{}\n", text.into().shown(look)).as_bytes())
 }
 
 /// A document on standard output, in one line.
@@ -115,7 +120,7 @@ pub(crate) fn write_usage(text: &StyledStr, is_bad: bool) -> Result {
         false => io::stdout().is_terminal(),
     };
     let mut bytes = Vec::new();
-    if is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
+    if is_terminal && wants_colours() {
         let mut filter = TerminalFilter::new();
         bytes.extend_from_slice(&filter.filtered(text.ansi().to_string().as_bytes()));
         bytes.extend(filter.rest());
@@ -130,6 +135,11 @@ pub(crate) fn write_usage(text: &StyledStr, is_bad: bool) -> Result {
         }
         false => write_out(&bytes),
     }
+}
+
+/// As <https://no-color.org> has it.
+fn wants_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Whether somebody sees standard error at a terminal.

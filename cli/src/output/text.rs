@@ -4,7 +4,7 @@
 //! line or steer a terminal, and no verb has to think of it.
 //!
 //! A row of a table that is wider than the terminal is cut there, because a wrapped table cannot be read; `--no-trunc`, pipes
-//! and files get it whole.
+//! and files get it whole. What stands in a column `STATE` has the colour of good, of bad or of neither on a terminal.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,6 +13,8 @@ use comfy_table::{ContentArrangement, Table};
 
 use super::escape;
 
+/// Between columns.
+const GAP: u16 = 2;
 /// In the place of what did not fit.
 const CUT: &str = "…";
 
@@ -23,7 +25,27 @@ pub(crate) struct Text(Vec<Line>);
 enum Line {
     Whole(String),
     /// Of a table: may be cut.
-    Row(String),
+    Row {
+        line: String,
+        state: Option<State>,
+    },
+}
+
+/// What in a row is the state of something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct State {
+    /// In bytes.
+    begin: usize,
+    end: usize,
+    colour: u8,
+}
+
+/// How text is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Look {
+    /// Columns that are seen; `None`: as many as there are.
+    pub(super) width: Option<usize>,
+    pub(super) is_coloured: bool,
 }
 
 impl Text {
@@ -51,20 +73,45 @@ impl Text {
             .load_style(comfy_table::presets::NOTHING)
             .set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(head.iter().copied());
+        let state_at = head.iter().position(|name| *name == "STATE");
+        // The head's has none.
+        let mut states = vec![None];
         for row in rows {
             let cells: Vec<String> = row.iter().map(|cell| escape::line(cell)).collect();
+            states.push(state_at.and_then(|at| cells.get(at).cloned()));
             table.add_row(cells);
         }
         for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
+            column.set_padding((0, GAP));
         }
-        let row = |line: String| Line::Row(line.trim_end().to_owned());
-        Self(table.lines().map(row).collect())
+        let widths = table.column_max_content_widths();
+        let before = |at: usize| widths.iter().take(at).map(|width| usize::from(width + GAP)).sum();
+        let column = state_at.map_or(0, before);
+        let row = |(line, state): (String, Option<String>)| Line::Row {
+            state: state.and_then(|state| State::of(&state, &line, column)),
+            line: line.trim_end().to_owned(),
+        };
+        let states = states.into_iter().chain(std::iter::repeat(None));
+        Self(table.lines().zip(states).map(row).collect())
     }
 
-    /// As it is shown where `width` columns are seen; `None`: as many as there are.
-    pub(super) fn shown(&self, width: Option<usize>) -> String {
-        let lines: Vec<Cow<'_, str>> = self.0.iter().map(|line| line.shown(width)).collect();
+    /// A table with these remarks below its rows, from the first on, each whole and on lines of its own.
+    pub(crate) fn below(self, remarks: impl IntoIterator<Item = Option<String>>) -> Self {
+        let mut remarks = remarks.into_iter();
+        let mut all = Self::new();
+        for (at, line) in self.0.into_iter().enumerate() {
+            all.0.push(line);
+            if at > 0
+                && let Some(remark) = remarks.next().flatten()
+            {
+                all = all.line(format!("  {remark}"));
+            }
+        }
+        all
+    }
+
+    pub(super) fn shown(&self, look: Look) -> String {
+        let lines: Vec<Cow<'_, str>> = self.0.iter().map(|line| line.shown(look)).collect();
         lines.join("\n")
     }
 
@@ -77,11 +124,68 @@ impl Text {
 }
 
 impl Line {
-    fn shown(&self, width: Option<usize>) -> Cow<'_, str> {
-        match (self, width) {
-            (Self::Row(line), Some(width)) => console::truncate_str(line, width, CUT),
-            (Self::Row(line) | Self::Whole(line), _) => line.into(),
+    fn shown(&self, look: Look) -> Cow<'_, str> {
+        let (line, state) = match self {
+            Self::Whole(line) => return line.into(),
+            Self::Row { line, state } => (line, state.as_ref().filter(|_| look.is_coloured)),
+        };
+        let shown = match look.width {
+            Some(width) => console::truncate_str(line, width, CUT),
+            None => line.into(),
+        };
+        match state {
+            Some(state) => state.coloured(&shown).into(),
+            None => shown,
         }
+    }
+}
+
+impl State {
+    /// `None`: it is neither good nor bad, or there is nothing.
+    fn of(state: &str, line: &str, column: usize) -> Option<Self> {
+        let colour = colour(state)?;
+        let mut width = 0;
+        let begin = line.char_indices().find_map(|(at, character)| {
+            let is_there = width >= column;
+            width += console::measure_text_width(character.encode_utf8(&mut [0; 4]));
+            is_there.then_some(at)
+        })?;
+        Some(Self {
+            begin,
+            end: begin + state.len(),
+            colour,
+        })
+    }
+
+    /// The line may have been cut.
+    fn coloured(&self, line: &str) -> String {
+        let end = line.ceil_char_boundary(self.end.min(line.len()));
+        match line.get(self.begin..end) {
+            Some(state) if !state.is_empty() => {
+                let (before, after) = (&line[..self.begin], &line[end..]);
+                format!("{before}\u{1b}[{}m{state}\u{1b}[0m{after}", self.colour)
+            }
+            _ => line.to_owned(),
+        }
+    }
+}
+
+const RED: u8 = 31;
+const GREEN: u8 = 32;
+const YELLOW: u8 = 33;
+
+/// The words of programs, engines, instances and operations.
+fn colour(state: &str) -> Option<u8> {
+    let first = state.split([',', ':', ' ']).next().unwrap_or(state);
+    let is_qualified = ["cordoned", "draining", "leaving", "unhealthy", "holds"];
+    match first {
+        "failed" | "lost" | "offline" | "silent" | "engine" | "in" | "unhealthy" => Some(RED),
+        _ if is_qualified.iter().any(|word| state.contains(word)) => Some(YELLOW),
+        "running" | "online" | "done" | "approved" => Some(GREEN),
+        "paused" | "starting" | "moving" | "waiting" | "cancelled" | "superseded" | "expired" | "late" => {
+            Some(YELLOW)
+        }
+        _ => None,
     }
 }
 
@@ -105,7 +209,7 @@ impl<L: AsRef<str>> FromIterator<L> for Text {
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown(None))
+        f.write_str(&self.shown(Look::default()))
     }
 }
 
@@ -133,8 +237,55 @@ mod tests {
         ];
         let text = Text::table(&["NAME", "STATE"], rows).line("a line that is longer than that");
         let shown = "NAME     ST…\nüberall  ru…\nb        x\na line that is longer than that";
-        assert_eq!(text.shown(Some(12)), shown);
-        assert_eq!(text.shown(None), text.to_string());
+        let narrow = Look {
+            width: Some(12),
+            is_coloured: false,
+        };
+        assert_eq!(text.shown(narrow), shown);
+        assert_eq!(text.shown(Look::default()), text.to_string());
+    }
+
+    #[test]
+    fn states_have_colours_on_a_terminal_whatever_stands_before_them_and_wherever_they_are_cut() {
+        let rows = [
+            vec!["über".to_owned(), "running".to_owned(), "a".to_owned()],
+            vec!["b".to_owned(), "failed, 5s ago".to_owned(), "running".to_owned()],
+            vec!["c".to_owned(), "exited".to_owned(), "b".to_owned()],
+        ];
+        let text = Text::table(&["NAME", "STATE", "ENGINE"], rows);
+        let coloured = |width| {
+            text.shown(Look {
+                width,
+                is_coloured: true,
+            })
+        };
+        assert_eq!(
+            coloured(None),
+            "NAME  STATE           ENGINE\n\
+             über  \u{1b}[32mrunning\u{1b}[0m         a\n\
+             b     \u{1b}[31mfailed, 5s ago\u{1b}[0m  running\n\
+             c     exited          b"
+        );
+        assert_eq!(
+            coloured(Some(9)),
+            "NAME  ST…\nüber  \u{1b}[32mru…\u{1b}[0m\nb     \u{1b}[31mfa…\u{1b}[0m\nc     ex…"
+        );
+        assert_eq!(coloured(Some(4)), "NAM…\nübe…\nb  …\nc  …");
+        for state in ["online, cordoned", "running, holds: x", "paused"] {
+            assert_eq!(colour(state), Some(YELLOW), "{state}");
+        }
+        assert_eq!(colour("in doubt"), Some(RED));
+    }
+
+    #[test]
+    fn remarks_stand_below_their_rows_and_are_not_cut() {
+        let rows = [vec!["a".to_owned()], vec!["b".to_owned()], vec!["c".to_owned()]];
+        let text = Text::table(&["NAME"], rows).below([None, Some("why\nit failed".to_owned())]);
+        let narrow = Look {
+            width: Some(4),
+            is_coloured: false,
+        };
+        assert_eq!(text.shown(narrow), "NAME\na\nb\n  why\\nit failed\nc");
     }
 
     #[test]

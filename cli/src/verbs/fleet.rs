@@ -12,7 +12,7 @@ use wayfare_client::{ANSWER_TIMEOUT, Client, Presence, Report};
 use wayfare_protocol::device::{Alias, Backend, DeviceAbout};
 use wayfare_protocol::ids::EngineId;
 use wayfare_protocol::ports::Port;
-use wayfare_protocol::status::EngineAbout;
+use wayfare_protocol::status::{EngineAbout, ProgramState};
 
 use crate::args::looking::{EnginesArgs, PsArgs, StatusArgs};
 use crate::args::query::Form;
@@ -124,8 +124,10 @@ pub(super) fn programs_table(programs: &[Listed], form: Option<Form>, now_ms: u6
         let status = &listed.view.status;
         let about = listed.about.clone().unwrap_or_default();
         let since = |at_ms: Option<u64>| at_ms.map(|at_ms| age(now_ms.saturating_sub(at_ms)));
-        let state = match listed.view.presence {
-            Presence::Known => wayfare_client::fleet::describe_program(status),
+        let state = match (listed.view.presence, &status.state) {
+            // The reason stands below.
+            (Presence::Known, ProgramState::Failed { .. }) => status.state.word().to_owned(),
+            (Presence::Known, _) => wayfare_client::fleet::describe_program(status),
             _ => listed.view.word().to_owned(),
         };
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
@@ -171,7 +173,11 @@ pub(super) fn programs_table(programs: &[Listed], form: Option<Form>, now_ms: u6
     if form == Some(Form::Wide) {
         head.extend(["HOLDERS", "INPUTS", "OUTPUTS"]);
     }
-    Text::table(&head, programs.iter().map(row))
+    let why = |listed: &Listed| match &listed.view.status.state {
+        ProgramState::Failed { reason } => Some(reason.clone()),
+        _ => None,
+    };
+    Text::table(&head, programs.iter().map(row)).below(programs.iter().map(why))
 }
 
 fn ports(ports: &[Port]) -> String {

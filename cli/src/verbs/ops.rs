@@ -7,7 +7,7 @@ use wayfare_client::{AskError, Client};
 use wayfare_protocol::error::Failure;
 
 use crate::args::ops::{OpsArgs, OpsIdArgs, OpsListArgs, OpsVerb, ShownState};
-use crate::context::{who, with_fleet};
+use crate::context::{who, with_services};
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, micros, moment};
 use crate::query::Query;
@@ -54,7 +54,7 @@ async fn list(mut args: OpsListArgs, output: Output) -> Result {
         // What is chosen here is chosen from all.
         limit: (!query.chooses() && narrower.is_none()).then_some(limit),
     };
-    with_fleet(&args.ask.fleet, async |fleet| {
+    with_services(&args.ask.fleet, async |fleet| {
         let found = fleet
             .operations(&wanted, args.ask.timeout)
             .await
@@ -71,7 +71,7 @@ async fn one(
     output: Output,
     ask: impl FnOnce(String) -> OperationAsk,
 ) -> Result<OperationRecord> {
-    with_fleet(&args.ask.fleet, async |fleet: &Client| {
+    with_services(&args.ask.fleet, async |fleet: &Client| {
         let ask = ask(args.operation);
         let asked = fleet.ask_operations(&ask, args.ask.timeout);
         let record: OperationRecord = asked.await.map_err(failed)?;
@@ -100,17 +100,16 @@ fn table(records: &[OperationRecord]) -> Text {
     let row = |record: &OperationRecord| {
         vec![
             record.operation.short(),
-            moment(record.begun_ms),
-            record.by.clone().unwrap_or_else(|| "-".into()),
+            record.word().to_owned(),
             what(record),
             took(record),
-            state(record),
+            record.by.clone().unwrap_or_else(|| "-".into()),
+            moment(record.begun_ms),
         ]
     };
-    Text::table(
-        &["OPERATION", "BEGUN", "BY", "WHAT", "TOOK", "STATE"],
-        records.iter().map(row),
-    )
+    // Why it failed is longer than any column.
+    let head = ["OPERATION", "STATE", "WHAT", "TOOK", "BY", "BEGUN"];
+    Text::table(&head, records.iter().map(row)).below(records.iter().map(|record| record.reason.clone()))
 }
 
 /// `move p a -> b`.
