@@ -7,6 +7,7 @@ mod support;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -55,17 +56,35 @@ impl Fleet {
         ran.documents().remove(0)
     }
 
-    /// Asks again until it ends like this.
-    fn until_exit(&self, exit: i32, arguments: &[&str]) -> Value {
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            let ran = self.run("bob", arguments);
-            if ran.exit == exit {
-                return ran.documents().remove(0);
+    /// Listens to events of this kind about something until there were so many, those that were among them; the last one.
+    fn tells(&self, kind: &str, about: &str, count: usize) -> Value {
+        let listens = [
+            "--json",
+            "events",
+            "-f",
+            "--timeout",
+            "90s",
+            "--kind",
+            kind,
+            "--about",
+            about,
+        ];
+        let mut listens = command(&self.broker, &listens);
+        let mut listener = Process(listens.stdout(Stdio::piped()).spawn().unwrap());
+        let lines = BufReader::new(listener.0.stdout.take().unwrap()).lines();
+        let (told, tells) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok).take(count) {
+                // Nobody waits any more.
+                let _ = told.send(line);
             }
-            let said = (ran.exit, ran.stdout, ran.stderr);
-            assert!(Instant::now() < deadline, "{arguments:?}: {said:?}");
-        }
+        });
+        let next = |number: usize| {
+            let line = tells.recv_timeout(LIMIT);
+            line.unwrap_or_else(|error| panic!("{kind} of {about}, {number} of {count}: {error}"))
+        };
+        let mut lines: Vec<String> = (1..=count).map(next).collect();
+        serde_json::from_str(&lines.pop().unwrap()).unwrap()
     }
 
     /// Asks again until it is as it should be.
@@ -107,7 +126,7 @@ async fn a_persons_orders_are_told_with_one_end_each_also_by_a_dispatcher_that_t
     let kept = folder.path().join("dispatcher");
     let first = fleet.dispatcher("d-1", &kept);
     let _engines = ["a", "b"].map(|id| fleet.engine(id, folder.path()));
-    fleet.until(&["--json", "ops"], Value::is_array);
+    fleet.good("bob", &["--json", "ops", "--timeout", "90s"]);
 
     let run = [
         "--json",
@@ -122,7 +141,8 @@ async fn a_persons_orders_are_told_with_one_end_each_also_by_a_dispatcher_that_t
     fleet.good("ann", &[&run[..], &["--", "100000000", "1000"]].concat());
     let moved = fleet.good("ann", &["--json", "move", "p", "--to", "b", "--wait-for-engine"]);
     let id = moved["operation"].as_str().unwrap();
-    let record = fleet.until(&["--json", "ops", "show", id], |record| record["state"] == "done");
+    let record = fleet.good("bob", &["--json", "ops", "wait", id, "--timeout", "90s"]);
+    assert_eq!(record["state"], "done");
     assert_eq!(
         (&record["verb"], &record["target"], &record["name"]),
         (&"move".into(), &"b".into(), &"p".into())
@@ -376,10 +396,7 @@ async fn an_engine_that_is_gone_is_an_alarm_until_it_is_forgotten_and_what_has_e
     let _dispatcher = fleet.dispatcher("d-1", &folder.path().join("dispatcher"));
     let _a = fleet.engine("a", folder.path());
     let b = fleet.engine("b", folder.path());
-    fleet.until(
-        &["--json", "events", "--kind", "engine-joined", "--about", "b"],
-        |event| event["engine"] == "b",
-    );
+    fleet.tells("engine-joined", "b", 1);
 
     // Programs that run, and one that ends at once.
     let run = |name: &str, on: &str, limit: &str| {
@@ -478,14 +495,19 @@ async fn an_engine_that_is_gone_is_an_alarm_until_it_is_forgotten_and_what_has_e
     assert_eq!(there.error()["error"], "engine-there");
     assert_eq!(fleet.run("bob", &["status"]).exit, 0);
     drop(b);
-    let alarmed = fleet.until_exit(4, &["--json", "status"]);
+    fleet.tells("engine-unreachable", "b", 1);
+    let alarmed = fleet.run("bob", &["--json", "status"]);
+    assert_eq!(alarmed.exit, 4, "{}", alarmed.stderr);
+    let alarmed = alarmed.documents().remove(0);
     let alarms = &alarmed["alarms"];
     assert_eq!(
         (&alarms[0]["kind"], &alarms[0]["subject"]),
         (&"engine-unreachable".into(), &"b".into())
     );
     fleet.good("bob", &["--json", "engine", "cordon", "b"]);
-    fleet.until_exit(0, &["--json", "status"]);
+    let cleared = fleet.tells("engine-unreachable", "b", 2);
+    assert_eq!(cleared["alarm"], "cleared");
+    assert_eq!(fleet.run("bob", &["status"]).exit, 0);
     let by_bob = fleet.run("bob", &["--json", "events", "--by", "bob", "--kind", "cordon"]);
     let cordoned = by_bob.documents().remove(0);
     assert_eq!(cordoned["engine"], "b");
