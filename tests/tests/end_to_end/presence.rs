@@ -85,7 +85,7 @@ async fn an_engine_whose_programs_died_with_long_backtraces_is_online_after_a_re
 /// A broker that was set back brings back what it retained before: here somebody publishes it again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_status_that_comes_back_is_of_a_program_that_is_lost_once_its_engine_is_connected_again() {
-    let mut fleet = fleet(Kind::Mosquitto).engine("a", &[]).start().await;
+    let mut fleet = fleet(Kind::MosquittoWithFolder).engine("a", &[]).start().await;
     let watched = fleet.run(&Job::endless(64), "a").await;
     let program = watched.program;
     let running = |heard: &Heard| match heard {
