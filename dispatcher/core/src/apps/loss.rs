@@ -96,6 +96,8 @@ pub(super) struct Hearing {
     suspicion: Option<Suspicion>,
     /// When its connection ended last.
     fell_ms: Option<u64>,
+    /// It has answered since this dispatcher began to act: that its connection ended is news then, and no will of before.
+    has_answered: bool,
 }
 
 impl Hearing {
@@ -107,6 +109,7 @@ impl Hearing {
             question: None,
             suspicion: None,
             fell_ms: None,
+            has_answered: false,
         }
     }
 
@@ -115,6 +118,8 @@ impl Hearing {
         if std::mem::replace(&mut self.messages, view.messages) == view.messages {
             return;
         }
+        // One message is retained, and may be of long ago.
+        self.has_answered |= self.question.is_some() && view.online && view.messages > 1;
         self.question = None;
         // One that answers while its retained status is still its will is asked again, in its time.
         self.suspicion = self
@@ -341,7 +346,6 @@ impl Core {
         let (now_ms, limits) = (self.now.ms, self.options.loss);
         let has_begun = now_ms.saturating_sub(self.began_ms) < limits.reconnect_ms;
         let patient_ms = limits.grace_ms.max(limits.reconnect_ms);
-        let grace_ms = if has_begun { patient_ms } else { limits.grace_ms };
         let mut asked = Vec::new();
         let mut fell = 0;
         for (engine, watched) in &mut self.engines {
@@ -350,6 +354,10 @@ impl Core {
                 .as_ref()
                 .is_some_and(|view| !view.online && !view.stopped);
             let hearing = &mut watched.hearing;
+            let grace_ms = match has_begun && !hearing.has_answered {
+                true => patient_ms,
+                false => limits.grace_ms,
+            };
             if is_offline && hearing.health != Health::Lost && hearing.suspect(grace_ms, now_ms) {
                 asked.push(engine.clone());
             }

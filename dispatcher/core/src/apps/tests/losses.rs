@@ -254,6 +254,18 @@ fn wills_that_a_dispatcher_finds_when_it_begins_to_act_are_asked_about_first() {
     );
 }
 
+#[test]
+fn an_engine_that_has_answered_a_dispatcher_that_has_just_begun_has_no_longer_grace_than_ever() {
+    let mut world = settled();
+    world.succeed();
+    world.pass(1_000);
+    world.host("a").online = false;
+    world.say("a", Said::Will);
+    world.pass(2_000);
+    assert_eq!((world.was_told("engine-lost"), world.was_told("start")), (1, 1));
+    assert_eq!(world.alive().len(), 5);
+}
+
 /// The silence is its own.
 #[test]
 fn a_dispatcher_that_is_behind_with_its_reading_gives_nobody_up() {
