@@ -10,14 +10,23 @@ import { age, describe, micros, programMark, programState, short, size, time } f
 const SAMPLES_MAX = 120;
 
 export function show(main, [id], signal) {
-  if (!model.programs.has(id)) {
-    const gone = h("p", { class: "hint" }, model.isComplete ? "The fleet does not know this program any more. What is kept of its log:" : "Waiting for the fleet…");
-    main.append(h("div", { class: "head" }, h("h1", {}, `Program ${short(id ?? "")}`)), gone);
-    if (model.isComplete) new LogView(main, [id], signal);
-    else model.addEventListener("change", () => { main.replaceChildren(); show(main, [id], signal); }, { once: true, signal });
+  if (model.programs.has(id)) {
+    new Program(main, id, signal);
     return;
   }
-  new Program(main, id, signal);
+  const { isComplete } = model;
+  const waiting = new AbortController();
+  const within = AbortSignal.any([signal, waiting.signal]);
+  const gone = h("p", { class: "hint" }, isComplete ? "The fleet does not know this program. What is kept of its log:" : "Waiting for the fleet…");
+  main.append(h("div", { class: "head" }, h("h1", {}, `Program ${short(id ?? "")}`)), gone);
+  if (isComplete) new LogView(main, [id], within);
+  // One that was started a moment ago is heard of soon.
+  model.on("change", () => {
+    if (!model.programs.has(id) && isComplete === model.isComplete) return;
+    waiting.abort();
+    main.replaceChildren();
+    show(main, [id], signal);
+  }, within);
 }
 
 class Program {
