@@ -105,22 +105,8 @@ fn end_of(stream: &LogStream, program: ProgramId) -> Result {
 /// What is run is the interpreter of `source`, with that as its data.
 async fn in_its_language(fleet: &Client, run: &mut Run, source: &Source, output: Output) -> Result {
     let made = kept::make(fleet, source, FETCH_TIMEOUT, output).await?;
-    run.name = made.name;
-    run.module = made.module;
-    run.folders = made.folders.into_iter().collect();
-    run.args = made
-        .args
-        .into_iter()
-        .chain(std::mem::take(&mut run.args))
-        .collect();
-    for (name, value) in &made.language.env {
-        run.env.entry(name.clone()).or_insert_with(|| value.clone());
-    }
-    let memory = made
-        .language
-        .memory_bytes()
-        .map_err(|reason| Fail::new("language", reason))?;
-    run.memory_bytes_max = run.memory_bytes_max.or(memory);
+    run.name.clone_from(&made.name);
+    run.set_made(made.for_manifest()?);
     Ok(())
 }
 

@@ -22,6 +22,7 @@ use wayfare_protocol::{command::check_bytes, limits::TIME_LIMIT_MS_MAX};
 use wayfare_fleet::module::check_wasm;
 use wayfare_fleet::placing;
 
+use crate::app::manifest::Made;
 use crate::error::CommandError;
 use crate::fleet::{self, EngineView, ProgramView};
 use crate::operations::Queueing;
@@ -207,6 +208,30 @@ pub struct Run {
     pub on: Option<String>,
     /// Who will [follow](crate::Client::follow) its log: all that it prints until then is kept for it.
     pub follower: Option<OperationId>,
+}
+
+impl Run {
+    /// What is run is the interpreter of source text, with that as its data: its arguments come before the program's own, and what the
+    /// program is given goes before what its language has.
+    pub fn set_made(&mut self, made: Made) {
+        let Made {
+            module,
+            mut args,
+            env,
+            memory_bytes,
+            folders,
+            ports,
+        } = made;
+        args.append(&mut self.args);
+        (self.module, self.args, self.folders) = (module, args, folders);
+        for (name, value) in env {
+            self.env.entry(name).or_insert(value);
+        }
+        self.memory_bytes_max = self.memory_bytes_max.or(memory_bytes);
+        if !ports.is_empty() {
+            self.ports = ports;
+        }
+    }
 }
 
 /// A program to go on with from a snapshot file.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use wayfare_client::app::manifest::Made;
 use wayfare_client::problem::Problem;
 use wayfare_client::{IdChoice, Order, Restore, Run};
 use wayfare_protocol::grants::Grants;
@@ -193,21 +192,8 @@ async fn in_its_language(
     let source = sources
         .make(site.client(), file, content, asked.timeout())
         .await?;
-    let Made {
-        module,
-        mut args,
-        env,
-        memory_bytes,
-        folders,
-        ports,
-    } = source.made;
-    args.append(&mut run.args);
-    (run.name, run.module, run.args) = (source.name, module, args);
-    for (name, value) in env {
-        run.env.entry(name).or_insert(value);
-    }
-    run.memory_bytes_max = run.memory_bytes_max.or(memory_bytes);
-    (run.folders, run.ports) = (folders, ports);
+    run.name = source.name;
+    run.set_made(source.made);
     let Some((granted, text)) = source.declared else {
         return Ok(());
     };
