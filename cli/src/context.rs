@@ -37,9 +37,8 @@ async fn connect_as(settings: Settings, batch: Option<OperationId>, session: Ses
 pub(crate) fn who() -> String {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let user = variable("USER").or_else(|| variable("LOGNAME"));
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let host = host.or_else(|| variable("HOSTNAME")).unwrap_or_default();
-    format!("{}@{}", user.as_deref().unwrap_or("unknown"), host.trim())
+    let host = wayfare_link::machine_name().unwrap_or_default();
+    format!("{}@{host}", user.as_deref().unwrap_or("unknown"))
 }
 
 tokio::task_local! {

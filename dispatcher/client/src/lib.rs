@@ -79,6 +79,7 @@ pub use task::{IncomingRequest, Overheard};
 pub use transfer::Content;
 pub use view::FleetView;
 pub use wayfare_fleet::fleet::{EngineView, FleetChanges, Heard, Presence, ProgramView};
+pub use wayfare_link::machine_name;
 // What a front end names besides the handle.
 pub use wayfare_fleet::{app, fleet, operations};
 pub use wayfare_scheduler::policy::Policy;

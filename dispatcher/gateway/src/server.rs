@@ -17,8 +17,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use wayfare_client::Client;
 use wayfare_client::problem::Problem;
+use wayfare_client::{Client, machine_name};
 
 use crate::access::{Access, Allowed, LOGIN_PATH, LOGOUT_PATH, Transport};
 use crate::answers::{self, Answer, NOT_FOUND};
@@ -191,7 +191,11 @@ impl Gateway {
     pub fn url(&self) -> String {
         let scheme = self.transport.scheme();
         match self.address.ip().is_unspecified() {
-            true => format!("{scheme}://{}:{}", machine(), self.address.port()),
+            true => {
+                let name = machine_name().filter(|name| !name.is_empty());
+                let name = name.as_deref().unwrap_or("localhost");
+                format!("{scheme}://{name}:{}", self.address.port())
+            }
             false => format!("{scheme}://{}", self.address),
         }
     }
@@ -204,15 +208,6 @@ impl Gateway {
         if timeout(CLOSE_TIMEOUT, &mut task).await.is_err() {
             task.abort();
         }
-    }
-}
-
-/// What this machine calls itself, where it is served on all of its addresses.
-fn machine() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => "localhost".to_owned(),
-        name => name.to_owned(),
     }
 }
 

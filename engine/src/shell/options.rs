@@ -137,7 +137,6 @@ impl EngineOptions {
 
 /// Its name, where that can name an engine.
 pub(super) fn this_machine() -> Option<EngineId> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let name = name.or_else(|| std::env::var("HOSTNAME").ok())?;
-    is_name(name.trim()).then(|| name.trim().parse().ok()).flatten()
+    let name = wayfare_link::machine_name()?;
+    is_name(&name).then(|| name.parse().ok()).flatten()
 }
