@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use wayfare_link::{BrokerUrl, Event, LinkOptions};
 use wayfare_mail::ReceivedMessage;
 use wayfare_protocol::ids::{Generation, ProgramId};
@@ -324,7 +324,7 @@ impl Task {
                 },
                 // What was not acknowledged comes again.
                 () = not_heard(&mut self.heard.is_heard) => break Next::Shut,
-                () = asking::until(ask_at) => {
+                () = sleep_until(ask_at.unwrap_or_else(Instant::now)), if ask_at.is_some() => {
                     asking.asked(Instant::now());
                     self.mailbox.with(|mail| mail.ask_again());
                 }

@@ -46,14 +46,6 @@ impl Asking {
     }
 }
 
-/// For ever, where there is nothing to be sent.
-pub(super) async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
