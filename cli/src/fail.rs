@@ -59,24 +59,22 @@ impl Fail {
 
     /// The same of a part of `whole`.
     pub(crate) fn within(&self, whole: &str) -> Self {
-        let problem = Problem::new(self.problem.kind(), format!("{whole}: {}", self.message()));
-        Self {
-            exit: self.exit,
-            problem: match self.problem.way_out() {
-                Some(hint) => problem.hint(hint),
-                None => problem,
-            },
-        }
+        self.worded(format!("{whole}: {}", self.message()), str::to_owned)
     }
 
     /// For who does not know of the folder that a file was put into: it is not named.
-    pub(crate) fn in_folder(self, folder: &std::path::Path) -> Self {
+    pub(crate) fn in_folder(&self, folder: &std::path::Path) -> Self {
         let without = |text: &str| text.replace(&format!("{}/", folder.display()), "");
-        let problem = Problem::new(self.problem.kind(), without(self.message()));
+        self.worded(without(self.message()), without)
+    }
+
+    /// The same in other words.
+    fn worded(&self, message: String, hint: impl Fn(&str) -> String) -> Self {
+        let problem = Problem::new(self.problem.kind(), message);
         Self {
             exit: self.exit,
             problem: match self.problem.way_out() {
-                Some(hint) => problem.hint(without(hint)),
+                Some(way_out) => problem.hint(hint(way_out)),
                 None => problem,
             },
         }
