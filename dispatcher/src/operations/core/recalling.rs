@@ -3,8 +3,12 @@
 
 use wayfare_protocol::ids::EngineId;
 use wayfare_protocol::journal::JournalEntry;
+use wayfare_protocol::limits::{NAME_BYTES_MAX, TIME_LIMIT_MS};
+use wayfare_protocol::reason::shortened;
 
-use super::*;
+use super::making::{due, new};
+use super::{DISPATCHER, Operations};
+use crate::options::OperationLimits;
 
 /// A journal that is read from its newest order on.
 #[derive(Debug, Default)]

@@ -1,8 +1,12 @@
-use wayfare_protocol::command::{Command, Target};
-use wayfare_protocol::error::Failure;
-use wayfare_protocol::event::Outcome;
-use wayfare_protocol::ids::{BootId, ProgramId, Term};
+use std::collections::BTreeMap;
 
+use wayfare_client::operations::OperationState;
+use wayfare_protocol::command::{Action, Command, GivenCommand, Target};
+use wayfare_protocol::error::Failure;
+use wayfare_protocol::event::{Event, EventBody, Outcome};
+use wayfare_protocol::ids::{BootId, OperationId, ProgramId, Term};
+
+use super::super::WHOLE;
 use super::*;
 
 const LIMITS: OperationLimits = OperationLimits {
