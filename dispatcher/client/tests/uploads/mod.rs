@@ -69,6 +69,18 @@ fn lacking(there: &BTreeMap<Digest, Vec<u8>>, blobs: Vec<Blob>) -> Vec<Blob> {
     blobs.into_iter().filter(lacks).collect()
 }
 
+/// What a client of this release asks, and nothing else.
+fn taken(ask: Ask) -> (OperationId, PeerName, Vec<Blob>) {
+    match ask {
+        Ask::Take {
+            transfer,
+            from,
+            blobs,
+        } => (transfer, from, blobs),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn a_dispatcher_pulls_what_it_lacks_and_its_successor_goes_on() {
     let (_broker, url) = broker().await;
@@ -76,14 +88,7 @@ async fn a_dispatcher_pulls_what_it_lacks_and_its_successor_goes_on() {
     let there = Arc::new(Mutex::new(BTreeMap::new()));
     let (kept, mut turn) = (there.clone(), 0);
     let _acting = dispatcher(&url, move |acting, ask| {
-        let Ask::Take {
-            transfer,
-            from,
-            blobs,
-        } = ask
-        else {
-            panic!("{ask:?}");
-        };
+        let (transfer, from, blobs) = taken(ask);
         let lacks = lacking(&kept.lock().unwrap(), blobs);
         if let Some(blob) = lacks.first().copied() {
             turn += 1;
@@ -175,14 +180,7 @@ async fn why_a_dispatcher_does_not_take_a_blob_is_heard() {
     };
     let refusal = full.clone();
     let _acting = dispatcher(&url, move |acting, ask| {
-        let Ask::Take {
-            transfer,
-            from,
-            blobs,
-        } = ask
-        else {
-            panic!("{ask:?}");
-        };
+        let (transfer, from, blobs) = taken(ask);
         asked += 1;
         if asked > 1 {
             return Err(refusal.clone());
