@@ -226,7 +226,7 @@ async fn beside_dispatcher(settings: Settings, args: HttpArgs, data: PathBuf) {
     };
     // A log is read by more people than the token is for.
     let token = data.join("http-token");
-    tracing::info!(address = gateway.url(), token = %token.display(), "HTTP is served");
+    tracing::info!(address = %gateway.url(), token = %token.display(), "HTTP is served");
     if output_is_terminal() {
         // The log says where, too.
         let _ = say(format!("dashboard: {}", gateway.link()));
