@@ -17,6 +17,7 @@ mod manifest;
 mod output;
 mod query;
 mod schema;
+mod service_log;
 mod trusting;
 mod waiting;
 mod whole;

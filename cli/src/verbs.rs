@@ -59,9 +59,9 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result {
         },
         verb => verb,
     };
-    match &verb {
-        Verb::Dispatcher(args) => dispatcher::begin_log(args)?,
-        _ => show_what_libraries_say(),
+    // That is a service, with a log of its own.
+    if !matches!(verb, Verb::Dispatcher(_)) {
+        show_what_libraries_say();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -342,6 +342,7 @@ impl Service {
     /// Answers those whose operation has ended, or is under way and cannot be withdrawn any more.
     fn tell_ends(&mut self) {
         for record in self.operations.take_ended() {
+            words::trace(&record);
             // What the dispatcher ordered is told of where it was decided.
             if !words::is_decided(&record) {
                 self.notes.tell(Note::Event(Box::new(words::event(&record))));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tracing_subscriber::EnvFilter;
+use tokio::runtime::Handle;
 use wayfare_dispatcher::compilers::{Compiler, Compilers, OutsideCompiler, OutsideLimits};
 use wayfare_dispatcher::options::{LogLimits, OperationLimits, ServiceOptions};
 use wayfare_dispatcher::service;
@@ -15,21 +15,13 @@ use crate::args::services::DispatcherArgs;
 use crate::config::Settings;
 use crate::fail::{Fail, Result};
 use crate::folders::state_folder;
-
-/// It is a service: it says what it does.
-pub(super) fn begin_log(args: &DispatcherArgs) -> Result {
-    let filter = EnvFilter::try_new(&args.log_level)
-        .map_err(|error| Fail::usage(format!("--log-level '{}': {error}", args.log_level)))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| wayfare_engine::shell::LogWriter)
-        .with_target(false)
-        .init();
-    Ok(())
-}
+use crate::service_log::ServiceLog;
 
 /// Until Ctrl-C or a polite kill.
 pub(super) async fn run(args: DispatcherArgs) -> Result {
+    let name = args.name.unwrap_or_else(a_name);
+    let whose = ("wayfare-dispatcher", name.as_str());
+    let log = ServiceLog::begin(&args.log_level, whose, &Handle::current())?;
     let settings = Settings::load(&args.fleet)?;
     let data = match args.data {
         Some(data) => data,
@@ -38,7 +30,7 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
             .ok_or_else(|| Fail::usage("no home folder to keep data in: give one with --data"))?,
     };
     let _http = BesideDispatcher::start(&settings, &args.http, &data)?;
-    let mut options = ServiceOptions::new(settings.broker, args.name.unwrap_or_else(a_name), data);
+    let mut options = ServiceOptions::new(settings.broker, name, data);
     options.topics = settings.topics;
     options.trust_root = args.trust_root.or(settings.trust_root);
     options.lease = args.lease;
@@ -72,6 +64,7 @@ pub(super) async fn run(args: DispatcherArgs) -> Result {
     )
     .await?;
     let ended = service::run(options, shutdown()?).await;
+    log.close().await;
     ended.map_err(|error| Fail::new("dispatcher", error.to_string()))
 }
 

@@ -6,7 +6,6 @@ use std::io::Read;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tracing_subscriber::EnvFilter;
 use wayfare_engine::shell::{ConfigurationError, InitArgs, Initialised};
 
 use crate::args::engines::EngineStartArgs;
@@ -15,6 +14,7 @@ use crate::config::Settings;
 use crate::fail::{Fail, Result};
 use crate::local::LocalFleet;
 use crate::output::Output;
+use crate::service_log::ServiceLog;
 
 /// Until Ctrl-C, or a polite kill, or the end of standard input where that was asked for.
 pub(crate) fn run(args: EngineStartArgs) -> Result {
@@ -34,23 +34,19 @@ pub(crate) fn run(args: EngineStartArgs) -> Result {
         }
         engine.root.get_or_insert(settings.topics);
     }
-    let level = engine.log_level();
-    let filter =
-        EnvFilter::try_new(level).map_err(|error| Fail::usage(format!("--log-level '{level}': {error}")))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| wayfare_engine::shell::LogWriter)
-        .with_target(false)
-        .init();
+    let runtime = wayfare_engine::shell::runtime()?;
+    // One without a name has this machine's.
+    let machine = || wayfare_link::machine_name().unwrap_or_default();
+    let name = engine.id.as_ref().map_or_else(machine, ToString::to_string);
+    let log = ServiceLog::begin(engine.log_level(), ("wayfare-engine", &name), runtime.handle())?;
     let options = engine
         .options()
         .map_err(|error| Fail::usage(format!("{error:#}")))?;
-
-    let runtime = wayfare_engine::shell::runtime()?;
     runtime.block_on(async {
         let stdin = args.until_stdin_closes.then(watch_stdin);
         let stops = wayfare_engine::shell::stop_signals(stdin_closed(stdin))?;
         let ended = wayfare_engine::shell::run(options, stops).await;
+        log.close().await;
         ended.map_err(|error| Fail::new("engine", format!("{error:#}")))
     })
 }

@@ -12,6 +12,28 @@ pub(super) fn is_decided(record: &OperationRecord) -> bool {
     record.by.as_deref() == Some(DISPATCHER)
 }
 
+/// The span that all others of the operation are below, of the dispatcher, the engines and whoever exports them: see the crate `traces`.
+pub(super) fn trace(record: &OperationRecord) {
+    let engine = record.engine.as_ref().map(tracing::field::display);
+    let target = record.target.as_ref().map(tracing::field::display);
+    let name = record.name.as_deref().unwrap_or_default();
+    let failure =
+        (record.state != OperationState::Done).then(|| record.reason.as_deref().unwrap_or(record.word()));
+    tracing::info_span!(
+        "order",
+        operation = %record.operation,
+        what = record.verb,
+        program = name,
+        by = record.by,
+        engine,
+        target,
+        failure,
+        begun_ms = record.begun_ms,
+        ended_ms = record.ended_ms,
+    )
+    .in_scope(|| tracing::trace!("has ended"));
+}
+
 /// Its kind is the verb; what became of it stands in the text.
 pub(super) fn event(record: &OperationRecord) -> Decision {
     let by = record.by.as_deref().unwrap_or("somebody");

@@ -7,41 +7,46 @@ use wayfare_protocol::ids::OperationId;
 
 /// Enter it while the input is decided on.
 pub(super) fn of_input(input: &Input) -> Span {
-    of(match input {
-        Input::Command(command) => Some(command.operation),
-        Input::Peer(envelope) => Some(envelope.operation),
-        Input::Chunk { operation, .. }
-        | Input::ModuleLoaded { operation, .. }
-        | Input::SnapshotVerified { operation, .. } => Some(*operation),
-        _ => None,
-    })
+    match input {
+        Input::Command(command) => of(command.operation, command.action.verb()),
+        Input::Peer(envelope) => of(envelope.operation, "hear the other end"),
+        Input::Chunk { operation, .. } => of(*operation, "take a chunk"),
+        Input::ModuleLoaded { operation, .. } => of(*operation, "the module is loaded"),
+        Input::SnapshotVerified { operation, .. } => of(*operation, "the snapshot is verified"),
+        _ => Span::none(),
+    }
 }
 
 /// Enter it while the effect is carried out.
 pub(super) fn of_effect(effect: &Effect) -> Span {
-    of(match effect {
-        Effect::Store(Record::Operation(record)) => Some(record.command.operation),
-        Effect::Store(Record::Arrival(record)) => Some(record.operation),
-        Effect::Reply { event, .. } => Some(event.operation),
-        Effect::Peer { operation, .. }
-        | Effect::SendChunk { operation, .. }
-        | Effect::LoadModule { operation, .. }
-        | Effect::VerifySnapshot { operation, .. }
-        | Effect::ReplyLogs { operation, .. } => Some(*operation),
-        Effect::Capture { purpose, .. } => purpose.operation(),
-        _ => None,
-    })
+    match effect {
+        Effect::Store(Record::Operation(record)) => of(record.command.operation, "store the order"),
+        Effect::Store(Record::Arrival(record)) => of(record.operation, "store the arrival"),
+        Effect::Reply { event, .. } => of(event.operation, "answer"),
+        Effect::Peer { operation, .. } => of(*operation, "tell the other end"),
+        Effect::SendChunk { operation, .. } => of(*operation, "send a chunk"),
+        Effect::LoadModule { operation, .. } => of(*operation, "load the module"),
+        Effect::VerifySnapshot { operation, .. } => of(*operation, "verify the snapshot"),
+        Effect::ReplyLogs { operation, .. } => of(*operation, "answer with lines"),
+        Effect::Capture { purpose, .. } => maybe(purpose.operation(), "capture"),
+        _ => Span::none(),
+    }
 }
 
 /// Of a capture's encoding, which begins when the program has stopped.
 pub(super) fn of_capture(purpose: Purpose) -> Span {
-    of(purpose.operation())
+    maybe(purpose.operation(), "encode")
 }
 
-fn of(operation: Option<OperationId>) -> Span {
-    match operation {
-        Some(operation) => tracing::info_span!("operation", %operation),
-        None => Span::none(),
+fn maybe(operation: Option<OperationId>, what: &'static str) -> Span {
+    operation.map_or_else(Span::none, |operation| of(operation, what))
+}
+
+/// What is done is for who looks at spans, which boards export to nobody.
+fn of(operation: OperationId, what: &'static str) -> Span {
+    match cfg!(feature = "metrics") {
+        true => tracing::info_span!("operation", %operation, what),
+        false => tracing::info_span!("operation", %operation),
     }
 }
 

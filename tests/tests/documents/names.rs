@@ -6,7 +6,7 @@ use crate::markdown::{code_spans, rows};
 use crate::{files, read, root};
 
 const PAGE: &str = "book/src/failures.md";
-const CRATES: [&str; 11] = [
+const CRATES: [&str; 12] = [
     "cli",
     "compiler",
     "dispatcher",
@@ -18,6 +18,7 @@ const CRATES: [&str; 11] = [
     "scheduler",
     "simulator",
     "tests",
+    "traces",
 ];
 
 #[test]
