@@ -21,6 +21,7 @@ impl ServiceLog {
             .map_err(|error| Fail::usage(format!("--log-level '{level}': {error}")))?;
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(|| wayfare_engine::shell::LogWriter)
+            .with_ansi(wayfare_engine::shell::log_has_colours())
             .with_target(false);
         let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
         #[cfg(feature = "otlp")]

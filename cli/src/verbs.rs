@@ -76,6 +76,7 @@ fn show_what_libraries_say() {
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(|| wayfare_engine::shell::LogWriter)
+            .with_ansi(wayfare_engine::shell::log_has_colours())
             .init();
     }
 }

@@ -5,12 +5,12 @@
 mod support;
 
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Up, User, command, run};
+use support::{Process, Up, User, command, run};
 
 /// A port on which nobody can listen for long enough to matter.
 const NOWHERE: &str = "mqtt://127.0.0.1:1";
@@ -247,6 +247,30 @@ fn every_line_of_a_program_that_prints_faster_than_it_is_read_is_shown() {
     let said = format!("... {missing} lines are missing (0 to {})", missing - 1);
     assert_eq!(ran.stderr.trim_end(), said);
     up.terminate();
+}
+
+#[test]
+fn logs_that_go_into_files_have_no_colours() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    for arguments in [
+        &["engine", "start", "--id", "e", "--data", data][..],
+        &["dispatcher", "--data", data],
+        &["ps"],
+    ] {
+        let mut service = command(NOWHERE, arguments);
+        service.env("RUST_LOG", "trace").stderr(Stdio::piped());
+        let mut service = Process(service.spawn().unwrap());
+        let log = BufReader::new(service.0.stderr.take().unwrap());
+        let is_logged = |line: &String| {
+            ["INFO", "DEBUG", "TRACE"]
+                .iter()
+                .any(|level| line.contains(level))
+        };
+        let line = log.lines().map(Result::unwrap).find(is_logged);
+        let line = line.unwrap_or_else(|| panic!("{arguments:?} logs nothing"));
+        assert!(!line.contains('\u{1b}'), "{arguments:?}: {line:?}");
+    }
 }
 
 /// The number that each of the counter's lines begins with.
