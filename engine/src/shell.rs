@@ -26,9 +26,9 @@ mod own_key;
 mod places;
 mod service_requests;
 mod statuses;
+mod subscriptions;
 mod transfers;
 mod trust;
-mod watching;
 
 mod fetches;
 mod fetching;

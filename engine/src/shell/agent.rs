@@ -13,6 +13,10 @@
 //!   discarded ends meanwhile.
 //! - A command is acknowledged to the broker after its effects were carried out.
 
+mod arriving;
+mod ending;
+mod saying;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::pin;
@@ -23,22 +27,18 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use wayfare_core::Core;
-use wayfare_core::types::{Disk, Effect, Input, Now, Saved};
+use wayfare_core::types::{Effect, Input, Now, Saved};
 use wayfare_devices::{Devices, StatusLed};
-use wayfare_link::{AcknowledgeToken, Event, Incoming, LinkEvents};
-use wayfare_protocol::command::Action;
-use wayfare_protocol::error::Failure;
-use wayfare_protocol::event::EventBody;
-use wayfare_protocol::ids::{Blob, BootId, ClientId, EngineId, OperationId, ProgramId};
+use wayfare_link::{AcknowledgeToken, Event, LinkEvents};
+use wayfare_protocol::ids::{Blob, BootId, ProgramId};
 use wayfare_protocol::snapshot::Snapshot;
-use wayfare_protocol::status::{EngineAbout, EngineState, EngineStatus, Rival};
-use wayfare_protocol::topics::Topic;
+use wayfare_protocol::status::{EngineAbout, Rival};
 
 use super::announcing::Announced;
 use super::claim::Claim;
 use super::fence::Fence;
 use super::fetches::Fetches;
-use super::inbound::{Arrived, Border};
+use super::inbound::Border;
 use super::leaving::Leaving;
 use super::logs::Published;
 use super::metrics::{Scrape, Scrapes};
@@ -52,6 +52,7 @@ use super::snapshots::Snapshots;
 use super::spans;
 use super::statuses::PublishedStatuses;
 use super::store::Store;
+use super::subscriptions::Subscriptions;
 use super::supervisor::{Supervisor, Told};
 use super::trust::Trust;
 use super::work::{Done, Workshop};
@@ -87,12 +88,10 @@ pub(crate) struct Agent {
     pub(super) service_requests: ServiceRequests,
     pub(super) work: JoinSet<Done>,
     pub(super) publishing: JoinSet<Published>,
-    pub(super) subscribing: JoinSet<()>,
+    pub(super) subscriptions: Subscriptions,
     pub(super) sessions: Sessions,
     pub(super) announced: Announced,
     pub(super) statuses: PublishedStatuses,
-    /// Programs whose status topic is subscribed.
-    pub(super) watched: BTreeSet<ProgramId>,
     /// Inputs that effects have brought about.
     pub(super) inputs: VecDeque<Input>,
     pub(super) steps: VecDeque<Step>,
@@ -106,7 +105,6 @@ pub(crate) struct Agent {
     /// Who has our id and is the newer one: we end.
     pub(super) taken: Option<Rival>,
     pub(super) leaving: Leaving,
-    pub(super) was_ready: bool,
     /// Warnings about what others send.
     pub(super) nonsense: Occasional,
     /// Why there is no broker was said since the last connection.
@@ -200,8 +198,8 @@ impl Agent {
                 }
                 news = self.sessions.next() => Happening::Session(news),
                 Some(scrape) = self.scrapes.next() => Happening::Scrape(scrape),
-                Some(_) = self.subscribing.join_next(), if !self.subscribing.is_empty() => {
-                    self.ask_fence();
+                Some(()) = self.subscriptions.next() => {
+                    self.fence.ask(&self.subscriptions, &self.out);
                     continue;
                 }
                 () = tokio::time::sleep_until(wake) => Happening::Clock,
@@ -287,174 +285,6 @@ impl Agent {
         self.steps.extend(effects.into_iter().map(Step::Effect));
     }
 
-    fn feed_chunk(&mut self, input: Input, bytes: &Bytes) {
-        let _entered = spans::of_input(&input).entered();
-        tracing::trace!(?input, "input");
-        let effects = self.core.handle(input, self.now());
-        self.steps.extend(effects.into_iter().map(|effect| match effect {
-            Effect::KeepChunk { blob, offset } => Step::Keep {
-                blob,
-                offset,
-                chunk: bytes.clone(),
-            },
-            effect => Step::Effect(effect),
-        }));
-    }
-
-    fn link_event(&mut self, event: Event) {
-        match event {
-            Event::Connected { connection, .. } => {
-                tracing::debug!(connection, "connected to the broker");
-                self.out.is_connected = true;
-                self.claim.connected(connection);
-                self.no_broker_said = false;
-                self.say_ready();
-                self.fence.begin();
-                self.look_at_ourselves();
-                self.ask_fence();
-            }
-            Event::Disconnected {
-                reason,
-                closed_by_broker,
-            } => {
-                if closed_by_broker {
-                    let engine = &self.out.engine;
-                    tracing::warn!(
-                        reason,
-                        "the broker closed the connection: it stopped, or another process has the id {engine} too"
-                    );
-                } else if self.out.is_connected {
-                    tracing::warn!(reason, "lost the broker; programs run on");
-                } else if std::mem::replace(&mut self.no_broker_said, true) {
-                    tracing::debug!(reason, "no broker yet");
-                } else {
-                    tracing::warn!(
-                        reason,
-                        "no broker yet: programs run without, and it is tried again and again"
-                    );
-                }
-                self.fence_lost();
-                if std::mem::take(&mut self.out.is_connected) {
-                    self.times.give_up_logs = Some(Instant::now() + DISCONNECTED_GRACE);
-                }
-            }
-            Event::Received(message) => self.received(message),
-            // None of ours is that large; the link has warned of it.
-            Event::Oversized(_) => {}
-        }
-    }
-
-    /// The broker takes things in order: what was published after the subscriptions is acknowledged after them.
-    fn say_ready(&mut self) {
-        if std::mem::replace(&mut self.was_ready, true) {
-            return;
-        }
-        let (link, engine) = (self.out.link.clone(), self.out.engine.clone());
-        self.subscribing.spawn(async move {
-            if link.flushed().await.is_ok() {
-                tracing::info!("engine {engine} ready");
-            }
-        });
-    }
-
-    fn received(&mut self, message: Incoming) {
-        let arrived = self
-            .border
-            .admit(&message.topic, &message.payload, message.retain);
-        if self.is_stopping && !self.is_of_hand_over(&arrived) {
-            // Not acknowledged: whoever needs an answer asks the next start.
-            return;
-        }
-        let Some(arrived) = self.permitted(arrived, &message.payload) else {
-            return self.steps.push_back(Step::Acknowledge(message.token));
-        };
-        if let (false, Some(Topic::ProgramStatus(program))) = (
-            matches!(arrived, Arrived::Claim { .. }),
-            self.out.topics.parse(&message.topic),
-        ) {
-            self.status_heard(program, &message.payload);
-        }
-        match arrived {
-            Arrived::Command(command) => {
-                self.leaving.asked_by(&command.client);
-                match self.core.may_take(&command, self.disk()) {
-                    Ok(()) => {
-                        // Whether another engine has a newer life of it is known before this one begins.
-                        if let Action::Run { program, .. } = &command.action {
-                            self.watch(*program);
-                        }
-                        self.feed(Input::Command(command));
-                    }
-                    Err(failure) => {
-                        self.refuse(command.operation, command.client, command.action.verb(), failure);
-                    }
-                }
-            }
-            Arrived::Peer(input, bytes) if self.fetch_message(&input, &bytes) => {}
-            // The sender repeats it.
-            Arrived::Peer(..) if self.is_stalled => {}
-            Arrived::Peer(input @ Input::Chunk { .. }, bytes) => self.feed_chunk(input, &bytes),
-            Arrived::Peer(input, _) | Arrived::Other(input) => {
-                if let Input::Report { client, .. } = &input {
-                    self.leaving.asked_by(client);
-                }
-                self.feed(input);
-            }
-            Arrived::Claim {
-                program,
-                generation,
-                by,
-            } => self.claimed((program, generation), &by, &message.payload),
-            Arrived::Announced(address, announcement) => self.announcement_seen(&address, &announcement),
-            Arrived::Device(request) => self.device_asked(request),
-            Arrived::Malformed {
-                operation,
-                client,
-                failure,
-            } => {
-                if let Some(unwritten) = self.nonsense.due(Instant::now()) {
-                    tracing::warn!(%operation, %client, %failure, unwritten, "refused a malformed command");
-                }
-                self.refuse(operation, client, "unknown", failure);
-            }
-            Arrived::Dropped { why } => {
-                if let Some(unwritten) = self.nonsense.due(Instant::now()) {
-                    tracing::warn!(topic = message.topic, why, unwritten, "dropped a message");
-                }
-            }
-            Arrived::Echo => {}
-            Arrived::OwnStatus(status) => self.own_status(&status, message.retain),
-            Arrived::Barrier(number) => self.fence_answered(number),
-            Arrived::Answer(answer) if self.leaving.answered(&answer) => {}
-            Arrived::Answer(answer) => self.service_answered(answer),
-            Arrived::Roster => self.trust.roster_seen(&message.payload, Instant::now()),
-        }
-        self.steps.push_back(Step::Acknowledge(message.token));
-    }
-
-    /// Whether it is about a program that has been on its way elsewhere since before the engine began to end.
-    fn is_of_hand_over(&self, arrived: &Arrived) -> bool {
-        match arrived {
-            Arrived::Peer(Input::Peer(envelope), _) => {
-                self.leaving.is_over() && self.core.departs(envelope.operation)
-            }
-            _ => false,
-        }
-    }
-
-    fn disk(&self) -> Disk {
-        match (self.is_stalled, self.store.has_room()) {
-            (true, _) => Disk::Stalled,
-            (false, true) => Disk::HasRoom,
-            (false, false) => Disk::Full,
-        }
-    }
-
-    pub(super) fn refuse(&self, operation: OperationId, client: ClientId, verb: &str, failure: Failure) {
-        let event = self.event(operation, None, verb, EventBody::Failed { failure });
-        self.out.reply(client, &event);
-    }
-
     fn clock(&mut self) {
         let now = Instant::now();
         if self.times.retry.is_some_and(|at| at <= now) {
@@ -468,7 +298,7 @@ impl Agent {
             self.followers_due(now);
         }
         self.fetches_due(now);
-        self.ask_for_sessions();
+        self.fence.ask_for_sessions(&self.out);
         self.service_requests_due(now);
         self.leaving.due(now);
         if self.times.sweep <= now {
@@ -502,8 +332,7 @@ impl Agent {
                 .map(|status| status.program)
                 .collect();
             self.store.tails.retain(&known);
-            self.forget_announced(&known);
-            self.unwatch(&self.core.concerned());
+            self.forget_programs(&known);
         }
     }
 
@@ -518,14 +347,6 @@ impl Agent {
     pub(super) fn stored(&mut self) {
         if std::mem::take(&mut self.is_stalled) {
             tracing::info!("records can be stored again");
-        }
-    }
-
-    /// What is published last, by us or by the broker. Whoever finds it can tell whose it was.
-    pub(super) fn offline(engine: EngineId, boot: BootId, about: EngineAbout) -> EngineStatus {
-        EngineStatus {
-            about: Some(about),
-            ..EngineStatus::new(engine, boot, EngineState::Offline)
         }
     }
 }

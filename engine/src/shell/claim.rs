@@ -19,8 +19,6 @@ use std::collections::BTreeSet;
 use wayfare_protocol::ids::BootId;
 use wayfare_protocol::status::{EngineState, EngineStatus, Rival};
 
-use super::agent::Agent;
-
 /// Times that the engine which was here before us may be found again before it must be alive.
 const SIGHTINGS_MAX: u32 = 3;
 
@@ -104,40 +102,6 @@ impl Claim {
             _ => {}
         }
         Finding::Taken(yields_to.cloned().unwrap_or(rival))
-    }
-}
-
-impl Agent {
-    /// Another process may have our id.
-    pub(super) fn own_status(&mut self, status: &EngineStatus, is_retained: bool) {
-        let engine = &self.out.engine;
-        match self.claim.found(status, is_retained) {
-            Finding::Nothing => {}
-            Finding::Yielded(rival) => tracing::warn!(
-                "{rival}, has the same id {engine} and holds still: give one of the two another with --id, and a data folder of \
-                 its own"
-            ),
-            Finding::Taken(rival) => {
-                tracing::error!(
-                    "{rival}, has the same id {engine} and is the newer one: this one holds still and runs nothing. Give one of \
-                     the two another id with --id, and a data folder of its own"
-                );
-                let yields = EngineStatus {
-                    rival: Some(rival.clone()),
-                    ..Self::offline(engine.clone(), self.boot, self.about.clone())
-                };
-                self.out.engine_status(&yields);
-                self.taken = Some(rival);
-            }
-        }
-    }
-
-    /// There is no link any more, and there will be none.
-    pub(super) fn is_cut_off(&mut self) {
-        self.fence_lost();
-        self.out.is_connected = false;
-        self.times.give_up_logs = None;
-        self.programs.set_connected(false);
     }
 }
 

@@ -57,7 +57,7 @@ impl Agent {
                     self.publish_held_lines();
                     self.publish_tails();
                 }
-                Step::SessionsHeard(number) => self.sessions_heard(number),
+                Step::SessionsHeard(number) => self.fence.sessions_heard(number, &self.out),
             }
         }
         self.commit();
@@ -123,9 +123,10 @@ impl Agent {
                 self.publish_engine((sequence, statuses_after), live, listed);
             }
             Effect::PublishProgram(status) => {
-                self.watch(status.program);
+                self.subscriptions.watch(status.program);
                 if self.fence.is_passed() {
-                    self.publish_status(&status);
+                    let place = self.trust.places.of(status.program, status.generation);
+                    self.statuses.publish(&status, place, &self.out);
                 }
                 match status.state.is_ended() {
                     true => self.look_for_stale(&status),

@@ -14,18 +14,10 @@
 //! program, the one whose connection is the later one has then heard of the other, if that has taken anything: so no copy that was
 //! replaced is ever handed what the broker keeps for its successor, however late the word of that one comes.
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
-use wayfare_core::types::Input;
-use wayfare_link::Message;
-use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
-use wayfare_protocol::reply::Barrier;
-use wayfare_protocol::status::TOMBSTONE;
-use wayfare_protocol::topics::Topic;
-use wayfare_protocol::trust::place::Holding;
-use wayfare_protocol::wire;
 
-use super::agent::{Agent, Step};
+use super::outbound::Outbound;
+use super::subscriptions::Subscriptions;
 
 #[derive(Debug, Default)]
 pub(crate) struct Fence {
@@ -47,6 +39,17 @@ enum State {
     Passed,
 }
 
+/// What a message that is back was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Back {
+    /// An earlier one, or of an earlier connection.
+    Old,
+    /// Now the engine may speak of its programs, and sessions that were connected before it may take what comes.
+    Passes,
+    /// Only the latter.
+    ForSessions,
+}
+
 impl Fence {
     pub(crate) fn begin(&mut self) {
         self.state = State::Wanted;
@@ -55,125 +58,64 @@ impl Fence {
     pub(crate) fn is_passed(&self) -> bool {
         self.state == State::Passed
     }
-}
 
-impl Agent {
-    pub(super) fn fence_lost(&mut self) {
-        self.fence.state = State::Closed;
-        self.fence.is_asking = false;
-        self.sessions.set_heard(false);
+    pub(crate) fn lose(&mut self) {
+        self.state = State::Closed;
+        self.is_asking = false;
     }
 
     /// Sends the message once every subscription stands.
-    pub(super) fn ask_fence(&mut self) {
-        if self.fence.state != State::Wanted || !self.subscribing.is_empty() {
+    pub(crate) fn ask(&mut self, subscriptions: &Subscriptions, out: &Outbound) {
+        if self.state != State::Wanted || !subscriptions.are_settled() {
             return;
         }
         // Where it cannot be sent, it is tried again with the next subscription or connection.
-        if self.send_barrier() {
-            self.fence.state = State::Asked;
+        if self.send_barrier(out) {
+            self.state = State::Asked;
         }
     }
 
-    fn send_barrier(&mut self) -> bool {
-        self.fence.number += 1;
-        let barrier = wire::encode(&Barrier {
-            barrier: self.fence.number,
-        });
-        let topic = self.out.topics.topic(&Topic::Reply(self.out.engine.clone()));
-        let sent = self.out.link.try_publish(Message::new(topic, barrier).fleeting());
-        if let Err(error) = &sent {
-            tracing::warn!(%error, "cannot ask what is retained");
-        }
-        self.fence.is_asking = sent.is_ok();
-        sent.is_ok()
+    fn send_barrier(&mut self, out: &Outbound) -> bool {
+        self.number += 1;
+        self.is_asking = out.barrier(self.number);
+        self.is_asking
     }
 
     /// A program's session was connected: `answer` is given when a message that is sent from now on is back.
-    pub(super) fn session_connected(&mut self, answer: oneshot::Sender<()>) {
-        self.fence.sessions.push((self.fence.number + 1, answer));
-        self.ask_for_sessions();
+    pub(crate) fn session_connected(&mut self, answer: oneshot::Sender<()>, out: &Outbound) {
+        self.sessions.push((self.number + 1, answer));
+        self.ask_for_sessions(out);
     }
 
     /// One message at a time, for all sessions that were connected meanwhile.
-    pub(super) fn ask_for_sessions(&mut self) {
-        let Fence { state, is_asking, .. } = self.fence;
-        if state == State::Passed && !is_asking && !self.fence.sessions.is_empty() {
-            self.send_barrier();
+    pub(crate) fn ask_for_sessions(&mut self, out: &Outbound) {
+        if self.state == State::Passed && !self.is_asking && !self.sessions.is_empty() {
+            self.send_barrier(out);
         }
     }
 
     /// What the core has decided before the message was back is done.
-    pub(super) fn sessions_heard(&mut self, number: u64) {
-        let sessions = std::mem::take(&mut self.fence.sessions);
-        let (heard, later) = sessions.into_iter().partition(|(from, _)| *from <= number);
-        self.fence.sessions = later;
-        let heard: Vec<(u64, oneshot::Sender<()>)> = heard;
-        for (_, answer) in heard {
+    pub(crate) fn sessions_heard(&mut self, number: u64, out: &Outbound) {
+        for (_, answer) in self.sessions.extract_if(.., |(from, _)| *from <= number) {
             // A session that is gone asks for nothing.
             let _ = answer.send(());
         }
-        self.ask_for_sessions();
+        self.ask_for_sessions(out);
     }
 
-    pub(super) fn fence_answered(&mut self, number: u64) {
-        if number != self.fence.number {
-            return;
+    /// A message is back.
+    pub(crate) fn answered(&mut self, number: u64) -> Back {
+        if number != self.number {
+            return Back::Old;
         }
-        self.fence.is_asking = false;
-        match self.fence.state {
-            State::Asked => self.fence_passed(),
-            State::Passed => {}
-            State::Closed | State::Wanted => return,
-        }
-        self.steps.push_back(Step::SessionsHeard(number));
-    }
-
-    fn fence_passed(&mut self) {
-        self.fence.state = State::Passed;
-        self.look_away();
-        self.times.give_up_logs = None;
-        self.programs.set_connected(true);
-        self.announced.begin_connection();
-        self.feed(Input::Connected);
-        // Behind what the core has decided by now: what was not ours any more is gone then.
-        self.steps.push_back(Step::SpeakAgain);
-    }
-
-    /// Another engine says that it has a program which is here, or was.
-    pub(super) fn claimed(
-        &mut self,
-        (program, generation): (ProgramId, Generation),
-        by: &EngineId,
-        status: &Bytes,
-    ) {
-        let was_here = self.core.runs(program);
-        let here = self.programs.current(program).map(|hosted| hosted.generation);
-        let holding = Holding {
-            program,
-            generation,
-            engine: by.clone(),
-        };
-        // One that is no newer than ours ends nothing.
-        if here == Some(generation)
-            || (here.is_none_or(|here| here < generation) && !self.trust.believes(&holding, status))
-        {
-            return self.status_heard(program, status);
-        }
-        self.feed(Input::Fenced { program, generation });
-        if was_here && !self.core.runs(program) {
-            let generation = generation.0;
-            tracing::warn!(
-                %program,
-                generation,
-                "ended a program here: engine {by} says that it has a newer copy of it"
-            );
-            // Otherwise the engine that has it announces the same.
-            if generation == TOMBSTONE.0
-                && let Some(here) = here
-            {
-                self.withdraw_ended(program, here);
+        self.is_asking = false;
+        match self.state {
+            State::Asked => {
+                self.state = State::Passed;
+                Back::Passes
             }
+            State::Passed => Back::ForSessions,
+            State::Closed | State::Wanted => Back::Old,
         }
     }
 }

@@ -7,11 +7,8 @@
 
 use std::time::{Duration, Instant};
 
-use wayfare_core::types::Input;
 use wayfare_protocol::dispatcher::{ACTING_NAME, Answer, Answered};
 use wayfare_protocol::ids::{ClientId, OperationId};
-
-use super::agent::Agent;
 
 /// The acting dispatcher asks every few seconds whether engines are there: one that has not for so long is none.
 const DISPATCHER_SILENCE: Duration = Duration::from_secs(60);
@@ -40,6 +37,22 @@ impl Leaving {
         if client.as_str() == ACTING_NAME {
             self.dispatcher_heard = Some(Instant::now());
         }
+    }
+
+    /// Begins to leave, within `time`; `false`: there is nobody who would answer.
+    pub(super) fn begin(&mut self, time: Duration) -> bool {
+        let now = Instant::now();
+        let heard = self.dispatcher_heard;
+        let has_dispatcher = heard.is_some_and(|at| now.duration_since(at) < DISPATCHER_SILENCE);
+        if has_dispatcher {
+            self.wait = Some(Wait {
+                request: OperationId::random(),
+                limit: now + time,
+                until: now + time.min(FIRST_ANSWER),
+                is_over: false,
+            });
+        }
+        has_dispatcher
     }
 
     /// For the engine's status, from the beginning of the wait on.
@@ -79,29 +92,6 @@ impl Leaving {
             // Nobody asked it to be signed: a status asks.
             Answered::Failed(_) | Answered::SignAgain { .. } => wait.is_over = true,
         }
-        true
-    }
-}
-
-impl Agent {
-    /// Begins to leave; `false`: there is nobody to wait for, or nothing.
-    pub(super) fn begin_leaving(&mut self, time: Duration) -> bool {
-        let now = Instant::now();
-        let heard = self.leaving.dispatcher_heard;
-        let has_dispatcher = heard.is_some_and(|at| now.duration_since(at) < DISPATCHER_SILENCE);
-        let is_heard = self.out.is_connected && self.fence.is_passed();
-        let has_programs = || self.core.statuses().iter().any(|status| !status.state.is_ended());
-        if time.is_zero() || !has_dispatcher || !is_heard || !has_programs() {
-            return false;
-        }
-        self.leaving.wait = Some(Wait {
-            request: OperationId::random(),
-            limit: now + time,
-            until: now + time.min(FIRST_ANSWER),
-            is_over: false,
-        });
-        // With the request in it.
-        self.feed(Input::Connected);
         true
     }
 }

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use wayfare_devices::Devices;
+use wayfare_protocol::ids::{BootId, EngineId};
 use wayfare_protocol::numbers::MachineNumbers;
-use wayfare_protocol::status::{DiskWear, EngineAbout, MachineLoad};
+use wayfare_protocol::status::{DiskWear, EngineAbout, EngineState, EngineStatus, MachineLoad};
 
 use super::memory;
 use super::options::{CodeFrom, EngineOptions};
@@ -32,6 +33,14 @@ pub(crate) fn about(options: &EngineOptions, devices: &Devices, signs_statuses: 
             #[cfg(feature = "compiler")]
             CodeFrom::Compiler(_) => Vec::new(),
         },
+    }
+}
+
+/// What is published last, by us or by the broker. Whoever finds it can tell whose it was.
+pub(crate) fn offline(engine: EngineId, boot: BootId, about: EngineAbout) -> EngineStatus {
+    EngineStatus {
+        about: Some(about),
+        ..EngineStatus::new(engine, boot, EngineState::Offline)
     }
 }
 

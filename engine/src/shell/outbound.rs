@@ -10,6 +10,7 @@ use wayfare_protocol::dispatcher::{ACTING_NAME, Answer, Answered, Asker, Request
 use wayfare_protocol::event::{Event, EventBody, only_reads};
 use wayfare_protocol::ids::{Challenge, ClientId, EngineId, OperationId, PeerName, ProgramId, Term};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
+use wayfare_protocol::reply::Barrier;
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::trust::place::Place;
@@ -158,6 +159,17 @@ impl Outbound {
             self.announce(address, &announcement);
         }
         self.withdraw(address, announcement.program);
+    }
+
+    /// To ourselves: what the broker retains of what was subscribed before comes before it is back. Whether it was sent.
+    pub(crate) fn barrier(&self, number: u64) -> bool {
+        let topic = self.topics.topic(&Topic::Reply(self.engine.clone()));
+        let barrier = wire::encode(&Barrier { barrier: number });
+        let sent = self.link.try_publish(Message::new(topic, barrier).fleeting());
+        if let Err(error) = &sent {
+            tracing::warn!(%error, "cannot ask what is retained");
+        }
+        sent.is_ok()
     }
 
     fn status(&self, topic: &Topic, payload: impl Into<Bytes>) {

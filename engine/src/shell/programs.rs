@@ -291,6 +291,11 @@ impl Programs {
         self.hosted.get(&program)
     }
 
+    /// Whether no life of it runs here.
+    pub(crate) fn has_ended(&self, program: ProgramId) -> bool {
+        self.current(program).is_none_or(|hosted| hosted.log.has_ended)
+    }
+
     /// All from this one on that have been launched, in the order of their ids.
     pub(crate) fn live_from(
         &self,

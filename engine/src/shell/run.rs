@@ -1,19 +1,19 @@
 //! Putting an engine together, running it, and ending it in good order.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinSet;
 use wayfare_core::Core;
-use wayfare_core::types::{Disposition, Identity, Input, Now, Record};
+use wayfare_core::types::{Disposition, Identity, Now, Record};
 use wayfare_devices::{Devices, StatusLed};
 use wayfare_link::{Acknowledge, Link, LinkEvents, LinkOptions, Message, OnTakeover, Qos};
 use wayfare_protocol::ids::BootId;
-use wayfare_protocol::status::{EngineAbout, EngineStatus};
+use wayfare_protocol::status::EngineAbout;
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
 
@@ -43,6 +43,7 @@ use super::snapshots::Snapshots;
 use super::statuses::PublishedStatuses;
 use super::store::Cache;
 use super::store::Store;
+use super::subscriptions::Subscriptions;
 use super::supervisor::{Supervisor, Told};
 use super::trust::Trust;
 use super::work::{Turn, Workshop};
@@ -50,13 +51,6 @@ use wayfare_runtime::{AddressSpace, Budget, Provenance, Runtime, RuntimeOptions}
 
 /// Frames, globals, log and input position: what a snapshot has besides linear memory.
 const BESIDES_MEMORY_BYTES_MAX: u64 = 48 << 20;
-/// Programs are stored, and what they printed is published, within this; what is not done then is as after a crash.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Moves that are under way when everything is stored are waited for as long as this while their targets answer: what is
-/// compiled there, or sent, may take longer than it was meant to take to leave.
-const HAND_OVER_SECONDS_LONGEST: u64 = 300;
-/// Last words reach the broker within this, or its last will speaks for us.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// After so many ends in a row for want of memory programs come back paused.
 const KILLED_MAX: u32 = 2;
 /// In the data folder: compiled code; of an engine that compiles, its own,
@@ -73,39 +67,30 @@ const SIGNED_FOLDER: &str = "signed";
 pub async fn run(options: EngineOptions, mut stops: Receiver<()>) -> anyhow::Result<()> {
     loop {
         let (mut agent, mut link, mut said) = assemble(&options)?;
-        agent.supervisor.tell(Told::Begun);
+        agent.tell(Told::Begun);
         agent.run(&mut link, &mut said, stop(&mut stops)).await;
-        let is_taken = agent.taken.is_some();
+        let is_taken = agent.is_taken();
         if is_taken {
-            agent.out.link.clone().close_within(CLOSE_TIMEOUT).await;
-            agent.is_cut_off();
-            agent.scrapes.close().await;
+            agent.cut_off().await;
         } else {
             tracing::info!(engine = %options.engine, "engine stops");
-            agent.supervisor.tell(Told::Stopping);
+            agent.tell(Told::Stopping);
             if agent.begin_leaving(options.hand_over) {
                 agent.run(&mut link, &mut said, stop(&mut stops)).await;
             }
         }
-        let end = async {
-            agent.begin_drain();
-            agent
-                .run(&mut link, &mut said, tokio::time::sleep(DRAIN_TIMEOUT))
-                .await;
-        };
         tokio::select! {
-            () = end => {}
+            () = agent.drain(&mut link, &mut said) => {}
             () = stop(&mut stops), if !is_taken => {
                 anyhow::bail!("ended by another signal, before everything was stored")
             }
         }
         if !is_taken {
             agent.hand_over(&mut link, &mut said, stop(&mut stops)).await;
-            agent.store.note_end();
             agent.close().await;
             return Ok(());
         }
-        agent.store.note_end();
+        agent.note_end();
         drop(agent);
         let supervisor = Supervisor::from_environment();
         if hold(&options, &supervisor, pin!(stop(&mut stops))).await == Held::Stopped {
@@ -229,6 +214,8 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         decoding: Turn::default(),
     };
     let mut agent = Agent {
+        subscriptions: Subscriptions::new(link.clone(), options.topics.clone(), options.engine.clone()),
+        announced: Announced::new(about.labels.clone()),
         core,
         store,
         out: Outbound {
@@ -265,21 +252,17 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
         service_requests: ServiceRequests::default(),
         work: JoinSet::new(),
         publishing: JoinSet::new(),
-        subscribing: JoinSet::new(),
         sessions: Sessions::new(options.broker.clone()),
-        watched: BTreeSet::new(),
         inputs: VecDeque::new(),
         steps: effects.into_iter().map(Step::Effect).collect(),
         uncommitted: false,
         times: Times::begin(begun),
         is_stalled: false,
-        announced: Announced::default(),
         statuses: PublishedStatuses::default(),
         fence: Fence::default(),
         claim: Claim::new(boot, earlier),
         taken: None,
         leaving: Leaving::default(),
-        was_ready: false,
         nonsense: Occasional::default(),
         no_broker_said: false,
         is_stopping: false,
@@ -289,7 +272,7 @@ fn assemble(options: &EngineOptions) -> anyhow::Result<(Agent, LinkEvents, Unbou
     let concerned = agent.core.concerned();
     agent.trust.places.keep_only(&concerned);
     for program in concerned {
-        agent.watch(program);
+        agent.subscriptions.watch(program);
     }
     Ok((agent, events, said))
 }
@@ -336,7 +319,7 @@ fn modules(options: &EngineOptions, runtime: Runtime) -> anyhow::Result<Modules>
 fn connect(options: &EngineOptions, boot: BootId, about: &EngineAbout) -> anyhow::Result<(Link, LinkEvents)> {
     let (topics, engine) = (&options.topics, &options.engine);
     let status = topics.topic(&Topic::EngineStatus(engine.clone()));
-    let offline = wire::encode(&Agent::offline(engine.clone(), boot, about.clone()));
+    let offline = wire::encode(&machine::offline(engine.clone(), boot, about.clone()));
     let filters = [
         topics.topic(&Topic::EngineCommand(engine.clone())),
         topics.topic(&Topic::EngineDevice(engine.clone())),
@@ -358,50 +341,4 @@ fn connect(options: &EngineOptions, boot: BootId, about: &EngineAbout) -> anyhow
         ..LinkOptions::new(options.broker.clone(), options.client_id())
     });
     link.context("cannot set up the link to the broker")
-}
-
-impl Agent {
-    /// Has the core store its programs; the loop ends when that is done.
-    fn begin_drain(&mut self) {
-        self.is_stopping = true;
-        self.stop_for_delayed_captures();
-        self.inputs.push_back(Input::Stopping);
-    }
-
-    /// Waits for the moves that are under way, until `stop`: all that is here is stored.
-    async fn hand_over(
-        &mut self,
-        link: &mut LinkEvents,
-        said: &mut UnboundedReceiver<Said>,
-        stop: impl Future<Output = ()>,
-    ) {
-        if !self.hands_over() {
-            return;
-        }
-        tracing::info!("waits for programs that are being moved: another signal ends that");
-        let (seconds, longest) = (
-            HAND_OVER_SECONDS_LONGEST,
-            Duration::from_secs(HAND_OVER_SECONDS_LONGEST),
-        );
-        self.supervisor.tell(Told::StoppingWithin {
-            seconds: seconds + (DRAIN_TIMEOUT + CLOSE_TIMEOUT).as_secs(),
-        });
-        let _ = tokio::time::timeout(longest, self.run(link, said, stop)).await;
-    }
-
-    /// Says that the engine is offline, as the last thing.
-    async fn close(self) {
-        let offline = EngineStatus {
-            stopped: true,
-            ..Self::offline(self.out.engine.clone(), self.boot, self.about.clone())
-        };
-        self.out.engine_status(&offline);
-        let unsaid = self.out.link.close_within(CLOSE_TIMEOUT).await;
-        if !unsaid.is_empty() {
-            tracing::warn!(
-                messages = unsaid.len(),
-                "the broker did not take the last messages"
-            );
-        }
-    }
 }

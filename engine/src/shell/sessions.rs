@@ -168,7 +168,7 @@ impl Agent {
 
     pub(super) fn session_news(&mut self, news: SessionNews) {
         match news {
-            SessionNews::Connected(answer) => self.session_connected(answer),
+            SessionNews::Connected(answer) => self.fence.session_connected(answer, &self.out),
             SessionNews::Closed(program, incarnation, capturing) => {
                 if self.programs.get(program, incarnation).is_some() {
                     self.capture_now(program, capturing);
@@ -183,8 +183,7 @@ impl Agent {
                     self.session_ended(program);
                 }
                 // It may live again meanwhile: restored under the id that it had.
-                let current = self.programs.current(program);
-                if current.is_some_and(|hosted| !hosted.log.has_ended) {
+                if !self.programs.has_ended(program) {
                     return;
                 }
                 if has_ended {

@@ -12,7 +12,6 @@
 //! for.
 
 mod coming;
-mod permits;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -184,6 +183,11 @@ impl Trust {
     }
 
     /// The same of a request about a device, which changes what programs read.
+    /// Whether the engine's status shows another challenge since this was last asked.
+    pub(crate) fn take_to_show(&mut self) -> bool {
+        std::mem::take(&mut self.is_to_show)
+    }
+
     pub(crate) fn judge_device(&mut self, payload: &[u8], now: Instant) -> Judgement {
         let topic = self.topics.topic(&Topic::EngineDevice(self.engine.clone()));
         self.judge_order(&topic, payload, "device", None, now)
