@@ -1,12 +1,15 @@
 //! The part of the engine that acts: it feeds the core what happens, and carries out what the core decides.
 //!
-//! Reading order: [`run()`] puts an engine together; `agent` is its loop; `inbound` and `outbound` are the
-//! wire, `fence` what comes before anything is said on a new connection, `leaving` what comes before the end, `claim` and `hold` what an engine
-//! does about another with its id, `effects` what the core decided, `transfers` blobs, `fetches` compiled
-//! code, `logs` what programs print and `followers` who reads that; `programs` the processes, `session` and
-//! `sessions` their messages, `statuses` where those are, `announcing` who of them can be called, `devices`
-//! and `numbers` what people ask about those, `metrics` the same for Prometheus, `work` what takes
-//! long, `apart` what compiles, `spans` for which operation something is done; `store` is
+//! Reading order: [`run()`] begins and ends an engine; `agent` is its loop. Below the loop is what several of its parts take part in:
+//! `assembly` and `ending`; `arriving`, what comes over the link; `effects`, what the core has decided; `launching`, `captures`
+//! and `transfers`, which that takes; `programs_said`, `saying` and `asked`.
+//!
+//! The parts know nothing of the loop. `inbound`, `outbound` and `subscriptions` are the wire, `trust` and `places` whose orders
+//! count, `fence` what comes before anything is said on a new connection, `leaving` what comes before the end, `claim` and `hold` what an
+//! engine does about another with its id, `fetches` compiled code, `logs` what programs print and `followers` who reads that;
+//! `programs` the processes, `session` and `sessions` their messages, `service_requests` what they want of the dispatcher,
+//! `statuses` where they are, `announcing` who of them can be called, `questions` and `numbers` what people ask, `metrics` the same
+//! for Prometheus, `work` what takes long, `apart` what compiles, `spans` for which operation something is done; `store` is
 //! everything that survives.
 
 mod run;
@@ -14,7 +17,6 @@ mod run;
 mod agent;
 mod announcing;
 mod claim;
-mod effects;
 mod fence;
 mod followers;
 mod hold;
@@ -27,7 +29,6 @@ mod places;
 mod service_requests;
 mod statuses;
 mod subscriptions;
-mod transfers;
 mod trust;
 
 mod fetches;
@@ -36,9 +37,7 @@ mod fetching;
 #[cfg(feature = "compiler")]
 mod apart;
 mod background;
-mod captures;
 mod code_workshop;
-mod devices;
 mod machine;
 mod memory;
 #[cfg(feature = "metrics")]
@@ -49,6 +48,7 @@ mod metrics;
 mod modules;
 mod numbers;
 mod programs;
+mod questions;
 mod session;
 mod sessions;
 mod snapshots;

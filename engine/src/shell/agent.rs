@@ -14,8 +14,15 @@
 //! - A command is acknowledged to the broker after its effects were carried out.
 
 mod arriving;
+mod asked;
+mod assembly;
+mod captures;
+mod effects;
 mod ending;
+mod launching;
+mod programs_said;
 mod saying;
+mod transfers;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
@@ -28,7 +35,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use wayfare_core::Core;
 use wayfare_core::types::{Effect, Input, Now, Saved};
-use wayfare_devices::{Devices, StatusLed};
+use wayfare_devices::StatusLed;
 use wayfare_link::{AcknowledgeToken, Event, LinkEvents};
 use wayfare_protocol::ids::{Blob, BootId, ProgramId};
 use wayfare_protocol::snapshot::Snapshot;
@@ -40,12 +47,13 @@ use super::fence::Fence;
 use super::fetches::Fetches;
 use super::inbound::Border;
 use super::leaving::Leaving;
-use super::logs::Published;
+use super::logs::{Logs, Published};
 use super::metrics::{Scrape, Scrapes};
-use super::numbers::RoundTrip;
+use super::numbers::Numbers;
 use super::occasional::Occasional;
 use super::outbound::Outbound;
 use super::programs::{Programs, Said};
+use super::questions::DeviceQuestions;
 use super::service_requests::ServiceRequests;
 use super::sessions::{SessionNews, Sessions};
 use super::snapshots::Snapshots;
@@ -65,53 +73,53 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 /// Programs that print wait for the broker at most this long before their oldest lines are dropped instead.
 const DISCONNECTED_GRACE: Duration = Duration::from_secs(10);
 
+/// The loop and its parts. Each part owns what it knows and answers with what follows from it; only what several of them take part in
+/// stands here, in the modules below.
 pub(crate) struct Agent {
-    pub(super) core: Core,
-    pub(super) store: Store,
-    pub(super) out: Outbound,
-    pub(super) border: Border,
-    pub(super) trust: Trust,
-    pub(super) boot: BootId,
-    pub(super) about: EngineAbout,
-    pub(super) devices: Arc<Devices>,
-    pub(super) status_led: Option<StatusLed>,
-    /// A question about a device is being answered.
-    pub(super) is_device_asked: bool,
-    pub(super) round_trip: RoundTrip,
-    pub(super) scrapes: Scrapes,
-    pub(super) programs: Programs,
-    pub(super) snapshots: Snapshots,
+    core: Core,
+    store: Store,
+    out: Outbound,
+    border: Border,
+    trust: Trust,
+    boot: BootId,
+    about: EngineAbout,
+    device_questions: DeviceQuestions,
+    status_led: Option<StatusLed>,
+    numbers: Numbers,
+    scrapes: Scrapes,
+    programs: Programs,
+    snapshots: Snapshots,
     /// The last verified snapshot: usually a program starts from it at once.
-    pub(super) verified: Option<(Saved, Arc<Snapshot>)>,
-    pub(super) workshop: Workshop,
-    pub(super) fetches: Fetches,
-    pub(super) service_requests: ServiceRequests,
-    pub(super) work: JoinSet<Done>,
-    pub(super) publishing: JoinSet<Published>,
-    pub(super) subscriptions: Subscriptions,
-    pub(super) sessions: Sessions,
-    pub(super) announced: Announced,
-    pub(super) statuses: PublishedStatuses,
+    verified: Option<(Saved, Arc<Snapshot>)>,
+    workshop: Workshop,
+    fetches: Fetches,
+    service_requests: ServiceRequests,
+    work: JoinSet<Done>,
+    logs: Logs,
+    subscriptions: Subscriptions,
+    sessions: Sessions,
+    announced: Announced,
+    statuses: PublishedStatuses,
     /// Inputs that effects have brought about.
-    pub(super) inputs: VecDeque<Input>,
-    pub(super) steps: VecDeque<Step>,
+    inputs: VecDeque<Input>,
+    steps: VecDeque<Step>,
     /// Something was put into the store and is not committed.
-    pub(super) uncommitted: bool,
-    pub(super) times: Times,
+    uncommitted: bool,
+    times: Times,
     /// The last try to store something failed.
-    pub(super) is_stalled: bool,
-    pub(super) fence: Fence,
-    pub(super) claim: Claim,
+    is_stalled: bool,
+    fence: Fence,
+    claim: Claim,
     /// Who has our id and is the newer one: we end.
-    pub(super) taken: Option<Rival>,
-    pub(super) leaving: Leaving,
+    taken: Option<Rival>,
+    leaving: Leaving,
     /// Warnings about what others send.
-    pub(super) nonsense: Occasional,
+    nonsense: Occasional,
     /// Why there is no broker was said since the last connection.
-    pub(super) no_broker_said: bool,
+    no_broker_said: bool,
     /// Nothing new is begun, and the loop ends when nothing is under way.
-    pub(super) is_stopping: bool,
-    pub(super) supervisor: Supervisor,
+    is_stopping: bool,
+    supervisor: Supervisor,
 }
 
 /// One thing to be done, in its turn.
@@ -119,7 +127,7 @@ pub(crate) struct Agent {
     clippy::large_enum_variant,
     reason = "nearly all are effects, and few wait at a time"
 )]
-pub(super) enum Step {
+enum Step {
     Effect(Effect),
     /// [`Effect::KeepChunk`] with the chunk's bytes.
     Keep {
@@ -134,25 +142,22 @@ pub(super) enum Step {
     SessionsHeard(u64),
 }
 
-pub(super) struct Times {
-    pub(super) begun: Instant,
-    pub(super) sweep: Instant,
+struct Times {
+    begun: Instant,
+    sweep: Instant,
     /// Nothing could be stored: try again then.
-    pub(super) retry: Option<Instant>,
+    retry: Option<Instant>,
     /// No broker: let programs go on printing without one from then on.
-    pub(super) give_up_logs: Option<Instant>,
-    /// The next lease of a follower is over.
-    pub(super) followers: Option<Instant>,
+    give_up_logs: Option<Instant>,
 }
 
 impl Times {
-    pub(super) fn begin(now: Instant) -> Self {
+    fn begin(now: Instant) -> Self {
         Self {
             begun: now,
             sweep: now + SWEEP_INTERVAL,
             retry: None,
             give_up_logs: Some(now + DISCONNECTED_GRACE),
-            followers: None,
         }
     }
 }
@@ -190,12 +195,7 @@ impl Agent {
                     Ok(done) => Happening::Work(done),
                     Err(error) => std::panic::resume_unwind(error.into_panic()),
                 },
-                Some(published) = self.publishing.join_next(), if !self.publishing.is_empty() => {
-                    match published {
-                        Ok(published) => Happening::Published(published),
-                        Err(error) => std::panic::resume_unwind(error.into_panic()),
-                    }
-                }
+                Some(published) = self.logs.next() => Happening::Published(published),
                 news = self.sessions.next() => Happening::Session(news),
                 Some(scrape) = self.scrapes.next() => Happening::Scrape(scrape),
                 Some(()) = self.subscriptions.next() => {
@@ -211,7 +211,10 @@ impl Agent {
                 Happening::Link(None) | Happening::Stop => return,
                 Happening::Program(said) => self.program_said(said),
                 Happening::Work(done) => self.work_done(done),
-                Happening::Published(published) => self.lines_published(published),
+                Happening::Published(published) => {
+                    let (logs, mut ends) = self.lines();
+                    logs.published(&published, &mut ends);
+                }
                 Happening::Session(news) => self.session_news(news),
                 Happening::Scrape(scrape) => self.scraped(scrape),
                 Happening::Clock => self.clock(),
@@ -230,7 +233,7 @@ impl Agent {
     }
 
     /// Its time to leave is over, and programs are still on their way to engines that answer.
-    pub(super) fn hands_over(&self) -> bool {
+    fn hands_over(&self) -> bool {
         self.leaving.is_over() && self.core.hands_over(self.now())
     }
 
@@ -239,10 +242,15 @@ impl Agent {
             && self.steps.is_empty()
             && !self.programs.is_capturing()
             && !self.sessions.are_closing()
-            && (self.publishing.is_empty() || !self.out.is_connected)
+            && (self.logs.are_published() || !self.out.is_connected)
     }
 
-    pub(super) fn now(&self) -> Now {
+    /// There is a broker, and programs are known to be ours.
+    fn is_heard(&self) -> bool {
+        self.out.is_connected && self.fence.is_passed()
+    }
+
+    fn now(&self) -> Now {
         Now(u64::try_from(self.times.begun.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
@@ -257,7 +265,7 @@ impl Agent {
             core,
             self.times.retry,
             self.times.give_up_logs,
-            self.times.followers,
+            self.logs.next_wake(),
             self.fetches.next_wake(),
             self.service_requests.next_wake(),
             self.leaving.next_wake(),
@@ -268,7 +276,7 @@ impl Agent {
     }
 
     /// Feeds the core and carries out what it decides until nothing is left to do.
-    pub(super) fn settle(&mut self) {
+    fn settle(&mut self) {
         loop {
             self.carry_out();
             let Some(input) = self.inputs.pop_front() else {
@@ -278,7 +286,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn feed(&mut self, input: Input) {
+    fn feed(&mut self, input: Input) {
         let _entered = spans::of_input(&input).entered();
         tracing::trace!(?input, "input");
         let effects = self.core.handle(input, self.now());
@@ -294,10 +302,13 @@ impl Agent {
             self.times.give_up_logs = None;
             self.programs.set_connected(false);
         }
-        if self.times.followers.is_some_and(|at| at <= now) {
-            self.followers_due(now);
+        if self.logs.next_wake().is_some_and(|at| at <= now) {
+            let (logs, mut ends) = self.lines();
+            logs.expire_followers(now, &mut ends);
         }
-        self.fetches_due(now);
+        let (fetches, mut means) = self.fetches();
+        let outcomes = fetches.due(now, &mut means);
+        self.fetched(outcomes);
         self.fence.ask_for_sessions(&self.out);
         self.service_requests_due(now);
         self.leaving.due(now);
@@ -336,7 +347,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn stall(&mut self, error: &std::io::Error) {
+    fn stall(&mut self, error: &std::io::Error) {
         self.workshop.modules.give_way(error);
         if !std::mem::replace(&mut self.is_stalled, true) {
             tracing::error!(%error, "cannot store records: everything that depends on them waits");
@@ -344,7 +355,7 @@ impl Agent {
         self.times.retry = Some(Instant::now() + STORE_RETRY);
     }
 
-    pub(super) fn stored(&mut self) {
+    fn stored(&mut self) {
         if std::mem::take(&mut self.is_stalled) {
             tracing::info!("records can be stored again");
         }

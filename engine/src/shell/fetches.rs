@@ -15,9 +15,11 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Blob, Digest, OperationId, PeerName, ProgramId};
 use wayfare_protocol::peer::PeerMessage;
 
-use super::agent::Agent;
 use super::fetching::{Fetch, Patience, Step, Wanted};
-use super::work::{self, Data, Done};
+use super::modules::Modules;
+use super::outbound::Outbound;
+use super::store::Blobs;
+use super::work::Data;
 
 /// A program that is here waits this long until its code is asked for anew.
 const ANEW: Duration = Duration::from_secs(30);
@@ -60,6 +62,29 @@ pub(super) struct Fetches {
     under_way: BTreeMap<OperationId, Fetching>,
 }
 
+/// What follows for the loop.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It goes on with the code that there is by now.
+    GoOn(Digest, Waiting),
+    /// Who waited to arrive is refused.
+    NoCode(OperationId, Failure),
+    /// All of it has come: it is to be checked and kept, and [`Fetches::taken`] told what came of that.
+    Take {
+        operation: OperationId,
+        module: Digest,
+        code: Vec<u8>,
+    },
+}
+
+/// What code is fetched with.
+pub(super) struct Means<'a> {
+    pub(super) modules: &'a Modules,
+    pub(super) blobs: &'a mut Blobs,
+    pub(super) out: &'a Outbound,
+    pub(super) now_ms: u64,
+}
+
 impl Fetches {
     pub(super) fn next_wake(&self) -> Option<Instant> {
         self.under_way.values().map(|fetching| fetching.look).min()
@@ -70,16 +95,12 @@ impl Fetches {
             .values_mut()
             .find(|fetching| fetching.module.digest == module)
     }
-}
 
-impl Agent {
-    fn now_ms(&self) -> u64 {
-        self.now().0 / 1000
-    }
-
-    pub(super) fn fetch(&mut self, module: Blob, waiting: Waiting) {
-        if let Some(fetching) = self.fetches.of(module.digest) {
-            return fetching.waiting.push(waiting);
+    /// Fetches the module's code, or waits for it with others.
+    pub(super) fn fetch(&mut self, module: Blob, waiting: Waiting, means: &mut Means<'_>) -> Vec<Outcome> {
+        if let Some(fetching) = self.of(module.digest) {
+            fetching.waiting.push(waiting);
+            return Vec::new();
         }
         let operation = OperationId::random();
         tracing::info!(module = module.digest.short(), "asks the dispatcher for code");
@@ -90,36 +111,39 @@ impl Agent {
             look: Instant::now(),
             begun: Instant::now(),
         };
-        self.fetches.under_way.insert(operation, fetching);
-        self.begin_fetch(operation);
+        self.under_way.insert(operation, fetching);
+        self.begin(operation, means)
     }
 
-    fn begin_fetch(&mut self, operation: OperationId) {
-        let now_ms = self.now_ms();
-        let Some(fetching) = self.fetches.under_way.get_mut(&operation) else {
-            return;
+    fn begin(&mut self, operation: OperationId, means: &mut Means<'_>) -> Vec<Outcome> {
+        let Some(fetching) = self.under_way.get_mut(&operation) else {
+            return Vec::new();
         };
-        let modules = &self.workshop.modules;
-        let Some(trust) = modules.trust() else {
-            return;
+        let Some(trust) = means.modules.trust() else {
+            return Vec::new();
         };
         let wanted = Wanted {
             module: fetching.module,
             target: trust.target.clone(),
             keys: trust.keys.clone(),
-            patience: match modules.compiles() {
+            patience: match means.modules.compiles() {
                 true => Patience::COMPILES,
                 false => Patience::COMPILES_NOT,
             },
         };
-        let (fetch, first) = Fetch::begin(wanted, now_ms);
+        let (fetch, first) = Fetch::begin(wanted, means.now_ms);
         fetching.fetch = Some(fetch);
         fetching.look = Instant::now() + LOOK;
-        self.fetch_step(operation, first);
+        self.step(operation, first, means)
     }
 
-    /// Whether the message was of a fetch.
-    pub(super) fn fetch_message(&mut self, input: &Input, bytes: &Bytes) -> bool {
+    /// `None`: the message was of no fetch.
+    pub(super) fn message(
+        &mut self,
+        input: &Input,
+        bytes: &Bytes,
+        means: &mut Means<'_>,
+    ) -> Option<Vec<Outcome>> {
         let (operation, from, message) = match input {
             Input::Peer(envelope) => (envelope.operation, &envelope.from, envelope.message.clone()),
             Input::Chunk {
@@ -132,44 +156,42 @@ impl Agent {
                 let (blob, offset) = (*blob, *offset);
                 (*operation, from, PeerMessage::Chunk { blob, offset })
             }
-            _ => return false,
+            _ => return None,
         };
-        let now_ms = self.now_ms();
-        let Some(fetching) = self.fetches.under_way.get_mut(&operation) else {
-            return false;
-        };
+        let fetching = self.under_way.get_mut(&operation)?;
         // Nobody else has a say, though its words would be checked as well.
         let is_made = matches!(message, PeerMessage::CodeMade { .. });
+        let mut outcomes = Vec::new();
         if from.as_str() == ACTING_NAME && is_made && fetching.waiting.is_empty() {
             // It was lent to the dispatcher for others.
-            self.fetches.under_way.remove(&operation);
+            self.under_way.remove(&operation);
         } else if from.as_str() == ACTING_NAME
             && let Some(fetch) = &mut fetching.fetch
         {
-            for step in fetch.message(message, bytes, now_ms) {
-                self.fetch_step(operation, step);
+            for step in fetch.message(message, bytes, means.now_ms) {
+                outcomes.extend(self.step(operation, step, means));
             }
         }
-        true
+        Some(outcomes)
     }
 
-    pub(super) fn fetches_due(&mut self, now: Instant) {
-        let now_ms = self.now_ms();
-        let fetches = self.fetches.under_way.iter_mut();
+    pub(super) fn due(&mut self, now: Instant, means: &mut Means<'_>) -> Vec<Outcome> {
+        let fetches = self.under_way.iter_mut();
         let due: Vec<OperationId> = fetches
             .filter(|(_, fetching)| fetching.look <= now)
             .map(|(operation, _)| *operation)
             .collect();
+        let mut outcomes = Vec::new();
         for operation in due {
-            let Some(fetching) = self.fetches.under_way.get_mut(&operation) else {
+            let Some(fetching) = self.under_way.get_mut(&operation) else {
                 continue;
             };
             fetching.look = now + LOOK;
             match &mut fetching.fetch {
-                None => self.begin_fetch(operation),
+                None => outcomes.extend(self.begin(operation, means)),
                 Some(fetch) => {
-                    if let Some(step) = fetch.tick(now_ms) {
-                        self.fetch_step(operation, step);
+                    if let Some(step) = fetch.tick(means.now_ms) {
+                        outcomes.extend(self.step(operation, step, means));
                     }
                 }
             }
@@ -177,20 +199,18 @@ impl Agent {
                 now.duration_since(fetching.begun) >= FIRST_WORD
                     && fetching.fetch.as_ref().is_some_and(Fetch::is_asking)
             };
-            if self.fetches.under_way.get(&operation).is_some_and(is_silent) {
-                self.begin_what_starts(operation);
+            if self.under_way.get(&operation).is_some_and(is_silent) {
+                outcomes.extend(self.begin_what_starts(operation, means.modules));
             }
         }
+        outcomes
     }
 
     /// What starts does not wait for what is not made, where it can be compiled. The dispatcher goes on: it gets the module, and
     /// the next engine the code.
-    fn begin_what_starts(&mut self, operation: OperationId) {
-        if !self.workshop.modules.compiles() {
-            return;
-        }
-        let Some(fetching) = self.fetches.under_way.get_mut(&operation) else {
-            return;
+    fn begin_what_starts(&mut self, operation: OperationId, modules: &Modules) -> Vec<Outcome> {
+        let Some(fetching) = self.under_way.get_mut(&operation).filter(|_| modules.compiles()) else {
+            return Vec::new();
         };
         let is_start = |waiting: &mut Waiting| {
             matches!(
@@ -198,104 +218,84 @@ impl Agent {
                 Waiting::Program { .. } | Waiting::Arrival { resumes: false, .. }
             )
         };
-        let starts: Vec<Waiting> = fetching.waiting.extract_if(.., is_start).collect();
         let module = fetching.module.digest;
-        for waiting in starts {
-            self.go_on(module, waiting);
-        }
+        let starts = fetching.waiting.extract_if(.., is_start);
+        starts.map(|waiting| Outcome::GoOn(module, waiting)).collect()
     }
 
-    /// With the code that there is by now.
-    fn go_on(&mut self, module: Digest, waiting: Waiting) {
-        match waiting {
-            // What is fetched is all of a module.
-            Waiting::Arrival { operation, resumes } => self.load_module_here(operation, module, resumes),
-            Waiting::Program {
-                program,
-                incarnation,
-                data,
-                saved,
-            } => self.gather(program, incarnation, module, (data, saved), None),
-        }
-    }
-
-    fn fetch_step(&mut self, operation: OperationId, step: Step) {
+    fn step(&mut self, operation: OperationId, step: Step, means: &mut Means<'_>) -> Vec<Outcome> {
         let dispatcher: PeerName = ACTING_NAME.parse().expect("it is a name");
         match step {
-            Step::Say(message) => self.out.peer(dispatcher, operation, message, &[]),
+            Step::Say(message) => means.out.peer(dispatcher, operation, message, &[]),
             Step::SendChunk { offset, bytes } => {
-                if let Some(fetching) = self.fetches.under_way.get(&operation) {
-                    let blob = fetching.module;
-                    self.send_chunk(dispatcher, operation, blob, offset, bytes as u64);
+                if let Some(fetching) = self.under_way.get(&operation) {
+                    let chunk = (fetching.module, offset, bytes as u64);
+                    means.out.chunk(dispatcher, operation, chunk, means.blobs);
                 }
             }
-            Step::NotYet => self.begin_what_starts(operation),
+            Step::NotYet => return self.begin_what_starts(operation, means.modules),
             Step::Whole(code) => {
-                let Some(fetching) = self.fetches.under_way.get_mut(&operation) else {
-                    return;
+                let Some(fetching) = self.under_way.get_mut(&operation) else {
+                    return Vec::new();
                 };
-                // Nothing more is expected; what comes of it is said by the worker.
+                // Nothing more is expected.
                 fetching.fetch = None;
                 fetching.look = Instant::now() + ANEW;
-                let (modules, module) = (self.workshop.modules.clone(), fetching.module.digest);
+                let module = fetching.module.digest;
                 tracing::info!(module = module.short(), bytes = code.len(), "code has come");
-                work::start(
-                    &mut self.work,
-                    move || modules.take_code(module, code),
-                    move |result| Done::CodeTaken { operation, result },
-                );
+                return vec![Outcome::Take {
+                    operation,
+                    module,
+                    code,
+                }];
             }
-            Step::Failed(reason) => self.code_taken(operation, Err(reason)),
+            Step::Failed(reason) => return self.taken(operation, Err(reason), means),
         }
+        Vec::new()
     }
 
     /// The end of a fetch, or of one try.
-    pub(super) fn code_taken(&mut self, operation: OperationId, result: Result<(), String>) {
-        let Some(mut fetching) = self.fetches.under_way.remove(&operation) else {
-            return;
+    pub(super) fn taken(
+        &mut self,
+        operation: OperationId,
+        result: Result<(), String>,
+        means: &Means<'_>,
+    ) -> Vec<Outcome> {
+        let Some(mut fetching) = self.under_way.remove(&operation) else {
+            return Vec::new();
         };
-        let module = fetching.module;
+        let module = fetching.module.digest;
         match result {
-            Ok(()) => fetching
-                .waiting
-                .into_iter()
-                .for_each(|waiting| self.go_on(module.digest, waiting)),
-            Err(reason) if self.workshop.modules.compiles() => {
+            Ok(()) => {}
+            Err(reason) if means.modules.compiles() => {
                 if !fetching.waiting.is_empty() {
-                    tracing::info!(module = module.digest.short(), reason, "compiles a module itself");
-                }
-                for waiting in fetching.waiting {
-                    self.go_on(module.digest, waiting);
+                    tracing::info!(module = module.short(), reason, "compiles a module itself");
                 }
             }
             Err(reason) => {
-                tracing::warn!(module = module.digest.short(), reason, "no code for a module");
-                let (arrivals, programs) = fetching
-                    .waiting
-                    .into_iter()
-                    .partition(|waiting| matches!(waiting, Waiting::Arrival { .. }));
-                fetching.waiting = programs;
-                self.refuse_without_code(arrivals, module.digest, &reason);
+                tracing::warn!(module = module.short(), reason, "no code for a module");
+                let is_arrival = |waiting: &mut Waiting| matches!(waiting, Waiting::Arrival { .. });
+                let arrivals: Vec<Waiting> = fetching.waiting.extract_if(.., is_arrival).collect();
                 if !fetching.waiting.is_empty() {
                     fetching.fetch = None;
                     fetching.look = Instant::now() + ANEW;
-                    self.fetches.under_way.insert(operation, fetching);
+                    self.under_way.insert(operation, fetching);
                 }
-            }
-        }
-    }
-
-    fn refuse_without_code(&mut self, arrivals: Vec<Waiting>, module: Digest, reason: &str) {
-        for waiting in arrivals {
-            if let Waiting::Arrival { operation, .. } = waiting {
-                let failure = Failure::NoCode {
-                    engine: self.out.engine.clone(),
-                    module,
-                    reason: reason.to_owned(),
+                let refused = |waiting| match waiting {
+                    Waiting::Arrival { operation, .. } => {
+                        let failure = Failure::NoCode {
+                            engine: means.out.engine.clone(),
+                            module,
+                            reason: reason.clone(),
+                        };
+                        Some(Outcome::NoCode(operation, failure))
+                    }
+                    Waiting::Program { .. } => None,
                 };
-                let result = Err(failure);
-                self.inputs.push_back(Input::ModuleLoaded { operation, result });
+                return arrivals.into_iter().filter_map(refused).collect();
             }
         }
+        let waiting = fetching.waiting.into_iter();
+        waiting.map(|waiting| Outcome::GoOn(module, waiting)).collect()
     }
 }

@@ -1,26 +1,22 @@
-//! Programs' lines on their way to the broker, and what programs' threads say otherwise.
+//! Programs' lines on their way to the broker, and to who asks for them.
 //!
 //! One batch of a program is on its way at a time: lines arrive in order, what is printed meanwhile gathers
 //! into the next batch, and a program that prints faster than the broker takes is held up by its own log.
 
 use std::time::Instant;
 
-use wayfare_core::types::Input;
+use tokio::task::JoinSet;
 use wayfare_link::{Link, Message};
-use wayfare_protocol::event::{EventBody, Outcome};
-use wayfare_protocol::ids::{ClientId, Generation, OperationId, ProgramId};
+use wayfare_protocol::event::Outcome;
+use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 use wayfare_protocol::log::{Follower, LogBatch, LogLine};
 use wayfare_protocol::topics::Topic;
 use wayfare_protocol::wire;
 
-use super::agent::Agent;
-use super::outbound::json_bytes;
-use super::programs::Said;
-use super::spans;
-use super::store::Tail;
-use super::work::{self, Done};
-use wayfare_runtime::ProcessEvent;
+use super::outbound::{Outbound, json_bytes};
+use super::programs::Programs;
+use super::store::{Tail, Tails};
 
 /// Room in a message for what surrounds the lines.
 const ENVELOPE_BYTES_MAX: usize = 2048;
@@ -35,77 +31,47 @@ pub(super) struct Published {
     arrived: bool,
 }
 
-impl Agent {
-    pub(super) fn program_said(&mut self, said: Said) {
-        let Said {
-            program,
-            incarnation,
-            event,
-        } = said;
-        let Some(hosted) = self.programs.get_mut(program, incarnation) else {
-            return;
-        };
-        match event {
-            ProcessEvent::Started(result) => {
-                if let Err(failure) = &result {
-                    tracing::warn!(%program, %failure, "could not start a program");
-                    self.programs.forget(program, incarnation);
-                }
-                self.inputs.push_back(Input::Started { program, result });
-                let changes = self.programs.memory_changes();
-                for (program, bytes) in changes {
-                    self.inputs.push_back(Input::MemoryBytes { program, bytes });
-                }
-            }
-            ProcessEvent::Captured { tag, snapshot, .. } => {
-                let Some((capturing, loaded)) = hosted.captured(tag).zip(hosted.loaded().cloned()) else {
-                    return;
-                };
-                let base = capturing
-                    .purpose
-                    .base()
-                    .map(|base| (base.digest, self.snapshot_source(base.digest)));
-                let workshop = self.workshop.clone();
-                let _entered = spans::of_capture(capturing.purpose).entered();
-                work::start(
-                    &mut self.work,
-                    move || workshop.encode(*snapshot, &loaded, base, capturing.purpose),
-                    move |result| Done::Encoded {
-                        program,
-                        incarnation,
-                        capture: capturing.capture,
-                        result,
-                    },
-                );
-            }
-            ProcessEvent::Serves => self.announce(program),
-            ProcessEvent::Claims => {
-                if let Some(process) = hosted.process() {
-                    let claims = process.take_claims();
-                    self.inputs.push_back(Input::Claimed { program, claims });
-                }
-            }
-            ProcessEvent::Asks(asked) => self.carry(program, incarnation, asked),
-            // Nobody asks for that alone.
-            ProcessEvent::Frozen => {}
-            ProcessEvent::Changed => hosted.change_over(),
-            ProcessEvent::LinesReady => self.publish_lines(program, incarnation),
-            ProcessEvent::Ended(state) => {
-                hosted.log.has_ended = true;
-                self.store.tails.keep(program, &hosted.tail());
-                self.inputs.push_back(Input::Ended { program, state });
-                self.finish_session(program);
-                self.publish_lines(program, incarnation);
-            }
+/// Where lines come from and go to.
+pub(super) struct Ends<'a> {
+    pub(super) programs: &'a mut Programs,
+    /// Of programs that have ended.
+    pub(super) tails: &'a Tails,
+    pub(super) out: &'a Outbound,
+    /// Until the fence is passed a program here may be a copy that has been replaced: nothing it prints is published.
+    pub(super) is_fence_passed: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Logs {
+    publishing: JoinSet<Published>,
+    /// The next lease of a follower is over.
+    followers_due: Option<Instant>,
+}
+
+impl Logs {
+    /// Waits until a batch has reached the broker, or never will; at once `None` where none is on its way.
+    pub(super) async fn next(&mut self) -> Option<Published> {
+        match self.publishing.join_next().await? {
+            Ok(published) => Some(published),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
 
-    fn publish_lines(&mut self, program: ProgramId, incarnation: u64) {
-        let Some(hosted) = self.programs.get_mut(program, incarnation) else {
+    pub(super) fn are_published(&self) -> bool {
+        self.publishing.is_empty()
+    }
+
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        self.followers_due
+    }
+
+    /// Publishes what the program has printed, if none of it is on its way. An ended one that has nothing more to say, to nobody, is
+    /// forgotten.
+    pub(super) fn publish(&mut self, program: ProgramId, incarnation: u64, ends: &mut Ends<'_>) {
+        let Some(hosted) = ends.programs.get_mut(program, incarnation) else {
             return;
         };
-        // Until the fence is passed it may be a copy that has been replaced.
-        if hosted.log.is_publishing || !self.fence.is_passed() {
+        if hosted.log.is_publishing || !ends.is_fence_passed {
             return;
         }
         let lines = hosted
@@ -113,34 +79,33 @@ impl Agent {
             .map_or_else(Vec::new, |process| process.take_lines(LINES_JSON_BYTES_MAX));
         if !lines.is_empty() {
             hosted.log.is_publishing = true;
-            let generation = hosted.generation;
-            self.publish_batch(program, incarnation, generation, lines);
+            self.publish_batch((program, incarnation), hosted.generation, lines, ends.out);
         } else if hosted.log.has_ended && hosted.followers.is_empty() {
-            self.store.tails.keep(program, &hosted.tail());
-            self.programs.forget(program, incarnation);
+            ends.tails.keep(program, &hosted.tail());
+            ends.programs.forget(program, incarnation);
         }
     }
 
     fn publish_batch(
         &mut self,
-        program: ProgramId,
-        incarnation: u64,
+        (program, incarnation): (ProgramId, u64),
         generation: Generation,
         lines: Vec<LogLine>,
+        out: &Outbound,
     ) {
         let below = lines.last().map_or(0, |line| line.line + 1);
         let batch = LogBatch {
             program,
             generation,
-            engine: self.out.engine.clone(),
+            engine: out.engine.clone(),
             lines,
         };
         let message = Message::new(
-            self.out.topics.topic(&Topic::ProgramLog(program)),
+            out.topics.topic(&Topic::ProgramLog(program)),
             wire::encode(&batch),
         )
         .fleeting();
-        let link = self.out.link.clone();
+        let link = out.link.clone();
         self.publishing.spawn(async move {
             Published {
                 program,
@@ -151,104 +116,101 @@ impl Agent {
         });
     }
 
-    pub(super) fn lines_published(&mut self, published: Published) {
+    /// What [`Logs::next`] has said: the next batch can go.
+    pub(super) fn published(&mut self, published: &Published, ends: &mut Ends<'_>) {
         let Published {
             program,
             incarnation,
             below,
             arrived,
-        } = published;
+        } = *published;
         if incarnation == 0 {
-            self.tail_published(program, below, arrived);
-            return;
+            return self.tail_published(program, below, arrived, ends);
         }
-        let Some(hosted) = self.programs.get_mut(program, incarnation) else {
+        let Some(hosted) = ends.programs.get_mut(program, incarnation) else {
             return;
         };
         hosted.log.is_publishing = false;
-        if !arrived && let Some(process) = hosted.process() {
-            process.rewind_log();
-        }
         if arrived {
             hosted.log.acknowledged_below = below;
-            if let Some(process) = hosted.process() {
-                process.acknowledge_log(below);
+        }
+        if let Some(process) = hosted.process() {
+            match arrived {
+                true => process.acknowledge_log(below),
+                false => process.rewind_log(),
             }
         }
-        self.publish_lines(program, incarnation);
+        self.publish(program, incarnation, ends);
     }
 
-    /// What was held back until the fence was passed.
-    pub(super) fn publish_held_lines(&mut self) {
-        for (program, incarnation) in self.programs.incarnations() {
-            self.publish_lines(program, incarnation);
+    /// What was held back until the fence was passed; and lines of programs that have ended, which an earlier process of this engine
+    /// could not bring to the broker.
+    pub(super) fn publish_held(&mut self, known: impl IntoIterator<Item = ProgramId>, ends: &mut Ends<'_>) {
+        for (program, incarnation) in ends.programs.incarnations() {
+            self.publish(program, incarnation, ends);
         }
-    }
-
-    /// Lines of ended programs that an earlier start could not bring to the broker.
-    pub(super) fn publish_tails(&mut self) {
-        for status in self.core.statuses() {
-            if let Some(tail) = self.store.tails.read(status.program) {
-                self.publish_tail(status.program, tail);
+        for program in known {
+            if let Some(tail) = ends.tails.read(program) {
+                self.publish_tail(program, tail, ends.out);
             }
         }
     }
 
-    fn publish_tail(&mut self, program: ProgramId, tail: Tail) {
+    fn publish_tail(&mut self, program: ProgramId, tail: Tail, out: &Outbound) {
         let mut lines = tail.lines;
         lines.retain(|line| line.line >= tail.acknowledged_below);
         let lines = fitting(lines, LINES_JSON_BYTES_MAX);
         if !lines.is_empty() {
-            self.publish_batch(program, 0, tail.generation, lines);
+            self.publish_batch((program, 0), tail.generation, lines, out);
         }
     }
 
-    fn tail_published(&mut self, program: ProgramId, below: u64, arrived: bool) {
-        if let Some(mut tail) = self.store.tails.read(program).filter(|_| arrived) {
+    fn tail_published(&mut self, program: ProgramId, below: u64, arrived: bool, ends: &Ends<'_>) {
+        if let Some(mut tail) = ends.tails.read(program).filter(|_| arrived) {
             tail.acknowledged_below = below;
-            self.store.tails.keep(program, &tail);
-            self.publish_tail(program, tail);
+            ends.tails.keep(program, &tail);
+            self.publish_tail(program, tail, ends.out);
         }
     }
 
     /// A follower has said how far it is, or that it is one.
-    pub(super) fn hear_follower(&mut self, program: ProgramId, follower: &Follower) {
+    pub(super) fn hear_follower(&mut self, program: ProgramId, follower: &Follower, ends: &mut Ends<'_>) {
         let now = Instant::now();
-        let Some(hosted) = self.programs.current_mut(program) else {
+        let Some(hosted) = ends.programs.current_mut(program) else {
             return;
         };
         hosted.followers.hear(follower, now);
         hosted.hold();
         let (is_left, incarnation) = (hosted.followers.is_empty(), hosted.incarnation);
-        self.followers_due(now);
+        self.expire_followers(now, ends);
         if is_left {
-            self.publish_lines(program, incarnation);
+            self.publish(program, incarnation, ends);
         }
     }
 
     /// Ended programs that nobody reads any more are forgotten.
-    pub(super) fn followers_due(&mut self, now: Instant) {
-        let (next, left) = self.programs.expire_followers(now);
-        self.times.followers = next;
+    pub(super) fn expire_followers(&mut self, now: Instant, ends: &mut Ends<'_>) {
+        let (next, left) = ends.programs.expire_followers(now);
+        self.followers_due = next;
         for (program, incarnation) in left {
-            self.publish_lines(program, incarnation);
+            self.publish(program, incarnation, ends);
         }
     }
 
-    pub(super) fn reply_logs(
+    /// The lines from this one on, for one who asks, and maybe follows.
+    pub(super) fn since(
         &mut self,
-        client: ClientId,
-        operation: OperationId,
         program: ProgramId,
         (since, follower): (u64, Option<Follower>),
-    ) {
-        if let Some(follower) = follower.filter(|follower| follower.lease_ms > 0) {
-            self.hear_follower(program, &follower);
+        ends: &mut Ends<'_>,
+    ) -> Outcome {
+        if let Some(follower) = follower.as_ref().filter(|follower| follower.lease_ms > 0) {
+            self.hear_follower(program, follower, ends);
         }
-        let running = self.programs.current(program).and_then(|hosted| hosted.process());
+        let running = ends.programs.current(program).and_then(|hosted| hosted.process());
         let (lines, next) = match running {
             Some(process) => process.log_tail(since),
-            None => match self.store.tails.read(program) {
+            None => match ends.tails.read(program) {
                 Some(mut tail) => {
                     tail.lines.retain(|line| line.line >= since);
                     (tail.lines, tail.next)
@@ -256,15 +218,9 @@ impl Agent {
                 None => (Vec::new(), since),
             },
         };
-        let outcome = Outcome::Logs {
+        Outcome::Logs {
             lines: fitting(lines, LINES_JSON_BYTES_MAX),
             next,
-        };
-        let event = self.event(operation, Some(program), "logs", EventBody::Done { outcome });
-        self.out.reply(client, &event);
-        // It wanted these lines as well.
-        if let Some(follower) = follower.filter(|follower| follower.lease_ms == 0) {
-            self.hear_follower(program, &follower);
         }
     }
 }

@@ -24,9 +24,11 @@ use tokio::time::{sleep, timeout};
 use wayfare_metrics::{MeasuredEngine, MeasuredProgram};
 use wayfare_protocol::ids::EngineId;
 use wayfare_protocol::numbers::{MachineNumbers, ProgramNumbers};
+use wayfare_protocol::status::ProgramStatus;
 
-use super::agent::Agent;
+use super::numbers;
 use super::options::EngineOptions;
+use super::programs::Programs;
 
 /// Connections that are served at a time; others wait in the system's queue.
 const CONNECTIONS_MAX: usize = 8;
@@ -39,6 +41,31 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Somebody waits for numbers.
 pub(super) struct Scrape {
     answer: oneshot::Sender<Measured>,
+}
+
+impl Scrape {
+    pub(super) fn answer(
+        self,
+        engine: &EngineId,
+        machine: MachineNumbers,
+        statuses: &[ProgramStatus],
+        programs: &Programs,
+    ) {
+        let name = |program| {
+            let status = statuses.iter().find(|status| status.program == program);
+            status.map(|status| status.name.clone()).unwrap_or_default()
+        };
+        let measured = Measured {
+            engine: engine.clone(),
+            machine,
+            programs: statuses.iter().filter(|status| !status.state.is_ended()).count() as u64,
+            running: numbers::of_programs(programs)
+                .map(|numbers| (name(numbers.program), numbers))
+                .collect(),
+        };
+        // Who asked may have gone.
+        let _ = self.answer.send(measured);
+    }
 }
 
 /// What a scrape has found.
@@ -118,27 +145,6 @@ impl Scrapes {
     /// Returns when nobody listens any more.
     pub(super) async fn close(&mut self) {
         self.serving.shutdown().await;
-    }
-}
-
-impl Agent {
-    pub(super) fn scraped(&mut self, scrape: Scrape) {
-        let statuses = self.core.statuses();
-        let name = |program| {
-            let status = statuses.iter().find(|status| status.program == program);
-            status.map(|status| status.name.clone()).unwrap_or_default()
-        };
-        let measured = Measured {
-            engine: self.out.engine.clone(),
-            machine: self.machine_numbers(),
-            programs: statuses.iter().filter(|status| !status.state.is_ended()).count() as u64,
-            running: self
-                .program_numbers()
-                .map(|numbers| (name(numbers.program), numbers))
-                .collect(),
-        };
-        // Who asked may have gone.
-        let _ = scrape.answer.send(measured);
     }
 }
 

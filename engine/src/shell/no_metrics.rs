@@ -1,6 +1,11 @@
 //! What stands for `metrics` in an engine that is built without: nobody ever scrapes it.
 
+use wayfare_protocol::ids::EngineId;
+use wayfare_protocol::numbers::MachineNumbers;
+use wayfare_protocol::status::ProgramStatus;
+
 use super::options::EngineOptions;
+use super::programs::Programs;
 
 /// There is none.
 pub(super) enum Scrape {}
@@ -19,9 +24,15 @@ impl Scrapes {
     pub(super) async fn close(&mut self) {}
 }
 
-impl super::agent::Agent {
-    #[expect(clippy::unused_self, reason = "as it is called with `metrics`")]
-    pub(super) fn scraped(&mut self, scrape: Scrape) {
-        match scrape {}
+impl Scrape {
+    #[expect(clippy::needless_pass_by_value, reason = "as it is called with `metrics`")]
+    pub(super) fn answer(
+        self,
+        _engine: &EngineId,
+        _machine: MachineNumbers,
+        _statuses: &[ProgramStatus],
+        _programs: &Programs,
+    ) {
+        match self {}
     }
 }

@@ -4,18 +4,18 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinSet;
 use wayfare_link::Link;
-use wayfare_protocol::dispatcher::{Answered, Asker};
-use wayfare_protocol::ids::{ProgramId, Term};
+use wayfare_protocol::ids::{BootId, ProgramId};
 use wayfare_protocol::numbers::{EngineNumbers, MachineNumbers, PROGRAMS_PER_ANSWER, ProgramNumbers};
 use wayfare_runtime::{Process, Tier};
 
-use super::agent::Agent;
 use super::machine;
-use super::programs::Hosted;
+use super::outbound::Outbound;
+use super::programs::{Hosted, Programs};
+use super::store::Store;
 
 /// How long the broker takes to acknowledge: measured with an answer, and told with the next.
 #[derive(Debug, Default)]
-pub(crate) struct RoundTrip {
+struct RoundTrip {
     last_us: Option<u64>,
     /// One at a time.
     under_way: JoinSet<Option<u64>>,
@@ -43,44 +43,64 @@ impl RoundTrip {
     }
 }
 
-impl Agent {
-    pub(super) fn numbers_asked(&mut self, asker: &Asker, from: Option<ProgramId>) {
-        let numbers = self.numbers(from);
-        let answer = serde_json::to_value(numbers).expect("plain data serialises");
-        self.out.answer(asker, Term::default(), Answered::Done(answer));
-        self.round_trip.measure(&self.out.link);
+/// What is measured when it is asked for.
+pub(super) struct Numbers {
+    begun: Instant,
+    boot: BootId,
+    round_trip: RoundTrip,
+}
+
+impl Numbers {
+    pub(super) fn new(begun: Instant, boot: BootId) -> Self {
+        Self {
+            begun,
+            boot,
+            round_trip: RoundTrip::default(),
+        }
     }
 
-    pub(super) fn machine_numbers(&mut self) -> MachineNumbers {
-        let disk = self.store.disk_bytes();
+    /// Of the engine and as many programs as an answer holds, from this one on.
+    pub(super) fn all(
+        &mut self,
+        from: Option<ProgramId>,
+        programs: &Programs,
+        store: &Store,
+        out: &Outbound,
+    ) -> EngineNumbers {
+        let machine = self.machine(store);
+        let mut live = programs.live_from(from);
+        let measured = live.by_ref().take(PROGRAMS_PER_ANSWER).map(of_program).collect();
+        let next = live.next().map(|(program, ..)| program);
+        EngineNumbers {
+            engine: out.engine.clone(),
+            boot: self.boot,
+            clock_ms: clock_ms(),
+            machine,
+            programs: measured,
+            next,
+        }
+    }
+
+    /// An answer was just published: how long the broker takes to acknowledge it is told by the next one.
+    pub(super) fn measure_round_trip(&mut self, out: &Outbound) {
+        self.round_trip.measure(&out.link);
+    }
+
+    pub(super) fn machine(&mut self, store: &Store) -> MachineNumbers {
+        let disk = store.disk_bytes();
         MachineNumbers {
             disk_free_bytes: disk.map(|(free, _)| free),
             disk_bytes: disk.map(|(_, all)| all),
             round_trip_us: self.round_trip.last_us(),
-            ..machine::measured(self.times.begun)
+            ..machine::measured(self.begun)
         }
     }
+}
 
-    /// Of all programs that run.
-    #[cfg(feature = "metrics")]
-    pub(super) fn program_numbers(&self) -> impl Iterator<Item = ProgramNumbers> {
-        self.programs.live_from(None).map(of_program)
-    }
-
-    fn numbers(&mut self, from: Option<ProgramId>) -> EngineNumbers {
-        let machine = self.machine_numbers();
-        let mut live = self.programs.live_from(from);
-        let programs = live.by_ref().take(PROGRAMS_PER_ANSWER).map(of_program).collect();
-        let next = live.next().map(|(program, ..)| program);
-        EngineNumbers {
-            engine: self.out.engine.clone(),
-            boot: self.boot,
-            clock_ms: clock_ms(),
-            machine,
-            programs,
-            next,
-        }
-    }
+/// Of all programs that run.
+#[cfg(feature = "metrics")]
+pub(super) fn of_programs(programs: &Programs) -> impl Iterator<Item = ProgramNumbers> {
+    programs.live_from(None).map(of_program)
 }
 
 fn of_program((program, hosted, process): (ProgramId, &Hosted, &Process)) -> ProgramNumbers {

@@ -8,7 +8,7 @@ use wayfare_protocol::address::{Address, Announcement};
 use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::dispatcher::{ACTING_NAME, Answer, Answered, Asker, Request};
 use wayfare_protocol::event::{Event, EventBody, only_reads};
-use wayfare_protocol::ids::{Challenge, ClientId, EngineId, OperationId, PeerName, ProgramId, Term};
+use wayfare_protocol::ids::{Blob, Challenge, ClientId, EngineId, OperationId, PeerName, ProgramId, Term};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::reply::Barrier;
 use wayfare_protocol::status::{EngineStatus, ProgramStatus};
@@ -17,6 +17,8 @@ use wayfare_protocol::trust::place::Place;
 use wayfare_protocol::trust::signed::{self, Answers};
 use wayfare_protocol::trust::warrant::Warrant;
 use wayfare_protocol::wire;
+
+use super::store::Blobs;
 
 pub(crate) struct Outbound {
     pub(crate) link: Link,
@@ -45,6 +47,21 @@ impl Outbound {
 
     pub(crate) fn peer(&self, to: PeerName, operation: OperationId, message: PeerMessage, chunk: &[u8]) {
         self.to_peer(to, operation, message, |envelope| envelope.encode(chunk));
+    }
+
+    /// A piece of a blob, as it is in the store.
+    pub(crate) fn chunk(
+        &self,
+        to: PeerName,
+        operation: OperationId,
+        (blob, offset, bytes): (Blob, u64, u64),
+        blobs: &mut Blobs,
+    ) {
+        match blobs.read_at(blob.digest, offset, bytes) {
+            Ok(chunk) => self.peer(to, operation, PeerMessage::Chunk { blob, offset }, &chunk),
+            // The receiver hears nothing and gives up in its time.
+            Err(error) => tracing::error!(blob = blob.digest.short(), offset, %error, "cannot read a blob"),
+        }
     }
 
     /// Offers a program, with the order to do so as it was signed.

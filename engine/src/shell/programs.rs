@@ -23,6 +23,9 @@ use super::store::Tail;
 use super::work::Gathered;
 use wayfare_runtime::{Launch, Loaded, Process, ProcessEvent};
 
+/// Captures of a program whose messages are remembered until one of them is stored.
+const MAIL_POINTS_MAX: usize = 8;
+
 /// What a program's thread said.
 pub(crate) struct Said {
     pub(crate) program: ProgramId,
@@ -60,7 +63,7 @@ pub(crate) struct Hosted {
     /// Of the live program's messages.
     pub(crate) session: Option<Session>,
     /// How far the snapshots that were made last have the program's messages.
-    pub(crate) mail_points: VecDeque<(Digest, u64)>,
+    mail_points: VecDeque<(Digest, u64)>,
 }
 
 enum Stage {
@@ -360,6 +363,20 @@ impl Programs {
 }
 
 impl Hosted {
+    /// It was captured, with all messages below a number.
+    pub(crate) fn note_captured(&mut self, snapshot: Digest, mail_arrived: u64) {
+        self.mail_points.push_back((snapshot, mail_arrived));
+        while self.mail_points.len() > MAIL_POINTS_MAX {
+            self.mail_points.pop_front();
+        }
+    }
+
+    /// Below which number it has all messages in this snapshot, where that is known.
+    pub(crate) fn mail_arrived_in(&self, snapshot: Digest) -> Option<u64> {
+        let mut points = self.mail_points.iter();
+        points.find_map(|(digest, next)| (*digest == snapshot).then_some(*next))
+    }
+
     pub(crate) fn process(&self) -> Option<&Process> {
         match &self.stage {
             Stage::Live { process, .. } => Some(process),

@@ -10,7 +10,8 @@ use wayfare_protocol::dispatcher::{Answer, Answered, Reads, Request};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Challenge, OperationId, ProgramId};
 
-use super::agent::Agent;
+use super::outbound::Outbound;
+use super::programs::Programs;
 use wayfare_runtime::ServiceRequest;
 
 /// A request that was not answered is said again after this: whoever acts may have changed.
@@ -37,9 +38,8 @@ impl ServiceRequests {
     pub(super) fn next_wake(&self) -> Option<Instant> {
         self.carried.values().map(|carried| carried.due).min()
     }
-}
 
-impl Agent {
+    /// It is said when that is due next: at once.
     pub(super) fn carry(&mut self, program: ProgramId, incarnation: u64, asked: ServiceRequest) {
         let carried = Carried {
             program,
@@ -47,23 +47,18 @@ impl Agent {
             asked,
             due: Instant::now(),
         };
-        self.service_requests
-            .carried
-            .insert(carried.asked.request, carried);
-        self.service_requests_due(Instant::now());
+        self.carried.insert(carried.asked.request, carried);
     }
 
-    pub(super) fn service_requests_due(&mut self, now: Instant) {
-        let programs = &self.programs;
+    /// `is_heard`: there is a broker, and programs are known to be ours.
+    pub(super) fn due(&mut self, now: Instant, programs: &Programs, is_heard: bool, out: &Outbound) {
         // Those of programs that are gone, or do not wait any more, are done with.
-        self.service_requests.carried.retain(|request, carried| {
+        self.carried.retain(|request, carried| {
             let hosted = programs.get(carried.program, carried.incarnation);
             let process = hosted.and_then(|hosted| hosted.process());
             process.is_some_and(|process| process.is_waiting_for(*request))
         });
-        let is_heard = self.out.is_connected && self.fence.is_passed();
-        let challenge = self.service_requests.challenge;
-        for (request, carried) in &mut self.service_requests.carried {
+        for (request, carried) in &mut self.carried {
             if carried.due > now {
                 continue;
             }
@@ -77,39 +72,37 @@ impl Agent {
             let asked = &carried.asked;
             let request = Request {
                 request: *request,
-                client: self.out.engine.clone(),
+                client: out.engine.clone(),
                 body: asked
                     .what
                     .request(carried.program, hosted.generation, asked.number),
-                reads: match self.out.key {
+                reads: match out.key {
                     Some(_) => Reads::SIGN_AGAIN,
                     None => Reads::TAGGED,
                 },
                 by: None,
             };
-            self.out.request(asked.what.service(), &request, challenge);
+            out.request(asked.what.service(), &request, self.challenge);
         }
     }
 
-    pub(super) fn service_answered(&mut self, answer: Answer) {
-        if let Answered::SignAgain { challenge } = answer.answer {
-            return self.sign_again(answer.request, challenge);
-        }
-        let Some(carried) = self.service_requests.carried.remove(&answer.request) else {
+    /// Gives the program its answer, or notes for which challenge the request is to be signed when it is said again.
+    pub(super) fn answered(&mut self, answer: Answer, programs: &Programs) {
+        let answered = match answer.answer {
+            Answered::SignAgain { challenge } => return self.sign_again(answer.request, challenge),
+            Answered::Failed(failure) => Err(failure),
+            Answered::Done(value) => Ok(value),
+        };
+        let Some(carried) = self.carried.remove(&answer.request) else {
             return; // Answered before.
         };
-        let answered = match answer.answer {
-            Answered::Failed(failure) => Err(failure),
-            Answered::SignAgain { .. } => return, // See above.
-            Answered::Done(value) => carried
-                .asked
-                .what
-                .reply(value)
-                .map_err(|error| Failure::Internal {
-                    reason: format!("the dispatcher's answer cannot be read: {error}"),
-                }),
-        };
-        let hosted = self.programs.get(carried.program, carried.incarnation);
+        let answered = answered.and_then(|value| {
+            let reply = carried.asked.what.reply(value);
+            reply.map_err(|error| Failure::Internal {
+                reason: format!("the dispatcher's answer cannot be read: {error}"),
+            })
+        });
+        let hosted = programs.get(carried.program, carried.incarnation);
         if let Some(process) = hosted.and_then(|hosted| hosted.process()) {
             process.service_answered(answer.request, answered);
         }
@@ -117,13 +110,11 @@ impl Agent {
 
     /// The acting dispatcher wants it signed, or its challenge is another one.
     fn sign_again(&mut self, request: OperationId, challenge: Challenge) {
-        let is_news = self.service_requests.challenge.replace(challenge) != Some(challenge);
-        let now = Instant::now();
+        let is_news = self.challenge.replace(challenge) != Some(challenge);
         // Said again at once only for another challenge: an answer to an earlier repetition costs no more
         // than that.
-        if is_news && let Some(carried) = self.service_requests.carried.get_mut(&request) {
-            carried.due = now;
+        if is_news && let Some(carried) = self.carried.get_mut(&request) {
+            carried.due = Instant::now();
         }
-        self.service_requests_due(now);
     }
 }

@@ -6,20 +6,13 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use wayfare_core::types::{Input, Record};
+use wayfare_core::types::Record;
 use wayfare_link::BrokerUrl;
-use wayfare_mail::{Home, ReceivedMessage};
-use wayfare_protocol::ids::{Blob, ProgramId};
-use wayfare_protocol::snapshot::Snapshot;
+use wayfare_protocol::ids::ProgramId;
 
-use super::agent::Agent;
-use super::programs::Capturing;
+use super::programs::{Capturing, Hosted, Programs};
 use super::session::{self, Heard, Order, Session, SessionEnd};
-
-/// A checkpoint is made early when a program was sent this much since the last one.
-const JOURNAL_BYTES_LARGE: u64 = 4 << 20;
-/// Captures of a program whose messages are remembered until one of them is stored.
-const MAIL_POINTS_MAX: usize = 8;
+use super::store::Inboxes;
 
 pub(crate) struct Sessions {
     broker: BrokerUrl,
@@ -92,187 +85,104 @@ impl Sessions {
     pub(crate) fn are_closing(&self) -> bool {
         !self.closing.is_empty()
     }
-}
-
-impl Agent {
-    /// What a program about to be launched needs for its messages: where it is, and what it was sent since its snapshot.
-    pub(super) fn mail_of(
-        &self,
-        program: ProgramId,
-        snapshot: Option<&Snapshot>,
-    ) -> (Home, Vec<ReceivedMessage>) {
-        let next = snapshot.map_or(0, |snapshot| snapshot.host.mail_arrived);
-        let generation = self.programs.current(program).map(|hosted| hosted.generation);
-        let journaled = generation.map_or_else(Vec::new, |generation| {
-            self.store.inboxes.read(program, generation, next)
-        });
-        let home = Home {
-            program,
-            engine: self.out.engine.to_string(),
-            topics: self.out.topics.clone(),
-        };
-        (home, journaled)
-    }
 
     /// Its program was launched. It opens when that runs.
-    pub(super) fn begin_session(&mut self, program: ProgramId, incarnation: u64) {
-        let Some(hosted) = self.programs.get_mut(program, incarnation) else {
-            return;
-        };
+    pub(crate) fn begin(&mut self, program: ProgramId, hosted: &mut Hosted, inboxes: &Inboxes) {
         let Some(mailbox) = hosted.process().map(|process| process.mailbox()) else {
             return;
         };
-        let (broker, inboxes) = (self.sessions.broker.clone(), self.store.inboxes.clone());
         let heard = Heard {
-            is_heard: self.sessions.is_heard.subscribe(),
-            connected: self.sessions.connected.0.clone(),
+            is_heard: self.is_heard.subscribe(),
+            connected: self.connected.0.clone(),
         };
-        let (session, task) = Session::new(program, mailbox, broker, inboxes, heard);
+        let (session, task) = Session::new(program, mailbox, self.broker.clone(), inboxes.clone(), heard);
         hosted.session = Some(session);
-        self.sessions.running.spawn(task.run());
+        self.running.spawn(task.run());
         if !hosted.is_frozen {
-            self.open_session(program);
+            self.open(program, hosted);
         }
     }
 
-    pub(super) fn open_session(&mut self, program: ProgramId) {
-        if let Some(ending) = self.sessions.ending.get_mut(&program) {
+    pub(crate) fn open(&mut self, program: ProgramId, hosted: &Hosted) {
+        if let Some(ending) = self.ending.get_mut(&program) {
             ending.is_awaited = true;
-            return;
-        }
-        if let Some(hosted) = self.programs.current(program)
-            && let Some(session) = &hosted.session
-        {
+        } else if let Some(session) = &hosted.session {
             session.order(Order::Open(hosted.generation));
         }
     }
 
-    pub(super) fn close_session(&mut self, program: ProgramId, capturing: Capturing) {
-        if let Some(ending) = self.sessions.ending.get_mut(&program) {
+    /// Closes it for a capture, which [`SessionNews::Closed`] brings back; `false`: there is none to be closed.
+    pub(crate) fn close(
+        &mut self,
+        program: ProgramId,
+        hosted: Option<&Hosted>,
+        capturing: Capturing,
+    ) -> bool {
+        if let Some(ending) = self.ending.get_mut(&program) {
             ending.is_awaited = false;
         }
-        let session = self.programs.current(program).and_then(|hosted| {
-            let session = hosted.session.as_ref()?;
-            Some((hosted.incarnation, session.close()))
-        });
+        let session = hosted.and_then(|hosted| Some((hosted.incarnation, hosted.session.as_ref()?.close())));
         let Some((incarnation, closed)) = session else {
-            return self.capture_now(program, capturing);
+            return false;
         };
-        let wait = |closed: oneshot::Receiver<()>| async move {
+        self.closing.spawn(async move {
             // A task that is gone has closed it.
             let _ = closed.await;
             (program, incarnation, capturing)
-        };
-        self.sessions.closing.spawn(wait(closed));
+        });
+        true
     }
 
-    pub(super) fn session_news(&mut self, news: SessionNews) {
-        match news {
-            SessionNews::Connected(answer) => self.fence.session_connected(answer, &self.out),
-            SessionNews::Closed(program, incarnation, capturing) => {
-                if self.programs.get(program, incarnation).is_some() {
-                    self.capture_now(program, capturing);
-                }
-            }
-            SessionNews::Ended(SessionEnd {
-                program,
-                is_wiped,
-                has_ended,
-            }) => {
-                if has_ended {
-                    self.session_ended(program);
-                }
-                // It may live again meanwhile: restored under the id that it had.
-                if !self.programs.has_ended(program) {
-                    return;
-                }
-                if has_ended {
-                    self.withdraw(program);
-                }
-                if is_wiped {
-                    self.store.inboxes.remove(program);
-                }
-            }
-        }
-    }
-
-    /// One of the tasks that end it is done.
-    fn session_ended(&mut self, program: ProgramId) {
-        let Some(ending) = self.sessions.ending.get_mut(&program) else {
-            return;
+    /// One of the tasks that end it is done; whether it is to be opened again.
+    pub(crate) fn note_ended(&mut self, program: ProgramId) -> bool {
+        let Some(ending) = self.ending.get_mut(&program) else {
+            return false;
         };
         ending.tasks = ending.tasks.saturating_sub(1);
-        if ending.tasks == 0 {
-            let is_awaited = ending.is_awaited;
-            self.sessions.ending.remove(&program);
-            if is_awaited {
-                self.open_session(program);
-            }
-        }
+        ending.tasks == 0
+            && self
+                .ending
+                .remove(&program)
+                .is_some_and(|ending| ending.is_awaited)
     }
 
     /// The program has ended: its last messages go out.
-    pub(super) fn finish_session(&mut self, program: ProgramId) {
-        if let Some(session) = self
-            .programs
-            .current(program)
-            .and_then(|hosted| hosted.session.as_ref())
-        {
+    pub(crate) fn finish(&mut self, program: ProgramId, hosted: &Hosted) {
+        if let Some(session) = &hosted.session {
             session.order(Order::Finish);
-            self.sessions.ending.entry(program).or_default().tasks += 1;
+            self.ending.entry(program).or_default().tasks += 1;
         }
     }
 
     /// The program is gone for good: the broker forgets what it keeps for it.
-    pub(super) fn wipe_session(&mut self, program: ProgramId) {
-        if self.store.inboxes.has(program) {
-            let broker = self.sessions.broker.clone();
-            self.sessions.running.spawn(session::wipe(program, broker));
-            self.sessions.ending.entry(program).or_default().tasks += 1;
+    pub(crate) fn wipe(&mut self, program: ProgramId, inboxes: &Inboxes) {
+        if inboxes.has(program) {
+            self.running.spawn(session::wipe(program, self.broker.clone()));
+            self.ending.entry(program).or_default().tasks += 1;
         }
     }
 
-    pub(super) fn note_captured(&mut self, program: ProgramId, blob: Blob, mail_arrived: u64) {
-        if let Some(hosted) = self.programs.current_mut(program) {
-            hosted.mail_points.push_back((blob.digest, mail_arrived));
-            while hosted.mail_points.len() > MAIL_POINTS_MAX {
-                hosted.mail_points.pop_front();
-            }
-        }
-    }
-
-    pub(super) fn note_stored(&mut self, record: &Record) {
-        let Record::Program(record) = record else { return };
-        let Some(saved) = record.saved else { return };
-        let points = self
-            .programs
-            .current(record.program)
-            .map(|hosted| &hosted.mail_points);
-        let point = points
-            .into_iter()
-            .flatten()
-            .find(|(digest, _)| *digest == saved.snapshot.digest);
-        if let Some((_, next)) = point {
-            self.sessions.stored.push((record.program, *next));
+    /// A record is put: if it names a snapshot, the messages that this has need not be kept once it is committed.
+    pub(crate) fn note_put(&mut self, record: &Record, programs: &Programs) {
+        if let Record::Program(record) = record
+            && let Some(saved) = record.saved
+            && let Some(hosted) = programs.current(record.program)
+            && let Some(next) = hosted.mail_arrived_in(saved.snapshot.digest)
+        {
+            self.stored.push((record.program, next));
         }
     }
 
     /// What was put is committed.
-    pub(super) fn forget_stored_mail(&mut self) {
-        for (program, next) in std::mem::take(&mut self.sessions.stored) {
-            let Some(hosted) = self.programs.current_mut(program) else {
+    pub(crate) fn forget_stored(&mut self, programs: &mut Programs) {
+        for (program, next) in self.stored.drain(..) {
+            let Some(hosted) = programs.current_mut(program) else {
                 continue;
             };
             hosted.stored_at = Some(Instant::now());
             if let Some(session) = &hosted.session {
                 session.order(Order::ForgetBelow(next));
             }
-        }
-    }
-
-    pub(super) fn want_checkpoints(&mut self) {
-        for program in self.programs.with_large_journals(JOURNAL_BYTES_LARGE) {
-            self.inputs.push_back(Input::CheckpointWanted { program });
         }
     }
 }

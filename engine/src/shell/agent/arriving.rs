@@ -8,6 +8,7 @@ use wayfare_core::Core;
 use wayfare_core::types::{Disk, Effect, Input};
 use wayfare_link::{Event, Incoming};
 use wayfare_protocol::command::Action;
+use wayfare_protocol::dispatcher::Answered;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::EventBody;
 use wayfare_protocol::ids::{ClientId, EngineId, Generation, OperationId, ProgramId};
@@ -101,11 +102,8 @@ impl Agent {
                     }
                 }
             }
-            Arrived::Peer(input, bytes) if self.fetch_message(&input, &bytes) => {}
-            // The sender repeats it.
-            Arrived::Peer(..) if self.is_stalled => {}
-            Arrived::Peer(input @ Input::Chunk { .. }, bytes) => self.feed_chunk(input, &bytes),
-            Arrived::Peer(input, _) | Arrived::Other(input) => {
+            Arrived::Peer(input, bytes) => self.peer_message(input, &bytes),
+            Arrived::Other(input) => {
                 if let Input::Report { client, .. } = &input {
                     self.leaving.asked_by(client);
                 }
@@ -120,7 +118,7 @@ impl Agent {
                 let has_ended = self.programs.has_ended(announcement.program);
                 self.announced.seen(&address, &announcement, has_ended, &self.out);
             }
-            Arrived::Device(request) => self.device_asked(request),
+            Arrived::Device(request) => self.asked(request),
             Arrived::Malformed {
                 operation,
                 client,
@@ -140,7 +138,10 @@ impl Agent {
             Arrived::OwnStatus(status) => self.own_status(&status, message.retain),
             Arrived::Barrier(number) => self.fence_answered(number),
             Arrived::Answer(answer) if self.leaving.answered(&answer) => {}
-            Arrived::Answer(answer) => self.service_answered(answer),
+            Arrived::Answer(answer) => {
+                self.service_requests.answered(answer, &self.programs);
+                self.service_requests_due(Instant::now());
+            }
             Arrived::Roster => self.trust.roster_seen(&message.payload, Instant::now()),
         }
         self.steps.push_back(Step::Acknowledge(message.token));
@@ -187,7 +188,7 @@ impl Agent {
                 Judgement::Taken => true,
                 Judgement::Stale => false,
                 Judgement::Refused(failure) => {
-                    self.answer_about_device(&request.clone().take_apart().0, Err(failure));
+                    self.answer(&request.clone().take_apart().0, Answered::Failed(failure));
                     false
                 }
             },
@@ -213,6 +214,19 @@ impl Agent {
             self.feed(Input::StatusChanged);
         }
         is_permitted.then_some(arrived)
+    }
+
+    fn peer_message(&mut self, input: Input, bytes: &Bytes) {
+        let (fetches, mut means) = self.fetches();
+        if let Some(outcomes) = fetches.message(&input, bytes, &mut means) {
+            return self.fetched(outcomes);
+        }
+        match input {
+            // The sender repeats it.
+            _ if self.is_stalled => {}
+            Input::Chunk { .. } => self.feed_chunk(input, bytes),
+            _ => self.feed(input),
+        }
     }
 
     fn feed_chunk(&mut self, input: Input, bytes: &Bytes) {

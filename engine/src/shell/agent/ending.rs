@@ -42,9 +42,8 @@ impl Agent {
 
     /// Begins to leave; `false`: there is nobody to wait for, or nothing.
     pub(in crate::shell) fn begin_leaving(&mut self, time: Duration) -> bool {
-        let is_heard = self.out.is_connected && self.fence.is_passed();
         let has_programs = || self.core.statuses().iter().any(|status| !status.state.is_ended());
-        let leaves = !time.is_zero() && is_heard && has_programs() && self.leaving.begin(time);
+        let leaves = !time.is_zero() && self.is_heard() && has_programs() && self.leaving.begin(time);
         if leaves {
             // With the request in it.
             self.feed(Input::Connected);

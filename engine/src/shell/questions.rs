@@ -2,61 +2,76 @@
 //!
 //! A device may take its time, so it is asked on another thread, one question at a time: who asks repeats it until it is answered.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
+use tokio::task::JoinSet;
 use wayfare_devices::{Devices, Trouble};
 use wayfare_protocol::device::{DeviceAsk, Reading, SETTING_BYTES_MAX, Setting};
-use wayfare_protocol::dispatcher::{Answered, Asker, Request};
+use wayfare_protocol::dispatcher::{Answered, Asker};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{EngineId, Term};
+use wayfare_protocol::ids::{EngineId, ProgramId};
 use wayfare_protocol::journal::JournalAsk;
 use wayfare_protocol::numbers::NumbersAsk;
-use wayfare_protocol::wire;
 
-use super::agent::Agent;
 use super::work::{self, Done};
 
-impl Agent {
-    pub(super) fn device_asked(&mut self, request: Request) {
-        let (asker, body) = request.take_apart();
-        if let Ok(NumbersAsk::Numbers { from }) = NumbersAsk::deserialize(&body) {
-            return self.numbers_asked(&asker, from);
+/// What is asked, as it is read.
+pub(super) enum Question {
+    Numbers(Option<ProgramId>),
+    Journal(Option<u64>),
+    Device(DeviceAsk),
+}
+
+pub(super) fn read(body: serde_json::Value) -> Result<Question, Failure> {
+    if let Ok(NumbersAsk::Numbers { from }) = NumbersAsk::deserialize(&body) {
+        return Ok(Question::Numbers(from));
+    }
+    if let Some(JournalAsk::Journal { before }) = JournalAsk::of(&body) {
+        return Ok(Question::Journal(before));
+    }
+    serde_json::from_value(body)
+        .map(Question::Device)
+        .map_err(|error| Failure::BadRequest {
+            reason: format!("this engine cannot read the request: {error}"),
+        })
+}
+
+/// Questions about devices.
+pub(super) struct DeviceQuestions {
+    devices: Arc<Devices>,
+    engine: EngineId,
+    is_one_asked: bool,
+}
+
+impl DeviceQuestions {
+    pub(super) fn new(devices: Arc<Devices>, engine: EngineId) -> Self {
+        Self {
+            devices,
+            engine,
+            is_one_asked: false,
         }
-        if let Some(JournalAsk::Journal { before }) = JournalAsk::of(&body) {
-            // Written as events are anyway, and read back: to make values of all that an event may say, boards would need 25 KB of code.
-            let page = wire::to_json(&self.core.journal(before, self.now()));
-            let page = serde_json::from_slice(&page).expect("what was just written can be read");
-            return self.out.answer(&asker, Term::default(), Answered::Done(page));
-        }
-        let ask = match serde_json::from_value(body) {
-            Ok(ask) => ask,
-            Err(error) => {
-                let reason = format!("this engine cannot read the request: {error}");
-                return self.answer_about_device(&asker, Err(Failure::BadRequest { reason }));
-            }
-        };
-        if std::mem::replace(&mut self.is_device_asked, true) {
+    }
+
+    pub(super) fn begin(&mut self, asker: Asker, ask: DeviceAsk, work: &mut JoinSet<Done>) {
+        if std::mem::replace(&mut self.is_one_asked, true) {
             return;
         }
-        let (devices, engine) = (self.devices.clone(), self.out.engine.clone());
+        let (devices, engine) = (self.devices.clone(), self.engine.clone());
         work::start(
-            &mut self.work,
+            work,
             move || answer(&devices, &engine, &ask),
             move |result| Done::DeviceAnswered { asker, result },
         );
     }
 
-    pub(super) fn device_answered(&mut self, asker: &Asker, result: Result<Reading, Failure>) {
-        self.is_device_asked = false;
-        self.answer_about_device(asker, result);
-    }
-
-    pub(super) fn answer_about_device(&self, asker: &Asker, result: Result<Reading, Failure>) {
-        let answer = match result.map(|reading| serde_json::to_value(reading).expect("plain data serialises"))
-        {
+    /// What came of it.
+    pub(super) fn end(&mut self, result: Result<Reading, Failure>) -> Answered {
+        self.is_one_asked = false;
+        match result.map(|reading| serde_json::to_value(reading).expect("plain data serialises")) {
             Ok(reading) => Answered::Done(reading),
             Err(failure) => Answered::Failed(failure),
-        };
-        self.out.answer(asker, Term::default(), answer);
+        }
     }
 }
 

@@ -1,257 +1,89 @@
-//! Carrying out what the core decided.
+//! From a module, and maybe a snapshot, to a program that runs; and what came of all work that takes long.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use wayfare_core::types::{Effect, Input, Saved};
-use wayfare_protocol::code::SecretKey;
+use wayfare_core::types::{Input, Saved};
+use wayfare_mail::{Home, ReceivedMessage};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{Blob, Digest, OperationId, ProgramId};
 use wayfare_protocol::snapshot::Snapshot;
-use wayfare_protocol::status::{EngineState, EngineStatus, ProgramStatus};
-
-use super::agent::{Agent, Step};
-use super::code_workshop::read;
-use super::fetches::Waiting;
-use super::machine;
-use super::programs::Capturing;
-use super::spans;
-use super::work::{self, Data, Done, Gathered, SavedSource, SnapshotSource, Written};
 use wayfare_runtime::MAY_COME_APART;
 
+use super::Agent;
+use crate::shell::code_workshop::read;
+use crate::shell::fetches::{Fetches, Means, Outcome, Waiting};
+use crate::shell::work::{self, Data, Done, Gathered, SavedSource, SnapshotSource, Written};
+
 impl Agent {
-    /// In order; stops at the first that needs the store while that cannot store.
-    pub(super) fn carry_out(&mut self) {
-        if self.times.retry.is_none() {
-            self.carry_out_what_can_be();
-        }
-        self.end_without_the_store();
+    pub(super) fn fetches(&mut self) -> (&mut Fetches, Means<'_>) {
+        let now_ms = self.now().0 / 1000;
+        let means = Means {
+            modules: &self.workshop.modules,
+            blobs: &mut self.store.blobs,
+            out: &self.out,
+            now_ms,
+        };
+        (&mut self.fetches, means)
     }
 
-    /// What is to be discarded ends at once, though it stays on the disk until that takes records again: another life of it may
-    /// run elsewhere. Discarded again in its turn, it is not here any more.
-    fn end_without_the_store(&mut self) {
-        for step in &self.steps {
-            if let Step::Effect(Effect::Discard { program }) = step {
-                self.programs.discard(*program);
-            }
-        }
+    fn fetch(&mut self, module: Blob, waiting: Waiting) {
+        let (fetches, mut means) = self.fetches();
+        let outcomes = fetches.fetch(module, waiting, &mut means);
+        self.fetched(outcomes);
     }
 
-    fn carry_out_what_can_be(&mut self) {
-        while let Some(step) = self.steps.pop_front() {
-            let is_record = matches!(step, Step::Effect(Effect::Store(_) | Effect::Erase(_)));
-            if !is_record && !self.commit() {
-                self.steps.push_front(step);
-                return;
-            }
-            match step {
-                Step::Effect(effect) => self.effect(effect),
-                Step::Keep { blob, offset, chunk } => self.keep_chunk(blob, offset, &chunk),
-                Step::Acknowledge(token) => self.out.link.acknowledge(token),
-                Step::SpeakAgain => {
-                    // First: an ended program is gone with its session when its last lines are published.
-                    self.sessions.set_heard(self.fence.is_passed());
-                    self.publish_held_lines();
-                    self.publish_tails();
+    /// What follows for those who waited.
+    pub(super) fn fetched(&mut self, outcomes: Vec<Outcome>) {
+        for outcome in outcomes {
+            match outcome {
+                // What is fetched is all of a module.
+                Outcome::GoOn(module, Waiting::Arrival { operation, resumes }) => {
+                    self.load_module_here(operation, module, resumes);
                 }
-                Step::SessionsHeard(number) => self.fence.sessions_heard(number, &self.out),
-            }
-        }
-        self.commit();
-    }
-
-    /// Records that follow each other are made durable together.
-    fn commit(&mut self) -> bool {
-        if self.uncommitted {
-            match self.store.commit() {
-                Ok(()) => {
-                    self.uncommitted = false;
-                    self.forget_stored_mail();
-                    self.stored();
+                Outcome::GoOn(
+                    module,
+                    Waiting::Program {
+                        program,
+                        incarnation,
+                        data,
+                        saved,
+                    },
+                ) => self.gather(program, incarnation, module, (data, saved), None),
+                Outcome::NoCode(operation, failure) => {
+                    let result = Err(failure);
+                    self.inputs.push_back(Input::ModuleLoaded { operation, result });
                 }
-                Err(error) => self.stall(&error),
-            }
-        }
-        !self.uncommitted
-    }
-
-    fn effect(&mut self, effect: Effect) {
-        let _entered = spans::of_effect(&effect).entered();
-        tracing::trace!(?effect, "effect");
-        match effect {
-            Effect::Store(record) => {
-                self.store.put(&record);
-                self.note_stored(&record);
-                self.uncommitted = true;
-            }
-            Effect::Erase(key) => {
-                self.store.erase(key);
-                self.uncommitted = true;
-            }
-            Effect::Reply { client, event } => {
-                tracing::debug!(?event, "reply");
-                self.out.reply(client, &event);
-            }
-            Effect::Peer {
-                to,
-                operation,
-                message,
-            } => match self.trust.passage_of(operation, &message) {
-                Some(order) => self.out.offer(to, operation, message, order),
-                None => self.out.peer(to, operation, message, &[]),
-            },
-            Effect::SendChunk {
-                to,
-                operation,
-                blob,
-                offset,
-                bytes,
-            } => self.send_chunk(to, operation, blob, offset, bytes),
-            Effect::PublishEngine {
-                sequence,
-                statuses_after,
-                live,
-                running,
-                listed,
-            } => {
-                if let Some(led) = &mut self.status_led {
-                    led.show(running > 0);
-                }
-                self.publish_engine((sequence, statuses_after), live, listed);
-            }
-            Effect::PublishProgram(status) => {
-                self.subscriptions.watch(status.program);
-                if self.fence.is_passed() {
-                    let place = self.trust.places.of(status.program, status.generation);
-                    self.statuses.publish(&status, place, &self.out);
-                }
-                match status.state.is_ended() {
-                    true => self.look_for_stale(&status),
-                    false => self.announce(status.program),
+                Outcome::Take {
+                    operation,
+                    module,
+                    code,
+                } => {
+                    let modules = self.workshop.modules.clone();
+                    work::start(
+                        &mut self.work,
+                        move || modules.take_code(module, code),
+                        move |result| Done::CodeTaken { operation, result },
+                    );
                 }
             }
-            Effect::ClearProgram { program, tombstone } => {
-                match tombstone {
-                    Some(tombstone) => {
-                        let place = self.trust.places.of(program, tombstone.generation);
-                        self.out.program_status(&tombstone, place);
-                    }
-                    None => self.out.clear_program(program),
-                }
-                self.trust.places.forget(program);
-                self.withdraw(program);
-                self.wipe_session(program);
-            }
-            Effect::KeepChunk { blob, .. } => {
-                let blob = blob.digest.short();
-                tracing::error!(blob, "the core wants to keep a chunk that is not in hand");
-            }
-            Effect::LoadModule {
-                operation,
-                module,
-                resumes,
-            } => self.load_module(operation, module, resumes),
-            Effect::VerifySnapshot {
-                operation,
-                saved,
-                module,
-            } => self.verify(operation, saved, module),
-            Effect::Start {
-                program,
-                spec,
-                generation,
-                begun,
-                saved,
-                frozen,
-                is_known,
-                follower,
-            } => {
-                let (module, data) = (spec.module, Data::of(&spec));
-                let incarnation = self
-                    .programs
-                    .begin(program, spec, (generation, begun), (frozen, is_known));
-                if let Some(follower) = follower {
-                    self.hear_follower(program, &follower);
-                }
-                self.start(program, incarnation, (module, data), saved);
-            }
-            Effect::Capture {
-                program,
-                capture,
-                purpose,
-                then,
-            } => self.capture(
-                program,
-                Capturing {
-                    capture,
-                    purpose,
-                    then,
-                },
-            ),
-            Effect::Unfreeze {
-                program,
-                generation,
-                begun,
-            } => {
-                self.programs.unfreeze(program, generation, begun);
-                self.open_session(program);
-            }
-            Effect::Discard { program } => {
-                self.programs.discard(program);
-                // It has moved, or was succeeded; one that is on its way back has been ordered already.
-                if !self.core.concerned().contains(&program) {
-                    self.trust.places.forget(program);
-                }
-            }
-            Effect::ReplyLogs {
-                client,
-                operation,
-                program,
-                since,
-                follower,
-            } => self.reply_logs(client, operation, program, (since, follower)),
         }
     }
 
-    /// Not before the fence is passed: then the statuses of all programs are published first.
-    fn publish_engine(&self, (sequence, statuses_after): (u64, u64), live: u32, listed: Vec<ProgramStatus>) {
-        if !self.fence.is_passed() {
-            return;
-        }
-        let (engine, boot) = (self.out.engine.clone(), self.boot);
-        self.out.engine_status(&EngineStatus {
-            sequence,
-            leaving: self.leaving.request(),
-            about: Some(self.about.clone()),
-            load: machine::load(self.times.begun),
-            live_programs: Some(live),
-            statuses_after: Some(statuses_after),
-            rival: self.claim.rival().cloned(),
-            challenge: self.trust.challenge(),
-            identity: self.out.key.as_ref().map(SecretKey::public),
-            programs: listed,
-            ..EngineStatus::new(engine, boot, EngineState::Online)
+    /// What a program about to be launched needs for its messages: where it is, and what it was sent since its snapshot.
+    fn mail_of(&self, program: ProgramId, snapshot: Option<&Snapshot>) -> (Home, Vec<ReceivedMessage>) {
+        let next = snapshot.map_or(0, |snapshot| snapshot.host.mail_arrived);
+        let generation = self.programs.current(program).map(|hosted| hosted.generation);
+        let journaled = generation.map_or_else(Vec::new, |generation| {
+            self.store.inboxes.read(program, generation, next)
         });
-    }
-
-    pub(super) fn event(
-        &self,
-        operation: OperationId,
-        program: Option<ProgramId>,
-        verb: &str,
-        body: EventBody,
-    ) -> Event {
-        Event {
-            operation,
-            engine: self.out.engine.clone(),
-            boot: self.boot,
-            verb: verb.to_owned(),
+        let home = Home {
             program,
-            body,
-        }
+            engine: self.out.engine.to_string(),
+            topics: self.out.topics.clone(),
+        };
+        (home, journaled)
     }
 
     /// With `resumes`, also what only programs need that go on from a snapshot.
@@ -311,7 +143,7 @@ impl Agent {
         }
     }
 
-    fn verify(&mut self, operation: OperationId, saved: Saved, module: Digest) {
+    pub(super) fn verify(&mut self, operation: OperationId, saved: Saved, module: Digest) {
         let source = self.saved_source(saved);
         let workshop = self.workshop.clone();
         work::start(
@@ -325,7 +157,7 @@ impl Agent {
         );
     }
 
-    fn start(
+    pub(super) fn start(
         &mut self,
         program: ProgramId,
         incarnation: u64,
@@ -418,8 +250,11 @@ impl Agent {
                 .launch(program, incarnation, gathered, mail, &self.workshop.modules)
         });
         if launched.is_ok() {
-            self.begin_session(program, incarnation);
-            self.followers_due(Instant::now());
+            if let Some(hosted) = self.programs.get_mut(program, incarnation) {
+                self.sessions.begin(program, hosted, &self.store.inboxes);
+            }
+            let (logs, mut ends) = self.lines();
+            logs.expire_followers(Instant::now(), &mut ends);
             self.await_resuming(program, incarnation);
         }
         if let Err(failure) = launched
@@ -439,7 +274,10 @@ impl Agent {
                 self.inputs.push_back(Input::ModuleLoaded { operation, result });
             }
             Done::CodeTaken { operation, result } => {
-                self.code_taken(operation, result.map_err(|failure| failure.to_string()));
+                let result = result.map_err(|failure| failure.to_string());
+                let (fetches, means) = self.fetches();
+                let outcomes = fetches.taken(operation, result, &means);
+                self.fetched(outcomes);
             }
             Done::Verified {
                 operation,
@@ -463,7 +301,9 @@ impl Agent {
             } => {
                 let result = result.map(|encoded| {
                     let blob = encoded.blob;
-                    self.note_captured(program, blob, encoded.mail_arrived);
+                    if let Some(hosted) = self.programs.current_mut(program) {
+                        hosted.note_captured(blob.digest, encoded.mail_arrived);
+                    }
                     match encoded.written {
                         Written::InMemory => self.store.blobs.hold(blob, encoded.bytes),
                         Written::Durable => self.store.blobs.take_durable(blob, encoded.bytes),
@@ -494,7 +334,10 @@ impl Agent {
                     self.snapshots.keep(digest, snapshot);
                 }
             }
-            Done::DeviceAnswered { asker, result } => self.device_answered(&asker, result),
+            Done::DeviceAnswered { asker, result } => {
+                let answer = self.device_questions.end(result);
+                self.answer(&asker, answer);
+            }
             Done::Synced {
                 blob,
                 result,

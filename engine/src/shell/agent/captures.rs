@@ -16,9 +16,9 @@ use wayfare_core::types::{CaptureId, Input, Standing};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{Blob, ProgramId};
 
-use super::agent::Agent;
-use super::programs::Capturing;
-use super::work::Done;
+use super::Agent;
+use crate::shell::programs::Capturing;
+use crate::shell::work::Done;
 use wayfare_runtime::MAY_COME_APART;
 
 impl Agent {
@@ -89,7 +89,12 @@ impl Agent {
     fn stop_for(&mut self, program: ProgramId, capturing: Capturing) {
         match capturing.then {
             Standing::Running => self.capture_now(program, capturing),
-            Standing::Paused => self.close_session(program, capturing),
+            Standing::Paused => {
+                let hosted = self.programs.current(program);
+                if !self.sessions.close(program, hosted, capturing) {
+                    self.capture_now(program, capturing);
+                }
+            }
         }
     }
 

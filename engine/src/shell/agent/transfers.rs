@@ -1,4 +1,4 @@
-//! Blobs in chunks: out of the store onto the wire, and from the wire into the store.
+//! Blobs in chunks, from the wire into the store.
 
 use std::fs::File;
 use std::io;
@@ -6,12 +6,11 @@ use std::io;
 use bytes::Bytes;
 use wayfare_core::types::Input;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::{Blob, OperationId, PeerName};
-use wayfare_protocol::peer::PeerMessage;
+use wayfare_protocol::ids::Blob;
 
-use super::agent::Agent;
-use super::store::Reception;
-use super::work::Done;
+use super::Agent;
+use crate::shell::store::Reception;
+use crate::shell::work::Done;
 
 /// The loop waits for blobs up to this to be synced, if a record names them before another thread is done with it.
 const SYNC_IN_LOOP_BYTES_MAX: u64 = 4 << 20;
@@ -19,23 +18,6 @@ const SYNC_IN_LOOP_BYTES_MAX: u64 = 4 << 20;
 const DECODE_EARLY_BYTES_MIN: u64 = 64 * 1024;
 
 impl Agent {
-    pub(super) fn send_chunk(
-        &mut self,
-        to: PeerName,
-        operation: OperationId,
-        blob: Blob,
-        offset: u64,
-        bytes: u64,
-    ) {
-        match self.store.blobs.read_at(blob.digest, offset, bytes) {
-            Ok(chunk) => self
-                .out
-                .peer(to, operation, PeerMessage::Chunk { blob, offset }, &chunk),
-            // The receiver hears nothing and gives up in its time.
-            Err(error) => tracing::error!(blob = blob.digest.short(), offset, %error, "cannot read a blob"),
-        }
-    }
-
     pub(super) fn keep_chunk(&mut self, blob: Blob, offset: u64, chunk: &Bytes) {
         match self.store.blobs.keep_chunk(blob, offset, chunk) {
             Ok(Reception::More) => {}
