@@ -16,8 +16,8 @@ use wayfare_scheduler::constraint::Requirements;
 use wayfare_scheduler::fleet::{Engine, Presence};
 
 use super::Core;
-use super::loss::Health;
 use super::state::{Instance, Standing, State};
+use super::watched::Health;
 
 /// The home of each instance, by ordinal.
 pub(super) type Homes = BTreeMap<u32, EngineId>;

@@ -13,7 +13,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wayfare_fleet::app::AppSpec;
 use wayfare_fleet::app::ask::{HOLDERS_MAX, Lasts};
@@ -21,7 +20,7 @@ use wayfare_protocol::error::Failure;
 
 use super::asked::bad;
 use super::pages::lines;
-use super::state::{App, Standing};
+use super::state::{App, Holder, Standing};
 use super::{Core, words};
 
 /// A lease that is not renewed for so long is over.
@@ -33,12 +32,6 @@ const READ_MS: u64 = 2_000;
 const UNREAD_MS: u64 = 5_000;
 /// Bytes of a holder's name.
 const HOLDER_BYTES_MAX: usize = 128;
-
-/// One holder of an application, as it is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    pub lasts: Lasts,
-}
 
 impl Core {
     pub(super) fn acquire(

@@ -6,7 +6,6 @@ use wayfare_protocol::ids::{EngineId, OperationId};
 use wayfare_scheduler::application::InstanceId;
 use wayfare_scheduler::plan::{Obstacle, Plan};
 
-use super::observe::Watched;
 use super::{Core, Effect};
 
 impl Core {
@@ -45,13 +44,6 @@ impl Core {
                 && instance.home.as_ref() != Some(engine)
         });
         instances.count()
-    }
-}
-
-impl Watched {
-    fn leaving(&self) -> Option<OperationId> {
-        let view = self.view.as_ref()?;
-        view.leaving.filter(|_| view.online)
     }
 }
 

@@ -11,7 +11,7 @@
 //! somewhere is started again only under the same program id and a higher generation, so that it is fenced off; a new
 //! program id is taken only when the old program was killed or had ended.
 //!
-//! Reading order: [`state`], `observe`, `loss`, `schedules`, `everywhere`, `health`, `stand`, `rollout`,
+//! Reading order: [`state`], `watched`, `observe`, `loss`, `schedules`, `everywhere`, `health`, `stand`, `rollout`,
 //! `stages`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `orphans`, `leaving`, `ages`, `asked`,
 //! `variants`, `shown`, `engines`, `hold`, `holders`, `ids`, `words`.
 
@@ -41,6 +41,7 @@ mod stand;
 mod strays;
 mod upkeep;
 mod variants;
+mod watched;
 mod words;
 
 #[cfg(test)]
@@ -61,9 +62,9 @@ use wayfare_scheduler::policy::Policy;
 
 use crate::compiler::CompilerAbout;
 pub use ids::Ids;
-pub use loss::LossOptions;
-use observe::Watched;
 use state::{Doing, Instance, Pending, Placed, State};
+pub use watched::LossOptions;
+use watched::Watched;
 
 /// How long one command may take: a module may have to be sent and compiled.
 pub const COMMAND_MS_MAX: u64 = 120_000;

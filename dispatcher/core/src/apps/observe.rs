@@ -6,30 +6,16 @@ use wayfare_fleet::app::RestartWhen;
 use wayfare_fleet::app::ask::Mark;
 use wayfare_fleet::fleet::{EngineView, FleetChanges, Presence, describe};
 use wayfare_protocol::health;
-use wayfare_protocol::ids::{EngineId, OperationId, ProgramId};
+use wayfare_protocol::ids::{EngineId, ProgramId};
 use wayfare_protocol::status::{ProgramState, ProgramStatus};
 use wayfare_scheduler::application::InstanceId;
 
-use super::loss::{Health, Hearing};
 use super::state::{Doing, Instance, Placed};
+use super::watched::{Health, Watched};
 use super::{Core, MISSING_MS};
 
 /// Loads change all the time: they are planned with this late.
 const LOAD_MS: u64 = 1_000;
-
-/// An engine as it was last seen.
-#[derive(Debug, Clone)]
-pub(super) struct Watched {
-    /// `None`: only heard of, as the place of something.
-    pub(super) view: Option<EngineView>,
-    pub(super) hearing: Hearing,
-    /// It is above one of its marks.
-    pub(super) is_pressed: bool,
-    /// Nothing is shed before this: what was shed last is still in the figures.
-    pub(super) shed_at_ms: u64,
-    /// What it was last told of what is still to go, and to which question.
-    pub(super) seen_off: Option<(OperationId, usize)>,
-}
 
 /// In what two views of an engine differ, as far as plans depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,18 +34,6 @@ impl Differs {
             Self::InLoad
         } else {
             Self::No
-        }
-    }
-}
-
-impl Watched {
-    pub(super) fn new(health: Health) -> Self {
-        Self {
-            view: None,
-            hearing: Hearing::new(health),
-            is_pressed: false,
-            shed_at_ms: 0,
-            seen_off: None,
         }
     }
 }

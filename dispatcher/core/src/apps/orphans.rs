@@ -11,13 +11,12 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
 use wayfare_fleet::fleet::{FleetChanges, Presence};
 use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::ids::{EngineId, ProgramId};
 
-use super::loss::Health;
-use super::state::Placed;
+use super::state::{Orphan, Placed};
+use super::watched::Health;
 use super::{COMMAND_MS_MAX, Core, Effect, RETRY_MS, Subject, to_json};
 
 /// An engine that is back has told what it has, and has carried out or given up what it was ordered before, after this.
@@ -27,15 +26,6 @@ const BACK_MS: u64 = 2 * COMMAND_MS_MAX + 5_000;
 const TOMBSTONE_MS: u64 = 5_000;
 /// Tombstones that do not stand are set again so many at a time.
 const SET_AGAIN_MAX: usize = 64;
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Orphan {
-    /// Where it may be.
-    pub engines: BTreeSet<EngineId>,
-    /// Its tombstone stands. Kept under its first name.
-    #[serde(rename = "buried")]
-    pub has_tombstone: bool,
-}
 
 impl Core {
     /// The program may still live on that engine.

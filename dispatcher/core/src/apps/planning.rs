@@ -12,11 +12,11 @@ use wayfare_scheduler::fleet::{Code, Engine, Fleet, NoCode, Presence, Running};
 use wayfare_scheduler::plan::{self, MoveReason, Options, Plan};
 
 use super::leaving::rooted;
-use super::loss::Health;
 use super::rollout::homeless;
 use super::schedules::waits_for_its_time;
 use super::state::{Doing, Instance, Placed, Standing, Starts};
 use super::strays::{STRAYS, stray};
+use super::watched::Health;
 use super::{Core, MOVES_MAX, PLAN_MS, Subject};
 
 impl Core {

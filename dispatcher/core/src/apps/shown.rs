@@ -6,10 +6,10 @@ use wayfare_protocol::error::Failure;
 use wayfare_scheduler::application::{ComponentId, InstanceId};
 
 use super::Core;
-use super::loss::Health;
 use super::pages::lines;
 use super::schedules::rests;
 use super::state::{App, Doing, Instance, Standing};
+use super::watched::Health;
 
 impl Core {
     pub(super) fn ask_status(&self, application: Option<&str>) -> Result<Vec<AppStatus>, Failure> {

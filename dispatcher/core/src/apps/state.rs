@@ -1,17 +1,14 @@
 //! What the service remembers across restarts, each piece a record of the journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use wayfare_fleet::app::ask::Mark;
+use wayfare_fleet::app::ask::{Lasts, Mark};
 use wayfare_fleet::app::hold::HoldRecord;
 use wayfare_fleet::app::schedule::Schedule;
 use wayfare_fleet::app::{AppSpec, ComponentSpec};
 use wayfare_protocol::ids::{Blob, BootId, Digest, EngineId, Generation, OperationId, ProgramId};
 use wayfare_scheduler::application::{ComponentId, InstanceId};
-
-use super::holders::Holder;
-use super::orphans::Orphan;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
@@ -42,6 +39,22 @@ pub struct App {
     /// How far that is, if it has been further than at its beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roll_out: Option<RollOut>,
+}
+
+/// One holder of an application, as it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub lasts: Lasts,
+}
+
+/// A program that may still live on engines that were given up for lost, and is not wanted there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphan {
+    /// Where it may be.
+    pub engines: BTreeSet<EngineId>,
+    /// Its tombstone stands. Kept under its first name.
+    #[serde(rename = "buried")]
+    pub has_tombstone: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
