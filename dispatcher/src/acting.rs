@@ -16,11 +16,11 @@ use wayfare_protocol::dispatcher::{Answered, Lease, LeaseState};
 use wayfare_protocol::ids::{OperationId, Term};
 
 use crate::admission::Admission;
+use crate::clock::now;
 use crate::context::{Context, Notes};
 use crate::durable::Place;
 use crate::options::ServiceOptions;
 use crate::requests::Router;
-use crate::service::now;
 use crate::services::SERVICES;
 
 /// A lease is renewed so often within its time.

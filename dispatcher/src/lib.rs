@@ -34,6 +34,7 @@ mod services;
 
 mod about;
 mod apps;
+mod clock;
 pub mod compilers;
 mod files;
 mod logs;

@@ -1,14 +1,12 @@
 //! The life of a dispatcher: it stands by and acts in turn, until it is told to end.
 
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use wayfare_client::ConnectError;
-use wayfare_client::documents::now_ms;
 use wayfare_dispatcher_core::alarms::broker::BrokerWatch;
-use wayfare_dispatcher_core::apps::Now;
 use wayfare_protocol::ids::Term;
 
 use crate::context::TERM_MAX;
@@ -71,15 +69,6 @@ pub async fn run(options: ServiceOptions, shutdown: impl Future<Output = ()>) ->
             () = tokio::time::sleep(pause) => {}
             () = &mut shutdown => return Ok(()),
         }
-    }
-}
-
-/// By clocks of this process, the one of which is never set.
-pub(crate) fn now() -> Now {
-    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    Now {
-        ms: u64::try_from(BEGUN.elapsed().as_millis()).unwrap_or(u64::MAX),
-        wall_ms: now_ms(),
     }
 }
 

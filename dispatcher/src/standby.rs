@@ -11,9 +11,9 @@ use wayfare_client::{Client, ClientOptions};
 use wayfare_dispatcher_core::alarms::broker::BrokerWatch;
 use wayfare_protocol::ids::{OperationId, Term};
 
+use crate::clock::now;
 use crate::lease::Watch;
 use crate::options::ServiceOptions;
-use crate::service::now;
 
 /// Between two tries to reach a broker.
 const BROKER_RETRY: Duration = Duration::from_secs(1);
