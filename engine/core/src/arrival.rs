@@ -25,8 +25,8 @@ use wayfare_protocol::limits::{BLOBS_PER_OPERATION_MAX, SNAPSHOT_BYTES_MAX};
 use wayfare_protocol::peer::PeerMessage;
 
 use super::Core;
-use super::health::SelfReport;
 use super::programs::{Life, Program};
+use super::self_report::SelfReport;
 use super::timing::{ARRIVAL_SILENCE_US, Repeat};
 use super::types::{Effect, Now, Saved, Standing, Verdict};
 

@@ -2,7 +2,8 @@
 //! to be done goes out as [`types::Effect`]s; time, ids and bytes are the shell's.
 //!
 //! Reading order: [`types`] is the contract; `journal` which commands came, `operations` what they begin;
-//! `programs` one program's life; `captures` what asks for its state; `health` what it says of itself;
+//! `programs` one program's life; `captures` what asks for its state; `self_report` what it says of itself and
+//! `health` what follows;
 //! `departure` and `arrival` the two halves of a move; `verdicts` what a target has decided; `transfer` the
 //! window for chunks; `serving` and `downloads` a snapshot for a client; `blobs` what must be kept;
 //! `statuses` and `publishing` what is published; `recovery` what a restart makes of the records.
@@ -25,6 +26,7 @@ mod operations;
 mod programs;
 mod publishing;
 mod recovery;
+mod self_report;
 mod serving;
 mod statuses;
 mod timing;

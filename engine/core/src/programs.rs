@@ -21,7 +21,7 @@ use wayfare_protocol::ids::{Blob, EngineId, Generation, OperationId, ProgramId};
 use wayfare_protocol::status::ProgramState;
 
 use super::Core;
-use super::health::SelfReport;
+use super::self_report::SelfReport;
 use super::types::{CaptureId, Disposition, Effect, Now, ProgramRecord, Purpose, Record, Saved, Standing};
 
 #[derive(Debug)]

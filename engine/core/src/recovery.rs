@@ -9,9 +9,9 @@ use wayfare_protocol::event::{EventBody, Outcome};
 use wayfare_protocol::ids::{OperationId, ProgramId};
 
 use super::Core;
-use super::health::SelfReport;
 use super::journal::Journal;
 use super::programs::{Life, Process, Program};
+use super::self_report::SelfReport;
 use super::types::{Disposition, Effect, Identity, Now, ProgramRecord, Record, RecordKey, Standing, Verdict};
 use super::verdicts::Verdicts;
 
