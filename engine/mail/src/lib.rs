@@ -79,7 +79,7 @@ pub struct Mail {
     submitted: u64,
     seen: Seen,
     replies: Replies,
-    /// A request whose reply is waited for, and which the broker has: in no snapshot.
+    /// A request whose reply is waited for, and which the broker has: in a snapshot it stands before the outbox, as if it had not.
     asked: Option<Outgoing>,
     asks_again: bool,
     repliable: VecDeque<(u64, String)>,

@@ -54,8 +54,15 @@ impl Mail {
         }
         count(&mut out, self.inbox.len());
         self.inbox.iter().for_each(|message| message.encode(&mut out));
-        count(&mut out, self.outbox.len());
-        self.outbox.iter().for_each(|outgoing| outgoing.encode(&mut out));
+        // Where it goes on, nobody knows how often that was sent: it is sent once more, and is a repeat for whoever has it.
+        let has_room = self.outbox.len() < OUTBOX_MESSAGES_MAX;
+        let asked = self
+            .asked
+            .iter()
+            .filter(|_| has_room && self.unanswered().is_some());
+        let outbox: Vec<&Outgoing> = asked.chain(&self.outbox).collect();
+        count(&mut out, outbox.len());
+        outbox.iter().for_each(|outgoing| outgoing.encode(&mut out));
         self.replies.save(&mut out);
         count(&mut out, self.repliable.len());
         for (number, topic) in &self.repliable {

@@ -393,6 +393,26 @@ fn a_request_is_sent_again_as_it_was_until_it_is_replied_to_and_is_received_once
     assert_eq!((asks.unanswered(), asks.next_to_send()), (None, None));
 }
 
+/// Its engine asks for it again in pauses; the next one knows nothing of those.
+#[test]
+fn a_request_that_nobody_has_replied_to_is_sent_again_where_it_goes_on() {
+    let mut asks = open();
+    asks.request("out/a", b"?").unwrap();
+    let request = asks.next_to_send().unwrap();
+    asks.sent(request.number);
+    asks.publish("out/b", b"later", Manner::default()).unwrap();
+    let mut there = moved(&asks, asks.home.program, "b").unwrap();
+    assert_eq!(there.unanswered(), None, "the broker does not have it from here");
+    assert_eq!(there.next_to_send(), Some(request.clone()));
+    assert_eq!(there.next_to_send().unwrap().topic, "out/b");
+    there.sent(request.number);
+    assert_eq!(there.unanswered(), Some(request.number));
+    // One that is replied to, or not waited for, is not.
+    there.end_request();
+    let mut further = moved(&there, there.home.program, "c").unwrap();
+    assert_eq!(further.next_to_send().unwrap().topic, "out/b");
+}
+
 #[test]
 fn everything_travels_and_a_copy_leaves_the_originals_outbox_alone() {
     let mut mail = open();
