@@ -329,7 +329,7 @@ impl Agent {
             }
         }
         self.want_checkpoints();
-        self.announce_granted();
+        self.announce_again();
         self.snapshots.sweep(now);
         self.verified = None;
         self.workshop.modules.sweep();

@@ -30,8 +30,8 @@ pub(super) struct Announced {
     /// The engine's.
     labels: Labels,
     programs: BTreeMap<ProgramId, Known>,
-    /// Programs that serve and whose inbox is not granted yet.
-    ungranted: BTreeSet<ProgramId>,
+    /// Programs that serve and are to be announced again: whose inbox is not granted yet, or for which the outbox had no room.
+    unannounced: BTreeSet<ProgramId>,
     /// Programs that have ended, of which an earlier process of this engine may have announced something that it did not withdraw.
     ended: BTreeMap<ProgramId, Generation>,
 }
@@ -62,7 +62,7 @@ impl Announced {
         Self {
             labels,
             programs: BTreeMap::new(),
-            ungranted: BTreeSet::new(),
+            unannounced: BTreeSet::new(),
             ended: BTreeMap::new(),
         }
     }
@@ -90,7 +90,7 @@ impl Announced {
             (services, mail.can_be_reached(), mail.is_serving() == Some(true))
         });
         if is_there && !is_granted {
-            self.ungranted.insert(program);
+            self.unannounced.insert(program);
             return;
         }
         let addresses = match is_there {
@@ -100,7 +100,7 @@ impl Announced {
                 .chain(Address::of_engine(&out.engine, &self.labels))
                 .collect(),
         };
-        let now = Known {
+        let mut now = Known {
             name: hosted.name.clone(),
             generation: hosted.generation,
             addresses,
@@ -116,8 +116,10 @@ impl Announced {
             out.withdraw(address, program);
         }
         let announcement = now.announcement(program, &out.engine);
-        for address in &now.addresses {
-            out.announce(address, &announcement);
+        let mut addresses = now.addresses.iter();
+        now.is_published = addresses.all(|address| out.announce(address, &announcement));
+        if !now.is_published {
+            self.unannounced.insert(program);
         }
         self.programs.insert(program, now);
         if is_first {
@@ -125,9 +127,9 @@ impl Announced {
         }
     }
 
-    /// Programs that serve, whose inbox may be granted by now: a copy, which serves already, does not ask to be announced.
-    pub(super) fn take_ungranted(&mut self) -> BTreeSet<ProgramId> {
-        std::mem::take(&mut self.ungranted)
+    /// Programs that serve, and can be announced by now: a copy, which serves already, does not ask to be.
+    pub(super) fn take_unannounced(&mut self) -> BTreeSet<ProgramId> {
+        std::mem::take(&mut self.unannounced)
     }
 
     /// Listens for what is announced of a program that has ended, where this process does not know what that was: the one before may
@@ -161,7 +163,8 @@ impl Announced {
             && known.addresses.contains(address)
             && !has_ended
         {
-            return out.announce(address, &known.announcement(program, &out.engine));
+            out.announce(address, &known.announcement(program, &out.engine));
+            return;
         }
         let has_left = known.is_some_and(|known| {
             let is_older = announcement.generation < known.generation;

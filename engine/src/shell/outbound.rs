@@ -134,8 +134,8 @@ impl Outbound {
     }
 
     /// With the proof that somebody has ordered it to be here, where there is one. Answers with what was
-    /// published.
-    pub(crate) fn program_status(&self, status: &ProgramStatus, place: Option<&Place>) -> Bytes {
+    /// published; `None`: the outbox has no room for it.
+    pub(crate) fn program_status(&self, status: &ProgramStatus, place: Option<&Place>) -> Option<Bytes> {
         let topic = Topic::ProgramStatus(status.program);
         let mut payload = wire::encode(status);
         if let Some(place) = place {
@@ -145,8 +145,7 @@ impl Outbound {
             payload = signed::sign(key, &self.topics.topic(&topic), &payload, &Answers::new());
         }
         let payload = Bytes::from(payload);
-        self.status(&topic, payload.clone());
-        payload
+        self.status(&topic, payload.clone()).then_some(payload)
     }
 
     /// An empty retained message takes the retained one away.
@@ -154,10 +153,10 @@ impl Outbound {
         self.status(&Topic::ProgramStatus(program), Bytes::new());
     }
 
-    /// That a program can be called at an address.
-    pub(crate) fn announce(&self, address: &Address, announcement: &Announcement) {
+    /// That a program can be called at an address. Whether that is in the outbox.
+    pub(crate) fn announce(&self, address: &Address, announcement: &Announcement) -> bool {
         let topic = Topic::Address(address.clone(), announcement.program);
-        self.status(&topic, wire::encode(announcement));
+        self.status(&topic, wire::encode(announcement))
     }
 
     /// That it cannot be any more.
@@ -189,13 +188,16 @@ impl Outbound {
         sent.is_ok()
     }
 
-    fn status(&self, topic: &Topic, payload: impl Into<Bytes>) {
+    /// Retained. Whether it is in the outbox: those of some thousands of programs fill it, and what has no room is to be said again.
+    fn status(&self, topic: &Topic, payload: impl Into<Bytes>) -> bool {
+        let topic = self.topics.topic(topic);
         // On the next connection everything is said again, as it is then.
-        self.publish(
-            Message::new(self.topics.topic(topic), payload.into())
-                .retained()
-                .fleeting(),
-        );
+        let message = Message::new(topic.clone(), payload.into()).retained().fleeting();
+        let published = self.link.try_publish(message);
+        if let Err(error) = &published {
+            tracing::debug!(topic, %error, "not published yet");
+        }
+        published.is_ok()
     }
 
     fn publish(&self, message: Message) {

@@ -1,6 +1,6 @@
 //! Carrying out what the core decided.
 
-use wayfare_core::types::Effect;
+use wayfare_core::types::{Effect, Input};
 use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::event::{Event, EventBody};
 use wayfare_protocol::ids::{OperationId, ProgramId};
@@ -120,7 +120,11 @@ impl Agent {
                 self.subscriptions.watch(status.program);
                 if self.fence.is_passed() {
                     let place = self.trust.places.of(status.program, status.generation);
-                    self.statuses.publish(&status, place, &self.out);
+                    if !self.statuses.publish(&status, place, &self.out) {
+                        // Said again in a moment, as one that somebody has overwritten.
+                        let (program, stands) = (status.program, false);
+                        self.inputs.push_back(Input::StatusHeard { program, stands });
+                    }
                 }
                 match status.state.is_ended() {
                     true => self.look_for_stale(&status),

@@ -16,8 +16,8 @@ impl Agent {
         }
     }
 
-    pub(super) fn announce_granted(&mut self) {
-        for program in self.announced.take_ungranted() {
+    pub(super) fn announce_again(&mut self) {
+        for program in self.announced.take_unannounced() {
             self.announce(program);
         }
     }
