@@ -1,10 +1,12 @@
 //! Waiting for an operation, with a spinner or progress bar for people at a terminal.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use tokio::time::sleep;
 use wayfare_client::{Client, Finished, Operation, Progress, QueueNote, documents};
 use wayfare_protocol::event::{Outcome, Phase};
 use wayfare_protocol::ids::{Digest, EngineId, OperationId};
@@ -14,6 +16,8 @@ use crate::fail::Result;
 use crate::output::{Output, Text, bytes, error_is_terminal, micros, tell};
 
 const SPIN: Duration = Duration::from_millis(120);
+/// People are told of an engine that has said nothing for so long: its last status may be of before a power cut.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// Waits for the end, or with `--no-wait` until nobody needs to wait; prints either. `None`: not waited for.
 pub(crate) async fn conclude(
@@ -66,9 +70,26 @@ fn orders(count: u32) -> String {
 
 /// Waits for the end and prints nothing that stays.
 pub(crate) async fn watch(mut operation: Operation, output: Output) -> Result<Finished> {
-    let bar = Bar::new(output, operation.engine().map_or("the engine", EngineId::as_str));
-    while let Some(progress) = operation.progressed().await {
-        bar.show(progress);
+    let engine = operation
+        .engine()
+        .map_or_else(|| "the engine".to_owned(), EngineId::to_string);
+    let bar = Bar::new(output, &engine);
+    let mut silence = pin!(sleep(SILENCE));
+    let mut is_expected = true;
+    loop {
+        tokio::select! {
+            progress = operation.progressed() => match progress {
+                Some(progress) => {
+                    is_expected &= !progress.accepted;
+                    bar.show(progress);
+                }
+                None => break,
+            },
+            () = &mut silence, if is_expected => {
+                is_expected = false;
+                bar.say(output, || format!("no answer from {engine} yet: it is asked again until the time limit (--timeout)"));
+            }
+        }
     }
     bar.clear();
     Ok(operation.wait().await?)
@@ -138,6 +159,16 @@ impl Bar {
             "{spinner} {msg}"
         };
         bar.set_style(ProgressStyle::with_template(style).expect("the template is well-formed"));
+    }
+
+    /// A line that stays, for people.
+    fn say(&self, output: Output, text: impl FnOnce() -> String) {
+        let say = || tell(Text::from(text()));
+        match &self.0 {
+            Some(bar) => bar.suspend(say),
+            None if output == Output::Human => say(),
+            None => {}
+        }
     }
 
     fn clear(&self) {

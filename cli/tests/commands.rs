@@ -8,6 +8,11 @@ use std::path::Path;
 
 use serde_json::Value;
 use support::{Ran, Up, run};
+use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker, LinkOptions, Message};
+use wayfare_protocol::ids::{BootId, EngineId};
+use wayfare_protocol::status::{EngineState, EngineStatus};
+use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::wire;
 
 /// Runs long enough to be still there at the end of a test.
 const LONG: &str = "400000000";
@@ -459,4 +464,29 @@ fn fleets_have_names_and_one_is_used_where_none_is_given() {
         (unknown.exit, &unknown.error()["error"]),
         (2, &"bad-usage".into())
     );
+}
+
+/// A broker that was stopped together with a board keeps a status that says for ever that it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_does_not_answer_is_named_while_it_is_asked_and_at_the_end() {
+    let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
+    let url = BrokerUrl::from(broker.local_addr());
+    let (link, _events) = wayfare_link::connect(LinkOptions::new(url.clone(), "what-is-left")).unwrap();
+    let ghost: EngineId = "pi-1".parse().unwrap();
+    let status = EngineStatus::new(ghost.clone(), BootId::random(), EngineState::Online);
+    let topic = Topics::default().topic(&Topic::EngineStatus(ghost));
+    let retained = Message::new(topic, wire::encode(&status)).retained();
+    link.publish_acknowledged(retained).await.unwrap();
+    let order = ["run", "--on", "pi-1", "--timeout", "5s", "counter"];
+    let ran = tokio::task::spawn_blocking(move || run(&url.to_string(), &order))
+        .await
+        .unwrap();
+    assert_eq!(ran.exit, 3, "{}", ran.stderr);
+    let told: Vec<&str> = ran.stderr.lines().collect();
+    assert!(
+        told.len() == 2 && told[0].starts_with("no answer from pi-1 yet: "),
+        "{told:?}"
+    );
+    assert!(told[1].contains("pi-1"), "{told:?}");
+    broker.shutdown().await.unwrap();
 }
