@@ -9,7 +9,7 @@ use wayfare_protocol::ids::ProgramId;
 
 use crate::calls::CallError;
 use crate::client::MessagesError;
-use crate::error::{AskError, CommandError, ConnectError};
+use crate::error::{AskError, CommandError, ConnectError, Stage};
 use crate::files::FilesError;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +98,9 @@ impl From<CommandError> for Problem {
             CommandError::NotQueued { .. } => problem.hint(
                 "start a dispatcher of this release with `wayfare dispatcher`, or leave out --coalesce and --supersede",
             ),
+            CommandError::NoAnswer {
+                stage: Stage::Sent, ..
+            } => problem.hint(NOT_HEARD),
             CommandError::ProgramLost { .. } => problem.hint("`wayfare kill` forgets it"),
             CommandError::NotWasm { .. } => {
                 problem.hint("build it for wasm32-wasip1 and give the .wasm file")
@@ -112,12 +115,8 @@ impl From<AskError> for Problem {
     fn from(error: AskError) -> Self {
         let text = error.to_string();
         match error {
-            AskError::NoDispatcher { .. } => {
-                Self::new(NO_ANSWER, text).hint("start one with `wayfare dispatcher`, or with `wayfare up`")
-            }
-            AskError::NoEngine { .. } => {
-                Self::new(NO_ANSWER, text).hint("`wayfare engines` shows who is there")
-            }
+            AskError::NoDispatcher { .. } => Self::new(NO_ANSWER, text).hint(NO_DISPATCHER),
+            AskError::NoEngine { .. } => Self::new(NO_ANSWER, text).hint(NOT_HEARD),
             AskError::Failed(failure) => Self::new("refused", text).with(failure),
             AskError::Unexpected { .. } => Self::new("unexpected-answer", text),
             AskError::TooLarge { .. } => Self::new("too-large", text),
@@ -204,6 +203,11 @@ impl From<MessagesError> for Problem {
         Self::new(kind, error.to_string())
     }
 }
+
+/// A broker says nothing to who may not publish something (MQTT 3.1.1): it looks as if nobody were there.
+const NOT_HEARD: &str = "`wayfare status` says who answers; where all do, this login may not be allowed to send it: the broker's access list says so";
+const NO_DISPATCHER: &str = "start one with `wayfare dispatcher`, or with `wayfare up`; where one acts, this login may not be allowed to ask it: the \
+                             broker's access list says so";
 
 const RELEASE: &str = "`wayfare release` ends that";
 
