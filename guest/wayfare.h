@@ -124,7 +124,7 @@ int32_t wayfare_call(const char *address, size_t length, const char *function, s
 /* The same import does what came later than it: with an action as address, as a line of /wayfare/out has it but for "id" and "payload", and no
  * function. The payload is what the arguments are; the number is that of what was begun, or 0. The actions are call, send, cancel (with
  * the number as "call"), progress, hand_on ("to" is the number and the reply topic, with a space between them), listen, attend,
- * handled, and those of wayfare_ready and what follows it; the book's page "Lines" has their fields: "choose" of call says which of several providers is called, such as least-cpu.
+ * handled, serve (with a schema as payload), and those of wayfare_ready and what follows it; the book's page "Lines" has their fields: "choose" of call says which of several providers is called, such as least-cpu.
  * Engines of earlier releases return 28. Two more fields of attend are for this
  * interface: "about" has topics of messages to addresses followed by their type and key, each behind a newline, with the flag 16; and
  * "reply", a call's number, lets wayfare_receive return 27 when that has an end or progress. With "cancels", wayfare_receive tells of a
@@ -198,6 +198,30 @@ static inline int32_t wayfare_hold(const char *reason, uint64_t at_most_ms)
 static inline int32_t wayfare_release(void)
 {
     return wayfare_says("release", 0, 0, 0);
+}
+
+/* As wayfare_serve, with a schema: a JSON object that says what functions there are, and JSON Schemas of what they take and give; the book's
+ * page "Calls" has its fields. At most 32 KiB for all services of a program. 28: it is no JSON object, or the engine is of an earlier
+ * release. */
+static inline int32_t wayfare_serve_with(const char *name, size_t length, const char *schema, size_t bytes)
+{
+    static const char before[] = "{\"do\":\"serve\",\"name\":\"";
+    char action[sizeof before + 66];
+    uint64_t number;
+    size_t at = 0;
+    if (length > 64)
+        return 28;
+    for (size_t from = 0; before[from]; from++)
+        action[at++] = before[from];
+    for (size_t from = 0; from < length; from++) {
+        /* No name has these, and they would end the text. */
+        if ((unsigned char)name[from] < 0x20 || name[from] == '"' || name[from] == '\\')
+            return 28;
+        action[at++] = name[from];
+    }
+    action[at++] = '"';
+    action[at++] = '}';
+    return wayfare_call(action, at, "", 0, schema, bytes, 0, &number);
 }
 
 /* A message to one program at the address, which gets it with the address as its topic; waits for one to be there. */

@@ -136,6 +136,20 @@ pub fn serve(name: &str) -> Result<()> {
     imports::serve(name)
 }
 
+/// The same with a schema: a JSON object that says what functions there are, and JSON Schemas of what they take and give. Whoever asks is told
+/// it, such as `wayfare inspect service/NAME`, and `wayfare service stub NAME` makes clients of it. The book's page "Calls" has its
+/// fields. Served again, the service has the schema that was given last, or none.
+///
+/// # Errors
+/// Those of [`serve`]. [`Error::Malformed`] also where the schema is no JSON object, and from engines of earlier releases.
+/// [`Error::TooLarge`]: over 32 KiB with those of the program's other services.
+pub fn serve_with(name: &str, schema: &str) -> Result<()> {
+    Action::new("serve")
+        .text("name", name)
+        .perform(schema.as_bytes())
+        .map(drop)
+}
+
 /// Answers a call, once.
 ///
 /// # Errors

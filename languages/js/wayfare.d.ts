@@ -47,6 +47,13 @@ declare module "wayfare" {
     onCancel(callback: () => void): void;
   }
 
+  /** What functions a service has. `$defs` has what its JSON Schemas refer to, as "#/$defs/NAME". The book's page "Calls" says more. */
+  export interface Schema {
+    description?: string;
+    functions?: Record<string, { description?: string; arguments?: object; result?: object; progress?: object }>;
+    $defs?: Record<string, object>;
+  }
+
   export interface CallOptions {
     /** In milliseconds: 30000. */
     timeout?: number;
@@ -122,7 +129,11 @@ declare module "wayfare" {
   /** Gives the reply's bytes. `timeout` is in milliseconds: 30000. */
   export function request(topic: string, payload: Bytes, options?: { timeout?: number }): Promise<Buffer>;
   /** Provides a service. What the handler returns, or its promise gives, answers the call; what it throws fails it, with `kind` if that is a kind of failure. */
-  export function serve(name: string, handler: (call: Call) => Bytes | undefined | Promise<Bytes | undefined>): Promise<void>;
+  export function serve(
+    name: string,
+    handler: (call: Call) => Bytes | undefined | Promise<Bytes | undefined>,
+    options?: { schema?: Schema },
+  ): Promise<void>;
   /** Calls a function at an address, such as service/calc, and gives the bytes of its result. `timeout` is in milliseconds: 30000. */
   export function call(address: string, name: string, payload?: Bytes, options?: CallOptions): Promise<Buffer>;
   /** Sends a message to one program, or to each of a set such as app/shop. */

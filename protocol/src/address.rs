@@ -81,6 +81,11 @@ impl Address {
         }
     }
 
+    /// `None`: it is no name.
+    pub fn of_service(name: &str) -> Option<Self> {
+        format!("service/{name}").parse().ok()
+    }
+
     /// The name of the service, if it is one's.
     pub fn service_name(&self) -> Option<&str> {
         self.0.strip_prefix("service/")

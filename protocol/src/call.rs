@@ -23,6 +23,8 @@ pub const OPEN_CALLS_MAX: usize = 128;
 pub const DEADLINE_MS: u64 = 30_000;
 /// Bytes of a message's type, and of the key that it is ordered by.
 pub const WORD_BYTES_MAX: usize = 64;
+/// Bytes of the schemas of all services of one program.
+pub const SCHEMAS_BYTES_MAX: usize = 32 << 10;
 
 /// Ahead of what is sent to a program's inbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +94,7 @@ impl About {
 /// What the engines of a sender and of a receiver tell each other about calls and messages, ahead of a payload. It has no stamp but for
 /// [`Notice::Progress`], because programs do not number it: told twice, it is as if told once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
+#[serde(tag = "type", rename_all = "kebab-case", try_from = "NoticeFields")]
 pub enum Notice {
     /// To an inbox: which of these numbers of the sender's has the program never received? The payload has them ([`encode_numbers`]).
     Inquiry { from: ProgramId },
@@ -106,6 +108,60 @@ pub enum Notice {
     Progress { call: u64 },
     /// To one's own replies: what was retained about the address has come before it.
     Barrier { address: Address },
+    /// To an inbox: what schema has the program given its service? Releases before ignore it.
+    Describe { from: ProgramId, service: String },
+    /// To the replies of who asked: the payload is the schema, as JSON; empty, there is none.
+    Description { by: ProgramId, service: String },
+}
+
+/// A notice as it is read: the fields of all, which takes a board a third of the code that a reader for each kind does.
+#[derive(Deserialize)]
+struct NoticeFields {
+    #[serde(rename = "type")]
+    kind: String,
+    from: Option<ProgramId>,
+    by: Option<ProgramId>,
+    number: Option<u64>,
+    call: Option<u64>,
+    address: Option<Address>,
+    service: Option<String>,
+}
+
+impl TryFrom<NoticeFields> for Notice {
+    type Error = &'static str;
+    fn try_from(fields: NoticeFields) -> Result<Self, Self::Error> {
+        fields.notice().ok_or("no notice that is known here")
+    }
+}
+
+impl NoticeFields {
+    fn notice(self) -> Option<Notice> {
+        Some(match self.kind.as_str() {
+            "inquiry" => Notice::Inquiry { from: self.from? },
+            "unknown" => Notice::Unknown { by: self.by? },
+            "delivered" => Notice::Delivered {
+                by: self.by?,
+                number: self.number?,
+            },
+            "expired" => Notice::Expired {
+                by: self.by?,
+                number: self.number?,
+            },
+            "progress" => Notice::Progress { call: self.call? },
+            "barrier" => Notice::Barrier {
+                address: self.address?,
+            },
+            "describe" => Notice::Describe {
+                from: self.from?,
+                service: self.service?,
+            },
+            "description" => Notice::Description {
+                by: self.by?,
+                service: self.service?,
+            },
+            _ => return None,
+        })
+    }
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -371,11 +427,43 @@ mod tests {
         assert_eq!(decode_numbers(&encode_numbers(all.clone())), Some(all.clone()));
         assert_eq!(decode_numbers(&encode_numbers(all.into_iter().chain([0]))), None);
         assert_eq!(decode_numbers(&[0; 7]), None);
-        let notice = Notice::Delivered {
-            by: ProgramId::from_bytes([7; 16]),
-            number: u64::MAX,
-        };
-        assert_eq!(decode(&encode(&notice, b"")), Some((notice, &b""[..])));
+    }
+
+    #[test]
+    fn notices_are_read_as_they_were_written_and_those_of_later_releases_are_none() {
+        let (from, by, number) = (
+            ProgramId::from_bytes([6; 16]),
+            ProgramId::from_bytes([7; 16]),
+            u64::MAX,
+        );
+        let (address, service): (Address, String) = ("service/a".parse().unwrap(), "a".into());
+        for notice in [
+            Notice::Inquiry { from },
+            Notice::Unknown { by },
+            Notice::Delivered { by, number },
+            Notice::Expired { by, number },
+            Notice::Progress { call: number },
+            Notice::Barrier { address },
+            Notice::Describe {
+                from,
+                service: service.clone(),
+            },
+            Notice::Description { by, service },
+        ] {
+            assert_eq!(decode(&encode(&notice, b"x")), Some((notice, &b"x"[..])));
+        }
+        let with_more = format!("{{\"type\":\"unknown\",\"by\":\"{by}\",\"new\":{{\"a\":1}}}}\n");
+        assert_eq!(
+            decode(with_more.as_bytes()),
+            Some((Notice::Unknown { by }, &b""[..]))
+        );
+        for bad in [
+            "{\"type\":\"unknown\"}\n",
+            "{\"type\":\"news\"}\n",
+            "{\"type\":\"call\",\"to\":\"service/a\",\"function\":\"f\",\"deadline_ms\":1}\n",
+        ] {
+            assert_eq!(decode::<Notice>(bad.as_bytes()), None, "{bad}");
+        }
     }
 
     #[test]

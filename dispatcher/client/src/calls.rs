@@ -93,6 +93,8 @@ enum Heard {
     Progress(ProgramId, u64, Vec<u8>),
     /// Whether it was taken; otherwise it came too late.
     Receipt(ProgramId, u64, bool),
+    /// The schema of this service of the program's; empty: there is none.
+    Schema(ProgramId, String, String),
 }
 
 /// Somebody who calls.
@@ -322,6 +324,46 @@ impl Caller {
         }
     }
 
+    /// The schema that a program has given its service, as JSON; `None`: it has given it none. A program that stands still does not answer,
+    /// and neither does an engine of an earlier release: [`FailureKind::DeadlineExceeded`].
+    pub async fn schema(
+        &mut self,
+        provider: ProgramId,
+        service: &str,
+        limit: Duration,
+    ) -> Result<Option<String>, CallError> {
+        let notice = Notice::Describe {
+            from: self.id,
+            service: service.to_owned(),
+        };
+        let topic = self.topics.topic(&Topic::ProgramInbox(provider));
+        let message = Message::new(topic, call::encode(&notice, &[]));
+        let answered = async {
+            self.link.publish_acknowledged(message).await?;
+            loop {
+                let Event::Received(incoming) = self.events.next().await.ok_or(CallError::Closed)? else {
+                    continue;
+                };
+                match self.heard(&incoming) {
+                    Some(Heard::Schema(by, of, schema)) if by == provider && of == service => {
+                        return Ok(Some(schema).filter(|schema| !schema.is_empty()));
+                    }
+                    _ => {}
+                }
+            }
+        };
+        match timeout(limit, answered).await {
+            Ok(answered) => answered,
+            Err(_) => Err(CallError::Failed {
+                kind: FailureKind::DeadlineExceeded,
+                text: format!(
+                    "program {} has not said what its service is: it stands still, or its engine is of an earlier release",
+                    provider.short()
+                ),
+            }),
+        }
+    }
+
     /// Tells the provider that nobody waits for the call's end any more. It may have been done.
     pub async fn cancel(&mut self, open: OpenCall) -> Result<(), CallError> {
         let header = Sent::Cancel {
@@ -505,6 +547,10 @@ impl Caller {
                 return match (notice, stamp) {
                     (Notice::Delivered { by, number }, None) => Some(Heard::Receipt(by, number, true)),
                     (Notice::Expired { by, number }, None) => Some(Heard::Receipt(by, number, false)),
+                    (Notice::Description { by, service }, None) => {
+                        let schema = String::from_utf8(payload.to_vec()).ok()?;
+                        Some(Heard::Schema(by, service, schema))
+                    }
                     (Notice::Progress { call }, Some(stamp)) => {
                         Some(Heard::Progress(stamp.sender, call, payload.to_vec()))
                     }

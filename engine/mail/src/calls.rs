@@ -35,6 +35,8 @@ mod providers;
 mod queue;
 mod saved;
 #[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
 mod set_back_tests;
 #[cfg(test)]
 mod tests;
@@ -42,7 +44,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use wayfare_protocol::address::{Address, SERVICES_MAX};
-use wayfare_protocol::call::{self, Notice, Outcome, Sent};
+use wayfare_protocol::call::{self, Notice, Outcome, SCHEMAS_BYTES_MAX, Sent};
 use wayfare_protocol::ids::{ProgramId, is_name};
 use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::{Purpose, Stamp};
@@ -70,6 +72,8 @@ const AT_LEAST_ONCE: Manner = Manner {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Calls {
     serves: BTreeSet<String>,
+    /// What the program says of its services, as JSON, with their names. It is told to whoever asks, and published nowhere.
+    schemas: Vec<(String, String)>,
     /// The program can be sent messages, if it serves nothing, too.
     listens: bool,
     /// Who can be called there, as far as it was announced.
@@ -116,8 +120,9 @@ pub(super) enum Incoming {
 }
 
 impl Mail {
-    /// Provides a service. What is sent to the program's addresses comes through the inbox once [`Mail::is_serving`] says so.
-    pub fn serve(&mut self, service: &str) -> Result<(), Refusal> {
+    /// Provides a service, which has this schema from now on. What is sent to the program's addresses comes through the inbox once
+    /// [`Mail::is_serving`] says so.
+    pub fn serve(&mut self, service: &str, schema: Option<&str>) -> Result<(), Refusal> {
         if !is_name(service) {
             return Err(Refusal::Malformed);
         }
@@ -128,9 +133,17 @@ impl Mail {
         if !serves.contains(service) && serves.len() >= SERVICES_MAX {
             return Err(Refusal::TooMany);
         }
+        let others = self.calls.schemas.iter().filter(|(of, _)| of != service);
+        let bytes: usize = others.map(|(_, schema)| schema.len()).sum();
+        if bytes + schema.map_or(0, str::len) > SCHEMAS_BYTES_MAX {
+            return Err(Refusal::TooLarge);
+        }
         let inbox = self.inbox_topic();
         self.subscribe_to(&inbox, Qos::AtLeastOnce)?;
         self.calls.serves.insert(service.to_owned());
+        self.calls.schemas.retain(|(of, _)| of != service);
+        let schema = schema.map(|schema| (service.to_owned(), schema.to_owned()));
+        self.calls.schemas.extend(schema);
         Ok(())
     }
 
@@ -398,6 +411,7 @@ impl Calls {
 
     pub(super) fn keep_services(&mut self, may_serve: impl Fn(&str) -> bool) {
         self.serves.retain(|service| may_serve(service));
+        self.schemas.retain(|(service, _)| self.serves.contains(service));
     }
 
     pub(super) fn keep_listening(&mut self, may_listen: bool) {

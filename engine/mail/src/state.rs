@@ -22,6 +22,8 @@ const VERSION_WITH_CALLS: u8 = 3;
 const VERSION_WITH_MORE: u8 = 4;
 /// The same with what a caller chooses providers by: only where it does.
 const VERSION_WITH_CHOICES: u8 = 5;
+/// Beside any of these with calls: schemas of services stand behind all else. Engines of earlier releases do not take it.
+const WITH_SCHEMAS: u8 = 1 << 7;
 /// After a crash the inbox also holds what the journal had, which may be more than it takes otherwise.
 const RESTORED_MESSAGES_MAX: usize = 1 << 18;
 const RESTORED_BYTES_MAX: usize = 64 << 20;
@@ -36,7 +38,11 @@ impl Mail {
             (true, Layout::Full) => VERSION_WITH_MORE,
             (true, Layout::Choosing) => VERSION_WITH_CHOICES,
         };
-        let mut out = vec![version];
+        let schemas = match self.calls.has_schemas() {
+            true => WITH_SCHEMAS,
+            false => 0,
+        };
+        let mut out = vec![version | schemas];
         out.extend(self.home.program.to_bytes());
         put(&mut out, self.home.engine.as_bytes());
         out.push(u8::from(self.was_moved) | u8::from(self.has_session) << 1);
@@ -73,6 +79,9 @@ impl Mail {
         if has_calls {
             self.calls.save(&mut out);
         }
+        if schemas != 0 {
+            self.calls.save_schemas(&mut out);
+        }
         out
     }
 
@@ -88,7 +97,8 @@ impl Mail {
     }
 
     fn read(&mut self, from: &mut Reader<'_>) -> Option<()> {
-        let version = from.u8()?;
+        let first = from.u8()?;
+        let version = first & !WITH_SCHEMAS;
         (VERSION..=VERSION_WITH_CHOICES)
             .contains(&version)
             .then_some(())?;
@@ -125,6 +135,9 @@ impl Mail {
             VERSION_WITH_MORE => self.calls = Calls::read(from, Layout::Full)?,
             VERSION_WITH_CHOICES => self.calls = Calls::read(from, Layout::Choosing)?,
             _ => {}
+        }
+        if first & WITH_SCHEMAS != 0 {
+            self.calls.read_schemas(from)?;
         }
         self.was_moved = flags & 1 != 0 || engine != self.home.engine;
         self.has_session = flags & 2 != 0;

@@ -38,7 +38,7 @@ fn provider(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Context>, name: i32, length: i32| {
             call_blocking(caller, |guest| {
                 let name = text(guest, name, length)?;
-                serve(guest.context, &name)
+                serve(guest.context, &name, None)
             })
         },
     )?;
@@ -187,6 +187,7 @@ fn act(context: &mut Context, line: &str, payload: Vec<u8>) -> Result<Option<u64
             let what = (function.as_str(), arguments.as_slice());
             hand_on(context, (&reply_to, answers), &address, what, deadline_ms)?
         }
+        Action::Serve { name, schema } => serve(context, &name, schema.as_deref())?,
         Action::Listen => listen(context)?,
         Action::Attend(attention) => attend(context, attention),
         Action::Handled { key } => handled(context, &key)?,
@@ -202,8 +203,8 @@ fn act(context: &mut Context, line: &str, payload: Vec<u8>) -> Result<Option<u64
 }
 
 /// Waits until the broker has granted the program's inbox: who calls after that is heard.
-pub(super) fn serve(context: &mut Context, name: &str) -> Result<Flow, Errno> {
-    be_reached(context, ("serve", name), |mail| mail.serve(name))
+pub(super) fn serve(context: &mut Context, name: &str, schema: Option<&str>) -> Result<Flow, Errno> {
+    be_reached(context, ("serve", name), |mail| mail.serve(name, schema))
 }
 
 /// The same for messages alone.

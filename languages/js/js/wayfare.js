@@ -173,14 +173,20 @@ async function listen(callback, { order = false } = {}) {
   }
 }
 
-async function serve(name, handler) {
+async function serve(name, handler, { schema } = {}) {
   if (typeof handler !== "function") throw new TypeError("a service has a function that handles its calls");
   const before = services.get(name);
   services.set(name, handler);
   try {
     // Engines of earlier releases tell of no cancelled calls.
     if (!attention.cancels) await attend({ cancels: true }).catch(() => {});
-    await act({ do: "serve", name });
+    try {
+      await act({ do: "serve", name, schema });
+    } catch (error) {
+      // Engines of earlier releases know of no schemas.
+      if (error.kind !== "malformed" || schema === undefined) throw error;
+      await act({ do: "serve", name });
+    }
   } catch (error) {
     if (before === undefined) services.delete(name);
     else services.set(name, before);

@@ -55,6 +55,11 @@ class Engine:
     def answer(self, action):
         if action.get("topic") == "forbidden":
             return {"event": "error", "kind": "not-granted", "reason": "it is not granted"}
+        if action["do"] == "serve" and "schema" in action:
+            if action["name"] == "earlier":
+                return {"event": "error", "kind": "malformed", "reason": "no field 'schema' is known here"}
+            if action["name"] == "forbidden":
+                return {"event": "error", "kind": "not-granted", "reason": "it is not granted"}
         if action["do"] == "publish" and action["topic"] == "echo":
             # The stand-in gives back what it gets, as a broker would.
             self.message("echo", action["payload"])
@@ -191,6 +196,15 @@ class TheModule(WithEngine):
             {"do": "call", "address": "service/calc", "function": "f", "deadline_ms": 2000, "payload": "x"},
             {"do": "call", "address": "service/nobody", "function": "f", "deadline_ms": 30000, "payload": ""},
         ])
+
+    def test_a_service_has_a_schema_where_its_engine_knows_of_any(self):
+        schema = {"functions": {"double": {"result": {"type": "integer"}}}}
+        wayfare.serve("calc", schema=schema)
+        self.assertEqual(self.engine.actions[-1], {"do": "serve", "name": "calc", "schema": schema})
+        wayfare.serve("earlier", schema=schema)
+        self.assertEqual(self.engine.actions[-1], {"do": "serve", "name": "earlier"})
+        with self.assertRaises(wayfare.NotGranted):
+            wayfare.serve("forbidden", schema=schema)
 
     def test_calls_have_progress_and_are_cancelled_and_handed_on(self):
         parts = []

@@ -18,6 +18,21 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const OPEN_MAX: usize = 8;
 /// Of a call of `slow`.
 const STEP: Duration = Duration::from_millis(50);
+/// What its functions take and give; `pass`, whose arguments are no JSON, is not among them.
+const SCHEMA: &str = r#"{
+  "description": "Doubles numbers.",
+  "functions": {
+    "double": { "description": "Doubles a whole number.", "arguments": { "type": "integer" }, "result": { "type": "integer" } },
+    "count": { "description": "How many it has doubled.", "result": { "type": "integer", "minimum": 0 } },
+    "slow": {
+      "description": "Takes so many steps, one call at a time.",
+      "arguments": { "type": "integer", "minimum": 1 },
+      "result": { "type": "integer" },
+      "progress": { "type": "string" }
+    },
+    "stop": { "description": "Ends it.", "result": { "type": "string" } }
+  }
+}"#;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -69,7 +84,11 @@ struct Provider {
 
 fn serve(service: &str) -> Result<(), CallError> {
     calls::attend_to_cancels()?;
-    calls::serve(service)?;
+    // Engines of earlier releases know of no schemas.
+    match calls::serve_with(service, SCHEMA) {
+        Err(wayfare::Error::Malformed) => calls::serve(service)?,
+        served => served?,
+    }
     println!("serves {service}");
     let mut provider = Provider { count: 0, slow: None };
     loop {

@@ -117,7 +117,7 @@ fn calls_that_were_handed_on_and_are_not_answered_end_by_their_deadline() {
 #[test]
 fn cancels_of_calls_that_were_answered_meanwhile_do_not_fill_an_inbox() {
     let mut provider = mail(someone());
-    provider.serve("calc").unwrap();
+    provider.serve("calc", None).unwrap();
     provider.attend(Attention {
         cancels: true,
         ..Attention::default()

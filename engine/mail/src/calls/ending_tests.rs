@@ -324,7 +324,7 @@ fn what_is_handed_on_is_answered_by_whoever_it_was_handed_to() {
     for is_lost in [false, true] {
         let (mut caller, mut first) = pair();
         let mut second = mail(someone());
-        second.serve("other").unwrap();
+        second.serve("other", None).unwrap();
         let number = call(&mut caller, b"1").unwrap().unwrap();
         deliver(&mut caller, &mut first);
         next(&mut first);

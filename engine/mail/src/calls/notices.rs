@@ -30,6 +30,8 @@ pub(super) enum Noticed {
     Delivery(ProgramId, u64, Delivery),
     Progress(ProgramId, u64),
     Barrier(Address),
+    /// Somebody wants to know the schema of a service.
+    Describe(ProgramId, String),
 }
 
 impl Mail {
@@ -123,6 +125,7 @@ impl Mail {
             (Notice::Expired { by, number }, None, false) => Noticed::Delivery(by, number, Delivery::Expired),
             (Notice::Progress { call }, Some(sender), false) => Noticed::Progress(sender, call),
             (Notice::Barrier { address }, None, false) => Noticed::Barrier(address),
+            (Notice::Describe { from, service }, None, true) => Noticed::Describe(from, service),
             _ => return None,
         })
     }
@@ -142,6 +145,7 @@ impl Mail {
             Noticed::Barrier(address) => {
                 self.calls.providers.contains_key(address) && !self.calls.complete.contains(address)
             }
+            Noticed::Describe(_, service) => self.calls.serves.contains(service),
         }
     }
 
@@ -176,6 +180,13 @@ impl Mail {
             }
             Noticed::Barrier(address) => {
                 self.calls.complete.insert(address);
+            }
+            Noticed::Describe(from, service) => {
+                let schema = self.calls.schemas.iter().find(|(of, _)| *of == service);
+                let schema = schema.map_or_else(Vec::new, |(_, schema)| schema.clone().into_bytes());
+                let by = self.home.program;
+                let notice = Notice::Description { by, service };
+                self.tell(&Topic::ProgramReply(from), &notice, &schema);
             }
         }
     }
@@ -351,11 +362,15 @@ impl Mail {
         }
         match call::decode::<Notice>(&entry.payload) {
             Some((Notice::Inquiry { from }, _)) => is_inbox && from == own,
-            Some((Notice::Unknown { by } | Notice::Delivered { by, .. } | Notice::Expired { by, .. }, _)) => {
-                !is_inbox && by == own
-            }
+            Some((
+                Notice::Unknown { by }
+                | Notice::Delivered { by, .. }
+                | Notice::Expired { by, .. }
+                | Notice::Description { by, .. },
+                _,
+            )) => !is_inbox && by == own,
             Some((Notice::Barrier { .. }, _)) => !is_inbox,
-            Some((Notice::Progress { .. }, _)) | None => false,
+            Some((Notice::Progress { .. } | Notice::Describe { .. }, _)) | None => false,
         }
     }
 }

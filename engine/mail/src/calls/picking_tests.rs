@@ -30,7 +30,7 @@ fn picking() -> CallOptions {
 fn three() -> [Mail; 3] {
     let (mut caller, provider) = pair();
     let mut picker = mail(someone());
-    picker.serve("picker").unwrap();
+    picker.serve("picker", None).unwrap();
     caller.watch(&address(PICKER)).unwrap();
     announce(&mut caller, PICKER, picker.home().program, true);
     [caller, provider, picker]
@@ -132,7 +132,7 @@ fn a_call_fails_as_the_call_of_the_service_that_picks_or_where_that_names_none()
 fn four() -> [Mail; 4] {
     let [mut caller, provider, picker] = three();
     let mut other = mail(someone());
-    other.serve("calc").unwrap();
+    other.serve("calc", None).unwrap();
     announce_on(&mut caller, provider.home().program, "a");
     announce_on(&mut caller, other.home().program, "b");
     [caller, provider, other, picker]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use wayfare_protocol::address::SERVICES_MAX;
-use wayfare_protocol::call::{OPEN_CALLS_MAX, is_word};
+use wayfare_protocol::call::{OPEN_CALLS_MAX, SCHEMAS_BYTES_MAX, is_word};
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId, is_name};
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
 
@@ -83,6 +83,28 @@ impl Calls {
         if layout == Layout::Choosing {
             self.save_choices(out);
         }
+    }
+
+    pub(crate) fn has_schemas(&self) -> bool {
+        !self.schemas.is_empty()
+    }
+
+    pub(crate) fn save_schemas(&self, out: &mut Vec<u8>) {
+        count(out, self.schemas.len());
+        for (service, schema) in &self.schemas {
+            put(out, service.as_bytes());
+            put(out, schema.as_bytes());
+        }
+    }
+
+    /// Behind the services that they are of.
+    pub(crate) fn read_schemas(&mut self, from: &mut Reader<'_>) -> Option<()> {
+        for _ in 0..bounded(from, SERVICES_MAX)? {
+            let service = from.text().filter(|service| self.serves.contains(service))?;
+            self.schemas.push((service, from.text()?));
+        }
+        let bytes: usize = self.schemas.iter().map(|(_, schema)| schema.len()).sum();
+        (bytes <= SCHEMAS_BYTES_MAX).then_some(())
     }
 
     fn save_choices(&self, out: &mut Vec<u8>) {

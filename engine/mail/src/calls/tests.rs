@@ -83,7 +83,7 @@ pub(super) fn announce_gone(mail: &mut Mail, at: &str, program: ProgramId, gener
 /// A caller that knows a provider of `service/calc`.
 pub(super) fn pair() -> (Mail, Mail) {
     let (mut caller, mut provider) = (mail(someone()), mail(someone()));
-    provider.serve("calc").unwrap();
+    provider.serve("calc", None).unwrap();
     caller.watch(&address("service/calc")).unwrap();
     let its = provider.home().program;
     assert!(matches!(
@@ -254,9 +254,9 @@ fn calls_spread_over_providers_and_the_same_call_goes_to_the_same_one() {
 fn only_what_is_granted_is_called_and_served_and_everything_is_bounded() {
     let (mut caller, mut provider) = pair();
     let mut closed = Mail::new(provider.home().clone(), Grants::default());
-    assert_eq!(closed.serve("calc"), Err(Refusal::NotGranted));
+    assert_eq!(closed.serve("calc", None), Err(Refusal::NotGranted));
     assert_eq!(closed.watch(&address("service/calc")), Err(Refusal::NotGranted));
-    assert_eq!(provider.serve("a/b"), Err(Refusal::Malformed));
+    assert_eq!(provider.serve("a/b", None), Err(Refusal::Malformed));
     assert_eq!(
         caller.call(
             &address("service/calc"),
@@ -275,10 +275,10 @@ fn only_what_is_granted_is_called_and_served_and_everything_is_bounded() {
         "what was refused is not open"
     );
     for number in 1..SERVICES_MAX {
-        provider.serve(&format!("s{number}")).unwrap();
+        provider.serve(&format!("s{number}"), None).unwrap();
     }
-    assert_eq!(provider.serve("more"), Err(Refusal::TooMany));
-    assert_eq!(provider.serve("calc"), Ok(()), "again");
+    assert_eq!(provider.serve("more", None), Err(Refusal::TooMany));
+    assert_eq!(provider.serve("calc", None), Ok(()), "again");
     for _ in 0..OPEN_CALLS_MAX {
         call(&mut caller, b"").unwrap().unwrap();
     }
@@ -371,7 +371,7 @@ fn a_program_whose_inbox_is_refused_serves_nothing_until_it_asks_again() {
     provider.subscription_refused(&inbox);
     assert_eq!(provider.is_serving(), None);
     assert!(provider.services().is_empty());
-    provider.serve("calc").unwrap();
+    provider.serve("calc", None).unwrap();
     provider.granted(&inbox, Qos::AtLeastOnce);
     assert_eq!(provider.is_serving(), Some(true));
 }

@@ -17,7 +17,7 @@ use wayfare_protocol::stamp::{Purpose, Stamp};
 
 use wayfare_mail::{Attention, CallOptions, Manner, ReceivedMessage};
 
-pub(crate) const FORMAT: u32 = 4;
+pub(crate) const FORMAT: u32 = 5;
 /// How long a reply is awaited where the action does not say.
 const REPLY_TIMEOUT_MS: u64 = 30_000;
 
@@ -59,6 +59,8 @@ pub(crate) enum Action {
     },
     Serve {
         name: String,
+        /// What it says of its functions, as JSON.
+        schema: Option<String>,
     },
     Call {
         address: Address,
@@ -206,6 +208,7 @@ fn action(fields: &mut Fields) -> Result<Action, Trouble> {
         },
         "serve" => Action::Serve {
             name: fields.text("name")?,
+            schema: fields.schema()?,
         },
         "call" => Action::Call {
             address: fields.address()?,
@@ -362,6 +365,19 @@ impl Fields {
                 .decode(self.text(&encoded)?)
                 .map_err(|error| malformed(format!("'{encoded}': {error}"))),
             (_, false) => self.text(name).map(String::into_bytes),
+        }
+    }
+
+    /// By the imports the payload, if there is any.
+    fn schema(&mut self) -> Result<Option<String>, Trouble> {
+        let schema = match self.1.take().filter(|payload| !payload.is_empty()) {
+            Some(payload) => Some(serde_json::from_slice(&payload).unwrap_or_default()),
+            None => self.0.remove("schema"),
+        };
+        match schema {
+            None => Ok(None),
+            Some(schema @ Json::Object(_)) => Ok(Some(schema.to_string())),
+            Some(_) => Err(malformed("'schema' is a JSON object")),
         }
     }
 

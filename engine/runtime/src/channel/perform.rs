@@ -145,7 +145,7 @@ fn perform(context: &mut Context, number: Option<Number>, action: Action) -> Res
             mail.reply(&reply_to, answers, &payload)
         })
         .map_err(not_repliable)?,
-        Action::Serve { name } => calling::serve(context, &name)?,
+        Action::Serve { name, schema } => calling::serve(context, &name, schema.as_deref())?,
         Action::Call {
             address,
             function,

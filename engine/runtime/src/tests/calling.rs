@@ -229,6 +229,11 @@ fn a_provider_answers_what_it_was_asked_wherever_it_is() {
             .map(String::as_str),
         Some("calc")
     );
+    let schema: Json = serde_json::from_str(&described(&run, "calc")).unwrap();
+    assert_eq!(
+        schema["functions"]["double"]["result"],
+        json!({ "type": "integer" })
+    );
     for (number, function, arguments) in [
         (1, "double", "21"),
         (2, "double", "x"),
@@ -250,6 +255,23 @@ fn a_provider_answers_what_it_was_asked_wherever_it_is() {
     assert_eq!(run.end().1, ProgramState::Exited { code: 0 });
 }
 
+/// What schema is told of a service of the program's to whoever asks.
+fn described(run: &Run, service: &str) -> String {
+    let notice = Notice::Describe {
+        from: other(),
+        service: service.into(),
+    };
+    let inbox = topic(&Topic::ProgramInbox(ProgramId::from_bytes(OWN)));
+    run.process
+        .mailbox()
+        .accept(&inbox, &call::encode(&notice, b""), false);
+    let told = sent(run);
+    assert_eq!(told.topic, topic(&Topic::ProgramReply(other())));
+    let (notice, schema) = call::decode::<Notice>(&told.payload).expect("a notice");
+    assert!(matches!(notice, Notice::Description { service: of, .. } if of == service));
+    String::from_utf8(schema.to_vec()).expect("text")
+}
+
 #[test]
 fn lines_call_and_are_called_wherever_their_program_is() {
     let said = [
@@ -257,12 +279,13 @@ fn lines_call_and_are_called_wherever_their_program_is() {
         r#"{"do":"call","address":"calc","function":"f","payload":"a","id":1}"#,
         r#"{"do":"call","address":"program/p","function":"f","payload":"a","id":2}"#,
         r#"{"do":"fail","to":"1 x","kind":"tired","reason":"","id":3}"#,
-        r#"{"do":"serve","name":"calc","id":4}"#,
+        r#"{"do":"serve","name":"calc","schema":["no object"],"id":7}"#,
+        r#"{"do":"serve","name":"calc","schema":{"functions":{"dance":{}}},"id":4}"#,
         r#"{"do":"call","address":"service/calc","function":"f","payload":"a","id":5}"#,
         r#"{"do":"call","address":"service/calc","function":"f","payload":"b","id":6}"#,
         "",
     ];
-    let plan = talk(&["say", &said.join("\n"), "hear", "8"]);
+    let plan = talk(&["say", &said.join("\n"), "hear", "9"]);
     let run = plan.start();
     subscribed(&run, &topic(&Topic::ProgramInbox(ProgramId::from_bytes(OWN))));
     assert!(matches!(run.next_but_lines(), ProcessEvent::Serves));
@@ -277,7 +300,8 @@ fn lines_call_and_are_called_wherever_their_program_is() {
         calls[0],
         &Outcome::Failed(FailureKind::Refused, "no".into()),
     );
-    run.lines(7);
+    run.lines(8);
+    assert_eq!(described(&run, "calc"), r#"{"functions":{"dance":{}}}"#);
     asks(&run, 3, "dance", "now");
     let (lines, state) = run.end();
     assert_eq!(state, ProgramState::Exited { code: 0 });

@@ -374,7 +374,7 @@ fn plain_files_are_what_the_program_is_its_values_and_its_devices() {
     assert_eq!(rest, expected);
     let me: Json = serde_json::from_str(me).unwrap();
     for (name, value) in [
-        ("format", json!(4)),
+        ("format", json!(5)),
         ("name", json!("test")),
         ("engine", json!("here")),
         ("moves", json!(2)),

@@ -164,10 +164,10 @@ class Service:
     """Calls of a service, and messages that were sent to it, in the order in which they came: an iterator that waits for
     the next. A call is a Call."""
 
-    def __init__(self, name):
+    def __init__(self, name, schema=None):
         self.name = name
         self._queue = collections.deque()
-        _channel().serve(self)
+        _channel().serve(self, schema)
 
     def __iter__(self):
         return self
@@ -316,9 +316,13 @@ def request(topic, payload, *, timeout=30):
     return _bytes_of(_channel().act(_request(topic, payload, timeout)), "payload")
 
 
-def serve(name):
-    """Provides a service. Calls that come are kept until they are taken; those at the program's own addresses come with the first."""
-    return Service(name)
+def serve(name, *, schema=None):
+    """Provides a service. Calls that come are kept until they are taken; those at the program's own addresses come with the first.
+
+    `schema` is a dict that says what functions there are and what they take and give; the page "Calls" has its fields. Engines of
+    earlier releases know of none, and the service has none there.
+    """
+    return Service(name, schema)
 
 
 def call(address, function, payload="", *, timeout=30, **options):
@@ -554,7 +558,7 @@ class _Channel:
             raise _error(answers[0])
         return answers[0]
 
-    def serve(self, service):
+    def serve(self, service, schema=None):
         # It is known before the first of its calls can come.
         self._services.append(service)
         if not self._attention.get("cancels"):
@@ -564,10 +568,22 @@ class _Channel:
                 # Engines of earlier releases tell of no cancelled calls.
                 pass
         try:
-            self.act({"do": "serve", "name": service.name})
+            self._serve(service.name, schema)
         except BaseException:
             self._services.remove(service)
             raise
+
+    def _serve(self, name, schema):
+        action = {"do": "serve", "name": name}
+        if schema is not None:
+            try:
+                self.act({**action, "schema": schema})
+                return
+            except WayfareError as error:
+                # Engines of earlier releases know of no schemas.
+                if error.kind != "malformed":
+                    raise
+        self.act(action)
 
     def subscribe(self, subscription, qos):
         # It is known before the first of its messages can come.
