@@ -33,7 +33,7 @@ use std::time::Duration;
 use crate::output::{Output, tell_json, write_usage};
 use apps::{AppVerb, EventsArgs, HoldArgs};
 use batch::BatchArgs;
-use calls::{CallArgs, SendArgs, ServicesArgs};
+use calls::{CallArgs, SendArgs, ServiceVerb, ServicesArgs};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use context::ContextVerb;
@@ -140,6 +140,11 @@ pub(crate) enum Verb {
     Send(SendArgs),
     /// List the services that programs provide
     Services(ServicesArgs),
+    /// See to a service that programs provide
+    Service {
+        #[command(subcommand)]
+        verb: ServiceVerb,
+    },
     /// Show what was ordered and by whom, and what the dispatcher decided, and why
     Events(EventsArgs),
     /// List every order in the fleet: who gave it, and what became of it
@@ -477,6 +482,9 @@ mod tests {
             "send app/shop x --type order --order t4 --expires 1m --wait 5s",
             "run m --allow-send app/shop/#",
             "services --all --json",
+            "service stub calc --lang ts",
+            "service stub calc --lang rust --schema calc.json",
+            "inspect service/calc",
             "run m --allow-call service/+ --allow-serve calc",
             "completion bash",
             "completion fish --install",

@@ -18,6 +18,7 @@ mod output;
 mod query;
 mod schema;
 mod service_log;
+mod stubs;
 mod trusting;
 mod waiting;
 mod whole;

@@ -33,6 +33,7 @@ mod programs;
 mod prune;
 mod run;
 mod schema;
+mod service;
 mod shell;
 mod snapshots;
 mod state;
@@ -43,6 +44,7 @@ mod up;
 #[cfg(test)]
 mod hostile_tests;
 
+use crate::args::calls::ServiceVerb;
 use crate::args::engines::EngineVerb;
 use crate::args::engines::EngineVerbArgs;
 use crate::args::{Cli, Verb};
@@ -132,6 +134,9 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Call(args) => calls::call(args, output).await,
         Verb::Send(args) => calls::send(args, output).await,
         Verb::Services(args) => calls::services(args, output).await,
+        Verb::Service {
+            verb: ServiceVerb::Stub(args),
+        } => service::stub(args, output).await,
         Verb::Events(args) => events::run(args, output).await,
         Verb::Engine(args) => match args.verb {
             Some(verb) => maintenance::run(verb, output).await,

@@ -44,6 +44,45 @@ fn a_service_is_listed_called_and_missed_when_it_is_gone() {
         (&only["address"], &only["name"], &only["state"]),
         (&"service/calc".into(), &"hall".into(), &"running".into())
     );
+    let inspected = command(&["inspect", "service/calc"]);
+    for expected in [
+        "service/calc  ",
+        "hall",
+        "double(integer) -> integer",
+        "How many it has doubled.",
+    ] {
+        assert!(
+            inspected.stdout.contains(expected),
+            "{expected}: {} {}",
+            inspected.stdout,
+            inspected.stderr
+        );
+    }
+    let inspected = &command(&["inspect", "service/calc", "--json"]).documents()[0];
+    assert_eq!(inspected["providers"][0]["name"], "hall");
+    assert_eq!(
+        inspected["schema"]["functions"]["slow"]["progress"]["type"],
+        "string"
+    );
+    let stub = command(&["service", "stub", "service/calc", "--lang", "python"]);
+    assert!(
+        stub.stdout
+            .contains("def double(self, payload: int, **options: Any) -> int:"),
+        "{}",
+        stub.stdout
+    );
+    let file = folder.path().join("calc.json");
+    std::fs::write(&file, inspected["schema"].to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    let again = command(&["service", "stub", "calc", "--lang", "python", "--schema", file]);
+    assert_eq!(again.stdout, stub.stdout);
+    std::fs::write(file, "[").unwrap();
+    let refused = command(&[
+        "service", "stub", "calc", "--lang", "ts", "--schema", file, "--json",
+    ]);
+    assert_eq!((refused.exit, &refused.error()["error"]), (1, &"schema".into()));
+    let nobody = command(&["service", "stub", "other", "--lang", "ts", "--json"]);
+    assert_eq!((nobody.exit, &nobody.error()["error"]), (1, &"not-found".into()));
     let called = command(&["call", "service/calc", "double", "21"]);
     assert_eq!(
         (called.exit, called.stdout.as_str()),
@@ -101,6 +140,9 @@ fn a_service_is_listed_called_and_missed_when_it_is_gone() {
     assert_eq!(paused.exit, 0, "{}", paused.stderr);
     let late = command(&["call", "service/calc", "count", "--deadline", "100ms"]);
     assert_eq!(late.exit, 3, "{}", late.stderr);
+    let still = command(&["service", "stub", "calc", "--lang", "ts"]);
+    assert_eq!(still.exit, 3, "{}", still.stderr);
+    assert!(still.stderr.contains("it stands still"), "{}", still.stderr);
     assert_eq!(command(&["kill", "hall"]).exit, 0);
     let gone = command(&["call", "service/calc", "count"]);
     assert_eq!(gone.exit, 1);

@@ -155,7 +155,7 @@ wayfare.serve('calc', async (call) => {
   }
   if (call.function !== 'double') throw Object.assign(new Error('there is double'), { kind: 'not-found' });
   return String(2 * call.text);
-});
+}, { schema: { functions: { double: { arguments: { type: 'integer' }, result: { type: 'integer' } }, slow: { progress: { type: 'string' } } } } }).then(() => console.log('serves'));
 wayfare.listen(async (message) => {
   console.log(message.type, message.text);
   if (message.text === 'bread') process.exit();
@@ -178,6 +178,8 @@ http.createServer(async (request, response) => {
 
 const CALLER: &str = r#"
 import { call, send } from 'wayfare';
+import { Calc } from './calc.ts';
+console.log(await new Calc().double(21));
 const doubled = await Promise.all(['1', '20', '3'].map((number) => call('service/calc', 'double', number)));
 console.log(doubled.join());
 await call('service/calc', 'half', '1').catch((error) => console.log(error.kind, error.reason));
@@ -465,15 +467,19 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
     samples(&user);
     answers_http(&user);
     let provider = user.file("provider.js", PROVIDER);
-    let caller = user.file("caller.js", CALLER);
     let called = ["--allow-serve", "calc", "--allow-call", "service/calc"];
     let provider = user.starts(&provider, &called);
-    let caller = user.starts(&caller, &["--allow-call", "service/calc"]);
-    let asked = "2,40,6\nnot-found there is double\n8\ncancelled one,two cancelled\n";
+    let (_log, mut lines) = user.follows(&provider, "stdout");
+    assert_eq!(lines.next().unwrap().unwrap(), "serves");
+    let client = user.types(0, &["service", "stub", "calc", "--lang", "ts"]).stdout;
+    user.file("caller/calc.ts", &client);
+    let caller = user.file("caller/main.mjs", CALLER);
+    let caller = user.starts(User::folder_of(&caller), &["--allow-call", "service/calc"]);
+    let asked = "42\n2,40,6\nnot-found there is double\n8\ncancelled one,two cancelled\n";
     assert_eq!(user.prints(&caller), asked);
     assert_eq!(
         user.prints(&provider),
-        "cancelled true\norder soup\norder bread\n"
+        "serves\ncancelled true\norder soup\norder bread\n"
     );
 
     user.file(

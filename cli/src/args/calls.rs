@@ -1,13 +1,16 @@
 //! What can be typed to call programs' services.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use wayfare_protocol::address::Address;
 use wayfare_protocol::choice::Choice;
+use wayfare_protocol::ids::is_name;
 
 use super::fleet::FleetArgs;
 use super::values::parse_duration;
+use crate::stubs::Language;
 
 #[derive(Debug, Args)]
 pub(crate) struct CallArgs {
@@ -66,4 +69,33 @@ pub(crate) struct ServicesArgs {
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceVerb {
+    /// Print a client of a service, with the types that its schema has
+    Stub(StubArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StubArgs {
+    /// The service, as in service/NAME
+    #[arg(value_name = "NAME", value_parser = parse_service)]
+    pub(crate) name: String,
+    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    pub(crate) lang: Language,
+    /// Read the schema from a file, and ask nobody
+    #[arg(long, value_name = "FILE")]
+    pub(crate) schema: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+}
+
+/// With or without `service/`.
+fn parse_service(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix("service/").unwrap_or(text);
+    match is_name(name) {
+        true => Ok(name.to_owned()),
+        false => Err("a name is 1 to 64 of a-z A-Z 0-9 . _ -".into()),
+    }
 }

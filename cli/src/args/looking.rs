@@ -153,7 +153,7 @@ pub(crate) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// A program, an engine, a .wasm file or the name of a sample
+    /// A program, an engine, a service as service/NAME, a .wasm file or the name of a sample
     #[arg(value_name = "WHAT", add = programs())]
     pub(crate) what: String,
     #[command(flatten)]

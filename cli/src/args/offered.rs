@@ -20,7 +20,7 @@ const WITH_APPS: &str = "`/api/v1/apps` has each instance's";
 const NOT_YET: &str = "not offered yet";
 
 /// Verbs that are not offered.
-const NOT_OFFERED: [(&str, &str); 55] = [
+const NOT_OFFERED: [(&str, &str); 56] = [
     ("up", OF_THIS_MACHINE),
     ("engine start", OF_THIS_MACHINE),
     ("engine init", OF_THIS_MACHINE),
@@ -52,6 +52,7 @@ const NOT_OFFERED: [(&str, &str); 55] = [
     ("completion", OF_THIS_MACHINE),
     ("man", OF_THIS_MACHINE),
     ("new", OF_THIS_MACHINE),
+    ("service stub", NOT_YET),
     ("schema", OF_THIS_MACHINE),
     ("modules", WITH_PROGRAMS),
     ("snapshots", WITH_APPS),

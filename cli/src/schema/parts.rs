@@ -365,3 +365,16 @@ pub(super) fn language() -> Value {
         ("memory?", text()),
     ])
 }
+
+/// A program at an address, and what became of it.
+pub(super) fn provider() -> Value {
+    object(&[
+        ("address", text()),
+        ("program", id()),
+        ("name", text()),
+        ("engine", text()),
+        ("generation", count()),
+        ("gone?", flag()),
+        ("state", text()),
+    ])
+}

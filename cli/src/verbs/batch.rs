@@ -216,6 +216,7 @@ fn is_reading(verb: &Verb) -> bool {
             | Verb::Events(_)
             | Verb::Logs(_)
             | Verb::Services(_)
+            | Verb::Service { .. }
     )
 }
 

@@ -158,30 +158,32 @@ pub(crate) async fn services(args: ServicesArgs, output: Output) -> Result {
     let mut providers = caller.providers();
     caller.close().await;
     providers.retain(|one| args.all || one.address.service_name().is_some());
-    let programs = with_fleet(&args.fleet, async |fleet| Ok(fleet.programs().await?)).await?;
+    let listed = listed(&args.fleet, providers).await?;
+    output.print(&listed, |listed| table(listed))
+}
+
+pub(super) async fn listed(args: &FleetArgs, providers: Vec<Provider>) -> Result<Vec<Listed>> {
+    let programs = with_fleet(args, async |fleet| Ok(fleet.programs().await?)).await?;
     let state_of = |program| {
         let found = programs.iter().find(|view| view.status.program == program);
         found.map_or("gone", |view| view.word())
     };
-    let listed: Vec<Listed> = providers
-        .into_iter()
-        .map(|provider| Listed {
-            state: state_of(provider.announcement.program),
-            provider,
-        })
-        .collect();
-    output.print(&listed, |listed| table(listed))
+    let listed = providers.into_iter().map(|provider| Listed {
+        state: state_of(provider.announcement.program),
+        provider,
+    });
+    Ok(listed.collect())
 }
 
 /// A provider, and what became of its program: one that is lost with its engine stays announced.
 #[derive(Serialize)]
-struct Listed {
+pub(super) struct Listed {
     #[serde(flatten)]
-    provider: Provider,
-    state: &'static str,
+    pub(super) provider: Provider,
+    pub(super) state: &'static str,
 }
 
-fn table(listed: &[Listed]) -> Text {
+pub(super) fn table(listed: &[Listed]) -> Text {
     if listed.is_empty() {
         return "no services: a program that calls 'serve' and was run with --allow-serve is one".into();
     }
@@ -200,7 +202,7 @@ fn table(listed: &[Listed]) -> Text {
     )
 }
 
-async fn connect(args: &FleetArgs, address: Option<&Address>) -> Result<Caller> {
+pub(super) async fn connect(args: &FleetArgs, address: Option<&Address>) -> Result<Caller> {
     let settings = Settings::load(args)?;
     let connected = Caller::connect(settings.broker, settings.topics, address, CONNECT_TIMEOUT).await;
     connected.map_err(connecting)

@@ -9,12 +9,12 @@ use wayfare_client::numbers::Point;
 use wayfare_client::{ANSWER_TIMEOUT, Client, CommandError, LookupError, ProgramView};
 use wayfare_compiler::Report;
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::Digest;
+use wayfare_protocol::ids::{Digest, is_name};
 use wayfare_runtime::{Runtime, RuntimeOptions};
 
 use super::fleet::{Listed, ListedEngine, labels, measured};
 use super::module::Module;
-use super::numbers;
+use super::{numbers, service};
 use crate::args::looking::InspectArgs;
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
@@ -24,6 +24,9 @@ use crate::output::{Output, Text, bytes, now_ms};
 pub(crate) async fn run(args: InspectArgs, output: Output) -> Result {
     if let Some(module) = Module::read(Path::new(&args.what))? {
         return inspect_module(&module, output);
+    }
+    if let Some(name) = args.what.strip_prefix("service/").filter(|name| is_name(name)) {
+        return service::inspect(name, &args.fleet, output).await;
     }
     let sample = Module::sample(&args.what);
     let found = with_fleet(&args.fleet, async |fleet| find(fleet, &args.what).await).await;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::parts::{
     alarm, changed_app, ended_order, engine, event, failures, health, history, hold, log_line, operation,
-    program, pruned, would_ask, would_order,
+    program, provider, pruned, would_ask, would_order,
 };
 use super::super::{
     Printed, all_of, any_of, anything, count, digest, flag, id, integer, list, map, object, or_null, text,
@@ -105,6 +105,11 @@ pub(super) fn looking() -> Vec<Printed> {
         all_of(&[program(), over_time()]),
         all_of(&[engine(), over_time()]),
         module,
+        object(&[
+            ("service", text()),
+            ("providers", list(provider())),
+            ("schema", anything()),
+        ]),
     ]);
     let module_row = object(&[
         ("module", digest()),

@@ -1,6 +1,6 @@
 //! Values, messages, files and languages.
 
-use super::super::parts::{file_stat, language, value, would_files};
+use super::super::parts::{file_stat, language, provider, value, would_files};
 use super::super::{Printed, any_of, anything, count, id, list, object, or_null, text, word};
 use super::{lines, one, rows};
 
@@ -35,13 +35,10 @@ pub(super) fn values_and_messages() -> Vec<Printed> {
         ("program", or_null(id())),
         ("programs", list(id())),
     ]);
-    let service = object(&[
-        ("address", text()),
-        ("program", id()),
-        ("name", text()),
-        ("engine", text()),
-        ("generation", count()),
-        ("state", text()),
+    let stub = object(&[
+        ("service", text()),
+        ("lang", word(&["ts", "python", "rust"])),
+        ("source", text()),
     ]);
     vec![
         one("state ls", rows(listed)),
@@ -53,7 +50,8 @@ pub(super) fn values_and_messages() -> Vec<Printed> {
         one("state import", object(&[("set", count())])),
         lines("call", called),
         one("send", sent),
-        one("services", list(service)),
+        one("services", list(provider())),
+        one("service stub", stub),
     ]
 }
 

@@ -1,0 +1,143 @@
+//! `wayfare inspect service/NAME` and `wayfare service stub`: what a service's providers say of it.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use wayfare_client::calls::{CallError, Caller, Provider};
+use wayfare_protocol::address::Address;
+use wayfare_protocol::call::{FailureKind, SCHEMAS_BYTES_MAX};
+
+use super::calls::{connect, listed, table};
+use crate::args::calls::StubArgs;
+use crate::args::fleet::FleetArgs;
+use crate::fail::{Fail, Result};
+use crate::output::{Output, Text};
+use crate::stubs::Service;
+
+/// How long a provider is waited for.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Providers that are asked, until one answers.
+const ASKED_MAX: usize = 4;
+
+/// A schema, or why there is none.
+enum Schema {
+    Given(Json),
+    /// Its provider has given none.
+    None,
+    /// Nobody has answered who was asked.
+    Unknown(CallError),
+}
+
+/// Who provides it, and what functions it has.
+pub(super) async fn inspect(name: &str, args: &FleetArgs, output: Output) -> Result {
+    let (providers, schema) = asked(name, args).await?;
+    let providers = listed(args, providers).await?;
+    let (schema, remark) = match schema {
+        Schema::Given(schema) => (schema, None),
+        Schema::None => (Json::Null, Some("its provider has given it no schema".to_owned())),
+        Schema::Unknown(why) => (Json::Null, Some(why.to_string())),
+    };
+    let document = json!({ "service": name, "providers": providers, "schema": schema });
+    output.print(&document, |_| {
+        let page = table(&providers).line("");
+        match remark {
+            Some(remark) => page.line(format!("functions are not known: {remark}")),
+            None => match Service::read(name, &schema) {
+                Ok(service) => functions(page, &service),
+                Err(why) => page.line(format!("its schema cannot be read: {why}")),
+            },
+        }
+    })
+}
+
+fn functions(page: Text, service: &Service) -> Text {
+    let rows = service.functions.iter().map(|function| {
+        let about = function.description.lines().next().unwrap_or_default();
+        vec![service.signature(function), about.to_owned()]
+    });
+    page.then(Text::table(&["FUNCTION", "ABOUT"], rows))
+}
+
+/// Prints a client as it is, to be written to a file.
+pub(super) async fn stub(args: StubArgs, output: Output) -> Result {
+    let schema = match &args.schema {
+        Some(file) => read(file)?,
+        None => given(&args).await?,
+    };
+    let service = Service::read(&args.name, &schema).map_err(|why| {
+        Fail::new(
+            "schema",
+            format!("the schema of service/{} cannot be read: {why}", args.name),
+        )
+    })?;
+    let source = args.lang.client(&service);
+    let document = json!({ "service": args.name, "lang": args.lang.word(), "source": source });
+    output.print(&document, |_| {
+        source.lines().fold(Text::new(), |text, line| text.line(line))
+    })
+}
+
+fn read(file: &Path) -> Result<Json> {
+    let failed = |why: String| Fail::new("schema", format!("'{}' is no schema: {why}", file.display()));
+    let text = fs::read(file).map_err(|error| failed(error.to_string()))?;
+    if text.len() > SCHEMAS_BYTES_MAX {
+        return Err(failed(format!("it has more than {SCHEMAS_BYTES_MAX} bytes")));
+    }
+    serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))
+}
+
+async fn given(args: &StubArgs) -> Result<Json> {
+    match asked(&args.name, &args.fleet).await?.1 {
+        Schema::Given(schema) => Ok(schema),
+        Schema::None => Err(Fail::new(
+            FailureKind::NotFound.word(),
+            format!(
+                "service/{} has no schema: its provider has given it none",
+                args.name
+            ),
+        )
+        .hint("a provider gives one with `serve`; --schema FILE reads one")),
+        Schema::Unknown(why) => Err(why.into()),
+    }
+}
+
+/// Who provides the service, and the schema of the first of them who answers.
+async fn asked(name: &str, args: &FleetArgs) -> Result<(Vec<Provider>, Schema)> {
+    let address = Address::of_service(name).ok_or_else(|| Fail::usage(format!("'{name}' is no service")))?;
+    let mut caller = connect(args, Some(&address)).await?;
+    let providers = caller.providers();
+    let schema = schema(&mut caller, name, &providers).await;
+    caller.close().await;
+    match providers.is_empty() {
+        true => Err(CallError::Nobody(address).into()),
+        false => Ok((providers, schema?)),
+    }
+}
+
+async fn schema(caller: &mut Caller, name: &str, providers: &[Provider]) -> Result<Schema> {
+    let mut last = None;
+    let there = providers.iter().filter(|provider| !provider.announcement.gone);
+    for provider in there.take(ASKED_MAX) {
+        let program = provider.announcement.program;
+        match caller.schema(program, name, ANSWER_TIMEOUT).await {
+            Ok(None) => return Ok(Schema::None),
+            Ok(Some(schema)) => {
+                let schema = serde_json::from_str(&schema);
+                return schema.map(Schema::Given).map_err(|error| {
+                    Fail::new(
+                        "schema",
+                        format!("what program {} says is no schema: {error}", program.short()),
+                    )
+                });
+            }
+            Err(error @ CallError::Failed { .. }) => last = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Schema::Unknown(last.unwrap_or_else(|| CallError::Failed {
+        kind: FailureKind::Unavailable,
+        text: "whoever provides it is lost with its engine".into(),
+    })))
+}
