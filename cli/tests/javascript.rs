@@ -176,6 +176,38 @@ http.createServer(async (request, response) => {
 }).listen(80, () => console.log('listens'));
 "#;
 
+/// What comes is sorted by rules, wherever it waits.
+const KITCHEN: &str = r#"
+import { Mailbox, listen, serve } from 'wayfare';
+const mailbox = new Mailbox();
+mailbox.rules.main.push(
+  { type: 'order', fields: { '/table': 4, '/dishes/0': 'soup' }, queue: 'terrace' },
+  { type: 'order', queue: 'orders' },
+  { function: '+', list: 'calls' },
+);
+mailbox.rules.calls = [{ function: 'count', queue: 'questions' }];
+await listen(mailbox.handler);
+await serve('kitchen', mailbox.handler);
+const { message: question } = await mailbox.receive('questions');
+console.log(mailbox.waiting('terrace'), mailbox.waiting('orders'), mailbox.takeUndelivered().why);
+mailbox.rules.main = [{ address: 'service/+', queue: 'all' }];
+mailbox.sortAgain();
+for (let left = 4; left > 0; left--) {
+  const { queue, message } = await mailbox.receive(['orders', 'all']);
+  console.log(queue, message.json().table);
+}
+question.answer('4');
+console.log(await mailbox.receive('all', { timeout: 10 }).catch((error) => error.kind));
+"#;
+
+const GUEST: &str = r#"
+import { call, send } from 'wayfare';
+for (const [table, dish] of [[4, 'soup'], [5, 'soup'], [4, 'bread'], [4, 'soup']]) {
+  await send('service/kitchen', JSON.stringify({ table, dishes: [dish] }), { type: 'order', receipt: true });
+}
+await call('service/kitchen', 'cook').catch((error) => console.log(error.kind, error.reason));
+"#;
+
 const CALLER: &str = r#"
 import { call, send } from 'wayfare';
 import { Calc } from './calc.ts';
@@ -481,6 +513,19 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
         user.prints(&provider),
         "serves\ncancelled true\norder soup\norder bread\n"
     );
+
+    let kitchen = user.file("kitchen.mjs", KITCHEN);
+    let kitchen = user.starts(&kitchen, &["--on", "local-2", "--allow-serve", "kitchen"]);
+    let guest = user.file("guest.mjs", GUEST);
+    let guest = user.starts(&guest, &["--allow-call", "service/kitchen"]);
+    assert_eq!(user.prints(&guest), "refused no rule of the mailbox fits it\n");
+    // With what waits in its queues.
+    user.moves(&kitchen, "local-1");
+    user.moves(&kitchen, "local-2");
+    let counted = user.types(0, &["call", "service/kitchen", "count"]);
+    assert_eq!(counted.stdout, "4\n");
+    let sorted = "2 2 no rule of the mailbox fits it\nall 4\nall 5\nall 4\nall 4\ntimeout\n";
+    assert_eq!(user.prints(&kitchen), sorted);
 
     user.file(
         "tool/part.mjs",

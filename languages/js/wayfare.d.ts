@@ -54,6 +54,51 @@ declare module "wayfare" {
     $defs?: Record<string, object>;
   }
 
+  /** A call that a mailbox has sorted. It is answered or fails once. */
+  export interface MailboxCall extends Call {
+    answer(result?: Bytes): void;
+    fail(kind: string, reason: string): void;
+  }
+
+  /** Fits what all of this is so of, which goes into a `queue`, or on to a `list`. */
+  export interface Rule {
+    /** What senders call messages of this sort. */
+    type?: string;
+    /** Of calls; "+": any. */
+    function?: string;
+    /** The id of a program. */
+    sender?: string;
+    /** A filter, with + and # as in MQTT, for the address or topic that it came to. */
+    address?: string;
+    /** JSON that has these values at these places, such as { "/table": 4 } (JSON pointers, RFC 6901). */
+    fields?: Record<string, unknown>;
+    queue?: string;
+    list?: string;
+  }
+
+  /**
+   * Rules that sort what comes into queues: of a list the first rule that fits decides. What no rule takes, or a queue has no room for,
+   * is undelivered: a call fails as "refused", and a line on standard error says so.
+   */
+  export class Mailbox {
+    /** Lists by their names; all begin with `main`. They may be changed at any time. */
+    rules: Record<string, Rule[]>;
+    /** What fits no rule goes into this queue. */
+    otherwise?: string;
+    /** How much a queue has room for: 256 messages, 1 MiB. */
+    messagesMax: number;
+    bytesMax: number;
+    /** For `serve`, `listen` and `subscribe`. What comes is read only while somebody waits in `receive`. */
+    readonly handler: (message: any) => any;
+    /** The oldest message of these queues. Rejected with kind "timeout" after so many milliseconds. */
+    receive(queues: string | string[], options?: { timeout?: number }): Promise<{ queue: string; message: any }>;
+    take(queues: string | string[]): { queue: string; message: any } | undefined;
+    waiting(queue: string): number;
+    takeUndelivered(): { why: string; message: Message | MailboxCall } | undefined;
+    /** Sorts what waits by the rules of now. */
+    sortAgain(): void;
+  }
+
   export interface CallOptions {
     /** In milliseconds: 30000. */
     timeout?: number;

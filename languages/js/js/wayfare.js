@@ -227,7 +227,7 @@ class Subscription {
   }
   /** Whether a message that comes now has somebody who takes it. */
   get _isHungry() {
-    return this.#callback !== undefined || this.#waiters.length > 0;
+    return this.#callback !== undefined ? isHungry(this.#callback) : this.#waiters.length > 0;
   }
   _give(message) {
     if (this.#callback !== undefined) this.#callback(message);
@@ -262,6 +262,9 @@ class Subscription {
   }
 }
 
+/** A mailbox takes what comes only while somebody waits for it. */
+const isHungry = (handler) => handler.isHungry?.() ?? true;
+
 const subscriptions = new Set();
 const moved = [];
 /** Those who wait for the answer to an action, by its number. */
@@ -272,7 +275,8 @@ let output;
 /** What the loop waits for. A line is taken only while somebody wants one, so that messages wait outside. */
 const input = {
   fd: undefined,
-  isActive: () => answers.size > 0 || services.size > 0 || listeners.size > 0 || [...subscriptions].some((one) => one._isHungry),
+  isActive: () =>
+    answers.size > 0 || [...services.values(), ...listeners].some(isHungry) || [...subscriptions].some((one) => one._isHungry),
   onReadable: () => take(JSON.parse(native.readLine(input.fd))),
 };
 
@@ -379,6 +383,7 @@ async function call(address, name, payload = "", options = {}) {
 
 const wayfare = {
   WayfareError,
+  Mailbox: require("internal/mailbox")({ matches, WayfareError, open }),
   publish: async (topic, payload, { qos = 1, retain = false, plain = false } = {}) => {
     await act({ do: "publish", topic, qos, retain, plain, ...field("payload", payload) });
   },

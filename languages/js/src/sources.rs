@@ -13,7 +13,7 @@ macro_rules! own {
 
 const OWN: &[(&str, &str)] = own![
     "internal/abort" "internal/console" "internal/encoding" "internal/global-process" "internal/globals"
-    "internal/inspect" "internal/loop" "internal/modules" "internal/process" "internal/source-maps"
+    "internal/inspect" "internal/loop" "internal/mailbox" "internal/modules" "internal/process" "internal/source-maps"
     "internal/typescript" "internal/url"
     "assert" "crypto" "fs" "http" "os" "readline" "stream" "things-js" "timers" "url" "util" "wayfare"
 ];

@@ -20,6 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 
 import wayfare
 import wayfare.aio
+from wayfare.rules import Mailbox, rule
 
 
 class Engine:
@@ -205,6 +206,95 @@ class TheModule(WithEngine):
         self.assertEqual(self.engine.actions[-1], {"do": "serve", "name": "earlier"})
         with self.assertRaises(wayfare.NotGranted):
             wayfare.serve("forbidden", schema=schema)
+
+    def test_rules_sort_what_comes_into_queues(self):
+        mailbox = Mailbox(wayfare.serve("kitchen"), wayfare.subscribe("hall/+"), wayfare.subscribe("hall/#"))
+        mailbox.rules["main"] = [
+            rule(type="order", fields={"/table": 4, "/dishes/0": "soup"}, queue="terrace"),
+            rule(type="order", queue="orders"),
+            rule(sender="boss", queue="boss"),
+            rule(address="program/+", list="own"),
+            rule(function="count", queue="questions"),
+            rule(function="+", queue="calls"),
+            rule(address="hall/#", queue="hall"),
+        ]
+        mailbox.rules["own"] = [rule(fields={"": True}, queue="true")]
+        soup = json.dumps({"table": 4, "dishes": ["soup"]})
+        sent = lambda type, payload, address="service/kitchen", **more: self.engine.message(address, payload, address=address, type=type, **more)
+        called = lambda function, request: self.engine.say(
+            {"event": "call", "address": "service/kitchen", "function": function, "payload": "", "request": request}
+        )
+        expected = []
+        for say, queue in [
+            (lambda: sent("order", soup), "terrace"),
+            (lambda: sent("order", '{"table": 5}'), "orders"),
+            (lambda: sent("order", '{"table": true, "dishes": []}'), "orders"),
+            (lambda: sent("order", "no JSON"), "orders"),
+            (lambda: sent("note", "", **{"from": "boss"}), "boss"),
+            (lambda: sent("note", "true", "program/ann"), "true"),
+            (lambda: called("count", "1 r"), "questions"),
+            (lambda: called("cook", "2 r"), "calls"),
+            (lambda: self.engine.message("hall/door", "open"), "hall"),
+        ]:
+            say()
+            expected.append(queue)
+        everywhere = ["terrace", "orders", "boss", "true", "questions", "calls", "hall"]
+        for queue in expected:
+            self.assertEqual(mailbox.receive(*everywhere, timeout=5)[0], queue)
+        with self.assertRaises(TimeoutError):
+            # What several subscriptions match came once.
+            mailbox.receive(*everywhere, timeout=0.01)
+
+    def test_the_oldest_is_taken_rules_change_and_what_is_cancelled_leaves(self):
+        mailbox = Mailbox(wayfare.serve("kitchen"))
+        mailbox.rules["main"] = [rule(function="a", queue="a"), rule(function="b", queue="b")]
+        for number, function in enumerate("babab"):
+            call = {"event": "call", "address": "service/kitchen", "function": function, "payload": "", "request": f"{number} r"}
+            self.engine.say(call)
+        self.engine.say({"event": "cancelled", "address": "service/kitchen", "request": "2 r"})
+        self.engine.message("service/kitchen", "", address="service/kitchen", type="last")
+        mailbox.otherwise = "rest"
+        self.assertEqual(mailbox.receive("rest", timeout=5)[0], "rest")
+        self.assertEqual((mailbox.waiting("a"), mailbox.waiting("b")), (2, 2))
+        self.assertEqual(mailbox.take("a")[1]._request, "1 r")
+        self.assertEqual(mailbox.take("a", "b")[1]._request, "0 r")
+        self.assertIsNone(mailbox.take("c"))
+        mailbox.rules["main"] = [rule(queue="c")]
+        mailbox.sort_again()
+        self.assertEqual([mailbox.take("a", "b", "c")[1]._request for _ in range(2)], ["3 r", "4 r"])
+        self.assertIsNone(mailbox.take("c"))
+
+    def test_what_is_in_no_queue_is_undelivered_and_says_why(self):
+        service = wayfare.serve("kitchen")
+        mailbox = Mailbox(service)
+        mailbox.messages_max, mailbox.bytes_max = 2, 100
+        mailbox.rules["main"] = [
+            rule(type="a", queue="a"),
+            rule(type="round", list="round"),
+            rule(type="nowhere", list="nowhere"),
+            rule(type="end", queue="end"),
+        ]
+        mailbox.rules["round"] = [rule(list="main")]
+        large = "x" * 200
+        for type, payload in [("a", large), ("a", ""), ("round", ""), ("nowhere", ""), ("other", "")]:
+            self.engine.message("service/kitchen", payload, address="service/kitchen", type=type, order="k")
+        self.engine.say({"event": "call", "address": "service/kitchen", "function": "cook", "payload": "", "request": "7 r"})
+        self.engine.message("service/kitchen", "", address="service/kitchen", type="end")
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            mailbox.receive("end", timeout=5)
+        no_rule = "no rule of the mailbox fits it"
+        lost = "its rules lead to the list '{}', which is not there or was passed"
+        reasons = ["queue 'a' of the mailbox is full", lost.format("main"), lost.format("nowhere"), no_rule, no_rule]
+        self.assertEqual([mailbox.take_undelivered().why for _ in reasons], reasons)
+        self.assertIsNone(mailbox.take_undelivered())
+        self.assertEqual(said.getvalue().splitlines()[-1], f"wayfare: undelivered: {no_rule}: call of 'cook' at service/kitchen")
+        self.assertEqual(self.engine.actions[-5:], [
+            *[{"do": "handled", "order": "k"}] * 4,
+            {"do": "fail", "to": "7 r", "kind": "refused", "reason": no_rule},
+        ])
+        self.assertEqual(mailbox.take("a")[1].text, large)
+        with self.assertRaises(ValueError):
+            rule(type="a")
 
     def test_calls_have_progress_and_are_cancelled_and_handed_on(self):
         parts = []
