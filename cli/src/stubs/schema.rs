@@ -9,6 +9,9 @@ use wayfare_protocol::call::is_function;
 
 use super::names::{Names, pascal};
 
+/// Of a type with more of them its name is shown.
+const FIELDS_SHOWN_MAX: usize = 4;
+
 #[derive(Debug)]
 pub(crate) struct Service {
     /// As in `service/NAME`.
@@ -131,21 +134,14 @@ impl Service {
 }
 
 impl Service {
-    /// What a function takes and gives, for people.
+    /// What a function takes and gives, for people. Fields are shown where they are few.
     pub(crate) fn signature(&self, function: &Function) -> String {
-        let arguments = function
-            .arguments
-            .as_ref()
-            .map(|of| self.word(of))
-            .unwrap_or_default();
-        format!(
-            "{}({arguments}) -> {}",
-            function.name,
-            self.word(&function.result)
-        )
+        let arguments = function.arguments.as_ref().map(|of| self.word(of, true));
+        let result = self.word(&function.result, true);
+        format!("{}({}) -> {result}", function.name, arguments.unwrap_or_default())
     }
 
-    fn word(&self, of: &Type) -> String {
+    fn word(&self, of: &Type, with_fields: bool) -> String {
         match of {
             Type::Any => "any".into(),
             Type::Null => "null".into(),
@@ -153,18 +149,15 @@ impl Service {
             Type::Integer { .. } => "integer".into(),
             Type::Number => "number".into(),
             Type::Text => "text".into(),
-            Type::List(of) => format!("list of {}", self.word(of)),
+            Type::List(of) => format!("list of {}", self.word(of, with_fields)),
             Type::Tuple(all) => {
-                let all: Vec<String> = all.iter().map(|of| self.word(of)).collect();
+                let all: Vec<String> = all.iter().map(|of| self.word(of, with_fields)).collect();
                 format!("[{}]", all.join(", "))
             }
-            Type::Map(of) => format!("map of {}", self.word(of)),
-            Type::Maybe(of) => format!("{} or null", self.word(of)),
+            Type::Map(of) => format!("map of {}", self.word(of, with_fields)),
+            Type::Maybe(of) => format!("{} or null", self.word(of, with_fields)),
             Type::Named(at) => match &self.types[*at].shape {
-                // What functions take most often has no name that anybody has given.
-                Shape::Record(fields)
-                    if fields.len() <= 4 && fields.iter().all(|field| !self.is_named(&field.of)) =>
-                {
+                Shape::Record(fields) if with_fields && fields.len() <= FIELDS_SHOWN_MAX => {
                     let all: Vec<String> = fields.iter().map(|field| self.field_word(field)).collect();
                     format!("{{{}}}", all.join(", "))
                 }
@@ -173,18 +166,9 @@ impl Service {
         }
     }
 
-    fn is_named(&self, of: &Type) -> bool {
-        match of {
-            Type::Named(_) => true,
-            Type::List(of) | Type::Map(of) | Type::Maybe(of) => self.is_named(of),
-            Type::Tuple(all) => all.iter().any(|of| self.is_named(of)),
-            _ => false,
-        }
-    }
-
     fn field_word(&self, field: &Field) -> String {
         let mark = if field.is_required { "" } else { "?" };
-        format!("{}{mark}: {}", field.name, self.word(&field.of))
+        format!("{}{mark}: {}", field.name, self.word(&field.of, false))
     }
 }
 

@@ -46,7 +46,7 @@ fn functions_are_shown_with_what_they_take_and_give() {
             "add({a: integer, b: integer}) -> integer",
             "place-order(Order) -> PlaceOrderResult or null",
             "slow(integer) -> null",
-            "tree() -> Tree",
+            "tree() -> {children: list of Tree, left?: Tree}",
             "true() -> any",
         ]
     );
