@@ -120,6 +120,13 @@ pub enum Next {
     End(Reply),
 }
 
+impl Failure {
+    pub fn new(kind: FailureKind, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { kind, text }
+    }
+}
+
 /// Why [`call`] has no result: the call was not made, or it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallError {

@@ -25,7 +25,7 @@
 //! What a program may publish and subscribe to is granted when it is run: `wayfare run --allow-sub 'home/+/temperature' --allow-pub
 //! home/heating`. Everything else is refused with [`Error::NotGranted`], and named in the program's log.
 //!
-//! Programs call each other's services, wherever they are: see [`calls`], and `services` for calls that have types; and send each other messages: see [`messages`]. What comes is
+//! Programs call each other's services, wherever they are: see [`calls`], and `services` for calls that have types and providers that are traits; and send each other messages: see [`messages`]. What comes is
 //! sorted by rules: see [`rules`].
 //!
 //! Programs answer HTTP, for browsers and whoever else speaks it: see [`http`].
