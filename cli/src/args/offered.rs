@@ -17,6 +17,7 @@ const ANOTHER_WORD: &str = "it is another spelling of a verb that is offered";
 const WITH_ENGINES: &str = "`/api/v1/engines` has each engine's devices";
 const WITH_PROGRAMS: &str = "`/api/v1/programs` has each program's module";
 const WITH_APPS: &str = "`/api/v1/apps` has each instance's";
+const OF_SCHEMAS: &str = "`/api/v1/services/NAME` has the schema that it is made of";
 const NOT_YET: &str = "not offered yet";
 
 /// Verbs that are not offered.
@@ -52,7 +53,7 @@ const NOT_OFFERED: [(&str, &str); 56] = [
     ("completion", OF_THIS_MACHINE),
     ("man", OF_THIS_MACHINE),
     ("new", OF_THIS_MACHINE),
-    ("service stub", NOT_YET),
+    ("service stub", OF_SCHEMAS),
     ("schema", OF_THIS_MACHINE),
     ("modules", WITH_PROGRAMS),
     ("snapshots", WITH_APPS),

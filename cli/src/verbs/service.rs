@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use wayfare_client::calls::{CallError, Caller, Provider};
+use wayfare_client::calls::{CallError, Provider};
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{FailureKind, SCHEMAS_BYTES_MAX};
 
@@ -15,11 +14,6 @@ use crate::args::fleet::FleetArgs;
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text};
 use crate::stubs::Service;
-
-/// How long a provider is waited for.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-/// Providers that are asked, until one answers.
-const ASKED_MAX: usize = 4;
 
 /// A schema, or why there is none.
 enum Schema {
@@ -108,36 +102,20 @@ async fn asked(name: &str, args: &FleetArgs) -> Result<(Vec<Provider>, Schema)> 
     let address = Address::of_service(name).ok_or_else(|| Fail::usage(format!("'{name}' is no service")))?;
     let mut caller = connect(args, Some(&address)).await?;
     let providers = caller.providers();
-    let schema = schema(&mut caller, name, &providers).await;
+    let schema = caller.schema(name).await;
     caller.close().await;
-    match providers.is_empty() {
-        true => Err(CallError::Nobody(address).into()),
-        false => Ok((providers, schema?)),
-    }
-}
-
-async fn schema(caller: &mut Caller, name: &str, providers: &[Provider]) -> Result<Schema> {
-    let mut last = None;
-    let there = providers.iter().filter(|provider| !provider.announcement.gone);
-    for provider in there.take(ASKED_MAX) {
-        let program = provider.announcement.program;
-        match caller.schema(program, name, ANSWER_TIMEOUT).await {
-            Ok(None) => return Ok(Schema::None),
-            Ok(Some(schema)) => {
-                let schema = serde_json::from_str(&schema);
-                return schema.map(Schema::Given).map_err(|error| {
-                    Fail::new(
-                        "schema",
-                        format!("what program {} says is no schema: {error}", program.short()),
-                    )
-                });
-            }
-            Err(error @ CallError::Failed { .. }) => last = Some(error),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(Schema::Unknown(last.unwrap_or_else(|| CallError::Failed {
-        kind: FailureKind::Unavailable,
-        text: "whoever provides it is lost with its engine".into(),
-    })))
+    let schema = match schema {
+        Ok(None) => Schema::None,
+        Ok(Some(schema)) => serde_json::from_str(&schema)
+            .map(Schema::Given)
+            .map_err(|error| {
+                Fail::new(
+                    "schema",
+                    format!("what service/{name} says of itself is no schema: {error}"),
+                )
+            })?,
+        Err(error @ CallError::Failed { .. }) => Schema::Unknown(error),
+        Err(error) => return Err(error.into()),
+    };
+    Ok((providers, schema))
 }

@@ -8,6 +8,7 @@
 //! deadline, which bounds its sending too.
 
 mod choosing;
+mod schema;
 mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -321,46 +322,6 @@ impl Caller {
                     "has ended, was killed, or is lost with its engine, and has not answered",
                 );
             }
-        }
-    }
-
-    /// The schema that a program has given its service, as JSON; `None`: it has given it none. A program that stands still does not answer,
-    /// and neither does an engine of an earlier release: [`FailureKind::DeadlineExceeded`].
-    pub async fn schema(
-        &mut self,
-        provider: ProgramId,
-        service: &str,
-        limit: Duration,
-    ) -> Result<Option<String>, CallError> {
-        let notice = Notice::Describe {
-            from: self.id,
-            service: service.to_owned(),
-        };
-        let topic = self.topics.topic(&Topic::ProgramInbox(provider));
-        let message = Message::new(topic, call::encode(&notice, &[]));
-        let answered = async {
-            self.link.publish_acknowledged(message).await?;
-            loop {
-                let Event::Received(incoming) = self.events.next().await.ok_or(CallError::Closed)? else {
-                    continue;
-                };
-                match self.heard(&incoming) {
-                    Some(Heard::Schema(by, of, schema)) if by == provider && of == service => {
-                        return Ok(Some(schema).filter(|schema| !schema.is_empty()));
-                    }
-                    _ => {}
-                }
-            }
-        };
-        match timeout(limit, answered).await {
-            Ok(answered) => answered,
-            Err(_) => Err(CallError::Failed {
-                kind: FailureKind::DeadlineExceeded,
-                text: format!(
-                    "program {} has not said what its service is: it stands still, or its engine is of an earlier release",
-                    provider.short()
-                ),
-            }),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wayfare_client::Run;
@@ -14,7 +15,7 @@ use wayfare_tests::fleet::{Fleet, done};
 use wayfare_tests::stream::order;
 use wayfare_tests::within;
 
-use crate::calls::caller_of;
+use crate::calls::{calc, caller_of};
 use crate::fleet;
 
 const LINES: usize = 60;
@@ -170,5 +171,46 @@ async fn a_page_is_found_wherever_its_program_is() {
     let gone = ask(programs, &bearer, "POST /r/web/", "line=late").await;
     assert!([404, 503].contains(&gone.status), "{}", gone.body);
     assert_eq!(gone.status == 503, gone.head.contains_key("retry-after"));
+    gateway.close().await;
+}
+
+/// By whoever provides it, also while that does something else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_services_schema_is_shown_wherever_its_provider_is() {
+    let fleet = fleet(Kind::Mosquitto).engines(&["a", "b"]).start().await;
+    let program = fleet.runs(calc("hall", &["serve", "calc"], "a")).await;
+    let page = fleet.runs(web()).await;
+    for (service, program) in [("calc", program.program), ("http", page.program)] {
+        let service = format!("service/{service}").parse().expect("an address");
+        caller_of(&fleet, &service, &[program]).await;
+    }
+    let gateway = gateway(&fleet).await;
+    let link = gateway.link();
+    let token = link.rsplit('=').next().expect("it has a token");
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let shown = async |service: &str| {
+        let line = format!("GET /api/v1/services/{service}");
+        let answer = ask(gateway.address(), &bearer, &line, "").await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        serde_json::from_str::<Value>(&answer.body).expect("JSON")
+    };
+    for to in ["b", "a"] {
+        let calc = shown("calc").await;
+        assert_eq!(
+            calc["schema"]["functions"]["double"]["result"]["type"], "integer",
+            "{calc}"
+        );
+        assert_eq!(
+            (&calc["providers"][0]["name"], &calc["unknown"]),
+            (&"hall".into(), &Value::Null)
+        );
+        fleet.moves(program.program, to).await;
+    }
+    let http = shown("http").await;
+    assert_eq!(
+        (&http["schema"], &http["unknown"]),
+        (&Value::Null, &Value::Null),
+        "{http}"
+    );
     gateway.close().await;
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::sync::SemaphorePermit;
 use wayfare_client::Retain;
-use wayfare_client::calls::{CallOptions, Caller};
+use wayfare_client::calls::{CallError, CallOptions, Caller, Provider};
 use wayfare_client::documents::now_ms;
 use wayfare_client::problem::{Problem, not_taken};
 use wayfare_protocol::address::Address;
@@ -89,6 +89,15 @@ pub(super) static OFFERS: &[Offer] = &[
         run: |site, asked| Box::pin(services(site, asked)),
     },
     Offer {
+        verb: None,
+        method: Get,
+        path: "/api/v1/services/{service}",
+        about: "Show who provides a service, and its schema: null where its provider has given it none, or why it is not known",
+        params: &[param("service", Text, "By name"), TIMEOUT],
+        body: Parameters,
+        run: |site, asked| Box::pin(service(site, asked)),
+    },
+    Offer {
         verb: Some("call"),
         method: Post,
         path: "/api/v1/call",
@@ -161,6 +170,10 @@ async fn services(site: Arc<Site>, asked: Asked) -> Answer {
     let mut providers = caller.providers();
     caller.close().await;
     providers.retain(|one| asked.flag("all") || one.address.service_name().is_some());
+    Ok(answer(&listed(&site, &providers).await?))
+}
+
+async fn listed(site: &Site, providers: &[Provider]) -> Result<Vec<Value>, Problem> {
     let view = site.hub().look().await?;
     let listed = providers.iter().map(|provider| {
         let mut document = json!(provider);
@@ -168,7 +181,32 @@ async fn services(site: Arc<Site>, asked: Asked) -> Answer {
         document["state"] = found.map_or("gone", |listed| listed.view.word()).into();
         document
     });
-    Ok(answer(&listed.collect::<Vec<Value>>()))
+    Ok(listed.collect())
+}
+
+async fn service(site: Arc<Site>, asked: Asked) -> Answer {
+    let _room = room_to_call(&site)?;
+    let name = asked.required("service")?;
+    let address =
+        Address::of_service(name).ok_or_else(|| bad_usage(format!("'{name}' is no service's name")))?;
+    let mut caller = caller(&site, Some(&address), asked.timeout()).await?;
+    let (providers, schema) = (caller.providers(), caller.schema(name).await);
+    caller.close().await;
+    let (schema, why) = match schema {
+        Ok(schema) => (schema, None),
+        Err(error @ CallError::Failed { .. }) => (None, Some(error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    let read = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
+    let mut document = json!({
+        "service": name,
+        "providers": listed(&site, &providers).await?,
+        "schema": schema.map_or(Value::Null, read),
+    });
+    if let Some(why) = why {
+        document["unknown"] = why.into();
+    }
+    Ok(answer(&document))
 }
 
 async fn caller(site: &Site, address: Option<&Address>, limit: Duration) -> Result<Caller, Problem> {

@@ -99,6 +99,8 @@ async fn only_who_has_the_token_is_answered_and_mistakes_are_told() {
         ("GET /api/v1/apps?timeout=100ms", "", 504, "no-answer"),
         ("GET /api/v1/messages?filter=a/%23/b", "", 400, "bad-usage"),
         ("GET /api/v1/messages", "", 400, "bad-usage"),
+        ("GET /api/v1/services/calc", "", 404, "not-found"),
+        ("GET /api/v1/services/a+b", "", 400, "bad-usage"),
         ("POST /api/v1/messages?topic=a/%2B", "", 400, "bad-usage"),
         (
             "POST /api/v1/messages?topic=wayfare/v1/engine/a/command",
