@@ -147,6 +147,11 @@ pub(crate) fn error_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Whether logs on standard error are coloured.
+pub(crate) fn log_has_colours() -> bool {
+    error_is_terminal() && wants_colours()
+}
+
 /// Clears the terminal, if standard output is one.
 pub(crate) fn clear_screen() -> Result {
     match io::stdout().is_terminal() {

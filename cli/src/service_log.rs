@@ -5,6 +5,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::prelude::*;
 
 use crate::fail::{Fail, Result};
+use crate::output::log_has_colours;
 
 /// What is to be ended with the service.
 pub(crate) struct ServiceLog {
@@ -21,7 +22,7 @@ impl ServiceLog {
             .map_err(|error| Fail::usage(format!("--log-level '{level}': {error}")))?;
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(|| wayfare_engine::shell::LogWriter)
-            .with_ansi(wayfare_engine::shell::log_has_colours())
+            .with_ansi(log_has_colours())
             .with_target(false);
         let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
         #[cfg(feature = "otlp")]

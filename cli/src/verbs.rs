@@ -78,7 +78,7 @@ fn show_what_libraries_say() {
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(|| wayfare_engine::shell::LogWriter)
-            .with_ansi(wayfare_engine::shell::log_has_colours())
+            .with_ansi(crate::output::log_has_colours())
             .init();
     }
 }

@@ -69,6 +69,6 @@ pub use arguments::EngineArgs;
 pub use configuration::{ConfigurationError, InitArgs, Initialised};
 pub use options::{CodeFrom, EngineOptions};
 pub use run::run;
-pub use standalone::{LogWriter, log_has_colours, run_to_the_end, runtime, stop_signals};
+pub use standalone::{LogWriter, run_to_the_end, runtime, stop_signals};
 pub use store::Cache;
 pub use store::OpenError;

@@ -5,48 +5,60 @@ use tracing::Span;
 use wayfare_core::types::{Effect, Input, Purpose, Record};
 use wayfare_protocol::ids::OperationId;
 
+/// What is done, for who looks at spans: boards export theirs to nobody, and have no room for the words.
+#[cfg(feature = "metrics")]
+type What = &'static str;
+#[cfg(not(feature = "metrics"))]
+type What = ();
+
 /// Enter it while the input is decided on.
 pub(super) fn of_input(input: &Input) -> Span {
-    match input {
-        Input::Command(command) => of(command.operation, command.action.verb()),
-        Input::Peer(envelope) => of(envelope.operation, "hear the other end"),
-        Input::Chunk { operation, .. } => of(*operation, "take a chunk"),
-        Input::ModuleLoaded { operation, .. } => of(*operation, "the module is loaded"),
-        Input::SnapshotVerified { operation, .. } => of(*operation, "the snapshot is verified"),
-        _ => Span::none(),
-    }
+    of(match input {
+        Input::Command(command) => Some((command.operation, what(command.action.verb()))),
+        Input::Peer(envelope) => Some((envelope.operation, what("hear the other end"))),
+        Input::Chunk { operation, .. } => Some((*operation, what("take a chunk"))),
+        Input::ModuleLoaded { operation, .. } => Some((*operation, what("the module is loaded"))),
+        Input::SnapshotVerified { operation, .. } => Some((*operation, what("the snapshot is verified"))),
+        _ => None,
+    })
 }
 
 /// Enter it while the effect is carried out.
 pub(super) fn of_effect(effect: &Effect) -> Span {
-    match effect {
-        Effect::Store(Record::Operation(record)) => of(record.command.operation, "store the order"),
-        Effect::Store(Record::Arrival(record)) => of(record.operation, "store the arrival"),
-        Effect::Reply { event, .. } => of(event.operation, "answer"),
-        Effect::Peer { operation, .. } => of(*operation, "tell the other end"),
-        Effect::SendChunk { operation, .. } => of(*operation, "send a chunk"),
-        Effect::LoadModule { operation, .. } => of(*operation, "load the module"),
-        Effect::VerifySnapshot { operation, .. } => of(*operation, "verify the snapshot"),
-        Effect::ReplyLogs { operation, .. } => of(*operation, "answer with lines"),
-        Effect::Capture { purpose, .. } => maybe(purpose.operation(), "capture"),
-        _ => Span::none(),
-    }
+    of(match effect {
+        Effect::Store(Record::Operation(record)) => Some((record.command.operation, what("store the order"))),
+        Effect::Store(Record::Arrival(record)) => Some((record.operation, what("store the arrival"))),
+        Effect::Reply { event, .. } => Some((event.operation, what("answer"))),
+        Effect::Peer { operation, .. } => Some((*operation, what("tell the other end"))),
+        Effect::SendChunk { operation, .. } => Some((*operation, what("send a chunk"))),
+        Effect::LoadModule { operation, .. } => Some((*operation, what("load the module"))),
+        Effect::VerifySnapshot { operation, .. } => Some((*operation, what("verify the snapshot"))),
+        Effect::ReplyLogs { operation, .. } => Some((*operation, what("answer with lines"))),
+        Effect::Capture { purpose, .. } => purpose.operation().map(|operation| (operation, what("capture"))),
+        _ => None,
+    })
 }
 
 /// Of a capture's encoding, which begins when the program has stopped.
 pub(super) fn of_capture(purpose: Purpose) -> Span {
-    maybe(purpose.operation(), "encode")
+    of(purpose.operation().map(|operation| (operation, what("encode"))))
 }
 
-fn maybe(operation: Option<OperationId>, what: &'static str) -> Span {
-    operation.map_or_else(Span::none, |operation| of(operation, what))
+#[cfg(feature = "metrics")]
+fn what(words: &'static str) -> What {
+    words
 }
 
-/// What is done is for who looks at spans, which boards export to nobody.
-fn of(operation: OperationId, what: &'static str) -> Span {
-    match cfg!(feature = "metrics") {
-        true => tracing::info_span!("operation", %operation, what),
-        false => tracing::info_span!("operation", %operation),
+#[cfg(not(feature = "metrics"))]
+fn what(_: &'static str) -> What {}
+
+fn of(done: Option<(OperationId, What)>) -> Span {
+    match done {
+        #[cfg(feature = "metrics")]
+        Some((operation, what)) => tracing::info_span!("operation", %operation, what),
+        #[cfg(not(feature = "metrics"))]
+        Some((operation, ())) => tracing::info_span!("operation", %operation),
+        None => Span::none(),
     }
 }
 

@@ -33,11 +33,6 @@ impl Write for LogWriter {
     }
 }
 
-/// Whether logs on standard error are coloured: only for who reads them at a terminal, and as <https://no-color.org> has it.
-pub fn log_has_colours() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
 /// Runs an engine until SIGTERM or SIGINT. A second signal ends its wait for programs to be moved elsewhere, or if it does
 /// not wait for that, the engine at once.
 pub fn run_to_the_end(arguments: EngineArgs) -> anyhow::Result<()> {
@@ -49,8 +44,12 @@ pub fn run_to_the_end(arguments: EngineArgs) -> anyhow::Result<()> {
     })?;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(|| LogWriter)
-        .with_ansi(log_has_colours())
         .with_target(false);
+    // On a terminal it has colours, unless NO_COLOR is set.
+    let lines = match io::stderr().is_terminal() {
+        true => lines,
+        false => lines.with_ansi(false),
+    };
     tracing_subscriber::registry()
         .with(lines.with_filter(filter))
         .init();
