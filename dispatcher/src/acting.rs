@@ -20,6 +20,7 @@ use crate::clock::now;
 use crate::context::{Context, Notes};
 use crate::durable::Place;
 use crate::options::ServiceOptions;
+use crate::questions::Questions;
 use crate::requests::Router;
 use crate::services::SERVICES;
 
@@ -172,6 +173,7 @@ async fn serve(
     let mut tasks = JoinSet::new();
     let later = Arc::new(watch::Sender::new(term));
     let notes = Notes::new();
+    let (known, measured) = (Questions::new(), Questions::new());
     for service in SERVICES {
         let context = Context {
             client: client.clone(),
@@ -181,6 +183,8 @@ async fn serve(
             options: Arc::clone(options),
             later: Arc::clone(&later),
             notes: notes.clone(),
+            known: known.clone(),
+            measured: measured.clone(),
             outage,
         };
         tasks.spawn((service.run)(context, router.add(service.name)));

@@ -11,6 +11,7 @@ use wayfare_protocol::ids::Term;
 
 use crate::durable::{FileError, Place};
 use crate::options::ServiceOptions;
+use crate::questions::{KnownAsk, MeasuredAsk, Questions};
 
 /// Terms above this are nobody's: what says so is broken, and following it would leave no terms to count.
 pub(crate) const TERM_MAX: Term = Term(u64::MAX / 2);
@@ -32,6 +33,9 @@ pub(crate) struct Context {
     /// Where a service says that it has heard of a later term.
     pub(crate) later: Arc<watch::Sender<Term>>,
     pub(crate) notes: Notes,
+    /// What the service for lists asks the others, which know what is listed.
+    pub(crate) known: Questions<KnownAsk>,
+    pub(crate) measured: Questions<MeasuredAsk>,
     /// How long the broker was lost before this term, as far as this process has seen.
     pub(crate) outage: Option<Outage>,
 }

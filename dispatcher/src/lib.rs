@@ -30,6 +30,7 @@ mod standby;
 
 mod context;
 mod opening;
+mod questions;
 mod services;
 
 mod about;
@@ -37,6 +38,7 @@ mod apps;
 mod clock;
 pub mod compilers;
 mod files;
+mod lists;
 mod logs;
 mod numbers;
 mod operations;

@@ -4,6 +4,7 @@
 //! ```text
 //!  first page asked for --> older than a second? --> every engine asked, once --> answers --> pages
 //!  --measure-every -----------------------------------^
+//!  lists ----> all engines, or those of a part's rows --> the same, and what is there of whatever is listed
 //!  callers that choose --> those of their engines that were not measured in the last second --> answers
 //! ```
 //! Always: engines are asked only because somebody asked here, or as often as the dispatcher was told to; so an engine that nobody watches
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use wayfare_client::Client;
@@ -35,6 +37,7 @@ use self::coarse::{Coarse, Subject};
 use self::core::{Measured, Numbers};
 use crate::context::Context;
 use crate::durable::RecordLog;
+use crate::questions::MeasuredAsk;
 use crate::requests::{Asked, INBOX_MAX, Inbox};
 
 /// What was measured so lately is good enough.
@@ -50,7 +53,11 @@ const ASKED_MAX: usize = 64;
 /// Without a period there is a tick that does nothing.
 const NO_PERIOD: Duration = Duration::from_secs(3600);
 
+/// What came of asking engines.
+type Round = Vec<(EngineId, Option<Measured>)>;
+
 pub(crate) async fn run(context: Context, mut inbox: Inbox) {
+    let mut lists = context.measured.receiver().await;
     let (place, term) = (context.place.clone(), context.term);
     let opened = tokio::task::spawn_blocking(move || RecordLog::open(&place, term)).await;
     let log = match opened {
@@ -75,6 +82,8 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
         measuring: JoinSet::new(),
         left_out: BTreeMap::new(),
         waiters: Vec::new(),
+        lists: Vec::new(),
+        listing: JoinSet::new(),
         abouts: None,
         choosing: JoinSet::new(),
         choosers: Vec::new(),
@@ -85,6 +94,16 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
                 Some(asked) => service.asked(asked),
                 // A successor goes on from it.
                 None => return service.save(),
+            },
+            // Those who list are there as long as this is.
+            Some(ask) = lists.recv() => service.asked_to_list(ask),
+            Some(listed) = service.listing.join_next(), if !service.listing.is_empty() => match listed {
+                Ok((round, done)) => {
+                    service.take_in(round);
+                    // Whoever asked may have given up.
+                    let _ = done.send(());
+                }
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
             Some(round) = service.measuring.join_next(), if !service.measuring.is_empty() => match round {
                 Ok(round) => service.measured(round),
@@ -108,11 +127,15 @@ struct Service {
     saved_at: Instant,
     measured_at: Option<Instant>,
     /// One round at a time.
-    measuring: JoinSet<Vec<(EngineId, Option<Measured>)>>,
+    measuring: JoinSet<Round>,
     /// Engines that did not answer, until then.
     left_out: BTreeMap<EngineId, Instant>,
     /// Who asked for what is being measured.
     waiters: Vec<(FleetNumbersAsk, Asked)>,
+    /// The same for lists,
+    lists: Vec<oneshot::Sender<()>>,
+    /// and what they have measured of some engines, as many at a time as there are lists.
+    listing: JoinSet<(Round, oneshot::Sender<()>)>,
     /// What engines are, as it was a moment ago.
     abouts: Option<(Instant, Arc<Abouts>)>,
     /// For those who choose among engines: one round at a time.
@@ -150,6 +173,51 @@ impl Service {
         self.measure();
     }
 
+    fn asked_to_list(&mut self, ask: MeasuredAsk) {
+        match ask {
+            MeasuredAsk::Measure { engines: None, done } => {
+                if self.measured_at.is_some_and(|at| at.elapsed() < FRESH) {
+                    let _ = done.send(());
+                    return;
+                }
+                self.lists.push(done);
+                self.measure();
+            }
+            MeasuredAsk::Measure {
+                engines: Some(engines),
+                done,
+            } => {
+                let stale = self.stale(engines.iter());
+                let client = self.client.clone();
+                self.listing
+                    .spawn(async move { (round(&client, stale).await, done) });
+            }
+            MeasuredAsk::Programs { programs, answer } => {
+                let now_ms = now_ms();
+                let load = |program| Some((program, self.numbers.program(program, now_ms)?));
+                let _ = answer.send(programs.into_iter().filter_map(load).collect());
+            }
+            MeasuredAsk::Engines { engines, answer } => {
+                let now_ms = now_ms();
+                let load = |engine: EngineId| {
+                    let load = self.numbers.engine(&engine, now_ms)?;
+                    Some((engine, load))
+                };
+                let _ = answer.send(engines.into_iter().filter_map(load).collect());
+            }
+        }
+    }
+
+    /// Those of these engines that were not measured in the last second, and not left out.
+    fn stale<'a>(&mut self, engines: impl Iterator<Item = &'a EngineId>) -> BTreeSet<EngineId> {
+        let (now, now_ms) = (Instant::now(), now_ms());
+        self.left_out.retain(|_, until| *until > now);
+        let is_stale = |engine: &&EngineId| {
+            !self.left_out.contains_key(*engine) && !self.numbers.is_fresh(engine, now_ms, FRESH)
+        };
+        engines.filter(is_stale).cloned().collect()
+    }
+
     fn choose(&mut self, engines: Vec<EngineId>, only: Vec<Only>, measured: bool, asked: Asked) {
         if engines.len() > ENGINES_MAX || only.len() > ENGINES_MAX {
             let reason = format!("more than {ENGINES_MAX} engines, or conditions, are asked about at once");
@@ -173,14 +241,7 @@ impl Service {
             return;
         }
         let all = std::mem::take(&mut self.choosers);
-        let now = Instant::now();
-        self.left_out.retain(|_, until| *until > now);
-        let now_ms = now_ms();
-        let is_stale = |engine: &&EngineId| {
-            !self.left_out.contains_key(*engine) && !self.numbers.is_fresh(engine, now_ms, FRESH)
-        };
-        let named = all.iter().flat_map(|wanted| &wanted.engines);
-        let stale: BTreeSet<EngineId> = named.filter(is_stale).cloned().collect();
+        let stale = self.stale(all.iter().flat_map(|wanted| &wanted.engines));
         let fresh = self.abouts.as_ref().filter(|(at, _)| at.elapsed() < FRESH);
         let abouts = fresh.map(|(_, abouts)| abouts.clone());
         self.choosing
@@ -211,18 +272,11 @@ impl Service {
             // A client that is closed has none.
             let engines = client.engines().await.unwrap_or_default().into_iter();
             let asked = engines.filter(|view| view.online && !left_out.contains_key(&view.engine));
-            stream::iter(asked)
-                .map(|view| {
-                    let client = client.clone();
-                    async move { (view.engine.clone(), ask(&client, &view.engine).await) }
-                })
-                .buffer_unordered(ASKED_MAX)
-                .collect()
-                .await
+            round(&client, asked.map(|view| view.engine)).await
         });
     }
 
-    fn take_in(&mut self, round: Vec<(EngineId, Option<Measured>)>) {
+    fn take_in(&mut self, round: Round) {
         let now = Instant::now();
         // First, so that no rate is over more than what is kept.
         self.numbers.forget(now_ms());
@@ -239,7 +293,7 @@ impl Service {
         }
     }
 
-    fn measured(&mut self, round: Vec<(EngineId, Option<Measured>)>) {
+    fn measured(&mut self, round: Round) {
         self.take_in(round);
         self.measured_at = Some(Instant::now());
         if self.saved_at.elapsed() >= SAVE_PERIOD {
@@ -247,6 +301,9 @@ impl Service {
         }
         for (ask, asked) in std::mem::take(&mut self.waiters) {
             self.answer(&ask, asked);
+        }
+        for done in std::mem::take(&mut self.lists) {
+            let _ = done.send(());
         }
     }
 
@@ -299,6 +356,18 @@ impl Service {
 fn too_many() -> Failure {
     let reason = format!("{INBOX_MAX} requests wait for numbers already");
     Failure::Internal { reason }
+}
+
+/// Asks engines, some at a time.
+async fn round(client: &Client, engines: impl IntoIterator<Item = EngineId>) -> Round {
+    stream::iter(engines)
+        .map(|engine| {
+            let client = client.clone();
+            async move { (engine.clone(), ask(&client, &engine).await) }
+        })
+        .buffer_unordered(ASKED_MAX)
+        .collect()
+        .await
 }
 
 /// `None` if it does not answer, or is of a release that does not measure.

@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 
 use crate::context::Context;
 use crate::requests::Inbox;
-use crate::{about, apps, files, logs, numbers, operations, registry, values};
+use crate::{about, apps, files, lists, logs, numbers, operations, registry, values};
 
 /// Every service of the acting dispatcher.
 pub(crate) const SERVICES: &[Service] = &[
@@ -32,6 +32,10 @@ pub(crate) const SERVICES: &[Service] = &[
     Service {
         name: wayfare_protocol::numbers::SERVICE,
         run: |context, inbox| numbers::run(context, inbox).boxed(),
+    },
+    Service {
+        name: wayfare_client::lists::SERVICE,
+        run: |context, inbox| lists::run(context, inbox).boxed(),
     },
     Service {
         name: wayfare_client::operations::SERVICE,

@@ -6,15 +6,15 @@
 //! * *start to acting*: from the dispatcher's start to its first answer, with all engines there already;
 //! * *idle*: processors and memory of the dispatcher, and packets at the broker, while nothing happens and nobody looks;
 //! * *poll*: every engine is asked and has answered;
-//! * `ps`, `engines`: the command, from its start to its end;
+//! * `ps`, `engines`: the command, from its start to its end; all of `ps` too, for which it looks itself;
 //! * *apply*: an application of as many instances as there are engines, until all run;
 //! * *killed*: every hundredth engine is gone as in a power cut, until what it had runs elsewhere;
 //! * *broker restarted*: until the dispatcher acts, and sees every engine;
 //! * *stopped*: the dispatcher stands still, twice, as on a machine that is overloaded; from then to its answer;
 //! * *falsely lost*: engines that were given up although they were there.
 //!
-//! Options behind `--`: `--engines N,N` (100,300,1000), `--programs N` (10) of each, `--stopped-s N` (20), `--wayfare PATH` (beside
-//! the benchmark). A step ends after 120 s, and a size after 15 minutes.
+//! Options behind `--`: `--engines N,N` (100,300,1000), `--programs N` (10) of each, `--stopped-s N` (20), `--only-looks` (nothing behind the
+//! lists is measured, as for 100,000 programs: `--engines 100 --programs 1000`), `--wayfare PATH` (beside the benchmark). A step ends after 120 s, and a size after 15 minutes.
 
 #[expect(dead_code, reason = "brokers and engines of other benchmarks")]
 mod common;
@@ -46,6 +46,9 @@ struct Options {
     /// For how long the dispatcher is stopped.
     #[arg(long, default_value_t = 20)]
     stopped_s: u64,
+    /// Nothing that is behind the lists.
+    #[arg(long)]
+    only_looks: bool,
     /// The command [default: beside the benchmark].
     #[arg(long)]
     wayfare: Option<PathBuf>,
@@ -79,6 +82,7 @@ async fn main() -> Result<()> {
             wayfare: &wayfare,
             engines: *engines,
             programs: options.programs,
+            only_looks: options.only_looks,
             stopped: Duration::from_secs(options.stopped_s),
         };
         let ended = tokio::time::timeout(SIZE_TIMEOUT, bench.run(&mut measured)).await;

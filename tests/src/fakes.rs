@@ -27,6 +27,9 @@ use wayfare_protocol::wire;
 /// What a fake engine says it could have.
 const PROGRAMS_MAX: u32 = 1000;
 const MEMORY_BYTES: u64 = 1 << 30;
+/// Its programs have one of so many names, `idle-0` and on, and one of so many sizes.
+const NAMES: usize = 10;
+const MEBIBYTES: u64 = 7;
 
 /// How many there are, and what each has from the start.
 #[derive(Debug, Clone, clap::Args)]
@@ -131,8 +134,13 @@ impl Fake {
             all_ordered,
             clock_ahead_ms: fleet.clock_ahead_ms,
         };
-        for _ in 0..fleet.programs {
-            fake.begin(ProgramId::random(), "idle".to_owned(), Generation(1));
+        for number in 0..fleet.programs {
+            let program = ProgramId::random();
+            fake.begin(program, format!("idle-{}", number % NAMES), Generation(1));
+            // Lists are filtered and sorted by it.
+            if let Some(status) = fake.programs.get_mut(&program) {
+                status.memory_bytes = (number as u64 % MEBIBYTES + 1) << 20;
+            }
         }
         Ok(fake)
     }

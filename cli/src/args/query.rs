@@ -1,6 +1,7 @@
 //! What can be typed about a list: which rows, in which order, printed how.
 
 use clap::Args;
+use wayfare_client::lists::Listing;
 
 /// Which rows of a list, and in which order.
 #[derive(Debug, Clone, Default, Args)]
@@ -27,6 +28,20 @@ pub(crate) struct QueryArgs {
         conflicts_with = "quiet"
     )]
     pub(crate) form: Option<Form>,
+}
+
+impl QueryArgs {
+    /// What the acting dispatcher is asked for; `None`: everything is wanted, which whoever asks can see for himself.
+    pub(crate) fn listing<K>(&self) -> Option<Listing<K>> {
+        let is_part = self.filter.is_some() || self.limit.is_some();
+        is_part.then(|| Listing {
+            filter: self.filter.clone(),
+            sort: self.sort.clone(),
+            limit: self.limit,
+            numbers: !self.quiet && self.form != Some(Form::Name),
+            ..Listing::default()
+        })
+    }
 }
 
 /// How a list is printed.

@@ -135,6 +135,7 @@ pub(super) fn engine() -> Value {
         ("online", flag()),
         ("heard", word(&["retained", "live", "silent"])),
         ("stopped?", flag()),
+        ("leaving?", id()),
         ("mark?", word(&["cordoned", "draining"])),
         ("offline_for_ms?", count()),
         ("about", or_null(about)),

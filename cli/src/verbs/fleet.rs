@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::try_join;
 use serde_json::json;
 use wayfare_client::app::alarms::AlarmRecord;
+use wayfare_client::lists::Listing;
 use wayfare_client::numbers::EngineLoad;
 use wayfare_client::rows::{ENGINE_FIELDS, PROGRAM_FIELDS};
 pub(super) use wayfare_client::rows::{Listed, ListedEngine, labels, with_numbers};
@@ -16,7 +17,7 @@ use wayfare_protocol::status::{EngineAbout, ProgramState};
 
 use crate::args::looking::{EnginesArgs, PsArgs, StatusArgs};
 use crate::args::query::Form;
-use crate::context::with_fleet;
+use crate::context::{with_fleet, with_services};
 use crate::fail::{Fail, Result};
 use crate::output::{Output, Text, age, bytes, clear_screen, moment, now_ms, percent};
 use crate::query::Query;
@@ -34,37 +35,62 @@ pub(super) async fn measured(fleet: &Client) -> Result<(Vec<Listed>, BTreeMap<En
 pub(crate) async fn programs(args: PsArgs, output: Output) -> Result {
     let query = Query::new(&args.query, &PROGRAM_FIELDS)?;
     let all = args.all || args.query.filter.is_some();
-    with_fleet(&args.fleet, async |fleet| {
-        let ((programs, _), now_ms) = (measured(fleet).await?, now_ms());
-        let count = programs.len();
-        let recent = programs.into_iter().filter(|listed| all || listed.is_recent(now_ms));
-        let programs: Vec<Listed> = recent.collect();
-        let hidden = count - programs.len();
-        let programs = query.of(programs);
-        let id = |listed: &Listed| listed.view.status.program.to_string();
-        query.print(&programs, output, id, |one| json!(one), |programs| {
-            let remark = (hidden > 0).then(|| {
-                format!(
-                    "{hidden} that have ended are not shown: `wayfare ps -a` shows them, `wayfare prune` removes them"
-                )
-            });
-            programs_table(programs, args.query.form, now_ms).then(remark.into_iter().collect::<Text>())
-        })
+    let listed = match args.query.listing() {
+        Some(listing) => {
+            let listing = Listing {
+                recent: !all,
+                ..listing
+            };
+            let of_dispatcher = async |fleet: &Client| Ok(fleet.programs_listed(listing).await?);
+            with_services(&args.fleet, of_dispatcher).await?
+        }
+        None => None,
+    };
+    let (programs, hidden) = match listed {
+        Some(listed) => (listed.rows, listed.hidden),
+        None => {
+            let (programs, _) = with_fleet(&args.fleet, measured).await?;
+            let (count, now_ms) = (programs.len(), now_ms());
+            let recent = programs
+                .into_iter()
+                .filter(|listed| all || listed.is_recent(now_ms));
+            let programs: Vec<Listed> = recent.collect();
+            let hidden = (count - programs.len()) as u64;
+            (query.of(programs), hidden)
+        }
+    };
+    let id = |listed: &Listed| listed.view.status.program.to_string();
+    query.print(&programs, output, id, |one| json!(one), |programs| {
+        let remark = (hidden > 0).then(|| {
+            format!("{hidden} that have ended are not shown: `wayfare ps -a` shows them, `wayfare prune` removes them")
+        });
+        programs_table(programs, args.query.form, now_ms()).then(remark.into_iter().collect::<Text>())
     })
-    .await
 }
 
 pub(crate) async fn engines(args: EnginesArgs, output: Output) -> Result {
     let query = Query::new(&args.query, &ENGINE_FIELDS)?;
-    with_fleet(&args.fleet, async |fleet| {
-        let asked = async { Ok::<_, Fail>(fleet.engines_asked(ANSWER_TIMEOUT).await?) };
-        let numbers = async { Ok(fleet.numbers().await?.unwrap_or_default().engines) };
-        let (asked, numbers) = try_join(asked, numbers).await?;
-        let engines = query.of(with_numbers(asked, numbers));
-        let name = |one: &ListedEngine| one.view.engine.to_string();
-        query.print(&engines, output, name, |one| json!(one), engines_table)
-    })
-    .await
+    let listed = match args.query.listing() {
+        Some(listing) => {
+            let of_dispatcher = async |fleet: &Client| Ok(fleet.engines_listed(listing).await?);
+            with_services(&args.fleet, of_dispatcher).await?
+        }
+        None => None,
+    };
+    let engines = match listed {
+        Some(listed) => listed.rows,
+        None => query.of(with_fleet(&args.fleet, all_engines).await?),
+    };
+    let name = |one: &ListedEngine| one.view.engine.to_string();
+    query.print(&engines, output, name, |one| json!(one), engines_table)
+}
+
+/// All engines, each asked whether it is there, with their numbers.
+async fn all_engines(fleet: &Client) -> Result<Vec<ListedEngine>> {
+    let asked = async { Ok::<_, Fail>(fleet.engines_asked(ANSWER_TIMEOUT).await?) };
+    let numbers = async { Ok(fleet.numbers().await?.unwrap_or_default().engines) };
+    let (asked, numbers) = try_join(asked, numbers).await?;
+    Ok(with_numbers(asked, numbers))
 }
 
 pub(crate) async fn status(args: StatusArgs, output: Output) -> Result {

@@ -6,6 +6,7 @@ mod choosing;
 mod commands;
 mod forgetting;
 mod holding;
+mod listing;
 mod marks;
 mod messages;
 mod numbers;
@@ -21,6 +22,7 @@ pub use self::asking::LeaseWatch;
 pub use self::choosing::ANSWER_TIMEOUT;
 pub use self::messages::{Messages, MessagesError, Published, Retain};
 pub use self::roster::RosterWatch;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -273,7 +275,9 @@ impl Client {
     }
 
     pub async fn engines(&self) -> Result<Vec<EngineView>, CommandError> {
-        Ok(self.fleet().await?.engines)
+        let (answer, engines) = oneshot::channel();
+        self.tell(ToTask::Engines(answer)).await?;
+        engines.await.map_err(|_| CommandError::Closed)
     }
 
     pub async fn programs(&self) -> Result<Vec<ProgramView>, CommandError> {
@@ -315,9 +319,19 @@ impl Client {
 
     /// The status poll: every engine reports, at once; waits until all that are there have, or for the limit.
     pub async fn request_status_reports(&self, limit: Duration) -> Result<Report, CommandError> {
+        self.request_reports_of(BTreeSet::new(), limit).await
+    }
+
+    /// The same of these engines alone, or of all where none is named.
+    pub async fn request_reports_of(
+        &self,
+        engines: BTreeSet<EngineId>,
+        limit: Duration,
+    ) -> Result<Report, CommandError> {
         let (answer, report) = oneshot::channel();
         let time_limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         self.tell(ToTask::Report {
+            engines,
             time_limit_ms,
             answer,
         })

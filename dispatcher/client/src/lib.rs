@@ -28,7 +28,7 @@
 //! ```
 //!
 //! Reading order: [`client`], [`order`], [`operation`], `core`, [`fleet`], [`lookup`], `transfer`, [`logs`], [`calls`]. What front ends share when they show it:
-//! [`rows`], [`query`], [`documents`], [`problem`]. The fleet's
+//! [`rows`], [`query`], [`lists`], [`documents`], [`problem`]. The fleet's
 //! long-running dispatcher, `wayfare-dispatcher`, is built on the same handle.
 #![forbid(unsafe_code)]
 
@@ -52,6 +52,8 @@ mod log_merge;
 pub mod logs;
 pub mod numbers;
 pub mod stored_logs;
+
+pub mod lists;
 
 pub mod calls;
 pub mod files;

@@ -9,11 +9,17 @@
 //! Each collection has a table of its fields ([`Field`]), of which each says what its values are; what follows from that is decided here
 //! and nowhere else. What always holds: what is not known of a row equals nothing and is neither less nor more; `!=` and `not` of it are
 //! true. So `a` and `not a` never both take a row, and one of them always does.
+//!
+//! Reading order: this file filters and sorts, `parsing` reads an expression, `paging` makes parts of a long list.
 
+mod paging;
 mod parsing;
 
 use std::cmp::Ordering;
 
+use serde::{Deserialize, Serialize};
+
+pub use paging::{Page, Paging, Place};
 pub use parsing::QueryError;
 
 /// Bytes of an expression,
@@ -43,7 +49,8 @@ pub enum Kind {
 }
 
 /// What a row has in a field, or what it is compared with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Value {
     Text(String),
     Number(u64),
@@ -94,6 +101,14 @@ impl Filter {
                 let found = fields.get(*field).and_then(|field| (field.get)(row));
                 test(found.as_ref(), *op, value)
             }
+        }
+    }
+
+    fn looks_at(&self, is_so: &impl Fn(usize) -> bool) -> bool {
+        match self {
+            Self::Any(filters) | Self::All(filters) => filters.iter().any(|filter| filter.looks_at(is_so)),
+            Self::Not(filter) => filter.looks_at(is_so),
+            Self::Test { field, .. } => is_so(*field),
         }
     }
 }
@@ -158,6 +173,26 @@ impl<R> Query<R> {
         self.filter.is_some() || self.order.is_some()
     }
 
+    /// Whether it is filtered or sorted by a field of which that is so.
+    pub fn looks_at(&self, is_so: impl Fn(&Field<R>) -> bool) -> bool {
+        let is_so = |place: usize| self.fields.get(place).is_some_and(&is_so);
+        let filters = self.filter.as_ref().is_some_and(|filter| filter.looks_at(&is_so));
+        filters || self.order.is_some_and(|order| is_so(order.field))
+    }
+
+    /// What a row is sorted by.
+    fn order_value(&self, row: &R) -> Option<Value> {
+        let field = self.fields.get(self.order?.field)?;
+        (field.get)(row)
+    }
+
+    fn order_key(&self, value: Option<Value>) -> Key {
+        Key {
+            value,
+            is_reversed: self.order.is_some_and(|order| order.is_reversed),
+        }
+    }
+
     /// The rows that are asked for.
     pub fn of(&self, mut rows: Vec<R>) -> Vec<R> {
         rows.retain(|row| self.takes(row));
@@ -199,7 +234,7 @@ impl Order {
     }
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 struct Key {
     value: Option<Value>,
     is_reversed: bool,

@@ -7,46 +7,43 @@ mod fields;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wayfare_protocol::device::{Alias, Backend, DeviceKind};
 use wayfare_protocol::ids::{Digest, EngineId, ProgramId};
 use wayfare_protocol::status::EngineAbout;
 
 pub use self::fields::{
-    DEVICE_FIELDS, ENGINE_FIELDS, EVENT_FIELDS, FILE_FIELDS, LINE_FIELDS, MODULE_FIELDS, OPERATION_FIELDS,
-    PROGRAM_FIELDS, SNAPSHOT_FIELDS, VALUE_FIELDS,
+    DEVICE_FIELDS, ENGINE_FIELDS, EVENT_FIELDS, FILE_FIELDS, LINE_FIELDS, MEASURED_OF_ENGINES,
+    MEASURED_OF_PROGRAMS, MODULE_FIELDS, OPERATION_FIELDS, PROGRAM_FIELDS, SNAPSHOT_FIELDS, VALUE_FIELDS,
 };
 use crate::app::alarms::AlarmRecord;
 use crate::app::ask::AppStatus;
 use crate::app::hold::HoldRecord;
-use crate::app::programs::ProgramAbout;
+use crate::app::programs::{ProgramAbout, is_shown};
 use crate::client::Client;
 use crate::core::Report;
 use crate::error::CommandError;
 use crate::fleet::{EngineView, ProgramView};
 use crate::numbers::{EngineLoad, ProgramLoad};
 
-/// A list shows programs that ended no longer ago than this.
-const ENDED_SHOWN_MS: u64 = 10 * 60 * 1_000;
-
 /// A program, and what the dispatcher knows of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Listed {
     #[serde(flatten)]
     pub view: ProgramView,
     #[serde(flatten)]
     pub about: Option<ProgramAbout>,
     /// What it uses, if that was measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numbers: Option<ProgramLoad>,
 }
 
 /// An engine, and what it uses, if that was measured.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ListedEngine {
     #[serde(flatten)]
     pub view: EngineView,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numbers: Option<EngineLoad>,
 }
 
@@ -154,9 +151,7 @@ impl Listed {
             // Nobody knows.
             None => true,
             // It had ended when the dispatcher began to act.
-            Some(about) => about
-                .ended_ms
-                .is_some_and(|ended_ms| now_ms.saturating_sub(ended_ms) < ENDED_SHOWN_MS),
+            Some(about) => is_shown(about.ended_ms, now_ms),
         }
     }
 
@@ -248,6 +243,7 @@ mod tests {
     use wayfare_protocol::ids::{BootId, Digest, ProgramId};
 
     use super::*;
+    use crate::app::programs::ENDED_SHOWN_MS;
     use crate::fleet::Presence;
 
     fn program(state: &str, about: Option<ProgramAbout>) -> Listed {

@@ -2,7 +2,7 @@
 //! does not fit into the outbox is dropped, and repeated by the core's own rules; a watcher that is too slow
 //! misses messages and notices by their numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use wayfare_protocol::wire;
 use crate::app::ask::Decision;
 use crate::core::{Core, Effect, Finished, Input, Progress, Readers, Report, Request, Ticket};
 use crate::error::CommandError;
-use crate::fleet::{FleetChanges, Vouched};
+use crate::fleet::{EngineView, FleetChanges, Vouched};
 use crate::signing;
 use crate::view::FleetView;
 
@@ -55,9 +55,12 @@ pub(crate) enum ToTask {
         end: oneshot::Sender<Result<Finished, CommandError>>,
     },
     Report {
+        /// None named: all.
+        engines: BTreeSet<EngineId>,
         time_limit_ms: u64,
         answer: oneshot::Sender<Report>,
     },
+    Engines(oneshot::Sender<Vec<EngineView>>),
     Fleet(oneshot::Sender<FleetView>),
     /// What orders to an engine have to answer.
     Challenge {
@@ -290,6 +293,7 @@ impl Task {
                 });
             }
             ToTask::Report {
+                engines,
                 time_limit_ms,
                 answer,
             } => {
@@ -297,6 +301,7 @@ impl Task {
                 self.feed(Input::Report {
                     ticket,
                     operation: OperationId::random(),
+                    engines,
                     time_limit_ms,
                 });
             }
@@ -307,6 +312,9 @@ impl Task {
                 };
                 // Whoever asked may have gone away.
                 let _ = answer.send(view);
+            }
+            ToTask::Engines(answer) => {
+                let _ = answer.send(self.core.fleet().engines(self.now_ms()));
             }
             ToTask::Challenge { engine, answer } => {
                 let _ = answer.send(self.core.fleet().challenge(&engine));

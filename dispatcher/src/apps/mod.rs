@@ -41,6 +41,7 @@ use self::watches::Watches;
 use crate::context::{Context, Note};
 use crate::durable::{FileError, RecordLog};
 use crate::options::{RECONNECT, ServiceOptions};
+use crate::questions::KnownAsk;
 use crate::requests::Inbox;
 use wayfare_dispatcher_core::alarms::clocks::ClockReading;
 use wayfare_dispatcher_core::apps::state::State;
@@ -141,7 +142,8 @@ pub(crate) async fn run(context: Context, mut inbox: Inbox) {
         }
     };
     let mut notes = service.context.notes.receiver().await;
-    service.serve(&mut inbox, &mut notes).await;
+    let mut lists = service.context.known.receiver().await;
+    service.serve(&mut inbox, &mut notes, &mut lists).await;
     service.work.shutdown().await;
 }
 
@@ -178,7 +180,12 @@ impl Service {
         Ok(service)
     }
 
-    async fn serve(&mut self, inbox: &mut Inbox, notes: &mut mpsc::Receiver<Note>) {
+    async fn serve(
+        &mut self,
+        inbox: &mut Inbox,
+        notes: &mut mpsc::Receiver<Note>,
+        lists: &mut mpsc::Receiver<KnownAsk>,
+    ) {
         let mut ticks = tokio::time::interval(TICK);
         let mut sweeps = tokio::time::interval(SWEEP);
         for timer in [&mut ticks, &mut sweeps] {
@@ -201,6 +208,13 @@ impl Service {
                 },
                 // Those who want something told are there as long as this is.
                 Some(note) = notes.recv() => self.noted(note),
+                Some(ask) = lists.recv() => {
+                    let is_first = matches!(&ask, KnownAsk::Programs { look, .. } if look.is_first);
+                    if decides && is_first {
+                        self.observe().await;
+                    }
+                    self.tell_what_is_known(ask);
+                }
                 changed = changed(&client, &mut self.seen, observe_at), if decides => match changed {
                     Ok(()) => {
                         let begun = Instant::now();
@@ -224,6 +238,21 @@ impl Service {
                     self.sweep();
                 }
             }
+        }
+    }
+
+    fn tell_what_is_known(&self, ask: KnownAsk) {
+        // Whoever asked may have given up.
+        match ask {
+            KnownAsk::Programs { look, answer } => {
+                let programs = self
+                    .core
+                    .programs_after(look.after, look.count, look.recent_at_ms);
+                let counted = look.recent_at_ms.filter(|_| look.is_first);
+                let hidden = counted.map_or(0, |now_ms| self.core.ended_long_ago(now_ms));
+                let _ = answer.send((programs, hidden));
+            }
+            KnownAsk::Marks { answer } => drop(answer.send(self.core.marks().clone())),
         }
     }
 

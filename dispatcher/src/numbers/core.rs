@@ -51,6 +51,31 @@ struct ProgramSeen {
     seen: Seen<ProgramNumbers>,
 }
 
+impl EngineSeen {
+    fn load(&self, engine: &EngineId, now_ms: u64) -> EngineLoad {
+        EngineLoad {
+            engine: engine.clone(),
+            measured_ago_ms: now_ms.saturating_sub(self.seen.at_ms),
+            cpu_millicores: self.seen.millicores(),
+            clock_ahead_ms: Some(self.clock_ahead_ms),
+            numbers: self.seen.last.clone(),
+        }
+    }
+}
+
+impl ProgramSeen {
+    fn load(&self, now_ms: u64) -> ProgramLoad {
+        ProgramLoad {
+            engine: self.engine.clone(),
+            measured_ago_ms: now_ms.saturating_sub(self.seen.at_ms),
+            cpu_millicores: self.seen.millicores(),
+            received_per_minute: self.seen.per_minute(|counters| counters.received),
+            sent_per_minute: self.seen.per_minute(|counters| counters.sent),
+            numbers: self.seen.last.clone(),
+        }
+    }
+}
+
 /// What rates are made of: counters, and the time on the clock that they were read by.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counters {
@@ -265,13 +290,7 @@ impl Numbers {
         let mut shown = self.engines.iter().filter(|(engine, known)| {
             from.is_none_or(|from| *engine >= from) && is_shown(known.seen.at_ms, now_ms)
         });
-        let load = |(engine, known): (&EngineId, &EngineSeen)| EngineLoad {
-            engine: engine.clone(),
-            measured_ago_ms: now_ms.saturating_sub(known.seen.at_ms),
-            cpu_millicores: known.seen.millicores(),
-            clock_ahead_ms: Some(known.clock_ahead_ms),
-            numbers: known.seen.last.clone(),
-        };
+        let load = |(engine, known): (&EngineId, &EngineSeen)| known.load(engine, now_ms);
         EnginesPage {
             engines: shown.by_ref().take(PAGE_MAX).map(load).collect(),
             next: shown.next().map(|(engine, _)| engine.clone()),
@@ -284,18 +303,23 @@ impl Numbers {
             .programs
             .range(from..)
             .filter(|(_, known)| is_shown(known.seen.at_ms, now_ms));
-        let load = |(_, known): (&ProgramId, &ProgramSeen)| ProgramLoad {
-            engine: known.engine.clone(),
-            measured_ago_ms: now_ms.saturating_sub(known.seen.at_ms),
-            cpu_millicores: known.seen.millicores(),
-            received_per_minute: known.seen.per_minute(|counters| counters.received),
-            sent_per_minute: known.seen.per_minute(|counters| counters.sent),
-            numbers: known.seen.last.clone(),
-        };
+        let load = |(_, known): (&ProgramId, &ProgramSeen)| known.load(now_ms);
         ProgramsPage {
             programs: shown.by_ref().take(PAGE_MAX).map(load).collect(),
             next: shown.next().map(|(program, _)| *program),
         }
+    }
+
+    /// One engine, unless it was measured long ago.
+    pub(super) fn engine(&self, engine: &EngineId, now_ms: u64) -> Option<EngineLoad> {
+        let known = self.engines.get(engine)?;
+        is_shown(known.seen.at_ms, now_ms).then(|| known.load(engine, now_ms))
+    }
+
+    /// One program, unless it was measured long ago.
+    pub(super) fn program(&self, program: ProgramId, now_ms: u64) -> Option<ProgramLoad> {
+        let known = self.programs.get(&program)?;
+        is_shown(known.seen.at_ms, now_ms).then(|| known.load(now_ms))
     }
 
     pub(super) fn engine_history(&self, engine: &EngineId) -> Vec<Point> {

@@ -57,6 +57,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) wayfare: &'a Path,
     pub(crate) engines: usize,
     pub(crate) programs: usize,
+    pub(crate) only_looks: bool,
     pub(crate) stopped: Duration,
 }
 
@@ -89,6 +90,9 @@ impl Bench<'_> {
         client.close().await;
         self.idle("idle", &url, &dispatcher, measured).await?;
         self.looks(&wayfare, &url, measured).await?;
+        if self.only_looks {
+            return Ok(());
+        }
 
         let client = connect(&url).await?;
         let (engines, dropped) = (self.engines, self.engines.div_ceil(100));
@@ -175,9 +179,33 @@ impl Bench<'_> {
         };
         measured.time("poll, all answer", polled).await;
         client.close().await;
-        let lines = (self.engines * self.programs).min(50);
-        let ps = wayfare.timed(&["ps", "--limit", "50"], lines);
-        measured.time("`ps --limit 50`", ps).await;
+        let all = self.engines * self.programs;
+        let first = ["--limit", "50"];
+        for (what, words, lines) in [
+            ("`ps --limit 50`", vec![], all.min(50)),
+            (
+                "`ps --sort -memory --limit 50`",
+                vec!["--sort", "-memory"],
+                all.min(50),
+            ),
+            ("`ps --sort name --limit 50`", vec!["--sort", "name"], all.min(50)),
+            (
+                "`ps --where 'name = idle-3 and engine = fake-7'`",
+                vec!["--where", "name = idle-3 and engine = fake-7"],
+                0,
+            ),
+            (
+                "`ps --where 'memory > 6M' --limit 50`",
+                vec!["--where", "memory > 6M"],
+                0,
+            ),
+        ] {
+            let ps = [&["ps"][..], &words, &first].concat();
+            measured.time(what, wayfare.timed(&ps, lines)).await;
+        }
+        measured
+            .time("`ps`, all of it", wayfare.timed(&["ps"], all))
+            .await;
         let engines = wayfare.timed(&["engines", "--where", "engine = fake-7"], 1);
         measured
             .time("`engines --where 'engine = fake-7'`", engines)

@@ -26,6 +26,7 @@ mod http;
 mod identity;
 mod in_doubt;
 mod limits;
+mod lists;
 mod lives;
 mod losses;
 mod messages;

@@ -89,9 +89,11 @@ pub(crate) enum Input {
         operation: OperationId,
         request: Box<Request>,
     },
+    /// These engines report, or with none named all.
     Report {
         ticket: Ticket,
         operation: OperationId,
+        engines: BTreeSet<EngineId>,
         time_limit_ms: u64,
     },
     /// Asks these engines to report, or with none named all; nobody waits for the answers, which are seen in the view.
@@ -295,9 +297,10 @@ impl Core {
             Input::Report {
                 ticket,
                 operation,
+                engines,
                 time_limit_ms,
             } => {
-                let report = ReportInFlight::new(ticket, time_limit_ms, now_ms);
+                let report = ReportInFlight::new(ticket, engines, time_limit_ms, now_ms);
                 if self.connected {
                     effects.push(report.send(operation, &self.client));
                 }

@@ -1,6 +1,6 @@
 //! A status poll in flight: one question to all, an answer from each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_protocol::command::ReportRequest;
 use wayfare_protocol::ids::{ClientId, EngineId, OperationId};
@@ -13,6 +13,8 @@ use crate::fleet::Fleet;
 #[derive(Debug)]
 pub(super) struct ReportInFlight {
     ticket: Ticket,
+    /// Who is asked; none named: all.
+    wanted: BTreeSet<EngineId>,
     since_ms: u64,
     deadline_ms: u64,
     answered: BTreeMap<EngineId, u64>,
@@ -32,9 +34,10 @@ pub(super) fn ask(operation: OperationId, client: &ClientId, engines: Vec<Engine
 }
 
 impl ReportInFlight {
-    pub(super) fn new(ticket: Ticket, time_limit_ms: u64, now_ms: u64) -> Self {
+    pub(super) fn new(ticket: Ticket, wanted: BTreeSet<EngineId>, time_limit_ms: u64, now_ms: u64) -> Self {
         Self {
             ticket,
+            wanted,
             since_ms: now_ms,
             deadline_ms: now_ms.saturating_add(time_limit_ms),
             answered: BTreeMap::new(),
@@ -46,7 +49,7 @@ impl ReportInFlight {
     }
 
     pub(super) fn send(&self, operation: OperationId, client: &ClientId) -> Effect {
-        ask(operation, client, Vec::new())
+        ask(operation, client, self.wanted.iter().cloned().collect())
     }
 
     /// It has answered, or has published its status meanwhile.
@@ -69,8 +72,9 @@ impl ReportInFlight {
     }
 
     fn silent<'a>(&'a self, fleet: &'a Fleet) -> impl Iterator<Item = &'a EngineId> {
+        let is_asked = |engine: &EngineId| self.wanted.is_empty() || self.wanted.contains(engine);
         fleet
             .online()
-            .filter(|engine| !self.answered.contains_key(*engine))
+            .filter(move |engine| is_asked(engine) && !self.answered.contains_key(*engine))
     }
 }

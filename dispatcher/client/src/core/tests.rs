@@ -351,6 +351,7 @@ fn a_status_poll_ends_with_the_last_answer_or_names_who_was_silent() {
             Input::Report {
                 ticket: TICKET,
                 operation: operation(1),
+                engines: BTreeSet::new(),
                 time_limit_ms: 1_000,
             },
             0,
@@ -366,6 +367,42 @@ fn a_status_poll_ends_with_the_last_answer_or_names_who_was_silent() {
     }
 }
 
+#[test]
+fn a_status_poll_of_some_asks_these_and_waits_for_no_other() {
+    let mut bench = Bench::connected();
+    bench.program_on("a", 1);
+    bench.program_on("b", 1);
+    let engines = BTreeSet::from(["a".parse().unwrap()]);
+    let asked = bench.handle(
+        Input::Report {
+            ticket: TICKET,
+            operation: operation(1),
+            engines,
+            time_limit_ms: 1_000,
+        },
+        0,
+    );
+    let question = asked.into_iter().find_map(|effect| match effect {
+        Effect::Publish {
+            topic: Topic::Report,
+            payload,
+        } => wire::decode::<wayfare_protocol::command::ReportRequest>(&payload).ok(),
+        _ => None,
+    });
+    assert_eq!(question.unwrap().engines, ["a".parse().unwrap()]);
+    let reported = EventBody::Done {
+        outcome: Outcome::Reported,
+    };
+    let ended = bench
+        .event(1, "a", reported, 5)
+        .into_iter()
+        .find_map(|effect| match effect {
+            Effect::SettleReport { report, .. } => Some(report),
+            _ => None,
+        });
+    assert!(ended.unwrap().silent.is_empty());
+}
+
 /// Presence is retained: once all of it has come, it is known that there is nobody who could answer.
 #[test]
 fn a_status_poll_where_nobody_is_there_ends_when_that_is_known() {
@@ -377,6 +414,7 @@ fn a_status_poll_where_nobody_is_there_ends_when_that_is_known() {
     let poll = || Input::Report {
         ticket: TICKET,
         operation: operation(1),
+        engines: BTreeSet::new(),
         time_limit_ms: 1_000,
     };
     let barrier = || Input::Message {
@@ -425,6 +463,7 @@ fn a_status_that_is_published_while_a_poll_is_under_way_is_an_answer() {
         Input::Report {
             ticket: TICKET,
             operation: operation(1),
+            engines: BTreeSet::new(),
             time_limit_ms: 1_000,
         },
         2,

@@ -5,6 +5,8 @@ use super::*;
 /// Of a test's rows: as they are, to be filtered naively.
 #[derive(Debug, Clone)]
 struct Row {
+    /// That no other has.
+    key: usize,
     name: &'static str,
     memory: Option<u64>,
     restarts: Option<u64>,
@@ -98,10 +100,19 @@ fn row() -> impl Strategy<Value = Row> {
     let name = prop::sample::select(vec!["a", "ab", "b/c", "and", "or not", "z"]);
     let memory = prop::option::of((0..4_u64).prop_map(|mebibytes| mebibytes << 20));
     (name, memory, prop::option::of(0..4_u64)).prop_map(|(name, memory, restarts)| Row {
+        key: 0,
         name,
         memory,
         restarts,
     })
+}
+
+fn keyed((key, row): (usize, Row)) -> Row {
+    Row { key, ..row }
+}
+
+fn over_the_wire(place: Place<usize>) -> Place<usize> {
+    serde_json::from_value(serde_json::to_value(place).unwrap()).unwrap()
 }
 
 proptest! {
@@ -130,6 +141,39 @@ proptest! {
     }
 
     #[test]
+    fn parts_in_a_row_are_the_whole_list(
+        rows in prop::collection::vec(row(), 0..30),
+        asked in prop::option::of(asked()),
+        sort in prop::option::of(prop::sample::select(vec!["name", "-name", "memory", "-memory", "restarts"])),
+        rows_max in 1..8_usize,
+    ) {
+        let filter = asked.map(|asked| asked.text());
+        let query = Query::new(filter.as_deref(), sort, None, &FIELDS).unwrap();
+        let expected = query.of(rows.iter().cloned().enumerate().map(keyed).collect());
+        let (mut found, mut after) = (Vec::new(), None::<Place<usize>>);
+        loop {
+            let mut paging = Paging::new(&query, after.take().map(over_the_wire), rows_max);
+            let begin = paging.begins_after().map_or(0, |key| key + 1);
+            for (key, row) in rows.iter().enumerate().skip(begin) {
+                paging.offer(key, keyed((key, row.clone())));
+                if paging.is_complete() {
+                    break;
+                }
+            }
+            let page = paging.page();
+            prop_assert!(page.rows.len() <= rows_max);
+            prop_assert!(!page.more || page.rows.len() == rows_max);
+            after = page.rows.last().map(|(place, _)| place.clone()).filter(|_| page.more);
+            found.extend(page.rows.into_iter().map(|(_, row)| row.key));
+            if after.is_none() {
+                break;
+            }
+        }
+        let expected: Vec<usize> = expected.iter().map(|row| row.key).collect();
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
     fn whatever_is_typed_is_a_filter_or_an_error(text in "[a-z()=!<>~'\" 0-9-]{0,60}") {
         let _ = Filter::parse(&text, &FIELDS);
     }
@@ -138,6 +182,7 @@ proptest! {
 #[test]
 fn and_binds_closer_than_or_and_errors_say_where() {
     let row = Row {
+        key: 0,
         name: "a",
         memory: None,
         restarts: Some(1),

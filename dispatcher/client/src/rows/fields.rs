@@ -69,6 +69,17 @@ pub static PROGRAM_FIELDS: [Field<Listed>; 19] = [
     field("module", Kind::Text, |one| text(one.view.status.module)),
 ];
 
+/// Those of them that say what is measured.
+pub const MEASURED_OF_PROGRAMS: [&str; 7] = [
+    "memory",
+    "cpu",
+    "received",
+    "sent",
+    "waiting",
+    "lines",
+    "checkpoint",
+];
+
 fn about(one: &ListedEngine) -> Option<&EngineAbout> {
     one.view.about.as_ref()
 }
@@ -105,6 +116,9 @@ pub static ENGINE_FIELDS: [Field<ListedEngine>; 15] = [
         number(u64::try_from(millidegrees / 1_000).ok()?)
     }),
 ];
+
+/// Those of them that say what is measured.
+pub const MEASURED_OF_ENGINES: [&str; 4] = ["cpu", "used", "disk", "temperature"];
 
 /// The fields of devices.
 pub static DEVICE_FIELDS: [Field<ListedDevice>; 5] = [

@@ -2,13 +2,12 @@
 //!
 //! A program that was there before this dispatcher acted has no age, unless it is an instance: the starts of those are kept.
 
-use std::collections::BTreeMap;
+use std::ops::Bound;
 
-use wayfare_fleet::app::programs::{ProgramAbout, ProgramsPage};
+use wayfare_fleet::app::programs::{ProgramAbout, ProgramsPage, is_shown};
 use wayfare_fleet::fleet::{FleetChanges, ProgramView};
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
 use wayfare_protocol::limits::PAGE_BYTES_MAX;
-use wayfare_scheduler::application::InstanceId;
 
 use super::{Core, pages};
 
@@ -74,37 +73,65 @@ impl Core {
 
     pub(super) fn programs_page(&self, from: Option<ProgramId>) -> ProgramsPage {
         let mut page = ProgramsPage::default();
-        let instances = self.programs_of_instances();
         let mut room = PAGE_BYTES_MAX;
         let later = self
             .seen
-            .iter()
-            .filter(|(program, _)| from.is_none_or(|from| **program >= from));
+            .range((from.map_or(Bound::Unbounded, Bound::Included), Bound::Unbounded));
         for (program, seen) in later {
             if room == 0 {
                 page.next = Some(*program);
                 break;
             }
-            let instance = instances.get(program);
-            let starts = instance.and_then(|id| self.state.instances.get(*id)?.starts);
-            let about = ProgramAbout {
-                instance: instance.map(ToString::to_string),
-                since_ms: starts.map(|starts| starts.at_ms).or(seen.since_ms),
-                ended_ms: seen.ended_ms,
-                restarts: starts.map(|starts| starts.again),
-                moves: Some(seen.moves),
-                holders: instance.and_then(|id| self.state.apps.get(&id.of.application)?.held()),
-            };
+            let about = self.about(*program, seen);
             room = room.saturating_sub(pages::bytes(&about) + ENTRY_BYTES);
             page.programs.insert(*program, about);
         }
         page
     }
 
-    fn programs_of_instances(&self) -> BTreeMap<ProgramId, &InstanceId> {
-        let instances = self.state.instances.iter();
-        instances
-            .filter_map(|(id, instance)| Some((instance.placed.as_ref()?.program, id)))
-            .collect()
+    /// The first programs after that one, in the order of their ids, with what is known of them. With a time, only those that had not ended
+    /// long ago by then.
+    pub fn programs_after(
+        &self,
+        after: Option<ProgramId>,
+        count: usize,
+        recent_at_ms: Option<u64>,
+    ) -> Vec<(ProgramView, ProgramAbout)> {
+        let later = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let programs = self.programs.range(later).filter(|(program, view)| {
+            recent_at_ms.is_none_or(|now_ms| self.is_recent(**program, view, now_ms))
+        });
+        let about = |program: ProgramId| {
+            let seen = self.seen.get(&program);
+            seen.map_or_else(ProgramAbout::default, |seen| self.about(program, seen))
+        };
+        let with_about = programs.map(|(program, view)| (view.clone(), about(*program)));
+        with_about.take(count).collect()
+    }
+
+    /// How many programs had ended long ago by that time.
+    pub fn ended_long_ago(&self, now_ms: u64) -> usize {
+        let programs = self.programs.iter();
+        programs
+            .filter(|(program, view)| !self.is_recent(**program, view, now_ms))
+            .count()
+    }
+
+    fn is_recent(&self, program: ProgramId, view: &ProgramView, now_ms: u64) -> bool {
+        let ended_ms = self.seen.get(&program).and_then(|seen| seen.ended_ms);
+        !view.status.state.is_ended() || is_shown(ended_ms, now_ms)
+    }
+
+    fn about(&self, program: ProgramId, seen: &Seen) -> ProgramAbout {
+        let instance = self.whose.get(program, &self.state.instances);
+        let starts = instance.and_then(|(_, instance)| instance.starts);
+        ProgramAbout {
+            instance: instance.map(|(id, _)| id.to_string()),
+            since_ms: starts.map(|starts| starts.at_ms).or(seen.since_ms),
+            ended_ms: seen.ended_ms,
+            restarts: starts.map(|starts| starts.again),
+            moves: Some(seen.moves),
+            holders: instance.and_then(|(id, _)| self.state.apps.get(&id.of.application)?.held()),
+        }
     }
 }

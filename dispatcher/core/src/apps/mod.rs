@@ -12,7 +12,7 @@
 //! program id is taken only when the old program was killed or had ended.
 //!
 //! Reading order: [`state`], `watched`, `observe`, `loss`, `schedules`, `everywhere`, `health`, `stand`, `rollout`,
-//! `stages`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `orphans`, `leaving`, `ages`, `asked`,
+//! `stages`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `orphans`, `leaving`, `whose`, `ages`, `asked`,
 //! `variants`, `shown`, `engines`, `hold`, `holders`, `ids`, `words`.
 
 pub mod state;
@@ -42,6 +42,7 @@ mod strays;
 mod upkeep;
 mod variants;
 mod watched;
+mod whose;
 mod words;
 
 #[cfg(test)]
@@ -49,7 +50,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wayfare_fleet::app::ask::{Ask, Decision};
+use wayfare_fleet::app::ask::{Ask, Decision, Mark};
 use wayfare_fleet::fleet::{FleetChanges, ProgramView};
 use wayfare_fleet::placing::Marks;
 use wayfare_protocol::code::PublicKey;
@@ -65,6 +66,7 @@ pub use ids::Ids;
 use state::{Doing, Instance, Pending, Placed, State};
 pub use watched::LossOptions;
 use watched::Watched;
+use whose::InstancesByProgram;
 
 /// How long one command may take: a module may have to be sent and compiled.
 pub const COMMAND_MS_MAX: u64 = 120_000;
@@ -216,6 +218,7 @@ pub struct Core {
     silence_until_ms: u64,
     engines: BTreeMap<EngineId, Watched>,
     programs: BTreeMap<ProgramId, ProgramView>,
+    whose: InstancesByProgram,
     seen: BTreeMap<ProgramId, ages::Seen>,
     /// The fleet has been looked at.
     has_observed: bool,
@@ -266,6 +269,7 @@ impl Core {
     pub fn new(options: CoreOptions, state: State, ids: Ids, now: Now) -> (Self, Vec<Effect>) {
         let mut core = Self {
             options,
+            whose: InstancesByProgram::of(&state.instances),
             state,
             began_ms: now.ms,
             read_ms: 0,
@@ -341,6 +345,11 @@ impl Core {
         (answer, std::mem::take(&mut self.effects))
     }
 
+    /// What people have said about engines.
+    pub fn marks(&self) -> &BTreeMap<EngineId, Mark> {
+        &self.state.marks
+    }
+
     pub fn blobs_in_use(&self) -> BTreeSet<Digest> {
         self.state.blobs().collect()
     }
@@ -367,6 +376,7 @@ impl Core {
 
     /// Puts an instance's record into the journal.
     fn store(&mut self, id: &InstanceId) {
+        self.whose.changed(id, &self.state.instances);
         let json = self.state.instances.get(id).map(to_json);
         self.effects.push(Effect::Store {
             key: format!("instance:{id}"),

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wayfare_protocol::ids::ProgramId;
 
+/// A list shows programs that ended no longer ago than this.
+pub const ENDED_SHOWN_MS: u64 = 10 * 60 * 1_000;
+
 /// Of one program. Times are in milliseconds since 1970 by the dispatcher's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProgramAbout {
@@ -26,6 +29,11 @@ pub struct ProgramAbout {
     /// How many hold its application; `None`: nobody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holders: Option<u32>,
+}
+
+/// Whether a program that has ended is shown where not all are: it ended a moment ago, and the dispatcher saw it end.
+pub fn is_shown(ended_ms: Option<u64>, now_ms: u64) -> bool {
+    ended_ms.is_some_and(|ended_ms| now_ms.saturating_sub(ended_ms) < ENDED_SHOWN_MS)
 }
 
 /// As many programs as a message holds, in the order of their ids.

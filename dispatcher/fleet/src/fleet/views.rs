@@ -1,6 +1,6 @@
 //! What is shown of a fleet: merged when somebody looks, each engine and program by itself.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wayfare_protocol::code::PublicKey;
 use wayfare_protocol::ids::{BootId, Challenge, EngineId, OperationId, ProgramId};
 use wayfare_protocol::status::{EngineAbout, EngineState, MachineLoad, ProgramStatus, Rival};
@@ -10,7 +10,7 @@ use super::{EngineEntry, Fleet, ProgramEntry, supersedes};
 use crate::app::ask::Mark;
 
 /// One engine, ready to show.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineView {
     pub engine: EngineId,
     /// What its status says, unless it was asked and is silent.
@@ -18,10 +18,10 @@ pub struct EngineView {
     pub heard: Heard,
     /// It has stopped in good order, as it said itself. Otherwise, of one that is not online, only its connection is known to
     /// have ended: it may be back in a moment.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopped: bool,
     /// It is about to stop, and asks under this id to be emptied.
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<OperationId>,
     /// Whether people let it get anything new, as far as somebody has asked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ pub struct EngineView {
 }
 
 /// What an engine's status is worth: it is retained, and may be that of an engine that is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Heard {
     /// All that is known is retained.
@@ -88,7 +88,7 @@ impl EngineView {
 }
 
 /// One program, ready to show.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramView {
     #[serde(flatten)]
     pub status: ProgramStatus,
@@ -96,7 +96,7 @@ pub struct ProgramView {
 }
 
 /// What the status is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Presence {
     /// Its engine is there and says so.

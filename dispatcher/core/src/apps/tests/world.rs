@@ -373,6 +373,7 @@ impl World {
 
     pub(super) fn feed(&mut self, input: Input) {
         let effects = self.core.handle(input, self.now());
+        self.core.check_whose();
         self.take(effects);
     }
 
