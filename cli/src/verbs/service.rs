@@ -1,6 +1,5 @@
 //! `wayfare inspect service/NAME` and `wayfare service stub`: what a service's providers say of it.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
@@ -12,6 +11,7 @@ use super::calls::{connect, listed, table};
 use crate::args::calls::StubArgs;
 use crate::args::fleet::FleetArgs;
 use crate::fail::{Fail, Result};
+use crate::languages::source::read_bounded;
 use crate::output::{Output, Text};
 use crate::stubs::Service;
 
@@ -74,12 +74,9 @@ pub(super) async fn stub(args: StubArgs, output: Output) -> Result {
 }
 
 fn read(file: &Path) -> Result<Json> {
-    let failed = |why: String| Fail::new("schema", format!("'{}' is no schema: {why}", file.display()));
-    let text = fs::read(file).map_err(|error| failed(error.to_string()))?;
-    if text.len() > SCHEMAS_BYTES_MAX {
-        return Err(failed(format!("it has more than {SCHEMAS_BYTES_MAX} bytes")));
-    }
-    serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))
+    let text = read_bounded(file, SCHEMAS_BYTES_MAX as u64)?;
+    let failed = |error| Fail::new("schema", format!("'{}' is no schema: {error}", file.display()));
+    serde_json::from_slice(&text).map_err(failed)
 }
 
 async fn given(args: &StubArgs) -> Result<Json> {
