@@ -6,13 +6,14 @@ use super::names::{Names, is_identifier, lines, snake, text};
 use super::schema::{Field, Function, Named, Service, Shape, Type};
 use super::{Language, made_by};
 
-/// What no name can be.
-const WORDS: [&str; 38] = [
+/// What no name can be,
+const WORDS: [&str; 35] = [
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def",
     "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is",
-    "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with", "yield", "self",
-    "options", "payload",
+    "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
 ];
+/// and what no function is called, because a function has it inside.
+const INSIDE: [&str; 3] = ["self", "options", "payload"];
 
 const IMPORTS: &str = "
 from __future__ import annotations
@@ -38,7 +39,7 @@ pub(super) fn client(service: &Service) -> String {
         service.class,
         text(&format!("service/{}", service.name)),
     );
-    let mut names = Names::taken(&WORDS);
+    let mut names = Names::taken(&[&WORDS[..], &INSIDE[..]].concat());
     for function in &service.functions {
         out.push('\n');
         out.push_str(&method(service, function, &names.unique(snake(&function.name))));
@@ -85,9 +86,7 @@ fn definition(service: &Service, named: &Named) -> String {
     comment(&mut out, "", &named.description);
     let name = &named.name;
     let is_name = |field: &Field| {
-        is_identifier(&field.name)
-            && !WORDS[..35].contains(&field.name.as_str())
-            && !field.name.starts_with("__")
+        is_identifier(&field.name) && !WORDS.contains(&field.name.as_str()) && !field.name.starts_with("__")
     };
     let _ = match &named.shape {
         Shape::Record(fields) if fields.iter().all(is_name) => {

@@ -177,6 +177,11 @@ fn description(schema: &Map<String, Json>) -> String {
     text.and_then(Json::as_str).unwrap_or_default().to_owned()
 }
 
+/// Of what may be no object, such as `true`.
+fn description_of(schema: &Json) -> String {
+    schema.as_object().map(description).unwrap_or_default()
+}
+
 struct Reader<'a> {
     definitions: BTreeMap<&'a String, &'a Json>,
     /// `None`: it is being read.
@@ -208,14 +213,8 @@ impl Reader<'_> {
 
     /// `hint`: what it is called if it is called nothing.
     fn of(&mut self, schema: &Json, hint: &str) -> Type {
-        match self.read(schema, hint) {
-            Read::Type(of) => of,
-            Read::Shape(shape) => {
-                let at = self.reserve();
-                let description = schema.as_object().map(description).unwrap_or_default();
-                self.define(at, hint, description, shape)
-            }
-        }
+        let read = self.read(schema, hint);
+        self.named(read, hint, description_of(schema))
     }
 
     fn definition(&mut self, reference: &str) -> Type {
@@ -236,7 +235,7 @@ impl Reader<'_> {
             Read::Shape(shape) => shape,
             Read::Type(of) => Shape::Alias(of),
         };
-        let description = schema.as_object().map(description).unwrap_or_default();
+        let description = description_of(schema);
         self.define(at, name, description, shape)
     }
 
@@ -285,7 +284,7 @@ impl Reader<'_> {
                     ([one], true) => self.simple(one, schema, hint),
                     ([one], false) => {
                         let simple = self.simple(one, schema, hint);
-                        Read::Type(self.hoisted(simple, hint).or_null())
+                        Read::Type(self.named(simple, hint, String::new()).or_null())
                     }
                     _ => Read::Type(Type::Any),
                 }
@@ -295,12 +294,13 @@ impl Reader<'_> {
         }
     }
 
-    fn hoisted(&mut self, read: Read, hint: &str) -> Type {
+    /// What needs a name has it from here on.
+    fn named(&mut self, read: Read, hint: &str, description: String) -> Type {
         match read {
             Read::Type(of) => of,
             Read::Shape(shape) => {
                 let at = self.reserve();
-                self.define(at, hint, String::new(), shape)
+                self.define(at, hint, description, shape)
             }
         }
     }
@@ -348,7 +348,7 @@ impl Reader<'_> {
         let is_required = |name: &str| required.is_some_and(|all| all.iter().any(|one| one == name));
         let field = |(name, schema): (&String, &Json)| Field {
             name: name.clone(),
-            description: schema.as_object().map(description).unwrap_or_default(),
+            description: description_of(schema),
             of: self.of(schema, &format!("{hint} {name}")),
             is_required: is_required(name),
         };
@@ -385,7 +385,7 @@ impl Reader<'_> {
         };
         match nulls.is_empty() {
             true => read,
-            false => Read::Type(self.hoisted(read, hint).or_null()),
+            false => Read::Type(self.named(read, hint, String::new()).or_null()),
         }
     }
 }
