@@ -210,6 +210,8 @@ pub(crate) fn connecting(error: ConnectError) -> Fail {
         }
         ConnectError::NoEcho { .. } => Fail::no_answer(error.to_string())
             .hint("another client may use this client's name, or the broker is too busy"),
+        ConnectError::Cut { .. } => Fail::no_answer(error.to_string())
+            .hint("give the broker a higher limit than the fleet has programs, as deploy/mosquitto/wayfare.conf does"),
         ConnectError::Link { .. } => Fail::new("broker", error.to_string()),
     }
 }

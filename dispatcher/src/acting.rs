@@ -60,7 +60,7 @@ pub(crate) async fn act(
     place: &Place,
     seen: Seen,
     broker: &mut BrokerWatch,
-    shutdown: Pin<&mut impl Future<Output = ()>>,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Ended {
     let term = seen.lease.max(seen.above).next();
     let lease = |state| Lease {
@@ -77,9 +77,15 @@ pub(crate) async fn act(
     connect.key = orders_key(options);
     connect.looks_at_signatures = options.trust_root.is_some();
     end_earlier_release(options).await;
-    let client = match Client::connect(connect).await {
+    // Where there are many statuses, that takes its time.
+    let connected = tokio::select! {
+        connected = Client::connect(connect) => connected,
+        () = &mut shutdown => return Ended::Told,
+    };
+    let client = match connected {
         Ok(client) => client.in_term(term),
-        Err(_) => {
+        Err(error) => {
+            tracing::warn!(%error, "cannot act");
             broker.unreached(now());
             return Ended::Lost { why: "no broker" };
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use wayfare_client::app::ask::Ask;
-use wayfare_client::{Client, ClientOptions};
+use wayfare_client::{Client, ClientOptions, Session};
 use wayfare_dispatcher_core::alarms::broker::BrokerWatch;
 use wayfare_protocol::ids::{OperationId, Term};
 
@@ -26,6 +26,8 @@ pub(crate) async fn until_free(options: &ServiceOptions, broker: &mut BrokerWatc
         let mut connect = ClientOptions::new(options.broker.clone());
         connect.topics = options.topics.clone();
         let client = format!("standby-{}", OperationId::random().short());
+        // The statuses of a large fleet are read by the one who acts.
+        connect.session = Session::Services;
         connect.client = client.parse().expect("letters, digits and a hyphen make a name");
         match Client::connect(connect).await {
             Ok(client) => {

@@ -23,7 +23,7 @@ use tracing::warn;
 const PACKET_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// What waits for a client that is away or behind; the oldest messages are dropped beyond either.
-const QUEUED_MESSAGES_MAX: usize = 100_000;
+const QUEUED_MESSAGES_MAX: usize = 200_000;
 const QUEUED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Messages in a live client's channel. A full one makes every publisher to that client wait for up to two

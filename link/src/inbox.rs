@@ -4,16 +4,20 @@
 //! this stays short by itself, as a rule: Mosquitto 2.0.11 sends all that it has queued at once to whoever resumes a session. It is bounded
 //! all the same, for that, for floods at most once and brokers without a window: at the limit a message at most once is dropped, while
 //! one at least once is left to the broker, and so is every one after it, so that the order holds. The broker sends them again on the
-//! next connection, which is made when the receiver has acknowledged those before. Reading more slowly instead would hold up the broker's
-//! answers to our pings and publishes, which come behind the flood on the same connection; and ending the connection at once would have what
-//! was taken sent again.
+//! next connection, which is made when the receiver has acknowledged those before; ending the connection at once would have what was taken
+//! sent again.
+//!
+//! A clean session gets all that is retained once more on another connection, which may be more than the limit each time. So from half of
+//! the limit on the connection is read only as fast as the receiver takes messages (`is_paced`), and TCP holds the broker up. A receiver
+//! that takes nothing for a while may be waiting for the broker's answer to a publish, which comes behind the flood on the same connection:
+//! the session then reads on, up to the limit.
 
 use std::collections::VecDeque;
 
 use wayfare_protocol::qos::Qos;
 
 use crate::event::Event;
-use crate::limits::{BACKLOG_BYTES_MAX, BACKLOG_MESSAGES_MAX};
+use crate::limits::{BACKLOG_BYTES_MAX, BACKLOG_MESSAGES_MAX, BACKLOG_PACED_PART};
 use crate::message::{Incoming, Oversized};
 
 #[derive(Debug, Default)]
@@ -118,6 +122,15 @@ impl Inbox {
         self.has_left
     }
 
+    /// So much waits at least once that the connection is to be read only as fast as the receiver takes it.
+    pub(crate) fn is_paced(&self) -> bool {
+        let Held { messages, bytes } = self.at_least_once;
+        let is_much = messages >= BACKLOG_MESSAGES_MAX / BACKLOG_PACED_PART
+            || bytes >= BACKLOG_BYTES_MAX / BACKLOG_PACED_PART;
+        // What is left to the broker takes no room.
+        is_much && !self.has_left
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
@@ -216,6 +229,28 @@ mod tests {
             taken += 1;
         }
         assert_eq!(taken, BACKLOG_BYTES_MAX / (1024 * 1024));
+    }
+
+    #[test]
+    fn reading_is_paced_by_what_waits_at_least_once_and_by_nothing_else() {
+        let mut inbox = Inbox::default();
+        for _ in 0..BACKLOG_MESSAGES_MAX {
+            inbox.message(incoming(Qos::AtMostOnce, 1));
+        }
+        assert!(!inbox.is_paced(), "a flood at most once holds nothing up");
+        let mut inbox = Inbox::default();
+        for _ in 0..BACKLOG_MESSAGES_MAX / 2 {
+            assert!(!inbox.is_paced());
+            inbox.message(incoming(Qos::AtLeastOnce, 1));
+        }
+        assert!(inbox.is_paced());
+        inbox.pop();
+        assert!(!inbox.is_paced(), "as soon as the receiver has taken one");
+        while inbox.message(incoming(Qos::AtLeastOnce, 1)) == Offer::Taken {}
+        assert!(!inbox.is_paced(), "what the broker sends again takes no room");
+        let mut inbox = Inbox::default();
+        inbox.message(incoming(Qos::AtLeastOnce, BACKLOG_BYTES_MAX / 2));
+        assert!(inbox.is_paced(), "bytes count as well as messages");
     }
 
     #[test]

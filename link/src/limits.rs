@@ -50,6 +50,12 @@ pub(crate) const EVENT_CHANNEL_MAX: usize = 64;
 pub(crate) const BACKLOG_MESSAGES_MAX: usize = 16_384;
 pub(crate) const BACKLOG_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// From so much of either limit on, at least once, the connection is read only as fast as the receiver takes what came before.
+pub(crate) const BACKLOG_PACED_PART: usize = 2;
+/// A receiver that takes nothing for so long may be waiting for an answer that stands behind what is not read: reading goes on then. Far
+/// longer than a receiver at work takes for one message, and far shorter than a keep-alive time.
+pub(crate) const RECEIVER_STALLED_AFTER: Duration = Duration::from_secs(1);
+
 /// A connection attempt, up to the broker's answer.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

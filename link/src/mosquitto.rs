@@ -221,7 +221,7 @@ fn configuration(options: &MosquittoOptions, address: SocketAddr, folder: &Path)
         format!("listener {} {}", address.port(), address.ip()),
         format!("allow_anonymous {}", options.access.is_none()),
         "set_tcp_nodelay true".to_owned(),
-        "max_queued_messages 100000".to_owned(),
+        "max_queued_messages 200000".to_owned(),
         "max_inflight_messages 100".to_owned(),
         "log_dest stderr".to_owned(),
         "log_type error".to_owned(),

@@ -20,7 +20,7 @@ use crate::command::{CloseOnDrop, Command, Receipt};
 use crate::error::LinkError;
 use crate::event::Event;
 use crate::inbox::{Inbox, Offer};
-use crate::limits::{INCOMING_PACKET_BYTES_MAX, INCOMING_PAYLOAD_BYTES_MAX};
+use crate::limits::{INCOMING_PACKET_BYTES_MAX, INCOMING_PAYLOAD_BYTES_MAX, RECEIVER_STALLED_AFTER};
 use crate::message::{AcknowledgeToken, Incoming, Message, Oversized};
 use crate::options::{Acknowledge, LinkOptions, OnTakeover};
 use crate::outbox::Outbox;
@@ -40,6 +40,8 @@ pub(crate) struct Session {
     /// Handed to the receiver on this connection and not acknowledged.
     unacknowledged: usize,
     inbox: Inbox,
+    /// When the receiver last took something, or there was nothing for it to take.
+    taken: Instant,
     backoff: Backoff,
     /// How the next connection is made, or the present one was.
     attempt: Attempt,
@@ -99,6 +101,7 @@ impl Session {
             acknowledgements: VecDeque::new(),
             unacknowledged: 0,
             inbox: Inbox::default(),
+            taken: Instant::now(),
             backoff: Backoff::default(),
             attempt: Attempt::Normal,
             has_skipped: false,
@@ -385,6 +388,14 @@ impl Session {
         }
     }
 
+    /// Until when nothing is read unless the receiver takes something: it is behind, and has taken something just now. A link that is being
+    /// closed reads on, because the answers to what it has published come behind what is unread.
+    fn reads_again(&self) -> Option<Instant> {
+        let is_paced = self.inbox.is_paced() && self.closing.is_none();
+        let until = is_paced.then(|| self.taken + RECEIVER_STALLED_AFTER)?;
+        (until > Instant::now()).then_some(until)
+    }
+
     /// Moves events to the receiver's channel as far as it has room. Automatic acknowledgements are made here.
     fn deliver(&mut self) {
         while !self.inbox.is_empty() {
@@ -394,6 +405,7 @@ impl Session {
                 return;
             }
             let Some(mut event) = self.inbox.pop() else { return };
+            self.taken = Instant::now();
             let delivered = event.delivery().map(|(_, token)| token);
             if delivered.is_some_and(|token| token.connection == self.connection && token.packet_id.is_some())
             {

@@ -244,6 +244,10 @@ impl Wire {
 
 async fn poll(mut event_loop: EventLoop) -> (EventLoop, Result<rumqttc::Event, ConnectionError>) {
     let result = event_loop.poll().await;
+    if let Ok(rumqttc::Event::Incoming(_)) = result {
+        // Whatever comes shows that the broker is there. Its answer to a ping may stand behind more than is read in a keep-alive time.
+        event_loop.state.await_pingresp = false;
+    }
     (event_loop, result)
 }
 

@@ -196,7 +196,7 @@ async fn a_flood_is_taken_once_and_in_order_and_does_not_hold_up_what_is_publish
         let event = soon("the next message", events.next()).await.unwrap();
         let Event::Received(message) = event else { continue };
         assert_eq!(message.payload[..], expected.to_be_bytes());
-        if expected % 5_000 == 0 {
+        if expected % 10_000 == 0 {
             let answer = Message::new("a", "");
             soon("an answer", link.publish_acknowledged(answer))
                 .await
@@ -206,7 +206,95 @@ async fn a_flood_is_taken_once_and_in_order_and_does_not_hold_up_what_is_publish
         expected += 1;
     }
     let connections = soon("the last acknowledgement", broker).await.unwrap();
-    assert_eq!(connections, 3, "each has what there is room for");
+    // While the receiver takes what has come, no more is read; while it waits for an answer, as much as there is room for.
+    assert!(
+        (2..=3).contains(&connections),
+        "each of {connections} has what there is room for"
+    );
+    link.close_within(Duration::ZERO).await;
+}
+
+/// Sends all of it at once to whoever connects, as it does with what is retained. Returns how many connections that took, when the last
+/// message is acknowledged on one of them.
+async fn broker_of_retained_messages(listener: TcpListener, count: u16) -> usize {
+    for connections in 1.. {
+        let (socket, _) = listener.accept().await.unwrap();
+        let (reader, mut writer) = socket.into_split();
+        let mut reader = tokio::io::BufReader::new(reader);
+        packet(&mut reader).await.unwrap();
+        let mut flood = vec![0x20, 2, 0, 0];
+        for number in 1..=count {
+            flood.extend(publish(number, &number.to_be_bytes()));
+        }
+        let sending = tokio::spawn(async move {
+            // The receiver may hang up in the middle.
+            let _ = writer.write_all(&flood).await;
+            writer
+        });
+        while let Some((first, rest)) = packet(&mut reader).await {
+            match first >> 4 {
+                4 if rest == count.to_be_bytes() => return connections,
+                14 => break,
+                _ => {}
+            }
+        }
+        sending.await.unwrap();
+    }
+    unreachable!("it returns")
+}
+
+/// What is retained is more than there is room for, and would be on every further connection.
+#[tokio::test]
+async fn a_clean_session_takes_more_than_its_room_on_one_connection() {
+    const COUNT: u16 = 60_000;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let broker = tokio::spawn(broker_of_retained_messages(listener, COUNT));
+    let (link, mut events) = connect(LinkOptions::new(address.into(), "id")).unwrap();
+    let mut expected = 1;
+    while expected <= COUNT {
+        let event = soon("the next message", events.next()).await.unwrap();
+        let Event::Received(message) = event else { continue };
+        assert_eq!(message.payload[..], expected.to_be_bytes());
+        expected += 1;
+        // Slower than what is read: the link's task has its turn, with all that has come, between any two messages.
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(soon("the last acknowledgement", broker).await.unwrap(), 1);
+    link.close_within(Duration::ZERO).await;
+}
+
+/// Sends a message where it should answer a ping, `count` times. Returns how many connections that took.
+async fn broker_without_answers_to_pings(listener: TcpListener, count: u16) -> usize {
+    let (mut sent, mut connections) = (0, 0);
+    while sent < count {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        connections += 1;
+        packet(&mut socket).await.unwrap();
+        socket.write_all(&[0x20, 2, 0, 0]).await.unwrap();
+        while let Some((first, _)) = packet(&mut socket).await {
+            if first >> 4 == 12 {
+                sent += 1;
+                socket.write_all(&publish(sent, b"")).await.unwrap();
+            }
+            if sent == count {
+                break;
+            }
+        }
+    }
+    connections
+}
+
+#[tokio::test]
+async fn a_broker_whose_messages_come_is_not_taken_for_gone() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let options = LinkOptions {
+        keep_alive: Duration::from_secs(1),
+        ..LinkOptions::new(listener.local_addr().unwrap().into(), "id")
+    };
+    let broker = tokio::spawn(broker_without_answers_to_pings(listener, 3));
+    let (link, _events) = connect(options).unwrap();
+    assert_eq!(soon("three pings", broker).await.unwrap(), 1);
     link.close_within(Duration::ZERO).await;
 }
 

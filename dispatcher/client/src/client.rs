@@ -48,6 +48,8 @@ use crate::view::FleetView;
 
 /// Failed attempts to reach the broker before [`Client::connect`] says that there is none.
 const ATTEMPTS_MAX: u32 = 3;
+/// All that the broker retains about the fleet is there within this: a hundred thousand statuses take a tenth of it on a busy machine.
+const STATUSES_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the task may take to end once it was told to.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 /// The broker says so when an acting dispatcher has been silent for one and a half of these.
@@ -59,6 +61,7 @@ pub struct ClientOptions {
     pub topics: Topics,
     /// Unique among clients and engines of the fleet.
     pub client: ClientId,
+    /// How long the broker may be silent before everything is there that it retains about the fleet.
     pub connect_timeout: Duration,
     pub session: Session,
     /// Who gives the commands, such as `ann@desk`: shown with what became of them.
@@ -247,16 +250,30 @@ impl Client {
 
     async fn wait_for_broker(&self, broker: BrokerUrl, limit: Duration) -> Result<(), ConnectError> {
         let mut news = self.inner.news.clone();
-        let settled = news.wait_for(|news| news.barrier > 0 || news.attempts_failed >= ATTEMPTS_MAX);
-        let settled = timeout(limit, settled)
-            .await
-            .map(|result| result.map(|news| news.clone()));
+        let begun = Instant::now();
+        let last_moment = begun + STATUSES_TIMEOUT.max(limit);
+        let is_settled = |news: &News| news.barrier > 0 || news.attempts_failed >= ATTEMPTS_MAX;
+        // Statuses come in front of the answer, and there may be many.
+        let settled = loop {
+            let version = news.borrow().fleet_version;
+            let until = last_moment.min(Instant::now() + limit);
+            let settled = timeout_at(until, news.wait_for(is_settled)).await;
+            let settled = settled.map(|result| result.map(|news| news.clone()));
+            let is_over = Instant::now() >= last_moment || news.borrow().fleet_version == version;
+            if settled.is_ok() || is_over {
+                break settled;
+            }
+        };
         let last = self.inner.news.borrow().last_failure.clone();
         match settled {
             Ok(Ok(news)) if news.barrier > 0 => Ok(()),
-            Err(_) if last.is_none() => Err(ConnectError::NoEcho {
+            Err(_) if last.is_none() && news.borrow().fleet_version > 0 => Err(ConnectError::Cut {
                 broker,
                 waited_ms: limit.as_millis() as u64,
+            }),
+            Err(_) if last.is_none() => Err(ConnectError::NoEcho {
+                broker,
+                waited_ms: begun.elapsed().as_millis() as u64,
             }),
             _ => Err(ConnectError::NoBroker { broker, reason: last }),
         }

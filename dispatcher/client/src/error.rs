@@ -24,6 +24,10 @@ pub enum ConnectError {
     },
     #[error("broker {broker} took the connection but did not deliver a message within {waited_ms} ms")]
     NoEcho { broker: BrokerUrl, waited_ms: u64 },
+    #[error(
+        "broker {broker} delivered statuses of the fleet, and then nothing for {waited_ms} ms: it drops what is over its limit for one client (Mosquitto: max_queued_messages and max_queued_bytes), or is too busy"
+    )]
+    Cut { broker: BrokerUrl, waited_ms: u64 },
     #[error("broker {broker}: {reason}")]
     Link { broker: BrokerUrl, reason: LinkError },
 }

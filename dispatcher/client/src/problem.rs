@@ -149,7 +149,7 @@ impl From<ConnectError> for Problem {
     fn from(error: ConnectError) -> Self {
         let kind = match &error {
             ConnectError::NoBroker { .. } => "no-broker",
-            ConnectError::NoEcho { .. } => NO_ANSWER,
+            ConnectError::NoEcho { .. } | ConnectError::Cut { .. } => NO_ANSWER,
             ConnectError::Link { .. } => "broker",
         };
         Self::new(kind, error.to_string())

@@ -8,6 +8,8 @@ mod uploads;
 use std::time::Duration;
 
 use fake_engine::{FakeEngine, Heard, LIMIT, broker, connect, log_lines, operation_of};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 use wayfare_client::{
     Client, ClientOptions, CommandError, CommandOptions, ConnectError, Follow, LogItem, LogStream, Offline,
@@ -22,6 +24,8 @@ use wayfare_protocol::ids::{Blob, EngineId, Generation, ProgramId};
 use wayfare_protocol::limits::CHUNK_BYTES;
 use wayfare_protocol::peer::PeerMessage;
 use wayfare_protocol::status::{EngineState::Offline as EngineOffline, EngineState::Online, ProgramState};
+use wayfare_protocol::topics::{Topic, Topics};
+use wayfare_protocol::wire;
 
 fn within(limit: Duration) -> CommandOptions {
     CommandOptions {
@@ -585,6 +589,66 @@ async fn wait_until(fleet: &Client, holds: impl AsyncFn(&Client) -> bool) {
         }
     };
     timeout(LIMIT, until).await.unwrap();
+}
+
+/// A broker that drops everything behind one status, as Mosquitto drops what is over `max_queued_messages`.
+async fn broker_that_drops(listener: TcpListener, status: (String, Vec<u8>)) {
+    let (mut socket, _) = listener.accept().await.unwrap();
+    let (topic, payload) = status;
+    let programs = Topics::default().all_program_statuses();
+    loop {
+        let first = socket.read_u8().await.unwrap();
+        // Lengths of a hundred bytes and more take two.
+        let mut length = usize::from(socket.read_u8().await.unwrap());
+        if length & 0x80 != 0 {
+            length = length & 0x7f | usize::from(socket.read_u8().await.unwrap()) << 7;
+        }
+        let mut rest = vec![0; length];
+        socket.read_exact(&mut rest).await.unwrap();
+        match first >> 4 {
+            1 => socket.write_all(&[0x20, 2, 0, 0]).await.unwrap(),
+            8 => {
+                socket.write_all(&[0x90, 3, rest[0], rest[1], 1]).await.unwrap();
+                // The filter stands behind the packet's id and its own length.
+                if rest[4..].starts_with(programs.as_bytes()) {
+                    let length = 2 + topic.len() + payload.len();
+                    let (low, high) = ((length & 0x7f) as u8 | 0x80, (length >> 7) as u8);
+                    let mut packet = vec![0x31, low, high, 0, topic.len() as u8];
+                    packet.extend(topic.as_bytes());
+                    packet.extend(&payload);
+                    socket.write_all(&packet).await.unwrap();
+                }
+            }
+            3 => {
+                let id = 2 + usize::from(u16::from_be_bytes([rest[0], rest[1]]));
+                socket
+                    .write_all(&[0x40, 2, rest[id], rest[id + 1]])
+                    .await
+                    .unwrap();
+            }
+            14 => return,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_drops_statuses_is_named_with_its_limit() {
+    let (_broker, url) = broker().await;
+    let engine = FakeEngine::start("a", &url).await;
+    let runs = engine.program(ProgramId::random(), 1, ProgramState::Running);
+    let topic = Topics::default().topic(&Topic::ProgramStatus(runs.program));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let dropping = tokio::spawn(broker_that_drops(listener, (topic, wire::encode(&runs))));
+    let options = ClientOptions {
+        connect_timeout: Duration::from_millis(300),
+        ..ClientOptions::new(address.into())
+    };
+    let error = Client::connect(options).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Cut { .. }), "{error}");
+    assert!(error.to_string().contains("max_queued_messages"), "{error}");
+    dropping.await.unwrap();
 }
 
 /// Thousands of statuses may be retained, which nobody needs who asks the dispatcher for something.

@@ -69,8 +69,9 @@ impl Session {
             }
             let events = self.waiting_receiver();
             let deadline = self.closing.as_ref().map(|closing| closing.deadline);
+            let reads_again = self.reads_again();
             tokio::select! {
-                event = wire.next() => {
+                event = wire.next(), if reads_again.is_none() => {
                     if let WireEvent::Accepted { session_present } = event {
                         if self.attempt == Attempt::Forgetting {
                             hang_up(&mut wire, &self.options.client_id).await;
@@ -84,6 +85,7 @@ impl Session {
                 }
                 command = self.commands.recv(), if !self.abandoned => self.on_command(command),
                 () = room_for_event(events.as_ref()), if events.is_some() => {}
+                () = sleep_until_some(reads_again), if reads_again.is_some() => {}
                 () = sleep_until_some(deadline) => {
                     self.say_goodbye(connected.then_some(wire)).await;
                     return Next::Closed;
