@@ -45,10 +45,11 @@ pub(crate) fn script(shell: &str) -> Result<Vec<u8>> {
 pub(crate) fn programs() -> ArgValueCompleter {
     ArgValueCompleter::new(|begun: &OsStr| {
         names(begun, async |fleet| {
-            let views = fleet.programs().await.ok()?.into_iter();
-            let named = views.map(|view| {
-                let state = describe(&view.status.state);
-                (view.status.name, format!("{state}, on {}", view.status.engine))
+            let views = fleet.programs().await.ok()?;
+            let named = views.iter().map(|view| {
+                let status = &view.status;
+                let state = describe(&status.state);
+                (status.name.clone(), format!("{state}, on {}", status.engine))
             });
             Some(named.collect())
         })

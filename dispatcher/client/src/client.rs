@@ -297,7 +297,8 @@ impl Client {
         engines.await.map_err(|_| CommandError::Closed)
     }
 
-    pub async fn programs(&self) -> Result<Vec<ProgramView>, CommandError> {
+    /// In the order of their ids.
+    pub async fn programs(&self) -> Result<Arc<[ProgramView]>, CommandError> {
         Ok(self.fleet().await?.programs)
     }
 
@@ -318,9 +319,9 @@ impl Client {
         // A whole id needs no search.
         let id = wanted.parse::<ProgramId>().ok();
         if let Some(id) = id.filter(|id| id.to_string() == wanted)
-            && let Some(view) = self.fleet_of(id).await?.programs.pop()
+            && let Some(view) = self.fleet_of(id).await?.programs.first()
         {
-            return Ok(view);
+            return Ok(view.clone());
         }
         self.find(|fleet| lookup::program(&fleet.programs, wanted).cloned())
             .await
@@ -383,7 +384,7 @@ impl Client {
     }
 
     /// A program, if it is known, and its engine.
-    async fn fleet_of(&self, program: ProgramId) -> Result<FleetView, CommandError> {
+    pub(crate) async fn fleet_of(&self, program: ProgramId) -> Result<FleetView, CommandError> {
         let (answer, fleet) = oneshot::channel();
         self.tell(ToTask::FleetOf { program, answer }).await?;
         fleet.await.map_err(|_| CommandError::Closed)
@@ -421,7 +422,7 @@ impl Client {
 
     /// Whether an engine has said itself that it stops.
     async fn has_stopped(&self, engine: &EngineId) -> Result<bool, CommandError> {
-        let engines = self.fleet().await?.engines;
+        let engines = self.engines().await?;
         let view = engines.iter().find(|view| view.engine == *engine);
         Ok(view.is_some_and(|view| view.stopped))
     }

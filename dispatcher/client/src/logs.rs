@@ -182,9 +182,8 @@ impl LogStream {
 
     /// To the engine that has the program, if that can be reached now.
     async fn say(&self, follower: Follower) -> Option<Operation> {
-        let fleet = self.client.fleet().await.ok()?;
-        let is_it = |view: &&ProgramView| view.status.program == self.program;
-        let view = fleet.programs.iter().find(is_it)?;
+        let fleet = self.client.fleet_of(self.program).await.ok()?;
+        let view = fleet.programs.first()?;
         if view.presence != Presence::Known {
             return None;
         }

@@ -198,10 +198,10 @@ impl Client {
     /// All programs, and what the dispatcher knows of them, without numbers.
     pub async fn listed(&self) -> Result<Vec<Listed>, CommandError> {
         let about = self.programs_about().await?.unwrap_or_default();
-        let programs = self.programs().await?.into_iter();
-        let listed = programs.map(|view| Listed {
+        let programs = self.programs().await?;
+        let listed = programs.iter().map(|view| Listed {
             about: about.get(&view.status.program).cloned(),
-            view,
+            view: view.clone(),
             numbers: None,
         });
         Ok(listed.collect())

@@ -27,7 +27,7 @@ use wayfare_protocol::wire;
 use crate::app::ask::Decision;
 use crate::core::{Core, Effect, Finished, Input, Progress, Readers, Report, Request, Ticket};
 use crate::error::CommandError;
-use crate::fleet::{EngineView, FleetChanges, Vouched};
+use crate::fleet::{EngineView, FleetChanges, ProgramView, Vouched};
 use crate::signing;
 use crate::view::FleetView;
 
@@ -156,6 +156,8 @@ pub(crate) struct Task {
     client: ClientId,
     key: Option<Arc<SecretKey>>,
     core: Core,
+    /// The programs that the last look has shown, and of which revision.
+    seen: Option<(u64, Arc<[ProgramView]>)>,
     news: watch::Sender<News>,
     began: Instant,
     tickets: u64,
@@ -198,6 +200,7 @@ impl Task {
             link,
             topics,
             core,
+            seen: None,
             client,
             key,
             news,
@@ -306,10 +309,9 @@ impl Task {
                 });
             }
             ToTask::Fleet(answer) => {
-                let view = FleetView {
-                    engines: self.core.fleet().engines(self.now_ms()),
-                    programs: self.core.fleet().programs(),
-                };
+                let programs = self.programs();
+                let engines = self.core.fleet().engines(self.now_ms());
+                let view = FleetView { engines, programs };
                 // Whoever asked may have gone away.
                 let _ = answer.send(view);
             }
@@ -324,7 +326,7 @@ impl Task {
             }
             ToTask::FleetOf { program, answer } => {
                 let (fleet, now_ms) = (self.core.fleet(), self.now_ms());
-                let programs = Vec::from_iter(fleet.program(program));
+                let programs: Arc<[_]> = fleet.program(program).into_iter().collect();
                 let engines = programs.iter().map(|view| &view.status.engine);
                 let engines = engines
                     .filter_map(|engine| fleet.engine(engine, now_ms))
@@ -388,6 +390,19 @@ impl Task {
         }
     }
 
+    /// Time alone changes nothing of programs, so that one look serves until something has changed.
+    fn programs(&mut self) -> Arc<[ProgramView]> {
+        let revision = self.core.fleet().revision();
+        match &self.seen {
+            Some((of, programs)) if *of == revision => Arc::clone(programs),
+            _ => {
+                let programs: Arc<[_]> = self.core.fleet().programs().into();
+                self.seen = Some((revision, Arc::clone(&programs)));
+                programs
+            }
+        }
+    }
+
     fn announced(&self, address: &Address, program: ProgramId, payload: &Bytes) {
         for (_, watcher) in self.announced.iter().filter(|(of, _)| *of == program) {
             // A full queue: no program has as many addresses.
@@ -435,7 +450,10 @@ impl Task {
                     let _ = answer.send(report);
                 }
             }
-            Effect::FleetChanged => self.news.send_modify(|news| news.fleet_version += 1),
+            Effect::FleetChanged => {
+                self.seen = None;
+                self.news.send_modify(|news| news.fleet_version += 1);
+            }
             Effect::Barrier(number) => self.news.send_modify(|news| news.barrier = number),
             Effect::Asked {
                 service,

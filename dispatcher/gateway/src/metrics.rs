@@ -23,7 +23,7 @@ pub async fn text(fleet: &Client) -> Result<String, CommandError> {
             clock_ahead_ms: load.and_then(|load| load.clock_ahead_ms),
         });
     }
-    for view in fleet.programs().await? {
+    for view in &*fleet.programs().await? {
         let program = view.status.program;
         // What has ended uses nothing.
         let Some(load) = numbers.programs.get(&program) else {

@@ -1,6 +1,6 @@
 //! What became of an operation whose answer nobody heard, by the statuses of programs.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use wayfare_client::ProgramView;
 use wayfare_client::operations::{OperationRecord, OperationState};
@@ -9,19 +9,23 @@ use wayfare_protocol::status::{ProgramState, ProgramStatus};
 
 use super::core::End;
 
-/// Programs by their statuses.
-pub(super) struct SeenPrograms(BTreeMap<ProgramId, ProgramStatus>);
+/// All programs, in the order of their ids.
+pub(super) struct SeenPrograms(Arc<[ProgramView]>);
 
 impl SeenPrograms {
-    pub(super) fn new(views: Vec<ProgramView>) -> Self {
-        let statuses = views.into_iter().map(|view| view.status);
-        let there = statuses.filter(|status| !status.is_tombstone());
-        Self(there.map(|status| (status.program, status)).collect())
+    pub(super) fn new(programs: Arc<[ProgramView]>) -> Self {
+        Self(programs)
+    }
+
+    fn status(&self, program: ProgramId) -> Option<&ProgramStatus> {
+        let id = |view: &ProgramView| view.status.program;
+        let at = self.0.binary_search_by_key(&program, id).ok()?;
+        Some(&self.0[at].status)
     }
 
     /// `None`: that cannot be told yet.
     pub(super) fn became_of(&self, record: &OperationRecord) -> Option<End> {
-        let of = |program: Option<ProgramId>| program.and_then(|program| self.0.get(&program));
+        let of = |program: Option<ProgramId>| self.status(program?);
         let program = of(record.program);
         if let Some(ProgramState::Moving { .. } | ProgramState::InDoubt { .. }) =
             program.map(|status| &status.state)

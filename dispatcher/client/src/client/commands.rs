@@ -376,11 +376,10 @@ impl Client {
         if self.challenge(engine).await.is_none() {
             return action;
         }
-        let programs = self.programs().await.unwrap_or_default();
-        let mut statuses = programs.into_iter().map(|view| view.status);
-        let known = statuses.find(|status| status.program == on.program && status.engine == *engine);
+        let fleet = self.fleet_of(on.program).await.unwrap_or_default();
+        let known = fleet.programs.iter().find(|view| view.status.engine == *engine);
         let on = Target {
-            generation: known.map(|status| status.generation),
+            generation: known.map(|view| view.status.generation),
             ..on
         };
         match action {

@@ -34,9 +34,9 @@ impl Client {
 
     /// Programs of which nothing is known but that they were on an engine.
     pub async fn programs_left_on(&self, engine: &EngineId) -> Result<Vec<ProgramView>, CommandError> {
-        let mut programs = self.programs().await?;
-        programs.retain(|view| view.status.engine == *engine);
-        Ok(programs)
+        let programs = self.programs().await?;
+        let left = programs.iter().filter(|view| view.status.engine == *engine);
+        Ok(left.cloned().collect())
     }
 
     /// Clears what is retained of an engine that is not there, and of `programs` that were on it.

@@ -139,6 +139,11 @@ impl Fleet {
         Some(self.engine_view(engine, entry, now_ms))
     }
 
+    /// Grows with every change but those that time alone makes, for which see [`FleetChanges`].
+    pub fn revision(&self) -> u64 {
+        self.changes.revision()
+    }
+
     /// In the order of their ids.
     pub fn programs(&self) -> Vec<ProgramView> {
         let mut all: Vec<ProgramId> = self.programs.keys().copied().collect();
@@ -166,7 +171,7 @@ impl Fleet {
     /// What has changed since the look whose answer had this revision; all that there is since 0.
     pub fn changes_since(&self, since: u64, now_ms: u64) -> FleetChanges {
         let mut found = FleetChanges {
-            revision: self.changes.revision(),
+            revision: self.revision(),
             is_whole: self.changes.is_whole(since),
             ..FleetChanges::default()
         };

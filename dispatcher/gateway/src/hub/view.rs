@@ -33,13 +33,13 @@ impl View {
         if let Some(report) = report {
             report.mark(&mut engines);
         }
-        let listed = |view: wayfare_client::ProgramView| {
+        let listed = |view: &wayfare_client::ProgramView| {
             let program = view.status.program;
             let about = known.about.get(&program).cloned();
             (
                 program,
                 Listed {
-                    view,
+                    view: view.clone(),
                     about,
                     numbers: None,
                 },
@@ -50,7 +50,7 @@ impl View {
                 .into_iter()
                 .map(|view| (view.engine.clone(), view))
                 .collect(),
-            programs: fleet.programs.into_iter().map(listed).collect(),
+            programs: fleet.programs.iter().map(listed).collect(),
             alarms: known.alarms.clone(),
             hold: known.hold.clone(),
             acts: known.acts,
@@ -213,6 +213,7 @@ mod tests {
 
     fn view(engines: &[EngineView], programs: Vec<ProgramView>) -> View {
         let engines = engines.to_vec();
+        let programs = programs.into();
         View::new(FleetView { engines, programs }, &Known::default(), None)
     }
 
