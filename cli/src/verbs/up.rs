@@ -127,6 +127,7 @@ impl Access {
             broker_login: self.login_file(),
             operator_key: self.operator_key.clone(),
             trust_root: Some(self.authority.public()),
+            is_locked: true,
         }
     }
 }
