@@ -120,7 +120,7 @@ async fn start(fleet: &Client, limit: u64, name: &str, timeline: &mut Timeline) 
         on: Some(A.into()),
         ..Run::default()
     };
-    match done(fleet.run(run, &CommandOptions::default()).await?)
+    match done(fleet.apply(Order::run(run), &CommandOptions::default()).await?)
         .await?
         .outcome
     {

@@ -22,7 +22,7 @@ use common::{Broker, all_online, engine, machine};
 use rumqttc::{AsyncClient, MqttOptions, Packet, QoS};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
-use wayfare_client::{Client, ClientOptions, CommandOptions, Run};
+use wayfare_client::{Client, ClientOptions, CommandOptions, Order, Run};
 use wayfare_link::{BrokerUrl, Event, Link, LinkOptions, Message, Qos};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
@@ -169,7 +169,13 @@ async fn program(broker: &Broker, options: &Options) -> Result<Figures> {
         ..Run::default()
     };
     let command = CommandOptions::default();
-    let Outcome::Running { program, .. } = client.run(run, &command).await?.wait().await?.outcome else {
+    let Outcome::Running { program, .. } = client
+        .apply(Order::run(run), &command)
+        .await?
+        .wait()
+        .await?
+        .outcome
+    else {
         bail!("did not run");
     };
     let mut logs = client
@@ -178,7 +184,11 @@ async fn program(broker: &Broker, options: &Options) -> Result<Figures> {
     // It says so once it is subscribed.
     timeout(PATIENCE, logs.next()).await?.context("it ended")??;
     let figures = measure(broker.url(), options).await;
-    client.kill(&program.to_string(), &command).await?.wait().await?;
+    client
+        .apply(Order::kill(&program.to_string()), &command)
+        .await?
+        .wait()
+        .await?;
     client.close().await;
     figures
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use common::{Broker, all_online, engine, machine};
 use tokio::process::Child;
-use wayfare_client::{Client, ClientOptions, CommandOptions, Follow, LogItem, Run};
+use wayfare_client::{Client, ClientOptions, CommandOptions, Follow, LogItem, Order, Run};
 use wayfare_protocol::event::Outcome;
 
 struct Case {
@@ -121,7 +121,13 @@ async fn measure(case: &Case, broker: &Broker, moves: usize) -> Result<()> {
         on: Some("bench-a".into()),
         ..Run::default()
     };
-    let Outcome::Running { program, .. } = client.run(run, &options).await?.wait().await?.outcome else {
+    let Outcome::Running { program, .. } = client
+        .apply(Order::run(run), &options)
+        .await?
+        .wait()
+        .await?
+        .outcome
+    else {
         bail!("did not run");
     };
     let mut logs = client.logs(program, 0, Follow::UntilEnded).await?;
@@ -142,7 +148,7 @@ async fn measure(case: &Case, broker: &Broker, moves: usize) -> Result<()> {
         let target = if number % 2 == 0 { "bench-b" } else { "bench-a" };
         let begun = Instant::now();
         let outcome = client
-            .move_program(&program, target, &options)
+            .apply(Order::move_to(&program, target), &options)
             .await?
             .wait()
             .await?;
@@ -159,7 +165,11 @@ async fn measure(case: &Case, broker: &Broker, moves: usize) -> Result<()> {
             figures.last = figures.last.max(report.final_bytes);
         }
     }
-    client.kill(&program, &options).await?.wait().await?;
+    client
+        .apply(Order::kill(&program), &options)
+        .await?
+        .wait()
+        .await?;
     client.close().await;
     let arrivals = arrivals.await?;
     figures.print(case.name, &arrivals);

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wayfare_client::app::ask::{AppStatus, Ask};
 use wayfare_client::app::manifest;
-use wayfare_client::{Client, ClientOptions, CommandError, CommandOptions, Finished, Operation, Run};
+use wayfare_client::{Client, ClientOptions, CommandError, CommandOptions, Finished, Operation, Order, Run};
 use wayfare_dispatcher::compilers::Compiler;
 use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::error::Failure;
@@ -307,11 +307,11 @@ impl Fleet {
     async fn is_captured_once(&self, order: Run) -> bool {
         let options = CommandOptions::default();
         let watched = self.runs(order).await;
-        let taken = match self.client.snapshot(&watched.id(), &options).await {
+        let taken = match self.client.apply(Order::snapshot(&watched.id()), &options).await {
             Ok(operation) => within("a snapshot", operation.wait()).await.map(drop),
             Err(error) => Err(error),
         };
-        done(self.client.kill(&watched.id(), &options).await).await;
+        done(self.client.apply(Order::kill(&watched.id()), &options).await).await;
         self.gone(watched.program).await;
         match taken {
             Ok(()) => true,
@@ -335,7 +335,10 @@ impl Fleet {
             follower: Some(follower),
             ..order
         };
-        let run = self.client.run(order, &CommandOptions::default()).await;
+        let run = self
+            .client
+            .apply(Order::run(order), &CommandOptions::default())
+            .await;
         match done(run).await.outcome {
             Outcome::Running { program, .. } => Watched::follow_run(&self.client, program, follower).await,
             other => panic!("run was answered with {other:?}"),
@@ -386,7 +389,7 @@ impl Fleet {
     async fn unmoved(&self, job: &Job, on: &str) -> Vec<u8> {
         let run = self
             .client
-            .run(job.reference().order(on), &CommandOptions::default())
+            .apply(Order::run(job.reference().order(on)), &CommandOptions::default())
             .await;
         let Outcome::Running { program, .. } = done(run).await.outcome else {
             panic!("run was answered with something else");
@@ -417,7 +420,9 @@ impl Fleet {
 
     pub async fn start_move(&self, program: ProgramId, to: &str) -> Result<Operation, CommandError> {
         let options = CommandOptions::default();
-        self.client.move_program(&program.to_string(), to, &options).await
+        self.client
+            .apply(Order::move_to(&program.to_string(), to), &options)
+            .await
     }
 
     /// Waits until exactly one live copy is there, in a settled state; answers with its engine. Believes the
@@ -476,7 +481,10 @@ impl Fleet {
     /// Kills it, and waits until nothing is left of it.
     pub async fn kills(&self, watched: Watched) {
         let program = watched.program;
-        let killed = self.client.kill(&watched.id(), &CommandOptions::default()).await;
+        let killed = self
+            .client
+            .apply(Order::kill(&watched.id()), &CommandOptions::default())
+            .await;
         assert_eq!(done(killed).await.outcome, Outcome::Killed { program });
         self.gone(program).await;
         assert_eq!(watched.finish().await.state, None);

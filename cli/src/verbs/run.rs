@@ -66,9 +66,9 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
         }
         let options = options_for(&args.command, args.marked);
         if args.command.dry.dry_run {
-            return dry::order(fleet, Order::Run(Box::new(run)), &options, output).await;
+            return dry::order(fleet, Order::run(run), &options, output).await;
         }
-        let operation = fleet.run(run, &options).await?;
+        let operation = fleet.apply(Order::run(run), &options).await?;
         let finished = conclude(operation, &args.command, output).await?;
         let (true, Some(finished)) = (args.follow, finished) else {
             return Ok(());

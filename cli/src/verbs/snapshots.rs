@@ -27,7 +27,7 @@ pub(crate) async fn snapshot(args: SnapshotArgs, output: Output) -> Result {
             let program = args.program.clone();
             return dry::order(fleet, Order::Snapshot { program }, &options, output).await;
         }
-        let operation = fleet.snapshot(&args.program, &options).await?;
+        let operation = fleet.apply(Order::snapshot(&args.program), &options).await?;
         let id = operation.id();
         let finished = watch(operation, output).await?;
         let (engine, program) = match &finished.outcome {
@@ -78,7 +78,7 @@ pub(crate) async fn restore(args: RestoreArgs, output: Output) -> Result {
         if args.command.dry.dry_run {
             return dry::order(fleet, Order::Restore(restore), &options, output).await;
         }
-        let operation = fleet.restore(restore, &options).await?;
+        let operation = fleet.apply(Order::Restore(restore), &options).await?;
         conclude(operation, &args.command, output).await.map(|_| ())
     })
     .await

@@ -7,7 +7,7 @@
 
 use std::error::Error;
 
-use wayfare_client::{Client, ClientOptions, CommandOptions, Run};
+use wayfare_client::{Client, ClientOptions, CommandOptions, Order, Run};
 use wayfare_protocol::event::Outcome;
 
 #[tokio::main]
@@ -29,17 +29,27 @@ async fn main() -> Result<(), Box<dyn Error>> {
         on: Some(first.clone()),
         ..Run::default()
     };
-    let Outcome::Running { program, .. } = fleet.run(run, &options).await?.wait().await?.outcome else {
+    let Outcome::Running { program, .. } = fleet
+        .apply(Order::run(run), &options)
+        .await?
+        .wait()
+        .await?
+        .outcome
+    else {
         return Err("the engine answered with something else".into());
     };
     println!("{program} runs on {first}");
     let id = program.to_string();
-    let moved = fleet.move_program(&id, second, &options).await?.wait().await?;
+    let moved = fleet
+        .apply(Order::move_to(&id, second), &options)
+        .await?
+        .wait()
+        .await?;
     if let Outcome::Moved { report, .. } = moved.outcome {
         let still_ms = report.downtime_us as f64 / 1_000.0;
         println!("it runs on {second}, and stood still for {still_ms:.1} ms");
     }
-    fleet.kill(&id, &options).await?.wait().await?;
+    fleet.apply(Order::kill(&id), &options).await?.wait().await?;
     fleet.close().await;
     Ok(())
 }

@@ -142,6 +142,7 @@ pub enum Order {
         program: String,
         to: String,
     },
+    /// A copy under a new id, which is in the outcome; the original runs on.
     Spawn {
         program: String,
         to: String,
@@ -154,12 +155,53 @@ pub enum Order {
         program: String,
         mode: ResumeMode,
     },
+    /// It ends the program and forgets it; one that is lost is only forgotten. The beginning of a name is not enough.
     Kill {
         program: String,
     },
+    /// It captures the program; [`Finished::into_bundle`] makes a file of the result.
+    ///
+    /// [`Finished::into_bundle`]: crate::Finished::into_bundle
     Snapshot {
         program: String,
     },
+}
+
+/// Each by what people type.
+impl Order {
+    pub fn run(run: Run) -> Self {
+        Self::Run(Box::new(run))
+    }
+
+    pub fn move_to(program: &str, to: &str) -> Self {
+        let (program, to) = (program.to_owned(), to.to_owned());
+        Self::Move { program, to }
+    }
+
+    pub fn spawn(program: &str, to: &str, name: Option<String>) -> Self {
+        let (program, to) = (program.to_owned(), to.to_owned());
+        Self::Spawn { program, to, name }
+    }
+
+    pub fn pause(program: &str) -> Self {
+        let program = program.to_owned();
+        Self::Pause { program }
+    }
+
+    pub fn resume(program: &str, mode: ResumeMode) -> Self {
+        let program = program.to_owned();
+        Self::Resume { program, mode }
+    }
+
+    pub fn kill(program: &str) -> Self {
+        let program = program.to_owned();
+        Self::Kill { program }
+    }
+
+    pub fn snapshot(program: &str) -> Self {
+        let program = program.to_owned();
+        Self::Snapshot { program }
+    }
 }
 
 impl Order {

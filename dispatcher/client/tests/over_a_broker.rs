@@ -94,11 +94,17 @@ async fn unknown_and_offline_engines_fail_at_once_and_say_what_there_is() {
         on: Some(engine.into()),
         ..run_of(&module())
     };
-    let error = fleet.run(on("pi-9"), &within(LIMIT)).await.unwrap_err();
+    let error = fleet
+        .apply(Order::run(on("pi-9")), &within(LIMIT))
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), "no engine 'pi-9'; there are: pi-1, pi-2");
     pi_2.says(EngineOffline, vec![]).await;
     wait_until(&fleet, async |fleet| !fleet.engine("pi-2").await.unwrap().online).await;
-    let error = fleet.run(on("pi-2"), &within(LIMIT)).await.unwrap_err();
+    let error = fleet
+        .apply(Order::run(on("pi-2")), &within(LIMIT))
+        .await
+        .unwrap_err();
     assert!(matches!(error, CommandError::EngineOffline { .. }), "{error}");
 
     // Waiting for it is a choice.
@@ -107,7 +113,10 @@ async fn unknown_and_offline_engines_fail_at_once_and_say_what_there_is() {
         offline: Offline::Wait,
         ..CommandOptions::default()
     };
-    let (started, ()) = tokio::join!(fleet.run(on("pi-2"), &patient), pi_2.says(Online, vec![]));
+    let (started, ()) = tokio::join!(
+        fleet.apply(Order::run(on("pi-2")), &patient),
+        pi_2.says(Online, vec![])
+    );
     assert_eq!(started.unwrap().engine().map(EngineId::as_str), Some("pi-2"));
     fleet.close().await;
 }
@@ -118,7 +127,10 @@ async fn a_run_hands_over_what_the_engine_lacks() {
     let mut engine = FakeEngine::start("a", &url).await;
     let fleet = connect(&url).await;
     let module = module();
-    let mut operation = fleet.run(run_of(&module), &within(LIMIT)).await.unwrap();
+    let mut operation = fleet
+        .apply(Order::run(run_of(&module)), &within(LIMIT))
+        .await
+        .unwrap();
     let command = engine.hears_command().await;
     engine.answers(&command, EventBody::Accepted).await;
     let blob = Blob::of(&module);
@@ -190,7 +202,10 @@ async fn silence_is_no_answer_in_time_and_the_command_was_repeated() {
     let (_broker, url) = broker().await;
     let (mut engine, fleet, program) = with_program(&url).await;
     let operation = fleet
-        .pause(&program.short(), &within(Duration::from_millis(2_500)))
+        .apply(
+            Order::pause(&program.short()),
+            &within(Duration::from_millis(2_500)),
+        )
         .await
         .unwrap();
     let error = operation.wait().await.unwrap_err();
@@ -216,7 +231,7 @@ async fn a_command_survives_a_restart_of_the_broker() {
     let (broker, url) = broker().await;
     let bind = broker.local_addr();
     let (mut engine, fleet, program) = with_program(&url).await;
-    let operation = fleet.pause("p", &within(LIMIT)).await.unwrap();
+    let operation = fleet.apply(Order::pause("p"), &within(LIMIT)).await.unwrap();
     let first = engine.hears_command().await;
     broker.shutdown().await.unwrap();
     let _broker = EmbeddedBroker::start(BrokerOptions { bind, storage: None })
@@ -235,7 +250,7 @@ async fn a_program_that_has_moved_meanwhile_is_found() {
     let (_broker, url) = broker().await;
     let (mut a, fleet, program) = with_program(&url).await;
     let mut b = FakeEngine::start("b", &url).await;
-    let operation = fleet.pause("p", &within(LIMIT)).await.unwrap();
+    let operation = fleet.apply(Order::pause("p"), &within(LIMIT)).await.unwrap();
     let command = a.hears_command().await;
     let status = b.program(program, 2, ProgramState::Running);
     b.says(Online, vec![status]).await;
@@ -308,7 +323,7 @@ async fn a_snapshot_becomes_a_file_and_a_file_a_program() {
         ports: Default::default(),
         health_every_ms: None,
     };
-    let operation = fleet.snapshot("p", &within(LIMIT)).await.unwrap();
+    let operation = fleet.apply(Order::snapshot("p"), &within(LIMIT)).await.unwrap();
     let command = engine.hears_command().await;
     let captured = Outcome::Captured {
         program,
@@ -353,7 +368,10 @@ async fn a_snapshot_becomes_a_file_and_a_file_a_program() {
         id: wayfare_client::IdChoice::New,
     };
     let options = within(LIMIT);
-    let (restoring, ()) = tokio::join!(fleet.restore(restore, &options), engine.answers_poll());
+    let (restoring, ()) = tokio::join!(
+        fleet.apply(Order::Restore(restore), &options),
+        engine.answers_poll()
+    );
     restoring.unwrap();
     let Action::Run {
         program: restored,
@@ -493,7 +511,7 @@ async fn events_of_all_engines_are_heard() {
     let (_broker, url) = broker().await;
     let (mut engine, fleet, program) = with_program(&url).await;
     let mut events = fleet.events().await.unwrap();
-    let _operation = fleet.pause("p", &within(LIMIT)).await.unwrap();
+    let _operation = fleet.apply(Order::pause("p"), &within(LIMIT)).await.unwrap();
     let command = engine.hears_command().await;
     engine.answers(&command, done(Outcome::Paused { program })).await;
     let event = timeout(LIMIT, events.next()).await.unwrap().unwrap();
@@ -542,7 +560,10 @@ async fn a_program_without_a_place_goes_to_an_engine_that_answers() {
     };
     // The one that is gone has fewer programs, and is preferred until it has been asked.
     let options = within(LIMIT);
-    let (operation, ()) = tokio::join!(fleet.run(anywhere(), &options), there.answers_poll());
+    let (operation, ()) = tokio::join!(
+        fleet.apply(Order::run(anywhere()), &options),
+        there.answers_poll()
+    );
     let command = there.hears_command().await;
     assert_eq!(operation.unwrap().id(), command.operation);
     // A moment later nobody is asked again where the best has just answered.
@@ -570,7 +591,7 @@ async fn where_no_engine_answers_the_error_names_the_silent_ones() {
         ..run_of(b"\0asm\x01\0\0\0")
     };
     let error = fleet
-        .run(anywhere, &within(Duration::from_millis(100)))
+        .apply(Order::run(anywhere), &within(Duration::from_millis(100)))
         .await
         .unwrap_err();
     let text = error.to_string();

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::{Instant, timeout};
-use wayfare_client::{Client, ClientOptions, CommandOptions, Follow, LogItem, Run};
+use wayfare_client::{Client, ClientOptions, CommandOptions, Follow, LogItem, Order, Run};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::ProgramId;
@@ -90,7 +90,11 @@ async fn programs(broker: &Broker, on: [&str; 2], calls: u64) -> Result<Took> {
     let text = said(&client, caller).await?;
     let numbers: Vec<u128> = text.split(' ').map(str::parse).collect::<Result<_, _>>()?;
     let command = CommandOptions::default();
-    client.kill(&provider.to_string(), &command).await?.wait().await?;
+    client
+        .apply(Order::kill(&provider.to_string()), &command)
+        .await?
+        .wait()
+        .await?;
     client.close().await;
     match numbers.as_slice() {
         &[median, most, mean] => Ok(Took { median, most, mean }),
@@ -113,7 +117,7 @@ async fn begun(client: &Client, on: &str, args: &[&str]) -> Result<ProgramId> {
         ..Run::default()
     };
     match client
-        .run(run, &CommandOptions::default())
+        .apply(Order::run(run), &CommandOptions::default())
         .await?
         .wait()
         .await?

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wayfare_client::{CommandError, CommandOptions};
+use wayfare_client::{CommandError, CommandOptions, Order};
 use wayfare_protocol::command::{Action, Command, ProgramSpec, Target};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::EventBody;
@@ -35,7 +35,10 @@ fn module(bytes: &[u8]) -> Job {
 }
 
 async fn refused(fleet: &Fleet, job: &Job) -> String {
-    let run = fleet.client.run(job.order("a"), &CommandOptions::default()).await;
+    let run = fleet
+        .client
+        .apply(Order::run(job.order("a")), &CommandOptions::default())
+        .await;
     failed(run).await.to_string()
 }
 
@@ -67,7 +70,11 @@ async fn what_is_no_sound_module_is_refused_with_a_reason() {
     }
     // Whatever one flipped byte means: it is refused or it runs, and nobody else suffers from it.
     let options = CommandOptions::default();
-    if let Ok(operation) = fleet.client.run(module(&flipped).order("a"), &options).await {
+    if let Ok(operation) = fleet
+        .client
+        .apply(Order::run(module(&flipped).order("a")), &options)
+        .await
+    {
         let _ = operation.wait().await;
     }
     fleet.runs_once_to_its_end(bystander, &expected).await;
@@ -130,7 +137,13 @@ async fn a_move_to_an_engine_that_nobody_knows_fails_and_changes_nothing() {
     let error = failed(fleet.start_move(watched.program, "pi-9").await).await;
     assert_eq!(error.to_string(), "no engine 'pi-9'; there are: a, b");
     let run = Job::counter(1, 0, 1).order("pi-9");
-    let error = failed(fleet.client.run(run, &CommandOptions::default()).await).await;
+    let error = failed(
+        fleet
+            .client
+            .apply(Order::run(run), &CommandOptions::default())
+            .await,
+    )
+    .await;
     assert_eq!(error.to_string(), "no engine 'pi-9'; there are: a, b");
     // A client that does not look itself: the source asks in vain, and lets the program be.
     let failure = raw_move_fails(&fleet, &watched, "pi-9").await;

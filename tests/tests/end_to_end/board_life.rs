@@ -4,7 +4,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
 
-use wayfare_client::CommandOptions;
+use wayfare_client::{CommandOptions, Order};
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::failed;
 use wayfare_tests::job::Job;
@@ -92,7 +92,7 @@ async fn a_full_disk_refuses_new_work_and_loses_nothing() {
     elsewhere.printed(3).await;
     disk.fill();
     let options = CommandOptions::default();
-    let refused = failed(fleet.client.run(job.order("full"), &options).await).await;
+    let refused = failed(fleet.client.apply(Order::run(job.order("full")), &options).await).await;
     assert!(
         refused.to_string().contains("full could not store it"),
         "{refused}"

@@ -1,6 +1,6 @@
 //! Engines without a compiler: code from the registry, what is refused, and moves to and from a processor of another kind.
 
-use wayfare_client::{CommandOptions, IdChoice, Restore};
+use wayfare_client::{CommandOptions, IdChoice, Order, Restore};
 use wayfare_dispatcher::compilers::Compiler;
 use wayfare_protocol::code;
 use wayfare_protocol::event::Outcome;
@@ -78,7 +78,13 @@ async fn an_engine_that_does_not_trust_the_fleets_key_is_told_which_that_is() {
     let setup = fleet(Kind::Mosquitto).engine("board", &["--signed-only", "--trust", &other]);
     let fleet = setup.registry().start().await;
     let order = Job::counter(3, 0, 1).order("board");
-    let refused = failed(fleet.client.run(order, &CommandOptions::default()).await).await;
+    let refused = failed(
+        fleet
+            .client
+            .apply(Order::run(order), &CommandOptions::default())
+            .await,
+    )
+    .await;
     assert!(refused.to_string().contains(&registry_key()), "{refused}");
 }
 
@@ -89,7 +95,13 @@ async fn a_version_that_no_compiler_makes_is_refused_with_those_that_there_are_a
     let setup = fleet(Kind::Mosquitto).engine("board", &["--signed-only", "--trust", &registry_key()]);
     let fleet = setup.registry_of(vec![Compiler::Own(older)]).start().await;
     let order = Job::counter(3, 0, 1).order("board");
-    let refused = failed(fleet.client.run(order, &CommandOptions::default()).await).await;
+    let refused = failed(
+        fleet
+            .client
+            .apply(Order::run(order), &CommandOptions::default())
+            .await,
+    )
+    .await;
     for part in [
         format!("for wasmtime {ours}, only for 47.0.4"),
         "--compiler".into(),
@@ -169,7 +181,13 @@ async fn code_that_is_not_rightly_signed_never_runs() {
     for (reason, make) in cases {
         let pretender = pretend(fleet.broker.url(), make);
         let order = Job::counter(3, 0, 1).order("board");
-        let refused = failed(fleet.client.run(order, &CommandOptions::default()).await).await;
+        let refused = failed(
+            fleet
+                .client
+                .apply(Order::run(order), &CommandOptions::default())
+                .await,
+        )
+        .await;
         assert!(refused.to_string().contains(reason), "{reason}: {refused}");
         pretender.abort();
         let _ = pretender.await;
@@ -220,7 +238,7 @@ async fn captured_here_goes_on_there(fleet: &Fleet, job: Job, from: &str, to: &s
     let watched = fleet.run(&job, from).await;
     watched.printed(5).await;
     let options = CommandOptions::default();
-    let taken = fleet.client.snapshot(&watched.id(), &options).await;
+    let taken = fleet.client.apply(Order::snapshot(&watched.id()), &options).await;
     let file = done(taken).await.into_bundle().expect("a snapshot's bytes");
     let restore = Restore {
         file,
@@ -228,7 +246,7 @@ async fn captured_here_goes_on_there(fleet: &Fleet, job: Job, from: &str, to: &s
         name: Some("restored".into()),
         id: IdChoice::New,
     };
-    let restored = fleet.client.restore(restore, &options).await;
+    let restored = fleet.client.apply(Order::Restore(restore), &options).await;
     let Outcome::Running { program, .. } = done(restored).await.outcome else {
         panic!("it does not run");
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wayfare_client::calls::{CallError, CallOptions, Caller};
 use wayfare_client::order::CommandOptions;
-use wayfare_client::{CommandError, Run};
+use wayfare_client::{CommandError, Order, Run};
 use wayfare_link::{Event, LinkOptions, Message, Qos};
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{About, FailureKind};
@@ -420,7 +420,7 @@ async fn a_provider_is_announced_while_it_serves_and_a_call_of_one_that_ends_or_
     );
     // Paused, it answers nothing; killed, it fails who waits.
     let client = fleet.client().await;
-    done(client.pause(&id, &CommandOptions::default()).await).await;
+    done(client.apply(Order::pause(&id), &CommandOptions::default()).await).await;
     let open = asks
         .begin(&service(), "count", b"", LIMIT)
         .await

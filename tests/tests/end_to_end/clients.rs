@@ -154,7 +154,13 @@ async fn two_clients_command_one_program_and_both_see_all_it_prints() {
         let attempts = async {
             let by = |client: wayfare_client::Client, to: &'static str| {
                 let (id, options) = (id.clone(), options.clone());
-                async move { client.move_program(&id, to, &options).await?.wait().await }
+                async move {
+                    client
+                        .apply(Order::move_to(&id, to), &options)
+                        .await?
+                        .wait()
+                        .await
+                }
             };
             tokio::join!(by(fleet.client.clone(), first), by(other.clone(), second))
         };
@@ -208,7 +214,10 @@ async fn a_program_far_ahead_of_its_reader_is_moved_and_no_line_is_lost() {
         follower: Some(follower),
         ..Job::counter(LINES as u32, 0, 1).order("a")
     };
-    let run = fleet.client.run(order, &CommandOptions::default()).await;
+    let run = fleet
+        .client
+        .apply(Order::run(order), &CommandOptions::default())
+        .await;
     let Outcome::Running { program, .. } = done(run).await.outcome else {
         panic!("run was answered with something else");
     };

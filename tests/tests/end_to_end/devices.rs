@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tempfile::NamedTempFile;
-use wayfare_client::{CommandOptions, Run};
+use wayfare_client::{CommandOptions, Order, Run};
 use wayfare_protocol::device::{DeviceAsk, Reading, Setting};
 use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::EngineId;
@@ -95,15 +95,14 @@ async fn blink_goes_on_with_the_led_of_each_engine_where_the_other_one_ended() {
     watched.goes_on().await;
     let paused = fleet
         .client
-        .pause(&watched.id(), &CommandOptions::default())
+        .apply(Order::pause(&watched.id()), &CommandOptions::default())
         .await;
     done(paused).await;
     assert_eq!(driven(&fleet, "b").await.len(), 1);
     let resumed = fleet
         .client
-        .resume(
-            &watched.id(),
-            wayfare_client::ResumeMode::Normal,
+        .apply(
+            Order::resume(&watched.id(), wayfare_client::ResumeMode::Normal),
             &CommandOptions::default(),
         )
         .await;
@@ -167,7 +166,13 @@ async fn a_move_to_where_the_device_is_not_is_refused_and_the_program_stays() {
         assert_eq!(fleet.settled(watched.program).await.0, "a");
     }
     let second = order("blink", &["100"], "a", &["led"]);
-    let refused = failed(fleet.client.run(second, &CommandOptions::default()).await).await;
+    let refused = failed(
+        fleet
+            .client
+            .apply(Order::run(second), &CommandOptions::default())
+            .await,
+    )
+    .await;
     let reason = format!(
         "device 'led' of engine a belongs to program {}",
         watched.program.short()

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use wayfare_client::operations::{OperationRecord, OperationState, OperationsWanted};
-use wayfare_client::{Client, CommandOptions};
+use wayfare_client::{Client, CommandOptions, Order};
 use wayfare_protocol::command::Action;
 use wayfare_protocol::event::{EventBody, Outcome};
 use wayfare_protocol::ids::{OperationId, ProgramId};
@@ -52,7 +52,7 @@ async fn moves(fleet: (Client, Client), program: ProgramId, count: u64, mut rand
         } else {
             &client
         };
-        let Ok(mut operation) = by.move_program(&program.to_string(), to, &options).await else {
+        let Ok(mut operation) = by.apply(Order::move_to(&program.to_string(), to), &options).await else {
             // An engine is away: it is not given.
             client.changed(&mut seen).await.expect("open");
             continue;
@@ -141,7 +141,13 @@ async fn each_order_ends_once_and_is_listed_so_whoever_is_killed() {
             .clone()
             .named(&format!("p-{number}"))
             .order(ENGINES[number as usize % ENGINES.len()]);
-        let ran = done(fleet.client.run(order, &CommandOptions::default()).await).await;
+        let ran = done(
+            fleet
+                .client
+                .apply(Order::run(order), &CommandOptions::default())
+                .await,
+        )
+        .await;
         let Outcome::Running { program, .. } = ran.outcome else {
             panic!("run was answered with {ran:?}");
         };

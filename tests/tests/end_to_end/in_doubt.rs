@@ -2,7 +2,7 @@
 //! silent at the very moment that matters: the program must stand still, whatever happens to its source, until
 //! the target gives its verdict or somebody takes the program back by force.
 
-use wayfare_client::{CommandOptions, Operation, ResumeMode};
+use wayfare_client::{CommandOptions, Operation, Order, ResumeMode};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{BootId, Generation, OperationId, ProgramId};
@@ -45,7 +45,10 @@ async fn offered(broker: Kind, options: CommandOptions) -> Scene {
         }
     };
     within("the absent engine to be seen", is_there).await;
-    let move_program = fleet.client.move_program(&watched.id(), ABSENT, &options).await;
+    let move_program = fleet
+        .client
+        .apply(Order::move_to(&watched.id(), ABSENT), &options)
+        .await;
     let operation = move_program.expect("the absent engine is there");
     let id = operation.id();
     for blobs_announced in [1, 2] {
@@ -201,13 +204,13 @@ async fn a_program_taken_back_by_force_runs_on_and_a_late_target_is_fenced_off()
     let (fleet, watched) = (&scene.fleet, &scene.watched);
     let normal = fleet
         .client
-        .resume(&watched.id(), ResumeMode::Normal, &options())
+        .apply(Order::resume(&watched.id(), ResumeMode::Normal), &options())
         .await;
     failed(normal).await;
     in_doubt(fleet, program).await;
     let forced = fleet
         .client
-        .resume(&watched.id(), ResumeMode::Force, &options())
+        .apply(Order::resume(&watched.id(), ResumeMode::Force), &options())
         .await;
     assert_eq!(done(forced).await.outcome, Outcome::Resumed { program });
     failed(Ok(scene.operation)).await;

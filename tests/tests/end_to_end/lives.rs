@@ -1,6 +1,6 @@
 //! Programs that begin another life under their id: what they do in it counts, and nothing is taken for a repeat of what they did before.
 
-use wayfare_client::{CommandOptions, IdChoice, Restore, Run};
+use wayfare_client::{CommandOptions, IdChoice, Order, Restore, Run};
 use wayfare_link::{LinkOptions, Message};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
@@ -264,7 +264,7 @@ async fn a_program_that_is_restored_under_its_id_after_it_went_on_counts_on() {
     for watched in [&tally, &ledger] {
         watched.printed(2).await;
         fleet.moves(watched.program, "b").await;
-        let captured = done(fleet.client.snapshot(&watched.id(), &options).await).await;
+        let captured = done(fleet.client.apply(Order::snapshot(&watched.id()), &options).await).await;
         let file = captured.into_bundle().expect("a snapshot's bytes");
         fleet.moves(watched.program, "a").await;
         all.push((watched.program, file));
@@ -275,14 +275,22 @@ async fn a_program_that_is_restored_under_its_id_after_it_went_on_counts_on() {
     for on in ["c", "a"] {
         let mut restored = Vec::new();
         for ((program, file), before) in all.iter().zip(before) {
-            done(fleet.client.kill(&program.to_string(), &options).await).await;
+            done(
+                fleet
+                    .client
+                    .apply(Order::kill(&program.to_string()), &options)
+                    .await,
+            )
+            .await;
             let restore = Restore {
                 file: file.clone(),
                 on: Some(on.into()),
                 name: None,
                 id: IdChoice::Kept,
             };
-            let outcome = done(fleet.client.restore(restore, &options).await).await.outcome;
+            let outcome = done(fleet.client.apply(Order::Restore(restore), &options).await)
+                .await
+                .outcome;
             assert!(
                 matches!(outcome, Outcome::Running { program: runs, .. } if runs == *program),
                 "{outcome:?}"

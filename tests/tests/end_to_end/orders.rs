@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 use wayfare_client::app::ask::{Ask, MarksPage};
-use wayfare_client::{CommandError, CommandOptions};
+use wayfare_client::{CommandError, CommandOptions, Order};
 use wayfare_link::{Event, Link, LinkEvents, LinkOptions, Message, Qos};
 use wayfare_protocol::command::{Action, Command, ProgramSpec, Target};
 use wayfare_protocol::error::Failure;
@@ -159,7 +159,9 @@ async fn who_has_a_login_and_all_that_was_sent_can_order_nothing() {
     let failure = attacker.refusal(strange.operation).await;
     assert!(failure.to_string().contains("roster does not name"), "{failure}");
     let stranger = fleet.client().await;
-    let refused = stranger.kill(&watched.id(), &CommandOptions::default()).await;
+    let refused = stranger
+        .apply(Order::kill(&watched.id()), &CommandOptions::default())
+        .await;
     match refused.expect("it is sent").wait().await {
         Err(CommandError::Failed { failure, .. }) => assert!(is_not_permitted(&failure), "{failure}"),
         other => panic!("{other:?}"),

@@ -1,7 +1,7 @@
 //! What an engine says of itself stays small, whatever its programs are and however they ended.
 
 use wayfare_client::fleet::Presence;
-use wayfare_client::{CommandOptions, ProgramView, Run};
+use wayfare_client::{CommandOptions, Order, ProgramView, Run};
 use wayfare_link::{LinkOptions, Message};
 use wayfare_protocol::event::Event;
 use wayfare_protocol::limits::{LISTED_BYTES_MAX, REASON_BYTES_MAX};
@@ -46,7 +46,7 @@ async fn an_engine_whose_programs_died_with_long_backtraces_is_online_after_a_re
     let mut fleet = fleet(Kind::Mosquitto).engine("a", &[]).start().await;
     let options = CommandOptions::default();
     for _ in 0..PROGRAMS {
-        done(fleet.client.run(trap(), &options).await).await;
+        done(fleet.client.apply(Order::run(trap()), &options).await).await;
     }
     let failed = |all: &[Heard]| {
         let reasons = all.iter().filter_map(|heard| match heard {

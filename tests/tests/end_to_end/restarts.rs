@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use wayfare_client::app::ask::{AppStatus, Ask};
-use wayfare_client::{CommandOptions, ResumeMode};
+use wayfare_client::{CommandOptions, Order, ResumeMode};
 use wayfare_protocol::status::ProgramState;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::{Fleet, done};
@@ -36,7 +36,7 @@ async fn programs_of_a_crashed_engine_go_on_from_their_last_snapshot() {
     let (counter, paused) = (&all[0].0, &all[3].0);
     let (paused_id, options) = (paused.id(), CommandOptions::default());
     paused.printed(5).await;
-    done(fleet.client.pause(&paused_id, &options).await).await;
+    done(fleet.client.apply(Order::pause(&paused_id), &options).await).await;
     // Past the first checkpoint; then before any.
     for lines in [80, 90] {
         counter.printed(lines).await;
@@ -45,7 +45,7 @@ async fn programs_of_a_crashed_engine_go_on_from_their_last_snapshot() {
     assert_eq!(fleet.settled(paused.program).await.1, ProgramState::Paused);
     let resumed = fleet
         .client
-        .resume(&paused_id, ResumeMode::Normal, &options)
+        .apply(Order::resume(&paused_id, ResumeMode::Normal), &options)
         .await;
     done(resumed).await;
     for (watched, expected) in all {
@@ -79,7 +79,13 @@ async fn programs_of_an_engine_that_the_kernel_ends_twice_for_want_of_memory_com
     fleet.start_again(&["a"]).await;
     assert_eq!(fleet.settled(watched.program).await.1, ProgramState::Paused);
     let (id, options) = (watched.id(), CommandOptions::default());
-    done(fleet.client.resume(&id, ResumeMode::Normal, &options).await).await;
+    done(
+        fleet
+            .client
+            .apply(Order::resume(&id, ResumeMode::Normal), &options)
+            .await,
+    )
+    .await;
     watched.must_print(&expected).await;
     fleet.spy.check_history();
 }

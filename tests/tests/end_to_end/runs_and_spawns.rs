@@ -1,6 +1,6 @@
 //! Killed while a program is being started or copied: the answer is true, and there is one of it, or none.
 
-use wayfare_client::{CommandOptions, Operation};
+use wayfare_client::{CommandOptions, Operation, Order};
 use wayfare_protocol::event::{EventBody, Outcome, Phase};
 use wayfare_protocol::ids::{Digest, OperationId};
 use wayfare_protocol::peer::PeerMessage;
@@ -25,7 +25,7 @@ async fn killed_in_mid_spawn(broker: Kind, victim: Victim, step: Step) {
     let (mark, options) = (fleet.spy.mark(), CommandOptions::default());
     let spawned = fleet
         .client
-        .spawn(&original.id(), "b", Some("copy".into()), &options)
+        .apply(Order::spawn(&original.id(), "b", Some("copy".into())), &options)
         .await;
     let operation = spawned.expect("both engines are there");
     let (id, module) = (operation.id(), Digest::of(&job.module));
@@ -107,7 +107,10 @@ async fn killed_in_mid_run(victim: Victim, step: Begun) {
         .await;
     let job = Job::endless(128);
     let expected = fleet.expected(&job, "b").await;
-    let run = fleet.client.run(job.order("a"), &CommandOptions::default()).await;
+    let run = fleet
+        .client
+        .apply(Order::run(job.order("a")), &CommandOptions::default())
+        .await;
     let operation: Operation = run.expect("it is there");
     let id = operation.id();
     let is_step = |heard: &Heard| step.is(heard, id).then_some(());

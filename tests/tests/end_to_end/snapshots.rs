@@ -1,6 +1,6 @@
 //! Snapshot files: what was captured can be gone on with, and what is damaged is refused with a reason.
 
-use wayfare_client::{Client, CommandOptions, IdChoice, Restore};
+use wayfare_client::{Client, CommandOptions, IdChoice, Order, Restore};
 use wayfare_protocol::bundle::{self, BundleHeader};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::{Blob, Digest};
@@ -14,7 +14,9 @@ use wayfare_tests::watched::{Watched, must_equal};
 use crate::fleet;
 
 async fn snapshot(client: &Client, watched: &Watched) -> Vec<u8> {
-    let taken = client.snapshot(&watched.id(), &CommandOptions::default()).await;
+    let taken = client
+        .apply(Order::snapshot(&watched.id()), &CommandOptions::default())
+        .await;
     done(taken).await.into_bundle().expect("a snapshot's bytes")
 }
 
@@ -29,7 +31,10 @@ fn from_file(file: Vec<u8>, on: &str, id: IdChoice) -> Restore {
 
 /// What a program printed before it was captured comes with it as far as engines keep it.
 async fn goes_on_to_the_end(fleet: &Fleet, restore: Restore, expected: &[u8]) {
-    let restored = fleet.client.restore(restore, &CommandOptions::default()).await;
+    let restored = fleet
+        .client
+        .apply(Order::Restore(restore), &CommandOptions::default())
+        .await;
     let Outcome::Running { program, .. } = done(restored).await.outcome else {
         panic!("it does not run");
     };
@@ -50,7 +55,10 @@ async fn is_copied_and_brought_back(fleet: &Fleet, job: Job) {
     goes_on_to_the_end(fleet, copy, &expected).await;
     let original = watched.id();
     watched.must_print(&expected).await;
-    let killed = fleet.client.kill(&original, &CommandOptions::default()).await;
+    let killed = fleet
+        .client
+        .apply(Order::kill(&original), &CommandOptions::default())
+        .await;
     done(killed).await;
     goes_on_to_the_end(fleet, from_file(file, "a", IdChoice::Kept), &expected).await;
 }
@@ -190,7 +198,10 @@ async fn damaged_snapshots_are_refused_with_a_reason() {
         ),
     ] {
         let restore = from_file(file, "b", IdChoice::New);
-        let restored = fleet.client.restore(restore, &CommandOptions::default()).await;
+        let restored = fleet
+            .client
+            .apply(Order::Restore(restore), &CommandOptions::default())
+            .await;
         if says.is_empty() {
             // Sound by every seal: it may fail only later, and no one else may suffer from it.
             if let Ok(operation) = restored {
@@ -216,7 +227,13 @@ async fn a_snapshot_is_not_restored_under_an_id_that_is_in_use() {
     watched.printed(3).await;
     let file = snapshot(&fleet.client, &watched).await;
     let restore = from_file(file, "a", IdChoice::Kept);
-    let error = failed(fleet.client.restore(restore, &CommandOptions::default()).await).await;
+    let error = failed(
+        fleet
+            .client
+            .apply(Order::Restore(restore), &CommandOptions::default())
+            .await,
+    )
+    .await;
     assert!(error.to_string().contains("is here already"), "{error}");
     assert_eq!(fleet.runs_once(&watched, &expected).await, "a");
 }
@@ -230,7 +247,7 @@ async fn a_paused_program_is_captured_as_it_stands() {
     let watched = fleet.run(&job, "a").await;
     watched.printed(5).await;
     let options = CommandOptions::default();
-    done(fleet.client.pause(&watched.id(), &options).await).await;
+    done(fleet.client.apply(Order::pause(&watched.id()), &options).await).await;
     let (first, second) = (
         snapshot(&fleet.client, &watched).await,
         snapshot(&fleet.client, &watched).await,

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use wayfare_client::app::ask::{Ask, Decision, EventsWanted};
 use wayfare_client::stored_logs::LinesWanted;
-use wayfare_client::{CommandOptions, keys};
+use wayfare_client::{CommandOptions, Order, keys};
 use wayfare_link::{Event, Link, LinkEvents, LinkOptions, Message, Qos};
 use wayfare_protocol::command::{Action, Command, ProgramSpec, Target};
 use wayfare_protocol::ids::{Blob, BootId, Generation, OperationId, ProgramId};
@@ -298,7 +298,9 @@ async fn a_stolen_login_fills_no_list_with_programs_that_are_not() {
     let late = fleet.client().await;
     let listed = late.programs().await.expect("the client is open");
     assert!(listed.len() < 1_000, "{} programs are listed", listed.len());
-    let killed = late.kill(&watched.id(), &CommandOptions::default()).await;
+    let killed = late
+        .apply(Order::kill(&watched.id()), &CommandOptions::default())
+        .await;
     done(killed).await;
 }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wayfare_client::{CommandOptions, ResumeMode};
+use wayfare_client::{CommandOptions, Order, ResumeMode};
 use wayfare_protocol::ids::ProgramId;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::done;
@@ -240,7 +240,7 @@ async fn a_broker_that_is_killed_in_the_stream_loses_nothing_of_what_it_had_stor
     part(0..600).await;
     output.came(300).await;
     let options = CommandOptions::default();
-    done(fleet.client.pause(&watched.id(), &options).await).await;
+    done(fleet.client.apply(Order::pause(&watched.id()), &options).await).await;
     // These wait at the broker: nobody takes them now.
     part(600..1_300).await;
     if !fleet.broker.store().await {
@@ -252,7 +252,7 @@ async fn a_broker_that_is_killed_in_the_stream_loses_nothing_of_what_it_had_stor
     done(
         fleet
             .client
-            .resume(&watched.id(), ResumeMode::Normal, &options)
+            .apply(Order::resume(&watched.id(), ResumeMode::Normal), &options)
             .await,
     )
     .await;

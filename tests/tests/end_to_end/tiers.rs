@@ -1,6 +1,6 @@
 //! Programs that begin on the baseline tier: captured, moved and killed before, while and after they change over.
 
-use wayfare_client::{CommandOptions, IdChoice, Restore, ResumeMode};
+use wayfare_client::{CommandOptions, IdChoice, Order, Restore, ResumeMode};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::status::ProgramState;
 use wayfare_tests::broker::Kind;
@@ -52,10 +52,10 @@ async fn programs_that_began_on_the_baseline_tier_are_moved_stored_and_paused_as
     let options = CommandOptions::default();
     let watched = fleet.run(&job, "a").await;
     watched.printed(1).await;
-    let snapshot = done(fleet.client.snapshot(&watched.id(), &options).await).await;
+    let snapshot = done(fleet.client.apply(Order::snapshot(&watched.id()), &options).await).await;
     let file = snapshot.into_bundle().expect("a snapshot's bytes");
     fleet.moves(watched.program, "b").await;
-    done(fleet.client.pause(&watched.id(), &options).await).await;
+    done(fleet.client.apply(Order::pause(&watched.id()), &options).await).await;
     assert_eq!(
         fleet.settled(watched.program).await,
         ("b".into(), ProgramState::Paused)
@@ -63,7 +63,7 @@ async fn programs_that_began_on_the_baseline_tier_are_moved_stored_and_paused_as
     done(
         fleet
             .client
-            .resume(&watched.id(), ResumeMode::Normal, &options)
+            .apply(Order::resume(&watched.id(), ResumeMode::Normal), &options)
             .await,
     )
     .await;
@@ -83,7 +83,9 @@ async fn programs_that_began_on_the_baseline_tier_are_moved_stored_and_paused_as
             id: IdChoice::New,
         };
         let Outcome::Running { program, .. } =
-            done(fleet.client.restore(restore, &options).await).await.outcome
+            done(fleet.client.apply(Order::Restore(restore), &options).await)
+                .await
+                .outcome
         else {
             panic!("it does not run");
         };

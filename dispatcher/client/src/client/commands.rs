@@ -16,7 +16,7 @@ use crate::error::CommandError;
 use crate::fleet::{EngineView, Presence, ProgramView};
 use crate::lookup;
 use crate::operation::Operation;
-use crate::order::{self, Busy, CommandOptions, IdChoice, Order, Prepared, Restore, ResumeMode, Run};
+use crate::order::{self, Busy, CommandOptions, IdChoice, Order, Prepared, ResumeMode};
 use crate::task::ToTask;
 use crate::transfer::Content;
 use crate::view::FleetView;
@@ -41,68 +41,7 @@ pub(super) enum Checked {
 }
 
 impl Client {
-    pub async fn run(&self, run: Run, options: &CommandOptions) -> Result<Operation, CommandError> {
-        self.apply(Order::Run(Box::new(run)), options).await
-    }
-
-    pub async fn restore(
-        &self,
-        restore: Restore,
-        options: &CommandOptions,
-    ) -> Result<Operation, CommandError> {
-        self.apply(Order::Restore(restore), options).await
-    }
-
-    pub async fn move_program(
-        &self,
-        program: &str,
-        to: &str,
-        options: &CommandOptions,
-    ) -> Result<Operation, CommandError> {
-        let (program, to) = (program.to_owned(), to.to_owned());
-        self.apply(Order::Move { program, to }, options).await
-    }
-
-    pub async fn pause(&self, program: &str, options: &CommandOptions) -> Result<Operation, CommandError> {
-        let program = program.to_owned();
-        self.apply(Order::Pause { program }, options).await
-    }
-
-    pub async fn resume(
-        &self,
-        program: &str,
-        mode: ResumeMode,
-        options: &CommandOptions,
-    ) -> Result<Operation, CommandError> {
-        let program = program.to_owned();
-        self.apply(Order::Resume { program, mode }, options).await
-    }
-
-    /// A copy under a new id; the original runs on. The copy's id is in the outcome.
-    pub async fn spawn(
-        &self,
-        program: &str,
-        to: &str,
-        name: Option<String>,
-        options: &CommandOptions,
-    ) -> Result<Operation, CommandError> {
-        let (program, to) = (program.to_owned(), to.to_owned());
-        self.apply(Order::Spawn { program, to, name }, options).await
-    }
-
-    /// Ends a program and forgets it; one that is lost is only forgotten. The beginning of a name is not enough.
-    pub async fn kill(&self, program: &str, options: &CommandOptions) -> Result<Operation, CommandError> {
-        let program = program.to_owned();
-        self.apply(Order::Kill { program }, options).await
-    }
-
-    /// Captures a program; [`Finished::into_bundle`] makes a file of the result.
-    pub async fn snapshot(&self, program: &str, options: &CommandOptions) -> Result<Operation, CommandError> {
-        let program = program.to_owned();
-        self.apply(Order::Snapshot { program }, options).await
-    }
-
-    /// Gives any order.
+    /// Gives an order.
     pub async fn apply(&self, order: Order, options: &CommandOptions) -> Result<Operation, CommandError> {
         let options = &options.of_one();
         let checked = self.check(order).await?;

@@ -175,7 +175,7 @@ async fn run(site: Arc<Site>, mut asked: Asked) -> Answer {
     if let Some(name) = asked.text("name") {
         name.clone_into(&mut run.name);
     }
-    give(&site, &asked, Order::Run(Box::new(run))).await
+    give(&site, &asked, Order::run(run)).await
 }
 
 /// What is run is the interpreter of this text, with that as its data.
