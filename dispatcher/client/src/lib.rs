@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   Client (handle, any number)  --bounded queue-->  task: owns Link, core::Core and the watchers
-//!     apply, run, move_program, ...                        |  decides: core (pure)
+//!     apply, ...                                           |  decides: core (pure)
 //!     logs -> LogStream, events -> EventStream   <---------+  knows:   fleet (pure)
 //! ```
 //! What always holds: a command is sent at least once and repeated until it is answered, which is harmless
