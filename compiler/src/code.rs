@@ -65,6 +65,15 @@ impl Types {
         }) as u32
     }
 
+    /// The type of a block.
+    pub(crate) fn block(&mut self, params: &[ValType], results: &[ValType]) -> BlockType {
+        match (params, results) {
+            ([], []) => BlockType::Empty,
+            ([], [one]) => BlockType::Result(val_type(*one)),
+            _ => BlockType::FunctionType(self.index(params, results)),
+        }
+    }
+
     pub(crate) fn added(&self) -> &[FuncType] {
         &self.types[self.original..]
     }
@@ -227,11 +236,7 @@ impl<'a> Emitter<'a> {
     }
 
     pub(crate) fn block_type(&mut self, params: &[ValType], results: &[ValType]) -> BlockType {
-        match (params, results) {
-            ([], []) => BlockType::Empty,
-            ([], [one]) => BlockType::Result(val_type(*one)),
-            _ => BlockType::FunctionType(self.types.index(params, results)),
-        }
+        self.types.block(params, results)
     }
 
     /// How many blocks lie between here and the one that `label` means.

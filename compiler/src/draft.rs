@@ -82,7 +82,7 @@ impl<'a> Draft<'a> {
 }
 
 impl Types {
-    fn encoded(&self) -> Vec<u8> {
+    pub(crate) fn encoded(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for ty in self.added() {
             bytes.push(0x60);

@@ -92,12 +92,13 @@ pub const FEATURES: &[Feature] = &[
             note: "on unshared memories, where memory.atomic.wait traps as everywhere; shared memories are refused",
         },
     },
-    refused(
-        "legacy exceptions (try, catch, delegate)",
-        WasmFeatures::LEGACY_EXCEPTIONS,
-        "the final proposal has replaced them",
-        "build with -mllvm -wasm-use-legacy-eh=false, or run wasm-opt --translate-to-exnref",
-    ),
+    Feature {
+        name: "legacy exceptions (try, catch, delegate, rethrow)",
+        flags: WasmFeatures::LEGACY_EXCEPTIONS,
+        support: Support::Translated {
+            note: "to those of the final proposal",
+        },
+    },
     refused(
         "relaxed SIMD",
         WasmFeatures::RELAXED_SIMD,

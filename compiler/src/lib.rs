@@ -7,6 +7,7 @@
 //!
 //! ```text
 //!  bytes -> module (sections, checked)            module.rs, features.rs
+//!        -> module (without legacy exceptions)    legacy.rs
 //!        -> module (without atomics)              atomics.rs
 //!        -> calls  (who can be on the stack)      calls.rs
 //!        -> body   (tree of constructs and sites) body.rs, reading.rs
@@ -33,6 +34,7 @@ mod error;
 mod exceptions;
 pub mod features;
 mod frames;
+mod legacy;
 mod liveness;
 mod module;
 mod polls;
@@ -104,13 +106,17 @@ pub fn rewrite(wasm: &[u8], options: &Options) -> Result<Rewritten, CompileError
 }
 
 fn rewrite_here(wasm: &[u8], options: &Options) -> Result<Rewritten, CompileError> {
-    let (joined, plain);
+    let (joined, caught, plain);
     let mut module = module::Module::parse(wasm, options.entry)?;
     let mut start = module.start;
     if let Some((bytes, first)) = module.without_start_section() {
         joined = bytes;
         start = Some(first);
         module = module::Module::parse(&joined, options.entry)?;
+    }
+    if let Some(bytes) = legacy::translated(&module)? {
+        caught = bytes;
+        module = module::Module::parse(&caught, options.entry)?;
     }
     if let Some(bytes) = atomics::translated(&module)? {
         plain = bytes;

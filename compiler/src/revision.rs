@@ -40,6 +40,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "exceptions.rs",
     "features.rs",
     "frames.rs",
+    "legacy.rs",
     "lib.rs",
     "liveness.rs",
     "module.rs",

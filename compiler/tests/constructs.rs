@@ -9,24 +9,32 @@ use wasmtime::Module;
 use wayfare_compiler::{Entry, Form, Options, rewrite};
 
 /// What only the optimising compiler takes.
-const NOT_ON_BASELINE: &[&str] = &["return_call", "throw", "try_table", "exnref", "externref"];
+const NOT_ON_BASELINE: &[&str] = &["return_call", "throw", "try", "exnref", "externref"];
 
 /// `body` defines `$main`; `$print` shows an i64, `$block` may block and triples.
 fn everywhere(name: &str, body: &str) {
-    let wat = format!(
-        r#"(module
-            (import "test" "print" (func $print (param i64)))
-            (import "test" "block" (func $block (param i32) (result i32)))
-            (memory (export "memory") 1)
-            {body}
-            (export "_start" (func $main)))"#
-    );
-    let wasm = wat::parse_str(&wat).unwrap_or_else(|error| panic!("{name}: {error}"));
+    everywhere_as(name, body, body);
+}
+
+/// The same where no runtime has all that is in `body`: what is expected is what `equal` prints.
+fn everywhere_as(name: &str, body: &str, equal: &str) {
+    let wasm = |body: &str| {
+        let wat = format!(
+            r#"(module
+                (import "test" "print" (func $print (param i64)))
+                (import "test" "block" (func $block (param i32) (result i32)))
+                (memory (export "memory") 1)
+                {body}
+                (export "_start" (func $main)))"#
+        );
+        wat::parse_str(&wat).unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    let (wasm, equal) = (wasm(body), wasm(equal));
     with_stack(|| {
         let engine = engine();
         let expected = outcome(run_raw(
             &engine,
-            &Module::new(&engine, &wasm).unwrap(),
+            &Module::new(&engine, &equal).unwrap(),
             World::default(),
         ));
         // What one form or tier saves, the next resumes.
@@ -378,6 +386,158 @@ fn tables_changed_at_run_time_and_references_in_frames() {
             (call $print (i64.extend_i32_u (table.size $t)))
             (call $print (i64.extend_i32_u (ref.is_null (call $pick (ref.null func) (i32.const 2)))))
             (table.init $t $late (i32.const 0) (i32.const 0) (i32.const 1)))"#,
+    );
+}
+
+/// What prints these.
+fn prints(values: &[i64]) -> String {
+    let calls = values
+        .iter()
+        .map(|value| format!("(call $print (i64.const {value}))"));
+    format!("(func $main {})", calls.collect::<String>())
+}
+
+const SPIN: &str = r#"(func $spin (local $n i32)
+    (loop $l (local.set $n (i32.add (local.get $n) (i32.const 1)))
+      (br_if $l (i32.lt_u (local.get $n) (i32.const 3)))))"#;
+
+#[test]
+fn legacy_exceptions_caught_by_tag_and_thrown_again() {
+    everywhere_as(
+        "legacy exceptions",
+        &format!(
+            r#"(tag $e (param i64)) (tag $other) {SPIN}
+              (func $throws (param $n i64) (result i64)
+                (call $spin)
+                (if (i64.eq (local.get $n) (i64.const 0)) (then (throw $e (i64.const 10))))
+                (if (i64.eq (local.get $n) (i64.const 1)) (then (throw $other)))
+                (i64.const 7))
+              (func $inner (param $n i64) (result i64)
+                (i64.const 100)
+                try (param i64) (result i64)
+                  (i64.add (call $throws (local.get $n)))
+                catch $e
+                  call $spin
+                  call $print
+                  rethrow 0
+                catch_all
+                  call $spin
+                  (i64.const 55)
+                end)
+              (func $main (local $n i64)
+                (loop $again
+                  (block $done
+                    try
+                      (call $print (call $inner (local.get $n)))
+                      (br_if $done (i64.eq (local.get $n) (i64.const 2)))
+                    catch $e
+                      (call $print (i64.add (i64.const 1000)))
+                      (call $spin)
+                    end
+                    (call $print (i64.const -1)))
+                  (local.set $n (i64.add (local.get $n) (i64.const 1)))
+                  (br_if $again (i64.le_u (local.get $n) (i64.const 2)))))"#
+        ),
+        &prints(&[10, 1010, -1, 55, -1, 107]),
+    );
+}
+
+#[test]
+fn legacy_exceptions_delegated_past_tries_and_to_callers() {
+    everywhere_as(
+        "delegated",
+        &format!(
+            r#"(tag $e (param i64)) {SPIN}
+              (func $throws (param i64) (call $spin) (throw $e (local.get 0)))
+              (func $past (param $n i64) (result i64)
+                try $outer (result i64)
+                  try
+                    try $delegating
+                      (call $throws (local.get $n))
+                    delegate $outer
+                    unreachable
+                  catch_all
+                    (call $print (i64.const -1))
+                  end
+                  (i64.const 0)
+                catch $e
+                  call $spin
+                end)
+              (func $to_caller (param $n i64) (result i64)
+                try
+                  (block $b
+                    try
+                      (br_if $b (i64.eqz (local.get $n)))
+                      (call $throws (local.get $n))
+                    delegate 2)
+                catch_all
+                  (call $print (i64.const -2))
+                end
+                (call $spin)
+                (i64.const 77))
+              (func $nearest (param $n i64) (result i64)
+                try (result i64)
+                  try (result i64)
+                    (call $throws (local.get $n))
+                    (i64.const 1)
+                  delegate 0
+                catch $e
+                  (i64.const 1)
+                  i64.add
+                end)
+              (func $main
+                (call $print (call $past (i64.const 5)))
+                (call $print (call $nearest (i64.const 8)))
+                (call $print (call $to_caller (i64.const 0)))
+                try (result i64)
+                  (call $to_caller (i64.const 6))
+                catch $e
+                  call $spin
+                end
+                call $print)"#
+        ),
+        &prints(&[5, 9, 77, 6]),
+    );
+}
+
+#[test]
+fn legacy_exceptions_in_handlers_of_others() {
+    everywhere_as(
+        "handlers in handlers",
+        &format!(
+            r#"(tag $e (param i64)) (tag $f (param i64 i64)) {SPIN}
+              (func $main (local $n i64)
+                try
+                  try $a
+                    (throw $e (i64.const 1))
+                  catch $e
+                    call $print
+                    call $spin
+                    try $b
+                      (throw $f (i64.const 2) (i64.const 3))
+                    catch $f
+                      i64.add
+                      call $print
+                      (loop $l
+                        (local.set $n (i64.add (local.get $n) (i64.const 1)))
+                        (br_if $l (i64.lt_u (local.get $n) (i64.const 4))))
+                      (br_table 0 1 2 (i32.const 0))
+                    catch_all
+                      rethrow $b
+                    end
+                    try
+                      rethrow $a
+                    catch_all
+                      call $spin
+                      (call $print (i64.const 6))
+                      rethrow 0
+                    end
+                  end
+                catch $e
+                  (call $print (i64.add (i64.const 6)))
+                end)"#
+        ),
+        &prints(&[1, 5, 6, 7]),
     );
 }
 

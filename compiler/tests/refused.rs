@@ -202,10 +202,6 @@ fn a_refused_proposal_is_named_with_the_reason_and_what_to_do() {
             "typed function references",
         ),
         (
-            r#"(func $f (export "_start") try catch_all end)"#,
-            "legacy exceptions (try, catch, delegate)",
-        ),
-        (
             r#"(func (export "_start") (i64.const 1) (i64.const 1) (i64.mul_wide_s (i64.const 1) (i64.const 1)) i64.add128 (drop) (drop))"#,
             "wide arithmetic",
         ),
