@@ -21,9 +21,7 @@ use wayfare_client::error::CommandError;
 use wayfare_client::lists::{Engines, ListAsk, Listing, Programs};
 use wayfare_client::numbers::{EngineLoad, ProgramLoad};
 use wayfare_client::query::{Field, Page, Paging, Place, Query};
-use wayfare_client::rows::{
-    ENGINE_FIELDS, Listed, ListedEngine, MEASURED_OF_ENGINES, MEASURED_OF_PROGRAMS, PROGRAM_FIELDS,
-};
+use wayfare_client::rows::{ENGINE_FIELDS, Listed, ListedEngine, PROGRAM_FIELDS};
 use wayfare_client::{Client, EngineView, Report};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{EngineId, ProgramId};
@@ -85,7 +83,7 @@ impl Sources {
     async fn programs(&self, listing: Listing<ProgramId>) -> Result<Programs, Failure> {
         let query = query(&listing, &PROGRAM_FIELDS)?;
         let is_first = listing.after.is_none();
-        let is_measured = query.looks_at(|field| MEASURED_OF_PROGRAMS.contains(&field.name));
+        let is_measured = query.looks_at(|field| field.is_measured);
         if is_measured && is_first {
             self.measure(None).await;
         }
@@ -125,7 +123,13 @@ impl Sources {
         }
         let mut page = paging.page();
         if listing.numbers && !is_measured {
-            self.put_numbers(&mut page, is_first).await;
+            if is_first {
+                // Later parts have what was measured for the first.
+                let is_whole = page.more && listing.limit.is_none();
+                let engines = page.rows.iter().map(|(_, row)| row.view.status.engine.clone());
+                self.measure((!is_whole).then(|| engines.collect())).await;
+            }
+            self.put_numbers(&mut page).await;
         }
         let (rows, next) = fitting(page);
         let hidden = hidden.unwrap_or(0) as u64;
@@ -135,7 +139,7 @@ impl Sources {
     async fn engines(&self, listing: Listing<EngineId>) -> Result<Engines, Failure> {
         let query = query(&listing, &ENGINE_FIELDS)?;
         let is_first = listing.after.is_none();
-        let is_measured = query.looks_at(|field| MEASURED_OF_ENGINES.contains(&field.name));
+        let is_measured = query.looks_at(|field| field.is_measured);
         // Which of them are silent is known when all have been asked.
         let mut report = match query.looks_at(|field| field.name == "state") {
             true => Some(self.report(BTreeSet::new()).await?),
@@ -210,12 +214,8 @@ impl Sources {
         loads.ok().flatten().unwrap_or_default()
     }
 
-    /// What programs use, as it is now for the first part of a list and as it was a moment ago for later ones.
-    async fn put_numbers(&self, page: &mut Page<ProgramId, Listed>, is_first: bool) {
-        if is_first {
-            let engines = page.rows.iter().map(|(_, row)| row.view.status.engine.clone());
-            self.measure(Some(engines.collect())).await;
-        }
+    /// What programs use, as far as it was measured a moment ago.
+    async fn put_numbers(&self, page: &mut Page<ProgramId, Listed>) {
         let programs = page.rows.iter().map(|(_, row)| row.view.status.program);
         let mut loads = self.loads(programs.collect()).await;
         for (_, row) in &mut page.rows {

@@ -31,16 +31,15 @@ pub(crate) struct QueryArgs {
 }
 
 impl QueryArgs {
-    /// What the acting dispatcher is asked for; `None`: everything is wanted, which whoever asks can see for himself.
-    pub(crate) fn listing<K>(&self) -> Option<Listing<K>> {
-        let is_part = self.filter.is_some() || self.limit.is_some();
-        is_part.then(|| Listing {
+    /// What the acting dispatcher is asked for.
+    pub(crate) fn listing<K>(&self) -> Listing<K> {
+        Listing {
             filter: self.filter.clone(),
             sort: self.sort.clone(),
             limit: self.limit,
             numbers: !self.quiet && self.form != Some(Form::Name),
             ..Listing::default()
-        })
+        }
     }
 }
 

@@ -91,11 +91,13 @@ mod tests {
                 name: "name",
                 kind: Kind::Text,
                 get: |row| Some(Value::Text(row.0.into())),
+                is_measured: false,
             },
             Field {
                 name: "cpu",
                 kind: Kind::Percent,
                 get: |row| row.1.map(Value::Number),
+                is_measured: false,
             },
         ];
         let rows = [

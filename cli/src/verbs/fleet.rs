@@ -35,17 +35,12 @@ pub(super) async fn measured(fleet: &Client) -> Result<(Vec<Listed>, BTreeMap<En
 pub(crate) async fn programs(args: PsArgs, output: Output) -> Result {
     let query = Query::new(&args.query, &PROGRAM_FIELDS)?;
     let all = args.all || args.query.filter.is_some();
-    let listed = match args.query.listing() {
-        Some(listing) => {
-            let listing = Listing {
-                recent: !all,
-                ..listing
-            };
-            let of_dispatcher = async |fleet: &Client| Ok(fleet.programs_listed(listing).await?);
-            with_services(&args.fleet, of_dispatcher).await?
-        }
-        None => None,
+    let listing = Listing {
+        recent: !all,
+        ..args.query.listing()
     };
+    let of_dispatcher = async |fleet: &Client| Ok(fleet.programs_listed(listing).await?);
+    let listed = with_services(&args.fleet, of_dispatcher).await?;
     let (programs, hidden) = match listed {
         Some(listed) => (listed.rows, listed.hidden),
         None => {
@@ -70,13 +65,9 @@ pub(crate) async fn programs(args: PsArgs, output: Output) -> Result {
 
 pub(crate) async fn engines(args: EnginesArgs, output: Output) -> Result {
     let query = Query::new(&args.query, &ENGINE_FIELDS)?;
-    let listed = match args.query.listing() {
-        Some(listing) => {
-            let of_dispatcher = async |fleet: &Client| Ok(fleet.engines_listed(listing).await?);
-            with_services(&args.fleet, of_dispatcher).await?
-        }
-        None => None,
-    };
+    let listing = args.query.listing();
+    let of_dispatcher = async |fleet: &Client| Ok(fleet.engines_listed(listing).await?);
+    let listed = with_services(&args.fleet, of_dispatcher).await?;
     let engines = match listed {
         Some(listed) => listed.rows,
         None => query.of(with_fleet(&args.fleet, all_engines).await?),

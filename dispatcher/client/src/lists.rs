@@ -88,3 +88,35 @@ fn nowhere<K>() -> Option<Place<K>> {
 
 pub type Programs = Part<ProgramId, Listed>;
 pub type Engines = Part<EngineId, ListedEngine>;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// As the first release with this service writes and reads it: front ends and dispatchers of different releases live together.
+    #[test]
+    fn what_the_first_release_asked_and_was_answered_is_read_and_written() {
+        let id = "00000000000040008000000000000007";
+        let written: [Value; 4] = [
+            json!({ "do": "programs", "where": "app = shop", "sort": "-memory", "limit": 5, "recent": true, "numbers": true }),
+            json!({ "do": "programs", "recent": false, "numbers": false, "after": { "key": id, "value": 4096 } }),
+            json!({ "do": "engines", "sort": "host", "recent": false, "numbers": true, "after": { "key": "a", "value": "h" } }),
+            json!({ "do": "engines", "recent": false, "numbers": false }),
+        ];
+        for ask in written {
+            let read: ListAsk = serde_json::from_value(ask.clone()).unwrap();
+            assert_eq!(serde_json::to_value(&read).unwrap(), ask);
+        }
+        // What is not said is not asked for, and what a later release adds is passed over.
+        let read: ListAsk = serde_json::from_value(json!({ "do": "programs", "later": 1 })).unwrap();
+        assert_eq!(read, ListAsk::Programs(Listing::default()));
+        let part: Part<ProgramId, Value> =
+            serde_json::from_value(json!({ "rows": [1], "next": { "key": id }, "later": 1 })).unwrap();
+        assert_eq!((part.hidden, part.rows.len()), (0, 1));
+        assert_eq!(part.next.map(|place| place.value), Some(None));
+        let last: Engines = serde_json::from_value(json!({ "rows": [], "hidden": 3 })).unwrap();
+        assert_eq!((last.next, last.hidden), (None, 3));
+    }
+}

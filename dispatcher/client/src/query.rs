@@ -33,6 +33,8 @@ pub struct Field<R> {
     pub name: &'static str,
     pub kind: Kind,
     pub get: fn(&R) -> Option<Value>,
+    /// Its value is there only where somebody has measured.
+    pub is_measured: bool,
 }
 
 /// How values of a field are typed.

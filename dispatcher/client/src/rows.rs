@@ -13,8 +13,8 @@ use wayfare_protocol::ids::{Digest, EngineId, ProgramId};
 use wayfare_protocol::status::EngineAbout;
 
 pub use self::fields::{
-    DEVICE_FIELDS, ENGINE_FIELDS, EVENT_FIELDS, FILE_FIELDS, LINE_FIELDS, MEASURED_OF_ENGINES,
-    MEASURED_OF_PROGRAMS, MODULE_FIELDS, OPERATION_FIELDS, PROGRAM_FIELDS, SNAPSHOT_FIELDS, VALUE_FIELDS,
+    DEVICE_FIELDS, ENGINE_FIELDS, EVENT_FIELDS, FILE_FIELDS, LINE_FIELDS, MODULE_FIELDS, OPERATION_FIELDS,
+    PROGRAM_FIELDS, SNAPSHOT_FIELDS, VALUE_FIELDS,
 };
 use crate::app::alarms::AlarmRecord;
 use crate::app::ask::AppStatus;

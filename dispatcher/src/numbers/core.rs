@@ -1,6 +1,6 @@
 //! What was measured of each engine and program: the last time, the time before, for rates, and coarsely for an hour. No clock and no I/O.
 //!
-//! Always: what is kept is bounded ([`SUBJECTS_MAX`] histories of [`POINTS_MAX`] points); a rate is of one process of an engine, or of one
+//! Always: what is kept is bounded ([`PROGRAMS_MAX`] programs, of which [`HISTORIES_MAX`] have a history of [`POINTS_MAX`] points); a rate is of one process of an engine, or of one
 //! program while it stays where it is, so that no counter is compared with one that began anew.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,8 +16,10 @@ use super::coarse::Subject;
 const POINT_PERIOD_MS: u64 = 30_000;
 /// and there are so many: an hour's.
 const POINTS_MAX: usize = 120;
-/// Programs whose history is kept.
-const SUBJECTS_MAX: usize = 10_000;
+/// Programs of which is kept what was measured last: as many as brokers hold statuses for a client.
+const PROGRAMS_MAX: usize = 200_000;
+/// Those of them whose history is kept.
+const HISTORIES_MAX: usize = 10_000;
 /// A rate is over no less than this.
 const RATE_MIN_US: u64 = 500_000;
 /// What was not measured for so long is not shown any more.
@@ -37,6 +39,8 @@ pub(super) struct Measured {
 pub(super) struct Numbers {
     engines: BTreeMap<EngineId, EngineSeen>,
     programs: BTreeMap<ProgramId, ProgramSeen>,
+    /// How many of the programs have a history.
+    histories: usize,
 }
 
 struct EngineSeen {
@@ -124,16 +128,17 @@ struct Seen<N> {
     at_ms: u64,
     /// What the last is compared with; zero at the beginning.
     base: Counters,
-    points: VecDeque<Point>,
+    /// `None`: its history is not kept.
+    points: Option<VecDeque<Point>>,
 }
 
 impl<N: Counted> Seen<N> {
-    fn new(numbers: N, at_ms: u64) -> Self {
+    fn new(numbers: N, at_ms: u64, history: Option<VecDeque<Point>>) -> Self {
         let mut seen = Self {
             last: numbers,
             at_ms,
             base: Counters::default(),
-            points: VecDeque::new(),
+            points: history,
         };
         seen.note();
         seen
@@ -154,10 +159,8 @@ impl<N: Counted> Seen<N> {
     }
 
     fn note(&mut self) -> Option<Point> {
-        let is_due = self
-            .points
-            .back()
-            .is_none_or(|last| self.at_ms.abs_diff(last.at_ms) >= POINT_PERIOD_MS);
+        let last = self.points.as_ref()?.back();
+        let is_due = last.is_none_or(|last| self.at_ms.abs_diff(last.at_ms) >= POINT_PERIOD_MS);
         if !is_due {
             return None;
         }
@@ -166,11 +169,16 @@ impl<N: Counted> Seen<N> {
             cpu_millicores: self.millicores(),
             memory_bytes: self.last.memory_bytes(),
         };
-        self.points.push_back(point);
-        if self.points.len() > POINTS_MAX {
-            self.points.pop_front();
+        let points = self.points.as_mut()?;
+        points.push_back(point);
+        if points.len() > POINTS_MAX {
+            points.pop_front();
         }
         Some(point)
+    }
+
+    fn history(&self) -> Vec<Point> {
+        self.points.iter().flatten().copied().collect()
     }
 
     fn millicores(&self) -> Option<u64> {
@@ -219,7 +227,7 @@ impl Numbers {
                 (known.boot, known.clock_ahead_ms) = (boot, clock_ahead_ms);
             }
             None => {
-                let seen = Seen::new(machine, answered_ms);
+                let seen = Seen::new(machine, answered_ms, Some(VecDeque::new()));
                 let known = EngineSeen {
                     boot,
                     clock_ahead_ms,
@@ -244,19 +252,25 @@ impl Numbers {
         at_ms: u64,
     ) -> Option<Point> {
         let program = numbers.program;
-        let is_full = self.programs.len() >= SUBJECTS_MAX;
+        let is_full = self.programs.len() >= PROGRAMS_MAX;
+        let mut history = (self.histories < HISTORIES_MAX).then(VecDeque::new);
         match self.programs.get_mut(&program) {
             // Late, of where it was before.
             Some(known) if known.seen.last.generation > numbers.generation => None,
             Some(known) => {
                 let goes_on = (&known.engine, known.boot) == (engine, boot);
+                if known.seen.points.is_none() {
+                    self.histories += usize::from(history.is_some());
+                    known.seen.points = history.take();
+                }
                 let point = known.seen.renew(numbers, at_ms, goes_on);
                 (known.engine, known.boot) = (engine.clone(), boot);
                 point
             }
             None if is_full => None,
             None => {
-                let seen = Seen::new(numbers, at_ms);
+                self.histories += usize::from(history.is_some());
+                let seen = Seen::new(numbers, at_ms, history);
                 let known = ProgramSeen {
                     engine: engine.clone(),
                     boot,
@@ -284,6 +298,8 @@ impl Numbers {
         let is_kept = |at_ms: u64| now_ms.abs_diff(at_ms) < POINT_PERIOD_MS * POINTS_MAX as u64;
         self.engines.retain(|_, known| is_kept(known.seen.at_ms));
         self.programs.retain(|_, known| is_kept(known.seen.at_ms));
+        let with_history = self.programs.values().filter(|known| known.seen.points.is_some());
+        self.histories = with_history.count();
     }
 
     pub(super) fn engines_page(&self, from: Option<&EngineId>, now_ms: u64) -> EnginesPage {
@@ -324,12 +340,12 @@ impl Numbers {
 
     pub(super) fn engine_history(&self, engine: &EngineId) -> Vec<Point> {
         let known = self.engines.get(engine);
-        known.map_or_else(Vec::new, |known| known.seen.points.iter().copied().collect())
+        known.map_or_else(Vec::new, |known| known.seen.history())
     }
 
     pub(super) fn program_history(&self, program: ProgramId) -> Vec<Point> {
         let known = self.programs.get(&program);
-        known.map_or_else(Vec::new, |known| known.seen.points.iter().copied().collect())
+        known.map_or_else(Vec::new, |known| known.seen.history())
     }
 }
 
@@ -438,6 +454,37 @@ mod tests {
         assert_eq!(numbers.engine_history(&"a".parse().unwrap()).len(), 2);
         numbers.forget(1_000);
         assert_eq!(numbers.engine_history(&"gone".parse().unwrap()), vec![]);
+    }
+
+    #[test]
+    fn what_was_measured_last_is_kept_of_more_programs_than_have_a_history() {
+        let numbered = |number: usize| {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
+            ProgramNumbers {
+                program: ProgramId::from_bytes(bytes),
+                ..program(0, 1_000, 500)
+            }
+        };
+        let last = HISTORIES_MAX;
+        let mut numbers = Numbers::default();
+        let all = |at_ms| measured("a", 1, at_ms, (0..=last).map(numbered).collect());
+        numbers.take_in(all(1_000));
+        numbers.take_in(all(2_000));
+        let (first, last) = (numbered(0), numbered(last));
+        let cpu = |program| numbers.program(program, 2_010).unwrap().cpu_millicores;
+        assert_eq!((cpu(first.program), cpu(last.program)), (Some(500), Some(500)));
+        assert_eq!(numbers.program_history(first.program).len(), 1);
+        assert_eq!(numbers.program_history(last.program), vec![]);
+        // Where others are forgotten there is room for its history.
+        let hour_ms = POINT_PERIOD_MS * POINTS_MAX as u64;
+        let later = measured("a", 1, hour_ms, vec![last.clone()]);
+        numbers.take_in(later);
+        assert_eq!(numbers.program_history(last.program), vec![]);
+        numbers.forget(hour_ms + 2_100);
+        numbers.take_in(measured("a", 1, hour_ms + 3_000, vec![last.clone()]));
+        assert_eq!(numbers.program_history(last.program).len(), 1);
+        assert_eq!(numbers.program_history(first.program), vec![]);
     }
 
     #[test]

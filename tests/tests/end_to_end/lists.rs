@@ -10,10 +10,11 @@ use wayfare_client::query::Query;
 use wayfare_client::rows::{ENGINE_FIELDS, Listed, PROGRAM_FIELDS, with_numbers};
 use wayfare_client::{AskError, Client, ClientOptions, Session};
 use wayfare_link::{BrokerOptions, BrokerUrl, EmbeddedBroker};
-use wayfare_protocol::dispatcher::LeaseState;
+use wayfare_protocol::dispatcher::{Answer, Answered, Asker, Lease, LeaseState};
 use wayfare_protocol::error::Failure;
-use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::ids::{ProgramId, Term};
 use wayfare_protocol::limits::PAYLOAD_BYTES_MAX;
+use wayfare_protocol::topics::Topics;
 use wayfare_tests::fakes::{FakeFleet, Fakes};
 use wayfare_tests::registry::Registry;
 use wayfare_tests::within;
@@ -192,4 +193,45 @@ async fn no_part_of_a_list_is_longer_than_a_message_and_expressions_are_checked(
         };
         assert!(found.starts_with(reason), "{found}");
     }
+}
+
+/// A dispatcher of a release that has no lists.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_dispatcher_of_the_last_release_acts_whoever_asks_looks() {
+    let broker = EmbeddedBroker::start(BrokerOptions::loopback()).await.unwrap();
+    let url = BrokerUrl::from(broker.local_addr());
+    let lease = |state| Lease {
+        term: Term(1),
+        dispatcher: "old".parse().unwrap(),
+        state,
+        lease_ms: 10_000,
+    };
+    let acting = ClientOptions::acting(url.clone(), Topics::default(), lease(LeaseState::Free));
+    let old = Client::connect(acting).await.unwrap().in_term(Term(1));
+    let mut requests = old.requests().await.unwrap();
+    assert!(old.say_lease(&lease(LeaseState::Held)).await);
+    let answering = tokio::spawn(async move {
+        let asked = requests.recv().await.unwrap();
+        let failure = Failure::UnknownService {
+            service: asked.service.to_string(),
+        };
+        let answer = Answer {
+            request: asked.request.request,
+            term: Term(1),
+            answer: Answered::Failed(failure),
+        };
+        let asker = Asker {
+            request: asked.request.request,
+            client: asked.request.client,
+            reads: asked.request.reads,
+        };
+        assert!(old.answer(&asker, &answer).await);
+        (asked.service.to_string(), old)
+    });
+    let asks = connect(&url, Session::Services).await;
+    let listed = within("an answer", asks.programs_listed(listing(None, None, None))).await;
+    assert_eq!(listed.unwrap(), None);
+    let (service, old) = within("a request", answering).await.unwrap();
+    assert_eq!(service, SERVICE);
+    old.close().await;
 }

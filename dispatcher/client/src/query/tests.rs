@@ -17,16 +17,19 @@ const FIELDS: [Field<Row>; 3] = [
         name: "name",
         kind: Kind::Text,
         get: |row| Some(Value::Text(row.name.to_owned())),
+        is_measured: false,
     },
     Field {
         name: "memory",
         kind: Kind::Size,
         get: |row| row.memory.map(Value::Number),
+        is_measured: false,
     },
     Field {
         name: "restarts",
         kind: Kind::Number,
         get: |row| row.restarts.map(Value::Number),
+        is_measured: false,
     },
 ];
 

@@ -12,7 +12,20 @@ use crate::operations::OperationRecord;
 use crate::query::{Field, Kind, Value};
 
 const fn field<R>(name: &'static str, kind: Kind, get: fn(&R) -> Option<Value>) -> Field<R> {
-    Field { name, kind, get }
+    Field {
+        name,
+        kind,
+        get,
+        is_measured: false,
+    }
+}
+
+/// One that says what is measured.
+const fn measured<R>(name: &'static str, kind: Kind, get: fn(&R) -> Option<Value>) -> Field<R> {
+    Field {
+        is_measured: true,
+        ..field(name, kind, get)
+    }
 }
 
 fn text(text: impl ToString) -> Option<Value> {
@@ -43,41 +56,30 @@ pub static PROGRAM_FIELDS: [Field<Listed>; 19] = [
     field("restarts", Kind::Number, |one| {
         number(one.about.as_ref()?.restarts?)
     }),
-    field("memory", Kind::Size, |one| number(one.memory_bytes())),
-    field("cpu", Kind::Percent, |one| {
+    measured("memory", Kind::Size, |one| number(one.memory_bytes())),
+    measured("cpu", Kind::Percent, |one| {
         number(one.numbers.as_ref()?.cpu_millicores?)
     }),
-    field("received", Kind::Number, |one| {
+    measured("received", Kind::Number, |one| {
         number(one.numbers.as_ref()?.numbers.traffic.received_messages)
     }),
-    field("sent", Kind::Number, |one| {
+    measured("sent", Kind::Number, |one| {
         number(one.numbers.as_ref()?.numbers.traffic.sent_messages)
     }),
-    field("waiting", Kind::Number, |one| {
+    measured("waiting", Kind::Number, |one| {
         number(one.numbers.as_ref()?.numbers.waiting_messages)
     }),
-    field("lines", Kind::Number, |one| {
+    measured("lines", Kind::Number, |one| {
         number(one.numbers.as_ref()?.numbers.log_lines)
     }),
     field("moves", Kind::Number, |one| number(one.about.as_ref()?.moves?)),
-    field("checkpoint", Kind::Age, |one| {
+    measured("checkpoint", Kind::Age, |one| {
         number(one.numbers.as_ref()?.numbers.checkpoint_age_ms?)
     }),
     field("generation", Kind::Number, |one| {
         number(one.view.status.generation.0)
     }),
     field("module", Kind::Text, |one| text(one.view.status.module)),
-];
-
-/// Those of them that say what is measured.
-pub const MEASURED_OF_PROGRAMS: [&str; 7] = [
-    "memory",
-    "cpu",
-    "received",
-    "sent",
-    "waiting",
-    "lines",
-    "checkpoint",
 ];
 
 fn about(one: &ListedEngine) -> Option<&EngineAbout> {
@@ -102,23 +104,20 @@ pub static ENGINE_FIELDS: [Field<ListedEngine>; 15] = [
     field("wasmtime", Kind::Text, |one| text(&about(one)?.code.wasmtime)),
     field("host", Kind::Text, |one| text(&about(one)?.host)),
     field("labels", Kind::Text, |one| text(labels(about(one)?)?)),
-    field("cpu", Kind::Percent, |one| {
+    measured("cpu", Kind::Percent, |one| {
         number(one.numbers.as_ref()?.cpu_millicores?)
     }),
-    field("used", Kind::Size, |one| {
+    measured("used", Kind::Size, |one| {
         number(one.numbers.as_ref()?.numbers.memory_bytes?)
     }),
-    field("disk", Kind::Size, |one| {
+    measured("disk", Kind::Size, |one| {
         number(one.numbers.as_ref()?.numbers.disk_free_bytes?)
     }),
-    field("temperature", Kind::Number, |one| {
+    measured("temperature", Kind::Number, |one| {
         let millidegrees = one.numbers.as_ref()?.numbers.temperature_millidegrees?;
         number(u64::try_from(millidegrees / 1_000).ok()?)
     }),
 ];
-
-/// Those of them that say what is measured.
-pub const MEASURED_OF_ENGINES: [&str; 4] = ["cpu", "used", "disk", "temperature"];
 
 /// The fields of devices.
 pub static DEVICE_FIELDS: [Field<ListedDevice>; 5] = [
