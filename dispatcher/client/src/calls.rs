@@ -27,6 +27,7 @@ use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
 
+use crate::client::Client;
 use crate::error::ConnectError;
 pub use choosing::CallOptions;
 pub use shared::{AtAll, SharedCaller, SharedError, Wanted};
@@ -112,6 +113,16 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// In the fleet of a client, in a session of its own; see [`Caller::connect`].
+    pub async fn of(
+        client: &Client,
+        address: Option<&Address>,
+        limit: Duration,
+    ) -> Result<Self, ConnectError> {
+        let (broker, topics) = (client.broker().clone(), client.topics().clone());
+        Self::connect(broker, topics, address, limit).await
+    }
+
     /// Knows everybody who can be called at this address, or anywhere, when it returns.
     pub async fn connect(
         broker: BrokerUrl,

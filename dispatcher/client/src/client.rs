@@ -235,6 +235,14 @@ impl Client {
         &self.inner.client
     }
 
+    pub(crate) fn broker(&self) -> &BrokerUrl {
+        &self.inner.broker
+    }
+
+    pub(crate) fn topics(&self) -> &Topics {
+        &self.inner.topics
+    }
+
     /// The fleet's broker and topic root, which tell it from others.
     pub fn fleet_name(&self) -> &str {
         &self.inner.fleet

@@ -21,7 +21,7 @@ use wayfare_protocol::stamp::{Purpose, Stamp};
 use wayfare_protocol::topics::Topic;
 
 use super::{CallError, Caller, Heard};
-use crate::Client;
+use crate::client::Client;
 use crate::error::ConnectError;
 use crate::logs::until;
 
@@ -120,7 +120,7 @@ impl SharedCaller {
         if let Some(asks) = asks.as_ref().filter(|asks| !asks.is_closed()) {
             return Ok(asks.clone());
         }
-        let caller = self.client.caller(None, limit).await?;
+        let caller = Caller::of(&self.client, None, limit).await?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         tokio::spawn(Calls::new(caller).serve(receiver));
         *asks = Some(sender.clone());

@@ -14,8 +14,6 @@ use wayfare_protocol::stamp::Stamp;
 use wayfare_protocol::topics::Topics;
 
 use super::Client;
-use crate::calls::Caller;
-use crate::error::ConnectError;
 
 /// How long it may take to leave.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -60,12 +58,6 @@ pub struct Messages {
 }
 
 impl Client {
-    /// Somebody who calls programs' services at this address, or anywhere, in a session of its own.
-    pub async fn caller(&self, address: Option<&Address>, limit: Duration) -> Result<Caller, ConnectError> {
-        let (broker, topics) = (self.inner.broker.clone(), self.inner.topics.clone());
-        Caller::connect(broker, topics, address, limit).await
-    }
-
     /// Returns once the broker has taken the filter.
     pub async fn messages(&self, filter: &str, limit: Duration) -> Result<Messages, MessagesError> {
         if !is_filter(filter) {

@@ -210,7 +210,7 @@ async fn service(site: Arc<Site>, asked: Asked) -> Answer {
 }
 
 async fn caller(site: &Site, address: Option<&Address>, limit: Duration) -> Result<Caller, Problem> {
-    Ok(site.client().caller(address, limit.min(CONNECT_TIMEOUT)).await?)
+    Ok(Caller::of(site.client(), address, limit.min(CONNECT_TIMEOUT)).await?)
 }
 
 fn address(asked: &Asked) -> Result<Address, Problem> {
