@@ -7,7 +7,6 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::time::timeout;
 use wayfare_link::{Event, Incoming, Link, LinkError, LinkEvents, LinkOptions, Message, Oversized, Qos};
-use wayfare_protocol::address::Address;
 use wayfare_protocol::grants::{is_filter, is_topic};
 use wayfare_protocol::ids::{OperationId, ProgramId};
 use wayfare_protocol::stamp::Stamp;
