@@ -92,7 +92,7 @@ impl Core {
         // Nothing could become healthy meanwhile: roll-outs have their whole time again.
         self.progress_ms.clear();
         // Nobody's word was taken meanwhile.
-        self.leases.clear();
+        self.leases.forget_all();
         self.effects.push(Effect::Store {
             key: KEY.to_owned(),
             json: None,

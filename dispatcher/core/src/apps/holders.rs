@@ -11,8 +11,6 @@
 //! was there to take its word, or was behind. What people apply is theirs from then on, and ends with no
 //! holder.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 use wayfare_fleet::app::AppSpec;
 use wayfare_fleet::app::ask::{HOLDERS_MAX, Lasts};
@@ -106,20 +104,8 @@ impl Core {
     fn is_heard_of(&mut self, name: &str, holder: String, lasts: Lasts) {
         let until_ms = self.now.ms.saturating_add(LEASE_MS);
         match lasts {
-            Lasts::Lease => {
-                let leases = self.leases.entry(name.to_owned()).or_default();
-                leases.insert(holder, until_ms);
-            }
-            Lasts::UntilLetGo => self.end_lease(name, &holder),
-        }
-    }
-
-    fn end_lease(&mut self, name: &str, holder: &str) {
-        if let Some(leases) = self.leases.get_mut(name) {
-            leases.remove(holder);
-            if leases.is_empty() {
-                self.leases.remove(name);
-            }
+            Lasts::Lease => self.leases.begin(name, holder, until_ms),
+            Lasts::UntilLetGo => self.leases.end(name, &holder),
         }
     }
 
@@ -141,7 +127,7 @@ impl Core {
     }
 
     fn leaves(&mut self, name: &str, holder: &str, how: &str) -> bool {
-        self.end_lease(name, holder);
+        self.leases.end(name, holder);
         let Some(app) = self.state.apps.get_mut(name) else {
             return false;
         };
@@ -167,9 +153,7 @@ impl Core {
     /// It was not known for so long how far we have read. What was sent then may have come to nothing.
     pub(super) fn put_off_leases(&mut self, by_ms: u64) {
         if by_ms > UNREAD_MS {
-            for until_ms in self.leases.values_mut().flat_map(BTreeMap::values_mut) {
-                *until_ms = until_ms.saturating_add(by_ms);
-            }
+            self.leases.put_off(by_ms);
         }
     }
 
@@ -180,13 +164,12 @@ impl Core {
         for (name, app) in &self.state.apps {
             let leased = app.holders.iter().filter(|(_, one)| one.lasts == Lasts::Lease);
             for (holder, _) in leased {
-                let until_ms = self.leases.get(name).and_then(|leases| leases.get(holder));
-                match until_ms {
-                    Some(until_ms) if *until_ms <= read_ms => over.push((name.clone(), holder.clone())),
+                match self.leases.until_ms(name, holder) {
+                    Some(until_ms) if until_ms <= read_ms => over.push((name.clone(), holder.clone())),
                     Some(_) => {}
                     None => {
-                        let leases = self.leases.entry(name.clone()).or_default();
-                        leases.insert(holder.clone(), now_ms.saturating_add(LEASE_MS));
+                        let until_ms = now_ms.saturating_add(LEASE_MS);
+                        self.leases.begin(name, holder.clone(), until_ms);
                     }
                 }
             }

@@ -25,6 +25,7 @@ mod health;
 mod hold;
 mod holders;
 mod ids;
+mod leases;
 mod leaving;
 mod loss;
 mod observe;
@@ -39,6 +40,7 @@ mod shown;
 mod stages;
 mod stand;
 mod strays;
+mod tombstones;
 mod upkeep;
 mod variants;
 mod watched;
@@ -63,7 +65,9 @@ use wayfare_scheduler::policy::Policy;
 
 use crate::compiler::CompilerAbout;
 pub use ids::Ids;
+use leases::Leases;
 use state::{Doing, Instance, Pending, Placed, State};
+use tombstones::Tombstones;
 pub use watched::LossOptions;
 use watched::Watched;
 use whose::InstancesByProgram;
@@ -227,16 +231,10 @@ pub struct Core {
     in_flight: BTreeMap<OperationId, Subject>,
     /// When each application last came nearer to its current version.
     progress_ms: BTreeMap<String, u64>,
-    /// Until when holders of applications hold them, unless they are heard of again.
-    leases: BTreeMap<String, BTreeMap<String, u64>>,
+    leases: Leases,
     /// Since when an engine with an orphan is back, or when to try again to end it.
     back_ms: BTreeMap<(ProgramId, EngineId), u64>,
-    /// Programs of which an engine has left a tombstone, and since when that is known.
-    tombstones: BTreeMap<ProgramId, u64>,
-    /// Programs of which any tombstone stands at the broker,
-    standing: BTreeSet<ProgramId>,
-    /// and when each of ours was last set.
-    set_ms: BTreeMap<ProgramId, u64>,
+    tombstones: Tombstones,
     /// When to plan again: at once after a change.
     plan_at_ms: u64,
     /// By the wall clock, when the next instance is due.
@@ -282,11 +280,9 @@ impl Core {
             passing: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             progress_ms: BTreeMap::new(),
-            leases: BTreeMap::new(),
+            leases: Leases::default(),
             back_ms: BTreeMap::new(),
-            tombstones: BTreeMap::new(),
-            standing: BTreeSet::new(),
-            set_ms: BTreeMap::new(),
+            tombstones: Tombstones::default(),
             plan_at_ms: 0,
             due_at_ms: 0,
             homeless: BTreeSet::new(),

@@ -44,7 +44,7 @@ impl Core {
             self.tell_apart(&mut changes);
         }
         self.see_programs(&changes);
-        self.see_tombstones(&changes);
+        self.tombstones.see(&changes, self.now.ms);
         for engine in &changes.engines_gone {
             let watched = self.engines.get_mut(engine);
             if watched.is_some_and(|watched| watched.view.take().is_some()) {

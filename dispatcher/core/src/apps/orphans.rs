@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use wayfare_fleet::fleet::{FleetChanges, Presence};
+use wayfare_fleet::fleet::Presence;
 use wayfare_protocol::command::{Action, Target};
 use wayfare_protocol::ids::{EngineId, ProgramId};
 
@@ -47,7 +47,7 @@ impl Core {
     }
 
     fn publish_tombstone(&mut self, program: ProgramId) {
-        self.set_ms.insert(program, self.now.ms);
+        self.tombstones.is_set(program, self.now.ms);
         self.effects.push(Effect::Tombstone {
             program,
             stands: true,
@@ -59,14 +59,12 @@ impl Core {
     pub(super) fn set_tombstones_again(&mut self) {
         let orphans = self.state.orphans.iter();
         let fallen = orphans
-            .filter(|(program, orphan)| orphan.has_tombstone && !self.standing.contains(program))
+            .filter(|(_, orphan)| orphan.has_tombstone)
             // Whoever has begun it anew under its id since has taken the tombstone's place; what is left over is ended.
             .filter(|(program, _)| !self.programs.contains_key(program))
-            .map(|(program, _)| {
-                (
-                    self.set_ms.get(program).copied().unwrap_or(self.began_ms),
-                    *program,
-                )
+            .filter_map(|(program, _)| {
+                let set_ms = self.tombstones.fallen_ms(*program, self.began_ms)?;
+                Some((set_ms, *program))
             })
             // What the broker had when it was set is read.
             .filter(|(set_ms, _)| self.read_ms > *set_ms);
@@ -87,7 +85,7 @@ impl Core {
     }
 
     fn remove_tombstone(&mut self, program: ProgramId) {
-        self.tombstones.remove(&program);
+        self.tombstones.seen_to(program);
         self.effects.push(Effect::Tombstone {
             program,
             stands: false,
@@ -103,45 +101,14 @@ impl Core {
         }
     }
 
-    /// Takes in which programs have a tombstone of an engine's.
-    pub(super) fn see_tombstones(&mut self, changes: &FleetChanges) {
-        if changes.is_whole {
-            let left: BTreeSet<&ProgramId> = changes.tombstones.iter().collect();
-            self.tombstones.retain(|program, _| left.contains(program));
-        }
-        let live = changes.programs.iter().map(|view| &view.status.program);
-        for program in live.chain(&changes.programs_gone) {
-            if !changes.tombstones.contains(program) {
-                self.tombstones.remove(program);
-            }
-        }
-        for program in &changes.tombstones {
-            self.tombstones.entry(*program).or_insert(self.now.ms);
-        }
-        match changes.is_whole {
-            true => self.standing.clear(),
-            false => {
-                let live = changes.programs.iter().map(|view| &view.status.program);
-                for program in live.chain(&changes.programs_gone) {
-                    self.standing.remove(program);
-                }
-            }
-        }
-        self.standing.extend(&changes.standing);
-    }
-
     /// Engines' tombstones of programs that nothing was ordered for here, such as those of people or of a
     /// dispatcher whose store was lost.
     pub(super) fn end_tombstones(&mut self) {
-        let now_ms = self.now.ms;
-        let is_due = |since_ms: &u64| now_ms.saturating_sub(*since_ms) >= TOMBSTONE_MS;
-        let due = self.tombstones.iter().filter(|(_, since_ms)| is_due(since_ms));
-        let due: Vec<ProgramId> = due.map(|(program, _)| *program).collect();
-        for program in due {
+        for program in self.tombstones.left_for(TOMBSTONE_MS, self.now.ms) {
             if self.is_instance(program) {
                 continue;
             }
-            self.tombstones.remove(&program);
+            self.tombstones.seen_to(program);
             if self.state.orphans.contains_key(&program) {
                 self.set_tombstone(program);
                 continue;
@@ -247,7 +214,7 @@ impl Core {
                 });
             }
             self.state.orphans.remove(&program);
-            self.set_ms.remove(&program);
+            self.tombstones.forget(program);
         }
         self.store_orphan(program);
     }

@@ -414,7 +414,7 @@ impl Core {
             .collect();
         for name in removed {
             self.state.apps.remove(&name);
-            self.leases.remove(&name);
+            self.leases.end_all_of(&name);
             self.store_app(&name);
             self.tell_app("removed", &name, format!("application {name} is gone"));
         }
