@@ -9,8 +9,8 @@ use wayfare_fleet::app::ask::{Ask, Mark, PlanAnswer, VersionStatus, WouldAnswer}
 use wayfare_protocol::error::Failure;
 use wayfare_scheduler::plan::{Action, Options};
 
+use super::obstacles;
 use super::pages::lines;
-use super::planning::unplaced;
 use super::state::{App, RollOut, Standing, Version};
 use super::{Core, Effect, Input, Now, words};
 
@@ -94,7 +94,7 @@ impl Core {
         let changes = words::changes(app.and_then(App::spec), &spec);
         let applications = self.applications(Some(&spec));
         let plan = wayfare_scheduler::plan(&self.fleet(), &applications, Options::new(self.options.policy));
-        let mut unplaced = unplaced(&plan);
+        let mut unplaced = obstacles::lines(&plan);
         let actions = plan.actions.iter().filter(|action| {
             let of = &action.instance().of;
             let component = spec.components.get(&of.component);

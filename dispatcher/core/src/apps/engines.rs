@@ -62,9 +62,7 @@ impl Core {
             .values()
             .filter(|view| view.status.engine == *engine && strays.contains(&view.status.program));
         let programs = lines(strays.map(|view| view.status.program.to_string()).collect());
-        let unplaced = self.unplaced.values().flatten();
-        let why = unplaced.filter(|line| line.contains(&format!("engine {engine}")));
-        let why = lines(why.cloned().collect());
+        let why = lines(self.obstacles.about_engine(engine.as_str()));
         json!({ "engine": engine, "mark": self.mark(engine), "instances": instances, "programs": programs, "why": why })
     }
 

@@ -127,7 +127,8 @@ impl Core {
 
     /// What does not fit where its predecessor ran may run anywhere.
     pub(super) fn stay_no_more(&mut self) {
-        for id in self.homeless.clone() {
+        let homeless: Vec<InstanceId> = self.obstacles.homeless().cloned().collect();
+        for id in homeless {
             let instance = self.state.instances.get_mut(&id);
             if instance.is_some_and(|instance| instance.stays.take().is_some()) {
                 self.plan_at_ms = 0;

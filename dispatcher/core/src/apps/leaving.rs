@@ -1,10 +1,6 @@
 //! Engines that are about to stop: they are emptied as if drained, for as long as they wait, and told how much is left.
 
-use std::collections::BTreeSet;
-
 use wayfare_protocol::ids::{EngineId, OperationId};
-use wayfare_scheduler::application::InstanceId;
-use wayfare_scheduler::plan::{Obstacle, Plan};
 
 use super::{Core, Effect};
 
@@ -40,24 +36,9 @@ impl Core {
     fn still_to_go(&self, engine: &EngineId) -> usize {
         let instances = self.state.instances.iter().filter(|(id, instance)| {
             instance.is_alive_on(engine)
-                && !self.rooted.contains(*id)
+                && !self.obstacles.is_rooted(id)
                 && instance.home.as_ref() != Some(engine)
         });
         instances.count()
     }
-}
-
-/// Instances that should leave where they run, and cannot.
-pub(super) fn rooted(plan: &Plan) -> BTreeSet<InstanceId> {
-    let stay = plan.unplaced.iter().filter(|one| match one.why {
-        Obstacle::CannotLeave { .. } | Obstacle::Pinned { .. } => true,
-        Obstacle::NoneFits(_) | Obstacle::NotThere { .. } => false,
-    });
-    let each = stay.flat_map(|one| {
-        one.ordinals.iter().map(|ordinal| InstanceId {
-            of: one.component.clone(),
-            ordinal: *ordinal,
-        })
-    });
-    each.collect()
 }

@@ -29,6 +29,7 @@ mod leases;
 mod leaving;
 mod loss;
 mod observe;
+mod obstacles;
 mod orphans;
 mod pages;
 mod planning;
@@ -66,6 +67,7 @@ use wayfare_scheduler::policy::Policy;
 use crate::compiler::CompilerAbout;
 pub use ids::Ids;
 use leases::Leases;
+use obstacles::Obstacles;
 use state::{Doing, Instance, Pending, Placed, State};
 use tombstones::Tombstones;
 pub use watched::LossOptions;
@@ -239,12 +241,8 @@ pub struct Core {
     plan_at_ms: u64,
     /// By the wall clock, when the next instance is due.
     due_at_ms: u64,
-    /// By the last plan, instances that run nowhere because they fit nowhere.
-    homeless: BTreeSet<InstanceId>,
-    /// And those that should leave where they run, and cannot.
-    rooted: BTreeSet<InstanceId>,
-    /// By application, as last told.
-    unplaced: BTreeMap<String, Vec<String>>,
+    /// Of the last plan.
+    obstacles: Obstacles,
     effects: Vec<Effect>,
     /// Who asks, while that is answered.
     asker: Option<String>,
@@ -285,9 +283,7 @@ impl Core {
             tombstones: Tombstones::default(),
             plan_at_ms: 0,
             due_at_ms: 0,
-            homeless: BTreeSet::new(),
-            rooted: BTreeSet::new(),
-            unplaced: BTreeMap::new(),
+            obstacles: Obstacles::default(),
             effects: Vec::new(),
             asker: None,
             ids,

@@ -9,10 +9,9 @@ use wayfare_protocol::ids::{EngineId, Generation};
 use wayfare_protocol::status::EngineAbout;
 use wayfare_scheduler::application::{Application, Applications, Component, ComponentId, InstanceId};
 use wayfare_scheduler::fleet::{Code, Engine, Fleet, NoCode, Presence, Running};
-use wayfare_scheduler::plan::{self, MoveReason, Options, Plan};
+use wayfare_scheduler::plan::{self, MoveReason, Options};
 
-use super::leaving::rooted;
-use super::rollout::homeless;
+use super::obstacles::Obstacles;
 use super::schedules::waits_for_its_time;
 use super::state::{Doing, Instance, Placed, Standing, Starts};
 use super::strays::{STRAYS, stray};
@@ -34,10 +33,11 @@ impl Core {
         });
         let applications = self.all_applications();
         let plan = wayfare_scheduler::plan(&self.fleet(), &applications, Options::new(self.options.policy));
-        self.homeless = homeless(&plan);
+        let before = std::mem::replace(&mut self.obstacles, Obstacles::of(&plan));
         self.stay_no_more();
-        self.rooted = rooted(&plan);
-        self.tell_unplaced(&plan);
+        for (name, line) in self.obstacles.news_since(&before) {
+            self.tell_app("unplaced", &name, line);
+        }
         let mut moves = self.moves_under_way();
         for action in plan.actions {
             match action {
@@ -424,32 +424,6 @@ impl Core {
         let app = self.state.apps.get(name);
         app.is_none_or(|app| app.standing == Standing::Removing)
     }
-
-    fn tell_unplaced(&mut self, plan: &Plan) {
-        let unplaced = unplaced(plan);
-        for (name, lines) in &unplaced {
-            if self.unplaced.get(name) != Some(lines) {
-                for line in lines {
-                    self.tell_app("unplaced", name, line.clone());
-                }
-            }
-        }
-        self.unplaced = unplaced;
-    }
-}
-
-/// By application, a line each.
-pub(super) fn unplaced(plan: &Plan) -> BTreeMap<String, Vec<String>> {
-    let mut lines = BTreeMap::<String, Vec<String>>::new();
-    for one in &plan.unplaced {
-        if one.component.application != STRAYS {
-            lines
-                .entry(one.component.application.clone())
-                .or_default()
-                .push(one.to_string());
-        }
-    }
-    lines
 }
 
 fn add(fleet: &mut Fleet, engine: &EngineId, memory_bytes: u64) {

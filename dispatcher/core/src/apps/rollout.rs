@@ -10,8 +10,9 @@ use wayfare_fleet::app::staging::Staging;
 use wayfare_fleet::app::{AppSpec, ComponentSpec};
 use wayfare_scheduler::application::{ComponentId, InstanceId};
 use wayfare_scheduler::fleet::Fleet;
-use wayfare_scheduler::plan::{Obstacle, Options, Plan};
+use wayfare_scheduler::plan::Options;
 
+use super::obstacles::{homeless, runs_nowhere};
 use super::stand::{LeftOut, Stand};
 use super::state::{Doing, RollOut, Standing};
 use super::{Core, Kept};
@@ -294,24 +295,5 @@ impl Core {
         self.try_all_anew(name);
         let text = format!("version {failed} of {name} is rolled back to {fallback}: {why}");
         self.tell_app("rolled-back", name, text);
-    }
-}
-
-/// Instances that run nowhere because none of the engines fits.
-pub(super) fn homeless(plan: &Plan) -> BTreeSet<InstanceId> {
-    let nowhere = plan.unplaced.iter().filter(|one| runs_nowhere(&one.why));
-    let each = nowhere.flat_map(|one| {
-        one.ordinals.iter().map(|ordinal| InstanceId {
-            of: one.component.clone(),
-            ordinal: *ordinal,
-        })
-    });
-    each.collect()
-}
-
-fn runs_nowhere(why: &Obstacle) -> bool {
-    match why {
-        Obstacle::NoneFits(_) | Obstacle::NotThere { .. } => true,
-        Obstacle::CannotLeave { .. } | Obstacle::Pinned { .. } => false,
     }
 }

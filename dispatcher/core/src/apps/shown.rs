@@ -44,7 +44,7 @@ impl Core {
             (Standing::Running, Some(_)) => "updating",
             (Standing::Running, None) => "running",
         };
-        let mut unplaced = self.unplaced.get(name).cloned().unwrap_or_default();
+        let mut unplaced = self.obstacles.lines_of(name).to_vec();
         unplaced.extend(app.spec().into_iter().flat_map(|spec| self.kept(name, spec)));
         AppStatus {
             application: name.to_owned(),

@@ -68,7 +68,7 @@ impl Core {
         if self.is_away(id) {
             return Stand::Away;
         }
-        if self.homeless.contains(id) && !is_pending {
+        if self.obstacles.is_homeless(id) && !is_pending {
             return Stand::Unplaced;
         }
         let placed = instance.and_then(|instance| instance.placed.as_ref());
