@@ -71,7 +71,7 @@ $XDG_CONFIG_HOME/wayfare/config.toml (by default ~/.config/wayfare/config.toml),
   operator-key = \"/home/ann/.config/wayfare/operator.key\"
 The login and the key of your own `wayfare up` on this machine are found by themselves.
 
-Exit codes: 0 done, 1 failed, 2 bad usage, 3 no answer in time, 4 an alarm stands (status).
+Exit codes: 0 done, 1 failed, 2 bad usage, 3 no answer in time, 4 an alarm stands (status), 130 interrupted (Ctrl-C).
 A command whose standard output cannot be written has failed; one whose reader has gone away ends
 quietly with 141, as if by SIGPIPE.
 

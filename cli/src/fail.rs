@@ -11,6 +11,9 @@ use wayfare_link::BrokerUrl;
 
 use crate::output::{Output, Text, tell, tell_json};
 
+/// The kind of the failure of who was interrupted by Ctrl-C.
+pub(crate) const INTERRUPTED: &str = "interrupted";
+
 /// Exit codes are part of the interface: 0 is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -19,6 +22,8 @@ pub(crate) enum Exit {
     NoAnswer = 3,
     /// It is done, and shows that an alarm stands.
     Alarm = 4,
+    /// Ctrl-C: what shells show of a command that died of SIGINT.
+    Interrupted = 130,
     /// What shells show of a command that died of SIGPIPE: whoever read standard output has gone away.
     ReaderGone = 141,
 }
@@ -116,6 +121,14 @@ impl Fail {
                 "standard-output",
                 format!("cannot write to standard output: {error}"),
             ),
+        }
+    }
+
+    /// Ctrl-C, and what goes on all the same.
+    pub(crate) fn interrupted(goes_on: impl std::fmt::Display) -> Self {
+        Self {
+            exit: Exit::Interrupted,
+            ..Self::new(INTERRUPTED, format!("interrupted: {goes_on}"))
         }
     }
 

@@ -11,6 +11,7 @@ mod context;
 mod contexts;
 mod fail;
 mod folders;
+mod interrupt;
 mod languages;
 mod local;
 mod manifest;

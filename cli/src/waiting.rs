@@ -12,7 +12,8 @@ use wayfare_protocol::event::{Outcome, Phase};
 use wayfare_protocol::ids::{Digest, EngineId, OperationId};
 
 use crate::args::CommandArgs;
-use crate::fail::Result;
+use crate::fail::{Fail, Result};
+use crate::interrupt::Caught;
 use crate::output::{Output, Text, bytes, error_is_terminal, micros, tell};
 
 const SPIN: Duration = Duration::from_millis(120);
@@ -76,15 +77,23 @@ pub(crate) async fn watch(mut operation: Operation, output: Output) -> Result<Fi
     let bar = Bar::new(output, &engine);
     let mut silence = pin!(sleep(SILENCE));
     let mut is_expected = true;
+    let mut latest = Progress::default();
+    let mut caught = Caught::begin()?;
     loop {
         tokio::select! {
+            biased;
             progress = operation.progressed() => match progress {
                 Some(progress) => {
                     is_expected &= !progress.accepted;
                     bar.show(progress);
+                    latest = progress;
                 }
                 None => break,
             },
+            () = caught.interrupted() => {
+                bar.clear();
+                return Err(goes_on(operation.id(), &engine, latest));
+            }
             () = &mut silence, if is_expected => {
                 is_expected = false;
                 bar.say(output, || format!("no answer from {engine} yet: it is asked again until the time limit (--timeout)"));
@@ -93,6 +102,23 @@ pub(crate) async fn watch(mut operation: Operation, output: Output) -> Result<Fi
     }
     bar.clear();
     Ok(operation.wait().await?)
+}
+
+/// What becomes of an operation that is not waited for any more.
+fn goes_on(operation: OperationId, engine: &str, progress: Progress) -> Fail {
+    let operation = operation.short();
+    match (progress.accepted, progress.delivered) {
+        (false, _) => Fail::interrupted(format!(
+            "{engine} may not have operation {operation} yet, and is asked no more"
+        ))
+        .hint(format!("`wayfare ops show {operation}` says what became of it")),
+        (true, false) => Fail::interrupted(format!(
+            "{engine} does not get all that it needs for operation {operation}, which fails"
+        ))
+        .hint(format!("`wayfare ops show {operation}` says what became of it")),
+        (true, true) => Fail::interrupted(format!("operation {operation} goes on, on {engine}"))
+            .hint(format!("`wayfare ops wait {operation}` waits for its end")),
+    }
 }
 
 /// What has been done, as people say it.

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -278,4 +278,52 @@ fn new_projects_build() {
     assert_eq!(begin(&[&c, "--lang", "c"]).0, Some(0));
     let header = std::fs::read(Path::new(&c).join("wayfare.h")).unwrap();
     assert_eq!(header, std::fs::read(guest.join("wayfare.h")).unwrap());
+}
+
+/// Types a verb, and Ctrl-C when it has printed so many lines. What it says then.
+fn interrupted(user: &User, words: &[&str], lines: usize) -> (Option<i32>, String) {
+    let mut verb = command(&user.up.broker, words);
+    let verb = verb.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = verb.spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    for _ in 0..lines {
+        let mut line = String::new();
+        assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "{words:?} has ended");
+    }
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+    let (mut rest, mut stderr) = (String::new(), String::new());
+    stdout.read_to_string(&mut rest).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    (child.wait().unwrap().code(), stderr)
+}
+
+#[test]
+fn ctrl_c_says_what_goes_on_and_how_to_end_it() {
+    let user = User::new();
+    user.waits_for_engines();
+    // Its first line is that it runs, the next ones are its own.
+    let run = ["run", "primes", "--name", "p", "--follow", "--", "1000000000"];
+    let (exit, stderr) = interrupted(&user, &run, 2);
+    assert_eq!(exit, Some(130), "{stderr}");
+    assert!(
+        stderr.contains("interrupted: ")
+            && stderr.contains(" runs on: ")
+            && stderr.contains("`wayfare kill "),
+        "{stderr}"
+    );
+    assert_eq!(user.names(), ["p"]);
+    // No engine has that label, so that it is never healthy.
+    let manifest = user.file(
+        "shop.toml",
+        "name = \"shop\"\n[component.web]\nmodule = \"counter\"\nargs = [\"3\"]\nlabels = [\"no=where\"]\n",
+    );
+    let (exit, stderr) = interrupted(&user, &["app", "apply", &manifest, "--wait"], 1);
+    assert_eq!(exit, Some(130), "{stderr}");
+    assert!(
+        stderr.contains("version 1 of 'shop' goes on being rolled out: `wayfare app status shop`"),
+        "{stderr}"
+    );
 }

@@ -22,6 +22,7 @@ use crate::args::apps::{AppApplyArgs, AppChangeArgs, AppPlanArgs, AppStatusArgs,
 use crate::args::fleet::AskArgs;
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
+use crate::interrupt::or_interrupted;
 use crate::languages::kept;
 use crate::languages::source::{Source, read_bounded};
 use crate::output::{Output, Text, moment, tell};
@@ -226,15 +227,21 @@ async fn apply(args: AppApplyArgs, output: Output) -> Result {
         upload(fleet, &blobs, timeout, output).await?;
         let application = spec.name.clone();
         let answer: Value = fleet.ask_apps(&Ask::apply(spec, expects), timeout).await?;
-        output.print(&answer, |answer| match answer["changed"].as_bool() {
-            Some(true) => format!("{application}: version {}", answer["version"]),
-            _ => format!("{application}: version {}, no changes", answer["version"]),
-        })?;
-        if args.wait {
-            let version = answer["version"].as_u64().unwrap_or_default();
-            wait_until_healthy(fleet, &application, version, timeout).await?;
-        }
-        Ok(())
+        let version = answer["version"].as_u64().unwrap_or_default();
+        let healthy = async {
+            output.print(&answer, varied)?;
+            match args.wait {
+                true => wait_until_healthy(fleet, &application, version, timeout).await,
+                false => Ok(()),
+            }
+        };
+        or_interrupted(healthy, || {
+            let text = format!("version {version} of '{application}' goes on being rolled out");
+            Fail::interrupted(text).hint(format!(
+                "`wayfare app status {application}` shows how far it is, `wayfare app revert {application}` goes back"
+            ))
+        })
+        .await
     })
     .await
 }

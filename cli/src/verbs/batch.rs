@@ -19,7 +19,7 @@ use self::orders::Words;
 use crate::args::batch::BatchArgs;
 use crate::args::{Cli, NotRun, Verb, parse};
 use crate::context::with_shared;
-use crate::fail::{Fail, Result};
+use crate::fail::{Fail, INTERRUPTED, Result};
 use crate::output::{Output, Text};
 
 /// Bytes of a file of orders.
@@ -116,14 +116,19 @@ async fn give_all(orders: Vec<Order>, at_once: usize, keep_going: bool, output: 
             async move {
                 let words = order.words.to_string();
                 let number = order.words.order;
+                let mut is_interrupted = false;
                 let (state, error) = match is_over.get() {
                     true => (State::NotBegun, None),
                     false => match verb(order.verb, output).await {
                         Ok(()) => (State::Done, None),
-                        Err(fail) => (State::Failed, Some(fail.in_a_line())),
+                        Err(fail) => {
+                            is_interrupted = fail.is(INTERRUPTED);
+                            (State::Failed, Some(fail.in_a_line()))
+                        }
                     },
                 };
-                is_over.set(is_over.get() || state == State::Failed && !keep_going);
+                let ends = state == State::Failed && (!keep_going || is_interrupted);
+                is_over.set(is_over.get() || ends);
                 Ended {
                     order: number,
                     words,

@@ -2,13 +2,16 @@
 
 use serde_json::Value;
 use tokio::time::{Duration, Instant, sleep};
+use wayfare_client::Client;
 use wayfare_client::app::ask::Ask;
+use wayfare_protocol::ids::EngineId;
 
 use super::app::ask;
 use super::dry;
 use crate::args::engines::{DrainArgs, EngineNameArgs, EngineVerb};
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
+use crate::interrupt::or_interrupted;
 use crate::output::Output;
 
 /// Between two looks at what is left.
@@ -31,7 +34,7 @@ pub(crate) async fn run(verb: EngineVerb, output: Output) -> Result {
 async fn mark(
     args: EngineNameArgs,
     output: Output,
-    what: impl FnOnce(wayfare_protocol::ids::EngineId) -> Ask,
+    what: impl FnOnce(EngineId) -> Ask,
     word: &str,
 ) -> Result {
     with_fleet(&args.ask.fleet, async |fleet| {
@@ -62,31 +65,33 @@ async fn drain(args: DrainArgs, output: Output) -> Result {
                 format!("{engine} is to be emptied")
             });
         }
-        loop {
-            let left = ask(
-                fleet,
-                &Ask::Left {
-                    engine: engine.clone(),
-                },
-                args.ask.timeout,
-            )
-            .await?;
-            let count = |what: &str| left[what].as_array().map_or(0, Vec::len);
-            if count("instances") + count("programs") == 0 {
-                return output.print(&left, |_| {
-                    format!("{engine} is empty, and gets nothing new until `wayfare engine uncordon`")
-                });
-            }
-            if Instant::now() >= deadline {
-                return Err(Fail::no_answer(format!(
-                    "{engine} is not empty: {}",
-                    words(&left)
-                )));
-            }
-            sleep(LOOK_PERIOD).await;
-        }
+        let empty = or_interrupted(until_empty(fleet, &engine, deadline, args.ask.timeout), || {
+            Fail::interrupted(format!("{engine} goes on being emptied"))
+                .hint(format!("`wayfare engine uncordon {engine}` ends that"))
+        });
+        output.print(&empty.await?, |_| {
+            format!("{engine} is empty, and gets nothing new until `wayfare engine uncordon`")
+        })
     })
     .await
+}
+
+async fn until_empty(fleet: &Client, engine: &EngineId, deadline: Instant, limit: Duration) -> Result<Value> {
+    loop {
+        let wanted = Ask::Left {
+            engine: engine.clone(),
+        };
+        let left = ask(fleet, &wanted, limit).await?;
+        let count = |what: &str| left[what].as_array().map_or(0, Vec::len);
+        if count("instances") + count("programs") == 0 {
+            return Ok(left);
+        }
+        if Instant::now() >= deadline {
+            let what = format!("{engine} is not empty: {}", words(&left));
+            return Err(Fail::no_answer(what));
+        }
+        sleep(LOOK_PERIOD).await;
+    }
 }
 
 fn words(left: &Value) -> String {

@@ -9,6 +9,7 @@ use wayfare_protocol::error::Failure;
 use crate::args::ops::{OpsArgs, OpsIdArgs, OpsListArgs, OpsVerb, ShownState};
 use crate::context::{who, with_services};
 use crate::fail::{Fail, Result};
+use crate::interrupt::or_interrupted;
 use crate::output::{Output, Text, micros, moment};
 use crate::query::Query;
 use wayfare_client::rows::OPERATION_FIELDS;
@@ -25,7 +26,13 @@ pub(crate) async fn run(args: OpsArgs, output: Output) -> Result {
         }
         Some(OpsVerb::Wait(args)) => {
             let wait = |operation| OperationAsk::Wait { operation };
-            let record = one(args, output, wait).await?;
+            let operation = args.operation.clone();
+            let record = or_interrupted(one(args, output, wait), || {
+                Fail::interrupted(format!("operation {operation} goes on")).hint(format!(
+                    "`wayfare ops cancel {operation}` withdraws it, if no engine was told to begin"
+                ))
+            })
+            .await?;
             match record.state {
                 OperationState::Done => Ok(()),
                 _ => Err(Fail::new(record.word(), format!("it has {}", ended(&record)))),

@@ -19,6 +19,7 @@ use super::module::Module;
 use crate::args::programs::RunArgs;
 use crate::context::{options_for, with_fleet};
 use crate::fail::{Fail, Result};
+use crate::interrupt::or_interrupted;
 use crate::languages::declared::Declared;
 use crate::languages::source::Source;
 use crate::languages::{builtin, kept};
@@ -77,11 +78,13 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
             return Ok(());
         };
         let mut stream = fleet.follow(program, follower).await?;
-        print_all(
-            &mut stream,
-            program,
-            LinePrinter::new(Lines::Apart, false, output),
-        )
+        let printer = LinePrinter::new(Lines::Apart, false, output);
+        or_interrupted(print_all(&mut stream, program, printer), || {
+            let program = program.short();
+            Fail::interrupted(format!("{program} runs on")).hint(format!(
+                "`wayfare logs -f {program}` shows the rest, `wayfare kill {program}` ends it"
+            ))
+        })
         .await?;
         end_of(&stream, program)
     })

@@ -13,16 +13,15 @@ use self::history::History;
 use super::batch::{STANDARD, not_here, read, verb, verb_of, verbs};
 use crate::args::fleet::FleetArgs;
 use crate::context::with_shared;
-use crate::fail::{Fail, Result};
+use crate::fail::{Fail, INTERRUPTED, Result};
 use crate::folders::state_folder;
+use crate::interrupt::or_interrupted;
 use crate::output::{Output, Text, prompt, say};
 
 /// Files that name files.
 const SOURCES_MAX: usize = 8;
 /// Lines that `history` shows unless more are asked for.
 const SHOWN_MAX: usize = 50;
-/// What a verb fails with that was interrupted.
-const INTERRUPTED: &str = "interrupted";
 
 pub(super) async fn run(args: FleetArgs, output: Output) -> Result {
     with_shared(&args, None, async {
@@ -185,13 +184,11 @@ async fn in_the_shell(words: &[String], output: Output) -> Result {
     if let Some(why) = not_here(&meant) {
         return Err(Fail::usage(format!("{}: {why}", words.join(" "))));
     }
-    tokio::select! {
-        ended = verb(meant, output) => ended,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            Err(Fail::new(INTERRUPTED, "interrupted: what was ordered goes on, and `ops` shows it"))
-        }
-    }
+    // A verb that waits says itself what goes on.
+    or_interrupted(verb(meant, output), || {
+        Fail::interrupted("what was ordered goes on").hint("`ops` shows it")
+    })
+    .await
 }
 
 #[cfg(test)]
