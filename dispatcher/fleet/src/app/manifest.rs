@@ -84,6 +84,7 @@ struct Manifest {
 /// How a new version comes to the fleet, whatever its components are.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a table such as [update]")]
 struct AppUpdate {
     #[serde(default)]
     stages: Vec<ManifestStage>,
@@ -92,6 +93,7 @@ struct AppUpdate {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a table such as { labels = \"stage=canary\", wait = \"10m\" }")]
 struct ManifestStage {
     labels: OneOrMore,
     /// Until somebody promotes it, where it is left out.
@@ -107,6 +109,9 @@ enum OneOrMore {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(
+    expecting = "a table such as { opens = \"0 2 * * mon-fri\", zone = \"Europe/Berlin\", for = \"3h\" }"
+)]
 struct ManifestWindow {
     opens: String,
     /// UTC unless it says otherwise.
@@ -146,6 +151,7 @@ impl AppUpdate {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a table such as [component.NAME]")]
 struct Part {
     module: String,
     on: Option<On>,
@@ -191,6 +197,7 @@ struct Part {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a table such as { within = \"30s\", every = \"5s\" }")]
 struct Health {
     within: Option<String>,
     every: Option<String>,
@@ -205,6 +212,9 @@ enum On {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(
+    expecting = "a table such as { schedule = \"30 3 * * mon-fri\", zone = \"Europe/Berlin\", missed = \"once\" }"
+)]
 struct Cron {
     schedule: String,
     /// UTC unless it says otherwise.
@@ -215,6 +225,7 @@ struct Cron {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a table such as { when = \"on-failure\", backoff = \"1s\" }")]
 struct Restart {
     when: Option<RestartWhen>,
     backoff: Option<String>,
@@ -223,6 +234,7 @@ struct Restart {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a table such as { at-a-time = 1, within = \"1m\" }")]
 struct Update {
     at_a_time: Option<u32>,
     healthy_after: Option<String>,
@@ -232,6 +244,7 @@ struct Update {
 /// A topic, and what is on it, as manifests declare it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[serde(expecting = "a table such as { topic = \"climate/mean\", media_type = \"application/senml+json\" }")]
 pub struct DeclaredPort {
     topic: String,
     /// As in RFC 6838, such as `application/senml+json`.

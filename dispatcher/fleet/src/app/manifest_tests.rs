@@ -248,6 +248,18 @@ fn what_is_wrong_is_said_with_its_place() {
             "update.window is open for 1 min to 31 days",
         ),
         (
+            "name = 'a'\n[update]\nwindow = '03:00-04:00'\n[component.x]\nmodule = 'm.wasm'",
+            "invalid type: string \"03:00-04:00\", expected a table such as { opens = \"0 2 * * mon-fri\"",
+        ),
+        (
+            "name = 'a'\n[component.x]\nmodule = 'm.wasm'\ncron = '* * * * *'",
+            "expected a table such as { schedule = ",
+        ),
+        (
+            "name = 'a'\n[component.x]\nmodule = 'm.wasm'\nrestart = 'never'",
+            "expected a table such as { when = ",
+        ),
+        (
             "name = 'a'\n[update]\nstages = [{ labels = 'x', wait = '32d' }]\n[component.x]\nmodule = 'm.wasm'",
             "a stage of update.stages waits for 1 ms to 31 days",
         ),
