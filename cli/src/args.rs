@@ -247,8 +247,9 @@ pub(crate) enum Verb {
     Man(ManArgs),
     /// Print what a shell runs at its start to complete verbs, options, and the fleet's names: `source <(wayfare completion bash)`
     Completion {
+        /// Left out: the one that SHELL names
         #[arg(value_enum)]
-        shell: Shell,
+        shell: Option<Shell>,
         /// Put it where this user's shell finds it by itself (bash and fish), instead of printing it
         #[arg(long)]
         install: bool,

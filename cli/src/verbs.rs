@@ -124,8 +124,8 @@ async fn run_async(verb: Verb, output: Output) -> Result {
         Verb::Context { verb } => contexts::run(verb, output),
         Verb::Man(args) => man::run(&args, output),
         Verb::Completion { shell, install } => match install {
-            true => completion::install(shell, output),
-            false => completion::print(shell),
+            true => completion::install(completion::of_user(shell)?, output),
+            false => completion::print(completion::of_user(shell)?),
         },
         Verb::App { verb } => app::run(verb, output).await,
         Verb::State { verb } => state::run(verb, output).await,

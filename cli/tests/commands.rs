@@ -259,14 +259,20 @@ fn what_needs_no_fleet_works_without_one() {
         );
     }
     let home = tempfile::tempdir().unwrap();
-    let installed = support::command(nowhere, &["completion", "bash", "--install", "--json"])
+    let installed = support::command(nowhere, &["completion", "--install", "--json"])
         .env("HOME", home.path())
+        .env("SHELL", "/usr/bin/bash")
         .env_remove("XDG_DATA_HOME")
         .output()
         .unwrap();
     let file: serde_json::Value = serde_json::from_slice(&installed.stdout).unwrap();
     let script = std::fs::read_to_string(file["file"].as_str().unwrap()).unwrap();
     assert_eq!(script, run(nowhere, &["completion", "bash"]).stdout);
+    let unknown = support::command(nowhere, &["completion"])
+        .env("SHELL", "/bin/nosh")
+        .output()
+        .unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
     let page = run(nowhere, &["inspect", "primes"]).stdout;
     assert!(
         page.contains("take it") && page.contains("wasi_snapshot_preview1: "),

@@ -327,3 +327,27 @@ fn ctrl_c_says_what_goes_on_and_how_to_end_it() {
         "{stderr}"
     );
 }
+
+#[test]
+fn who_waits_for_a_roll_out_is_told_what_that_waits_for() {
+    let user = User::new();
+    user.waits_for_engines();
+    let version = |ms: &str| {
+        let text = format!(
+            "name = \"shop\"\n[update]\nwindow = {{ opens = \"0 0 29 2 *\", for = \"1m\" }}\n\
+             [component.web]\nmodule = \"counter\"\nargs = [\"1000000000\", \"{ms}\"]\n"
+        );
+        user.file("shop.toml", text)
+    };
+    // The first version replaces nothing.
+    user.types(0, &["app", "apply", &version("100"), "--wait"]);
+    let waits = user.types(3, &["app", "apply", &version("200"), "--wait", "--timeout", "1s"]);
+    assert!(
+        waits
+            .stderr
+            .contains("not healthy in time: shop/web/0 (running) (")
+            && waits.stderr.contains("its window opens in "),
+        "{}",
+        waits.stderr
+    );
+}

@@ -278,11 +278,13 @@ async fn wait_until_healthy(fleet: &Client, application: &str, version: u64, lim
             let waits = status
                 .instances
                 .iter()
-                .filter(|i| !(i.away || i.current && i.healthy));
+                .filter(|i| !(i.away || i.current && (i.healthy || i.state == "complete")));
             tell_failures(fleet, &statuses, version).await;
             let list: Vec<String> = waits.map(|i| format!("{} ({})", i.instance, i.state)).collect();
+            let roll_out = status.roll_out.as_ref();
+            let roll_out = roll_out.map_or_else(String::new, |words| format!(" ({words})"));
             return Err(Fail::no_answer(format!(
-                "not healthy in time: {}",
+                "not healthy in time: {}{roll_out}",
                 list.join(", ")
             )));
         }

@@ -11,6 +11,14 @@ use crate::fail::{Fail, Result};
 use crate::output::Output;
 use crate::whole;
 
+/// The shell that was named, or this user's.
+pub(super) fn of_user(named: Option<Shell>) -> Result<Shell> {
+    named.or_else(Shell::from_env).ok_or_else(|| {
+        Fail::usage("SHELL names no shell that is known")
+            .hint("say which: bash, elvish, fish, powershell or zsh")
+    })
+}
+
 pub(super) fn print(shell: Shell) -> Result {
     crate::output::write_out(&completing::script(&shell.to_string())?)
 }
