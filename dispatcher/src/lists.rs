@@ -34,7 +34,7 @@ use crate::requests::{Asked, Inbox};
 /// Lists that are looked for at a time; who asks for one more waits.
 const LISTS_MAX: usize = 4;
 /// Rows of a part: more than a message holds, mostly.
-const ROWS_MAX: usize = 200;
+const ROWS_MAX: usize = 100;
 /// Rows that are looked at at once.
 const LOOK_MAX: usize = 2_000;
 /// Another service answers within this, or cannot.
