@@ -398,6 +398,25 @@ class TheModule(WithEngine):
 
         self.assertEqual(asyncio.run(main()), ["one", "end"])
 
+    def test_asyncio_receives_from_queues_while_other_tasks_go_on(self):
+        async def main():
+            mailbox = Mailbox(wayfare.subscribe("echo"))
+            mailbox.rules["main"] = [rule(fields={"": 1}, queue="ones"), rule(address="echo", queue="others")]
+            with self.assertRaises(TimeoutError):
+                await asyncio.wait_for(wayfare.aio.receive(mailbox, "ones"), 0.01)
+            self.assertEqual(mailbox._waiters, [], "who has given up is forgotten")
+            ones = asyncio.create_task(wayfare.aio.receive(mailbox, "ones"))
+            either = asyncio.create_task(wayfare.aio.receive(mailbox, "others", "ones"))
+            for text in ["2", "1"]:
+                await asyncio.sleep(0.01)
+                wayfare.publish("echo", text)
+            received = [await either, await ones]
+            wayfare.publish("echo", "3")
+            received.append(await wayfare.aio.receive(mailbox, "others"))
+            return [(queue, message.text) for queue, message in received]
+
+        self.assertEqual(asyncio.run(main()), [("others", "2"), ("ones", "1"), ("others", "3")])
+
     def test_a_request_that_is_given_up_does_not_hold_up_the_next(self):
         async def main():
             self.engine.answer = lambda action: None if action["topic"] == "late" else {"payload": "now"}

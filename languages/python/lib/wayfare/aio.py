@@ -16,7 +16,7 @@ import time
 
 import wayfare
 
-__all__ = ["request"]
+__all__ = ["receive", "request"]
 
 _asking = None
 
@@ -47,15 +47,26 @@ async def request(topic, payload, *, timeout=30):
     return await asyncio.shield(reply)
 
 
-async def next_of(subscription):
-    """Waits until a subscription has something."""
+async def receive(mailbox, *queues):
+    """As `receive` of a `wayfare.rules.Mailbox`, while other tasks go on; without a timeout, which `asyncio.timeout` has."""
+    while True:
+        taken = mailbox.take(*queues)
+        if taken is not None:
+            return taken
+        await next_of(mailbox)
+
+
+async def next_of(source):
+    """Waits until a subscription, or a queue of a mailbox, has something more."""
     waiter = asyncio.get_running_loop().create_future()
-    subscription._waiters.append(waiter)
+    source._waiters.append(waiter)
     _waiting.add(waiter)
     try:
         await waiter
     finally:
         _waiting.discard(waiter)
+        if waiter in source._waiters:
+            source._waiters.remove(waiter)
 
 
 #: Futures that a line of `in` completes. While there are none, no line is taken.

@@ -16,7 +16,7 @@
 
 Of a list of rules the first that fits decides: the message goes into a queue, or on to another list. Lists can be changed
 at any time, also while messages wait (`sort_again`). A program that waits for one queue keeps what comes for the others, in
-the order in which it came. A call that is cancelled leaves its queue.
+the order in which it came. A call that is cancelled leaves its queue. Within asyncio, `await wayfare.aio.receive(mailbox, "questions")`.
 
 Nothing is dropped without a word. What no rule takes, or a queue has no room for, is undelivered: a call fails as `refused`
 with the reason, the next message of its key may come, a line on standard error says so, and `take_undelivered` has it. Queues
@@ -71,6 +71,7 @@ class Mailbox:
         self._numbers = itertools.count()
         self._undelivered = collections.deque(maxlen=_UNDELIVERED_MAX)
         self._sources = []
+        self._waiters = []
         for source in sources:
             self.add(source)
 
@@ -127,9 +128,16 @@ class Mailbox:
             size = sum(len(one.payload) for _, one in queue) + len(message.payload)
             if not queue or (len(queue) < self.messages_max and size <= self.bytes_max):
                 queue.append((number, message))
+                self._wake()
                 return
             why = f"queue '{name}' of the mailbox is full"
         self._refuse(message, why)
+
+    def _wake(self):
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _queue_of(self, message):
         """The name of a queue, or None and why there is none."""
