@@ -32,6 +32,7 @@ mod client;
 mod disks;
 mod happening;
 mod heard;
+mod neighbours;
 mod network;
 mod oracle;
 mod orders;

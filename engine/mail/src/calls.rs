@@ -24,6 +24,8 @@ mod making;
 #[cfg(test)]
 mod message_tests;
 mod messages;
+#[cfg(test)]
+mod neighbour_tests;
 mod notices;
 mod open;
 mod picking;

@@ -30,6 +30,7 @@ mod lists;
 mod lives;
 mod losses;
 mod messages;
+mod neighbours;
 mod numbers;
 mod orders;
 mod overload;
