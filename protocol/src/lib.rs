@@ -20,7 +20,7 @@ pub mod dispatcher;
 pub mod error;
 pub mod event;
 pub mod files;
-pub mod filter;
+mod filter;
 pub mod folder;
 pub mod grants;
 pub mod health;

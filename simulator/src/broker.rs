@@ -100,13 +100,11 @@ impl World {
         }
         match said {
             Said::Connect => {}
-            Said::Subscribe(filters) => {
-                let is_first = filters.iter().any(|filter| filter == "in");
-                kept.filters.extend(filters.iter().cloned());
-                if is_first && !std::mem::replace(&mut kept.is_subscribed, true) {
+            Said::Subscribe => {
+                if !std::mem::replace(&mut kept.is_subscribed, true) {
                     self.at(self.now, Happening::SourcePublishes { program });
                 }
-                self.tell(wire, Told::Granted(filters));
+                self.tell(wire, Told::Granted);
             }
             Said::Acknowledge(number) => {
                 kept.unacknowledged.retain(|sent| *sent != number);
@@ -115,9 +113,7 @@ impl World {
             }
             Said::Publish(outgoing) => {
                 let number = outgoing.number;
-                if !self.route(&outgoing) {
-                    self.hear(program, &outgoing);
-                }
+                self.hear(program, &outgoing);
                 self.tell(wire, Told::Published(number));
             }
             Said::Disconnect => {
@@ -157,7 +153,7 @@ impl World {
         }
     }
 
-    pub(super) fn serve(&mut self, program: ProgramId) {
+    fn serve(&mut self, program: ProgramId) {
         let Some(kept) = self.broker.kept.get_mut(&program) else {
             return;
         };
@@ -174,8 +170,6 @@ impl World {
     /// out, and whoever is subscribed gets each once.
     fn hear(&mut self, program: ProgramId, outgoing: &Outgoing) {
         let about = number_in(&outgoing.payload);
-        // What programs send each other has numbers, too.
-        let has_gaps = self.has_neighbours;
         let kept = self.broker.kept.entry(program).or_insert_with(Kept::new);
         let number = outgoing.number;
         let is_new = !kept.heard.contains_key(&number);
@@ -194,7 +188,7 @@ impl World {
             Some(before) => Some(format!(
                 "output {number} was about {before}, and now about {about}"
             )),
-            None if is_first || has_gaps || kept.heard.contains_key(&(number - 1)) => {
+            None if is_first || kept.heard.contains_key(&(number - 1)) => {
                 kept.heard.insert(number, about);
                 None
             }

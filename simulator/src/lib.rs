@@ -32,7 +32,6 @@ mod client;
 mod disks;
 mod happening;
 mod heard;
-mod neighbours;
 mod network;
 mod oracle;
 mod orders;

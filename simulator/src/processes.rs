@@ -116,7 +116,6 @@ impl World {
         if let Some(talk) = process.and_then(|process| process.talk) {
             self.leave_session(&talk);
             self.forget_unstored(program, talk);
-            self.neighbours_look(index);
         }
     }
 

@@ -37,7 +37,6 @@ impl World {
         for _ in 0..1 + self.broker.random.below(3) {
             let at = self.base + self.broker.random.below(60 * SECOND);
             let memory = match self.broker.random.below(4) {
-                _ if self.has_neighbours => Memory::Whole,
                 0 | 1 => Memory::Whole,
                 2 => Memory::Older,
                 _ => Memory::Nothing,

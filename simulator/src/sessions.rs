@@ -8,13 +8,12 @@ pub(crate) mod state;
 
 use std::time::{Duration, Instant};
 
-use wayfare_mail::{Intake, ReceivedMessage, Ways};
+use wayfare_mail::{Intake, Outgoing};
 use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::{Purpose, Stamp};
 
-use crate::broker::state::{MAIL, Said, Told};
-use crate::neighbours::state::Flight;
+use crate::broker::state::{Said, Told};
 use crate::processes::job::Job;
 use crate::time::{MS, SECOND};
 use crate::world::World;
@@ -24,6 +23,7 @@ use state::{Line, Talk};
 /// As in the session.
 const CLOSE_TIMEOUT: u64 = 2 * SECOND;
 const HANG_UP_TIMEOUT: u64 = 500 * MS;
+const IN_FLIGHT_MAX: usize = 8;
 
 impl World {
     fn instant(&self) -> Instant {
@@ -57,7 +57,6 @@ impl World {
             return Some(capture);
         }
         talk.closing = Some((capture, now + CLOSE_TIMEOUT));
-        talk.mail.set_takes_directly(false);
         self.wake_session(index, program, now + CLOSE_TIMEOUT);
         self.turn(index, program);
         None
@@ -84,12 +83,10 @@ impl World {
             };
             let wire = talk.wire();
             talk.line = Line::Shut;
-            talk.mail.set_takes_directly(false);
             if let Some(wire) = wire {
                 self.say(wire, Said::Disconnect);
             }
         }
-        self.neighbours_look(index);
     }
 
     /// It is gone for good.
@@ -110,11 +107,6 @@ impl World {
         let (boot, now) = (self.boot_of(index), self.now);
         let instant = self.instant();
         let is_heard = self.is_heard(index);
-        self.settle(index, program);
-        let is_late = self.looks_late(index, program);
-        if !is_late {
-            self.write_given(index, program);
-        }
         let Some(talk) = self.talk(index, program) else {
             return;
         };
@@ -124,13 +116,9 @@ impl World {
                 if is_heard && talk.may_open && talk.mail.wants_session() && now >= talk.rests_until =>
             {
                 talk.mail.begin_session();
-                let unstored = talk.intake.take_unstored();
-                let first = unstored.first().map(|message| message.number);
-                talk.synced_below = first.unwrap_or(talk.mail.arrived());
-                talk.intake = Intake::with_unstored(unstored, instant);
+                talk.intake = Intake::with_unstored(talk.intake.take_unstored(), instant);
                 talk.opened += 1;
                 talk.in_flight.clear();
-                talk.ways = Ways::default();
                 self.dial_again(index, program, boot);
             }
             Line::Lost if !is_closing => self.dial_again(index, program, boot),
@@ -140,9 +128,7 @@ impl World {
             }
             Line::Shut | Line::Lost | Line::Dialled(_) | Line::Up(_) | Line::HangingUp(_) => {}
         }
-        if !is_late {
-            self.store_fresh(index, program, is_closing);
-        }
+        self.store_fresh(index, program, is_closing);
         let Some(talk) = self.talk(index, program) else {
             return;
         };
@@ -182,27 +168,24 @@ impl World {
         let Some(talk) = self.talk(index, program) else {
             return;
         };
-        talk.waits_for_neighbours = false;
-        let filters: Vec<String> = talk
-            .mail
-            .to_subscribe()
-            .into_iter()
-            .map(|(filter, _)| filter)
-            .collect();
-        if !filters.is_empty() && !std::mem::replace(&mut talk.has_asked, true) {
-            self.say(wire, Said::Subscribe(filters));
+        let mut words = Vec::new();
+        if !talk.mail.to_subscribe().is_empty() && !std::mem::replace(&mut talk.has_asked, true) {
+            words.push(Said::Subscribe);
         }
-        while let Some(outgoing) = self.talk(index, program).and_then(Talk::next_to_send) {
-            if let Some(word) = self.sends(index, program, outgoing) {
-                self.say(wire, word);
-            }
+        while talk.in_flight.len() < IN_FLIGHT_MAX
+            && let Some(outgoing) = talk.mail.next_to_send()
+        {
+            talk.in_flight.push_back(outgoing.clone());
+            words.push(Said::Publish(outgoing));
+        }
+        for word in words {
+            self.say(wire, word);
         }
     }
 
     fn take_in(&mut self, index: usize, program: ProgramId, wire: usize) {
         let now = self.instant();
         let source = ProgramId::from_bytes([9; 16]);
-        let mail = self.broker.mail.clone();
         let Some(talk) = self.talk(index, program).filter(|talk| talk.owned == Some(wire)) else {
             return;
         };
@@ -211,21 +194,13 @@ impl World {
             next = talk.unread.pop_front();
         }
         while let Some(number) = next {
-            let accepted = match number.checked_sub(MAIL) {
-                Some(at) => {
-                    let (topic, payload) = &mail[at as usize];
-                    talk.mail.accept(topic, payload, false)
-                }
-                None => {
-                    let stamp = Stamp {
-                        sender: source,
-                        number,
-                        purpose: Purpose::Message,
-                    };
-                    let payload = stamp.put_on(number.to_string().as_bytes());
-                    talk.mail.accept("in", &payload, false)
-                }
+            let stamp = Stamp {
+                sender: source,
+                number,
+                purpose: Purpose::Message,
             };
+            let payload = stamp.put_on(number.to_string().as_bytes());
+            let accepted = talk.mail.accept("in", &payload, false);
             let token = (wire, number);
             talk.intake
                 .received(number, (token, Qos::AtLeastOnce), accepted, now);
@@ -242,16 +217,20 @@ impl World {
         let Some(talk) = self.talk(index, program) else {
             return;
         };
+        let generation = talk.generation;
         let opened = talk.opened;
-        if let Some(fresh) = talk.intake.begin_sync(now, at_once || talk.is_awaited) {
-            talk.is_awaited = false;
+        if let Some(fresh) = talk.intake.begin_sync(now, at_once) {
+            talk.writing.clone_from(&fresh);
             let instance = self.process(index, program).map_or(0, |process| process.instance);
-            if !self.append(index, program, fresh) {
+            let (now, disk) = (self.now, &self.engines[index].disk);
+            if disk.refuses_blob(now, &mut self.random) {
                 return self.journal_failed(index, program);
             }
-            if let Some(talk) = self.talk(index, program) {
-                talk.syncing_below = talk.mail.arrived();
-            }
+            let inbox = self.engines[index]
+                .inboxes
+                .entry((program, generation))
+                .or_default();
+            inbox.messages.extend(fresh);
             let job = Job::Synced {
                 program,
                 instance,
@@ -267,57 +246,6 @@ impl World {
         }
     }
 
-    /// Sometimes a neighbour gives something just after the session has looked for that, and before it sends.
-    fn looks_late(&mut self, index: usize, program: ProgramId) -> bool {
-        let Some(talk) = self.talk(index, program) else {
-            return false;
-        };
-        let may_be = talk.mail.has_news_of_neighbours() && talk.closing.is_none();
-        let is_late = may_be && self.broker.random.per_mille(300);
-        if is_late {
-            let at = self.now + self.broker.random.below(5 * MS);
-            self.wake_session(index, program, at);
-        }
-        is_late
-    }
-
-    /// What neighbours gave is written before the program sends anything.
-    fn write_given(&mut self, index: usize, program: ProgramId) {
-        let instant = self.instant();
-        let Some(talk) = self.talk(index, program) else {
-            return;
-        };
-        let given = talk.mail.take_unwritten();
-        talk.intake.given(given, instant);
-        let is_awaited = talk.mail.take_sync_awaited();
-        talk.is_awaited |= is_awaited;
-        if talk.line != Line::Shut
-            && let Some(fresh) = talk.intake.to_write()
-            && !self.append(index, program, fresh)
-        {
-            self.journal_failed(index, program);
-        }
-    }
-
-    /// Whether it is written; it is not synced.
-    fn append(&mut self, index: usize, program: ProgramId, fresh: Vec<ReceivedMessage>) -> bool {
-        let Some(talk) = self.talk(index, program) else {
-            return false;
-        };
-        let generation = talk.generation;
-        talk.writing.extend(fresh.iter().cloned());
-        let (now, disk) = (self.now, &self.engines[index].disk);
-        if disk.refuses_blob(now, &mut self.random) {
-            return false;
-        }
-        let inbox = self.engines[index]
-            .inboxes
-            .entry((program, generation))
-            .or_default();
-        inbox.messages.extend(fresh);
-        true
-    }
-
     /// What was not acknowledged comes again, over another connection; what is in the inbox already is written then.
     fn journal_failed(&mut self, index: usize, program: ProgramId) {
         let (now, instant) = (self.now, self.instant());
@@ -330,7 +258,6 @@ impl World {
         talk.intake = Intake::with_unstored(unstored, instant);
         talk.rests_until = now + SECOND;
         let wire = talk.wire();
-        talk.mail.set_takes_directly(false);
         if let Some((_, deadline)) = &mut talk.closing {
             *deadline = now;
         } else {
@@ -345,7 +272,6 @@ impl World {
             self.say(wire, Said::Disconnect);
         }
         self.wake_session(index, program, now + SECOND);
-        self.neighbours_look(index);
     }
 
     /// Everything that was written when it was asked for is on the disk.
@@ -369,15 +295,11 @@ impl World {
         let Some(talk) = self.talk(index, program) else {
             return;
         };
-        let below = talk.syncing_below;
-        talk.writing.retain(|message| message.number >= below);
-        talk.synced_below = below;
+        talk.writing.clear();
         let (tokens, line, generation) = (talk.intake.synced(), talk.line, talk.generation);
         if let Some(inbox) = self.engines[index].inboxes.get_mut(&(program, generation)) {
-            let is_synced = |message: &&ReceivedMessage| message.number < below;
-            inbox.synced = inbox.messages.iter().take_while(is_synced).count();
+            inbox.synced = inbox.messages.len();
         }
-        self.neighbours_look(index);
         for (wire, number) in tokens {
             if line == Line::Up(wire) {
                 self.say(wire, Said::Acknowledge(number));
@@ -408,38 +330,17 @@ impl World {
                 }
                 talk.unread.clear();
                 talk.intake.reconnected();
-                let is_unanswered = |one: &&Flight| {
-                    matches!(
-                        one,
-                        Flight::Broker {
-                            is_acknowledged: false,
-                            ..
-                        }
-                    )
-                };
-                let again = talk.in_flight.iter().filter(is_unanswered);
-                let again: Vec<_> = again.map(|one| one.outgoing().clone()).collect();
+                let again: Vec<Outgoing> = talk.in_flight.iter().cloned().collect();
                 for outgoing in again {
                     self.say(wire, Said::Publish(outgoing));
                 }
                 self.ask_whose(index, program, wire);
             }
-            Told::Granted(filters) => {
-                talk.has_asked = false;
-                let granted = |filter: &String| talk.mail.granted(filter, Qos::AtLeastOnce);
-                filters.iter().for_each(granted);
-            }
+            Told::Granted => talk.mail.granted("in", Qos::AtLeastOnce),
             Told::Input(number) => talk.unread.push_back(number),
             Told::Published(number) => {
-                for one in &mut talk.in_flight {
-                    if let Flight::Broker {
-                        outgoing,
-                        is_acknowledged,
-                    } = one
-                    {
-                        *is_acknowledged |= outgoing.number == number;
-                    }
-                }
+                talk.in_flight.retain(|outgoing| outgoing.number > number);
+                talk.mail.sent(number);
             }
             Told::Closed => {}
         }
@@ -460,8 +361,6 @@ impl World {
         self.hear_retained(index, program);
         if let Some(talk) = self.talk(index, program).filter(|talk| talk.wire() == Some(wire)) {
             talk.owned = Some(wire);
-            let takes = talk.closing.is_none() && matches!(talk.line, Line::Up(_));
-            talk.mail.set_takes_directly(takes);
             self.turn(index, program);
         }
     }
@@ -478,7 +377,6 @@ impl World {
             return self.closed(index, program);
         }
         talk.line = Line::Lost;
-        talk.mail.set_takes_directly(false);
         // Connects again after a while, as the link does.
         let at = now + 50 * MS + self.broker.random.below(SECOND);
         self.wake_session(index, program, at);
@@ -494,6 +392,5 @@ impl World {
         if let Some((capture, _)) = talk.closing.take() {
             self.job_in(20 * MS, index, capture);
         }
-        self.neighbours_look(index);
     }
 }

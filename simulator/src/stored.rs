@@ -4,8 +4,6 @@ pub(crate) mod state;
 
 use wayfare_protocol::ids::{Generation, ProgramId};
 
-use crate::neighbours::introduce;
-use crate::neighbours::state::Chat;
 use crate::sessions::state::Talk;
 use crate::world::World;
 
@@ -24,24 +22,15 @@ impl World {
             return None;
         }
         let mut mail = mail(program, self.engines[index].name.as_str());
-        let partner = match self.has_neighbours {
-            true => self.partner_of(program),
-            false => None,
-        };
-        let (expects, chat) = match saved {
-            None => {
-                if let Some(partner) = partner {
-                    introduce(&mut mail, partner, &self.engines[index].name);
-                }
-                (0, Chat::default())
-            }
+        let expects = match saved {
+            None => 0,
             Some(saved) => {
                 let saved = &self.saved_talks[saved?];
                 if saved.program != program {
                     return None; // A copy keeps silent.
                 }
                 mail.restore(&saved.mail).expect("it was saved");
-                (saved.expects, saved.chat.clone())
+                saved.expects
             }
         };
         mail.begin_life(begun);
@@ -54,9 +43,7 @@ impl World {
         {
             mail.replay(message.clone());
         }
-        let mut talk = Talk::new(mail, expects, generation);
-        talk.chat = chat;
-        Some(talk)
+        Some(Talk::new(mail, expects, generation))
     }
 
     pub(super) fn save_talk(&mut self, index: usize, program: ProgramId) -> Option<usize> {
@@ -66,7 +53,6 @@ impl World {
             mail: talk.mail.save(),
             arrived: talk.mail.arrived(),
             expects: talk.expects,
-            chat: talk.chat.clone(),
         };
         self.saved_talks.push(saved);
         Some(self.saved_talks.len() - 1)

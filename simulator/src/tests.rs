@@ -168,30 +168,6 @@ fn dispatched_fleets_run_what_is_wanted_each_instance_once() {
     );
 }
 
-/// Worlds in which programs call each other: every 32nd, from seed 19 on.
-fn run_neighbours(number: u64) -> Run {
-    run(32 * number + 19)
-}
-const NEIGHBOUR_WORLDS: u64 = 100;
-
-#[test]
-fn programs_of_one_engine_give_each_other_what_they_send_once_and_in_order() {
-    let seeds = number("SEEDS").unwrap_or(NEIGHBOUR_WORLDS);
-    let outcomes = run_all(run_neighbours, &[], (seeds, 0));
-    must_have_happened(
-        &outcomes,
-        &[
-            "calls answered",
-            "messages given to neighbours",
-            "messages that neighbours lost",
-            "messages that waited for neighbours",
-            "move done",
-            "inputs handled",
-        ],
-        seeds,
-    );
-}
-
 #[test]
 fn one_seed() {
     let Some(seed) = number("SEED") else {

@@ -49,10 +49,6 @@ pub(super) struct World {
     pub(super) begun: Instant,
     /// Its programs have sessions.
     pub(super) talks: bool,
-    /// They ask each other, and those of one engine directly.
-    pub(super) has_neighbours: bool,
-    /// Programs in the order in which they were begun, each with the one before it.
-    pub(super) partners: Vec<(ProgramId, Option<ProgramId>)>,
     pub(super) broker: Broker,
     pub(super) saved_talks: Vec<SavedTalk>,
     /// Who acts, in worlds with a dispatcher.
@@ -107,8 +103,6 @@ impl World {
             trace,
             begun: Instant::now(),
             talks: seed % 8 == 3,
-            has_neighbours: seed % 32 == 19 && !is_dispatched,
-            partners: Vec::new(),
             broker: Broker::new(seed),
             saved_talks: Vec::new(),
             acting: is_dispatched.then(|| Acting::new(Wanted::default())),
@@ -278,8 +272,7 @@ impl World {
         }
         self.note(|| format!("e{engine} crashes"));
         self.connection_ends(engine, u64::MAX);
-        let is_killed = self.has_neighbours;
-        for (program, process) in self.engines[engine].crash(is_killed, &mut self.broker.random) {
+        for (program, process) in self.engines[engine].crash(&mut self.broker.random) {
             if let Some(talk) = process.talk {
                 self.forget_unstored(program, talk);
             }

@@ -24,8 +24,6 @@ mod making;
 #[cfg(test)]
 mod message_tests;
 mod messages;
-#[cfg(test)]
-mod neighbour_tests;
 mod notices;
 mod open;
 mod picking;

@@ -4,10 +4,8 @@
 //! ```text
 //!   received --> fresh, in the inbox --begin_sync--> being synced --synced--> may be acknowledged
 //!       \--> held, while the inbox is full; offered again
-//!   given by a neighbour, in the inbox --to_write--> written, with all that came before --begin_sync--> ...
 //! ```
-//! Always: what may be acknowledged was dropped as a repeat, or is in the journal, synced; and that in the order of receipt. The journal
-//! has messages in the order of their numbers.
+//! Always: what may be acknowledged was dropped as a repeat, or is in the journal, synced; and that in the order of receipt.
 //!
 //! A sync costs a card some 12 KiB of writing, whatever it makes durable. So what comes is gathered for a short while, unless as
 //! much has come as the smallest windows of brokers hold: then the broker waits for our acknowledgements.
@@ -19,8 +17,6 @@ use crate::{Accepted, ReceivedMessage};
 
 /// Messages that make a batch at once.
 const BATCH_MESSAGES: usize = 16;
-/// The same of what neighbours gave: they wait for nothing before much more is given.
-const BATCH_GIVEN: usize = 256;
 /// What is fewer waits this long for more.
 const GATHER: Duration = Duration::from_millis(100);
 /// Messages that may wait for their journal.
@@ -31,10 +27,6 @@ const WAITING_MAX: usize = 1024;
 pub struct Intake<M, T> {
     /// In the inbox, and not in the journal.
     fresh: Vec<ReceivedMessage>,
-    /// Some of these were given by neighbours, or may have been: all are written at once.
-    is_urgent: bool,
-    /// Given by neighbours, or left by an earlier connection, and no sync has begun since.
-    given: usize,
     /// Of those and of what was dropped, in the order of receipt.
     tokens: Vec<T>,
     since: Option<Instant>,
@@ -48,8 +40,6 @@ impl<M, T> Default for Intake<M, T> {
     fn default() -> Self {
         Self {
             fresh: Vec::new(),
-            is_urgent: false,
-            given: 0,
             tokens: Vec::new(),
             since: None,
             syncing: None,
@@ -79,33 +69,11 @@ impl<M, T> Intake<M, T> {
         self.since.get_or_insert(now);
     }
 
-    /// Neighbours gave these since this was last called.
-    pub fn given(&mut self, messages: Vec<ReceivedMessage>, now: Instant) {
-        if messages.is_empty() {
-            return;
-        }
-        self.given += messages.len();
-        for message in messages {
-            // What came through the broker meanwhile has numbers between theirs.
-            let at = self.fresh.partition_point(|one| one.number < message.number);
-            self.fresh.insert(at, message);
-        }
-        self.is_urgent = true;
-        self.since.get_or_insert(now);
-    }
-
-    /// What to write to the journal before the program sends anything; the next sync makes it durable.
-    pub fn to_write(&mut self) -> Option<Vec<ReceivedMessage>> {
-        std::mem::take(&mut self.is_urgent).then(|| std::mem::take(&mut self.fresh))
-    }
-
     /// What a connection goes on with: the messages that an earlier one took and did not bring to the journal. They are in the inbox, so
     /// what the broker sends of them again is dropped and acknowledged; and a journal with a gap is read up to there.
     pub fn with_unstored(messages: Vec<ReceivedMessage>, now: Instant) -> Self {
         Self {
             since: (!messages.is_empty()).then_some(now),
-            is_urgent: !messages.is_empty(),
-            given: messages.len(),
             fresh: messages,
             ..Self::default()
         }
@@ -131,22 +99,17 @@ impl<M, T> Intake<M, T> {
         self.held = None;
     }
 
-    /// What to write to the journal and to sync with what is written already, if it is time or `at_once`; [`Intake::synced`] is told when
-    /// that is done.
+    /// What to write to the journal and to sync, if it is time or `at_once`; [`Intake::synced`] is told when that is done.
     pub fn begin_sync(&mut self, now: Instant, at_once: bool) -> Option<Vec<ReceivedMessage>> {
-        let is_much = self.tokens.len() >= BATCH_MESSAGES || self.given >= BATCH_GIVEN;
-        let is_due = at_once || is_much || self.due().is_some_and(|due| due <= now);
-        if self.syncing.is_some() || self.is_all_begun() || !is_due {
+        let is_due =
+            at_once || self.tokens.len() >= BATCH_MESSAGES || self.due().is_some_and(|due| due <= now);
+        let is_empty = self.tokens.is_empty() && self.fresh.is_empty();
+        if self.syncing.is_some() || is_empty || !is_due {
             return None;
         }
         self.since = None;
-        (self.is_urgent, self.given) = (false, 0);
         self.syncing = Some(std::mem::take(&mut self.tokens));
         Some(std::mem::take(&mut self.fresh))
-    }
-
-    fn is_all_begun(&self) -> bool {
-        self.tokens.is_empty() && self.fresh.is_empty() && self.given == 0
     }
 
     /// When to begin a sync for want of more.
@@ -161,7 +124,7 @@ impl<M, T> Intake<M, T> {
 
     /// Everything that was taken may be acknowledged.
     pub fn is_settled(&self) -> bool {
-        self.syncing.is_none() && self.is_all_begun()
+        self.syncing.is_none() && self.tokens.is_empty() && self.fresh.is_empty()
     }
 }
 
@@ -210,36 +173,6 @@ mod tests {
         assert_eq!(intake.synced().len(), BATCH_MESSAGES);
         assert!(intake.is_settled());
         assert_eq!(intake.begin_sync(begin, true), None);
-    }
-
-    #[test]
-    fn what_neighbours_gave_is_written_at_once_in_the_order_of_the_numbers_and_synced_with_others() {
-        let (mut intake, now) = (Intake::<u64, u64>::default(), moment());
-        taken(&mut intake, 0, now);
-        taken(&mut intake, 2, now);
-        assert_eq!(intake.to_write(), None, "nothing is urgent");
-        intake.given(vec![message(1), message(3)], now);
-        let all = (0..4).map(message).collect();
-        assert_eq!(intake.to_write(), Some(all));
-        assert_eq!(intake.to_write(), None);
-        assert_eq!(intake.begin_sync(now, false), None, "others may come");
-        taken(&mut intake, 4, now);
-        assert_eq!(intake.begin_sync(now + GATHER, false), Some(vec![message(4)]));
-        intake.given(vec![message(5)], now);
-        assert_eq!(
-            intake.to_write(),
-            Some(vec![message(5)]),
-            "while others are synced"
-        );
-        assert_eq!(intake.synced(), [0, 2, 4]);
-        assert!(!intake.is_settled(), "that is not synced");
-        assert_eq!(intake.begin_sync(now, true), Some(vec![]));
-        assert!(intake.synced().is_empty());
-        assert!(intake.is_settled());
-        for number in 6..6 + BATCH_GIVEN as u64 {
-            intake.given(vec![message(number)], now);
-        }
-        assert!(intake.begin_sync(now, false).is_some(), "neighbours wait for it");
     }
 
     #[test]

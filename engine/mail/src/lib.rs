@@ -14,7 +14,6 @@
 mod calls;
 mod intake;
 mod message;
-mod neighbours;
 mod replies;
 mod retained;
 mod seen;
@@ -38,8 +37,6 @@ pub use calls::{Attention, CallOptions};
 use calls::{Calls, Incoming};
 pub use intake::Intake;
 pub use message::{Outgoing, Reader, ReceivedMessage};
-use neighbours::Direct;
-pub use neighbours::{Neighbours, Way, Ways, await_sync};
 use replies::{Replies, answered};
 use retained::Retained;
 pub use retained::{RETAINED_BYTES_MAX, RETAINED_TOPICS_MAX};
@@ -88,7 +85,6 @@ pub struct Mail {
     repliable: VecDeque<(u64, String)>,
     retained: Retained,
     calls: Calls,
-    direct: Direct,
     was_moved: bool,
     /// Since it came here: in no snapshot.
     traffic: Traffic,
@@ -159,7 +155,6 @@ impl Mail {
             repliable: VecDeque::new(),
             retained: Retained::default(),
             calls: Calls::default(),
-            direct: Direct::default(),
             was_moved: false,
             traffic: Traffic::default(),
             has_session: false,
@@ -456,7 +451,6 @@ impl Mail {
     /// A session begins at this engine: everything that is not acknowledged is sent through it.
     pub fn begin_session(&mut self) {
         self.has_session = true;
-        self.set_takes_directly(false);
         self.submitted = self.outbox.front().map_or(self.published, |first| first.number);
         self.begin_notices();
     }
@@ -505,16 +499,7 @@ impl Mail {
         self.unsubscribed.remove(filter);
     }
 
-    /// What comes through the broker.
     pub fn accept(&mut self, topic: &str, payload: &[u8], retained: bool) -> Accepted {
-        let accepted = self.accept_any(topic, payload, retained);
-        if accepted != Accepted::Full {
-            self.heard_by_broker(payload);
-        }
-        accepted
-    }
-
-    fn accept_any(&mut self, topic: &str, payload: &[u8], retained: bool) -> Accepted {
         let (mut stamp, payload) = Stamp::take_off(payload);
         // A request that cannot be answered is a message: a program that answers what it is asked does not fail for it.
         if let Some(stamp) = &mut stamp
@@ -635,11 +620,8 @@ impl Mail {
         self.published
     }
 
-    /// The next message for the session to send; none while something is to be written to the journal.
+    /// The next message for the session to send.
     pub fn next_to_send(&mut self) -> Option<Outgoing> {
-        if self.has_unwritten() {
-            return None;
-        }
         if std::mem::take(&mut self.asks_again) && self.unanswered().is_some() {
             return self.asked.clone();
         }

@@ -29,20 +29,6 @@ impl Mailbox {
         accepted
     }
 
-    /// Lets a neighbour look, whose messages need not go through the broker. Wakes the program and its session if it has left something.
-    pub fn visited<T>(&self, look: impl FnOnce(&mut Mail) -> Option<T>) -> Option<T> {
-        let (seen, has_news) = self.with(|mail| {
-            mail.set_time(now_ms());
-            let seen = look(mail);
-            (seen, mail.has_news_of_neighbours())
-        });
-        if has_news {
-            self.0.wake_program();
-            self.0.outgoing.notify_one();
-        }
-        seen
-    }
-
     /// The broker has these, in the order in which they were to be sent.
     pub fn sent(&self, numbers: &[u64]) {
         self.with(|mail| numbers.iter().for_each(|number| mail.sent(*number)));

@@ -14,7 +14,6 @@
 //! - After [`Order::Close`] was answered, everything that was taken is acknowledged and everything that was sent has its answer,
 //!   as far as the broker can be reached: a snapshot made then and the broker's session fit together.
 //! - While the program's inbox is full, nothing more is read from the broker.
-//! - What another program of this engine gave it is written to the journal before it sends anything.
 //! - There is no connection before the engine knows that the program is still its own (`fence`): a copy that has been replaced would
 //!   take the session from its successor, and be handed what is meant for that.
 //! - Nothing is taken from a connection before the engine has heard whoever had the session before it (`fence` too).
@@ -22,7 +21,6 @@
 mod asking;
 mod connection;
 mod intake;
-mod neighbourhood;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +35,6 @@ use wayfare_protocol::ids::{Generation, ProgramId};
 use super::store::{InboxJournal, Inboxes};
 use asking::Asking;
 use connection::Connection;
-pub(crate) use neighbourhood::Neighbourhood;
 use wayfare_runtime::Mailbox;
 
 /// What was sent and what was taken gets its answers within this, before a session is closed for a move.
@@ -79,7 +76,6 @@ pub(crate) struct Task {
     mailbox: Mailbox,
     broker: BrokerUrl,
     inboxes: Inboxes,
-    neighbourhood: Neighbourhood,
     orders: mpsc::UnboundedReceiver<Order>,
     generation: Option<Generation>,
     journal: Option<InboxJournal>,
@@ -113,7 +109,7 @@ impl Session {
         program: ProgramId,
         mailbox: Mailbox,
         broker: BrokerUrl,
-        (inboxes, neighbourhood): (Inboxes, Neighbourhood),
+        inboxes: Inboxes,
         heard: Heard,
     ) -> (Self, Task) {
         let (sender, orders) = mpsc::unbounded_channel();
@@ -127,7 +123,6 @@ impl Session {
             mailbox,
             broker,
             inboxes,
-            neighbourhood,
             orders,
             generation: None,
             journal: None,
@@ -255,7 +250,7 @@ impl Task {
         let opened = Connection::open(
             self.program,
             &self.mailbox,
-            (&self.broker, &self.neighbourhood),
+            &self.broker,
             &mut self.unstored,
             connected,
         );
@@ -269,7 +264,7 @@ impl Task {
         };
         let next = self.serve(&mut connection).await;
         connection.hang_up().await;
-        self.unstored = connection.take_unstored(&self.mailbox);
+        self.unstored = connection.take_unstored();
         match next {
             // The journal could not be written: what was not acknowledged comes again.
             Next::Open => self.rest().await,
@@ -298,15 +293,14 @@ impl Task {
         let mut asking = Asking::default();
         let next = loop {
             self.journal_bytes.store(journal.bytes(), Ordering::Relaxed);
-            // Before anything is sent: what neighbours gave is written then.
-            if let Err(error) = connection.journal(&self.mailbox, &mut journal) {
+            if self.is_finishing {
+                break self.send_last(connection).await;
+            }
+            connection.pump(&self.mailbox);
+            if let Err(error) = connection.journal(&mut journal) {
                 self.journal_failed(&mut journal, &error);
                 break Next::Open;
             }
-            if self.is_finishing {
-                break self.send_last(connection, &mut journal).await;
-            }
-            connection.pump(&self.mailbox);
             let unanswered = self.mailbox.with(|mail| mail.unanswered());
             let ask_at = asking.due(unanswered, Instant::now());
             tokio::select! {
@@ -315,7 +309,7 @@ impl Task {
                     None => break Next::Gone,
                     Some(Order::Open(_)) => {}
                     Some(Order::ForgetBelow(next)) => journal.forget_below(next),
-                    Some(Order::Finish) => break self.send_last(connection, &mut journal).await,
+                    Some(Order::Finish) => break self.send_last(connection).await,
                     Some(Order::Close(answer)) => {
                         let settled = connection.settle(&self.mailbox, &mut journal);
                         if tokio::time::timeout(CLOSE_TIMEOUT, settled).await.is_err() {
@@ -334,7 +328,7 @@ impl Task {
                     asking.asked(Instant::now());
                     self.mailbox.with(|mail| mail.ask_again());
                 }
-                happened = connection.next(&self.mailbox, &mut journal) => {
+                happened = connection.next(&self.mailbox, &journal) => {
                     if let Err(error) = happened {
                         self.journal_failed(&mut journal, &error);
                         break Next::Open;
@@ -346,8 +340,8 @@ impl Task {
         next
     }
 
-    async fn send_last(&self, connection: &mut Connection, journal: &mut InboxJournal) -> Next {
-        let all_sent = connection.finish(&self.mailbox, journal);
+    async fn send_last(&self, connection: &mut Connection) -> Next {
+        let all_sent = connection.finish(&self.mailbox);
         if tokio::time::timeout(FINISH_TIMEOUT, all_sent).await.is_err() {
             let program = self.program;
             tracing::warn!(%program, "the broker did not take a program's last messages");

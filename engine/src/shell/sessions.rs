@@ -11,7 +11,7 @@ use wayfare_link::BrokerUrl;
 use wayfare_protocol::ids::ProgramId;
 
 use super::programs::{Capturing, Hosted, Programs};
-use super::session::{self, Heard, Neighbourhood, Order, Session, SessionEnd};
+use super::session::{self, Heard, Order, Session, SessionEnd};
 use super::store::Inboxes;
 
 pub(crate) struct Sessions {
@@ -23,8 +23,6 @@ pub(crate) struct Sessions {
         mpsc::UnboundedSender<oneshot::Sender<()>>,
         mpsc::UnboundedReceiver<oneshot::Sender<()>>,
     ),
-    /// Programs whose sessions are open.
-    neighbourhood: Neighbourhood,
     running: JoinSet<SessionEnd>,
     /// Sessions that are being ended at the broker. A life under the same id that began meanwhile would lose its session to that.
     ending: BTreeMap<ProgramId, Ending>,
@@ -54,7 +52,6 @@ impl Sessions {
             broker,
             is_heard: watch::Sender::new(false),
             connected: mpsc::unbounded_channel(),
-            neighbourhood: Neighbourhood::default(),
             running: JoinSet::new(),
             ending: BTreeMap::new(),
             closing: JoinSet::new(),
@@ -98,8 +95,7 @@ impl Sessions {
             is_heard: self.is_heard.subscribe(),
             connected: self.connected.0.clone(),
         };
-        let means = (inboxes.clone(), self.neighbourhood.clone());
-        let (session, task) = Session::new(program, mailbox, self.broker.clone(), means, heard);
+        let (session, task) = Session::new(program, mailbox, self.broker.clone(), inboxes.clone(), heard);
         hosted.session = Some(session);
         self.running.spawn(task.run());
         if !hosted.is_frozen {

@@ -1,7 +1,6 @@
 //! What the broker keeps for sessions, the connections to it, and what is sent on them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::rc::Rc;
 
 use wayfare_mail::{Mail, Outgoing};
 use wayfare_protocol::ids::{Generation, ProgramId};
@@ -10,14 +9,9 @@ use crate::random::Random;
 use crate::restarts::state::SavedByBroker;
 use crate::stored::state::mail;
 
-/// Inputs from this number on are what programs have sent each other, in that order.
-pub(crate) const MAIL: u64 = 1 << 40;
-
 pub(crate) struct Broker {
     pub(crate) random: Random,
     pub(crate) kept: BTreeMap<ProgramId, Kept>,
-    /// What programs have sent each other: topics and payloads.
-    pub(crate) mail: Rc<Vec<(String, Vec<u8>)>>,
     /// All there ever were, by number.
     pub(crate) wires: Vec<Wire>,
     /// It is not there before then.
@@ -31,8 +25,6 @@ pub(crate) struct Broker {
 /// What the broker keeps for a program, and what the world around has of it.
 pub(crate) struct Kept {
     pub(crate) is_subscribed: bool,
-    /// Beside the source's inputs.
-    pub(super) filters: BTreeSet<String>,
     pub(crate) waiting: VecDeque<u64>,
     pub(crate) unacknowledged: VecDeque<u64>,
     pub(super) wire: Option<usize>,
@@ -69,7 +61,7 @@ pub(crate) struct Wire {
 #[derive(Debug, Clone)]
 pub(crate) enum Said {
     Connect,
-    Subscribe(Vec<String>),
+    Subscribe,
     Acknowledge(u64),
     Publish(Outgoing),
     Disconnect,
@@ -82,7 +74,7 @@ pub(crate) enum Told {
     Connected {
         is_known: bool,
     },
-    Granted(Vec<String>),
+    Granted,
     Input(u64),
     Published(u64),
     Closed,
@@ -93,7 +85,6 @@ impl Broker {
         Self {
             random: Random::new(!seed),
             kept: BTreeMap::new(),
-            mail: Rc::default(),
             wires: Vec::new(),
             down_until: 0,
             saved: SavedByBroker::default(),
@@ -102,25 +93,10 @@ impl Broker {
     }
 }
 
-impl Broker {
-    /// What a program has sent another: kept for it, if it is subscribed.
-    pub(crate) fn keep_for(&mut self, to: ProgramId, outgoing: &Outgoing) {
-        let Some(kept) = self.kept.get_mut(&to) else {
-            return;
-        };
-        if kept.filters.contains(&outgoing.topic) {
-            kept.waiting.push_back(MAIL + self.mail.len() as u64);
-            let mail = Rc::make_mut(&mut self.mail);
-            mail.push((outgoing.topic.clone(), outgoing.payload.clone()));
-        }
-    }
-}
-
 impl Kept {
     pub(super) fn new() -> Self {
         Self {
             is_subscribed: false,
-            filters: BTreeSet::new(),
             waiting: VecDeque::new(),
             unacknowledged: VecDeque::new(),
             wire: None,
@@ -144,7 +120,6 @@ impl Kept {
     /// What it published is still known: it may be begun anew.
     pub(crate) fn forget_session(&mut self) {
         self.is_subscribed = false;
-        self.filters.clear();
         self.wire = None;
         self.lost.extend(self.waiting.drain(..));
         self.lost.extend(self.unacknowledged.drain(..));

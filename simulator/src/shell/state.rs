@@ -73,14 +73,9 @@ impl Engine {
     }
 
     /// The programs that were in memory.
-    pub(crate) fn crash(&mut self, is_killed: bool, random: &mut Random) -> BTreeMap<ProgramId, Process> {
+    pub(crate) fn crash(&mut self, random: &mut Random) -> BTreeMap<ProgramId, Process> {
         self.blobs.retain(|_, durable| *durable);
-        for inbox in self.inboxes.values_mut() {
-            match is_killed {
-                true => inbox.keep(),
-                false => inbox.crash(random),
-            }
-        }
+        self.inboxes.values_mut().for_each(|inbox| inbox.crash(random));
         let up = self.up.take();
         up.map(|up| up.processes).unwrap_or_default()
     }

@@ -5,7 +5,6 @@ use wayfare_protocol::grants::Grants;
 use wayfare_protocol::ids::ProgramId;
 use wayfare_protocol::topics::Topics;
 
-use crate::neighbours::state::Chat;
 use crate::random::Random;
 
 /// What a snapshot has of it.
@@ -14,7 +13,6 @@ pub(crate) struct SavedTalk {
     pub(super) mail: Vec<u8>,
     pub(super) arrived: u64,
     pub(super) expects: u64,
-    pub(super) chat: Chat,
 }
 
 /// On an engine's disk, of one generation of a program.
@@ -33,19 +31,12 @@ pub(crate) fn mail(program: ProgramId, engine: &str) -> Mail {
     let grants = Grants {
         publish: vec!["out".into()],
         subscribe: vec!["in".into(), "out".into()],
-        call: vec!["program/+".into()],
-        serve: vec!["+".into()],
         ..Grants::default()
     };
     Mail::new(home, grants)
 }
 
 impl Inbox {
-    /// What was written outlives a process that is killed.
-    pub(crate) fn keep(&mut self) {
-        self.synced = self.messages.len();
-    }
-
     /// What was not synced may be there or not, from some message on.
     pub(crate) fn crash(&mut self, random: &mut Random) {
         let unsynced = (self.messages.len() - self.synced) as u64;

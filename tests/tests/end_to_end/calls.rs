@@ -89,11 +89,11 @@ fn count(variable: &str, otherwise: usize) -> usize {
 }
 
 /// What the caller prints, wherever it was.
-pub(crate) fn doubled(calls: usize) -> String {
+fn doubled(calls: usize) -> String {
     lines_of(calls) + &format!("{calls} were doubled\n")
 }
 
-pub(crate) fn lines_of(calls: usize) -> String {
+fn lines_of(calls: usize) -> String {
     let lines = (1..=calls).map(|number| format!("twice {number} is {}\n", 2 * number));
     lines.collect()
 }

@@ -30,7 +30,6 @@ mod lists;
 mod lives;
 mod losses;
 mod messages;
-mod neighbours;
 mod numbers;
 mod orders;
 mod overload;

@@ -10,60 +10,26 @@ use wayfare_link::{
     BrokerUrl, Event, INCOMING_PAYLOAD_BYTES_MAX, Link, LinkError, LinkEvents, LinkOptions, Message,
     Oversized, Qos, Submitted,
 };
-use wayfare_mail::{Home, Mail, Outgoing, ReceivedMessage, Way, Ways, await_sync};
+use wayfare_mail::{Mail, ReceivedMessage};
 use wayfare_protocol::ids::ProgramId;
 
-use super::intake::{Intake, Stored};
-use super::neighbourhood::{Neighbourhood, Place, Synced};
+use super::intake::Intake;
 use crate::shell::store::InboxJournal;
 use wayfare_runtime::Mailbox;
 
-/// A journal that is larger takes no more until a snapshot was stored.
-const JOURNAL_BYTES_MAX: u64 = 16 << 20;
 /// Handed to the link and not acknowledged.
 const IN_FLIGHT_MAX: usize = 256;
 /// The broker hangs up within this.
 const HANG_UP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// By number, oldest first.
-type InFlight = VecDeque<(u64, Flight)>;
-
-/// How a message is on its way.
-enum Flight {
-    Broker(Submitted),
-    /// In a neighbour's inbox: it is sent when that has synced what is below.
-    Given {
-        to: ProgramId,
-        below: u64,
-        synced: Synced,
-        outgoing: Outgoing,
-    },
-    /// It will not be sent, and is done with in its turn.
-    Nothing,
-}
-
-/// What became of the oldest.
-enum Arrival {
-    Arrived,
-    /// The neighbour's session has ended: nobody knows whether it was synced.
-    Lost,
-    /// The link is closed.
-    Closed,
-}
+/// By number, oldest first; `None` for what will not be sent, and is done with in its turn.
+type InFlight = VecDeque<(u64, Option<Submitted>)>;
 
 pub(super) struct Connection {
     /// `None` once it was closed.
     link: Option<Link>,
     events: LinkEvents,
     in_flight: InFlight,
-    /// So many of them are with the link.
-    submitted: usize,
-    home: Home,
-    ways: Ways,
-    neighbourhood: Neighbourhood,
-    place: Place,
-    /// It is connected, and the engine knows that the session is this copy's.
-    is_ours: bool,
     /// Asked and not answered; `None` is to unsubscribe.
     asked: BTreeMap<String, Option<Qos>>,
     answers: JoinSet<(String, Option<Qos>, Result<(), LinkError>)>,
@@ -80,21 +46,15 @@ impl Connection {
     pub(super) fn open(
         program: ProgramId,
         mailbox: &Mailbox,
-        (broker, neighbourhood): (&BrokerUrl, &Neighbourhood),
+        broker: &BrokerUrl,
         unstored: &mut Vec<ReceivedMessage>,
         connected: mpsc::UnboundedSender<oneshot::Sender<()>>,
     ) -> Result<Self, LinkError> {
-        let (had_session, granted, home, arrived) = mailbox.with(|mail| {
+        let (had_session, granted) = mailbox.with(|mail| {
             let had_session = mail.has_session();
             mail.begin_session();
-            (
-                had_session,
-                mail.granted_subscriptions(),
-                mail.home().clone(),
-                mail.arrived(),
-            )
+            (had_session, mail.granted_subscriptions())
         });
-        let synced = unstored.first().map_or(arrived, |first| first.number);
         let options = LinkOptions {
             // Asked for again where the broker has lost the session.
             subscriptions: granted,
@@ -105,12 +65,6 @@ impl Connection {
             link: Some(link),
             events,
             in_flight: VecDeque::new(),
-            submitted: 0,
-            home,
-            ways: Ways::default(),
-            neighbourhood: neighbourhood.clone(),
-            place: neighbourhood.enter(program, mailbox, synced),
-            is_ours: false,
             asked: BTreeMap::new(),
             answers: JoinSet::new(),
             intake: Intake::new(std::mem::take(unstored)),
@@ -143,69 +97,45 @@ impl Connection {
                 self.answers.spawn(async move { (filter, None, answer.await) });
             }
         }
-        while self.submitted < IN_FLIGHT_MAX {
+        while self.in_flight.len() < IN_FLIGHT_MAX {
             let Some(outgoing) = mailbox.next_to_send() else {
                 return;
             };
-            let number = outgoing.number;
-            let from = (&self.home, self.is_ours);
-            let flight = match self.ways.way(&outgoing, from, &mut self.neighbourhood) {
-                Way::Given(to, below, synced) => Some(Flight::Given {
-                    to,
-                    below,
-                    synced,
-                    outgoing,
-                }),
-                Way::Broker => self.submit(mailbox, outgoing),
-                Way::Later => None,
+            let message = Message {
+                topic: outgoing.topic,
+                payload: outgoing.payload.into(),
+                qos: outgoing.qos,
+                retain: outgoing.retain,
+                fleeting: false,
             };
-            let Some(flight) = flight else {
-                mailbox.with(|mail| mail.send_again(number));
-                return;
-            };
-            self.in_flight.push_back((number, flight));
-        }
-    }
-
-    /// Hands it to the link, if that has room for it.
-    fn submit(&mut self, mailbox: &Mailbox, outgoing: Outgoing) -> Option<Flight> {
-        let message = Message {
-            topic: outgoing.topic,
-            payload: outgoing.payload.into(),
-            qos: outgoing.qos,
-            retain: outgoing.retain,
-            fleeting: false,
-        };
-        match self.link.as_ref()?.submit(message) {
-            Ok(submitted) => {
-                self.submitted += 1;
-                Some(Flight::Broker(submitted))
-            }
-            Err(LinkError::OutboxFull | LinkError::Closed) => None,
-            // It was checked when the program published it: a rule of the link's that we do not know.
-            Err(error) => {
-                mailbox.tell(&format!("wayfare: a message was not published: {error}"));
-                Some(Flight::Nothing)
+            match link.submit(message) {
+                Ok(submitted) => self.in_flight.push_back((outgoing.number, Some(submitted))),
+                Err(LinkError::OutboxFull | LinkError::Closed) => {
+                    mailbox.with(|mail| mail.send_again(outgoing.number));
+                    return;
+                }
+                // It was checked when the program published it: a rule of the link's that we do not know.
+                Err(error) => {
+                    mailbox.tell(&format!("wayfare: a message was not published: {error}"));
+                    self.in_flight.push_back((outgoing.number, None));
+                }
             }
         }
     }
 
-    /// Writes what neighbours gave, and begins to store what came when it is time.
-    pub(super) fn journal(&mut self, mailbox: &Mailbox, journal: &mut InboxJournal) -> io::Result<()> {
-        self.place
-            .set_open(self.is_ours && journal.bytes() < JOURNAL_BYTES_MAX);
-        self.intake.begin_sync(mailbox, journal, false)
+    /// Begins to store what came, when it is time.
+    pub(super) fn journal(&mut self, journal: &mut InboxJournal) -> io::Result<()> {
+        self.intake.begin_sync(journal, false)
     }
 
     /// Waits for one thing to happen, and does what follows. Safe to give up.
-    pub(super) async fn next(&mut self, mailbox: &Mailbox, journal: &mut InboxJournal) -> io::Result<()> {
+    pub(super) async fn next(&mut self, mailbox: &Mailbox, journal: &InboxJournal) -> io::Result<()> {
         // Before it is connected there is nothing to be taken.
-        let has_room = journal.bytes() < JOURNAL_BYTES_MAX;
-        let reads = self.asked_whose.is_none() && self.intake.takes_more(mailbox) && has_room;
+        let reads = self.asked_whose.is_none() && self.intake.takes_more(mailbox, journal);
         let stored = tokio::select! {
             stored = self.intake.stored() => stored?,
-            arrival = arrival(&mut self.in_flight) => {
-                self.arrived(mailbox, arrival);
+            result = acknowledged(&mut self.in_flight) => {
+                self.acknowledged(mailbox, result.is_ok());
                 return Ok(());
             }
             Some(answer) = self.answers.join_next(), if !self.answers.is_empty() => {
@@ -216,7 +146,6 @@ impl Connection {
             }
             () = answered(&mut self.asked_whose) => {
                 self.asked_whose = None;
-                self.is_ours = true;
                 return Ok(());
             }
             event = self.events.next(), if reads => {
@@ -225,19 +154,10 @@ impl Connection {
             }
             () = mailbox.changed() => return Ok(()),
         };
-        self.stored(journal, stored);
-        Ok(())
-    }
-
-    fn stored(&self, journal: &mut InboxJournal, stored: Stored) {
-        let Stored { tokens, below } = stored;
-        if let Some(below) = below {
-            journal.synced();
-            self.place.synced(below);
-        }
         if let Some(link) = &self.link {
-            tokens.into_iter().for_each(|token| link.acknowledge(token));
+            stored.into_iter().for_each(|token| link.acknowledge(token));
         }
+        Ok(())
     }
 
     fn event(&mut self, mailbox: &Mailbox, event: Option<Event>) {
@@ -272,55 +192,30 @@ impl Connection {
                 // The engine is gone only when this task is about to be.
                 let _ = self.connected.send(answer);
                 self.asked_whose = Some(asked);
-                self.is_ours = false;
             }
-            Some(Event::Disconnected { .. }) | None => self.is_ours = false,
+            Some(Event::Disconnected { .. }) | None => {}
         }
     }
 
-    fn arrived(&mut self, mailbox: &Mailbox, arrival: Arrival) {
-        match arrival {
-            Arrival::Arrived => {}
-            Arrival::Lost => return self.send_lost(mailbox),
-            // Everything goes out on the next.
-            Arrival::Closed => return self.forget_flight(),
+    fn acknowledged(&mut self, mailbox: &Mailbox, is_acknowledged: bool) {
+        if !is_acknowledged {
+            // The link is closed, and everything goes out on the next.
+            self.in_flight.clear();
+            return;
         }
-        let mut sent = Vec::new();
-        let mut has_arrived = true;
-        while has_arrived && let Some((number, flight)) = self.in_flight.pop_front() {
-            sent.push(number);
-            match flight {
-                Flight::Broker(_) => self.submitted -= 1,
-                Flight::Given { to, .. } => self.ways.synced(to),
-                Flight::Nothing => {}
-            }
-            has_arrived = self
-                .in_flight
-                .front_mut()
-                .is_some_and(|(_, next)| next.has_arrived());
+        let mut sent: Vec<u64> = self
+            .in_flight
+            .pop_front()
+            .map(|(number, _)| number)
+            .into_iter()
+            .collect();
+        while let Some((number, submitted)) = self.in_flight.front_mut()
+            && submitted.as_mut().is_none_or(Submitted::is_acknowledged)
+        {
+            sent.push(*number);
+            self.in_flight.pop_front();
         }
         mailbox.sent(&sent);
-    }
-
-    /// What a neighbour was given, and nobody knows of: through the broker, in its place.
-    fn send_lost(&mut self, mailbox: &Mailbox) {
-        let Some((number, Flight::Given { to, outgoing, .. })) = self.in_flight.pop_front() else {
-            return;
-        };
-        self.ways.lost(to, &outgoing);
-        match self.submit(mailbox, outgoing) {
-            Some(flight) => self.in_flight.push_front((number, flight)),
-            None => {
-                self.forget_flight();
-                mailbox.with(|mail| mail.send_again(number));
-            }
-        }
-    }
-
-    fn forget_flight(&mut self) {
-        self.in_flight.clear();
-        self.submitted = 0;
-        self.ways = Ways::default();
     }
 
     fn answered(
@@ -344,94 +239,53 @@ impl Connection {
 
     /// Until everything that was taken is acknowledged, and everything that was sent has its answer. Takes and sends nothing more.
     pub(super) async fn settle(&mut self, mailbox: &Mailbox, journal: &mut InboxJournal) {
-        self.leave();
-        if self.intake.begin_sync(mailbox, journal, true).is_err() {
-            return;
-        }
         while !self.intake.is_settled() {
+            if self.intake.begin_sync(journal, true).is_err() {
+                return;
+            }
             let Ok(stored) = self.intake.stored().await else {
                 return;
             };
-            self.stored(journal, stored);
-            if self.intake.begin_sync(mailbox, journal, true).is_err() {
-                return;
+            if let Some(link) = &self.link {
+                stored.into_iter().for_each(|token| link.acknowledge(token));
             }
         }
-        self.hurry_neighbours();
         while !self.in_flight.is_empty() {
-            let arrival = arrival(&mut self.in_flight).await;
-            self.arrived(mailbox, arrival);
+            let result = acknowledged(&mut self.in_flight).await;
+            self.acknowledged(mailbox, result.is_ok());
         }
     }
 
     /// Until everything that the program published is with the broker. Takes nothing more.
-    pub(super) async fn finish(&mut self, mailbox: &Mailbox, journal: &mut InboxJournal) {
-        self.leave();
-        // What cannot be written is of no matter any more: the program has ended.
-        let _ = self.intake.begin_sync(mailbox, journal, true);
+    pub(super) async fn finish(&mut self, mailbox: &Mailbox) {
         while !mailbox.with(|mail| mail.is_all_sent()) {
             self.pump(mailbox);
             if self.in_flight.is_empty() {
                 return;
             }
-            self.hurry_neighbours();
-            let arrival = arrival(&mut self.in_flight).await;
-            self.arrived(mailbox, arrival);
-        }
-    }
-
-    /// Neighbours give it nothing more.
-    fn leave(&mut self) {
-        self.place.set_open(false);
-    }
-
-    fn hurry_neighbours(&mut self) {
-        for (_, flight) in &self.in_flight {
-            if let Flight::Given { to, .. } = flight {
-                await_sync(*to, &mut self.neighbourhood);
-            }
+            let result = acknowledged(&mut self.in_flight).await;
+            self.acknowledged(mailbox, result.is_ok());
         }
     }
 
     /// Disconnects, and waits until the broker has: only then is the session free for another engine.
     pub(super) async fn hang_up(&mut self) {
-        self.leave();
-        self.forget_flight();
+        self.in_flight.clear();
         if let Some(link) = self.link.take() {
             link.close_within(HANG_UP_TIMEOUT).await;
         }
     }
 
     /// What was taken and is not known to be in the journal.
-    pub(super) fn take_unstored(&mut self, mailbox: &Mailbox) -> Vec<ReceivedMessage> {
-        self.intake.take_unstored(mailbox)
+    pub(super) fn take_unstored(&mut self) -> Vec<ReceivedMessage> {
+        self.intake.take_unstored()
     }
 }
 
-impl Flight {
-    fn has_arrived(&mut self) -> bool {
-        match self {
-            Self::Broker(submitted) => submitted.is_acknowledged(),
-            Self::Given { below, synced, .. } => *synced.borrow() >= *below,
-            Self::Nothing => true,
-        }
-    }
-}
-
-/// Of the oldest. Safe to give up.
-async fn arrival(in_flight: &mut InFlight) -> Arrival {
+async fn acknowledged(in_flight: &mut InFlight) -> Result<(), LinkError> {
     match in_flight.front_mut() {
-        Some((_, Flight::Broker(submitted))) => match submitted.acknowledged().await {
-            Ok(()) => Arrival::Arrived,
-            Err(_) => Arrival::Closed,
-        },
-        Some((_, Flight::Given { below, synced, .. })) => {
-            match synced.wait_for(|synced| synced >= below).await {
-                Ok(_) => Arrival::Arrived,
-                Err(_) => Arrival::Lost,
-            }
-        }
-        Some((_, Flight::Nothing)) => Arrival::Arrived,
+        Some((_, Some(submitted))) => submitted.acknowledged().await,
+        Some((_, None)) => Ok(()),
         None => std::future::pending().await,
     }
 }

@@ -31,18 +31,8 @@ pub(crate) struct InboxJournal {
     /// First number and bytes of each file, oldest first; the last is being written.
     files: Vec<(u64, u64)>,
     open: Option<File>,
-    /// Files with something that is not known to be synced, oldest first.
-    unsynced: Vec<Unsynced>,
-}
-
-struct Unsynced {
-    /// The number of the file's first message.
-    first: u64,
-    file: File,
-    /// Bytes that are known to be synced.
+    /// Bytes of the last file before what was appended last.
     whole: u64,
-    /// Bytes that are when the sync is done which is under way.
-    syncing: u64,
 }
 
 /// The folder with all programs' journals.
@@ -99,7 +89,7 @@ impl Inboxes {
             generation,
             files,
             open: None,
-            unsynced: Vec::new(),
+            whole: 0,
         })
     }
 
@@ -123,10 +113,10 @@ impl Inboxes {
 }
 
 impl InboxJournal {
-    /// Writes them behind the others. Durable after what [`InboxJournal::begin_sync`] returns next was synced.
-    pub(crate) fn append(&mut self, messages: &[ReceivedMessage]) -> io::Result<()> {
+    /// Writes them behind the others. Durable after the returned file was synced.
+    pub(crate) fn append(&mut self, messages: &[ReceivedMessage]) -> io::Result<Option<File>> {
         let Some(first) = messages.first() else {
-            return Ok(());
+            return Ok(None);
         };
         if self
             .files
@@ -145,55 +135,26 @@ impl InboxJournal {
             bytes.extend_from_slice(&Digest::of(&record).0[..CHECKSUM_BYTES]);
             bytes.extend_from_slice(&record);
         }
-        let (Some(file), Some((first, written))) = (&mut self.open, self.files.last_mut()) else {
-            return Ok(());
+        let Some(file) = &mut self.open else {
+            return Ok(None);
         };
-        if self.unsynced.last().is_none_or(|last| last.first != *first) {
-            self.unsynced.push(Unsynced {
-                first: *first,
-                file: file.try_clone()?,
-                whole: *written,
-                syncing: *written,
-            });
-        }
+        self.whole = self.files.last().map_or(0, |(_, written)| *written);
         if let Err(error) = file.write_all(&bytes) {
             self.take_back();
             return Err(error);
         }
-        *written += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// What is to be synced: all that was appended by now is durable then.
-    pub(crate) fn begin_sync(&mut self) -> io::Result<Vec<File>> {
-        for unsynced in &mut self.unsynced {
-            unsynced.syncing = bytes_of(&self.files, unsynced.first);
+        if let Some((_, written)) = self.files.last_mut() {
+            *written += bytes.len() as u64;
         }
-        self.unsynced.iter().map(|one| one.file.try_clone()).collect()
+        file.try_clone().map(Some)
     }
 
-    /// That was synced.
-    pub(crate) fn synced(&mut self) {
-        self.unsynced
-            .iter_mut()
-            .for_each(|unsynced| unsynced.whole = unsynced.syncing);
-        let files = &self.files;
-        self.unsynced
-            .retain(|unsynced| bytes_of(files, unsynced.first) > unsynced.whole);
-    }
-
-    /// Cuts off what is not known to be synced, because it could not be written or synced: it comes again, and what is appended behind a
-    /// torn record is never read. It goes to another file.
+    /// Cuts off what was appended last, because it could not be written or synced: it comes again, and what is appended behind a torn
+    /// record is never read. It goes to another file.
     pub(crate) fn take_back(&mut self) {
-        self.open = None;
-        for Unsynced {
-            first, file, whole, ..
-        } in self.unsynced.drain(..)
-        {
-            if let Some((_, bytes)) = self.files.iter_mut().find(|(of, _)| *of == first) {
-                *bytes = whole;
-            }
-            if let Err(error) = file.set_len(whole) {
+        if let (Some(file), Some((_, bytes))) = (self.open.take(), self.files.last_mut()) {
+            *bytes = self.whole;
+            if let Err(error) = file.set_len(self.whole) {
                 tracing::debug!(%error, "a torn record stays at the end of its file");
             }
         }
@@ -230,11 +191,6 @@ impl InboxJournal {
     pub(crate) fn bytes(&self) -> u64 {
         self.files.iter().map(|(_, bytes)| bytes).sum()
     }
-}
-
-fn bytes_of(files: &[(u64, u64)], first: u64) -> u64 {
-    let file = files.iter().find(|(of, _)| *of == first);
-    file.map_or(0, |(_, bytes)| *bytes)
 }
 
 fn messages_in(mut bytes: &[u8]) -> Vec<ReceivedMessage> {
@@ -279,40 +235,6 @@ mod tests {
             .collect()
     }
 
-    fn sync(journal: &mut InboxJournal) {
-        let files = journal.begin_sync().unwrap();
-        files.iter().for_each(|file| file.sync_data().unwrap());
-        journal.synced();
-    }
-
-    #[test]
-    fn what_was_appended_while_a_sync_was_under_way_is_synced_by_the_next() {
-        let folder = tempfile::tempdir().unwrap();
-        let inboxes = Inboxes::open(folder.path()).unwrap();
-        let (program, generation) = (ProgramId::random(), Generation(1));
-        let mut journal = inboxes.journal(program, generation).unwrap();
-        journal.append(&messages(0..1500)).unwrap();
-        assert_eq!(journal.begin_sync().unwrap().len(), 1);
-        // To another file: the first is large.
-        journal.append(&messages(1500..1501)).unwrap();
-        journal.append(&messages(1501..1503)).unwrap();
-        journal.synced();
-        assert_eq!(inboxes.read(program, generation, 0), messages(0..1503));
-        assert_eq!(journal.begin_sync().unwrap().len(), 1);
-        journal.append(&messages(1503..1504)).unwrap();
-        journal.synced();
-        journal.take_back();
-        assert_eq!(
-            inboxes.read(program, generation, 0),
-            messages(0..1503),
-            "as far as it was synced"
-        );
-        journal.append(&messages(1503..1505)).unwrap();
-        assert_eq!(inboxes.read(program, generation, 0), messages(0..1505));
-        sync(&mut journal);
-        assert_eq!(journal.begin_sync().unwrap().len(), 0);
-    }
-
     #[test]
     fn what_was_appended_is_read_from_any_number_on_and_only_for_its_generation() {
         let folder = tempfile::tempdir().unwrap();
@@ -355,21 +277,12 @@ mod tests {
             let (program, generation) = (ProgramId::random(), Generation(1));
             let mut journal = inboxes.journal(program, generation).unwrap();
             journal.append(&messages(0..3)).unwrap();
-            sync(&mut journal);
             // As far as the disk took it, before it was full or failed.
-            let (first, whole) = (0, journal.bytes());
-            let file = journal.open.as_ref().unwrap().try_clone().unwrap();
-            journal.unsynced.push(Unsynced {
-                first,
-                file,
-                whole,
-                syncing: whole,
-            });
+            journal.whole = journal.bytes();
             journal.open.as_mut().unwrap().write_all(&torn[..cut]).unwrap();
             journal.take_back();
             assert_eq!(inboxes.read(program, generation, 0), messages(0..3), "{cut}");
             journal.append(&messages(3..6)).unwrap();
-            sync(&mut journal);
             let full = File::options().write(true).open("/dev/full").unwrap();
             let _ = journal.open.replace(full);
             journal.append(&messages(6..7)).unwrap_err();
