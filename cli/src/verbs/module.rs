@@ -22,6 +22,9 @@ impl Module {
         match Self::read(path)? {
             Some(module) => Ok(module),
             None => Self::sample(named).ok_or_else(|| {
+                if path.is_dir() {
+                    return not_a_file(path);
+                }
                 let talkers = wayfare_samples::TALKERS.iter().map(|talker| talker.name);
                 let samples: Vec<_> = wayfare_samples::ALL
                     .iter()
@@ -55,11 +58,12 @@ impl Module {
         })
     }
 
-    /// `None`: there is no such file.
+    /// `None`: there is no such file. A folder is none, whatever else has its name.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>> {
         let about = match std::fs::metadata(path) {
             Ok(about) if about.is_file() => about,
-            Ok(_) => return Err(Fail::new("file", format!("{} is not a file", path.display()))),
+            Ok(about) if about.is_dir() => return Ok(None),
+            Ok(_) => return Err(not_a_file(path)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Fail::file(path, &error)),
         };
@@ -104,6 +108,10 @@ pub(crate) fn usable_name(text: &str) -> String {
     }
 }
 
+fn not_a_file(path: &Path) -> Fail {
+    Fail::new("file", format!("{} is not a file", path.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,5 +135,13 @@ mod tests {
         let error = Module::find("nosuch").err().unwrap();
         assert!(error.message().contains("primes"), "{}", error.message());
         assert_eq!(Module::find("primes").unwrap().name, "primes");
+    }
+
+    #[test]
+    fn a_folder_is_no_module_and_hides_nothing_of_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Module::read(folder.path()).unwrap().is_none());
+        let error = Module::find(folder.path().to_str().unwrap()).err().unwrap();
+        assert!(error.message().contains("is not a file"), "{}", error.message());
     }
 }
