@@ -153,10 +153,11 @@ pub(crate) enum Verb {
     Ops(Box<OpsArgs>),
     /// Give many orders at once, as one operation
     ///
-    /// FILE has an order a line: as it is typed, without the word `wayfare`, or as JSON, such as {"do": "move", "args": ["p"], "to": "b"} or
-    /// ["move", "p", "--to", "b"]; `do` is the verb, `args` what stands without an option, and everything else an option, true for one
-    /// without a value. A .toml file has such orders as `[[order]]`. Empty lines and those that begin with # are left out. All
-    /// are read before the first is given.
+    /// FILE has an order a line: as it is typed, without the word `wayfare`, or as JSON, such as {"do":
+    /// "move", "args": ["p"], "to": "b"} or ["move", "p", "--to", "b"]; `do` is the verb, `args` what stands
+    /// without an option, and everything else an option, true for one without a value. A .toml file has such
+    /// orders as `[[order]]`. Empty lines and those that begin with # are left out. All are read before the
+    /// first is given.
     Batch(BatchArgs),
     /// Type verbs without the word `wayfare`, over one connection
     ///
@@ -164,8 +165,8 @@ pub(crate) enum Verb {
     Shell(FleetArgs),
     /// Hold the fleet: nothing is decided and no order taken until `wayfare release`
     ///
-    /// Programs run on, and everything can be looked at. What was begun before ends as it would have. A hold stands for whichever
-    /// dispatcher acts next as well.
+    /// Programs run on, and everything can be looked at. What was begun before ends as it would have. A hold
+    /// stands for whichever dispatcher acts next as well.
     Hold(HoldArgs),
     /// End a hold
     Release(AskArgs),
@@ -203,12 +204,13 @@ pub(crate) enum Verb {
     Engines(EnginesArgs),
     /// List the modules that programs are made of
     Modules(ModulesArgs),
-    /// List the snapshots of applications' instances that the dispatcher keeps, from which they go on if their engine is lost
+    /// List the snapshots of applications' instances that the dispatcher keeps, from which they go on if
+    /// their engine is lost
     Snapshots(SnapshotsArgs),
     /// Show what engines and programs use, again and again, and see to them from there
     ///
-    /// Engines are measured while this runs, and rest when it has ended. Keys are shown at the bottom. Rates are over the time between
-    /// two lines of figures.
+    /// Engines are measured while this runs, and rest when it has ended. Keys are shown at the bottom. Rates
+    /// are over the time between two lines of figures.
     Top(TopArgs),
     /// Look at an engine's devices, and set simulated ones
     Device {
@@ -217,16 +219,18 @@ pub(crate) enum Verb {
     },
     /// Show what a program has printed
     ///
-    /// Its standard output and its standard error are shown as one, on standard output, in the order in which they were
-    /// written; --stream shows one of them. A terminal gets text and colours, and other control characters are shown as \u{1b} and so on; pipes and files get every byte. Where lines are kept
-    /// nowhere any more, a line on standard error says how many. A program that is followed waits for this command
-    /// when it is 4096 lines or 1 MiB ahead, for at most 20 s each time that this command cannot be reached or its reader stands still;
-    /// lines that are lost while it follows are a failure.
+    /// Its standard output and its standard error are shown as one, on standard output, in the order in which
+    /// they were written; --stream shows one of them. A terminal gets text and colours, and other control
+    /// characters are shown as \u{1b} and so on; pipes and files get every byte. Where lines are kept nowhere
+    /// any more, a line on standard error says how many. A program that is followed waits for this command
+    /// when it is 4096 lines or 1 MiB ahead, for at most 20 s each time that this command cannot be reached
+    /// or its reader stands still; lines that are lost while it follows are a failure.
     Logs(LogsArgs),
     /// Open the dashboard of any fleet in a browser: serves it over HTTP on this machine until Ctrl-C
     #[cfg(feature = "gateway")]
     Ui(services::UiArgs),
-    /// Make every engine report, and show the fleet and what is wrong with it; exits with 4 if an alarm stands
+    /// Make every engine report, and show the fleet and what is wrong with it; exits with 4 if an alarm
+    /// stands
     Status(StatusArgs),
     /// Show all about a program, an engine or a module file
     Inspect(InspectArgs),
@@ -245,7 +249,8 @@ pub(crate) enum Verb {
     Schema(SchemaArgs),
     /// Write a page for `man` of each verb, such as wayfare-engine-ls.1, and of the command
     Man(ManArgs),
-    /// Print what a shell runs at its start to complete verbs, options, and the fleet's names: `source <(wayfare completion bash)`
+    /// Print what a shell runs at its start to complete verbs, options, and the fleet's names: `source
+    /// <(wayfare completion bash)`
     Completion {
         /// Left out: the one that SHELL names
         #[arg(value_enum)]
@@ -270,13 +275,16 @@ pub(crate) struct CommandArgs {
     /// Wait for an engine that is offline, instead of failing at once
     #[arg(long)]
     pub(crate) wait_for_engine: bool,
-    /// Wait for an engine that is offline for so long at most, such as 10m or 2d; an order that was not given by then has expired
+    /// Wait for an engine that is offline for so long at most, such as 10m or 2d; an order that was not given
+    /// by then has expired
     #[arg(long, value_name = "TIME", value_parser = parse_expiry)]
     pub(crate) expires: Option<Duration>,
-    /// Join an order that waits already and asks for the same, or has the same key: both get its answer, and it is given once
+    /// Join an order that waits already and asks for the same, or has the same key: both get its answer, and
+    /// it is given once
     #[arg(long, value_name = "KEY", num_args = 0..=1, require_equals = true, value_parser = parse_name)]
     pub(crate) coalesce: Option<Option<String>>,
-    /// Withdraw orders that wait, of the same verb about the same program or with the same key, before this one is given
+    /// Withdraw orders that wait, of the same verb about the same program or with the same key, before this
+    /// one is given
     #[arg(long, value_name = "KEY", num_args = 0..=1, require_equals = true, value_parser = parse_name,
         conflicts_with = "coalesce")]
     pub(crate) supersede: Option<Option<String>>,
@@ -364,8 +372,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Not
     Ok(cli)
 }
 
-/// A bare `wayfare engine` starts an engine where a script or a service manager says it. People at a terminal who look what verbs
-/// there are do not want that.
+/// A bare `wayfare engine` starts an engine where a script or a service manager says it. People at a terminal
+/// who look what verbs there are do not want that.
 fn meant(args: &[OsString], at_terminal: bool) -> Cow<'_, [OsString]> {
     match args {
         [_, verb] if at_terminal && verb == "engine" => [args, &["--help".into()]].concat().into(),

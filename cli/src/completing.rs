@@ -1,9 +1,11 @@
-//! Completion in shells: verbs and options as they are defined, programs, engines and applications as the fleet has them.
+//! Completion in shells: verbs and options as they are defined, programs, engines and applications as the
+//! fleet has them.
 //!
 //! ```text
 //!  shell --WAYFARE_COMPLETE=bash wayfare -- <the line>--> this command --as any other--> broker
 //! ```
-//! What always holds: whoever presses the key does not wait. Names that are not there in time are left out, silently.
+//! What always holds: whoever presses the key does not wait. Names that are not there in time are left out,
+//! silently.
 
 pub(crate) mod kept;
 

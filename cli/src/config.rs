@@ -1,5 +1,6 @@
-//! Settings from four places: a flag wins over the environment, which wins over the context in use, or without one over the file. A context
-//! that is named leaves the environment out; a broker that is given otherwise leaves out the context in use.
+//! Settings from four places: a flag wins over the environment, which wins over the context in use, or
+//! without one over the file. A context that is named leaves the environment out; a broker that is given
+//! otherwise leaves out the context in use.
 
 use std::path::PathBuf;
 

@@ -46,7 +46,8 @@ tokio::task_local! {
     static SHARED: Client;
 }
 
-/// Lets all verbs that `work` runs, and that name no other fleet, have one connection; their commands are parts of `batch`.
+/// Lets all verbs that `work` runs, and that name no other fleet, have one connection; their commands are
+/// parts of `batch`.
 pub(crate) async fn with_shared<T>(
     args: &FleetArgs,
     batch: Option<OperationId>,
@@ -79,8 +80,8 @@ pub(crate) async fn with_fleet<T>(
     result
 }
 
-/// The same for what only asks the acting dispatcher's services, whatever is in the fleet: it does not wait for the statuses of all engines
-/// and programs.
+/// The same for what only asks the acting dispatcher's services, whatever is in the fleet: it does not wait
+/// for the statuses of all engines and programs.
 pub(crate) async fn with_services<T>(
     args: &FleetArgs,
     work: impl AsyncFnOnce(&Client) -> Result<T>,

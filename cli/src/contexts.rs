@@ -7,8 +7,9 @@
 //! broker = "mqtts://hub.site:8883"
 //! broker-login = "/home/ann/.config/wayfare/site-login"
 //! ```
-//! They stand in a file of their own, `contexts.toml` beside `config.toml`, which earlier releases read strictly. What always holds: the
-//! file is the old one or the new one, never half of it. It names files with passwords and holds none.
+//! They stand in a file of their own, `contexts.toml` beside `config.toml`, which earlier releases read
+//! strictly. What always holds: the file is the old one or the new one, never half of it. It names files with
+//! passwords and holds none.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! `wayfare demo`: everything on one machine, and the proof that it makes no difference.
 //!
-//! A broker in this process, two engines as processes of their own, and the sample `primes`, which computes in
-//! nested loops and never yields. One run stays where it is; the other moves to the second engine in the
+//! A broker in this process, two engines as processes of their own, and the sample `primes`, which computes
+//! in nested loops and never yields. One run stays where it is; the other moves to the second engine in the
 //! middle of a loop, back, is copied, paused and resumed. All must print the same, byte for byte.
 //!
 //! Each step waits for lines that the program printed, never for time to pass.

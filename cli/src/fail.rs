@@ -168,7 +168,8 @@ impl Fail {
     }
 }
 
-/// A message as it is shown: what follows on its first line is set back, so that it cannot be taken for another.
+/// A message as it is shown: what follows on its first line is set back, so that it cannot be taken for
+/// another.
 fn paragraph(message: &str) -> Text {
     let mut lines = message.lines();
     let first = Text::from(lines.next().unwrap_or_default());

@@ -1,11 +1,12 @@
-//! Ctrl-C while a verb waits for something that goes on without it: the verb ends, and says what goes on and how to end that.
+//! Ctrl-C while a verb waits for something that goes on without it: the verb ends, and says what goes on and
+//! how to end that.
 //!
 //! ```text
 //!   waiting --Ctrl-C--> the verb ends with what it has to say; the connection is closed
 //!   nothing waits --Ctrl-C--> the process ends at once, as it does where nobody ever waited
 //! ```
-//! What always holds: a second Ctrl-C ends the process. A process that has caught the signal once cannot leave it to the system again, so
-//! that a task sees to the time when nothing waits.
+//! What always holds: a second Ctrl-C ends the process. A process that has caught the signal once cannot
+//! leave it to the system again, so that a task sees to the time when nothing waits.
 
 use std::future::Future;
 use std::sync::Once;

@@ -1,10 +1,11 @@
 //! Languages: a module that runs source text, with extensions, arguments and library files. JavaScript is
-//! built in: its module travels inside the command. The others are kept with the fleet's files, each in a folder below
-//! `/fleet/languages`: `module.wasm`, `library` (packed) and `language.json`, which is written last and makes it one.
+//! built in: its module travels inside the command. The others are kept with the fleet's files, each in a
+//! folder below `/fleet/languages`: `module.wasm`, `library` (packed) and `language.json`, which is written
+//! last and makes it one.
 //!
 //! Reading order: `language` (what one is, and how people write it), [`source`] (what is run with it),
-//! [`builtin`] (what comes with the command), [`cache`] (what was fetched before), [`requires`] (what a program of that takes along), [`declared`] (what it
-//! says of its messages), [`kept`] (with the fleet).
+//! [`builtin`] (what comes with the command), [`cache`] (what was fetched before), [`requires`] (what a
+//! program of that takes along), [`declared`] (what it says of its messages), [`kept`] (with the fleet).
 
 pub(crate) mod builtin;
 pub(crate) mod cache;

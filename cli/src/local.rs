@@ -1,8 +1,10 @@
-//! How this user's commands and engines reach the fleet of a `wayfare up` on this machine: which login its broker wants,
-//! with which key orders are signed and by which they are judged stands in a file of this user's alone, named by the port.
+//! How this user's commands and engines reach the fleet of a `wayfare up` on this machine: which login its
+//! broker wants, with which key orders are signed and by which they are judged stands in a file of this
+//! user's alone, named by the port.
 //!
-//! What always holds: it counts only for a broker on a loopback address, for which nothing else was given, and only as long as
-//! that `up` runs, whose password is another each time: it holds a lock on the file, which goes with the process however that ends.
+//! What always holds: it counts only for a broker on a loopback address, for which nothing else was given,
+//! and only as long as that `up` runs, whose password is another each time: it holds a lock on the file,
+//! which goes with the process however that ends.
 
 use std::fs::File;
 use std::io::Read;

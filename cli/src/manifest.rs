@@ -1,4 +1,5 @@
-//! `wayfare.toml` next to a module: what it is granted unless the command line grants more, and what it reads and writes.
+//! `wayfare.toml` next to a module: what it is granted unless the command line grants more, and what it reads
+//! and writes.
 //!
 //! ```toml
 //! [grants]

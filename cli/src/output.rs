@@ -1,8 +1,8 @@
 //! All that the command prints. Nothing else in it writes to standard output or standard error.
 //!
-//! For people: [`Text`], in which nothing foreign can leave its place. For programs: JSON, one document a line.
-//! What cannot be written to standard output is the command's failure. What cannot be written to standard error is
-//! given up: nobody is left who could be told.
+//! For people: [`Text`], in which nothing foreign can leave its place. For programs: JSON, one document a
+//! line. What cannot be written to standard output is the command's failure. What cannot be written to
+//! standard error is given up: nobody is left who could be told.
 
 #![allow(clippy::disallowed_methods, reason = "this is the one place that prints")]
 
@@ -112,8 +112,8 @@ pub(crate) fn try_write_out(bytes: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-/// Help, or what is wrong with the arguments, which may be foreign text: a file's name, a script's variable. With its colours on
-/// a terminal.
+/// Help, or what is wrong with the arguments, which may be foreign text: a file's name, a script's variable.
+/// With its colours on a terminal.
 pub(crate) fn write_usage(text: &StyledStr, is_bad: bool) -> Result {
     let is_terminal = match is_bad {
         true => io::stderr().is_terminal(),
@@ -167,8 +167,8 @@ fn write_error(bytes: &[u8]) {
     let _ = io::stderr().lock().write_all(bytes);
 }
 
-/// Where what a program or a file contains is shown: byte for byte to pipes and files, and to a terminal without what
-/// would steer it.
+/// Where what a program or a file contains is shown: byte for byte to pipes and files, and to a terminal
+/// without what would steer it.
 pub(crate) struct Foreign {
     out: TerminalFilter,
     error: TerminalFilter,

@@ -1,10 +1,12 @@
 //! What `--json` prints, verb by verb, as JSON Schema (draft 2020-12): `wayfare schema VERB`.
 //!
-//! The documents are made from the records of many crates; what of them is promised stands here, in one place, and the tests of this
-//! command hold every document that it prints to it: nothing is printed that is not described, nothing described as always there is
-//! left out. Readers have to leave alone what they do not know: releases that follow may print more.
+//! The documents are made from the records of many crates; what of them is promised stands here, in one
+//! place, and the tests of this command hold every document that it prints to it: nothing is printed that is
+//! not described, nothing described as always there is left out. Readers have to leave alone what they do not
+//! know: releases that follow may print more.
 //!
-//! Reading order: this file has the words that schemas are made of, `parts` what several verbs print, `verbs` the list.
+//! Reading order: this file has the words that schemas are made of, `parts` what several verbs print, `verbs`
+//! the list.
 
 mod parts;
 mod verbs;
@@ -193,7 +195,8 @@ mod tests {
         }
     }
 
-    /// Names of things that are the same are the same: sizes and times say their units, and no field ends with a mark of ours.
+    /// Names of things that are the same are the same: sizes and times say their units, and no field ends
+    /// with a mark of ours.
     fn check(schema: &Value, verb: &str) {
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
             assert!(!name.ends_with('?'), "{verb}: {name}");

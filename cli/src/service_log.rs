@@ -14,8 +14,8 @@ pub(crate) struct ServiceLog {
 }
 
 impl ServiceLog {
-    /// Lines go to standard error; spans, where this build has the feature `otlp` and the environment names a collector, to that. `kind` and
-    /// `name` say whose they are.
+    /// Lines go to standard error; spans, where this build has the feature `otlp` and the environment names a
+    /// collector, to that. `kind` and `name` say whose they are.
     #[cfg_attr(not(feature = "otlp"), expect(unused_variables, reason = "nobody is told"))]
     pub(crate) fn begin(level: &str, (kind, name): (&'static str, &str), runtime: &Handle) -> Result<Self> {
         let filter = EnvFilter::try_new(level)

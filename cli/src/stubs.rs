@@ -3,8 +3,8 @@
 //! ```text
 //!   JSON --read--> Service --typescript, python or rust--> source text
 //! ```
-//! Always: a schema comes from whoever provides the service, and what it says is data in what is made of it. No name or description
-//! ends a comment, a text or a line there.
+//! Always: a schema comes from whoever provides the service, and what it says is data in what is made of it.
+//! No name or description ends a comment, a text or a line there.
 
 mod names;
 mod python;

@@ -48,8 +48,9 @@ impl Authority {
         })
     }
 
-    /// The same, with a root key that is made if there is none; and anew if its roster is lost, for a fleet whose
-    /// engines are told the key at each start: those know a roster of the old one that none of it comes after.
+    /// The same, with a root key that is made if there is none; and anew if its roster is lost, for a fleet
+    /// whose engines are told the key at each start: those know a roster of the old one that none of it comes
+    /// after.
     pub(crate) fn open_or_init(root_key: &Path) -> Result<Self> {
         if root_key.exists() && beside(root_key).exists() {
             return Self::open(root_key);
@@ -68,8 +69,8 @@ impl Authority {
         })
     }
 
-    /// Goes on from the roster that the broker retains, if that is newer than the one beside the key: somebody
-    /// else has a copy of the key, or this is one.
+    /// Goes on from the roster that the broker retains, if that is newer than the one beside the key:
+    /// somebody else has a copy of the key, or this is one.
     pub(crate) fn learn(&mut self, retained: Option<Roster>) {
         if let Some(retained) = retained
             && (self.is_lost || retained.version > self.roster.version)

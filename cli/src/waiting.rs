@@ -17,7 +17,8 @@ use crate::interrupt::Caught;
 use crate::output::{Output, Text, bytes, error_is_terminal, micros, tell};
 
 const SPIN: Duration = Duration::from_millis(120);
-/// People are told of an engine that has said nothing for so long: its last status may be of before a power cut.
+/// People are told of an engine that has said nothing for so long: its last status may be of before a power
+/// cut.
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// Waits for the end, or with `--no-wait` until nobody needs to wait; prints either. `None`: not waited for.

@@ -1,7 +1,7 @@
 //! The dashboard in a real browser, as people use it: Debian's Chromium, without a window. Where there is
 //! none it is not tried, which is told, unless WAYFARE_REQUIRE_CHROMIUM is set. WAYFARE_SCREENSHOTS names a
-//! folder for pictures of every screen, light and dark, wide and narrow; WAYFARE_AXE the file `axe.min.js` of the npm package axe-core,
-//! by whose rules of WCAG 2.1 AA every screen is looked at.
+//! folder for pictures of every screen, light and dark, wide and narrow; WAYFARE_AXE the file `axe.min.js` of
+//! the npm package axe-core, by whose rules of WCAG 2.1 AA every screen is looked at.
 
 #![cfg(feature = "gateway")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -259,7 +259,8 @@ fn messages(browser: &mut Browser, up: &Up) {
     browser.check_names("messages");
 }
 
-/// A program's own page is opened from what is known of it, goes on where the program goes, and orders nothing.
+/// A program's own page is opened from what is known of it, goes on where the program goes, and orders
+/// nothing.
 fn pages(browser: &mut Browser, up: &Up) {
     let ran = up.command(&[
         "run",

@@ -211,7 +211,8 @@ impl Fleet {
     }
 }
 
-/// Written by another process: what this one had open for writing could not be run while another test's fork still has it.
+/// Written by another process: what this one had open for writing could not be run while another test's fork
+/// still has it.
 fn script(folder: &Path, compile: &str) -> PathBuf {
     let path = folder.join("compiler");
     let (folder, wayfare) = (folder.display(), env!("CARGO_BIN_EXE_wayfare"));

@@ -1,5 +1,6 @@
-//! The fleet's dispatcher as a process: of several on one root one acts, the others stand by, whatever happens to it; and what it has
-//! acknowledged is there whatever the broker forgets and whenever its disk is full.
+//! The fleet's dispatcher as a process: of several on one root one acts, the others stand by, whatever
+//! happens to it; and what it has acknowledged is there whatever the broker forgets and whenever its disk is
+//! full.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -250,7 +251,8 @@ fn status(broker: &BrokerUrl) -> (i32, Vec<(String, String)>) {
     (ran.exit, alarms.collect())
 }
 
-/// Waits until just that has become of alarms of a kind, the earliest first, and until `status` shows what stands then.
+/// Waits until just that has become of alarms of a kind, the earliest first, and until `status` shows what
+/// stands then.
 fn until_alarm(broker: &BrokerUrl, (kind, subject): (&str, &str), changes: &[&str]) {
     let mut events = command(
         &broker.to_string(),

@@ -173,7 +173,8 @@ async fn every_verb_does_what_it_says_on_s3() {
     every_verb_does_what_it_says(&["--files", &location], &server.variables()).await;
 }
 
-/// Two fleets were given one place, perhaps by mistake: each gives way to the other, and nothing that was answered is overwritten.
+/// Two fleets were given one place, perhaps by mistake: each gives way to the other, and nothing that was
+/// answered is overwritten.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_fleets_on_one_bucket_overwrite_nothing() {
     let Some(server) = S3::start() else {

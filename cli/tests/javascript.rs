@@ -1,5 +1,5 @@
-//! JavaScript as people run it: `wayfare run app.js`. One fleet for all of it, since the runtime is compiled on each
-//! engine first.
+//! JavaScript as people run it: `wayfare run app.js`. One fleet for all of it, since the runtime is compiled
+//! on each engine first.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,8 +11,8 @@ use std::process::{ChildStdout, Stdio};
 
 use support::{Process, User, command};
 
-/// Goes on until it was moved twice in a `while` loop that never waits, and twice more between timers. What it says
-/// then holds only if nothing of its state was lost.
+/// Goes on until it was moved twice in a `while` loop that never waits, and twice more between timers. What
+/// it says then holds only if nothing of its state was lost.
 const TRAVELS: &str = r#"
 const wayfare = require('wayfare');
 const step = (x) => (Math.imul(x, 1664525) + 1013904223) >>> 0;

@@ -1,4 +1,5 @@
-//! The book's page of everyday jobs is a script: each of its commands is run, in its order, and has to end as the page says.
+//! The book's page of everyday jobs is a script: each of its commands is run, in its order, and has to end as
+//! the page says.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,5 @@
-//! Many orders at once, lists as they are asked for, and projects that are begun: as people and scripts type it.
+//! Many orders at once, lists as they are asked for, and projects that are begun: as people and scripts type
+//! it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

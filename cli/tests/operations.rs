@@ -56,7 +56,8 @@ impl Fleet {
         ran.documents().remove(0)
     }
 
-    /// Listens to events of this kind about something until there were so many, those that were among them; the last one.
+    /// Listens to events of this kind about something until there were so many, those that were among them;
+    /// the last one.
     fn tells(&self, kind: &str, about: &str, count: usize) -> Value {
         let listens = [
             "--json",

@@ -1,4 +1,5 @@
-//! What the command prints, on streams of every kind: full, closed, without a reader, and with foreign text on them.
+//! What the command prints, on streams of every kind: full, closed, without a reader, and with foreign text
+//! on them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! The rewritten module: every section as it was, with what is new behind it, and the twins in the same module or in
-//! one of their own.
+//! The rewritten module: every section as it was, with what is new behind it, and the twins in the same
+//! module or in one of their own.
 //!
 //! ```text
 //!  Form::Joined    program, twins, resumers
@@ -25,7 +25,8 @@ use crate::saving::{Saver, Stores};
 use crate::sections::{ELEMENT, GLOBAL, IMPORT, MEMORY, Sections, TABLE};
 use crate::{Entry, Form, Report, Rewritten, exceptions, liveness, polls, unrolling};
 
-/// So many times as large as its function no twin should be: those of whole modules are two or three times as large.
+/// So many times as large as its function no twin should be: those of whole modules are two or three times as
+/// large.
 const TWIN_GROWTH_MAX: usize = 16;
 
 /// What is known of a module before any of it is written.
@@ -233,8 +234,8 @@ impl<'a> Plan<'a> {
         self.calls.references.any()
     }
 
-    /// The program's functions, with polls and checks where they can be captured. Returns the bytes of the largest that is
-    /// rewritten.
+    /// The program's functions, with polls and checks where they can be captured. Returns the bytes of the
+    /// largest that is rewritten.
     fn write_originals(&self, draft: &mut Draft) -> Result<usize, CompileError> {
         let (mut twin, mut largest) = (0, 0);
         for (body, function) in self.module.bodies.iter().zip(&self.functions) {
@@ -286,7 +287,8 @@ impl<'a> Plan<'a> {
         sections.extend(GLOBAL, globals as u32, &draft::zeros(globals));
     }
 
-    /// For all functions that references can lead to, and for what frames hold; nothing if references are no part of the state.
+    /// For all functions that references can lead to, and for what frames hold; nothing if references are no
+    /// part of the state.
     fn extend_reference_tables(&self, sections: &mut Sections) {
         if self.has_references() {
             let functions = self.calls.addressed.len() as u32;

@@ -1,9 +1,10 @@
 //! Atomic instructions as plain ones.
 //!
-//! A program has one thread and its memories are its own, so an atomic access is an access that traps where it is not
-//! aligned. Pulley, which boards interpret, has no atomics: translated here, they run everywhere.
+//! A program has one thread and its memories are its own, so an atomic access is an access that traps where
+//! it is not aligned. Pulley, which boards interpret, has no atomics: translated here, they run everywhere.
 //!
-//! Only bodies with atomics change. They get scratch locals of their own, behind the others, so that no index changes.
+//! Only bodies with atomics change. They get scratch locals of their own, behind the others, so that no index
+//! changes.
 
 use wasm_encoder::{BlockType, Encode, Instruction, MemArg};
 use wasmparser::{Operator, ValType};

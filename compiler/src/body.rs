@@ -82,8 +82,8 @@ pub(crate) struct Construct {
     pub(crate) results: Vec<ValType>,
     /// Where the enclosing construct's operands begin.
     pub(crate) base: usize,
-    /// All operands before the construct, the function's lowest first, with parameters and condition. Empty if
-    /// it holds no site: then nobody asks.
+    /// All operands before the construct, the function's lowest first, with parameters and condition. Empty
+    /// if it holds no site: then nobody asks.
     pub(crate) stack: Vec<ValType>,
     /// For [`Kind::Try`]: its clauses and where they lead.
     pub(crate) catches: Vec<(Catch, Label)>,

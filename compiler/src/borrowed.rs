@@ -1,12 +1,14 @@
 //! What the resume module takes from the program's module, so that twins work on the program's own state.
 //!
-//! Memories, tables, globals, tags and types have the same indices in both modules, because the resume module imports
-//! all of them in the program's order and adds its own behind them. So the program's code can be copied into twins as it
-//! is, but for three things:
+//! Memories, tables, globals, tags and types have the same indices in both modules, because the resume module
+//! imports all of them in the program's order and adds its own behind them. So the program's code can be
+//! copied into twins as it is, but for three things:
 //! * functions have other indices, since only those that twins call are imported;
-//! * segments cannot be shared: the program exports a *helper* for each use of one, a function of that one instruction;
-//! * `ref.func` of an imported function makes another reference than its owner's, and places of references are
-//!   found by comparing them: so references are read from the program's table of all functions that have one.
+//! * segments cannot be shared: the program exports a *helper* for each use of one, a function of that one
+//!   instruction;
+//! * `ref.func` of an imported function makes another reference than its owner's, and places of references
+//!   are found by comparing them: so references are read from the program's table of all functions that have
+//!   one.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! Who can be on the stack at a capture, and where recursion must poll.
 //!
-//! The graph has a node per function and one per type called indirectly, from which edges lead to every function of
-//! that type whose address is taken: the safe guess about where an indirect call goes.
+//! The graph has a node per function and one per type called indirectly, from which edges lead to every
+//! function of that type whose address is taken: the safe guess about where an indirect call goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,8 @@
 //! Code for a function: the original with polls and checks, and what its twin shares with it.
 //!
 //! At a site, operands are moved into *slots*, locals of our own named by height and type, because the save
-//! code ([`crate::saving`]) stands behind the function's own, where the operand stack cannot be reached. Locals
-//! cost nothing: compilers see through them.
+//! code ([`crate::saving`]) stands behind the function's own, where the operand stack cannot be reached.
+//! Locals cost nothing: compilers see through them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -27,7 +27,8 @@ pub(crate) struct Added {
     pub(crate) unwinding: u32,
     /// By segment: the global that remembers its dropping.
     pub(crate) dropped: BTreeMap<Segment, u32>,
-    /// Tables of [`FUNCTIONS`](wayfare_abi::rewritten::FUNCTIONS) and [`REFERENCES`](wayfare_abi::rewritten::REFERENCES).
+    /// Tables of [`FUNCTIONS`](wayfare_abi::rewritten::FUNCTIONS) and
+    /// [`REFERENCES`](wayfare_abi::rewritten::REFERENCES).
     pub(crate) functions: u32,
     pub(crate) references: u32,
     /// By results of a call: the function that resumes its callee.
@@ -79,8 +80,8 @@ impl Types {
     }
 }
 
-/// A function's code as an entry of the code section, and where in it the branches are that are never taken, as
-/// good as always.
+/// A function's code as an entry of the code section, and where in it the branches are that are never taken,
+/// as good as always.
 pub(crate) struct Body {
     pub(crate) bytes: Vec<u8>,
     pub(crate) unlikely: Vec<u32>,

@@ -1,4 +1,5 @@
-//! A module that is being written: its code, function by function, and the encoding of what is new in its sections.
+//! A module that is being written: its code, function by function, and the encoding of what is new in its
+//! sections.
 
 use wasm_encoder::Encode;
 use wasmparser::ValType;

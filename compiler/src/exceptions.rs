@@ -1,8 +1,8 @@
 //! Exceptions in frames: a local or operand that holds a caught exception at a site.
 //!
-//! An exception has no identity that a program could see: its tag and values are all of it. So it is saved by throwing
-//! it where every tag of the module is caught, and made again by throwing one like it. Two functions of our own do this; an
-//! exception stands on the stack of frames below the frame that it belongs to:
+//! An exception has no identity that a program could see: its tag and values are all of it. So it is saved by
+//! throwing it where every tag of the module is caught, and made again by throwing one like it. Two functions
+//! of our own do this; an exception stands on the stack of frames below the frame that it belongs to:
 //! ```text
 //!   ... | values | tag's number + 1 u32 |   the frame's values, site, twin
 //!   ... | 0 u32 |                           no exception: a null reference

@@ -1,9 +1,10 @@
-//! Which WebAssembly is taken, which is refused, and why: the one list that the compiler's validator, the engine's settings
-//! of wasmtime, error messages and `FEATURES.md` are made from.
+//! Which WebAssembly is taken, which is refused, and why: the one list that the compiler's validator, the
+//! engine's settings of wasmtime, error messages and `FEATURES.md` are made from.
 //!
-//! A proposal is *taken* if programs that use it run, move and are captured on every engine. That must hold for boards too,
-//! which interpret Pulley's bytecode, and so it decides how a proposal is taken: atomics are translated to plain
-//! instructions (`atomics.rs`), because a program has one thread and Pulley has no atomics.
+//! A proposal is *taken* if programs that use it run, move and are captured on every engine. That must hold
+//! for boards too, which interpret Pulley's bytecode, and so it decides how a proposal is taken: atomics are
+//! translated to plain instructions (`atomics.rs`), because a program has one thread and Pulley has no
+//! atomics.
 
 use wasmparser::{Validator, WasmFeatures};
 
@@ -227,8 +228,8 @@ pub fn needed() -> WasmFeatures {
     union(|support| matches!(support, Support::Taken { .. }))
 }
 
-/// Whether a rewritten module needs a runtime with a heap for exceptions or a host's references. One that does not also runs where
-/// such a heap is not built in.
+/// Whether a rewritten module needs a runtime with a heap for exceptions or a host's references. One that
+/// does not also runs where such a heap is not built in.
 pub fn needs_heap(rewritten: &[u8]) -> bool {
     let without = needed().difference(WasmFeatures::EXCEPTIONS.union(WasmFeatures::GC_TYPES));
     !is_valid(rewritten, without)

@@ -1,8 +1,8 @@
 //! What each site saves, in which order, and how sites share the code that saves it.
 //!
-//! Stores are most of what the rewriting adds, and nearly all of them are the same ones: neighbouring sites need
-//! nearly the same values. So the stores of a function are one tree. A site enters it at a node and runs on to the
-//! root; on its way lie exactly the values that it needs:
+//! Stores are most of what the rewriting adds, and nearly all of them are the same ones: neighbouring sites
+//! need nearly the same values. So the stores of a function are one tree. A site enters it at a node and runs
+//! on to the root; on its way lie exactly the values that it needs:
 //! ```text
 //!   site 1: n            site 2: n, i          site 3: n, i, total
 //!        |                    |                     |
@@ -11,9 +11,9 @@
 //!      save n <---------------+
 //!      site's number, twin's number, the new top; return
 //! ```
-//! Values that many sites need are near the root. Sites share a node only where the value has the same definition
-//! as far as [`Definitions`] can tell: a compiler would have to move differing ones into one place first, which
-//! costs as much as a store. A wrong guess costs such moves, never correctness.
+//! Values that many sites need are near the root. Sites share a node only where the value has the same
+//! definition as far as [`Definitions`] can tell: a compiler would have to move differing ones into one place
+//! first, which costs as much as a store. A wrong guess costs such moves, never correctness.
 
 use std::collections::BTreeMap;
 
@@ -28,15 +28,17 @@ const ASSIGNED_MAX: usize = 4 << 20;
 
 /// Values that the sites of a module may move together, however small it is.
 const VALUES_MIN: usize = 50_000;
-/// As many more for each byte of a function. What compilers make of large interpreters needs a quarter of that.
+/// As many more for each byte of a function. What compilers make of large interpreters needs a quarter of
+/// that.
 const VALUES_PER_BYTE: usize = 16;
 
-/// What a module's sites may cost: each value that is live or on the operand stack at one is stored and loaded somewhere, and
-/// compiling that takes a machine some 20 microseconds and 2 KiB.
+/// What a module's sites may cost: each value that is live or on the operand stack at one is stored and
+/// loaded somewhere, and compiling that takes a machine some 20 microseconds and 2 KiB.
 pub(crate) struct Budget {
     allowed: usize,
     used: usize,
-    /// The function furthest above its share: by how many values, which, how many it has and at how many sites.
+    /// The function furthest above its share: by how many values, which, how many it has and at how many
+    /// sites.
     worst: (usize, u32, usize, usize),
 }
 
@@ -49,7 +51,8 @@ impl Budget {
         }
     }
 
-    /// Adds a function of so many bytes; refuses if that is too much, and names the function that is to blame.
+    /// Adds a function of so many bytes; refuses if that is too much, and names the function that is to
+    /// blame.
     pub(crate) fn spend(
         &mut self,
         module: &Module,
@@ -243,8 +246,8 @@ pub(crate) fn size(ty: ValType) -> u32 {
     }
 }
 
-/// Numbers for the definitions of values that reach a site: the last assignment, or the last place where several
-/// may meet.
+/// Numbers for the definitions of values that reach a site: the last assignment, or the last place where
+/// several may meet.
 struct Definitions<'f> {
     function: &'f Function,
     locals: Vec<u32>,

@@ -1,4 +1,5 @@
-//! Legacy exceptions (`try`, `catch`, `delegate`, `rethrow`) as those of the final proposal, which runtimes have.
+//! Legacy exceptions (`try`, `catch`, `delegate`, `rethrow`) as those of the final proposal, which runtimes
+//! have.
 //!
 //! ```text
 //!   try R                            block R                       what branches to the try mean
@@ -15,9 +16,9 @@
 //!                                      end
 //!                                      ...
 //! ```
-//! A `delegate` throws again inside the body of the try that it names, past those between: that body begins with a block
-//! which ends in `throw_ref`. Only functions with a try change. They get locals of their own, behind the others, so that
-//! no index changes.
+//! A `delegate` throws again inside the body of the try that it names, past those between: that body begins
+//! with a block which ends in `throw_ref`. Only functions with a try change. They get locals of their own,
+//! behind the others, so that no index changes.
 
 use wasm_encoder::{BlockType, Catch, Encode, Instruction};
 use wasmparser::{FunctionBody, Operator, ValType};

@@ -19,8 +19,8 @@
 //!        -> bytes, in one module or two           assemble.rs, draft.rs, borrowed.rs, resumers.rs
 //! ```
 //! Twins are most of the result, and needed only where a program goes on from a capture: so they can be a
-//! module of their own, and a program starts without them: see [`Form`].
-//! The crate knows neither MQTT nor wasmtime. `wayfare_abi::rewritten` is what a host must know to run the result.
+//! module of their own, and a program starts without them: see [`Form`]. The crate knows neither MQTT nor
+//! wasmtime. `wayfare_abi::rewritten` is what a host must know to run the result.
 #![forbid(unsafe_code)]
 
 mod assemble;
@@ -70,7 +70,8 @@ pub enum Form {
     Program,
     /// The code that resumes [`Form::Program`] of the same module, to be made when it is needed.
     Resuming,
-    /// The same for compilers that have no tail calls: what is resumed then needs a little more stack for each call.
+    /// The same for compilers that have no tail calls: what is resumed then needs a little more stack for
+    /// each call.
     ResumingPlainly,
 }
 
@@ -79,7 +80,8 @@ pub enum Form {
 pub enum Entry {
     /// `_start`, once: a WASI command. A module without is refused.
     Command,
-    /// Any exported function, one at a time, each resumed by [`RESUME_PREFIX`](wayfare_abi::rewritten::RESUME_PREFIX) and its name.
+    /// Any exported function, one at a time, each resumed by
+    /// [`RESUME_PREFIX`](wayfare_abi::rewritten::RESUME_PREFIX) and its name.
     Exports,
 }
 

@@ -1,8 +1,8 @@
 //! Which loops need no poll of their own, because each of their iterations polls anyway.
 //!
-//! An iteration that surely calls a function which polls at its entry, or surely comes to a loop inside that polls,
-//! needs not look at the flag itself: a capture is waited for no longer than one iteration takes up to there. Outer
-//! loops of a nest and the loops of recursive functions go without.
+//! An iteration that surely calls a function which polls at its entry, or surely comes to a loop inside that
+//! polls, needs not look at the flag itself: a capture is waited for no longer than one iteration takes up to
+//! there. Outer loops of a nest and the loops of recursive functions go without.
 
 use crate::body::{Construct, Function, Jump, Kind, Label, Node, Seq, SiteKind};
 
@@ -60,8 +60,8 @@ struct Search<'f> {
 }
 
 impl Search<'_> {
-    /// Whether whoever comes to these nodes' end, or to a label in `unpolled`, has polled. What leaves the loop in another
-    /// way does not matter.
+    /// Whether whoever comes to these nodes' end, or to a label in `unpolled`, has polled. What leaves the
+    /// loop in another way does not matter.
     fn surely_polls(&mut self, nodes: &[Node]) -> bool {
         for node in nodes {
             if !self.looks_on() {

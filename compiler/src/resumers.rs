@@ -1,4 +1,5 @@
-//! The functions through which the host and twins resume a frame: each calls the twin that the frame on top names.
+//! The functions through which the host and twins resume a frame: each calls the twin that the frame on top
+//! names.
 
 use std::collections::BTreeMap;
 

@@ -1,14 +1,16 @@
-//! Which rewriting this is: for whoever keeps rewritten or compiled modules and must not use those of another one.
+//! Which rewriting this is: for whoever keeps rewritten or compiled modules and must not use those of another
+//! one.
 //!
-//! It is computed from the sources themselves, because a number that people must remember to raise is forgotten, and
-//! rewriting a module again to compare takes two to four times as long as loading it compiled. A test holds the lists to what
-//! is in the folder and in the lock file.
+//! It is computed from the sources themselves, because a number that people must remember to raise is
+//! forgotten, and rewriting a module again to compare takes two to four times as long as loading it compiled.
+//! A test holds the lists to what is in the folder and in the lock file.
 
 /// This crate's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Another one for every change to this crate's sources or to the libraries that read and write WebAssembly for it.
-/// FNV-1a over 64-bit words: it tells versions apart, and withstands nobody who looks for a collision.
+/// Another one for every change to this crate's sources or to the libraries that read and write WebAssembly
+/// for it. FNV-1a over 64-bit words: it tells versions apart, and withstands nobody who looks for a
+/// collision.
 #[allow(long_running_const_eval, reason = "the sources grow")]
 pub const REVISION: u64 = {
     let mut digest = absorb(0xcbf2_9ce4_8422_2325, LIBRARIES.as_bytes());

@@ -1,10 +1,11 @@
 //! Polls, checks, and the code behind a function that saves a frame.
 //!
-//! A site leaves for the save code by a branch that is never taken, as good as always, and whose hint says so: it lies
-//! outside every loop, and nothing comes back. What it does there is laid out by [`crate::frames`].
+//! A site leaves for the save code by a branch that is never taken, as good as always, and whose hint says
+//! so: it lies outside every loop, and nothing comes back. What it does there is laid out by
+//! [`crate::frames`].
 //!
-//! A frame is its values, then two words (references apart, in a table of their own, and exceptions below it, see
-//! [`crate::exceptions`]):
+//! A frame is its values, then two words (references apart, in a table of their own, and exceptions below it,
+//! see [`crate::exceptions`]):
 //! ```text
 //!   ... | values | site u32 | twin u32 |   <- top
 //! ```
@@ -39,9 +40,9 @@ pub(crate) struct Saver {
 pub(crate) enum Stores {
     /// Behind the function's own code, by the tree that its sites share.
     Shared,
-    /// At each site. A twin holds copies of the same site, whose values are others each time: to share stores they would have
-    /// to meet in one place, and a register allocator that sees them meet treats all copies of a loop variable as one
-    /// value with one place, which it then finds in memory, within the loop.
+    /// At each site. A twin holds copies of the same site, whose values are others each time: to share stores
+    /// they would have to meet in one place, and a register allocator that sees them meet treats all copies
+    /// of a loop variable as one value with one place, which it then finds in memory, within the loop.
     Apart,
 }
 
@@ -124,8 +125,8 @@ impl Emitter<'_> {
         self.leave(site, Self::flag);
     }
 
-    /// Whether a capture was asked for. Looks at a byte that nothing before it in this function has looked at: see
-    /// [`FLAG_BYTES`].
+    /// Whether a capture was asked for. Looks at a byte that nothing before it in this function has looked
+    /// at: see [`FLAG_BYTES`].
     pub(crate) fn flag(&mut self) {
         let byte = FLAG_OFFSET + self.saver.polls % FLAG_BYTES;
         self.saver.polls += 1;
@@ -179,8 +180,8 @@ impl Emitter<'_> {
         }
     }
 
-    /// Goes to a label of the save code. The condition is there, and always true, for the sake of the hint that comes
-    /// with it: it is what tells a compiler to lay the save code outside of all loops.
+    /// Goes to a label of the save code. The condition is there, and always true, for the sake of the hint
+    /// that comes with it: it is what tells a compiler to lay the save code outside of all loops.
     fn go_to(&mut self, label: usize) {
         self.unlikely.push(self.bytes.len());
         let depth = self.saving_depth(label);

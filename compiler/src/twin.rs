@@ -1,9 +1,10 @@
 //! The twin of a function: rebuilds the frame of a captured call and goes on from its site.
 //!
-//! Its type is `() -> the function's results`. It pops the frame that is on top, then runs a copy of
-//! the body in which each sequence begins by jumping to where the site is: a word in the save memory, `resuming` below, holds
-//! the site's number until that is reached, and 0 from then on, so that code met afterwards runs as usual. In a local it
-//! would be alive all through the twin and take a register from the program's own loops.
+//! Its type is `() -> the function's results`. It pops the frame that is on top, then runs a copy of the body
+//! in which each sequence begins by jumping to where the site is: a word in the save memory, `resuming`
+//! below, holds the site's number until that is reached, and 0 from then on, so that code met afterwards runs
+//! as usual. In a local it would be alive all through the twin and take a register from the program's own
+//! loops.
 //!
 //! ```text
 //!  block $join                    a sequence with one call site
@@ -20,8 +21,9 @@
 //! ```
 //! A loop is entered through one peeled iteration: the rest of the iteration that was interrupted, whose
 //! branches back lead to a clean copy of the loop. So a resumed program's loops run the very code that they
-//! ran before, with no trace of the resumption. Loops between the outermost of a nest and its innermost go without a
-//! copy of their own: they can be entered in any iteration, for as long as the outermost one's iteration lasts.
+//! ran before, with no trace of the resumption. Loops between the outermost of a nest and its innermost go
+//! without a copy of their own: they can be entered in any iteration, for as long as the outermost one's
+//! iteration lasts.
 
 use wasm_encoder::{BlockType, Instruction};
 use wasmparser::ValType;
@@ -34,8 +36,8 @@ use crate::exceptions::EXCEPTION;
 use crate::frames::{Step, Value};
 use crate::saving::FRAME_WORDS_BYTES;
 
-/// So many sites a sequence has, and so many more for each of its stops, as find their stop by a table: with more,
-/// a comparison for each stop is less code.
+/// So many sites a sequence has, and so many more for each of its stops, as find their stop by a table: with
+/// more, a comparison for each stop is less code.
 const TABLE_ENTRIES_MAX: usize = 8;
 const TABLE_ENTRIES_PER_STOP_MAX: usize = 12;
 
@@ -114,12 +116,12 @@ impl Emitter<'_> {
         }
     }
 
-    /// Branches to where the stop is that holds the site, or to the start where there is none to go to. Depth 0 is
-    /// the start; each stop's resume label lies behind those of the stops before it.
+    /// Branches to where the stop is that holds the site, or to the start where there is none to go to. Depth
+    /// 0 is the start; each stop's resume label lies behind those of the stops before it.
     ///
-    /// A table has an entry for each site, and so have those of all constructs around it: of the thousands of blocks
-    /// in each other that a large `switch` makes, tables would grow with the square. So where stops hold many
-    /// sites, they are told by their last ones.
+    /// A table has an entry for each site, and so have those of all constructs around it: of the thousands of
+    /// blocks in each other that a large `switch` makes, tables would grow with the square. So where stops
+    /// hold many sites, they are told by their last ones.
     fn go_to_stop(&mut self, stops: &[Stop], sites: std::ops::Range<usize>) {
         self.resuming();
         if sites.len() <= TABLE_ENTRIES_MAX + TABLE_ENTRIES_PER_STOP_MAX * stops.len() {
@@ -185,7 +187,8 @@ impl Emitter<'_> {
         }
         self.close();
         match site.kind {
-            // Whoever arrives polls too: a host can try whether there is room for all frames, without that the program runs.
+            // Whoever arrives polls too: a host can try whether there is room for all frames, without that
+            // the program runs.
             SiteKind::LoopPoll | SiteKind::EntryPoll => {
                 self.poll(index);
                 self.reload(site.base, operands);
@@ -203,7 +206,8 @@ impl Emitter<'_> {
         }
     }
 
-    /// Calls what may block, its arguments in slots from height `first` up, or unwinds at once if a capture was asked for.
+    /// Calls what may block, its arguments in slots from height `first` up, or unwinds at once if a capture
+    /// was asked for.
     fn issue_unless_asked(&mut self, index: usize, first: usize) {
         let site = &self.function.sites[index];
         let args = &site.stack[site.stack.len() - site.args..];
@@ -316,9 +320,10 @@ impl Emitter<'_> {
         self.close();
     }
 
-    /// Takes the frame off the stack of frames, and its values back: by the tree by which they were saved, so that sites share
-    /// this code too. It stands here and not at the sites because a value that has to be carried past them on the way to its
-    /// own would be moved, zero as it still is, at every join on that way.
+    /// Takes the frame off the stack of frames, and its values back: by the tree by which they were saved, so
+    /// that sites share this code too. It stands here and not at the sites because a value that has to be
+    /// carried past them on the way to its own would be moved, zero as it still is, at every join on that
+    /// way.
     fn restore(&mut self) {
         let frames = self.frames;
         for _ in 0..frames.labels {
@@ -368,7 +373,8 @@ impl Emitter<'_> {
         self.emit(Instruction::LocalSet(local));
     }
 
-    /// At the site: takes its references back, in the opposite order of that in which they were pushed, and goes on as usual.
+    /// At the site: takes its references back, in the opposite order of that in which they were pushed, and
+    /// goes on as usual.
     fn arrive(&mut self, index: usize) {
         let frames = self.frames;
         for &value in &frames.values[index] {

@@ -1,8 +1,9 @@
 //! Which loops are unrolled, so that one poll serves several of their iterations.
 //!
-//! In a loop of a few instructions the poll is a fair part of all that runs. The smallest loops, which call nothing and
-//! hold no other loop, are repeated within themselves: a branch back leads to the next copy of the body, from the last
-//! copy to the header, and only there it polls. Larger ones have nothing to gain and would only grow.
+//! In a loop of a few instructions the poll is a fair part of all that runs. The smallest loops, which call
+//! nothing and hold no other loop, are repeated within themselves: a branch back leads to the next copy of
+//! the body, from the last copy to the header, and only there it polls. Larger ones have nothing to gain and
+//! would only grow.
 
 use crate::body::{Construct, Function, Kind, Node, Seq};
 

@@ -1,5 +1,5 @@
-//! Each construct of WebAssembly that holds a site, captured at *every* check of a run in turn and resumed in a
-//! new instance, and captured at every check of all its resumptions: prints what the original prints.
+//! Each construct of WebAssembly that holds a site, captured at *every* check of a run in turn and resumed in
+//! a new instance, and captured at every check of all its resumptions: prints what the original prints.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -189,8 +189,8 @@ fn br_table_that_leaves_and_repeats_loops() {
     );
 }
 
-/// As compilers make them: a block for each case around all those before it, and `behind`, each case's code, behind its
-/// block's end.
+/// As compilers make them: a block for each case around all those before it, and `behind`, each case's code,
+/// behind its block's end.
 fn switch(cases: usize, on: &str, behind: impl Fn(usize) -> String) -> String {
     let opened = "(block ".repeat(cases + 1);
     let targets: String = (0..=cases).map(|case| format!("{case} ")).collect();

@@ -1,5 +1,5 @@
-//! Random modules, made to end by fuel: the same results, traps, memories and globals as they are, rewritten, and captured
-//! at random points. The fuzzing target in `compiler/fuzz` is this without an end.
+//! Random modules, made to end by fuel: the same results, traps, memories and globals as they are, rewritten,
+//! and captured at random points. The fuzzing target in `compiler/fuzz` is this without an end.
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,5 +1,5 @@
-//! Every sample, captured at 200 random points and resumed in a new instance on the other tier, through chains, and again
-//! before the first resumed frame has returned: prints what the original prints.
+//! Every sample, captured at 200 random points and resumed in a new instance on the other tier, through
+//! chains, and again before the first resumed frame has returned: prints what the original prints.
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,8 +1,9 @@
-//! Who compiles for engines that do not: this process's own compiler, and those of other releases, each a process of its own.
+//! Who compiles for engines that do not: this process's own compiler, and those of other releases, each a
+//! process of its own.
 //!
-//! A `wayfare` links one version of wasmtime, and a fleet on its way from one release to the next has engines of two. What
-//! always holds: code is made by a compiler that says it makes exactly what the engine asked for; what none makes is refused
-//! with what there is. Signing is never theirs.
+//! A `wayfare` links one version of wasmtime, and a fleet on its way from one release to the next has engines
+//! of two. What always holds: code is made by a compiler that says it makes exactly what the engine asked
+//! for; what none makes is refused with what there is. Signing is never theirs.
 
 mod outside;
 

@@ -26,8 +26,8 @@ pub(crate) struct Context {
     pub(crate) term: Term,
     /// Where the service keeps what its successors need, on whatever host: see [`crate::durable`].
     pub(crate) place: Place,
-    /// The service's own folder, on this host. Of several dispatchers with one folder, an earlier term's may still write to it when it
-    /// has been succeeded: files that change carry the term in their names.
+    /// The service's own folder, on this host. Of several dispatchers with one folder, an earlier term's may
+    /// still write to it when it has been succeeded: files that change carry the term in their names.
     pub(crate) data: PathBuf,
     pub(crate) options: Arc<ServiceOptions>,
     /// Where a service says that it has heard of a later term.

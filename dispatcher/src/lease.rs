@@ -1,7 +1,7 @@
 //! When a dispatcher that stands by tries to act: a pure core.
 //!
-//! It only saves trouble. Trying too early takes the session from somebody who acts, who then stands by; it never makes
-//! two that act.
+//! It only saves trouble. Trying too early takes the session from somebody who acts, who then stands by; it
+//! never makes two that act.
 
 use wayfare_protocol::dispatcher::{Lease, LeaseState};
 use wayfare_protocol::ids::Term;

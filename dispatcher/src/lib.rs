@@ -1,4 +1,5 @@
-//! The fleet's dispatcher as a long-running service: `wayfare dispatcher`. It is built on the handle of `wayfare-client`.
+//! The fleet's dispatcher as a long-running service: `wayfare dispatcher`. It is built on the handle of
+//! `wayfare-client`.
 //!
 //! ```text
 //!                 nobody acts, or its lease has run out
@@ -6,16 +7,17 @@
 //!        ^                                                    |   requests --> services, one task each
 //!        +---- its session at the broker has ended -----------+
 //! ```
-//! Any number of these processes may run on one topic root; one acts, the others stand by. Whoever acts does all its talking
-//! through one session whose name is the same for all of them, and a broker gives a session to one connection at a
-//! time: to the last that asks. So a predecessor that was only held up, or cut off, cannot be heard any more from the
-//! moment that its successor can be. `lease` decides when to try; it may be wrong without harm.
+//! Any number of these processes may run on one topic root; one acts, the others stand by. Whoever acts does
+//! all its talking through one session whose name is the same for all of them, and a broker gives a session
+//! to one connection at a time: to the last that asks. So a predecessor that was only held up, or cut off,
+//! cannot be heard any more from the moment that its successor can be. `lease` decides when to try; it may be
+//! wrong without harm.
 //!
 //! # Adding a service
-//! A module with one `async fn run(context: Context, inbox: Inbox)` and a line in `SERVICES` of `services`. It owns its
-//! state, gets its requests from the inbox, talks to engines through `context.client`, keeps what must survive in
-//! `context.place` (see `durable`), and returns when the inbox ends. Requests may come again after a takeover: what they do must bear
-//! being done twice.
+//! A module with one `async fn run(context: Context, inbox: Inbox)` and a line in `SERVICES` of `services`.
+//! It owns its state, gets its requests from the inbox, talks to engines through `context.client`, keeps what
+//! must survive in `context.place` (see `durable`), and returns when the inbox ends. Requests may come again
+//! after a takeover: what they do must bear being done twice.
 #![forbid(unsafe_code)]
 
 pub mod options;

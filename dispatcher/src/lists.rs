@@ -1,13 +1,15 @@
-//! Lists of programs and engines: filtered and sorted here, for front ends of fleets that are too large to look at.
+//! Lists of programs and engines: filtered and sorted here, for front ends of fleets that are too large to
+//! look at.
 //!
 //! ```text
 //!   asked --> the expression is read --> [all engines measured, if what is measured is asked about]
 //!         --> some thousand rows after the other, of the service for applications --> those of this part
 //!         --> [their engines measured] --> as many as a message holds
 //! ```
-//! What always holds: nobody is held up by a long list. The service for applications, which decides, copies some thousand rows at a time and
-//! goes on; what is done with them is done here, beside it, for [`LISTS_MAX`] who ask at a time. Nothing is kept: a part is looked for anew,
-//! and costs one look at everything if it is sorted or filtered.
+//! What always holds: nobody is held up by a long list. The service for applications, which decides, copies
+//! some thousand rows at a time and goes on; what is done with them is done here, beside it, for
+//! [`LISTS_MAX`] who ask at a time. Nothing is kept: a part is looked for anew, and costs one look at
+//! everything if it is sorted or filtered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

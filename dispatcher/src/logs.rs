@@ -1,4 +1,5 @@
-//! Keeps what programs print, so that it can be read when they have ended, were killed, or ran on an engine that is gone.
+//! Keeps what programs print, so that it can be read when they have ended, were killed, or ran on an engine
+//! that is gone.
 //!
 //! ```text
 //!  published lines --> intake (in order, once) --> store (bounded files) --> answers
@@ -6,9 +7,9 @@
 //!                        |   v  what is missing
 //!                      engines' tails
 //! ```
-//! Engines do nothing for it: lines are published anyway, and an engine of an earlier release answers for its tail as well. What always
-//! holds: no program waits for it. Lines that come faster than they can be stored, or while the disk is full, are lost here, and readers
-//! see by the numbers how many.
+//! Engines do nothing for it: lines are published anyway, and an engine of an earlier release answers for its
+//! tail as well. What always holds: no program waits for it. Lines that come faster than they can be stored,
+//! or while the disk is full, are lost here, and readers see by the numbers how many.
 
 mod intake;
 mod store;

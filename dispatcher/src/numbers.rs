@@ -7,8 +7,9 @@
 //!  lists ----> all engines, or those of a part's rows --> the same, and what is there of whatever is listed
 //!  callers that choose --> those of their engines that were not measured in the last second --> answers
 //! ```
-//! Always: engines are asked only because somebody asked here, or as often as the dispatcher was told to; so an engine that nobody watches
-//! publishes nothing. One that did not answer holds nobody up: it is left out for a while. Nothing is decided by what is measured.
+//! Always: engines are asked only because somebody asked here, or as often as the dispatcher was told to; so
+//! an engine that nobody watches publishes nothing. One that did not answer holds nobody up: it is left out
+//! for a while. Nothing is decided by what is measured.
 
 mod choosing;
 mod coarse;

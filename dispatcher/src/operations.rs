@@ -6,10 +6,10 @@
 //!  engines' journals ------------asked------>  ^  of what nobody heard
 //!  programs' statuses --------- looked at ---'  of what has had its time
 //! ```
-//! Engines and their clients do nothing for it: both topics are there anyway, and are listened to through a connection of its own. What
-//! always holds: the list follows from what engines say, and nothing follows from the list. While it cannot be stored it is kept in
-//! memory. A second of it may be lost with the machine; what was given or answered in it, or while nobody acted, the engines' journals tell
-//! whoever acts next.
+//! Engines and their clients do nothing for it: both topics are there anyway, and are listened to through a
+//! connection of its own. What always holds: the list follows from what engines say, and nothing follows from
+//! the list. While it cannot be stored it is kept in memory. A second of it may be lost with the machine;
+//! what was given or answered in it, or while nobody acted, the engines' journals tell whoever acts next.
 
 mod core;
 mod recalls;

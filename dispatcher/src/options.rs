@@ -17,8 +17,8 @@ pub const LEASE: Duration = Duration::from_secs(10);
 pub const POLL: Duration = Duration::from_secs(5);
 /// How long an engine has to answer when its connection has ended.
 pub const GRACE: Duration = Duration::from_secs(1);
-/// An engine that has lost the broker is back within this, once there is one: its longest wait, and the time to connect. Where the
-/// cause may be the broker or the network, no engine is given up sooner.
+/// An engine that has lost the broker is back within this, once there is one: its longest wait, and the time
+/// to connect. Where the cause may be the broker or the network, no engine is given up sooner.
 pub const RECONNECT: Duration = RECONNECT_WAIT_MAX.saturating_add(Duration::from_secs(2));
 pub const LATE_AFTER: Duration = Duration::from_secs(12);
 pub const LOST_AFTER: Duration = Duration::from_secs(30);
@@ -83,14 +83,15 @@ pub struct ServiceOptions {
     pub late_after: Duration,
     /// and what it had is started elsewhere after this,
     pub lost_after: Duration,
-    /// or after this if its connection has ended too, and at once if it says itself that it stops. Where the broker or the network
-    /// may be the cause, it is at least [`RECONNECT`].
+    /// or after this if its connection has ended too, and at once if it says itself that it stops. Where the
+    /// broker or the network may be the cause, it is at least [`RECONNECT`].
     pub grace: Duration,
     /// Share of an engine's memory, in percent, that programs may take before it sheds some.
     pub memory_mark_percent: u64,
     /// The same of its processors.
     pub processor_mark_percent: u64,
-    /// Where all that must survive is kept, if not in `data`: `s3://bucket/prefix`, or a folder. Those that stand in for each other share it.
+    /// Where all that must survive is kept, if not in `data`: `s3://bucket/prefix`, or a folder. Those that
+    /// stand in for each other share it.
     pub store: Option<String>,
     /// Where the fleet's files are kept, if not with everything else: `s3://bucket/prefix`, or a folder.
     pub files: Option<String>,

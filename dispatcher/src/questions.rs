@@ -41,7 +41,8 @@ pub(crate) struct KnownPrograms {
 /// What the service for numbers is asked.
 #[derive(Debug)]
 pub(crate) enum MeasuredAsk {
-    /// Measures these engines, or all, as far as that was not done in the last second; answered when it is done.
+    /// Measures these engines, or all, as far as that was not done in the last second; answered when it is
+    /// done.
     Measure {
         engines: Option<BTreeSet<EngineId>>,
         done: oneshot::Sender<()>,

@@ -1,13 +1,14 @@
-//! The registry: keeps modules by digest, compiles them for engines that do not compile, signs the code with the fleet's key,
-//! and serves it in chunks.
+//! The registry: keeps modules by digest, compiles them for engines that do not compile, signs the code with
+//! the fleet's key, and serves it in chunks.
 //!
 //! ```text
 //!  engines' messages --> jobs (decides) --> store (files), compiler (a thread or process), signature
 //!                          ^                     |
 //!                          `---------------------'
 //! ```
-//! Everything in here can be had again: modules from the engines that have them, code from the compiler. So a dispatcher
-//! that takes over begins with whatever is on its disk, and engines ask again until they are answered.
+//! Everything in here can be had again: modules from the engines that have them, code from the compiler. So a
+//! dispatcher that takes over begins with whatever is on its disk, and engines ask again until they are
+//! answered.
 
 mod jobs;
 mod store;

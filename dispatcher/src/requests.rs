@@ -1,5 +1,5 @@
-//! Requests on their way to services and their answers on the way back. A request that comes again gets the same answer, or
-//! waits for the one that is being made.
+//! Requests on their way to services and their answers on the way back. A request that comes again gets the
+//! same answer, or waits for the one that is being made.
 
 use std::collections::{BTreeMap, VecDeque};
 

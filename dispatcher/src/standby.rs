@@ -1,4 +1,5 @@
-//! Standing by: a session of its own, which hears who acts, tells that one that it is there, and does nothing else.
+//! Standing by: a session of its own, which hears who acts, tells that one that it is there, and does nothing
+//! else.
 
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
@@ -50,7 +51,8 @@ pub(crate) async fn until_free(options: &ServiceOptions, broker: &mut BrokerWatc
     }
 }
 
-/// Tells whoever acts that one more stands by. One of an earlier release does not know what that is, and nobody depends on it.
+/// Tells whoever acts that one more stands by. One of an earlier release does not know what that is, and
+/// nobody depends on it.
 async fn say_so(client: &Client, options: &ServiceOptions) -> Infallible {
     let ask = Ask::StandsBy {
         dispatcher: options.name.clone(),

@@ -3,8 +3,8 @@
 //! ```text
 //!  engines' requests, as many as wait --> core (decides) --> log (durable together) --> answers
 //! ```
-//! What always holds: a change is durable before it is answered, and is made once for each number of a program's requests, as far
-//! back as [`core::RECORDS_MAX`] numbers.
+//! What always holds: a change is durable before it is answered, and is made once for each number of a
+//! program's requests, as far back as [`core::RECORDS_MAX`] numbers.
 
 #[cfg(test)]
 mod tests;
@@ -112,7 +112,8 @@ impl Service {
             .is_some_and(|(error, _)| error.is_succeeded())
     }
 
-    /// The answers, in order; what they tell of is durable. While it cannot be stored, changes are refused and all else is answered.
+    /// The answers, in order; what they tell of is durable. While it cannot be stored, changes are refused
+    /// and all else is answered.
     fn serve(
         &mut self,
         requests: &[Result<ValueRequest, Failure>],
@@ -125,7 +126,8 @@ impl Service {
         {
             let probed = self.log.probe();
             if probed.is_ok() {
-                // What failed before took back what a crash had torn off and is to be stored with the next commit.
+                // What failed before took back what a crash had torn off and is to be stored with the next
+                // commit.
                 self.values = Values::load(self.log.records());
                 self.repair();
             }

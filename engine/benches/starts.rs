@@ -1,12 +1,12 @@
 //! What the cache of compiled modules saves: `cargo bench -p wayfare-engine --bench starts`.
 //!
-//! For each sample, and for QuickJS as an example of a large module, from the module's digest to what programs are launched
-//! from. Printed in Markdown, never asserted; the median of so many rounds as the first argument says (5). Under
-//! `cargo test --benches` it is one round of the samples, to see that it works.
+//! For each sample, and for QuickJS as an example of a large module, from the module's digest to what
+//! programs are launched from. Printed in Markdown, never asserted; the median of so many rounds as the first
+//! argument says (5). Under `cargo test --benches` it is one round of the samples, to see that it works.
 //! * *rewrite* and *compile*: the two halves of a first start; they are done while somebody waits;
 //! * *keep*: writing and syncing, which nobody waits for;
-//! * *start again*: from the file on, in an engine that has just begun (its file is in the page cache, as after `run`, not
-//!   as after a reboot).
+//! * *start again*: from the file on, in an engine that has just begun (its file is in the page cache, as
+//!   after `run`, not as after a reboot).
 
 use std::error::Error;
 use std::path::Path;

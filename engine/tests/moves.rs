@@ -13,7 +13,8 @@ const COUNTER: &[&str] = &["120", "10", "64"];
 /// Lives long enough to be caught several times on a machine that has other things to do.
 const LONG_COUNTER: &[&str] = &["600", "10", "64"];
 
-/// Has the module compiled on `engine`, which on a busy machine takes longer than the program that is to move there.
+/// Has the module compiled on `engine`, which on a busy machine takes longer than the program that is to move
+/// there.
 async fn warm(client: &mut Client, engine: &Engine) {
     client
         .loads(engine, sample("counter").wasm, &["1000000", "10", "64"])

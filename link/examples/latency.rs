@@ -2,8 +2,9 @@
 //!
 //! `cargo run -p wayfare-link --release --example latency`
 //!
-//! "one way" is from `publish` at one link to the event at the other; "round trip" is there and back, as a command
-//! and its answer go; "acknowledged" is until the broker has acknowledged. One message at a time, at least once.
+//! "one way" is from `publish` at one link to the event at the other; "round trip" is there and back, as a
+//! command and its answer go; "acknowledged" is until the broker has acknowledged. One message at a time, at
+//! least once.
 
 use std::time::{Duration, Instant};
 

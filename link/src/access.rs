@@ -1,5 +1,5 @@
-//! What a broker asks for that is not in its address: whom to trust, and whom to log in as. From files, so that no secret is on a
-//! command line, where everybody on the machine can read it.
+//! What a broker asks for that is not in its address: whom to trust, and whom to log in as. From files, so
+//! that no secret is on a command line, where everybody on the machine can read it.
 
 use std::fs::File;
 use std::io::{self, Read};

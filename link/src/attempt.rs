@@ -1,7 +1,7 @@
 //! How the next connection is made: a pure core, with the memory that is there passed in.
 //!
-//! A packet that is larger than a connection reads ends it. A kept session, or a retained message, brings it again on
-//! the next one, and the next, so it has to be got past:
+//! A packet that is larger than a connection reads ends it. A kept session, or a retained message, brings it
+//! again on the next one, and the next, so it has to be got past:
 //!
 //! ```text
 //!             oversized, fits into memory                 it was acknowledged
@@ -9,8 +9,8 @@
 //!    |        oversized, and does not fit                  connected
 //!    +------------------------------------> forgetting ---------------> normal
 //! ```
-//! Skipping reads packets up to the announced size, and drops that one. Forgetting gives the session up with all that
-//! the broker has queued for it, because nothing behind that packet could ever be received.
+//! Skipping reads packets up to the announced size, and drops that one. Forgetting gives the session up with
+//! all that the broker has queued for it, because nothing behind that packet could ever be received.
 
 use std::time::Duration;
 
@@ -47,7 +47,8 @@ impl Attempt {
         }
     }
 
-    /// The broker answers pings behind whatever it is sending, so a packet has about twice this time to arrive.
+    /// The broker answers pings behind whatever it is sending, so a packet has about twice this time to
+    /// arrive.
     pub(crate) fn keep_alive(self, keep_alive: Duration) -> Duration {
         match self {
             Self::Normal | Self::Forgetting => keep_alive,

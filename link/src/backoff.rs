@@ -1,9 +1,9 @@
 //! When to connect again: a pure core, with time and randomness passed in.
 //!
-//! Two counters, because two things go wrong. A broker that cannot be reached is tried again within seconds. A
-//! broker that accepts us and then closes a sound connection has probably given our session to somebody else:
-//! coming back at once would start a takeover war, in which each side throws the other out, so those waits grow
-//! to a minute and shrink only after a long stable time.
+//! Two counters, because two things go wrong. A broker that cannot be reached is tried again within seconds.
+//! A broker that accepts us and then closes a sound connection has probably given our session to somebody
+//! else: coming back at once would start a takeover war, in which each side throws the other out, so those
+//! waits grow to a minute and shrink only after a long stable time.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,8 @@ impl Backoff {
         self.connected_at = Some(now);
     }
 
-    /// The attempt failed, or the network did: how long to wait. A broker that refuses connections was stopped,
-    /// which explains an earlier closing.
+    /// The attempt failed, or the network did: how long to wait. A broker that refuses connections was
+    /// stopped, which explains an earlier closing.
     pub(crate) fn failed(&mut self, now: Instant, random: u64) -> Duration {
         match self.connected_at.take() {
             None => self.closings = 0,

@@ -1,7 +1,7 @@
 //! The embedded broker, for one machine: laptop, demo and tests. The only module that names its library.
 //!
-//! What always holds: nothing is stored outside the folder that was named, or at all where none was; the broker
-//! is ready for connections when `start` returns; and it is gone when `shutdown` returns.
+//! What always holds: nothing is stored outside the folder that was named, or at all where none was; the
+//! broker is ready for connections when `start` returns; and it is gone when `shutdown` returns.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -157,7 +157,8 @@ impl EmbeddedBroker {
             warn!(%bind, "the embedded broker listens beyond this machine, and lets anybody in without a password");
         }
         let failed = |reason: String| BrokerError::Start { bind, reason };
-        // An address that cannot be had is what goes wrong most often, and the broker says that in five lines.
+        // An address that cannot be had is what goes wrong most often, and the broker says that in five
+        // lines.
         drop(TcpListener::bind(bind).map_err(|error| failed(error.to_string()))?);
         let mut broker = MqttBroker::with_config(config(options))
             .await

@@ -14,7 +14,8 @@ pub enum Event {
         connection: u64,
     },
     /// The connection ended, or another attempt to connect failed; the link goes on trying by itself.
-    /// `closed_by_broker`: nothing was wrong with the connection, so somebody may have taken the session over.
+    /// `closed_by_broker`: nothing was wrong with the connection, so somebody may have taken the session
+    /// over.
     Disconnected {
         reason: String,
         closed_by_broker: bool,

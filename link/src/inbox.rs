@@ -1,16 +1,18 @@
 //! The events that the receiver has not taken yet: a pure core.
 //!
 //! Brokers send at most a small window (16 to 100) of messages at least once before they are acknowledged, so
-//! this stays short by itself, as a rule: Mosquitto 2.0.11 sends all that it has queued at once to whoever resumes a session. It is bounded
-//! all the same, for that, for floods at most once and brokers without a window: at the limit a message at most once is dropped, while
-//! one at least once is left to the broker, and so is every one after it, so that the order holds. The broker sends them again on the
-//! next connection, which is made when the receiver has acknowledged those before; ending the connection at once would have what was taken
-//! sent again.
+//! this stays short by itself, as a rule: Mosquitto 2.0.11 sends all that it has queued at once to whoever
+//! resumes a session. It is bounded all the same, for that, for floods at most once and brokers without a
+//! window: at the limit a message at most once is dropped, while one at least once is left to the broker, and
+//! so is every one after it, so that the order holds. The broker sends them again on the next connection,
+//! which is made when the receiver has acknowledged those before; ending the connection at once would have
+//! what was taken sent again.
 //!
-//! A clean session gets all that is retained once more on another connection, which may be more than the limit each time. So from half of
-//! the limit on the connection is read only as fast as the receiver takes messages (`is_paced`), and TCP holds the broker up. A receiver
-//! that takes nothing for a while may be waiting for the broker's answer to a publish, which comes behind the flood on the same connection:
-//! the session then reads on, up to the limit.
+//! A clean session gets all that is retained once more on another connection, which may be more than the
+//! limit each time. So from half of the limit on the connection is read only as fast as the receiver takes
+//! messages (`is_paced`), and TCP holds the broker up. A receiver that takes nothing for a while may be
+//! waiting for the broker's answer to a publish, which comes behind the flood on the same connection: the
+//! session then reads on, up to the limit.
 
 use std::collections::VecDeque;
 
@@ -75,8 +77,9 @@ impl Inbox {
         Offer::Taken
     }
 
-    /// Connections that came and went unseen, with no message in between, are told as one. What was not taken of a session that the broker
-    /// has kept comes again on this connection: kept here as well, it would soon leave no room for that.
+    /// Connections that came and went unseen, with no message in between, are told as one. What was not taken
+    /// of a session that the broker has kept comes again on this connection: kept here as well, it would soon
+    /// leave no room for that.
     pub(crate) fn connected(&mut self, session_present: bool, connection: u64) {
         self.has_left = false;
         if session_present {
@@ -199,7 +202,8 @@ mod tests {
         assert_eq!(inbox.message(incoming(Qos::AtLeastOnce, 1)), Offer::Taken);
     }
 
-    /// Connects again after more came than there is room for, and answers with whether there is room then, and what is left to be taken.
+    /// Connects again after more came than there is room for, and answers with whether there is room then,
+    /// and what is left to be taken.
     fn full_and_connected_again(session_present: bool) -> (bool, usize) {
         let mut inbox = Inbox::default();
         inbox.connected(false, 1);

@@ -17,8 +17,8 @@
 //! ```
 //!
 //! What always holds:
-//! - A message published at [`Qos::AtLeastOnce`] stays in the outbox until the broker has acknowledged it, through
-//!   any number of connections and lost sessions, and goes out in the order of publishing.
+//! - A message published at [`Qos::AtLeastOnce`] stays in the outbox until the broker has acknowledged it,
+//!   through any number of connections and lost sessions, and goes out in the order of publishing.
 //! - An acknowledgement made for an earlier connection is dropped; the broker sends that message again.
 //! - The session's task never waits for the caller: a slow receiver slows reading down, but keep-alives and
 //!   publishing go on.

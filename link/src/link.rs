@@ -16,8 +16,9 @@ use crate::options::LinkOptions;
 use crate::session::Session;
 use crate::subscriptions::Change;
 
-/// A session's handle: cheap to clone. Once every clone is dropped without [`Link::close`], the outbox is drained
-/// for at most `LinkOptions::drain_timeout`, and then the connection breaks off: the broker publishes the will.
+/// A session's handle: cheap to clone. Once every clone is dropped without [`Link::close`], the outbox is
+/// drained for at most `LinkOptions::drain_timeout`, and then the connection breaks off: the broker publishes
+/// the will.
 #[derive(Debug, Clone)]
 pub struct Link {
     commands: mpsc::UnboundedSender<Command>,
@@ -79,8 +80,8 @@ impl Link {
         })
     }
 
-    /// Publishes and returns once the broker has acknowledged the message (at most once: once it is written or
-    /// dropped). Giving up waiting does not take the message back.
+    /// Publishes and returns once the broker has acknowledged the message (at most once: once it is written
+    /// or dropped). Giving up waiting does not take the message back.
     pub async fn publish_acknowledged(&self, message: Message) -> Result<(), LinkError> {
         message.check()?;
         let room = self.room(&message).await?;
@@ -93,8 +94,8 @@ impl Link {
         })
     }
 
-    /// Puts a message into the outbox, or fails with [`LinkError::OutboxFull`]; what it returns says when the broker has it.
-    /// For a caller that publishes in order and waits for many answers at a time.
+    /// Puts a message into the outbox, or fails with [`LinkError::OutboxFull`]; what it returns says when the
+    /// broker has it. For a caller that publishes in order and waits for many answers at a time.
     pub fn submit(&self, message: Message) -> Result<Submitted, LinkError> {
         message.check()?;
         let room = self.try_room(&message)?;
@@ -118,8 +119,8 @@ impl Link {
         self.submit_change(filter, Change::Unsubscribe)
     }
 
-    /// Subscribes now and after every connection that found no session; returns once the broker has granted it,
-    /// which takes a connection. Giving up waiting does not take the subscription back.
+    /// Subscribes now and after every connection that found no session; returns once the broker has granted
+    /// it, which takes a connection. Giving up waiting does not take the subscription back.
     pub async fn subscribe(&self, filter: impl Into<String>, qos: Qos) -> Result<(), LinkError> {
         self.change(filter.into(), Change::Subscribe(qos)).await
     }
@@ -129,8 +130,8 @@ impl Link {
         self.change(filter.into(), Change::Unsubscribe).await
     }
 
-    /// Acknowledges a received message: in the order of receipt, within about five seconds. One that came on an
-    /// earlier connection is not acknowledged, and the broker sends it again.
+    /// Acknowledges a received message: in the order of receipt, within about five seconds. One that came on
+    /// an earlier connection is not acknowledged, and the broker sends it again.
     pub fn acknowledge(&self, token: AcknowledgeToken) {
         if token.packet_id.is_some() {
             // A closed link acknowledges nothing: the broker sends the message again.
@@ -145,8 +146,8 @@ impl Link {
         flushed.await.map_err(|_| LinkError::Closed)
     }
 
-    /// Waits until the outbox is empty, or for `LinkOptions::drain_timeout`; disconnects, without the will; ends
-    /// the session's task. Returns what the broker did not acknowledge, oldest first.
+    /// Waits until the outbox is empty, or for `LinkOptions::drain_timeout`; disconnects, without the will;
+    /// ends the session's task. Returns what the broker did not acknowledge, oldest first.
     pub async fn close(self) -> Vec<Message> {
         let drain = self.drain_timeout;
         self.close_within(drain).await
@@ -221,8 +222,8 @@ impl Link {
 pub struct Submitted(oneshot::Receiver<()>);
 
 impl Submitted {
-    /// Returns once the broker has acknowledged it (at most once: once it is written or dropped). Safe to give up and call
-    /// again, until it has returned.
+    /// Returns once the broker has acknowledged it (at most once: once it is written or dropped). Safe to
+    /// give up and call again, until it has returned.
     pub async fn acknowledged(&mut self) -> Result<(), LinkError> {
         (&mut self.0).await.map_err(|_| LinkError::Closed)
     }

@@ -15,8 +15,8 @@ pub struct Message {
     pub qos: Qos,
     /// The broker keeps it for whoever subscribes later. For statuses, never for commands.
     pub retain: bool,
-    /// Given up when the connection is lost, like one at most once, but acknowledged while it lasts: for what may not be true
-    /// any more when the next connection is there.
+    /// Given up when the connection is lost, like one at most once, but acknowledged while it lasts: for what
+    /// may not be true any more when the next connection is there.
     pub fleeting: bool,
 }
 
@@ -89,7 +89,8 @@ pub struct Incoming {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Oversized {
     pub topic: String,
-    /// The size of its payload; [`INCOMING_PAYLOAD_BYTES_MAX`](crate::INCOMING_PAYLOAD_BYTES_MAX) is the limit.
+    /// The size of its payload; [`INCOMING_PAYLOAD_BYTES_MAX`](crate::INCOMING_PAYLOAD_BYTES_MAX) is the
+    /// limit.
     pub bytes: usize,
     pub qos: Qos,
     /// To be acknowledged like any other, or the broker sends it again.

@@ -31,9 +31,9 @@ pub struct LinkOptions {
     pub outbox_bytes_max: usize,
     /// How long [`Link::close`](crate::Link::close) waits for the outbox to empty.
     pub drain_timeout: Duration,
-    /// The largest packet of others that is received in order to be skipped: it takes that much memory for a moment. A
-    /// larger one costs the session, with what the broker has queued. The default is a quarter of the memory that is
-    /// available now, and 64 to 256 MiB.
+    /// The largest packet of others that is received in order to be skipped: it takes that much memory for a
+    /// moment. A larger one costs the session, with what the broker has queued. The default is a quarter of
+    /// the memory that is available now, and 64 to 256 MiB.
     pub skipped_packet_bytes_max: usize,
 }
 
@@ -46,16 +46,16 @@ pub enum Acknowledge {
     Manual,
 }
 
-/// What to do when the broker closes a sound connection, as it does when somebody else connects with our client
-/// id. (A broker that stops looks the same at first, but refuses the next attempt.)
+/// What to do when the broker closes a sound connection, as it does when somebody else connects with our
+/// client id. (A broker that stops looks the same at first, but refuses the next attempt.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnTakeover {
     /// Connect again, after waits that double with each closing up to a minute.
     BackOff,
     /// End the link: the owner of the session is decided elsewhere.
     Stop,
-    /// End the link whenever its connection ends or cannot be made: for a session that must not be taken back without
-    /// looking first who has it now.
+    /// End the link whenever its connection ends or cannot be made: for a session that must not be taken back
+    /// without looking first who has it now.
     StopOnLoss,
 }
 

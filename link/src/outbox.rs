@@ -5,9 +5,10 @@
 //!            ^                    |                        |
 //!            +---- connection_lost (at least once) --------+        at most once: written -> Done, lost -> Done
 //! ```
-//! What always holds: messages go out in the order of `push`, again from the oldest unacknowledged one after a
-//! lost connection; at most [`IN_FLIGHT_MAX`] sequence numbers lie between the oldest unacknowledged message and
-//! the newest one sent. Each message carries a receipt, which is given back exactly once, when it is done.
+//! What always holds: messages go out in the order of `push`, again from the oldest unacknowledged one after
+//! a lost connection; at most [`IN_FLIGHT_MAX`] sequence numbers lie between the oldest unacknowledged
+//! message and the newest one sent. Each message carries a receipt, which is given back exactly once, when it
+//! is done.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -84,8 +85,8 @@ impl<R> Outbox<R> {
         self.finish(sequence)
     }
 
-    /// Sends everything unacknowledged again, on the next connection. Messages that end with theirs are done with:
-    /// their receipts are returned, and whether they were at most once.
+    /// Sends everything unacknowledged again, on the next connection. Messages that end with theirs are done
+    /// with: their receipts are returned, and whether they were at most once.
     pub(crate) fn connection_lost(&mut self) -> Vec<(R, Qos)> {
         self.submitted.clear();
         self.in_flight.clear();

@@ -1,5 +1,5 @@
-//! Folders of data that only their owner may enter: what lies in them (snapshots with the programs' variables, logins, messages) is
-//! nobody else's, whatever the umask of whoever started the process.
+//! Folders of data that only their owner may enter: what lies in them (snapshots with the programs'
+//! variables, logins, messages) is nobody else's, whatever the umask of whoever started the process.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
@@ -7,10 +7,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 const OWNER_ONLY: u32 = 0o700;
-/// Everybody who is neither the owner nor in the folder's group. A group that was let in was let in on purpose.
+/// Everybody who is neither the owner nor in the folder's group. A group that was let in was let in on
+/// purpose.
 const OTHERS: u32 = 0o007;
 
-/// Makes the folder if it is not there. Closes it to everybody else if it is open to them, which fails on a folder of another user.
+/// Makes the folder if it is not there. Closes it to everybody else if it is open to them, which fails on a
+/// folder of another user.
 pub fn open_own_folder(folder: &Path) -> io::Result<()> {
     if let Some(parent) = folder.parent() {
         std::fs::create_dir_all(parent)?;

@@ -139,8 +139,8 @@ impl Session {
         }
     }
 
-    /// Messages were left to the broker, or the one came that this connection was to skip; and all that came is
-    /// acknowledged.
+    /// Messages were left to the broker, or the one came that this connection was to skip; and all that came
+    /// is acknowledged.
     fn has_taken_all(&self) -> bool {
         let is_done = self.inbox.has_left() || self.has_skipped;
         is_done && self.inbox.is_empty() && self.unacknowledged == 0
@@ -388,15 +388,17 @@ impl Session {
         }
     }
 
-    /// Until when nothing is read unless the receiver takes something: it is behind, and has taken something just now. A link that is being
-    /// closed reads on, because the answers to what it has published come behind what is unread.
+    /// Until when nothing is read unless the receiver takes something: it is behind, and has taken something
+    /// just now. A link that is being closed reads on, because the answers to what it has published come
+    /// behind what is unread.
     fn reads_again(&self) -> Option<Instant> {
         let is_paced = self.inbox.is_paced() && self.closing.is_none();
         let until = is_paced.then(|| self.taken + RECEIVER_STALLED_AFTER)?;
         (until > Instant::now()).then_some(until)
     }
 
-    /// Moves events to the receiver's channel as far as it has room. Automatic acknowledgements are made here.
+    /// Moves events to the receiver's channel as far as it has room. Automatic acknowledgements are made
+    /// here.
     fn deliver(&mut self) {
         while !self.inbox.is_empty() {
             let receiver = self.events.as_ref().filter(|events| !events.is_closed());

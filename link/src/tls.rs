@@ -1,8 +1,9 @@
 //! TLS to the broker: whose signature under its certificate is good enough, kept ready for every connection.
 //!
-//! rustls checks certificates, by its own rustls-webpki. (The older one that rumqttc names besides gives it only the type of an
-//! error.) The cryptography is ring's: it builds for armv7 and is what the embedded broker brings along anyway. Only TLS 1.3 is
-//! spoken, which leaves out code that boards would carry for nothing.
+//! rustls checks certificates, by its own rustls-webpki. (The older one that rumqttc names besides gives it
+//! only the type of an error.) The cryptography is ring's: it builds for armv7 and is what the embedded
+//! broker brings along anyway. Only TLS 1.3 is spoken, which leaves out code that boards would carry for
+//! nothing.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -18,7 +19,8 @@ const AUTHORITIES_MAX: usize = 1000;
 pub(crate) struct Tls {
     /// The text of a file of certificates; without, those that the system trusts.
     authority: Option<Arc<str>>,
-    /// Made once, since reading and parsing the system's takes a board a while, and so that sessions can be resumed.
+    /// Made once, since reading and parsing the system's takes a board a while, and so that sessions can be
+    /// resumed.
     client: Arc<OnceLock<Result<Arc<ClientConfig>, TlsError>>>,
 }
 

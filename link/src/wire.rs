@@ -1,8 +1,8 @@
 //! One connection: the only module that names the client library.
 //!
-//! Each connection gets an event loop of its own, so that nothing of an earlier one (requests never sent, events
-//! not yet read, packet ids) can reach it. Acknowledging is always manual here: with automatic acknowledgements
-//! the library writes while it reads, and loses packets when the two meet on a full socket.
+//! Each connection gets an event loop of its own, so that nothing of an earlier one (requests never sent,
+//! events not yet read, packet ids) can reach it. Acknowledging is always manual here: with automatic
+//! acknowledgements the library writes while it reads, and loses packets when the two meet on a full socket.
 //!
 //! The library reports what it writes in the order of the requests; the session relies on that to learn ids.
 
@@ -245,7 +245,8 @@ impl Wire {
 async fn poll(mut event_loop: EventLoop) -> (EventLoop, Result<rumqttc::Event, ConnectionError>) {
     let result = event_loop.poll().await;
     if let Ok(rumqttc::Event::Incoming(_)) = result {
-        // Whatever comes shows that the broker is there. Its answer to a ping may stand behind more than is read in a keep-alive time.
+        // Whatever comes shows that the broker is there. Its answer to a ping may stand behind more than is
+        // read in a keep-alive time.
         event_loop.state.await_pingresp = false;
     }
     (event_loop, result)

@@ -142,7 +142,8 @@ async fn packet(socket: &mut (impl AsyncReadExt + Unpin)) -> Option<(u8, Vec<u8>
     Some((first, rest))
 }
 
-/// Sends all that is not acknowledged at once, to whoever connects, as Mosquitto 2.0.11 does. Message `n` has the packet id `n`.
+/// Sends all that is not acknowledged at once, to whoever connects, as Mosquitto 2.0.11 does. Message `n` has
+/// the packet id `n`.
 async fn broker_without_a_window(listener: TcpListener, count: u16) -> usize {
     let mut waiting: Vec<u16> = (1..=count).collect();
     let mut connections = 0;
@@ -183,7 +184,8 @@ async fn broker_without_a_window(listener: TcpListener, count: u16) -> usize {
     connections
 }
 
-/// More than there is room for, and a receiver that takes a message only when the broker has answered one of its own.
+/// More than there is room for, and a receiver that takes a message only when the broker has answered one of
+/// its own.
 #[tokio::test]
 async fn a_flood_is_taken_once_and_in_order_and_does_not_hold_up_what_is_published() {
     const COUNT: u16 = 40_000;
@@ -206,7 +208,8 @@ async fn a_flood_is_taken_once_and_in_order_and_does_not_hold_up_what_is_publish
         expected += 1;
     }
     let connections = soon("the last acknowledgement", broker).await.unwrap();
-    // While the receiver takes what has come, no more is read; while it waits for an answer, as much as there is room for.
+    // While the receiver takes what has come, no more is read; while it waits for an answer, as much as there
+    // is room for.
     assert!(
         (2..=3).contains(&connections),
         "each of {connections} has what there is room for"
@@ -214,8 +217,8 @@ async fn a_flood_is_taken_once_and_in_order_and_does_not_hold_up_what_is_publish
     link.close_within(Duration::ZERO).await;
 }
 
-/// Sends all of it at once to whoever connects, as it does with what is retained. Returns how many connections that took, when the last
-/// message is acknowledged on one of them.
+/// Sends all of it at once to whoever connects, as it does with what is retained. Returns how many
+/// connections that took, when the last message is acknowledged on one of them.
 async fn broker_of_retained_messages(listener: TcpListener, count: u16) -> usize {
     for connections in 1.. {
         let (socket, _) = listener.accept().await.unwrap();
@@ -257,7 +260,8 @@ async fn a_clean_session_takes_more_than_its_room_on_one_connection() {
         let Event::Received(message) = event else { continue };
         assert_eq!(message.payload[..], expected.to_be_bytes());
         expected += 1;
-        // Slower than what is read: the link's task has its turn, with all that has come, between any two messages.
+        // Slower than what is read: the link's task has its turn, with all that has come, between any two
+        // messages.
         tokio::task::yield_now().await;
     }
     assert_eq!(soon("the last acknowledgement", broker).await.unwrap(), 1);
@@ -298,8 +302,9 @@ async fn a_broker_whose_messages_come_is_not_taken_for_gone() {
     link.close_within(Duration::ZERO).await;
 }
 
-/// Queues `before`, a message of `bytes` and `after` for a kept session, as often as it is resumed; queues nothing once
-/// it was given up. Returns the flags of all connections that were made, when nothing is queued any more.
+/// Queues `before`, a message of `bytes` and `after` for a kept session, as often as it is resumed; queues
+/// nothing once it was given up. Returns the flags of all connections that were made, when nothing is queued
+/// any more.
 async fn broker_with_an_oversized_message(listener: TcpListener, bytes: usize) -> Vec<bool> {
     let large = vec![b'x'; bytes];
     let mut waiting: Vec<(u16, &[u8])> = vec![(1, b"before"), (2, &large), (3, b"after")];

@@ -1,8 +1,10 @@
-//! What engines measure, in the text that Prometheus reads (OpenMetrics 1.0): of the whole fleet as the gateway serves it, and of one engine
-//! as that serves it itself. Both have the same names, so that one dashboard shows either.
+//! What engines measure, in the text that Prometheus reads (OpenMetrics 1.0): of the whole fleet as the
+//! gateway serves it, and of one engine as that serves it itself. Both have the same names, so that one
+//! dashboard shows either.
 //!
-//! Always: each scrape begins with a new [`Scrape`], so that there is no state here; the size grows with the number of engines and
-//! programs; names are labels, and escaped here, because the library writes them as they are.
+//! Always: each scrape begins with a new [`Scrape`], so that there is no state here; the size grows with the
+//! number of engines and programs; names are labels, and escaped here, because the library writes them as
+//! they are.
 #![forbid(unsafe_code)]
 
 mod engines;
@@ -95,8 +97,8 @@ fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 
-/// A label's value as OpenMetrics 1.0 has it (`escaped-string`): engines say what their programs are called, and
-/// a quote or a new line there would end the value, or begin a line of its own.
+/// A label's value as OpenMetrics 1.0 has it (`escaped-string`): engines say what their programs are called,
+/// and a quote or a new line there would end the value, or begin a line of its own.
 fn escaped(value: &str) -> String {
     value
         .replace('\\', "\\\\")

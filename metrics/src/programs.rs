@@ -1,4 +1,5 @@
-//! The metrics of programs. Counters begin at zero where a program comes to another engine, which is one of its labels.
+//! The metrics of programs. Counters begin at zero where a program comes to another engine, which is one of
+//! its labels.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::registry::{Registry, Unit};

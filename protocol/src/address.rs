@@ -7,8 +7,10 @@
 //!   engine/pi-1          a set: programs that can be reached there
 //!   label/zone=attic     a set: programs that can be reached on engines with that label
 //! ```
-//! A message to a set goes to each of its members, a call to one of them. A program that can be reached is *announced*, retained, under each of its addresses, by the engine that has it; who wants to call watches the
-//! address. What always holds: an announcement names the program's id, and messages go to that, so nothing about it changes in a move.
+//! A message to a set goes to each of its members, a call to one of them. A program that can be reached is
+//! *announced*, retained, under each of its addresses, by the engine that has it; who wants to call watches
+//! the address. What always holds: an announcement names the program's id, and messages go to that, so
+//! nothing about it changes in a move.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +23,8 @@ use crate::labels::{self, Labels};
 
 /// Services of one program.
 pub const SERVICES_MAX: usize = 16;
-/// Applications that a program's name may be an instance's of: dashes can be in names of applications and of components.
+/// Applications that a program's name may be an instance's of: dashes can be in names of applications and of
+/// components.
 const APPLICATIONS_MAX: usize = 4;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -167,7 +170,8 @@ pub struct Announcement {
     /// Where it was when this was published.
     pub engine: EngineId,
     pub generation: Generation,
-    /// Nobody answers for it there, as far as is known: it has ended, or its engine is lost. Who does not know this reads a repeat.
+    /// Nobody answers for it there, as far as is known: it has ended, or its engine is lost. Who does not
+    /// know this reads a repeat.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
 }

@@ -1,10 +1,12 @@
-//! What programs send to each other's addresses: calls and their answers, and messages. Each has a header ahead of its payload.
+//! What programs send to each other's addresses: calls and their answers, and messages. Each has a header
+//! ahead of its payload.
 //!
 //! ```text
 //!   stamp (crate::stamp) | {"type":"call","to":"service/calc","function":"add",...} '\n' | payload
 //! ```
-//! The stamp has the sender, the number of the call, and where the answer goes; repeats are told by it. A call is a stamped request to the
-//! provider's inbox, an answer a stamped reply. Headers change as all messages do ([`crate::wire`]).
+//! The stamp has the sender, the number of the call, and where the answer goes; repeats are told by it. A
+//! call is a stamped request to the provider's inbox, an answer a stamped reply. Headers change as all
+//! messages do ([`crate::wire`]).
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -91,12 +93,14 @@ impl About {
     }
 }
 
-/// What the engines of a sender and of a receiver tell each other about calls and messages, ahead of a payload. It has no stamp but for
-/// [`Notice::Progress`], because programs do not number it: told twice, it is as if told once.
+/// What the engines of a sender and of a receiver tell each other about calls and messages, ahead of a
+/// payload. It has no stamp but for [`Notice::Progress`], because programs do not number it: told twice, it
+/// is as if told once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", try_from = "NoticeFields")]
 pub enum Notice {
-    /// To an inbox: which of these numbers of the sender's has the program never received? The payload has them ([`encode_numbers`]).
+    /// To an inbox: which of these numbers of the sender's has the program never received? The payload has
+    /// them ([`encode_numbers`]).
     Inquiry { from: ProgramId },
     /// To the sender's replies: those, in the same way.
     Unknown { by: ProgramId },
@@ -114,7 +118,8 @@ pub enum Notice {
     Description { by: ProgramId, service: String },
 }
 
-/// A notice as it is read: the fields of all, which takes a board a third of the code that a reader for each kind does.
+/// A notice as it is read: the fields of all, which takes a board a third of the code that a reader for each
+/// kind does.
 #[derive(Deserialize)]
 struct NoticeFields {
     #[serde(rename = "type")]

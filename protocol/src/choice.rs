@@ -5,11 +5,12 @@
 //!   first  round-robin  least-cpu  most-free-memory            of these, this one
 //!   service/coolest                                            of these, the one that this service picks
 //! ```
-//! A choice is any number of the first kind and at most one of the others, with commas between them. Without one of the others a call goes to
-//! the program that its number falls on, so that calls are spread.
+//! A choice is any number of the first kind and at most one of the others, with commas between them. Without
+//! one of the others a call goes to the program that its number falls on, so that calls are spread.
 //!
-//! The caller's side chooses, by what is announced at the address, which names engines. Of hosts, labels and load only the acting
-//! dispatcher knows: it is asked ([`LoadsAsk`]) by who makes such a choice, and measures then and not otherwise.
+//! The caller's side chooses, by what is announced at the address, which names engines. Of hosts, labels and
+//! load only the acting dispatcher knows: it is asked ([`LoadsAsk`]) by who makes such a choice, and measures
+//! then and not otherwise.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,7 +27,8 @@ use crate::labels;
 const CHOICE_BYTES_MAX: usize = 1024;
 /// Engines of one [`LoadsAsk`].
 pub const ENGINES_MAX: usize = 256;
-/// The function of a service that picks: it is called with a [`PickAsk`] and answers with the id of one of the candidates.
+/// The function of a service that picks: it is called with a [`PickAsk`] and answers with the id of one of
+/// the candidates.
 pub const PICK: &str = "pick";
 
 /// Which of the programs at an address is called.
@@ -86,7 +88,8 @@ pub struct Known<'a> {
 /// What the dispatcher has said of engines, of those that fit alone.
 pub type Loads = BTreeMap<EngineId, Load>;
 
-/// Asks the dispatcher's service [`crate::numbers::SERVICE`] about the engines of candidates. Answered with a [`LoadsAnswer`].
+/// Asks the dispatcher's service [`crate::numbers::SERVICE`] about the engines of candidates. Answered with a
+/// [`LoadsAnswer`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum LoadsAsk {
@@ -198,7 +201,8 @@ impl Choice {
         all.iter().filter(fits).copied().collect()
     }
 
-    /// The one that is called, of candidates in the order of their ids; `None`: none of them fits. Where a service picks, this is not asked.
+    /// The one that is called, of candidates in the order of their ids; `None`: none of them fits. Where a
+    /// service picks, this is not asked.
     pub fn pick(&self, all: &[Candidate<'_>], known: &Known<'_>) -> Option<ProgramId> {
         let there = self.admitted(all, known);
         let at = match &self.by {

@@ -1,4 +1,5 @@
-//! Compiled code on its way from who compiles to who only runs: headed by what it is, and signed with the fleet's key.
+//! Compiled code on its way from who compiles to who only runs: headed by what it is, and signed with the
+//! fleet's key.
 //!
 //! ```text
 //!  wayfare signed code 1          a line
@@ -13,9 +14,10 @@
 //!  signature                      Ed25519, 64 bytes, under everything before it
 //!  code
 //! ```
-//! Loading compiled code is as dangerous as running native code. What always holds: [`SignedCode`] is code whose header is
-//! the one that was wanted, whose header was signed under a trusted key, and whose bytes are those that the header names.
-//! What does not fit is refused before the signature is looked at, so that an honest mistake is named as what it is.
+//! Loading compiled code is as dangerous as running native code. What always holds: [`SignedCode`] is code
+//! whose header is the one that was wanted, whose header was signed under a trusted key, and whose bytes are
+//! those that the header names. What does not fit is refused before the signature is looked at, so that an
+//! honest mistake is named as what it is.
 
 pub mod unsigned;
 

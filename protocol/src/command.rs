@@ -25,14 +25,16 @@ pub struct Command {
     /// That of the acting dispatcher, where that commands: an engine refuses it if it has heard a higher one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub term: Option<Term>,
-    /// The engine's process that whoever commands knew of when the command was given; it stays through all repetitions. An
-    /// engine whose data folder no such process has used has lost what it was told before, and refuses the command: it may
-    /// have carried it out already. Of earlier releases, neither clients nor engines know of this.
+    /// The engine's process that whoever commands knew of when the command was given; it stays through all
+    /// repetitions. An engine whose data folder no such process has used has lost what it was told before,
+    /// and refuses the command: it may have carried it out already. Of earlier releases, neither clients nor
+    /// engines know of this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<BootId>,
 }
 
-/// A command as clients write it: with who gave it, for those who listen. Engines read it as a [`Command`], without that.
+/// A command as clients write it: with who gave it, for those who listen. Engines read it as a [`Command`],
+/// without that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenCommand {
     #[serde(flatten)]
@@ -89,7 +91,8 @@ pub enum Action {
     Snapshot {
         on: Target,
     },
-    /// The last lines of a program's log, from line `since` on; from `u64::MAX` on only the number of the next line.
+    /// The last lines of a program's log, from line `since` on; from `u64::MAX` on only the number of the
+    /// next line.
     Logs {
         on: Target,
         since: u64,

@@ -1,8 +1,9 @@
-//! Devices by alias. An engine's configuration says that `led` is line 21 of a GPIO chip here and line 4 of another there;
-//! programs ask for `led`, and a program that is moved finds the target's.
+//! Devices by alias. An engine's configuration says that `led` is line 21 of a GPIO chip here and line 4 of
+//! another there; programs ask for `led`, and a program that is moved finds the target's.
 //!
-//! An alias is granted to a program ([`crate::grants`]) and offered by an engine ([`crate::status::EngineAbout`]). A program comes
-//! only to an engine that offers all that it is granted; what it may then do with a device follows from the [`DeviceKind`].
+//! An alias is granted to a program ([`crate::grants`]) and offered by an engine
+//! ([`crate::status::EngineAbout`]). A program comes only to an engine that offers all that it is granted;
+//! what it may then do with a device follows from the [`DeviceKind`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -83,8 +84,8 @@ pub enum DeviceKind {
 }
 
 impl DeviceKind {
-    /// Only one program of an engine can have it: two that drive one line, or share the bytes that a port receives, are a
-    /// mistake. The others are read, or used one transfer at a time.
+    /// Only one program of an engine can have it: two that drive one line, or share the bytes that a port
+    /// receives, are a mistake. The others are read, or used one transfer at a time.
     pub fn is_exclusive(self) -> bool {
         matches!(self, Self::GpioOut | Self::Serial)
     }
@@ -136,8 +137,9 @@ pub struct DeviceAbout {
 /// Bytes that one [`Setting::Received`] may have.
 pub const SETTING_BYTES_MAX: usize = 4096;
 
-/// What people ask of an engine's devices, answered with a [`Reading`]: the body of a [`crate::dispatcher::Request`] to
-/// [`crate::topics::Topic::EngineDevice`], which is repeated until it is answered as those to dispatchers are.
+/// What people ask of an engine's devices, answered with a [`Reading`]: the body of a
+/// [`crate::dispatcher::Request`] to [`crate::topics::Topic::EngineDevice`], which is repeated until it is
+/// answered as those to dispatchers are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub enum DeviceAsk {

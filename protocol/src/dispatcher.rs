@@ -1,9 +1,10 @@
-//! The acting dispatcher of a fleet: how it says that it is the one, and how clients and engines ask it for something.
+//! The acting dispatcher of a fleet: how it says that it is the one, and how clients and engines ask it for
+//! something.
 //!
-//! Requests go to [`crate::topics::Topic::DispatcherRequest`], one topic for each service; the answer comes on the reply
-//! topic of who asked. A request is repeated until it is answered, under the same id, and is carried out once. Where the fleet's roster
-//! requires it, what changes something is signed by a member whose role permits it, for the dispatcher's present challenge
-//! ([`crate::trust`]).
+//! Requests go to [`crate::topics::Topic::DispatcherRequest`], one topic for each service; the answer comes
+//! on the reply topic of who asked. A request is repeated until it is answered, under the same id, and is
+//! carried out once. Where the fleet's roster requires it, what changes something is signed by a member whose
+//! role permits it, for the dispatcher's present challenge ([`crate::trust`]).
 
 use serde::{Deserialize, Serialize};
 
@@ -46,8 +47,9 @@ pub struct Request {
     pub by: Option<String>,
 }
 
-/// The form of answers that a client reads. The first one is refused by its readers, engines of the release before among them, if it has
-/// any field that they do not know; so who asks says that it is not one of these.
+/// The form of answers that a client reads. The first one is refused by its readers, engines of the release
+/// before among them, if it has any field that they do not know; so who asks says that it is not one of
+/// these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Reads(u8);
@@ -103,7 +105,8 @@ pub struct Answer {
 impl Answer {
     pub(crate) const TYPE: &'static str = "answer";
 
-    /// For a client that reads this. A field that is added one day is left out for those that read the first form.
+    /// For a client that reads this. A field that is added one day is left out for those that read the first
+    /// form.
     pub fn encode(&self, reads: Reads) -> Vec<u8> {
         let json = wire::to_json(self);
         if reads < Reads::TAGGED {

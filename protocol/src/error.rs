@@ -1,6 +1,7 @@
 //! Why a command failed, as it crosses the wire. People read its text, programs match on its kind.
 //!
-//! A kind of a later release is no reason to lose the answer that it comes in: it is kept as [`Failure::Unknown`].
+//! A kind of a later release is no reason to lose the answer that it comes in: it is kept as
+//! [`Failure::Unknown`].
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -110,7 +111,8 @@ pub enum Failure {
     Cancelled,
     #[error("interrupted: engine {engine} restarted")]
     Interrupted { engine: EngineId },
-    /// What was commanded before the engine lost its data folder may have been done there, and cannot be known.
+    /// What was commanded before the engine lost its data folder may have been done there, and cannot be
+    /// known.
     #[error("engine {engine} has lost its data since this was ordered: nobody knows whether it was done")]
     Forgotten { engine: EngineId },
     #[error("engine {engine} could not store it: {reason}")]

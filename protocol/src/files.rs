@@ -1,8 +1,9 @@
-//! Files of the whole fleet, below [`MOUNT`]: what engines ask for their programs, and people for themselves, of the acting dispatcher's
-//! service.
+//! Files of the whole fleet, below [`MOUNT`]: what engines ask for their programs, and people for themselves,
+//! of the acting dispatcher's service.
 //!
-//! An open file is known by its node's number, which is never used again, so that renaming it changes nothing for who has it open. Each
-//! change has a number of its program's, as with [`crate::values`]: asked again, it is answered and not done again.
+//! An open file is known by its node's number, which is never used again, so that renaming it changes nothing
+//! for who has it open. Each change has a number of its program's, as with [`crate::values`]: asked again, it
+//! is answered and not done again.
 
 use serde::{Deserialize, Serialize};
 
@@ -271,8 +272,8 @@ pub enum Place {
 }
 
 impl FileAsk {
-    /// Whether it takes a number: what could change something. Opening for writing does, so that a program which is set back finds the
-    /// file again that it had opened.
+    /// Whether it takes a number: what could change something. Opening for writing does, so that a program
+    /// which is set back finds the file again that it had opened.
     pub fn is_change(&self) -> bool {
         match self {
             Self::Open { opening, .. } => opening.create || opening.truncate || opening.write,
@@ -383,7 +384,8 @@ pub enum FileRefusal {
     /// There is no room for another file, or a longer one.
     Full,
     TooLong,
-    /// The program lives in a higher generation, or has asked so much since that it is not known whether this was done.
+    /// The program lives in a higher generation, or has asked so much since that it is not known whether this
+    /// was done.
     Stale,
 }
 

@@ -1,4 +1,5 @@
-//! Filters of topics, and of what is made of levels as topics are: `+` is any level, and `#` at the end any number of them.
+//! Filters of topics, and of what is made of levels as topics are: `+` is any level, and `#` at the end any
+//! number of them.
 
 /// Whether `filter` matches everything that `other`, a topic or a filter itself, can match.
 pub(crate) fn covers(filter: &str, other: &str) -> bool {

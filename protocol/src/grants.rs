@@ -1,8 +1,8 @@
 //! What a program may do besides computing and printing. Nothing is allowed that is not granted.
 //!
-//! Grants are part of [`crate::command::ProgramSpec`]: given once, when the program is run, and unchanged on every move. The
-//! engine that runs the program asks them at each call. Topics below `<root>/v1` are never granted, whatever a filter says:
-//! a program that could publish there could command the fleet.
+//! Grants are part of [`crate::command::ProgramSpec`]: given once, when the program is run, and unchanged on
+//! every move. The engine that runs the program asks them at each call. Topics below `<root>/v1` are never
+//! granted, whatever a filter says: a program that could publish there could command the fleet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +44,8 @@ pub struct Grants {
     /// What it may read, or read and change, of the fleet's files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fs: Vec<FileGrant>,
-    /// Variables that it is given as the engine has them where it begins, unless it was run with a value of its own.
+    /// Variables that it is given as the engine has them where it begins, unless it was run with a value of
+    /// its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     /// Filters of the addresses that it may call and send to.
@@ -56,7 +57,8 @@ pub struct Grants {
     /// The services that it may provide, as filters of one level.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub serve: Vec<String>,
-    /// What it may use of the devices that its engine offers. An engine that lacks one of them does not run it.
+    /// What it may use of the devices that its engine offers. An engine that lacks one of them does not run
+    /// it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub devices: BTreeSet<Alias>,
     /// Folders of files that it may read, packed in blobs. Here, because an engine refuses grants that it
@@ -168,7 +170,8 @@ impl Grants {
     }
 }
 
-/// A variable of an engine's that a program may be given. The engine's own configuration, which may hold its password, is none.
+/// A variable of an engine's that a program may be given. The engine's own configuration, which may hold its
+/// password, is none.
 pub fn is_variable(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= VARIABLE_BYTES_MAX

@@ -104,8 +104,8 @@ uuid_id! {
     Challenge
 }
 
-/// The name under which whoever acts gives commands and gets answers: there is one at a time, so that a successor hears the
-/// answers to what its predecessor began.
+/// The name under which whoever acts gives commands and gets answers: there is one at a time, so that a
+/// successor hears the answers to what its predecessor began.
 pub const ACTING_NAME: &str = "dispatcher";
 
 /// A name that can stand in a topic: an engine's or a client's. Engines and clients are both *peers* in
@@ -177,7 +177,8 @@ pub struct Generation(pub u64);
 
 impl Generation {
     pub const FIRST: Self = Self(1);
-    /// No program comes so far: what claims a higher one is broken or forged, and would leave none to count on with.
+    /// No program comes so far: what claims a higher one is broken or forged, and would leave none to count
+    /// on with.
     pub const HIGHEST: Self = Self(u64::MAX / 2);
 
     pub fn next(self) -> Self {
@@ -202,8 +203,8 @@ impl fmt::Display for Generation {
     }
 }
 
-/// Counts the times that acting as the dispatcher has passed from one process to the next, or begun anew. It only
-/// grows; an engine refuses commands of a lower one than it has seen.
+/// Counts the times that acting as the dispatcher has passed from one process to the next, or begun anew. It
+/// only grows; an engine refuses commands of a lower one than it has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Term(pub u64);

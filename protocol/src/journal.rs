@@ -1,5 +1,5 @@
-//! What an engine remembers of the orders that it was given, for the acting dispatcher: whatever that has not heard, because nobody acted
-//! or an engine was killed before it had said it, stands here.
+//! What an engine remembers of the orders that it was given, for the acting dispatcher: whatever that has not
+//! heard, because nobody acted or an engine was killed before it had said it, stands here.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,8 +10,8 @@ use crate::ids::{BootId, ClientId, EngineId, ProgramId, Term};
 /// Orders in one answer: those before are asked for with [`JournalPage::next`].
 pub const ENTRIES_PER_ANSWER: usize = 32;
 
-/// The body of a [`crate::dispatcher::Request`] to [`crate::topics::Topic::EngineDevice`], which engines of earlier releases refuse as one
-/// that they cannot read. Answered with a [`JournalPage`].
+/// The body of a [`crate::dispatcher::Request`] to [`crate::topics::Topic::EngineDevice`], which engines of
+/// earlier releases refuse as one that they cannot read. Answered with a [`JournalPage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub enum JournalAsk {
@@ -23,7 +23,8 @@ pub enum JournalAsk {
 }
 
 impl JournalAsk {
-    /// What a request asks, if that is it. Read by hand: engines read nothing else of this type, and what is derived takes boards 3 KB.
+    /// What a request asks, if that is it. Read by hand: engines read nothing else of this type, and what is
+    /// derived takes boards 3 KB.
     pub fn of(body: &Value) -> Option<Self> {
         let is_it = body.get("ask").and_then(Value::as_str) == Some("journal");
         is_it.then(|| Self::Journal {

@@ -5,8 +5,8 @@
 //! `decode` or `verify` in here, which bounds and checks it once; past that the types carry the proof.
 //!
 //! Reading order: [`ids`], [`command`], [`device`], [`grants`], [`event`], [`status`], [`peer`],
-//! [`snapshot`], [`life`], [`stamp`], [`address`], [`call`], [`choice`], [`dispatcher`], [`reply`], [`values`],
-//! [`trust`]. [`wire`] has the rule by which all of it can change.
+//! [`snapshot`], [`life`], [`stamp`], [`address`], [`call`], [`choice`], [`dispatcher`], [`reply`],
+//! [`values`], [`trust`]. [`wire`] has the rule by which all of it can change.
 #![forbid(unsafe_code)]
 
 pub mod address;

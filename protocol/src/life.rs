@@ -1,18 +1,21 @@
-//! Lives of a program: what keeps the numbers of one life apart from those of every other life under the same id.
+//! Lives of a program: what keeps the numbers of one life apart from those of every other life under the same
+//! id.
 //!
-//! Everything that a program numbers (messages that it publishes, changes that it asks of services, lines that it prints) is compared by
-//! number somewhere. A program that begins anew without its state, or goes on from a snapshot whose further numbers another branch of it
-//! has used, would use these again, and what it does would be taken for repeats. So a life begins its numbers in a range of its own:
+//! Everything that a program numbers (messages that it publishes, changes that it asks of services, lines
+//! that it prints) is compared by number somewhere. A program that begins anew without its state, or goes on
+//! from a snapshot whose further numbers another branch of it has used, would use these again, and what it
+//! does would be taken for repeats. So a life begins its numbers in a range of its own:
 //!
 //! ```text
 //!   generation 1            0, 1, 2, ...
 //!   generation 1001         1000 << 32, (1000 << 32) + 1, ...       where a life began as generation 1001
 //! ```
-//! The generation is higher than all before whenever a life begins, so every life has other numbers, and later ones have higher ones. Whoever
-//! compares numbers and knows nothing of lives is right, too. A program that goes on with a life, moved or set
-//! back by a crash where its journal is, goes on with its numbers.
+//! The generation is higher than all before whenever a life begins, so every life has other numbers, and
+//! later ones have higher ones. Whoever compares numbers and knows nothing of lives is right, too. A program
+//! that goes on with a life, moved or set back by a crash where its journal is, goes on with its numbers.
 //!
-//! The first number of a life can be told from the generation that it began as alone. So nothing has to be drawn or kept for it.
+//! The first number of a life can be told from the generation that it began as alone. So nothing has to be
+//! drawn or kept for it.
 
 use crate::ids::Generation;
 
@@ -36,7 +39,8 @@ pub fn generation_of(first_number: u64) -> Generation {
     Generation((first_number >> COUNT_BITS) + 1)
 }
 
-/// The first number of the life that a log line of this number belongs to. The lines that a life has from before it count as its own.
+/// The first number of the life that a log line of this number belongs to. The lines that a life has from
+/// before it count as its own.
 pub fn first_number_of_line(line: u64) -> u64 {
     first_number_of(line.saturating_add(HISTORY_MAX))
 }

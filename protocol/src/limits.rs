@@ -5,7 +5,8 @@
 pub const PAYLOAD_BYTES_MAX: usize = 120 * 1024;
 /// Bytes of a blob in one message.
 pub const CHUNK_BYTES: usize = 64 * 1024;
-/// Bytes of what one page of a long answer lists, in JSON: however it is quoted once more, it fits into a message.
+/// Bytes of what one page of a long answer lists, in JSON: however it is quoted once more, it fits into a
+/// message.
 pub const PAGE_BYTES_MAX: usize = 48 * 1024;
 /// Chunks of one blob sent and not yet acknowledged.
 pub const CHUNKS_OUTSTANDING_MAX: u64 = 16;
@@ -45,12 +46,12 @@ pub const LOG_LINE_BYTES_MAX: usize = 8 * 1024;
 /// Lines and bytes of log that travel with a program, for `wayfare logs`.
 pub const LOG_TAIL_LINES_MAX: usize = 512;
 pub const LOG_TAIL_BYTES_MAX: usize = 64 * 1024;
-/// Lines and bytes that an engine keeps for who has not received them, be it the broker or a follower: a program that
-/// has printed so much waits.
+/// Lines and bytes that an engine keeps for who has not received them, be it the broker or a follower: a
+/// program that has printed so much waits.
 pub const LOG_WINDOW_LINES: u64 = 4096;
 pub const LOG_WINDOW_BYTES: usize = 1 << 20;
-/// How long a follower that says nothing can make a program wait. Above the 15 s after which a broker ends a silent
-/// connection, so that one that reconnects has lost nothing.
+/// How long a follower that says nothing can make a program wait. Above the 15 s after which a broker ends a
+/// silent connection, so that one that reconnects has lost nothing.
 pub const FOLLOW_LEASE_MS: u64 = 20_000;
 /// Bytes of a reason, a failure's free text: what is longer is cut, with a note (see [`crate::reason`]).
 pub const REASON_BYTES_MAX: usize = 2048;
@@ -67,6 +68,6 @@ pub const BLOBS_PER_OPERATION_MAX: usize = 8;
 pub const TIME_LIMIT_MS: u64 = 30_000;
 /// Longest time limit that is believed.
 pub const TIME_LIMIT_MS_MAX: u64 = 24 * 3600 * 1000;
-/// How far a copy that replaces one which may live after all raises the generation: above what the other can reach by
-/// being moved before it hears of this one.
+/// How far a copy that replaces one which may live after all raises the generation: above what the other can
+/// reach by being moved before it hears of this one.
 pub const REPLACING_GENERATIONS: u64 = 1000;

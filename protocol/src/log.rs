@@ -1,6 +1,6 @@
 //! Lines a program wrote to its standard output and error, numbered from its life's first number on
-//! ([`crate::life`]), moves and restarts included. Numbers let a reader drop what it has seen: after a move or
-//! crash, lines may be sent twice, never skipped.
+//! ([`crate::life`]), moves and restarts included. Numbers let a reader drop what it has seen: after a move
+//! or crash, lines may be sent twice, never skipped.
 
 use serde::{Deserialize, Serialize};
 
@@ -64,8 +64,9 @@ impl LogLine {
     }
 }
 
-/// Whoever reads a program's log as it grows. The engine keeps the lines that it has not received, and when these are
-/// many the program waits with printing: until it says that it received more, or has said nothing for `lease_ms`.
+/// Whoever reads a program's log as it grows. The engine keeps the lines that it has not received, and when
+/// these are many the program waits with printing: until it says that it received more, or has said nothing
+/// for `lease_ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Follower {
     pub id: OperationId,

@@ -1,8 +1,8 @@
 //! What engines measure, of themselves and of their programs, when somebody asks.
 //!
-//! Nothing is measured and nothing published for it while nobody asks: a question is a watcher's lease, which ends with it. Counters only
-//! grow while a program is at an engine, and begin at zero there, so that a rate is the difference of two answers by the time between
-//! them, which the engine's own clock measures.
+//! Nothing is measured and nothing published for it while nobody asks: a question is a watcher's lease, which
+//! ends with it. Counters only grow while a program is at an engine, and begin at zero there, so that a rate
+//! is the difference of two answers by the time between them, which the engine's own clock measures.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +13,8 @@ pub const SERVICE: &str = "numbers";
 /// Programs in one answer: what is more is asked for from [`EngineNumbers::next`] on.
 pub const PROGRAMS_PER_ANSWER: usize = 128;
 
-/// The body of a [`crate::dispatcher::Request`] to [`crate::topics::Topic::EngineDevice`], which engines of earlier releases refuse as one
-/// that they cannot read. Answered with [`EngineNumbers`].
+/// The body of a [`crate::dispatcher::Request`] to [`crate::topics::Topic::EngineDevice`], which engines of
+/// earlier releases refuse as one that they cannot read. Answered with [`EngineNumbers`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub enum NumbersAsk {

@@ -23,7 +23,8 @@ impl Pattern {
         &self.0
     }
 
-    /// What a program of this name means by `pattern`, if it matches no shared key, or only such as begin with one of these.
+    /// What a program of this name means by `pattern`, if it matches no shared key, or only such as begin
+    /// with one of these.
     pub fn of_program(name: &str, pattern: &str, shared: &[String]) -> Option<Self> {
         match pattern.starts_with('/') {
             true => Self::try_from(pattern.to_owned())

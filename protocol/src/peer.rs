@@ -11,7 +11,8 @@
 //!    | <-------- Adopted / Refused    |   stored durably before it is said, and said again to
 //!    | Query / Cancel --------------> |   every Query, Cancel or repeated Prepare and Commit
 //! ```
-//! An engine that has no compiler gets code from the acting dispatcher, whichever of the two lacks something pulling it:
+//! An engine that has no compiler gets code from the acting dispatcher, whichever of the two lacks something
+//! pulling it:
 //!
 //! ```text
 //!  engine                          dispatcher

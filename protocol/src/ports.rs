@@ -1,5 +1,5 @@
-//! What a program declares of its messages: the topics that it reads and writes, with their media types. People and tools read
-//! it; it grants nothing, and nothing depends on it.
+//! What a program declares of its messages: the topics that it reads and writes, with their media types.
+//! People and tools read it; it grants nothing, and nothing depends on it.
 
 use serde::{Deserialize, Serialize};
 

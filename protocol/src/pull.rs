@@ -1,6 +1,7 @@
-//! Fetching a blob in chunks, where the receiver sets the pace: it asks for a few chunks at a time, and asks again for what does
-//! not come. The other side answers each [`PeerMessage::Pull`](crate::peer::PeerMessage::Pull) from the bytes and remembers
-//! nothing. A pure state machine; time is passed in.
+//! Fetching a blob in chunks, where the receiver sets the pace: it asks for a few chunks at a time, and asks
+//! again for what does not come. The other side answers each
+//! [`PeerMessage::Pull`](crate::peer::PeerMessage::Pull) from the bytes and remembers nothing. A pure state
+//! machine; time is passed in.
 
 use crate::ids::{Blob, Digest};
 use crate::limits::{CHUNK_BYTES, CHUNKS_OUTSTANDING_MAX};
@@ -116,7 +117,8 @@ impl Puller {
 }
 
 impl Pull {
-    /// Where the chunks begin that are wanted, and how long each is: never more than may be outstanding, nor past the end.
+    /// Where the chunks begin that are wanted, and how long each is: never more than may be outstanding, nor
+    /// past the end.
     pub fn chunks_of(self, blob: Blob) -> impl Iterator<Item = (u64, usize)> {
         let count = u64::from(self.chunks).min(CHUNKS_OUTSTANDING_MAX);
         (0..count).filter_map(move |number| {

@@ -1,6 +1,6 @@
-//! Handing blobs over in chunks, where the sender sets the pace: its window, and the receiver's place in each blob. Who sends what
-//! to whom and why, who keeps the bytes, and when silence has lasted too long are the caller's; [`pull`](crate::pull) is the way
-//! for a giver that is to remember nothing.
+//! Handing blobs over in chunks, where the sender sets the pace: its window, and the receiver's place in each
+//! blob. Who sends what to whom and why, who keeps the bytes, and when silence has lasted too long are the
+//! caller's; [`pull`](crate::pull) is the way for a giver that is to remember nothing.
 //!
 //! Acknowledgements are cumulative. A receiver takes chunks in order only and answers every other one with
 //! its place; a sender that makes no progress for a while goes back to the last place it heard of.

@@ -1,4 +1,5 @@
-//! How hard the delivery of a message is tried, as MQTT has it: in one form, from a program's call to the packet.
+//! How hard the delivery of a message is tried, as MQTT has it: in one form, from a program's call to the
+//! packet.
 
 /// MQTT's quality of service. Its third level is not portable and never used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

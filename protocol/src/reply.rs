@@ -1,6 +1,8 @@
-//! What comes on a peer's own reply topic: events of engines, answers of services, and what the peer sends itself.
+//! What comes on a peer's own reply topic: events of engines, answers of services, and what the peer sends
+//! itself.
 //!
-//! It is told by its tag. What an earlier release writes has none, and is told by the one field that only it has.
+//! It is told by its tag. What an earlier release writes has none, and is told by the one field that only it
+//! has.
 
 use serde::{Deserialize, Serialize};
 

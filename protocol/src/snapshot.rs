@@ -7,8 +7,9 @@
 //! Numbers are little-endian. Decoding checks the checksum before anything else, never allocates more than
 //! the bytes at hand justify, and says which of damaged, other version or foreign it met.
 //!
-//! A page is 4 KiB of linear memory. Memories hold only pages that differ from the module's initial image; a snapshot with a
-//! *base* holds only pages that differ from that base, and [`Snapshot::rebase`] joins the two.
+//! A page is 4 KiB of linear memory. Memories hold only pages that differ from the module's initial image; a
+//! snapshot with a *base* holds only pages that differ from that base, and [`Snapshot::rebase`] joins the
+//! two.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -119,7 +120,8 @@ pub struct HostState {
     pub log_unacknowledged_from: u64,
     /// The last lines before `log_next`, at least all that are not acknowledged.
     pub log_tail: Vec<LogLine>,
-    /// How many messages the program has been sent in its whole life: those that came after are not in `mail`.
+    /// How many messages the program has been sent in its whole life: those that came after are not in
+    /// `mail`.
     #[serde(default)]
     pub mail_arrived: u64,
     /// The number of the next change that the program asks of the dispatcher (see [`crate::values`]).
@@ -132,16 +134,16 @@ pub struct HostState {
     /// What it has said of its health, which counts where it goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthClaim>,
-    /// Topics on which it has a message retained at the broker, each by eight bytes of its digest, with the message's bytes. Readers of
-    /// earlier releases refuse it: it is empty unless they are many.
+    /// Topics on which it has a message retained at the broker, each by eight bytes of its digest, with the
+    /// message's bytes. Readers of earlier releases refuse it: it is empty unless they are many.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retained: Vec<(u64, u32)>,
-    /// Subscriptions, messages not handed over or not sent, and what repeats are told by; in the engine's own encoding,
-    /// empty for a program that talks to nobody. A part of its own on the wire.
+    /// Subscriptions, messages not handed over or not sent, and what repeats are told by; in the engine's own
+    /// encoding, empty for a program that talks to nobody. A part of its own on the wire.
     #[serde(skip)]
     pub mail: Vec<u8>,
-    /// Open files and what is in the scratch folder, in the engine's own encoding; empty for a program that has touched none. A part of
-    /// its own on the wire.
+    /// Open files and what is in the scratch folder, in the engine's own encoding; empty for a program that
+    /// has touched none. A part of its own on the wire.
     #[serde(skip)]
     pub files: Vec<u8>,
 }
@@ -214,7 +216,8 @@ impl Snapshot {
         Self::decode_within(bytes, SNAPSHOT_UNPACKED_BYTES_MAX)
     }
 
-    /// What it comes to, as it says itself: [`Snapshot::decode_within`] holds it to that. 0: it is too short to be one.
+    /// What it comes to, as it says itself: [`Snapshot::decode_within`] holds it to that. 0: it is too short
+    /// to be one.
     pub fn unpacked_bytes(bytes: &[u8]) -> u64 {
         let at = HEADER_BYTES - 8;
         let length = bytes
@@ -300,8 +303,8 @@ impl Snapshot {
         self.base.map_or(Ok(()), |base| Err(SnapshotError::Base(base)))
     }
 
-    /// Without the pages that `base` has already; `digest` is of `base` as encoded. Copies only the pages that
-    /// differ, because this runs while the program stands still.
+    /// Without the pages that `base` has already; `digest` is of `base` as encoded. Copies only the pages
+    /// that differ, because this runs while the program stands still.
     ///
     /// `initial` gives a page of the module's initial image: a page that `base` has and that went back to
     /// its initial content must be named all the same, or the base's would show through.

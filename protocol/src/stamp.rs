@@ -1,11 +1,11 @@
-//! What a program's message carries ahead of its payload: who sent it and its number, so that whoever receives it through
-//! the guest API drops repeats, and what a request and its reply need to find each other.
+//! What a program's message carries ahead of its payload: who sent it and its number, so that whoever
+//! receives it through the guest API drops repeats, and what a request and its reply need to find each other.
 //!
 //! ```text
 //!  00 'W' 'F' 01 | kind u8 | sender 16 | number u64 | length u16 | topic or number answered | payload
 //! ```
-//! Numbers are little-endian. It stands in the payload because MQTT 3.1.1 has nowhere else. The zero in front keeps it from
-//! being taken for text. A payload without it is a message of somebody else's.
+//! Numbers are little-endian. It stands in the payload because MQTT 3.1.1 has nowhere else. The zero in front
+//! keeps it from being taken for text. A payload without it is a message of somebody else's.
 
 use crate::ids::ProgramId;
 

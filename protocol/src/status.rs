@@ -24,11 +24,12 @@ pub struct EngineStatus {
     /// Grows with each status of one boot: the newest wins whatever order they arrive in.
     pub sequence: u64,
     pub state: EngineState,
-    /// Published by the engine itself as it stops in good order. A last will, which any broken connection publishes, leaves it
-    /// out, and so do engines that do not know of it: then offline proves nothing yet.
+    /// Published by the engine itself as it stops in good order. A last will, which any broken connection
+    /// publishes, leaves it out, and so do engines that do not know of it: then offline proves nothing yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopped: bool,
-    /// The engine is about to stop, and asks the acting dispatcher under this id to move elsewhere what can be moved.
+    /// The engine is about to stop, and asks the acting dispatcher under this id to move elsewhere what can
+    /// be moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<OperationId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,9 +39,9 @@ pub struct EngineStatus {
     /// Programs that have not ended. Engines of earlier releases do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_programs: Option<u32>,
-    /// The statuses of all its programs have higher numbers: they were published on the engine's present connection. One of its
-    /// boot that has not is of a program that is gone; a broker that was set back has brought it back. Engines of earlier
-    /// releases do not say.
+    /// The statuses of all its programs have higher numbers: they were published on the engine's present
+    /// connection. One of its boot that has not is of a program that is gone; a broker that was set back has
+    /// brought it back. Engines of earlier releases do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statuses_after: Option<u64>,
     /// Another process that has the same id, as two boards with copies of one card have. Of one that is
@@ -50,7 +51,8 @@ pub struct EngineStatus {
     /// What orders to it have to answer, where it looks at signatures (see [`crate::trust`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub challenge: Option<Challenge>,
-    /// The key that the engine signs with; nothing but a card of the roster's proves that it is its (see [`crate::trust::card`]).
+    /// The key that the engine signs with; nothing but a card of the roster's proves that it is its (see
+    /// [`crate::trust::card`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<PublicKey>,
     /// All of the engine's programs, for clients of earlier releases, which know of no other source; empty
@@ -130,7 +132,8 @@ impl DiskWear {
 #[serde(rename_all = "kebab-case")]
 pub enum EngineState {
     Online,
-    /// Published by the engine when it stops in good order ([`EngineStatus::stopped`]), or by the broker as its last will.
+    /// Published by the engine when it stops in good order ([`EngineStatus::stopped`]), or by the broker as
+    /// its last will.
     Offline,
 }
 
@@ -187,7 +190,8 @@ pub struct ProgramStatus {
     /// What it declares of its messages; bounded by [`PORTS_BYTES_MAX`](crate::ports::PORTS_BYTES_MAX).
     #[serde(default, skip_serializing_if = "Ports::is_empty")]
     pub ports: Box<Ports>,
-    /// That a member of the roster has ordered it to be here, as its engine shows ([`Place::show_in`]); nobody has verified it.
+    /// That a member of the roster has ordered it to be here, as its engine shows ([`Place::show_in`]);
+    /// nobody has verified it.
     #[serde(default, skip_serializing, deserialize_with = "place")]
     pub place: Option<Box<Place>>,
     /// As it says itself; `None`: it has said nothing, or something that a later release knows.
@@ -267,7 +271,8 @@ impl ProgramStatus {
 
     /// Stands for the program that has ended with the copy of this status, as the engine says that had it:
     /// whoever still has an older copy ends that. One that is begun later under this id, in a higher
-    /// generation, is none. Readers that know nothing of such tombstones take it for a program that has ended.
+    /// generation, is none. Readers that know nothing of such tombstones take it for a program that has
+    /// ended.
     pub fn into_tombstone(self, sequence: u64) -> Self {
         Self {
             name: TOMBSTONE_NAME.into(),

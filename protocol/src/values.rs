@@ -1,7 +1,8 @@
-//! Values under keys that outlive programs: what engines ask of the acting dispatcher's service for their programs.
+//! Values under keys that outlive programs: what engines ask of the acting dispatcher's service for their
+//! programs.
 //!
-//! Each change that a program asks for has a number, which travels with the program: asked again by another engine, or by a program
-//! that a crash has set back, what was done is answered and not done again.
+//! Each change that a program asks for has a number, which travels with the program: asked again by another
+//! engine, or by a program that a crash has set back, what was done is answered and not done again.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -54,8 +55,8 @@ pub struct ValueRequest {
     pub program: ProgramId,
     /// Those of a generation below the highest that was heard are refused.
     pub generation: Generation,
-    /// Counts the program's changes, of values and files together. What only reads has the number of the next change, and leaves it
-    /// to that.
+    /// Counts the program's changes, of values and files together. What only reads has the number of the next
+    /// change, and leaves it to that.
     pub number: u64,
     pub what: ValueAsk,
 }
@@ -197,7 +198,8 @@ pub enum ValueAnswer {
     },
     /// There is no room for another value, or a longer one.
     Full,
-    /// The program lives in a higher generation, or has asked so much since that it is not known whether this was done.
+    /// The program lives in a higher generation, or has asked so much since that it is not known whether this
+    /// was done.
     Stale,
 }
 

@@ -4,9 +4,10 @@
 //!  {"type":"event", ...}      the tag stands first where we write, and anywhere where we read
 //!  {...}                      of a release without tags: what its topic carries, told apart by its fields
 //! ```
-//! One rule holds for all messages. *Readers ignore fields that they do not know* and take a default for one that is missing. *Writers never
-//! change a meaning*: what means something else gets another name. What a reader has to understand is a new kind, never a new field: a kind
-//! that is not known is refused or dropped by its name. Types whose fields must not be lost say so where they are defined
+//! One rule holds for all messages. *Readers ignore fields that they do not know* and take a default for one
+//! that is missing. *Writers never change a meaning*: what means something else gets another name. What a
+//! reader has to understand is a new kind, never a new field: a kind that is not known is refused or dropped
+//! by its name. Types whose fields must not be lost say so where they are defined
 //! ([`Grants`](crate::grants::Grants), [`HostState`](crate::snapshot::HostState)).
 
 use std::borrow::Cow;
@@ -117,8 +118,8 @@ pub(crate) fn check_type(expected: &'static str, object: &[u8]) -> Result<(), Wi
     }
 }
 
-/// For `deserialize_with`: the entries of a map that this release can read. Those of kinds that came later are left out, so that whoever
-/// lists them can still be read.
+/// For `deserialize_with`: the entries of a map that this release can read. Those of kinds that came later
+/// are left out, so that whoever lists them can still be read.
 pub(crate) fn known_entries<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
 where
     D: Deserializer<'de>,

@@ -1,5 +1,5 @@
-//! A damaged or hostile snapshot is refused: no panic, and no more memory than its bytes justify. The fuzzing target in
-//! `protocol/fuzz` is this without an end.
+//! A damaged or hostile snapshot is refused: no panic, and no more memory than its bytes justify. The fuzzing
+//! target in `protocol/fuzz` is this without an end.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -96,7 +96,8 @@ fn mutated_bodies_are_refused_or_survive_encoding() {
                 1 => data[at] = [0, 1, 0x7f, 0x80, 0xff][random(&mut state) as usize % 5],
                 2 => data.truncate(at.max(1)),
                 3 => data.extend(vec![random(&mut state) as u8; at % 64]),
-                // Counts and lengths are words: the first ones stand at the start, the others behind the frames.
+                // Counts and lengths are words: the first ones stand at the start, the others behind the
+                // frames.
                 _ => {
                     let at = [0, 204, 246, 250, 258][random(&mut state) as usize % 5];
                     if let Some(word) = data.get_mut(at..at + 4) {

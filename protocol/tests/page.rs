@@ -1,5 +1,5 @@
-//! The page `book/src/protocol.md` against the types that it describes: every topic stands there, and every example in JSON is read by the
-//! type that its block names, and written by it the same.
+//! The page `book/src/protocol.md` against the types that it describes: every topic stands there, and every
+//! example in JSON is read by the type that its block names, and written by it the same.
 #![allow(clippy::unwrap_used)]
 
 use serde::Serialize;
@@ -29,7 +29,8 @@ fn page() -> String {
     std::fs::read_to_string(PAGE).unwrap()
 }
 
-/// The topic after this one, so that a new variant is missed here by the compiler. Add it to the page as well.
+/// The topic after this one, so that a new variant is missed here by the compiler. Add it to the page as
+/// well.
 fn next(topic: &Topic, engine: &PeerName, program: ProgramId, operation: OperationId) -> Option<Topic> {
     let engine = engine.clone();
     Some(match topic {

@@ -1,7 +1,9 @@
-//! What each release wrote, and this one must read: `releases/<version>/<type>.jsonl`, a message a line, and snapshots, code and stamps.
+//! What each release wrote, and this one must read: `releases/<version>/<type>.jsonl`, a message a line, and
+//! snapshots, code and stamps.
 //!
-//! Before a release, `WAYFARE_RECORD_RELEASE=1 cargo test -p wayfare-protocol --test releases` writes down what it writes. From then on these
-//! files never change. A kind that is new has to stand in `samples`: a test names the ones that are missing.
+//! Before a release, `WAYFARE_RECORD_RELEASE=1 cargo test -p wayfare-protocol --test releases` writes down
+//! what it writes. From then on these files never change. A kind that is new has to stand in `samples`: a
+//! test names the ones that are missing.
 #![allow(clippy::unwrap_used)]
 
 mod samples;

@@ -1,7 +1,8 @@
 //! How long planning takes for a large fleet, and how much memory.
 //!
-//! `cargo bench -p wayfare-scheduler --bench plan` prints tables in Markdown and asserts nothing about time. A number behind
-//! `--` divides the fleet: `-- 100` has 100 engines. Under `cargo test --benches` the fleet is tiny.
+//! `cargo bench -p wayfare-scheduler --bench plan` prints tables in Markdown and asserts nothing about time.
+//! A number behind `--` divides the fleet: `-- 100` has 100 engines. Under `cargo test --benches` the fleet
+//! is tiny.
 
 #![expect(clippy::disallowed_methods, reason = "it measures: the library has no clock")]
 
@@ -176,7 +177,8 @@ fn fleet(engines: u32) -> Fleet {
     }
 }
 
-/// Applications of ten components, each with one instance: of many sizes, half of them with constraints of all kinds.
+/// Applications of ten components, each with one instance: of many sizes, half of them with constraints of
+/// all kinds.
 fn applications(components: u32) -> Applications {
     let mut applications = Applications::new();
     for number in 0..components {

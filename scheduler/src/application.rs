@@ -44,7 +44,8 @@ pub enum Mobility {
     #[default]
     Free,
     /// Never moved while it runs, not even off a draining engine. It is restarted elsewhere if its engine is
-    /// lost; what must not even then names its engine in [`Requirements::engines`](crate::constraint::Requirements::engines).
+    /// lost; what must not even then names its engine in
+    /// [`Requirements::engines`](crate::constraint::Requirements::engines).
     Pinned,
     /// One instance on each engine that meets the requirements, and nowhere else: not moved off a draining
     /// engine, and not restarted elsewhere if its engine is lost.

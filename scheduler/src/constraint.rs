@@ -59,12 +59,14 @@ pub enum LabelTest {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Apart {
     pub from: ComponentId,
-    /// How far apart: `Engine`, `Host` or the value of a label. Engines without that label are apart from all.
+    /// How far apart: `Engine`, `Host` or the value of a label. Engines without that label are apart from
+    /// all.
     pub by: Domain,
 }
 
-/// Even numbers over the values of a domain that the component may use: after each placement, no value has more than
-/// `skew_max` instances above the one with the fewest. It decides where something new goes; what runs stays.
+/// Even numbers over the values of a domain that the component may use: after each placement, no value has
+/// more than `skew_max` instances above the one with the fewest. It decides where something new goes; what
+/// runs stays.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Spread {
     pub by: Domain,

@@ -95,6 +95,7 @@ pub struct Running {
     pub program: ProgramId,
     /// Of two programs for one instance the one with the highest generation is kept.
     pub generation: Generation,
-    /// Linear memory as of the last report, 0 while unknown. Where it exceeds what the component asks for, it counts.
+    /// Linear memory as of the last report, 0 while unknown. Where it exceeds what the component asks for, it
+    /// counts.
     pub memory_bytes: u64,
 }

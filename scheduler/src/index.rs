@@ -1,7 +1,8 @@
 //! Which engine ranks lowest among those with room, without looking at all of them.
 //!
-//! Two ways, as the policy needs: a tournament over ranks, or buckets by free memory. Both hold only engines that take
-//! something new. Buckets that many components belong to have a ranking of their own, in which others are not in the way.
+//! Two ways, as the policy needs: a tournament over ranks, or buckets by free memory. Both hold only engines
+//! that take something new. Buckets that many components belong to have a ranking of their own, in which
+//! others are not in the way.
 
 mod buckets;
 mod tournament;
@@ -50,8 +51,8 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Of these classes each has a ranking of its own. `classes` is how many there are in all, `order` all engines with
-    /// those of like capacity together.
+    /// Of these classes each has a ranking of its own. `classes` is how many there are in all, `order` all
+    /// engines with those of like capacity together.
     pub(crate) fn new(search: Search, order: &[u32], classes: usize, own: &[u32]) -> Self {
         let mut places = vec![None; classes];
         for (place, class) in own.iter().enumerate() {
@@ -77,8 +78,8 @@ impl Index {
         self.all.get(engine)
     }
 
-    /// The engine that ranks lowest among those that fit and that `accept` agrees to, which has yet to look whether they
-    /// are of the class.
+    /// The engine that ranks lowest among those that fit and that `accept` agrees to, which has yet to look
+    /// whether they are of the class.
     pub(crate) fn find(&self, class: u32, ask: &Ask, accept: impl FnMut(u32) -> bool) -> Option<u32> {
         self.ranking(class).find(ask, accept)
     }

@@ -1,7 +1,7 @@
 //! Why an engine does not fit, and the sentence for a whole fleet of them.
 //!
-//! Each engine is counted once, under the first thing that it lacks: first what it is and has, then whether it takes
-//! anything, then room, then company.
+//! Each engine is counted once, under the first thing that it lacks: first what it is and has, then whether
+//! it takes anything, then room, then company.
 
 use std::collections::BTreeMap;
 use std::fmt;

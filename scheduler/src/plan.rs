@@ -1,7 +1,8 @@
 //! What is to be done, in order, and what cannot be.
 //!
-//! Carried out one after the other in the order given, no action needs room that an earlier one has not made. An instance
-//! occurs once, but for the rare one that is moved a second time because its first source has been filled meanwhile.
+//! Carried out one after the other in the order given, no action needs room that an earlier one has not made.
+//! An instance occurs once, but for the rare one that is moved a second time because its first source has
+//! been filled meanwhile.
 
 use std::fmt;
 
@@ -61,7 +62,8 @@ pub enum MoveReason {
     Drain,
     /// Its engine does not fit it, or not any more.
     Misplaced,
-    /// The target ranks better by `gain`, in the policy's unit ([`Policy::unit`]), which is more than a move costs.
+    /// The target ranks better by `gain`, in the policy's unit ([`Policy::unit`]), which is more than a move
+    /// costs.
     Rebalance { gain: u64 },
 }
 
@@ -108,8 +110,8 @@ pub enum Obstacle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     pub policy: Policy,
-    /// A running instance is moved for balance only if the target then ranks better than the source does now by more than
-    /// this, in the policy's unit ([`Policy::unit`]).
+    /// A running instance is moved for balance only if the target then ranks better than the source does now
+    /// by more than this, in the policy's unit ([`Policy::unit`]).
     pub move_cost: u64,
 }
 

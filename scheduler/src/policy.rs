@@ -1,7 +1,8 @@
 //! How engines are ranked. A policy is one function in one file: an engine's load in, a number out, and the
 //! engine with the lowest number that fits is taken, the first by name among equals.
 //!
-//! To add one: write the function, name it in [`Policy`], and say here how it is searched and whether it rebalances.
+//! To add one: write the function, name it in [`Policy`], and say here how it is searched and whether it
+//! rebalances.
 
 mod best_fit;
 mod first_fit;
@@ -26,8 +27,8 @@ pub enum Policy {
     LeastCpu,
     /// The one with the most free memory, in bytes.
     MostFreeMemory,
-    /// The one with the smallest share taken of whatever it is shortest of, so that there is rarely cause to move;
-    /// nothing is moved for balance.
+    /// The one with the smallest share taken of whatever it is shortest of, so that there is rarely cause to
+    /// move; nothing is moved for balance.
     LeastMoves,
 }
 
@@ -69,8 +70,8 @@ impl Policy {
         Self::LeastMoves,
     ];
 
-    /// Whether running instances are moved for balance. Where packing is what counts, they are not: a gap closed
-    /// somewhere is not worth a program standing still.
+    /// Whether running instances are moved for balance. Where packing is what counts, they are not: a gap
+    /// closed somewhere is not worth a program standing still.
     pub fn rebalances(self) -> bool {
         match self {
             Self::FirstFit | Self::BestFit | Self::LeastMoves => false,

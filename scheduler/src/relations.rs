@@ -1,7 +1,7 @@
 //! Who may run beside whom: at most so many per engine, apart, and spread.
 //!
-//! Counts how many instances of each component that takes part in such a rule are in each *zone*, which is one value of one
-//! domain: an engine, a host, a label's value. Components without rules cost nothing here.
+//! Counts how many instances of each component that takes part in such a rule are in each *zone*, which is
+//! one value of one domain: an engine, a host, a label's value. Components without rules cost nothing here.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,7 +1,7 @@
 //! The fleet and what is wanted of it, kept ready for planning.
 //!
-//! Building one costs time in proportion to engines and instances. Planning from one that was planned before costs time
-//! in proportion to what has changed: instances that are well where they are are not looked at.
+//! Building one costs time in proportion to engines and instances. Planning from one that was planned before
+//! costs time in proportion to what has changed: instances that are well where they are are not looked at.
 
 mod balance;
 mod build;
@@ -33,8 +33,8 @@ pub enum StateError {
     UnknownInstance(InstanceId),
 }
 
-/// Engines, components and instances are numbered in the order of their names, so that the order of numbers is the order
-/// of names wherever it reaches a plan.
+/// Engines, components and instances are numbered in the order of their names, so that the order of numbers
+/// is the order of names wherever it reaches a plan.
 #[derive(Debug)]
 pub struct State {
     options: Options,
@@ -119,8 +119,8 @@ struct Room {
     programs: i64,
 }
 
-/// Which engines could be worth relieving. An engine that was looked at in vain need not be looked at again before it
-/// gets fuller itself or another gets emptier.
+/// Which engines could be worth relieving. An engine that was looked at in vain need not be looked at again
+/// before it gets fuller itself or another gets emptier.
 #[derive(Debug)]
 enum Balance {
     All,
@@ -136,7 +136,8 @@ impl State {
         build::build(fleet, applications, options)
     }
 
-    /// What is to be done. The state is from now on as if it had been done; where that proves wrong, build anew.
+    /// What is to be done. The state is from now on as if it had been done; where that proves wrong, build
+    /// anew.
     pub fn plan(&mut self) -> Plan {
         let mut log = Log::default();
         let mut actions = self.kill_surplus();

@@ -177,8 +177,9 @@ impl World {
         let wrong = match kept.heard.get(&number) {
             Some(before) if *before == about => None,
             // A program does not wait until what it was handed is on the disk, which would cost each answer a
-            // sync. So where engine and broker have both lost the last inputs, it is handed others in their place,
-            // and publishes about these under the numbers that it had used: receivers take them for repeats.
+            // sync. So where engine and broker have both lost the last inputs, it is handed others in their
+            // place, and publishes about these under the numbers that it had used: receivers take them for
+            // repeats.
             Some(before) if kept.is_nowhere(*before) => {
                 kept.lost.insert(about);
                 kept.unstored.insert(about);

@@ -114,7 +114,8 @@ impl World {
         }
     }
 
-    /// Under the id that it has or had, above all its generations: from the beginning, or from any snapshot there is of it.
+    /// Under the id that it has or had, above all its generations: from the beginning, or from any snapshot
+    /// there is of it.
     fn begin_anew(&mut self, program: ProgramId) {
         let holds = |engine: &&Engine| {
             engine.has_process(program) || engine.records.contains_key(&RecordKey::Program(program))

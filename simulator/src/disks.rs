@@ -1,13 +1,15 @@
-//! Engines' disks: full for a while, so that writes fail in the middle of anything, or lost with all that was on them.
+//! Engines' disks: full for a while, so that writes fail in the middle of anything, or lost with all that was
+//! on them.
 //!
 //! A full disk costs nothing but time: every promise holds as it does without.
 //!
-//! A wiped one costs what was on it and nowhere else. Its engine comes back under its id and knows nothing. So a program that it had may be
-//! gone, or be back where its last owner has not heard that it was taken: with the state it had there, also if it had ended since. Whatever
-//! is not mentioned there keeps every promise: programs that have left, and were heard to have arrived, stay where they are, once; nobody
-//! takes a wiped engine's ignorance for an answer to anything that it had answered. Of transfers, what an engine was sent before it lost its
-//! disk does not reach it after: that was on another connection. Orders do, late and as often as they are repeated, and are not carried out
-//! once more.
+//! A wiped one costs what was on it and nowhere else. Its engine comes back under its id and knows nothing.
+//! So a program that it had may be gone, or be back where its last owner has not heard that it was taken:
+//! with the state it had there, also if it had ended since. Whatever is not mentioned there keeps every
+//! promise: programs that have left, and were heard to have arrived, stay where they are, once; nobody takes
+//! a wiped engine's ignorance for an answer to anything that it had answered. Of transfers, what an engine
+//! was sent before it lost its disk does not reach it after: that was on another connection. Orders do, late
+//! and as often as they are repeated, and are not carried out once more.
 
 pub(crate) mod state;
 
@@ -120,8 +122,8 @@ impl World {
         engine.inboxes.clear();
     }
 
-    /// Where the copy that took messages last was there, an older one that has not heard of it goes on, as whatever
-    /// is left of the program.
+    /// Where the copy that took messages last was there, an older one that has not heard of it goes on, as
+    /// whatever is left of the program.
     fn newest_may_be_lost(&mut self, index: usize) {
         let records = self.engines[index].records.values();
         let lost: Vec<(ProgramId, Generation)> = records
@@ -166,8 +168,8 @@ impl World {
         generations.max().unwrap_or(Generation(0))
     }
 
-    /// Programs of which something is on this disk that is nowhere else; and whether another engine still has what it will take back, not
-    /// knowing how far the program has come since.
+    /// Programs of which something is on this disk that is nowhere else; and whether another engine still has
+    /// what it will take back, not knowing how far the program has come since.
     fn only_on_disk(&self, index: usize) -> Vec<(ProgramId, bool)> {
         let engine = &self.engines[index];
         let mut all: Vec<(ProgramId, bool)> = Vec::new();

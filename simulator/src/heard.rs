@@ -1,5 +1,6 @@
-//! What the broker has for the acting dispatcher: engines' statuses and answers, programs' statuses, wills. It retains the last of each, and hands
-//! all of them on in the order in which they came, however far the dispatcher is behind.
+//! What the broker has for the acting dispatcher: engines' statuses and answers, programs' statuses, wills.
+//! It retains the last of each, and hands all of them on in the order in which they came, however far the
+//! dispatcher is behind.
 
 pub(crate) mod state;
 
@@ -62,7 +63,8 @@ impl World {
         self.at(at, Happening::Dispatcher { process, acts });
     }
 
-    // What engines say reaches the broker while they are connected; what it retains, and tells the dispatcher.
+    // What engines say reaches the broker while they are connected; what it retains, and tells the
+    // dispatcher.
 
     pub(super) fn publish_engine(&mut self, index: usize, (sequence, statuses_after): (u64, u64), live: u32) {
         let Some(boot) = self.boot_id(index).filter(|_| self.speaks(index)) else {
@@ -118,8 +120,8 @@ impl World {
         }
     }
 
-    /// Its connection has ended without a word: the broker finds that out at once, or when it has been silent for long enough; before it
-    /// is connected again in any case.
+    /// Its connection has ended without a word: the broker finds that out at once, or when it has been silent
+    /// for long enough; before it is connected again in any case.
     pub(super) fn connection_ends(&mut self, index: usize, before: u64) {
         let Some(boot) = self.boot_id(index).filter(|_| self.acting.is_some()) else {
             return;

@@ -1,8 +1,8 @@
-//! Programs' sessions as engines have them: the real mail and the real intake, with a journal made of chance between them and the
-//! broker, and a program that is handed numbers and says what each was.
+//! Programs' sessions as engines have them: the real mail and the real intake, with a journal made of chance
+//! between them and the broker, and a program that is handed numbers and says what each was.
 //!
-//! What must hold: whatever is lost, late, cut off or killed, a program is handed every input once and in order, as far as its own state
-//! goes; and what it publishes under a number is always the same.
+//! What must hold: whatever is lost, late, cut off or killed, a program is handed every input once and in
+//! order, as far as its own state goes; and what it publishes under a number is always the same.
 
 pub(crate) mod state;
 
@@ -246,7 +246,8 @@ impl World {
         }
     }
 
-    /// What was not acknowledged comes again, over another connection; what is in the inbox already is written then.
+    /// What was not acknowledged comes again, over another connection; what is in the inbox already is
+    /// written then.
     fn journal_failed(&mut self, index: usize, program: ProgramId) {
         let (now, instant) = (self.now, self.instant());
         let Some(talk) = self.talk(index, program) else {
@@ -347,7 +348,8 @@ impl World {
         self.turn(index, program);
     }
 
-    /// As the shell has it: once the session's connection stands, another message goes through the broker, on the engine's own.
+    /// As the shell has it: once the session's connection stands, another message goes through the broker, on
+    /// the engine's own.
     fn ask_whose(&mut self, index: usize, program: ProgramId, wire: usize) {
         let at = self.now + self.broker.random.below(20 * MS);
         self.job_at(at, index, Job::WhoseSession { program, wire });

@@ -88,7 +88,8 @@ impl World {
         }
     }
 
-    /// As the shell's fence has it: what is retained of its programs comes before anything is said, and before their sessions.
+    /// As the shell's fence has it: what is retained of its programs comes before anything is said, and
+    /// before their sessions.
     pub(super) fn pass_fence(&mut self, index: usize) {
         if self.is_cut_off(index) {
             return self.connect(index);
@@ -214,8 +215,8 @@ impl World {
         self.feed(index, input);
     }
 
-    /// As the shell has it: with an order to begin a program comes a subscription of its status, and with that what
-    /// is retained of it. Where no id is used twice nobody retains anything newer of it.
+    /// As the shell has it: with an order to begin a program comes a subscription of its status, and with
+    /// that what is retained of it. Where no id is used twice nobody retains anything newer of it.
     fn subscribe_for(&mut self, index: usize, action: &Action) {
         if let Action::Run { program, .. } = *action
             && (self.acting.is_some() || self.begins_anew)
@@ -433,7 +434,8 @@ impl World {
                 program: status.program,
                 generation: status.generation,
             };
-            // Whoever is connected gets what is retained as long as the connection lasts, and at the next one.
+            // Whoever is connected gets what is retained as long as the connection lasts, and at the next
+            // one.
             match self.is_fenced() {
                 true => self.send_by_broker(to, packet),
                 false => self.send(to, packet),

@@ -1,4 +1,5 @@
-//! What a core decided, done in order: what comes behind a record waits until that is stored, however long the disk is full.
+//! What a core decided, done in order: what comes behind a record waits until that is stored, however long
+//! the disk is full.
 
 pub(crate) mod state;
 
@@ -22,7 +23,8 @@ impl World {
         self.take_steps(index);
     }
 
-    /// As far as the disk takes it; a crash is possible before each. What is to be discarded ends at once, as in the shell.
+    /// As far as the disk takes it; a crash is possible before each. What is to be discarded ends at once, as
+    /// in the shell.
     pub(super) fn take_steps(&mut self, index: usize) {
         self.take_what_can_be(index);
         let Some(up) = &self.engines[index].up else {
@@ -93,7 +95,8 @@ impl World {
         }
     }
 
-    /// A record or its blobs find no room. Some of it may be there all the same when a write or sync fails: then a crash finds it.
+    /// A record or its blobs find no room. Some of it may be there all the same when a write or sync fails:
+    /// then a crash finds it.
     fn cannot_store(&mut self, index: usize, effect: &Effect) -> bool {
         let now = self.now;
         if !matches!(effect, Effect::Store(_) | Effect::Erase(_))

@@ -1,4 +1,5 @@
-//! What of programs' messages outlives a crash: in snapshots, and in the journal that each engine has on its disk.
+//! What of programs' messages outlives a crash: in snapshots, and in the journal that each engine has on its
+//! disk.
 
 pub(crate) mod state;
 
@@ -58,8 +59,8 @@ impl World {
         Some(self.saved_talks.len() - 1)
     }
 
-    /// A process ends without having been captured: what it was handed and is not in the synced journal is to come
-    /// from the broker again.
+    /// A process ends without having been captured: what it was handed and is not in the synced journal is to
+    /// come from the broker again.
     pub(super) fn forget_unstored(&mut self, program: ProgramId, talk: Talk) {
         if let Some(kept) = self.broker.kept.get_mut(&program) {
             kept.unstored.extend(talk.not_in_journal());

@@ -1,4 +1,5 @@
-//! Somebody with the login of an engine that has nothing: what it says in its own name ends no program, and takes no program's place.
+//! Somebody with the login of an engine that has nothing: what it says in its own name ends no program, and
+//! takes no program's place.
 
 use wayfare_protocol::command::ProgramSpec;
 use wayfare_protocol::ids::{Blob, EngineId, Generation, OperationId};

@@ -19,7 +19,8 @@ const REGRESSIONS: &[u64] = &[
     12379, 23163,
     // A blob was whole only after its arrival had been refused: it was counted as here, and nobody kept it.
     6580,
-    // The disk was full of an engine whose copy another life had replaced: the copy went on, and took the session.
+    // The disk was full of an engine whose copy another life had replaced: the copy went on, and took the
+    // session.
     57595,
     // A late answer of a life that another had been ordered to replace was taken for one of that.
     23467,
@@ -38,12 +39,13 @@ const DISPATCHED_REGRESSIONS: &[u64] = &[
     // Set back to a checkpoint whose later inputs were lost, programs published under numbers that they had
     // used.
     99, 139, 307, 459, 507, 627,
-    // Given an order once more after it had lost its disk, an engine carried it out again, in the same numbers.
+    // Given an order once more after it had lost its disk, an engine carried it out again, in the same
+    // numbers.
     11, 571,
     // A tombstone was gone from the broker when an order that was given before it was carried out.
     550,
-    // A broker that was set back brought back the status of a program that its engine had ended since, in the same
-    // process: the dispatcher took it for running for good.
+    // A broker that was set back brought back the status of a program that its engine had ended since, in the
+    // same process: the dispatcher took it for running for good.
     2116,
 ];
 const DISPATCHED_SEEDS: u64 = 16;
@@ -67,8 +69,8 @@ impl Runs {
     }
 }
 
-/// On two threads: the regressions, then seeds from `FROM` on (0) until there are enough, or have been enough hours.
-/// How often what happened; fails with the first rules that were broken.
+/// On two threads: the regressions, then seeds from `FROM` on (0) until there are enough, or have been enough
+/// hours. How often what happened; fails with the first rules that were broken.
 fn run_all(run: fn(u64) -> Run, regressions: &[u64], (seeds, hours): (u64, u64)) -> BTreeMap<String, u64> {
     let runs = Mutex::new(Runs::default());
     let from = number("FROM").unwrap_or(0);

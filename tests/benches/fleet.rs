@@ -1,20 +1,23 @@
-//! What a large fleet costs its dispatcher: `cargo bench -p wayfare-tests --bench fleet`, or, built to be debugged,
-//! `cargo build -p wayfare && cargo test -p wayfare-tests --bench fleet`.
+//! What a large fleet costs its dispatcher: `cargo bench -p wayfare-tests --bench fleet`, or, built to be
+//! debugged, `cargo build -p wayfare && cargo test -p wayfare-tests --bench fleet`.
 //!
-//! Engines that pretend (`wayfare-test-fakes`), Mosquitto, and the command `wayfare` as dispatcher and front end, each a process of its own,
-//! for one size of fleet after the other. Printed, never asserted:
+//! Engines that pretend (`wayfare-test-fakes`), Mosquitto, and the command `wayfare` as dispatcher and front
+//! end, each a process of its own, for one size of fleet after the other. Printed, never asserted:
 //! * *start to acting*: from the dispatcher's start to its first answer, with all engines there already;
-//! * *idle*: processors and memory of the dispatcher, and packets at the broker, while nothing happens and nobody looks;
+//! * *idle*: processors and memory of the dispatcher, and packets at the broker, while nothing happens and
+//!   nobody looks;
 //! * *poll*: every engine is asked and has answered;
 //! * `ps`, `engines`: the command, from its start to its end; all of `ps` too, for which it looks itself;
 //! * *apply*: an application of as many instances as there are engines, until all run;
 //! * *killed*: every hundredth engine is gone as in a power cut, until what it had runs elsewhere;
 //! * *broker restarted*: until the dispatcher acts, and sees every engine;
-//! * *stopped*: the dispatcher stands still, twice, as on a machine that is overloaded; from then to its answer;
+//! * *stopped*: the dispatcher stands still, twice, as on a machine that is overloaded; from then to its
+//!   answer;
 //! * *falsely lost*: engines that were given up although they were there.
 //!
-//! Options behind `--`: `--engines N,N` (100,300,1000), `--programs N` (10) of each, `--stopped-s N` (20), `--only-looks` (nothing behind the
-//! lists is measured, as for 100,000 programs: `--engines 100 --programs 1000`), `--wayfare PATH` (beside the benchmark). A step ends after 120 s, and a size after 15 minutes.
+//! Options behind `--`: `--engines N,N` (100,300,1000), `--programs N` (10) of each, `--stopped-s N` (20),
+//! `--only-looks` (nothing behind the lists is measured, as for 100,000 programs: `--engines 100 --programs
+//! 1000`), `--wayfare PATH` (beside the benchmark). A step ends after 120 s, and a size after 15 minutes.
 
 #[expect(dead_code, reason = "brokers and engines of other benchmarks")]
 mod common;

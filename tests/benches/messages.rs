@@ -1,8 +1,8 @@
-//! What a program adds to messages that pass through it, beside a bare rumqttc client that passes them on in its place:
-//! `cargo bench -p wayfare-tests --bench messages`.
+//! What a program adds to messages that pass through it, beside a bare rumqttc client that passes them on in
+//! its place: `cargo bench -p wayfare-tests --bench messages`.
 //!
-//! The program is the sample `relay`; both subscribe and publish at least once. Printed, never asserted, on Mosquitto (if
-//! it is installed) and on the embedded broker:
+//! The program is the sample `relay`; both subscribe and publish at least once. Printed, never asserted, on
+//! Mosquitto (if it is installed) and on the embedded broker:
 //! * *messages a second*: as many as are published at once, from the first published to the last received;
 //! * *latency*: from publishing to receiving what was passed on, of a stream of few messages.
 //!

@@ -1,8 +1,9 @@
 //! What a move costs, through a real broker on one machine: `cargo bench -p wayfare-tests --bench moves`.
 //!
-//! Two engines, each a process of its own; programs that compute without ever yielding and that sleep; moved to
-//! and fro a hundred times. Printed, never asserted:
-//! * *downtime*: from the moment that the program stood still to the target's word that it runs, by the source's clock;
+//! Two engines, each a process of its own; programs that compute without ever yielding and that sleep; moved
+//! to and fro a hundred times. Printed, never asserted:
+//! * *downtime*: from the moment that the program stood still to the target's word that it runs, by the
+//!   source's clock;
 //! * *move*: from the source's acceptance to the same moment;
 //! * *command*: what the caller of `move_program` waits;
 //! * *gap*: the longest pause between two of its log lines around a move, as a subscriber sees it.

@@ -23,8 +23,8 @@ pub enum Kind {
     EmbeddedApart,
     /// Mosquitto with its sessions and queues in a folder; as [`Kind::Mosquitto`] where it is not installed.
     MosquittoWithFolder,
-    /// Mosquitto with the access list that ships, which lets in who has a login; as [`Kind::Mosquitto`] where it is not installed,
-    /// and then it lets in everybody.
+    /// Mosquitto with the access list that ships, which lets in who has a login; as [`Kind::Mosquitto`] where
+    /// it is not installed, and then it lets in everybody.
     MosquittoWithLogins,
 }
 
@@ -140,8 +140,8 @@ impl Broker {
         true
     }
 
-    /// Has it store all that it has acknowledged by now: what a crash takes from Mosquitto is what came since it last did. False:
-    /// it keeps nothing.
+    /// Has it store all that it has acknowledged by now: what a crash takes from Mosquitto is what came since
+    /// it last did. False: it keeps nothing.
     pub async fn store(&self) -> bool {
         let Running::Mosquitto(process) = &self.running else {
             return false;

@@ -1,5 +1,5 @@
-//! The embedded broker as a process of its own, as `wayfare up` has it apart from its engines: nothing of what a test does beside it
-//! holds it up. Says where it listens, and ends when its standard input closes.
+//! The embedded broker as a process of its own, as `wayfare up` has it apart from its engines: nothing of
+//! what a test does beside it holds it up. Says where it listens, and ends when its standard input closes.
 
 use std::io::{Read, Write};
 

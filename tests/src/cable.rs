@@ -1,5 +1,5 @@
-//! A cable between an engine and the broker, which tests can pull: while it is pulled nothing gets through in either
-//! direction and nobody is told, as on a network that has gone.
+//! A cable between an engine and the broker, which tests can pull: while it is pulled nothing gets through in
+//! either direction and nobody is told, as on a network that has gone.
 
 use std::net::SocketAddr;
 
@@ -29,7 +29,8 @@ impl Cable {
             while let Ok((near, _)) = listener.accept().await {
                 let (target, mut state) = (target.clone(), state.clone());
                 tokio::spawn(async move {
-                    // A connection that is begun while the cable is pulled gets nowhere until it is whole again.
+                    // A connection that is begun while the cable is pulled gets nowhere until it is whole
+                    // again.
                     if state.wait_for(|is_whole| *is_whole).await.is_err() {
                         return;
                     }

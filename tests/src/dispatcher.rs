@@ -1,4 +1,5 @@
-//! The fleet's dispatcher as a process of its own, which can be stopped as an overloaded machine stops it, or killed.
+//! The fleet's dispatcher as a process of its own, which can be stopped as an overloaded machine stops it, or
+//! killed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +16,8 @@ pub struct DispatcherProcess {
 }
 
 impl DispatcherProcess {
-    /// `binary` is `env!("CARGO_BIN_EXE_wayfare-test-dispatcher")`; the dispatcher's data are in a folder below this one.
+    /// `binary` is `env!("CARGO_BIN_EXE_wayfare-test-dispatcher")`; the dispatcher's data are in a folder
+    /// below this one.
     pub fn start(binary: impl AsRef<Path>, broker: &BrokerUrl, folder: &Path) -> Self {
         let (binary, data) = (binary.as_ref().to_owned(), folder.join("dispatcher"));
         Self {

@@ -1,5 +1,5 @@
-//! The fleet's dispatcher as a process of its own, which can be stopped as an overloaded machine stops it. It ends when standard input
-//! closes.
+//! The fleet's dispatcher as a process of its own, which can be stopped as an overloaded machine stops it. It
+//! ends when standard input closes.
 
 use std::path::PathBuf;
 

@@ -1,9 +1,10 @@
-//! Fleets of engines that only pretend: each has a session at the broker, statuses and a last will, and answers what it is asked; its
-//! programs are statuses and nothing else. A thousand of them are one process, `wayfare-test-fakes`, so that what a fleet costs its
-//! dispatcher can be measured on one machine.
+//! Fleets of engines that only pretend: each has a session at the broker, statuses and a last will, and
+//! answers what it is asked; its programs are statuses and nothing else. A thousand of them are one process,
+//! `wayfare-test-fakes`, so that what a fleet costs its dispatcher can be measured on one machine.
 //!
-//! What they say is made by the types of the protocol, in an engine's order: statuses of programs first, then the presence. They carry out
-//! `run`, `kill` and `logs`, and refuse everything else; of numbers they have none but the time.
+//! What they say is made by the types of the protocol, in an engine's order: statuses of programs first, then
+//! the presence. They carry out `run`, `kill` and `logs`, and refuse everything else; of numbers they have
+//! none but the time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -74,8 +75,8 @@ impl Fakes {
         self.ordered.subscribe()
     }
 
-    /// Ends the first `count` that are left as a power cut would: the broker publishes their wills. What they had runs no more when this
-    /// returns.
+    /// Ends the first `count` that are left as a power cut would: the broker publishes their wills. What they
+    /// had runs no more when this returns.
     pub async fn drop_first(&mut self, count: usize) -> Result<()> {
         let count = count.min(self.handles.len());
         self.handles.drain(..count).for_each(|engine| engine.abort());

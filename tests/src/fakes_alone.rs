@@ -1,7 +1,8 @@
 //! Fake engines as a process of their own: what they cost is not the dispatcher's.
 //!
-//! Lines on standard input tell it what to do: `drop N` breaks the connections of the first N, as a power cut would; `await N` has it print
-//! `N` as soon as so many programs run that were started by an order. It ends when standard input closes.
+//! Lines on standard input tell it what to do: `drop N` breaks the connections of the first N, as a power cut
+//! would; `await N` has it print `N` as soon as so many programs run that were started by an order. It ends
+//! when standard input closes.
 
 use anyhow::Result;
 use clap::Parser;

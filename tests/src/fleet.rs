@@ -82,7 +82,8 @@ impl Setup {
         }
     }
 
-    /// With a dispatcher that compiles for engines which do not. Its key is [`registry_key`](crate::registry::registry_key).
+    /// With a dispatcher that compiles for engines which do not. Its key is
+    /// [`registry_key`](crate::registry::registry_key).
     pub fn registry(self) -> Self {
         self.registry_of(vec![Compiler::Own(own_compiler())])
     }
@@ -95,7 +96,8 @@ impl Setup {
         }
     }
 
-    /// An engine that another build runs: the words of a command, before the arguments that every engine gets.
+    /// An engine that another build runs: the words of a command, before the arguments that every engine
+    /// gets.
     pub fn other_engine(mut self, name: &str, command: &[String], arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let program = Program::Other(command.to_vec());
@@ -284,8 +286,8 @@ impl Fleet {
         self.all_online().await;
     }
 
-    /// Loads the job's module on these engines, so that neither a move nor another capture waits for that: a short
-    /// program may end before the code is compiled that resumes it.
+    /// Loads the job's module on these engines, so that neither a move nor another capture waits for that: a
+    /// short program may end before the code is compiled that resumes it.
     pub async fn loads(&self, job: &Job, engines: &[&str]) {
         self.loads_for(engines, |engine| job.order(engine)).await;
     }

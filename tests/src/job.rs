@@ -1,5 +1,5 @@
-//! What the tests run: samples whose standard output depends on arguments and standard input alone, however long
-//! they take over it.
+//! What the tests run: samples whose standard output depends on arguments and standard input alone, however
+//! long they take over it.
 
 use wayfare_client::Run;
 

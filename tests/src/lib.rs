@@ -1,5 +1,5 @@
-//! Support for Wayfare's end-to-end tests: a fleet of engines, each a process of its own, on a real broker, and
-//! witnesses that do not take anybody's word.
+//! Support for Wayfare's end-to-end tests: a fleet of engines, each a process of its own, on a real broker,
+//! and witnesses that do not take anybody's word.
 //!
 //! ```text
 //!   Fleet: broker, engines (processes that can be killed), dispatcher, spy
@@ -7,8 +7,8 @@
 //!     settled(program): exactly one live copy, by all engines' reports and by the threads of their processes
 //!   Spy: hears every message; triggers faults, and knows afterwards whether a rule was ever broken
 //! ```
-//! What always holds: nothing waits for time to pass, every wait has a limit, and a test that fails shows what
-//! the engines said on their standard errors.
+//! What always holds: nothing waits for time to pass, every wait has a limit, and a test that fails shows
+//! what the engines said on their standard errors.
 //!
 //! Reading order: [`fleet`], [`job`], [`watched`], [`spy`], [`stream`], then [`broker`], [`cable`],
 //! [`process`], [`dispatcher`], [`compiled`], [`registry`], [`small_disk`] and [`fakes`].

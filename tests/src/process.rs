@@ -29,8 +29,8 @@ struct EngineCommand {
 }
 
 impl EngineProcess {
-    /// `words` begin the command: an engine's binary, perhaps behind an emulator. `arguments` come after those that every
-    /// engine gets; a folder of its own (`--data`) stands last among them.
+    /// `words` begin the command: an engine's binary, perhaps behind an emulator. `arguments` come after
+    /// those that every engine gets; a folder of its own (`--data`) stands last among them.
     pub(crate) fn start(
         words: &[String],
         name: &str,
@@ -109,8 +109,8 @@ impl EngineProcess {
         }
     }
 
-    /// SIGKILL, and its disk is replaced: started again, it knows nothing but the compiled code that all share.
-    /// Killed, and what it has noted is as if the kernel had done it for want of memory.
+    /// SIGKILL, and its disk is replaced: started again, it knows nothing but the compiled code that all
+    /// share. Killed, and what it has noted is as if the kernel had done it for want of memory.
     ///
     /// # Panics
     /// If it has noted nothing.

@@ -1,4 +1,5 @@
-//! A disk that is soon full: some MiB of memory, mounted where only this process and whoever it starts on it can see it.
+//! A disk that is soon full: some MiB of memory, mounted where only this process and whoever it starts on it
+//! can see it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -26,7 +27,8 @@ impl SmallDisk {
         let folder = tempfile::Builder::new().prefix("wayfare-disk-").tempdir();
         let folder = folder.expect("a temporary folder");
         let script = format!("mount -t tmpfs -o size={mebibytes}m none \"$0\" && echo mounted && read -r _");
-        // As a user of a namespace of one's own anybody may mount, where the system allows such; root may anyway.
+        // As a user of a namespace of one's own anybody may mount, where the system allows such; root may
+        // anyway.
         for is_other_user in [true, false] {
             let how: &[&str] = if is_other_user { &["-r", "-m"] } else { &["-m"] };
             let holder = Command::new("unshare")

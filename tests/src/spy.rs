@@ -1,4 +1,5 @@
-//! A client of the broker that hears everything: what faults are triggered by, and what is looked at afterwards.
+//! A client of the broker that hears everything: what faults are triggered by, and what is looked at
+//! afterwards.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -141,7 +142,8 @@ impl Spy {
         }
     }
 
-    /// All that a program has printed to standard output, from its first line to the last that its engine knows.
+    /// All that a program has printed to standard output, from its first line to the last that its engine
+    /// knows.
     pub async fn stdout(&self, program: ProgramId, engine: &str) -> Vec<u8> {
         let command = Command {
             operation: OperationId::random(),

@@ -1,5 +1,5 @@
-//! A stream of numbers through the sample `relay`, which keeps a count and a sum over all that it was handed, to a subscriber that
-//! writes down everything: what is lost, doubled or out of order on the way shows.
+//! A stream of numbers through the sample `relay`, which keeps a count and a sum over all that it was handed,
+//! to a subscriber that writes down everything: what is lost, doubled or out of order on the way shows.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,7 +18,8 @@ use crate::within;
 
 /// Messages of the source that are published without a look at the time.
 const BURST: u64 = 16;
-/// The source is not further ahead of what came out: brokers drop what is over their queues, 100,000 messages here.
+/// The source is not further ahead of what came out: brokers drop what is over their queues, 100,000 messages
+/// here.
 const AHEAD_MAX: u64 = 50_000;
 
 /// How a sample that talks is run.

@@ -73,8 +73,9 @@ impl SpanProcessor for Exporting {
     }
 }
 
-/// What a subscriber needs to export the spans of operations to the collector that the environment names, if it does. `service` is the kind
-/// of process and `instance` its name in the fleet; batches are sent by tasks of `runtime`.
+/// What a subscriber needs to export the spans of operations to the collector that the environment names, if
+/// it does. `service` is the kind of process and `instance` its name in the fleet; batches are sent by tasks
+/// of `runtime`.
 pub fn exporting(
     service: &'static str,
     instance: &str,

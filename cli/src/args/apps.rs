@@ -146,8 +146,8 @@ pub(crate) struct EventsArgs {
     /// Before so long ago, or before a time
     #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with = "follow")]
     pub(crate) until: Option<u64>,
-    /// About an application, APP/COMPONENT/NUMBER, an engine or a program, by its whole name; or a program's or operation's id, or the
-    /// beginning of one
+    /// About an application, APP/COMPONENT/NUMBER, an engine or a program, by its whole name; or a program's
+    /// or operation's id, or the beginning of one
     #[arg(long, value_name = "SUBJECT")]
     pub(crate) about: Option<String>,
     /// Of one kind, such as move, kill, engine-lost or start

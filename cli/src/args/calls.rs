@@ -14,7 +14,8 @@ use crate::stubs::Language;
 
 #[derive(Debug, Args)]
 pub(crate) struct CallArgs {
-    /// service/NAME, or program/NAME or program/ID of a program that serves anything; of app/NAME and other sets one is called
+    /// service/NAME, or program/NAME or program/ID of a program that serves anything; of app/NAME and other
+    /// sets one is called
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: Address,
     #[arg(value_name = "FUNCTION")]
@@ -28,8 +29,9 @@ pub(crate) struct CallArgs {
     /// Print how far it is, as the provider tells
     #[arg(long)]
     pub(crate) stream: bool,
-    /// Which of several programs is called: those with engine=ID, host=NAME or label=KEY=VALUE, and of these the first, least-cpu,
-    /// most-free-memory, or the one that a service such as service/coolest picks; with commas between them
+    /// Which of several programs is called: those with engine=ID, host=NAME or label=KEY=VALUE, and of these
+    /// the first, least-cpu, most-free-memory, or the one that a service such as service/coolest picks; with
+    /// commas between them
     #[arg(long, value_name = "CHOICE")]
     pub(crate) choose: Option<Choice>,
     /// How long it may take, such as 500ms, 30s or 5m
@@ -41,7 +43,8 @@ pub(crate) struct CallArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
-    /// As for `wayfare call`, or a set: app/NAME, app/NAME/COMPONENT, engine/NAME or label/KEY=VALUE, each of which gets a copy
+    /// As for `wayfare call`, or a set: app/NAME, app/NAME/COMPONENT, engine/NAME or label/KEY=VALUE, each of
+    /// which gets a copy
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: Address,
     #[arg(value_name = "PAYLOAD")]

@@ -45,8 +45,8 @@ pub(crate) enum EngineVerb {
     Uncordon(EngineNameArgs),
     /// Remove an engine that is gone for good, with the programs that were on it, from all lists
     ///
-    /// It is refused while the engine is there, or an instance of an application is on it as far as is known. An engine that comes
-    /// back after all is listed again, with all that it has.
+    /// It is refused while the engine is there, or an instance of an application is on it as far as is known.
+    /// An engine that comes back after all is listed again, with all that it has.
     Forget(EngineForgetArgs),
 }
 

@@ -77,7 +77,8 @@ pub(crate) struct FsPutArgs {
 pub(crate) struct FsGetArgs {
     #[arg(value_name = "PATH", value_parser = parse_file_path)]
     pub(crate) path: FilePath,
-    /// A file, or a folder for it to go into; '-' is this command's standard output [default: here, under its name]
+    /// A file, or a folder for it to go into; '-' is this command's standard output [default: here, under its
+    /// name]
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// An earlier version, as `history` lists it

@@ -15,7 +15,8 @@ pub(crate) struct HttpArgs {
     /// The key of that certificate, in PEM form
     #[arg(long, value_name = "FILE", requires = "http_cert")]
     pub(crate) http_key: Option<std::path::PathBuf>,
-    /// Let in who knows the login in this file, too: one line `user:password` with at least 10 characters of password
+    /// Let in who knows the login in this file, too: one line `user:password` with at least 10 characters of
+    /// password
     #[arg(long, value_name = "FILE")]
     pub(crate) http_login: Option<std::path::PathBuf>,
     /// Over HTTP only show, and take no orders

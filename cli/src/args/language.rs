@@ -19,8 +19,8 @@ pub(crate) enum LanguageVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum JsVerb {
-    /// Show what a program takes along, what it declares, and what it requires that is not there; ends with 1 if
-    /// there is such
+    /// Show what a program takes along, what it declares, and what it requires that is not there; ends with 1
+    /// if there is such
     Check {
         /// A program, or a folder with a file 'main'
         file: PathBuf,

@@ -13,11 +13,12 @@ use crate::completing::programs;
 
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// Programs, running, ended or killed: by name or id; or an application, APP/COMPONENT or APP/COMPONENT/NUMBER
+    /// Programs, running, ended or killed: by name or id; or an application, APP/COMPONENT or
+    /// APP/COMPONENT/NUMBER
     #[arg(value_name = "PROGRAM", required = true, add = programs())]
     pub(crate) programs: Vec<String>,
-    /// Go on until the programs end; of an application's instance with what takes its place. Ends with 1, and says why, if one was
-    /// killed or did not end well
+    /// Go on until the programs end; of an application's instance with what takes its place. Ends with 1, and
+    /// says why, if one was killed or did not end well
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Of what was printed until now only the last lines
@@ -35,7 +36,8 @@ pub(crate) struct LogsArgs {
     /// Lines that match a regular expression
     #[arg(long, value_name = "REGEX")]
     pub(crate) grep: Option<String>,
-    /// Lines of which this is so, such as 'text ~ error and not (text ~ retry) or stream = stderr'; fields are line, stream, text and age
+    /// Lines of which this is so, such as 'text ~ error and not (text ~ retry) or stream = stderr'; fields
+    /// are line, stream, text and age
     #[arg(long = "where", value_name = "EXPRESSION")]
     pub(crate) filter: Option<String>,
     /// Of the program that had the name before, such as a failed version's

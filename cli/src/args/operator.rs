@@ -34,8 +34,8 @@ pub(crate) enum OperatorVerb {
     /// Say what engines do about orders that are not signed: open, prefer (they warn) or require (they
     /// refuse)
     Orders(OperatorOrdersArgs),
-    /// Say what dispatchers do about engines without a card (`wayfare enroll`): open, prefer (they warn) or require (such
-    /// engines have no labels, and get no values and files for their programs)
+    /// Say what dispatchers do about engines without a card (`wayfare enroll`): open, prefer (they warn) or
+    /// require (such engines have no labels, and get no values and files for their programs)
     Engines(OperatorEnginesArgs),
     /// Publish the roster again, for a broker that has lost it
     Publish(RosterArgs),
@@ -121,8 +121,8 @@ pub(crate) enum EnrollVerb {
     Ls(EnrollLsArgs),
     /// Say with your key that an engine has the key that it shows, and how it is labelled
     ///
-    /// The engine's log says its key when it makes it: where others can be on the network, compare the two, or give
-    /// that one with --key.
+    /// The engine's log says its key when it makes it: where others can be on the network, compare the two,
+    /// or give that one with --key.
     Approve(EnrollApproveArgs),
     /// Take an engine's card away; it needs the fleet's root key, so that nobody brings the card back
     Rm(EnrollRmArgs),

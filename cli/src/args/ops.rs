@@ -20,7 +20,8 @@ pub(crate) struct OpsArgs {
 pub(crate) enum OpsVerb {
     /// Show all about one operation
     Show(OpsIdArgs),
-    /// Wait for the end of an operation, such as one whose id `--no-wait` printed; ends with 1 if it failed or was cancelled
+    /// Wait for the end of an operation, such as one whose id `--no-wait` printed; ends with 1 if it failed
+    /// or was cancelled
     Wait(OpsIdArgs),
     /// Withdraw an order that still waits for its engine (`--wait-for-engine`)
     ///

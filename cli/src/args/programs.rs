@@ -44,7 +44,8 @@ pub(crate) struct RunArgs {
     /// Topics it may subscribe to, as a filter; can be given again
     #[arg(long, value_name = "FILTER", value_parser = parse_filter)]
     pub(crate) allow_sub: Vec<String>,
-    /// Addresses that it may call and send to, as a filter such as 'service/calc' or 'service/+'; can be given again
+    /// Addresses that it may call and send to, as a filter such as 'service/calc' or 'service/+'; can be
+    /// given again
     #[arg(long, value_name = "FILTER", value_parser = parse_filter)]
     pub(crate) allow_call: Vec<String>,
     /// Addresses that it may send messages to, beside those that it may call; can be given again
@@ -56,13 +57,15 @@ pub(crate) struct RunArgs {
     /// Beginning of shared keys whose values it may read and set, such as /counters/; can be given again
     #[arg(long, value_name = "PREFIX", value_parser = parse_shared_key)]
     pub(crate) allow_state: Vec<String>,
-    /// What it may use of the fleet's files: a path below /fleet, and ':ro' to read or ':rw' to change as well; can be given again
+    /// What it may use of the fleet's files: a path below /fleet, and ':ro' to read or ':rw' to change as
+    /// well; can be given again
     #[arg(long, value_name = "PATH:ro|rw", value_parser = parse_file_grant)]
     pub(crate) allow_fs: Vec<FileGrant>,
     /// Environment variable that it gets as its engine has it; can be given again
     #[arg(long, value_name = "NAME", value_parser = parse_variable_name)]
     pub(crate) allow_env: Vec<String>,
-    /// Device that it may use, by the alias that engines have for it; can be given again. It then runs only where that is
+    /// Device that it may use, by the alias that engines have for it; can be given again. It then runs only
+    /// where that is
     #[arg(long, value_name = "ALIAS")]
     pub(crate) allow_device: Vec<Alias>,
     /// Topics that its source declares in a first comment /*things.meta ... */, without asking
@@ -71,13 +74,13 @@ pub(crate) struct RunArgs {
     /// Messages it may publish in a second [default: as fast as the broker takes them]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) publish_rate: Option<u32>,
-    /// Show what it prints until it ends; ends with 1 if the program's exit code is not 0, it did not end by itself, or
-    /// lines were lost (see `wayfare logs --help`)
+    /// Show what it prints until it ends; ends with 1 if the program's exit code is not 0, it did not end by
+    /// itself, or lines were lost (see `wayfare logs --help`)
     #[arg(long, conflicts_with_all = ["no_wait", "coalesce"])]
     pub(crate) follow: bool,
-    /// Once for all who want it: attach to what runs under this name, if it is made in the same way, or begin it, as an application of one
-    /// program, NAME/main/0. It ends when nobody holds it any more. With --follow this command holds it while it runs, otherwise its user
-    /// until `wayfare app rm NAME`
+    /// Once for all who want it: attach to what runs under this name, if it is made in the same way, or begin
+    /// it, as an application of one program, NAME/main/0. It ends when nobody holds it any more. With
+    /// --follow this command holds it while it runs, otherwise its user until `wayfare app rm NAME`
     #[arg(long, conflicts_with_all = ["coalesce", "supersede", "expires", "wait_for_engine", "even_cordoned"])]
     pub(crate) if_absent: bool,
     #[command(flatten)]

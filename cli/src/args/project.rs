@@ -1,4 +1,5 @@
-//! What can be typed to begin a project, to have one's fleet looked at, and to be told what documents look like.
+//! What can be typed to begin a project, to have one's fleet looked at, and to be told what documents look
+//! like.
 
 use std::path::PathBuf;
 use std::time::Duration;

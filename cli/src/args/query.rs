@@ -6,8 +6,9 @@ use wayfare_client::lists::Listing;
 /// Which rows of a list, and in which order.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct QueryArgs {
-    /// Only what is so, such as 'state = running and memory > 8M and not (engine = a or engine = b)'. Operators are = != < <= > >= and ~,
-    /// which means contains; an unknown field is answered with those that there are
+    /// Only what is so, such as 'state = running and memory > 8M and not (engine = a or engine = b)'.
+    /// Operators are = != < <= > >= and ~, which means contains; an unknown field is answered with those that
+    /// there are
     #[arg(long = "where", value_name = "EXPRESSION")]
     pub(crate) filter: Option<String>,
     /// In the order of a field; with '-' in front the largest first
@@ -19,7 +20,8 @@ pub(crate) struct QueryArgs {
     /// Only ids or names, one a line
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// How it is printed: rows as wide as they are, JSON, ids or names alone, or fields as comma-separated values
+    /// How it is printed: rows as wide as they are, JSON, ids or names alone, or fields as comma-separated
+    /// values
     #[arg(
         short = 'o',
         long = "output",

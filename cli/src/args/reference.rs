@@ -1,6 +1,8 @@
-//! The page `book/src/reference/commands.md`, made from the definition of the command, so that it cannot go stale.
+//! The page `book/src/reference/commands.md`, made from the definition of the command, so that it cannot go
+//! stale.
 //!
-//! The test fails when the page differs. To write it anew: `WAYFARE_UPDATE_BOOK=1 cargo test -p wayfare reference`.
+//! The test fails when the page differs. To write it anew: `WAYFARE_UPDATE_BOOK=1 cargo test -p wayfare
+//! reference`.
 
 use std::fmt::Write;
 use std::path::PathBuf;

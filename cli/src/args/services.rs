@@ -1,4 +1,5 @@
-//! What can be typed to start what runs on, and to see to what it needs: engines, dispatchers, keys, compilers.
+//! What can be typed to start what runs on, and to see to what it needs: engines, dispatchers, keys,
+//! compilers.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -50,14 +51,17 @@ pub(crate) struct DispatcherArgs {
     /// Name of this one, unique in the fleet [default: dispatcher- and some digits]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<EngineId>,
-    /// The fleet's root key: what changes something has to be signed as its roster says [default: no signature is looked at]
+    /// The fleet's root key: what changes something has to be signed as its roster says [default: no
+    /// signature is looked at]
     #[arg(long, value_name = "KEY", env = "WAYFARE_TRUST_ROOT")]
     pub(crate) trust_root: Option<PublicKey>,
-    /// Where programs of applications go: first-fit, best-fit, spread, least-cpu, most-free-memory or least-moves
+    /// Where programs of applications go: first-fit, best-fit, spread, least-cpu, most-free-memory or
+    /// least-moves
     #[arg(long, value_name = "POLICY", default_value = "spread", value_parser = parse_policy)]
     pub(crate) policy: Policy,
-    /// Where all that must survive is kept: s3://bucket/prefix, with the usual variables AWS_..., or a folder. Those that stand in for
-    /// each other, on whatever hosts, share it. The fleet's key stays in --data [default: --data]
+    /// Where all that must survive is kept: s3://bucket/prefix, with the usual variables AWS_..., or a
+    /// folder. Those that stand in for each other, on whatever hosts, share it. The fleet's key stays in
+    /// --data [default: --data]
     #[arg(long, value_name = "URL", env = "WAYFARE_STORE")]
     pub(crate) store: Option<String>,
     /// Where the fleet's files are kept: s3://bucket/prefix, with the usual variables AWS_..., or a folder
@@ -73,7 +77,8 @@ pub(crate) struct DispatcherArgs {
     /// What an engine had that has not answered for so long is started elsewhere
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) lost_after: Duration,
-    /// The same of one whose connection to the broker has ended; at least 7s where the broker or the network may be the cause
+    /// The same of one whose connection to the broker has ended; at least 7s where the broker or the network
+    /// may be the cause
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     pub(crate) grace: Duration,
     /// Room for what programs have printed, so that it can be read when they have ended: of all together,
@@ -91,7 +96,8 @@ pub(crate) struct DispatcherArgs {
     /// For how long they are kept, such as 12h or 30d
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_age)]
     pub(crate) ops_for: Duration,
-    /// How often engines and programs are measured while nobody watches, so that `inspect` has an hour's figures [default: never]
+    /// How often engines and programs are measured while nobody watches, so that `inspect` has an hour's
+    /// figures [default: never]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) measure_every: Option<Duration>,
     /// Share of an engine's memory that programs may take before it sheds some
@@ -144,7 +150,8 @@ pub(crate) struct CompileArgs {
     /// Processor, such as aarch64, x86_64, or pulley32 for armv7 [default: this machine's]
     #[arg(long, value_name = "ARCH")]
     pub(crate) target: Option<String>,
-    /// File for the code, unsigned; '-' is standard output [default: none, and only what it would be is shown]
+    /// File for the code, unsigned; '-' is standard output [default: none, and only what it would be is
+    /// shown]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Say what this release compiles for, and do nothing
@@ -156,7 +163,8 @@ pub(crate) struct CompileArgs {
 pub(crate) struct KeyArgs {
     #[command(subcommand)]
     pub(crate) what: KeyVerb,
-    /// The folder of the dispatcher, or of `wayfare up` [default: the one below $XDG_STATE_HOME/wayfare that has a key]
+    /// The folder of the dispatcher, or of `wayfare up` [default: the one below $XDG_STATE_HOME/wayfare that
+    /// has a key]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) data: Option<PathBuf>,
 }

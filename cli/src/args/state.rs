@@ -34,7 +34,8 @@ pub(crate) struct StateGetArgs {
     /// As `wayfare state ls` lists it
     #[arg(value_name = "KEY", value_parser = parse_key_or_pattern)]
     pub(crate) key: String,
-    /// The key is a pattern: '+' stands for a level, and '#' at the end for any number of them. Prints JSON lines, as `export` does
+    /// The key is a pattern: '+' stands for a level, and '#' at the end for any number of them. Prints JSON
+    /// lines, as `export` does
     #[arg(long)]
     pub(crate) pattern: bool,
     #[command(flatten)]

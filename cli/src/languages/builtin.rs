@@ -1,5 +1,5 @@
-//! JavaScript and TypeScript, which come with the command: no fleet has to be told of them, and no dispatcher is
-//! asked.
+//! JavaScript and TypeScript, which come with the command: no fleet has to be told of them, and no dispatcher
+//! is asked.
 
 use super::Language;
 use super::declared::Declared;

@@ -1,9 +1,10 @@
-//! Files of languages that were fetched before, in a folder of the user's own: an interpreter is tens of megabytes, and the same
-//! each time. `$XDG_CACHE_HOME/wayfare/languages`, or that below `~/.cache`; without either nothing is kept.
+//! Files of languages that were fetched before, in a folder of the user's own: an interpreter is tens of
+//! megabytes, and the same each time. `$XDG_CACHE_HOME/wayfare/languages`, or that below `~/.cache`; without
+//! either nothing is kept.
 //!
-//! What always holds: what is taken from here is what was put here, by its digest, where nobody but the user can write,
-//! and was the same version of the same file of the same fleet. Whatever goes wrong here costs fetching once more and
-//! nothing else.
+//! What always holds: what is taken from here is what was put here, by its digest, where nobody but the user
+//! can write, and was the same version of the same file of the same fleet. Whatever goes wrong here costs
+//! fetching once more and nothing else.
 
 use std::ffi::OsString;
 use std::fs;
@@ -87,8 +88,8 @@ impl Cache {
     }
 }
 
-/// Whether it is the user's, and nobody else can write it: who can, could put another interpreter there, which would run
-/// with whatever the program is granted.
+/// Whether it is the user's, and nobody else can write it: who can, could put another interpreter there,
+/// which would run with whatever the program is granted.
 fn is_own(about: &fs::Metadata) -> bool {
     let user = fs::metadata("/proc/self").map(|me| me.uid());
     user.is_ok_and(|user| user == about.uid()) && about.mode() & OTHERS_WRITE == 0

@@ -1,12 +1,14 @@
-//! What a JavaScript program requires, found where it is started: files beside it, and packages below `node_modules`.
+//! What a JavaScript program requires, found where it is started: files beside it, and packages below
+//! `node_modules`.
 //!
-//! Files are read for what they require as texts: what looks like `require('x')`, `import 'x'`, `import('x')` or `from
-//! 'x'` is taken for it, also in a comment. What is found so and is not there is left to the runtime, which knows
-//! whether it is really asked for. Of a package everything is taken, and the packages that it depends on.
+//! Files are read for what they require as texts: what looks like `require('x')`, `import 'x'`, `import('x')`
+//! or `from 'x'` is taken for it, also in a comment. What is found so and is not there is left to the
+//! runtime, which knows whether it is really asked for. Of a package everything is taken, and the packages
+//! that it depends on.
 //!
-//! What always holds: a program of somebody else takes nothing along but code and what stands beside it: of files outside
-//! of a folder that is run, only those whose names end as code's do, and none below a name that begins with a dot, such
-//! as `.ssh`.
+//! What always holds: a program of somebody else takes nothing along but code and what stands beside it: of
+//! files outside of a folder that is run, only those whose names end as code's do, and none below a name that
+//! begins with a dot, such as `.ssh`.
 //!
 //! Reading order: this file (a program's own files), [`packages`].
 

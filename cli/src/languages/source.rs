@@ -108,8 +108,8 @@ pub(crate) fn path_text(path: &Path) -> Result<String> {
         .ok_or_else(|| Fail::new("source", format!("{}: its name is not text", path.display())))
 }
 
-/// The files in a folder and in those below it. Links, and names that begin with a dot, are left out, with what
-/// `is_left_out` names.
+/// The files in a folder and in those below it. Links, and names that begin with a dot, are left out, with
+/// what `is_left_out` names.
 pub(crate) fn files_below(folder: &Path, is_left_out: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];

@@ -1,5 +1,5 @@
-//! What a program printed, or a file holds, on its way to a terminal: text and colours pass, and whatever else would
-//! steer the terminal is shown instead. Pieces may be cut anywhere.
+//! What a program printed, or a file holds, on its way to a terminal: text and colours pass, and whatever
+//! else would steer the terminal is shown instead. Pieces may be cut anywhere.
 
 use std::borrow::Cow;
 
@@ -68,7 +68,8 @@ impl TerminalFilter {
         out
     }
 
-    /// Takes one character, colour or bad byte, and says how long it was; `None` if there is not enough to tell.
+    /// Takes one character, colour or bad byte, and says how long it was; `None` if there is not enough to
+    /// tell.
     fn step(&mut self, rest: &[u8], out: &mut String) -> Option<usize> {
         match rest {
             [] => None,

@@ -1,10 +1,11 @@
 //! Text for people, made of lines that are escaped where they are made.
 //!
-//! Always: what is put in as one line comes out as one, whatever it holds. So no name, reason or file name can forge a
-//! line or steer a terminal, and no verb has to think of it.
+//! Always: what is put in as one line comes out as one, whatever it holds. So no name, reason or file name
+//! can forge a line or steer a terminal, and no verb has to think of it.
 //!
-//! A row of a table that is wider than the terminal is cut there, because a wrapped table cannot be read; `--no-trunc`, pipes
-//! and files get it whole. What stands in a column `STATE` has the colour of good, of bad or of neither on a terminal.
+//! A row of a table that is wider than the terminal is cut there, because a wrapped table cannot be read;
+//! `--no-trunc`, pipes and files get it whole. What stands in a column `STATE` has the colour of good, of bad
+//! or of neither on a terminal.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! A list as it was asked for: a table, JSON, names, or comma-separated values (RFC 4180, but for control characters, which are escaped).
+//! A list as it was asked for: a table, JSON, names, or comma-separated values (RFC 4180, but for control
+//! characters, which are escaped).
 
 use serde_json::Value as Json;
 

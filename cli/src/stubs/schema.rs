@@ -1,4 +1,5 @@
-//! What a service's schema says, as far as types of programming languages have words for it. Everything else is any JSON.
+//! What a service's schema says, as far as types of programming languages have words for it. Everything else
+//! is any JSON.
 //!
 //! Always: what has fields, several shapes or words of its own is a named type, and is there once.
 

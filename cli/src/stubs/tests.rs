@@ -1,4 +1,5 @@
-//! Clients as they are printed, in `made`. What they are held against runs and compiles elsewhere: `cli/tests/stubs.rs`.
+//! Clients as they are printed, in `made`. What they are held against runs and compiles elsewhere:
+//! `cli/tests/stubs.rs`.
 
 use serde_json::{Value as Json, json};
 

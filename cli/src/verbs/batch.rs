@@ -1,7 +1,8 @@
 //! `wayfare batch`: many orders as one operation, over one connection.
 //!
-//! Always: all orders are read and understood before the first is given; after a failure none is begun any more, unless that was asked for;
-//! whoever reads what is printed knows of each order whether it is done, has failed, or was not begun.
+//! Always: all orders are read and understood before the first is given; after a failure none is begun any
+//! more, unless that was asked for; whoever reads what is printed knows of each order whether it is done, has
+//! failed, or was not begun.
 
 mod orders;
 

@@ -35,7 +35,8 @@ pub(super) fn install(shell: Shell, output: Output) -> Result {
     })
 }
 
-/// The file in this user's folders that the shell reads when a line of `wayfare` is completed for the first time.
+/// The file in this user's folders that the shell reads when a line of `wayfare` is completed for the first
+/// time.
 fn place(shell: Shell, variable: impl Fn(&str) -> Option<String>) -> Result<PathBuf> {
     let (folder, below_home, file) = match shell {
         Shell::Bash => (

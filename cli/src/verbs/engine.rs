@@ -19,7 +19,8 @@ use crate::service_log::ServiceLog;
 /// Until Ctrl-C, or a polite kill, or the end of standard input where that was asked for.
 pub(crate) fn run(args: EngineStartArgs) -> Result {
     let mut engine = args.engine.with_file().map_err(configuration)?;
-    // A fleet of this user's `wayfare up` is joined as its commands reach it: its login is another at each start.
+    // A fleet of this user's `wayfare up` is joined as its commands reach it: its login is another at each
+    // start.
     let local = engine.broker.as_ref().filter(|_| engine.broker_login.is_none());
     if let Some(local) = local.and_then(LocalFleet::at) {
         engine.broker_login = local.broker_login;

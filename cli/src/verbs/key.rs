@@ -70,7 +70,8 @@ impl Places {
         ))
     }
 
-    /// The key that is there, or else where the first one is to be made. A second one would be one that no engine trusts.
+    /// The key that is there, or else where the first one is to be made. A second one would be one that no
+    /// engine trusts.
     fn key(&self, what: KeyVerb) -> Result<PathBuf> {
         let there: Vec<&PathBuf> = self.0.iter().filter(|path| path.exists()).collect();
         match (there.as_slice(), what) {

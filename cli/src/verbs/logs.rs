@@ -1,5 +1,5 @@
-//! `wayfare logs`: what programs have printed, from the dispatcher's store and from their engines, and the printing that
-//! `wayfare run --follow` shares.
+//! `wayfare logs`: what programs have printed, from the dispatcher's store and from their engines, and the
+//! printing that `wayfare run --follow` shares.
 
 mod failures;
 mod filter;
@@ -136,7 +136,8 @@ async fn follow(
     }
 }
 
-/// Until the program has ended, and of an application's instance every program that takes its place. How it ended, unless well.
+/// Until the program has ended, and of an application's instance every program that takes its place. How it
+/// ended, unless well.
 async fn follow_one(
     store: &Store,
     mut source: Source,

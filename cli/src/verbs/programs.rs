@@ -83,7 +83,8 @@ pub(crate) async fn spawn(args: SpawnArgs, output: Output) -> Result {
     .await
 }
 
-/// All programs at once; the first failure is the command's, after all have ended and the others' have been told.
+/// All programs at once; the first failure is the command's, after all have ended and the others' have been
+/// told.
 async fn each(
     mut programs: Vec<String>,
     order: impl Fn(String) -> Order,

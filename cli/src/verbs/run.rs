@@ -113,7 +113,8 @@ async fn in_its_language(fleet: &Client, run: &mut Run, source: &Source, output:
     Ok(())
 }
 
-/// Those of the command line, and of the manifest next to the module, which declares inputs and outputs besides.
+/// Those of the command line, and of the manifest next to the module, which declares inputs and outputs
+/// besides.
 fn grants(args: &RunArgs) -> Result<(Grants, Ports)> {
     let (mut grants, ports) = manifest::beside(Path::new(&args.module))?;
     grants.publish.extend(args.allow_pub.iter().cloned());
@@ -129,8 +130,8 @@ fn grants(args: &RunArgs) -> Result<(Grants, Ports)> {
     Ok((grants, ports))
 }
 
-/// Takes what the program's source declares, and grants it if a person or the command line says so. Where the command line
-/// grants topics itself, those are what is granted.
+/// Takes what the program's source declares, and grants it if a person or the command line says so. Where the
+/// command line grants topics itself, those are what is granted.
 fn grant_declared(run: &mut Run, args: &RunArgs, source: &Source, output: Output) -> Result {
     let declared = Declared::of(&source.main_path())?;
     let grants = &mut run.grants;

@@ -1,7 +1,8 @@
 //! `wayfare shell`: verbs without the word, over one connection.
 //!
-//! Always: a verb that fails ends alone, and the shell goes on. One that is interrupted ends the file that it is in as
-//! well: who presses Ctrl-C does not want the next line of it. What was ordered goes on in the fleet.
+//! Always: a verb that fails ends alone, and the shell goes on. One that is interrupted ends the file that it
+//! is in as well: who presses Ctrl-C does not want the next line of it. What was ordered goes on in the
+//! fleet.
 
 mod history;
 

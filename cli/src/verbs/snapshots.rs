@@ -84,7 +84,8 @@ pub(crate) async fn restore(args: RestoreArgs, output: Output) -> Result {
     .await
 }
 
-/// Who made the file has chosen what its program is granted, not who restores it: it is shown, and a person at a terminal is asked.
+/// Who made the file has chosen what its program is granted, not who restores it: it is shown, and a person
+/// at a terminal is asked.
 fn accept(grants: &Grants, args: &RestoreArgs, output: Output) -> Result {
     let granted = granted(grants);
     if granted.is_empty() || output == Output::Json {

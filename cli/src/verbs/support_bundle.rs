@@ -1,8 +1,9 @@
-//! `wayfare support-bundle`: what whoever helps needs to know of a fleet, in one file that its user can read before it is sent.
+//! `wayfare support-bundle`: what whoever helps needs to know of a fleet, in one file that its user can read
+//! before it is sent.
 //!
-//! Always: no login, key, environment or payload is in it, but for what programs printed; what could not be had is
-//! named in its list of contents, with the reason; everything is bounded; and nothing in it steers the terminal of whoever
-//! reads it.
+//! Always: no login, key, environment or payload is in it, but for what programs printed; what could not be
+//! had is named in its list of contents, with the reason; everything is bounded; and nothing in it steers the
+//! terminal of whoever reads it.
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -4,8 +4,8 @@
 //!  keys, measurements, ends of orders --> state (pure) --> screen (drawn from it)
 //!                                            '--> orders: kill, move
 //! ```
-//! What always holds: each measurement is asked for because this runs, so engines rest when it ends; the terminal is
-//! as it was before, however it ends, also by SIGTERM or SIGINT.
+//! What always holds: each measurement is asked for because this runs, so engines rest when it ends; the
+//! terminal is as it was before, however it ends, also by SIGTERM or SIGINT.
 
 mod screen;
 mod state;
@@ -156,7 +156,8 @@ async fn give(fleet: &Client, name: String, order: Order) -> String {
     }
 }
 
-/// The terminal's keys. They come through a thread of the library's, which ends with the process, so they are looked for now and then.
+/// The terminal's keys. They come through a thread of the library's, which ends with the process, so they are
+/// looked for now and then.
 struct Keys(termion::input::Keys<AsyncReader>);
 
 impl Keys {

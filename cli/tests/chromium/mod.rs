@@ -343,7 +343,8 @@ impl Browser {
         self.look(&Look::ALL[0]);
     }
 
-    /// By the rules of WCAG 2.1 AA, in all looks, where WAYFARE_AXE names the file `axe.min.js` of the npm package axe-core.
+    /// By the rules of WCAG 2.1 AA, in all looks, where WAYFARE_AXE names the file `axe.min.js` of the npm
+    /// package axe-core.
     fn check_rules(&mut self, screen: &str) {
         let Some(path) = std::env::var_os("WAYFARE_AXE") else {
             return;

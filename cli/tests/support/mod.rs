@@ -98,7 +98,8 @@ pub(crate) struct Up {
 }
 
 impl Up {
-    /// On a free port; returns once its dispatcher acts, where it has one. Its engines may still be on their way.
+    /// On a free port; returns once its dispatcher acts, where it has one. Its engines may still be on their
+    /// way.
     pub(crate) fn start(data: &Path, engines: u32) -> Self {
         Self::start_with(data, engines, &[])
     }

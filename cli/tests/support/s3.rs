@@ -1,4 +1,5 @@
-//! A server for tests that speaks like S3: a process of the test's own on a free loopback port, with one empty bucket.
+//! A server for tests that speaks like S3: a process of the test's own on a free loopback port, with one
+//! empty bucket.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

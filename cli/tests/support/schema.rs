@@ -1,5 +1,5 @@
-//! Holds what the command prints to the schemas that it prints itself: as much of JSON Schema as these use. It is stricter than readers
-//! are to be: what is not described is a fault.
+//! Holds what the command prints to the schemas that it prints itself: as much of JSON Schema as these use.
+//! It is stricter than readers are to be: what is not described is a fault.
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex};

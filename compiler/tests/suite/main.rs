@@ -1,5 +1,5 @@
-//! The official test suite as an oracle: what the compiler accepts is rewritten, and passes the suite's own assertions
-//! unmoved, and again when captured at every check that a run passes.
+//! The official test suite as an oracle: what the compiler accepts is rewritten, and passes the suite's own
+//! assertions unmoved, and again when captured at every check that a run passes.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../support/mod.rs"]

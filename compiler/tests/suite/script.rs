@@ -1,5 +1,5 @@
-//! One script of the suite: its modules rewritten, its assertions checked unmoved, and each call repeated through a
-//! capture at every check that it passes.
+//! One script of the suite: its modules rewritten, its assertions checked unmoved, and each call repeated
+//! through a capture at every check that it passes.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -165,7 +165,8 @@ impl<'a> Script<'a> {
                     self.tally.invalid += 1;
                 }
             }
-            // What imports match, and threads, are the engine's affair; the rest is of components and custom sections.
+            // What imports match, and threads, are the engine's affair; the rest is of components and custom
+            // sections.
             WastDirective::AssertUnlinkable { .. }
             | WastDirective::AssertSuspension { .. }
             | WastDirective::AssertInvalidCustom { .. }

@@ -1,5 +1,5 @@
-//! A call of an exported function, fresh or resumed, and what came of it, in values that mean the same in every
-//! store.
+//! A call of an exported function, fresh or resumed, and what came of it, in values that mean the same in
+//! every store.
 #![allow(clippy::unwrap_used)]
 
 use wasmtime::{ExternRef, HeapType, Instance, Store, ThrownException, Trap, Val, ValType};

@@ -1,5 +1,5 @@
-//! Random modules that end: run as they are, rewritten, and captured at random points, they must come to the same. What
-//! the test with fixed seeds and the fuzzing target share.
+//! Random modules that end: run as they are, rewritten, and captured at random points, they must come to the
+//! same. What the test with fixed seeds and the fuzzing target share.
 #![allow(clippy::unwrap_used)]
 
 use arbitrary::Unstructured;

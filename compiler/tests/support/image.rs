@@ -13,7 +13,8 @@ pub struct Image {
     /// Their bits; references as in `tables`.
     pub globals: Vec<u128>,
     pub memories: Vec<Vec<u8>>,
-    /// Each reference by its place among all functions, counted from 1; 0 is null. Last, those that frames hold.
+    /// Each reference by its place among all functions, counted from 1; 0 is null. Last, those that frames
+    /// hold.
     pub tables: Vec<Vec<u64>>,
 }
 

@@ -1,5 +1,5 @@
-//! Instances that import from each other: built again in a new store as often as a test wants, so that any call can be
-//! repeated from the same state, with captures at other points.
+//! Instances that import from each other: built again in a new store as often as a test wants, so that any
+//! call can be repeated from the same state, with captures at other points.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,8 +91,8 @@ impl Scene {
         linked
     }
 
-    /// Repeats a call from the state `before` it, capturing at the `first` check and, in the resumed program, at the
-    /// `second` after that. Each resumption is in new instances.
+    /// Repeats a call from the state `before` it, capturing at the `first` check and, in the resumed program,
+    /// at the `second` after that. Each resumption is in new instances.
     pub fn moved(
         &self,
         member: usize,

@@ -1,7 +1,7 @@
 //! Runs programs, raw and rewritten, and captures the rewritten ones at chosen points.
 //!
-//! wasmtime's epoch callback fires at every loop header and function entry; counting there and setting the capture
-//! flag at the chosen count gives capture points that are the same in every run.
+//! wasmtime's epoch callback fires at every loop header and function entry; counting there and setting the
+//! capture flag at the chosen count gives capture points that are the same in every run.
 #![allow(unreachable_pub, dead_code)] // each test file uses its part
 #![allow(clippy::unwrap_used)]
 
@@ -137,7 +137,8 @@ fn is_baseline(engine: &Engine) -> bool {
     Module::validate(engine, &tail_call).is_err()
 }
 
-/// The optimising compiler takes all that is rewritten. The other one may say in more than one way that it does not.
+/// The optimising compiler takes all that is rewritten. The other one may say in more than one way that it
+/// does not.
 fn compile(engine: &Engine, wasm: &[u8]) -> Result<Module, Refusal> {
     let compiled = catch_unwind(AssertUnwindSafe(|| Module::new(engine, wasm)));
     match compiled {
@@ -172,8 +173,8 @@ impl Program {
         Self::make(engine, wasm, &options(Form::Joined)).unwrap()
     }
 
-    /// Any exported function can be called. Where a function that blocks is called through a table, which is refused,
-    /// none may block: gives whether that was so.
+    /// Any exported function can be called. Where a function that blocks is called through a table, which is
+    /// refused, none may block: gives whether that was so.
     pub fn of_exports(engine: &Engine, wasm: &[u8], form: Form) -> Result<(Self, bool), Refusal> {
         let make = |blocking| {
             let entry = Entry::Exports;
@@ -335,8 +336,8 @@ pub fn outcome(end: End) -> (Vec<u8>, Option<i32>, Option<String>) {
 }
 
 /// Runs to the end through captures: the first after `first` checks, each further one after what `next` says
-/// (`None`: no more). Each resumption is in a new instance, of the next of `programs`, which are forms of one, of whatever tier. Gives the
-/// end and how many captures there were.
+/// (`None`: no more). Each resumption is in a new instance, of the next of `programs`, which are forms of
+/// one, of whatever tier. Gives the end and how many captures there were.
 pub fn run_captured(
     programs: &[&Program],
     world: World,

@@ -1,5 +1,5 @@
-//! Calls of programs' services from outside, and who can be called: a session of its own, with the id of a program that there is not, for as
-//! long as it is needed.
+//! Calls of programs' services from outside, and who can be called: a session of its own, with the id of a
+//! program that there is not, for as long as it is needed.
 //!
 //! ```text
 //!   connect --> what is retained about the addresses is read, up to a message to ourselves --> providers, call, send
@@ -294,7 +294,8 @@ impl Caller {
         }
     }
 
-    /// Waits for a call's end; `progress` is told how far it is. Answers to others that come meanwhile are dropped.
+    /// Waits for a call's end; `progress` is told how far it is. Answers to others that come meanwhile are
+    /// dropped.
     pub async fn end(
         &mut self,
         open: &OpenCall,
@@ -349,8 +350,8 @@ impl Caller {
         }
     }
 
-    /// Sends a message to a program that can be reached at the address, or to each of a set, and returns once the broker has it, with
-    /// those that it goes to.
+    /// Sends a message to a program that can be reached at the address, or to each of a set, and returns once
+    /// the broker has it, with those that it goes to.
     pub async fn send(
         &mut self,
         address: &Address,
@@ -385,7 +386,8 @@ impl Caller {
         Ok(SentMessage { address, to, number })
     }
 
-    /// Waits until all receivers of a message that was sent for a receipt have taken it; those that have not by then, and why.
+    /// Waits until all receivers of a message that was sent for a receipt have taken it; those that have not
+    /// by then, and why.
     pub async fn delivered(
         &mut self,
         sent: &SentMessage,
@@ -425,7 +427,8 @@ impl Caller {
         self.link.close_within(CLOSE_TIMEOUT).await;
     }
 
-    /// Whether a program that was reached at an address can still answer. One that leaves an engine may have moved.
+    /// Whether a program that was reached at an address can still answer. One that leaves an engine may have
+    /// moved.
     fn may_answer(&self, address: &Address, program: ProgramId) -> bool {
         address.is_of_engine() || self.providers.contains_key(&(address.clone(), program))
     }

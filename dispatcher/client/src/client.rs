@@ -1,5 +1,5 @@
-//! The handle: connecting, looking, and what is needed for both. Commanding is in `commands`, choosing an engine in
-//! `choosing`, asking the acting dispatcher in `asking`.
+//! The handle: connecting, looking, and what is needed for both. Commanding is in `commands`, choosing an
+//! engine in `choosing`, asking the acting dispatcher in `asking`.
 
 mod asking;
 mod choosing;
@@ -48,7 +48,8 @@ use crate::view::FleetView;
 
 /// Failed attempts to reach the broker before [`Client::connect`] says that there is none.
 const ATTEMPTS_MAX: u32 = 3;
-/// All that the broker retains about the fleet is there within this: a hundred thousand statuses take a tenth of it on a busy machine.
+/// All that the broker retains about the fleet is there within this: a hundred thousand statuses take a tenth
+/// of it on a busy machine.
 const STATUSES_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the task may take to end once it was told to.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -79,11 +80,11 @@ pub struct ClientOptions {
 pub enum Session {
     /// One of its own, made again whenever its connection breaks.
     Own,
-    /// The same for who asks nothing but services of the acting dispatcher: it reads no statuses, of which a fleet may have thousands, and
-    /// knows neither engines nor programs.
+    /// The same for who asks nothing but services of the acting dispatcher: it reads no statuses, of which a
+    /// fleet may have thousands, and knows neither engines nor programs.
     Services,
-    /// The one of whoever acts as the fleet's dispatcher. A broker gives it to the last that connects, and to nobody
-    /// else; it ends with its connection, with these as the last words.
+    /// The one of whoever acts as the fleet's dispatcher. A broker gives it to the last that connects, and to
+    /// nobody else; it ends with its connection, with these as the last words.
     Acting(Lease),
 }
 
@@ -398,8 +399,8 @@ impl Client {
         fleet.await.map_err(|_| CommandError::Closed)
     }
 
-    /// What has changed since the look whose answer had this revision; everything since 0. What time alone changes is no change: for how
-    /// long an engine has been offline, and whether it has spoken a moment ago.
+    /// What has changed since the look whose answer had this revision; everything since 0. What time alone
+    /// changes is no change: for how long an engine has been offline, and whether it has spoken a moment ago.
     pub async fn fleet_changes(&self, since: u64) -> Result<FleetChanges, CommandError> {
         let (answer, changes) = oneshot::channel();
         self.tell(ToTask::FleetChanges { since, answer }).await?;

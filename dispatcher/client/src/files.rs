@@ -1,5 +1,5 @@
-//! The fleet's files for front ends: whole files in and out, in pieces, a few of them on their way at a time. No more of a file than
-//! these pieces is ever in memory.
+//! The fleet's files for front ends: whole files in and out, in pieces, a few of them on their way at a time.
+//! No more of a file than these pieces is ever in memory.
 
 mod writing;
 
@@ -116,8 +116,8 @@ impl<'a> Files<'a> {
         self.remove_one(path, kind, expects).await
     }
 
-    /// The same, and all that is in a folder, from below; says what is gone. What somebody puts there meanwhile stays, with
-    /// the folders that it is in. Not the whole of `/fleet`.
+    /// The same, and all that is in a folder, from below; says what is gone. What somebody puts there
+    /// meanwhile stays, with the folders that it is in. Not the whole of `/fleet`.
     pub async fn remove_all(
         &self,
         path: &FilePath,

@@ -1,8 +1,9 @@
-//! What a follower of a log tells the program's engine: that it is there, and how far it has got. Until then the engine
-//! keeps the lines, and the program waits when these are too many.
+//! What a follower of a log tells the program's engine: that it is there, and how far it has got. Until then
+//! the engine keeps the lines, and the program waits when these are too many.
 //!
-//! Always: it is told only by who pulls the stream, so a reader that stands still does not hold the program for longer
-//! than the lease; and before the program has printed all that it may, so one that keeps up does not slow it down.
+//! Always: it is told only by who pulls the stream, so a reader that stands still does not hold the program
+//! for longer than the lease; and before the program has printed all that it may, so one that keeps up does
+//! not slow it down.
 
 use std::future::pending;
 use std::time::Duration;
@@ -49,7 +50,8 @@ enum Told {
 }
 
 impl Following {
-    /// `attached`: the engine knows of it since before that line; `None`: it is not known yet where it begins.
+    /// `attached`: the engine knows of it since before that line; `None`: it is not known yet where it
+    /// begins.
     pub(crate) fn new(id: OperationId, since: u64, attached: Option<u64>) -> Self {
         Self {
             id,

@@ -1,8 +1,8 @@
-//! The fleet's keys on disk: what signs the code that engines load. Whoever has this file can run code on every engine that
-//! trusts it.
+//! The fleet's keys on disk: what signs the code that engines load. Whoever has this file can run code on
+//! every engine that trusts it.
 //!
-//! One secret key a line, the newest first. Code is signed with the newest that an engine trusts, so that keys can be changed
-//! one engine at a time.
+//! One secret key a line, the newest first. Code is signed with the newest that an engine trusts, so that
+//! keys can be changed one engine at a time.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};

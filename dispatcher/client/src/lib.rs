@@ -1,5 +1,5 @@
-//! The library that every Wayfare front end uses: it sends commands to engines, waits for their answers, hands
-//! over the bytes they ask for, and keeps a view of the fleet.
+//! The library that every Wayfare front end uses: it sends commands to engines, waits for their answers,
+//! hands over the bytes they ask for, and keeps a view of the fleet.
 //!
 //! ```text
 //!   Client (handle, any number)  --bounded queue-->  task: owns Link, core::Core and the watchers
@@ -27,9 +27,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Reading order: [`client`], [`order`], [`operation`], `core`, [`fleet`], [`lookup`], `transfer`, [`logs`], [`calls`]. What front ends share when they show it:
-//! [`rows`], [`query`], [`lists`], [`documents`], [`problem`]. The fleet's
-//! long-running dispatcher, `wayfare-dispatcher`, is built on the same handle.
+//! Reading order: [`client`], [`order`], [`operation`], `core`, [`fleet`], [`lookup`], `transfer`, [`logs`],
+//! [`calls`]. What front ends share when they show it: [`rows`], [`query`], [`lists`], [`documents`],
+//! [`problem`]. The fleet's long-running dispatcher, `wayfare-dispatcher`, is built on the same handle.
 #![forbid(unsafe_code)]
 
 pub mod client;

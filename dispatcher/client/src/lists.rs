@@ -1,17 +1,19 @@
-//! What the dispatcher's service for lists is asked: which programs or engines of a large fleet are so, in which order, in parts that a
-//! message holds.
+//! What the dispatcher's service for lists is asked: which programs or engines of a large fleet are so, in
+//! which order, in parts that a message holds.
 //!
 //! ```text
 //!   front end --where, sort, limit--> dispatcher: filters and sorts all that it knows
 //!             <-- rows, next --------
 //!             --the same, after next-> ...                                 until there are so many rows, or no next
 //! ```
-//! A front end that asks so reads no statuses, of which a large fleet has more than it can take in within a second. Where nobody acts, or
-//! one of the last release does, which has no such service, it looks at them itself: [`Client`](crate::Client) sees to that.
+//! A front end that asks so reads no statuses, of which a large fleet has more than it can take in within a
+//! second. Where nobody acts, or one of the last release does, which has no such service, it looks at them
+//! itself: [`Client`](crate::Client) sees to that.
 //!
-//! What always holds: no message grows with the number of things in it. An expression is bounded and checked where it is evaluated, and one
-//! that names a field which that release does not know is refused, not half understood. Rows are as front ends print them. What changes
-//! between two parts may be in both or in neither, and all else is in one.
+//! What always holds: no message grows with the number of things in it. An expression is bounded and checked
+//! where it is evaluated, and one that names a field which that release does not know is refused, not half
+//! understood. Rows are as front ends print them. What changes between two parts may be in both or in
+//! neither, and all else is in one.
 
 use serde::{Deserialize, Serialize};
 use wayfare_protocol::ids::{EngineId, ProgramId};
@@ -21,7 +23,8 @@ use crate::rows::{Listed, ListedEngine};
 
 /// The service's name.
 pub const SERVICE: &str = "lists";
-/// Rows that are asked for sorted: each part of them costs the dispatcher a look at everything, so who wants more sorts them itself.
+/// Rows that are asked for sorted: each part of them costs the dispatcher a look at everything, so who wants
+/// more sorts them itself.
 pub const SORTED_MAX: u32 = 1_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +98,8 @@ mod tests {
 
     use super::*;
 
-    /// As the first release with this service writes and reads it: front ends and dispatchers of different releases live together.
+    /// As the first release with this service writes and reads it: front ends and dispatchers of different
+    /// releases live together.
     #[test]
     fn what_the_first_release_asked_and_was_answered_is_read_and_written() {
         let id = "00000000000040008000000000000007";

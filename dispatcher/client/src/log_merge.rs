@@ -1,9 +1,9 @@
 //! Log lines from two sources, the engine's tail and the live topic, in order and without repeats.
 //!
-//! Live lines are held back until the tail is known, because the tail comes before them. Lines carry numbers for
-//! a program's whole life, so a repeat is a number already passed; a number skipped is asked for once more,
-//! and only then reported as a gap. A program that begins another life goes on with higher numbers ([`life`]): what is
-//! between those of two lives was never printed.
+//! Live lines are held back until the tail is known, because the tail comes before them. Lines carry numbers
+//! for a program's whole life, so a repeat is a number already passed; a number skipped is asked for once
+//! more, and only then reported as a gap. A program that begins another life goes on with higher numbers
+//! ([`life`]): what is between those of two lives was never printed.
 //!
 //! What is held is bounded. What has no room is let go of, and asked for like all that is missing.
 
@@ -99,17 +99,18 @@ impl LogMerge {
         self.next
     }
 
-    /// From an engine's tail, which was asked from [`LogMerge::next`] on. `log_next` is the number of the first
-    /// line not yet written: when `lines` end before it they were cut, and the rest must be asked for. What had come before
-    /// it was asked and is not written yet is not the program's: whoever has its engine's part at the broker has made it up.
+    /// From an engine's tail, which was asked from [`LogMerge::next`] on. `log_next` is the number of the
+    /// first line not yet written: when `lines` end before it they were cut, and the rest must be asked for.
+    /// What had come before it was asked and is not written yet is not the program's: whoever has its
+    /// engine's part at the broker has made it up.
     pub fn tail(&mut self, lines: Vec<LogLine>, log_next: u64) {
         for line in std::mem::take(&mut self.held_when_asked).split_off(&log_next) {
             self.forget(line);
         }
         let last = lines.last().map(|line| line.line);
         self.hold_of_tail(lines);
-        // What the program's own engine does not have is nowhere: whatever is missing before `end` is a gap. What is missing behind it
-        // is asked for once more, if anything came that is further on.
+        // What the program's own engine does not have is nowhere: whatever is missing before `end` is a gap.
+        // What is missing behind it is asked for once more, if anything came that is further on.
         let (end, is_cut) = match last {
             Some(last) if last + 1 < log_next => (last + 1, true),
             Some(_) | None => (log_next, false),

@@ -24,7 +24,8 @@ use crate::order::{self, CommandOptions};
 
 /// Times that a follower asks for the tail before it goes on with live lines alone.
 const TAIL_TRIES_MAX: u32 = 5;
-/// A follower waits so long for a program that its engine has lost: an instance of an application begins anew.
+/// A follower waits so long for a program that its engine has lost: an instance of an application begins
+/// anew.
 const ANEW_MAX: Duration = Duration::from_secs(10);
 /// Between two such tries.
 const TAIL_RETRY: Duration = Duration::from_secs(1);
@@ -114,7 +115,8 @@ impl LogStream {
         self.following.as_ref().map_or(0, Following::missing)
     }
 
-    /// The next line or gap; `None` at the end. Safe to give up and call again. Who calls it has done with the one before.
+    /// The next line or gap; `None` at the end. Safe to give up and call again. Who calls it has done with
+    /// the one before.
     pub async fn next(&mut self) -> Option<Result<LogItem, CommandError>> {
         if let Some(following) = &mut self.following {
             following.receive();

@@ -1,8 +1,8 @@
 //! Finding engines and programs by what people type: a name, an id, or the beginning of either.
 //!
 //! An exact name or id wins over a prefix. What is ambiguous or missing is answered with what there is, so
-//! that the next try succeeds. For what cannot be taken back, the beginning of a name is not enough: who types `pi-1` and means
-//! an engine that is not there must not hit `pi-11`.
+//! that the next try succeeds. For what cannot be taken back, the beginning of a name is not enough: who
+//! types `pi-1` and means an engine that is not there must not hit `pi-11`.
 
 use std::borrow::Cow;
 
@@ -124,7 +124,8 @@ pub fn program<'a>(programs: &'a [ProgramView], wanted: &str) -> Result<&'a Prog
     }
 }
 
-/// The name of an instance's program where `wanted` is an instance, `application/component/number`. No name has a slash.
+/// The name of an instance's program where `wanted` is an instance, `application/component/number`. No name
+/// has a slash.
 fn instance_name(wanted: &str) -> Cow<'_, str> {
     let parts: Vec<&str> = wanted.split('/').collect();
     match parts.as_slice() {

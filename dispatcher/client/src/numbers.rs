@@ -1,7 +1,8 @@
-//! What the dispatcher's service for numbers is asked: how much processors, memory, disks and messages engines and programs use.
+//! What the dispatcher's service for numbers is asked: how much processors, memory, disks and messages
+//! engines and programs use.
 //!
-//! The service measures only while somebody asks: a watcher asks again and again, and with its last question everything rests. What was
-//! measured is kept for an hour, coarsely, in memory.
+//! The service measures only while somebody asks: a watcher asks again and again, and with its last question
+//! everything rests. What was measured is kept for an hour, coarsely, in memory.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,8 @@ use wayfare_protocol::numbers::{MachineNumbers, ProgramNumbers};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum FleetNumbersAsk {
-    /// Answered with an [`EnginesPage`]. The first page measures, unless that was done in the last second; later ones give what is there.
+    /// Answered with an [`EnginesPage`]. The first page measures, unless that was done in the last second;
+    /// later ones give what is there.
     Engines {
         #[serde(default)]
         from: Option<EngineId>,

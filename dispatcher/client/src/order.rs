@@ -155,7 +155,8 @@ pub enum Order {
         program: String,
         mode: ResumeMode,
     },
-    /// It ends the program and forgets it; one that is lost is only forgotten. The beginning of a name is not enough.
+    /// It ends the program and forgets it; one that is lost is only forgotten. The beginning of a name is not
+    /// enough.
     Kill {
         program: String,
     },
@@ -253,8 +254,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// What is run is the interpreter of source text, with that as its data: its arguments come before the program's own, and what the
-    /// program is given goes before what its language has.
+    /// What is run is the interpreter of source text, with that as its data: its arguments come before the
+    /// program's own, and what the program is given goes before what its language has.
     pub fn set_made(&mut self, made: Made) {
         let Made {
             module,

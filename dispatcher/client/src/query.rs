@@ -1,16 +1,18 @@
-//! The language in which lists are asked for less: `where` `state = running and memory > 8M`, `sort` `-memory`, `limit` 5. Every front end
-//! reads it.
+//! The language in which lists are asked for less: `where` `state = running and memory > 8M`, `sort`
+//! `-memory`, `limit` 5. Every front end reads it.
 //!
 //! ```text
 //!  any  := all ('or' all)*          all := one ('and' one)*
 //!  one  := 'not' one | '(' any ')' | field op value
 //!  op   := = | != | < | <= | > | >= | ~          ~: contains
 //! ```
-//! Each collection has a table of its fields ([`Field`]), of which each says what its values are; what follows from that is decided here
-//! and nowhere else. What always holds: what is not known of a row equals nothing and is neither less nor more; `!=` and `not` of it are
-//! true. So `a` and `not a` never both take a row, and one of them always does.
+//! Each collection has a table of its fields ([`Field`]), of which each says what its values are; what
+//! follows from that is decided here and nowhere else. What always holds: what is not known of a row equals
+//! nothing and is neither less nor more; `!=` and `not` of it are true. So `a` and `not a` never both take a
+//! row, and one of them always does.
 //!
-//! Reading order: this file filters and sorts, `parsing` reads an expression, `paging` makes parts of a long list.
+//! Reading order: this file filters and sorts, `parsing` reads an expression, `paging` makes parts of a long
+//! list.
 
 mod paging;
 mod parsing;

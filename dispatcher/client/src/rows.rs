@@ -1,6 +1,6 @@
-//! The rows of the lists that every front end shows: programs with what the dispatcher knows of them,
-//! engines and their devices, modules and snapshots. With their fields, by which they are filtered and sorted in the one read language
-//! ([`query`](crate::query)).
+//! The rows of the lists that every front end shows: programs with what the dispatcher knows of them, engines
+//! and their devices, modules and snapshots. With their fields, by which they are filtered and sorted in the
+//! one read language ([`query`](crate::query)).
 
 mod fields;
 

@@ -1,5 +1,5 @@
-//! What the dispatcher's service for logs is asked: lines of programs that its store keeps, also of those that have ended, were killed or
-//! ran on an engine that is gone.
+//! What the dispatcher's service for logs is asked: lines of programs that its store keeps, also of those
+//! that have ended, were killed or ran on an engine that is gone.
 
 use serde::{Deserialize, Serialize};
 use wayfare_protocol::ids::{EngineId, ProgramId};
@@ -61,7 +61,8 @@ pub struct StoredProgram {
     pub name: String,
     /// Where it was last.
     pub engine: EngineId,
-    /// When its first and its last line came that are kept, in milliseconds since 1970 by the dispatcher's clock.
+    /// When its first and its last line came that are kept, in milliseconds since 1970 by the dispatcher's
+    /// clock.
     pub first_ms: u64,
     pub last_ms: u64,
     /// Number of the line after the last.

@@ -120,7 +120,8 @@ pub(crate) enum ToTask {
     Close,
 }
 
-/// A command to an engine or an event of one, with the name of the program, as far as that is known when it comes.
+/// A command to an engine or an event of one, with the name of the program, as far as that is known when it
+/// comes.
 #[derive(Debug, Clone)]
 pub enum Overheard {
     Command {

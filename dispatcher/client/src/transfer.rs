@@ -1,4 +1,5 @@
-//! What goes with an operation in chunks: the bytes that an engine may lack, and those that are fetched from it.
+//! What goes with an operation in chunks: the bytes that an engine may lack, and those that are fetched from
+//! it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

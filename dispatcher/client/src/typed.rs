@@ -1,5 +1,6 @@
-//! Times, sizes and settings as people type them, the same wherever they are asked for: on the command
-//! line, in a query, in an address of the gateway. How long and how large is read as manifests say it ([`wayfare_fleet::typed`]).
+//! Times, sizes and settings as people type them, the same wherever they are asked for: on the command line,
+//! in a query, in an address of the gateway. How long and how large is read as manifests say it
+//! ([`wayfare_fleet::typed`]).
 
 pub use wayfare_fleet::typed::{parse_age, parse_duration, parse_size};
 use wayfare_protocol::device::{DeviceKind, Setting};

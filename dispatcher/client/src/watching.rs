@@ -1,13 +1,15 @@
-//! Changes of values as the acting dispatcher publishes them: a session of its own, for as long as somebody watches.
+//! Changes of values as the acting dispatcher publishes them: a session of its own, for as long as somebody
+//! watches.
 //!
 //! ```text
 //!   connect --> subscribed, as a message to ourselves shows --> Begin --> changes --> the connection is lost --> Begin --> ...
 //!                                                                          \--> another dispatcher acts --> Begin --> ...
 //! ```
-//! A dispatcher may have ended between storing a change and publishing it. Its successor does not know of that.
+//! A dispatcher may have ended between storing a change and publishing it. Its successor does not know of
+//! that.
 //!
-//! What always holds: what is read of the values after [`Watched::Begin`] and the changes after that, by their versions, leave out
-//! nothing that is the last change of a key.
+//! What always holds: what is read of the values after [`Watched::Begin`] and the changes after that, by
+//! their versions, leave out nothing that is the last change of a key.
 
 use std::time::Duration;
 

@@ -5,8 +5,9 @@
 //!                 ^                                              |
 //!                 '---------- seen otherwise, for a moment ------'  what was settled counts meanwhile
 //! ```
-//! **Invariant:** what comes and goes is told once: nothing is settled before it was seen the same way, without a break, for a named time.
-//! Until something is settled nothing is said, so that whoever acts next leaves standing what its predecessor has raised.
+//! **Invariant:** what comes and goes is told once: nothing is settled before it was seen the same way,
+//! without a break, for a named time. Until something is settled nothing is said, so that whoever acts next
+//! leaves standing what its predecessor has raised.
 
 pub mod broker;
 pub mod clocks;

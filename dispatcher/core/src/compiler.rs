@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use wayfare_protocol::code::{CodeTarget, TextError, check_text};
 
-/// How a compiler is asked and answers. Releases speak it with each other, so a change of it takes a new number.
+/// How a compiler is asked and answers. Releases speak it with each other, so a change of it takes a new
+/// number.
 pub const COMPILER_FORMAT: u32 = 1;
 const ARCHITECTURES_MAX: usize = 32;
 

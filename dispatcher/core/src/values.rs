@@ -7,8 +7,8 @@
 //!  serial                             the highest version at the last removal
 //!  many                               the last changes that were made together, ahead of each of them
 //! ```
-//! A commit that is torn off in the middle may have some of the changes that were made together: `many` has all of them, and is
-//! done again.
+//! A commit that is torn off in the middle may have some of the changes that were made together: `many` has
+//! all of them, and is done again.
 //!
 //! Versions count all changes of all values, so that none is ever used twice.
 
@@ -27,10 +27,12 @@ use wayfare_protocol::wire;
 /// Keys and values together.
 pub const BYTES_MAX: usize = 64 << 20;
 pub const VALUES_MAX: usize = 100_000;
-/// Numbers of a program's requests that are remembered, up to its highest. A program that is set back further than that is told so.
+/// Numbers of a program's requests that are remembered, up to its highest. A program that is set back further
+/// than that is told so.
 pub const RECORDS_MAX: u64 = 1024;
-/// Programs whose requests are remembered; of more, the one that has not asked for longest is forgotten. People, who ask as nobody's program
-/// in generation 0 and do not ask again later, are forgotten before all programs.
+/// Programs whose requests are remembered; of more, the one that has not asked for longest is forgotten.
+/// People, who ask as nobody's program in generation 0 and do not ask again later, are forgotten before all
+/// programs.
 pub const PROGRAMS_MAX: usize = 4096;
 const SERIAL: &str = "serial";
 const MANY: &str = "many";
@@ -93,7 +95,8 @@ struct Record {
 }
 
 impl Values {
-    /// From what the journal has. A request whose change was torn off by a crash was never answered, and is forgotten.
+    /// From what the journal has. A request whose change was torn off by a crash was never answered, and is
+    /// forgotten.
     pub fn load(records: &BTreeMap<String, String>) -> Self {
         let mut all = Self::default();
         let parsed = |json: &str| serde_json::from_str::<Stored>(json).ok();
@@ -188,7 +191,8 @@ impl Values {
         std::mem::take(&mut self.repairs)
     }
 
-    /// The answer to a request that needs no change: it only reads, comes too late, or was carried out before.
+    /// The answer to a request that needs no change: it only reads, comes too late, or was carried out
+    /// before.
     pub fn known(&self, request: &ValueRequest) -> Option<ValueAnswer> {
         let program = self.programs.get(&request.program);
         if program.is_some_and(|program| Some(request.generation) < program.generation) {
@@ -366,7 +370,8 @@ impl Values {
         let (mut many, count) = (Vec::new(), asked.len() as u64);
         let mut removed = Vec::new();
         let last = self.serial + count;
-        // Removals first: so what is set has a later version than they, by which it is told from what was removed since.
+        // Removals first: so what is set has a later version than they, by which it is told from what was
+        // removed since.
         let mut asked: Vec<_> = asked.into_iter().collect();
         asked.sort_by_key(|(_, value)| value.is_some());
         for ((key, value), version) in asked.into_iter().zip(self.serial + 1..) {

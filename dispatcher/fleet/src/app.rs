@@ -104,7 +104,8 @@ pub enum RestartWhen {
     /// Trapped, could not be started, or exited with another code than 0.
     OnFailure,
     Never,
-    /// After none: its [`ComponentSpec::schedule`] begins it. A dispatcher that knows of no schedules refuses this, as it should.
+    /// After none: its [`ComponentSpec::schedule`] begins it. A dispatcher that knows of no schedules refuses
+    /// this, as it should.
     OnSchedule,
 }
 

@@ -7,7 +7,8 @@
 //! program is lost if its status is of another boot than its engine's, which publishes all its programs
 //! first.
 //!
-//! Reading order: this file takes in, `views` merges and shows, `changes` knows what has changed since somebody looked.
+//! Reading order: this file takes in, `views` merges and shows, `changes` knows what has changed since
+//! somebody looked.
 
 mod changes;
 mod views;
@@ -110,15 +111,16 @@ pub fn is_ordered(status: &ProgramStatus, topics: &Topics, may: impl FnOnce(&Pub
     may(&place.0.key) && place.is_good(topics, &holding)
 }
 
-/// Counts connections: each brings everything retained again, so what one does not bring was cleared meanwhile.
+/// Counts connections: each brings everything retained again, so what one does not bring was cleared
+/// meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 struct Round(u64);
 
 #[derive(Debug, Clone)]
 struct ProgramEntry {
     status: ProgramStatus,
-    /// The same generation on another boot: an engine publishes its programs before it says which boot it is on, so
-    /// which of the two counts may be known only later.
+    /// The same generation on another boot: an engine publishes its programs before it says which boot it is
+    /// on, so which of the two counts may be known only later.
     other: Option<ProgramStatus>,
     heard: Round,
     /// Something that does not replace the status was published after it, and is what the broker retains.
@@ -549,8 +551,8 @@ impl Fleet {
         }
     }
 
-    /// An engine has no more programs than it is told to have at most, and the last that ended. Whoever retains more statuses in its name
-    /// shall not fill our memory.
+    /// An engine has no more programs than it is told to have at most, and the last that ended. Whoever
+    /// retains more statuses in its name shall not fill our memory.
     fn takes_more_of(&self, engine: &EngineId) -> bool {
         let Some(entry) = self.engines.get(engine) else {
             if self.programs.len() < PROGRAMS_OF_UNKNOWN_MAX {

@@ -382,8 +382,8 @@ fn a_program_that_its_restarted_engine_does_not_have_is_lost() {
     assert_eq!(fleet.programs()[0].presence, Presence::Known);
 }
 
-/// It restarts, says how its program is before it says that it is back, and then hands the program over: until the
-/// new owner is heard of, the program is not lost.
+/// It restarts, says how its program is before it says that it is back, and then hands the program over:
+/// until the new owner is heard of, the program is not lost.
 #[test]
 fn a_program_handed_over_right_after_a_restart_is_not_lost() {
     let in_doubt = |boot| {

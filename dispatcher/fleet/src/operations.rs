@@ -1,4 +1,5 @@
-//! What the dispatcher's service for operations is asked: every order to an engine, from whomever, and what became of it.
+//! What the dispatcher's service for operations is asked: every order to an engine, from whomever, and what
+//! became of it.
 //!
 //! ```text
 //!             its client waits for the engine      an engine has it
@@ -7,7 +8,8 @@
 //!                       '--> cancelled, failed      (an answer) ---------'
 //!                            (superseded, expired)
 //! ```
-//! The service listens to commands and to engines' events, which say what is; clients tell it only of orders that are not given yet.
+//! The service listens to commands and to engines' events, which say what is; clients tell it only of orders
+//! that are not given yet.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -30,11 +32,11 @@ pub enum OperationAsk {
     Show { operation: String },
     /// The same, answered when it has ended.
     Wait { operation: String },
-    /// An order that is about to be given, or begins to wait. Answered with [`Queued`]: at once, or if it supersedes others, when
-    /// these have been withdrawn. Releases before this do not know it.
+    /// An order that is about to be given, or begins to wait. Answered with [`Queued`]: at once, or if it
+    /// supersedes others, when these have been withdrawn. Releases before this do not know it.
     Queue(WaitingOrder),
-    /// An order that is not given yet, because its engine is offline. Answered with [`Withdrawn`] if it is to be given up, and
-    /// otherwise not before it has ended.
+    /// An order that is not given yet, because its engine is offline. Answered with [`Withdrawn`] if it is to
+    /// be given up, and otherwise not before it has ended.
     Waiting(WaitingOrder),
     /// It was never given, and will not be. Answered with nothing.
     NotGiven {
@@ -211,7 +213,8 @@ pub struct OperationRecord {
     /// The copy that is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<ProgramId>,
-    /// `user@host` as its client says, which nothing proves; `dispatcher` for what that decided. `None`: its client does not say.
+    /// `user@host` as its client says, which nothing proves; `dispatcher` for what that decided. `None`: its
+    /// client does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// What it is a part of. There is no record of that: it follows from its parts.
@@ -243,8 +246,8 @@ pub struct OperationRecord {
 }
 
 impl OperationRecord {
-    /// Its state in a word, as people and `--json` have it: an order that was withdrawn for a later one is superseded, one that
-    /// was not given in time has expired. Releases before this see the state alone.
+    /// Its state in a word, as people and `--json` have it: an order that was withdrawn for a later one is
+    /// superseded, one that was not given in time has expired. Releases before this see the state alone.
     pub fn word(&self) -> &'static str {
         match (self.state, self.error.as_deref()) {
             (OperationState::Cancelled, Some(SUPERSEDED)) => SUPERSEDED,

@@ -1,7 +1,8 @@
-//! Engines as the scheduler knows them: one way for a program that somebody starts and for applications, so that the same rules place both.
+//! Engines as the scheduler knows them: one way for a program that somebody starts and for applications, so
+//! that the same rules place both.
 //!
-//! They differ in one thing only. An application waits for room; a person who starts a program is given an engine above its marks
-//! if no other takes it.
+//! They differ in one thing only. An application waits for room; a person who starts a program is given an
+//! engine above its marks if no other takes it.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +19,12 @@ use wayfare_scheduler::policy::Policy;
 
 use crate::fleet::{EngineView, ProgramView};
 
-/// The share of an engine's memory and processors that programs may take unless a dispatcher is told otherwise.
+/// The share of an engine's memory and processors that programs may take unless a dispatcher is told
+/// otherwise.
 pub const MARK_PERCENT: u64 = 90;
 
-/// Shares of an engine's memory and processors, in percent: above them it gets nothing new, and applications move away.
+/// Shares of an engine's memory and processors, in percent: above them it gets nothing new, and applications
+/// move away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Marks {
     pub memory_percent: u64,
@@ -88,7 +91,8 @@ pub fn limit_room(engine: &mut Engine, taken: Resources, (memory, processor): (i
     engine.capacity.processor_millicores = least(engine.capacity.processor_millicores, processor_room);
 }
 
-/// The engine for one program that may run anywhere, or why there is none. Engines that are away are not asked for.
+/// The engine for one program that may run anywhere, or why there is none. Engines that are away are not
+/// asked for.
 pub fn choose<'a>(
     engines: &'a [EngineView],
     programs: &[ProgramView],
@@ -112,7 +116,8 @@ fn fleet(engines: &[EngineView], programs: &[ProgramView]) -> Fleet {
             true => Presence::Open,
             false => Presence::Cordoned,
         };
-        // Whether a dispatcher compiles for others is not known here: such an engine is named by who starts the program.
+        // Whether a dispatcher compiles for others is not known here: such an engine is named by who starts
+        // the program.
         let code = match about.compiles {
             true => Code::Own,
             false => Code::None(NoCode::NotServed),

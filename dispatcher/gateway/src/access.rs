@@ -4,8 +4,8 @@
 //!   Host is this machine? -> Origin is ours? -> token, login or cookie? -> may change?  -> the operation
 //! ```
 //! `Host` is checked because a foreign page can make its own name mean 127.0.0.1 (DNS rebinding); with TLS no
-//! name that is not the certificate's comes that far, and none but this machine is served without. `Origin` is checked
-//! because a foreign page can send requests with our cookie along.
+//! name that is not the certificate's comes that far, and none but this machine is served without. `Origin`
+//! is checked because a foreign page can send requests with our cookie along.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
@@ -107,7 +107,8 @@ impl Access {
         self.login.is_some()
     }
 
-    /// Whether that is right. A password can be guessed, a token cannot: only for the former too many wrong tries are too many.
+    /// Whether that is right. A password can be guessed, a token cannot: only for the former too many wrong
+    /// tries are too many.
     pub(crate) fn lets_in(&self, presented: &Presented<'_>, extensions: &Extensions) -> Result<(), Problem> {
         let (user, password) = match presented {
             Presented::Token(token) if self.token.is(token.trim()) => return Ok(()),
@@ -255,8 +256,8 @@ fn no_token() -> Problem {
     )
 }
 
-/// Somebody follows a link to the page: nothing is changed by that, and nobody else reads what is answered. A program's page
-/// is opened from the dashboard.
+/// Somebody follows a link to the page: nothing is changed by that, and nobody else reads what is answered. A
+/// program's page is opened from the dashboard.
 fn is_opening(door: Door, method: &Method, uri: &Uri, head: &HeaderMap) -> bool {
     let is_page = match door {
         Door::Dashboard => uri.path() == "/",

@@ -1,5 +1,5 @@
-//! Where people are let in who have not got the address with the token: by the login, or by the token itself. What they get is
-//! the cookie that the address gives.
+//! Where people are let in who have not got the address with the token: by the login, or by the token itself.
+//! What they get is the cookie that the address gives.
 
 use std::sync::Arc;
 

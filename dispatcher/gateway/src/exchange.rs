@@ -1,7 +1,8 @@
-//! An HTTP exchange as a call: the request and the response as bytes of HTTP/1.1 (`message/http` of RFC 9112), which is what
-//! programs get and give.
+//! An HTTP exchange as a call: the request and the response as bytes of HTTP/1.1 (`message/http` of RFC
+//! 9112), which is what programs get and give.
 //!
-//! What always holds: what belongs to a connection, and what lets somebody in here, is not passed on in either direction.
+//! What always holds: what belongs to a connection, and what lets somebody in here, is not passed on in
+//! either direction.
 
 use axum::http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue,

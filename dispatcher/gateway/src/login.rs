@@ -16,7 +16,8 @@ const TEXT_BYTES_MAX: usize = 1024;
 /// Wrong tries of one address within [`WINDOW`].
 const WRONG_MAX: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
-/// Addresses of which wrong tries are known. Who comes when there are more waits until the window of another is over.
+/// Addresses of which wrong tries are known. Who comes when there are more waits until the window of another
+/// is over.
 const ADDRESSES_MAX: usize = 1024;
 
 /// What is presented is compared by its digest, in a time that says nothing of where they differ.
@@ -76,7 +77,8 @@ struct Tries {
 }
 
 impl Attempts {
-    /// Looks at what is presented with `is_right`, unless there were too many wrong ones: then the answer is how long to wait.
+    /// Looks at what is presented with `is_right`, unless there were too many wrong ones: then the answer is
+    /// how long to wait.
     pub(crate) fn judged(
         &self,
         from: IpAddr,

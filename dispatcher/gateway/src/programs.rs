@@ -3,9 +3,10 @@
 //! ```text
 //!   browser --HTTP--> gateway --call of service http--> program, which may be on its way to another engine
 //! ```
-//! What always holds: programs' pages have an origin of their own, a port beside the dashboard's, so that no script of theirs
-//! reads or orders anything of the fleet with the user's cookie. A request is answered by a program once or has an error; only what
-//! HTTP calls idempotent is asked again, where who was asked has ended. Sizes and times are bounded.
+//! What always holds: programs' pages have an origin of their own, a port beside the dashboard's, so that no
+//! script of theirs reads or orders anything of the fleet with the user's cookie. A request is answered by a
+//! program once or has an error; only what HTTP calls idempotent is asked again, where who was asked has
+//! ended. Sizes and times are bounded.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

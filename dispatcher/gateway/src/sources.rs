@@ -11,7 +11,8 @@ use wayfare_protocol::grants::Grants;
 
 /// Makes source text ready to be run.
 pub trait Sources: fmt::Debug + Send + Sync {
-    /// `file`: the file's name, whose extension says in which language `content` is. `limit`: for each answer of the dispatcher.
+    /// `file`: the file's name, whose extension says in which language `content` is. `limit`: for each answer
+    /// of the dispatcher.
     fn make<'a>(
         &'a self,
         client: &'a Client,

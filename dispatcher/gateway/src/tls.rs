@@ -1,4 +1,5 @@
-//! The certificate: from two files, which are read again when they have changed, so that a renewed one needs no restart.
+//! The certificate: from two files, which are read again when they have changed, so that a renewed one needs
+//! no restart.
 
 use std::fs;
 use std::io;

@@ -1,7 +1,7 @@
 //! Alarms: what is wrong and stays so until something is done, as far as the dispatcher sees it.
 //!
-//! What always holds: an alarm is raised once and cleared once, whoever acts meanwhile: those that stand are kept. One that cannot be kept
-//! stands in memory, and is kept with the next that can.
+//! What always holds: an alarm is raised once and cleared once, whoever acts meanwhile: those that stand are
+//! kept. One that cannot be kept stands in memory, and is kept with the next that can.
 
 use std::collections::BTreeMap;
 

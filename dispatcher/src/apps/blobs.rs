@@ -105,7 +105,8 @@ impl Blobs {
         Some(content)
     }
 
-    /// Throws away what `is_needed` does not name, and what writes left that did not finish, if `may_remove` then.
+    /// Throws away what `is_needed` does not name, and what writes left that did not finish, if `may_remove`
+    /// then.
     pub(super) fn sweep(
         &mut self,
         is_needed: impl Fn(Digest) -> bool,

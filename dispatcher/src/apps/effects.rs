@@ -86,7 +86,8 @@ impl Service {
         Ok(())
     }
 
-    /// What cannot be announced costs callers their deadlines: the engine of a program sees to it when it is back.
+    /// What cannot be announced costs callers their deadlines: the engine of a program sees to it when it is
+    /// back.
     fn announce(&mut self, announcing: impl Future<Output = Result<(), CommandError>> + Send + 'static) {
         self.work.spawn(async move {
             if let Err(error) = announcing.await {

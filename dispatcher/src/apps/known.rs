@@ -1,6 +1,7 @@
 //! Which engines the fleet has had: one that is new has joined, and that is told once, whoever acts.
 //!
-//! What always holds: nothing follows from this but what is told. What cannot be kept is kept with the next that can.
+//! What always holds: nothing follows from this but what is told. What cannot be kept is kept with the next
+//! that can.
 
 use std::collections::BTreeSet;
 

@@ -1,11 +1,11 @@
 //! Applications: the service that makes what people want so, and keeps it so.
 //!
-//! One task owns everything: `core` decides, its records and `blobs` are kept, `timeline` tells afterwards. What the core has
-//! decided is stored before it is done, and a command that was stored is given again, under the same id, by whoever acts
-//! next.
+//! One task owns everything: `core` decides, its records and `blobs` are kept, `timeline` tells afterwards.
+//! What the core has decided is stored before it is done, and a command that was stored is given again, under
+//! the same id, by whoever acts next.
 //!
-//! While nothing can be stored nothing is decided: what people ask is answered from what was known before, changes are
-//! refused. Once there is room again a new core goes on from what is stored, as after a start.
+//! While nothing can be stored nothing is decided: what people ask is answered from what was known before,
+//! changes are refused. Once there is room again a new core goes on from what is stored, as after a start.
 
 mod alarms;
 mod answers;
@@ -52,11 +52,13 @@ use wayfare_fleet::placing::Marks;
 
 /// What waits for time alone is looked at this often.
 const TICK: Duration = Duration::from_millis(250);
-/// Blobs that nobody needs any more are thrown away this often, checkpoints that others have followed among them.
+/// Blobs that nobody needs any more are thrown away this often, checkpoints that others have followed among
+/// them.
 const SWEEP: Duration = Duration::from_secs(20);
 /// News of the fleet comes in swarms: it is looked at no more often than this.
 const OBSERVE_PAUSE: Duration = Duration::from_millis(50);
-/// And it is left alone for so many times as long as looking and deciding took: then there is time for whoever asks.
+/// And it is left alone for so many times as long as looking and deciding took: then there is time for
+/// whoever asks.
 const OBSERVE_SHARE: u32 = 3;
 /// Commands whose ends are taken in together: they are decided on and stored once.
 const SETTLED_MAX: usize = 256;

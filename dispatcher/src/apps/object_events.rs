@@ -1,6 +1,8 @@
-//! What was decided, in a store of objects: lines in segments, of which the last is put anew with more lines in it until it is long enough.
+//! What was decided, in a store of objects: lines in segments, of which the last is put anew with more lines
+//! in it until it is long enough.
 //!
-//! Of a segment that was put anew the shorter one may stay: nothing is read twice, because events come in order.
+//! Of a segment that was put anew the shorter one may stay: nothing is read twice, because events come in
+//! order.
 
 use std::collections::VecDeque;
 

@@ -15,8 +15,8 @@ use wayfare_protocol::pull::{PULL_SILENCE_MS, Pull, Pulled, Puller};
 use super::{Done, Service};
 use crate::durable::cannot_store;
 
-/// Blobs that are pulled at the same time, and failures that nobody has asked for yet. Who comes when there are as many asks
-/// again.
+/// Blobs that are pulled at the same time, and failures that nobody has asked for yet. Who comes when there
+/// are as many asks again.
 const TAKING_MAX: usize = 8;
 /// Who sends nothing for this long is not there any more.
 const GIVEN_UP: Duration = Duration::from_secs(10);

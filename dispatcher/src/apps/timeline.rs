@@ -1,6 +1,8 @@
-//! Keeps what was decided: files of JSON lines for each term, of which the oldest are removed; or segments in a store of objects.
+//! Keeps what was decided: files of JSON lines for each term, of which the oldest are removed; or segments in
+//! a store of objects.
 //!
-//! Nothing depends on an event: one that could not be written is lost, and so is a line that was damaged, and no other.
+//! Nothing depends on an event: one that could not be written is lost, and so is a line that was damaged, and
+//! no other.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! What alarms are raised and cleared by, beside what cannot be stored: engines and their clocks, who stands by, and the broker.
+//! What alarms are raised and cleared by, beside what cannot be stored: engines and their clocks, who stands
+//! by, and the broker.
 
 use std::time::Duration;
 

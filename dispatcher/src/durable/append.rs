@@ -4,8 +4,9 @@
 //!  wayfare-log 1                                                    the format's number
 //!  check of the text, 16 hexadecimal digits ' ' text '\n'           as often as there are records
 //! ```
-//! What always holds: a line is in the file whole, or is cut off before anything is appended behind it. After a sync that failed
-//! nobody knows what the disk holds, so nothing more is appended: the owner begins another file.
+//! What always holds: a line is in the file whole, or is cut off before anything is appended behind it. After
+//! a sync that failed nobody knows what the disk holds, so nothing more is appended: the owner begins another
+//! file.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -65,10 +66,12 @@ impl WriteAheadLog {
         })
     }
 
-    /// Writes the file anew with these texts. Where there is no room for that, the file stays as it is, and can be appended to.
+    /// Writes the file anew with these texts. Where there is no room for that, the file stays as it is, and
+    /// can be appended to.
     pub(crate) fn rewrite<'a>(&mut self, texts: impl Iterator<Item = Cow<'a, str>>) -> Result<(), FileError> {
         let (unpublished, bytes) = Self::prepare(&self.path, texts)?;
-        // From here on the name may belong to the new file already: what is appended to the old one would be lost.
+        // From here on the name may belong to the new file already: what is appended to the old one would be
+        // lost.
         self.file = None;
         *self = Self::publish(unpublished, bytes)?;
         Ok(())
@@ -111,8 +114,8 @@ impl WriteAheadLog {
         self.write()?;
         let Some(file) = &self.file else { return Ok(()) };
         if let Err(error) = disk::sync(file) {
-            // The kernel may have dropped what it could not write, and says so only once. What can still be read of it
-            // must not be taken for committed.
+            // The kernel may have dropped what it could not write, and says so only once. What can still be
+            // read of it must not be taken for committed.
             let _ = disk::set_len(file, before);
             self.file = None;
             return Err(FileError::new(&self.path, &error));
@@ -130,8 +133,8 @@ pub(crate) enum Line<'a> {
     Unchecked(&'a str),
 }
 
-/// What `parse` makes of a file's lines, in order, and how many lines it was not given or made nothing of. A file may lack its
-/// header: there was none once.
+/// What `parse` makes of a file's lines, in order, and how many lines it was not given or made nothing of. A
+/// file may lack its header: there was none once.
 pub(crate) fn read_lines<T>(
     path: &Path,
     parse: impl Fn(Line<'_>) -> Option<T>,

@@ -1,12 +1,14 @@
-//! The order of all changes in a store of objects: one object for each batch of changes, numbered without a gap.
+//! The order of all changes in a store of objects: one object for each batch of changes, numbered without a
+//! gap.
 //!
 //! ```text
 //!  log/<number>                   a batch; put only if there is none of that number
 //!  checkpoints/<number>           the whole state after that batch; then older batches and checkpoints are deleted
 //! ```
-//! Always: of all that write to one store at most one can put a batch of a number, and only after it has seen all batches before. Whoever
-//! opens the store begins with an empty batch of its own: so whoever had it open before can put nothing any more, and finds that out
-//! when it tries. A batch is all there or not at all, and what it changes is answered only when it is there.
+//! Always: of all that write to one store at most one can put a batch of a number, and only after it has seen
+//! all batches before. Whoever opens the store begins with an empty batch of its own: so whoever had it open
+//! before can put nothing any more, and finds that out when it tries. A batch is all there or not at all, and
+//! what it changes is answered only when it is there.
 
 use std::collections::BTreeSet;
 
@@ -69,8 +71,8 @@ pub(crate) fn opening() -> Result<u64, LogError> {
 }
 
 impl BatchLog {
-    /// The state as it is after the last batch, and whether nobody else can put one any more; where not, the store can only be read.
-    /// `first` is an empty batch that is nobody else's.
+    /// The state as it is after the last batch, and whether nobody else can put one any more; where not, the
+    /// store can only be read. `first` is an empty batch that is nobody else's.
     pub(crate) async fn open<T: Replayed>(
         store: Objects,
         first: &[u8],
@@ -87,7 +89,8 @@ impl BatchLog {
         Err(LogError::Crowded)
     }
 
-    /// The state as it is after the last batch, whose-ever that is: nothing can be put before [`BatchLog::claim`].
+    /// The state as it is after the last batch, whose-ever that is: nothing can be put before
+    /// [`BatchLog::claim`].
     async fn read<T: Replayed>(store: Objects) -> Result<(Self, T), LogError> {
         let mut replayed = replay(&store).await;
         for _ in 1..OPENINGS_MAX {
@@ -110,13 +113,15 @@ impl BatchLog {
         Ok((log, state))
     }
 
-    /// Makes the store ours, if nobody has put anything since it was read: whoever had it before can put nothing any more.
+    /// Makes the store ours, if nobody has put anything since it was read: whoever had it before can put
+    /// nothing any more.
     pub(crate) async fn claim(&mut self, first: &[u8]) -> Result<(), LogError> {
         self.store.check_conditions().await?;
         self.commit(first).await
     }
 
-    /// After an error nobody knows whether the batch is there. The next one that is committed comes behind it, or takes its place for good.
+    /// After an error nobody knows whether the batch is there. The next one that is committed comes behind
+    /// it, or takes its place for good.
     pub(crate) async fn commit(&mut self, batch: &[u8]) -> Result<(), LogError> {
         loop {
             let name = number_name(self.next);

@@ -1,7 +1,8 @@
-//! Waiting for a store of objects from code that is not asynchronous, as services are that decide and store in one breath.
+//! Waiting for a store of objects from code that is not asynchronous, as services are that decide and store
+//! in one breath.
 //!
-//! One thread has a runtime of its own, on which all of it happens: so whoever waits may be anywhere, and on a runtime with
-//! several threads only its own task stands still.
+//! One thread has a runtime of its own, on which all of it happens: so whoever waits may be anywhere, and on
+//! a runtime with several threads only its own task stands still.
 
 use std::path::PathBuf;
 use std::pin::Pin;

@@ -1,4 +1,5 @@
-//! Everything that the dispatcher keeps goes through here: files of its own folder, or a store of objects that several hosts reach.
+//! Everything that the dispatcher keeps goes through here: files of its own folder, or a store of objects
+//! that several hosts reach.
 //!
 //! ```text
 //!                          in a folder                            in a store of objects (--store s3://...)
@@ -8,14 +9,16 @@
 //!  the fleet's files ----> objects, batches                       objects, batches
 //! ```
 //! # Keeping something more
-//! A service gets a [`Place`] (`context.place`), and opens by it a [`RecordLog`] for what it changes, under keys; [`KeptBlobs`] for what never
-//! changes; both work the same wherever the place is. They wait for the disk or the store: they are for code that is not asynchronous, and may be
-//! called from anywhere. What is put into a record log is durable after `commit`, or was never put. For a long log give its entries keys that
-//! sort as they come, and erase the oldest; lines that may be lost at a power cut go to a [`WriteAheadLog`], which is for folders alone.
+//! A service gets a [`Place`] (`context.place`), and opens by it a [`RecordLog`] for what it changes, under
+//! keys; [`KeptBlobs`] for what never changes; both work the same wherever the place is. They wait for the
+//! disk or the store: they are for code that is not asynchronous, and may be called from anywhere. What is
+//! put into a record log is durable after `commit`, or was never put. For a long log give its entries keys
+//! that sort as they come, and erase the oldest; lines that may be lost at a power cut go to a
+//! [`WriteAheadLog`], which is for folders alone.
 //!
-//! What always holds: what was committed is read back, whatever became of any later write. A write that failed half-way is
-//! cut back before the next one. A file that the kernel could not sync is not appended to any more: its content is written
-//! to a new file.
+//! What always holds: what was committed is read back, whatever became of any later write. A write that
+//! failed half-way is cut back before the next one. A file that the kernel could not sync is not appended to
+//! any more: its content is written to a new file.
 
 mod append;
 mod backend;
@@ -167,7 +170,8 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Where to write what will have that name: another one for each write, since two dispatchers may share a folder for a moment.
+/// Where to write what will have that name: another one for each write, since two dispatchers may share a
+/// folder for a moment.
 fn unfinished(path: &Path) -> PathBuf {
     static WRITES: AtomicU64 = AtomicU64::new(0);
     let number = WRITES.fetch_add(1, Ordering::Relaxed);

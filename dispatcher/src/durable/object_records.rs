@@ -4,8 +4,8 @@
 //!  {"format":1,"opening":5,"records":[["key","json"],["erased",null]]}      a batch
 //!  {"format":1,"records":{"key":"json"}}                                    a checkpoint
 //! ```
-//! A put that failed may have been done nevertheless, or be done later. It counts for nothing: whatever is committed next also has what its
-//! keys should have.
+//! A put that failed may have been done nevertheless, or be done later. It counts for nothing: whatever is
+//! committed next also has what its keys should have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,7 +81,8 @@ fn check_format(format: u32) -> Result<(), LogError> {
 }
 
 impl ObjectRecords {
-    /// With what is there. A store that can only be read does not hinder it: it is claimed with the first commit that can be.
+    /// With what is there. A store that can only be read does not hinder it: it is claimed with the first
+    /// commit that can be.
     pub(super) fn open(objects: &BlockingObjects, term: Term) -> Result<(Self, Live), FileError> {
         let failed = |error: LogError| FileError::of_store(&objects.path(), &error);
         let opening = opening().map_err(failed)?;

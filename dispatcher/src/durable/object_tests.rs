@@ -1,4 +1,5 @@
-//! Records, blobs and terms in a store of objects that fails at any step, is killed there, or belongs to another by now.
+//! Records, blobs and terms in a store of objects that fails at any step, is killed there, or belongs to
+//! another by now.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,11 +1,12 @@
-//! Objects by name: in a folder, or on S3 and what speaks like it, through the crate `object_store`. They are made, read, listed and
-//! deleted, and never changed.
+//! Objects by name: in a folder, or on S3 and what speaks like it, through the crate `object_store`. They are
+//! made, read, listed and deleted, and never changed.
 //!
-//! Always: an object that was put is durable when `put` returns. The crate does not sync what it writes to a folder, so what is put there
-//! is written here. Each object begins with the digest of the rest, so that one which was torn or damaged is known as such.
+//! Always: an object that was put is durable when `put` returns. The crate does not sync what it writes to a
+//! folder, so what is put there is written here. Each object begins with the digest of the rest, so that one
+//! which was torn or damaged is known as such.
 //!
-//! Everything rests on one promise of the store: of two that put an object of the same name, the second is refused. It is tried
-//! whenever a store is opened.
+//! Everything rests on one promise of the store: of two that put an object of the same name, the second is
+//! refused. It is tried whenever a store is opened.
 
 use std::fmt;
 use std::path::{Path as FilesystemPath, PathBuf};
@@ -91,7 +92,8 @@ impl Objects {
         std::fs::create_dir_all(folder).map_err(failed)?;
         for kind in Kind::LOCAL {
             let folder = folder.join(kind.folder());
-            // One that cannot be made, on a full disk, is made when something is put there: until then the others are read.
+            // One that cannot be made, on a full disk, is made when something is put there: until then the
+            // others are read.
             let _ = std::fs::create_dir_all(&folder);
             for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
                 if is_unfinished(&entry.path()) {

@@ -1,4 +1,5 @@
-//! Where a service keeps what must survive: a folder of the dispatcher's, or a store of objects that all dispatchers reach.
+//! Where a service keeps what must survive: a folder of the dispatcher's, or a store of objects that all
+//! dispatchers reach.
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +39,8 @@ impl Place {
         }
     }
 
-    /// Refuses a store in which dispatchers would overwrite each other's changes. One that cannot be reached now is used when it can.
+    /// Refuses a store in which dispatchers would overwrite each other's changes. One that cannot be reached
+    /// now is used when it can.
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         let Self::Objects(objects) = self else {
             return Ok(());
@@ -53,7 +55,8 @@ impl Place {
         }
     }
 
-    /// The highest term that was ever begun here, by any of these services. A store that cannot be read remembers none.
+    /// The highest term that was ever begun here, by any of these services. A store that cannot be read
+    /// remembers none.
     pub(crate) async fn highest_term<'a>(&self, services: impl Iterator<Item = &'a str>) -> Term {
         match self {
             Self::Folder(folder) => {
@@ -80,8 +83,8 @@ impl Place {
     }
 }
 
-/// Notes that this term has begun. In a folder the names of files say so. Others remember terms too, so a store that cannot note it
-/// hinders nobody.
+/// Notes that this term has begun. In a folder the names of files say so. Others remember terms too, so a
+/// store that cannot note it hinders nobody.
 pub(super) async fn begin_term(objects: &Objects, term: Term) {
     let name = format!("{:020}", term.0);
     match objects.put(Kind::Term, &name, b"").await {

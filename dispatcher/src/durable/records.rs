@@ -30,8 +30,8 @@ pub(crate) struct RecordLog {
 }
 
 impl RecordLog {
-    /// Takes over what the last term left. A disk or store that is full does not hinder it: this term begins with the first commit
-    /// that finds room.
+    /// Takes over what the last term left. A disk or store that is full does not hinder it: this term begins
+    /// with the first commit that finds room.
     pub(crate) fn open(place: &Place, term: Term) -> Result<Self, FileError> {
         let (backend, live): (Box<dyn Backend>, Live) = match place {
             Place::Folder(folder) => {

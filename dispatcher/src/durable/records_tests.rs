@@ -1,4 +1,5 @@
-//! Records through full and failing disks, torn and damaged lines, terms that go back, and a folder of an earlier release.
+//! Records through full and failing disks, torn and damaged lines, terms that go back, and a folder of an
+//! earlier release.
 
 use std::path::{Path, PathBuf};
 

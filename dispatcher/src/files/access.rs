@@ -5,8 +5,8 @@
 //!    ^                 ^                     |  could not store: what is durable is read again
 //!    `-----------------'---------------------'
 //! ```
-//! What always holds: what cannot be stored is refused, and changes nothing; what only reads is answered as long as the store can be
-//! read. A store that is full, or cannot be reached, is tried again by itself.
+//! What always holds: what cannot be stored is refused, and changes nothing; what only reads is answered as
+//! long as the store can be read. A store that is full, or cannot be reached, is tried again by itself.
 
 use std::time::Duration;
 

@@ -1,13 +1,14 @@
 //! A file's content as a list of blocks, and what of it a write replaces.
 //!
-//! Always: blocks never change. A write replaces those that it touches by new ones, which the caller makes from the *pieces* named here.
-//! No block has more than [`BLOCK_BYTES_MAX`] bytes, and short ones at the end are joined with what is appended, so that a file does
-//! not consist of crumbs.
+//! Always: blocks never change. A write replaces those that it touches by new ones, which the caller makes
+//! from the *pieces* named here. No block has more than [`BLOCK_BYTES_MAX`] bytes, and short ones at the end
+//! are joined with what is appended, so that a file does not consist of crumbs.
 
 use serde::{Deserialize, Serialize};
 
 pub(super) const BLOCK_BYTES_MAX: usize = 64 * 1024;
-/// A last block below this is written anew with what is appended: the less, the more blocks; the more, the more is written again.
+/// A last block below this is written anew with what is appended: the less, the more blocks; the more, the
+/// more is written again.
 const CRUMB_BYTES: u64 = 4 * 1024;
 /// Fewer zeros are stored as they are.
 const HOLE_BYTES_MIN: u64 = BLOCK_BYTES_MAX as u64;

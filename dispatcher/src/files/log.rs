@@ -1,11 +1,13 @@
-//! The fleet's files in a store of objects: their contents in blocks, and the order of all changes in batches.
+//! The fleet's files in a store of objects: their contents in blocks, and the order of all changes in
+//! batches.
 //!
 //! ```text
 //!  blocks/<opening>-<number>      contents; put before the batch that first refers to them
 //!  log/<number>                   a batch of entries: see [`BatchLog`]
 //!  checkpoints/<number>           the whole tree after that batch
 //! ```
-//! Blocks have names that are never used again, so nothing that a predecessor still deletes or puts can touch what is referred to.
+//! Blocks have names that are never used again, so nothing that a predecessor still deletes or puts can touch
+//! what is referred to.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -67,8 +69,8 @@ impl Replayed for Tree {
 }
 
 impl Log {
-    /// The tree as it is after the last batch, and whether nobody else can put one any more; where not, the store can only be read.
-    /// `opening` has never been anybody's.
+    /// The tree as it is after the last batch, and whether nobody else can put one any more; where not, the
+    /// store can only be read. `opening` has never been anybody's.
     pub(super) async fn open(
         store: Objects,
         opening: u64,

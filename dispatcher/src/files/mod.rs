@@ -4,9 +4,10 @@
 //!  requests, as many as wait --> core (decides) --> blocks --> log (durable together) --> answers
 //!                                  tree <-- entries --'
 //! ```
-//! What always holds: a change is durable before it is answered, and is made once for each number of a program's requests, as far back as
-//! [`requests::RECORDS_MAX`] numbers. All changes have one order, that of the log, so that appending and renaming cannot come between each
-//! other. No more of a file is in memory than the requests at hand read and write.
+//! What always holds: a change is durable before it is answered, and is made once for each number of a
+//! program's requests, as far back as [`requests::RECORDS_MAX`] numbers. All changes have one order, that of
+//! the log, so that appending and renaming cannot come between each other. No more of a file is in memory
+//! than the requests at hand read and write.
 
 mod access;
 mod blocks;
@@ -102,7 +103,8 @@ impl Files {
         Ok((files, claimed))
     }
 
-    /// The answers, in order; what they tell of is durable. After an error nobody knows, and this is not to be used any more.
+    /// The answers, in order; what they tell of is durable. After an error nobody knows, and this is not to
+    /// be used any more.
     async fn serve(
         &mut self,
         requests: &[Result<FileRequest, Failure>],

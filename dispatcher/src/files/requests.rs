@@ -8,7 +8,8 @@ use wayfare_protocol::ids::{Digest, Generation, ProgramId};
 
 use super::entry::Entry;
 
-/// Numbers of a program's changes that are remembered, up to its highest. A program that is set back further than that is told so.
+/// Numbers of a program's changes that are remembered, up to its highest. A program that is set back further
+/// than that is told so.
 pub(super) const RECORDS_MAX: u64 = 1024;
 /// Of all programs; of more, those of the program that has not asked for longest are forgotten.
 const RECORDS_IN_ALL_MAX: usize = 64 * 1024;
@@ -94,8 +95,8 @@ impl Requests {
     }
 }
 
-/// What a repeat must agree with. Not the bytes, nor what was known of the file: a program that was set back may say the time in
-/// them, and finds the file as it is now.
+/// What a repeat must agree with. Not the bytes, nor what was known of the file: a program that was set back
+/// may say the time in them, and finds the file as it is now.
 pub(super) fn signature(what: &FileAsk) -> u64 {
     let text = match what {
         FileAsk::Write {

@@ -1,4 +1,5 @@
-//! Files against tables, against a model that is too simple to be wrong, and against stores that fail, are damaged, or are somebody else's.
+//! Files against tables, against a model that is too simple to be wrong, and against stores that fail, are
+//! damaged, or are somebody else's.
 
 mod expecting;
 mod failing;

@@ -1,9 +1,11 @@
-//! All files of the fleet without their contents: names, versions, and which blocks these are in; and what is remembered of requests.
+//! All files of the fleet without their contents: names, versions, and which blocks these are in; and what is
+//! remembered of requests.
 //!
-//! Changed by [`Entry`]s alone, which are what the log has: applied in the same order, they make the same tree anywhere. Nothing here
-//! reads a clock, draws a number or touches a store.
+//! Changed by [`Entry`]s alone, which are what the log has: applied in the same order, they make the same
+//! tree anywhere. Nothing here reads a clock, draws a number or touches a store.
 //!
-//! Always: the root is a folder; every other node is named by exactly one folder; a file has at least one version.
+//! Always: the root is a folder; every other node is named by exactly one folder; a file has at least one
+//! version.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,9 @@
-//! Lines on their way into the store: each program's in order and once, from what is published and, where that lacks some, from
-//! the program's engine. Pure: programs to be asked for come out, answers go in.
+//! Lines on their way into the store: each program's in order and once, from what is published and, where
+//! that lacks some, from the program's engine. Pure: programs to be asked for come out, answers go in.
 //!
-//! What always holds: a program whose lines come in order from the next one on is not asked; one that was there before this dispatcher acted, or
-//! whose lines skip a number, is asked once. What its engine does not have either is lost, and the numbers show it.
+//! What always holds: a program whose lines come in order from the next one on is not asked; one that was
+//! there before this dispatcher acted, or whose lines skip a number, is asked once. What its engine does not
+//! have either is lost, and the numbers show it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +48,8 @@ struct Arriving {
 }
 
 impl Intake {
-    /// A program that was there before: its engine may have lines that nobody has taken. `next` is the first that is not stored.
+    /// A program that was there before: its engine may have lines that nobody has taken. `next` is the first
+    /// that is not stored.
     pub(super) fn found(&mut self, program: ProgramId, engine: &EngineId, next: u64) {
         if self.programs.len() < PROGRAMS_MAX && !self.programs.contains_key(&program) {
             let arriving = Arriving::new(LogMerge::new(next), engine.clone());

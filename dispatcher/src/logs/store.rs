@@ -3,9 +3,10 @@
 //! ```text
 //!  logs-<term>-<number>     program ' ' JSON of an entry; a line each, in the order in which they came
 //! ```
-//! What always holds: nothing depends on a line, so nothing is synced, and what cannot be written is lost and no other; what is kept
-//! takes no more than the limit, in all and for each program; a program's lines are read in the order of their numbers. Which
-//! files have lines of a program is known in memory, and found again at a start by reading them.
+//! What always holds: nothing depends on a line, so nothing is synced, and what cannot be written is lost and
+//! no other; what is kept takes no more than the limit, in all and for each program; a program's lines are
+//! read in the order of their numbers. Which files have lines of a program is known in memory, and found
+//! again at a start by reading them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -186,7 +187,8 @@ impl LogStore {
         Ok(())
     }
 
-    /// Removes what is too old, what a program has too much of, and then the oldest until another file has room.
+    /// Removes what is too old, what a program has too much of, and then the oldest until another file has
+    /// room.
     pub(super) fn clean(&mut self, now_ms: u64) -> Result<(), FileError> {
         let oldest_ms = now_ms.saturating_sub(self.limits.age_ms);
         let written = usize::from(self.log.is_some());
@@ -379,7 +381,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
             continue;
         }
         if is_unfinished(&path) {
-            // A write that did not finish left it, or another dispatcher is about to give it its name: then that is lost.
+            // A write that did not finish left it, or another dispatcher is about to give it its name: then
+            // that is lost.
             let _ = std::fs::remove_file(&path);
             continue;
         }

@@ -1,7 +1,9 @@
-//! What was measured of each engine and program: the last time, the time before, for rates, and coarsely for an hour. No clock and no I/O.
+//! What was measured of each engine and program: the last time, the time before, for rates, and coarsely for
+//! an hour. No clock and no I/O.
 //!
-//! Always: what is kept is bounded ([`PROGRAMS_MAX`] programs, of which [`HISTORIES_MAX`] have a history of [`POINTS_MAX`] points); a rate is of one process of an engine, or of one
-//! program while it stays where it is, so that no counter is compared with one that began anew.
+//! Always: what is kept is bounded ([`PROGRAMS_MAX`] programs, of which [`HISTORIES_MAX`] have a history of
+//! [`POINTS_MAX`] points); a rate is of one process of an engine, or of one program while it stays where it
+//! is, so that no counter is compared with one that began anew.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

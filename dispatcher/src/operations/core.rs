@@ -1,4 +1,5 @@
-//! What is known of every operation, from what is heard of it. Pure: times are passed in, and so is what is seen of programs.
+//! What is known of every operation, from what is heard of it. Pure: times are passed in, and so is what is
+//! seen of programs.
 //!
 //! ```text
 //!  told by its client:  waiting ------------------------------------> cancelled, failed     once that is withdrawn or given up (`queueing`)
@@ -7,9 +8,10 @@
 //!                          '---------- answer -----------------------------^  ^             in whatever order it comes
 //!  seen, when its time is up and no answer was heard ------------------------'
 //! ```
-//! What always holds: an operation ends once. Only the engine's own answer stands above an end that was only seen, because that is what
-//! is so; a second answer, and all else that comes after an end, changes nothing. No operation stays without an end: when its time is
-//! up it is seen by its program's status what became of it.
+//! What always holds: an operation ends once. Only the engine's own answer stands above an end that was only
+//! seen, because that is what is so; a second answer, and all else that comes after an end, changes nothing.
+//! No operation stays without an end: when its time is up it is seen by its program's status what became of
+//! it.
 
 mod listing;
 mod making;

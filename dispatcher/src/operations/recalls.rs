@@ -1,5 +1,5 @@
-//! Asks engines for what they remember of orders: each once in each of its lives, and in each term, because what nobody heard was said in
-//! between. Few at a time, and an engine that does not answer a few times only.
+//! Asks engines for what they remember of orders: each once in each of its lives, and in each term, because
+//! what nobody heard was said in between. Few at a time, and an engine that does not answer a few times only.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -12,7 +12,8 @@ pub(super) fn is_decided(record: &OperationRecord) -> bool {
     record.by.as_deref() == Some(DISPATCHER)
 }
 
-/// The span that all others of the operation are below, of the dispatcher, the engines and whoever exports them: see the crate `traces`.
+/// The span that all others of the operation are below, of the dispatcher, the engines and whoever exports
+/// them: see the crate `traces`.
 pub(super) fn trace(record: &OperationRecord) {
     let engine = record.engine.as_ref().map(tracing::field::display);
     let target = record.target.as_ref().map(tracing::field::display);

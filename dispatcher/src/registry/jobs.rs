@@ -6,8 +6,9 @@
 //!                |--module is here--> Compiling ------------|   or Refused
 //!                `--else--> Fetching, from who asked --------'
 //! ```
-//! A job is a module, a target and a key, and is done once however many engines ask, and however often. Who asks again while it
-//! is under way is told so. What an engine does not send in time is forgotten: it asks again.
+//! A job is a module, a target and a key, and is done once however many engines ask, and however often. Who
+//! asks again while it is under way is told so. What an engine does not send in time is forgotten: it asks
+//! again.
 
 use std::collections::BTreeMap;
 

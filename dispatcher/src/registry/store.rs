@@ -1,7 +1,8 @@
 //! Modules and signed code on disk, and the code that is being served in memory.
 //!
-//! What always holds: a file has its name only when it was whole and synced; and its bytes are checked when they are read, by
-//! digest (modules) or by the engine that gets them (code). What was not used for longest makes room.
+//! What always holds: a file has its name only when it was whole and synced; and its bytes are checked when
+//! they are read, by digest (modules) or by the engine that gets them (code). What was not used for longest
+//! makes room.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -271,7 +271,8 @@ fn lists_come_in_pages_by_key() {
     assert_eq!(keys, expected);
 }
 
-/// Three programs count, each set back now and then to an earlier point, with restarts of the dispatcher in between.
+/// Three programs count, each set back now and then to an earlier point, with restarts of the dispatcher in
+/// between.
 #[test]
 fn a_count_by_programs_that_are_set_back_is_their_sum() {
     for seed in 0..50u64 {

@@ -4,11 +4,12 @@ use crate::rewritten::ABI;
 
 /// The module that WASI preview 1's calls are imported from.
 pub const WASI_MODULE: &str = "wasi_snapshot_preview1";
-/// The module of Wayfare's own calls. The version is part of the name: a program that asks for another finds nothing by this one.
+/// The module of Wayfare's own calls. The version is part of the name: a program that asks for another finds
+/// nothing by this one.
 pub const WAYFARE_MODULE: &str = "wayfare_v1";
 
-/// The calls that can find themselves waiting. The table is part of the ABI: the sites of a module, and so the meaning
-/// of its frames, depend on it. Groups and names stand in the order that [`name`] writes them in.
+/// The calls that can find themselves waiting. The table is part of the ABI: the sites of a module, and so
+/// the meaning of its frames, depend on it. Groups and names stand in the order that [`name`] writes them in.
 const BLOCKING: [(&str, &[&str]); 3] = [
     (
         WASI_MODULE,
@@ -51,8 +52,8 @@ const BLOCKING: [(&str, &[&str]); 3] = [
     (WAYFARE_MODULE, &["gpio_wait", "serial_read", "serial_write"]),
 ];
 
-/// Calls of programs to each other. Of the same table, but written as one word: the line that [`name`] makes has its limit in headers of
-/// code. Another call here would need another word.
+/// Calls of programs to each other. Of the same table, but written as one word: the line that [`name`] makes
+/// has its limit in headers of code. Another call here would need another word.
 const CALLS: [&str; 5] = ["serve", "call", "next_reply", "answer", "send"];
 const CALLS_WORD: &str = "calls";
 

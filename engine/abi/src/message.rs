@@ -1,4 +1,5 @@
-//! How a message is handed to a program, and what a program says about one that it publishes (`guest/wayfare.h`).
+//! How a message is handed to a program, and what a program says about one that it publishes
+//! (`guest/wayfare.h`).
 //!
 //! ```text
 //!  length of topic | of reply topic | of payload | flags | sender | number | topic | reply topic | payload
@@ -20,15 +21,18 @@ pub const RETAINED: u32 = 1;
 pub const STAMPED: u32 = 2;
 /// It is a call: the topic is the address that was called and the function, with a space between them.
 pub const CALL: u32 = 4;
-/// It is no message: a call that the program has taken, with this sender, number and reply topic, was cancelled. Only for programs that attend to that.
+/// It is no message: a call that the program has taken, with this sender, number and reply topic, was
+/// cancelled. Only for programs that attend to that.
 pub const CANCELLED: u32 = 8;
-/// The topic is followed by the message's type and by the key that it is ordered by, each behind a newline. Only for programs that attend to that.
+/// The topic is followed by the message's type and by the key that it is ordered by, each behind a newline.
+/// Only for programs that attend to that.
 pub const ABOUT: u32 = 16;
 
 /// In place of the kind of an outcome: what follows is how far the call is. Only of calls that ask for it.
 pub const PROGRESS: u32 = 100;
 
-/// What precedes a call's outcome: the call's number, the kind (0: done), and the length of what follows, the result or why there is none.
+/// What precedes a call's outcome: the call's number, the kind (0: done), and the length of what follows, the
+/// result or why there is none.
 pub const OUTCOME_HEAD_BYTES: usize = 8 + 4 + 4;
 
 /// A message as a program gets it.

@@ -2,16 +2,16 @@
 //!
 //! * Fresh: call [`START`]. When it returns, [`UNWINDING`] says whether the program has finished (0) or
 //!   unwound for a capture (1). The same holds after [`RESUME`].
-//! * Capture: from any thread, store 1 in each of the [`FLAG_BYTES`] bytes at [`FLAG_OFFSET`] of the save memory. After
-//!   unwinding, the stack is the [`TOP_OFFSET`]-counted bytes from [`FRAMES_OFFSET`] on.
-//! * Go on: set [`UNWINDING`] and the flag to 0 and call [`RESUME`], in the same instance, or in a new one that was
-//!   given the same memories, globals and frames.
-//! * A blocked imported function (see [`may_block`](crate::calls::may_block)) sets [`UNWINDING`] to 1 and returns anything, having
-//!   had no effect; the program issues the same call again after resuming.
-//! * [`RESUME`] is exported by the program's module (`Form::Joined` of the compiler) or by the *resume module*
-//!   (`Form::Resuming`), which is needed only where a program goes on from frames. That one is instantiated in the
-//!   store of the program's instance, at any time before; all that it imports are exports of that instance, by the same
-//!   names. Frames are the same in both forms.
+//! * Capture: from any thread, store 1 in each of the [`FLAG_BYTES`] bytes at [`FLAG_OFFSET`] of the save
+//!   memory. After unwinding, the stack is the [`TOP_OFFSET`]-counted bytes from [`FRAMES_OFFSET`] on.
+//! * Go on: set [`UNWINDING`] and the flag to 0 and call [`RESUME`], in the same instance, or in a new one
+//!   that was given the same memories, globals and frames.
+//! * A blocked imported function (see [`may_block`](crate::calls::may_block)) sets [`UNWINDING`] to 1 and
+//!   returns anything, having had no effect; the program issues the same call again after resuming.
+//! * [`RESUME`] is exported by the program's module (`Form::Joined` of the compiler) or by the *resume
+//!   module* (`Form::Resuming`), which is needed only where a program goes on from frames. That one is
+//!   instantiated in the store of the program's instance, at any time before; all that it imports are exports
+//!   of that instance, by the same names. Frames are the same in both forms.
 
 /// Version of frames and site numbers: state captured under one is nothing to another.
 pub const ABI: u32 = 2;
@@ -33,7 +33,8 @@ pub const REFERENCES: &str = "wayfare:references";
 /// Every function that a reference can lead to, always in the same order: a reference is captured as its
 /// place in here. Only if references can be in the state of the program.
 pub const FUNCTIONS: &str = "wayfare:functions";
-/// Where the compiler was told that any export is entered: followed by an exported function's name, what resumes a call of it.
+/// Where the compiler was told that any export is entered: followed by an exported function's name, what
+/// resumes a call of it.
 pub const RESUME_PREFIX: &str = "wayfare:resume:";
 
 /// The resume module's imports are from this module...
@@ -54,5 +55,6 @@ pub const FLAG_OFFSET: u64 = 16;
 pub const FLAG_BYTES: u64 = 4096;
 pub const FRAMES_OFFSET: u64 = FLAG_OFFSET + FLAG_BYTES;
 /// Fixed, so that the memory never moves: 32 MiB, of which only what is used is ever touched. Thirty-two
-/// times the default stack: a saved frame is larger than the machine's only if most of what it holds are constants.
+/// times the default stack: a saved frame is larger than the machine's only if most of what it holds are
+/// constants.
 pub const SAVE_PAGES: u64 = 512;

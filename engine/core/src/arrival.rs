@@ -5,10 +5,10 @@
 //!   (Want, Ack)            (a run knows its goal at once,     (snapshot     (held at
 //!                           a move by its Commit)              is good)      its site)
 //! ```
-//! From each state a refusal leads out, by a failure here or a Cancel from there; it is stored before it is said.
-//! Adoption is the storing of the program's record: only then is the program let go.
-//! What is asked about an operation that is not known here is refused for good, so that no late message can
-//! bring a second copy.
+//! From each state a refusal leads out, by a failure here or a Cancel from there; it is stored before it is
+//! said. Adoption is the storing of the program's record: only then is the program let go. What is asked
+//! about an operation that is not known here is refused for good, so that no late message can bring a second
+//! copy.
 
 mod admission;
 mod devices;
@@ -132,7 +132,8 @@ impl Arrival {
         matches!(self.stage, Stage::Gathering { .. })
     }
 
-    /// Whether a newer operation of `source` may take its place: it is theirs, and nothing has been committed.
+    /// Whether a newer operation of `source` may take its place: it is theirs, and nothing has been
+    /// committed.
     fn is_replaceable_by(&self, source: &PeerName) -> bool {
         matches!(&self.origin, Origin::Engine(peer) if peer == source)
             && matches!(self.stage, Stage::Gathering { goal: None })

@@ -1,5 +1,5 @@
-//! Which blobs are here, and which are needed. The shell deletes what is not needed; the core asks for it anew
-//! should that turn out to have been wrong.
+//! Which blobs are here, and which are needed. The shell deletes what is not needed; the core asks for it
+//! anew should that turn out to have been wrong.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -33,8 +33,8 @@ impl Blobs {
 }
 
 impl Core {
-    /// What the shell must keep. It may delete other blobs, except those it has made and not yet reported in an
-    /// input, between any two inputs.
+    /// What the shell must keep. It may delete other blobs, except those it has made and not yet reported in
+    /// an input, between any two inputs.
     pub fn blobs_in_use(&self) -> BTreeSet<Digest> {
         let programs = self.programs.values().flat_map(|program| {
             let live = (!program.is_ended()).then(|| program.spec.blobs());

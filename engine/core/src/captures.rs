@@ -137,8 +137,8 @@ impl Core {
         }
     }
 
-    /// As soon as it has nothing else to do. Where checkpoints are not made at intervals, this makes one all the same: without
-    /// it the program would be sent no more.
+    /// As soon as it has nothing else to do. Where checkpoints are not made at intervals, this makes one all
+    /// the same: without it the program would be sent no more.
     pub(super) fn want_checkpoint(&mut self, program: ProgramId) {
         let now = self.now;
         if let Some(here) = self.programs.get_mut(&program)
@@ -148,8 +148,8 @@ impl Core {
         }
     }
 
-    /// The engine ends. A program that moves is stored as well, and its move goes on from where it stands: whichever
-    /// comes first, the move or the end, it is the live program that goes on.
+    /// The engine ends. A program that moves is stored as well, and its move goes on from where it stands:
+    /// whichever comes first, the move or the end, it is the live program that goes on.
     pub(super) fn stopping(&mut self) {
         self.is_stopping = true;
         let all: Vec<ProgramId> = self.programs.keys().copied().collect();
@@ -158,7 +158,8 @@ impl Core {
         }
     }
 
-    /// Stores a program for the next start of an engine that ends, once. A capture that is under way is waited for.
+    /// Stores a program for the next start of an engine that ends, once. A capture that is under way is
+    /// waited for.
     pub(super) fn stop_for_good(&mut self, program: ProgramId) {
         let is_stopping = self.is_stopping;
         let here = self.programs.get(&program).filter(|here| {
@@ -169,7 +170,8 @@ impl Core {
         }
     }
 
-    /// Captures the programs whose time has come; one that is busy or stands still waits for the next interval.
+    /// Captures the programs whose time has come; one that is busy or stands still waits for the next
+    /// interval.
     pub(super) fn checkpoint_due(&mut self) {
         let now = self.now;
         let due: Vec<ProgramId> = self

@@ -83,8 +83,8 @@ enum Stage {
         message: OfferMessage,
         doubt: Doubt,
     },
-    /// A spawn whose outcome is unknown: the target is asked to refuse, and if it has not adopted the copy, the
-    /// operation fails with `failure`.
+    /// A spawn whose outcome is unknown: the target is asked to refuse, and if it has not adopted the copy,
+    /// the operation fails with `failure`.
     Settling { failure: Failure, until: Now },
 }
 

@@ -227,7 +227,8 @@ impl Journal {
         .collect()
     }
 
-    /// What is remembered of orders that change something, the newest first; of those before a sequence number.
+    /// What is remembered of orders that change something, the newest first; of those before a sequence
+    /// number.
     pub(super) fn page(&self, before: Option<u64>, now: Now) -> JournalPage {
         let before = before.unwrap_or(u64::MAX);
         let open = self.open.iter();

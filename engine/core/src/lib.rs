@@ -1,16 +1,16 @@
-//! The core of an engine: it decides, and does nothing itself. What happens comes in as [`types::Input`]s, what is
-//! to be done goes out as [`types::Effect`]s; time, ids and bytes are the shell's.
+//! The core of an engine: it decides, and does nothing itself. What happens comes in as [`types::Input`]s,
+//! what is to be done goes out as [`types::Effect`]s; time, ids and bytes are the shell's.
 //!
 //! Reading order: [`types`] is the contract; `journal` which commands came, `operations` what they begin;
-//! `programs` one program's life; `captures` what asks for its state; `self_report` what it says of itself and
-//! `health` what follows;
-//! `departure` and `arrival` the two halves of a move; `verdicts` what a target has decided; `transfer` the
-//! window for chunks; `serving` and `downloads` a snapshot for a client; `blobs` what must be kept;
-//! `statuses` and `publishing` what is published; `recovery` what a restart makes of the records.
+//! `programs` one program's life; `captures` what asks for its state; `self_report` what it says of itself
+//! and `health` what follows; `departure` and `arrival` the two halves of a move; `verdicts` what a target
+//! has decided; `transfer` the window for chunks; `serving` and `downloads` a snapshot for a client; `blobs`
+//! what must be kept; `statuses` and `publishing` what is published; `recovery` what a restart makes of the
+//! records.
 //!
-//! Invariant: whatever the order, repetition or loss of messages, and wherever a crash falls between two effects, a
-//! program runs in at most one place, and after faults stop it runs somewhere. The crate `wayfare-simulator` looks
-//! for a counterexample.
+//! Invariant: whatever the order, repetition or loss of messages, and wherever a crash falls between two
+//! effects, a program runs in at most one place, and after faults stop it runs somewhere. The crate
+//! `wayfare-simulator` looks for a counterexample.
 #![forbid(unsafe_code)]
 
 pub mod types;
@@ -134,8 +134,8 @@ impl Core {
         self.settle()
     }
 
-    /// What is remembered of orders, the newest first; of those that were taken before a place in the journal, which the page before
-    /// this has named.
+    /// What is remembered of orders, the newest first; of those that were taken before a place in the
+    /// journal, which the page before this has named.
     pub fn journal(&self, before: Option<u64>, now: Now) -> JournalPage {
         self.journal.page(before, self.now.max(now))
     }
@@ -172,7 +172,8 @@ impl Core {
                     self.departure_wanted(operation, &from, &missing);
                 }
             }
-            // Chunks come as an input of their own, because of their bytes; what is about code, the shell has looked at.
+            // Chunks come as an input of their own, because of their bytes; what is about code, the shell has
+            // looked at.
             PeerMessage::Chunk { .. }
             | PeerMessage::CodeWanted { .. }
             | PeerMessage::CodeUnderWay

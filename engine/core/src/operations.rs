@@ -46,8 +46,9 @@ impl Core {
         }
     }
 
-    /// Whether this was commanded before the engine lost its records, and came with an empty folder: it may have been
-    /// carried out, and what was begun by it must not begin again in the same numbers. Reading does no harm.
+    /// Whether this was commanded before the engine lost its records, and came with an empty folder: it may
+    /// have been carried out, and what was begun by it must not begin again in the same numbers. Reading does
+    /// no harm.
     fn is_for_a_lost_folder(&self, command: &Command) -> bool {
         let Identity {
             boot, earlier_boots, ..
@@ -56,9 +57,9 @@ impl Core {
         command.boot.is_some_and(|meant| !is_ours(meant)) && !matches!(command.action, Action::Logs { .. })
     }
 
-    /// Whether a command may be given to [`Core::handle`] while the disk is as it is. One that came before goes on in any
-    /// case. A refusal cannot be stored either, so it is not remembered: the caller says it. (A program that moves here
-    /// is refused when its memory finds no room.)
+    /// Whether a command may be given to [`Core::handle`] while the disk is as it is. One that came before
+    /// goes on in any case. A refusal cannot be stored either, so it is not remembered: the caller says it.
+    /// (A program that moves here is refused when its memory finds no room.)
     pub fn may_take(&self, command: &Command, disk: Disk) -> Result<(), Failure> {
         let reason = match (disk, &command.action) {
             (Disk::Stalled, _) => "its disk cannot be written",
@@ -145,8 +146,8 @@ impl Core {
             .extend(self.journal.progress(operation, phase, bytes, self.now));
     }
 
-    /// Says that code is compiled that the operation waits for. That is not its time: how long it takes is the module's and
-    /// the processor's, and nobody is silent.
+    /// Says that code is compiled that the operation waits for. That is not its time: how long it takes is
+    /// the module's and the processor's, and nobody is silent.
     pub(super) fn compiles(&mut self, operation: OperationId) {
         if let Some(deadline) = self.journal.extend(operation, self.now)
             && let Some(departure) = self.departures.get_mut(&operation)

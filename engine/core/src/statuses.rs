@@ -49,8 +49,8 @@ impl Statuses {
         self.next_sequence()
     }
 
-    /// Which programs' statuses are published now, with their numbers; the engine's comes behind them. `None`: nothing
-    /// has changed.
+    /// Which programs' statuses are published now, with their numbers; the engine's comes behind them.
+    /// `None`: nothing has changed.
     pub(super) fn changes(&mut self, current: Current, now: Now) -> Option<Vec<(ProgramId, u64)>> {
         if self.memory_due.is_some_and(|due| due <= now) {
             self.republish_memory();

@@ -1,5 +1,5 @@
-//! Every wait and bound of the core that concerns this engine alone, units last; and the clockwork that repeats
-//! a message on silence.
+//! Every wait and bound of the core that concerns this engine alone, units last; and the clockwork that
+//! repeats a message on silence.
 
 use super::types::Now;
 

@@ -1,9 +1,9 @@
 //! What goes into the core and what comes out: the whole contract between the part that decides and the
 //! part that acts.
 //!
-//! The shell carries the effects of one input out *in order*; [`Effect::Store`] and [`Effect::Erase`] are durable
-//! before the next one begins. So "store, then say" is simply the order of two effects. Bytes never enter
-//! the core: it speaks of blobs by digest and length, and the shell has them.
+//! The shell carries the effects of one input out *in order*; [`Effect::Store`] and [`Effect::Erase`] are
+//! durable before the next one begins. So "store, then say" is simply the order of two effects. Bytes never
+//! enter the core: it speaks of blobs by digest and length, and the shell has them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,8 +66,8 @@ pub enum Input {
         offset: u64,
         bytes: u64,
     },
-    /// The last byte of a blob was kept; `intact` says whether it matches its digest. If it does, it is stored
-    /// durably, otherwise the shell has thrown it away.
+    /// The last byte of a blob was kept; `intact` says whether it matches its digest. If it does, it is
+    /// stored durably, otherwise the shell has thrown it away.
     BlobComplete { blob: Blob, intact: bool },
     /// What arrived of a blob could not be kept, as on a full disk, and is gone.
     BlobFailed { blob: Blob, failure: Failure },
@@ -92,7 +92,8 @@ pub enum Input {
         capture: CaptureId,
         result: Result<Blob, Failure>,
     },
-    /// A [`Effect::Capture`] waits, while the program runs, until the code is compiled that lets it go on afterwards.
+    /// A [`Effect::Capture`] waits, while the program runs, until the code is compiled that lets it go on
+    /// afterwards.
     CaptureCompiles { program: ProgramId, capture: CaptureId },
     /// A program exited or trapped by itself. May come instead of an answer to any of the above.
     Ended { program: ProgramId, state: ProgramState },
@@ -102,9 +103,9 @@ pub enum Input {
     MemoryBytes { program: ProgramId, bytes: u64 },
     /// A program has been sent so much since its last stored snapshot that another should be made soon.
     CheckpointWanted { program: ProgramId },
-    /// Another engine's status says that it has `program` at `generation`. The shell feeds every such status for
-    /// a program that this core names in its statuses: of a higher generation than here, the copy here ends;
-    /// of a lower one, the status from here is published again, so that the other hears of it.
+    /// Another engine's status says that it has `program` at `generation`. The shell feeds every such status
+    /// for a program that this core names in its statuses: of a higher generation than here, the copy here
+    /// ends; of a lower one, the status from here is published again, so that the other hears of it.
     Fenced {
         program: ProgramId,
         generation: Generation,
@@ -122,8 +123,8 @@ pub enum Input {
     },
     /// Something has changed that the shell adds to the engine's status.
     StatusChanged,
-    /// The engine is about to end in good order: programs that run are stored, and stand still from there on, so
-    /// that the next start goes on exactly where they were.
+    /// The engine is about to end in good order: programs that run are stored, and stand still from there on,
+    /// so that the next start goes on exactly where they were.
     Stopping,
     /// Time has passed.
     Tick,
@@ -181,21 +182,21 @@ pub enum Effect {
         tombstone: Option<Box<ProgramStatus>>,
     },
 
-    /// Append the bytes of the chunk in hand to the blob's partial file (`offset` 0 begins it anew). After the last
-    /// byte the shell feeds `BlobComplete`.
+    /// Append the bytes of the chunk in hand to the blob's partial file (`offset` 0 begins it anew). After
+    /// the last byte the shell feeds `BlobComplete`.
     KeepChunk {
         blob: Blob,
         offset: u64,
     },
-    /// Rewrite and compile it, or find that done already; answers `ModuleLoaded`. With `resumes` also what programs need
-    /// to go on from a snapshot.
+    /// Rewrite and compile it, or find that done already; answers `ModuleLoaded`. With `resumes` also what
+    /// programs need to go on from a snapshot.
     LoadModule {
         operation: OperationId,
         module: Digest,
         resumes: bool,
     },
-    /// Decode, join with its base, check against module and limits; answers `SnapshotVerified`. Both blobs are
-    /// here, complete and durable; a `Start` from the same `saved` usually follows at once.
+    /// Decode, join with its base, check against module and limits; answers `SnapshotVerified`. Both blobs
+    /// are here, complete and durable; a `Start` from the same `saved` usually follows at once.
     VerifySnapshot {
         operation: OperationId,
         saved: Saved,
@@ -217,8 +218,9 @@ pub enum Effect {
         /// Follows its log from the first line on.
         follower: Option<Box<Follower>>,
     },
-    /// Bring it to a stop unless it is stopped, copy its state, and let it run on at once if that is its standing then.
-    /// Encode as `purpose` says and keep the blob; answers `Captured`. At most one is under way per program.
+    /// Bring it to a stop unless it is stopped, copy its state, and let it run on at once if that is its
+    /// standing then. Encode as `purpose` says and keep the blob; answers `Captured`. At most one is under
+    /// way per program.
     Capture {
         program: ProgramId,
         capture: CaptureId,
@@ -279,7 +281,8 @@ impl Purpose {
         }
     }
 
-    /// An earlier capture of the same program that this one is encoded relative to; a shell that has it no more makes a whole one.
+    /// An earlier capture of the same program that this one is encoded relative to; a shell that has it no
+    /// more makes a whole one.
     pub fn base(self) -> Option<Blob> {
         match self {
             Self::Final(_, base) => base,
@@ -347,8 +350,9 @@ pub struct ProgramRecord {
     pub program: ProgramId,
     pub spec: ProgramSpec,
     pub generation: Generation,
-    /// As which generation its life began, if it began here: what the program numbers has numbers of this life from then on (see
-    /// [`wayfare_protocol::life`]), though `saved` may be of an earlier one. 0: it goes on with the life that `saved` is of.
+    /// As which generation its life began, if it began here: what the program numbers has numbers of this
+    /// life from then on (see [`wayfare_protocol::life`]), though `saved` may be of an earlier one. 0: it
+    /// goes on with the life that `saved` is of.
     #[serde(default = "no_generation")]
     pub begun: Generation,
     /// `None`: from the beginning.

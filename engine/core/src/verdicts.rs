@@ -1,5 +1,5 @@
-//! What this engine decided, as a target, about operations of others: decided once, stored before it is said, and
-//! said again to whoever asks again.
+//! What this engine decided, as a target, about operations of others: decided once, stored before it is said,
+//! and said again to whoever asks again.
 
 use std::collections::BTreeMap;
 
@@ -40,8 +40,8 @@ impl Verdicts {
         Some(message(&self.given.get(&operation)?.verdict))
     }
 
-    /// Keeps a verdict, durably. Where there are too many, the oldest is forgotten, but never one about a program
-    /// that is here, since its source may still ask: `arrived` are the operations that brought these.
+    /// Keeps a verdict, durably. Where there are too many, the oldest is forgotten, but never one about a
+    /// program that is here, since its source may still ask: `arrived` are the operations that brought these.
     pub(super) fn give(
         &mut self,
         operation: OperationId,

@@ -1,5 +1,5 @@
-//! What an engine's configuration says about its devices: `deploy/README.md` has an example of each kind, which a test holds to
-//! this.
+//! What an engine's configuration says about its devices: `deploy/README.md` has an example of each kind,
+//! which a test holds to this.
 //!
 //! Everything is checked here, before an engine begins: an error names the alias and the key.
 

@@ -1,5 +1,6 @@
-//! What a device says by itself: edges of a line, bytes of a serial port. Kept in order and numbered, up to a limit, so that each
-//! program that listens has a place of its own and loses nothing while it does something else.
+//! What a device says by itself: edges of a line, bytes of a serial port. Kept in order and numbered, up to a
+//! limit, so that each program that listens has a place of its own and loses nothing while it does something
+//! else.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -77,8 +78,8 @@ impl<T: Copy> Feed<T> {
         state.first + state.kept.len() as u64
     }
 
-    /// What has come at `place` or later, and where its first is: later than `place` if what was there is lost. If there is nothing,
-    /// `wake` is called when something comes.
+    /// What has come at `place` or later, and where its first is: later than `place` if what was there is
+    /// lost. If there is nothing, `wake` is called when something comes.
     pub(super) fn after(
         &self,
         place: u64,

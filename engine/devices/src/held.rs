@@ -1,4 +1,5 @@
-//! What one program has of its engine's devices: its grants, the levels that it has set, and how far it has heard.
+//! What one program has of its engine's devices: its grants, the levels that it has set, and how far it has
+//! heard.
 //!
 //! The levels are in its snapshots: where it goes on, its outputs are set to them again before it runs.
 
@@ -68,8 +69,8 @@ impl Held {
         self.outputs.retain(|alias, _| self.granted.contains(alias));
     }
 
-    /// Before it runs: what only it can have is its own from here on, and its outputs are as it had set them. Answers with what could not
-    /// be done.
+    /// Before it runs: what only it can have is its own from here on, and its outputs are as it had set them.
+    /// Answers with what could not be done.
     pub fn drive(&mut self) -> Vec<(Alias, Trouble)> {
         let mut troubles = Vec::new();
         if self.is_driving {
@@ -140,7 +141,8 @@ impl Held {
         match &device.port {
             Port::Output(_) => Ok(self.outputs.get(alias).copied().unwrap_or(false)),
             Port::Input(input) => {
-                // An edge between this and a wait is not missed; a line that cannot tell of edges can be read all the same.
+                // An edge between this and a wait is not missed; a line that cannot tell of edges can be read
+                // all the same.
                 if !self.places.contains_key(alias)
                     && let Ok(edges) = input.edges()
                 {
@@ -152,8 +154,8 @@ impl Held {
         }
     }
 
-    /// The next edge among `wanted` since the line was last read or waited for; others are passed over. `None`: not yet, and then
-    /// `wake` is called when it is worth looking again.
+    /// The next edge among `wanted` since the line was last read or waited for; others are passed over.
+    /// `None`: not yet, and then `wake` is called when it is worth looking again.
     pub fn edge(
         &mut self,
         alias: &Alias,

@@ -4,14 +4,16 @@
 //!  program --host call--> Held --alias, granted?--> Device --owner?--> Port --> simulated
 //!                       (one program)               (all programs)       `---> linux
 //! ```
-//! Invariant: an output is driven only by a program that runs. One that is paused, on its way to another engine, or ended has
-//! released its outputs before anybody hears that it stands still: so the source of a move releases a line before the
-//! target can drive its own.
+//! Invariant: an output is driven only by a program that runs. One that is paused, on its way to another
+//! engine, or ended has released its outputs before anybody hears that it stands still: so the source of a
+//! move releases a line before the target can drive its own.
 //!
-//! Whatever is called in here may block, and is called on a program's own thread or on one of a device: never on the engine's loop.
+//! Whatever is called in here may block, and is called on a program's own thread or on one of a device: never
+//! on the engine's loop.
 //!
-//! Reading order: `config` (what the engine is told), `port` (what can be done with a device), `simulated` and `linux` (with what),
-//! `feed` (what comes by itself), `held` (what one program has), `status_led` (what the engine has for itself).
+//! Reading order: `config` (what the engine is told), `port` (what can be done with a device), `simulated`
+//! and `linux` (with what), `feed` (what comes by itself), `held` (what one program has), `status_led` (what
+//! the engine has for itself).
 #![deny(unsafe_code)]
 
 mod config;
@@ -51,8 +53,8 @@ struct Device {
     about: DeviceAbout,
     port: Port,
     simulated: Option<Arc<Simulated>>,
-    /// The holder that drives it or reads from it, where only one can. Locked while it is driven, so that one that was
-    /// succeeded does not drive it any more.
+    /// The holder that drives it or reads from it, where only one can. Locked while it is driven, so that one
+    /// that was succeeded does not drive it any more.
     owner: Mutex<Option<Holder>>,
 }
 
@@ -61,8 +63,9 @@ struct Device {
 pub(crate) struct Holder(u64);
 
 impl Devices {
-    /// Those that are there. One that is configured and missing is left out with a warning, and so not offered: a board whose
-    /// serial adapter is not plugged in does the rest of its work. It is looked for again at the engine's next start.
+    /// Those that are there. One that is configured and missing is left out with a warning, and so not
+    /// offered: a board whose serial adapter is not plugged in does the rest of its work. It is looked for
+    /// again at the engine's next start.
     pub fn open(options: &DeviceOptions) -> Self {
         let mut devices = Self {
             status_led: options.status_led.clone(),
@@ -155,7 +158,8 @@ impl Device {
         self.owner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From here on it is `holder`'s. Whoever had it is about to end, or it would not have been granted again.
+    /// From here on it is `holder`'s. Whoever had it is about to end, or it would not have been granted
+    /// again.
     fn claim(&self, holder: Holder) {
         *self.owner() = Some(holder);
     }

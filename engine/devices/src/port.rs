@@ -1,4 +1,5 @@
-//! What can be done with a device, by kind. Each trait has two implementations: the simulated one and the kernel's.
+//! What can be done with a device, by kind. Each trait has two implementations: the simulated one and the
+//! kernel's.
 
 use std::io;
 use std::time::Duration;
@@ -42,8 +43,9 @@ pub(super) trait Sensor: Send + Sync {
     fn sample(&self) -> io::Result<Sample>;
 }
 
-/// A reading as the converter gives it, and in the unit of its channel: millivolts for a voltage, milliamperes for a current,
-/// thousandths of a degree Celsius for a temperature (the kernel's `Documentation/ABI/testing/sysfs-bus-iio`).
+/// A reading as the converter gives it, and in the unit of its channel: millivolts for a voltage,
+/// milliamperes for a current, thousandths of a degree Celsius for a temperature (the kernel's
+/// `Documentation/ABI/testing/sysfs-bus-iio`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
     pub raw: i64,

@@ -1,9 +1,9 @@
-//! Devices that are not there: what a program sets is written down, what it reads can be set. For machines without such devices,
-//! and for tests.
+//! Devices that are not there: what a program sets is written down, what it reads can be set. For machines
+//! without such devices, and for tests.
 //!
-//! Outputs keep the last levels that they had. A sensor gives its samples in turn, again and again. Behind an I2C bus there are
-//! 256 registers, and the first byte written is the number of the next one; SPI gives back what it is given; a serial port keeps what it
-//! is sent.
+//! Outputs keep the last levels that they had. A sensor gives its samples in turn, again and again. Behind an
+//! I2C bus there are 256 registers, and the first byte written is the number of the next one; SPI gives back
+//! what it is given; a serial port keeps what it is sent.
 
 use std::collections::VecDeque;
 use std::io;

@@ -5,12 +5,14 @@
 //!              \--its provider was withdrawn, or its time is over--> failed --handed over--> gone
 //!   announced --> a provider of a watched address --withdrawn--> not one
 //! ```
-//! A call is a stamped request, and has its number: so what tells repeats of messages tells those of calls and answers, wherever
-//! either side is, and a call that a crash makes the program make again has the number it had. Of several providers a call goes to the
-//! one that its number falls on, in the order of their ids, so that calls spread and the same call goes to the same provider as
-//! long as they are the same. A caller that chooses is in `choosing`.
+//! A call is a stamped request, and has its number: so what tells repeats of messages tells those of calls
+//! and answers, wherever either side is, and a call that a crash makes the program make again has the number
+//! it had. Of several providers a call goes to the one that its number falls on, in the order of their ids,
+//! so that calls spread and the same call goes to the same provider as long as they are the same. A caller
+//! that chooses is in `choosing`.
 //!
-//! Always: a call ends once, and none is without an end: each has a deadline, by the program's own clock. All of it is in a snapshot.
+//! Always: a call ends once, and none is without an end: each has a deadline, by the program's own clock. All
+//! of it is in a snapshot.
 
 mod attending;
 #[cfg(test)]
@@ -72,14 +74,15 @@ const AT_LEAST_ONCE: Manner = Manner {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Calls {
     serves: BTreeSet<String>,
-    /// What the program says of its services, as JSON, with their names. It is told to whoever asks, and published nowhere.
+    /// What the program says of its services, as JSON, with their names. It is told to whoever asks, and
+    /// published nowhere.
     schemas: Vec<(String, String)>,
     /// The program can be sent messages, if it serves nothing, too.
     listens: bool,
     /// Who can be called there, as far as it was announced.
     providers: BTreeMap<Address, BTreeMap<ProgramId, Known>>,
-    /// Addresses at which everybody is known who was there when it was subscribed: sets on this connection, others since the broker
-    /// was last asked for everything.
+    /// Addresses at which everybody is known who was there when it was subscribed: sets on this connection,
+    /// others since the broker was last asked for everything.
     complete: BTreeSet<Address>,
     /// Addresses, beside sets, at which a caller chooses: it does so among all who are there.
     chosen_at: BTreeSet<Address>,
@@ -120,8 +123,8 @@ pub(super) enum Incoming {
 }
 
 impl Mail {
-    /// Provides a service, which has this schema from now on. What is sent to the program's addresses comes through the inbox once
-    /// [`Mail::is_serving`] says so.
+    /// Provides a service, which has this schema from now on. What is sent to the program's addresses comes
+    /// through the inbox once [`Mail::is_serving`] says so.
     pub fn serve(&mut self, service: &str, schema: Option<&str>) -> Result<(), Refusal> {
         if !is_name(service) {
             return Err(Refusal::Malformed);
@@ -330,7 +333,8 @@ impl Mail {
         }
     }
 
-    /// Who can be called changes, or what becomes of what is open, as `message` says. `false`: it says neither.
+    /// Who can be called changes, or what becomes of what is open, as `message` says. `false`: it says
+    /// neither.
     pub(super) fn announced(&mut self, message: &ReceivedMessage) -> bool {
         if let Some(noticed) = self.noticed(message) {
             self.take_notice(noticed, message);
@@ -346,7 +350,8 @@ impl Mail {
         true
     }
 
-    /// A copy of another program is sent and answers none of its calls, has made none, and is asked at addresses of its own.
+    /// A copy of another program is sent and answers none of its calls, has made none, and is asked at
+    /// addresses of its own.
     pub(super) fn leave_calls_to(&mut self, original: ProgramId) {
         self.calls.open.clear();
         self.calls.taken.clear();

@@ -1,14 +1,16 @@
-//! What came in and is not acknowledged: offered to the program's inbox, written to the journal, synced in batches. Decides when each is
-//! due; the session (`shell::session`) does it.
+//! What came in and is not acknowledged: offered to the program's inbox, written to the journal, synced in
+//! batches. Decides when each is due; the session (`shell::session`) does it.
 //!
 //! ```text
 //!   received --> fresh, in the inbox --begin_sync--> being synced --synced--> may be acknowledged
 //!       \--> held, while the inbox is full; offered again
 //! ```
-//! Always: what may be acknowledged was dropped as a repeat, or is in the journal, synced; and that in the order of receipt.
+//! Always: what may be acknowledged was dropped as a repeat, or is in the journal, synced; and that in the
+//! order of receipt.
 //!
-//! A sync costs a card some 12 KiB of writing, whatever it makes durable. So what comes is gathered for a short while, unless as
-//! much has come as the smallest windows of brokers hold: then the broker waits for our acknowledgements.
+//! A sync costs a card some 12 KiB of writing, whatever it makes durable. So what comes is gathered for a
+//! short while, unless as much has come as the smallest windows of brokers hold: then the broker waits for
+//! our acknowledgements.
 
 use std::time::{Duration, Instant};
 use wayfare_protocol::qos::Qos;
@@ -69,8 +71,9 @@ impl<M, T> Intake<M, T> {
         self.since.get_or_insert(now);
     }
 
-    /// What a connection goes on with: the messages that an earlier one took and did not bring to the journal. They are in the inbox, so
-    /// what the broker sends of them again is dropped and acknowledged; and a journal with a gap is read up to there.
+    /// What a connection goes on with: the messages that an earlier one took and did not bring to the
+    /// journal. They are in the inbox, so what the broker sends of them again is dropped and acknowledged;
+    /// and a journal with a gap is read up to there.
     pub fn with_unstored(messages: Vec<ReceivedMessage>, now: Instant) -> Self {
         Self {
             since: (!messages.is_empty()).then_some(now),
@@ -99,7 +102,8 @@ impl<M, T> Intake<M, T> {
         self.held = None;
     }
 
-    /// What to write to the journal and to sync, if it is time or `at_once`; [`Intake::synced`] is told when that is done.
+    /// What to write to the journal and to sync, if it is time or `at_once`; [`Intake::synced`] is told when
+    /// that is done.
     pub fn begin_sync(&mut self, now: Instant, at_once: bool) -> Option<Vec<ReceivedMessage>> {
         let is_due =
             at_once || self.tokens.len() >= BATCH_MESSAGES || self.due().is_some_and(|due| due <= now);

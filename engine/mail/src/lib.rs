@@ -1,14 +1,15 @@
-//! A program's messages: what it is subscribed to, what came and was not handed over, what it published and the broker has
-//! not acknowledged, and what repeats are told by. A pure core: the program's host calls are on one side, its
-//! MQTT session (the engine's `shell::session`) on the other, both under the mutex of the program's `control`.
+//! A program's messages: what it is subscribed to, what came and was not handed over, what it published and
+//! the broker has not acknowledged, and what repeats are told by. A pure core: the program's host calls are
+//! on one side, its MQTT session (the engine's `shell::session`) on the other, both under the mutex of the
+//! program's `control`.
 //!
 //! ```text
 //!   session --accept--> inbox --take--> program        numbered as they come, for the journal
 //!   program --publish--> outbox --next_to_send--> session --sent--> gone      numbered as they go
 //! ```
-//! Always: everything is bounded; a full inbox holds the session up and a full outbox the program, and nothing is dropped;
-//! all of it is in a snapshot (`state`), so that a message is in exactly one of the broker, an inbox and the program's own
-//! memory.
+//! Always: everything is bounded; a full inbox holds the session up and a full outbox the program, and
+//! nothing is dropped; all of it is in a snapshot (`state`), so that a message is in exactly one of the
+//! broker, an inbox and the program's own memory.
 #![forbid(unsafe_code)]
 
 mod calls;
@@ -79,7 +80,8 @@ pub struct Mail {
     submitted: u64,
     seen: Seen,
     replies: Replies,
-    /// A request whose reply is waited for, and which the broker has: in a snapshot it stands before the outbox, as if it had not.
+    /// A request whose reply is waited for, and which the broker has: in a snapshot it stands before the
+    /// outbox, as if it had not.
     asked: Option<Outgoing>,
     asks_again: bool,
     repliable: VecDeque<(u64, String)>,
@@ -181,8 +183,9 @@ impl Mail {
         &self.home
     }
 
-    /// The life that begins as this generation does so now, unless it has begun: what is published from here on has numbers that no other
-    /// has. What stands in the outbox was published before, and keeps its numbers.
+    /// The life that begins as this generation does so now, unless it has begun: what is published from here
+    /// on has numbers that no other has. What stands in the outbox was published before, and keeps its
+    /// numbers.
     pub fn begin_life(&mut self, begun: Generation) {
         self.published = self.published.max(life::first_number(begun));
     }
@@ -277,8 +280,9 @@ impl Mail {
         Ok(())
     }
 
-    /// To a request that was received; once. Whoever sent it chose the topic, so only the sender's own topic for replies is
-    /// taken, or one that the program may publish on anyway: else anybody could have it publish anywhere.
+    /// To a request that was received; once. Whoever sent it chose the topic, so only the sender's own topic
+    /// for replies is taken, or one that the program may publish on anyway: else anybody could have it
+    /// publish anywhere.
     pub fn reply(&mut self, reply_to: &str, answers: u64, payload: &[u8]) -> Result<(), Refusal> {
         let at = self
             .repliable
@@ -314,8 +318,8 @@ impl Mail {
         (self.replies.unanswered() == Some(asked)).then_some(asked)
     }
 
-    /// Sends that request once more, under its number: nobody may have been subscribed when it was sent. Whoever has
-    /// it takes this for a repeat.
+    /// Sends that request once more, under its number: nobody may have been subscribed when it was sent.
+    /// Whoever has it takes this for a repeat.
     pub fn ask_again(&mut self) {
         self.asks_again = self.unanswered().is_some();
     }
@@ -501,7 +505,8 @@ impl Mail {
 
     pub fn accept(&mut self, topic: &str, payload: &[u8], retained: bool) -> Accepted {
         let (mut stamp, payload) = Stamp::take_off(payload);
-        // A request that cannot be answered is a message: a program that answers what it is asked does not fail for it.
+        // A request that cannot be answered is a message: a program that answers what it is asked does not
+        // fail for it.
         if let Some(stamp) = &mut stamp
             && matches!(stamp.purpose, Purpose::Request { .. })
             && self.replies_go_to(stamp).is_none()
@@ -538,8 +543,9 @@ impl Mail {
                 return Accepted::Full;
             }
         }
-        // What the broker keeps for those who come later comes once for each subscription. An answer that is waited for has not come: if
-        // its number has, a provider that was set back uses that for something else than before.
+        // What the broker keeps for those who come later comes once for each subscription. An answer that is
+        // waited for has not come: if its number has, a provider that was set back uses that for something
+        // else than before.
         if let Some(stamp) = message.stamp.as_ref().filter(|_| !retained && answers.is_none())
             && !self.seen.is_new(stamp.sender, stamp.number)
         {

@@ -1,7 +1,7 @@
 //! Messages as the mail keeps them, and their encoding in snapshots and in the journal of what was received.
 //!
-//! Numbers are little-endian; texts and payloads have their length before them, in four bytes. A stamp is kept as it was on the
-//! wire, ahead of the payload.
+//! Numbers are little-endian; texts and payloads have their length before them, in four bytes. A stamp is
+//! kept as it was on the wire, ahead of the payload.
 
 use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::Stamp;

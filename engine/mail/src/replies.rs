@@ -1,8 +1,9 @@
 //! Replies: to the request that the program waits for, and to those that it will make again.
 //!
-//! After a crash a program goes on from an older snapshot and is sent again what came since, replies included: to requests that it has
-//! yet to make again, under the numbers that they had. Those are kept for it. Others that nobody waits for came too late; they do
-//! not enter the journal either, so that the program finds them as late when it is sent that again.
+//! After a crash a program goes on from an older snapshot and is sent again what came since, replies
+//! included: to requests that it has yet to make again, under the numbers that they had. Those are kept for
+//! it. Others that nobody waits for came too late; they do not enter the journal either, so that the program
+//! finds them as late when it is sent that again.
 
 use std::collections::BTreeMap;
 

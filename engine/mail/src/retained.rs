@@ -1,8 +1,9 @@
 //! What a program has at the broker for those who come later: its retained messages, counted.
 //!
-//! The broker keeps one for each topic, for ever, and nobody else's limit holds a program to any number of topics. What always holds: of
-//! topics and bytes a program has no more than the limits, as far as its snapshots remember; a message in the place of an earlier one counts
-//! once, and one that is taken away, with an empty message, no more.
+//! The broker keeps one for each topic, for ever, and nobody else's limit holds a program to any number of
+//! topics. What always holds: of topics and bytes a program has no more than the limits, as far as its
+//! snapshots remember; a message in the place of an earlier one counts once, and one that is taken away, with
+//! an empty message, no more.
 
 use std::collections::BTreeMap;
 

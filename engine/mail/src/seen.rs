@@ -1,14 +1,14 @@
-//! Recognises numbered messages that came before: for each sender windows of numbers, as IPsec has one against replays (RFC 4303,
-//! section 3.4.3). A sender has several, because its numbers need not be near each other: it publishes to others as well, begins another
-//! life, or somebody else forges a number of its.
+//! Recognises numbered messages that came before: for each sender windows of numbers, as IPsec has one
+//! against replays (RFC 4303, section 3.4.3). A sender has several, because its numbers need not be near each
+//! other: it publishes to others as well, begins another life, or somebody else forges a number of its.
 //!
 //! ```text
 //!   start             low                       top
 //!     |   all seen     |  one bit for each number |        what is not in a window opens another
 //! ```
-//! Always: a number is new at most once, as long as its window is remembered; a number that is in no window is new. A window moves up
-//! only as far as what came explains: by about as much as the numbers in it are apart. So a number far ahead, whoever sent it, takes
-//! nothing from what comes after it.
+//! Always: a number is new at most once, as long as its window is remembered; a number that is in no window
+//! is new. A window moves up only as far as what came explains: by about as much as the numbers in it are
+//! apart. So a number far ahead, whoever sent it, takes nothing from what comes after it.
 
 use std::collections::BTreeMap;
 
@@ -113,7 +113,8 @@ impl Seen {
         self.senders.values().map(Vec::len).sum()
     }
 
-    /// A sender's window that was used last comes last: readers that know one window for each sender keep that one.
+    /// A sender's window that was used last comes last: readers that know one window for each sender keep
+    /// that one.
     pub(super) fn save(&self, out: &mut Vec<u8>) {
         let mut windows: Vec<_> = self.windows().collect();
         windows.sort_by_key(|(_, window)| window.used);
@@ -299,7 +300,8 @@ mod tests {
         };
         for number in 0..10_000 {
             assert!(seen.is_new(sender, number), "{number}");
-            // Forged: huge, near, again and again, in any order; but none that the sender will have used soon.
+            // Forged: huge, near, again and again, in any order; but none that the sender will have used
+            // soon.
             let forged = match draw(4) {
                 0 => u64::MAX - draw(3),
                 1 => 1 << (25 + draw(30)),

@@ -16,13 +16,16 @@ use crate::{
 };
 
 const VERSION: u8 = 2;
-/// With calls behind all else: only where there are any, so that engines of earlier releases take all other programs.
+/// With calls behind all else: only where there are any, so that engines of earlier releases take all other
+/// programs.
 const VERSION_WITH_CALLS: u8 = 3;
-/// With calls in a layout that engines of earlier releases do not know: only while there is something that they would lose.
+/// With calls in a layout that engines of earlier releases do not know: only while there is something that
+/// they would lose.
 const VERSION_WITH_MORE: u8 = 4;
 /// The same with what a caller chooses providers by: only where it does.
 const VERSION_WITH_CHOICES: u8 = 5;
-/// Beside any of these with calls: schemas of services stand behind all else. Engines of earlier releases do not take it.
+/// Beside any of these with calls: schemas of services stand behind all else. Engines of earlier releases do
+/// not take it.
 const WITH_SCHEMAS: u8 = 1 << 7;
 /// After a crash the inbox also holds what the journal had, which may be more than it takes otherwise.
 const RESTORED_MESSAGES_MAX: usize = 1 << 18;
@@ -60,7 +63,8 @@ impl Mail {
         }
         count(&mut out, self.inbox.len());
         self.inbox.iter().for_each(|message| message.encode(&mut out));
-        // Where it goes on, nobody knows how often that was sent: it is sent once more, and is a repeat for whoever has it.
+        // Where it goes on, nobody knows how often that was sent: it is sent once more, and is a repeat for
+        // whoever has it.
         let has_room = self.outbox.len() < OUTBOX_MESSAGES_MAX;
         let asked = self
             .asked
@@ -85,7 +89,8 @@ impl Mail {
         out
     }
 
-    /// Goes on from a snapshot. A copy of a program, which has an id of its own, leaves the original's session and outbox to it.
+    /// Goes on from a snapshot. A copy of a program, which has an id of its own, leaves the original's
+    /// session and outbox to it.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
         if bytes.is_empty() {
             return Ok(());
@@ -187,7 +192,8 @@ impl Mail {
         Some(())
     }
 
-    /// A subscription of a snapshot that its grants do not have is given up, at the broker too: a session may have it from before.
+    /// A subscription of a snapshot that its grants do not have is given up, at the broker too: a session may
+    /// have it from before.
     fn leave_what_may_not_be_heard(&mut self) {
         let inbox = self.may_listen().then(|| self.inbox_topic());
         let own = inbox.into_iter().chain([self.reply_topic()]);

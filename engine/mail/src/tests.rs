@@ -141,7 +141,8 @@ fn a_full_inbox_holds_the_session_up_and_loses_nothing() {
     );
 }
 
-/// The broker sends the reply after what came before it, and the program takes nothing of that while it waits for the reply.
+/// The broker sends the reply after what came before it, and the program takes nothing of that while it waits
+/// for the reply.
 #[test]
 fn an_inbox_that_is_full_lets_through_what_is_before_a_reply_that_is_awaited() {
     let mut mail = open();
@@ -199,7 +200,8 @@ fn the_fleets_own_messages_are_not_for_programs() {
     );
 }
 
-/// The sender of a request chooses where its reply goes, and the program's engine may publish where the sender may not.
+/// The sender of a request chooses where its reply goes, and the program's engine may publish where the
+/// sender may not.
 #[test]
 fn a_reply_goes_to_whoever_asked_or_where_the_program_may_publish() {
     let mut mail = open();

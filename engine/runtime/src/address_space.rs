@@ -2,8 +2,9 @@
 
 use wayfare_protocol::error::Failure;
 
-/// wasmtime reserves 4 GiB of it for each memory, so that compiled code need not check addresses. Where it is limited (`ulimit -v`,
-/// `LimitAS=` of a service, kernels for small processors) that is not to be had for many programs.
+/// wasmtime reserves 4 GiB of it for each memory, so that compiled code need not check addresses. Where it is
+/// limited (`ulimit -v`, `LimitAS=` of a service, kernels for small processors) that is not to be had for
+/// many programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressSpace {
     Ample,

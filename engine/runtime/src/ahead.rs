@@ -1,5 +1,5 @@
-//! Compiled code across machines: which form this engine runs, and how an engine with the compiler makes the forms of
-//! others.
+//! Compiled code across machines: which form this engine runs, and how an engine with the compiler makes the
+//! forms of others.
 
 #[cfg(feature = "compiler")]
 use std::collections::BTreeSet;
@@ -17,7 +17,8 @@ use wayfare_abi::calls;
 /// As the workspace pins it: wasmtime does not say it itself.
 pub const WASMTIME_VERSION: &str = "48.0.8";
 
-/// What code must be for, to run here: native where wasmtime has a compiler for the processor, else Pulley's bytecode.
+/// What code must be for, to run here: native where wasmtime has a compiler for the processor, else Pulley's
+/// bytecode.
 pub fn here() -> CodeTarget {
     let is_native = cfg!(any(
         target_arch = "x86_64",
@@ -76,8 +77,9 @@ pub fn compile(module: Digest, wasm: &[u8], target: &CodeTarget) -> Result<Vec<u
     code.map_err(|error| refuse(format!("{error:#}")))
 }
 
-/// A compiler for engines that have none. Without `heap` its code also runs on engines that were built without one for exceptions,
-/// as those of the last release are; with it, those refuse the code with that reason.
+/// A compiler for engines that have none. Without `heap` its code also runs on engines that were built
+/// without one for exceptions, as those of the last release are; with it, those refuse the code with that
+/// reason.
 #[cfg(feature = "compiler")]
 fn engine_for(architecture: &str, heap: bool) -> wasmtime::Result<wasmtime::Engine> {
     let mut config = super::options::config();
@@ -124,7 +126,8 @@ mod tests {
         assert!(include_str!("../../../Cargo.toml").contains(&pinned));
     }
 
-    /// What the registry gives out: a form for each target that can be made here, and a reason for each that cannot.
+    /// What the registry gives out: a form for each target that can be made here, and a reason for each that
+    /// cannot.
     #[cfg(feature = "compiler")]
     #[test]
     fn every_form_that_can_be_made_is_another_and_what_cannot_is_refused_with_the_reason() {
@@ -166,7 +169,8 @@ mod tests {
         assert!(said.contains("another") && said.contains("one version"), "{said}");
     }
 
-    /// A new dispatcher goes on serving the boards of the last release, whose engines were built without a heap for exceptions.
+    /// A new dispatcher goes on serving the boards of the last release, whose engines were built without a
+    /// heap for exceptions.
     #[cfg(feature = "compiler")]
     #[test]
     fn engines_of_the_last_release_load_code_that_needs_no_exceptions_and_refuse_what_does() {

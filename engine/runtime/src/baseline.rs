@@ -26,14 +26,14 @@ use super::loaded::{Loaded, Tier};
 use super::options::{RuntimeOptions, reserve};
 use super::rooms::Rooms;
 
-/// Rewritten modules below this are compiled by Cranelift at once. Of this size it takes a fifth of a second on two
-/// busy processors.
+/// Rewritten modules below this are compiled by Cranelift at once. Of this size it takes a fifth of a second
+/// on two busy processors.
 const REWRITTEN_BYTES_MIN: usize = 64 << 10;
 /// How many times as much stack programs have on this tier: calls take more of it than in optimised code, and
-/// whatever recursion fits there must fit here. Measured on x86-64, in the samples and QuickJS: a frame here is
-/// 1.3 to 2 times that of optimised code at the median, 3 at the ninetieth percentile and 5 at the
-/// ninety-ninth. What is above are functions that keep nothing across calls, and none of those takes more than 144
-/// bytes.
+/// whatever recursion fits there must fit here. Measured on x86-64, in the samples and QuickJS: a frame here
+/// is 1.3 to 2 times that of optimised code at the median, 3 at the ninetieth percentile and 5 at the
+/// ninety-ninth. What is above are functions that keep nothing across calls, and none of those takes more
+/// than 144 bytes.
 const STACK_FACTOR: usize = 8;
 /// Each program's thread reserves twice its stack: more than this in all is too much of an address space.
 const STACK_BYTES_MAX: usize = 512 << 20;

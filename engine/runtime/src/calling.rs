@@ -1,5 +1,6 @@
-//! The host calls for what programs ask of each other: services, calls and their answers, messages to addresses. The mail decides
-//! (`wayfare_mail`); this waits. As everywhere in here a call either completes or has had no effect.
+//! The host calls for what programs ask of each other: services, calls and their answers, messages to
+//! addresses. The mail decides (`wayfare_mail`); this waits. As everywhere in here a call either completes or
+//! has had no effect.
 
 use std::time::Duration;
 
@@ -89,7 +90,8 @@ fn caller(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
                 let function = text(guest, function, letters)?;
                 let arguments = content(guest, arguments, bytes)?;
                 let deadline_ms = u64::try_from(deadline_ms).map_err(|_| Errno::INVAL)?;
-                // No address begins so: an action as a line of `/wayfare` has it, for what came later than this import.
+                // No address begins so: an action as a line of `/wayfare` has it, for what came later than
+                // this import.
                 let done = match address.starts_with('{') && function.is_empty() {
                     true => act(guest.context, &address, arguments)?,
                     false => {
@@ -149,8 +151,8 @@ fn done_if<T>(done: Option<T>) -> Flow {
     done.map_or(Flow::Interrupted, |_| Flow::Done)
 }
 
-/// What programs ask for by the import `call` that is no plain call. The number of what was begun, or 0; `None`: the program shall stop
-/// first.
+/// What programs ask for by the import `call` that is no plain call. The number of what was begun, or 0;
+/// `None`: the program shall stop first.
 fn act(context: &mut Context, line: &str, payload: Vec<u8>) -> Result<Option<u64>, Errno> {
     let flow = match parse_action(line.as_bytes(), payload).map_err(|_| Errno::INVAL)? {
         Action::Call {
@@ -290,8 +292,8 @@ pub(super) fn answer(context: &mut Context, to: &str, number: u64, outcome: &Out
     calls::outgoing(context, "answer", to, |mail| mail.answer(to, number, outcome))
 }
 
-/// The number of the call; `None`: the program shall stop first. Waits while nobody is known who can be called there, and fails when
-/// the call's time is over: then nothing was done.
+/// The number of the call; `None`: the program shall stop first. Waits while nobody is known who can be
+/// called there, and fails when the call's time is over: then nothing was done.
 pub(super) fn call(
     context: &mut Context,
     address: &Address,
@@ -309,7 +311,8 @@ pub(super) fn call(
     )
 }
 
-/// The number of the message; `None`: the program shall stop first. `timeout_ms` is how long somebody is waited for at the address.
+/// The number of the message; `None`: the program shall stop first. `timeout_ms` is how long somebody is
+/// waited for at the address.
 pub(super) fn send(
     context: &mut Context,
     address: &Address,
@@ -327,7 +330,8 @@ pub(super) fn send(
     })
 }
 
-/// Waits for the end of a call. What does not fit into the program's buffer stays, and the program is told its length.
+/// Waits for the end of a call. What does not fit into the program's buffer stays, and the program is told
+/// its length.
 fn outcome(guest: &mut Guest, number: u64, timeout_ms: i64, room: (i32, i32, i32)) -> Result<Flow, Errno> {
     guest.bytes(room.0, u64::from(room.1.cast_unsigned()))?;
     guest.bytes(room.2, 4)?;

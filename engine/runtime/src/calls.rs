@@ -1,7 +1,8 @@
-//! The host calls of `wayfare-guest` but for those of `values` and `calling`: messages, and what a program may know about where it runs. `guest/wayfare.h` is their
-//! documentation; errors are preview 1's numbers.
+//! The host calls of `wayfare-guest` but for those of `values` and `calling`: messages, and what a program
+//! may know about where it runs. `guest/wayfare.h` is their documentation; errors are preview 1's numbers.
 //!
-//! As everywhere in here a call either completes or has had no effect, and those that can wait are named in `wayfare_abi::calls`.
+//! As everywhere in here a call either completes or has had no effect, and those that can wait are named in
+//! `wayfare_abi::calls`.
 
 use std::time::Duration;
 
@@ -157,7 +158,8 @@ fn identity(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Waits until the broker has granted it: what is published after that comes. Issued again elsewhere, it goes on waiting.
+/// Waits until the broker has granted it: what is published after that comes. Issued again elsewhere, it goes
+/// on waiting.
 pub(super) fn subscribe(context: &mut Context, filter: &str, qos: Qos) -> Result<Flow, Errno> {
     context.blocked_until_ns = None;
     let control = context.control.clone();
@@ -228,7 +230,8 @@ struct Waiting {
     for_replies: bool,
 }
 
-/// Waits for a message. One that does not fit into the program's buffer stays, and the program is told its length.
+/// Waits for a message. One that does not fit into the program's buffer stays, and the program is told its
+/// length.
 fn wait_for(
     guest: &mut Guest,
     waiting: Waiting,

@@ -1,5 +1,5 @@
-//! A program's monotonic clock. It runs while the program runs and stands still while the program is frozen or
-//! travels: of a sleep of ten seconds that is moved after four, six are left, however long the move took.
+//! A program's monotonic clock. It runs while the program runs and stands still while the program is frozen
+//! or travels: of a sleep of ten seconds that is moved after four, six are left, however long the move took.
 //! So it never goes back, and never jumps.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

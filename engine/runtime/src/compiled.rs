@@ -12,10 +12,11 @@
 //! ```
 //! And signed code, which was compiled elsewhere and is always all of a module: `wayfare_protocol::code`.
 //!
-//! Loading compiled code is as dangerous as running native code, and wasmtime does not check it. What always holds:
-//! [`Compiled`] is code that wasmtime made in this process (`Compiled::of`), or that came through [`Compiled::verify`]. For
-//! signed code that is enough. For our own it finds torn, rotted and mistaken bytes but no forged ones: whoever keeps them
-//! must keep them where nobody else can write. Nothing else is ever loaded.
+//! Loading compiled code is as dangerous as running native code, and wasmtime does not check it. What always
+//! holds: [`Compiled`] is code that wasmtime made in this process (`Compiled::of`), or that came through
+//! [`Compiled::verify`]. For signed code that is enough. For our own it finds torn, rotted and mistaken bytes
+//! but no forged ones: whoever keeps them must keep them where nobody else can write. Nothing else is ever
+//! loaded.
 
 use std::io::{self, Write};
 use std::ops::Range;

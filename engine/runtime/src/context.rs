@@ -42,9 +42,11 @@ pub(super) struct Context {
     /// Of the stack of a fresh program here.
     pub(super) stack_bytes: usize,
     pub(super) clock: Clock,
-    /// See [`HostState::blocked_until_ns`]: noted by the call that was left, and taken by the same call when it is issued again.
+    /// See [`HostState::blocked_until_ns`]: noted by the call that was left, and taken by the same call when
+    /// it is issued again.
     pub(super) blocked_until_ns: Option<u64>,
-    /// By the program's clock, where its rate of publishing is limited. Not in a snapshot: it is over before one arrives.
+    /// By the program's clock, where its rate of publishing is limited. Not in a snapshot: it is over before
+    /// one arrives.
     pub(super) publish_after_ns: u64,
     /// What the dispatcher has said of candidates' engines. Not in a snapshot: it is asked again.
     pub(super) loads_known: Option<LoadsKnown>,
@@ -181,8 +183,8 @@ impl Context {
         }
     }
 
-    /// When a call that waits for `timeout_ms` (below zero: for ever) is over, by the program's clock. Issued again after a capture, it ends
-    /// when it should have ended.
+    /// When a call that waits for `timeout_ms` (below zero: for ever) is over, by the program's clock. Issued
+    /// again after a capture, it ends when it should have ended.
     pub(super) fn until_ns(&mut self, timeout_ms: i64) -> Option<u64> {
         let noted = self.blocked_until_ns.take();
         let timeout_ns = u64::try_from(timeout_ms).ok()?.saturating_mul(1_000_000);
@@ -248,8 +250,8 @@ impl Context {
     }
 }
 
-/// As `NAME=value`: what the program was run with, and what it was granted of this engine's. A program that goes on from a snapshot has
-/// what it had, since it may have read a part.
+/// As `NAME=value`: what the program was run with, and what it was granted of this engine's. A program that
+/// goes on from a snapshot has what it had, since it may have read a part.
 fn environment(spec: &ProgramSpec, variables: &Variables, control: &Control) -> Vec<String> {
     let mut all: Vec<String> = spec
         .env

@@ -1,8 +1,8 @@
 //! Where a program's handle and its thread meet: requests one way, the log both ways, and the flag that
 //! makes the program look.
 //!
-//! Always: a request is queued before the flag is raised, both under the mutex; the thread enters Wasm only under
-//! the mutex and with nothing queued. So no request is overlooked. The flag is there exactly while the
+//! Always: a request is queued before the flag is raised, both under the mutex; the thread enters Wasm only
+//! under the mutex and with nothing queued. So no request is overlooked. The flag is there exactly while the
 //! thread is inside Wasm.
 
 use std::collections::VecDeque;
@@ -204,8 +204,8 @@ impl Control {
         self.changed.notify_all();
     }
 
-    /// The same for who changed something that is not behind this mutex: taking it makes sure that the program either has not looked yet,
-    /// or waits already.
+    /// The same for who changed something that is not behind this mutex: taking it makes sure that the
+    /// program either has not looked yet, or waits already.
     pub(super) fn wake_program_surely(&self) {
         drop(self.lock());
         self.changed.notify_all();
@@ -246,8 +246,8 @@ impl Control {
         }
     }
 
-    /// Lets the thread into Wasm: from here on requests raise `flag`, until the guard is dropped. `None`, and not to be
-    /// entered, if something was requested.
+    /// Lets the thread into Wasm: from here on requests raise `flag`, until the guard is dropped. `None`, and
+    /// not to be entered, if something was requested.
     pub(super) fn enter(&self, flag: Flag) -> Option<Inside<'_>> {
         let mut shared = self.lock();
         if shared.wants() {
@@ -257,7 +257,8 @@ impl Control {
         Some(Inside { control: self })
     }
 
-    /// Waits for a change, or until the time is over. For blocked host calls, which check [`Shared::wants`] first.
+    /// Waits for a change, or until the time is over. For blocked host calls, which check [`Shared::wants`]
+    /// first.
     pub(super) fn wait<'a>(
         &self,
         shared: MutexGuard<'a, Shared>,

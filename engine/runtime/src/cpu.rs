@@ -1,4 +1,5 @@
-//! How much of a processor the thread of a program has used, as the kernel counts it: read when somebody asks, and costing nothing else.
+//! How much of a processor the thread of a program has used, as the kernel counts it: read when somebody
+//! asks, and costing nothing else.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -51,7 +52,8 @@ impl Drop for Counting<'_> {
     }
 }
 
-/// The first number of `schedstat` is nanoseconds on a processor (Documentation/scheduler/sched-stats.rst of the kernel).
+/// The first number of `schedstat` is nanoseconds on a processor (Documentation/scheduler/sched-stats.rst of
+/// the kernel).
 fn of_thread(number: u32) -> Option<Duration> {
     let text = std::fs::read_to_string(format!("/proc/self/task/{number}/schedstat")).ok()?;
     text.split_whitespace()

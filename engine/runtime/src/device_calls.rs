@@ -1,7 +1,7 @@
 //! The host calls for devices. `guest/wayfare.h` is their documentation; errors are preview 1's numbers.
 //!
-//! A call reaches the device on the program's own thread, and never under the lock that the engine's loop takes as well: a slow
-//! bus holds up one program and nobody else.
+//! A call reaches the device on the program's own thread, and never under the lock that the engine's loop
+//! takes as well: a slow bus holds up one program and nobody else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -228,8 +228,8 @@ pub(super) fn on_named<T>(
     ask(&mut context.held, alias).map_err(|trouble| failed(context, alias, &trouble))
 }
 
-/// Looks, and looks again when the device has something to say, for `timeout_ms`: below zero for ever, zero not at all. `None`: the
-/// program shall stop, and what it waits for has not come.
+/// Looks, and looks again when the device has something to say, for `timeout_ms`: below zero for ever, zero
+/// not at all. `None`: the program shall stop, and what it waits for has not come.
 fn wait<T>(
     guest: &mut Guest,
     alias: (i32, i32),

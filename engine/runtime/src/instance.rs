@@ -157,7 +157,8 @@ impl Instance {
     /// Runs until somebody wants something, or the program ends.
     pub(super) fn run(mut self) -> Result<(Self, Ran), Failure> {
         if self.begun && !self.loaded.can_resume() {
-            // It stood still for good as far as was known: only where an engine ends is a program stopped without it.
+            // It stood still for good as far as was known: only where an engine ends is a program stopped
+            // without it.
             self.store.data().control.pause(RESUMING_PATIENCE);
             return Ok((self, Ran::Stopped));
         }

@@ -7,12 +7,14 @@
 //!                      Started(Err)      Frozen, |  |  +-- site reached, frames --+
 //!                                       Captured +--+      in the save memory
 //! ```
-//! The handle, [`Process`], never waits: it queues a request, raises the flag that the program's own code polls, and
-//! wakes the program where a host call blocks. The thread answers through the sink, in order, from *stopped*.
-//! A program that is stopped with nothing left in its queue runs on, unless a freeze was the last word.
+//! The handle, [`Process`], never waits: it queues a request, raises the flag that the program's own code
+//! polls, and wakes the program where a host call blocks. The thread answers through the sink, in order, from
+//! *stopped*. A program that is stopped with nothing left in its queue runs on, unless a freeze was the last
+//! word.
 //!
 //! The host functions are written out here rather than taken from wasmtime-wasi, whose state cannot be
-//! captured: a blocked call must be able to leave without having had any effect, and be issued again elsewhere.
+//! captured: a blocked call must be able to leave without having had any effect, and be issued again
+//! elsewhere.
 //!
 //! Reading order: `runtime` and `loaded` (a module made ready), `backend`, `baseline` and `succession` (two
 //! tiers of code), `compiled` (what is kept of it), [`ahead`] (what is compiled for others), `rooms`
@@ -104,7 +106,8 @@ use thread::Task;
 pub use variables::Variables;
 use wayfare_mail::{Home, Mail, ReceivedMessage};
 
-/// What the host functions, wasmtime and a sink need of a program's thread, apart from the program's own stack.
+/// What the host functions, wasmtime and a sink need of a program's thread, apart from the program's own
+/// stack.
 const HOST_STACK_BYTES: usize = 512 << 10;
 
 /// One program to be started.
@@ -117,7 +120,8 @@ pub struct Launch {
     pub folders: BTreeMap<FolderName, Arc<[u8]>>,
     /// Whole and already checked against the module; `None`: from the beginning.
     pub snapshot: Option<Snapshot>,
-    /// As which generation its life began, if it begins with this launch or has begun since the snapshot; lower ones mean nothing.
+    /// As which generation its life began, if it begins with this launch or has begun since the snapshot;
+    /// lower ones mean nothing.
     pub begun: Generation,
     pub generation: Generation,
     /// Messages that came after the snapshot was made, as the journal has them.
@@ -139,12 +143,12 @@ pub enum ProcessEvent {
     Captured {
         tag: u64,
         snapshot: Box<Snapshot>,
-        /// How long the program stood still for it, from leaving its own code until it may go back into it. For a
-        /// capture with `run_on` off, or of a frozen program: how long copying took.
+        /// How long the program stood still for it, from leaving its own code until it may go back into it.
+        /// For a capture with `run_on` off, or of a frozen program: how long copying took.
         stopped_us: u64,
     },
-    /// [`Process::take_lines`] went from nothing to something. Not said again until it has given all there is: what
-    /// a fast program prints meanwhile gathers into the same batch.
+    /// [`Process::take_lines`] went from nothing to something. Not said again until it has given all there
+    /// is: what a fast program prints meanwhile gathers into the same batch.
     LinesReady,
     /// It asks something of the dispatcher, and waits for [`Process::service_answered`].
     Asks(ServiceRequest),
@@ -176,7 +180,8 @@ pub struct Process {
 
 /// Starts the program's thread. What goes wrong in that thread comes as `Started(Err(..))`.
 ///
-/// `sink` is called on the program's thread (never from within a method of [`Process`]) and must not block long.
+/// `sink` is called on the program's thread (never from within a method of [`Process`]) and must not block
+/// long.
 pub fn launch(
     runtime: &Runtime,
     loaded: &Arc<Loaded>,
@@ -219,7 +224,8 @@ pub fn launch(
     Ok(Process { control })
 }
 
-/// All of the program's messages so far. Not left to its thread: by then others could have come, and would have their numbers.
+/// All of the program's messages so far. Not left to its thread: by then others could have come, and would
+/// have their numbers.
 fn mail_of(launch: &mut Launch) -> Result<Mail, Failure> {
     let mut mail = Mail::new(launch.home.clone(), (*launch.spec.grants).clone());
     if let Some(snapshot) = &mut launch.snapshot {
@@ -240,8 +246,8 @@ impl Process {
         self.control.request(Request::Freeze);
     }
 
-    /// Copies its state, stopping it for that; answered by [`ProcessEvent::Captured`]. Afterwards it stays as it was
-    /// with `run_on` (a frozen program stays frozen), and is frozen without.
+    /// Copies its state, stopping it for that; answered by [`ProcessEvent::Captured`]. Afterwards it stays as
+    /// it was with `run_on` (a frozen program stays frozen), and is frozen without.
     pub fn capture(&self, run_on: bool, tag: u64) {
         self.control.request(Request::Capture { run_on, tag });
     }
@@ -265,8 +271,9 @@ impl Process {
         self.control.lock().said.take()
     }
 
-    /// The next log lines, in order, as many as fit a JSON array of `json_bytes_max` bytes (at least one if there are any).
-    /// After a restore it begins with the lines that were not acknowledged. Also works after the program ended.
+    /// The next log lines, in order, as many as fit a JSON array of `json_bytes_max` bytes (at least one if
+    /// there are any). After a restore it begins with the lines that were not acknowledged. Also works after
+    /// the program ended.
     pub fn take_lines(&self, json_bytes_max: usize) -> Vec<LogLine> {
         self.control.lock().log.take(json_bytes_max)
     }
@@ -287,7 +294,8 @@ impl Process {
         self.control.lock().log.tail(since)
     }
 
-    /// Keeps lines from there on for followers: a program that is so far ahead of them waits. `None`: there are none.
+    /// Keeps lines from there on for followers: a program that is so far ahead of them waits. `None`: there
+    /// are none.
     pub fn hold_log(&self, from: Option<u64>) {
         self.control.lock().log.hold(from);
         self.control.log_changed();
@@ -298,8 +306,9 @@ impl Process {
         self.control.lock().log.without_held()
     }
 
-    /// While connected (the initial state) a program that prints faster than lines are acknowledged waits; otherwise
-    /// its oldest unacknowledged lines are dropped, which their numbers show, unless it has a follower.
+    /// While connected (the initial state) a program that prints faster than lines are acknowledged waits;
+    /// otherwise its oldest unacknowledged lines are dropped, which their numbers show, unless it has a
+    /// follower.
     pub fn set_connected(&self, connected: bool) {
         self.control.lock().log.connected = connected;
         self.control.log_changed();

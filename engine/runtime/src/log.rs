@@ -1,9 +1,9 @@
 //! What a program wrote to its standard output and error, as numbered lines: those that the broker has not
 //! acknowledged or a follower has not received, and the last ones for `wayfare logs`.
 //!
-//! Always: the lines kept are numbered without gaps and end at `next`; `unacknowledged_from <= taken <= next`;
-//! lines at or above `needed_from` are kept; their number and size are bounded. What is kept only for followers is
-//! in no checkpoint, but goes with a program that stands still to go on elsewhere.
+//! Always: the lines kept are numbered without gaps and end at `next`; `unacknowledged_from <= taken <=
+//! next`; lines at or above `needed_from` are kept; their number and size are bounded. What is kept only for
+//! followers is in no checkpoint, but goes with a program that stands still to go on elsewhere.
 
 use std::collections::VecDeque;
 
@@ -109,8 +109,8 @@ impl Log {
         Ok(())
     }
 
-    /// The life whose first number this is begins, unless it has begun: what is printed from here on has its numbers, and the lines that
-    /// are kept from before have the numbers just below.
+    /// The life whose first number this is begins, unless it has begun: what is printed from here on has its
+    /// numbers, and the lines that are kept from before have the numbers just below.
     pub(super) fn begin_life(&mut self, first: u64) {
         let Some(raised) = first.checked_sub(self.next) else {
             return;
@@ -131,8 +131,8 @@ impl Log {
         host.log_tail = self.without_held().0;
     }
 
-    /// The same for a program that goes on elsewhere: what followers have not received is published again there, because
-    /// nobody there knows of them yet.
+    /// The same for a program that goes on elsewhere: what followers have not received is published again
+    /// there, because nobody there knows of them yet.
     pub(super) fn save_with_held(&self, host: &mut HostState) {
         self.save(host);
         host.log_unacknowledged_from = self.needed_from();

@@ -1,4 +1,5 @@
-//! A program's messages as its MQTT session sees them: the mail, behind the mutex that the program's host calls take too.
+//! A program's messages as its MQTT session sees them: the mail, behind the mutex that the program's host
+//! calls take too.
 
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use super::control::Control;
 pub struct Mailbox(pub(super) Arc<Control>);
 
 impl Mailbox {
-    /// Returns when the program published, subscribed or made room since this last returned. For one caller at a time.
+    /// Returns when the program published, subscribed or made room since this last returned. For one caller
+    /// at a time.
     pub async fn changed(&self) {
         self.0.outgoing.notified().await;
     }

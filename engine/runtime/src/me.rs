@@ -19,7 +19,8 @@ pub(super) fn text(context: &Context) -> String {
         "name": context.arguments.first(),
         "engine": home.engine,
         "generation": context.generation.0,
-        // Of a fresh program here: what recursion may use. Interpreters end it with an error of their own before that.
+        // Of a fresh program here: what recursion may use. Interpreters end it with an error of their own
+        // before that.
         "stack_bytes": context.stack_bytes,
         "moves": context.generation.0.saturating_sub(first.0),
         "grants": *context.grants,

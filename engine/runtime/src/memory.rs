@@ -1,8 +1,10 @@
-//! How much memory programs have: each within its own limit, and all together within what the machine can give. What a program asks for
-//! beyond either it does not get, as when a machine has no more: so none of them makes the system end the engine, with all the others.
+//! How much memory programs have: each within its own limit, and all together within what the machine can
+//! give. What a program asks for beyond either it does not get, as when a machine has no more: so none of
+//! them makes the system end the engine, with all the others.
 //!
-//! Memories count, and tables with what wasmtime keeps for each of their elements. What a program has had once is kept for it while it
-//! lives here, so that being captured, which makes its instance anew, never costs it anything.
+//! Memories count, and tables with what wasmtime keeps for each of their elements. What a program has had
+//! once is kept for it while it lives here, so that being captured, which makes its instance anew, never
+//! costs it anything.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

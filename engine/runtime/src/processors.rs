@@ -1,4 +1,5 @@
-//! Compiling on all processors: wasmtime compiles functions side by side, on the threads of the pool that it is called from.
+//! Compiling on all processors: wasmtime compiles functions side by side, on the threads of the pool that it
+//! is called from.
 //!
 //! What always holds: these threads let programs go first, and live no longer than the work.
 

@@ -11,8 +11,8 @@ use super::context::Context;
 use super::control::Control;
 use super::flag::Flag;
 
-/// Lowers the flag, and calls `entry` with the flag in `control`'s hands. `None`: something was requested before, and
-/// nothing was called.
+/// Lowers the flag, and calls `entry` with the flag in `control`'s hands. `None`: something was requested
+/// before, and nothing was called.
 pub(super) fn call_flagged(
     control: &Control,
     store: &mut Store<Context>,
@@ -31,11 +31,10 @@ pub(super) fn call_flagged(
         .wrapping_add(FLAG_OFFSET as usize)
         .cast::<AtomicU64>();
     assert!(words.is_aligned(), "linear memory begins at a page");
-    // What `Flag::raise` relies on: the words are inside the save memory (sliced above), which never moves (asserted)
-    // and lives as long as the store, which is borrowed until the end of this function, beyond `inside`, with
-    // which the flag goes. Nobody forms a slice of the save memory meanwhile: the store is in Wasm, and the host
-    // functions know only the program's own memory.
-    // SAFETY: see above.
+    // What `Flag::raise` relies on: the words are inside the save memory (sliced above), which never moves
+    // (asserted) and lives as long as the store, which is borrowed until the end of this function, beyond
+    // `inside`, with which the flag goes. Nobody forms a slice of the save memory meanwhile: the store is in
+    // Wasm, and the host functions know only the program's own memory. SAFETY: see above.
     let flag = unsafe { Flag::new(words) };
     let inside = control.enter(flag)?;
     let result = entry.call(&mut *store, ());
@@ -48,11 +47,11 @@ pub(super) fn load_code(
     engine: &wasmtime::Engine,
     compiled: &super::compiled::Compiled,
 ) -> wasmtime::Result<wasmtime::Module> {
-    // SAFETY: a `Compiled` is what wasmtime serialized, unchanged: either in this very process, or in an earlier one of
-    // the same compiler and wasmtime for the same processor, checked over its whole length in memory (not in a
-    // file, which could change afterwards) and kept where only this user can write (`shell::store::cache`); or by
-    // somebody whose key this engine was told to trust, for this very module, target and wasmtime, with a signature that
-    // was checked together with every byte, also in memory.
+    // SAFETY: a `Compiled` is what wasmtime serialized, unchanged: either in this very process, or in an
+    // earlier one of the same compiler and wasmtime for the same processor, checked over its whole length in
+    // memory (not in a file, which could change afterwards) and kept where only this user can write
+    // (`shell::store::cache`); or by somebody whose key this engine was told to trust, for this very module,
+    // target and wasmtime, with a signature that was checked together with every byte, also in memory.
     unsafe { wasmtime::Module::deserialize(engine, compiled.code()) }
 }
 
@@ -62,8 +61,8 @@ pub(super) fn load_again(
     module: &wasmtime::Module,
 ) -> wasmtime::Result<wasmtime::Module> {
     let image = module.image_range();
-    // SAFETY: the image is what wasmtime serialized and `load_code` or a compiler of this process gave it; it is one mapping,
-    // which wasmtime made read-only, and lives as long as the module, which is borrowed.
+    // SAFETY: the image is what wasmtime serialized and `load_code` or a compiler of this process gave it; it
+    // is one mapping, which wasmtime made read-only, and lives as long as the module, which is borrowed.
     unsafe {
         let bytes = image.end.offset_from_unsigned(image.start);
         wasmtime::Module::deserialize(engine, std::slice::from_raw_parts(image.start, bytes))
@@ -150,8 +149,9 @@ pub(super) fn can_reserve(bytes: usize) -> bool {
     }
 }
 
-/// Tells the kernel that every byte of `memory` is about to be written, so that it maps what holds whole huge pages by
-/// those: one fault for 2 MiB in place of 512. Elsewhere, and where the kernel knows no huge pages, nothing changes.
+/// Tells the kernel that every byte of `memory` is about to be written, so that it maps what holds whole huge
+/// pages by those: one fault for 2 MiB in place of 512. Elsewhere, and where the kernel knows no huge pages,
+/// nothing changes.
 pub(super) fn will_be_overwritten(memory: &mut [u8]) {
     #[cfg(target_os = "linux")]
     {
@@ -164,7 +164,8 @@ pub(super) fn will_be_overwritten(memory: &mut [u8]) {
         if bytes == 0 {
             return;
         }
-        // SAFETY: the range is inside memory that is borrowed mutably, and the advice changes nothing of what it holds.
+        // SAFETY: the range is inside memory that is borrowed mutably, and the advice changes nothing of what
+        // it holds.
         let advised = unsafe {
             rustix::mm::madvise(
                 inside.as_mut_ptr().cast(),

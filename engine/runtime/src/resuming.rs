@@ -1,5 +1,5 @@
-//! Resuming code: what rebuilds a program's calls from its frames. Four fifths of all code, and needed only where a program
-//! goes on from a capture.
+//! Resuming code: what rebuilds a program's calls from its frames. Four fifths of all code, and needed only
+//! where a program goes on from a capture.
 //!
 //! ```text
 //!              begin              settle
@@ -7,11 +7,12 @@
 //!      ^                   |
 //!      `--- another try ---+---> [failed], for good if the module is why
 //! ```
-//! Code that was compiled here has it in a module of its own, so that a program starts without it, and somebody makes it
-//! then (`shell::modules`). Code that others made has it in the program's module, and it is always here.
+//! Code that was compiled here has it in a module of its own, so that a program starts without it, and
+//! somebody makes it then (`shell::modules`). Code that others made has it in the program's module, and it is
+//! always here.
 //!
-//! What always holds: it is made by one at a time; and no program is made to stand still for longer than a capture takes
-//! unless it is here, but for one whose engine ends: see `shell::captures`.
+//! What always holds: it is made by one at a time; and no program is made to stand still for longer than a
+//! capture takes unless it is here, but for one whose engine ends: see `shell::captures`.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 

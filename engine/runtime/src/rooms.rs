@@ -1,12 +1,14 @@
 //! Room for stacks: a program that is resumed may need a larger one than it had.
 //!
-//! The code that rebuilds a call (a *twin*) can need a frame many times as large as the call did, and how large only a try
-//! shows. wasmtime knows one stack limit per engine, so there are several engines, *rooms*, of which most programs use
-//! two. Always: a program is resumed in a room only after all of its calls were rebuilt once in the room before that one, in
-//! an instance that exists for this only; and each room is larger than the one before by a whole fresh program's stack. So
-//! whatever a program could still call before it was captured, it can call afterwards.
+//! The code that rebuilds a call (a *twin*) can need a frame many times as large as the call did, and how
+//! large only a try shows. wasmtime knows one stack limit per engine, so there are several engines, *rooms*,
+//! of which most programs use two. Always: a program is resumed in a room only after all of its calls were
+//! rebuilt once in the room before that one, in an instance that exists for this only; and each room is
+//! larger than the one before by a whole fresh program's stack. So whatever a program could still call before
+//! it was captured, it can call afterwards.
 //!
-//! The try runs nothing of the program: a capture is asked for from the beginning, and twins look before anything else.
+//! The try runs nothing of the program: a capture is asked for from the beginning, and twins look before
+//! anything else.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,9 +24,11 @@ use super::options::RuntimeOptions;
 use super::resuming::ResumeModule;
 use super::{HOST_STACK_BYTES, calling, calls, device_calls, raw, values, wasi};
 
-/// How many times the stack of a fresh program each room has. Stacks take memory only as far as they are used.
+/// How many times the stack of a fresh program each room has. Stacks take memory only as far as they are
+/// used.
 const ROOMS: &[usize] = &[1, 2, 8, 32, 128, 512];
-/// Of the largest room, where a fresh program's stack is not so large that the two that all programs need are above that.
+/// Of the largest room, where a fresh program's stack is not so large that the two that all programs need are
+/// above that.
 const STACK_BYTES_MAX: usize = if cfg!(target_pointer_width = "64") {
     1 << 30
 } else {
@@ -35,7 +39,8 @@ pub(super) const FRESH: usize = 0;
 /// The least for resumed ones. Up to here the program's own thread has the stack.
 pub(super) const RESUMED: usize = 1;
 
-/// wasmtime's engines and the host functions, once for each room; those that are seldom needed are made when they are.
+/// wasmtime's engines and the host functions, once for each room; those that are seldom needed are made when
+/// they are.
 pub(super) struct Rooms {
     options: RuntimeOptions,
     make: fn(&RuntimeOptions) -> Config,
@@ -114,7 +119,8 @@ impl Rooms {
             return Ok(body());
         }
         std::thread::scope(|scope| {
-            // Not named as the program's own, which is there all the while: one thread of that name is one copy.
+            // Not named as the program's own, which is there all the while: one thread of that name is one
+            // copy.
             let thread = std::thread::Builder::new()
                 .name("stack".into())
                 .stack_size(self.stack_bytes(room).saturating_add(HOST_STACK_BYTES))

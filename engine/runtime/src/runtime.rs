@@ -23,8 +23,8 @@ use super::options::{RuntimeOptions, config, reserve};
 use super::resuming::ResumeModule;
 use super::rooms::{self, Rooms};
 
-/// Makes code of a piece of a module somewhere else: in a process that can be held to limits, which a thread cannot. It is asked and
-/// answers as [`Runtime::make`].
+/// Makes code of a piece of a module somewhere else: in a process that can be held to limits, which a thread
+/// cannot. It is asked and answers as [`Runtime::make`].
 #[cfg(feature = "compiler")]
 pub type CompileApart = dyn Fn(Digest, Piece, Tier, &[u8]) -> Result<(Tier, Compiled), Failure> + Send + Sync;
 
@@ -87,7 +87,8 @@ impl Runtime {
         })
     }
 
-    /// All code is made by `make`, which calls [`Runtime::make`] of the same build, with the same address space.
+    /// All code is made by `make`, which calls [`Runtime::make`] of the same build, with the same address
+    /// space.
     #[cfg(feature = "compiler")]
     pub fn compiling_apart(self, make: Box<CompileApart>) -> Self {
         Self {
@@ -151,8 +152,8 @@ impl Runtime {
         }
     }
 
-    /// Code of a piece as bytes, of this tier: what [`Runtime::compiling_apart`] is to come to. A program that is not for the baseline
-    /// tier is optimised.
+    /// Code of a piece as bytes, of this tier: what [`Runtime::compiling_apart`] is to come to. A program
+    /// that is not for the baseline tier is optimised.
     #[cfg(feature = "compiler")]
     pub fn make(
         &self,
@@ -314,7 +315,8 @@ impl Runtime {
         }
     }
 
-    /// Whether code that others compiled can run in this process, since it reserves what memories may grow to.
+    /// Whether code that others compiled can run in this process, since it reserves what memories may grow
+    /// to.
     #[cfg(feature = "compiler")]
     pub fn takes_signed_code(&self) -> bool {
         self.options().address_space == super::address_space::AddressSpace::Ample

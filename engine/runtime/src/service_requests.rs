@@ -1,7 +1,8 @@
 //! What a program asks of the fleet's dispatcher: one thing at a time, for which it waits.
 //!
-//! Always: what would change something has the next number of the program's, and keeps it until there is an answer, wherever it is asked again;
-//! the number is in a snapshot. So the dispatcher tells a repeat from a second request.
+//! Always: what would change something has the next number of the program's, and keeps it until there is an
+//! answer, wherever it is asked again; the number is in a snapshot. So the dispatcher tells a repeat from a
+//! second request.
 
 use serde_json::Value as Json;
 use wayfare_protocol::choice::{Loads, LoadsAnswer, LoadsAsk};
@@ -136,8 +137,8 @@ impl ServiceRequests {
         self.next = next;
     }
 
-    /// What the shell has to carry; `None`: it carries that already, for a call that was left and is issued again. Changes have numbers of
-    /// the `life` (its first number) in which they are first asked for.
+    /// What the shell has to carry; `None`: it carries that already, for a call that was left and is issued
+    /// again. Changes have numbers of the `life` (its first number) in which they are first asked for.
     pub(super) fn begin(&mut self, what: &ServiceAsk, life: u64) -> Option<ServiceRequest> {
         if let Some(waiting) = &self.waiting
             && waiting.asked.what == *what

@@ -1,5 +1,5 @@
-//! The settings of wasmtime that compiled code depends on: of engines, of whoever compiles for them, and of the compiler's own
-//! tests, which take this very file in.
+//! The settings of wasmtime that compiled code depends on: of engines, of whoever compiles for them, and of
+//! the compiler's own tests, which take this very file in.
 
 use wasmtime::{Collector, Config, OptLevel, Strategy, WasmFeatures};
 use wayfare_compiler::features;

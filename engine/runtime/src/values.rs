@@ -1,4 +1,5 @@
-//! The host calls for values that outlive the program. The fleet's dispatcher keeps them: each call waits for its answer.
+//! The host calls for values that outlive the program. The fleet's dispatcher keeps them: each call waits for
+//! its answer.
 
 use wasmtime::{Caller, Linker};
 use wayfare_abi::calls::WAYFARE_MODULE as MODULE;
@@ -118,7 +119,8 @@ pub(super) fn refusal(answer: &ValueAnswer) -> Errno {
         ValueAnswer::Absent => Errno::NOENT,
         ValueAnswer::Conflict { .. } => Errno::BUSY,
         ValueAnswer::Full => Errno::NOBUFS,
-        // Answers to something else do not come; a program whose copy lives on elsewhere has nothing more to say.
+        // Answers to something else do not come; a program whose copy lives on elsewhere has nothing more to
+        // say.
         ValueAnswer::Stale
         | ValueAnswer::Value { .. }
         | ValueAnswer::Set { .. }

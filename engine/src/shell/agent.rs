@@ -9,8 +9,8 @@
 //! ```
 //! What always holds:
 //! - The loop waits for nothing but its inputs; a small synced write is the longest thing it does itself.
-//! - When the store cannot store, effects wait, in order, and are tried again; nothing is said that is not stored. What is to be
-//!   discarded ends meanwhile.
+//! - When the store cannot store, effects wait, in order, and are tried again; nothing is said that is not
+//!   stored. What is to be discarded ends meanwhile.
 //! - A command is acknowledged to the broker after its effects were carried out.
 
 mod arriving;
@@ -65,16 +65,16 @@ use super::supervisor::{Supervisor, Told};
 use super::trust::Trust;
 use super::work::{Done, Workshop};
 
-/// How often what nobody needs is thrown away, memory in use is looked at, and the service manager hears that we live: often
-/// enough for the unit's `WatchdogSec=`.
+/// How often what nobody needs is thrown away, memory in use is looked at, and the service manager hears that
+/// we live: often enough for the unit's `WatchdogSec=`.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the store waits after it could not store.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 /// Programs that print wait for the broker at most this long before their oldest lines are dropped instead.
 const DISCONNECTED_GRACE: Duration = Duration::from_secs(10);
 
-/// The loop and its parts. Each part owns what it knows and answers with what follows from it; only what several of them take part in
-/// stands here, in the modules below.
+/// The loop and its parts. Each part owns what it knows and answers with what follows from it; only what
+/// several of them take part in stands here, in the modules below.
 pub(crate) struct Agent {
     core: Core,
     store: Store,
@@ -175,7 +175,8 @@ enum Happening {
 }
 
 impl Agent {
-    /// Runs until `stop` is ready, or everything is done after a stop has begun. The link must still be closed then.
+    /// Runs until `stop` is ready, or everything is done after a stop has begun. The link must still be
+    /// closed then.
     pub(super) async fn run(
         &mut self,
         link: &mut LinkEvents,

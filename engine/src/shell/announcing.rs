@@ -1,4 +1,5 @@
-//! Who can be called: the engine announces each program that serves, retained, under all its addresses (`wayfare_protocol::address`).
+//! Who can be called: the engine announces each program that serves, retained, under all its addresses
+//! (`wayfare_protocol::address`).
 //!
 //! ```text
 //!   it serves, and the broker has granted its inbox     --> announced; a copy: with the next sweep
@@ -30,9 +31,11 @@ pub(super) struct Announced {
     /// The engine's.
     labels: Labels,
     programs: BTreeMap<ProgramId, Known>,
-    /// Programs that serve and are to be announced again: whose inbox is not granted yet, or for which the outbox had no room.
+    /// Programs that serve and are to be announced again: whose inbox is not granted yet, or for which the
+    /// outbox had no room.
     unannounced: BTreeSet<ProgramId>,
-    /// Programs that have ended, of which an earlier process of this engine may have announced something that it did not withdraw.
+    /// Programs that have ended, of which an earlier process of this engine may have announced something that
+    /// it did not withdraw.
     ended: BTreeMap<ProgramId, Generation>,
 }
 
@@ -132,8 +135,8 @@ impl Announced {
         std::mem::take(&mut self.unannounced)
     }
 
-    /// Listens for what is announced of a program that has ended, where this process does not know what that was: the one before may
-    /// have died before it withdrew it.
+    /// Listens for what is announced of a program that has ended, where this process does not know what that
+    /// was: the one before may have died before it withdrew it.
     pub(super) fn look_for(
         &mut self,
         program: ProgramId,

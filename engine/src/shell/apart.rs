@@ -7,12 +7,13 @@
 //!     | <------- standard output ----- its tier in a line; code, as it is kept (`Compiled`)
 //!     |          or standard error --- why there is none: a `Failure` as JSON
 //! ```
-//! Whoever may start a program chooses its module, and what compiling one takes is known when it is done. A thread that compiles cannot
-//! be held to limits, or ended.
+//! Whoever may start a program chooses its module, and what compiling one takes is known when it is done. A
+//! thread that compiles cannot be held to limits, or ended.
 //!
-//! What always holds: the process has its limits of memory and processor time before it has a byte of the module; it is what the kernel ends
-//! first where memory is short; and it ends with the engine, which it sees by its standard input. Its code is taken as what is kept on
-//! disk is: where it is whole, and made by this very build for this module.
+//! What always holds: the process has its limits of memory and processor time before it has a byte of the
+//! module; it is what the kernel ends first where memory is short; and it ends with the engine, which it sees
+//! by its standard input. Its code is taken as what is kept on disk is: where it is whole, and made by this
+//! very build for this module.
 
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -58,8 +59,8 @@ impl Default for CompilerLimits {
     }
 }
 
-/// Does what this process was started for, if that is to compile. Programs that run engines ask this before they read their arguments:
-/// see [`EngineOptions::compiler_limits`](super::EngineOptions).
+/// Does what this process was started for, if that is to compile. Programs that run engines ask this before
+/// they read their arguments: see [`EngineOptions::compiler_limits`](super::EngineOptions).
 pub fn compile_if_asked() -> Option<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() != Some(WORD) {
@@ -287,7 +288,8 @@ fn read_bounded(from: impl Read, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Where the machine has no memory left, the kernel ends that process, and not the engine with all its programs.
+/// Where the machine has no memory left, the kernel ends that process, and not the engine with all its
+/// programs.
 fn go_first(process: u32) {
     // Kernels without this choose the largest.
     let _ = std::fs::write(format!("/proc/{process}/oom_score_adj"), "1000");
@@ -354,7 +356,8 @@ mod tests {
     fn the_process_has_its_limits_before_it_has_the_module() {
         let folder = tempfile::tempdir().unwrap();
         let script = folder.path().join("compiler");
-        // By another process: what this one had open for writing could not be run while another test's fork still has it.
+        // By another process: what this one had open for writing could not be run while another test's fork
+        // still has it.
         let mut writer = Command::new("sh")
             .args(["-c", "cat >\"$0\" && chmod +x \"$0\""])
             .arg(&script)

@@ -1,7 +1,8 @@
 //! What people tell an engine: the command line of both binaries, and the same settings in a file.
 //!
-//! One struct is both, so that every flag has its key: `--programs-max 8` is `programs-max = 8`. The command line wins over
-//! the environment, which wins over the file, which wins over the defaults in [`options`](super::options).
+//! One struct is both, so that every flag has its key: `--programs-max 8` is `programs-max = 8`. The command
+//! line wins over the environment, which wins over the file, which wins over the defaults in
+//! [`options`](super::options).
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -46,8 +47,8 @@ const CHECKPOINT_SECONDS_LIMIT: u64 = 365 * 24 * 3600;
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct EngineArgs {
-    /// File with settings for what is not given here; `wayfare engine init` writes one that explains itself. /dev/null: none
-    /// [default: /etc/wayfare/engine.toml if that is there]
+    /// File with settings for what is not given here; `wayfare engine init` writes one that explains itself.
+    /// /dev/null: none [default: /etc/wayfare/engine.toml if that is there]
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
@@ -58,8 +59,8 @@ pub struct EngineArgs {
     #[arg(long, value_name = "URL", env = "WAYFARE_BROKER")]
     #[serde(deserialize_with = "text")]
     pub broker: Option<BrokerUrl>,
-    /// File with the certificates, in PEM form, of the authorities that may have signed the broker's, for mqtts:// [default: those
-    /// that this machine trusts]
+    /// File with the certificates, in PEM form, of the authorities that may have signed the broker's, for
+    /// mqtts:// [default: those that this machine trusts]
     #[arg(long, value_name = "FILE", env = "WAYFARE_BROKER_CA")]
     pub broker_ca: Option<PathBuf>,
     /// File whose first line is user:password for the broker, so that they are on no command line
@@ -81,7 +82,8 @@ pub struct EngineArgs {
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=MEMORY_MIB_LIMIT))]
     #[serde(deserialize_with = "between::<1, MEMORY_MIB_LIMIT, _>")]
     pub memory_max: Option<u64>,
-    /// Memory of all programs together [default: three quarters of what the machine, or its control group, has beyond 96 MiB]
+    /// Memory of all programs together [default: three quarters of what the machine, or its control group,
+    /// has beyond 96 MiB]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=PROGRAMS_MEMORY_MIB_LIMIT))]
     #[serde(deserialize_with = "between::<1, PROGRAMS_MEMORY_MIB_LIMIT, _>")]
     pub programs_memory: Option<u64>,
@@ -93,12 +95,13 @@ pub struct EngineArgs {
     /// again. No others then [default: all but AWS_* and names like those of secrets]
     #[arg(long, value_name = "NAME")]
     pub allow_env: Vec<String>,
-    /// How often running programs are stored on disk; 0: only when they move, pause or are asked [default: 60]
+    /// How often running programs are stored on disk; 0: only when they move, pause or are asked [default:
+    /// 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=CHECKPOINT_SECONDS_LIMIT))]
     #[serde(deserialize_with = "between::<0, CHECKPOINT_SECONDS_LIMIT, _>")]
     pub checkpoint: Option<u64>,
-    /// How long to wait, when it is told to stop, for the dispatcher to move programs of applications elsewhere; 0: not at all.
-    /// Another signal ends the wait [default: 5]
+    /// How long to wait, when it is told to stop, for the dispatcher to move programs of applications
+    /// elsewhere; 0: not at all. Another signal ends the wait [default: 5]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=HAND_OVER_SECONDS_LIMIT))]
     #[serde(deserialize_with = "between::<0, HAND_OVER_SECONDS_LIMIT, _>")]
     pub hand_over: Option<u64>,
@@ -121,19 +124,20 @@ pub struct EngineArgs {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=COMPILER_SECONDS_LIMIT))]
     #[serde(deserialize_with = "between::<1, COMPILER_SECONDS_LIMIT, _>")]
     pub compiler_timeout: Option<u64>,
-    /// Key of the fleet, as `wayfare key show` prints it: code that it has signed is loaded, and the dispatcher is asked for that
-    /// of large modules before they are compiled here; can be given again
+    /// Key of the fleet, as `wayfare key show` prints it: code that it has signed is loaded, and the
+    /// dispatcher is asked for that of large modules before they are compiled here; can be given again
     #[arg(long, value_name = "KEY", env = "WAYFARE_TRUST", value_delimiter = ',')]
     pub trust: Vec<PublicKey>,
     /// Root key of the fleet, as `wayfare operator ls` prints it: orders count as its roster says, see
     /// `wayfare operator`
     #[arg(long, value_name = "KEY", env = "WAYFARE_TRUST_ROOT")]
     pub trust_root: Option<PublicKey>,
-    /// Compile nothing here: load only code that the fleet's dispatcher has compiled and signed. An engine that was built
-    /// without the compiler always does so
+    /// Compile nothing here: load only code that the fleet's dispatcher has compiled and signed. An engine
+    /// that was built without the compiler always does so
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub signed_only: Option<bool>,
-    /// The machine that it runs on: applications can ask for it, or for not sharing it [default: this machine's name]
+    /// The machine that it runs on: applications can ask for it, or for not sharing it [default: this
+    /// machine's name]
     #[arg(long, value_name = "NAME", value_parser = parse_host)]
     #[serde(deserialize_with = "host")]
     pub host: Option<String>,
@@ -141,12 +145,13 @@ pub struct EngineArgs {
     #[arg(long = "label", value_name = "K=V", value_parser = labels::parse)]
     #[serde(deserialize_with = "label_table")]
     pub labels: Vec<(String, String)>,
-    /// Serve this engine's numbers at http://ADDRESS/metrics for Prometheus, to everybody who can reach that [default: nowhere]
+    /// Serve this engine's numbers at http://ADDRESS/metrics for Prometheus, to everybody who can reach that
+    /// [default: nowhere]
     #[cfg(feature = "metrics")]
     #[arg(long, value_name = "IP:PORT")]
     pub metrics: Option<SocketAddr>,
-    /// How much to say on standard error: error, warn, info, debug, trace, or levels for parts such as info,wayfare_link=debug
-    /// [default: info]
+    /// How much to say on standard error: error, warn, info, debug, trace, or levels for parts such as
+    /// info,wayfare_link=debug [default: info]
     #[arg(long, value_name = "LEVEL", env = "RUST_LOG")]
     pub log_level: Option<String>,
     /// What programs can be granted; only in the file.
@@ -157,8 +162,8 @@ pub struct EngineArgs {
 }
 
 impl EngineArgs {
-    /// What is given here, and otherwise what `file` gives. Keys and labels are taken from one of the two, not from both: an old key on
-    /// neither list must not come back.
+    /// What is given here, and otherwise what `file` gives. Keys and labels are taken from one of the two,
+    /// not from both: an old key on neither list must not come back.
     pub(super) fn or(self, file: Self) -> Self {
         Self {
             config: self.config,

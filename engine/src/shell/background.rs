@@ -4,8 +4,9 @@
 //!
 //! First comes resuming code, of whatever tier, then what succeeds code of the baseline tier.
 //!
-//! What always holds: nobody waits for more than what is being made and what others wait for. None of the threads that store
-//! and encode snapshots makes or awaits such code, so a program that stands still for a capture does not wait for it.
+//! What always holds: nobody waits for more than what is being made and what others wait for. None of the
+//! threads that store and encode snapshots makes or awaits such code, so a program that stands still for a
+//! capture does not wait for it.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -90,7 +91,8 @@ impl Background {
         }
     }
 
-    /// As soon as can be. What is returned ends without an answer when the engine ends, or nobody could begin.
+    /// As soon as can be. What is returned ends without an answer when the engine ends, or nobody could
+    /// begin.
     pub(super) fn hurry(
         &self,
         loaded: &Arc<Loaded>,
@@ -119,7 +121,8 @@ impl Background {
         }
         let (workshop, shared) = (self.workshop.clone(), self.queue.clone());
         let thread = std::thread::Builder::new().name("resuming-code".into());
-        // Nobody joins it: a compilation cannot be interrupted, and nothing is lost if the process ends under it.
+        // Nobody joins it: a compilation cannot be interrupted, and nothing is lost if the process ends under
+        // it.
         if let Err(error) = thread.spawn(move || worker.work(&workshop, &shared)) {
             tracing::warn!(%error, "no thread to compile resuming code");
             *queue.has(worker) = false;

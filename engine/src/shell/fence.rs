@@ -1,18 +1,21 @@
-//! What comes before anything is said about programs on a new connection: hearing whether they are still ours.
+//! What comes before anything is said about programs on a new connection: hearing whether they are still
+//! ours.
 //!
-//! While we were not heard, an engine may have been given up for lost and its programs started elsewhere, a thousand
-//! generations higher. Their retained statuses say so. So on every connection: subscribe to the statuses of all programs
-//! that are here, send ourselves a message, and say nothing about programs before it is back. What the broker retains was
-//! delivered before that, and the core has ended what is not ours any more. What a program prints meanwhile waits in its log.
+//! While we were not heard, an engine may have been given up for lost and its programs started elsewhere, a
+//! thousand generations higher. Their retained statuses say so. So on every connection: subscribe to the
+//! statuses of all programs that are here, send ourselves a message, and say nothing about programs before it
+//! is back. What the broker retains was delivered before that, and the core has ended what is not ours any
+//! more. What a program prints meanwhile waits in its log.
 //!
 //! ```text
 //!  Closed --connected--> Wanted --all subscribed--> Asked --the message is back--> Passed
 //!     ^--------------------- connection lost, from everywhere -----------------------'
 //! ```
 //!
-//! A program's session asks in the same way each time that it was connected, and takes nothing before the answer. Of two lives of a
-//! program, the one whose connection is the later one has then heard of the other, if that has taken anything: so no copy that was
-//! replaced is ever handed what the broker keeps for its successor, however late the word of that one comes.
+//! A program's session asks in the same way each time that it was connected, and takes nothing before the
+//! answer. Of two lives of a program, the one whose connection is the later one has then heard of the other,
+//! if that has taken anything: so no copy that was replaced is ever handed what the broker keeps for its
+//! successor, however late the word of that one comes.
 
 use tokio::sync::oneshot;
 
@@ -44,7 +47,8 @@ enum State {
 pub(crate) enum Back {
     /// An earlier one, or of an earlier connection.
     Old,
-    /// Now the engine may speak of its programs, and sessions that were connected before it may take what comes.
+    /// Now the engine may speak of its programs, and sessions that were connected before it may take what
+    /// comes.
     Passes,
     /// Only the latter.
     ForSessions,

@@ -1,9 +1,10 @@
 //! Code that is being fetched, and what waits for it.
 //!
-//! What always holds: a module is fetched once, whoever waits for it. Where nobody compiles, a program that is here already
-//! (after a restart, say) waits for its code however long that takes, because giving up would lose it, and whatever only comes
-//! is refused. An engine that compiles does so where there is no code to be had: what starts waits for no more than an
-//! answer, what comes also while the dispatcher makes it, since the program runs on at its source.
+//! What always holds: a module is fetched once, whoever waits for it. Where nobody compiles, a program that
+//! is here already (after a restart, say) waits for its code however long that takes, because giving up would
+//! lose it, and whatever only comes is refused. An engine that compiles does so where there is no code to be
+//! had: what starts waits for no more than an answer, what comes also while the dispatcher makes it, since
+//! the program runs on at its source.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -206,8 +207,8 @@ impl Fetches {
         outcomes
     }
 
-    /// What starts does not wait for what is not made, where it can be compiled. The dispatcher goes on: it gets the module, and
-    /// the next engine the code.
+    /// What starts does not wait for what is not made, where it can be compiled. The dispatcher goes on: it
+    /// gets the module, and the next engine the code.
     fn begin_what_starts(&mut self, operation: OperationId, modules: &Modules) -> Vec<Outcome> {
         let Some(fetching) = self.under_way.get_mut(&operation).filter(|_| modules.compiles()) else {
             return Vec::new();

@@ -9,8 +9,9 @@
 //!     |      Failed        |
 //!     `-------- silence ---'
 //! ```
-//! Asking again is harmless: a dispatcher that has the code answers at once, and whichever dispatcher acts by then answers.
-//! An engine that could compile it itself has less patience, and hears first of all whether it is made already.
+//! Asking again is harmless: a dispatcher that has the code answers at once, and whichever dispatcher acts by
+//! then answers. An engine that could compile it itself has less patience, and hears first of all whether it
+//! is made already.
 
 use wayfare_protocol::code::{CodeTarget, PublicKey};
 use wayfare_protocol::command::check_bytes;

@@ -1,7 +1,7 @@
 //! Who follows a program's log, and what each has not received. Pure: time is passed in.
 //!
-//! Always: a follower counts for no longer than its lease after it was heard, so one that has died or stands still can make
-//! a program wait for no longer than that.
+//! Always: a follower counts for no longer than its lease after it was heard, so one that has died or stands
+//! still can make a program wait for no longer than that.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -23,7 +23,8 @@ struct Lease {
 }
 
 impl Followers {
-    /// Takes in what a follower says. What it has received does not become less by a message that was overtaken.
+    /// Takes in what a follower says. What it has received does not become less by a message that was
+    /// overtaken.
     pub(crate) fn hear(&mut self, follower: &Follower, now: Instant) {
         if follower.lease_ms == 0 {
             self.0.remove(&follower.id);

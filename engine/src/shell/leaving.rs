@@ -1,16 +1,19 @@
-//! Leaving: an engine that is told to stop asks the acting dispatcher to move elsewhere what belongs to applications.
+//! Leaving: an engine that is told to stop asks the acting dispatcher to move elsewhere what belongs to
+//! applications.
 //!
-//! It says so in its status, under an id, and the dispatcher answers under that id how many programs are still to go. What
-//! belongs to nobody, or fits nowhere else, is not among them: it is stored, and goes on here after the next start. The wait
-//! ends when none is left, when its time is over, or with a second signal; where no dispatcher answers, soon. An engine
-//! that has not been asked by one lately does not even try.
+//! It says so in its status, under an id, and the dispatcher answers under that id how many programs are
+//! still to go. What belongs to nobody, or fits nowhere else, is not among them: it is stored, and goes on
+//! here after the next start. The wait ends when none is left, when its time is over, or with a second
+//! signal; where no dispatcher answers, soon. An engine that has not been asked by one lately does not even
+//! try.
 
 use std::time::{Duration, Instant};
 
 use wayfare_protocol::dispatcher::{ACTING_NAME, Answer, Answered};
 use wayfare_protocol::ids::{ClientId, OperationId};
 
-/// The acting dispatcher asks every few seconds whether engines are there: one that has not for so long is none.
+/// The acting dispatcher asks every few seconds whether engines are there: one that has not for so long is
+/// none.
 const DISPATCHER_SILENCE: Duration = Duration::from_secs(60);
 /// How long its first answer may take.
 const FIRST_ANSWER: Duration = Duration::from_secs(2);

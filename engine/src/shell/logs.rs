@@ -37,7 +37,8 @@ pub(super) struct Ends<'a> {
     /// Of programs that have ended.
     pub(super) tails: &'a Tails,
     pub(super) out: &'a Outbound,
-    /// Until the fence is passed a program here may be a copy that has been replaced: nothing it prints is published.
+    /// Until the fence is passed a program here may be a copy that has been replaced: nothing it prints is
+    /// published.
     pub(super) is_fence_passed: bool,
 }
 
@@ -65,8 +66,8 @@ impl Logs {
         self.followers_due
     }
 
-    /// Publishes what the program has printed, if none of it is on its way. An ended one that has nothing more to say, to nobody, is
-    /// forgotten.
+    /// Publishes what the program has printed, if none of it is on its way. An ended one that has nothing
+    /// more to say, to nobody, is forgotten.
     pub(super) fn publish(&mut self, program: ProgramId, incarnation: u64, ends: &mut Ends<'_>) {
         let Some(hosted) = ends.programs.get_mut(program, incarnation) else {
             return;
@@ -143,8 +144,8 @@ impl Logs {
         self.publish(program, incarnation, ends);
     }
 
-    /// What was held back until the fence was passed; and lines of programs that have ended, which an earlier process of this engine
-    /// could not bring to the broker.
+    /// What was held back until the fence was passed; and lines of programs that have ended, which an earlier
+    /// process of this engine could not bring to the broker.
     pub(super) fn publish_held(&mut self, known: impl IntoIterator<Item = ProgramId>, ends: &mut Ends<'_>) {
         for (program, incarnation) in ends.programs.incarnations() {
             self.publish(program, incarnation, ends);

@@ -77,10 +77,12 @@ fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
-/// Microseconds of a clock tick: there are 100 a second for programs, on every processor that Linux has but Alpha (`USER_HZ`).
+/// Microseconds of a clock tick: there are 100 a second for programs, on every processor that Linux has but
+/// Alpha (`USER_HZ`).
 const TICK_US: u64 = 10_000;
 
-/// The 14th and 15th field of proc(5)'s `stat`; the second is the name in parentheses, which may hold anything.
+/// The 14th and 15th field of proc(5)'s `stat`; the second is the name in parentheses, which may hold
+/// anything.
 fn cpu_us_in(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<u64>().ok();

@@ -1,4 +1,5 @@
-//! How much memory the machine has for this engine: what is built in, or what its control groups allow, if that is less.
+//! How much memory the machine has for this engine: what is built in, or what its control groups allow, if
+//! that is less.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +8,8 @@ const RESERVE_BYTES: u64 = 96 << 20;
 /// Where a machine is too small for any sum, or does not tell, one program shall have a chance.
 const BUDGET_BYTES_MIN: u64 = 16 << 20;
 
-/// Memory that all programs together may have. A quarter is left beside them, because a program that is captured is there twice for a
-/// moment.
+/// Memory that all programs together may have. A quarter is left beside them, because a program that is
+/// captured is there twice for a moment.
 pub(super) fn budget(asked: Option<u64>) -> u64 {
     asked.unwrap_or_else(|| bytes().map_or(u64::MAX, budget_of))
 }
@@ -42,7 +43,8 @@ pub(super) fn bytes_in(text: &str, what: &str) -> Option<u64> {
         .map(|kib: u64| kib * 1024)
 }
 
-/// Where limits may stand: of our own groups, and of all above them. A file with "max" in it, or that is not there, sets none.
+/// Where limits may stand: of our own groups, and of all above them. A file with "max" in it, or that is not
+/// there, sets none.
 fn limit_files(groups: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for group in groups.lines() {

@@ -1,10 +1,11 @@
-//! `/metrics` of this engine alone, for Prometheus: what `numbers` measures, with the names that the gateway gives it for the whole fleet.
-//! Nothing on the loop waits for it, and between scrapes nothing is measured.
+//! `/metrics` of this engine alone, for Prometheus: what `numbers` measures, with the names that the gateway
+//! gives it for the whole fleet. Nothing on the loop waits for it, and between scrapes nothing is measured.
 //!
 //! ```text
 //!   connection --request--> exchange --Scrape--> loop measures --Measured--> exchange: text --> connection
 //! ```
-//! What always holds: few connections are open, each for one request and a bounded time; whoever asks gets numbers and can change nothing.
+//! What always holds: few connections are open, each for one request and a bounded time; whoever asks gets
+//! numbers and can change nothing.
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener as Listener};
@@ -35,7 +36,8 @@ const CONNECTIONS_MAX: usize = 8;
 /// From a connection's begin to its end.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Where a connection cannot be accepted, because the process has too many files open, others may end within this.
+/// Where a connection cannot be accepted, because the process has too many files open, others may end within
+/// this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Somebody waits for numbers.
@@ -246,7 +248,8 @@ mod tests {
             let text = asked(address, request).await;
             assert!(text.starts_with(status), "{request}: {text}");
         }
-        // More connections than are served, none of which says anything: each gives its place up when it ends.
+        // More connections than are served, none of which says anything: each gives its place up when it
+        // ends.
         let mut silent = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
             silent.push(TcpStream::connect(address).await.unwrap());

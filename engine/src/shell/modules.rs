@@ -1,10 +1,10 @@
-//! Modules that are loaded: rewritten and compiled once, however many programs run from them or ask at once; or from
-//! signed code that others compiled. Where a key is trusted, an engine that compiles asks whose it is first: what
-//! the dispatcher has made once need not be made by every engine.
+//! Modules that are loaded: rewritten and compiled once, however many programs run from them or ask at once;
+//! or from signed code that others compiled. Where a key is trusted, an engine that compiles asks whose it is
+//! first: what the dispatcher has made once need not be made by every engine.
 //!
-//! What is compiled here comes in two pieces: what a program begins with, and *resuming code*, which is larger. The second is
-//! compiled when programs run already (`background`), or by whoever needs it before that; once it is in the cache, it is not
-//! even read before somebody needs it.
+//! What is compiled here comes in two pieces: what a program begins with, and *resuming code*, which is
+//! larger. The second is compiled when programs run already (`background`), or by whoever needs it before
+//! that; once it is in the cache, it is not even read before somebody needs it.
 //!
 //! What is compiled for the first time may begin on the baseline tier. Its successor is compiled behind it
 //! and then loaded in its place: programs that start afterwards begin on that, and those that run change over
@@ -48,7 +48,8 @@ impl Modules {
         Self::with(runtime, engine, cache, Supply::Compiler { signed: None })
     }
 
-    /// The same, and code that somebody else has compiled is taken where it can be had: `signed_cache` is for that.
+    /// The same, and code that somebody else has compiled is taken where it can be had: `signed_cache` is for
+    /// that.
     #[cfg(feature = "compiler")]
     pub(crate) fn trusting(
         runtime: Runtime,
@@ -91,8 +92,8 @@ impl Modules {
         latest(&mut slot)
     }
 
-    /// Loads what a program begins with, unless that is done; takes up to seconds if it has to be compiled. What it needs
-    /// besides to go on from a capture is then compiled in the background.
+    /// Loads what a program begins with, unless that is done; takes up to seconds if it has to be compiled.
+    /// What it needs besides to go on from a capture is then compiled in the background.
     pub(crate) fn load(&self, digest: Digest, source: Option<BlobSource>) -> Result<Arc<Loaded>, Failure> {
         let slot = {
             let mut slots = self.slots();
@@ -166,7 +167,8 @@ impl Modules {
         self.background.close();
     }
 
-    /// Whether the module's code is to be asked for before it is loaded: what cannot be compiled here, and what takes long to.
+    /// Whether the module's code is to be asked for before it is loaded: what cannot be compiled here, and
+    /// what takes long to.
     pub(crate) fn lacks_code(&self, module: Blob) -> bool {
         let Some(signed) = self.workshop.supply.signed() else {
             return false;
@@ -203,8 +205,9 @@ impl Modules {
         Ok(())
     }
 
-    /// What can be made again gives its room to what cannot, if `error` says that the disk is full. Whether that was any:
-    /// then it is worth another try. Signed code stays: without a dispatcher it cannot be had again.
+    /// What can be made again gives its room to what cannot, if `error` says that the disk is full. Whether
+    /// that was any: then it is worth another try. Signed code stays: without a dispatcher it cannot be had
+    /// again.
     pub(crate) fn give_way(&self, error: &io::Error) -> bool {
         if error.kind() != io::ErrorKind::StorageFull || !self.compiles() {
             return false;

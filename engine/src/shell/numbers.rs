@@ -1,4 +1,5 @@
-//! What the engine measures when it is asked: of itself, of the machine, and of each program. Nobody asks, nothing is measured.
+//! What the engine measures when it is asked: of itself, of the machine, and of each program. Nobody asks,
+//! nothing is measured.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

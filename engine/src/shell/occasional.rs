@@ -1,5 +1,5 @@
-//! Warnings that others bring about with what they send: one in six seconds, and the count of those that were not written. So nobody fills
-//! a card by sending nonsense.
+//! Warnings that others bring about with what they send: one in six seconds, and the count of those that were
+//! not written. So nobody fills a card by sending nonsense.
 
 use std::time::{Duration, Instant};
 

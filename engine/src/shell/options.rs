@@ -20,16 +20,18 @@ use super::apart::CompilerLimits;
 /// Defaults fit a board with 512 MB and an SD card.
 pub(super) const PROGRAMS_MAX: usize = 16;
 pub(super) const PROGRAM_MEMORY_MIB_MAX: u64 = 64;
-/// Memory is taken only as far as calls go down. Interpreters need much for each call of their programs: JavaScript's recursion
-/// ends with an error of its own after some thousand calls in this.
+/// Memory is taken only as far as calls go down. Interpreters need much for each call of their programs:
+/// JavaScript's recursion ends with an error of its own after some thousand calls in this.
 pub(super) const STACK_KIB_MAX: usize = 16 * 1024;
 /// A checkpoint of a small program is about 100 KiB. Sixteen of them each minute write 2.3 GB a day, which a
 /// card of 10 TB endurance bears for ten years; every ten seconds would be under two. What `kill -9` or a
 /// power cut costs is at most this much computing, done again.
 pub(super) const CHECKPOINT_SECONDS: u64 = 60;
-/// How long moves may take when it stops: with what is stored then, within a service manager's usual fifteen seconds.
+/// How long moves may take when it stops: with what is stored then, within a service manager's usual fifteen
+/// seconds.
 pub(super) const HAND_OVER_SECONDS: u64 = 5;
-/// Compiled code takes some twenty times the room of its module: this holds 200 of the samples, or ten of QuickJS's size.
+/// Compiled code takes some twenty times the room of its module: this holds 200 of the samples, or ten of
+/// QuickJS's size.
 pub(super) const CACHE_MIB_MAX: u64 = 256;
 
 /// Where wasmtime supports its compiler in one pass as it does the optimising one.
@@ -51,14 +53,16 @@ pub struct EngineOptions {
     pub variables: Variables,
     /// How often running programs are stored; `None`: only when they move, pause or are asked.
     pub checkpoint_interval: Option<Duration>,
-    /// How long it waits, when it is to stop, for programs of applications to be moved elsewhere; zero: not at all.
+    /// How long it waits, when it is to stop, for programs of applications to be moved elsewhere; zero: not
+    /// at all.
     pub hand_over: Duration,
     /// Compiled modules on disk; 0: none.
     pub cache_bytes_max: u64,
     /// What is compiled for the first time starts on the baseline tier.
     pub tiered_compilation: bool,
-    /// What compiling may take, in processes of its own: for programs that ask [`compile_if_asked`](super::compile_if_asked) first
-    /// of all. `None`: it compiles in this process, without limits.
+    /// What compiling may take, in processes of its own: for programs that ask
+    /// [`compile_if_asked`](super::compile_if_asked) first of all. `None`: it compiles in this process,
+    /// without limits.
     #[cfg(feature = "compiler")]
     pub compiler_limits: Option<CompilerLimits>,
     pub code: CodeFrom,

@@ -32,8 +32,8 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    /// To the client that asked, and to whoever listens to this engine's events, unless nothing has happened: an engine is asked whether it
-    /// is there every few seconds, for as long as it lives.
+    /// To the client that asked, and to whoever listens to this engine's events, unless nothing has happened:
+    /// an engine is asked whether it is there every few seconds, for as long as it lives.
     pub(crate) fn reply(&self, client: ClientId, event: &Event) {
         let payload = Bytes::from(wire::encode(event));
         let listeners = (!only_reads(&event.verb)).then(|| Topic::EngineEvent(self.engine.clone()));
@@ -164,9 +164,11 @@ impl Outbound {
         self.status(&Topic::Address(address.clone(), program), Vec::new());
     }
 
-    /// The same of a program that has ended. What is withdrawn from an engine's address may have moved, which this rules out.
+    /// The same of a program that has ended. What is withdrawn from an engine's address may have moved, which
+    /// this rules out.
     pub(crate) fn withdraw_ended(&self, address: &Address, announcement: &Announcement) {
-        // One that somebody has announced as gone is not announced so again: what is published here comes back.
+        // One that somebody has announced as gone is not announced so again: what is published here comes
+        // back.
         if address.is_of_engine() && !announcement.gone {
             let announcement = Announcement {
                 gone: true,
@@ -177,7 +179,8 @@ impl Outbound {
         self.withdraw(address, announcement.program);
     }
 
-    /// To ourselves: what the broker retains of what was subscribed before comes before it is back. Whether it was sent.
+    /// To ourselves: what the broker retains of what was subscribed before comes before it is back. Whether
+    /// it was sent.
     pub(crate) fn barrier(&self, number: u64) -> bool {
         let topic = self.topics.topic(&Topic::Reply(self.engine.clone()));
         let barrier = wire::encode(&Barrier { barrier: number });
@@ -188,7 +191,8 @@ impl Outbound {
         sent.is_ok()
     }
 
-    /// Retained. Whether it is in the outbox: those of some thousands of programs fill it, and what has no room is to be said again.
+    /// Retained. Whether it is in the outbox: those of some thousands of programs fill it, and what has no
+    /// room is to be said again.
     fn status(&self, topic: &Topic, payload: impl Into<Bytes>) -> bool {
         let topic = self.topics.topic(topic);
         // On the next connection everything is said again, as it is then.

@@ -36,8 +36,8 @@ pub(crate) struct Said {
 pub(crate) struct Programs {
     hosted: BTreeMap<ProgramId, Hosted>,
     incarnations: u64,
-    /// Unbounded, because its senders must not wait and need no bound: a program's thread says one thing for each that
-    /// it was asked, and `LinesReady` once until the lines were taken.
+    /// Unbounded, because its senders must not wait and need no bound: a program's thread says one thing for
+    /// each that it was asked, and `LinesReady` once until the lines were taken.
     events: mpsc::UnboundedSender<Said>,
 }
 
@@ -202,7 +202,8 @@ impl Programs {
         Ok(())
     }
 
-    /// Forgets followers whose lease is over; says when the next one will be, and which ended programs wait for nobody from now on.
+    /// Forgets followers whose lease is over; says when the next one will be, and which ended programs wait
+    /// for nobody from now on.
     pub(crate) fn expire_followers(&mut self, now: Instant) -> (Option<Instant>, Vec<(ProgramId, u64)>) {
         let (mut next, mut left): (Option<Instant>, _) = (None, Vec::new());
         for (program, hosted) in &mut self.hosted {

@@ -1,6 +1,8 @@
-//! What people ask an engine directly: about devices, which `wayfare device get` and `set` do, for its numbers (`numbers`), and for its journal.
+//! What people ask an engine directly: about devices, which `wayfare device get` and `set` do, for its
+//! numbers (`numbers`), and for its journal.
 //!
-//! A device may take its time, so it is asked on another thread, one question at a time: who asks repeats it until it is answered.
+//! A device may take its time, so it is asked on another thread, one question at a time: who asks repeats it
+//! until it is answered.
 
 use std::sync::Arc;
 

@@ -9,11 +9,11 @@ use super::hold::{Held, hold};
 use super::options::EngineOptions;
 use super::supervisor::{Supervisor, Told};
 
-/// Runs an engine until `stops` has a first message; then has programs of applications moved elsewhere, stores the
-/// others, says that it has stopped, and returns. A second message ends the wait for moves; the next one everything,
-/// with an error unless all is stored. Fails otherwise only where an engine cannot begin: its folder is in use, or cannot be read or
-/// written. A broker that is not there is waited for. An engine whose id a newer process has holds still until that is
-/// gone.
+/// Runs an engine until `stops` has a first message; then has programs of applications moved elsewhere,
+/// stores the others, says that it has stopped, and returns. A second message ends the wait for moves; the
+/// next one everything, with an error unless all is stored. Fails otherwise only where an engine cannot
+/// begin: its folder is in use, or cannot be read or written. A broker that is not there is waited for. An
+/// engine whose id a newer process has holds still until that is gone.
 pub async fn run(options: EngineOptions, mut stops: Receiver<()>) -> anyhow::Result<()> {
     loop {
         let (mut agent, mut link, mut said) = Agent::assemble(&options)?;

@@ -1,7 +1,8 @@
-//! What programs ask of the acting dispatcher, on its way: said again until the program does not wait for it any more.
+//! What programs ask of the acting dispatcher, on its way: said again until the program does not wait for it
+//! any more.
 //!
-//! Nothing is said on a connection before it is known whether the programs are still ours (`fence`), and everything under the
-//! generation that the program has here: so a copy that was replaced is not listened to.
+//! Nothing is said on a connection before it is known whether the programs are still ours (`fence`), and
+//! everything under the generation that the program has here: so a copy that was replaced is not listened to.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -86,7 +87,8 @@ impl ServiceRequests {
         }
     }
 
-    /// Gives the program its answer, or notes for which challenge the request is to be signed when it is said again.
+    /// Gives the program its answer, or notes for which challenge the request is to be signed when it is said
+    /// again.
     pub(super) fn answered(&mut self, answer: Answer, programs: &Programs) {
         let answered = match answer.answer {
             Answered::SignAgain { challenge } => return self.sign_again(answer.request, challenge),

@@ -7,16 +7,19 @@
 //!      |  handle dropped: the session belongs to somebody else, or is ended elsewhere
 //!      +-----------------> gone <-----------+--- Finish: the program has ended, its last messages go out, the session with it
 //! ```
-//! The session's name is the program's id, and the broker keeps it: on a move the target resumes it and gets what was queued.
+//! The session's name is the program's id, and the broker keeps it: on a move the target resumes it and gets
+//! what was queued.
 //!
 //! What always holds:
 //! - A message is acknowledged only after it was journaled and that was synced, and in the order of receipt.
-//! - After [`Order::Close`] was answered, everything that was taken is acknowledged and everything that was sent has its answer,
-//!   as far as the broker can be reached: a snapshot made then and the broker's session fit together.
+//! - After [`Order::Close`] was answered, everything that was taken is acknowledged and everything that was
+//!   sent has its answer, as far as the broker can be reached: a snapshot made then and the broker's session
+//!   fit together.
 //! - While the program's inbox is full, nothing more is read from the broker.
-//! - There is no connection before the engine knows that the program is still its own (`fence`): a copy that has been replaced would
-//!   take the session from its successor, and be handed what is meant for that.
-//! - Nothing is taken from a connection before the engine has heard whoever had the session before it (`fence` too).
+//! - There is no connection before the engine knows that the program is still its own (`fence`): a copy that
+//!   has been replaced would take the session from its successor, and be handed what is meant for that.
+//! - Nothing is taken from a connection before the engine has heard whoever had the session before it
+//!   (`fence` too).
 
 mod asking;
 mod connection;
@@ -91,7 +94,8 @@ pub(crate) struct Task {
 pub(crate) struct Heard {
     /// It is passed.
     pub(crate) is_heard: watch::Receiver<bool>,
-    /// Told of each connection of a session, with how to answer once it is known that it is still its program's.
+    /// Told of each connection of a session, with how to answer once it is known that it is still its
+    /// program's.
     pub(crate) connected: mpsc::UnboundedSender<oneshot::Sender<()>>,
 }
 

@@ -1,5 +1,6 @@
-//! The sessions of this engine's programs: opened when a program runs here, closed before it is captured to stand still, ended when
-//! it has ended or was killed. What happens to each is decided by the core's effects; this only carries it along.
+//! The sessions of this engine's programs: opened when a program runs here, closed before it is captured to
+//! stand still, ended when it has ended or was killed. What happens to each is decided by the core's effects;
+//! this only carries it along.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -24,7 +25,8 @@ pub(crate) struct Sessions {
         mpsc::UnboundedReceiver<oneshot::Sender<()>>,
     ),
     running: JoinSet<SessionEnd>,
-    /// Sessions that are being ended at the broker. A life under the same id that began meanwhile would lose its session to that.
+    /// Sessions that are being ended at the broker. A life under the same id that began meanwhile would lose
+    /// its session to that.
     ending: BTreeMap<ProgramId, Ending>,
     /// Captures that wait for a session to be closed.
     closing: JoinSet<(ProgramId, u64, Capturing)>,
@@ -111,7 +113,8 @@ impl Sessions {
         }
     }
 
-    /// Closes it for a capture, which [`SessionNews::Closed`] brings back; `false`: there is none to be closed.
+    /// Closes it for a capture, which [`SessionNews::Closed`] brings back; `false`: there is none to be
+    /// closed.
     pub(crate) fn close(
         &mut self,
         program: ProgramId,
@@ -162,7 +165,8 @@ impl Sessions {
         }
     }
 
-    /// A record is put: if it names a snapshot, the messages that this has need not be kept once it is committed.
+    /// A record is put: if it names a snapshot, the messages that this has need not be kept once it is
+    /// committed.
     pub(crate) fn note_put(&mut self, record: &Record, programs: &Programs) {
         if let Record::Program(record) = record
             && let Some(saved) = record.saved

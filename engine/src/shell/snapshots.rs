@@ -1,6 +1,6 @@
-//! Snapshots as they are in memory, for a short while: what was just captured is what the next capture is relative
-//! to, and what just arrived is what a program is about to start from. Decoding again would cost as much as the
-//! rest of a move.
+//! Snapshots as they are in memory, for a short while: what was just captured is what the next capture is
+//! relative to, and what just arrived is what a program is about to start from. Decoding again would cost as
+//! much as the rest of a move.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

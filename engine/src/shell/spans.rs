@@ -1,5 +1,6 @@
-//! The span `operation`: whatever is logged while something is done for an operation carries its id, on the loop and on the threads
-//! that work for it. The dispatcher and clients use the same name and field, so that one id finds all of it.
+//! The span `operation`: whatever is logged while something is done for an operation carries its id, on the
+//! loop and on the threads that work for it. The dispatcher and clients use the same name and field, so that
+//! one id finds all of it.
 
 use tracing::Span;
 use wayfare_core::types::{Effect, Input, Purpose, Record};

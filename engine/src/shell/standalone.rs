@@ -18,7 +18,8 @@ const LINK_THREADS: usize = 1;
 /// Signals to stop that may wait; more are as good as these.
 const STOPS_MAX: usize = 4;
 
-/// Standard error for logs. A reader that has gone away is no reason to end: what it would have read is given up.
+/// Standard error for logs. A reader that has gone away is no reason to end: what it would have read is given
+/// up.
 pub struct LogWriter;
 
 impl Write for LogWriter {
@@ -33,12 +34,13 @@ impl Write for LogWriter {
     }
 }
 
-/// Runs an engine until SIGTERM or SIGINT. A second signal ends its wait for programs to be moved elsewhere, or if it does
-/// not wait for that, the engine at once.
+/// Runs an engine until SIGTERM or SIGINT. A second signal ends its wait for programs to be moved elsewhere,
+/// or if it does not wait for that, the engine at once.
 pub fn run_to_the_end(arguments: EngineArgs) -> anyhow::Result<()> {
     let arguments = arguments.with_file()?;
     let level = arguments.log_level();
-    // Levels for parts, without the regular expressions of `EnvFilter`: those are a tenth of a board's binary.
+    // Levels for parts, without the regular expressions of `EnvFilter`: those are a tenth of a board's
+    // binary.
     let filter: Targets = level.parse().with_context(|| {
         format!("'{level}' is not a log level, and no list such as info,wayfare_link=debug")
     })?;
@@ -83,8 +85,8 @@ pub fn stop_signals(also: impl Future<Output = ()> + Send + 'static) -> std::io:
     Ok(stops)
 }
 
-/// What an engine runs best on: its loop on the thread that blocks on [`run()`], and the link to the broker on another, so
-/// that messages go out while the loop stores something.
+/// What an engine runs best on: its loop on the thread that blocks on [`run()`], and the link to the broker
+/// on another, so that messages go out while the loop stores something.
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(LINK_THREADS)

@@ -49,7 +49,8 @@ pub(crate) use self::reserve::Reserve;
 pub(crate) use self::tails::{Tail, Tails};
 
 const FORMAT: u32 = 1;
-/// Free besides the reserve, or nothing new is begun: what there is needs room to be stored again, to move away and to end.
+/// Free besides the reserve, or nothing new is begun: what there is needs room to be stored again, to move
+/// away and to end.
 const FREE_BYTES_MIN: u64 = 1 << 20;
 /// Files in `damaged/`: more are not kept.
 const DAMAGED_FILES_MAX: usize = 16;
@@ -143,8 +144,8 @@ impl Store {
         self.journal.erase(key);
     }
 
-    /// Makes durable whatever was put and erased, and the blobs that it names. After an error nothing counts as
-    /// durable; what was put is not forgotten, and another try may succeed.
+    /// Makes durable whatever was put and erased, and the blobs that it names. After an error nothing counts
+    /// as durable; what was put is not forgotten, and another try may succeed.
     pub(crate) fn commit(&mut self) -> io::Result<()> {
         for digest in &self.named {
             self.reserve.behind(|| self.blobs.make_durable(*digest))?;
@@ -159,7 +160,8 @@ impl Store {
         self.reserve.is_there() && self.disk_bytes().is_none_or(|(free, _)| free >= FREE_BYTES_MIN)
     }
 
-    /// What may still be written to the disk that holds the folder, and its size. `None` where the system does not tell.
+    /// What may still be written to the disk that holds the folder, and its size. `None` where the system
+    /// does not tell.
     pub(crate) fn disk_bytes(&self) -> Option<(u64, u64)> {
         let disk = rustix::fs::statvfs(&self.folder).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);

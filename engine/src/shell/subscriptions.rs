@@ -1,5 +1,6 @@
-//! What the engine subscribes to besides its own topics, for as long as it concerns it: the statuses of the programs that are
-//! here, where another engine that claims one of them is heard, its own status, and what is announced of programs.
+//! What the engine subscribes to besides its own topics, for as long as it concerns it: the statuses of the
+//! programs that are here, where another engine that claims one of them is heard, its own status, and what is
+//! announced of programs.
 
 use std::collections::BTreeSet;
 
@@ -41,8 +42,8 @@ impl Subscriptions {
         self.under_way.is_empty()
     }
 
-    /// Says once that the engine is ready, as soon as its own topics are subscribed: the broker takes things in order, so what was
-    /// published after the subscriptions is acknowledged after them.
+    /// Says once that the engine is ready, as soon as its own topics are subscribed: the broker takes things
+    /// in order, so what was published after the subscriptions is acknowledged after them.
     pub(crate) fn say_ready(&mut self) {
         if std::mem::replace(&mut self.was_ready, true) {
             return;

@@ -1,5 +1,6 @@
-//! What systemd is told, where it started us (`Type=notify`): that we have begun, every few seconds that the loop still goes round,
-//! that we end, and that this takes longer. Datagrams to the socket that `NOTIFY_SOCKET` names, as sd_notify(3) describes: too little for a library.
+//! What systemd is told, where it started us (`Type=notify`): that we have begun, every few seconds that the
+//! loop still goes round, that we end, and that this takes longer. Datagrams to the socket that
+//! `NOTIFY_SOCKET` names, as sd_notify(3) describes: too little for a library.
 
 use std::ffi::OsStr;
 use std::os::linux::net::SocketAddrExt;

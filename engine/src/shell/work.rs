@@ -161,8 +161,8 @@ pub(crate) struct Workshop {
     pub(crate) decoding: Turn,
 }
 
-/// Large snapshots are unpacked one after the other: one of a few kilobytes can come to all that a program may have, and what it is
-/// unpacked to is there twice for a moment.
+/// Large snapshots are unpacked one after the other: one of a few kilobytes can come to all that a program
+/// may have, and what it is unpacked to is there twice for a moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Turn(Arc<Mutex<()>>);
 
@@ -251,7 +251,8 @@ impl Workshop {
         let durability = Durability::of(purpose);
         let mail_arrived = snapshot.host.mail_arrived;
         let snapshot = Arc::new(snapshot);
-        // A snapshot relative to one that is itself relative could not be joined again: then a whole one is made.
+        // A snapshot relative to one that is itself relative could not be joined again: then a whole one is
+        // made.
         let base = base
             .and_then(|(digest, source)| Some((digest, self.decoded(source).ok()?)))
             .filter(|(_, base)| base.base.is_none());

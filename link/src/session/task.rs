@@ -117,9 +117,9 @@ impl Session {
         }
     }
 
-    /// Where the link was closed and not merely dropped: tells the broker, so that it drops the will, and waits
-    /// until it has hung up, since only then is the session free for somebody else. The connection is not polled
-    /// after that; it would connect again.
+    /// Where the link was closed and not merely dropped: tells the broker, so that it drops the will, and
+    /// waits until it has hung up, since only then is the session free for somebody else. The connection is
+    /// not polled after that; it would connect again.
     async fn say_goodbye(&self, wire: Option<Wire>) {
         let closed = self
             .closing

@@ -1,5 +1,5 @@
-//! Compiled code on its way from a compiler that is a process of its own to who signs it: headed as signed code is, without
-//! a key, so that code which was cut off or is not what was asked for is not taken for it.
+//! Compiled code on its way from a compiler that is a process of its own to who signs it: headed as signed
+//! code is, without a key, so that code which was cut off or is not what was asked for is not taken for it.
 //!
 //! ```text
 //!  wayfare code 1                 a line
@@ -7,7 +7,8 @@
 //!                                 an empty line
 //!  code
 //! ```
-//! Releases speak it with each other, so a change of it takes a new first line. What always holds: no engine loads this form.
+//! Releases speak it with each other, so a change of it takes a new first line. What always holds: no engine
+//! loads this form.
 
 use super::{CodeLine, CodeRefusal, CodeTarget, HEADER_BYTES_MAX, Header, TextError, check_text};
 use crate::ids::{Blob, Digest};

@@ -1,10 +1,13 @@
-//! Cards: that a member of the roster knows which key an engine has, and stands for what it is called and labelled.
+//! Cards: that a member of the roster knows which key an engine has, and stands for what it is called and
+//! labelled.
 //!
-//! An engine makes its key itself, and the key never leaves it; its public half is in its status. Whoever approves an engine signs
-//! a card with that, which is retained on [`Topic::Card`]. So there is a message for each engine, and the
-//! roster stays small. Cards are numbered: the roster revokes those of an engine up to a number.
+//! An engine makes its key itself, and the key never leaves it; its public half is in its status. Whoever
+//! approves an engine signs a card with that, which is retained on [`Topic::Card`]. So there is a message for
+//! each engine, and the roster stays small. Cards are numbered: the roster revokes those of an engine up to a
+//! number.
 //!
-//! What always holds: a [`Card`] that was read from outside is of a member who may enrol, for the engine of its topic, and not revoked.
+//! What always holds: a [`Card`] that was read from outside is of a member who may enrol, for the engine of
+//! its topic, and not revoked.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

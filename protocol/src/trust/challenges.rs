@@ -1,8 +1,8 @@
 //! Challenges: what keeps orders and requests from counting that were signed long ago.
 //!
-//! Whoever takes them has one of these: an engine for its orders, the acting dispatcher for its requests. What
-//! always holds: a message counts only under the present challenge or the one before it, both while they are
-//! young enough by their owner's own clock.
+//! Whoever takes them has one of these: an engine for its orders, the acting dispatcher for its requests.
+//! What always holds: a message counts only under the present challenge or the one before it, both while they
+//! are young enough by their owner's own clock.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -25,8 +25,8 @@ pub struct Roster {
     /// What becomes of orders that are not signed.
     pub orders: Orders,
     pub members: Vec<Member>,
-    /// What becomes of what engines say that have no card of a member (see [`super::card`]): labels, and requests for their programs. Releases
-    /// before did not look.
+    /// What becomes of what engines say that have no card of a member (see [`super::card`]): labels, and
+    /// requests for their programs. Releases before did not look.
     #[serde(default = "Orders::open", skip_serializing_if = "Orders::is_open")]
     pub engines: Orders,
     /// Cards that do not count any more: of each engine those up to this serial number.

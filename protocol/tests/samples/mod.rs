@@ -1,4 +1,5 @@
-//! One message or part for each kind that the protocol has, as JSON: what a release writes down for those after it.
+//! One message or part for each kind that the protocol has, as JSON: what a release writes down for those
+//! after it.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Snapshots of bytes from anywhere: sealed, so that the decoder gets past the checksum, and decoded. What the test with
-//! fixed seeds and the fuzzing target share.
+//! Snapshots of bytes from anywhere: sealed, so that the decoder gets past the checksum, and decoded. What
+//! the test with fixed seeds and the fuzzing target share.
 #![allow(unreachable_pub, dead_code)] // each user takes its part
 #![allow(clippy::unwrap_used)]
 
@@ -30,8 +30,8 @@ pub fn packed(snapshot: &[u8]) -> &[u8] {
     &snapshot[HEADER_BYTES..snapshot.len() - CHECKSUM_BYTES]
 }
 
-/// Decodes `data` as a body, and as a body that is packed already. What decodes must encode to something that decodes to
-/// the same.
+/// Decodes `data` as a body, and as a body that is packed already. What decodes must encode to something that
+/// decodes to the same.
 pub fn decode(data: &[u8]) -> [Result<Snapshot, SnapshotError>; 2] {
     let body = seal(data.len() as u64, &zstd::bulk::compress(data, 1).unwrap());
     let claimed = data.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));

@@ -1,5 +1,6 @@
-//! Engines in buckets by free memory, eight buckets to each doubling, and by free processor in each bucket. The first
-//! engine with enough of both is found in one seek per bucket, and has at most an eighth more memory than the tightest.
+//! Engines in buckets by free memory, eight buckets to each doubling, and by free processor in each bucket.
+//! The first engine with enough of both is found in one seek per bucket, and has at most an eighth more
+//! memory than the tightest.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
-//! A binary tree over the engines. Each node knows the lowest rank and the most room below it, so a search goes down only
-//! where something better than the best so far could fit.
+//! A binary tree over the engines. Each node knows the lowest rank and the most room below it, so a search
+//! goes down only where something better than the best so far could fit.
 //!
-//! Engines of like capacity are neighbours: were they mixed, nearly every node would have one with a low rank and
-//! another with room, and none with both.
+//! Engines of like capacity are neighbours: were they mixed, nearly every node would have one with a low rank
+//! and another with room, and none with both.
 
 use super::{Ask, Entry};
 

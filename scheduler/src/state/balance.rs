@@ -1,8 +1,8 @@
 //! Moving what runs well to where it would run better, if that is worth a move.
 //!
 //! The gain of a move is the rank that the source has now less the rank that the target has afterwards. Only
-//! a gain above the cost counts, and only if the source ranks lower afterwards. So the ranks of all engines, highest first,
-//! get lower with every move, and moving comes to an end.
+//! a gain above the cost counts, and only if the source ranks lower afterwards. So the ranks of all engines,
+//! highest first, get lower with every move, and moving comes to an end.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;

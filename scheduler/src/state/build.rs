@@ -213,7 +213,8 @@ impl State {
         self.relations.open_all(&open, contains);
     }
 
-    /// Of several programs for one instance the highest generation is kept, if its engine can be reached at all.
+    /// Of several programs for one instance the highest generation is kept, if its engine can be reached at
+    /// all.
     fn seat_running(&mut self, running: &[Running]) {
         let mut running: Vec<(u32, &Running)> = running
             .iter()

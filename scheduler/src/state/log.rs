@@ -1,7 +1,7 @@
 //! What a plan has decided so far: at most one action per instance wherever that can be.
 //!
-//! An instance that is placed a second time within a plan has its earlier action replaced by one at the end, unless
-//! something has come to where it would have to wait until then.
+//! An instance that is placed a second time within a plan has its earlier action replaced by one at the end,
+//! unless something has come to where it would have to wait until then.
 
 use std::collections::HashMap;
 

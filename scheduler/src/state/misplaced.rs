@@ -1,5 +1,5 @@
-//! Instances that run where they should not: on a draining engine, on one that does not meet their requirements, on one
-//! that is overfull, or beside what they should be apart from.
+//! Instances that run where they should not: on a draining engine, on one that does not meet their
+//! requirements, on one that is overfull, or beside what they should be apart from.
 //!
 //! Where several together are too many, those first by name stay.
 

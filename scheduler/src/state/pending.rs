@@ -8,7 +8,8 @@ use super::{Seat, State, Surplus};
 use crate::plan::{KillReason, MoveReason};
 
 impl State {
-    /// First what was lost, then what is new; of these first what few engines are right for, then what is large.
+    /// First what was lost, then what is new; of these first what few engines are right for, then what is
+    /// large.
     pub(super) fn place_pending(&mut self, log: &mut Log) {
         let mut order: Vec<_> = self
             .pending

@@ -1,6 +1,7 @@
 //! Seats: taking one, leaving it, finding the best.
 //!
-//! Whatever changes what an engine holds goes through [`State::enter`] and [`State::leave`], and is in the index at once.
+//! Whatever changes what an engine holds goes through [`State::enter`] and [`State::leave`], and is in the
+//! index at once.
 
 use super::{Balance, Room, Seat, Site, State};
 use crate::fleet::Presence;
@@ -177,7 +178,8 @@ impl Room {
         }
     }
 
-    /// Whether `ask` takes no more of anything than there is here; what is not asked for may well be overdrawn.
+    /// Whether `ask` takes no more of anything than there is here; what is not asked for may well be
+    /// overdrawn.
     pub(super) fn covers(&self, ask: &Self) -> bool {
         let enough = |have: i64, ask: i64| ask == 0 || ask <= have;
         enough(self.memory, ask.memory)

@@ -1,4 +1,5 @@
-//! Small fleets and applications with everything that the types allow, out of order, out of date and out of room.
+//! Small fleets and applications with everything that the types allow, out of order, out of date and out of
+//! room.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,8 @@ pub(crate) struct Case {
     pub(crate) applications: Applications,
 }
 
-/// Components have names `c0`, `c1`, ...; those with even numbers belong to application `p`, the others to `q`.
+/// Components have names `c0`, `c1`, ...; those with even numbers belong to application `p`, the others to
+/// `q`.
 const COMPONENTS: usize = 6;
 
 /// Also one that there is not, sometimes.

@@ -171,8 +171,8 @@ fn engines_used(plan: &Plan) -> u32 {
     count(engines.collect::<BTreeSet<_>>().len())
 }
 
-/// The least that any policy may place, in thousandths of the optimum, where so many percent of the room are asked for. Placing
-/// the large first leaves the more out by number the more there is too much.
+/// The least that any policy may place, in thousandths of the optimum, where so many percent of the room are
+/// asked for. Placing the large first leaves the more out by number the more there is too much.
 const PLACED: [(u64, u32); 3] = [(60, 900), (80, 880), (120, 850)];
 
 #[test]

@@ -1,4 +1,5 @@
-//! What always holds of plans, over fleets and applications of all kinds; and how far from the best possible they are.
+//! What always holds of plans, over fleets and applications of all kinds; and how far from the best possible
+//! they are.
 //!
 //! The cases look random and are the same in each run.
 

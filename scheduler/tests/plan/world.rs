@@ -1,4 +1,5 @@
-//! Carries plans out, one action after the other, and checks at each what must hold. Knows nothing of how plans are made.
+//! Carries plans out, one action after the other, and checks at each what must hold. Knows nothing of how
+//! plans are made.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -30,8 +30,8 @@ pub(crate) struct Kept {
     pub(super) wire: Option<usize>,
     /// Inputs that went with the broker's memory, or with a session that was ended.
     pub(crate) lost: BTreeSet<u64>,
-    /// The broker has restarted without what it had of the session, or with an older state: what it sends again may be in
-    /// another order.
+    /// The broker has restarted without what it had of the session, or with an older state: what it sends
+    /// again may be in another order.
     pub(crate) is_set_back: bool,
     /// Inputs that the program was handed, and that were in no synced journal when it was cut short.
     pub(crate) unstored: BTreeSet<u64>,
@@ -110,9 +110,9 @@ impl Kept {
         }
     }
 
-    /// Nobody has this input in its place any more, though a program has published what it was about: its engine lost
-    /// it before the journal was synced, 100 ms at most, and the broker, which was to send it again next, has lost it
-    /// as well, or what it knew of the order.
+    /// Nobody has this input in its place any more, though a program has published what it was about: its
+    /// engine lost it before the journal was synced, 100 ms at most, and the broker, which was to send it
+    /// again next, has lost it as well, or what it knew of the order.
     pub(super) fn is_nowhere(&self, input: u64) -> bool {
         self.unstored.contains(&input) && (self.is_set_back || self.lost.contains(&input))
     }

@@ -219,8 +219,9 @@ fn who_decides_may_call_nothing_that_acts() {
     }
 }
 
-/// What has to be unsafe is in these modules: programs' memory, the kernel's devices, and a look at standard output before `main`.
-/// What guests import is not among them: it is built for WebAssembly, and nothing else is in its module.
+/// What has to be unsafe is in these modules: programs' memory, the kernel's devices, and a look at standard
+/// output before `main`. What guests import is not among them: it is built for WebAssembly, and nothing else
+/// is in its module.
 const UNSAFE: [&str; 4] = [
     "cli/src/output/closed.rs",
     "engine/devices/src/linux/raw.rs",

@@ -17,7 +17,8 @@ fn every_licence_is_allowed() {
     }
 }
 
-/// Whether the expression can be met with the allowed licences alone. `AND` binds closer than `OR`; `/` is an old `OR`.
+/// Whether the expression can be met with the allowed licences alone. `AND` binds closer than `OR`; `/` is an
+/// old `OR`.
 fn is_allowed(expression: &str, allowed: &BTreeSet<String>) -> bool {
     let spaced = expression
         .replace('(', " ( ")

@@ -1,10 +1,12 @@
-//! What is written for people, held against the repository: links lead somewhere, the tests that promises name exist, README stays short,
-//! and crates name only what `deny.toml` lets them.
+//! What is written for people, held against the repository: links lead somewhere, the tests that promises
+//! name exist, README stays short, crates name only what `deny.toml` lets them, and comments are as wide as
+//! code.
 //!
 //! Only text is read: these tests start nothing.
 
 use std::path::{Path, PathBuf};
 
+mod comments;
 mod dependencies;
 mod licences;
 mod links;

@@ -45,8 +45,8 @@ fn every_promise_names_tests_that_exist() {
     }
 }
 
-/// The names of all tests of the workspace, as far as text tells: functions right behind a test's attribute, and what macros that make
-/// tests are given.
+/// The names of all tests of the workspace, as far as text tells: functions right behind a test's attribute,
+/// and what macros that make tests are given.
 fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for path in CRATES.iter().flat_map(|name| files(&root().join(name), "rs")) {

@@ -1,6 +1,7 @@
-//! An application through everything that goes wrong: five engines as processes and Mosquitto; an engine killed, one cut off
-//! the network while it runs on, one drained, an update, an update that fails. After each: the right number of instances,
-//! each alive exactly once, printing what it should, and events that say why.
+//! An application through everything that goes wrong: five engines as processes and Mosquitto; an engine
+//! killed, one cut off the network while it runs on, one drained, an update, an update that fails. After
+//! each: the right number of instances, each alive exactly once, printing what it should, and events that say
+//! why.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -208,7 +209,8 @@ impl Scene {
     }
 }
 
-/// Those that were on a lost engine go on elsewhere as the same programs, from a checkpoint, out of reach of what they were.
+/// Those that were on a lost engine go on elsewhere as the same programs, from a checkpoint, out of reach of
+/// what they were.
 fn went_on_elsewhere(
     before: &BTreeMap<String, (ProgramId, Generation)>,
     after: &AppStatus,

@@ -202,8 +202,9 @@ async fn raw_move_fails(fleet: &Fleet, watched: &Watched, target: &str) -> Failu
     }
 }
 
-/// One function that calls another over and over, with numbers that live across each call: each call is a place to
-/// be captured at. It takes seconds to compile, and hundreds of megabytes, and nothing tells that beforehand.
+/// One function that calls another over and over, with numbers that live across each call: each call is a
+/// place to be captured at. It takes seconds to compile, and hundreds of megabytes, and nothing tells that
+/// beforehand.
 fn bomb() -> Job {
     let calls = "(local.set 0 (i32.add (local.get 0) (call $g (local.get 0))))".repeat(20_000);
     let text = format!(

@@ -1,4 +1,5 @@
-//! What boards live through: power cuts without a network, full disks, and a service manager that wants to hear from them.
+//! What boards live through: power cuts without a network, full disks, and a service manager that wants to
+//! hear from them.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -19,8 +20,8 @@ const LOOK_PERIOD: Duration = Duration::from_millis(10);
 /// Where Debian's package `faketime` has it.
 const WRONG_CLOCKS: &str = "/usr/lib/*/faketime/libfaketime.so.1";
 
-/// The words before a command whose clock says what stands in the file, anew whenever it looks. `None`, loudly: there is no such thing
-/// here.
+/// The words before a command whose clock says what stands in the file, anew whenever it looks. `None`,
+/// loudly: there is no such thing here.
 fn under_the_clock_of(file: &Path) -> Option<Vec<String>> {
     let listed = std::process::Command::new("sh")
         .args(["-c", &format!("ls {WRONG_CLOCKS}")])

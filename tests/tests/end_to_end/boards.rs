@@ -1,4 +1,5 @@
-//! Engines without a compiler: code from the registry, what is refused, and moves to and from a processor of another kind.
+//! Engines without a compiler: code from the registry, what is refused, and moves to and from a processor of
+//! another kind.
 
 use wayfare_client::{CommandOptions, IdChoice, Order, Restore};
 use wayfare_dispatcher::compilers::Compiler;
@@ -110,8 +111,8 @@ async fn a_version_that_no_compiler_makes_is_refused_with_those_that_there_are_a
     }
 }
 
-/// Engines that compile ask for it first, where they trust the fleet's key: the first one lends the dispatcher the module and
-/// starts by itself, and the next one gets the code.
+/// Engines that compile ask for it first, where they trust the fleet's key: the first one lends the
+/// dispatcher the module and starts by itself, and the next one gets the code.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_dispatcher_compiles_once_no_other_engine_compiles() {
     let key = registry_key();

@@ -115,8 +115,8 @@ pub(crate) async fn moves_unless_ended(fleet: &Fleet, program: ProgramId, to: &s
     }
 }
 
-/// Each of the callers has up to eight calls open; with every round all of them and the provider are moved at once, some to where
-/// the provider goes and some elsewhere.
+/// Each of the callers has up to eight calls open; with every round all of them and the provider are moved at
+/// once, some to where the provider goes and some elsewhere.
 async fn calls_while_all_move(broker: Kind, calls_in_all: usize, moves: usize) {
     let each = calls_in_all.div_ceil(CALLERS.len());
     let fleet = fleet(broker).engines(&RING).start().await;
@@ -214,8 +214,8 @@ const HOUSE: &str = r#"
     grants = { serve = ["attic"] }
 "#;
 const PROVIDERS: [&str; 2] = ["hall", "attic"];
-/// Calls of a round that are answered at once, and those of its last batch, in the midst of which the provider's engine is lost: a slow one,
-/// which the provider has if it has answered what came behind it.
+/// Calls of a round that are answered at once, and those of its last batch, in the midst of which the
+/// provider's engine is lost: a slow one, which the provider has if it has answered what came behind it.
 const AT_ONCE: u64 = 40;
 const BATCH: u64 = 4;
 /// Of the slow one, of 50 ms each.
@@ -246,7 +246,8 @@ fn rounds_of_calls(rounds: u64) -> Vec<String> {
         args.extend(["say".into(), line_of(slow, to, "slow", STEPS)]);
         args.extend(["say".into(), behind.collect()]);
         hear(&mut args, BATCH - 1);
-        // By then the provider's engine has stored them, if it is not as slow as that: the broker does not send them again.
+        // By then the provider's engine has stored them, if it is not as slow as that: the broker does not
+        // send them again.
         args.extend(["poll".into(), "300".into()]);
         hear(&mut args, 1);
     }
@@ -304,8 +305,9 @@ async fn calls_while_providers_are_lost(broker: Kind, rounds: u64) {
         let failed_as = |kind: &str| end["event"] == "error" && end["kind"] == kind;
         unavailable += u64::from(failed_as("unavailable"));
         let is_as_expected = match at {
-            // It is sent again where the engine was lost before it had stored the call, goes on where a checkpoint has it, and is refused by a
-            // provider that goes on from before it had ended an earlier one.
+            // It is sent again where the engine was lost before it had stored the call, goes on where a
+            // checkpoint has it, and is refused by a provider that goes on from before it had ended an
+            // earlier one.
             AT_ONCE => is_answered(STEPS) || failed_as("unavailable") || failed_as("refused"),
             _ => is_answered(2 * id),
         };
@@ -550,7 +552,8 @@ async fn calls_go_where_their_callers_choose() {
         counted = now;
         more
     };
-    // Of equals, as both engines of a machine without sensors are, the last is picked. One that has some is hotter now than then.
+    // Of equals, as both engines of a machine without sensors are, the last is picked. One that has some is
+    // hotter now than then.
     let last = if up.program < down.program { [0, 1] } else { [1, 0] };
     let measures = measures_heat(&fleet, &asks).await;
     let times = |each: [i32; 2], count: i32| (!measures).then(|| each.map(|one| one * count));

@@ -1,5 +1,5 @@
-//! Move after move of the same programs, and in each a random victim is killed after a random message. What the
-//! named steps of `faults` cannot find: faults on top of what earlier faults left behind.
+//! Move after move of the same programs, and in each a random victim is killed after a random message. What
+//! the named steps of `faults` cannot find: faults on top of what earlier faults left behind.
 //!
 //! `WAYFARE_CHAOS_ROUNDS` and `WAYFARE_CHAOS_SEED` ask for more, or for the same again.
 
@@ -16,8 +16,8 @@ use crate::fleet;
 
 const ENGINES: [&str; 3] = ["a", "b", "c"];
 const ROUNDS: u64 = 6;
-/// Clients wait longer each time that a broker closes their connections, and a follower that is away for more than
-/// seconds misses lines, of which engines keep only the last.
+/// Clients wait longer each time that a broker closes their connections, and a follower that is away for more
+/// than seconds misses lines, of which engines keep only the last.
 const BROKER_KILLS_MAX: u32 = 3;
 /// A move has about this many messages between its engines.
 const MESSAGES: u64 = 22;

@@ -1,4 +1,5 @@
-//! Commands sent more than once do once what they do, and are answered the same each time; across a crash too.
+//! Commands sent more than once do once what they do, and are answered the same each time; across a crash
+//! too.
 
 use wayfare_protocol::command::{Action, Command, ProgramSpec, Target};
 use wayfare_protocol::error::Failure;

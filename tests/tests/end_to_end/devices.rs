@@ -1,4 +1,5 @@
-//! Programs that use devices, moved between engines that have them elsewhere, otherwise or not at all. All devices are simulated.
+//! Programs that use devices, moved between engines that have them elsewhere, otherwise or not at all. All
+//! devices are simulated.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Programs are moved again and again while the dispatcher and engines are killed at random: each order ends once, and the list of
-//! operations says how, as the engines do.
+//! Programs are moved again and again while the dispatcher and engines are killed at random: each order ends
+//! once, and the list of operations says how, as the engines do.
 //!
 //! `WAYFARE_ENDS_MOVES` and `WAYFARE_ENDS_SEED` ask for more moves, or for the same victims again.
 
@@ -29,9 +29,11 @@ const VICTIMS: [&str; 5] = ["dispatcher", "dispatcher", "a", "b", "c"];
 const MOVES: u64 = 24;
 /// A victim is killed after at most so many messages.
 const MESSAGES: u64 = 150;
-/// One order in so many is given by a client that leaves when it is given: nobody repeats it to hear its answer.
+/// One order in so many is given by a client that leaves when it is given: nobody repeats it to hear its
+/// answer.
 const LEAVING: u64 = 3;
-/// Time limits are for clients that are away; a move that an engine's end interrupts goes on when that is back.
+/// Time limits are for clients that are away; a move that an engine's end interrupts goes on when that is
+/// back.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
 const LOOK_PERIOD: Duration = Duration::from_millis(100);
 

@@ -1,5 +1,6 @@
-//! Killed in mid-move: source, target and broker, each at every step of a move. Whatever the move's answer is, it is
-//! true, and the program runs exactly once, where the answer says, and prints what an unmoved run prints.
+//! Killed in mid-move: source, target and broker, each at every step of a move. Whatever the move's answer
+//! is, it is true, and the program runs exactly once, where the answer says, and prints what an unmoved run
+//! prints.
 
 use wayfare_client::{Finished, Operation};
 use wayfare_protocol::event::Outcome;

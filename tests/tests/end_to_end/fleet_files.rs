@@ -1,4 +1,5 @@
-//! Programs that read and write the fleet's files while they are moved and killed, and the dispatcher is replaced.
+//! Programs that read and write the fleet's files while they are moved and killed, and the dispatcher is
+//! replaced.
 
 use std::time::Duration;
 
@@ -61,7 +62,8 @@ pub(crate) async fn content(fleet: &Fleet, at: &str) -> Vec<u8> {
     content
 }
 
-/// Writes, renames, removes and reads back: it prints what it prints with files of its own, and so does whoever reads after it.
+/// Writes, renames, removes and reads back: it prints what it prints with files of its own, and so does
+/// whoever reads after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_diary_in_fleet_files_is_the_same_wherever_its_writer_is_moved() {
     let fleet = fleet(Kind::Mosquitto).engines(&RING).start().await;
@@ -116,7 +118,8 @@ async fn fleet_files_are_what_posix_programs_expect() {
     dispatcher.stop().await;
 }
 
-/// Two programs append to one file; both are moved, and one's engine is killed: its last checkpoint goes on, and says nothing twice.
+/// Two programs append to one file; both are moved, and one's engine is killed: its last checkpoint goes on,
+/// and says nothing twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_that_two_programs_append_are_all_there_once() {
     const LINES: usize = 200;
@@ -170,7 +173,8 @@ async fn a_file_that_is_not_granted_is_refused_and_said_in_the_log() {
     assert!(log.contains(expected), "{log}");
 }
 
-/// A file goes in whole and comes out whole, in any version and part; a writing that breaks off leaves what was there.
+/// A file goes in whole and comes out whole, in any version and part; a writing that breaks off leaves what
+/// was there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whole_files_go_in_and_come_out_though_the_dispatcher_is_replaced() {
     let fleet = fleet(Kind::Mosquitto).engines(&["a"]).start().await;

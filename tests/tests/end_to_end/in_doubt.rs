@@ -1,6 +1,6 @@
-//! A target that falls silent after it was offered a program. Here the test plays the target, so that it can be
-//! silent at the very moment that matters: the program must stand still, whatever happens to its source, until
-//! the target gives its verdict or somebody takes the program back by force.
+//! A target that falls silent after it was offered a program. Here the test plays the target, so that it can
+//! be silent at the very moment that matters: the program must stand still, whatever happens to its source,
+//! until the target gives its verdict or somebody takes the program back by force.
 
 use wayfare_client::{CommandOptions, Operation, Order, ResumeMode};
 use wayfare_protocol::error::Failure;

@@ -1,5 +1,5 @@
-//! What programs that talk run into, with real sessions on real brokers: a thousand subscriptions, payloads over the limit, topics that
-//! are not granted, and more messages than an inbox holds.
+//! What programs that talk run into, with real sessions on real brokers: a thousand subscriptions, payloads
+//! over the limit, topics that are not granted, and more messages than an inbox holds.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,9 @@ const SUBSCRIPTIONS: usize = 1_000;
 /// More than three times what an inbox holds.
 const MESSAGES: usize = 3_500;
 
-/// Subscribes to `in/0000` and so on, a thousand; is refused a payload of 120 KiB and a byte, and a topic; says so; takes nothing
-/// until it was moved; then passes on what comes until a message begins with `e`. Ends with the number of what went wrong.
+/// Subscribes to `in/0000` and so on, a thousand; is refused a payload of 120 KiB and a byte, and a topic;
+/// says so; takes nothing until it was moved; then passes on what comes until a message begins with `e`. Ends
+/// with the number of what went wrong.
 const PROGRAM: &str = r#"
 (module
   (import "wayfare_v1" "subscribe" (func $subscribe (param i32 i32 i32) (result i32)))
@@ -120,7 +121,8 @@ async fn limits_hold(broker: Kind) {
     };
     let watched = Watched::follow(&fleet.client, program).await;
     watched.printed(1).await;
-    // All are with the broker or in the inbox, which is full, when the program moves; it takes the first only there.
+    // All are with the broker or in the inbox, which is full, when the program moves; it takes the first only
+    // there.
     publish(LinkOptions::new(fleet.broker.url(), "source")).await;
     fleet.moves(program, "b").await;
     let mut by_topic: BTreeMap<usize, Vec<usize>> = BTreeMap::new();

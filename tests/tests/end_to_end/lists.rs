@@ -1,4 +1,5 @@
-//! Lists of a fleet that is too large for whoever looks: the acting dispatcher filters and sorts, and answers part by part.
+//! Lists of a fleet that is too large for whoever looks: the acting dispatcher filters and sorts, and answers
+//! part by part.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,5 @@
-//! Programs that begin another life under their id: what they do in it counts, and nothing is taken for a repeat of what they did before.
+//! Programs that begin another life under their id: what they do in it counts, and nothing is taken for a
+//! repeat of what they did before.
 
 use wayfare_client::{CommandOptions, IdChoice, Order, Restore, Run};
 use wayfare_link::{LinkOptions, Message};
@@ -71,8 +72,8 @@ async fn counts_on(fleet: &Fleet, key: &str, tally: &Watched) {
     assert!(after >= before + 30, "{after} after {before}");
 }
 
-/// Their engines are lost, and at last their engines' disks. What the one counts is counted, the other's replies
-/// arrive, and who follows them sees their lines.
+/// Their engines are lost, and at last their engines' disks. What the one counts is counted, the other's
+/// replies arrive, and who follows them sees their lines.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_that_begins_anew_is_no_repeat_of_what_it_was() {
     let mut fleet = fleet(Kind::Mosquitto).engines(&["a", "b", "c"]).start().await;
@@ -253,7 +254,8 @@ async fn writes_on(fleet: &Fleet, ledger: &Watched) {
     );
 }
 
-/// Old snapshots, of programs that were moved and went on; restored twice, first on an engine that never had them.
+/// Old snapshots, of programs that were moved and went on; restored twice, first on an engine that never had
+/// them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_that_is_restored_under_its_id_after_it_went_on_counts_on() {
     let fleet = fleet(Kind::Mosquitto).engines(&["a", "b", "c"]).start().await;

@@ -36,7 +36,8 @@ async fn a_conversation_goes_on_wherever_the_two_are() {
     fleet.spy.check_history();
 }
 
-/// Whom a request is for may be a moment later than the request: two instances of an application start at once.
+/// Whom a request is for may be a moment later than the request: two instances of an application start at
+/// once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_reaches_who_subscribes_while_its_reply_is_waited_for() {
     let fleet = fleet(Kind::Mosquitto).engines(&["a", "b"]).start().await;

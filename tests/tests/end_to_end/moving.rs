@@ -66,8 +66,8 @@ async fn wordfreq_is_moved_in_mid_file() {
     on_a_ring(&fleet, Job::wordfreq(1), 1, 0, 6).await;
 }
 
-/// Each call waits for the one below it; the deepest prints lines and computes in between. What it says at the
-/// end has passed through every frame.
+/// Each call waits for the one below it; the deepest prints lines and computes in between. What it says at
+/// the end has passed through every frame.
 pub(crate) const DEEP: &str = r#"
 (module
   (import "wasi_snapshot_preview1" "fd_write"

@@ -1,4 +1,5 @@
-//! Overload never looks like loss: two hundred engines that only pretend, and a dispatcher that stands still for longer than its grace.
+//! Overload never looks like loss: two hundred engines that only pretend, and a dispatcher that stands still
+//! for longer than its grace.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The sample `pipeline`, ten programs that talk: its final table is the one that was computed without them, whatever is moved
-//! or killed while the stream runs.
+//! The sample `pipeline`, ten programs that talk: its final table is the one that was computed without them,
+//! whatever is moved or killed while the stream runs.
 
 use std::collections::BTreeMap;
 
@@ -105,8 +105,8 @@ impl Pipeline {
         self.places.insert(stage.to_owned(), to);
     }
 
-    /// Waits for the end of all, and holds the table against the one that was computed. Answers with what each said on
-    /// standard error.
+    /// Waits for the end of all, and holds the table against the one that was computed. Answers with what
+    /// each said on standard error.
     async fn must_end_well(mut self) -> BTreeMap<String, String> {
         let sink = self.stages.remove("sink").expect("a sink");
         let mut said = BTreeMap::new();

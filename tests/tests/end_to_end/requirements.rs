@@ -1,5 +1,5 @@
-//! Where an application's components may run: engines say what they are, and those without a compiler get code from the
-//! dispatcher that acts.
+//! Where an application's components may run: engines say what they are, and those without a compiler get
+//! code from the dispatcher that acts.
 
 use std::collections::BTreeMap;
 

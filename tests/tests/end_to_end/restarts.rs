@@ -1,5 +1,5 @@
-//! Engines that crash, and engines that are stopped: their programs go on from what was stored last. And a dispatcher that has
-//! forgotten what there was.
+//! Engines that crash, and engines that are stopped: their programs go on from what was stored last. And a
+//! dispatcher that has forgotten what there was.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! What somebody can do who has an engine's login at a broker with the access list that ships: engine `b` is not started,
-//! its login is the thief's. Where nothing else is said, no order is signed, and nobody asks for it: with
-//! signed orders see `orders`.
+//! What somebody can do who has an engine's login at a broker with the access list that ships: engine `b` is
+//! not started, its login is the thief's. Where nothing else is said, no order is signed, and nobody asks for
+//! it: with signed orders see `orders`.
 
 use serde_json::{Value, json};
 use wayfare_client::app::ask::{Ask, Decision, EventsWanted};
@@ -340,7 +340,8 @@ async fn a_stolen_login_neither_silences_senders_nor_has_programs_publish_for_it
         };
         Message::new("site/talk", stamp.put_on(b"ann"))
     };
-    // One that names a topic of the thief's choice, then an honest one: they are answered in this order, if both are.
+    // One that names a topic of the thief's choice, then an honest one: they are answered in this order, if
+    // both are.
     thief.publishes(asks(1, "site/door")).await;
     thief.publishes(asks(2, &replies)).await;
     assert_eq!(thief.hears().await, replies);

@@ -1,4 +1,5 @@
-//! Streams through programs that are moved and killed, and cut off from their broker: nothing lost, doubled or out of order.
+//! Streams through programs that are moved and killed, and cut off from their broker: nothing lost, doubled
+//! or out of order.
 //!
 //! In CI each goes on for a few seconds. The whole, half a minute of 5,000 messages a second, with figures:
 //! `cargo test --workspace --test end_to_end -- --ignored --nocapture --test-threads 1 whole_stream`.
@@ -125,8 +126,9 @@ async fn a_whole_stream_is_whole_through_fifty_moves_on_the_embedded_broker() {
     streams_while_moved(Kind::EmbeddedApart, Extent::WHOLE_MOVES).await;
 }
 
-/// After each crash the program goes on from its last stored snapshot, with what it was sent since, and publishes again what it had published
-/// since, under the same ids: `once`, which is moved meanwhile, is handed each a single time.
+/// After each crash the program goes on from its last stored snapshot, with what it was sent since, and
+/// publishes again what it had published since, under the same ids: `once`, which is moved meanwhile, is
+/// handed each a single time.
 async fn streams_while_killed(broker: Kind, extent: Extent) {
     let (count, rate) = (extent.count(), extent.rate);
     let mut fleet = fleet(broker)
@@ -224,8 +226,9 @@ async fn a_broker_that_is_restarted_in_the_stream_loses_nothing() {
     println!("{repeats} repeats of {count} messages, in 2 restarts of the broker");
 }
 
-/// What Mosquitto had stored when it was killed is all there: messages that the program had not been sent, its subscription, and
-/// those that wait for its reader. (What it had acknowledged and not stored is lost with it: see its `autosave_interval`.)
+/// What Mosquitto had stored when it was killed is all there: messages that the program had not been sent,
+/// its subscription, and those that wait for its reader. (What it had acknowledged and not stored is lost
+/// with it: see its `autosave_interval`.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_killed_in_the_stream_loses_nothing_of_what_it_had_stored() {
     let (count, rate) = (2_000, 2_000);

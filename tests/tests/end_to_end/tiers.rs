@@ -1,4 +1,5 @@
-//! Programs that begin on the baseline tier: captured, moved and killed before, while and after they change over.
+//! Programs that begin on the baseline tier: captured, moved and killed before, while and after they change
+//! over.
 
 use wayfare_client::{CommandOptions, IdChoice, Order, Restore, ResumeMode};
 use wayfare_protocol::event::Outcome;
@@ -41,7 +42,8 @@ async fn is_optimised(fleet: &Fleet, watched: &Watched, engine: &str) {
     watched.goes_on().await;
 }
 
-/// Each engine sees its module for the first time, so that all of this may come before, while and after it changes over.
+/// Each engine sees its module for the first time, so that all of this may come before, while and after it
+/// changes over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn programs_that_began_on_the_baseline_tier_are_moved_stored_and_paused_as_others() {
     let key = registry_key();

@@ -1,5 +1,5 @@
-//! Samples that work together, each of which is moved at random while they do, and some of which are killed: what they print is what they
-//! print where nothing happens to them.
+//! Samples that work together, each of which is moved at random while they do, and some of which are killed:
+//! what they print is what they print where nothing happens to them.
 //!
 //! `WAYFARE_TOGETHER_SEED` asks for the same again.
 
@@ -121,7 +121,8 @@ fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// What the kitchen is sent in any order comes one at a time of each table, in the order in which that sent it.
+/// What the kitchen is sent in any order comes one at a time of each table, in the order in which that sent
+/// it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_of_a_table_are_served_one_at_a_time_and_in_order_while_all_move() {
     const EACH: usize = 20;

@@ -1,4 +1,5 @@
-//! Programs that keep values with the fleet's dispatcher, and files in their scratch folder, while they are moved and killed.
+//! Programs that keep values with the fleet's dispatcher, and files in their scratch folder, while they are
+//! moved and killed.
 
 use wayfare_client::Run;
 use wayfare_protocol::grants::Grants;

@@ -1,9 +1,10 @@
 //! Packages of npm: which there are, and where they are for the program.
 //!
-//! Which packages a name means is looked up as Node does it: below `node_modules` of the folder that asks and of those above
-//! it, and where a link is found, as pnpm and workspaces make them, at the place that it leads to. Programs have no links,
-//! so each package gets a place of its own in the program's folder: the topmost `node_modules`, or where another package of
-//! that name is found instead, that of the package which asks, as npm does it.
+//! Which packages a name means is looked up as Node does it: below `node_modules` of the folder that asks and
+//! of those above it, and where a link is found, as pnpm and workspaces make them, at the place that it leads
+//! to. Programs have no links, so each package gets a place of its own in the program's folder: the topmost
+//! `node_modules`, or where another package of that name is found instead, that of the package which asks, as
+//! npm does it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -19,8 +20,8 @@ const PACKAGES: &str = "node_modules";
 /// Where pnpm has the packages that one project shares with others.
 const WORKSPACE: &str = "pnpm-workspace.yaml";
 
-/// What has been asked for by the program's own files, by the folder whose `node_modules` it is in and its name: where it
-/// really is, and what asked for it first.
+/// What has been asked for by the program's own files, by the folder whose `node_modules` it is in and its
+/// name: where it really is, and what asked for it first.
 #[derive(Debug, Default)]
 pub(super) struct Packages {
     asked: BTreeMap<(PathBuf, String), (PathBuf, Site)>,
@@ -134,7 +135,8 @@ impl Laid {
     }
 }
 
-/// Several versions of packages that depend on each other in a circle would be put into each other without an end.
+/// Several versions of packages that depend on each other in a circle would be put into each other without an
+/// end.
 fn too_deep(asked: &Asked) -> Fail {
     let (name, folder) = (&asked.name, asked.folder.display());
     let text = format!(
@@ -180,8 +182,8 @@ fn find(from: &Path, name: &str) -> Option<(PathBuf, PathBuf)> {
     })
 }
 
-/// Whether a link in a folder's `node_modules` leads to a package of the same project: a program of somebody else is not to
-/// take along what just anybody has in a folder.
+/// Whether a link in a folder's `node_modules` leads to a package of the same project: a program of somebody
+/// else is not to take along what just anybody has in a folder.
 fn leads_to_package(owner: &Path, package: &Path) -> bool {
     let is_project = |folder: &&Path| [ABOUT, WORKSPACE].iter().any(|name| folder.join(name).is_file());
     let project = owner.ancestors().filter(is_project).last().unwrap_or(owner);

@@ -297,7 +297,8 @@ fn packages_that_are_links_are_taken_with_what_they_depend_on() {
     assert_eq!(code, expected);
 }
 
-/// a@1 -> b@1 -> a@2 -> b@2 -> a@1: no tree of folders has that, and links that are read and not taken along would go on.
+/// a@1 -> b@1 -> a@2 -> b@2 -> a@1: no tree of folders has that, and links that are read and not taken along
+/// would go on.
 #[test]
 fn versions_in_a_circle_end_with_an_error() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
-//! Orders as they stand in a file: lines as they are typed, JSON lines, or TOML. Each becomes the words of a command line, so that orders are
-//! whatever the command has verbs for, and are checked by the same definitions.
+//! Orders as they stand in a file: lines as they are typed, JSON lines, or TOML. Each becomes the words of a
+//! command line, so that orders are whatever the command has verbs for, and are checked by the same
+//! definitions.
 
 use std::fmt;
 

@@ -28,7 +28,8 @@ pub(crate) struct FailedInstance {
     pub(crate) lines: Vec<LogLine>,
 }
 
-/// Those of these instances that failed in this time by the dispatcher's clock, the latest first. None where nothing is kept.
+/// Those of these instances that failed in this time by the dispatcher's clock, the latest first. None where
+/// nothing is kept.
 pub(crate) async fn failed_instances(
     fleet: &Client,
     instances: impl Iterator<Item = &str>,
@@ -65,8 +66,8 @@ pub(crate) async fn failed_instances(
     shown
 }
 
-/// One that began and was ended while a version was rolled out was a part of its failure: a roll-back may be quicker than the
-/// news of how it ended.
+/// One that began and was ended while a version was rolled out was a part of its failure: a roll-back may be
+/// quicker than the news of how it ended.
 fn how_it_failed(stored: &StoredProgram, times: &Range<u64>) -> Option<String> {
     match &stored.end {
         StoredEnd::Ended { state } => badly(state),

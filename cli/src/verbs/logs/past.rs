@@ -1,4 +1,5 @@
-//! What a program has printed until now: first what the dispatcher keeps, then what its engine has beyond that.
+//! What a program has printed until now: first what the dispatcher keeps, then what its engine has beyond
+//! that.
 
 use std::collections::VecDeque;
 
@@ -17,7 +18,8 @@ pub(super) struct Past {
     source: Source,
     filter: Filter,
     from: u64,
-    /// What its engine has comes while it is followed: lines that are printed meanwhile are kept for a follower alone.
+    /// What its engine has comes while it is followed: lines that are printed meanwhile are kept for a
+    /// follower alone.
     is_followed: bool,
     /// Only so many, at the end.
     last: Option<usize>,
@@ -38,7 +40,8 @@ impl Past {
         })
     }
 
-    /// Sends all that is wanted, and answers with the number of the line after the last. Ends early when nobody receives.
+    /// Sends all that is wanted, and answers with the number of the line after the last. Ends early when
+    /// nobody receives.
     pub(super) async fn send_all(mut self, to: mpsc::Sender<LogItem>) -> Result<u64> {
         let mut next = self.from;
         if self.source.is_stored {

@@ -68,7 +68,8 @@ impl Store {
         &self.fleet
     }
 
-    /// The programs that `wanted` names: a program, an application, a component or an instance. `previous`: those before them.
+    /// The programs that `wanted` names: a program, an application, a component or an instance. `previous`:
+    /// those before them.
     pub(super) async fn find(&self, wanted: &str, previous: bool) -> Result<Vec<Source>> {
         let found = self.find_current(wanted).await?;
         if !previous {

@@ -1,7 +1,7 @@
 //! What was typed in the shell before: kept in a file of this user's alone, and recalled as shells do.
 //!
-//! Always: the file has mode 0600 and no more than [`LINES_MAX`] lines once a shell has begun; a line that begins with a space is not
-//! kept. A history that cannot be read or written ends no shell.
+//! Always: the file has mode 0600 and no more than [`LINES_MAX`] lines once a shell has begun; a line that
+//! begins with a space is not kept. A history that cannot be read or written ends no shell.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions, Permissions};

@@ -6,8 +6,8 @@
 //!     ^ enter: taken  |         ^  y: order  |          ^ enter: order |
 //!     '---- esc ------'         '--- else ---'          '---- esc -----'
 //! ```
-//! Always: what is selected stays selected while rows come, go and change places; an order is given for what was selected when its key was
-//! pressed.
+//! Always: what is selected stays selected while rows come, go and change places; an order is given for what
+//! was selected when its key was pressed.
 
 use std::collections::BTreeSet;
 

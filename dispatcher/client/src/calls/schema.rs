@@ -17,8 +17,8 @@ const ASKED_MAX: usize = 4;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Caller {
-    /// The schema of a service, as JSON, from the first of its providers who answers; `None`: that has given it none. The service has to be
-    /// among the addresses that this caller knows.
+    /// The schema of a service, as JSON, from the first of its providers who answers; `None`: that has given
+    /// it none. The service has to be among the addresses that this caller knows.
     ///
     /// # Errors
     /// [`CallError::Nobody`]; [`CallError::Failed`] where nobody answers who is asked.
@@ -45,8 +45,9 @@ impl Caller {
         Err(last)
     }
 
-    /// The schema that a program has given its service, as JSON; `None`: it has given it none. A program that stands still does not answer,
-    /// and neither does an engine of an earlier release: [`FailureKind::DeadlineExceeded`].
+    /// The schema that a program has given its service, as JSON; `None`: it has given it none. A program that
+    /// stands still does not answer, and neither does an engine of an earlier release:
+    /// [`FailureKind::DeadlineExceeded`].
     async fn schema_by(
         &mut self,
         provider: ProgramId,

@@ -4,8 +4,9 @@
 //!   SharedCaller::call --ask--> task that owns the Caller --publish--> provider
 //!                     <-end---                            <--answer---
 //! ```
-//! What always holds: each call has one end, at its deadline at the latest. A session that breaks may have lost answers, so that
-//! with it all its calls end, and the next call makes another session. Whoever gives up a call has it cancelled.
+//! What always holds: each call has one end, at its deadline at the latest. A session that breaks may have
+//! lost answers, so that with it all its calls end, and the next call makes another session. Whoever gives up
+//! a call has it cancelled.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,8 +40,8 @@ pub struct Wanted {
     pub any_of: Vec<AtAll>,
     pub function: &'static str,
     pub arguments: Vec<u8>,
-    /// Where all who are announced are lost with their engines, or end before they have answered, another one is called, or waited
-    /// for: what is asked may be done twice.
+    /// Where all who are announced are lost with their engines, or end before they have answered, another one
+    /// is called, or waited for: what is asked may be done twice.
     pub idempotent: bool,
 }
 

@@ -324,7 +324,8 @@ impl Client {
             .is_ok()
     }
 
-    /// An answer to a status that asked, without waiting: there is a time limit at the other end, and it does not say what it reads.
+    /// An answer to a status that asked, without waiting: there is a time limit at the other end, and it does
+    /// not say what it reads.
     pub fn try_answer(&self, client: PeerName, answer: &Answer) {
         let topic = self.inner.topics.topic(&Topic::Reply(client));
         let message = Message::new(topic, answer.encode(Reads::FIRST));
@@ -352,7 +353,8 @@ impl Client {
         }
     }
 
-    /// Sets a tombstone for a program that is no more, or takes it away: whoever still has a copy ends it, and says nothing.
+    /// Sets a tombstone for a program that is no more, or takes it away: whoever still has a copy ends it,
+    /// and says nothing.
     pub fn set_tombstone(&self, program: ProgramId, stands: bool) {
         let tombstone = ProgramStatus::tombstone(program, self.inner.client.clone());
         let payload = if stands {
@@ -408,7 +410,8 @@ impl Client {
         back.map(drop).map_err(|_| AskError::Closed)
     }
 
-    /// Asks these engines to report, or with none named all of them, without waiting: answers are seen in the fleet view.
+    /// Asks these engines to report, or with none named all of them, without waiting: answers are seen in the
+    /// fleet view.
     pub fn ask_reports(&self, engines: Vec<EngineId>) {
         if self.inner.queue.try_send(ToTask::AskReports(engines)).is_err() {
             tracing::debug!("engines were not asked: they are asked again");

@@ -274,8 +274,8 @@ impl Client {
         self.wait_until(None, find, options).await
     }
 
-    /// What a service has decided, under an id that it remembers, for that process of the engine: sent again with
-    /// both, it is done once, also where the engine has lost its data folder meanwhile.
+    /// What a service has decided, under an id that it remembers, for that process of the engine: sent again
+    /// with both, it is done once, also where the engine has lost its data folder meanwhile.
     pub async fn order(
         &self,
         operation: OperationId,
@@ -305,8 +305,8 @@ impl Client {
         self.send_as(operation, request).await
     }
 
-    /// An engine that looks at signatures is told of which generation a move or a return is, because the place
-    /// that is signed with it is one generation's.
+    /// An engine that looks at signatures is told of which generation a move or a return is, because the
+    /// place that is signed with it is one generation's.
     async fn with_generation(&self, engine: &EngineId, action: Action) -> Action {
         let on = match &action {
             Action::Move { on, .. } | Action::Resume { on, force: true } if on.generation.is_none() => *on,

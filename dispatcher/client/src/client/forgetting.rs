@@ -1,6 +1,8 @@
-//! Forgetting what is gone for good, programs that no engine has, and engines; and announcing that programs are lost with their engine.
+//! Forgetting what is gone for good, programs that no engine has, and engines; and announcing that programs
+//! are lost with their engine.
 //!
-//! What is forgotten is what the broker retains of it. An engine that comes back after all publishes it again, so nothing that lives is lost.
+//! What is forgotten is what the broker retains of it. An engine that comes back after all publishes it
+//! again, so nothing that lives is lost.
 
 use std::collections::BTreeMap;
 

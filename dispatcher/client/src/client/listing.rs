@@ -16,7 +16,8 @@ use crate::rows::{ENGINE_FIELDS, PROGRAM_FIELDS};
 const PART_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Client {
-    /// The programs that are asked for, as the acting dispatcher knows them; `None`: nobody acts, or one that cannot list these.
+    /// The programs that are asked for, as the acting dispatcher knows them; `None`: nobody acts, or one that
+    /// cannot list these.
     pub async fn programs_listed(
         &self,
         listing: Listing<ProgramId>,
@@ -71,7 +72,8 @@ impl Client {
             }
         }
         if let (Some(all), true) = (&mut all, sorts_itself) {
-            // That release knows the field, so this one may not: then it was refused before anybody was asked.
+            // That release knows the field, so this one may not: then it was refused before anybody was
+            // asked.
             let limit = limit.map(|limit| limit as usize);
             if let Ok(order) = Query::new(None, sort.as_deref(), limit, fields) {
                 all.rows = order.of(std::mem::take(&mut all.rows));

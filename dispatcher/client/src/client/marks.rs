@@ -1,5 +1,6 @@
-//! Which engines are to get nothing new, what is wrong, and since when programs are there. The acting dispatcher knows it, engines do not: a client that sends a program to an engine
-//! asks it first. Where nobody acts, or one of an earlier release does, nothing is known.
+//! Which engines are to get nothing new, what is wrong, and since when programs are there. The acting
+//! dispatcher knows it, engines do not: a client that sends a program to an engine asks it first. Where
+//! nobody acts, or one of an earlier release does, nothing is known.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +43,8 @@ impl Client {
         self.check_not_held("change").await
     }
 
-    /// Fails if the fleet is held, for whatever does not only look. What a dispatcher decides it knows itself.
+    /// Fails if the fleet is held, for whatever does not only look. What a dispatcher decides it knows
+    /// itself.
     pub(super) async fn check_not_held(&self, verb: &str) -> Result<(), CommandError> {
         if self.term.is_some() || verb == "snapshot" {
             return Ok(());
@@ -83,7 +85,8 @@ impl Client {
         }
     }
 
-    /// What the acting dispatcher answers; `None`: nobody acts, or one of an earlier release that does not know.
+    /// What the acting dispatcher answers; `None`: nobody acts, or one of an earlier release that does not
+    /// know.
     async fn known<T: DeserializeOwned>(&self, ask: Ask) -> Result<Option<T>, CommandError> {
         self.known_to(SERVICE, ask).await
     }

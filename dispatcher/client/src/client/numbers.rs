@@ -15,8 +15,8 @@ use crate::numbers::{EnginesPage, FleetNumbers, FleetNumbersAsk, Point, Programs
 const ANSWERS_MAX: usize = 64;
 
 impl Client {
-    /// What an engine measures now, with its programs. Its first answer may take so long, and all of them twice that:
-    /// programs that it has not told of by then are left out, the first of them in `next`.
+    /// What an engine measures now, with its programs. Its first answer may take so long, and all of them
+    /// twice that: programs that it has not told of by then are left out, the first of them in `next`.
     pub async fn engine_numbers(
         &self,
         engine: &EngineId,
@@ -64,7 +64,8 @@ impl Client {
         Ok(numbers.clock_ms)
     }
 
-    /// What everything in the fleet uses; `None`: nobody acts, or one of an earlier release that does not measure.
+    /// What everything in the fleet uses; `None`: nobody acts, or one of an earlier release that does not
+    /// measure.
     pub async fn numbers(&self) -> Result<Option<FleetNumbers>, CommandError> {
         let mut all = FleetNumbers::default();
         let mut from = None;

@@ -1,5 +1,5 @@
-//! Orders of ours before they are given: the acting dispatcher is told of those that wait for their engines, may have them withdrawn,
-//! and sees to what they have to do with each other.
+//! Orders of ours before they are given: the acting dispatcher is told of those that wait for their engines,
+//! may have them withdrawn, and sees to what they have to do with each other.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -72,8 +72,8 @@ impl Checked {
 }
 
 impl Client {
-    /// Gives an order. Of one that waits for its engine the acting dispatcher is told, and may have it withdrawn; one that has to do
-    /// with others is queued there before.
+    /// Gives an order. Of one that waits for its engine the acting dispatcher is told, and may have it
+    /// withdrawn; one that has to do with others is queued there before.
     pub(super) async fn given(
         &self,
         words: OrderWords,
@@ -168,8 +168,8 @@ impl Client {
         }
     }
 
-    /// Tells the acting dispatcher of an order for as long as it waits. Returns if it is to be withdrawn, and never otherwise: whether
-    /// there is a dispatcher that knows of operations changes nothing for the order.
+    /// Tells the acting dispatcher of an order for as long as it waits. Returns if it is to be withdrawn, and
+    /// never otherwise: whether there is a dispatcher that knows of operations changes nothing for the order.
     async fn withdrawal(&self, order: &WaitingOrder, options: &CommandOptions) -> Withdrawn {
         let is_queued = async {
             let asked = OperationAsk::Queue(order.clone());

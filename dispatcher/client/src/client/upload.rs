@@ -8,8 +8,8 @@
 //!    | <---------------------- ack  |   it is kept, or cannot be: ask again
 //!    | take (all of them) --------> |   ... until it lacks none, or says why it cannot have them
 //! ```
-//! So one request for each blob is checked and signed, however large it is. After silence it is asked again: whoever acts may
-//! have changed.
+//! So one request for each blob is checked and signed, however large it is. After silence it is asked again:
+//! whoever acts may have changed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,8 +37,8 @@ struct Upload<'a> {
 }
 
 impl Client {
-    /// Sends the acting dispatcher what it lacks of these; `sent` hears how many bytes of how many are there. `limit`: for each
-    /// answer, and for as long as nothing is sent.
+    /// Sends the acting dispatcher what it lacks of these; `sent` hears how many bytes of how many are there.
+    /// `limit`: for each answer, and for as long as nothing is sent.
     pub async fn upload(
         &self,
         blobs: &BTreeMap<Digest, Vec<u8>>,
@@ -130,7 +130,8 @@ impl Client {
 }
 
 impl Upload<'_> {
-    /// Sends what is pulled of `lacking`, until it is time to ask again. `placed` hears how far in its blob whoever pulls is.
+    /// Sends what is pulled of `lacking`, until it is time to ask again. `placed` hears how far in its blob
+    /// whoever pulls is.
     async fn give(
         &mut self,
         client: &Client,

@@ -1,6 +1,8 @@
-//! What an order would do, found out without giving it: it is resolved and checked as if it were, and nothing is sent to an engine.
+//! What an order would do, found out without giving it: it is resolved and checked as if it were, and nothing
+//! is sent to an engine.
 //!
-//! What only the engine knows is left to it: that a device is taken, say, or that its memory is used up when the order comes.
+//! What only the engine knows is left to it: that a device is taken, say, or that its memory is used up when
+//! the order comes.
 
 use serde::Serialize;
 use wayfare_protocol::command::Action;

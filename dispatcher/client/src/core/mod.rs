@@ -10,10 +10,10 @@
 //!     +-------- UnknownProgram, StaleGeneration, Busy ---> Rechecking --> Sent once more, under a new id
 //!               this client's view was old, or another operation is to be waited for
 //! ```
-//! Pure: time and ids are passed in, and what is to be done comes out as [`Effect`]s in order. An operation is
-//! settled exactly once: by its final answer, or when its time is up. Nothing is published while
-//! disconnected; on connecting everything in flight is said again, and so is what an engine has in flight that
-//! comes back, which is harmless by design.
+//! Pure: time and ids are passed in, and what is to be done comes out as [`Effect`]s in order. An operation
+//! is settled exactly once: by its final answer, or when its time is up. Nothing is published while
+//! disconnected; on connecting everything in flight is said again, and so is what an engine has in flight
+//! that comes back, which is harmless by design.
 
 mod operation;
 mod printed;
@@ -96,7 +96,8 @@ pub(crate) enum Input {
         engines: BTreeSet<EngineId>,
         time_limit_ms: u64,
     },
-    /// Asks these engines to report, or with none named all; nobody waits for the answers, which are seen in the view.
+    /// Asks these engines to report, or with none named all; nobody waits for the answers, which are seen in
+    /// the view.
     Ask {
         operation: OperationId,
         engines: Vec<EngineId>,

@@ -193,7 +193,8 @@ impl InFlight {
         now_ms: u64,
         effects: &mut Vec<Effect>,
     ) -> Step {
-        // About a copy that a predecessor gave in its own term, and that comes late: this one is still to be answered.
+        // About a copy that a predecessor gave in its own term, and that comes late: this one is still to be
+        // answered.
         if let EventBody::Failed {
             failure: Failure::StaleTerm { term, .. },
         } = &event.body

@@ -6,11 +6,11 @@
 //!   another engine says so of the same generation -----------------------------> dropped
 //!   a generation that is not known yet printed them ---------------------------> held until a status says who has that
 //! ```
-//! Any engine's login may publish any program's lines. So what always holds: lines of a generation that no status has named
-//! reach no reader, who would take what the program prints from then on for an older copy's; and who keeps
-//! the lines of all programs is not given those of programs that are not, of which there can be any number.
-//! How many are held is bounded;
-//! one that was held and let go of is missing, and asked for, as any line that was lost on its way.
+//! Any engine's login may publish any program's lines. So what always holds: lines of a generation that no
+//! status has named reach no reader, who would take what the program prints from then on for an older copy's;
+//! and who keeps the lines of all programs is not given those of programs that are not, of which there can be
+//! any number. How many are held is bounded; one that was held and let go of is missing, and asked for, as
+//! any line that was lost on its way.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,8 @@ use wayfare_protocol::log::LogBatch;
 
 use crate::fleet::Fleet;
 
-/// Batches that are held, of all programs: a status is published before what its program prints, so they wait for moments.
+/// Batches that are held, of all programs: a status is published before what its program prints, so they wait
+/// for moments.
 const HELD_MAX: usize = 64;
 
 #[derive(Debug, Default)]
@@ -59,7 +60,8 @@ impl Printed {
         None
     }
 
-    /// What can be passed on now that statuses have come, in the order of its coming. Of a program that is no more nothing is.
+    /// What can be passed on now that statuses have come, in the order of its coming. Of a program that is no
+    /// more nothing is.
     pub(super) fn look_again(&mut self, fleet: &Fleet) -> Vec<(LogBatch, Readers)> {
         let mut passed = Vec::new();
         for batch in std::mem::take(&mut self.held) {

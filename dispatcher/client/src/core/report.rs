@@ -58,7 +58,8 @@ impl ReportInFlight {
         self.answered.entry(engine.clone()).or_insert(after_ms);
     }
 
-    /// Everybody who is there has answered, or the time is up. Until it is known who is there, nobody is no answer.
+    /// Everybody who is there has answered, or the time is up. Until it is known who is there, nobody is no
+    /// answer.
     pub(super) fn is_complete(&self, fleet: &Fleet, is_known: bool, now_ms: u64) -> bool {
         let is_asked = is_known || !self.answered.is_empty();
         now_ms >= self.deadline_ms || (is_asked && self.silent(fleet).next().is_none())

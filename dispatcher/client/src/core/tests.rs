@@ -163,7 +163,8 @@ fn answers_from_others_and_unreadable_ones_change_nothing() {
     }
 }
 
-/// Dispatchers answer to one name: an engine's refusal of what one ordered reaches the next, which has ordered the same under its own term.
+/// Dispatchers answer to one name: an engine's refusal of what one ordered reaches the next, which has
+/// ordered the same under its own term.
 #[test]
 fn the_refusal_of_a_predecessors_copy_ends_nothing() {
     let refused = |term: u64| EventBody::Failed {

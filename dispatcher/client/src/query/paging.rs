@@ -4,8 +4,9 @@
 //!   rows, by key --offer--> takes? above the place where the part before ended? --> kept, as many as a part has at most
 //!                                                                                   (the last by order goes)
 //! ```
-//! What always holds: where nothing changes meanwhile, the parts in a row are what [`Query::of`] makes of all rows, without its limit. A row
-//! that changes between two parts may be in both or in neither, and changes nothing about the others.
+//! What always holds: where nothing changes meanwhile, the parts in a row are what [`Query::of`] makes of all
+//! rows, without its limit. A row that changes between two parts may be in both or in neither, and changes
+//! nothing about the others.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! The fields of programs, engines, devices, modules, snapshots, operations, events, files, values and lines of logs by which lists are filtered and sorted.
+//! The fields of programs, engines, devices, modules, snapshots, operations, events, files, values and lines
+//! of logs by which lists are filtered and sorted.
 
 use wayfare_protocol::files::{FileKind, ListedFile};
 use wayfare_protocol::log::{LogLine, Stream};

@@ -1,14 +1,16 @@
 //! Whether the broker was lost for long enough to be an alarm.
 //!
-//! While it is, nothing can be told through it: the alarm is raised by whoever acts next, about the time before, and stands until that
-//! one has acted for [`HELD_LEASES`]. So a broker that is lost again and again is one alarm.
+//! While it is, nothing can be told through it: the alarm is raised by whoever acts next, about the time
+//! before, and stands until that one has acted for [`HELD_LEASES`]. So a broker that is lost again and again
+//! is one alarm.
 
 use crate::apps::Now;
 
 /// For so many times the lease somebody has acted, without losing the broker, before the alarm is cleared.
 pub const HELD_LEASES: u32 = 6;
 
-/// Whoever is to act after an outage does so within so many times the lease: one, after which a lease from before is over, and some pauses.
+/// Whoever is to act after an outage does so within so many times the lease: one, after which a lease from
+/// before is over, and some pauses.
 const ACTS_LEASES: u64 = 3;
 
 /// A time without the broker.
@@ -64,7 +66,8 @@ impl BrokerWatch {
         }
     }
 
-    /// The outage before this, once: for whoever acts now. Of one that is over for longer, whoever acted then has told.
+    /// The outage before this, once: for whoever acts now. Of one that is over for longer, whoever acted then
+    /// has told.
     pub fn take(&mut self, now: Now) -> Option<Outage> {
         let (outage, until_ms) = self.outage.take()?;
         let over_ms = now.ms.saturating_sub(until_ms);

@@ -5,8 +5,9 @@
 //!              |  '--> wrong --> asked again after a minute --> it is an alarm, asked again after 15 minutes
 //!              '-----> no answer -----------------------------> asked again after 15 minutes
 //! ```
-//! A clock is wrong beyond [`WRONG_MS`] and right within half of that, whatever the answer's way may have taken; in between it stays what
-//! it was. A board whose clock is set some seconds after its start is none to tell of.
+//! A clock is wrong beyond [`WRONG_MS`] and right within half of that, whatever the answer's way may have
+//! taken; in between it stays what it was. A board whose clock is set some seconds after its start is none to
+//! tell of.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,8 @@ use wayfare_protocol::ids::{BootId, EngineId};
 
 use super::Steady;
 
-/// A clock that is further off is wrong: what engines say when something happened does not fit together any more.
+/// A clock that is further off is wrong: what engines say when something happened does not fit together any
+/// more.
 pub const WRONG_MS: u64 = 10_000;
 /// One that is nearer is right.
 const RIGHT_MS: u64 = WRONG_MS / 2;
@@ -76,8 +78,8 @@ struct Clock {
 }
 
 impl Clocks {
-    /// Which of the engines that are here are to be asked now. Each is to be [`read`](Self::read) then. One that was started again, which
-    /// nobody need have missed, begins anew: its clock may have been set.
+    /// Which of the engines that are here are to be asked now. Each is to be [`read`](Self::read) then. One
+    /// that was started again, which nobody need have missed, begins anew: its clock may have been set.
     pub fn due(&mut self, here: &BTreeMap<&EngineId, Option<BootId>>, now_ms: u64) -> Vec<EngineId> {
         self.engines
             .retain(|engine, clock| here.get(engine).is_some_and(|boot| clock.boot == *boot));

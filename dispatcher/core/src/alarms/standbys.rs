@@ -1,6 +1,7 @@
 //! Whether as many dispatchers stand by as are wanted, by what they say of themselves.
 //!
-//! One that stands by says so within its period. Who has been silent for three of these is not there any more.
+//! One that stands by says so within its period. Who has been silent for three of these is not there any
+//! more.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,8 @@
-//! Since when programs are there, and whose instances they are: for people who list programs. Nothing is decided by it.
+//! Since when programs are there, and whose instances they are: for people who list programs. Nothing is
+//! decided by it.
 //!
-//! A program that was there before this dispatcher acted has no age, unless it is an instance: the starts of those are kept.
+//! A program that was there before this dispatcher acted has no age, unless it is an instance: the starts of
+//! those are kept.
 
 use std::ops::Bound;
 
@@ -29,7 +31,8 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// At another engine it has come there by a move, unless it was started there again, which raises the generation by more.
+    /// At another engine it has come there by a move, unless it was started there again, which raises the
+    /// generation by more.
     fn now_at(mut self, view: &ProgramView) -> Self {
         let (engine, generation) = (&view.status.engine, view.status.generation);
         if *engine != self.engine && generation < self.generation.replacing() {
@@ -89,8 +92,8 @@ impl Core {
         page
     }
 
-    /// The first programs after that one, in the order of their ids, with what is known of them. With a time, only those that had not ended
-    /// long ago by then.
+    /// The first programs after that one, in the order of their ids, with what is known of them. With a time,
+    /// only those that had not ended long ago by then.
     pub fn programs_after(
         &self,
         after: Option<ProgramId>,

@@ -1,7 +1,8 @@
 //! Holds on the fleet: while one stands nothing is decided and nothing is changed.
 //!
-//! What always holds: a hold is stored, so that it stands for whoever acts next. What was begun before it ends as it would have; engines
-//! are still seen to be late and lost, and nothing follows from it until the hold is over. Copies of instances' states are still made.
+//! What always holds: a hold is stored, so that it stands for whoever acts next. What was begun before it
+//! ends as it would have; engines are still seen to be late and lost, and nothing follows from it until the
+//! hold is over. Copies of instances' states are still made.
 
 use serde_json::{Value, json};
 use wayfare_fleet::app::hold::HoldRecord;

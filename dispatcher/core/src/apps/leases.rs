@@ -1,4 +1,5 @@
-//! Until when holders of applications hold them, unless they are heard of again: by application and holder, and stored nowhere.
+//! Until when holders of applications hold them, unless they are heard of again: by application and holder,
+//! and stored nowhere.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Engines that are about to stop: they are emptied as if drained, for as long as they wait, and told how much is left.
+//! Engines that are about to stop: they are emptied as if drained, for as long as they wait, and told how
+//! much is left.
 
 use wayfare_protocol::ids::{EngineId, OperationId};
 

@@ -8,12 +8,14 @@
 //!    |                                                                     |
 //!    '--- it does not answer ---> late --- for lost_ms, or it has stopped -'
 //! ```
-//! A last will is no proof: a broker that restarts publishes those of all engines, and one that gives a session to a new
-//! connection of the same engine publishes the old connection's after that. What always holds: an engine is given up only
-//! when it has said itself that it stops, or when a question has passed through the broker, the time has passed, and after
-//! that everything that the broker had for us has been read ([`Input::Read`](super::Input)). So a dispatcher that is
-//! behind with its reading takes nobody's silence for more than it is. And where many are silent at the same time although their
-//! connections stand, none is given up for that: they are late, and get nothing new, until fewer are. One that is dead loses its connection.
+//! A last will is no proof: a broker that restarts publishes those of all engines, and one that gives a
+//! session to a new connection of the same engine publishes the old connection's after that. What always
+//! holds: an engine is given up only when it has said itself that it stops, or when a question has passed
+//! through the broker, the time has passed, and after that everything that the broker had for us has been
+//! read ([`Input::Read`](super::Input)). So a dispatcher that is behind with its reading takes nobody's
+//! silence for more than it is. And where many are silent at the same time although their connections stand,
+//! none is given up for that: they are late, and get nothing new, until fewer are. One that is dead loses its
+//! connection.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,21 +28,21 @@ use super::{Core, Effect};
 
 /// More than so many are not asked by name: everybody is.
 const ASKED_MAX: usize = 64;
-/// Engines whose connections end at about the same time, or that do not answer at the same time, have a cause in common, which is more
-/// likely to be the network or an overload than they: so many of them at least,
+/// Engines whose connections end at about the same time, or that do not answer at the same time, have a cause
+/// in common, which is more likely to be the network or an overload than they: so many of them at least,
 const COMMON_CAUSE_MIN: usize = 3;
 /// and this share of all.
 const COMMON_CAUSE_SHARE: usize = 50;
 
-/// Of more engines than this the period of polls is so many times as long as they are more, so that a large fleet does not answer faster
-/// than a broker and a dispatcher take it in;
+/// Of more engines than this the period of polls is so many times as long as they are more, so that a large
+/// fleet does not answer faster than a broker and a dispatcher take it in;
 const POLLED_MAX: usize = 200;
 /// but no more than so many times. An engine whose connection ends is asked at once all the same.
 const POLL_TIMES_MAX: usize = 6;
 
 impl Core {
-    /// Engines that do not answer, without having said that they stop, and what is known of them; `None`: that will be seen soon. One
-    /// that people have cordoned is seen to.
+    /// Engines that do not answer, without having said that they stop, and what is known of them; `None`:
+    /// that will be seen soon. One that people have cordoned is seen to.
     pub fn unreachable(&self) -> BTreeMap<EngineId, Option<&'static str>> {
         let engines = self.engines.iter().filter(|(engine, watched)| {
             let is_there = watched.view.as_ref().is_some_and(|view| !view.stopped);
@@ -78,7 +80,8 @@ impl Core {
             .map_or(Health::Here, |watched| watched.hearing.health)
     }
 
-    /// Whether something is judged by what has been read: then [`Input::Read`](super::Input::Read) is wanted soon.
+    /// Whether something is judged by what has been read: then [`Input::Read`](super::Input::Read) is wanted
+    /// soon.
     pub fn awaits_reading(&self) -> bool {
         let mut hearings = self.engines.values().map(|watched| &watched.hearing);
         let mut passing = self.passing.values();
@@ -151,8 +154,8 @@ impl Core {
         }
     }
 
-    /// What is not started elsewhere is there again when its engine is. An instance is started from what it last was, and knows itself
-    /// what it was asked.
+    /// What is not started elsewhere is there again when its engine is. An instance is started from what it
+    /// last was, and knows itself what it was asked.
     fn programs_lost_with(&mut self, engine: EngineId) {
         // Those that may run on no other engine are as nobody's are.
         let movable = self
@@ -189,7 +192,8 @@ impl Core {
         self.effects.push(Effect::Ask { engines: Vec::new() });
     }
 
-    /// Asks those whose connections have ended, at once and again, and sees whether they have a cause in common.
+    /// Asks those whose connections have ended, at once and again, and sees whether they have a cause in
+    /// common.
     fn suspect(&mut self) {
         let (now_ms, limits) = (self.now.ms, self.options.loss);
         let has_begun = now_ms.saturating_sub(self.began_ms) < limits.reconnect_ms;
@@ -227,7 +231,8 @@ impl Core {
         self.effects.push(Effect::Ask { engines: asked });
     }
 
-    /// No silence is a loss while it may have a common cause, and for as long after that as one engine may be silent.
+    /// No silence is a loss while it may have a common cause, and for as long after that as one engine may be
+    /// silent.
     fn limits_by_now(&mut self) -> LossOptions {
         let (read_ms, limits) = (self.read_ms, self.options.loss);
         let is_silent = |hearing: &&Hearing| {

@@ -1,5 +1,6 @@
-//! What the service decides: a pure core. What happened comes in as [`Input`], what is to be done comes out as
-//! [`Effect`]s in order, of which [`Effect::Store`]s are durable before what follows them. Time and the seed of ids are the shell's.
+//! What the service decides: a pure core. What happened comes in as [`Input`], what is to be done comes out
+//! as [`Effect`]s in order, of which [`Effect::Store`]s are durable before what follows them. Time and the
+//! seed of ids are the shell's.
 //!
 //! ```text
 //!   nothing --start--> pending start --done--> placed on E --engine lost, or gone--> nowhere --start, one
@@ -7,13 +8,13 @@
 //!                          `--failed: back-off   |  `--moved, paused, resumed
 //!                                                `--ended, outdated or unwanted--> pending kill --> nothing, or forgotten
 //! ```
-//! What always holds: an instance has one program at a time and one command under way; whatever might still live
-//! somewhere is started again only under the same program id and a higher generation, so that it is fenced off; a new
-//! program id is taken only when the old program was killed or had ended.
+//! What always holds: an instance has one program at a time and one command under way; whatever might still
+//! live somewhere is started again only under the same program id and a higher generation, so that it is
+//! fenced off; a new program id is taken only when the old program was killed or had ended.
 //!
-//! Reading order: [`state`], `watched`, `observe`, `loss`, `schedules`, `everywhere`, `health`, `stand`, `rollout`,
-//! `stages`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `orphans`, `leaving`, `whose`, `ages`, `asked`,
-//! `variants`, `shown`, `engines`, `hold`, `holders`, `ids`, `words`.
+//! Reading order: [`state`], `watched`, `observe`, `loss`, `schedules`, `everywhere`, `health`, `stand`,
+//! `rollout`, `stages`, `planning`, `pressure`, `settle`, `upkeep`, `strays`, `orphans`, `leaving`, `whose`,
+//! `ages`, `asked`, `variants`, `shown`, `engines`, `hold`, `holders`, `ids`, `words`.
 
 pub mod state;
 
@@ -117,8 +118,8 @@ pub struct Now {
 pub enum Input {
     /// What is known of the fleet now, as far as it differs from what was observed before.
     Observed(FleetChanges),
-    /// Everything that the broker had for us at that time, by the core's clock, has been read: what an engine had answered by
-    /// then has been observed.
+    /// Everything that the broker had for us at that time, by the core's clock, has been read: what an engine
+    /// had answered by then has been observed.
     Read {
         sent_ms: u64,
     },
@@ -164,12 +165,14 @@ pub enum Effect {
         request: OperationId,
         left: usize,
     },
-    /// Nobody answers for these programs any more, as far as is known: their engine is lost, and nothing starts them elsewhere.
+    /// Nobody answers for these programs any more, as far as is known: their engine is lost, and nothing
+    /// starts them elsewhere.
     Lost {
         engine: EngineId,
         programs: Vec<ProgramId>,
     },
-    /// A retained status, above every generation, in the place of a program that is no more; or no such status any more.
+    /// A retained status, above every generation, in the place of a program that is no more; or no such
+    /// status any more.
     Tombstone {
         program: ProgramId,
         stands: bool,
@@ -316,8 +319,8 @@ impl Core {
         std::mem::take(&mut self.effects)
     }
 
-    /// Answers at once; what follows from it comes out as effects, which are carried out before the answer is given. What is told
-    /// of the change itself is told of who asked for it.
+    /// Answers at once; what follows from it comes out as effects, which are carried out before the answer is
+    /// given. What is told of the change itself is told of who asked for it.
     pub fn ask(
         &mut self,
         ask: Ask,

@@ -146,7 +146,8 @@ impl Core {
         });
     }
 
-    /// Nothing follows from looking at it: it runs where it should, and has for long enough to be healthy. Of most this is so.
+    /// Nothing follows from looking at it: it runs where it should, and has for long enough to be healthy. Of
+    /// most this is so.
     fn is_well(&self, id: &InstanceId, instance: &Instance) -> bool {
         let (Some(placed), Some(passing)) = (&instance.placed, self.passing.get(id)) else {
             return false;
@@ -221,7 +222,8 @@ impl Core {
         let Some(placed) = self.placed_mut(id) else {
             return false;
         };
-        // Taken back, it would get a generation that a copy elsewhere may have: it is started anew above both.
+        // Taken back, it would get a generation that a copy elsewhere may have: it is started anew above
+        // both.
         if placed.highest > status.generation {
             self.is_gone(id, &engine);
             return true;
@@ -233,8 +235,8 @@ impl Core {
         true
     }
 
-    /// Where its engine can be believed and does not list it, it is gone from there. The copy that it was to follow may be
-    /// alive after all: then that is what it is, and nothing is lost.
+    /// Where its engine can be believed and does not list it, it is gone from there. The copy that it was to
+    /// follow may be alive after all: then that is what it is, and nothing is lost.
     fn look_for(&mut self, id: &InstanceId, placed: &Placed, older: Option<ProgramStatus>) {
         let now_ms = self.now.ms;
         if let Some(seat) = &placed.seat {

@@ -1,4 +1,5 @@
-//! What the last plan could not do: instances that run nowhere, those that cannot leave where they run, and why, in words.
+//! What the last plan could not do: instances that run nowhere, those that cannot leave where they run, and
+//! why, in words.
 
 use std::collections::{BTreeMap, BTreeSet};
 

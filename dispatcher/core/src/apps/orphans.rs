@@ -1,13 +1,14 @@
-//! Programs that may still live on an engine that was given up for lost, although nobody wants them there any more.
+//! Programs that may still live on an engine that was given up for lost, although nobody wants them there any
+//! more.
 //!
 //! While their instance lives on elsewhere, its higher generation fences them off. When it has ended for
 //! good, a *tombstone* takes its place: a retained status of a generation above all, which an engine that
-//! comes back reads before it says anything. It stands as long as an order of before may come, and is set again where
-//! something else has taken its place. Until then a tombstone stands there that the engine has left
-//! with which it ended: one of a program that is no orphan is taken away, or stands until every engine that
-//! was away has been back. An orphan is forgotten when its engine is back and has not had it for as long as
-//! an order of before may still bring it there: one is repeated until its time limit, and has as long again
-//! from when it was accepted.
+//! comes back reads before it says anything. It stands as long as an order of before may come, and is set
+//! again where something else has taken its place. Until then a tombstone stands there that the engine has
+//! left with which it ended: one of a program that is no orphan is taken away, or stands until every engine
+//! that was away has been back. An orphan is forgotten when its engine is back and has not had it for as long
+//! as an order of before may still bring it there: one is repeated until its time limit, and has as long
+//! again from when it was accepted.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +20,8 @@ use super::state::{Orphan, Placed};
 use super::watched::Health;
 use super::{COMMAND_MS_MAX, Core, Effect, RETRY_MS, Subject, to_json};
 
-/// An engine that is back has told what it has, and has carried out or given up what it was ordered before, after this.
+/// An engine that is back has told what it has, and has carried out or given up what it was ordered before,
+/// after this.
 const BACK_MS: u64 = 2 * COMMAND_MS_MAX + 5_000;
 /// An engine's tombstone is seen to after this: by then it is known here what it was left for, if that was
 /// ordered here.
@@ -54,13 +56,15 @@ impl Core {
         });
     }
 
-    /// An engine that has a copy, and has not heard of the tombstone yet, publishes the status of that in its place; a
-    /// broker may come back without it. An order of before that comes then would find nothing to end what it begins.
+    /// An engine that has a copy, and has not heard of the tombstone yet, publishes the status of that in its
+    /// place; a broker may come back without it. An order of before that comes then would find nothing to end
+    /// what it begins.
     pub(super) fn set_tombstones_again(&mut self) {
         let orphans = self.state.orphans.iter();
         let fallen = orphans
             .filter(|(_, orphan)| orphan.has_tombstone)
-            // Whoever has begun it anew under its id since has taken the tombstone's place; what is left over is ended.
+            // Whoever has begun it anew under its id since has taken the tombstone's place; what is left over
+            // is ended.
             .filter(|(program, _)| !self.programs.contains_key(program))
             .filter_map(|(program, _)| {
                 let set_ms = self.tombstones.fallen_ms(*program, self.began_ms)?;

@@ -1,7 +1,8 @@
 //! Engines above their marks: what the machine as a whole is short of, whoever takes it.
 //!
-//! The room of an engine for programs is what they have there and what is left to the mark. Above the mark that is less than
-//! they have, so that the plan finds the engine overfull and moves something away, one program at a time.
+//! The room of an engine for programs is what they have there and what is left to the mark. Above the mark
+//! that is less than they have, so that the plan finds the engine overfull and moves something away, one
+//! program at a time.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +51,8 @@ impl Pressure {
 }
 
 impl Core {
-    /// Tells which hosts came above a mark, or below both again: each once, however many engines it has, which all see the same machine.
+    /// Tells which hosts came above a mark, or below both again: each once, however many engines it has,
+    /// which all see the same machine.
     pub(super) fn judge_pressure(&mut self) {
         let mut hosts = BTreeMap::<String, Pressure>::new();
         for (engine, watched) in &mut self.engines {

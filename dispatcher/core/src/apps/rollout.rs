@@ -1,8 +1,9 @@
-//! From one version to the next, a few instances at a time, and back where the next one does not become healthy.
+//! From one version to the next, a few instances at a time, and back where the next one does not become
+//! healthy.
 //!
-//! A roll-out is judged by what it has started: instances that the version before had not, or not so made. One that fits
-//! nowhere, or that cannot be reached, was not started; it is waited for by nobody. And no instance is ended for one that
-//! would fit nowhere: it runs on as it is until there is a place.
+//! A roll-out is judged by what it has started: instances that the version before had not, or not so made.
+//! One that fits nowhere, or that cannot be reached, was not started; it is waited for by nobody. And no
+//! instance is ended for one that would fit nowhere: it runs on as it is until there is a place.
 
 use std::collections::BTreeSet;
 
@@ -180,7 +181,8 @@ impl Core {
         true
     }
 
-    /// Those whose end leaves no more instances without a place than there are; the others are kept for a while.
+    /// Those whose end leaves no more instances without a place than there are; the others are kept for a
+    /// while.
     fn that_can_be_replaced(&mut self, ids: &BTreeSet<InstanceId>) -> BTreeSet<InstanceId> {
         let applications = self.all_applications();
         let options = Options::new(self.options.policy);

@@ -5,8 +5,8 @@
 //!     |                                    |  (its engine is lost: it goes on elsewhere, as others do)
 //!     '--its time, nobody acted--> missed   '--its time--> left out: it still runs
 //! ```
-//! What always holds: how far each is stands in its record, so that a successor begins nothing twice and sees what was missed; each run
-//! is a program of its own, begun after the one before has ended.
+//! What always holds: how far each is stands in its record, so that a successor begins nothing twice and sees
+//! what was missed; each run is a program of its own, begun after the one before has ended.
 
 use wayfare_fleet::app::ComponentSpec;
 use wayfare_fleet::app::schedule::{Missed, Schedule, Times};

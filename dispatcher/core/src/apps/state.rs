@@ -157,7 +157,8 @@ pub struct Placed {
     /// The highest that any copy has had or was to have: what is started anew goes above it.
     pub highest: Generation,
     pub revision: Digest,
-    /// What copies of earlier generations were made as, where that was another revision: those below each of these, in order.
+    /// What copies of earlier generations were made as, where that was another revision: those below each of
+    /// these, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<(Generation, Digest)>,
     pub checkpoint: Option<Checkpoint>,
@@ -181,7 +182,8 @@ pub struct Checkpoint {
 pub struct Pending {
     pub operation: OperationId,
     pub doing: Doing,
-    /// The process of its engine that was known when it was decided on; `None`: a release decided that did not say.
+    /// The process of its engine that was known when it was decided on; `None`: a release decided that did
+    /// not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<BootId>,
 }
@@ -256,8 +258,8 @@ impl Instance {
 }
 
 impl Placed {
-    /// Its copy of this generation is what counts. That may be one of a revision that was given up meanwhile: then it is replaced, and no
-    /// newer one is judged by it.
+    /// Its copy of this generation is what counts. That may be one of a revision that was given up meanwhile:
+    /// then it is replaced, and no newer one is judged by it.
     pub fn sits(&mut self, seat: EngineId, generation: Generation) {
         self.is_made_as(self.revision_of(generation), self.highest.replacing());
         self.seat = Some(seat);
@@ -386,7 +388,8 @@ fn instance_id(text: &str) -> Option<InstanceId> {
 mod tests {
     use super::*;
 
-    /// It was made as 1, then as 2 above a copy that may live, went on as the copy of 1 after all, and was made as 3 above both.
+    /// It was made as 1, then as 2 above a copy that may live, went on as the copy of 1 after all, and was
+    /// made as 3 above both.
     #[test]
     fn a_copy_of_before_is_of_the_revision_that_it_was_made_as() {
         let revision = |number| Digest([number; 32]);

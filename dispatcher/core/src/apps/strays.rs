@@ -1,4 +1,5 @@
-//! Programs that belong to no application: they are left alone, but for being moved off an engine that is to be emptied.
+//! Programs that belong to no application: they are left alone, but for being moved off an engine that is to
+//! be emptied.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Which tombstones there are: those that engines have left, those that stand at the broker, and when ours were set.
+//! Which tombstones there are: those that engines have left, those that stand at the broker, and when ours
+//! were set.
 //!
 //! Which of them there should be is decided in `orphans`.
 

@@ -1,4 +1,5 @@
-//! An engine as it was last seen, and what is heard of it: whether it may be lost is judged from that (`loss`).
+//! An engine as it was last seen, and what is heard of it: whether it may be lost is judged from that
+//! (`loss`).
 
 use wayfare_fleet::fleet::EngineView;
 use wayfare_protocol::ids::OperationId;
@@ -60,7 +61,8 @@ pub struct LossOptions {
     pub lost_ms: u64,
     /// after this, if its connection has ended as well;
     pub grace_ms: u64,
-    /// but no sooner than this where the cause may be another than the engine: the longest that one takes to be back.
+    /// but no sooner than this where the cause may be another than the engine: the longest that one takes to
+    /// be back.
     pub reconnect_ms: u64,
 }
 
@@ -93,7 +95,8 @@ pub(super) struct Hearing {
     pub(super) suspicion: Option<Suspicion>,
     /// When its connection ended last.
     pub(super) fell_ms: Option<u64>,
-    /// It has answered since this dispatcher began to act: that its connection ended is news then, and no will of before.
+    /// It has answered since this dispatcher began to act: that its connection ended is news then, and no
+    /// will of before.
     pub(super) has_answered: bool,
 }
 

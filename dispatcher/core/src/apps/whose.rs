@@ -1,6 +1,7 @@
 //! Which instance a program is, found without a look at all instances: these know their programs.
 //!
-//! What always holds: what stands here of the past counts no more, because the instance itself is asked whether it still has that program.
+//! What always holds: what stands here of the past counts no more, because the instance itself is asked
+//! whether it still has that program.
 
 use std::collections::BTreeMap;
 

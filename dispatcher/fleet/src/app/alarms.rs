@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 /// One that stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlarmRecord {
-    /// `engine-unreachable`, `clock-skew`, `store-failing`, `disk-full`, `broker-lost` or `no-standby`; releases that follow may have more.
+    /// `engine-unreachable`, `clock-skew`, `store-failing`, `disk-full`, `broker-lost` or `no-standby`;
+    /// releases that follow may have more.
     pub kind: String,
     /// An engine; what cannot be stored; `broker`; or `dispatchers`.
     pub subject: String,

@@ -23,8 +23,9 @@ const ID_DIGITS_MIN: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Ask {
-    /// The dispatcher pulls what it lacks of these from who asks, in messages between peers under `transfer`: answered with what
-    /// it lacks. It acknowledges a blob once that is kept, or cannot be: who asks again then hears why, or what is still lacking.
+    /// The dispatcher pulls what it lacks of these from who asks, in messages between peers under `transfer`:
+    /// answered with what it lacks. It acknowledges a blob once that is kept, or cannot be: who asks again
+    /// then hears why, or what is still lacking.
     Take {
         transfer: OperationId,
         from: PeerName,
@@ -34,7 +35,8 @@ pub enum Ask {
     Lacks {
         blobs: Vec<Blob>,
     },
-    /// A part of a blob, in hexadecimal; answered with the number of bytes that are there now. As of the last release.
+    /// A part of a blob, in hexadecimal; answered with the number of bytes that are there now. As of the last
+    /// release.
     Put {
         blob: Blob,
         offset: u64,
@@ -55,15 +57,16 @@ pub enum Ask {
         spec: AppSpec,
         expects: Option<u64>,
     },
-    /// Holds an application, which is applied where it is absent: answered with a [`Holding`]. Refused where it is made in another way.
+    /// Holds an application, which is applied where it is absent: answered with a [`Holding`]. Refused where
+    /// it is made in another way.
     Acquire {
         spec: AppSpec,
         holder: String,
         #[serde(default)]
         lasts: Lasts,
     },
-    /// Somebody who holds an application by a lease is still there: answered with a [`Holding`]. Refused to who does not hold it, so that
-    /// nothing begins again that was removed.
+    /// Somebody who holds an application by a lease is still there: answered with a [`Holding`]. Refused to
+    /// who does not hold it, so that nothing begins again that was removed.
     Renew {
         application: String,
         holder: String,
@@ -149,12 +152,13 @@ pub enum Ask {
         /// Where the page begins; `None`: at the beginning.
         from: Option<EngineId>,
     },
-    /// Removes what is kept of an engine that is gone for good: refused while it is there, or something of an application is on it.
+    /// Removes what is kept of an engine that is gone for good: refused while it is there, or something of an
+    /// application is on it.
     Forget {
         engine: EngineId,
     },
-    /// What an answer to this would be, and what would be decided at once: answered with a [`WouldAnswer`], or with what would refuse it.
-    /// Nothing comes of it.
+    /// What an answer to this would be, and what would be decided at once: answered with a [`WouldAnswer`],
+    /// or with what would refuse it. Nothing comes of it.
     DryRun {
         ask: Box<Ask>,
     },
@@ -168,7 +172,8 @@ pub enum Ask {
     },
     /// Ends a hold.
     Release,
-    /// Since when programs are there, and whose instances: answered with a [`ProgramsPage`](super::programs::ProgramsPage).
+    /// Since when programs are there, and whose instances: answered with a
+    /// [`ProgramsPage`](super::programs::ProgramsPage).
     Programs {
         /// Where the page begins; `None`: at the beginning.
         #[serde(default)]
@@ -180,7 +185,8 @@ pub enum Ask {
         #[serde(default)]
         after: Option<(String, String)>,
     },
-    /// This dispatcher stands by, and says so again within that time. Nothing proves it, and nothing but an alarm follows from it.
+    /// This dispatcher stands by, and says so again within that time. Nothing proves it, and nothing but an
+    /// alarm follows from it.
     StandsBy {
         dispatcher: PeerName,
         every_ms: u64,
@@ -312,7 +318,8 @@ pub struct WouldAnswer {
 /// Which events. What is not said is not asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EventsWanted {
-    /// About an application, an instance, an engine, a program's name; or the beginning of a program's or an operation's id.
+    /// About an application, an instance, an engine, a program's name; or the beginning of a program's or an
+    /// operation's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -31,7 +31,8 @@ pub struct ProgramAbout {
     pub holders: Option<u32>,
 }
 
-/// Whether a program that has ended is shown where not all are: it ended a moment ago, and the dispatcher saw it end.
+/// Whether a program that has ended is shown where not all are: it ended a moment ago, and the dispatcher saw
+/// it end.
 pub fn is_shown(ended_ms: Option<u64>, now_ms: u64) -> bool {
     ended_ms.is_some_and(|ended_ms| now_ms.saturating_sub(ended_ms) < ENDED_SHOWN_MS)
 }

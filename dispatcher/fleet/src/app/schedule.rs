@@ -1,12 +1,13 @@
-//! When a component's instances run that do not run all the time: five fields as cron has them, a time zone, and what becomes of times
-//! at which nobody acted.
+//! When a component's instances run that do not run all the time: five fields as cron has them, a time zone,
+//! and what becomes of times at which nobody acted.
 //!
 //! ```text
 //!   minute 0-59   hour 0-23   day of the month 1-31   month 1-12 or jan-dec   day of the week 0-7 or sun-sat
 //!   each: * | value | from-to, with /step, and several with commas
 //! ```
-//! As in cron: where both days are restricted, either is enough. Always: a time that the clock skips as summer begins comes when it has
-//! skipped it, and one that it shows twice comes once. Pure: moments are passed in.
+//! As in cron: where both days are restricted, either is enough. Always: a time that the clock skips as
+//! summer begins comes when it has skipped it, and one that it shows twice comes once. Pure: moments are
+//! passed in.
 
 use std::fmt;
 

@@ -1,7 +1,9 @@
-//! Which engines and programs have changed since somebody looked, so that looking again costs what has changed.
+//! Which engines and programs have changed since somebody looked, so that looking again costs what has
+//! changed.
 //!
-//! What always holds: whoever takes in each answer, in order, from the first on, has what a whole look shows, but for what only time
-//! changes: for how long an engine has been offline, and whether it has spoken a moment ago.
+//! What always holds: whoever takes in each answer, in order, from the first on, has what a whole look shows,
+//! but for what only time changes: for how long an engine has been offline, and whether it has spoken a
+//! moment ago.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +11,8 @@ use wayfare_protocol::ids::{EngineId, ProgramId};
 
 use super::{EngineView, ProgramView};
 
-/// Keys of what is gone that are remembered, beside as many as there are of others: then all is looked at anew.
+/// Keys of what is gone that are remembered, beside as many as there are of others: then all is looked at
+/// anew.
 const GONE_MAX: usize = 1_024;
 
 /// What differs from an earlier look.

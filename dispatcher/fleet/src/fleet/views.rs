@@ -16,8 +16,8 @@ pub struct EngineView {
     /// What its status says, unless it was asked and is silent.
     pub online: bool,
     pub heard: Heard,
-    /// It has stopped in good order, as it said itself. Otherwise, of one that is not online, only its connection is known to
-    /// have ended: it may be back in a moment.
+    /// It has stopped in good order, as it said itself. Otherwise, of one that is not online, only its
+    /// connection is known to have ended: it may be back in a moment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopped: bool,
     /// It is about to stop, and asks under this id to be emptied.
@@ -163,7 +163,8 @@ impl Fleet {
         })
     }
 
-    /// What was published of a program as its own status, whatever its engine lists: with the proof that it was ordered to be there.
+    /// What was published of a program as its own status, whatever its engine lists: with the proof that it
+    /// was ordered to be there.
     pub fn own_status(&self, program: ProgramId) -> Option<&ProgramStatus> {
         self.programs.get(&program).map(|entry| &entry.status)
     }
@@ -214,8 +215,8 @@ impl Fleet {
         own.is_some_and(|entry| entry.status.is_tombstone_of_an_engine()) && self.best(program).is_none()
     }
 
-    /// Whether a tombstone is what the broker retains: an engine that has a copy may have put its status there since,
-    /// and a broker may come back without it.
+    /// Whether a tombstone is what the broker retains: an engine that has a copy may have put its status
+    /// there since, and a broker may come back without it.
     fn stands(&self, entry: &ProgramEntry) -> bool {
         let is_retained = !self.is_round_complete || entry.heard == self.round;
         entry.status.is_tombstone() && !entry.is_overwritten && is_retained

@@ -53,7 +53,8 @@ impl Script {
             "#!/bin/sh\ncd {}\ncase \" $* \" in *' --about '*) {about};; *) {compile};; esac\n",
             folder.path().display()
         );
-        // By another process: what this one had open for writing could not be run while another test's fork still has it.
+        // By another process: what this one had open for writing could not be run while another test's fork
+        // still has it.
         let mut writer = StdCommand::new("sh")
             .args(["-c", "cat >\"$0\" && chmod +x \"$0\""])
             .arg(&path)

@@ -1,4 +1,5 @@
-//! Stores that fail in the middle, whose answers get lost, that were torn by a power cut, that are damaged, or that another has opened.
+//! Stores that fail in the middle, whose answers get lost, that were torn by a power cut, that are damaged,
+//! or that another has opened.
 
 use super::super::log::LogError;
 use super::*;

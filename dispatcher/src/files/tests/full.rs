@@ -1,4 +1,5 @@
-//! Stores that are full for a while, that do not keep the promise that everything rests on, and a folder of the release before.
+//! Stores that are full for a while, that do not keep the promise that everything rests on, and a folder of
+//! the release before.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -7,8 +7,8 @@
 //!                      |  '--superseded by a later one--> cancelled
 //!                      '--withdrawn, given up, its client gone--> cancelled, failed
 //! ```
-//! What always holds: only its client withdraws an order, because nobody else knows whether it has been given. One that is superseded
-//! stays waiting until its client says so, or is gone.
+//! What always holds: only its client withdraws an order, because nobody else knows whether it has been
+//! given. One that is superseded stays waiting until its client says so, or is gone.
 
 use serde::{Deserialize, Serialize};
 use wayfare_client::operations::{
@@ -84,7 +84,8 @@ impl Operations {
         Admission::Admitted { supersedes }
     }
 
-    /// Those that can be withdrawn and are meant by an order's queueing, without itself and those that supersede it.
+    /// Those that can be withdrawn and are meant by an order's queueing, without itself and those that
+    /// supersede it.
     fn alike<'a>(&'a self, order: &WaitingOrder, queueing: &Queueing) -> impl Iterator<Item = &'a Kept> {
         let key = queueing.key.clone().map(|key| shortened(key, NAME_BYTES_MAX));
         let (policy, order) = (queueing.policy, order.clone());
@@ -257,8 +258,8 @@ impl Kept {
         self.place.as_ref()?.same
     }
 
-    /// The same verb about the same program, as typed. What starts something there is another order on another engine; a program
-    /// that is to be moved goes to one.
+    /// The same verb about the same program, as typed. What starts something there is another order on
+    /// another engine; a program that is to be moved goes to one.
     fn is_about_the_same(&self, order: &WaitingOrder) -> bool {
         let engine = self.place.as_ref().and_then(|place| place.engine.as_ref());
         let starts = matches!(order.verb.as_str(), "run" | "restore" | "spawn");

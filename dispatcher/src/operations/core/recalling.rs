@@ -1,5 +1,5 @@
-//! What engines remember and nobody heard: an order that was given or answered while no dispatcher acted, in the second that was not stored,
-//! or by an engine that was killed before it had said so.
+//! What engines remember and nobody heard: an order that was given or answered while no dispatcher acted, in
+//! the second that was not stored, or by an engine that was killed before it had said so.
 
 use wayfare_protocol::ids::EngineId;
 use wayfare_protocol::journal::JournalEntry;
@@ -13,8 +13,9 @@ use crate::options::OperationLimits;
 /// A journal that is read from its newest order on.
 #[derive(Debug, Default)]
 pub(in super::super) struct Recall {
-    /// Orders that ended before their engine began: nobody knows when. Whether they were forgotten here, or never heard of, shows when an
-    /// older one is known; where none was ever forgotten, there are none of these.
+    /// Orders that ended before their engine began: nobody knows when. Whether they were forgotten here, or
+    /// never heard of, shows when an older one is known; where none was ever forgotten, there are none of
+    /// these.
     unsure: Vec<JournalEntry>,
 }
 

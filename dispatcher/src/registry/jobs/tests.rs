@@ -96,7 +96,8 @@ fn the_module_is_fetched_compiled_once_and_all_who_asked_are_told() {
     assert!(jobs.is_idle());
 }
 
-/// A fleet of two versions: each engine has a job of its own, and what cannot be made for one is no loss to the other.
+/// A fleet of two versions: each engine has a job of its own, and what cannot be made for one is no loss to
+/// the other.
 #[test]
 fn each_version_of_wasmtime_gets_its_own_form_or_its_own_refusal() {
     let mut jobs = Jobs::new(vec![key(1)]);

@@ -79,8 +79,8 @@ impl Core {
         self.check_room(program, &offer.spec, offer.memory_bytes)
     }
 
-    /// Whether `from` was handed the program by this engine, and has not been heard to have taken it. Nobody else is believed to own what
-    /// is here: a `Prepare` is only somebody's word.
+    /// Whether `from` was handed the program by this engine, and has not been heard to have taken it. Nobody
+    /// else is believed to own what is here: a `Prepare` is only somebody's word.
     pub(super) fn comes_back(&self, program: ProgramId, from: &PeerName, generation: Generation) -> bool {
         // Its source owns the generation before the one it offers.
         let owned = Generation(generation.0.saturating_sub(1));
@@ -89,7 +89,8 @@ impl Core {
         })
     }
 
-    /// Ends the copy here of a program that has come back, and is verified; refuses one that somebody else brings.
+    /// Ends the copy here of a program that has come back, and is verified; refuses one that somebody else
+    /// brings.
     pub(super) fn make_way(&mut self, operation: OperationId) -> Result<(), Failure> {
         let Some(arrival) = self.arrivals.get(&operation) else {
             return Ok(());

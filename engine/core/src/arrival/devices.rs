@@ -1,5 +1,5 @@
-//! What a program that comes needs of this engine's devices: all aliases that it is granted, of the kinds that they have where
-//! it comes from, and those that only one program can have must be free.
+//! What a program that comes needs of this engine's devices: all aliases that it is granted, of the kinds
+//! that they have where it comes from, and those that only one program can have must be free.
 
 use wayfare_protocol::grants::Grants;
 

@@ -19,8 +19,8 @@ impl Departure {
         self.send(operation)
     }
 
-    /// Whether the target compiles the module: it has it, and acknowledges it only once that is loaded. What it lacks comes
-    /// before what it acknowledges, so that only the second answer of the kind says so.
+    /// Whether the target compiles the module: it has it, and acknowledges it only once that is loaded. What
+    /// it lacks comes before what it acknowledges, so that only the second answer of the kind says so.
     fn awaits_loading(&mut self, missing: &[Digest]) -> bool {
         let module = self.on_target.spec.module.digest;
         let lacks_word = !self.is_committed() && !missing.contains(&module) && !self.sender.is_there(module);
@@ -67,7 +67,8 @@ impl Departure {
         }
     }
 
-    /// Goes to the next stage, once the target has all that it was promised; what the program is to be captured for.
+    /// Goes to the next stage, once the target has all that it was promised; what the program is to be
+    /// captured for.
     fn advance(&mut self, operation: OperationId, now: Now) -> Option<Purpose> {
         let purpose = match (&self.stage, self.kind, self.on_target.standing) {
             (Stage::Asking, Kind::Spawn, _) => Purpose::Copy(operation),

@@ -55,10 +55,10 @@ impl Core {
         self.capture(program, Purpose::Snapshot(operation));
     }
 
-    /// Runs a paused program on, or takes an offered one back by force. In the latter case its generation rises
-    /// far above the one that was offered: should the target have adopted it after all, its copy ends as soon as
-    /// either engine hears of the other's status, and what that copy did meanwhile is lost. What it does from here on
-    /// is another life: the copy may have used the numbers that would come next.
+    /// Runs a paused program on, or takes an offered one back by force. In the latter case its generation
+    /// rises far above the one that was offered: should the target have adopted it after all, its copy ends
+    /// as soon as either engine hears of the other's status, and what that copy did meanwhile is lost. What
+    /// it does from here on is another life: the copy may have used the numbers that would come next.
     pub(crate) fn resume(&mut self, operation: OperationId, program: ProgramId) {
         let Some(here) = self.programs.get_mut(&program) else {
             return;

@@ -487,7 +487,8 @@ fn a_dispatcher_that_has_been_succeeded_is_not_obeyed() {
     }
 }
 
-/// The order of a dispatcher that was succeeded comes once more, late: its successor has the answer under the same id.
+/// The order of a dispatcher that was succeeded comes once more, late: its successor has the answer under the
+/// same id.
 #[test]
 fn a_late_copy_of_an_order_that_was_carried_out_has_the_answer_that_it_had() {
     let in_term = |term: u64| {

@@ -1,8 +1,8 @@
 //! Converters and sensors of the kernel's Industrial I/O, through its files in sysfs
 //! (`Documentation/ABI/testing/sysfs-bus-iio`).
 //!
-//! A channel has a file `in_<channel>_raw`, and is scaled by `_scale` and `_offset`, its own or of all channels of its type;
-//! or it has one of processed values, `in_<channel>_input`.
+//! A channel has a file `in_<channel>_raw`, and is scaled by `_scale` and `_offset`, its own or of all
+//! channels of its type; or it has one of processed values, `in_<channel>_input`.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The kernel's devices. Each is looked for when the engine begins, so that what is not there is not offered, and opened when it is
-//! first used.
+//! The kernel's devices. Each is looked for when the engine begins, so that what is not there is not offered,
+//! and opened when it is first used.
 
 mod adc;
 mod bus;

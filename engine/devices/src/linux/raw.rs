@@ -1,6 +1,8 @@
-//! The kernel's calls for buses and serial ports that the standard library has not: all `unsafe` of this folder.
+//! The kernel's calls for buses and serial ports that the standard library has not: all `unsafe` of this
+//! folder.
 //!
-//! Two ioctls for each kind of device, as `include/uapi/linux/{i2c-dev,spi/spidev}.h` and `ioctl_tty(2)` have them.
+//! Two ioctls for each kind of device, as `include/uapi/linux/{i2c-dev,spi/spidev}.h` and `ioctl_tty(2)` have
+//! them.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -51,8 +53,8 @@ pub(super) fn i2c_transfer(file: &File, address: u16, write: &[u8], read: &mut [
         messages: wanted.as_mut_ptr(),
         count: wanted.len() as u32,
     };
-    // SAFETY: the kernel reads as many messages as there are, reads `write` and writes `read` within their lengths, and keeps
-    // nothing: all of them outlive the call.
+    // SAFETY: the kernel reads as many messages as there are, reads `write` and writes `read` within their
+    // lengths, and keeps nothing: all of them outlive the call.
     checked(unsafe { libc::ioctl(file.as_raw_fd(), I2C_RDWR, &raw mut data) })
 }
 
@@ -103,7 +105,8 @@ pub(super) fn spi_transfer(file: &File, write: &[u8], read: &mut [u8]) -> io::Re
     checked(unsafe { libc::ioctl(file.as_raw_fd(), SPI_MESSAGE_OF_ONE, &raw const transfer) })
 }
 
-/// Raw, eight bits, no parity, one stop bit, no flow control, for nobody else; what has come before is thrown away.
+/// Raw, eight bits, no parity, one stop bit, no flow control, for nobody else; what has come before is thrown
+/// away.
 pub(super) fn serial_set_up(file: &File, baud: u32) -> io::Result<()> {
     let fd = file.as_raw_fd();
     // SAFETY: all zeros are a `termios2`, which the kernel fills and reads, and does not keep.
@@ -128,7 +131,8 @@ pub(super) enum Ready {
     ToWrite,
 }
 
-/// Until it is, or has failed, or the time is over: reading or writing then says which. `None`: as long as it takes.
+/// Until it is, or has failed, or the time is over: reading or writing then says which. `None`: as long as it
+/// takes.
 pub(super) fn wait(file: &File, ready: Ready, limit: Option<Duration>) -> io::Result<()> {
     let mut poll = libc::pollfd {
         fd: file.as_raw_fd(),
@@ -153,7 +157,8 @@ fn checked(result: i32) -> io::Result<()> {
     }
 }
 
-/// A terminal without a wire: what is written to this end is read from the file that the path names, and the other way round.
+/// A terminal without a wire: what is written to this end is read from the file that the path names, and the
+/// other way round.
 #[cfg(test)]
 pub(super) fn pseudo_terminal() -> (File, std::path::PathBuf) {
     use std::os::fd::FromRawFd;

@@ -22,7 +22,8 @@ pub(super) struct Tty {
     path: PathBuf,
     baud: u32,
     received: Arc<Feed<u8>>,
-    /// Open since it was first used. The thread that reads has the other reference, and ends when reading fails.
+    /// Open since it was first used. The thread that reads has the other reference, and ends when reading
+    /// fails.
     file: Mutex<Option<Arc<File>>>,
 }
 

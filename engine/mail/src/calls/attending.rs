@@ -11,8 +11,8 @@ use crate::{Mail, SUBSCRIPTIONS_MAX};
 pub struct Attention {
     /// It is told of calls that it has taken and that were cancelled.
     pub cancels: bool,
-    /// It says when it has handled a message that is ordered by a key, and is handed the next of that key only then. Without, it has handled
-    /// each when it takes it.
+    /// It says when it has handled a message that is ordered by a key, and is handed the next of that key
+    /// only then. Without, it has handled each when it takes it.
     pub ordered: bool,
     /// It is handed what senders say about their messages.
     pub about: bool,
@@ -96,7 +96,8 @@ impl Mail {
         Some(message)
     }
 
-    /// Removes what never will be handed over, where nothing else is: nobody would take it from an inbox that is full of it.
+    /// Removes what never will be handed over, where nothing else is: nobody would take it from an inbox that
+    /// is full of it.
     pub(crate) fn remove_unwanted(&mut self) {
         if self.next_in_inbox().is_some() {
             return;
@@ -125,8 +126,8 @@ impl Mail {
         }
     }
 
-    /// Whether the program is told of it if this call of the sender's, which it has or will have, is cancelled. What is not wanted when it
-    /// comes is not kept: an inbox could be full of it.
+    /// Whether the program is told of it if this call of the sender's, which it has or will have, is
+    /// cancelled. What is not wanted when it comes is not kept: an inbox could be full of it.
     pub(super) fn may_cancel(&self, cancel: &Stamp, call: u64) -> bool {
         let is_it = |message: &ReceivedMessage| {
             let stamp = message.stamp.as_ref();
@@ -140,7 +141,8 @@ impl Mail {
         self.calls.attention.cancels && (taken() || self.inbox.iter().any(is_it))
     }
 
-    /// Whether the program has taken this call of the sender's, has not answered it, and is told that it was cancelled.
+    /// Whether the program has taken this call of the sender's, has not answered it, and is told that it was
+    /// cancelled.
     fn is_attended(&self, message: &ReceivedMessage, call: u64) -> bool {
         let Some(stamp) = message.stamp.as_ref().filter(|_| self.calls.attention.cancels) else {
             return false;

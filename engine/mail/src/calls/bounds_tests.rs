@@ -1,4 +1,5 @@
-//! What holds against peers that repeat themselves or never answer, against hostile ones, and of snapshots that anybody may have written.
+//! What holds against peers that repeat themselves or never answer, against hostile ones, and of snapshots
+//! that anybody may have written.
 
 use wayfare_protocol::call::{
     About, Expiry, FailureKind, Notice, OPEN_CALLS_MAX, Outcome, encode, encode_numbers,

@@ -74,9 +74,9 @@ impl Mail {
         }
     }
 
-    /// Whether everybody at the address is known, and where each is: of two callers that choose the first both
-    /// call the same. What snapshots of programs that chose nothing do not have is asked of the broker, once,
-    /// by subscribing again.
+    /// Whether everybody at the address is known, and where each is: of two callers that choose the first
+    /// both call the same. What snapshots of programs that chose nothing do not have is asked of the broker,
+    /// once, by subscribing again.
     fn knows_engines(&mut self, address: &Address, choice: &Choice) -> Result<bool, Refusal> {
         if choice.is_none() {
             return Ok(true);

@@ -1,4 +1,5 @@
-//! Ends of calls other than answers: cancelled, superseded, joined, forgotten, handed on; and progress before them.
+//! Ends of calls other than answers: cancelled, superseded, joined, forgotten, handed on; and progress before
+//! them.
 
 use wayfare_protocol::call::{FailureKind, Outcome, Sent};
 use wayfare_protocol::ids::{Generation, ProgramId};

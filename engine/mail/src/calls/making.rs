@@ -24,7 +24,8 @@ pub struct CallOptions {
     pub progress: bool,
     /// It may be done twice: it is sent again where the provider was set back to before it came.
     pub idempotent: bool,
-    /// While a call of the same address, function and key is open, this one is not made, and gets the end of that.
+    /// While a call of the same address, function and key is open, this one is not made, and gets the end of
+    /// that.
     pub coalesce: Option<String>,
     /// Calls of the same address, function and key that are open are cancelled.
     pub supersede: Option<String>,
@@ -35,8 +36,8 @@ pub struct CallOptions {
 }
 
 impl Mail {
-    /// Calls a function, and returns the call's number; `None`: nobody who can be called there is known. `deadline_ms` is what the
-    /// provider is told, `until_ns` when the call has failed.
+    /// Calls a function, and returns the call's number; `None`: nobody who can be called there is known.
+    /// `deadline_ms` is what the provider is told, `until_ns` when the call has failed.
     pub fn call(
         &mut self,
         address: &Address,
@@ -110,7 +111,8 @@ impl Mail {
         (bytes + sent.payload.len() <= KEPT_BYTES_MAX).then(|| sent.payload.as_slice().into())
     }
 
-    /// The call gets the end of one that is open and has its key. It has a number of its own, which nothing is sent under.
+    /// The call gets the end of one that is open and has its key. It has a number of its own, which nothing
+    /// is sent under.
     fn join(&mut self, address: &Address, keys: &Keys, until_ns: u64, options: &CallOptions) -> Option<u64> {
         keys.coalesce.as_ref()?;
         let is_same = |one: &&Open| {
@@ -141,8 +143,8 @@ impl Mail {
         }
     }
 
-    /// The provider is told once nobody waits for the end any more. Whether it has come is of no matter: what is published does not
-    /// depend on that, and so has the same numbers after a crash.
+    /// The provider is told once nobody waits for the end any more. Whether it has come is of no matter: what
+    /// is published does not depend on that, and so has the same numbers after a crash.
     pub(super) fn cancel_as(&mut self, number: u64, how: State) -> Result<(), Refusal> {
         let Some(one) = self.calls.open.get_mut(&number) else {
             return Ok(());
@@ -170,7 +172,8 @@ impl Mail {
         self.send(&topic, &payload, AT_LEAST_ONCE, Purpose::Message)
     }
 
-    /// Hands a call that was received on to whoever can be called at the address: its end answers this one. `None`: nobody is known there.
+    /// Hands a call that was received on to whoever can be called at the address: its end answers this one.
+    /// `None`: nobody is known there.
     pub fn hand_on(
         &mut self,
         (reply_to, number): (&str, u64),

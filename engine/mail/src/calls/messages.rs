@@ -12,8 +12,8 @@ use super::open::Open;
 use crate::{Mail, Refusal};
 
 impl Mail {
-    /// Sends a message to one program of the address, or to each of a set, and returns its number; `None`: nobody is known there. With a
-    /// receipt it is open until all have it, or until `until_ns`.
+    /// Sends a message to one program of the address, or to each of a set, and returns its number; `None`:
+    /// nobody is known there. With a receipt it is open until all have it, or until `until_ns`.
     pub fn send_to(
         &mut self,
         address: &Address,

@@ -1,11 +1,13 @@
-//! What the mail itself has to send, beside what the program publishes: inquiries, receipts, copies of a message to a set.
+//! What the mail itself has to send, beside what the program publishes: inquiries, receipts, copies of a
+//! message to a set.
 //!
 //! ```text
 //!   a provider is announced in another generation --> inquiry: which of these calls do you not know?
 //!       --> unknown: sent again where the call is idempotent, otherwise the call has failed
 //! ```
-//! Always: nothing here takes a number of the program's, so that what the program publishes after a crash has the numbers that it had; told
-//! twice, it is as if told once. Copies of a message to a set have the program's number of it, and go out in its place.
+//! Always: nothing here takes a number of the program's, so that what the program publishes after a crash has
+//! the numbers that it had; told twice, it is as if told once. Copies of a message to a set have the
+//! program's number of it, and go out in its place.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -214,7 +216,8 @@ impl Mail {
         self.relay_ends();
     }
 
-    /// Asks programs that may have forgotten what they were sent, once that is with the broker: so the question comes behind it.
+    /// Asks programs that may have forgotten what they were sent, once that is with the broker: so the
+    /// question comes behind it.
     pub(crate) fn inquire(&mut self) {
         let first = self.outbox.front().map_or(u64::MAX, |first| first.number);
         let unsent = first.min(self.calls.notices.first_copy());
@@ -298,7 +301,8 @@ impl Mail {
         }
     }
 
-    /// The same of those whose time is over by the program's clock: the program does not wait for their ends itself.
+    /// The same of those whose time is over by the program's clock: the program does not wait for their ends
+    /// itself.
     pub fn end_overdue(&mut self, now_ns: u64) {
         let open = self.calls.open.iter();
         let overdue = open.filter(|(_, one)| one.relay.is_some() && one.until_ns <= now_ns);

@@ -5,8 +5,8 @@
 //!   waiting ---------------------------------------------------------------------------------------> ended --> handed over
 //!                                 the deadline, by the program's clock
 //! ```
-//! Always: an end does not change any more, and stays until it is handed over. What joins another call has a number of its own, and is
-//! sent as the other one.
+//! Always: an end does not change any more, and stays until it is handed over. What joins another call has a
+//! number of its own, and is sent as the other one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -6,7 +6,8 @@
 //!      ^                   |  ^------------------------ announced again -------------------|
 //!      '---- withdrawn ----'
 //! ```
-//! A provider that is gone is sent no calls, and those that it has not answered have failed. It is sent messages, which are kept for it.
+//! A provider that is gone is sent no calls, and those that it has not answered have failed. It is sent
+//! messages, which are kept for it.
 
 use wayfare_protocol::address::{Address, Announcement};
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
@@ -101,7 +102,8 @@ impl Calls {
         (address.is_set() || self.chosen_at.contains(address)) && !self.complete.contains(address)
     }
 
-    /// A connection has begun. What is announced of a set may have changed unheard; other addresses are as they were, up to what comes.
+    /// A connection has begun. What is announced of a set may have changed unheard; other addresses are as
+    /// they were, up to what comes.
     pub(super) fn begin_connection(&mut self) {
         self.complete.retain(|address| !address.is_set());
     }
@@ -141,7 +143,8 @@ impl Calls {
             }
             Announced::Withdrawn => {
                 providers.remove(&program);
-                // A program that leaves an engine goes on elsewhere with what it has, as far as can be told from that.
+                // A program that leaves an engine goes on elsewhere with what it has, as far as can be told
+                // from that.
                 let goes_on = |one: &Open| address.is_of_engine() && one.until_ns < u64::MAX;
                 open.for_each(|one| match goes_on(one) {
                     true => one.in_doubt = true,

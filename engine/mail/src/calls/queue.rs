@@ -6,8 +6,9 @@ use wayfare_protocol::qos::Qos;
 
 use crate::message::Outgoing;
 
-/// Numbers from this one on are a notice's, in the order of the queue. A life begins its numbers there only from the year 2105 on, by the
-/// clock of whoever restores a program; half of all numbers would be too many: those begin in 2038.
+/// Numbers from this one on are a notice's, in the order of the queue. A life begins its numbers there only
+/// from the year 2105 on, by the clock of whoever restores a program; half of all numbers would be too many:
+/// those begin in 2038.
 const NOTICE: u64 = 0xff << 56;
 /// Of more, what is answered to others is left out.
 const NOTICES_MAX: usize = 4096;

@@ -1,7 +1,8 @@
 //! Calls in a snapshot, behind all else of the mail. What was written is checked as if it came from anywhere.
 //!
-//! What calls share with those that they have joined stands there once. There are three layouts: one that engines of earlier releases read, for as long as it has room for all
-//! that there is, one that later ones read as well, and one with all of it.
+//! What calls share with those that they have joined stands there once. There are three layouts: one that
+//! engines of earlier releases read, for as long as it has room for all that there is, one that later ones
+//! read as well, and one with all of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Runs of many calls and messages over a broker that repeats and delays, whose provider is moved, crashes, and is set back to an old
-//! checkpoint without its journal, as when its engine is lost.
+//! Runs of many calls and messages over a broker that repeats and delays, whose provider is moved, crashes,
+//! and is set back to an old checkpoint without its journal, as when its engine is lost.
 
 use std::collections::BTreeMap;
 
@@ -235,8 +235,8 @@ fn a_snapshot_of_all_that_can_be_open_is_what_was_saved() {
     }
 }
 
-/// One key, one call: whoever joined it while its provider was away has its end, though the one that made it has
-/// cancelled it, and the provider went on from before it came.
+/// One key, one call: whoever joined it while its provider was away has its end, though the one that made it
+/// has cancelled it, and the provider went on from before it came.
 #[test]
 fn coalesced_calls_to_one_that_is_set_back_are_done_once_and_all_have_the_answer() {
     const JOINED: usize = 20;

@@ -1,4 +1,5 @@
-//! Calls as tables, and a run of many of them over a broker that loses, doubles and reorders, between mails that move and crash.
+//! Calls as tables, and a run of many of them over a broker that loses, doubles and reorders, between mails
+//! that move and crash.
 
 use wayfare_protocol::address::{Announcement, SERVICES_MAX};
 use wayfare_protocol::call::{FailureKind, OPEN_CALLS_MAX, Outcome, Sent};

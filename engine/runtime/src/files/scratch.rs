@@ -1,7 +1,7 @@
 //! `/tmp`: a program's own files, in memory, gone with it. A model of a file system without any I/O.
 //!
-//! Always: the root is a folder; every other node is named by exactly one folder, or is held open by a descriptor and goes with the
-//! last of these; all of it together is within [`SCRATCH_BYTES_MAX`].
+//! Always: the root is a folder; every other node is named by exactly one folder, or is held open by a
+//! descriptor and goes with the last of these; all of it together is within [`SCRATCH_BYTES_MAX`].
 
 use std::collections::BTreeMap;
 
@@ -128,7 +128,8 @@ impl Scratch {
         }
     }
 
-    /// What has the new name already is replaced, if it is of the same kind and no folder with something in it.
+    /// What has the new name already is replaced, if it is of the same kind and no folder with something in
+    /// it.
     pub(crate) fn rename(&mut self, from: &[String], to: &[String], now_ns: u64) -> Result<(), Errno> {
         let moved = self.find(from)?;
         if to.starts_with(from) && from.len() < to.len() || from.is_empty() || to.is_empty() {
@@ -233,8 +234,8 @@ impl Scratch {
         Ok(())
     }
 
-    /// What is in a folder, behind the node `after`, in the order in which it came to be: what is added or removed meanwhile does not
-    /// make others come twice or not at all.
+    /// What is in a folder, behind the node `after`, in the order in which it came to be: what is added or
+    /// removed meanwhile does not make others come twice or not at all.
     pub(crate) fn list(&self, folder: NodeId, after: NodeId) -> Result<Vec<(Stat, &str)>, Errno> {
         let mut inside: Vec<(Stat, &str)> = self
             .folder(folder)?

@@ -1,4 +1,5 @@
-//! The scratch folder against tables and against a model that is too simple to be wrong; descriptors; snapshots.
+//! The scratch folder against tables and against a model that is too simple to be wrong; descriptors;
+//! snapshots.
 
 use std::collections::BTreeMap;
 

@@ -14,8 +14,8 @@ use crate::loaded::Loaded;
 use crate::rooms;
 
 impl Instance {
-    /// To where there is room for its calls once more, and as much besides as a fresh program has. Where the machine has no memory
-    /// to try that, or for another instance, the program goes on in this one.
+    /// To where there is room for its calls once more, and as much besides as a fresh program has. Where the
+    /// machine has no memory to try that, or for another instance, the program goes on in this one.
     pub(super) fn into_room(mut self) -> Result<Self, Failure> {
         self.fits = true;
         match self.roomier() {
@@ -51,7 +51,8 @@ impl Instance {
     }
 }
 
-/// The first room from `least` on in which the calls of a snapshot leave as much stack as a fresh program has.
+/// The first room from `least` on in which the calls of a snapshot leave as much stack as a fresh program
+/// has.
 pub(super) fn room_for(loaded: &Arc<Loaded>, calls: &Snapshot, least: usize) -> Result<usize, Failure> {
     let rooms = loaded.housed.rooms();
     for room in least..rooms.count() {
@@ -77,8 +78,8 @@ pub(super) fn idle(loaded: &Loaded, room: usize) -> Result<(InstancePre<Context>
     Ok((module, store))
 }
 
-/// Whether the calls of a snapshot can be rebuilt in a room. Nothing of the program runs: a capture is asked for, and rebuilt
-/// calls look before they do anything.
+/// Whether the calls of a snapshot can be rebuilt in a room. Nothing of the program runs: a capture is asked
+/// for, and rebuilt calls look before they do anything.
 fn has_room(loaded: &Arc<Loaded>, calls: &Snapshot, room: usize) -> Result<bool, Failure> {
     let refuse = |reason: String| Failure::Snapshot { reason };
     let (module, store) = idle(loaded, room)?;

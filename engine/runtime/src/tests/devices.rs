@@ -1,4 +1,5 @@
-//! Calls that wait for a device, left for a capture and issued again where another device is, and what holds of outputs.
+//! Calls that wait for a device, left for a capture and issued again where another device is, and what holds
+//! of outputs.
 
 use std::collections::BTreeSet;
 

@@ -70,7 +70,8 @@ fn a_caught_exception_leads_on() {
     all_exit(&text, 7);
 }
 
-/// As a destructor does: catches, cleans up, throws on. What is held meanwhile is in the snapshot, with its values.
+/// As a destructor does: catches, cleans up, throws on. What is held meanwhile is in the snapshot, with its
+/// values.
 #[test]
 fn an_exception_that_is_held_is_captured_with_what_it_carries() {
     let text = format!(

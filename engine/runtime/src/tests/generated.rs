@@ -1,6 +1,6 @@
-//! Random modules as programs: made to end by fuel, loaded as from an engine's cache, run by a runtime with an
-//! engine's settings, and again through captures and restores. What they come to is all that they have in the
-//! end: results, memories and globals, summed up in the code that they exit with; or what they trap with.
+//! Random modules as programs: made to end by fuel, loaded as from an engine's cache, run by a runtime with
+//! an engine's settings, and again through captures and restores. What they come to is all that they have in
+//! the end: results, memories and globals, summed up in the code that they exit with; or what they trap with.
 //!
 //! Whether the same module comes to that unchanged, too, is in the compiler's tests.
 
@@ -56,8 +56,8 @@ fn random_modules_come_to_the_same_through_an_engine() {
     assert!(moves >= 5, "{moves} moves");
 }
 
-/// Captured at random moments of what is left of it; `expected` is what it comes to unmoved, and how long that takes on this machine
-/// now.
+/// Captured at random moments of what is left of it; `expected` is what it comes to unmoved, and how long
+/// that takes on this machine now.
 fn runs_moved(
     plan: &Plan,
     random: &mut Random,

@@ -132,7 +132,8 @@ fn nearly_over(mut snapshot: Snapshot) -> Snapshot {
     snapshot
 }
 
-/// Far less than an hour after its restoration (`PATIENCE` sees to that), and not before it has slept an hour.
+/// Far less than an hour after its restoration (`PATIENCE` sees to that), and not before it has slept an
+/// hour.
 fn wakes_after_an_hour(run: &Run) {
     let ProcessEvent::Ended(ProgramState::Exited { code }) = run.next() else {
         panic!("it exits");

@@ -1,5 +1,6 @@
-//! How these tests get at compiled code: they compile it or, where there is no compiler, take it from a folder that a run with the
-//! compiler has left: the folder that `WAYFARE_TEST_CODE` names. So the same tests run on processors that Cranelift does not know.
+//! How these tests get at compiled code: they compile it or, where there is no compiler, take it from a
+//! folder that a run with the compiler has left: the folder that `WAYFARE_TEST_CODE` names. So the same tests
+//! run on processors that Cranelift does not know.
 //!
 //! Code in the folder is as a registry gives it out to boards of 32 bits, signed, and loaded as they load it.
 

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Runs a program to its end, moving it whenever a random time is over. Returns its output, and how many moves found
-/// it further on than the one before.
+/// Runs a program to its end, moving it whenever a random time is over. Returns its output, and how many
+/// moves found it further on than the one before.
 fn run_moved(plan: &Plan, random: &mut Random, pause_us_max: u64, moves_max: usize) -> (String, usize) {
     let mut lines: BTreeMap<u64, LogLine> = BTreeMap::new();
     let mut run = plan.start();

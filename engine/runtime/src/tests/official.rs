@@ -1,8 +1,9 @@
 //! The official WebAssembly test-suite as programs: each module's assertions become its `_start`, and it is
 //! loaded as from an engine's cache, run, captured and restored by a runtime with an engine's settings.
 //!
-//! What does not apply is counted by reason in [`LEFT_OUT`], which a change of the suite, of the features or of
-//! this file changes. The suite as it is, with its imports, traps and invalid modules, is in the compiler's tests.
+//! What does not apply is counted by reason in [`LEFT_OUT`], which a change of the suite, of the features or
+//! of this file changes. The suite as it is, with its imports, traps and invalid modules, is in the
+//! compiler's tests.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -40,7 +41,8 @@ const NOT_CALLED: &str = "nothing is asserted of what a call of it gives";
 const BINARY: &str = "it is bytes, or in quotes: for decoders and parsers";
 const NO_TEXT: &str = "it does not take a start beside what it has";
 
-/// What the compiler refuses programs of the suite for, as it says it, and how many. An engine refuses no others.
+/// What the compiler refuses programs of the suite for, as it says it, and how many. An engine refuses no
+/// others.
 const REFUSED: &[(&str, usize)] = &[
     ("a shared memory (threads)", 2),
     ("changing a table of a host's references or exceptions", 13),
@@ -226,7 +228,8 @@ fn commands(file: &TestFile) -> Vec<Result<Vec<u8>, &'static str>> {
     commands
 }
 
-/// The expression around an offset, up to its closing bracket. `None`: it is a whole file without brackets around it.
+/// The expression around an offset, up to its closing bracket. `None`: it is a whole file without brackets
+/// around it.
 fn expression(text: &str, offset: usize) -> Option<&str> {
     let start = text[..offset].rfind('(')?;
     let bytes = text.as_bytes();

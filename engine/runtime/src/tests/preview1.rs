@@ -51,8 +51,8 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("sock_shutdown", "i32 i32"),
 ];
 
-/// A module that imports all, has `data` from address 1024 on, and runs `body`. `(call $check N)` exits with that
-/// number unless the value on the stack before it is true.
+/// A module that imports all, has `data` from address 1024 on, and runs `body`. `(call $check N)` exits with
+/// that number unless the value on the stack before it is true.
 fn with_all(data: &str, body: &str) -> String {
     let imports: String = FUNCTIONS
         .iter()

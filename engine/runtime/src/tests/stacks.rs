@@ -1,4 +1,5 @@
-//! Calls whose rebuilt frames are many times as large: whoever had room to run has room to go on, here and elsewhere.
+//! Calls whose rebuilt frames are many times as large: whoever had room to run has room to go on, here and
+//! elsewhere.
 
 use super::*;
 
@@ -14,8 +15,8 @@ fn runtime(make: fn(RuntimeOptions) -> Runtime) -> Arc<Runtime> {
     }))
 }
 
-/// Descends as deep as it has arguments, says so, sleeps a little there, and comes back with a sum; twice. Exits with a number
-/// made of the sums.
+/// Descends as deep as it has arguments, says so, sleeps a little there, and comes back with a sum; twice.
+/// Exits with a number made of the sums.
 fn descending() -> String {
     let locals = " f64".repeat(VALUES);
     let body: String = (0..VALUES)

@@ -72,8 +72,8 @@ pub(super) fn define(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// The program's monotonic clock, or the system's of the engine it happens to run on. There is no clock of processor
-/// time: one that survives moves would mean nothing.
+/// The program's monotonic clock, or the system's of the engine it happens to run on. There is no clock of
+/// processor time: one that survives moves would mean nothing.
 pub(super) fn now_ns(context: &Context, clock: i32) -> Result<u64, Errno> {
     match clock {
         CLOCK_REALTIME => Ok(realtime_ns()),

@@ -1,5 +1,5 @@
-//! The functions for files and folders, below the mounts of `files`. On the standard streams they do what a system
-//! would that has these as pipes.
+//! The functions for files and folders, below the mounts of `files`. On the standard streams they do what a
+//! system would that has these as pipes.
 //!
 //! There are no links: a name is a file's only one.
 

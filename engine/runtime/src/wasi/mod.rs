@@ -1,5 +1,5 @@
-//! WASI preview 1, for programs with arguments, environment, standard streams, clocks, randomness and files. All functions are there, so
-//! that any command links; those for sockets say that there are none.
+//! WASI preview 1, for programs with arguments, environment, standard streams, clocks, randomness and files.
+//! All functions are there, so that any command links; those for sockets say that there are none.
 //!
 //! Always: a call either completes or has had no effect. That is what lets a program be captured in the
 //! middle of one. Those that can wait are named in `wayfare_abi::calls`.

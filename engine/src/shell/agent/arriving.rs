@@ -1,5 +1,6 @@
-//! What comes over the link: connections, messages, and what follows from them. A message is looked at by the border, which knows
-//! what it may be, then by whoever knows whether its sender may say so, and only then by the core.
+//! What comes over the link: connections, messages, and what follows from them. A message is looked at by the
+//! border, which knows what it may be, then by whoever knows whether its sender may say so, and only then by
+//! the core.
 
 use std::time::Instant;
 

@@ -20,7 +20,8 @@ impl Agent {
                 return self.numbers.measure_round_trip(&self.out);
             }
             Ok(Question::Journal(before)) => {
-                // Written as events are anyway, and read back: to make values of all that an event may say, boards would need 25 KB of code.
+                // Written as events are anyway, and read back: to make values of all that an event may say,
+                // boards would need 25 KB of code.
                 let page = wire::to_json(&self.core.journal(before, self.now()));
                 Answered::Done(serde_json::from_slice(&page).expect("what was just written can be read"))
             }

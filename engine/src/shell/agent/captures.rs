@@ -8,9 +8,10 @@
 //!                    |      compiled
 //!                    `--> answered with the failure; the program runs on
 //! ```
-//! What always holds: a program that may have to go on here is not stopped before what it needs for that is here. Only when
-//! the engine ends nothing is waited for: the next start goes on from what is stored. Where that code cannot be made, every
-//! capture is refused, also then: nothing is stored that no start could go on from.
+//! What always holds: a program that may have to go on here is not stopped before what it needs for that is
+//! here. Only when the engine ends nothing is waited for: the next start goes on from what is stored. Where
+//! that code cannot be made, every capture is refused, also then: nothing is stored that no start could go on
+//! from.
 
 use wayfare_core::types::{CaptureId, Input, Standing};
 use wayfare_protocol::error::Failure;

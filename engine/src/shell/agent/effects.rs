@@ -21,8 +21,8 @@ impl Agent {
         self.end_without_the_store();
     }
 
-    /// What is to be discarded ends at once, though it stays on the disk until that takes records again: another life of it may
-    /// run elsewhere. Discarded again in its turn, it is not here any more.
+    /// What is to be discarded ends at once, though it stays on the disk until that takes records again:
+    /// another life of it may run elsewhere. Discarded again in its turn, it is not here any more.
     fn end_without_the_store(&mut self) {
         for step in &self.steps {
             if let Step::Effect(Effect::Discard { program }) = step {

@@ -1,4 +1,5 @@
-//! The end of the loop in good order: what belongs to applications leaves, what remains is stored, and the last word is said.
+//! The end of the loop in good order: what belongs to applications leaves, what remains is stored, and the
+//! last word is said.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,10 +14,11 @@ use crate::shell::machine;
 use crate::shell::programs::Said;
 use crate::shell::supervisor::Told;
 
-/// Programs are stored, and what they printed is published, within this; what is not done then is as after a crash.
+/// Programs are stored, and what they printed is published, within this; what is not done then is as after a
+/// crash.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Moves that are under way when everything is stored are waited for as long as this while their targets answer: what is
-/// compiled there, or sent, may take longer than it was meant to take to leave.
+/// Moves that are under way when everything is stored are waited for as long as this while their targets
+/// answer: what is compiled there, or sent, may take longer than it was meant to take to leave.
 const HAND_OVER_SECONDS_LONGEST: u64 = 300;
 /// Last words reach the broker within this, or its last will speaks for us.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

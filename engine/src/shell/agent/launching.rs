@@ -71,7 +71,8 @@ impl Agent {
         }
     }
 
-    /// What a program about to be launched needs for its messages: where it is, and what it was sent since its snapshot.
+    /// What a program about to be launched needs for its messages: where it is, and what it was sent since
+    /// its snapshot.
     fn mail_of(&self, program: ProgramId, snapshot: Option<&Snapshot>) -> (Home, Vec<ReceivedMessage>) {
         let next = snapshot.map_or(0, |snapshot| snapshot.host.mail_arrived);
         let generation = self.programs.current(program).map(|hosted| hosted.generation);

@@ -41,7 +41,8 @@ impl Agent {
             .withdraw(program, &self.out, &mut self.subscriptions);
     }
 
-    /// Programs that are not known any more, or do not concern this engine any more, are not said or heard anything of.
+    /// Programs that are not known any more, or do not concern this engine any more, are not said or heard
+    /// anything of.
     pub(super) fn forget_programs(&mut self, known: &BTreeSet<ProgramId>) {
         self.announced.keep_only(known, &mut self.subscriptions);
         let concerned = self.core.concerned();

@@ -12,7 +12,8 @@ use super::Agent;
 use crate::shell::store::Reception;
 use crate::shell::work::Done;
 
-/// The loop waits for blobs up to this to be synced, if a record names them before another thread is done with it.
+/// The loop waits for blobs up to this to be synced, if a record names them before another thread is done
+/// with it.
 const SYNC_IN_LOOP_BYTES_MAX: u64 = 4 << 20;
 /// Snapshots that arrive and are longer than this are decoded at once, before anybody asks.
 const DECODE_EARLY_BYTES_MIN: u64 = 64 * 1024;
@@ -33,8 +34,8 @@ impl Agent {
         }
     }
 
-    /// A blob has arrived. A short one is on its way to the disk, and the next record that names it waits for that;
-    /// a long one is said to be here only once it is durable, so that the loop need not wait.
+    /// A blob has arrived. A short one is on its way to the disk, and the next record that names it waits for
+    /// that; a long one is said to be here only once it is durable, so that the loop need not wait.
     fn keep_blob(&mut self, blob: Blob) {
         let unsynced = match self.store.blobs.write_out(blob.digest) {
             Ok(unsynced) => unsynced,

@@ -1,5 +1,6 @@
-//! When a request that nobody has replied to is sent again: whom it is for may not have been subscribed when it was sent, or the
-//! broker may have forgotten what it had for that one. Whoever has received it takes this for a repeat.
+//! When a request that nobody has replied to is sent again: whom it is for may not have been subscribed when
+//! it was sent, or the broker may have forgotten what it had for that one. Whoever has received it takes this
+//! for a repeat.
 
 use std::time::Duration;
 

@@ -237,7 +237,8 @@ impl Connection {
         }
     }
 
-    /// Until everything that was taken is acknowledged, and everything that was sent has its answer. Takes and sends nothing more.
+    /// Until everything that was taken is acknowledged, and everything that was sent has its answer. Takes
+    /// and sends nothing more.
     pub(super) async fn settle(&mut self, mailbox: &Mailbox, journal: &mut InboxJournal) {
         while !self.intake.is_settled() {
             if self.intake.begin_sync(journal, true).is_err() {

@@ -30,7 +30,8 @@ impl Intake {
         }
     }
 
-    /// What was taken and is not known to be in the journal. Some of it may be there: it is read once all the same.
+    /// What was taken and is not known to be in the journal. Some of it may be there: it is read once all the
+    /// same.
     pub(super) fn take_unstored(&mut self) -> Vec<ReceivedMessage> {
         let mut unstored = std::mem::take(&mut self.writing);
         unstored.extend(self.core.take_unstored());

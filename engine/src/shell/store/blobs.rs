@@ -4,11 +4,11 @@
 //!  arriving --last chunk, digest right--> in memory --write_out--> in a file --make_durable--> durable
 //!                                  `----- longer ones --------------^
 //! ```
-//! What is pre-copied in a move is often outdated before it would have reached the disk: so each step is taken
-//! only when somebody needs it, and syncing can begin on another thread before somebody waits for it.
+//! What is pre-copied in a move is often outdated before it would have reached the disk: so each step is
+//! taken only when somebody needs it, and syncing can begin on another thread before somebody waits for it.
 //!
-//! What always holds: a file named by a digest alone was whole and synced before it got that name. Unfinished files
-//! do not survive a start.
+//! What always holds: a file named by a digest alone was whole and synced before it got that name. Unfinished
+//! files do not survive a start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

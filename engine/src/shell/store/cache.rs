@@ -1,5 +1,5 @@
-//! Compiled modules, so that the second run of one need not wait for a compiler. An optimisation and nothing else:
-//! whatever is wrong here costs time and one warning, never a program.
+//! Compiled modules, so that the second run of one need not wait for a compiler. An optimisation and nothing
+//! else: whatever is wrong here costs time and one warning, never a program.
 //!
 //! ```text
 //!          keep                       find, whole and ours
@@ -8,15 +8,16 @@
 //!                    |    `-- damaged, of another version, refused by wasmtime: removed, a miss
 //!                    `------- least recently used when the limit is reached: removed
 //! ```
-//! wasmtime believes compiled code whatever it is, so that this folder is as sensitive as the engine's executable. What
-//! always holds: the folder and each file in it belong to the user that the engine runs as, and nobody else can
-//! write to them; a file is read into memory as a whole and its checksum, module and [`Provenance`] are compared before
-//! anything looks at the code; and the code is loaded from that memory, not from a file that could still change. A
-//! file is written under another name, synced and then renamed, so that a crash leaves all of it or nothing.
+//! wasmtime believes compiled code whatever it is, so that this folder is as sensitive as the engine's
+//! executable. What always holds: the folder and each file in it belong to the user that the engine runs as,
+//! and nobody else can write to them; a file is read into memory as a whole and its checksum, module and
+//! [`Provenance`] are compared before anything looks at the code; and the code is loaded from that memory,
+//! not from a file that could still change. A file is written under another name, synced and then renamed, so
+//! that a crash leaves all of it or nothing.
 //!
-//! Which entry was used last is a count, not a time: clocks of boards are wrong. It is kept in memory, and as the
-//! files' time of modification in seconds: written with a file, and at its first use after a start. So a card is not
-//! worn by reading, and what a crash forgets is only an order.
+//! Which entry was used last is a count, not a time: clocks of boards are wrong. It is kept in memory, and as
+//! the files' time of modification in seconds: written with a file, and at its first use after a start. So a
+//! card is not worn by reading, and what a crash forgets is only an order.
 
 mod folder;
 
@@ -37,8 +38,8 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Makes the folder if it is not there, and removes what another version or a crash left in it. The caller sees to
-    /// it that no other engine uses the folder. `None`, after a warning: it cannot be used.
+    /// Makes the folder if it is not there, and removes what another version or a crash left in it. The
+    /// caller sees to it that no other engine uses the folder. `None`, after a warning: it cannot be used.
     pub fn open(folder: &Path, bytes_max: u64, provenance: Provenance) -> Option<Self> {
         match CacheFolder::open(folder, bytes_max, provenance) {
             Ok(folder) => Some(Self {

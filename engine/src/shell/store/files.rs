@@ -24,7 +24,8 @@ pub(crate) fn write_durably(folder: &Path, name: &str, content: &[u8]) -> io::Re
     publish(folder, &unfinished, name)
 }
 
-/// The first step: a synced file that has not got its name yet. After an error `name` holds what it held before.
+/// The first step: a synced file that has not got its name yet. After an error `name` holds what it held
+/// before.
 pub(super) fn write_unfinished(folder: &Path, name: &str, content: &[u8]) -> io::Result<PathBuf> {
     let unfinished = unfinished(folder, name);
     let written = (|| {

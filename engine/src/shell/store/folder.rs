@@ -1,5 +1,5 @@
-//! The files of blobs: written, then synced, then named by their digest. For the loop and for workers on other
-//! threads, which only add files.
+//! The files of blobs: written, then synced, then named by their digest. For the loop and for workers on
+//! other threads, which only add files.
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -1,13 +1,14 @@
-//! The journal of what a program was sent since its last stored snapshot: whatever was acknowledged to the broker and is not in
-//! that snapshot is in here, so that `kill -9` and a pulled plug lose none of it.
+//! The journal of what a program was sent since its last stored snapshot: whatever was acknowledged to the
+//! broker and is not in that snapshot is in here, so that `kill -9` and a pulled plug lose none of it.
 //!
 //! ```text
 //!  inbox/<program>/<generation>-<number of its first message>     length u32 | checksum 8 | message
 //! ```
-//! Appended to, synced in batches, and thrown away file by file once a snapshot that has the messages is stored. A record that is
-//! cut off or damaged ends its file: it was not acknowledged, or the disk is broken.
+//! Appended to, synced in batches, and thrown away file by file once a snapshot that has the messages is
+//! stored. A record that is cut off or damaged ends its file: it was not acknowledged, or the disk is broken.
 //!
-//! Always: only messages of the program's present generation count. What another branch of its life received is not its own.
+//! Always: only messages of the program's present generation count. What another branch of its life received
+//! is not its own.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -149,8 +150,8 @@ impl InboxJournal {
         file.try_clone().map(Some)
     }
 
-    /// Cuts off what was appended last, because it could not be written or synced: it comes again, and what is appended behind a torn
-    /// record is never read. It goes to another file.
+    /// Cuts off what was appended last, because it could not be written or synced: it comes again, and what
+    /// is appended behind a torn record is never read. It goes to another file.
     pub(crate) fn take_back(&mut self) {
         if let (Some(file), Some((_, bytes))) = (self.open.take(), self.files.last_mut()) {
             *bytes = self.whole;

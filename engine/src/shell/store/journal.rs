@@ -2,13 +2,14 @@
 //! which on an SD card is the least wear and the least waiting there is.
 //!
 //! What always holds:
-//! - [`Journal::put`] and [`Journal::erase`] cannot fail; [`Journal::commit`] makes all of them durable, in order, or
-//!   fails and can be tried again. Nothing is forgotten by a failure.
-//! - A line that a crash cut off was never committed. A line that is damaged otherwise is moved aside, together
-//!   with what the same record said earlier: better a record is missing than an outdated one believed.
+//! - [`Journal::put`] and [`Journal::erase`] cannot fail; [`Journal::commit`] makes all of them durable, in
+//!   order, or fails and can be tried again. Nothing is forgotten by a failure.
+//! - A line that a crash cut off was never committed. A line that is damaged otherwise is moved aside,
+//!   together with what the same record said earlier: better a record is missing than an outdated one
+//!   believed.
 //! - When most of the file is outdated, it is written anew.
-//! - Behind its end the file has room on the disk that nobody else can take, as far as the file system gives it: records can be
-//!   stored when others have filled the disk.
+//! - Behind its end the file has room on the disk that nobody else can take, as far as the file system gives
+//!   it: records can be stored when others have filled the disk.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};

@@ -1,8 +1,10 @@
-//! Whether the kernel has ended the processes before this one for want of memory, and how often in a row. A process leaves a note
-//! in the folder when it begins, and takes it away when it ends in good order. Where the next one finds the note, the
-//! machine has not been started anew, and the kernel has ended some process for want of memory since, it was this one.
+//! Whether the kernel has ended the processes before this one for want of memory, and how often in a row. A
+//! process leaves a note in the folder when it begins, and takes it away when it ends in good order. Where
+//! the next one finds the note, the machine has not been started anew, and the kernel has ended some process
+//! for want of memory since, it was this one.
 //!
-//! What always holds: a power cut, a crash or a `kill -9` is not taken for it. The note is written once for each start.
+//! What always holds: a power cut, a crash or a `kill -9` is not taken for it. The note is written once for
+//! each start.
 
 use std::io;
 use std::path::Path;

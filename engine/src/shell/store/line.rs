@@ -3,8 +3,9 @@
 //! ```text
 //!  kind ' ' id ' ' check of both, 8 ' ' check of the line, 16 ' ' JSON of the record, or '-' if erased '\n'
 //! ```
-//! Checks are the first hexadecimal digits of a BLAKE3. The key has one of its own, so that a line whose content is
-//! damaged still says which record it was about: an older line of that record must not pass for the newest.
+//! Checks are the first hexadecimal digits of a BLAKE3. The key has one of its own, so that a line whose
+//! content is damaged still says which record it was about: an older line of that record must not pass for
+//! the newest.
 
 use wayfare_core::types::{Record, RecordKey};
 use wayfare_protocol::ids::Digest;

@@ -1,5 +1,5 @@
-//! Room that is kept for what must be written though the disk is full: programs that move away. Records have room of their own, in
-//! the journal, and take this where a file system gives none.
+//! Room that is kept for what must be written though the disk is full: programs that move away. Records have
+//! room of their own, in the journal, and take this where a file system gives none.
 
 use std::io;
 use std::path::{Path, PathBuf};

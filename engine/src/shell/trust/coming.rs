@@ -29,7 +29,8 @@ impl Trust {
         now: Instant,
     ) -> Result<(), Failure> {
         let order = order.unwrap_or_default();
-        // No order counts for longer. (Not with the commands: a copy may stay on the engine that is told to make it.)
+        // No order counts for longer. (Not with the commands: a copy may stay on the engine that is told to
+        // make it.)
         let is_young = |at: Instant| now.duration_since(at) < 2 * Duration::from_millis(CHALLENGE_MS);
         self.arrived.retain(|(_, at)| is_young(*at));
         match self.passage(envelope, order, warrant, now) {
@@ -134,7 +135,8 @@ impl Trust {
     /// shows that a member has ordered it.
     pub(in crate::shell) fn believes(&mut self, holding: &Holding, status: &[u8]) -> bool {
         let is_ordered = || Place::shown_in(status).is_some_and(|place| self.is_members(&place, holding));
-        // Before it has read a roster nothing was ever required here: what was started elsewhere meanwhile counts.
+        // Before it has read a roster nothing was ever required here: what was started elsewhere meanwhile
+        // counts.
         if self.root.is_none() || self.roster.is_none() || is_ordered() {
             return true;
         }

@@ -148,7 +148,8 @@ fn a_program_that_somebody_starts_goes_where_an_application_would() {
                 alike += 1;
                 assert_eq!(chosen, Ok(engine), "seed {seed}: {engines:?}");
             }
-            // It waits for room; a person's program is refused as well, or is given an engine above its marks.
+            // It waits for room; a person's program is refused as well, or is given an engine above its
+            // marks.
             None => waiting += usize::from(chosen.is_ok()),
         }
     }

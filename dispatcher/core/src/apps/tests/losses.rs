@@ -1,4 +1,5 @@
-//! Which engines are given up, and which are not: connections that end, brokers that restart, wills that come late.
+//! Which engines are given up, and which are not: connections that end, brokers that restart, wills that come
+//! late.
 
 use proptest::prelude::*;
 use wayfare_fleet::app::ask::Ask;
@@ -167,7 +168,8 @@ fn wills_that_come_late_doubled_or_out_of_order_lose_nobody_who_answers() {
     }
 }
 
-/// They take the session from each other: each time the will of one is published, and the other says that it is there.
+/// They take the session from each other: each time the will of one is published, and the other says that it
+/// is there.
 #[test]
 fn two_boards_with_one_id_are_an_engine_that_is_there() {
     let mut world = settled();
@@ -182,7 +184,8 @@ fn two_boards_with_one_id_are_an_engine_that_is_there() {
     nothing_came_of_it(&world);
 }
 
-/// In good order a broker publishes everybody's will; the dispatcher may read them before its own connection ends.
+/// In good order a broker publishes everybody's will; the dispatcher may read them before its own connection
+/// ends.
 #[test]
 fn a_restart_of_the_broker_loses_nobody() {
     for reads_wills in [true, false] {
@@ -290,8 +293,8 @@ fn a_dispatcher_that_is_behind_with_its_reading_gives_nobody_up() {
     assert_eq!(world.alive().len(), 5);
 }
 
-/// Two hundred engines with an instance each, on a machine that has too much to do: the dispatcher stands still for longer than any
-/// grace, twice, and the broker is restarted.
+/// Two hundred engines with an instance each, on a machine that has too much to do: the dispatcher stands
+/// still for longer than any grace, twice, and the broker is restarted.
 #[test]
 fn overload_never_looks_like_loss() {
     let names: Vec<String> = (0..200).map(|number| format!("e{number:03}")).collect();
@@ -302,7 +305,8 @@ fn overload_never_looks_like_loss() {
     world.told.clear();
     let begun = world.begun.len();
     for _ in 0..2 {
-        // It does not even see that time passes; meanwhile the broker has ended connections of some, which are back.
+        // It does not even see that time passes; meanwhile the broker has ended connections of some, which
+        // are back.
         for name in &names[..50] {
             world.say(name, Said::Will);
             world.say(name, Said::Online);

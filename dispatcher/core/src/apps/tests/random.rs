@@ -1,5 +1,5 @@
-//! Random faults: engines come and go, dispatchers succeed each other, programs end; then all is quiet, and everything that
-//! is wanted runs exactly once.
+//! Random faults: engines come and go, dispatchers succeed each other, programs end; then all is quiet, and
+//! everything that is wanted runs exactly once.
 
 use std::collections::BTreeMap;
 
@@ -120,7 +120,8 @@ fn play(faults: &[Fault]) {
     }
     world.pass(400_000);
     one_copy_of_each_generation(&world);
-    // A version that did not come up while engines were away may have been rolled back: what is wanted is what status says.
+    // A version that did not come up while engines were away may have been rolled back: what is wanted is
+    // what status says.
     let status = world.status();
     let alive = world.alive();
     assert_eq!(

@@ -174,7 +174,8 @@ fn an_update_waits_for_an_engine_that_cannot_be_asked_and_is_not_undone_by_it() 
 
 #[test]
 fn an_update_is_undone_by_what_it_started_and_by_nothing_else() {
-    // (what traps, rolled back): one of the new version, one of a component that stays as it was, one that is added.
+    // (what traps, rolled back): one of the new version, one of a component that stays as it was, one that is
+    // added.
     let cases = [("two", true), ("db", false), ("more", true)];
     for (trapping, is_undone) in cases {
         let mut world = World::new(&["a", "b", "c"]);

@@ -1,5 +1,5 @@
-//! A fleet that does what the core says: engines with programs, which can be cut off, killed and healed; and a broker, which
-//! tells of that in its own time, and whose messages the dispatcher may be behind with.
+//! A fleet that does what the core says: engines with programs, which can be cut off, killed and healed; and
+//! a broker, which tells of that in its own time, and whose messages the dispatcher may be behind with.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -258,7 +258,8 @@ impl World {
         world
     }
 
-    /// Another process acts from now on, with what is on the disk. What its predecessor had begun may still happen.
+    /// Another process acts from now on, with what is on the disk. What its predecessor had begun may still
+    /// happen.
     pub(super) fn succeed(&mut self) {
         let state = State::read(&self.records);
         self.successions += 1;

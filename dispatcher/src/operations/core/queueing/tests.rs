@@ -194,7 +194,8 @@ fn several_wait_and_the_first_of_them_is_joined_and_all_are_superseded() {
 #[test]
 fn a_superseded_order_ends_once_whoever_says_so() {
     use OperationState::{Cancelled, Failed};
-    // Its client says so, one of the release before that knows nothing of it, and one that gives up at that moment.
+    // Its client says so, one of the release before that knows nothing of it, and one that gives up at that
+    // moment.
     for state in [Cancelled, Failed] {
         let mut operations = Operations::default();
         operations.queue(&order(1, "move", "b"), 1);

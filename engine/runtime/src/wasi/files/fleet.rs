@@ -1,5 +1,5 @@
-//! `/fleet`: what is asked of the dispatcher for the calls on it. Each may wait, and `None` is always: to be issued again after a
-//! capture. Paths are granted here; whatever is open was.
+//! `/fleet`: what is asked of the dispatcher for the calls on it. Each may wait, and `None` is always: to be
+//! issued again after a capture. Paths are granted here; whatever is open was.
 
 use wayfare_abi::errno::Errno;
 use wayfare_protocol::files::{

@@ -1,4 +1,5 @@
-//! A cache that is torn, rotted, swapped, shared, full and shut: each time a miss, and the module is had all the same.
+//! A cache that is torn, rotted, swapped, shared, full and shut: each time a miss, and the module is had all
+//! the same.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -152,7 +153,8 @@ fn a_first_start_is_on_the_baseline_tier_and_later_ones_are_not() {
     assert_eq!((runtime.compilations(), runtime.resuming_compilations()), (0, 0));
 }
 
-/// What only captured programs need is made when programs run already, and read from then on when somebody needs it.
+/// What only captured programs need is made when programs run already, and read from then on when somebody
+/// needs it.
 #[test]
 fn resuming_code_is_made_behind_the_start_and_only_once() {
     let folder = temporary();
