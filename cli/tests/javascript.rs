@@ -409,7 +409,7 @@ fn samples(user: &User) {
     );
     let (_logs, mut lines) = user.follows(&motion, "stderr");
     assert_eq!(lines.next().unwrap().unwrap(), "watches");
-    let camera = user.starts(&format!("{folder}/camera"), &["--allow-declared", "--", "50"]);
+    let camera = user.starts(&format!("{folder}/camera"), &["--allow-declared", "--", "250"]);
     // While pictures come.
     user.moves(&motion, "local-2");
     assert_eq!(user.prints(&camera), "16 frames\n");
