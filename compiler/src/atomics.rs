@@ -9,10 +9,9 @@
 use wasm_encoder::{BlockType, Encode, Instruction, MemArg};
 use wasmparser::{Operator, ValType};
 
-use crate::code::val_type;
 use crate::error::CompileError;
 use crate::module::Module;
-use crate::sections::{CODE, Code, Sections};
+use crate::sections::{CODE, Code, Locals, Sections};
 
 /// The prefix of atomic instructions' opcodes.
 const PREFIX: u8 = 0xfe;
@@ -72,19 +71,10 @@ fn translate(
     index: u32,
     body: &wasmparser::FunctionBody,
 ) -> Result<Option<Vec<u8>>, CompileError> {
-    let mut declared = module.function_type(index).params().len() as u32;
-    let mut declarations = Vec::new();
-    let locals = body.get_locals_reader()?;
-    let runs = locals.get_count();
-    for run in locals {
-        let (count, ty) = run?;
-        declared += count;
-        count.encode(&mut declarations);
-        val_type(ty).encode(&mut declarations);
-    }
+    let mut locals = Locals::of(module, index, body)?;
     let mut translation = Translation {
         module,
-        scratch: declared,
+        scratch: locals.next,
         bytes: Vec::new(),
     };
     let mut any = false;
@@ -105,15 +95,10 @@ fn translate(
     if !any {
         return Ok(None);
     }
-    let mut bytes = Vec::with_capacity(declarations.len() + translation.bytes.len() + 16);
-    (runs + SCRATCH.len() as u32).encode(&mut bytes);
-    bytes.append(&mut declarations);
     for ty in SCRATCH {
-        1u32.encode(&mut bytes);
-        val_type(ty).encode(&mut bytes);
+        locals.push(1, ty);
     }
-    bytes.append(&mut translation.bytes);
-    Ok(Some(bytes))
+    Ok(Some(locals.body(&translation.bytes)))
 }
 
 /// An address, a value, what is expected, what was found: in 32 bits, and again in 64.

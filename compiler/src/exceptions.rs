@@ -162,11 +162,7 @@ pub(crate) fn push(module: &Module, added: &Added, types: &mut Types) -> Vec<u8>
     writer.emit(Instruction::End);
     for ty in module.tags.iter().rev() {
         let params = module.types[*ty as usize].params();
-        let ty = match params {
-            [] => BlockType::Empty,
-            _ => BlockType::FunctionType(types.index(&[], params)),
-        };
-        writer.emit(Instruction::Block(ty));
+        writer.emit(Instruction::Block(types.block(&[], params)));
     }
     let tags = 0..module.tags.len() as u32;
     let catches: Vec<Catch> = tags.map(|tag| Catch::One { tag, label: tag }).collect();

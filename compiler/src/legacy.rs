@@ -20,14 +20,14 @@
 //! with a block which ends in `throw_ref`. Only functions with a try change. They get locals of their own,
 //! behind the others, so that no index changes.
 
-use wasm_encoder::{BlockType, Catch, Encode, Instruction};
+use wasm_encoder::{Catch, Encode, Instruction};
 use wasmparser::{FunctionBody, Operator, ValType};
 
-use crate::code::{Types, val_type};
+use crate::code::Types;
 use crate::error::CompileError;
 use crate::exceptions::EXCEPTION;
 use crate::module::Module;
-use crate::sections::{CODE, Code, Sections, TYPE};
+use crate::sections::{CODE, Code, Locals, Sections, TYPE};
 
 /// The module without legacy exceptions; `None` if it has none.
 pub(crate) fn translated(module: &Module) -> Result<Option<Vec<u8>>, CompileError> {
@@ -173,16 +173,7 @@ fn translate(
     tries: &Tries,
     types: &mut Types,
 ) -> Result<Vec<u8>, CompileError> {
-    let mut declared = module.function_type(index).params().len() as u32;
-    let mut declarations = Vec::new();
-    let locals = body.get_locals_reader()?;
-    let runs = locals.get_count();
-    for run in locals {
-        let (count, ty) = run?;
-        declared += count;
-        count.encode(&mut declarations);
-        val_type(ty).encode(&mut declarations);
-    }
+    let mut locals = Locals::of(module, index, body)?;
     let mut translation = Translation {
         module,
         types,
@@ -191,7 +182,7 @@ fn translate(
         labels: 1,
         open: vec![Open::plain(0)],
         caller: None,
-        exceptions: declared,
+        exceptions: locals.next,
         exceptions_held: 0,
         exceptions_max: 0,
         bytes: Vec::new(),
@@ -205,20 +196,10 @@ fn translate(
             translation.bytes.extend_from_slice(module.bytes(range));
         }
     }
-    let Translation {
-        exceptions_max,
-        bytes: mut translated,
-        ..
-    } = translation;
-    let mut bytes = Vec::with_capacity(declarations.len() + translated.len() + 16);
-    (runs + u32::from(exceptions_max > 0)).encode(&mut bytes);
-    bytes.append(&mut declarations);
-    if exceptions_max > 0 {
-        exceptions_max.encode(&mut bytes);
-        val_type(EXCEPTION).encode(&mut bytes);
+    if translation.exceptions_max > 0 {
+        locals.push(translation.exceptions_max, EXCEPTION);
     }
-    bytes.append(&mut translated);
-    Ok(bytes)
+    Ok(locals.body(&translation.bytes))
 }
 
 struct Translation<'m, 'a> {
@@ -294,18 +275,19 @@ impl Translation<'_, '_> {
             }
             Operator::TryTable { try_table } => self.begin_try_table(try_table),
             Operator::Br { relative_depth } => {
-                let depth = self.depth(self.outer(*relative_depth).label);
+                let depth = self.depth_of(*relative_depth);
                 self.emit(&Instruction::Br(depth));
             }
             Operator::BrIf { relative_depth } => {
-                let depth = self.depth(self.outer(*relative_depth).label);
+                let depth = self.depth_of(*relative_depth);
                 self.emit(&Instruction::BrIf(depth));
             }
             Operator::BrTable { targets } => {
-                let depth = |target| self.depth(self.outer(target).label);
-                let all = targets.targets().map(|target| depth(target.expect("validated")));
-                let all: Vec<u32> = all.collect();
-                let default = depth(targets.default());
+                let all = targets.targets();
+                let all: Vec<u32> = all
+                    .map(|target| self.depth_of(target.expect("validated")))
+                    .collect();
+                let default = self.depth_of(targets.default());
                 self.emit(&Instruction::BrTable(all.into(), default));
             }
             _ => return false,
@@ -321,8 +303,13 @@ impl Translation<'_, '_> {
         self.labels - 1 - label
     }
 
+    /// How far what a branch of the original means is from here.
+    fn depth_of(&self, relative_depth: u32) -> u32 {
+        self.depth(self.outer(relative_depth).label)
+    }
+
     fn begin_try(&mut self, ty: wasmparser::BlockType) {
-        let (params, results) = self.values(ty);
+        let (params, results) = self.module.block_values(ty).expect("validated");
         let which = self.begun;
         self.begun += 1;
         let tries = self.tries;
@@ -354,7 +341,7 @@ impl Translation<'_, '_> {
             Delegation::Caller | Delegation::Nearest => self.caller,
         };
         let label = self.depth(target.expect("whoever is named has begun with a block for it"));
-        let ty = self.block_type(params, results);
+        let ty = self.types.block(params, results);
         let clauses = vec![Catch::AllRef { label }];
         self.emit(&Instruction::TryTable(ty, clauses.into()));
         self.labels += 1;
@@ -381,7 +368,7 @@ impl Translation<'_, '_> {
                 }
             })
             .collect();
-        let ty = self.block_type(params, results);
+        let ty = self.types.block(params, results);
         self.emit(&Instruction::TryTable(ty, clauses.into()));
         self.labels += 1;
         label
@@ -470,25 +457,25 @@ impl Translation<'_, '_> {
     }
 
     fn begin_try_table(&mut self, try_table: &wasmparser::TryTable) {
-        let (params, results) = self.values(try_table.ty);
+        let (params, results) = self.module.block_values(try_table.ty).expect("validated");
         let clauses = try_table.catches.iter().map(|catch| match *catch {
             wasmparser::Catch::One { tag, label } => Catch::One {
                 tag,
-                label: self.depth(self.outer(label).label),
+                label: self.depth_of(label),
             },
             wasmparser::Catch::OneRef { tag, label } => Catch::OneRef {
                 tag,
-                label: self.depth(self.outer(label).label),
+                label: self.depth_of(label),
             },
             wasmparser::Catch::All { label } => Catch::All {
-                label: self.depth(self.outer(label).label),
+                label: self.depth_of(label),
             },
             wasmparser::Catch::AllRef { label } => Catch::AllRef {
-                label: self.depth(self.outer(label).label),
+                label: self.depth_of(label),
             },
         });
         let clauses: Vec<Catch> = clauses.collect();
-        let ty = self.block_type(&params, &results);
+        let ty = self.types.block(&params, &results);
         self.emit(&Instruction::TryTable(ty, clauses.into()));
         self.open.push(Open::plain(self.labels));
         self.labels += 1;
@@ -496,7 +483,7 @@ impl Translation<'_, '_> {
 
     /// Opens a block; answers its label.
     fn block(&mut self, params: &[ValType], results: &[ValType]) -> u32 {
-        let ty = self.block_type(params, results);
+        let ty = self.types.block(params, results);
         self.emit(&Instruction::Block(ty));
         self.labels += 1;
         self.labels - 1
@@ -505,21 +492,6 @@ impl Translation<'_, '_> {
     fn close(&mut self) {
         self.emit(&Instruction::End);
         self.labels -= 1;
-    }
-
-    fn values(&self, ty: wasmparser::BlockType) -> (Vec<ValType>, Vec<ValType>) {
-        match ty {
-            wasmparser::BlockType::Empty => (Vec::new(), Vec::new()),
-            wasmparser::BlockType::Type(result) => (Vec::new(), vec![result]),
-            wasmparser::BlockType::FuncType(index) => {
-                let ty = &self.module.types[index as usize];
-                (ty.params().to_vec(), ty.results().to_vec())
-            }
-        }
-    }
-
-    fn block_type(&mut self, params: &[ValType], results: &[ValType]) -> BlockType {
-        self.types.block(params, results)
     }
 
     fn emit(&mut self, instruction: &Instruction) {

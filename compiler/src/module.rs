@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use wasmparser::{
-    CompositeInnerType, ElementItems, ElementKind, ExternalKind, FuncToValidate, FuncType, FuncValidator,
-    FuncValidatorAllocations, GlobalType, MemoryType, Operator, Parser, Payload, RefType, TableType, TypeRef,
-    ValType, ValidPayload, Validator, ValidatorResources,
+    BlockType, CompositeInnerType, ElementItems, ElementKind, ExternalKind, FuncToValidate, FuncType,
+    FuncValidator, FuncValidatorAllocations, GlobalType, MemoryType, Operator, Parser, Payload, RefType,
+    TableType, TypeRef, ValType, ValidPayload, Validator, ValidatorResources,
 };
 
 use crate::Entry;
@@ -330,6 +330,18 @@ impl<'a> Module<'a> {
 
     pub(crate) fn function_type(&self, function: u32) -> &FuncType {
         &self.types[self.functions[function as usize] as usize]
+    }
+
+    /// What a block of this type takes and gives; `None`: there is no such type.
+    pub(crate) fn block_values(&self, ty: BlockType) -> Option<(Vec<ValType>, Vec<ValType>)> {
+        Some(match ty {
+            BlockType::Empty => (Vec::new(), Vec::new()),
+            BlockType::Type(result) => (Vec::new(), vec![result]),
+            BlockType::FuncType(index) => {
+                let ty = self.types.get(index as usize)?;
+                (ty.params().to_vec(), ty.results().to_vec())
+            }
+        })
     }
 
     pub(crate) fn function_name(&self, function: u32) -> String {

@@ -298,18 +298,8 @@ impl Builder<'_, '_> {
                 "more than {NESTING_MAX} nested constructs: split the function"
             )));
         }
-        let (params, results) = match ty {
-            BlockType::Empty => (Vec::new(), Vec::new()),
-            BlockType::Type(ty) => (Vec::new(), vec![ty]),
-            BlockType::FuncType(index) => {
-                let ty = self
-                    .module
-                    .types
-                    .get(index as usize)
-                    .ok_or_else(|| self.refuse("a block of unknown type"))?;
-                (ty.params().to_vec(), ty.results().to_vec())
-            }
-        };
+        let values = self.module.block_values(ty);
+        let (params, results) = values.ok_or_else(|| self.refuse("a block of unknown type"))?;
         let (stack, base) = self.stack()?;
         let sites = self.function.sites.len();
         let construct = Construct {

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use wasm_encoder::{BranchHint, BranchHints, Encode, Instruction, RawSection};
-use wasmparser::BinaryReader;
+use wasmparser::{BinaryReader, FunctionBody, ValType};
 
-use crate::code::Body;
+use crate::code::{Body, val_type};
+use crate::error::CompileError;
 use crate::module::Module;
 
 pub(crate) const TYPE: u8 = 1;
@@ -162,5 +163,45 @@ impl Code {
         self.count.encode(&mut section);
         section.extend_from_slice(&self.bytes);
         section
+    }
+}
+
+/// The locals that a body declares. More can be put behind them, so that no index changes.
+pub(crate) struct Locals {
+    /// The index of the next.
+    pub(crate) next: u32,
+    /// Declarations, each of so many of one type.
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl Locals {
+    pub(crate) fn of(module: &Module, index: u32, body: &FunctionBody) -> Result<Self, CompileError> {
+        let mut locals = Self {
+            next: module.function_type(index).params().len() as u32,
+            count: 0,
+            bytes: Vec::new(),
+        };
+        for declaration in body.get_locals_reader()? {
+            let (count, ty) = declaration?;
+            locals.push(count, ty);
+        }
+        Ok(locals)
+    }
+
+    pub(crate) fn push(&mut self, count: u32, ty: ValType) {
+        self.next += count;
+        self.count += 1;
+        count.encode(&mut self.bytes);
+        val_type(ty).encode(&mut self.bytes);
+    }
+
+    /// The body with these and this code.
+    pub(crate) fn body(&self, code: &[u8]) -> Vec<u8> {
+        let mut body = Vec::with_capacity(self.bytes.len() + code.len() + 5);
+        self.count.encode(&mut body);
+        body.extend_from_slice(&self.bytes);
+        body.extend_from_slice(code);
+        body
     }
 }
