@@ -1,9 +1,10 @@
-//! How long a program takes to its first output where nothing of it is compiled yet, and how large its code is.
+//! How long a program takes to its first output where nothing of it is compiled yet, and how large its code
+//! is.
 //!
-//! `cargo bench -p wayfare-compiler --bench first` prints tables in Markdown for QuickJS, and for what else is named behind
-//! `--`: paths of WASI commands, of which only the code is looked at, since they may ask for more than this benchmark offers.
-//! Raw wasmtime is measured in the same rounds. Under `cargo test --benches` it is one round of a small program, to see that
-//! it works. `--rounds N`: 5; medians are printed.
+//! `cargo bench -p wayfare-compiler --bench first` prints tables in Markdown for QuickJS, and for what else
+//! is named behind `--`: paths of WASI commands, of which only the code is looked at, since they may ask for
+//! more than this benchmark offers. Raw wasmtime is measured in the same rounds. Under `cargo test --benches`
+//! it is one round of a small program, to see that it works. `--rounds N`: 5; medians are printed.
 //! `--only-starts` leaves resuming code out, which takes longest.
 //! * *first output*: from the module's bytes to what the program prints, compiled by all processors;
 //! * *pace*: time on the processor for the same work, over raw Cranelift's;

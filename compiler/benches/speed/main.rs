@@ -1,11 +1,11 @@
 //! How fast rewritten programs are, how large, how quickly captured, and how they go on after a move.
 //!
-//! `cargo bench -p wayfare-compiler --bench speed` measures everything and prints tables in Markdown: nothing is asserted but
-//! that each program computes the same in all ways of running it. Under `cargo test --benches` it only checks that, with
-//! tiny work. `-- --help` lists what can be chosen.
+//! `cargo bench -p wayfare-compiler --bench speed` measures everything and prints tables in Markdown: nothing
+//! is asserted but that each program computes the same in all ways of running it. Under `cargo test
+//! --benches` it only checks that, with tiny work. `-- --help` lists what can be chosen.
 //!
-//! Times are of the program's own thread on the processor, so that other load on the machine disturbs little; ways of
-//! running are interleaved and compared within a round.
+//! Times are of the program's own thread on the processor, so that other load on the machine disturbs little;
+//! ways of running are interleaved and compared within a round.
 
 mod machine;
 mod moves;

@@ -10,7 +10,8 @@ use crate::state::{Image, State};
 use crate::table::{Table, geometric_mean, median, percentile};
 use crate::workshop::Workshop;
 
-/// How far a program is when it is moved: early, so that the time up to there, which is another in every run, counts little.
+/// How far a program is when it is moved: early, so that the time up to there, which is another in every run,
+/// counts little.
 const MOVED_AT: f64 = 0.05;
 /// One capture in so many goes on in a new instance; the others in the same.
 const MOVE_EVERY: usize = 25;

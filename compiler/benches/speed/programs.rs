@@ -1,5 +1,5 @@
-//! The benchmark programs, built by `benches/build` from `benches/programs/`. Each takes its amount of work, in per mille
-//! of 0.3 to 0.6 s of native code, as its only argument, and prints a checksum.
+//! The benchmark programs, built by `benches/build` from `benches/programs/`. Each takes its amount of work,
+//! in per mille of 0.3 to 0.6 s of native code, as its only argument, and prints a checksum.
 
 pub(crate) struct Program {
     pub(crate) name: &'static str,

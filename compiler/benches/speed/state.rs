@@ -1,4 +1,5 @@
-//! A captured program as bytes, without compression or transport: what capturing and restoring cost by themselves.
+//! A captured program as bytes, without compression or transport: what capturing and restoring cost by
+//! themselves.
 
 use wasmtime::Val;
 

@@ -1,5 +1,5 @@
-//! Random modules come to the same as they are, rewritten, and captured at random points: `compiler/tests/generated.rs`
-//! without an end.
+//! Random modules come to the same as they are, rewritten, and captured at random points:
+//! `compiler/tests/generated.rs` without an end.
 #![no_main]
 
 #[path = "../../tests/support/mod.rs"]
