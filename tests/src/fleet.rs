@@ -325,6 +325,11 @@ impl Fleet {
         }
     }
 
+    /// Gives an order, with nothing special about it.
+    pub async fn apply(&self, order: Order) -> Result<Operation, CommandError> {
+        self.client.apply(order, &CommandOptions::default()).await
+    }
+
     /// Runs it, and follows what it prints.
     pub async fn run(&self, job: &Job, on: &str) -> Watched {
         self.runs(job.order(on)).await
@@ -337,10 +342,7 @@ impl Fleet {
             follower: Some(follower),
             ..order
         };
-        let run = self
-            .client
-            .apply(Order::run(order), &CommandOptions::default())
-            .await;
+        let run = self.apply(Order::run(order)).await;
         match done(run).await.outcome {
             Outcome::Running { program, .. } => Watched::follow_run(&self.client, program, follower).await,
             other => panic!("run was answered with {other:?}"),
@@ -389,10 +391,7 @@ impl Fleet {
 
     /// As its engine published it.
     async fn unmoved(&self, job: &Job, on: &str) -> Vec<u8> {
-        let run = self
-            .client
-            .apply(Order::run(job.reference().order(on)), &CommandOptions::default())
-            .await;
+        let run = self.apply(Order::run(job.reference().order(on))).await;
         let Outcome::Running { program, .. } = done(run).await.outcome else {
             panic!("run was answered with something else");
         };
@@ -483,10 +482,7 @@ impl Fleet {
     /// Kills it, and waits until nothing is left of it.
     pub async fn kills(&self, watched: Watched) {
         let program = watched.program;
-        let killed = self
-            .client
-            .apply(Order::kill(&watched.id()), &CommandOptions::default())
-            .await;
+        let killed = self.apply(Order::kill(&watched.id())).await;
         assert_eq!(done(killed).await.outcome, Outcome::Killed { program });
         self.gone(program).await;
         assert_eq!(watched.finish().await.state, None);

@@ -24,8 +24,7 @@ pub(crate) async fn snapshot(args: SnapshotArgs, output: Output) -> Result {
     with_fleet(&args.command.fleet, async |fleet| {
         let options = options(&args.command);
         if args.command.dry.dry_run {
-            let program = args.program.clone();
-            return dry::order(fleet, Order::Snapshot { program }, &options, output).await;
+            return dry::order(fleet, Order::snapshot(&args.program), &options, output).await;
         }
         let operation = fleet.apply(Order::snapshot(&args.program), &options).await?;
         let id = operation.id();

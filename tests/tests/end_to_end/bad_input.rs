@@ -35,10 +35,7 @@ fn module(bytes: &[u8]) -> Job {
 }
 
 async fn refused(fleet: &Fleet, job: &Job) -> String {
-    let run = fleet
-        .client
-        .apply(Order::run(job.order("a")), &CommandOptions::default())
-        .await;
+    let run = fleet.apply(Order::run(job.order("a"))).await;
     failed(run).await.to_string()
 }
 
@@ -137,13 +134,7 @@ async fn a_move_to_an_engine_that_nobody_knows_fails_and_changes_nothing() {
     let error = failed(fleet.start_move(watched.program, "pi-9").await).await;
     assert_eq!(error.to_string(), "no engine 'pi-9'; there are: a, b");
     let run = Job::counter(1, 0, 1).order("pi-9");
-    let error = failed(
-        fleet
-            .client
-            .apply(Order::run(run), &CommandOptions::default())
-            .await,
-    )
-    .await;
+    let error = failed(fleet.apply(Order::run(run)).await).await;
     assert_eq!(error.to_string(), "no engine 'pi-9'; there are: a, b");
     // A client that does not look itself: the source asks in vain, and lets the program be.
     let failure = raw_move_fails(&fleet, &watched, "pi-9").await;

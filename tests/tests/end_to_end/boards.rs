@@ -79,13 +79,7 @@ async fn an_engine_that_does_not_trust_the_fleets_key_is_told_which_that_is() {
     let setup = fleet(Kind::Mosquitto).engine("board", &["--signed-only", "--trust", &other]);
     let fleet = setup.registry().start().await;
     let order = Job::counter(3, 0, 1).order("board");
-    let refused = failed(
-        fleet
-            .client
-            .apply(Order::run(order), &CommandOptions::default())
-            .await,
-    )
-    .await;
+    let refused = failed(fleet.apply(Order::run(order)).await).await;
     assert!(refused.to_string().contains(&registry_key()), "{refused}");
 }
 
@@ -96,13 +90,7 @@ async fn a_version_that_no_compiler_makes_is_refused_with_those_that_there_are_a
     let setup = fleet(Kind::Mosquitto).engine("board", &["--signed-only", "--trust", &registry_key()]);
     let fleet = setup.registry_of(vec![Compiler::Own(older)]).start().await;
     let order = Job::counter(3, 0, 1).order("board");
-    let refused = failed(
-        fleet
-            .client
-            .apply(Order::run(order), &CommandOptions::default())
-            .await,
-    )
-    .await;
+    let refused = failed(fleet.apply(Order::run(order)).await).await;
     for part in [
         format!("for wasmtime {ours}, only for 47.0.4"),
         "--compiler".into(),
@@ -182,13 +170,7 @@ async fn code_that_is_not_rightly_signed_never_runs() {
     for (reason, make) in cases {
         let pretender = pretend(fleet.broker.url(), make);
         let order = Job::counter(3, 0, 1).order("board");
-        let refused = failed(
-            fleet
-                .client
-                .apply(Order::run(order), &CommandOptions::default())
-                .await,
-        )
-        .await;
+        let refused = failed(fleet.apply(Order::run(order)).await).await;
         assert!(refused.to_string().contains(reason), "{reason}: {refused}");
         pretender.abort();
         let _ = pretender.await;

@@ -214,10 +214,7 @@ async fn a_program_far_ahead_of_its_reader_is_moved_and_no_line_is_lost() {
         follower: Some(follower),
         ..Job::counter(LINES as u32, 0, 1).order("a")
     };
-    let run = fleet
-        .client
-        .apply(Order::run(order), &CommandOptions::default())
-        .await;
+    let run = fleet.apply(Order::run(order)).await;
     let Outcome::Running { program, .. } = done(run).await.outcome else {
         panic!("run was answered with something else");
     };

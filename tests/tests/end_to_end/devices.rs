@@ -94,10 +94,7 @@ async fn blink_goes_on_with_the_led_of_each_engine_where_the_other_one_ended() {
     fleet.moves(watched.program, "b").await;
     watched.goes_on().await;
     watched.goes_on().await;
-    let paused = fleet
-        .client
-        .apply(Order::pause(&watched.id()), &CommandOptions::default())
-        .await;
+    let paused = fleet.apply(Order::pause(&watched.id())).await;
     done(paused).await;
     assert_eq!(driven(&fleet, "b").await.len(), 1);
     let resumed = fleet
@@ -167,13 +164,7 @@ async fn a_move_to_where_the_device_is_not_is_refused_and_the_program_stays() {
         assert_eq!(fleet.settled(watched.program).await.0, "a");
     }
     let second = order("blink", &["100"], "a", &["led"]);
-    let refused = failed(
-        fleet
-            .client
-            .apply(Order::run(second), &CommandOptions::default())
-            .await,
-    )
-    .await;
+    let refused = failed(fleet.apply(Order::run(second)).await).await;
     let reason = format!(
         "device 'led' of engine a belongs to program {}",
         watched.program.short()

@@ -143,13 +143,7 @@ async fn each_order_ends_once_and_is_listed_so_whoever_is_killed() {
             .clone()
             .named(&format!("p-{number}"))
             .order(ENGINES[number as usize % ENGINES.len()]);
-        let ran = done(
-            fleet
-                .client
-                .apply(Order::run(order), &CommandOptions::default())
-                .await,
-        )
-        .await;
+        let ran = done(fleet.apply(Order::run(order)).await).await;
         let Outcome::Running { program, .. } = ran.outcome else {
             panic!("run was answered with {ran:?}");
         };

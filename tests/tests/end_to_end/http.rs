@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use wayfare_client::order::CommandOptions;
 use wayfare_client::{Order, Run};
 use wayfare_gateway::{Allowed, Gateway, GatewayOptions, Port};
 use wayfare_protocol::grants::Grants;
@@ -167,13 +166,7 @@ async fn a_page_is_found_wherever_its_program_is() {
     }
     assert!(page.body.contains("On b, looked at 61 times"), "{}", page.body);
 
-    done(
-        fleet
-            .client
-            .apply(Order::kill("web"), &CommandOptions::default())
-            .await,
-    )
-    .await;
+    done(fleet.apply(Order::kill("web")).await).await;
     let gone = ask(programs, &bearer, "POST /r/web/", "line=late").await;
     assert!([404, 503].contains(&gone.status), "{}", gone.body);
     assert_eq!(gone.status == 503, gone.head.contains_key("retry-after"));

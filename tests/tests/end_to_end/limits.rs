@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use wayfare_client::{CommandOptions, Order, Run};
+use wayfare_client::{Order, Run};
 use wayfare_link::{Event, LinkOptions, Message, Qos};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::grants::Grants;
@@ -112,10 +112,7 @@ async fn limits_hold(broker: Kind) {
     let mut options = LinkOptions::kept(fleet.broker.url(), "sink");
     options.subscriptions = vec![("out".into(), Qos::AtLeastOnce)];
     let (sink, mut events) = wayfare_link::connect(options).expect("sound options");
-    let run = fleet
-        .client
-        .apply(Order::run(order()), &CommandOptions::default())
-        .await;
+    let run = fleet.apply(Order::run(order())).await;
     let Outcome::Running { program, .. } = done(run).await.outcome else {
         panic!("it does not run");
     };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use wayfare_client::app::manifest::{self, Resolved};
-use wayfare_client::{CommandOptions, Order, Run};
+use wayfare_client::{Order, Run};
 use wayfare_link::{Link, LinkOptions, Message};
 use wayfare_protocol::event::Outcome;
 use wayfare_protocol::ids::ProgramId;
@@ -60,10 +60,7 @@ impl Pipeline {
                 grants: component.grants,
                 ..Run::default()
             };
-            let run = fleet
-                .client
-                .apply(Order::run(run), &CommandOptions::default())
-                .await;
+            let run = fleet.apply(Order::run(run)).await;
             let Outcome::Running { program, .. } = done(run).await.outcome else {
                 panic!("{name} does not run");
             };

@@ -107,10 +107,7 @@ async fn killed_in_mid_run(victim: Victim, step: Begun) {
         .await;
     let job = Job::endless(128);
     let expected = fleet.expected(&job, "b").await;
-    let run = fleet
-        .client
-        .apply(Order::run(job.order("a")), &CommandOptions::default())
-        .await;
+    let run = fleet.apply(Order::run(job.order("a"))).await;
     let operation: Operation = run.expect("it is there");
     let id = operation.id();
     let is_step = |heard: &Heard| step.is(heard, id).then_some(());

@@ -31,10 +31,7 @@ fn from_file(file: Vec<u8>, on: &str, id: IdChoice) -> Restore {
 
 /// What a program printed before it was captured comes with it as far as engines keep it.
 async fn goes_on_to_the_end(fleet: &Fleet, restore: Restore, expected: &[u8]) {
-    let restored = fleet
-        .client
-        .apply(Order::Restore(restore), &CommandOptions::default())
-        .await;
+    let restored = fleet.apply(Order::Restore(restore)).await;
     let Outcome::Running { program, .. } = done(restored).await.outcome else {
         panic!("it does not run");
     };
@@ -55,10 +52,7 @@ async fn is_copied_and_brought_back(fleet: &Fleet, job: Job) {
     goes_on_to_the_end(fleet, copy, &expected).await;
     let original = watched.id();
     watched.must_print(&expected).await;
-    let killed = fleet
-        .client
-        .apply(Order::kill(&original), &CommandOptions::default())
-        .await;
+    let killed = fleet.apply(Order::kill(&original)).await;
     done(killed).await;
     goes_on_to_the_end(fleet, from_file(file, "a", IdChoice::Kept), &expected).await;
 }
@@ -198,10 +192,7 @@ async fn damaged_snapshots_are_refused_with_a_reason() {
         ),
     ] {
         let restore = from_file(file, "b", IdChoice::New);
-        let restored = fleet
-            .client
-            .apply(Order::Restore(restore), &CommandOptions::default())
-            .await;
+        let restored = fleet.apply(Order::Restore(restore)).await;
         if says.is_empty() {
             // Sound by every seal: it may fail only later, and no one else may suffer from it.
             if let Ok(operation) = restored {
@@ -227,13 +218,7 @@ async fn a_snapshot_is_not_restored_under_an_id_that_is_in_use() {
     watched.printed(3).await;
     let file = snapshot(&fleet.client, &watched).await;
     let restore = from_file(file, "a", IdChoice::Kept);
-    let error = failed(
-        fleet
-            .client
-            .apply(Order::Restore(restore), &CommandOptions::default())
-            .await,
-    )
-    .await;
+    let error = failed(fleet.apply(Order::Restore(restore)).await).await;
     assert!(error.to_string().contains("is here already"), "{error}");
     assert_eq!(fleet.runs_once(&watched, &expected).await, "a");
 }
