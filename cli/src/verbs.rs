@@ -27,6 +27,7 @@ mod man;
 pub(crate) mod module;
 mod new;
 mod numbers;
+mod open_calls;
 mod operator;
 mod ops;
 mod programs;

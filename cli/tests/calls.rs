@@ -64,6 +64,52 @@ fn a_service_is_listed_called_and_missed_when_it_is_gone() {
         inspected["schema"]["functions"]["slow"]["progress"]["type"],
         "string"
     );
+    assert_eq!(inspected["calls"][0]["received_count"], 0);
+    let slow = [
+        "call",
+        "service/calc",
+        "slow",
+        "--deadline",
+        "60s",
+        "--stream",
+        "1000",
+    ];
+    let mut slow = support::command(&up.broker, &slow);
+    let mut slow = support::Process(slow.stdout(Stdio::piped()).spawn().unwrap());
+    let mut progress = BufReader::new(slow.0.stdout.take().unwrap());
+    line.clear();
+    progress.read_line(&mut line).unwrap();
+    assert_eq!(line, "\"1 of 1000\"\n");
+    let open = &command(&["inspect", "service/calc", "--json"]).documents()[0];
+    let received = &open["calls"][0]["received"][0];
+    assert_eq!(
+        (&received["function"], &received["address"]),
+        (&"slow".into(), &"service/calc".into())
+    );
+    assert_eq!(
+        received["deadline_ms"].as_u64().unwrap() / 1_000,
+        59,
+        "{received}"
+    );
+    assert!(received["since_ms"].as_u64() <= open["calls"][0]["clock_ms"].as_u64());
+    let hall = &command(&["inspect", "hall", "--json"]).documents()[0];
+    assert_eq!(&hall["calls"]["received"][0], received);
+    for of in ["service/calc", "hall"] {
+        let page = command(&["inspect", of]).stdout;
+        let row = page
+            .lines()
+            .find(|row| row.contains(" slow ") && row.ends_with("taken"));
+        assert!(row.is_some(), "{page}");
+    }
+    // Its provider is told, and takes the next one.
+    let interrupted = Command::new("kill")
+        .args(["-INT", &slow.0.id().to_string()])
+        .status();
+    assert!(interrupted.unwrap().success());
+    assert_eq!(slow.0.wait().unwrap().code(), Some(1));
+    line.clear();
+    lines.read_line(&mut line).unwrap();
+    assert!(line.contains("cancelled"), "{line}");
     let stub = command(&["service", "stub", "service/calc", "--lang", "python"]);
     assert!(
         stub.stdout

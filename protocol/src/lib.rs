@@ -32,6 +32,7 @@ pub mod life;
 pub mod limits;
 pub mod log;
 pub mod numbers;
+pub mod open_calls;
 pub mod pattern;
 pub mod peer;
 pub mod ports;

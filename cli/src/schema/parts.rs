@@ -367,6 +367,32 @@ pub(super) fn language() -> Value {
     ])
 }
 
+/// A call that a program has made, whose end it has not taken.
+pub(super) fn made_call() -> Value {
+    object(&[
+        ("number", count()),
+        ("address", text()),
+        ("provider", id()),
+        ("function?", text()),
+        ("since_ms?", count()),
+        ("left_ms", count()),
+        ("ended?", flag()),
+    ])
+}
+
+/// A call that a program was sent and has not answered.
+pub(super) fn received_call() -> Value {
+    object(&[
+        ("number", count()),
+        ("caller", id()),
+        ("address?", text()),
+        ("function?", text()),
+        ("since_ms?", count()),
+        ("deadline_ms?", count()),
+        ("queued?", flag()),
+    ])
+}
+
 /// A program at an address, and what became of it.
 pub(super) fn provider() -> Value {
     object(&[

@@ -84,6 +84,17 @@ fn foreign_text_neither_steers_the_terminal_nor_forges_a_line() {
         inspect::program_page(&fleet::tests::unknown(program()), &[], 0),
         8,
     );
+    let calls = of(json!({
+        "clock_ms": 1, "made_count": 1, "received_count": 1,
+        "made": [{ "number": 1, "address": "service/a", "provider": ProgramId::from_bytes([1; 16]), "function": EVIL, "left_ms": 1 }],
+        "received": [{ "number": 1, "caller": ProgramId::from_bytes([1; 16]), "function": EVIL }],
+    }));
+    let names = open_calls::Names::from([(ProgramId::from_bytes([1; 16]), EVIL.to_owned())]);
+    is_harmless(
+        "open calls",
+        open_calls::program_text(Text::new(), Some(&Ok(calls)), &names),
+        8,
+    );
     is_harmless(
         "inspect an engine",
         inspect::engine_page(&fleet::with_numbers(vec![engine()], Default::default())[0], &[]),

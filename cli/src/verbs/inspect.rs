@@ -14,7 +14,7 @@ use wayfare_runtime::{Runtime, RuntimeOptions};
 
 use super::fleet::{Listed, ListedEngine, labels, measured};
 use super::module::Module;
-use super::{numbers, service};
+use super::{numbers, open_calls, service};
 use crate::args::looking::InspectArgs;
 use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
@@ -31,9 +31,16 @@ pub(crate) async fn run(args: InspectArgs, output: Output) -> Result {
     let sample = Module::sample(&args.what);
     let found = with_fleet(&args.fleet, async |fleet| find(fleet, &args.what).await).await;
     match (found, sample) {
-        (Ok(Found::Program(one, history)), _) => {
-            let document = document(&*one, &history);
-            output.print(&document, |_| program_page(&one, &history, now_ms()))
+        (Ok(Found::Program(one, history, calls)), _) => {
+            let mut document = document(&*one, &history);
+            if let Value::Object(object) = &mut document {
+                let told = calls.told.as_ref().and_then(|told| told.as_ref().ok());
+                object.insert("calls".into(), json!(told));
+            }
+            output.print(&document, |_| {
+                let page = program_page(&one, &history, now_ms());
+                open_calls::program_text(page, calls.told.as_ref(), &calls.names)
+            })
         }
         (Ok(Found::Engine(one, history)), _) => {
             let document = document(&*one, &history);
@@ -49,9 +56,15 @@ pub(crate) async fn run(args: InspectArgs, output: Output) -> Result {
     }
 }
 
+/// What calls a program has open, and what the others are called.
+struct Calls {
+    told: Option<open_calls::Told>,
+    names: open_calls::Names,
+}
+
 /// What was found, and what it used in the last hour.
 enum Found {
-    Program(Box<Listed>, Vec<Point>),
+    Program(Box<Listed>, Vec<Point>, Calls),
     Engine(Box<ListedEngine>, Vec<Point>),
     Nothing,
 }
@@ -92,6 +105,7 @@ async fn find(fleet: &Client, what: &str) -> Result<Found> {
 async fn found_program(fleet: &Client, view: ProgramView) -> Result<Found> {
     let program = view.status.program;
     let (all, _) = measured(fleet).await?;
+    let names = open_calls::names(all.iter().map(|one| &one.view));
     let listed = all.into_iter().find(|one| one.view.status.program == program);
     let listed = listed.unwrap_or(Listed {
         view,
@@ -99,7 +113,11 @@ async fn found_program(fleet: &Client, view: ProgramView) -> Result<Found> {
         numbers: None,
     });
     let history = fleet.program_history(program).await?;
-    Ok(Found::Program(Box::new(listed), history))
+    let calls = Calls {
+        told: open_calls::of_program(fleet, &listed.view).await,
+        names,
+    };
+    Ok(Found::Program(Box::new(listed), history, calls))
 }
 
 pub(super) fn program_page(one: &Listed, history: &[Point], now_ms: u64) -> Text {

@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
+use wayfare_client::ProgramView;
 use wayfare_client::calls::{CallError, Provider};
 use wayfare_protocol::address::Address;
 use wayfare_protocol::call::{FailureKind, SCHEMAS_BYTES_MAX};
 
-use super::calls::{connect, listed, table};
+use super::calls::{Listed, connect, listed, table};
+use super::open_calls::{self, OfProvider};
 use crate::args::calls::StubArgs;
 use crate::args::fleet::FleetArgs;
+use crate::context::with_fleet;
 use crate::fail::{Fail, Result};
 use crate::languages::source::read_bounded;
 use crate::output::{Output, Text};
@@ -33,17 +36,39 @@ pub(super) async fn inspect(name: &str, args: &FleetArgs, output: Output) -> Res
         Schema::None => (Json::Null, Some("its provider has given it no schema".to_owned())),
         Schema::Unknown(why) => (Json::Null, Some(why.to_string())),
     };
-    let document = json!({ "service": name, "providers": providers, "schema": schema });
+    let (calls, names) = open(name, &providers, args).await?;
+    let document = json!({ "service": name, "providers": providers, "schema": schema, "calls": calls });
     output.print(&document, |_| {
         let page = table(&providers).line("");
-        match remark {
+        let page = match remark {
             Some(remark) => page.line(format!("functions are not known: {remark}")),
             None => match Service::read(name, &schema) {
                 Ok(service) => functions(page, &service),
                 Err(why) => page.line(format!("its schema cannot be read: {why}")),
             },
-        }
+        };
+        open_calls::service_text(page, &calls, &names)
     })
+}
+
+/// What calls its providers have open, and what all programs are called.
+async fn open(
+    name: &str,
+    providers: &[Listed],
+    args: &FleetArgs,
+) -> Result<(Vec<OfProvider>, open_calls::Names)> {
+    let address = Address::of_service(name).ok_or_else(|| Fail::usage(format!("'{name}' is no service")))?;
+    with_fleet(args, async |fleet| {
+        let programs = fleet.programs().await?;
+        let names = open_calls::names(programs.iter());
+        let is_one = |view: &&ProgramView| {
+            let mut all = providers.iter();
+            all.any(|one| one.provider.announcement.program == view.status.program)
+        };
+        let providers: Vec<ProgramView> = programs.iter().filter(is_one).cloned().collect();
+        Ok((open_calls::of_service(fleet, &address, &providers).await, names))
+    })
+    .await
 }
 
 fn functions(page: Text, service: &Service) -> Text {

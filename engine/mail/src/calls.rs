@@ -22,6 +22,9 @@ mod choosing;
 mod choosing_tests;
 #[cfg(test)]
 mod ending_tests;
+mod listing;
+#[cfg(test)]
+mod listing_tests;
 mod making;
 #[cfg(test)]
 mod message_tests;
@@ -106,6 +109,18 @@ struct Taken {
     number: u64,
     reply_to: String,
     wants_progress: bool,
+    /// In no snapshot: of calls that were taken elsewhere it is not known.
+    asked: Option<Asked>,
+}
+
+/// What a call that was taken asks, for who looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Asked {
+    to: Address,
+    function: String,
+    deadline_ms: u64,
+    /// When the program took it, by the wall clock.
+    since_ms: u64,
 }
 
 /// What of a message that came is the calls' own.
@@ -306,7 +321,14 @@ impl Mail {
 
     /// The program takes a call from the inbox: it can answer it from now on. `false`: it is no call.
     pub(super) fn take_call(&mut self, message: &ReceivedMessage) -> bool {
-        let Some((Sent::Call { progress, .. }, _)) = self.sent_here(message) else {
+        let sent = self.sent_here(message).map(|(sent, _)| sent);
+        let Some(Sent::Call {
+            to,
+            function,
+            deadline_ms,
+            progress,
+        }) = sent
+        else {
             return false;
         };
         if let Some(stamp) = &message.stamp
@@ -319,6 +341,12 @@ impl Mail {
                 number: stamp.number,
                 reply_to,
                 wants_progress: progress,
+                asked: Some(Asked {
+                    to,
+                    function,
+                    deadline_ms,
+                    since_ms: self.now_ms,
+                }),
             });
         }
         true

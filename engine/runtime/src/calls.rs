@@ -17,6 +17,7 @@ use wayfare_protocol::qos::Qos;
 use wayfare_protocol::stamp::Purpose;
 use wayfare_protocol::topics::Topic;
 
+use super::clock::now_ms;
 use super::context::Context;
 use super::wasi::guest::{Flow, Guest, call, call_blocking};
 
@@ -110,7 +111,10 @@ fn inward(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
                     timeout_ms,
                     for_replies: true,
                 };
-                wait_for(guest, waiting, (buffer, room, length), there, Mail::take_first)
+                wait_for(guest, waiting, (buffer, room, length), there, |mail| {
+                    mail.set_time(now_ms());
+                    mail.take_first();
+                })
             })
         },
     )?;

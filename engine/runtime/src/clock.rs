@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Where the clock of a new program stands: not at zero, because programs subtract from it.
 const BEGINNING_NS: u64 = 3600 * 1_000_000_000;
 
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     /// What it showed when it last stood still.
     stood_at_ns: u64,

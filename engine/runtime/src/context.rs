@@ -115,6 +115,7 @@ impl Context {
         let folders = std::mem::take(&mut self.files.folders);
         self.files = Files::restore(&std::mem::take(&mut host.files), folders)?;
         self.clock = Clock::at(host.monotonic_ns);
+        self.control.lock().clock = self.clock;
         if let Some(environment) = host.environment.take() {
             let bytes: usize = environment.iter().map(|text| text.len() + 1).sum();
             if bytes > ARGUMENT_BYTES_MAX || environment.iter().any(|text| text.contains('\0')) {

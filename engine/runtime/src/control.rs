@@ -17,7 +17,7 @@ use wayfare_protocol::ids::Generation;
 use wayfare_protocol::life;
 use wayfare_protocol::log::Stream;
 
-use super::clock::now_ms;
+use super::clock::{Clock, now_ms};
 use super::cpu::ThreadTime;
 use super::flag::Flag;
 use super::log::Log;
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub(super) mail: Mail,
     pub(super) service_requests: ServiceRequests,
     pub(super) said: SelfReport,
+    /// The program's, as it was when it last began to run or stopped.
+    pub(super) clock: Clock,
 }
 
 /// What the program says of itself.
@@ -141,6 +143,7 @@ impl Control {
                 mail,
                 service_requests: ServiceRequests::default(),
                 said: SelfReport::default(),
+                clock: Clock::new(),
             }),
             changed: Condvar::new(),
             memory_bytes: AtomicU64::new(0),

@@ -179,11 +179,13 @@ impl Instance {
             false => self.start.clone(),
         };
         self.store.data_mut().clock.go();
+        control.lock().clock = self.store.data().clock;
         let (rooms, engine) = (self.loaded.housed.rooms(), self.store.engine().clone());
         let result = rooms.on_stack(self.room, &engine, || {
             raw::call_flagged(&control, &mut self.store, &self.save, &entry)
         });
         self.store.data_mut().clock.stop();
+        control.lock().clock = self.store.data().clock;
         let result = match result {
             Ok(result) => result,
             // Nothing has run: the next try may find more memory.

@@ -84,6 +84,7 @@ use wayfare_protocol::health::Claims;
 use wayfare_protocol::ids::{Generation, OperationId};
 use wayfare_protocol::log::LogLine;
 use wayfare_protocol::numbers::Traffic;
+use wayfare_protocol::open_calls::OpenCalls;
 use wayfare_protocol::snapshot::Snapshot;
 use wayfare_protocol::status::ProgramState;
 
@@ -341,6 +342,12 @@ impl Process {
             cpu: self.control.time.used(),
             memory_bytes: self.control.memory_bytes(),
         }
+    }
+
+    /// What calls it has made and was sent that have no end.
+    pub fn open_calls(&self) -> OpenCalls {
+        let shared = self.control.lock();
+        shared.mail.open_calls(shared.clock.now_ns(), clock::now_ms())
     }
 
     /// Linear memory in use; 0 once it ended.

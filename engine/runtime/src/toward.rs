@@ -11,6 +11,7 @@ use wayfare_mail::{Mail, Refusal};
 use wayfare_protocol::address::Address;
 
 use super::calls::refused;
+use super::clock::now_ms;
 use super::context::Context;
 
 pub(super) fn left_ms(now_ns: u64, until_ns: u64) -> u64 {
@@ -60,6 +61,7 @@ pub(super) fn toward_until<T>(
             break Err(Errno::ACCES);
         }
         shared.mail.end_overdue(now_ns);
+        shared.mail.set_time(now_ms());
         let early_ns = context.publish_after_ns.saturating_sub(now_ns);
         let asked = match early_ns {
             0 => ask(&mut shared.mail, now_ns),

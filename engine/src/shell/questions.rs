@@ -1,5 +1,5 @@
 //! What people ask an engine directly: about devices, which `wayfare device get` and `set` do, for its
-//! numbers (`numbers`), and for its journal.
+//! numbers (`numbers`), for its journal, and for the open calls of a program.
 //!
 //! A device may take its time, so it is asked on another thread, one question at a time: who asks repeats it
 //! until it is answered.
@@ -15,6 +15,7 @@ use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{EngineId, ProgramId};
 use wayfare_protocol::journal::JournalAsk;
 use wayfare_protocol::numbers::NumbersAsk;
+use wayfare_protocol::open_calls::OpenCallsAsk;
 
 use super::work::{self, Done};
 
@@ -22,6 +23,7 @@ use super::work::{self, Done};
 pub(super) enum Question {
     Numbers(Option<ProgramId>),
     Journal(Option<u64>),
+    OpenCalls(ProgramId),
     Device(DeviceAsk),
 }
 
@@ -31,6 +33,9 @@ pub(super) fn read(body: serde_json::Value) -> Result<Question, Failure> {
     }
     if let Some(JournalAsk::Journal { before }) = JournalAsk::of(&body) {
         return Ok(Question::Journal(before));
+    }
+    if let Some(OpenCallsAsk::OpenCalls { program }) = OpenCallsAsk::of(&body) {
+        return Ok(Question::OpenCalls(program));
     }
     serde_json::from_value(body)
         .map(Question::Device)

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::super::parts::{
-    alarm, changed_app, ended_order, engine, event, failures, health, history, hold, log_line, operation,
-    program, provider, pruned, would_ask, would_order,
+    alarm, changed_app, ended_order, engine, event, failures, health, history, hold, log_line, made_call,
+    operation, program, provider, pruned, received_call, would_ask, would_order,
 };
 use super::super::{
     Printed, all_of, any_of, anything, count, digest, flag, id, integer, list, map, object, or_null, text,
@@ -82,6 +82,20 @@ pub(super) fn looking() -> Vec<Printed> {
     ]);
     let top = object(&[("engines", list(engine())), ("programs", list(program()))]);
     let over_time = || object(&[("history", history())]);
+    let calls = object(&[
+        ("clock_ms", count()),
+        ("made", list(made_call())),
+        ("made_count", count()),
+        ("received", list(received_call())),
+        ("received_count", count()),
+    ]);
+    let of_provider = object(&[
+        ("program", id()),
+        ("clock_ms", or_null(count())),
+        ("why?", text()),
+        ("received", list(received_call())),
+        ("received_count", count()),
+    ]);
     let imports = list(object(&[("module", text()), ("name", text())]));
     let sites = object(&[
         ("loop_polls", count()),
@@ -102,13 +116,14 @@ pub(super) fn looking() -> Vec<Printed> {
         ("bytes_twins", count()),
     ]);
     let inspect = any_of(&[
-        all_of(&[program(), over_time()]),
+        all_of(&[program(), over_time(), object(&[("calls", or_null(calls))])]),
         all_of(&[engine(), over_time()]),
         module,
         object(&[
             ("service", text()),
             ("providers", list(provider())),
             ("schema", anything()),
+            ("calls", list(of_provider)),
         ]),
     ]);
     let module_row = object(&[

@@ -16,6 +16,7 @@ use wayfare_protocol::files::{self, FileAnswer, FileRequest};
 use wayfare_protocol::ids::{EngineId, Generation, OperationId, PeerName, ProgramId};
 use wayfare_protocol::journal::{JournalAsk, JournalPage};
 use wayfare_protocol::numbers::{EngineNumbers, NumbersAsk};
+use wayfare_protocol::open_calls::{OpenCalls, OpenCallsAsk};
 use wayfare_protocol::peer::{Envelope, PeerMessage};
 use wayfare_protocol::status::ProgramStatus;
 use wayfare_protocol::topics::Topic;
@@ -86,6 +87,18 @@ impl Client {
     ) -> Result<JournalPage, AskError> {
         let body = serde_json::to_value(JournalAsk::Journal { before }).expect("plain data serialises");
         self.ask_engine(engine, body, limit).await
+    }
+
+    /// Asks an engine what calls a program has open there.
+    pub async fn open_calls(
+        &self,
+        engine: &EngineId,
+        program: ProgramId,
+        limit: Duration,
+    ) -> Result<OpenCalls, AskError> {
+        let body = serde_json::to_value(OpenCallsAsk::OpenCalls { program });
+        self.ask_engine(engine, body.expect("plain data serialises"), limit)
+            .await
     }
 
     async fn ask_engine<T: DeserializeOwned>(

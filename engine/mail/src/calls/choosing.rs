@@ -189,6 +189,7 @@ impl Mail {
         }
         let mut open = Open::call(address.clone(), picker, asked, until_ns);
         open.keys = keys;
+        open.since_ms = self.now_ms;
         open.wants_progress = options.progress;
         open.picking = Some(Picking {
             service: service.clone(),

@@ -89,6 +89,7 @@ impl Mail {
         self.note_chosen(address, provider, &options.choose);
         let mut open = Open::call(address.clone(), provider, number, until_ns);
         open.keys = keys;
+        open.since_ms = self.now_ms;
         open.wants_progress = options.progress;
         if options.idempotent {
             open.again = self.kept(number);
@@ -124,6 +125,7 @@ impl Mail {
         };
         let mut joined = self.calls.open.values().find(is_same)?.clone();
         joined.until_ns = until_ns;
+        joined.since_ms = self.now_ms;
         joined.keys = keys.clone();
         joined.wants_progress = options.progress;
         joined.progress.clear();

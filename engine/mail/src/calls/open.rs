@@ -46,6 +46,8 @@ pub(crate) struct Open {
     pub(super) relay: Option<Relay>,
     /// It is not sent yet: the service that picks its provider is waited for.
     pub(super) picking: Option<Picking>,
+    /// When it was begun, by the wall clock; 0: not known. In no snapshot.
+    pub(super) since_ms: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +154,7 @@ impl Open {
             is_cancelled: false,
             relay: None,
             picking: None,
+            since_ms: 0,
         }
     }
 

@@ -202,6 +202,7 @@ impl Calls {
                 number: from.u64()?,
                 reply_to: from.text()?,
                 wants_progress: is_full && from.u8()? != 0,
+                asked: None,
             });
         }
         if is_full {
@@ -411,6 +412,7 @@ impl Open {
             is_cancelled: flags & 16 != 0,
             relay,
             picking: None,
+            since_ms: 0,
         };
         Some((one, flags & 32 != 0))
     }

@@ -40,6 +40,10 @@ pub(super) fn address(text: &str) -> wayfare_protocol::address::Address {
     text.parse().unwrap()
 }
 
+pub(super) fn reply_topic(of: ProgramId) -> String {
+    Topics::default().topic(&Topic::ProgramReply(of))
+}
+
 pub(super) fn announce(mail: &mut Mail, at: &str, program: ProgramId, is_there: bool) -> Accepted {
     announce_as(mail, at, program, is_there.then_some(Generation::FIRST))
 }

@@ -9,6 +9,7 @@ use wayfare_protocol::topics::Topic;
 
 use super::Channel;
 use super::format::{Event, Trouble};
+use crate::clock::now_ms;
 use crate::context::Context;
 use crate::control::Shared;
 
@@ -102,6 +103,7 @@ fn next(channel: &mut Channel, shared: &mut Shared, now_ns: u64) -> Option<Strin
         }
         (sent, _) => Event::message(first, sent),
     };
+    mail.set_time(now_ms());
     mail.take_first();
     Some(event.line())
 }

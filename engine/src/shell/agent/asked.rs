@@ -1,6 +1,7 @@
 //! What people ask this engine directly, and who scrapes its metrics.
 
 use wayfare_protocol::dispatcher::{Answered, Asker, Request};
+use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::Term;
 use wayfare_protocol::wire;
 
@@ -24,6 +25,21 @@ impl Agent {
                 // boards would need 25 KB of code.
                 let page = wire::to_json(&self.core.journal(before, self.now()));
                 Answered::Done(serde_json::from_slice(&page).expect("what was just written can be read"))
+            }
+            Ok(Question::OpenCalls(program)) => {
+                let hosted = self.programs.current(program);
+                match hosted.and_then(|hosted| hosted.process()) {
+                    Some(process) => {
+                        let calls = wire::to_json(&process.open_calls());
+                        Answered::Done(
+                            serde_json::from_slice(&calls).expect("what was just written can be read"),
+                        )
+                    }
+                    None => Answered::Failed(Failure::UnknownProgram {
+                        engine: self.out.engine.clone(),
+                        program,
+                    }),
+                }
             }
             Err(failure) => Answered::Failed(failure),
         };
