@@ -6,11 +6,11 @@ use wayfare_client::calls::{CallError, CallOptions, Caller};
 use wayfare_client::order::CommandOptions;
 use wayfare_client::{CommandError, Order, Run};
 use wayfare_link::{Event, LinkOptions, Message, Qos};
-use wayfare_protocol::address::Address;
+use wayfare_protocol::address::{Address, Announcement};
 use wayfare_protocol::call::{About, FailureKind};
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::grants::Grants;
-use wayfare_protocol::ids::ProgramId;
+use wayfare_protocol::ids::{Generation, ProgramId};
 use wayfare_protocol::status::ProgramState;
 use wayfare_protocol::topics::{Topic, Topics};
 use wayfare_protocol::wire;
@@ -630,4 +630,135 @@ async fn calls_go_where_their_callers_choose() {
     for program in [up, down, picks] {
         fleet.kills(program).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn coalesced_calls_of_a_provider_whose_engine_is_away_are_done_once_and_all_are_answered() {
+    const CALLS: u64 = 20;
+    for broker in [Kind::Mosquitto, Kind::Embedded] {
+        let mut fleet = fleet(broker).engines(&["a", "b"]).start().await;
+        let provider = fleet.runs(calc("hall", &["serve", "calc"], "a")).await;
+        provider.printed(1).await;
+        let asks = caller(&fleet, &[provider.program]).await;
+        asks.close().await;
+        fleet.engine("a").kill();
+        let one = |id: u64| {
+            let call = serde_json::json!({
+                "do": "call", "id": id, "address": "service/calc", "function": "double", "payload": "21",
+                "coalesce": "all", "deadline_ms": LIMIT.as_millis() as u64,
+            });
+            format!("{call}\n")
+        };
+        let args = [
+            "say".to_owned(),
+            (0..CALLS).map(one).collect(),
+            "poll".into(),
+            "300".into(),
+            "hear".into(),
+            CALLS.to_string(),
+        ];
+        let asks = Run {
+            name: "ann".into(),
+            module: wayfare_samples::TALK.to_vec(),
+            args: args.into(),
+            on: Some("b".into()),
+            grants: Grants {
+                call: vec!["service/+".into()],
+                ..Grants::default()
+            },
+            ..Run::default()
+        };
+        let asks = fleet.runs(asks).await;
+        // By then it has made them all, and nothing has come.
+        asks.printed(1).await;
+        fleet.start_again(&["a"]).await;
+        let collected = asks.finish().await;
+        assert_eq!(collected.state, Some(ProgramState::Exited { code: 0 }));
+        let printed = String::from_utf8_lossy(&collected.stdout).into_owned();
+        assert!(printed.starts_with("nothing\n"), "{printed}");
+        let ends: Vec<serde_json::Value> = printed
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .filter(|end: &serde_json::Value| end["id"].is_u64())
+            .collect();
+        let mut ids: Vec<u64> = ends.iter().filter_map(|end| end["id"].as_u64()).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (0..CALLS).collect::<Vec<_>>(), "{printed}");
+        for end in &ends {
+            assert_eq!(
+                (&end["event"], &end["payload"]),
+                (&"answer".into(), &"42".into()),
+                "{end}"
+            );
+        }
+        let mut asks = caller(&fleet, &[provider.program]).await;
+        let count = calls(&mut asks, "count").await.expect("an answer");
+        assert_eq!(count, "1", "it was done once");
+        asks.close().await;
+        fleet.kills(provider).await;
+    }
+}
+
+/// Says how long it took to know all of them, and what of the process's memory that took.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_services_are_known_to_who_asks_for_all_and_one_to_who_asks_for_it() {
+    let services = count("SERVICES", 10_000);
+    for broker in [Kind::Mosquitto, Kind::Embedded] {
+        let fleet = fleet(broker).engines(&["a"]).start().await;
+        let (link, mut events) =
+            wayfare_link::connect(LinkOptions::new(fleet.broker.url(), "many")).expect("sound");
+        let reads = tokio::spawn(async move { while events.next().await.is_some() {} });
+        let address =
+            |number: usize| -> Address { format!("service/s{number}").parse().expect("an address") };
+        for number in 0..services {
+            let program = ProgramId::random();
+            let announcement = Announcement {
+                program,
+                name: format!("p{number}"),
+                engine: "a".parse().expect("an id"),
+                generation: Generation::FIRST,
+                gone: false,
+            };
+            let topic = Topics::default().topic(&Topic::Address(address(number), program));
+            let message = Message::new(topic, wire::encode(&announcement)).retained();
+            link.publish(message).await.expect("open");
+        }
+        link.flushed().await.expect("open");
+        let before = resident_bytes();
+        let began = std::time::Instant::now();
+        let connected = Caller::connect(fleet.broker.url(), Topics::default(), None, LIMIT);
+        let all = connected.await.expect("a broker");
+        let took = began.elapsed();
+        let known = all.providers();
+        assert_eq!(known.len(), services);
+        eprintln!(
+            "{services} services: known in {took:?}, {} KiB more in this process",
+            resident_bytes().saturating_sub(before) / 1024
+        );
+        all.close().await;
+        let last = address(services - 1);
+        let began = std::time::Instant::now();
+        let connected = Caller::connect(fleet.broker.url(), Topics::default(), Some(&last), LIMIT);
+        let one = connected.await.expect("a broker");
+        eprintln!("one of {services}: known in {:?}", began.elapsed());
+        assert_eq!(addresses(&one), [last.to_string()]);
+        one.close().await;
+        // A program is called among them as if it were alone.
+        let provider = fleet.runs(calc("hall", &["serve", "calc"], "a")).await;
+        provider.printed(1).await;
+        let asks = fleet
+            .runs(calc("ann", &["call", "service/calc", "10"], "a"))
+            .await;
+        asks.must_print(doubled(10).as_bytes()).await;
+        fleet.kills(provider).await;
+        link.close().await;
+        reads.await.expect("it ends with the link");
+    }
+}
+
+/// Of this process.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages = statm.split(' ').nth(1).and_then(|text| text.parse::<u64>().ok());
+    pages.expect("a number") * 4096
 }
