@@ -11,7 +11,8 @@
 //! what the engines said on their standard errors.
 //!
 //! Reading order: [`fleet`], [`job`], [`watched`], [`spy`], [`stream`], then [`broker`], [`cable`],
-//! [`process`], [`dispatcher`], [`compiled`], [`registry`], [`small_disk`] and [`fakes`].
+//! [`process`], [`dispatcher`], [`compiled`], [`registry`], [`small_disk`], [`fakes`] and
+//! [`linearizable`].
 #![forbid(unsafe_code)]
 
 pub mod broker;
@@ -21,6 +22,7 @@ pub mod dispatcher;
 pub mod fakes;
 pub mod fleet;
 pub mod job;
+pub mod linearizable;
 pub mod process;
 pub mod registry;
 pub mod small_disk;

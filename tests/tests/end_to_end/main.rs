@@ -22,6 +22,7 @@ mod devices;
 mod every_end;
 mod faults;
 mod fleet_files;
+mod histories;
 mod http;
 mod identity;
 mod in_doubt;
