@@ -1,10 +1,10 @@
-//! Whether what clients saw of one value can have happened in some order: each operation at one moment between
-//! its beginning and its end.
+//! Whether what clients saw of one value can have happened in some order: each operation at one moment
+//! between its beginning and its end.
 //!
 //! The search is that of J. M. Wing and C. Gong ("Testing and Verifying Concurrent Objects", 1993) with the
-//! memory of G. Lowe ("Testing for Linearizability", 2016). A history of several values is linearizable if that
-//! of each is, so one is looked at alone. An operation without an answer may have been done at any moment after
-//! its beginning, or not at all.
+//! memory of G. Lowe ("Testing for Linearizability", 2016). A history of several values is linearizable if
+//! that of each is, so one is looked at alone. An operation without an answer may have been done at any
+//! moment after its beginning, or not at all.
 
 use std::collections::BTreeSet;
 
