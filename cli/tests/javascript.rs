@@ -423,6 +423,47 @@ fn samples(user: &User) {
     assert_eq!(user.prints(&factorial), sample.quick_stdout);
 }
 
+/// The queue of work in JavaScript, whose workers and giver are moved meanwhile, one of whom leaves.
+fn jobs(user: &User) {
+    const JOBS: u64 = 40;
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../samples/javascript/jobs.js");
+    let works = |on: &str| {
+        let arguments = ["--on", on, "--allow-serve", "steps", "--", "work", "steps"];
+        let worker = user.starts(path, &arguments);
+        let (_logs, mut lines) = user.follows(&worker, "stdout");
+        assert_eq!(lines.next().unwrap().unwrap(), "works");
+        worker
+    };
+    let workers = [works("local-1"), works("local-2"), works("local-1")];
+    let count = JOBS.to_string();
+    let grants = ["--on", "local-2", "--allow-call", "service/steps"];
+    let gives = [&grants[..], &["--", "give", "service/steps", &count]].concat();
+    let gives = user.starts(path, &gives);
+    let (_logs, mut lines) = user.follows(&gives, "stdout");
+    let mut sum = 0;
+    for job in 1..=JOBS {
+        let next = |number: &u64| match *number {
+            1 => None,
+            number if number.is_multiple_of(2) => Some(number / 2),
+            number => Some(3 * number + 1),
+        };
+        let steps = |number: u64| std::iter::successors(Some(number), next).count() as u64 - 1;
+        sum += (200 * (job - 1) + 1..=200 * job).map(steps).sum::<u64>();
+        assert_eq!(lines.next().unwrap().unwrap(), format!("job {job}: {sum}"));
+        match job {
+            3 => user.moves(&workers[0], "local-2"),
+            6 => user.moves(&gives, "local-1"),
+            9 => user.moves(&workers[1], "local-1"),
+            12 => drop(user.types(0, &["kill", &workers[2]])),
+            15 => user.moves(&workers[0], "local-1"),
+            18 => user.moves(&gives, "local-2"),
+            _ => {}
+        }
+    }
+    assert!(lines.next().is_none());
+    user.types(0, &["kill", &workers[0], &workers[1]]);
+}
+
 /// What the gateway calls it with, where it is and where it goes.
 fn answers_http(user: &User) {
     let server = user.file("server.js", SERVER);
@@ -497,6 +538,7 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
 
     things(&user);
     samples(&user);
+    jobs(&user);
     answers_http(&user);
     let provider = user.file("provider.js", PROVIDER);
     let called = ["--allow-serve", "calc", "--allow-call", "service/calc"];
