@@ -483,6 +483,48 @@ class TheSamples(WithEngine):
         kept, _ = self.engine.values["limits-greenhouse"]
         self.assertEqual(json.loads(kept)["warm"], 22.0)
 
+    def test_jobs_are_given_again_where_a_worker_has_left_and_printed_in_their_order(self):
+        plain, left = self.engine.answer, []
+
+        def answer(action):
+            if action["do"] == "call" and action["payload"] == "3" and not left:
+                left.append(action)
+                return {"event": "error", "kind": "unavailable", "reason": "its provider is gone"}
+            return plain(action)
+
+        self.engine.answer = answer
+        printed, _ = self.run_sample("jobs.py", ["give", "service/steps", "12", "4"], [])
+        self.assertEqual(printed, [f"job {job}: steps{job}" for job in range(1, 13)])
+        calls = [action for action in self.engine.actions if action["do"] == "call"]
+        self.assertEqual((len(left), len(calls)), (1, 13))
+        self.assertTrue(all(call["idempotent"] for call in calls))
+
+    def test_jobs_are_worked_on_until_the_engine_ends_it(self):
+        plain = self.engine.answer
+
+        def answer(action):
+            if action["do"] == "serve":
+                for number, (function, payload) in enumerate([("steps", "1"), ("steps", "x"), ("dance", "1"), ("steps", "2")]):
+                    call = {"event": "call", "address": "service/steps", "function": function, "payload": payload}
+                    self.engine.say({**call, "from": "p", "request": f"{number} r"})
+            if action.get("to") == "3 r":
+                self.engine.input.close()
+                return None
+            return plain(action)
+
+        self.engine.answer = answer
+        with self.assertRaises(EOFError):
+            self.run_sample("jobs.py", ["work", "steps"], [])
+        told = [action for action in self.engine.actions if action["do"] in ("answer", "fail")]
+        reason = "'steps' with a number up to 1000 is expected"
+        # The sums of steps up to 200 and 400.
+        self.assertEqual(told, [
+            {"do": "answer", "to": "0 r", "payload": "8418"},
+            {"do": "fail", "to": "1 r", "kind": "refused", "reason": reason},
+            {"do": "fail", "to": "2 r", "kind": "refused", "reason": reason},
+            {"do": "answer", "to": "3 r", "payload": "20141"},
+        ])
+
 
 if __name__ == "__main__":
     unittest.main()
