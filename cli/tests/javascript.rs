@@ -620,7 +620,7 @@ fn programs_in_javascript_run_and_move_as_they_are_written() {
     // What `new` writes runs as it is.
     let project = user.path("hello");
     user.types(0, &["new", &project]);
-    let program = user.starts(&format!("{project}/app.js"), &["--on", "local-2", "--", "1"]);
+    let program = user.starts(&project, &["--on", "local-2", "--", "1"]);
     assert_eq!(user.prints(&program), "hello 1, from local-2\n");
 
     user.fails("syntax.js", "let a = 1;\nlet b = ;\n", "at /program/syntax.js:2:");

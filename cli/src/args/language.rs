@@ -22,7 +22,7 @@ pub(crate) enum JsVerb {
     /// Show what a program takes along, what it declares, and what it requires that is not there; ends with 1
     /// if there is such
     Check {
-        /// A program, or a folder with a file 'main'
+        /// A program, or a folder whose app.toml names one, or which has a file 'main'
         file: PathBuf,
     },
 }

@@ -16,11 +16,11 @@ use crate::completing::{engines, programs};
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// A WASI command as a .wasm file; a program in a language that the fleet has (`wayfare language ls`),
-    /// such as app.py, or a folder with a file 'main'; or the name of a sample: counter, factorial, fib,
-    /// primes, sort, wordfreq; scribe and ledger, which keep files; chat, relay, thermostat, which talk and
-    /// need --allow-sub and --allow-pub; tally, which counts under a key; calc, which is
-    /// called and calls with --allow-serve and --allow-call; web, a page at /r/web/ with --allow-serve http;
-    /// and blink, which needs --allow-device led
+    /// such as app.py; a folder whose app.toml names one module, or which has a file 'main'; or the name of a
+    /// sample: counter, factorial, fib, primes, sort, wordfreq; scribe and ledger, which keep files; chat,
+    /// relay, thermostat, which talk and need --allow-sub and --allow-pub; tally, which counts under a key;
+    /// calc, which is called and calls with --allow-serve and --allow-call; web, a page at /r/web/ with
+    /// --allow-serve http; and blink, which needs --allow-device led
     #[arg(value_name = "MODULE")]
     pub(crate) module: String,
     /// Engine to run it on [default: the one with the fewest programs]

@@ -1,10 +1,11 @@
-//! A program as somebody has written it: a file, or a folder with a file called `main`, packed to travel
-//! beside its language's module.
+//! A program as somebody has written it: a file, or a folder, packed to travel beside its language's module. A
+//! folder's program is the module that its `app.toml` names, if that names only one, or else its file `main`.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use wayfare_client::app::manifest;
 use wayfare_protocol::folder::{FOLDER_BYTES_MAX, FOLDER_FILES_MAX, pack};
 
 use super::is_source_name;
@@ -16,8 +17,12 @@ pub(crate) const EXTENSIONS: [&str; 6] = ["js", "mjs", "cjs", "ts", "mts", "cts"
 
 const WASM: &str = "wasm";
 const MAGIC: &[u8] = b"\0asm";
-/// What a folder's program is called, before its extension.
+/// What a folder's program is called, before its extension, where no manifest says otherwise.
 const MAIN: &str = "main";
+/// What `wayfare new` writes into each project, and `wayfare app apply` reads.
+const MANIFEST: &str = "app.toml";
+/// A manifest is text that people write.
+const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 
 /// What is run, and by which language.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +36,10 @@ pub(crate) struct Source {
 impl Source {
     /// `None`: what `named` names is no source text but a module, or is not there.
     pub(crate) fn find(named: &Path) -> Result<Option<Self>> {
-        let main = match named.is_dir() {
-            true => main_of(named)?,
-            false if is_module(named)? => return Ok(None),
-            false => named.to_owned(),
-        };
+        let main = program_file(named)?;
+        if is_module(&main)? {
+            return Ok(None);
+        }
         let extension = main.extension().and_then(|extension| extension.to_str());
         let name = main.file_name().and_then(|name| name.to_str());
         let (Some(extension), Some(name)) = (extension, name) else {
@@ -45,8 +49,10 @@ impl Source {
             let text = format!("{}: not the name of a program's file", main.display());
             return Err(Fail::new("source", text));
         }
+        // What a folder's manifest names elsewhere is a file by itself.
+        let is_within = main.parent() == Some(named);
         Ok(Some(Self {
-            path: named.to_owned(),
+            path: if is_within { named.to_owned() } else { main.clone() },
             main: name.to_owned(),
             extension: extension.to_owned(),
         }))
@@ -147,8 +153,51 @@ pub(crate) fn packed(path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<V
     pack(files).map_err(|error| Fail::new("source", format!("{}: {error}", path.display())))
 }
 
-/// The one file `main` with an extension, whichever language it is in.
-fn main_of(folder: &Path) -> Result<PathBuf> {
+/// The file with the program that `named` names: a folder's, or `named` itself.
+pub(crate) fn program_file(named: &Path) -> Result<PathBuf> {
+    if !named.is_dir() {
+        return Ok(named.to_owned());
+    }
+    match named_by_manifest(named)? {
+        Some(file) => Ok(file),
+        None => main_of(named),
+    }
+}
+
+/// The one module of the folder's manifest; `None` where there is no manifest, where it names several modules,
+/// or a folder or a sample.
+fn named_by_manifest(folder: &Path) -> Result<Option<PathBuf>> {
+    let path = folder.join(MANIFEST);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bad = |what: String| Fail::new("manifest", format!("{}: {what}", path.display()));
+    let text = String::from_utf8(read_bounded(&path, MANIFEST_BYTES_MAX)?);
+    let text = text.map_err(|_| bad("not text".into()))?;
+    let modules = manifest::modules(&text).map_err(|error| bad(error.to_string()))?;
+    let mut modules = modules.into_iter();
+    let (Some(module), None) = (modules.next(), modules.next()) else {
+        return Ok(None);
+    };
+    let file = folder.join(&module);
+    if file.is_file() {
+        return Ok(Some(file));
+    }
+    match file.extension().is_some_and(|extension| extension == WASM) {
+        true => Err(bad(format!("its module {module} is not there"))
+            .hint("build it first: a project of `wayfare new` says in its README.md how")),
+        false => Ok(None),
+    }
+}
+
+/// Whether `named` is a file, or a folder that says which program it is.
+pub(crate) fn has_program(named: &Path) -> Result<bool> {
+    Ok(named.is_file()
+        || named.is_dir() && (named.join(MANIFEST).is_file() || !files_main(named)?.is_empty()))
+}
+
+/// The files `main` with an extension.
+fn files_main(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).map_err(|error| Fail::file(folder, &error))?;
     let mut found: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -156,11 +205,20 @@ fn main_of(folder: &Path) -> Result<PathBuf> {
         .filter(|path| path.extension().is_some())
         .collect();
     found.sort();
-    match found.as_slice() {
+    Ok(found)
+}
+
+/// The one file `main`, whichever language it is in.
+fn main_of(folder: &Path) -> Result<PathBuf> {
+    match files_main(folder)?.as_slice() {
         [main] => Ok(main.clone()),
         [] => {
-            let text = format!("{}: no file 'main' in this folder", folder.display());
-            Err(Fail::new("source", text).hint("a folder's program is its file 'main', such as main.py"))
+            let text = format!(
+                "{}: no file 'main' in this folder, and no {MANIFEST} that names one module",
+                folder.display()
+            );
+            Err(Fail::new("source", text)
+                .hint("give the program's file, or call it main with its extension, such as main.py"))
         }
         [one, other, ..] => {
             let text = format!(
@@ -242,5 +300,61 @@ mod tests {
         }
         fs::write(at("tool/main.py"), "").unwrap();
         assert!(Source::find(&at("tool")).unwrap_err().message().contains("both"));
+    }
+
+    #[test]
+    fn a_folders_manifest_that_names_one_module_says_what_its_program_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let manifest = |modules: &[&str]| {
+            let components = modules.iter().enumerate();
+            let components: String = components
+                .map(|(number, module)| format!("[component.c{number}]\nmodule = '{module}'\n"))
+                .collect();
+            fs::write(at("app.toml"), format!("name = 'x'\n{components}")).unwrap();
+        };
+        fs::create_dir(at("src")).unwrap();
+        for (name, text) in [
+            ("app.py", ""),
+            ("src/app.js", ""),
+            ("main.c", ""),
+            ("x.wasm", "\0asm"),
+        ] {
+            fs::write(at(name), text).unwrap();
+        }
+        let found = || Source::find(folder.path());
+        let source = |path: PathBuf, main: &str| {
+            let (_, extension) = main.split_once('.').unwrap();
+            Some(Source {
+                path,
+                main: main.into(),
+                extension: extension.into(),
+            })
+        };
+        manifest(&["app.py"]);
+        assert_eq!(found().unwrap(), source(folder.path().into(), "app.py"));
+        manifest(&["src/app.js"]);
+        assert_eq!(found().unwrap(), source(at("src/app.js"), "app.js"));
+        manifest(&["x.wasm"]);
+        assert_eq!(found().unwrap(), None);
+        assert_eq!(program_file(folder.path()).unwrap(), at("x.wasm"));
+        manifest(&["target/x.wasm"]);
+        let not_built = found().unwrap_err();
+        assert!(
+            not_built
+                .message()
+                .ends_with("its module target/x.wasm is not there")
+        );
+        // A folder, a sample, and several modules.
+        for modules in [&["."][..], &["counter"], &["app.py", "x.wasm"]] {
+            manifest(modules);
+            assert_eq!(
+                found().unwrap(),
+                source(folder.path().into(), "main.c"),
+                "{modules:?}"
+            );
+        }
+        fs::write(at("app.toml"), "name =").unwrap();
+        assert!(found().unwrap_err().message().contains("app.toml: "));
     }
 }

@@ -21,7 +21,7 @@ use crate::context::{options_for, with_fleet};
 use crate::fail::{Fail, Result};
 use crate::interrupt::or_interrupted;
 use crate::languages::declared::Declared;
-use crate::languages::source::Source;
+use crate::languages::source::{Source, has_program, program_file};
 use crate::languages::{builtin, kept};
 use crate::manifest;
 use crate::output::{Output, error_is_terminal};
@@ -32,7 +32,14 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
     let follower = OperationId::random();
-    let (grants, ports) = grants(&args)?;
+    let named = Path::new(&args.module);
+    // A folder without a program does not hide the sample of its name.
+    let is_sample = !has_program(named)? && Module::sample(&args.module).is_some();
+    let file = match is_sample {
+        true => named.to_owned(),
+        false => program_file(named)?,
+    };
+    let (grants, ports) = grants(&args, &file)?;
     let mut run = Run {
         args: args.args.clone(),
         env: args.env.iter().cloned().collect(),
@@ -44,12 +51,15 @@ pub(crate) async fn run(args: RunArgs, output: Output) -> Result {
         follower: args.follow.then_some(follower),
         ..Run::default()
     };
-    let source = Source::find(Path::new(&args.module))?;
+    let source = match is_sample {
+        true => None,
+        false => Source::find(named)?,
+    };
     if let Some(source) = source.as_ref().filter(|source| builtin::is_of(source)) {
         grant_declared(&mut run, &args, source, output)?;
     }
     if source.is_none() {
-        let module = Module::find(&args.module)?;
+        let module = Module::find(&file.to_string_lossy())?;
         run.name = module.name;
         run.module = module.wasm;
         run.stdin = run.stdin.or(module.stdin.map(<[u8]>::to_vec));
@@ -113,10 +123,10 @@ async fn in_its_language(fleet: &Client, run: &mut Run, source: &Source, output:
     Ok(())
 }
 
-/// Those of the command line, and of the manifest next to the module, which declares inputs and outputs
+/// Those of the command line, and of the manifest next to the program's file, which declares inputs and outputs
 /// besides.
-fn grants(args: &RunArgs) -> Result<(Grants, Ports)> {
-    let (mut grants, ports) = manifest::beside(Path::new(&args.module))?;
+fn grants(args: &RunArgs, file: &Path) -> Result<(Grants, Ports)> {
+    let (mut grants, ports) = manifest::beside(file)?;
     grants.publish.extend(args.allow_pub.iter().cloned());
     grants.subscribe.extend(args.allow_sub.iter().cloned());
     grants.call.extend(args.allow_call.iter().cloned());

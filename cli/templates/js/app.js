@@ -1,5 +1,5 @@
 // Counts, once a second. Move it while it runs: it goes on counting where it was.
-//   wayfare run app.js --follow
+//   wayfare run . --follow
 const wayfare = require('wayfare');
 
 let count = 0;

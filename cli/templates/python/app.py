@@ -1,5 +1,5 @@
 # Counts, once a second. Move it while it runs: it goes on counting where it was.
-#   wayfare run app.py --follow
+#   wayfare run . --follow
 import sys
 import time
 
