@@ -7,6 +7,7 @@
 //! While nothing can be stored nothing is decided: what people ask is answered from what was known before,
 //! changes are refused. Once there is room again a new core goes on from what is stored, as after a start.
 
+mod ages;
 mod alarms;
 mod answers;
 mod effects;
@@ -32,6 +33,7 @@ use wayfare_protocol::code::SecretKey;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::ids::{EngineId, OperationId};
 
+use self::ages::KeptAges;
 use self::alarms::Alarms;
 use self::blobs::Blobs;
 use self::known::KnownEngines;
@@ -101,6 +103,7 @@ struct Service {
     alarms: Alarms,
     watches: Watches,
     known: KnownEngines,
+    ages: KeptAges,
     work: JoinSet<Done>,
     /// Commands that the work in hand waits for.
     under_way: BTreeSet<OperationId>,
@@ -155,7 +158,9 @@ impl Service {
         let blobs = Blobs::open(&context.place.join("blobs"))?;
         let timeline = Timeline::open(&context.place.join("events"), context.term)?;
         let begun = Instant::now();
-        let (core, effects) = new_core(&context, &log, begun);
+        let ages = KeptAges::open(&context.place.join("programs"), context.term)?;
+        let (mut core, effects) = new_core(&context, &log, begun);
+        core.recall_programs(ages.all());
         let mut service = Self {
             core,
             log,
@@ -165,6 +170,7 @@ impl Service {
             alarms: Alarms::open(&context.place.join("alarms"), context.term)?,
             watches: Watches::new(&context.options),
             known: KnownEngines::open(&context.place.join("engines"), context.term)?,
+            ages,
             work: JoinSet::new(),
             under_way: BTreeSet::new(),
             seen: 0,
@@ -283,6 +289,9 @@ impl Service {
         self.feed(Input::Tick);
         self.see_to_alarms();
         self.timeline.tidy();
+        if let Err(error) = self.ages.keep(&mut self.core) {
+            tracing::warn!(%error, "since when programs are there is not kept yet");
+        }
         if self.core.awaits_reading() && self.reading == Reading::Idle {
             self.read();
         }
@@ -341,6 +350,7 @@ impl Service {
         self.stored(APPLICATIONS, &Ok(()));
         let (core, effects) = new_core(&self.context, &self.log, self.begun);
         self.core = core;
+        self.core.recall_programs(self.ages.all());
         self.failing = None;
         // All that happened meanwhile is news.
         (self.seen, self.looked) = (0, 0);

@@ -1,11 +1,13 @@
 //! Since when programs are there, and whose instances they are: for people who list programs. Nothing is
 //! decided by it.
 //!
-//! A program that was there before this dispatcher acted has no age, unless it is an instance: the starts of
-//! those are kept.
+//! What was seen of a program goes on from what a predecessor has kept of it ([`Core::recall_programs`]). One
+//! that came while nobody acted has no age, unless it is an instance: the starts of those are kept.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use serde::{Deserialize, Serialize};
 use wayfare_fleet::app::programs::{ProgramAbout, ProgramsPage, is_shown};
 use wayfare_fleet::fleet::{FleetChanges, ProgramView};
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
@@ -16,21 +18,23 @@ use super::{Core, pages};
 /// Bytes of a program's id and what is around it, as JSON.
 const ENTRY_BYTES: usize = 48;
 
-/// A program as it was seen, by the wall clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
+/// A program as it was seen, by the wall clock: times are in milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenProgram {
     engine: EngineId,
     generation: Generation,
     /// Since it was seen first.
     moves: u32,
     /// `None`: before anybody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     since_ms: Option<u64>,
     /// When it ended; `None` also where that was before anybody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     ended_ms: Option<u64>,
     is_ended: bool,
 }
 
-impl Seen {
+impl SeenProgram {
     /// At another engine it has come there by a move, unless it was started there again, which raises the
     /// generation by more.
     fn now_at(mut self, view: &ProgramView) -> Self {
@@ -43,25 +47,51 @@ impl Seen {
     }
 }
 
+/// The programs that there are, and what of them is still to be kept.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SeenPrograms {
+    pub(super) all: BTreeMap<ProgramId, SeenProgram>,
+    /// What a predecessor has kept, until the fleet is looked at first.
+    recalled: BTreeMap<ProgramId, SeenProgram>,
+    /// Since [`Core::take_seen_programs`].
+    changed: BTreeSet<ProgramId>,
+}
+
 impl Core {
+    /// Goes on from what was kept of programs, before anything is observed.
+    pub fn recall_programs(&mut self, kept: BTreeMap<ProgramId, SeenProgram>) {
+        self.seen.recalled = kept;
+    }
+
+    /// What has become of programs since this was asked last; `None`: it is gone.
+    pub fn take_seen_programs(&mut self) -> Vec<(ProgramId, Option<SeenProgram>)> {
+        let changed = std::mem::take(&mut self.seen.changed).into_iter();
+        changed
+            .map(|program| (program, self.seen.all.get(&program).cloned()))
+            .collect()
+    }
+
     /// Notes which programs are new, which have ended and which are gone.
     pub(super) fn see_programs(&mut self, changes: &FleetChanges) {
         let is_first = !std::mem::replace(&mut self.has_observed, true);
         let now_ms = (!is_first).then_some(self.now.wall_ms);
+        let recalled = std::mem::take(&mut self.seen.recalled);
         for program in &changes.programs_gone {
-            self.seen.remove(program);
+            self.seen.all.remove(program);
+            self.seen.changed.insert(*program);
         }
         for view in &changes.programs {
             let (program, is_ended) = (view.status.program, view.status.state.is_ended());
             let ended_ms = now_ms.filter(|_| is_ended);
-            let seen = match self.seen.remove(&program) {
+            let before = self.seen.all.remove(&program);
+            let seen = match before.clone().or_else(|| recalled.get(&program).cloned()) {
                 Some(seen) if seen.is_ended == is_ended => seen.now_at(view),
-                Some(seen) => Seen {
+                Some(seen) => SeenProgram {
                     ended_ms,
                     is_ended,
                     ..seen.now_at(view)
                 },
-                None => Seen {
+                None => SeenProgram {
                     engine: view.status.engine.clone(),
                     generation: view.status.generation,
                     moves: 0,
@@ -70,8 +100,13 @@ impl Core {
                     is_ended,
                 },
             };
-            self.seen.insert(program, seen);
+            if before.as_ref() != Some(&seen) {
+                self.seen.changed.insert(program);
+            }
+            self.seen.all.insert(program, seen);
         }
+        // Those that went while nobody acted.
+        self.seen.changed.extend(recalled.into_keys());
     }
 
     pub(super) fn programs_page(&self, from: Option<ProgramId>) -> ProgramsPage {
@@ -79,6 +114,7 @@ impl Core {
         let mut room = PAGE_BYTES_MAX;
         let later = self
             .seen
+            .all
             .range((from.map_or(Bound::Unbounded, Bound::Included), Bound::Unbounded));
         for (program, seen) in later {
             if room == 0 {
@@ -105,7 +141,7 @@ impl Core {
             recent_at_ms.is_none_or(|now_ms| self.is_recent(**program, view, now_ms))
         });
         let about = |program: ProgramId| {
-            let seen = self.seen.get(&program);
+            let seen = self.seen.all.get(&program);
             seen.map_or_else(ProgramAbout::default, |seen| self.about(program, seen))
         };
         let with_about = programs.map(|(program, view)| (view.clone(), about(*program)));
@@ -121,11 +157,11 @@ impl Core {
     }
 
     fn is_recent(&self, program: ProgramId, view: &ProgramView, now_ms: u64) -> bool {
-        let ended_ms = self.seen.get(&program).and_then(|seen| seen.ended_ms);
+        let ended_ms = self.seen.all.get(&program).and_then(|seen| seen.ended_ms);
         !view.status.state.is_ended() || is_shown(ended_ms, now_ms)
     }
 
-    fn about(&self, program: ProgramId, seen: &Seen) -> ProgramAbout {
+    fn about(&self, program: ProgramId, seen: &SeenProgram) -> ProgramAbout {
         let instance = self.whose.get(program, &self.state.instances);
         let starts = instance.and_then(|(_, instance)| instance.starts);
         ProgramAbout {

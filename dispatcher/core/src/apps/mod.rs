@@ -66,6 +66,7 @@ use wayfare_scheduler::application::InstanceId;
 use wayfare_scheduler::policy::Policy;
 
 use crate::compiler::CompilerAbout;
+pub use ages::SeenProgram;
 pub use ids::Ids;
 use leases::Leases;
 use obstacles::Obstacles;
@@ -228,7 +229,7 @@ pub struct Core {
     engines: BTreeMap<EngineId, Watched>,
     programs: BTreeMap<ProgramId, ProgramView>,
     whose: InstancesByProgram,
-    seen: BTreeMap<ProgramId, ages::Seen>,
+    seen: ages::SeenPrograms,
     /// The fleet has been looked at.
     has_observed: bool,
     passing: BTreeMap<InstanceId, Passing>,
@@ -276,7 +277,7 @@ impl Core {
             silence_until_ms: 0,
             engines: BTreeMap::new(),
             programs: BTreeMap::new(),
-            seen: BTreeMap::new(),
+            seen: ages::SeenPrograms::default(),
             has_observed: false,
             passing: BTreeMap::new(),
             in_flight: BTreeMap::new(),

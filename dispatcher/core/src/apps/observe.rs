@@ -72,7 +72,7 @@ impl Core {
         let gone = self.engines.keys().filter(|engine| !there.contains(engine));
         changes.engines_gone = gone.cloned().collect();
         let there: BTreeSet<ProgramId> = changes.programs.iter().map(|view| view.status.program).collect();
-        let gone = self.seen.keys().filter(|program| !there.contains(program));
+        let gone = self.seen.all.keys().filter(|program| !there.contains(program));
         changes.programs_gone = gone.copied().collect();
     }
 

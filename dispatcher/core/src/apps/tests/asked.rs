@@ -1,12 +1,13 @@
 //! What people ask, and what is told of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wayfare_fleet::app::ask::{Ask, VersionStatus, WouldAnswer};
 use wayfare_fleet::app::programs::{ProgramAbout, ProgramsPage};
 use wayfare_protocol::ids::{EngineId, Generation, ProgramId};
 use wayfare_protocol::status::ProgramState;
 
+use super::super::SeenProgram;
 use super::module;
 use super::world::{Copy, World, app, component};
 
@@ -128,16 +129,25 @@ fn programs_have_the_ages_and_restarts_that_were_seen() {
         .unwrap()
         .state = ProgramState::Exited { code: 1 };
     world.pass(10_000);
+    let kept = world.seen_programs();
     world.succeed();
     let after = instance(&mut world);
     assert_eq!(after.restarts, Some(1));
     assert!(after.since_ms > before.since_ms);
-    // Nobody has seen since when the other is there.
+    // Where nothing is kept nobody has seen since when the other is there.
     let unseen = ProgramAbout {
         moves: Some(0),
         ..ProgramAbout::default()
     };
     assert_eq!(of_stray(&mut world), unseen);
+    let gone = ProgramId::from_random([8; 16]);
+    let kept_with = |mut kept: BTreeMap<ProgramId, SeenProgram>| {
+        kept.insert(gone, kept[&stray].clone());
+        kept
+    };
+    world.succeed_with(kept_with(kept));
+    assert_eq!(of_stray(&mut world), ended);
+    assert!(!world.seen_programs().contains_key(&gone));
 }
 
 #[test]

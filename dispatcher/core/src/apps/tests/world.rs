@@ -20,7 +20,7 @@ use wayfare_scheduler::constraint::Constraints;
 use wayfare_scheduler::policy::Policy;
 
 use super::super::state::State;
-use super::super::{Core, CoreOptions, Effect, Ids, Input, LossOptions, Now, Serves, Trouble};
+use super::super::{Core, CoreOptions, Effect, Ids, Input, LossOptions, Now, SeenProgram, Serves, Trouble};
 use crate::compiler::CompilerAbout;
 
 #[derive(Debug, Clone)]
@@ -261,10 +261,16 @@ impl World {
     /// Another process acts from now on, with what is on the disk. What its predecessor had begun may still
     /// happen.
     pub(super) fn succeed(&mut self) {
+        self.succeed_with(BTreeMap::new());
+    }
+
+    /// Which goes on from what was kept of programs.
+    pub(super) fn succeed_with(&mut self, kept: BTreeMap<ProgramId, SeenProgram>) {
         let state = State::read(&self.records);
         self.successions += 1;
         let (core, effects) = Core::new(options(), state, ids(self.successions), self.now());
         self.core = core;
+        self.core.recall_programs(kept);
         // What is retained is what was published last.
         self.tell_changes();
         for delivery in std::mem::take(&mut self.wire) {
@@ -275,6 +281,14 @@ impl World {
         }
         self.take(effects);
         self.look();
+    }
+
+    /// What there is to keep of programs.
+    pub(super) fn seen_programs(&mut self) -> BTreeMap<ProgramId, SeenProgram> {
+        let changed = self.core.take_seen_programs().into_iter();
+        changed
+            .filter_map(|(program, seen)| Some((program, seen?)))
+            .collect()
     }
 
     pub(super) fn core(&self) -> &Core {
