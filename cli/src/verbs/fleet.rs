@@ -55,12 +55,23 @@ pub(crate) async fn programs(args: PsArgs, output: Output) -> Result {
         }
     };
     let id = |listed: &Listed| listed.view.status.program.to_string();
-    query.print(&programs, output, id, |one| json!(one), |programs| {
-        let remark = (hidden > 0).then(|| {
-            format!("{hidden} that have ended are not shown: `wayfare ps -a` shows them, `wayfare prune` removes them")
-        });
-        programs_table(programs, args.query.form, now_ms()).then(remark.into_iter().collect::<Text>())
-    })
+    query.print(
+        &programs,
+        output,
+        id,
+        |one| json!(one),
+        |programs| programs_table(programs, args.query.form, now_ms()).then(not_shown(hidden)),
+    )
+}
+
+/// A line about those that ended long ago, if there are any.
+fn not_shown(hidden: u64) -> Text {
+    let remark = (hidden > 0).then(|| {
+        format!(
+            "{hidden} that have ended are not shown: `wayfare ps -a` shows them, `wayfare prune` removes them"
+        )
+    });
+    remark.into_iter().collect()
 }
 
 pub(crate) async fn engines(args: EnginesArgs, output: Output) -> Result {
@@ -117,6 +128,7 @@ async fn print_status(fleet: &Client, report: &Report, output: Output) -> Result
         engines_table(&status.engines)
             .line("")
             .then(programs_table(&status.programs, None, now_ms()))
+            .then(not_shown(status.hidden as u64))
             .then(silent)
             .then(status.hold.iter().map(ToString::to_string).collect::<Text>())
             .then(status.alarms.iter().map(alarm).collect::<Text>())

@@ -22,6 +22,7 @@ use crate::app::hold::HoldRecord;
 use crate::app::programs::{ProgramAbout, is_shown};
 use crate::client::Client;
 use crate::core::Report;
+use crate::documents::now_ms;
 use crate::error::CommandError;
 use crate::fleet::{EngineView, ProgramView};
 use crate::numbers::{EngineLoad, ProgramLoad};
@@ -171,7 +172,11 @@ impl Listed {
 #[derive(Debug, Clone, Serialize)]
 pub struct FleetStatus {
     pub engines: Vec<ListedEngine>,
+    /// Those that run, and those that ended a moment ago.
     pub programs: Vec<Listed>,
+    /// How many more have ended.
+    #[serde(skip)]
+    pub hidden: usize,
     /// After how many milliseconds each engine reported that did.
     pub answered_ms: BTreeMap<EngineId, u64>,
     pub silent: Vec<EngineId>,
@@ -184,9 +189,12 @@ impl Client {
     pub async fn fleet_status(&self, report: &Report) -> Result<FleetStatus, CommandError> {
         let mut engines = self.engines_marked().await?;
         report.mark(&mut engines);
-        let (programs, numbers) = self.measured().await?;
+        let (mut programs, numbers) = self.measured().await?;
+        let (count, now_ms) = (programs.len(), now_ms());
+        programs.retain(|one| one.is_recent(now_ms));
         Ok(FleetStatus {
             engines: with_numbers(engines, numbers),
+            hidden: count - programs.len(),
             programs,
             answered_ms: report.answered.clone(),
             silent: report.silent.clone(),
