@@ -1,7 +1,9 @@
 //! Settings from four places: a flag wins over the environment, which wins over the context in use, or
 //! without one over the file. A context that is named leaves the environment out; a broker that is given
-//! otherwise leaves out the context in use.
+//! otherwise leaves out the context in use. Where none of them says which broker, and none listens where it
+//! would be, it is that of the one `wayfare up` which this user runs here.
 
+use std::net::TcpStream;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -26,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) operator_key: Option<PathBuf>,
     /// The root key of the fleet of a `wayfare up` here, for engines.
     pub(crate) trust_root: Option<PublicKey>,
+    /// Nothing has said which broker.
+    pub(crate) broker_is_unsaid: bool,
 }
 
 /// What the file may say.
@@ -61,7 +65,13 @@ impl Settings {
         }
         match contexts()?.in_use()? {
             Some(context) => Self::with_access(Self::resolve(args, variable, context.clone().into())),
-            None => Self::with_access(Ok(Self::read(args)?)),
+            None => {
+                let (mut settings, access) = Self::read(args)?;
+                if settings.broker_is_unsaid && !listens(&settings.broker) {
+                    settings.broker = the_local_one(settings.broker)?;
+                }
+                Self::with_access(Ok((settings, access)))
+            }
         }
     }
 
@@ -138,6 +148,8 @@ impl Settings {
                 (None, None) => (default.to_owned(), false),
             },
         };
+        let broker_is_unsaid =
+            args.broker.is_none() && variable("WAYFARE_BROKER").is_none() && file.broker.is_none();
         let (broker, in_file) = pick(&args.broker, "WAYFARE_BROKER", file.broker, BROKER_DEFAULT);
         // host:port is what people type.
         let url = if broker.contains("://") {
@@ -170,8 +182,32 @@ impl Settings {
             topics,
             operator_key: path(&args.operator_key, "WAYFARE_OPERATOR_KEY", file.operator_key),
             trust_root: None,
+            broker_is_unsaid,
         };
         Ok((settings, access))
+    }
+}
+
+/// Whether anything does at this address of this machine.
+fn listens(broker: &BrokerUrl) -> bool {
+    TcpStream::connect((broker.host(), broker.port())).is_ok()
+}
+
+/// The broker of the one `wayfare up` that this user runs; `default` where there is none.
+fn the_local_one(default: BrokerUrl) -> Result<BrokerUrl, Fail> {
+    let url = |port: u16| format!("mqtt://{}:{port}", default.host());
+    match LocalFleet::ports().as_slice() {
+        [] => Ok(default),
+        [port] => Ok(url(*port).parse().expect("a host and a port make a URL")),
+        several => {
+            let several: Vec<String> = several.iter().map(|port| url(*port)).collect();
+            Err(
+                Fail::usage(format!("no broker at {}:{}", default.host(), default.port())).hint(format!(
+                    "several `wayfare up` run here: give one by --broker, of {}",
+                    several.join(", ")
+                )),
+            )
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use wayfare_client::problem::{BAD_USAGE, NO_ANSWER, Problem};
 use wayfare_client::{AskError, CommandError, ConnectError};
 use wayfare_link::BrokerUrl;
 
+use crate::local::LocalFleet;
 use crate::output::{Output, Text, tell, tell_json};
 
 /// The kind of the failure of who was interrupted by Ctrl-C.
@@ -220,7 +221,12 @@ pub(crate) fn connecting(error: ConnectError) -> Fail {
             let reason = reason.filter(|reason| !reason.to_lowercase().contains("connection refused (os"));
             let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
             Fail::new("no-broker", format!("no broker at {}{reason}", address(&broker)))
-                .hint("start one with `wayfare up`, or give --broker")
+                .hint(match LocalFleet::ports().first() {
+                    Some(port) => format!(
+                        "`wayfare up` runs here, with --broker mqtt://127.0.0.1:{port}; give that, or another"
+                    ),
+                    None => "start one with `wayfare up`, or give --broker".to_owned(),
+                })
         }
         ConnectError::NoEcho { .. } => Fail::no_answer(error.to_string())
             .hint("another client may use this client's name, or the broker is too busy"),

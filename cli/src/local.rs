@@ -19,6 +19,9 @@ use crate::fail::Fail;
 use crate::folders::state_folder;
 use crate::whole;
 
+/// In this user's folder for state.
+const FOLDER: &str = "local";
+
 /// What commands and engines need.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -53,6 +56,27 @@ impl LocalFleet {
             return None;
         }
         Self::in_folder(&state_folder()?, broker.port())
+    }
+
+    /// The ports of those that this user runs now, in order.
+    pub(crate) fn ports() -> Vec<u16> {
+        state_folder().map_or_else(Vec::new, |state| Self::ports_in(&state))
+    }
+
+    fn ports_in(state: &Path) -> Vec<u16> {
+        let Ok(entries) = std::fs::read_dir(state.join(FOLDER)) else {
+            return Vec::new();
+        };
+        let port = |entry: std::io::Result<std::fs::DirEntry>| {
+            let name = entry.ok()?.file_name();
+            name.to_str()?.strip_suffix(".toml")?.parse::<u16>().ok()
+        };
+        let mut ports: Vec<u16> = entries
+            .filter_map(port)
+            .filter(|port| Self::in_folder(state, *port).is_some_and(|found| found.is_locked))
+            .collect();
+        ports.sort_unstable();
+        ports
     }
 
     fn in_folder(state: &Path, port: u16) -> Option<Self> {
@@ -93,7 +117,7 @@ impl Drop for Shown {
 }
 
 fn path(state: &Path, port: u16) -> PathBuf {
-    state.join("local").join(format!("{port}.toml"))
+    state.join(FOLDER).join(format!("{port}.toml"))
 }
 
 #[cfg(test)]
@@ -119,10 +143,12 @@ mod tests {
         // Killed: the lock goes, the file stays.
         let kept = std::fs::read(&shown.path).unwrap();
         let path = shown.path.clone();
+        assert_eq!(LocalFleet::ports_in(state.path()), [PORT]);
         drop(shown);
         assert!(!path.exists());
         std::fs::write(&path, kept).unwrap();
         assert_eq!(LocalFleet::in_folder(state.path(), PORT), None);
+        assert!(LocalFleet::ports_in(state.path()).is_empty());
         // The next one takes its place.
         let _shown = fleet(true).show_in(state.path(), PORT).unwrap();
         assert_eq!(LocalFleet::in_folder(state.path(), PORT), Some(fleet(true)));

@@ -3,6 +3,10 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use serde_json::Value;
 use support::{Process, Ran, Up};
 
 /// Starts the program that everybody orders about.
@@ -208,6 +212,58 @@ fn engines_are_approved(up: &Up, stranger: &dyn Fn(&[&str], bool) -> Ran, root: 
     assert_eq!(state().0, "not-approved");
     let again = own(&["enroll", "approve", "joined", "--json"]);
     assert_eq!(again.documents()[0]["serial"], 2, "{}", again.stderr);
+}
+
+/// Where nobody says which broker, and none listens where it would be.
+#[test]
+fn commands_find_the_one_up_that_this_user_runs_on_whatever_port() {
+    const DEFAULT: &str = "127.0.0.1:1883";
+    if std::net::TcpStream::connect(DEFAULT).is_ok() {
+        eprintln!("NOT TESTED: a broker listens at {DEFAULT}, so that commands use that");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let command = |broker: &str, arguments: &[&str]| {
+        let mut command = support::command(broker, arguments);
+        command.env("XDG_STATE_HOME", &home);
+        command
+    };
+    let types = |broker: &str, arguments: &[&str]| {
+        let output = command(broker, arguments).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (exit, _, said) = types("", &["ps"]);
+    assert_eq!(exit, Some(1));
+    assert!(said.contains("start one with `wayfare up`"), "{said}");
+
+    let up = |name: &str| {
+        let data = folder.path().join(name);
+        let arguments = ["up", "--json", "--port", "0", "--engines", "0", "--no-dispatcher"];
+        let arguments = [&arguments[..], &["--data", data.to_str().unwrap()]].concat();
+        let mut up = command("", &arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(up.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let announced: Value = serde_json::from_str(&line).unwrap();
+        let broker = announced["broker"].as_str().unwrap().to_owned();
+        // It goes on saying what happens.
+        ((Process(up), stdout), broker)
+    };
+    let (_one, first) = up("one");
+    let (exit, found, said) = types("", &["ps"]);
+    assert_eq!((exit, said.as_str()), (Some(0), ""), "{found}");
+    // A broker that is named and is not there is not replaced; what is there is said.
+    let (exit, _, said) = types(&format!("mqtt://{DEFAULT}"), &["ps"]);
+    assert_eq!(exit, Some(1));
+    assert!(said.contains(&format!("--broker {first}")), "{said}");
+    // Of two nobody knows which is meant.
+    let (_two, second) = up("two");
+    let (exit, _, said) = types("", &["ps"]);
+    assert_eq!(exit, Some(2));
+    assert!(said.contains(&first) && said.contains(&second), "{said}");
+    assert_eq!(types(&second, &["ps"]).0, Some(0));
 }
 
 /// Signed with whose key, that is the question: of `up`, of a stranger, and of a dispatcher.
