@@ -22,6 +22,8 @@ pub(crate) mod query;
 mod reference;
 pub(crate) mod services;
 pub(crate) mod state;
+#[cfg(test)]
+mod tried;
 pub(crate) mod values;
 
 use std::borrow::Cow;
@@ -39,7 +41,7 @@ use clap_complete::Shell;
 use context::ContextVerb;
 use devices::DeviceVerb;
 use engines::EngineVerbArgs;
-use fleet::{AskArgs, FleetArgs};
+use fleet::FleetArgs;
 use fs::FsVerb;
 use language::{JsVerb, LanguageVerb};
 use looking::{
@@ -169,7 +171,7 @@ pub(crate) enum Verb {
     /// stands for whichever dispatcher acts next as well.
     Hold(HoldArgs),
     /// End a hold
-    Release(AskArgs),
+    Release(apps::ReleaseArgs),
     /// Make, show and change the key that signs code for engines without a compiler
     Key(KeyArgs),
     /// Say whose orders count in the fleet: keys of people and dispatchers, and what each may do

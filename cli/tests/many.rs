@@ -188,6 +188,29 @@ fn many_orders_are_one_operation_and_lists_are_asked_for_in_one_way() {
         (1, "/fleet/no", &["fs", "mkdir", "/fleet/no/sub"]),
         (1, "/fleet/long", &["fs", "mkdir", "/fleet/long"]),
         (0, "nothing would change", &["state", "rm", "a/b"]),
+        (
+            0,
+            "would set a/b, which is not there",
+            &["state", "set", "a/b", "1"],
+        ),
+        (
+            1,
+            "it was not set",
+            &["state", "set", "a/b", "1", "--expect", "3"],
+        ),
+        (
+            0,
+            "would set 0 values",
+            &["state", "set", "a/+", "1", "--pattern"],
+        ),
+        (0, "would: ", &["hold", "--reason", "works"]),
+        (0, "nothing would change", &["release"]),
+        (1, "no language 'lua'", &["language", "rm", "lua"]),
+        (
+            0,
+            "would add language lua",
+            &["language", "add", "lua", "--module", &file, "--ext", ".lua"],
+        ),
     ] {
         let ran = user.types(exit, &[arguments, &["--dry-run"]].concat());
         assert!(

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::DryRunArgs;
 use super::fleet::AskArgs;
 use super::values::parse_variable;
 
@@ -48,6 +49,8 @@ pub(crate) struct LanguageAddArgs {
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
     #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
+    #[command(flatten)]
     pub(crate) ask: AskArgs,
     /// The interpreter's arguments, with {program} for the path of what is run [default: {program}]
     #[arg(last = true, value_name = "ARGS")]
@@ -64,6 +67,8 @@ pub(crate) struct LanguageLsArgs {
 pub(crate) struct LanguageRmArgs {
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }

@@ -56,6 +56,8 @@ pub(crate) struct StateSetArgs {
     #[arg(long, value_name = "VERSION")]
     pub(crate) expect: Option<u64>,
     #[command(flatten)]
+    pub(crate) dry: DryRunArgs,
+    #[command(flatten)]
     pub(crate) ask: AskArgs,
 }
 

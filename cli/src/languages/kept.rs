@@ -66,25 +66,7 @@ pub(crate) async fn add(
     base: &Path,
     output: Output,
 ) -> Result<Language> {
-    let taken = all(files).await?.into_iter().find(|other| {
-        other.name != language.name
-            && other
-                .extensions
-                .iter()
-                .any(|one| language.extensions.contains(one))
-    });
-    if let Some(other) = taken {
-        let text = format!("'{}' has one of these extensions already", other.name);
-        return Err(
-            Fail::new("exists", text).hint(format!("`wayfare language rm {}` removes it", other.name))
-        );
-    }
-    let module = read_bounded(&base.join(&language.module), MODULE_BYTES_MAX)?;
-    let library = language
-        .library
-        .as_ref()
-        .map(|folder| pack_folder(&base.join(folder)));
-    let library = library.transpose()?;
+    let (module, library) = readied(files, &language, base).await?;
     for names in [&[][..], &[&*language.name][..]] {
         match files.make_folder(&path(names)).await {
             Err(FilesError::Refused {
@@ -105,16 +87,44 @@ pub(crate) async fn add(
     Ok(language)
 }
 
+/// The module and the library of a language that could be added; refuses one that could not.
+pub(crate) async fn readied(
+    files: &Files<'_>,
+    language: &Language,
+    base: &Path,
+) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
+    let taken = all(files).await?.into_iter().find(|other| {
+        other.name != language.name
+            && other
+                .extensions
+                .iter()
+                .any(|one| language.extensions.contains(one))
+    });
+    if let Some(other) = taken {
+        let text = format!("'{}' has one of these extensions already", other.name);
+        return Err(
+            Fail::new("exists", text).hint(format!("`wayfare language rm {}` removes it", other.name))
+        );
+    }
+    let module = read_bounded(&base.join(&language.module), MODULE_BYTES_MAX)?;
+    let library = language
+        .library
+        .as_ref()
+        .map(|folder| pack_folder(&base.join(folder)));
+    Ok((module, library.transpose()?))
+}
+
 pub(crate) async fn remove(files: &Files<'_>, name: &str) -> Result {
     // Nobody begins to use it from here on.
     match files.remove(&path(&[name, ABOUT])).await {
-        Err(error) if is_absent(&error) => {
-            return Err(Fail::new("absent", format!("no language '{name}' is here"))
-                .hint("`wayfare language ls` lists them"));
-        }
+        Err(error) if is_absent(&error) => return Err(absent(name)),
         removed => removed?,
     }
     Ok(files.remove_all(&path(&[name]), |_| {}).await?)
+}
+
+pub(crate) fn absent(name: &str) -> Fail {
+    Fail::new("absent", format!("no language '{name}' is here")).hint("`wayfare language ls` lists them")
 }
 
 /// Makes `source` ready, with what the command or the fleet has of its language.

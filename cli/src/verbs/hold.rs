@@ -4,8 +4,8 @@ use wayfare_client::app::ask::Ask;
 use wayfare_client::app::hold::HoldRecord;
 
 use super::app::ask;
-use crate::args::apps::HoldArgs;
-use crate::args::fleet::AskArgs;
+use super::dry;
+use crate::args::apps::{HoldArgs, ReleaseArgs};
 use crate::context::with_services;
 use crate::fail::Result;
 use crate::output::Output;
@@ -18,15 +18,21 @@ pub(crate) async fn hold(args: HoldArgs, output: Output) -> Result {
         reason: args.reason,
     };
     with_services(&args.ask.fleet, async |fleet| {
+        if args.dry.dry_run {
+            return dry::ask(fleet, hold, args.ask.timeout, output).await;
+        }
         let held: HoldRecord = fleet.ask_apps(&hold, args.ask.timeout).await?;
         output.print(&held, |held| format!("{held}; `wayfare release` ends that"))
     })
     .await
 }
 
-pub(crate) async fn release(args: AskArgs, output: Output) -> Result {
-    with_services(&args.fleet, async |fleet| {
-        let answer = ask(fleet, &Ask::Release, args.timeout).await?;
+pub(crate) async fn release(args: ReleaseArgs, output: Output) -> Result {
+    with_services(&args.ask.fleet, async |fleet| {
+        if args.dry.dry_run {
+            return dry::ask(fleet, Ask::Release, args.ask.timeout, output).await;
+        }
+        let answer = ask(fleet, &Ask::Release, args.ask.timeout).await?;
         output.print(&answer, |answer| match answer["changed"].as_bool() {
             Some(true) => "the fleet is released",
             _ => "the fleet is not held",

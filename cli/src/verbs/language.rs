@@ -15,6 +15,10 @@ pub(crate) async fn run(verb: LanguageVerb, output: Output) -> Result {
         LanguageVerb::Add(args) => {
             let (language, base) = described(&args)?;
             changing_files(&args.ask, async |files| {
+                if args.dry.dry_run {
+                    kept::readied(files, &language, &base).await?;
+                    return would("add", &language.name, output);
+                }
                 let added = kept::add(files, language.clone(), &base, output).await?;
                 output.print(&added, |added| {
                     format!("{} runs .{}", added.name, added.extensions.join(", ."))
@@ -37,6 +41,13 @@ pub(crate) async fn run(verb: LanguageVerb, output: Output) -> Result {
                 return Err(Fail::usage(format!("'{name}' cannot name a language")));
             }
             changing_files(&args.ask, async |files| {
+                if args.dry.dry_run {
+                    let is_there = kept::all(files).await?.iter().any(|one| one.name == name);
+                    return match is_there {
+                        true => would("remove", &name, output),
+                        false => Err(kept::absent(&name)),
+                    };
+                }
                 kept::remove(files, &name).await?;
                 output.print(&json!({ "removed": name }), |_| {
                     format!("removed language {name}")
@@ -45,6 +56,11 @@ pub(crate) async fn run(verb: LanguageVerb, output: Output) -> Result {
             .await
         }
     }
+}
+
+fn would(what: &str, language: &str, output: Output) -> Result {
+    let document = json!({ "would": what, "language": language });
+    output.print(&document, |_| format!("would {what} language {language}"))
 }
 
 fn table(languages: &[Language]) -> Text {

@@ -162,6 +162,9 @@ async fn set(args: StateSetArgs, output: Output) -> Result {
     };
     with_services(&args.ask.fleet, async |fleet| {
         fleet.refuse_if_held().await?;
+        if args.dry.dry_run {
+            return would_set(fleet, what, &args.key, &args.ask, output).await;
+        }
         match ask(fleet, what, &args.ask).await? {
             ValueAnswer::Set { version } => {
                 let document = json!({ "key": args.key, "version": version });
@@ -171,15 +174,53 @@ async fn set(args: StateSetArgs, output: Output) -> Result {
                 let document = json!({ "pattern": args.key, "count": count, "version": version });
                 output.print(&document, |_| format!("set {count} values"))
             }
-            ValueAnswer::Conflict { version } => Err(Fail::new(
-                "conflict",
-                format!("'{}' has version {version}: it was not set", args.key),
-            )),
+            ValueAnswer::Conflict { version } => Err(conflict(&args.key, version)),
             ValueAnswer::Full => Err(full(args.pattern)),
             other => Err(unexpected(&other)),
         }
     })
     .await
+}
+
+fn conflict(key: &str, version: u64) -> Fail {
+    Fail::new(
+        "conflict",
+        format!("'{key}' has version {version}: it was not set"),
+    )
+}
+
+/// What setting it would replace: nothing is done.
+async fn would_set(fleet: &Client, what: ValueAsk, name: &str, args: &AskArgs, output: Output) -> Result {
+    let (key, expected) = match what {
+        ValueAsk::SetMatching { pattern, .. } => {
+            let mut count = 0_u64;
+            matching(fleet, &pattern, args, |one| {
+                count += u64::from(one.value.is_some());
+                Ok(())
+            })
+            .await?;
+            let document = json!({ "would": "set", "pattern": name, "count": count });
+            return output.print(&document, |_| format!("would set {count} values"));
+        }
+        ValueAsk::CompareAndSet { key, expected, .. } => (key, Some(expected)),
+        ValueAsk::Set { key, .. } => (key, None),
+        other => unreachable!("{other:?} sets nothing"),
+    };
+    let version = match ask(fleet, ValueAsk::Get { key }, args).await? {
+        ValueAnswer::Value { version, .. } => Some(version),
+        ValueAnswer::Absent => None,
+        other => return Err(unexpected(&other)),
+    };
+    if let Some(expected) = expected
+        && expected != version.unwrap_or(0)
+    {
+        return Err(conflict(name, version.unwrap_or(0)));
+    }
+    let document = json!({ "would": "set", "key": name, "version": version });
+    output.print(&document, |_| match version {
+        Some(version) => format!("would set {name}, which has version {version}"),
+        None => format!("would set {name}, which is not there"),
+    })
 }
 
 fn full(is_pattern: bool) -> Fail {

@@ -57,8 +57,8 @@ pub(super) fn orders() -> Vec<Printed> {
         one("prune", pruned),
         // After what its orders print.
         lines("batch", any_of(&[batch, anything()])),
-        one("hold", hold()),
-        one("release", object(&[("changed", flag())])),
+        one("hold", any_of(&[hold(), would_ask()])),
+        one("release", any_of(&[object(&[("changed", flag())]), would_ask()])),
     ]
 }
 

@@ -1,5 +1,7 @@
 //! Values, messages, files and languages.
 
+use serde_json::Value;
+
 use super::super::parts::{file_stat, language, provider, value, would_files};
 use super::super::{Printed, any_of, anything, count, id, list, object, or_null, text, word};
 use super::{lines, one, rows};
@@ -24,6 +26,12 @@ pub(super) fn values_and_messages() -> Vec<Printed> {
     let set = any_of(&[
         object(&[("key", text()), ("version", count())]),
         object(&[("pattern", text()), ("count", count()), ("version", count())]),
+        object(&[
+            ("would", word(&["set"])),
+            ("key", text()),
+            ("version", or_null(count())),
+        ]),
+        object(&[("would", word(&["set"])), ("pattern", text()), ("count", count())]),
     ]);
     // What a function says is its own: JSON, or else its text.
     let called = any_of(&[
@@ -85,8 +93,15 @@ pub(super) fn files() -> Vec<Printed> {
         one("fs mv", any_of(&[renamed, would_files()])),
         one("fs cp", written()),
         one("fs history", list(version)),
-        one("language add", language()),
+        one("language add", any_of(&[language(), would_language("add")])),
         one("language ls", list(language())),
-        one("language rm", object(&[("removed", text())])),
+        one(
+            "language rm",
+            any_of(&[object(&[("removed", text())]), would_language("remove")]),
+        ),
     ]
+}
+
+fn would_language(what: &'static str) -> Value {
+    object(&[("would", word(&[what])), ("language", text())])
 }
