@@ -1,16 +1,25 @@
 //! Programs that keep values with the fleet's dispatcher, and files in their scratch folder, while they are
 //! moved and killed.
 
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use wayfare_client::Run;
+use wayfare_client::watching::{ValueWatch, Watched};
+use wayfare_link::{Event, LinkOptions, Message, Qos};
 use wayfare_protocol::grants::Grants;
+use wayfare_protocol::pattern::Pattern;
 use wayfare_protocol::topics::Topics;
 use wayfare_protocol::trust::card::Card;
 use wayfare_protocol::trust::roster::{Orders, Roster};
-use wayfare_protocol::values::{Key, ValueAnswer, ValueAsk};
+use wayfare_protocol::values::{Changed, Key, Value, ValueAnswer, ValueAsk};
+use wayfare_protocol::wire;
 use wayfare_tests::broker::Kind;
 use wayfare_tests::fleet::{Fleet, OPERATOR, ROOT, roster, signing_key};
 use wayfare_tests::registry::Registry;
-use wayfare_tests::watched::Watched;
+use wayfare_tests::watched::Watched as Program;
+use wayfare_tests::within;
 
 use crate::fleet;
 
@@ -34,7 +43,7 @@ fn order(name: &str, args: &[&str], on: &str, state: &[&str]) -> Run {
     }
 }
 
-async fn run(fleet: &Fleet, name: &str, args: &[&str], on: &str, state: &[&str]) -> Watched {
+async fn run(fleet: &Fleet, name: &str, args: &[&str], on: &str, state: &[&str]) -> Program {
     fleet.runs(order(name, args, on, state)).await
 }
 
@@ -48,7 +57,7 @@ async fn loads(fleet: &Fleet, engines: &[&str]) {
 }
 
 /// The last number that one of them has printed.
-async fn all_counted(programs: Vec<Watched>) -> u64 {
+async fn all_counted(programs: Vec<Program>) -> u64 {
     let mut last = 0;
     for program in programs {
         let finished = program.finish().await;
@@ -167,4 +176,77 @@ async fn a_count_is_for_the_engines_that_were_approved_and_have_the_program() {
     let unknown = run(&fleet, "tally", &["other", "1", "10"], "c", &[]).await;
     let log = String::from_utf8_lossy(&unknown.finish().await.stderr).into_owned();
     assert!(log.contains("the dispatcher does not take it"), "{log}");
+}
+
+/// Each of them hears of each change, which is published once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_watchers_of_a_value_cost_one_message_for_each_change() {
+    const WATCHERS: usize = 1_000;
+    const LIMIT: Duration = Duration::from_secs(60);
+    let fleet = fleet(Kind::Mosquitto).registry().start().await;
+    let key: Key = "/speed".to_owned().try_into().expect("a key");
+    let topics = Topics::default();
+    // Whoever listens without a word to anybody.
+    let (link, mut heard) =
+        wayfare_link::connect(LinkOptions::new(fleet.broker.url(), "listens")).expect("sound");
+    let subscribed = link.subscribe(&topics.value(&key), Qos::AtLeastOnce).await;
+    subscribed.expect("granted");
+    let mut watchers = JoinSet::new();
+    let (ready, mut readies) = mpsc::unbounded_channel();
+    for _ in 0..WATCHERS {
+        let (broker, ready, topics) = (fleet.broker.url(), ready.clone(), topics.clone());
+        watchers.spawn(async move {
+            let pattern = Pattern::try_from("/speed".to_owned()).expect("a pattern");
+            let opened = ValueWatch::open(broker, &topics, pattern).await;
+            let mut watching = opened.expect("a broker");
+            let (mut versions, mut ready) = (Vec::new(), Some(ready));
+            while versions.len() < 2 {
+                match watching.next(LIMIT).await.expect("open") {
+                    Watched::Begin => drop(ready.take().map(|ready| ready.send(()))),
+                    Watched::Changed(changed) => versions.push(changed.version),
+                }
+            }
+            watching.close().await;
+            versions
+        });
+    }
+    within("all of them to watch", async {
+        for _ in 0..WATCHERS {
+            readies.recv().await.expect("one has ended");
+        }
+    })
+    .await;
+    let mut set = Vec::new();
+    for text in ["1", "2"] {
+        let what = ValueAsk::Set {
+            key: key.clone(),
+            value: Value::new(text.into()).expect("it is short"),
+        };
+        match fleet.client.ask_values(what, LIMIT).await.expect("an answer") {
+            ValueAnswer::Set { version } => set.push(version),
+            other => panic!("{other:?}"),
+        }
+    }
+    while let Some(seen) = within("a watcher to hear of both", watchers.join_next()).await {
+        assert_eq!(seen.expect("it has not panicked"), set);
+    }
+    // Both, and nothing between them or behind them: what this one says itself comes last.
+    let last = Message::new(topics.value(&key), b"last".to_vec());
+    link.publish_acknowledged(last).await.expect("open");
+    let mut published = Vec::new();
+    within("all that was published", async {
+        loop {
+            match heard.next().await.expect("open") {
+                Event::Received(incoming) if incoming.payload == b"last"[..] => break,
+                Event::Received(incoming) => {
+                    let changed: Changed = wire::decode(&incoming.payload).expect("a change");
+                    published.push(changed.version);
+                }
+                _ => {}
+            }
+        }
+    })
+    .await;
+    assert_eq!(published, set);
+    link.close().await;
 }
