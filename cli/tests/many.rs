@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::{User, command};
+use support::{Up, User, command, run};
 
 impl User {
     /// Types lines into a shell that is no terminal.
@@ -240,6 +240,62 @@ fn many_orders_are_one_operation_and_lists_are_asked_for_in_one_way() {
     }
     assert!(!made.contains("not there"), "{made}");
     user.types(1, &["support-bundle", "-o", &bundle]);
+}
+
+#[test]
+fn orders_and_logs_are_of_all_that_belongs_to_an_application_or_is_on_engines_with_a_label() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("up"), 2);
+    up.waits_for_engines(2);
+    let types = |exit: i32, arguments: &[&str]| {
+        let ran = run(&up.broker, arguments);
+        assert_eq!(ran.exit, exit, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        ran
+    };
+    let manifest = folder.path().join("app.toml");
+    let text = "name = 'shop'\n[component.web]\nmodule = 'counter'\ncount = 2\nargs = ['100000', '100']\n";
+    std::fs::write(&manifest, text).unwrap();
+    types(0, &["app", "apply", manifest.to_str().unwrap(), "--wait"]);
+    types(0, &["run", "counter", "--name", "alone", "--", "100000", "100"]);
+    let would = |arguments: &[&str]| {
+        let ran = types(0, &[arguments, &["--dry-run"]].concat());
+        let mut names: Vec<String> = ran
+            .stdout
+            .lines()
+            .map(|line| line.split(' ').nth(2).unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    for verb in ["kill", "pause"] {
+        assert_eq!(would(&[verb, "--app", "shop"]), ["shop-web-0", "shop-web-1"]);
+        assert_eq!(
+            would(&[verb, "alone", "--app", "shop"]),
+            ["alone", "shop-web-0", "shop-web-1"]
+        );
+    }
+    for nothing in [
+        &["--app", "other"][..],
+        &["--app", "shop", "--label", "zone=attic"],
+    ] {
+        let refused = types(1, &[&["kill"], nothing].concat());
+        assert!(
+            refused.stderr.contains("nothing that has not ended"),
+            "{}",
+            refused.stderr
+        );
+    }
+    types(2, &["kill"]);
+    let lines = types(0, &["logs", "--app", "shop", "-n", "1"]).stdout;
+    for instance in ["shop/web/0", "shop/web/1"] {
+        assert!(lines.contains(instance), "{lines}");
+    }
+    let refused = types(1, &["logs", "--app", "other"]);
+    assert!(
+        refused.stderr.contains("no application 'other'"),
+        "{}",
+        refused.stderr
+    );
 }
 
 /// Which `new` writes, and which needs no fleet to be tried.

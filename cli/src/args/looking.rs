@@ -8,15 +8,18 @@ use wayfare_protocol::log::Stream;
 use super::DryRunArgs;
 use super::fleet::{AskArgs, FleetArgs};
 use super::query::QueryArgs;
-use super::values::{parse_duration, parse_time};
-use crate::completing::programs;
+use super::values::{parse_duration, parse_name, parse_time};
+use crate::completing::{applications, programs};
 
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
     /// Programs, running, ended or killed: by name or id; or an application, APP/COMPONENT or
     /// APP/COMPONENT/NUMBER
-    #[arg(value_name = "PROGRAM", required = true, add = programs())]
+    #[arg(value_name = "PROGRAM", required_unless_present = "app", add = programs())]
     pub(crate) programs: Vec<String>,
+    /// An application, whatever else has its name; can be given again
+    #[arg(long, value_name = "APP", value_parser = parse_name, add = applications())]
+    pub(crate) app: Vec<String>,
     /// Go on until the programs end; of an application's instance with what takes its place. Ends with 1, and
     /// says why, if one was killed or did not end well
     #[arg(short, long)]

@@ -11,7 +11,7 @@ use super::values::{
     parse_variable_name,
 };
 use super::{CommandArgs, MarkedArgs};
-use crate::completing::{engines, programs};
+use crate::completing::{applications, engines, programs};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -92,18 +92,31 @@ pub(crate) struct RunArgs {
     pub(crate) args: Vec<String>,
 }
 
+/// Which programs: those that are named, and those that belong to something.
+#[derive(Debug, Args)]
+pub(crate) struct ChosenArgs {
+    #[arg(value_name = "PROGRAM", required_unless_present_any = ["app", "label"], add = programs())]
+    pub(crate) programs: Vec<String>,
+    /// Also those of an application that have not ended; can be given again
+    #[arg(long, value_name = "APP", value_parser = parse_name, add = applications())]
+    pub(crate) app: Vec<String>,
+    /// Also those that have not ended on engines with this label, and of --app only these; can be given again
+    #[arg(long, value_name = "KEY=VALUE", value_parser = wayfare_protocol::labels::parse)]
+    pub(crate) label: Vec<(String, String)>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct OnProgramsArgs {
-    #[arg(value_name = "PROGRAM", required = true, add = programs())]
-    pub(crate) programs: Vec<String>,
+    #[command(flatten)]
+    pub(crate) chosen: ChosenArgs,
     #[command(flatten)]
     pub(crate) command: CommandArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct MoveArgs {
-    #[arg(value_name = "PROGRAM", required = true, add = programs())]
-    pub(crate) programs: Vec<String>,
+    #[command(flatten)]
+    pub(crate) chosen: ChosenArgs,
     /// Engine to move them to
     #[arg(long, value_name = "ENGINE", add = engines())]
     pub(crate) to: String,
@@ -131,8 +144,8 @@ pub(crate) struct SpawnArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
-    #[arg(value_name = "PROGRAM", required = true, add = programs())]
-    pub(crate) programs: Vec<String>,
+    #[command(flatten)]
+    pub(crate) chosen: ChosenArgs,
     /// Take back programs whose move is in doubt. Only if their target is gone for good: else they run twice
     #[arg(long)]
     pub(crate) force: bool,

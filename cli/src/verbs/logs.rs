@@ -38,6 +38,9 @@ pub(crate) async fn run(args: LogsArgs, output: Output) -> Result {
         for wanted in &args.programs {
             sources.extend(store.find(wanted, args.previous).await?);
         }
+        for application in &args.app {
+            sources.extend(store.find_app(application, args.previous).await?);
+        }
         sources.sort_by(|a, b| (&a.label, a.program).cmp(&(&b.label, b.program)));
         sources.dedup_by_key(|source| source.program);
         // Which streams are wanted is the filter's to say.

@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use wayfare_client::{Busy, CommandOptions, Operation, Order, ResumeMode};
+use wayfare_client::rows::Listed;
+use wayfare_client::{Busy, Client, CommandOptions, Operation, Order, ResumeMode};
+
+use wayfare_protocol::ids::EngineId;
 
 use super::dry;
 use crate::args::CommandArgs;
-use crate::args::programs::{MoveArgs, OnProgramsArgs, ResumeArgs, SpawnArgs};
+use crate::args::programs::{ChosenArgs, MoveArgs, OnProgramsArgs, ResumeArgs, SpawnArgs};
 use crate::context::{options, options_for, with_fleet};
 use crate::fail::{Fail, Result};
 use crate::output::Output;
@@ -20,13 +23,13 @@ pub(crate) async fn move_program(args: MoveArgs, output: Output) -> Result {
         to: to.clone(),
     };
     let options = options_for(&args.command, args.marked);
-    each(args.programs, order, &options, &args.command, output).await
+    each(args.chosen, order, &options, &args.command, output).await
 }
 
 pub(crate) async fn pause(args: OnProgramsArgs, output: Output) -> Result {
     let order = |program| Order::Pause { program };
     let options = options(&args.command);
-    each(args.programs, order, &options, &args.command, output).await
+    each(args.chosen, order, &options, &args.command, output).await
 }
 
 pub(crate) async fn resume(args: ResumeArgs, output: Output) -> Result {
@@ -37,13 +40,13 @@ pub(crate) async fn resume(args: ResumeArgs, output: Output) -> Result {
     };
     let order = |program| Order::Resume { program, mode };
     let options = options(&args.command);
-    each(args.programs, order, &options, &args.command, output).await
+    each(args.chosen, order, &options, &args.command, output).await
 }
 
 pub(crate) async fn kill(args: OnProgramsArgs, output: Output) -> Result {
     let order = |program| Order::Kill { program };
     let options = options(&args.command);
-    each(args.programs, order, &options, &args.command, output).await
+    each(args.chosen, order, &options, &args.command, output).await
 }
 
 /// All copies at once; the first failure is the command's, after all have ended.
@@ -86,16 +89,15 @@ pub(crate) async fn spawn(args: SpawnArgs, output: Output) -> Result {
 /// All programs at once; the first failure is the command's, after all have ended and the others' have been
 /// told.
 async fn each(
-    mut programs: Vec<String>,
+    chosen: ChosenArgs,
     order: impl Fn(String) -> Order,
     options: &CommandOptions,
     args: &CommandArgs,
     output: Output,
 ) -> Result {
-    let mut named = BTreeSet::new();
-    programs.retain(|program| named.insert(program.clone()));
-    check_key(programs.len(), args)?;
     with_fleet(&args.fleet, async |fleet| {
+        let programs = programs_of(fleet, &chosen).await?;
+        check_key(programs.len(), args)?;
         let one = async |program: String| {
             if args.dry.dry_run {
                 return dry::order(fleet, order(program), options, output).await;
@@ -112,6 +114,42 @@ async fn each(
         first.map_or(Ok(()), Err)
     })
     .await
+}
+
+/// Each once: those that are named, and the ids of those that belong to what is.
+pub(super) async fn programs_of(fleet: &Client, chosen: &ChosenArgs) -> Result<Vec<String>> {
+    let mut named = BTreeSet::new();
+    let mut programs = chosen.programs.clone();
+    programs.retain(|program| named.insert(program.clone()));
+    if chosen.app.is_empty() && chosen.label.is_empty() {
+        return Ok(programs);
+    }
+    let engines = fleet.engines().await?;
+    let has_labels = |engine: &EngineId| {
+        let about = engines.iter().find(|view| view.engine == *engine);
+        let labels = about.and_then(|view| Some(&view.about.as_ref()?.labels));
+        let has = |(key, value): &(String, String)| labels.and_then(|labels| labels.get(key)) == Some(value);
+        chosen.label.iter().all(has)
+    };
+    let is_of = |one: &Listed| {
+        let app = one.instance().and_then(|instance| instance.split('/').next());
+        chosen.app.is_empty() || app.is_some_and(|app| chosen.app.iter().any(|wanted| wanted == app))
+    };
+    let listed = fleet.listed().await?;
+    let found = listed.iter().filter(|one| {
+        let status = &one.view.status;
+        !status.state.is_ended() && is_of(one) && has_labels(&status.engine)
+    });
+    let found: Vec<String> = found.map(|one| one.view.status.program.to_string()).collect();
+    if found.is_empty() {
+        let text =
+            "nothing that has not ended belongs to that application, or is on an engine with these labels";
+        return Err(
+            Fail::new("no-program", text).hint("`wayfare ps --where 'app = NAME'` lists an application's")
+        );
+    }
+    programs.extend(found);
+    Ok(programs)
 }
 
 /// Several orders with one key would join or supersede each other.

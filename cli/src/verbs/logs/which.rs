@@ -72,6 +72,20 @@ impl Store {
     /// those before them.
     pub(super) async fn find(&self, wanted: &str, previous: bool) -> Result<Vec<Source>> {
         let found = self.find_current(wanted).await?;
+        self.or_before(found, previous).await
+    }
+
+    /// The same of an application, whatever else has its name.
+    pub(super) async fn find_app(&self, application: &str, previous: bool) -> Result<Vec<Source>> {
+        let found = self.instances(application).await?;
+        if found.is_empty() {
+            let message = format!("no application '{application}' with instances");
+            return Err(Fail::new("no-application", message).hint("`wayfare app ls` lists them"));
+        }
+        self.or_before(found, previous).await
+    }
+
+    async fn or_before(&self, found: Vec<Source>, previous: bool) -> Result<Vec<Source>> {
         if !previous {
             return Ok(found);
         }
