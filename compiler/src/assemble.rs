@@ -3,10 +3,10 @@
 //!
 //! ```text
 //!  Form::Joined    program, twins, resumers
-//!  Form::Program   program, helpers  <--- imports ---  Form::Resuming   twins, resumers         or ResumingPlainly
+//!  Form::Program   program, helpers  <--- imports ---  Form::Resuming   twins, resumers
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wasm_encoder::{NameMap, NameSection};
 use wasmparser::{ExternalKind, ValType};
@@ -20,8 +20,8 @@ use crate::draft::{self, Draft, Export};
 use crate::error::CompileError;
 use crate::frames::{Budget, Frames};
 use crate::module::Module;
-use crate::resumers::{self, Resumers, TwinCall};
-use crate::saving::{Saver, Stores};
+use crate::resumers::{self, Resumers};
+use crate::saving::Saver;
 use crate::sections::{ELEMENT, GLOBAL, IMPORT, MEMORY, Sections, TABLE};
 use crate::{Entry, Form, Report, Rewritten, exceptions, liveness, polls, unrolling};
 
@@ -51,8 +51,7 @@ pub(crate) fn assemble(
     match form {
         Form::Joined => plan.joined(),
         Form::Program => plan.program(),
-        Form::Resuming => plan.resuming(TwinCall::Tail),
-        Form::ResumingPlainly => plan.resuming(TwinCall::Plain),
+        Form::Resuming => plan.resuming(),
     }
 }
 
@@ -107,12 +106,17 @@ impl<'a> Plan<'a> {
         let before_twins = draft.bytes();
         self.write_twins(&mut draft)?;
         let bytes_twins = draft.bytes() - before_twins;
-        self.write_resumers(&mut draft, TwinCall::Tail);
+        self.write_resumers(&mut draft);
 
         let mut sections = Sections::of(module);
         sections.extend(TABLE, 1, &draft::funcrefs(self.twins(), Some(self.twins())));
         self.extend_reference_tables(&mut sections);
         self.extend_state(&mut sections);
+        sections.extend(
+            GLOBAL,
+            draft.added.result_globals.len() as u32,
+            &draft.result_globals(),
+        );
         let mut exports = self.state_exports(&draft.added);
         exports.extend(self.resumer_exports(first + self.twins()));
         draft::extend_exports(&mut sections, exports);
@@ -131,13 +135,13 @@ impl<'a> Plan<'a> {
         let added = Added {
             functions: tables,
             references: tables + 1,
-            ..self.added(BTreeMap::new(), first_helper + helpers)
+            ..self.added(first_helper + helpers)
         };
         let mut draft = Draft::new(module, added, module.imported_functions());
         let largest = self.write_originals(&mut draft)?;
         // A program that starts can be moved: what resuming is refused for is found out now.
         if largest > FUNCTION_BYTES_MAX / TWIN_GROWTH_MAX {
-            self.resuming(TwinCall::Tail)?;
+            self.resuming()?;
         }
         for helper in borrowed.helpers() {
             draft.write(&helper.body(module), helper.ty(module).params(), &[]);
@@ -159,7 +163,7 @@ impl<'a> Plan<'a> {
         Ok(self.rewritten(wasm, bytes_after, 0))
     }
 
-    fn resuming(&self, twin_call: TwinCall) -> Result<Rewritten, CompileError> {
+    fn resuming(&self) -> Result<Rewritten, CompileError> {
         let module = self.module;
         let borrowed = Borrowed::find(module, self.calls, &self.functions)?;
         let (first, tables) = (borrowed.imported_functions(), module.tables.len() as u32);
@@ -176,12 +180,17 @@ impl<'a> Plan<'a> {
         };
         let mut draft = Draft::new(module, added, first);
         self.write_twins(&mut draft)?;
-        self.write_resumers(&mut draft, twin_call);
+        self.write_resumers(&mut draft);
 
         let mut sections = Sections::types_of(module);
         let imports = borrowed::imports(&parts, &mut draft.types);
         sections.extend(IMPORT, parts.len() as u32, &imports);
         sections.extend(TABLE, 1, &draft::funcrefs(self.twins(), Some(self.twins())));
+        sections.extend(
+            GLOBAL,
+            draft.added.result_globals.len() as u32,
+            &draft.result_globals(),
+        );
         // A host function that asks its caller for an export finds the same here as in the program.
         let others = module.other_exports.iter().map(|(name, kind, index)| {
             let kind = match kind {
@@ -205,15 +214,37 @@ impl<'a> Plan<'a> {
     /// In a module whose twins begin at function `first`.
     fn added_with_twins(&self, first: u32) -> Added {
         let behind = first + self.twins() + self.resumers.results.len() as u32;
-        let callee_resumers = resumers::of_callees(&self.functions, behind);
-        let push_exception = behind + callee_resumers.len() as u32;
-        self.added(callee_resumers, push_exception)
+        let added = self.added(behind);
+        let first_global = added.unwinding + 1 + added.dropped.len() as u32;
+        Added {
+            result_globals: self.result_references().into_iter().zip(first_global..).collect(),
+            ..added
+        }
     }
 
-    fn added(&self, callee_resumers: BTreeMap<Vec<ValType>, u32>, push_exception: u32) -> Added {
+    /// The references that twins may leave as results at a time, by type and number.
+    fn result_references(&self) -> BTreeSet<(ValType, u32)> {
+        let mut found = BTreeSet::new();
+        let functions = self.functions.iter().flatten();
+        let called = functions.flat_map(|function| {
+            let of_calls = function.sites.iter().map(|site| &site.results);
+            of_calls.chain([&function.results])
+        });
+        for results in called.chain(&self.resumers.results) {
+            let mut numbers = BTreeMap::new();
+            for &ty in results.iter().filter(|ty| matches!(ty, ValType::Ref(_))) {
+                let number = numbers.entry(ty).or_insert(0);
+                *number += 1;
+                found.insert((ty, *number));
+            }
+        }
+        found
+    }
+
+    fn added(&self, push_exception: u32) -> Added {
         let module = self.module;
         Added {
-            callee_resumers,
+            result_globals: BTreeMap::new(),
             push_exception,
             pop_exception: push_exception + 1,
             save_memory: module.memories.len() as u32,
@@ -244,7 +275,7 @@ impl<'a> Plan<'a> {
                 continue;
             };
             let frames = Frames::plan(function);
-            let saver = Saver::new(twin, Stores::Shared);
+            let saver = Saver::new(twin);
             let original = draft.emitter(function, &frames, saver).original()?;
             draft.code.push_hinted(&original);
             largest = largest.max(original.bytes.len());
@@ -256,23 +287,18 @@ impl<'a> Plan<'a> {
     fn write_twins(&self, draft: &mut Draft) -> Result<(), CompileError> {
         for (number, function) in (0..).zip(self.functions.iter().flatten()) {
             let frames = Frames::plan(function);
-            let saver = Saver::new(number, Stores::Apart);
+            let saver = Saver::new(number);
             let twin = draft.emitter(function, &frames, saver).twin()?;
             draft.code.push_hinted(&twin);
-            draft.declare(&[], &function.results);
+            draft.declare(&[], &[]);
         }
         Ok(())
     }
 
-    fn write_resumers(&self, draft: &mut Draft, twin_call: TwinCall) {
+    fn write_resumers(&self, draft: &mut Draft) {
         for results in &self.resumers.results {
-            let body = resumers::outermost(results, twin_call, &draft.added, &mut draft.types);
+            let body = resumers::outermost(results, &draft.added, &mut draft.types);
             draft.write(&body, &[], results);
-        }
-        let callees: Vec<_> = draft.added.callee_resumers.keys().cloned().collect();
-        for results in callees {
-            let body = resumers::callee(&results, twin_call, &draft.added, &mut draft.types);
-            draft.write(&body, &[], &results);
         }
         if self.holds_exceptions {
             draft.write_push_exception();
@@ -361,7 +387,8 @@ impl<'a> Plan<'a> {
         list
     }
 
-    /// Twins are named as their functions: a trap says where the program was.
+    /// Twins are named as their functions: a trap says where the program was. So that what calls the outermost
+    /// one can be left out of that, it has a name too.
     fn twin_names(&self, first: u32) -> Vec<u8> {
         let mut map = NameMap::new();
         for (twin, function) in (first..).zip(self.functions.iter().flatten()) {
@@ -369,6 +396,9 @@ impl<'a> Plan<'a> {
                 Some(name) => map.append(twin, name),
                 None => map.append(twin, &format!("function {}", function.index)),
             }
+        }
+        for resumer in 0..self.resumers.results.len() as u32 {
+            map.append(first + self.twins() + resumer, abi::RESUME);
         }
         let mut names = NameSection::new();
         names.functions(&map);

@@ -131,6 +131,14 @@ pub(crate) enum SiteKind {
     Blocking,
 }
 
+impl LocalUse {
+    pub(crate) fn local(self) -> u32 {
+        match self {
+            Self::Get(local) | Self::Set(local) | Self::Tee(local) => local,
+        }
+    }
+}
+
 impl SiteKind {
     pub(crate) fn is_poll(self) -> bool {
         matches!(self, Self::LoopPoll | Self::EntryPoll)

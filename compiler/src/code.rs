@@ -13,7 +13,8 @@ use wasmparser::{Catch, FuncType, RefType, ValType};
 use crate::body::{Call, Construct, Function, Jump, Kind, Label, Node, ROOT, Segment, SiteKind};
 use crate::borrowed::Borrowed;
 use crate::error::CompileError;
-use crate::frames::Frames;
+use crate::frames::{Frames, Value};
+use crate::homes::Homes;
 use crate::module::Module;
 use crate::saving::Saver;
 
@@ -31,8 +32,8 @@ pub(crate) struct Added {
     /// [`REFERENCES`](wayfare_abi::rewritten::REFERENCES).
     pub(crate) functions: u32,
     pub(crate) references: u32,
-    /// By results of a call: the function that resumes its callee.
-    pub(crate) callee_resumers: BTreeMap<Vec<ValType>, u32>,
+    /// Where twins leave references that are results: by type and place among those of that type, from 1.
+    pub(crate) result_globals: BTreeMap<(ValType, u32), u32>,
     /// Functions of [`crate::exceptions`], if frames can hold exceptions.
     pub(crate) push_exception: u32,
     pub(crate) pop_exception: u32,
@@ -101,8 +102,12 @@ pub(crate) struct Emitter<'a> {
     slots: BTreeMap<(usize, ValType), u32>,
     extra_locals: Vec<ValType>,
     pub(crate) saver: Saver,
+    /// In a twin: where its values are.
+    pub(crate) homes: Option<Homes<'a>>,
     /// In a twin: how many loops are open that are on the way to a site.
     pub(crate) loops_resumed: usize,
+    /// In a twin: whether exceptions can be caught that come from its sites.
+    pub(crate) catches: bool,
 }
 
 impl<'a> Emitter<'a> {
@@ -126,7 +131,9 @@ impl<'a> Emitter<'a> {
             slots: BTreeMap::new(),
             extra_locals: Vec::new(),
             saver,
+            homes: None,
             loops_resumed: 0,
+            catches: false,
         };
         emitter.open_saving();
         emitter
@@ -177,7 +184,7 @@ impl<'a> Emitter<'a> {
         instruction.encode(&mut self.bytes);
     }
 
-    fn copy(&mut self, range: &Range<usize>) {
+    pub(crate) fn copy(&mut self, range: &Range<usize>) {
         let code = self.module.bytes(range.clone());
         match &self.added.borrowed {
             Some(borrowed) => borrowed.copy(code, &mut self.bytes),
@@ -214,15 +221,13 @@ impl<'a> Emitter<'a> {
     /// Moves the operands from height `from` up into slots; the last is on top.
     pub(crate) fn spill(&mut self, from: usize, types: &[ValType]) {
         for (index, &ty) in types.iter().enumerate().rev() {
-            let slot = self.slot(from + index, ty);
-            self.emit(Instruction::LocalSet(slot));
+            self.set(Value::Operand(from + index, ty));
         }
     }
 
     pub(crate) fn reload(&mut self, from: usize, types: &[ValType]) {
         for (index, &ty) in types.iter().enumerate() {
-            let slot = self.slot(from + index, ty);
-            self.emit(Instruction::LocalGet(slot));
+            self.get(Value::Operand(from + index, ty));
         }
     }
 
@@ -241,12 +246,13 @@ impl<'a> Emitter<'a> {
     }
 
     /// How many blocks lie between here and the one that `label` means.
-    fn depth(&self, label: Label) -> u32 {
-        if label == ROOT {
-            return self.labels.len() as u32;
-        }
+    pub(crate) fn depth(&self, label: Label) -> u32 {
         let found = self.labels.iter().rev().position(|open| *open == Some(label));
-        found.expect("validated: branches lead to enclosing constructs") as u32
+        match found {
+            // A twin has a block for it.
+            None if label == ROOT => self.labels.len() as u32,
+            found => found.expect("validated: branches lead to enclosing constructs") as u32,
+        }
     }
 
     pub(crate) fn seq(&mut self, nodes: &[Node]) {
@@ -262,6 +268,7 @@ impl<'a> Emitter<'a> {
     /// A node that is neither site nor construct.
     pub(crate) fn simple(&mut self, node: &Node) {
         match node {
+            Node::Plain { bytes, locals } if self.are_at_home(locals) => self.copy_plain(bytes),
             Node::Plain { bytes, .. } => self.copy(bytes),
             Node::Drop { segment, bytes } => {
                 self.emit(Instruction::I32Const(1));
@@ -275,7 +282,9 @@ impl<'a> Emitter<'a> {
                     let depths: Vec<u32> = labels.iter().map(|label| self.depth(*label)).collect();
                     self.emit(Instruction::BrTable(depths.into(), self.depth(*default)));
                 }
+                Jump::TailCall(bytes) if self.homes.is_some() => self.last_call(bytes),
                 Jump::TailCall(bytes) | Jump::Throw(bytes) => self.copy(bytes),
+                Jump::Return if self.homes.is_some() => self.emit(Instruction::Br(self.depth(ROOT))),
                 Jump::Return => self.emit(Instruction::Return),
                 Jump::Unreachable => self.emit(Instruction::Unreachable),
             },

@@ -1,12 +1,12 @@
 //! A module that is being written: its code, function by function, and the encoding of what is new in its
 //! sections.
 
-use wasm_encoder::Encode;
+use wasm_encoder::{Encode, Instruction};
 use wasmparser::ValType;
 
 use crate::body::Function;
 use crate::borrowed;
-use crate::code::{Added, Emitter, Types, val_type};
+use crate::code::{Added, Emitter, Types, val_type, zero};
 use crate::exceptions;
 use crate::frames::Frames;
 use crate::module::Module;
@@ -66,6 +66,18 @@ impl<'a> Draft<'a> {
     pub(crate) fn write_pop_exception(&mut self) {
         let pop = exceptions::pop(self.module, &self.added);
         self.write(&pop, &[], &[exceptions::EXCEPTION]);
+    }
+
+    /// The globals of [`Added::result_globals`], by index.
+    pub(crate) fn result_globals(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for &(ty, _) in self.added.result_globals.keys() {
+            val_type(ty).encode(&mut bytes);
+            bytes.push(1);
+            zero(ty).encode(&mut bytes);
+            Instruction::End.encode(&mut bytes);
+        }
+        bytes
     }
 
     /// How long its code is so far.

@@ -17,6 +17,7 @@ use crate::code::{Added, Emitter, Types, val_type, zero};
 use crate::error::CompileError;
 use crate::frames::{Value, size};
 use crate::module::Module;
+use crate::saving::{load, store};
 
 pub(crate) const EXCEPTION: ValType = ValType::Ref(RefType::EXNREF);
 const WORD_BYTES: u32 = 4;
@@ -182,13 +183,7 @@ pub(crate) fn push(module: &Module, added: &Added, types: &mut Types) -> Vec<u8>
             let memarg = writer.word(FRAMES_OFFSET + u64::from(offset));
             writer.emit(Instruction::LocalGet(top));
             writer.emit(Instruction::LocalGet(local));
-            writer.emit(match ty {
-                ValType::I32 => Instruction::I32Store(memarg),
-                ValType::I64 => Instruction::I64Store(memarg),
-                ValType::F32 => Instruction::F32Store(memarg),
-                ValType::F64 => Instruction::F64Store(memarg),
-                _ => Instruction::V128Store(memarg),
-            });
+            writer.emit(store(ty, memarg));
         }
         writer.end_push(top, *bytes, number);
     }
@@ -226,13 +221,7 @@ pub(crate) fn pop(module: &Module, added: &Added) -> Vec<u8> {
         for (ty, offset) in values {
             let memarg = writer.word(FRAMES_OFFSET + u64::from(offset));
             writer.emit(Instruction::LocalGet(top));
-            writer.emit(match ty {
-                ValType::I32 => Instruction::I32Load(memarg),
-                ValType::I64 => Instruction::I64Load(memarg),
-                ValType::F32 => Instruction::F32Load(memarg),
-                ValType::F64 => Instruction::F64Load(memarg),
-                _ => Instruction::V128Load(memarg),
-            });
+            writer.emit(load(ty, memarg));
         }
         writer.emit(Instruction::Throw(tag));
         writer.emit(Instruction::End);

@@ -15,7 +15,7 @@
 //!        -> copies (which loops are unrolled)     unrolling.rs
 //!        -> live   (what each site must save)     liveness.rs
 //!        -> frames (in which order, and shared)   frames.rs
-//!        -> code   (the function, and its twin)   code.rs, saving.rs, exceptions.rs, twin.rs
+//!        -> code   (the function, and its twin)   code.rs, saving.rs, exceptions.rs, twin.rs, homes.rs
 //!        -> bytes, in one module or two           assemble.rs, draft.rs, borrowed.rs, resumers.rs
 //! ```
 //! Twins are most of the result, and needed only where a program goes on from a capture: so they can be a
@@ -34,6 +34,7 @@ mod error;
 mod exceptions;
 pub mod features;
 mod frames;
+mod homes;
 mod legacy;
 mod liveness;
 mod module;
@@ -70,9 +71,6 @@ pub enum Form {
     Program,
     /// The code that resumes [`Form::Program`] of the same module, to be made when it is needed.
     Resuming,
-    /// The same for compilers that have no tail calls: what is resumed then needs a little more stack for
-    /// each call.
-    ResumingPlainly,
 }
 
 /// What a host calls.

@@ -7,11 +7,14 @@ use crate::body::{Function, Jump, Kind, LocalUse, Node, ROOT, Seq};
 
 /// Words of 64 locals each.
 #[derive(Clone, PartialEq, Eq)]
-struct Set(Vec<u64>);
+pub(crate) struct Set(Vec<u64>);
 
 impl Set {
     fn empty(locals: usize) -> Self {
         Self(vec![0; locals.div_ceil(64)])
+    }
+    pub(crate) fn contains(&self, local: u32) -> bool {
+        self.0[local as usize / 64] >> (local % 64) & 1 == 1
     }
     fn insert(&mut self, local: u32) {
         self.0[local as usize / 64] |= 1 << (local % 64);
@@ -36,9 +39,18 @@ impl Set {
     }
 }
 
+/// Which locals are alive where.
+pub(crate) struct Liveness {
+    /// By label: where a branch to it arrives, for loops at the header. `None`: unreachable.
+    pub(crate) labels: Vec<Option<Set>>,
+    /// By a loop's label: behind the loop.
+    pub(crate) behind: Vec<Option<Set>>,
+}
+
 struct Pass {
     /// Live where a branch to the label arrives; for loops, at the header, from the pass before.
     labels: Vec<Option<Set>>,
+    behind: Vec<Option<Set>>,
     /// Live after each site.
     sites: Vec<Vec<u32>>,
     changed: bool,
@@ -49,25 +61,38 @@ struct Pass {
 
 /// Fills in [`crate::body::Site::live`].
 pub(crate) fn analyse(function: &mut Function) {
-    let locals = function.locals.len();
-    let mut labels = vec![None; function.constructs];
-    labels[ROOT] = Some(Set::empty(locals));
-    let mut pass = Pass {
-        labels,
-        sites: vec![Vec::new(); function.sites.len()],
-        changed: true,
-        locals,
-        handlers: None,
-    };
-    while std::mem::take(&mut pass.changed) {
-        pass.seq(&function.root, Set::empty(locals));
-    }
+    let pass = Pass::of(function);
     for (site, live) in function.sites.iter_mut().zip(pass.sites) {
         site.live = live;
     }
 }
 
+impl Liveness {
+    pub(crate) fn of(function: &Function) -> Self {
+        let Pass { labels, behind, .. } = Pass::of(function);
+        Self { labels, behind }
+    }
+}
+
 impl Pass {
+    fn of(function: &Function) -> Self {
+        let locals = function.locals.len();
+        let mut labels = vec![None; function.constructs];
+        labels[ROOT] = Some(Set::empty(locals));
+        let mut pass = Self {
+            labels,
+            behind: vec![None; function.constructs],
+            sites: vec![Vec::new(); function.sites.len()],
+            changed: true,
+            locals,
+            handlers: None,
+        };
+        while std::mem::take(&mut pass.changed) {
+            pass.seq(&function.root, Set::empty(locals));
+        }
+        pass
+    }
+
     fn label(&self, label: usize) -> Set {
         self.labels[label]
             .clone()
@@ -134,6 +159,7 @@ impl Pass {
                         live.join(&otherwise);
                     }
                     Kind::Loop => {
+                        self.behind[construct.label] = Some(live.clone());
                         live = self.seq(&construct.body, live);
                         if self.labels[construct.label].as_ref() != Some(&live) {
                             self.labels[construct.label] = Some(live.clone());

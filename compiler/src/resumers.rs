@@ -1,31 +1,26 @@
 //! The functions through which the host and twins resume a frame: each calls the twin that the frame on top
 //! names.
 
-use std::collections::BTreeMap;
-
 use wasm_encoder::{Encode, Instruction};
 use wasmparser::ValType;
 use wayfare_abi::rewritten as abi;
 
 use crate::Entry;
-use crate::body::{Function, Segment, SiteKind};
+use crate::body::Segment;
 use crate::borrowed::Helper;
 use crate::code::{Added, Types};
 use crate::module::Module;
+use crate::saving::load;
+use crate::twin::{ResultPlace, result_places};
+
+/// Where the outermost twin's values begin.
+const FIRST_HOME: i32 = (abi::FRAMES_OFFSET + abi::FRAMES_MAX) as i32;
 
 /// What the host calls to go on: one for each list of results that a call from outside can have.
 pub(crate) struct Resumers {
     pub(crate) results: Vec<Vec<ValType>>,
     /// Exported name, and which of `results` is its.
     pub(crate) names: Vec<(String, usize)>,
-}
-
-/// How a twin is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TwinCall {
-    /// In place of who calls it, so that a resumed stack is no deeper for that.
-    Tail,
-    Plain,
 }
 
 impl Resumers {
@@ -51,82 +46,63 @@ impl Resumers {
     }
 }
 
-/// What twins call to resume a callee, by its results, numbered from `first`.
-pub(crate) fn of_callees(functions: &[Option<Function>], first: u32) -> BTreeMap<Vec<ValType>, u32> {
-    let sites = functions.iter().flatten().flat_map(|function| &function.sites);
-    let calls = sites.filter(|site| site.kind == SiteKind::Call);
-    let mut resumers: BTreeMap<Vec<ValType>, u32> = calls.map(|site| (site.results.clone(), 0)).collect();
-    for (function, resumer) in (first..).zip(resumers.values_mut()) {
-        *resumer = function;
-    }
-    resumers
-}
-
 /// Drops again what the program had dropped, then resumes the outermost frame.
-pub(crate) fn outermost(
-    results: &[ValType],
-    twin_call: TwinCall,
-    added: &Added,
-    types: &mut Types,
-) -> Vec<u8> {
-    let mut bytes = vec![0];
+pub(crate) fn outermost(results: &[ValType], added: &Added, types: &mut Types) -> Vec<u8> {
+    let mut code = vec![
+        Instruction::I32Const(0),
+        Instruction::I32Const(FIRST_HOME),
+        Instruction::I32Store(word(abi::HOMES_OFFSET, added)),
+    ];
     for (segment, global) in &added.dropped {
         let drop = match segment {
             Segment::Data(data) => Helper::DropData(*data),
             Segment::Elements(elements) => Helper::DropElements(*elements),
         };
-        Instruction::GlobalGet(*global).encode(&mut bytes);
-        Instruction::If(wasm_encoder::BlockType::Empty).encode(&mut bytes);
-        match &added.borrowed {
-            Some(borrowed) => Instruction::Call(borrowed.helper(drop)).encode(&mut bytes),
-            None => drop.instruction().encode(&mut bytes),
-        }
-        Instruction::End.encode(&mut bytes);
+        code.push(Instruction::GlobalGet(*global));
+        code.push(Instruction::If(wasm_encoder::BlockType::Empty));
+        code.push(match &added.borrowed {
+            Some(borrowed) => Instruction::Call(borrowed.helper(drop)),
+            None => drop.instruction(),
+        });
+        code.push(Instruction::End);
     }
-    call_twin(results, twin_call, added, types, &mut bytes);
-    bytes
-}
-
-pub(crate) fn callee(results: &[ValType], twin_call: TwinCall, added: &Added, types: &mut Types) -> Vec<u8> {
+    code.extend(call_twin(added, types));
+    for (place, &ty) in result_places(results, added).into_iter().zip(results) {
+        match place {
+            ResultPlace::Memory(offset) => {
+                code.push(Instruction::I32Const(FIRST_HOME));
+                code.push(load(ty, word(offset, added)));
+            }
+            ResultPlace::Global(global) => code.push(Instruction::GlobalGet(global)),
+        }
+    }
+    code.push(Instruction::End);
     let mut bytes = vec![0];
-    call_twin(results, twin_call, added, types, &mut bytes);
+    for instruction in code {
+        instruction.encode(&mut bytes);
+    }
     bytes
 }
 
-/// Ends the function.
-fn call_twin(
-    results: &[ValType],
-    twin_call: TwinCall,
-    added: &Added,
-    types: &mut Types,
-    bytes: &mut Vec<u8>,
-) {
-    let (type_index, table_index) = (types.index(&[], results), added.twin_table);
-    let word = |offset| wasm_encoder::MemArg {
+/// Calls the twin that the last word of the frame on top names.
+pub(crate) fn call_twin(added: &Added, types: &mut Types) -> [Instruction<'static>; 6] {
+    [
+        Instruction::I32Const(0),
+        Instruction::I32Load(word(abi::TOP_OFFSET, added)),
+        Instruction::I32Const(4),
+        Instruction::I32Sub,
+        Instruction::I32Load(word(abi::FRAMES_OFFSET, added)),
+        Instruction::CallIndirect {
+            type_index: types.index(&[], &[]),
+            table_index: added.twin_table,
+        },
+    ]
+}
+
+fn word(offset: u64, added: &Added) -> wasm_encoder::MemArg {
+    wasm_encoder::MemArg {
         offset,
         align: 0,
         memory_index: added.save_memory,
-    };
-    let code = [
-        Instruction::I32Const(0),
-        Instruction::I32Load(word(abi::TOP_OFFSET)),
-        // The last word of a frame.
-        Instruction::I32Const(4),
-        Instruction::I32Sub,
-        Instruction::I32Load(word(abi::FRAMES_OFFSET)),
-        match twin_call {
-            TwinCall::Tail => Instruction::ReturnCallIndirect {
-                type_index,
-                table_index,
-            },
-            TwinCall::Plain => Instruction::CallIndirect {
-                type_index,
-                table_index,
-            },
-        },
-        Instruction::End,
-    ];
-    for instruction in code {
-        instruction.encode(bytes);
     }
 }

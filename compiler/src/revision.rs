@@ -42,6 +42,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "exceptions.rs",
     "features.rs",
     "frames.rs",
+    "homes.rs",
     "legacy.rs",
     "lib.rs",
     "liveness.rs",

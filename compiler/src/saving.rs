@@ -14,10 +14,11 @@ use wasm_encoder::{BlockType, Instruction, MemArg};
 use wasmparser::ValType;
 use wayfare_abi::rewritten::{FLAG_BYTES, FLAG_OFFSET, FRAMES_OFFSET, REFERENCES_OFFSET, TOP_OFFSET};
 
+use crate::body::SiteKind;
 use crate::code::{Emitter, zero};
 use crate::error::CompileError;
 use crate::exceptions::EXCEPTION;
-use crate::frames::{Step, Value, size};
+use crate::frames::{Step, Value};
 use crate::module::is_foreign;
 
 /// The words at the end of each frame.
@@ -27,30 +28,17 @@ pub(crate) struct Saver {
     /// What the function's frames say whose they are.
     twin: u32,
     /// Our locals: the site that is left from, the frame's start and the bytes of its values.
-    site: u32,
+    pub(crate) site: u32,
     pub(crate) top: u32,
     bytes: u32,
     /// Polls emitted so far.
     polls: u64,
-    stores: Stores,
-}
-
-/// Where the values of a frame are stored.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stores {
-    /// Behind the function's own code, by the tree that its sites share.
-    Shared,
-    /// At each site. A twin holds copies of the same site, whose values are others each time: to share stores
-    /// they would have to meet in one place, and a register allocator that sees them meet treats all copies
-    /// of a loop variable as one value with one place, which it then finds in memory, within the loop.
-    Apart,
 }
 
 impl Saver {
-    pub(crate) fn new(twin: u32, stores: Stores) -> Self {
+    pub(crate) fn new(twin: u32) -> Self {
         Self {
             twin,
-            stores,
             site: 0,
             top: 0,
             bytes: 0,
@@ -68,15 +56,8 @@ impl Emitter<'_> {
         self.saver.site = self.local(ValType::I32);
         self.saver.top = self.local(ValType::I32);
         self.saver.bytes = self.local(ValType::I32);
-        for _ in 0..self.saving_labels() {
+        for _ in 0..self.frames.labels {
             self.open(Instruction::Block(BlockType::Empty), None);
-        }
-    }
-
-    fn saving_labels(&self) -> usize {
-        match self.saver.stores {
-            Stores::Shared => self.frames.labels,
-            Stores::Apart => 1,
         }
     }
 
@@ -86,11 +67,6 @@ impl Emitter<'_> {
             return Ok(());
         }
         self.emit(Instruction::Return);
-        if self.saver.stores == Stores::Apart {
-            self.close();
-            self.close_frame();
-            return Ok(());
-        }
         let frames = self.frames;
         for step in &frames.steps {
             match *step {
@@ -117,7 +93,7 @@ impl Emitter<'_> {
 
     /// Blocks between here and a label of the save code; these enclose everything else.
     fn saving_depth(&self, label: usize) -> u32 {
-        (self.labels.len() + label - self.saving_labels()) as u32
+        (self.labels.len() + label - self.frames.labels) as u32
     }
 
     /// Leaves for the save code if a capture was asked for.
@@ -137,7 +113,14 @@ impl Emitter<'_> {
     /// Saves this frame too if the call came back unwinding.
     pub(crate) fn check(&mut self, site: usize) {
         self.leave(site, |emitter| {
-            emitter.emit(Instruction::GlobalGet(emitter.added.unwinding));
+            // In a twin nothing is on the stack of frames now, unless a callee has pushed it: to look there is
+            // less code than to look at another module's global.
+            if emitter.homes.is_some() && emitter.function.sites[site].kind == SiteKind::Call {
+                emitter.emit(Instruction::I32Const(0));
+                emitter.emit(Instruction::I32Load(emitter.word(TOP_OFFSET)));
+            } else {
+                emitter.emit(Instruction::GlobalGet(emitter.added.unwinding));
+            }
         });
     }
 
@@ -147,37 +130,12 @@ impl Emitter<'_> {
         self.unlikely.push(self.bytes.len());
         self.open(Instruction::If(BlockType::Empty), None);
         self.push_exceptions(site);
-        let entry = match self.saver.stores {
-            Stores::Shared => self.frames.entries[site],
-            Stores::Apart => {
-                self.save_all(site);
-                0
-            }
-        };
+        self.bring_home(site);
+        let entry = self.frames.entries[site];
         self.emit(Instruction::I32Const(site as i32 + 1));
         self.emit(Instruction::LocalTee(self.saver.site));
         self.go_to(entry);
         self.close();
-    }
-
-    fn save_all(&mut self, site: usize) {
-        let frames = self.frames;
-        let values = &frames.values[site];
-        self.enter_frame(values.iter().map(|value| size(value.ty(self.function))).sum());
-        let mut offset = 0;
-        let placed: Vec<(Value, u32)> = values
-            .iter()
-            .map(|&value| {
-                let place = (value, offset);
-                offset += size(value.ty(self.function));
-                place
-            })
-            .collect();
-        // Those near the root last, as the tree has it: references are pushed in this order.
-        for &(value, offset) in placed.iter().rev() {
-            self.save(value, offset)
-                .expect("the function itself saves the same");
-        }
     }
 
     /// Goes to a label of the save code. The condition is there, and always true, for the sake of the hint
@@ -199,21 +157,15 @@ impl Emitter<'_> {
             let reason = "a host's reference held across a call or loop cannot be captured";
             return Err(self.module.refuse(self.function.index, reason));
         }
-        let local = self.local_of(value);
         if matches!(ty, ValType::Ref(_)) {
+            let local = self.local_of(value);
             self.save_reference(local);
             return Ok(());
         }
         self.emit(Instruction::LocalGet(self.saver.top));
-        self.emit(Instruction::LocalGet(local));
+        self.get(value);
         let memarg = self.word(FRAMES_OFFSET + u64::from(offset));
-        self.emit(match ty {
-            ValType::I32 => Instruction::I32Store(memarg),
-            ValType::I64 => Instruction::I64Store(memarg),
-            ValType::F32 => Instruction::F32Store(memarg),
-            ValType::F64 => Instruction::F64Store(memarg),
-            _ => Instruction::V128Store(memarg),
-        });
+        self.emit(store(ty, memarg));
         Ok(())
     }
 
@@ -233,12 +185,16 @@ impl Emitter<'_> {
         self.emit(Instruction::I32Const(FRAME_WORDS_BYTES as i32));
         self.emit(Instruction::I32Add);
         self.emit(Instruction::I32Store(self.word(TOP_OFFSET)));
+        self.check_room();
         if self.function.sites.iter().any(|site| site.kind.is_poll()) {
             self.emit(Instruction::I32Const(1));
             self.emit(Instruction::GlobalSet(self.added.unwinding));
         }
-        for ty in &self.function.results {
-            self.emit(zero(*ty));
+        // A twin returns nothing.
+        if self.homes.is_none() {
+            for ty in &self.function.results {
+                self.emit(zero(*ty));
+            }
         }
     }
 
@@ -286,5 +242,27 @@ impl Emitter<'_> {
             align: 0,
             memory_index: self.added.save_memory,
         }
+    }
+}
+
+/// What stores a value that is no reference.
+pub(crate) fn store(ty: ValType, memarg: MemArg) -> Instruction<'static> {
+    match ty {
+        ValType::I32 => Instruction::I32Store(memarg),
+        ValType::I64 => Instruction::I64Store(memarg),
+        ValType::F32 => Instruction::F32Store(memarg),
+        ValType::F64 => Instruction::F64Store(memarg),
+        _ => Instruction::V128Store(memarg),
+    }
+}
+
+/// What loads a value that is no reference.
+pub(crate) fn load(ty: ValType, memarg: MemArg) -> Instruction<'static> {
+    match ty {
+        ValType::I32 => Instruction::I32Load(memarg),
+        ValType::I64 => Instruction::I64Load(memarg),
+        ValType::F32 => Instruction::F32Load(memarg),
+        ValType::F64 => Instruction::F64Load(memarg),
+        _ => Instruction::V128Load(memarg),
     }
 }

@@ -97,7 +97,6 @@ impl Piece {
         match (self, compiler) {
             (Self::Raw, _) => wasm.to_vec(),
             (Self::Program, _) => rewrite(wasm, Form::Program).wasm,
-            (Self::Resuming, Compiler::Winch) => rewrite(wasm, Form::ResumingPlainly).wasm,
             (Self::Resuming, _) => rewrite(wasm, Form::Resuming).wasm,
         }
     }

@@ -201,10 +201,7 @@ impl Program {
         let module = compile(engine, &program)?;
         let resuming = (options.form == Form::Program).then(|| {
             let options = Options {
-                form: match is_baseline(engine) {
-                    true => Form::ResumingPlainly,
-                    false => Form::Resuming,
-                },
+                form: Form::Resuming,
                 ..*options
             };
             let resuming = wayfare_compiler::rewrite(wasm, &options).unwrap();

@@ -20,6 +20,7 @@ pub const ABI: u32 = 2;
 pub const SAVE_MEMORY: &str = "wayfare:save";
 pub const UNWINDING: &str = "wayfare:unwinding";
 pub const START: &str = "wayfare:start";
+/// In the resume module also the name of the function itself, for traces.
 pub const RESUME: &str = "wayfare:resume";
 /// Followed by a number from 0: every mutable global of the program.
 pub const GLOBAL_PREFIX: &str = "wayfare:global:";
@@ -44,6 +45,9 @@ pub const PART_PREFIX: &str = "wayfare:part:";
 
 /// The site that a twin is on its way to, a `u32`; nothing to the host.
 pub const RESUMING_OFFSET: u64 = 0;
+/// Where the values of the twin begin that is called next, a `u32`: twins keep them behind the room for
+/// frames, each behind those of its caller; nothing to the host.
+pub const HOMES_OFFSET: u64 = 4;
 /// How many bytes of frames there are, a `u32`.
 pub const TOP_OFFSET: u64 = 8;
 /// How many references frames hold, a `u32`.
@@ -54,7 +58,9 @@ pub const REFERENCES_OFFSET: u64 = 12;
 pub const FLAG_OFFSET: u64 = 16;
 pub const FLAG_BYTES: u64 = 4096;
 pub const FRAMES_OFFSET: u64 = FLAG_OFFSET + FLAG_BYTES;
-/// Fixed, so that the memory never moves: 32 MiB, of which only what is used is ever touched. Thirty-two
-/// times the default stack: a saved frame is larger than the machine's only if most of what it holds are
-/// constants.
-pub const SAVE_PAGES: u64 = 512;
+/// So many bytes of frames can be resumed: twice the default stack, and a saved frame is larger than the
+/// machine's only if most of what it holds are constants. Behind them is what twins keep their values in.
+pub const FRAMES_MAX: u64 = 32 << 20;
+/// Fixed, so that the memory never moves: as much again for twins, of which only what is used is ever
+/// touched.
+pub const SAVE_PAGES: u64 = 2 * FRAMES_MAX / (64 << 10);

@@ -77,7 +77,7 @@ impl Baseline {
 
     pub(super) fn resuming(&self, digest: Digest, wasm: &[u8]) -> Result<Module, Failure> {
         let backend = self.backend().ok_or_else(absent)?;
-        let rewritten = super::ahead::rewrite(digest, wasm, Form::ResumingPlainly)?;
+        let rewritten = super::ahead::rewrite(digest, wasm, Form::Resuming)?;
         compile(backend, digest, &rewritten)
     }
 

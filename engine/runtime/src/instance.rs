@@ -8,7 +8,9 @@ mod room;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::{Global, InstancePre, Memory, Store, ThrownException, Trap, TypedFunc, Val, WasmBacktrace};
+use wasmtime::{
+    FrameInfo, Global, InstancePre, Memory, Store, ThrownException, Trap, TypedFunc, Val, WasmBacktrace,
+};
 use wayfare_abi::rewritten as abi;
 use wayfare_protocol::error::Failure;
 use wayfare_protocol::snapshot::{GlobalValue, HostState, Snapshot};
@@ -326,6 +328,9 @@ fn end_of(error: &wasmtime::Error) -> ProgramState {
     let frames = error
         .downcast_ref::<WasmBacktrace>()
         .map_or(&[][..], WasmBacktrace::frames);
+    // What a host calls to resume is no function of the program's.
+    let is_own = |frame: &&FrameInfo| frame.func_name() != Some(abi::RESUME);
+    let frames: Vec<&FrameInfo> = frames.iter().filter(is_own).collect();
     for (index, frame) in frames.iter().take(TRAP_FRAMES_MAX).enumerate() {
         reason += if index == 0 { ", in " } else { " < " };
         match frame.func_name() {

@@ -14,7 +14,8 @@ impl Instance {
     pub(super) fn write_frames(&mut self, snapshot: &Snapshot) -> Result<(), String> {
         let save = self.save.data_mut(&mut self.store);
         let frames = &snapshot.frames;
-        let Some(room) = save[abi::FRAMES_OFFSET as usize..].get_mut(..frames.len()) else {
+        let save_room = save[abi::FRAMES_OFFSET as usize..].get_mut(..frames.len());
+        let Some(room) = save_room.filter(|room| room.len() as u64 <= abi::FRAMES_MAX) else {
             return Err(format!("its frames have {} bytes, more than fit", frames.len()));
         };
         room.copy_from_slice(frames);
