@@ -104,8 +104,8 @@ pub(crate) struct Emitter<'a> {
     pub(crate) saver: Saver,
     /// In a twin: where its values are.
     pub(crate) homes: Option<Homes<'a>>,
-    /// In a twin: how many loops are open that are on the way to a site.
-    pub(crate) loops_resumed: usize,
+    /// In a twin: in how many loops this is of which a clean copy follows.
+    pub(crate) loops_peeled: usize,
     /// In a twin: whether exceptions can be caught that come from its sites.
     pub(crate) catches: bool,
 }
@@ -132,7 +132,7 @@ impl<'a> Emitter<'a> {
             extra_locals: Vec::new(),
             saver,
             homes: None,
-            loops_resumed: 0,
+            loops_peeled: 0,
             catches: false,
         };
         emitter.open_saving();

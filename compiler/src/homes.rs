@@ -58,20 +58,26 @@ struct CleanLoop {
 }
 
 impl<'a> Homes<'a> {
-    /// Homes for all that frames of the function hold, except references.
+    /// Homes for all that frames of the function hold, except references: what its code names most comes first,
+    /// where instructions need the fewest bytes to say how far away it is.
     fn plan(function: &'a Function, frames: &Frames, base: u32) -> Self {
-        let held: BTreeSet<Value> = frames.values.iter().flatten().copied().collect();
+        let mut carried: Vec<&[ValType]> = vec![&[]; function.constructs];
+        let mut uses: BTreeMap<Value, usize> = BTreeMap::new();
+        for value in frames.values.iter().flatten() {
+            *uses.entry(*value).or_default() += 1;
+        }
+        look_through(&function.root, &mut carried, &mut uses);
+        let mut held: Vec<(usize, Value)> = uses.into_iter().map(|(value, uses)| (uses, value)).collect();
+        held.sort_unstable_by_key(|(uses, value)| (std::cmp::Reverse(*uses), *value));
         let mut bytes = 0;
         let mut offsets = BTreeMap::new();
-        for value in held {
+        for (_, value) in held {
             let size = size(value.ty(function));
             if size > 0 {
                 offsets.insert(value, bytes);
                 bytes += size;
             }
         }
-        let mut carried: Vec<&[ValType]> = vec![&[]; function.constructs];
-        note_carried(&function.root, &mut carried);
         Self {
             base,
             offsets,
@@ -411,17 +417,28 @@ impl Inside {
     }
 }
 
-fn note_carried<'a>(seq: &'a Seq, carried: &mut [&'a [ValType]]) {
+/// What branches to each label carry, and how often the code names what is held.
+fn look_through<'a>(seq: &'a Seq, carried: &mut [&'a [ValType]], uses: &mut BTreeMap<Value, usize>) {
     for node in &seq.nodes {
-        if let Node::Construct(construct) = node {
-            carried[construct.label] = match construct.kind {
-                Kind::Loop => &construct.params,
-                Kind::Block | Kind::If | Kind::Try => &construct.results,
-            };
-            note_carried(&construct.body, carried);
-            if let Some(otherwise) = &construct.otherwise {
-                note_carried(otherwise, carried);
+        match node {
+            Node::Plain { locals, .. } => {
+                for used in locals {
+                    if let Some(uses) = uses.get_mut(&Value::Local(used.local())) {
+                        *uses += 1;
+                    }
+                }
             }
+            Node::Construct(construct) => {
+                carried[construct.label] = match construct.kind {
+                    Kind::Loop => &construct.params,
+                    Kind::Block | Kind::If | Kind::Try => &construct.results,
+                };
+                look_through(&construct.body, carried, uses);
+                if let Some(otherwise) = &construct.otherwise {
+                    look_through(otherwise, carried, uses);
+                }
+            }
+            Node::Site(_) | Node::Drop { .. } | Node::Jump(_) => {}
         }
     }
 }

@@ -326,20 +326,20 @@ impl Emitter<'_> {
     }
 
     fn resume_loop(&mut self, construct: &Construct, params_base: usize, entered: Entered) {
-        self.loops_resumed += 1;
         if self.stays_within(construct) {
             self.resume_within(construct, params_base);
         } else {
+            self.loops_peeled += 1;
             self.resume_peeled(construct, params_base, entered);
+            self.loops_peeled -= 1;
         }
-        self.loops_resumed -= 1;
     }
 
     /// Whether a loop goes on where it was entered, its values in memory, and has no clean copy.
     fn stays_within(&self, construct: &Construct) -> bool {
         let is_small = bytes(&construct.body) <= COPIED_BYTES_MAX;
         match holds_loop(&construct.body) {
-            true => self.loops_resumed > 1 || !is_small,
+            true => self.loops_peeled > 0 || !is_small,
             false => !is_small && self.calls_within(&construct.body),
         }
     }
@@ -399,10 +399,8 @@ impl Emitter<'_> {
         self.close();
     }
 
-    /// Takes the frame off the stack of frames, and its values back: by the tree by which they were saved, so
-    /// that sites share this code too. It stands here and not at the sites because a value that has to be
-    /// carried past them on the way to its own would be moved, zero as it still is, at every join on that
-    /// way.
+    /// Takes the frame off the stack of frames, and its values home: by the tree by which they were saved, so
+    /// that sites share this code too.
     fn restore(&mut self) {
         let frames = self.frames;
         for _ in 0..frames.labels {
