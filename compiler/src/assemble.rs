@@ -387,8 +387,8 @@ impl<'a> Plan<'a> {
         list
     }
 
-    /// Twins are named as their functions: a trap says where the program was. So that what calls the outermost
-    /// one can be left out of that, it has a name too.
+    /// Twins are named as their functions: a trap says where the program was. So that what calls the
+    /// outermost one can be left out of that, it has a name too.
     fn twin_names(&self, first: u32) -> Vec<u8> {
         let mut map = NameMap::new();
         for (twin, function) in (first..).zip(self.functions.iter().flatten()) {

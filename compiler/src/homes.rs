@@ -58,8 +58,8 @@ struct CleanLoop {
 }
 
 impl<'a> Homes<'a> {
-    /// Homes for all that frames of the function hold, except references: what its code names most comes first,
-    /// where instructions need the fewest bytes to say how far away it is.
+    /// Homes for all that frames of the function hold, except references: what its code names most comes
+    /// first, where instructions need the fewest bytes to say how far away it is.
     fn plan(function: &'a Function, frames: &Frames, base: u32) -> Self {
         let mut carried: Vec<&[ValType]> = vec![&[]; function.constructs];
         let mut uses: BTreeMap<Value, usize> = BTreeMap::new();

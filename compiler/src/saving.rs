@@ -113,8 +113,8 @@ impl Emitter<'_> {
     /// Saves this frame too if the call came back unwinding.
     pub(crate) fn check(&mut self, site: usize) {
         self.leave(site, |emitter| {
-            // In a twin nothing is on the stack of frames now, unless a callee has pushed it: to look there is
-            // less code than to look at another module's global.
+            // In a twin nothing is on the stack of frames now, unless a callee has pushed it: to look there
+            // is less code than to look at another module's global.
             if emitter.homes.is_some() && emitter.function.sites[site].kind == SiteKind::Call {
                 emitter.emit(Instruction::I32Const(0));
                 emitter.emit(Instruction::I32Load(emitter.word(TOP_OFFSET)));

@@ -1,11 +1,11 @@
 //! The twin of a function: rebuilds the frame of a captured call and goes on from its site.
 //!
-//! It takes nothing and returns nothing: what its function would return it leaves in memory. It pops the frame
-//! that is on top, resumes the callee, if the frame below is one's (where exceptions are caught, at the site,
-//! so that those of the callee are too), then runs a copy of the body in which each
-//! sequence begins by jumping to where the site is: a word in the save memory, `resuming` below, holds the
-//! site's number until that is reached, and 0 from then on, so that code met afterwards runs as usual. In a
-//! local it would be alive all through the twin and take a register from the program's own loops.
+//! It takes nothing and returns nothing: what its function would return it leaves in memory. It pops the
+//! frame that is on top, resumes the callee, if the frame below is one's (where exceptions are caught, at the
+//! site, so that those of the callee are too), then runs a copy of the body in which each sequence begins by
+//! jumping to where the site is: a word in the save memory, `resuming` below, holds the site's number until
+//! that is reached, and 0 from then on, so that code met afterwards runs as usual. In a local it would be
+//! alive all through the twin and take a register from the program's own loops.
 //!
 //! ```text
 //!  block $join                    a sequence with one call site
@@ -445,8 +445,8 @@ impl Emitter<'_> {
         self.set(value);
     }
 
-    /// Takes back what of the frame are references and exceptions, in the opposite order of that in which they
-    /// were pushed.
+    /// Takes back what of the frame are references and exceptions, in the opposite order of that in which
+    /// they were pushed.
     fn take_all_references(&mut self) {
         self.resuming();
         self.emit(Instruction::LocalSet(self.saver.site));
@@ -498,8 +498,8 @@ impl Emitter<'_> {
         self.emit(Instruction::End);
     }
 
-    /// A tail call, in a twin: its own results are not the callee's, so it stays until that has returned. To a
-    /// capture it is gone all the same.
+    /// A tail call, in a twin: its own results are not the callee's, so it stays until that has returned. To
+    /// a capture it is gone all the same.
     pub(crate) fn last_call(&mut self, bytes: &std::ops::Range<usize>) {
         let code = self.module.bytes(bytes.clone());
         let mut operators = OperatorsReader::new(BinaryReader::new(code, 0));

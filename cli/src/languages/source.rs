@@ -1,5 +1,6 @@
-//! A program as somebody has written it: a file, or a folder, packed to travel beside its language's module. A
-//! folder's program is the module that its `app.toml` names, if that names only one, or else its file `main`.
+//! A program as somebody has written it: a file, or a folder, packed to travel beside its language's module.
+//! A folder's program is the module that its `app.toml` names, if that names only one, or else its file
+//! `main`.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -164,8 +165,8 @@ pub(crate) fn program_file(named: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The one module of the folder's manifest; `None` where there is no manifest, where it names several modules,
-/// or a folder or a sample.
+/// The one module of the folder's manifest; `None` where there is no manifest, where it names several
+/// modules, or a folder or a sample.
 fn named_by_manifest(folder: &Path) -> Result<Option<PathBuf>> {
     let path = folder.join(MANIFEST);
     if !path.is_file() {

@@ -123,8 +123,8 @@ async fn in_its_language(fleet: &Client, run: &mut Run, source: &Source, output:
     Ok(())
 }
 
-/// Those of the command line, and of the manifest next to the program's file, which declares inputs and outputs
-/// besides.
+/// Those of the command line, and of the manifest next to the program's file, which declares inputs and
+/// outputs besides.
 fn grants(args: &RunArgs, file: &Path) -> Result<(Grants, Ports)> {
     let (mut grants, ports) = manifest::beside(file)?;
     grants.publish.extend(args.allow_pub.iter().cloned());

@@ -1,5 +1,5 @@
-//! Keeps what the core has seen of programs: since when they are there, how often they came to another engine,
-//! when they ended. So whoever acts next knows their ages.
+//! Keeps what the core has seen of programs: since when they are there, how often they came to another
+//! engine, when they ended. So whoever acts next knows their ages.
 //!
 //! What always holds: nothing follows from this but what is shown. What cannot be kept is kept with the next
 //! that can; a second of it may be lost with the machine.
