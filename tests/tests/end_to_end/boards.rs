@@ -203,7 +203,7 @@ async fn to_another_processor(variable: &str, builds: &str) {
     let fleet = setup.start().await;
     // In the middle of loops, ten thousand calls deep, and in a sleep with a full heap.
     for (job, lines) in [
-        (Job::sample("primes", &["5000000"]), 3),
+        (Job::sample("primes", &["20000000"]), 3),
         (Job::text("deep", DEEP), 3),
         (Job::counter(400, 20, 256), 3),
     ] {

@@ -97,7 +97,7 @@ pub(crate) const DEEP: &str = r#"
       (br_if $again (local.tee $rounds (i32.sub (local.get $rounds) (i32.const 1)))))
     (local.get $value))
   (func $deepest (param $seed i32) (result i32) (local $lines i32)
-    (local.set $lines (i32.const 100))
+    (local.set $lines (i32.const 400))
     (loop $line
       (local.set $seed (call $mix (local.get $seed) (i32.const 10000000)))
       (call $print (local.get $seed))
